@@ -1,0 +1,118 @@
+"""`describe`: what a network would be, layer by layer, without weights and without computing anything."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from explorer.architectures.network import Network, Recorder, kind_of
+from explorer.architectures.spec import ArchitectureSpec
+
+
+@dataclass(frozen=True)
+class LayerDescription:
+    """One visible operation.
+
+    `output_shape` leaves out the batch. `parameters` are the layer's own (a block's are its layers'). `macs` are
+    multiply-accumulates for one image, of convolutions and fully connected layers; norms, activations and sums cost
+    none in this count, as in the papers'. `receptive_field` is the side, in input pixels, of the square that one
+    output value can depend on, before it is cut at the picture's edge.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    receptive_field: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """All layers in execution order, and their totals; `activation_bytes` is float32 for one image."""
+
+    spec: ArchitectureSpec
+    layers: tuple[LayerDescription, ...]
+    parameters: int
+    macs: int
+    activation_bytes: int
+
+    @property
+    def depth(self) -> int:
+        return self.spec.depth
+
+
+class _ReceptiveFieldRecorder(Recorder):
+    """Also follows, for every tensor, (receptive field, distance between neighbours), both in input pixels.
+
+    A window of k values at distance d, on values that see r pixels each, sees r + (k - 1) d; a stride s makes the
+    new distance s d (Araujo, Norris and Sim 2019, "Computing receptive fields", equations 2 and 5).
+    """
+
+    def __init__(self, network: Network, image: Tensor) -> None:
+        super().__init__(network)
+        # The tensors are kept beside their fields: an id() is only unique while its object lives.
+        self.fields: dict[int, tuple[Tensor, int, int]] = {id(image): (image, 1, 1)}
+
+    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
+        output = super().__call__(module, *inputs)
+        if id(output) not in self.fields:
+            seen = [self.fields[id(tensor)] for tensor in inputs if isinstance(tensor, Tensor)]
+            field, distance = max(entry[1] for entry in seen), max(entry[2] for entry in seen)
+            window, stride = _window(module, inputs[0])
+            self.fields[id(output)] = (output, field + (window - 1) * distance, distance * stride)
+        return output
+
+
+def _window(module: nn.Module, x: object) -> tuple[int, int]:
+    """(k, s): one output value of the layer looks at k values a side, and its neighbour at those s further on."""
+    assert isinstance(x, Tensor)
+    if isinstance(module, nn.Conv2d):
+        return module.kernel_size[0], module.stride[0]
+    if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
+        return int(module.kernel_size), int(module.stride)  # type: ignore[arg-type]
+    if isinstance(module, (nn.AdaptiveAvgPool2d, nn.Flatten)):
+        return max(x.shape[2:]), 1  # everything that is there
+    return 1, getattr(module, "stride", 1)
+
+
+def _macs(module: nn.Module, output: Tensor) -> int:
+    if isinstance(module, nn.Conv2d):
+        return output[0].numel() * module.weight[0].numel()
+    if isinstance(module, nn.Linear):
+        return module.in_features * module.out_features
+    return 0
+
+
+@lru_cache(maxsize=128)
+def describe(spec: ArchitectureSpec) -> Description:
+    """Every visible operation of the network, in the order and under the names of a `Trace` of everything.
+
+    Runs on torch's meta device: shapes only, no memory, no arithmetic, whatever the size.
+    """
+    with torch.device("meta"), torch.no_grad():
+        network = Network(spec).eval()
+        image = torch.empty(1, *spec.input_shape)
+        recorder = _ReceptiveFieldRecorder(network, image)
+        network(image, recorder)
+    layers = []
+    for name, output in recorder.outputs.items():
+        module = recorder.modules[name]
+        layers.append(
+            LayerDescription(
+                name=name,
+                kind=kind_of(module),
+                output_shape=tuple(output.shape[1:]),
+                parameters=sum(parameter.numel() for parameter in module.parameters(recurse=False)),
+                macs=_macs(module, output),
+                receptive_field=recorder.fields[id(output)][1],
+            )
+        )
+    return Description(
+        spec=spec,
+        layers=tuple(layers),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        macs=sum(layer.macs for layer in layers),
+        activation_bytes=sum(4 * output[0].numel() for output in recorder.outputs.values()),
+    )

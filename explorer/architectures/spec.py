@@ -1,0 +1,251 @@
+"""`ArchitectureSpec`: the one value that describes a network, plain or residual."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
+
+BlockKind = Literal["conv", "basic", "bottleneck", "pointwise", "separable"]
+Shortcut = Literal["none", "identity", "projection"]
+Norm = Literal["batch", "none"]
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
+Initialisation = Literal["he", "pytorch"]
+Downsampling = Literal["conv", "max", "average"]
+HeadPooling = Literal["average", "flatten"]
+Padding = Literal["same", "valid"]
+StemPooling = Literal["none", "max"]
+
+CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
+BOTTLENECK_REDUCTION = 4  # He et al. 2015, table 1: 64 inner channels in a stage of 256
+
+# Above these a spec is a slip or an attack, not a network that this app could show: 1202 layers of He et al. fit.
+MAXIMUM = {
+    "blocks": 600,
+    "channels": 8192,
+    "stages": 12,
+    "kernel_size": 31,
+    "stride": 8,
+    "pixels": 2048,
+    "units": 65536,
+}
+
+
+def _check_choice(field: str, value: Any, choices: Any) -> None:
+    if value not in get_args(choices):
+        legal = ", ".join(repr(choice) for choice in get_args(choices))
+        raise ValueError(f"`{field}` must be one of {legal}, received {value!r}.")
+
+
+def _check_integer(field: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"`{field}` must be a whole number from {low} to {high}, received {value!r}.")
+
+
+def _check_kernel(field: str, value: Any) -> None:
+    _check_integer(field, value, 1, MAXIMUM["kernel_size"])
+    if value % 2 == 0:
+        raise ValueError(f"`{field}` must be odd, so that padding can be even, received {value}; use {value + 1}.")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`blocks` blocks that end in `channels` channels each.
+
+    `stride` divides height and width once in the stage: by the first convolution that may carry it, or, where the
+    spec downsamples by pooling, by a pooling layer after the last block. `padding` "same" keeps height and width
+    (before the stride); "valid" pads nothing and is for blocks of a single convolution.
+    """
+
+    blocks: int
+    channels: int
+    stride: int = 1
+    kernel_size: int = 3
+    padding: Padding = "same"
+
+    def __post_init__(self) -> None:
+        _check_integer("stages.blocks", self.blocks, 1, MAXIMUM["blocks"])
+        _check_integer("stages.channels", self.channels, 1, MAXIMUM["channels"])
+        _check_integer("stages.stride", self.stride, 1, MAXIMUM["stride"])
+        _check_kernel("stages.kernel_size", self.kernel_size)
+        _check_choice("stages.padding", self.padding, Padding)
+
+
+@dataclass(frozen=True)
+class Stem:
+    """The convolution in front of the first stage; `pooling` "max" adds a 3×3 max-pool of stride 2 behind it."""
+
+    channels: int
+    kernel_size: int = 3
+    stride: int = 1
+    pooling: StemPooling = "none"
+
+    def __post_init__(self) -> None:
+        _check_integer("stem.channels", self.channels, 1, MAXIMUM["channels"])
+        _check_kernel("stem.kernel_size", self.kernel_size)
+        _check_integer("stem.stride", self.stride, 1, MAXIMUM["stride"])
+        _check_choice("stem.pooling", self.pooling, StemPooling)
+
+
+@dataclass(frozen=True)
+class ArchitectureSpec:
+    """Everything that decides the layers of a network and the distribution of its first weights.
+
+    `block` is what a stage repeats: "conv" (one convolution), "basic" (two), "bottleneck" (1×1 to a quarter of the
+    channels, 3×3, 1×1 back), "pointwise" (1×1, then 3×3) or "separable" (3×3 depthwise, then 1×1 pointwise).
+
+    `shortcut` is "none" (a plain network), "identity" (He et al. 2015, option A: no parameters; where shapes change,
+    every `stride`-th pixel, and zeros for the channels that are new) or "projection" (option B: a 1×1 convolution
+    where shapes change, the input itself elsewhere).
+
+    `downsampling` says how a stage's `stride` is done: "conv" by a strided convolution in its first block, "max" or
+    "average" by pooling after its last. `head_pooling` "average" is global average pooling, "flatten" keeps every
+    pixel. `hidden` are the units of fully connected layers before the last one, each with `activation` and, while
+    training, `dropout`. A convolution has a bias where no norm follows; `bias_before_norm` adds it elsewhere too
+    (torchvision's VGG with BatchNorm). `input_shape` is (channels, height, width).
+
+    Raises ValueError, with what to change, for a network that cannot exist.
+    """
+
+    stages: tuple[Stage, ...]
+    block: BlockKind = "basic"
+    shortcut: Shortcut = "identity"
+    norm: Norm = "batch"
+    activation: Activation = "relu"
+    initialisation: Initialisation = "he"
+    stem: Stem | None = None
+    downsampling: Downsampling = "conv"
+    head_pooling: HeadPooling = "average"
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    bias_before_norm: bool = False
+    input_shape: tuple[int, int, int] = (3, 32, 32)
+    classes: int = 10
+
+    def __post_init__(self) -> None:
+        _check_choice("block", self.block, BlockKind)
+        _check_choice("shortcut", self.shortcut, Shortcut)
+        _check_choice("norm", self.norm, Norm)
+        _check_choice("activation", self.activation, Activation)
+        _check_choice("initialisation", self.initialisation, Initialisation)
+        _check_choice("downsampling", self.downsampling, Downsampling)
+        _check_choice("head_pooling", self.head_pooling, HeadPooling)
+        if not isinstance(self.stages, tuple) or not all(isinstance(stage, Stage) for stage in self.stages):
+            raise ValueError(f"`stages` must be a tuple of Stage, received {self.stages!r}.")
+        if not 1 <= len(self.stages) <= MAXIMUM["stages"]:
+            raise ValueError(f"`stages` must hold 1 to {MAXIMUM['stages']} stages, received {len(self.stages)}.")
+        if self.stem is not None and not isinstance(self.stem, Stem):
+            raise ValueError(f"`stem` must be a Stem or None, received {self.stem!r}.")
+        if not isinstance(self.hidden, tuple) or len(self.hidden) > 8:
+            raise ValueError(f"`hidden` must be a tuple of at most 8 layer sizes, received {self.hidden!r}.")
+        for units in self.hidden:
+            _check_integer("hidden", units, 1, MAXIMUM["units"])
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
+            raise ValueError(f"`dropout` must be a share from 0 up to, not including, 1, received {self.dropout!r}.")
+        if not isinstance(self.bias_before_norm, bool):
+            raise ValueError(f"`bias_before_norm` must be true or false, received {self.bias_before_norm!r}.")
+        if not isinstance(self.input_shape, tuple) or len(self.input_shape) != 3:
+            raise ValueError(f"`input_shape` must be (channels, height, width), received {self.input_shape!r}.")
+        _check_integer("input_shape[0]", self.input_shape[0], 1, 16)
+        _check_integer("input_shape[1]", self.input_shape[1], 1, MAXIMUM["pixels"])
+        _check_integer("input_shape[2]", self.input_shape[2], 1, MAXIMUM["pixels"])
+        _check_integer("classes", self.classes, 1, MAXIMUM["units"])
+        self._check_blocks()
+        self._check_sizes()
+
+    def _check_blocks(self) -> None:
+        channels = self.stem.channels if self.stem else self.input_shape[0]
+        for index, stage in enumerate(self.stages):
+            if self.block == "bottleneck" and stage.channels % BOTTLENECK_REDUCTION:
+                raise ValueError(
+                    f"a bottleneck needs `channels` divisible by {BOTTLENECK_REDUCTION}, received {stage.channels} in "
+                    f"stage {index}; use {stage.channels // BOTTLENECK_REDUCTION * BOTTLENECK_REDUCTION + 4}."
+                )
+            if stage.padding == "valid" and self.block != "conv":
+                raise ValueError(
+                    f'`padding` "valid" works with blocks of a single convolution only, received `block` '
+                    f'{self.block!r} in stage {index}; use padding "same".'
+                )
+            if self.shortcut == "identity" and stage.channels < channels:
+                raise ValueError(
+                    f"an identity shortcut cannot reduce channels, received {channels} before and {stage.channels} in "
+                    f'stage {index}; use shortcut "projection" or at least {channels} channels.'
+                )
+            channels = stage.channels
+
+    def _check_sizes(self) -> None:
+        for index in range(len(self.stages)):
+            if min(self._size_after(index)) < 1:
+                height, width = self.input_shape[1:]
+                raise ValueError(
+                    f"nothing is left of a {height}×{width} picture after stage {index}; use a larger `input_shape`, "
+                    f'fewer strides, or padding "same".'
+                )
+
+    def _size_after(self, index: int) -> tuple[int, int]:
+        """Height and width that leave stage `index`; below 1 where the picture is used up."""
+        sizes = list(self.input_shape[1:])
+        if self.stem:
+            sizes = [-(-size // self.stem.stride) for size in sizes]
+            sizes = [-(-size // 2) for size in sizes] if self.stem.pooling == "max" else sizes
+        for stage in self.stages[: index + 1]:
+            lost = stage.kernel_size - 1 if stage.padding == "valid" else 0
+            if self.downsampling == "conv":
+                sizes = [-(-(size - lost) // stage.stride) - lost * (stage.blocks - 1) for size in sizes]
+            else:
+                sizes = [(size - lost * stage.blocks) // stage.stride for size in sizes]
+        return sizes[0], sizes[1]
+
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what arrives at the head."""
+        return (self.stages[-1].channels, *self._size_after(len(self.stages) - 1))
+
+    @property
+    def depth(self) -> int:
+        """Weighted layers on the main path, as the papers count: convolutions and fully connected layers, without
+        projection shortcuts. He et al. 2015: 6n + 2 for their CIFAR networks, 50 for ResNet-50."""
+        convolutions = sum(stage.blocks for stage in self.stages) * CONVOLUTIONS_IN_BLOCK[self.block]
+        return (self.stem is not None) + convolutions + len(self.hidden) + 1
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: "plain-20", "ResNet-20"."""
+        return f"{'plain' if self.shortcut == 'none' else 'ResNet'}-{self.depth}"
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that two specs share only if they are equal: cache key and file stem."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def twin(self) -> Self:
+        """The same network with the shortcuts taken away, or, of a plain one, with identity shortcuts put in.
+
+        An identity shortcut has no parameters, so a plain network and its twin have the same parameters under the
+        same names, and `build` with one seed gives both the same weights. Raises ValueError where a plain network
+        reduces channels, which no identity can.
+        """
+        return replace(self, shortcut="identity" if self.shortcut == "none" else "none")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` is its inverse."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The spec that `to_dict` described. Raises ValueError for anything else."""
+        if not isinstance(values, dict):
+            raise ValueError(f"a spec must be a JSON object, received {type(values).__name__}.")
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"a spec has no field {', '.join(f'`{name}`' for name in map(str, unknown))}.")
+        values = dict(values)
+        try:
+            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+            values["stem"] = Stem(**values["stem"]) if values.get("stem") is not None else None
+            for field in ("hidden", "input_shape"):
+                if field in values:
+                    values[field] = tuple(values[field])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a spec is incomplete or has a field of the wrong type: {error}.") from None

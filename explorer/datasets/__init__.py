@@ -1,0 +1,90 @@
+"""The `Dataset` value: pictures with labels, in three splits. Rooms beside this file make one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Labelled pictures of one size.
+
+    `images` is uint8 (N, 3, H, W), RGB; `labels` is int64 (N,), indices into the dataset's class names; `masks`,
+    where the drawing knows them, is bool (N, H, W), true on every pixel that belongs to the labelled object.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    masks: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[1] != 3:
+            raise ValueError(
+                f"`images` must be uint8 of shape (N, 3, H, W), received {self.images.dtype} {self.images.shape}."
+            )
+        if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"`labels` must be int64 of shape ({len(self.images)},), one for each image, "
+                f"received {self.labels.dtype} {self.labels.shape}."
+            )
+        expected = (self.images.shape[0], *self.images.shape[2:])
+        if self.masks is not None and (self.masks.dtype != np.bool_ or self.masks.shape != expected):
+            raise ValueError(
+                f"`masks` must be bool of shape {expected}, received {self.masks.dtype} {self.masks.shape}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Train, validation and test pictures of the same classes, size, and per-channel statistics.
+
+    `mean` and `std` are of the training pixels, each channel scaled to 0..1, in the order R, G, B. `notes` holds one
+    sentence for each thing a reader of figures measured on this data must know (a lossy copy, files left out).
+    The validation split may be empty.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    train: Split
+    validation: Split
+    test: Split
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for split in (self.train, self.validation, self.test):
+            if split.images.shape[1:] != self.train.images.shape[1:]:
+                raise ValueError(
+                    f"all splits must hold pictures of one size, received {self.train.images.shape[1:]} and "
+                    f"{split.images.shape[1:]}."
+                )
+            if len(split) and not 0 <= split.labels.min() <= split.labels.max() < len(self.class_names):
+                raise ValueError(
+                    f"`labels` must lie in 0..{len(self.class_names) - 1} (one for each class name), received "
+                    f"{split.labels.min()}..{split.labels.max()}."
+                )
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(3, H, W), what an `ArchitectureSpec` for this data needs."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel of uint8 images (N, 3, H, W), both on the scale 0..1.
+
+    Computed from exact integer counts of the 256 levels, so the result does not depend on the order of summation.
+    """
+    means, stds = [], []
+    levels = np.arange(256) / 255
+    for channel in range(3):
+        counts = np.bincount(images[:, channel].ravel(), minlength=256)
+        mean = float((counts * levels).sum() / counts.sum())
+        means.append(mean)
+        stds.append(float(np.sqrt((counts * (levels - mean) ** 2).sum() / counts.sum())))
+    return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])

@@ -1,0 +1,213 @@
+"""Named specs: the paper's networks, torchvision's networks, and the networks of the textbooks."""
+
+from dataclasses import dataclass
+
+from explorer.architectures import ArchitectureSpec, Stage, Stem
+from explorer.architectures.spec import Norm, Shortcut
+
+CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+_RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+_VGG_CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+_VGG_CHANNELS = (64, 128, 256, 512, 512)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A spec with the title a person sees, where it comes from, and the training its source gives it.
+
+    `note` says what the source is and where common listings of the network err. `training` are the source's own
+    settings, in words.
+    """
+
+    title: str
+    spec: ArchitectureSpec
+    note: str
+    training: str
+
+
+def cifar(
+    depth: int,
+    shortcut: Shortcut = "identity",
+    norm: Norm = "batch",
+    classes: int = 10,
+    size: int = 32,
+    width: int = 16,
+) -> ArchitectureSpec:
+    """The CIFAR network of He et al. 2015, section 4.2: 6n + 2 layers; `width`, 2 and 4 times `width` channels.
+
+    `shortcut` "none" gives the plain network of that depth. Raises ValueError for a depth that is not 6n + 2.
+    """
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 8 or (depth - 2) % 6:
+        nearest = max(8, round((depth - 2) / 6) * 6 + 2) if isinstance(depth, (int, float)) else 20
+        raise ValueError(f"`depth` must be 6n + 2 (8, 14, 20, ..., 110), received {depth!r}; use {nearest}.")
+    n = (depth - 2) // 6
+    return ArchitectureSpec(
+        stages=(Stage(n, width), Stage(n, 2 * width, stride=2), Stage(n, 4 * width, stride=2)),
+        block="basic",
+        shortcut=shortcut,
+        norm=norm,
+        stem=Stem(width),
+        input_shape=(3, size, size),
+        classes=classes,
+    )
+
+
+def imagenet_resnet(depth: int, classes: int = 1000) -> ArchitectureSpec:
+    """ResNet-18, 34, 50, 101 or 152 as torchvision has it (He et al. 2015, table 1; the stride in the 3×3)."""
+    if depth not in _RESNET_BLOCKS:
+        raise ValueError(f"`depth` must be one of {', '.join(map(str, _RESNET_BLOCKS))}, received {depth!r}.")
+    factor = 1 if depth < 50 else 4
+    return ArchitectureSpec(
+        stages=tuple(
+            Stage(blocks, 64 * 2**index * factor, stride=1 if index == 0 else 2)
+            for index, blocks in enumerate(_RESNET_BLOCKS[depth])
+        ),
+        block="basic" if depth < 50 else "bottleneck",
+        shortcut="projection",
+        stem=Stem(64, kernel_size=7, stride=2, pooling="max"),
+        input_shape=(3, 224, 224),
+        classes=classes,
+    )
+
+
+def vgg(depth: int, norm: Norm = "none", classes: int = 1000) -> ArchitectureSpec:
+    """VGG-11, 13, 16 or 19 as torchvision has it (Simonyan and Zisserman 2014, table 1, columns A, B, D, E)."""
+    if depth not in _VGG_CONVOLUTIONS:
+        raise ValueError(f"`depth` must be one of {', '.join(map(str, _VGG_CONVOLUTIONS))}, received {depth!r}.")
+    return ArchitectureSpec(
+        stages=tuple(
+            Stage(blocks, channels, stride=2)
+            for blocks, channels in zip(_VGG_CONVOLUTIONS[depth], _VGG_CHANNELS, strict=True)
+        ),
+        block="conv",
+        shortcut="none",
+        norm=norm,
+        downsampling="max",
+        head_pooling="flatten",
+        hidden=(4096, 4096),
+        dropout=0.5,
+        bias_before_norm=norm == "batch",
+        input_shape=(3, 224, 224),
+        classes=classes,
+    )
+
+
+def _textbook() -> dict[str, Preset]:
+    plain = {"block": "conv", "shortcut": "none", "norm": "none", "downsampling": "max", "head_pooling": "flatten"}
+    return {
+        "lenet": Preset(
+            "LeNet-style CNN",
+            ArchitectureSpec(
+                stages=(Stage(1, 6, 2, 5, "valid"), Stage(1, 16, 2, 5, "valid")),
+                hidden=(120, 84),
+                initialisation="pytorch",
+                **plain,  # type: ignore[arg-type]
+            ),
+            "After LeCun et al. 1998, LeNet-5, in the form of today's tutorials: ReLU and max-pooling instead of "
+            "sigmoids and trainable subsampling, three colour channels, a linear last layer.",
+            "SGD, learning rate 0.001, momentum 0.9, cross-entropy, 10 epochs",
+        ),
+        "two-conv": Preset(
+            "Two-conv CNN",
+            ArchitectureSpec(
+                stages=(Stage(1, 32, 2, 3, "valid"), Stage(1, 64, 2, 3, "valid")),
+                initialisation="pytorch",
+                **plain,  # type: ignore[arg-type]
+            ),
+            "Two unpadded convolutions with pooling and one fully connected layer. Listings often put a softmax in "
+            "front of a cross-entropy that applies its own; here the last layer gives logits.",
+            "Adam, learning rate 0.001, cross-entropy",
+        ),
+        "wide-two-conv": Preset(
+            "Wide two-conv CNN",
+            ArchitectureSpec(
+                stages=(Stage(1, 64, 2, 3, "same"), Stage(1, 64, 2, 3, "valid")),
+                hidden=(512,),
+                initialisation="pytorch",
+                **plain,  # type: ignore[arg-type]
+            ),
+            "The first convolution is padded, the second is not, and one hidden layer of 512 units holds nearly all "
+            "of the parameters. Some listings leave the size that enters it undefined; it is 64 × 7 × 7.",
+            "Adam, learning rate 0.001 with step decay, batch 64, cross-entropy",
+        ),
+        "growing-resnet": Preset(
+            "Growing ResNet",
+            ArchitectureSpec(
+                stages=tuple(
+                    Stage(1, channels, stride)
+                    for channels, stride in ((64, 2), (128, 2), (256, 2), (512, 2), (1024, 1))
+                ),
+                block="pointwise",
+                shortcut="projection",
+                stem=Stem(64, kernel_size=7, stride=2),
+                downsampling="max",
+                input_shape=(3, 224, 224),
+                classes=1000,
+            ),
+            "Blocks of a 1×1 and a 3×3 convolution with an addition, and pooling between stages. Listings add tensors "
+            "of different width, or add nothing at all; here a 1×1 projection makes the widths equal.",
+            "SGD, momentum 0.9, step decay, cross-entropy",
+        ),
+        "separable-resnet": Preset(
+            "Depthwise-separable ResNet",
+            ArchitectureSpec(
+                stages=(Stage(3, 32), Stage(3, 64, stride=2), Stage(3, 128, stride=2)),
+                block="separable",
+                shortcut="identity",
+                stem=Stem(32),
+            ),
+            "Each branch is a 3×3 depthwise and a 1×1 pointwise convolution (Howard et al. 2017, MobileNets). "
+            "Listings often forget `groups`, which makes the depthwise layer an ordinary convolution.",
+            "SGD, momentum 0.9, cosine, cross-entropy",
+        ),
+    }
+
+
+def _all() -> dict[str, Preset]:
+    he = (
+        "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 128, divided by 10 at 32,000 and 48,000 of "
+        "64,000 steps, pad-4 crop and flip; 110 layers begin at 0.01"
+    )
+    imagenet = "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 256, divided by 10 every 30 of 90 epochs"
+    presets: dict[str, Preset] = {}
+    for depth in CIFAR_DEPTHS:
+        presets[f"plain-{depth}"] = Preset(
+            f"Plain-{depth}",
+            cifar(depth, "none"),
+            "He et al. 2015, section 4.2: the network that ResNets are measured against. With BatchNorm; listings "
+            "without it train another, much harder network.",
+            he,
+        )
+        presets[f"resnet-{depth}"] = Preset(
+            f"ResNet-{depth}",
+            cifar(depth, "identity"),
+            "He et al. 2015, section 4.2, option-A shortcuts without parameters. Listings named ResNet without the "
+            "addition are the plain network.",
+            he,
+        )
+    for depth in _RESNET_BLOCKS:
+        presets[f"imagenet-resnet-{depth}"] = Preset(
+            f"ImageNet ResNet-{depth}",
+            imagenet_resnet(depth),
+            "He et al. 2015, table 1, option-B shortcuts, layer for layer torchvision's; the first weights differ.",
+            imagenet,
+        )
+    for depth in _VGG_CONVOLUTIONS:
+        for norm, suffix in (("none", ""), ("batch", "-bn")):
+            presets[f"vgg-{depth}{suffix}"] = Preset(
+                f"VGG-{depth}{' with BatchNorm' if suffix else ''}",
+                vgg(depth, "batch" if norm == "batch" else "none"),
+                "Simonyan and Zisserman 2014, table 1, layer for layer torchvision's. The paper has no BatchNorm.",
+                "SGD, learning rate 0.01, momentum 0.9, weight decay 5e-4, dropout 0.5, batch 256, 74 epochs",
+            )
+    return _textbook() | presets
+
+
+PRESETS: dict[str, Preset] = _all()
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name. Raises ValueError that lists all names."""
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
