@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures.network import Network, Recorder, kind_of
+from explorer.architectures.network import Network, Recorder
 from explorer.architectures.spec import ArchitectureSpec
 
 
@@ -102,7 +102,7 @@ def describe(spec: ArchitectureSpec) -> Description:
         layers.append(
             LayerDescription(
                 name=name,
-                kind=kind_of(module),
+                kind=network.layers[module][1],
                 output_shape=tuple(output.shape[1:]),
                 parameters=sum(parameter.numel() for parameter in module.parameters(recurse=False)),
                 macs=_macs(module, output),

@@ -31,19 +31,21 @@ class Recorder:
     """
 
     def __init__(self, network: "Network", kinds: Collection[str] | None = None) -> None:
-        self.names = network.names
+        self.layers = network.layers
         self.kinds = kinds
         self.outputs: dict[str, Tensor] = {}
         self.modules: dict[str, nn.Module] = {}
 
     def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
         output: Tensor = module(*inputs)
-        kind = kind_of(module)
+        name, kind = self.layers[module]
         if self.kinds is None or kind in self.kinds:
             last = next(reversed(self.outputs), None)
-            if last is not None and self.outputs[last] is output and kind_of(self.modules[last]) != "conv":
+            repeated = last is not None and self.outputs[last] is output
+            if repeated and kind not in ("block", "shortcut"):
+                return output  # dropout in evaluation mode hands its input on: there is nothing new to see
+            if repeated and self.layers[self.modules[last]][1] != "conv":
                 del self.outputs[last], self.modules[last]
-            name = self.names[module]
             self.outputs[name] = output
             self.modules[name] = module
         return output
@@ -203,7 +205,7 @@ class Head(nn.Module):
 class Network(nn.Module):
     """stem, stages, head: images (N, C, H, W), normalised, -> logits (N, classes).
 
-    `names` maps every module to its dotted path ("stages.1.0.conv2").
+    `layers` maps every module to its dotted path ("stages.1.0.conv2") and its kind ("conv").
     """
 
     def __init__(self, spec: ArchitectureSpec) -> None:
@@ -223,7 +225,7 @@ class Network(nn.Module):
                 parts["pool"] = pool(stage.stride)
             self.stages.append(nn.Sequential(parts))
         self.head = Head(spec)
-        self.names = {module: name for name, module in self.named_modules()}
+        self.layers = {module: (name, kind_of(module)) for name, module in self.named_modules()}
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         if self.stem is not None:

@@ -1,0 +1,128 @@
+"""Views of a `Trace`: feature maps, magnitudes, Grad-CAM, saliency. Nothing here runs a network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from explorer.tracing import LayerTrace, Trace
+
+
+@dataclass(frozen=True, eq=False)
+class LayerProfile:
+    """One column of the depth strip.
+
+    `cam` is the raw Grad-CAM, (H, W), >= 0. `strongest` is the channel whose feature map has the largest root mean
+    square, `feature_map` that map (H, W). The magnitudes are root mean squares over all values of the layer.
+    `zero_reason` says in one sentence why the cam is zero everywhere, or is None.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, int, int]
+    cam: np.ndarray
+    strongest: int
+    feature_map: np.ndarray
+    activation_magnitude: float
+    gradient_magnitude: float
+    zero_reason: str | None
+
+
+def profile(trace: Trace) -> tuple[LayerProfile, ...]:
+    """The depth strip's columns: every recorded layer that has feature maps, in execution order."""
+    columns = []
+    for layer in trace.layers:
+        if not layer.is_spatial:
+            continue
+        flat = layer.activation.reshape(len(layer.activation), -1)  # (C, H·W)
+        energy = np.einsum("cp,cp->c", flat, flat)
+        strongest = int(energy.argmax())
+        cam = grad_cam(layer)
+        channels, height, width = layer.activation.shape
+        columns.append(
+            LayerProfile(
+                name=layer.name,
+                kind=layer.kind,
+                shape=(channels, height, width),
+                cam=cam,
+                strongest=strongest,
+                feature_map=layer.activation[strongest],
+                activation_magnitude=float(np.sqrt(energy.sum() / flat.size)),
+                gradient_magnitude=magnitude(layer.gradient),
+                zero_reason=zero_reason(layer, cam),
+            )
+        )
+    return tuple(columns)
+
+
+def grad_cam(layer: LayerTrace, relu: bool = True) -> np.ndarray:
+    """Grad-CAM of one layer, float32 (H, W), raw: not divided by its maximum.
+
+    cam = ReLU(sum_k a_k A_k) with a_k the mean over all pixels of d score / d A_k (Selvaraju et al. 2017, equations 1
+    and 2). With `relu=False` negative evidence stays; at the last block of a network that ends in global average
+    pooling and one linear layer its sum is then the logit minus the bias (section 3.1 there). The mean is over the
+    pixels, as in the paper, so the sum needs no further factor.
+    Raises ValueError for a layer without feature maps.
+    """
+    if layer.activation.ndim != 3:
+        raise ValueError(f"`{layer.name}` has no feature maps, its output is {layer.activation.shape}; choose a conv.")
+    channels, height, width = layer.activation.shape
+    gradient = layer.gradient.reshape(channels, -1)  # (C, H·W)
+    weights = gradient @ np.full(height * width, 1 / (height * width), dtype=np.float32)  # (C,); BLAS beats .mean
+    cam = (weights @ layer.activation.reshape(channels, -1)).reshape(height, width)
+    return np.maximum(cam, 0) if relu else cam
+
+
+def zero_reason(layer: LayerTrace, cam: np.ndarray) -> str | None:
+    """Why a Grad-CAM is zero everywhere, in one sentence; None where it is not."""
+    if cam.any():
+        return None
+    if not layer.activation.any():
+        return "Every feature map of this layer is zero for this picture, so there is nothing to weigh."
+    if not layer.gradient.any():
+        return "No gradient reaches this layer: the score does not depend on it for this picture."
+    return (
+        "At every place the weighted sum speaks against the target, and Grad-CAM's ReLU keeps only what speaks for it."
+    )
+
+
+def magnitude(values: np.ndarray) -> float:
+    """Root mean square of all values, so layers of different size can be compared."""
+    flat = values.ravel()
+    return float(np.sqrt(np.dot(flat, flat) / flat.size))
+
+
+def saliency(trace: Trace) -> np.ndarray:
+    """How strongly the score reacts to each input pixel, (H, W), >= 0: the largest |d score / d image| over channels
+    (Simonyan et al. 2014, section 3.1), per unit of the normalised image."""
+    return np.abs(trace.image_gradient).max(axis=0)
+
+
+def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`values` (H, W) at `size` (height, width), bilinear with pixel centres kept in place, float32."""
+    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def heatmap(cam: np.ndarray, size: tuple[int, int], top: float) -> np.ndarray:
+    """The cam at image size on the scale 0..1, where `top` is the raw value that is drawn as 1; zeros if `top` is 0.
+
+    The caller gives `top`, so that maps that are shown together share one scale.
+    """
+    return np.clip(enlarge(cam, size) / top, 0, 1) if top > 0 else np.zeros(size, dtype=np.float32)
+
+
+def share_on_object(cam: np.ndarray, mask: np.ndarray) -> float | None:
+    """How much of the cam, enlarged to the mask's size, lies on the object: 0..1, or None for a cam of zeros.
+
+    An evenly spread cam gives the object's share of the picture, `mask.mean()`: compare with that.
+    """
+    large = enlarge(cam, mask.shape).astype(np.float64)
+    total = large.sum()
+    return float(large[mask].sum() / total) if total > 0 else None
+
+
+def top_classes(trace: Trace, count: int = 5) -> list[tuple[int, float]]:
+    """The `count` most probable classes with their probabilities, the most probable first."""
+    order = np.argsort(-trace.probabilities, kind="stable")[:count]
+    return [(int(index), float(trace.probabilities[index])) for index in order]

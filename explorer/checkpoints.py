@@ -1,0 +1,207 @@
+"""The native file: one `.safetensors` a network, with everything a person must know of it in its header."""
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+
+from explorer.architectures import ArchitectureSpec, Network
+
+HEADER = "cnn-resnet-explorer"  # the one metadata key; safetensors writes several keys in no fixed order
+VERSION = 1
+PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of ours, or no longer; the message is one sentence for a person."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network and what is known of it.
+
+    `network` is frozen (evaluation mode, no parameter asks for a gradient). `mean` and `std` are what its input is
+    normalised with, R, G, B, of pixels on the scale 0..1. `data` names what it was trained on, `config` and `record`
+    are of the training (JSON), `figures` are measured results, each with its `n` (JSON).
+    """
+
+    network: Network
+    class_names: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    data: str
+    seed: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) != self.spec.classes:
+            raise ValueError(
+                f"`class_names` must name the {self.spec.classes} classes of the network, received "
+                f"{len(self.class_names)}."
+            )
+        if not all(isinstance(name, str) and name for name in self.class_names):
+            raise ValueError("`class_names` must be texts that are not empty.")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+                raise ValueError(f"`{name}` must be three finite numbers, received {values!r}.")
+        if min(self.std) <= 0:
+            raise ValueError(f"`std` must be above 0, received {self.std!r}.")
+
+    @property
+    def spec(self) -> ArchitectureSpec:
+        return self.network.spec
+
+
+def save(checkpoint: Checkpoint, path: str | Path) -> str:
+    """Writes the file and returns its sha256.
+
+    A reader sees the old file or the whole new one, never a part: it is written beside its place, flushed to disk,
+    and renamed.
+    """
+    path = Path(path)
+    header = {
+        "version": VERSION,
+        "spec": checkpoint.spec.to_dict(),
+        "class_names": list(checkpoint.class_names),
+        "mean": list(checkpoint.mean),
+        "std": list(checkpoint.std),
+        "data": checkpoint.data,
+        "seed": checkpoint.seed,
+        "config": checkpoint.config,
+        "record": checkpoint.record,
+        "figures": checkpoint.figures,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
+    content = serialise(tensors, {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)})
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces the file at `path` by `content`, whole or not at all, even if power fails meanwhile."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
+    """The checkpoint in the file, its network frozen.
+
+    Checked: the pinned `sha256`, where one is given; that the header describes a network that can be built; that
+    every tensor of it is there with its shape and type, and no other; that all values are finite. Raises
+    CheckpointError with one sentence otherwise.
+    """
+    path = Path(path)
+    name = f"`{path.name}`"
+    try:
+        if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise CheckpointError(f"{name} is not the file that was published: its sha256 differs; download it again.")
+        with safe_open(path, framework="pt") as file:
+            header = _header(file.metadata(), name)
+            spec = ArchitectureSpec.from_dict(header["spec"])
+            with torch.device("meta"):
+                network = Network(spec)
+            expected = network.state_dict()
+            found = set(file.keys())
+            _check_names(set(expected), found, name)
+            state = {key: file.get_tensor(key) for key in expected}
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no file {name}; check the name.") from None
+    except OSError as error:
+        raise CheckpointError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
+    except SafetensorError:
+        raise CheckpointError(
+            f"{name} is damaged, cut off, or not a safetensors file; save or download it again."
+        ) from None
+    except CheckpointError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{name} does not describe a network of this app: {error}") from None
+    for key, tensor in state.items():
+        if tensor.shape != expected[key].shape or tensor.dtype != expected[key].dtype:
+            raise CheckpointError(
+                f"{name} does not fit its own description: `{key}` is {tensor.dtype} {tuple(tensor.shape)}, expected "
+                f"{expected[key].dtype} {tuple(expected[key].shape)}."
+            )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{name} holds values that are not finite, first in `{key}`; train it again.")
+        if key.endswith("running_var") and tensor.min() < 0:
+            raise CheckpointError(f"{name} holds a negative variance in `{key}`; train it again.")
+    network.load_state_dict(state, assign=True)
+    try:
+        return Checkpoint(
+            network=network.freeze(),
+            class_names=tuple(header["class_names"]),
+            mean=tuple(header["mean"]),
+            std=tuple(header["std"]),
+            data=str(header["data"]),
+            seed=header["seed"],
+            config=dict(header["config"]),
+            record=dict(header["record"]),
+            figures=dict(header["figures"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the header of {name} is incomplete: {error}") from None
+
+
+def _header(metadata: dict[str, str] | None, name: str) -> dict[str, Any]:
+    text = (metadata or {}).get(HEADER)
+    if text is None:
+        raise CheckpointError(
+            f"{name} is a safetensors file, but not one that this app saved; it has no header of ours."
+        )
+    header = json.loads(text)
+    if not isinstance(header, dict) or header.get("version") != VERSION:
+        version = header.get("version") if isinstance(header, dict) else None
+        raise CheckpointError(
+            f"{name} has format version {version!r}, this app reads version {VERSION}; use the app that saved it."
+        )
+    return header
+
+
+def _check_names(expected: set[str], found: set[str], name: str) -> None:
+    missing, extra = sorted(expected - found), sorted(found - expected)
+    if missing or extra:
+        raise CheckpointError(
+            f"{name} does not fit its own description: "
+            + (f"`{missing[0]}` and {len(missing) - 1} more are missing" if missing else f"`{extra[0]}` is unknown")
+            + "."
+        )
+
+
+def pinned(folder: Path = PRETRAINED) -> dict[str, str]:
+    """Name -> sha256 of the checkpoints that come with the app, as `SHA256SUMS` pins them."""
+    sums = folder / "SHA256SUMS"
+    if not sums.exists():
+        return {}
+    lines = [line.split(maxsplit=1) for line in sums.read_text().splitlines() if line.strip()]
+    return {file.strip().removesuffix(".safetensors"): digest for digest, file in lines}
+
+
+def load_pretrained(name: str, folder: Path = PRETRAINED) -> Checkpoint:
+    """The checkpoint `name` that comes with the app, checked against its pinned sha256.
+
+    Raises CheckpointError that lists the names where there is none of this one.
+    """
+    pins = pinned(folder)
+    if name not in pins:
+        raise CheckpointError(f"there is no pretrained network {name!r}; choose one of {', '.join(sorted(pins))}.")
+    return load(folder / f"{name}.safetensors", pins[name])

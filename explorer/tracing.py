@@ -1,0 +1,122 @@
+"""`trace`: one forward and one backward pass of one image, and everything they saw, as a value."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from explorer.architectures import ArchitectureSpec, Network, Recorder
+
+STRIP_KINDS = ("conv", "shortcut", "block")  # what the depth strip shows
+EVERYTHING = None
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """What one layer put out, and how the explained score depends on it.
+
+    `activation` and `gradient` (of the target's logit, before softmax, with respect to the activation) are read-only
+    float32 of one shape: (C, H, W), or (units,) in the head.
+    """
+
+    name: str
+    kind: str
+    activation: np.ndarray
+    gradient: np.ndarray
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether there are feature maps to see: at least 2 pixels, (C, H, W)."""
+        return self.activation.ndim == 3 and self.activation[0].size > 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One image's way through one network, forward and back; every picture on the screen is a function of it.
+
+    `layers` are in execution order. `image` and `image_gradient` are (channels, H, W), normalised as the network saw
+    it; `logits` is (classes,); all are read-only float32. `target` is the class whose logit was explained.
+    """
+
+    spec: ArchitectureSpec
+    layers: tuple[LayerTrace, ...]
+    image: np.ndarray
+    image_gradient: np.ndarray
+    logits: np.ndarray
+    target: int
+    _index: dict[str, int] = field(repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._index.update({layer.name: index for index, layer in enumerate(self.layers)})
+
+    def __getitem__(self, name: str) -> LayerTrace:
+        if name not in self._index:
+            raise KeyError(f"no layer {name!r} was recorded; there are {', '.join(self.names)}.")
+        return self.layers[self._index[name]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._index)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """softmax of the logits, (classes,), float64."""
+        exponentials = np.exp(self.logits.astype(np.float64) - self.logits.max())
+        return exponentials / exponentials.sum()
+
+    @property
+    def prediction(self) -> int:
+        return int(self.logits.argmax())
+
+
+def trace(
+    network: Network,
+    image: np.ndarray,
+    target: int | None = None,
+    kinds: Collection[str] | None = STRIP_KINDS,
+) -> Trace:
+    """One pass forward and one back, recorded.
+
+    `image` is float32 (channels, H, W), normalised. `target` is the class to explain, by default the predicted one.
+    `kinds` says which layers to keep: convolutions, shortcuts and blocks by default, `EVERYTHING` for every visible
+    operation (at 224 pixels that holds hundreds of megabytes).
+
+    The network is left as it was found: no hooks, no `.grad`, no mode changed; so threads may share one, if it is
+    frozen. Raises ValueError for a network in training mode, an image of another shape or with values that are not
+    finite, or a target that is no class.
+    """
+    if network.training:
+        raise ValueError(
+            "`network` must be in evaluation mode, else BatchNorm changes while it looks; call `freeze()`."
+        )
+    spec = network.spec
+    if image.shape != spec.input_shape:
+        raise ValueError(
+            f"`image` must have the shape {spec.input_shape} of the network's input, received {image.shape}; resize it."
+        )
+    if not np.isfinite(image).all():
+        raise ValueError("`image` holds values that are not finite; load the picture again.")
+    if target is not None and not 0 <= target < spec.classes:
+        raise ValueError(f"`target` must be a class from 0 to {spec.classes - 1}, received {target!r}.")
+    device = next(network.parameters()).device
+    x = torch.tensor(image, dtype=torch.float32, device=device)[None].requires_grad_()  # (1, C, H, W)
+    recorder = Recorder(network, kinds)
+    with torch.enable_grad():
+        logits = network(x, recorder)  # (1, classes)
+    if target is None:
+        target = int(logits.argmax())
+    outputs = list(recorder.outputs.values())
+    gradients = torch.autograd.grad(logits[0, target], [x, *outputs])
+    layers = tuple(
+        LayerTrace(name, network.layers[recorder.modules[name]][1], _array(output), _array(gradient))
+        for (name, output), gradient in zip(recorder.outputs.items(), gradients[1:], strict=True)
+    )
+    return Trace(spec, layers, _array(x), _array(gradients[0]), _array(logits), target)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """The only picture of a batch, as read-only numpy; on a CPU it shares the tensor's memory."""
+    array = tensor.numpy(force=True)[0]
+    array.setflags(write=False)
+    return array

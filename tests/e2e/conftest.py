@@ -1,0 +1,209 @@
+"""The app as a user meets it: `server` runs it, `page` shows it in Chromium.
+
+A page fails its test when a request leaves this machine, when the browser's console shows an error, when Streamlit
+shows an exception, or when the server prints anything besides its welcome. It fails, and never skips, without Chromium.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
+
+from tests.e2e.chromium import MISSING, find_chromium
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "test-results"
+TIMEOUT_S = 30  # the first view of a page imports torch, on a machine that may be busy
+
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+WELCOME = re.compile(
+    r"\s*(|You can now view your Streamlit app in your browser\.|URL: http://\S+|Stopping\.\.\."
+    r"|\S+ \S+ Uvicorn server started on \S+)\s*"
+)
+# Streamlit looks for these two below the page's own path before it finds them at the root.
+HARMLESS_404 = re.compile(r"/[^/]+/_stcore/(health|host-config)")
+
+HAS_FAILED = pytest.StashKey[bool]()
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    log: TextIO
+
+    def complaints(self) -> list[str]:
+        """What it printed since the last call, without the welcome: warnings and tracebacks."""
+        return [f"server: {line}" for line in self.log.read().splitlines() if not WELCOME.fullmatch(line)]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One browser context, and what was wrong in it."""
+
+    context: BrowserContext
+    complaints: list[str] = field(default_factory=list)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[HAS_FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The app on a free port, with the repository's own Streamlit settings and an empty home."""
+    home = tmp_path_factory.mktemp("home")
+    scratch = tmp_path_factory.mktemp("tmp")
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    environment = {**os.environ, "HOME": str(home), "TMPDIR": str(scratch), "NO_COLOR": "1"}
+    with log.open("wb") as output, log.open(errors="replace") as reader:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+        running = Server(f"http://127.0.0.1:{port}", reader)
+        try:
+            _wait_until_healthy(running, process)
+            yield running
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if complaints := running.complaints():
+            pytest.fail("\n".join(complaints), pytrace=False)
+
+
+def _wait_until_healthy(server: Server, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            # An unknown path answers 200 too, with the page: only the body tells.
+            with urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=1) as answer:
+                if answer.read() == b"ok":
+                    return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"The app did not start:\n{server.log.read()}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    executable = find_chromium()
+    if executable is None:
+        pytest.fail(MISSING, pytrace=False)
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=TIMEOUT_S * 1000)
+        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """`open_page(width=1024, dark=True)`: another visitor, with an own session. Give paths alone to `page.goto`."""
+    visits: list[Visit] = []
+
+    def open_page(*, width: int = 1440, height: int = 900, dark: bool = False) -> Page:
+        context = browser.new_context(
+            base_url=server.url,
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(TIMEOUT_S * 1000)
+        visit = Visit(context)
+        visits.append(visit)
+        _listen(visit, server)
+        return context.new_page()
+
+    yield open_page
+
+    complaints = [complaint for visit in visits for complaint in [*visit.complaints, *_exceptions_on(visit)]]
+    complaints += server.complaints()
+    if complaints or request.node.stash.get(HAS_FAILED, False):
+        _take_screenshots(visits, request.node.name)
+    for visit in visits:
+        visit.context.close()
+    if complaints:
+        pytest.fail("\n".join(complaints), pytrace=False)
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Page]) -> Page:
+    """A visitor with a light desktop screen of 1440x900, nothing opened yet: `visit(page, "/")` does."""
+    return open_page()
+
+
+def _listen(visit: Visit, server: Server) -> None:
+    local = (f"{server.url}/", "data:", "blob:", server.url.replace("http:", "ws:") + "/")
+
+    def stop_at_the_door(route: Route) -> None:
+        if route.request.url.startswith(local):
+            route.continue_()
+        else:
+            visit.complaints.append(f"request left this machine: {route.request.url}")
+            route.abort()
+
+    def hear(message: ConsoleMessage) -> None:
+        source = message.location.get("url", "")
+        harmless = "404" in message.text and HARMLESS_404.fullmatch(urlsplit(source).path)
+        if message.type == "error" and not harmless:
+            visit.complaints.append(f"console: {message.text} ({source})")
+
+    def watch_websockets(page: Page) -> None:
+        page.on(
+            "websocket",
+            lambda socket: (
+                None
+                if socket.url.startswith(local)
+                else visit.complaints.append(f"connection left this machine: {socket.url}")
+            ),
+        )
+
+    visit.context.route("**/*", stop_at_the_door)
+    visit.context.on("console", hear)
+    visit.context.on("weberror", lambda error: visit.complaints.append(f"page error: {error.error}"))
+    visit.context.on("page", watch_websockets)
+
+
+def _exceptions_on(visit: Visit) -> list[str]:
+    return [
+        f"exception on {page.url}: {text}"
+        for page in visit.context.pages
+        for text in page.get_by_test_id("stException").all_inner_texts()
+    ]
+
+
+def _take_screenshots(visits: list[Visit], test: str) -> None:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    stem = re.sub(r"[^\w.-]+", "_", test)
+    pages = [page for visit in visits for page in visit.context.pages]
+    for number, page in enumerate(pages, start=1):
+        page.screenshot(path=SCREENSHOTS / f"{stem}-{number}.png", full_page=True)

@@ -1,0 +1,58 @@
+"""What a user does with the app. Each verb ends when the page has answered."""
+
+from playwright.sync_api import Page, expect
+
+# "Not running" is also true for a moment between a click and the rerun that it causes, so it has to last. A skeleton
+# stands where the browser is still loading the code of an element.
+SETTLED = """milliseconds => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    const running = !app || app.dataset.testScriptState !== 'notRunning' ||
+        app.dataset.testConnectionState !== 'CONNECTED' || document.querySelector('[data-testid="stSkeleton"]');
+    if (running) delete window.settledSince; else window.settledSince ??= performance.now();
+    return !running && performance.now() - window.settledSince >= milliseconds;
+}"""
+
+
+def wait_until_ready(page: Page, *, quiet_ms: int = 300) -> None:
+    """Until the script has run and stayed quiet; fails at once on an exception. Not for a page that reruns itself."""
+    page.evaluate("delete window.settledSince")
+    page.wait_for_function(SETTLED, arg=quiet_ms, polling=50)
+    expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1)
+
+
+def visit(page: Page, path: str = "/") -> None:
+    page.goto(path)
+    wait_until_ready(page)
+
+
+def click(page: Page, role: str, name: str) -> None:
+    """Click a "button", "link", "radio", "checkbox" or "tab" by the name that a user reads."""
+    page.get_by_role(role, name=name, exact=True).first.click()  # type: ignore[arg-type]
+    wait_until_ready(page)
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Pick an option of a select box by the names that a user reads."""
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    wait_until_ready(page)
+
+
+def fill(page: Page, label: str, value: str) -> None:
+    """Type into a text or number field and press Enter."""
+    box = page.get_by_label(label, exact=True).first
+    box.fill(value)
+    box.press("Enter")
+    wait_until_ready(page)
+
+
+def upload(page: Page, key: str, name: str, mime_type: str, content: bytes) -> None:
+    """Give a file to the file uploader with this widget key."""
+    box = page.locator(f".st-key-{key} input[type=file]")
+    box.set_input_files({"name": name, "mimeType": mime_type, "buffer": content})
+    wait_until_ready(page)
+
+
+def no_sideways_scroll(page: Page) -> bool:
+    """Whether the page fits its window's width, as it must at 1024."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))

@@ -1,0 +1,307 @@
+"""The rooms of `explorer/` import in one direction, and some constructs have no place in them at all.
+
+Every test reads the syntax tree, so an import inside a function counts like one at the top. The rules themselves are
+tested on bad snippets at the end: a rule that finds nothing wrong there would prove nothing here.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# In the order of the design: each imports only from those before it.
+ROOMS = (
+    "architectures",
+    "presets",
+    "images",
+    "datasets",
+    "checkpoints",
+    "foreign",
+    "training",
+    "runs",
+    "tracing",
+    "attribution",
+    "experiments",
+    "figures",
+    "ui",
+    "__main__",
+)
+
+# Narrower than the order.
+NOT_OURS = {
+    "images": {"architectures", "presets"},
+    "datasets": {"architectures", "presets"},
+    "__main__": {"ui"},
+}
+
+# The only places that may import a package; packages that are not named here may be imported anywhere.
+ONLY_IN = {
+    "streamlit": {"app", "explorer.ui"},
+    "plotly": {"explorer.figures"},
+    "captum": {"explorer.attribution"},
+}
+
+# Pictures and pages know no networks, and what draws pictures knows arrays only.
+WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datasets.folders", "explorer.figures"}
+WITHOUT_TORCH |= {"explorer.ui.pages"}
+
+FORBIDDEN_FILE_NAMES = re.compile(r"_?(util|helper|manager|handler|common|misc)s?")
+FORBIDDEN_MODULES = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
+FORBIDDEN_CALLS = {"eval", "exec", "__import__", "importlib.import_module", "os.system", "os.popen"}
+FORBIDDEN_METHODS = {"extractall"}
+FORBIDDEN_KEYWORDS = {"allow_pickle", "shell"}
+
+IMPORT_NAMES = {"pillow": "PIL"}  # where a package is imported under another name than it is installed
+
+
+def sources() -> list[Path]:
+    return [ROOT / "app.py", *sorted((ROOT / "explorer").rglob("*.py"))]
+
+
+def module_name(path: Path) -> str:
+    """`explorer/ui/pages/explore.py` -> `explorer.ui.pages.explore`; a package has the name of its directory."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def within(module: str, places: set[str]) -> bool:
+    return any(module == place or module.startswith(place + ".") for place in places)
+
+
+def room(module: str) -> str | None:
+    """`explorer.ui.pages` -> `ui`; None for `explorer` itself and for all that is not ours."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "explorer" and len(parts) > 1 else None
+
+
+def imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[str, str | None]]:
+    """Every import as (absolute module, name taken from it or None for the module as a whole)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = module.split(".")[: None if is_package else -1] if node.level else []
+            base = base[: len(base) - node.level + 1] if node.level > 1 else base
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                # `from explorer import training` takes a room, not a name out of one.
+                if source == "explorer" and alias.name in ROOMS:
+                    yield f"explorer.{alias.name}", None
+                else:
+                    yield source, alias.name
+
+
+def dotted(node: ast.expr) -> str:
+    """`torch.load` for that expression, `` for one that is not names joined by dots."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (left := dotted(node.value)):
+        return f"{left}.{node.attr}"
+    return ""
+
+
+def value_types(module: str) -> set[str]:
+    """Names of the dataclasses and enums that one of our modules, or a file of one of our packages, defines."""
+    path = ROOT / Path(*module.split("."))
+    files = [path.with_suffix(".py")] if path.with_suffix(".py").exists() else sorted(path.rglob("*.py"))
+    return {
+        node.name
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+        or isinstance(node, ast.ClassDef)
+        and any(dotted(base).endswith("Enum") for base in node.bases)
+    }
+
+
+def wrong_imports(source: str, module: str, is_package: bool = False) -> list[str]:
+    """What is wrong with the imports of one of our modules, one line each."""
+    wrong = []
+    here = room(module)
+    for target, name in imports(ast.parse(source), module, is_package):
+        package = target.split(".")[0]
+        there = room(target)
+        if target == "explorer" and name != "__version__":
+            wrong.append(f"{module} imports `explorer` as a whole or {name!r} from it: name the room")
+        elif module == "app" and package == "explorer" and there != "ui":
+            wrong.append(f"app imports {target}: it may import only explorer.ui")
+        elif module == "explorer" and package == "explorer":
+            wrong.append(f"explorer/__init__.py imports {target}: it imports nothing")
+        elif here and there and there != here:
+            if there not in ROOMS or ROOMS.index(there) > ROOMS.index(here) or there in NOT_OURS.get(here, ()):
+                wrong.append(f"{module} imports {target}, which is no room above it")
+            elif here == "figures" and name not in value_types(target):
+                wrong.append(f"{module} imports {name or 'all'} of {target}: figures may import only value types")
+        elif package in ONLY_IN and not within(module, ONLY_IN[package]):
+            wrong.append(f"{module} imports {package}: only {', '.join(sorted(ONLY_IN[package]))} may")
+        elif package in {"torch", "torchvision"} and within(module, WITHOUT_TORCH):
+            wrong.append(f"{module} imports {package}: it has to do without")
+        elif package not in {"explorer", *declared_packages(), *sys.stdlib_module_names}:
+            wrong.append(f"{module} imports {package}: requirements.txt does not name it")
+    return wrong
+
+
+def declared_packages() -> set[str]:
+    names = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    return {IMPORT_NAMES.get(name, name) for name in names}
+
+
+def forbidden_constructs(source: str) -> list[str]:
+    """Everything in the source that runs code, or unpacks files, that somebody else wrote. One line each."""
+    tree = ast.parse(source)
+    aliases: dict[str, str] = {}  # the name here -> the full name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            aliases |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+
+    wrong = [
+        f"imports {target}"
+        for target, name in imports(tree, "", False)
+        if {target.split(".")[0], name} & FORBIDDEN_MODULES
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            first, *rest = dotted(node).split(".")
+            name = ".".join([aliases.get(first, first), *rest])
+            if name in FORBIDDEN_CALLS:
+                wrong.append(f"line {node.lineno}: {name}")
+        if not isinstance(node, ast.Call):
+            continue
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        first, *rest = dotted(node.func).split(".")
+        name = ".".join([aliases.get(first, first), *rest])
+        if name.startswith("torch.") and name.endswith(".load") and keywords.get("weights_only") != "True":
+            wrong.append(f"line {node.lineno}: {name} without weights_only=True")
+        if isinstance(node.func, ast.Attribute) and node.func.attr in FORBIDDEN_METHODS:
+            wrong.append(f"line {node.lineno}: .{node.func.attr}")
+        wrong += [
+            f"line {node.lineno}: {keyword}={keywords[keyword]}"
+            for keyword in sorted(FORBIDDEN_KEYWORDS & set(keywords))
+            if keywords[keyword] != "False"
+        ]
+    return wrong
+
+
+def test_every_file_has_a_place_in_the_design():
+    unknown = [path for path in sources()[1:] if room(module_name(path)) not in {None, *ROOMS}]
+    assert not unknown, "a new room needs a noun of the design and a place in ROOMS"
+
+
+def test_no_file_is_named_for_being_useful():
+    assert not [path for path in sources() if FORBIDDEN_FILE_NAMES.search(path.stem)]
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_imports_go_one_way(path):
+    assert not wrong_imports(path.read_text(), module_name(path), path.name == "__init__.py")
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_nothing_runs_foreign_code(path):
+    assert not forbidden_constructs(path.read_text())
+
+
+@pytest.mark.parametrize("module", ["training", *(["runs"] if list((ROOT / "explorer").glob("runs*")) else [])])
+def test_training_works_without_the_packages_of_the_screen(module):
+    check = f"import sys, explorer.{module}; print(*{{'streamlit', 'captum', 'plotly'}} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("explorer.tracing", "import explorer.ui"),
+        ("explorer.tracing", "from explorer import figures"),
+        ("explorer.tracing", "from explorer.figures import strip"),
+        ("explorer.tracing", "from .figures import strip"),
+        ("explorer.tracing", "from . import figures"),
+        ("explorer.tracing", "def late():\n    from explorer.ui import state"),
+        ("explorer.tracing", "try:\n    import explorer.ui.state as s\nexcept ImportError:\n    pass"),
+        ("explorer.tracing", "import explorer"),
+        ("explorer.tracing", "from explorer import *"),
+        ("explorer.tracing", "from explorer.unheard_of import x"),
+        ("explorer.tracing", "import streamlit as st"),
+        ("explorer.tracing", "import pandas"),
+        ("explorer.datasets.folders", "from ..architectures import build"),
+        ("explorer.datasets.folders", "from torch import nn"),
+        ("explorer.images", "import torchvision"),
+        ("explorer.training", "from captum.attr import Saliency"),
+        ("explorer.checkpoints", "from explorer.training import TrainingConfig"),
+        ("explorer.ui.pages.explore", "import torch"),
+        ("explorer.ui.pages.explore", "from ...__main__ import main"),
+        ("explorer.ui.state", "import plotly.graph_objects as go"),
+        ("explorer.figures", "from explorer.architectures import build"),
+        ("explorer.figures", "import explorer.architectures"),
+        ("explorer.__main__", "from explorer.ui import state"),
+        ("explorer", "from explorer.training import fit"),
+        ("app", "from explorer.training import fit"),
+    ],
+)
+def test_a_wrong_import_is_found(module, source):
+    assert len(wrong_imports(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("explorer.presets", "from .architectures import ArchitectureSpec"),
+        ("explorer.figures", "from explorer.architectures import ArchitectureSpec"),
+        ("explorer.datasets.folders", "from ..images import pixels\nfrom . import shapes\nimport numpy, PIL.Image"),
+        ("explorer.ui.pages.explore", "from explorer.ui.state import AppState\nimport streamlit as st"),
+        ("explorer.__main__", "import argparse\nfrom explorer import training, __version__"),
+        ("explorer.attribution", "import captum.attr"),
+        ("app", "import streamlit as st\nfrom explorer.ui.pages import explore"),
+    ],
+)
+def test_a_right_import_is_not(module, source):
+    assert not wrong_imports(source, module)
+
+
+def test_a_relative_import_of_a_package_starts_in_the_package():
+    assert not wrong_imports("from .shapes import draw", "explorer.datasets", is_package=True)
+    assert wrong_imports("from ..ui import state", "explorer.datasets", is_package=True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')",
+        "exec('1')",
+        "builtin = eval",
+        "import importlib\nimportlib.import_module('x')",
+        "from importlib import import_module\nimport_module('x')",
+        "import pickle",
+        "from joblib import load",
+        "def late():\n    import dill as d",
+        "import torch\ntorch.load(f)",
+        "import torch\ntorch.load(f, weights_only=False)",
+        "import torch\ntorch.load(f, weights_only=safe)",
+        "import torch as t\nt.load(f, **options)",
+        "from torch import load\nload(f)",
+        "import torch\ntorch.jit.load(f)",
+        "numpy.load(f, allow_pickle=True)",
+        "archive.extractall(folder)",
+        "subprocess.run(command, shell=True)",
+        "import os\nos.system(command)",
+    ],
+)
+def test_a_forbidden_construct_is_found(source):
+    assert len(forbidden_constructs(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["model.eval()", "import torch\ntorch.load(f, weights_only=True)", "numpy.load(f)", "run(command, shell=False)"],
+)
+def test_a_harmless_construct_is_not(source):
+    assert not forbidden_constructs(source)
