@@ -4,8 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, Self, get_args
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,183 +13,11 @@ from torch import Tensor, nn
 
 from explorer.architectures import Network
 from explorer.datasets import Dataset, Split
-
-Optimizer = Literal["sgd", "adam"]
-Schedule = Literal["constant", "step", "cosine", "one_cycle"]
-Precision = Literal["auto", "float32", "bfloat16"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Outcome = Literal["finished", "diverged"]
+from explorer.training.config import Device, Precision, TrainingConfig, learning_rate_at
+from explorer.training.record import EpochResult, Evaluation, GradientSizes, Outcome, Progress, TrainingRecord
 
 PADDING = 4  # pixels around a picture before a random crop; He et al. 2015, section 4.2
-WARM_UP_SHARE = 0.25  # of a one-cycle run; Smith and Topin 2017 leave it open, 0.2 to 0.45 are in use
 VERIFY_EVERY = 10  # steps between two looks at whether everything is still finite
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a network is trained.
-
-    Exactly one of `epochs` and `seconds` is the budget; where `seconds` is given, the schedule follows the clock.
-    `learning_rate` is the highest one of the schedule. "step" multiplies it by `step_factor` at each of
-    `milestones`, shares of the run; "cosine" lets it fall to 0 along half a cosine; "one_cycle" lets it rise
-    linearly for a quarter of the run and then fall to 0 along half a cosine. `clip` is the largest allowed norm of
-    all gradients together. `augment` pads by 4, crops at random and flips half of the pictures. `precision` "auto"
-    is bfloat16 autocast where the processor computes in it, else float32. Raises ValueError for impossible values.
-    """
-
-    epochs: int | None = None
-    seconds: float | None = None
-    batch_size: int = 128
-    optimizer: Optimizer = "sgd"
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = True
-    weight_decay: float = 5e-4
-    schedule: Schedule = "one_cycle"
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    step_factor: float = 0.1
-    label_smoothing: float = 0.0
-    clip: float | None = None
-    augment: bool = True
-    seed: int = 0
-    precision: Precision = "auto"
-    device: Device = "auto"
-
-    def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.seconds is None):
-            raise ValueError(
-                "give the budget as either `epochs` or `seconds`, received "
-                f"epochs={self.epochs!r} and seconds={self.seconds!r}."
-            )
-        choices = {"optimizer": Optimizer, "schedule": Schedule, "precision": Precision, "device": Device}
-        for name, legal in choices.items():
-            if getattr(self, name) not in get_args(legal):
-                options = ", ".join(map(repr, get_args(legal)))
-                raise ValueError(f"`{name}` must be one of {options}, received {getattr(self, name)!r}.")
-        for name, low, high in (("epochs", 1, 100_000), ("batch_size", 2, 65_536), ("seed", 0, 2**63 - 1)):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or not low <= value <= high):
-                raise ValueError(f"`{name}` must be a whole number from {low} to {high}, received {value!r}.")
-        limits = {
-            "seconds": (0.1, 1e7),
-            "learning_rate": (1e-12, 1e6),
-            "momentum": (0.0, 0.9999),
-            "weight_decay": (0.0, 10.0),
-            "step_factor": (0.0, 1.0),
-            "label_smoothing": (0.0, 0.99),
-            "clip": (1e-12, 1e12),
-        }
-        for name, (lowest, highest) in limits.items():
-            value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest
-            ):
-                raise ValueError(f"`{name}` must be a number from {lowest:g} to {highest:g}, received {value!r}.")
-        if not isinstance(self.milestones, tuple) or not all(0 < share < 1 for share in self.milestones):
-            raise ValueError(f"`milestones` must be shares of the run between 0 and 1, received {self.milestones!r}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `from_dict` is its inverse."""
-        return {**asdict(self), "milestones": list(self.milestones)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The config that `to_dict` described. Raises ValueError for anything else."""
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"a training config has no field {', '.join(f'`{name}`' for name in unknown)}.")
-        return cls(**{**values, "milestones": tuple(values.get("milestones", (0.5, 0.75)))})
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Mean cross-entropy and share of right predictions over `n` pictures."""
-
-    loss: float
-    accuracy: float
-    n: int
-
-
-@dataclass(frozen=True)
-class EpochResult:
-    """One line of the training curve. `train` is the running mean over the epoch's own batches, in training mode."""
-
-    step: int
-    seconds: float
-    learning_rate: float
-    train: Evaluation
-    validation: Evaluation | None
-
-
-@dataclass(frozen=True)
-class GradientSizes:
-    """L2 norm of the loss's gradient for the weights of each layer, before clipping, at some steps.
-
-    `norms` holds one tuple for each of `steps`, in the order of `layers` (dotted names, from input to output). Step 0
-    is the gradient of the first batch at the initial weights.
-    """
-
-    layers: tuple[str, ...]
-    steps: tuple[int, ...]
-    norms: tuple[tuple[float, ...], ...]
-
-
-@dataclass(frozen=True)
-class TrainingRecord:
-    """Everything that a training left to know beside the weights."""
-
-    config: TrainingConfig
-    outcome: Outcome
-    steps: int
-    seconds: float
-    images_per_second: float
-    parameters: int
-    train_images: int
-    epochs: tuple[EpochResult, ...]
-    weight_gradients: GradientSizes
-    device: str
-    precision: str
-    threads: int
-    versions: dict[str, str] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, numbers rounded to 6 significant digits."""
-        return _rounded({**asdict(self), "config": self.config.to_dict()})
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The record that `to_dict` described."""
-        epochs = tuple(
-            EpochResult(
-                **{
-                    **line,
-                    "train": Evaluation(**line["train"]),
-                    "validation": Evaluation(**line["validation"]) if line["validation"] else None,
-                }
-            )
-            for line in values["epochs"]
-        )
-        sizes = values["weight_gradients"]
-        gradients = GradientSizes(tuple(sizes["layers"]), tuple(sizes["steps"]), tuple(map(tuple, sizes["norms"])))
-        config = TrainingConfig.from_dict(values["config"])
-        return cls(**{**values, "config": config, "epochs": epochs, "weight_gradients": gradients})
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands. `loss` and `accuracy` are means over this epoch's batches so far; `fraction` runs from
-    0 to 1 along the budget; `record` is there on the last one only."""
-
-    step: int
-    epoch: int
-    fraction: float
-    seconds: float
-    images_per_second: float
-    learning_rate: float
-    loss: float
-    accuracy: float
-    validation: Evaluation | None = None
-    record: TrainingRecord | None = None
 
 
 def choose_device(wish: Device = "auto") -> torch.device:
@@ -225,20 +52,6 @@ def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dt
     return torch.float32
 
 
-def learning_rate_at(config: TrainingConfig, fraction: float) -> float:
-    """The learning rate after `fraction` (0..1) of the run."""
-    peak = config.learning_rate
-    if config.schedule == "step":
-        return peak * config.step_factor ** sum(fraction >= share for share in config.milestones)
-    if config.schedule == "cosine":
-        return peak * 0.5 * (1 + math.cos(math.pi * fraction))
-    if config.schedule == "one_cycle":
-        if fraction < WARM_UP_SHARE:
-            return peak * (0.04 + 0.96 * fraction / WARM_UP_SHARE)
-        return peak * 0.5 * (1 + math.cos(math.pi * (fraction - WARM_UP_SHARE) / (1 - WARM_UP_SHARE)))
-    return peak
-
-
 def is_gradient_step(step: int) -> bool:
     """Whether weight gradients are measured at `step`: 0, 1, 2, 3, 4, 6, 8, 12, 16, 24, ... (two a doubling)."""
     return step < 2 or step & (step - 1) == 0 or (step % 3 == 0 and (step // 3) & (step // 3 - 1) == 0)
@@ -270,7 +83,8 @@ def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every
     steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
     batch_size = min(config.batch_size, len(labels))
 
-    step, epoch, fraction, outcome = 0, 0, 0.0, "finished"
+    outcome: Outcome = "finished"
+    step, epoch, fraction = 0, 0, 0.0
     curve: list[EpochResult] = []
     gradient_steps: list[int] = []
     gradient_norms: list[tuple[float, ...]] = []
@@ -338,7 +152,7 @@ def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every
             yield progress
     record = TrainingRecord(
         config=config,
-        outcome=outcome,  # type: ignore[arg-type]
+        outcome=outcome,
         steps=step,
         seconds=elapsed,
         images_per_second=speed,
@@ -463,13 +277,3 @@ def _all_finite(network: Network, losses: list[Tensor]) -> bool:
     floats = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
     flat = torch.cat([torch.stack(losses).flatten(), *(tensor.flatten() for tensor in floats)])
     return bool(flat.isfinite().all())
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value

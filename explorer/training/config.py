@@ -1,0 +1,103 @@
+"""`TrainingConfig`: how a network is trained, and the learning rate that follows from it."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+Optimizer = Literal["sgd", "adam"]
+Schedule = Literal["constant", "step", "cosine", "one_cycle"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+WARM_UP_SHARE = 0.25  # of a one-cycle run; Smith and Topin 2017 leave it open, 0.2 to 0.45 are in use
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    Exactly one of `epochs` and `seconds` is the budget; where `seconds` is given, the schedule follows the clock.
+    `learning_rate` is the highest one of the schedule. "step" multiplies it by `step_factor` at each of
+    `milestones`, shares of the run; "cosine" lets it fall to 0 along half a cosine; "one_cycle" lets it rise
+    linearly for a quarter of the run and then fall to 0 along half a cosine. `clip` is the largest allowed norm of
+    all gradients together. `augment` pads by 4, crops at random and flips half of the pictures. `precision` "auto"
+    is bfloat16 autocast where the processor computes in it, else float32. Raises ValueError for impossible values.
+    """
+
+    epochs: int | None = None
+    seconds: float | None = None
+    batch_size: int = 128
+    optimizer: Optimizer = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: Schedule = "one_cycle"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    step_factor: float = 0.1
+    label_smoothing: float = 0.0
+    clip: float | None = None
+    augment: bool = True
+    seed: int = 0
+    precision: Precision = "auto"
+    device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.seconds is None):
+            raise ValueError(
+                "give the budget as either `epochs` or `seconds`, received "
+                f"epochs={self.epochs!r} and seconds={self.seconds!r}."
+            )
+        choices = {"optimizer": Optimizer, "schedule": Schedule, "precision": Precision, "device": Device}
+        for name, legal in choices.items():
+            if getattr(self, name) not in get_args(legal):
+                options = ", ".join(map(repr, get_args(legal)))
+                raise ValueError(f"`{name}` must be one of {options}, received {getattr(self, name)!r}.")
+        for name, low, high in (("epochs", 1, 100_000), ("batch_size", 2, 65_536), ("seed", 0, 2**63 - 1)):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or not low <= value <= high):
+                raise ValueError(f"`{name}` must be a whole number from {low} to {high}, received {value!r}.")
+        limits = {
+            "seconds": (0.1, 1e7),
+            "learning_rate": (1e-12, 1e6),
+            "momentum": (0.0, 0.9999),
+            "weight_decay": (0.0, 10.0),
+            "step_factor": (0.0, 1.0),
+            "label_smoothing": (0.0, 0.99),
+            "clip": (1e-12, 1e12),
+        }
+        for name, (lowest, highest) in limits.items():
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest
+            ):
+                raise ValueError(f"`{name}` must be a number from {lowest:g} to {highest:g}, received {value!r}.")
+        if not isinstance(self.milestones, tuple) or not all(0 < share < 1 for share in self.milestones):
+            raise ValueError(f"`milestones` must be shares of the run between 0 and 1, received {self.milestones!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` is its inverse."""
+        return {**asdict(self), "milestones": list(self.milestones)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The config that `to_dict` described. Raises ValueError for anything else."""
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(f"a training config has no field {', '.join(f'`{name}`' for name in unknown)}.")
+        return cls(**{**values, "milestones": tuple(values.get("milestones", (0.5, 0.75)))})
+
+
+def learning_rate_at(config: TrainingConfig, fraction: float) -> float:
+    """The learning rate after `fraction` (0..1) of the run."""
+    peak = config.learning_rate
+    if config.schedule == "step":
+        return peak * config.step_factor ** sum(fraction >= share for share in config.milestones)
+    if config.schedule == "cosine":
+        return peak * 0.5 * (1 + math.cos(math.pi * fraction))
+    if config.schedule == "one_cycle":
+        if fraction < WARM_UP_SHARE:
+            return peak * (0.04 + 0.96 * fraction / WARM_UP_SHARE)
+        return peak * 0.5 * (1 + math.cos(math.pi * (fraction - WARM_UP_SHARE) / (1 - WARM_UP_SHARE)))
+    return peak

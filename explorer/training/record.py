@@ -1,0 +1,110 @@
+"""What a training says while it runs (`Progress`) and what it leaves behind (`TrainingRecord`)."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from explorer.training.config import TrainingConfig
+
+Outcome = Literal["finished", "diverged"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean cross-entropy and share of right predictions over `n` pictures."""
+
+    loss: float
+    accuracy: float
+    n: int
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One line of the training curve. `train` is the running mean over the epoch's own batches, in training mode."""
+
+    step: int
+    seconds: float
+    learning_rate: float
+    train: Evaluation
+    validation: Evaluation | None
+
+
+@dataclass(frozen=True)
+class GradientSizes:
+    """L2 norm of the loss's gradient for the weights of each layer, before clipping, at some steps.
+
+    `norms` holds one tuple for each of `steps`, in the order of `layers` (dotted names, from input to output). Step 0
+    is the gradient of the first batch at the initial weights.
+    """
+
+    layers: tuple[str, ...]
+    steps: tuple[int, ...]
+    norms: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """Everything that a training left to know beside the weights."""
+
+    config: TrainingConfig
+    outcome: Outcome
+    steps: int
+    seconds: float
+    images_per_second: float
+    parameters: int
+    train_images: int
+    epochs: tuple[EpochResult, ...]
+    weight_gradients: GradientSizes
+    device: str
+    precision: str
+    threads: int
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, numbers rounded to 6 significant digits."""
+        return _rounded({**asdict(self), "config": self.config.to_dict()})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The record that `to_dict` described."""
+        epochs = tuple(
+            EpochResult(
+                **{
+                    **line,
+                    "train": Evaluation(**line["train"]),
+                    "validation": Evaluation(**line["validation"]) if line["validation"] else None,
+                }
+            )
+            for line in values["epochs"]
+        )
+        sizes = values["weight_gradients"]
+        gradients = GradientSizes(tuple(sizes["layers"]), tuple(sizes["steps"]), tuple(map(tuple, sizes["norms"])))
+        config = TrainingConfig.from_dict(values["config"])
+        return cls(**{**values, "config": config, "epochs": epochs, "weight_gradients": gradients})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands. `loss` and `accuracy` are means over this epoch's batches so far; `fraction` runs from
+    0 to 1 along the budget; `record` is there on the last one only."""
+
+    step: int
+    epoch: int
+    fraction: float
+    seconds: float
+    images_per_second: float
+    learning_rate: float
+    loss: float
+    accuracy: float
+    validation: Evaluation | None = None
+    record: TrainingRecord | None = None
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
