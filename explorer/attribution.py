@@ -1,6 +1,8 @@
 """Views of a `Trace`: feature maps, magnitudes, Grad-CAM, saliency. Nothing here runs a network."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -34,8 +36,7 @@ def profile(trace: Trace) -> tuple[LayerProfile, ...]:
     for layer in trace.layers:
         if not layer.is_spatial:
             continue
-        flat = layer.activation.reshape(len(layer.activation), -1)  # (C, H·W)
-        energy = np.einsum("cp,cp->c", flat, flat)
+        energy = _sum_of_squares(layer.activation.reshape(len(layer.activation), -1))  # (C,)
         strongest = int(energy.argmax())
         cam = grad_cam(layer)
         channels, height, width = layer.activation.shape
@@ -47,7 +48,7 @@ def profile(trace: Trace) -> tuple[LayerProfile, ...]:
                 cam=cam,
                 strongest=strongest,
                 feature_map=layer.activation[strongest],
-                activation_magnitude=float(np.sqrt(energy.sum() / flat.size)),
+                activation_magnitude=float(np.sqrt(energy.sum() / layer.activation.size)),
                 gradient_magnitude=magnitude(layer.gradient),
                 zero_reason=zero_reason(layer, cam),
             )
@@ -70,7 +71,7 @@ def grad_cam(layer: LayerTrace, relu: bool = True) -> np.ndarray:
     gradient = layer.gradient.reshape(channels, -1)  # (C, H·W)
     weights = gradient @ np.full(height * width, 1 / (height * width), dtype=np.float32)  # (C,); BLAS beats .mean
     cam = (weights @ layer.activation.reshape(channels, -1)).reshape(height, width)
-    return np.maximum(cam, 0) if relu else cam
+    return np.maximum(cam, 0, out=cam) if relu else cam
 
 
 def zero_reason(layer: LayerTrace, cam: np.ndarray) -> str | None:
@@ -88,8 +89,18 @@ def zero_reason(layer: LayerTrace, cam: np.ndarray) -> str | None:
 
 def magnitude(values: np.ndarray) -> float:
     """Root mean square of all values, so layers of different size can be compared."""
-    flat = values.ravel()
-    return float(np.sqrt(np.dot(flat, flat) / flat.size))
+    return float(np.sqrt(_sum_of_squares(values.ravel()) / values.size))
+
+
+def _sum_of_squares(values: np.ndarray) -> np.ndarray:
+    """Along the last axis. In float64 where float32 could not hold the squares: a plain-56 without norm has gradients
+    of 1e-25, which would look like none at all."""
+    with np.errstate(over="ignore"):
+        total = np.vecdot(values, values)
+    if 1e-30 < float(total.max()) < np.inf:
+        return total
+    exact = values.astype(np.float64)
+    return np.vecdot(exact, exact)
 
 
 def saliency(trace: Trace) -> np.ndarray:
@@ -126,3 +137,32 @@ def top_classes(trace: Trace, count: int = 5) -> list[tuple[int, float]]:
     """The `count` most probable classes with their probabilities, the most probable first."""
     order = np.argsort(-trace.probabilities, kind="stable")[:count]
     return [(int(index), float(trace.probabilities[index])) for index in order]
+
+
+def shared_axis(*names: Sequence[str]) -> tuple[str, ...]:
+    """The layers of several networks on one axis: each network's own order is kept, common names stand once.
+
+    A layer that only a later network has comes right behind the layer that precedes it there.
+    """
+    axis: list[str] = []
+    for network in names:
+        place = 0
+        for name in network:
+            if name not in axis:
+                axis.insert(place, name)
+            place = axis.index(name) + 1
+    return tuple(axis)
+
+
+def shared_tops(
+    tops: Sequence[Mapping[str, float]], scope: Literal["layer", "network", "both"]
+) -> list[dict[str, float]]:
+    """The top of the colour scale of each layer of each network, from the largest values found there.
+
+    "layer": each map has its own scale; "network": all layers of a network share one; "both": all maps share one.
+    """
+    if scope == "layer":
+        return [dict(network) for network in tops]
+    own = [max(network.values(), default=0.0) for network in tops]
+    shared = own if scope == "network" else [max(own, default=0.0)] * len(own)
+    return [dict.fromkeys(network, top) for network, top in zip(tops, shared, strict=True)]

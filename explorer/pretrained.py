@@ -1,17 +1,20 @@
 """The networks that come with the app: how each is trained, and the listing of what came out."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from explorer import checkpoints
-from explorer.architectures import ArchitectureSpec, build
-from explorer.checkpoints import Checkpoint
+from explorer.architectures import ArchitectureSpec, Network, build
+from explorer.architectures.spec import Shortcut
+from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.datasets import Dataset
 from explorer.presets import cifar
-from explorer.training import Progress, TrainingConfig, evaluate, fit
+from explorer.training import Progress, TrainingConfig, TrainingRecord, evaluate, fit
 
+TWINS: tuple[Shortcut, Shortcut] = ("none", "identity")
 CIFAR_DATA = "CIFAR-10 (JPEG copy)"
 
 
@@ -28,13 +31,15 @@ class Recipe:
 def _recipes() -> dict[str, Recipe]:
     cycle = TrainingConfig(epochs=1, learning_rate=0.4, schedule="one_cycle", weight_decay=5e-4, batch_size=128)
     recipes = []
-    for depth, epochs in ((8, 12), (20, 12), (56, 6)):
-        for shortcut in ("none", "identity"):
+    for depth, epochs in ((8, 6), (20, 6), (56, 4)):
+        for shortcut in TWINS:
             spec = cifar(depth, shortcut)
             recipes.append(Recipe(f"shapes-{spec.name.lower()}", spec, "shapes", replace(cycle, epochs=epochs)))
-    for shortcut in ("none", "identity"):
+    for shortcut in TWINS:
         spec = cifar(20, shortcut)
-        recipes.append(Recipe(f"cifar10jpeg-{spec.name.lower()}", spec, CIFAR_DATA, replace(cycle, epochs=20)))
+        recipes.append(
+            Recipe(f"cifar10jpeg-{spec.name.lower()}", spec, CIFAR_DATA, replace(cycle, epochs=22, compile=True))
+        )
     return {recipe.name: recipe for recipe in recipes}
 
 
@@ -51,20 +56,28 @@ def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAI
         yield progress
     record = progress.record
     assert record is not None
+    checkpoints.save(checkpoint_of(network, dataset, record), folder / f"{recipe.name}.safetensors")
+    write_listing(folder)
+
+
+def checkpoint_of(network: Network, dataset: Dataset, record: TrainingRecord) -> Checkpoint:
+    """The `network` that `fit` trained on `dataset`, with the record it gave and the figures of the whole test split.
+
+    A loss that is not finite is None there: JSON has no word for it.
+    """
     test = evaluate(network, dataset.test, dataset.mean, dataset.std)
-    checkpoint = Checkpoint(
+    loss = round(test.loss, 4) if math.isfinite(test.loss) else None
+    return Checkpoint(
         network=network,
         class_names=dataset.class_names,
         mean=dataset.mean,
         std=dataset.std,
         data=dataset.name,
-        seed=recipe.config.seed,
-        config=recipe.config.to_dict(),
+        seed=record.config.seed,
+        config=record.config.to_dict(),
         record=record.to_dict(),
-        figures={"test": {"accuracy": test.accuracy, "loss": round(test.loss, 4), "n": test.n}},
+        figures={"test": {"accuracy": test.accuracy, "loss": loss, "n": test.n}},
     )
-    checkpoints.save(checkpoint, folder / f"{recipe.name}.safetensors")
-    write_listing(folder)
 
 
 def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
@@ -84,6 +97,8 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
     ]
     for file in files:
         checkpoint = checkpoints.load(file)
+        if "test" not in checkpoint.figures or not checkpoint.record:
+            raise CheckpointError(f"`{file.name}` says nothing of its training and test; move it out of the folder.")
         test, record = checkpoint.figures["test"], checkpoint.record
         rows.append(
             f"| `{file.name}` | {checkpoint.data} | {checkpoint.spec.depth} | {record['parameters']:,} "

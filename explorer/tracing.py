@@ -97,15 +97,14 @@ def trace(
         )
     if not np.isfinite(image).all():
         raise ValueError("`image` holds values that are not finite; load the picture again.")
-    if target is not None and not 0 <= target < spec.classes:
+    if target is not None and target not in range(spec.classes):
         raise ValueError(f"`target` must be a class from 0 to {spec.classes - 1}, received {target!r}.")
     device = next(network.parameters()).device
     x = torch.tensor(image, dtype=torch.float32, device=device)[None].requires_grad_()  # (1, C, H, W)
     recorder = Recorder(network, kinds)
     with torch.enable_grad():
         logits = network(x, recorder)  # (1, classes)
-    if target is None:
-        target = int(logits.argmax())
+    target = int(logits.argmax() if target is None else target)
     outputs = list(recorder.outputs.values())
     gradients = torch.autograd.grad(logits[0, target], [x, *outputs])
     layers = tuple(

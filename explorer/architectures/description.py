@@ -1,5 +1,6 @@
 """`describe`: what a network would be, layer by layer, without weights and without computing anything."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,9 +15,10 @@ from explorer.architectures.spec import ArchitectureSpec
 class LayerDescription:
     """One visible operation.
 
-    `output_shape` leaves out the batch. `parameters` are the layer's own (a block's are its layers'). `macs` are
-    multiply-accumulates for one image, of convolutions and fully connected layers; norms, activations and sums cost
-    none in this count, as in the papers'. `receptive_field` is the side, in input pixels, of the square that one
+    `output_shape` leaves out the batch. `parameters` are the layer's own (a block's are its layers'; a projection
+    shortcut's are those of its norm, which ends it and has no entry of its own). `macs` are multiply-accumulates for
+    one image, of convolutions and fully connected layers; norms, activations and sums cost none in this count, as in
+    the papers'. `receptive_field` is the side, in input pixels, of the square that one
     output value can depend on, before it is cut at the picture's edge.
     """
 
@@ -96,6 +98,12 @@ def describe(spec: ArchitectureSpec) -> Description:
         image = torch.empty(1, *spec.input_shape)
         recorder = _ReceptiveFieldRecorder(network, image)
         network(image, recorder)
+    parameters: Counter[str] = Counter()
+    for name, parameter in network.named_parameters():
+        layer = name.rpartition(".")[0]
+        while layer not in recorder.outputs:  # the last operation of a shortcut is kept under the shortcut's name
+            layer = layer.rpartition(".")[0]
+        parameters[layer] += parameter.numel()
     layers = []
     for name, output in recorder.outputs.items():
         module = recorder.modules[name]
@@ -104,7 +112,7 @@ def describe(spec: ArchitectureSpec) -> Description:
                 name=name,
                 kind=network.layers[module][1],
                 output_shape=tuple(output.shape[1:]),
-                parameters=sum(parameter.numel() for parameter in module.parameters(recurse=False)),
+                parameters=parameters[name],
                 macs=_macs(module, output),
                 receptive_field=recorder.fields[id(output)][1],
             )
@@ -112,7 +120,7 @@ def describe(spec: ArchitectureSpec) -> Description:
     return Description(
         spec=spec,
         layers=tuple(layers),
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        parameters=parameters.total(),
         macs=sum(layer.macs for layer in layers),
         activation_bytes=sum(4 * output[0].numel() for output in recorder.outputs.values()),
     )

@@ -40,8 +40,8 @@ class Recorder:
         output: Tensor = module(*inputs)
         name, kind = self.layers[module]
         if self.kinds is None or kind in self.kinds:
-            last = next(reversed(self.outputs), None)
-            repeated = last is not None and self.outputs[last] is output
+            last = next(reversed(self.outputs), "")
+            repeated = self.outputs.get(last) is output
             if repeated and kind not in ("block", "shortcut"):
                 return output  # dropout in evaluation mode hands its input on: there is nothing new to see
             if repeated and self.layers[self.modules[last]][1] != "conv":
@@ -231,7 +231,7 @@ class Network(nn.Module):
         if self.stem is not None:
             x = self.stem(x, run)
         for stage in self.stages:
-            for part in stage:
+            for part in stage.children():
                 x = run(part, x, run) if isinstance(part, Block) else run(part, x)
         return self.head(x, run)
 

@@ -228,7 +228,7 @@ def _pictures(
     _paint(images, behind * (clutter * dice.uniform(0.5, 1)), dice.colour((0.3, 1.0), (0.3, 1.0)))
 
     # The object: the picture's coordinates moved, scaled and turned into those of the outline; shaded along one axis.
-    radius = dice.uniform(0.42, 0.8)
+    radius = dice.uniform(0.4, 0.78)
     centre_x, centre_y = dice.uniform(-1, 1) * (1 - radius), dice.uniform(-1, 1) * (1 - radius)
     cos, sin = dice.direction()
     right, down = (x - centre_x) / radius, (y - centre_y) / radius
@@ -242,12 +242,12 @@ def _pictures(
     shade = 1 + texture * dice.uniform(-0.25, 0.25) * object_x
     _paint(images, shown, colour * shade[:, None])
 
-    hidden = _coverage(_clutter(dice, x, y, lines=1, dots=2)) * clutter
+    hidden = _coverage(_clutter(dice, x, y, lines=2, dots=2)) * clutter
     _paint(images, hidden, dice.colour((0.3, 1.0), (0.3, 1.0)))
     shown *= 1 - hidden
 
     # Noise: the difference of two random bytes (a triangular distribution, standard deviation 104), scaled.
-    strength = noise * dice.uniform(0.03, 0.14)
+    strength = noise * dice.uniform(0.03, 0.15)
     pixels = np.empty(images.shape, np.uint8)
     for channel in range(3):
         grain = rng.integers(0, 256, (2, len(labels), size, size), dtype=np.uint8)

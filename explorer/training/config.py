@@ -22,7 +22,9 @@ class TrainingConfig:
     `milestones`, shares of the run; "cosine" lets it fall to 0 along half a cosine; "one_cycle" lets it rise
     linearly for a quarter of the run and then fall to 0 along half a cosine. `clip` is the largest allowed norm of
     all gradients together. `augment` pads by 4, crops at random and flips half of the pictures. `precision` "auto"
-    is bfloat16 autocast where the processor computes in it, else float32. Raises ValueError for impossible values.
+    is bfloat16 autocast where the processor gains from it, else float32. `compile` fuses operations with
+    torch.compile: needs a C++ compiler, costs a minute or more once, and made ResNet-20 steps 1.25 times as fast on
+    a CPU. Raises ValueError for impossible values.
     """
 
     epochs: int | None = None
@@ -42,6 +44,7 @@ class TrainingConfig:
     seed: int = 0
     precision: Precision = "auto"
     device: Device = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.seconds is None):

@@ -76,6 +76,7 @@ def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every
     images, labels = _on_device(dataset.train, device)
     mean, std = _statistics(dataset, device)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward = torch.compile(network) if config.compile else network
     optimizer = _optimizer(network, config)
     layers = {
         name: module.weight for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
@@ -109,7 +110,7 @@ def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every
                 group["lr"] = rate
 
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                logits = network(batch)
+                logits = forward(batch)
             loss = F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -125,7 +126,8 @@ def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every
             step += 1
             training_seconds += time.perf_counter() - tick
             elapsed = time.perf_counter() - started
-            fraction = min(1.0, step / (steps_an_epoch * config.epochs) if config.epochs else elapsed / config.seconds)
+            done = step / (steps_an_epoch * config.epochs) if config.epochs else elapsed / (config.seconds or 1)
+            fraction = min(1.0, done)
             if step % VERIFY_EVERY == 0 or index == steps_an_epoch - 1 or fraction >= 1:
                 if _all_finite(network, losses[-VERIFY_EVERY:]):
                     finite = _snapshot(network)
@@ -137,17 +139,16 @@ def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every
             if time.perf_counter() - reported > report_every:
                 reported = time.perf_counter()
                 speed = step * batch_size / training_seconds
-                done = Evaluation(_mean(losses), _mean(hits), len(losses) * batch_size)
-                yield Progress(step, epoch, fraction, elapsed, speed, rate, done.loss, done.accuracy)
+                yield Progress(step, epoch, fraction, elapsed, speed, rate, _mean(losses), _mean(hits))
         epoch += 1
-        done = Evaluation(_mean(losses), _mean(hits), len(losses) * batch_size)
+        train = Evaluation(_mean(losses), _mean(hits), len(losses) * batch_size)
         validation = (
             evaluate(network, dataset.validation, dataset.mean, dataset.std) if len(dataset.validation) else None
         )
         elapsed = time.perf_counter() - started
-        curve.append(EpochResult(step, elapsed, rate, done, validation))
+        curve.append(EpochResult(step, elapsed, rate, train, validation))
         speed = step * batch_size / training_seconds
-        progress = Progress(step, epoch, fraction, elapsed, speed, rate, done.loss, done.accuracy, validation)
+        progress = Progress(step, epoch, fraction, elapsed, speed, rate, train.loss, train.accuracy, validation)
         if fraction < 1 and outcome == "finished":
             yield progress
     record = TrainingRecord(
@@ -261,8 +262,12 @@ def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimize
 
 
 def _norms(gradients: list[Tensor | None]) -> tuple[float, ...]:
-    sizes = torch._foreach_norm([gradient.float() for gradient in gradients if gradient is not None])
-    return tuple(torch.stack(sizes).tolist())
+    """In float64: float32 cannot hold the squares of a plain-56's gradients without norm, and would say exactly 0."""
+    return tuple(
+        torch.linalg.vector_norm(gradient.cpu(), dtype=torch.float64).item()
+        for gradient in gradients
+        if gradient is not None
+    )
 
 
 def _mean(values: list[Tensor]) -> float:

@@ -1,0 +1,66 @@
+"""From values to text for a terminal."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from explorer.images import Picture
+
+SHOWN_CLASSES = 20
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Columns of equal width under their header; numbers to the right, text to the left, nothing for None."""
+    columns = []
+    for name, *values in zip(header, *rows, strict=True):
+        cells = [str(name), *map(_cell, values)]
+        width = max(map(len, cells))
+        right = any(isinstance(value, int | float) for value in values)
+        columns.append([text.rjust(width) if right else text.ljust(width) for text in cells])
+    return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return "×".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def percent(share: float) -> str:
+    return f"{share:.2%}"
+
+
+def knows(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_CLASSES:,} more" if len(names) > SHOWN_CLASSES else ""
+    return f"knows {len(names):,} classes: {', '.join(names[:SHOWN_CLASSES])}{more}."
+
+
+def heading(file: str, picture: Picture) -> str:
+    height, width, _ = picture.pixels.shape
+    return f"{file} ({picture.format}, {width} × {height} pixels)"
+
+
+def noted(notes: Sequence[str]) -> list[str]:
+    return [f"Note: {note}" for note in notes]
+
+
+def sentence(error: Exception) -> str:
+    """The error's text on one line, with a full stop."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"`{error.filename}` cannot be read or written: {error.strerror}"
+    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return text if text.endswith(".") else f"{text}."
+
+
+def finite(value: Any) -> Any:
+    """`value` with None for the numbers that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,252 @@
+"""`train`, `evaluate` and `pretrained`: networks from data, and how good they are."""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from explorer import checkpoints
+from explorer.architectures import ArchitectureSpec, build
+from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
+from explorer.commands import Answer, typed
+from explorer.commands.networks import parameters
+from explorer.commands.text import knows, noted, percent, table
+from explorer.datasets import Dataset, Split, folders, shapes
+from explorer.pretrained import CIFAR_DATA, RECIPES, Recipe, checkpoint_of, rebuild, write_listing
+from explorer.training import Evaluation, Progress, TrainingRecord, choose_device, device_name, evaluate, fit
+from explorer.training.config import Device
+
+REPORT_EVERY = 2.0  # seconds between two lines of progress
+LARGEST_DEFAULT = 64  # pixels a side; a training at 224 takes days on a processor, so it has to be asked for
+
+
+def train_arguments(parser: argparse.ArgumentParser) -> None:
+    typed.add_network(parser, "a preset; `describe --list` lists them")
+    parser.add_argument("--data", default="shapes", metavar="DATA", help=f"{typed.DATA_HELP} (default: shapes)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help=f"side of the pictures (default: what the network takes if that is up to {LARGEST_DEFAULT}, else 32)",
+    )
+    parser.add_argument("--twin", action="store_true", help="train its twin too, from the same weights and batches")
+    parser.add_argument(
+        "--out", metavar="FILE", help="to save; -twin is added for the twin (default: NAME.safetensors)"
+    )
+    typed.add_threads(parser)
+    typed.add_config(parser)
+
+
+def train_network(arguments: argparse.Namespace) -> Answer:
+    config = typed.config(arguments)
+    choose_device(config.device)
+    name, spec = typed.named_spec(arguments)
+    specs = [spec, spec.twin()] if arguments.twin else [spec]
+    out = Path(arguments.out or f"{name}.safetensors")
+    files = [out, out.with_stem(f"{out.stem}-twin")][: len(specs)]
+    for file in files:
+        typed.check_new(file, ".safetensors")
+    typed.use_threads(arguments.threads)
+    dataset = typed.dataset(arguments.data, _size(arguments.size, spec))
+    if not len(dataset.test):
+        raise ValueError(f"{dataset.name} has no test pictures to measure the result on; give each class 2 or more.")
+
+    networks: list[dict[str, Any]] = []
+    for spec, file in zip(specs, files, strict=True):
+        spec = replace(spec, input_shape=dataset.input_shape, classes=len(dataset.class_names))
+        network = build(spec, config.seed)  # twins get the same weights here, and from `fit` the same batches
+        record = _follow(spec.name, fit(network, dataset, config))
+        checkpoint = checkpoint_of(network, dataset, record)
+        networks.append({"network": spec.name, "file": str(file), "sha256": checkpoints.save(checkpoint, file)})
+        networks[-1] |= {"depth": spec.depth, "shortcut": spec.shortcut, "parameters": record.parameters}
+        networks[-1] |= {"outcome": record.outcome, "steps": record.steps, "epochs": len(record.epochs)}
+        networks[-1] |= {"seconds": record.seconds, "images_per_second": record.images_per_second}
+        networks[-1] |= checkpoint.figures
+    notes = list(dataset.notes)
+    if len({entry["steps"] for entry in networks}) > 1:
+        notes.append("The twins took different numbers of steps in their time; with --epochs they take the same ones.")
+    notes += [
+        f"{entry['network']} diverged: the file holds its last finite weights; try a lower --learning-rate or --clip."
+        for entry in networks
+        if entry["outcome"] == "diverged"
+    ]
+    document = {
+        "data": dataset.name,
+        "input_shape": list(dataset.input_shape),
+        "networks": networks,
+        "config": config.to_dict(),
+        "device": record.device,
+        "precision": record.precision,
+        "versions": record.versions,
+        "notes": notes,
+    }
+    header = ("network", "test accuracy", "loss", "n", "parameters", "steps", "seconds", "outcome", "file")
+    rows = [
+        [entry["network"], percent(entry["test"]["accuracy"]), entry["test"]["loss"], entry["test"]["n"]]
+        + [entry["parameters"], entry["steps"], round(entry["seconds"], 1), entry["outcome"], entry["file"]]
+        for entry in networks
+    ]
+    heading = f"Trained on {dataset.name}, seed {config.seed}, {record.device}, {record.precision}"
+    return document, [heading, "", *table(header, rows), *noted(notes)]
+
+
+def _size(typed_size: int | None, spec: ArchitectureSpec) -> tuple[int, int]:
+    _, height, width = spec.input_shape
+    if typed_size is not None:
+        return typed_size, typed_size
+    return (height, width) if max(height, width) <= LARGEST_DEFAULT else (32, 32)
+
+
+def _follow(label: str, training: Iterator[Progress]) -> TrainingRecord:
+    """Runs a training to its end; its progress goes to stderr."""
+    shown = -math.inf
+    for progress in training:
+        if progress.record is None and time.monotonic() - shown < REPORT_EVERY:
+            continue
+        shown = time.monotonic()
+        left = round(progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9))
+        print(
+            f"{label}  {progress.fraction:4.0%}  epoch {progress.epoch}  step {progress.step:,}  "
+            f"loss {progress.loss:.4f}  accuracy {percent(progress.accuracy)}  "
+            f"{progress.images_per_second:,.0f} images/s  {left // 60}:{left % 60:02} left",
+            file=sys.stderr,
+            flush=True,
+        )
+    assert progress.record is not None
+    return progress.record
+
+
+def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=typed.CHECKPOINT_HELP)
+    parser.add_argument(
+        "--data", metavar="DATA", help=f"{typed.DATA_HELP} (default: what it was trained on, if that was drawn)"
+    )
+    parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
+    parser.add_argument("--device", choices=get_args(Device), default="auto", help="what to compute on (default: auto)")
+    typed.add_threads(parser)
+
+
+def evaluate_network(arguments: argparse.Namespace) -> Answer:
+    checkpoint = typed.checkpoint(arguments.checkpoint)
+    spec, names = checkpoint.spec, checkpoint.class_names
+    device = choose_device(arguments.device)
+    typed.use_threads(arguments.threads)
+    _, height, width = spec.input_shape
+    dataset = typed.dataset(arguments.data, (height, width)) if arguments.data else typed.drawn_for(checkpoint)
+    if dataset.input_shape != spec.input_shape:
+        raise ValueError(
+            f"the network takes pictures of shape {spec.input_shape}, {dataset.name} has {dataset.input_shape}."
+        )
+    unknown = [name for name in dataset.class_names if name not in names]
+    if unknown:
+        raise ValueError(f"{dataset.name} has a class {unknown[0]!r} that is none of the network's; it {knows(names)}")
+    split: Split = getattr(dataset, arguments.split)
+    if not len(split):
+        raise ValueError(f"{dataset.name} has no {arguments.split} pictures; choose another `--split`.")
+
+    checkpoint.network.to(device)
+    parts: dict[str, Evaluation] = {}
+    for index, name in enumerate(dataset.class_names):
+        chosen = split.labels == index
+        if chosen.any():
+            labels = np.full(chosen.sum(), names.index(name), np.int64)
+            parts[name] = evaluate(
+                checkpoint.network, Split(split.images[chosen], labels), checkpoint.mean, checkpoint.std
+            )
+    accuracy = sum(round(part.accuracy * part.n) for part in parts.values()) / len(split)
+    loss = sum(part.loss * part.n for part in parts.values()) / len(split)
+    document = {
+        "checkpoint": arguments.checkpoint,
+        "network": spec.name,
+        "trained_on": checkpoint.data,
+        "seed": checkpoint.seed,
+        "data": dataset.name,
+        "split": arguments.split,
+        "accuracy": accuracy,
+        "loss": loss,
+        "n": len(split),
+        "classes": {name: {"accuracy": part.accuracy, "loss": part.loss, "n": part.n} for name, part in parts.items()},
+        "device": device_name(device),
+        "notes": list(dataset.notes),
+    }
+    lines = [
+        f"{spec.name}, trained on {checkpoint.data}{'' if checkpoint.seed is None else f' with seed {checkpoint.seed}'}, "
+        f"on {len(split):,} {arguments.split} "
+        f"pictures of {dataset.name}, {device_name(device)}",
+        f"Accuracy {percent(accuracy)}, loss {loss:.4f}",
+        "",
+    ]
+    rows = [(name, percent(part.accuracy), part.loss, part.n) for name, part in parts.items()]
+    return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *noted(dataset.notes)]
+
+
+def pretrained_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="to train again; `all` for all of them")
+    parser.add_argument("--data", metavar="FOLDER", help=f"the {CIFAR_DATA} as class folders in train/ and test/")
+    parser.add_argument("--folder", default=PRETRAINED, metavar="FOLDER", help="where they lie (default: pretrained/)")
+    parser.add_argument("--listing", action="store_true", help="write README.md and SHA256SUMS from the files there")
+    typed.add_threads(parser)
+
+
+def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
+    folder = Path(arguments.folder)
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder `{folder}`; make it or give another as `--folder`.")
+    names = list(RECIPES) if arguments.names == ["all"] else arguments.names
+    for name in names:
+        if name not in RECIPES:
+            raise ValueError(f"there is no recipe {name!r}; choose of {', '.join(RECIPES)}, or all.")
+        if RECIPES[name].data == CIFAR_DATA and not arguments.data:
+            raise ValueError(
+                f"{name} is trained on {CIFAR_DATA}; give its class folders in train/ and test/ as `--data FOLDER`."
+            )
+    typed.use_threads(arguments.threads)
+    datasets: dict[str, Dataset] = {}
+    for recipe in map(RECIPES.__getitem__, names):
+        if recipe.data not in datasets and recipe.data == CIFAR_DATA:
+            datasets[recipe.data] = folders.load(arguments.data, validation=0, name=CIFAR_DATA)
+        elif recipe.data not in datasets:
+            datasets[recipe.data] = shapes.load()
+        _follow(recipe.name, rebuild(recipe, datasets[recipe.data], folder))
+    if arguments.listing:  # never unasked: it pins whatever lies there
+        write_listing(folder)
+
+    networks = [_state(recipe, folder) for recipe in RECIPES.values()]
+    header = ("name", "data", "depth", "parameters", "epochs", "test accuracy", "n", "state")
+    rows = []
+    for entry in networks:
+        measured = (percent(entry["test"]["accuracy"]), entry["test"]["n"]) if entry["test"] else (None, None)
+        rows.append([*(entry[key] for key in header[:5]), *measured, entry["state"]])
+    lines = [*table(header, rows), "", "`pretrained NAME` trains one again, `pretrained all` all of them."]
+    return {"folder": str(folder), "networks": networks}, lines
+
+
+def _state(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """The recipe, and what there is of it in the folder."""
+    pin = checkpoints.pinned(folder).get(recipe.name)
+    file = folder / f"{recipe.name}.safetensors"
+    there: Checkpoint | None = None
+    state = "missing"
+    if file.exists():
+        try:
+            there = checkpoints.load(file, pin)
+            state = "ready" if pin else "not in SHA256SUMS; `pretrained --listing` adds it"
+        except CheckpointError as error:
+            state = str(error)
+    return {
+        "name": recipe.name,
+        "data": recipe.data,
+        "depth": recipe.spec.depth,
+        "parameters": parameters(recipe.spec),
+        "epochs": recipe.config.epochs,
+        "seed": recipe.config.seed,
+        "test": there.figures.get("test") if there else None,
+        "sha256": pin,
+        "state": state,
+    }

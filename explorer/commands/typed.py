@@ -1,0 +1,173 @@
+"""From what was typed to values. Everything here raises ValueError or OSError where that cannot be."""
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import numpy as np
+import torch
+
+from explorer import checkpoints
+from explorer.architectures import ArchitectureSpec
+from explorer.checkpoints import Checkpoint
+from explorer.commands.text import knows
+from explorer.datasets import Dataset, folders, shapes
+from explorer.images import Picture, decode, to_input
+from explorer.presets import preset
+from explorer.training import TrainingConfig
+
+CHECKPOINT_HELP = "a file that `train` saved, or the name of a pretrained network"
+PICTURE_HELP = "a JPEG, PNG, GIF, BMP, WEBP or TIFF file"
+DATA_HELP = "`shapes`, which are drawn, or a folder or zip of class folders"
+DEFAULT_SECONDS = 60.0
+
+CONFIG_HELP = {
+    "epochs": "times through the training pictures",
+    "seconds": f"time budget instead of --epochs; {DEFAULT_SECONDS:g} if neither is given",
+    "batch_size": "pictures a step",
+    "optimizer": "what takes the steps",
+    "learning_rate": "highest learning rate of the schedule",
+    "momentum": "momentum of SGD",
+    "nesterov": "Nesterov's form of momentum",
+    "weight_decay": "L2 penalty of the weights",
+    "schedule": "how the learning rate changes",
+    "milestones": "where the step schedule falls, as shares of the run, with commas",
+    "step_factor": "by which the step schedule falls there",
+    "label_smoothing": "share of each label that is spread over all classes",
+    "clip": "largest norm of all gradients together",
+    "augment": "shift and flip the pictures at random",
+    "seed": "decides first weights, batches and augmentation",
+    "precision": "what to compute in",
+    "device": "what to compute on",
+    "compile": "fuse operations first: needs a C++ compiler and pays off in long trainings",
+}
+
+
+def add_network(parser: argparse.ArgumentParser, names: str) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help=names)
+    parser.add_argument(
+        "--spec", metavar="FILE", help="instead: a JSON file as `describe NAME --json` prints it, edited"
+    )
+
+
+def named_spec(arguments: argparse.Namespace) -> tuple[str, ArchitectureSpec]:
+    if (arguments.name is None) == (arguments.spec is None):
+        raise ValueError("give either a NAME or `--spec FILE`; `describe --list` lists the presets.")
+    if arguments.spec is None:
+        return arguments.name, preset(arguments.name).spec
+    file = Path(arguments.spec)
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"`{file}` is no JSON document ({error}); `describe NAME --json` prints one.") from None
+    # What `describe --json` prints holds more than the spec.
+    return file.stem, ArchitectureSpec.from_dict(values.get("spec", values) if isinstance(values, dict) else values)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """One option for each field of TrainingConfig. None is what was not typed, so that defaults stay in one place."""
+    group = parser.add_argument_group("how to train")
+    for field in fields(TrainingConfig):
+        default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+        default = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        text = CONFIG_HELP[field.name] + ("" if default is None else f" (default: {default})")
+        flag, kind = f"--{field.name.replace('_', '-')}", field.type
+        if kind is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        elif get_origin(kind) is Literal:
+            group.add_argument(flag, choices=get_args(kind), help=text)
+        elif get_origin(kind) is tuple:
+            group.add_argument(flag, type=shares, metavar="X,X", help=text)
+        else:
+            number = int if int in (kind, *get_args(kind)) else float
+            group.add_argument(flag, type=number, metavar="N" if number is int else "X", help=text)
+
+
+def shares(text: str) -> tuple[float, ...]:
+    return tuple(float(share) for share in text.split(","))
+
+
+def config(arguments: argparse.Namespace) -> TrainingConfig:
+    given = {field.name: getattr(arguments, field.name) for field in fields(TrainingConfig)}
+    if given["epochs"] is None and given["seconds"] is None:
+        given["seconds"] = DEFAULT_SECONDS
+    return TrainingConfig(**{name: value for name, value in given.items() if value is not None})
+
+
+def checkpoint(text: str) -> Checkpoint:
+    if text in checkpoints.pinned():
+        return checkpoints.load_pretrained(text)
+    if not Path(text).exists():
+        raise ValueError(f"there is no pretrained network and no file {text!r}; `pretrained` lists the networks.")
+    return checkpoints.load(text)
+
+
+def dataset(text: str, size: tuple[int, int]) -> Dataset:
+    """Pictures of `size` (height, width). The split is the same whatever the seed of a training is."""
+    return shapes.load(size=size[0]) if text == "shapes" else folders.load(text, size)
+
+
+def drawn_for(checkpoint: Checkpoint) -> Dataset:
+    """The shapes that the network was trained on."""
+    drawn = re.fullmatch(r"shapes-v(\d+)-(\d+)(?:-seed(\d+))?", checkpoint.data)
+    if drawn is None:
+        raise ValueError(
+            f"the network was trained on {checkpoint.data}, which cannot be drawn; give its class folders as "
+            "`--data FOLDER`."
+        )
+    version, size, seed = (int(number or 0) for number in drawn.groups())
+    if version != shapes.VERSION:
+        raise ValueError(
+            f"the network was trained on {checkpoint.data}, and this app draws version {shapes.VERSION} of them; "
+            "`--data shapes` evaluates it on these."
+        )
+    return shapes.load(seed, size)
+
+
+def picture(file: str) -> Picture:
+    return decode(Path(file).read_bytes(), file)
+
+
+def image(picture: Picture, checkpoint: Checkpoint) -> np.ndarray:
+    _, height, width = checkpoint.spec.input_shape
+    return to_input(picture.pixels, (height, width), checkpoint.mean, checkpoint.std)
+
+
+def class_index(text: str, names: Sequence[str]) -> int:
+    if text in names:  # before numbers, because a class may be called "3"
+        return names.index(text)
+    if re.fullmatch(r"[0-9]{1,9}", text) and int(text) < len(names):
+        return int(text)
+    raise ValueError(
+        f"{text!r} is neither a class nor the number of one, 0 to {len(names) - 1}; the network {knows(names)}"
+    )
+
+
+def check_new(file: Path, suffix: str) -> None:
+    """Whether a file can be made there, and none is lost: to be asked before an hour of training, not after."""
+    if file.suffix != suffix:
+        raise ValueError(f"`--out` must name a file that ends in {suffix}, received `{file}`.")
+    if file.exists():
+        raise ValueError(f"`{file}` is already there; remove it or name another file with `--out`.")
+    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+        raise ValueError(f"nothing can be written into the folder `{file.parent}`; make it or choose another one.")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: cores - 1, at least 1)")
+
+
+def use_threads(count: int | None) -> None:
+    """By default one thread less than there are cores, and no more than OMP_NUM_THREADS allows.
+
+    The threads of one operation wait for each other, so with one on every core all wait whenever another process
+    runs: two busy torch threads beside a process on 2 cores took 3.1 s for a training step of 0.11 s.
+    """
+    if count is not None and not 1 <= count <= 1024:
+        raise ValueError(f"`--threads` must be a whole number from 1 to 1024, received {count}.")
+    torch.set_num_threads(count or min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1)))

@@ -1,0 +1,178 @@
+"""The widgets that edit an `AppState`.
+
+The URL is the only place where the state lives. Before a widget is drawn its value is set from the state; when a
+person changes it, a callback writes the changed state into the URL, and the rerun that follows reads it there.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from explorer import figures
+from explorer.datasets import shapes
+from explorer.images import ImageError
+from explorer.ui import resources
+from explorer.ui.state import AppState
+
+PICTURE_TYPES = ["jpg", "jpeg", "png", "gif", "bmp", "webp", "tif", "tiff"]
+GALLERY_COLUMNS = 5
+GALLERY_SIDE = 64
+NO_NETWORK = "none, look at one alone"
+PREDICTED = -1
+
+
+def read() -> AppState:
+    """The state in the URL."""
+    return AppState.from_query(st.query_params.to_dict())
+
+
+def change(**changes: Any) -> None:
+    """Puts the state with these changes into the URL."""
+    st.query_params.from_dict(replace(read(), **changes).to_query())
+
+
+def _on_change(key: str, field: str, convert: Callable[[Any], Any] = lambda value: value) -> Callable[[], None]:
+    return lambda: change(**{field: convert(st.session_state[key])})
+
+
+def choose_networks(state: AppState) -> None:
+    names = list(resources.network_names())
+    st.session_state["first"] = state.first
+    st.selectbox("First network", names, key="first", format_func=resources.title, on_change=_on_first_change)
+    alike = [name for name in names if resources.know_the_same(name, state.first)]
+    st.session_state["second"] = state.second or NO_NETWORK  # None would show as nothing chosen
+    st.selectbox(
+        "Second network",
+        [NO_NETWORK, *alike],
+        key="second",
+        format_func=lambda name: name if name == NO_NETWORK else resources.title(name),
+        on_change=_on_change("second", "second", lambda name: None if name == NO_NETWORK else name),
+        help="Only networks that know the same classes can be compared.",
+    )
+
+
+def _on_first_change() -> None:
+    first = st.session_state["first"]
+    second = read().second
+    if second is not None and not resources.know_the_same(first, second):
+        second = resources.twin_name(first)
+    change(first=first, second=second, target=None if second is None or read().target is None else read().target)
+
+
+def choose_picture(state: AppState) -> None:
+    source = st.segmented_control(
+        "Picture", ["Shape", "Upload", "Camera"], default="Shape", key="source", required=True
+    )
+    if source == "Upload":
+        st.file_uploader(
+            "A photo or drawing",
+            PICTURE_TYPES,
+            key="upload",
+            on_change=_on_picture,
+            args=("upload",),
+            help="JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels. It stays in this session's memory.",
+        )
+    elif source == "Camera":
+        st.camera_input("Take a picture", key="camera", on_change=_on_picture, args=("camera",))
+    else:
+        _gallery(state)
+    if "picture_error" in st.session_state:
+        st.error(st.session_state["picture_error"])
+
+
+def _on_picture(key: str) -> None:
+    st.session_state.pop("picture_error", None)
+    file = st.session_state[key]
+    if file is None:
+        return
+    try:
+        change(picture=resources.keep_picture(file.getvalue(), file.name))
+    except ImageError as error:
+        st.session_state["picture_error"] = f"{error} The picture that was shown stays."
+
+
+def _gallery(state: AppState) -> None:
+    label, number = state.sample or (6, 6)
+    st.session_state["gallery_number"] = number
+    columns = st.columns([3, 2], vertical_alignment="bottom")
+    columns[0].number_input(
+        "Scene",
+        0,
+        999_999,
+        key="gallery_number",
+        on_change=lambda: change(picture=f"sample-{label}-{st.session_state['gallery_number']}"),
+        help="One scene shows each of the ten shapes with the same colours, place, clutter and noise.",
+    )
+    columns[1].button(
+        "Next", on_click=lambda: change(picture=f"sample-{label}-{(number + 1) % 1_000_000}"), width="stretch"
+    )
+    pictures = [resources.sample(index, number)[0] for index in range(len(shapes.CLASS_NAMES))]
+    sheet = figures.tile(pictures, GALLERY_COLUMNS, GALLERY_SIDE)
+    chosen = label if state.sample else None
+    key = f"gallery_{number}_{chosen}"  # a new key forgets the last click, so the same tile can be clicked again
+    st.plotly_chart(
+        figures.picture_grid(sheet, shapes.CLASS_NAMES, GALLERY_COLUMNS, GALLERY_SIDE, chosen),
+        width="content",
+        theme=None,
+        key=key,
+        on_select=lambda: _on_gallery_click(key, number),
+        selection_mode="points",
+        config={"displayModeBar": False},
+        alt="The ten drawn shapes of this scene",
+    )
+    st.session_state["gallery_label"] = chosen
+    st.pills(
+        "Shape",
+        list(range(len(shapes.CLASS_NAMES))),
+        key="gallery_label",
+        format_func=lambda index: shapes.CLASS_NAMES[index],
+        on_change=lambda: change(picture=f"sample-{st.session_state['gallery_label'] or 0}-{number}"),
+        label_visibility="collapsed",
+    )
+
+
+def clicked_point(key: str) -> int | None:
+    """The number of the tile that was clicked in a `figures.picture_grid`, or None."""
+    points = st.session_state[key].selection.points
+    return int(points[0]["customdata"]) if points else None
+
+
+def _on_gallery_click(key: str, number: int) -> None:
+    label = clicked_point(key)
+    if label is not None:
+        change(picture=f"sample-{label}-{number}")
+
+
+def choose_target(state: AppState, class_names: tuple[str, ...]) -> None:
+    known = state.target is not None and state.target < len(class_names)
+    st.session_state["target"] = state.target if known else PREDICTED
+    st.selectbox(
+        "Class to explain",
+        [PREDICTED, *range(len(class_names))],
+        key="target",
+        format_func=lambda index: "what each network predicts" if index == PREDICTED else class_names[index],
+        on_change=_on_change("target", "target", lambda index: None if index == PREDICTED else index),
+    )
+
+
+def choose_view(state: AppState) -> None:
+    st.session_state["scope"] = state.scope
+    st.segmented_control(
+        "One colour scale for each",
+        ["layer", "network", "both"],
+        key="scope",
+        format_func={"layer": "map", "network": "network", "both": "all"}.get,
+        on_change=_on_change("scope", "scope"),
+        required=True,
+        help="Map: every detail shows, sizes cannot be compared. Network: its layers can be compared. All: one scale "
+        "for everything, so the two networks can be compared too.",
+    )
+    st.session_state["all_layers"] = state.layers == "all"
+    st.toggle(
+        "Every operation",
+        key="all_layers",
+        on_change=_on_change("all_layers", "layers", lambda on: "all" if on else "main"),
+        help="Also norms, activations, sums and pooling; otherwise convolutions, shortcuts and blocks.",
+    )

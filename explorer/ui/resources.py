@@ -1,0 +1,124 @@
+"""Everything that outlives a rerun: caches, locks, and the pictures of this session."""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from explorer import checkpoints
+from explorer.attribution import LayerProfile, profile
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
+from explorer.images import decode, to_input
+from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+from explorer.ui.state import AppState
+
+PICTURES_A_SESSION = 4  # a decoded picture of 50 megapixels takes 150 MB
+
+# Two passes at a time fill two cores; more would only wait for each other with their arrays in memory.
+_PASSES = threading.BoundedSemaphore(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The picture that is looked at: pixels uint8 (H, W, 3), its digest, what to call it, and what is known of it.
+
+    `mask` is bool (H, W) and `label` a class name where the app drew the picture itself, else None. `notes` hold one
+    sentence each.
+    """
+
+    pixels: np.ndarray
+    digest: str
+    title: str
+    notes: tuple[str, ...] = ()
+    mask: np.ndarray | None = None
+    label: str | None = None
+
+
+def network_names() -> tuple[str, ...]:
+    """The pretrained networks, in the order of their listing."""
+    return tuple(checkpoints.pinned())
+
+
+def title(name: str) -> str:
+    """`shapes-plain-20` -> "plain-20 · shapes"; the header says the rest."""
+    data, _, network = name.partition("-")
+    return f"{network.replace('resnet', 'ResNet')} · {'CIFAR-10 (JPEG copy)' if data == 'cifar10jpeg' else data}"
+
+
+def twin_name(name: str) -> str | None:
+    """The pretrained twin of that network, or None."""
+    swapped = name.replace("-plain-", "-resnet-") if "-plain-" in name else name.replace("-resnet-", "-plain-")
+    return swapped if swapped != name and swapped in network_names() else None
+
+
+def know_the_same(name: str, other: str) -> bool:
+    """Whether two pretrained networks tell the same classes apart."""
+    return checkpoint(name).class_names == checkpoint(other).class_names
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def checkpoint(name: str) -> Checkpoint:
+    """A pretrained network, frozen and shared by all sessions. Raises CheckpointError."""
+    return checkpoints.load_pretrained(name)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _traced(key: str, _name: str, _subject: Subject, _target: int | None, _everything: bool) -> Trace:
+    loaded = checkpoint(_name)
+    image = to_input(_subject.pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std)
+    with _PASSES:
+        return trace(loaded.network, image, _target, EVERYTHING if _everything else STRIP_KINDS)
+
+
+def traced(name: str, subject: Subject, target: int | None, everything: bool) -> Trace:
+    """The pass of this picture through this network; computed once for each content, network and target."""
+    key = f"{name}/{subject.digest}/{target}/{everything}"  # one string: Streamlit confuses nested dataclasses as keys
+    return _traced(key, name, subject, target, everything)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _profiled(key: str, _trace: Trace) -> tuple[LayerProfile, ...]:
+    return profile(_trace)
+
+
+def profiled(name: str, subject: Subject, target: int | None, everything: bool) -> tuple[LayerProfile, ...]:
+    """The depth strip's columns for that pass."""
+    key = f"{name}/{subject.digest}/{target}/{everything}"
+    return _profiled(key, traced(name, subject, target, everything))
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def sample(label: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    return shapes.sample(label, number)
+
+
+def sample_subject(label: int, number: int) -> Subject:
+    """A drawn shape, with its mask."""
+    label = label % len(shapes.CLASS_NAMES)
+    pixels, mask = sample(label, number)
+    name = shapes.CLASS_NAMES[label]
+    return Subject(pixels, f"sample-{label}-{number}", f"drawn {name}, number {number}", (), mask, name)
+
+
+def keep_picture(data: bytes, name: str) -> str:
+    """Decodes a picture, keeps it for this session only, and returns the `picture` of an AppState that shows it.
+
+    Raises ImageError with one sentence for a person.
+    """
+    picture = decode(data, name)
+    digest = hashlib.sha256(repr(picture.pixels.shape).encode() + picture.pixels.tobytes()).hexdigest()[:16]
+    kept = st.session_state.setdefault("pictures", {})
+    kept[f"upload-{digest}"] = Subject(picture.pixels, digest, picture.name, picture.notes)
+    for oldest in list(kept)[:-PICTURES_A_SESSION]:
+        del kept[oldest]
+    return f"upload-{digest}"
+
+
+def subject_of(state: AppState) -> Subject | None:
+    """The picture of this view, or None where it was uploaded in another session and is not here."""
+    if state.sample is not None:
+        return sample_subject(*state.sample)
+    return st.session_state.get("pictures", {}).get(state.picture)
