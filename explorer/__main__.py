@@ -11,7 +11,7 @@ from typing import NoReturn
 from explorer import __version__
 from explorer.commands.networks import describe_arguments, describe_network
 from explorer.commands.pictures import classify_arguments, classify_pictures, explain_arguments, explain_picture
-from explorer.commands.text import finite, sentence
+from explorer.commands.text import finite, sentence, visible
 from explorer.commands.training import (
     evaluate_arguments,
     evaluate_network,
@@ -69,7 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments = parser().parse_args(argv)
             document, lines = arguments.run(arguments)
-            print(json.dumps(finite(document), indent=2, allow_nan=False) if arguments.json else "\n".join(lines))
+            if arguments.json:
+                print(json.dumps(finite(document), indent=2, allow_nan=False))
+            else:
+                print("\n".join(map(visible, lines)))
         finally:
             sys.stdout.flush()  # here, where a closed pipe is still caught
     except SystemExit as end:  # argparse has printed what --help or --version asked for

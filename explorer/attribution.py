@@ -15,7 +15,8 @@ class LayerProfile:
     """One column of the depth strip.
 
     `cam` is the raw Grad-CAM, (H, W), >= 0. `strongest` is the channel whose feature map has the largest root mean
-    square, `feature_map` that map (H, W). The magnitudes are root mean squares over all values of the layer.
+    square, `feature_map` that map (H, W); `peak` is the largest absolute activation of all channels. The magnitudes
+    are root mean squares over all values of the layer.
     `zero_reason` says in one sentence why the cam is zero everywhere, or is None.
     """
 
@@ -25,6 +26,7 @@ class LayerProfile:
     cam: np.ndarray
     strongest: int
     feature_map: np.ndarray
+    peak: float
     activation_magnitude: float
     gradient_magnitude: float
     zero_reason: str | None
@@ -48,6 +50,7 @@ def profile(trace: Trace) -> tuple[LayerProfile, ...]:
                 cam=cam,
                 strongest=strongest,
                 feature_map=layer.activation[strongest],
+                peak=float(max(layer.activation.max(), -layer.activation.min())),
                 activation_magnitude=float(np.sqrt(energy.sum() / layer.activation.size)),
                 gradient_magnitude=magnitude(layer.gradient),
                 zero_reason=zero_reason(layer, cam),
@@ -82,9 +85,7 @@ def zero_reason(layer: LayerTrace, cam: np.ndarray) -> str | None:
         return "Every feature map of this layer is zero for this picture, so there is nothing to weigh."
     if not layer.gradient.any():
         return "No gradient reaches this layer: the score does not depend on it for this picture."
-    return (
-        "At every place the weighted sum speaks against the target, and Grad-CAM's ReLU keeps only what speaks for it."
-    )
+    return "Nowhere does the weighted sum speak for the target, and Grad-CAM's ReLU keeps only what speaks for it."
 
 
 def magnitude(values: np.ndarray) -> float:
@@ -159,10 +160,11 @@ def shared_tops(
 ) -> list[dict[str, float]]:
     """The top of the colour scale of each layer of each network, from the largest values found there.
 
-    "layer": each map has its own scale; "network": all layers of a network share one; "both": all maps share one.
+    "layer": one layer has one scale in all networks; "network": all layers of a network share one; "both": all maps
+    of all networks share one.
     """
     if scope == "layer":
-        return [dict(network) for network in tops]
+        return [{name: max(other.get(name, 0.0) for other in tops) for name in network} for network in tops]
     own = [max(network.values(), default=0.0) for network in tops]
     shared = own if scope == "network" else [max(own, default=0.0)] * len(own)
     return [dict.fromkeys(network, top) for network, top in zip(tops, shared, strict=True)]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import os
 import tempfile
 from dataclasses import dataclass, field
@@ -17,6 +16,17 @@ from explorer.architectures import ArchitectureSpec, Network
 
 HEADER = "cnn-resnet-explorer"  # the one metadata key; safetensors writes several keys in no fixed order
 VERSION = 1
+FIELDS: dict[str, Any] = {  # of the header, as JSON has them
+    "spec": dict,
+    "class_names": list,
+    "mean": list,
+    "std": list,
+    "data": str,
+    "seed": int | None,
+    "config": dict,
+    "record": dict,
+    "figures": dict,
+}
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
 
@@ -52,7 +62,7 @@ class Checkpoint:
         if not all(isinstance(name, str) and name for name in self.class_names):
             raise ValueError("`class_names` must be texts that are not empty.")
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != 3 or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+            if len(values) != 3 or not all(isinstance(value, int | float) and abs(value) <= 1e6 for value in values):
                 raise ValueError(f"`{name}` must be three finite numbers, received {values!r}.")
         if min(self.std) <= 0:
             raise ValueError(f"`std` must be above 0, received {self.std!r}.")
@@ -117,10 +127,15 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata(), name)
             spec = ArchitectureSpec.from_dict(header["spec"])
+            found = set(file.keys())
+            if len(found) < spec.depth:  # before it is built: 7200 blocks would take 14 seconds even without memory
+                raise CheckpointError(
+                    f"{name} does not fit its own description: it holds {len(found)} tensors, and the network has "
+                    f"{spec.depth} layers with weights."
+                )
             with torch.device("meta"):
                 network = Network(spec)
             expected = network.state_dict()
-            found = set(file.keys())
             _check_names(set(expected), found, name)
             state = {key: file.get_tensor(key) for key in expected}
     except FileNotFoundError:
@@ -133,7 +148,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         ) from None
     except CheckpointError:
         raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{name} does not describe a network of this app: {error}") from None
     for key, tensor in state.items():
         if tensor.shape != expected[key].shape or tensor.dtype != expected[key].dtype:
@@ -152,14 +167,14 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             class_names=tuple(header["class_names"]),
             mean=tuple(header["mean"]),
             std=tuple(header["std"]),
-            data=str(header["data"]),
-            seed=header["seed"],
-            config=dict(header["config"]),
-            record=dict(header["record"]),
-            figures=dict(header["figures"]),
+            data=header["data"],
+            seed=header.get("seed"),
+            config=header["config"],
+            record=header["record"],
+            figures=header["figures"],
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"the header of {name} is incomplete: {error}") from None
+    except ValueError as error:
+        raise CheckpointError(f"the header of {name} is wrong: {error}") from None
 
 
 def _header(metadata: dict[str, str] | None, name: str) -> dict[str, Any]:
@@ -168,12 +183,19 @@ def _header(metadata: dict[str, str] | None, name: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{name} is a safetensors file, but not one that this app saved; it has no header of ours."
         )
-    header = json.loads(text)
-    if not isinstance(header, dict) or header.get("version") != VERSION:
-        version = header.get("version") if isinstance(header, dict) else None
+    try:
+        header = json.loads(text)
+        json.dumps(header, ensure_ascii=False).encode()  # half a character, which JSON can spell, has no bytes
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"the header of {name} is damaged; save or download it again.") from None
+    version = header.get("version") if isinstance(header, dict) else None
+    if version != VERSION or isinstance(version, bool):
         raise CheckpointError(
             f"{name} has format version {version!r}, this app reads version {VERSION}; use the app that saved it."
         )
+    for key, kind in FIELDS.items():
+        if not isinstance(header.get(key), kind) or isinstance(header.get(key), bool):
+            raise CheckpointError(f"the header of {name} is incomplete: `{key}` is missing or of the wrong type.")
     return header
 
 

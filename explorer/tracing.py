@@ -45,7 +45,7 @@ class Trace:
     image_gradient: np.ndarray
     logits: np.ndarray
     target: int
-    _index: dict[str, int] = field(repr=False, default_factory=dict)
+    _index: dict[str, int] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._index.update({layer.name: index for index, layer in enumerate(self.layers)})
@@ -104,9 +104,9 @@ def trace(
     recorder = Recorder(network, kinds)
     with torch.enable_grad():
         logits = network(x, recorder)  # (1, classes)
-    target = int(logits.argmax() if target is None else target)
-    outputs = list(recorder.outputs.values())
-    gradients = torch.autograd.grad(logits[0, target], [x, *outputs])
+        target = int(logits.argmax() if target is None else target)
+        score = logits[0, target]
+    gradients = torch.autograd.grad(score, [x, *recorder.outputs.values()])
     layers = tuple(
         LayerTrace(name, network.layers[recorder.modules[name]][1], _array(output), _array(gradient))
         for (name, output), gradient in zip(recorder.outputs.items(), gradients[1:], strict=True)

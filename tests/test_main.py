@@ -272,6 +272,16 @@ def test_classify_says_what_the_library_says(network, picture, tmp_path):
     assert "3 classes: blue, green, red." in out
 
 
+def test_a_name_cannot_steer_the_terminal(network, picture, tmp_path):
+    known = checkpoints.load(network)
+    steering = replace(known, class_names=("\x1b[2Jblue", "green", "red"))
+    checkpoints.save(steering, tmp_path / "a.safetensors")
+    shutil.copy(picture, tmp_path / "two\nlines.png")
+    status, out, _ = run("classify", tmp_path / "a.safetensors", tmp_path / "two\nlines.png")
+    assert status == 0 and "\x1b" not in out and "two?lines.png" in out
+    assert "two lines" in complaint("classify", network, tmp_path / "no two\nlines.png")
+
+
 @pytest.mark.parametrize("everything", [False, True])
 def test_explain_says_what_the_library_says(network, picture, tmp_path, everything):
     file = tmp_path / "arrays.npz"
@@ -351,6 +361,7 @@ def test_pretrained_rebuilds_a_recipe_and_lists_it(place, tmp_path, monkeypatch)
 
 def test_a_pretrained_name_is_taken_wherever_a_checkpoint_is(picture):
     """Also says that what comes with the app can be used as it lies there."""
+    assert checkpoints.pinned()
     for name in checkpoints.pinned():
         assert len(answer("classify", name, picture)["pictures"][0]["top"]) == 5
         assert answer("describe", name)["parameters"] == describe(pretrained.RECIPES[name].spec).parameters
@@ -369,7 +380,7 @@ def test_a_pretrained_name_is_taken_wherever_a_checkpoint_is(picture):
         ("describe lenet --spec spec.json", "either"),
         ("describe --spec net.safetensors", "JSON"),
         ("describe --spec nowhere.json", "`nowhere.json` cannot be read"),
-        ("describe --spec half.json", "`stages`"),
+        ("describe --spec half.json", "'stages'"),
         ("describe pictures", "`pictures`"),
         ("train", "--spec"),
         ("train resnet-21", "resnet-20"),
@@ -461,6 +472,7 @@ def start(*argv, **options) -> subprocess.Popen:
 
 def test_a_closed_pipe_is_quiet():
     with start("describe", "lenet") as process:
+        assert process.stdout and process.stderr
         process.stdout.close()  # as `head` does, before anything is written
         assert process.stderr.read() == ""
     assert process.returncode == 141
@@ -475,7 +487,7 @@ def test_wrong_use_of_the_process_exits_2():
 def test_ctrl_c_during_a_training_is_quiet(place, tmp_path):
     out = tmp_path / "a.safetensors"
     with start("train", "resnet-20", "--data", place / "pictures", "--seconds", 600, "--out", out) as process:
-        assert "resnet-20" in process.stderr.readline().lower()
+        assert process.stderr and "resnet-20" in process.stderr.readline().lower()
         process.send_signal(signal.SIGINT)
         said, err = process.communicate()
     assert (process.returncode, said) == (130, "")
@@ -483,6 +495,6 @@ def test_ctrl_c_during_a_training_is_quiet(place, tmp_path):
 
 
 def test_no_command_needs_the_packages_of_the_screen():
-    check = "import sys, explorer.__main__; print(*{'streamlit', 'plotly'} & set(sys.modules))"
+    check = "import sys, explorer.__main__; print(*{'streamlit', 'captum', 'plotly'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 from benchmarks.threads import explain_in_threads
 from explorer.architectures import ArchitectureSpec, Network, Stage, build, describe
@@ -193,7 +194,8 @@ def test_the_predicted_class_is_explained_unless_another_is_asked_for(resnet: Ne
     image = picture(resnet.spec)
     recorded = trace(resnet, image)
     assert recorded.target == recorded.prediction == int(np.argmax(recorded.logits))
-    for target in (0, 9, np.int64(4)):
+    targets: list[Any] = [0, 9, np.int64(4)]
+    for target in targets:
         other = trace(resnet, image, target)
         assert other.target == target and type(other.target) is int and other.prediction == recorded.prediction
         fc = resnet.head.fc.weight[target].numpy()
@@ -248,7 +250,7 @@ def test_kinds_choose_what_is_kept(resnet: Network):
     assert kinds == {"conv", "norm", "activation", "shortcut", "sum", "block", "pool", "flatten", "linear"}
 
 
-# --- laws of the residual block ----------------------------------------------------------------------------------------
+# --- laws of the residual block ---------------------------------------------------------------------------------------
 
 
 def blocks(spec: ArchitectureSpec) -> list[tuple[str, str]]:
@@ -269,14 +271,14 @@ def test_a_sum_hands_its_gradient_to_both_sides_unchanged(resnet: Network):
 
 
 def test_a_blocks_input_gets_its_gradient_through_branch_and_shortcut(resnet: Network):
-    """The shortcut's own gradient is what arrives through it; through the branch it is conv1's, carried back by hand."""
+    """The shortcut's own gradient is what arrives through it; through the branch it is conv1's, carried back."""
     recorded = trace(resnet, picture(resnet.spec), kinds=EVERYTHING)
     for block, source in blocks(resnet.spec):
         conv = resnet.get_submodule(f"{block}.conv1")
         assert isinstance(conv, nn.Conv2d)
         shape = recorded[source].activation.shape
         output = torch.tensor(recorded[f"{block}.conv1"].gradient)[None]
-        branch = nn.grad.conv2d_input((1, *shape), conv.weight, output, conv.stride, conv.padding)[0].numpy()
+        branch = conv2d_input((1, *shape), conv.weight, output, conv.stride, conv.padding)[0].numpy()
         shortcut = recorded[f"{block}.shortcut"].gradient
         if shortcut.shape != shape:  # every second pixel, a quarter of the new channels on each side
             through = np.zeros(shape, np.float32)
@@ -285,7 +287,7 @@ def test_a_blocks_input_gets_its_gradient_through_branch_and_shortcut(resnet: Ne
             shortcut = through
         total = recorded[source].gradient
         np.testing.assert_allclose(total, branch + shortcut, rtol=0, atol=1e-5 * np.abs(total).max(), err_msg=block)
-        assert np.abs(branch).max() > 1e-3 * np.abs(total).max() < np.abs(shortcut).max() * 1e3
+        assert min(np.abs(branch).max(), np.abs(shortcut).max()) > 0.01 * np.abs(total).max()
 
 
 def test_a_relu_stops_the_gradient_where_its_output_is_zero(resnet: Network):
@@ -310,7 +312,7 @@ def test_a_convolutions_gradient_is_the_transposed_convolution_of_the_next(resne
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-# --- the value ---------------------------------------------------------------------------------------------------------
+# --- the value --------------------------------------------------------------------------------------------------------
 
 
 def made(logits: list[float]) -> Trace:

@@ -53,8 +53,13 @@ def sentence(error: Exception) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"`{error.filename}` cannot be read or written: {error.strerror}"
-    text = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    text = visible(" ".join(text.split()))
     return text if text.endswith(".") else f"{text}."
+
+
+def visible(line: str) -> str:
+    """`line` without what would steer the terminal: names of files and classes may come from anyone."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def finite(value: Any) -> Any:

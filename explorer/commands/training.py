@@ -175,10 +175,10 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
         "device": device_name(device),
         "notes": list(dataset.notes),
     }
+    seed = "" if checkpoint.seed is None else f" with seed {checkpoint.seed}"
     lines = [
-        f"{spec.name}, trained on {checkpoint.data}{'' if checkpoint.seed is None else f' with seed {checkpoint.seed}'}, "
-        f"on {len(split):,} {arguments.split} "
-        f"pictures of {dataset.name}, {device_name(device)}",
+        f"{spec.name}, trained on {checkpoint.data}{seed}, on {len(split):,} {arguments.split} pictures of "
+        f"{dataset.name}, {device_name(device)}",
         f"Accuracy {percent(accuracy)}, loss {loss:.4f}",
         "",
     ]

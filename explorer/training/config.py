@@ -59,7 +59,9 @@ class TrainingConfig:
                 raise ValueError(f"`{name}` must be one of {options}, received {getattr(self, name)!r}.")
         for name, low, high in (("epochs", 1, 100_000), ("batch_size", 2, 65_536), ("seed", 0, 2**63 - 1)):
             value = getattr(self, name)
-            if value is not None and (type(value) is not int or not low <= value <= high):
+            if value is None and name == "epochs":
+                continue
+            if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"`{name}` must be a whole number from {low} to {high}, received {value!r}.")
         limits = {
             "seconds": (0.1, 1e7),
@@ -72,11 +74,16 @@ class TrainingConfig:
         }
         for name, (lowest, highest) in limits.items():
             value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest
-            ):
+            if value is None and name in ("seconds", "clip"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
                 raise ValueError(f"`{name}` must be a number from {lowest:g} to {highest:g}, received {value!r}.")
-        if not isinstance(self.milestones, tuple) or not all(0 < share < 1 for share in self.milestones):
+        for name in ("nesterov", "augment", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"`{name}` must be true or false, received {getattr(self, name)!r}.")
+        if not isinstance(self.milestones, tuple) or not all(
+            isinstance(share, int | float) and 0 < share < 1 for share in self.milestones
+        ):
             raise ValueError(f"`milestones` must be shares of the run between 0 and 1, received {self.milestones!r}.")
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,10 +93,14 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The config that `to_dict` described. Raises ValueError for anything else."""
+        if not isinstance(values, dict):
+            raise ValueError(f"a training config must be a JSON object, received {type(values).__name__}.")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(f"a training config has no field {', '.join(f'`{name}`' for name in unknown)}.")
-        return cls(**{**values, "milestones": tuple(values.get("milestones", (0.5, 0.75)))})
+        if isinstance(values.get("milestones"), list):
+            values = {**values, "milestones": tuple(values["milestones"])}
+        return cls(**values)
 
 
 def learning_rate_at(config: TrainingConfig, fraction: float) -> float:

@@ -4,6 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -109,7 +110,10 @@ def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            with (
+                _seeded_dropout(network, generator, device),
+                torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16),
+            ):
                 logits = forward(batch)
             loss = F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
@@ -178,7 +182,12 @@ def evaluate(
     std: tuple[float, float, float],
     batch_size: int = 500,
 ) -> Evaluation:
-    """Loss and accuracy over all of `split`, in float32 and evaluation mode; leaves the network's mode as it was."""
+    """Loss and accuracy over all of `split`, in float32 and evaluation mode; leaves the network's mode as it was.
+
+    Raises ValueError for a split without pictures.
+    """
+    if not len(split):
+        raise ValueError("`split` holds no pictures, so there is nothing to evaluate on; choose another split.")
     predictions, losses = [], 0.0
     device = next(network.parameters()).device
     was_training = network.training
@@ -236,6 +245,8 @@ def _check_fit(network: Network, dataset: Dataset, config: TrainingConfig) -> No
             f"the network has {network.spec.classes} classes, {dataset.name} has {len(dataset.class_names)}; set "
             f"`classes` of the spec to the data's."
         )
+    if not all(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError("`network` is frozen, others may be looking at it; train a copy after `requires_grad_()`.")
     if len(dataset.train) < 2:
         raise ValueError(f"{dataset.name} has {len(dataset.train)} training pictures; at least 2 are needed.")
 
@@ -259,6 +270,17 @@ def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimize
         nesterov=config.nesterov and config.momentum > 0,
         weight_decay=config.weight_decay,
     )
+
+
+@contextmanager
+def _seeded_dropout(network: Network, generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Dropout draws from torch's global generator: seeded here by the training's own, and put back afterwards."""
+    if not network.spec.dropout:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        yield
 
 
 def _norms(gradients: list[Tensor | None]) -> tuple[float, ...]:

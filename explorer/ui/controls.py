@@ -41,7 +41,7 @@ def choose_networks(state: AppState) -> None:
     names = list(resources.network_names())
     st.session_state["first"] = state.first
     st.selectbox("First network", names, key="first", format_func=resources.title, on_change=_on_first_change)
-    alike = [name for name in names if resources.know_the_same(name, state.first)]
+    alike = [name for name in names if name != state.first and resources.know_the_same(name, state.first)]
     st.session_state["second"] = state.second or NO_NETWORK  # None would show as nothing chosen
     st.selectbox(
         "Second network",
@@ -56,16 +56,14 @@ def choose_networks(state: AppState) -> None:
 def _on_first_change() -> None:
     first = st.session_state["first"]
     second = read().second
-    if second is not None and not resources.know_the_same(first, second):
+    if second is not None and (second == first or not resources.know_the_same(first, second)):
         second = resources.twin_name(first)
-    change(first=first, second=second, target=None if second is None or read().target is None else read().target)
+    change(first=first, second=second)
 
 
 def choose_picture(state: AppState) -> None:
-    source = st.segmented_control(
-        "Picture", ["Shape", "Upload", "Camera"], default="Shape", key="source", required=True
-    )
-    if source == "Upload":
+    source = st.segmented_control("Picture", ["Shape", "File", "Camera"], default="Shape", key="source", required=True)
+    if source == "File":
         st.file_uploader(
             "A photo or drawing",
             PICTURE_TYPES,
@@ -163,11 +161,11 @@ def choose_view(state: AppState) -> None:
         "One colour scale for each",
         ["layer", "network", "both"],
         key="scope",
-        format_func={"layer": "map", "network": "network", "both": "all"}.get,
+        format_func={"layer": "layer", "network": "network", "both": "all"}.get,
         on_change=_on_change("scope", "scope"),
         required=True,
-        help="Map: every detail shows, sizes cannot be compared. Network: its layers can be compared. All: one scale "
-        "for everything, so the two networks can be compared too.",
+        help="Layer: the two networks can be compared at one layer. Network: the layers of one network can be "
+        "compared. All: one scale for everything; weak layers then look empty.",
     )
     st.session_state["all_layers"] = state.layers == "all"
     st.toggle(

@@ -30,7 +30,7 @@ class AppState:
     target: int | None = None
     layer: str | None = None
     channel: int | None = None
-    scope: Scope = "network"
+    scope: Scope = "layer"
     opacity: int = 70
     layers: Layers = "main"
 

@@ -45,10 +45,8 @@ def cam_tops(rows: Sequence[StripRow], scope: Scope) -> list[dict[str, float]]:
 
 
 def map_tops(rows: Sequence[StripRow], scope: Scope) -> list[dict[str, float]]:
-    """The same for feature maps: the largest absolute value of the strongest map."""
-    return shared_tops(
-        [{column.name: float(abs(column.feature_map).max()) for column in row.profiles} for row in rows], scope
-    )
+    """The same for feature maps: the largest absolute activation."""
+    return shared_tops([{column.name: column.peak for column in row.profiles} for row in rows], scope)
 
 
 def depth_strip(rows: Sequence[StripRow], scope: Scope, selected: str | None, on_change: Any) -> None:

@@ -23,6 +23,7 @@ MAPS_A_PAGE = 64
 MAP_COLUMNS = 8
 MAP_SIDE = 44
 PICTURE_SIDE = 224
+OVERLAY_SIDE = 320
 WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  # the strip needs the width
 
 
@@ -48,7 +49,7 @@ class Looked:
 
 def show() -> None:
     st.html(WIDE)
-    st.header("How a plain CNN and its ResNet twin look at a picture", anchor=False)
+    st.header("One picture, two networks", anchor=False)
     names = resources.network_names()
     if not names:
         st.info("No pretrained networks are here yet. Build them with `python -m explorer pretrained all`.")
@@ -67,8 +68,9 @@ def _known(state: AppState, names: tuple[str, ...]) -> AppState:
     """The state with networks that exist; an old link may name others."""
     if state.first not in names:
         state = replace(state, first=AppState.first if AppState.first in names else names[0])
-    if state.second is not None and (
-        state.second not in names or not resources.know_the_same(state.first, state.second)
+    second = state.second
+    if second is not None and (
+        second == state.first or second not in names or not resources.know_the_same(state.first, second)
     ):
         state = replace(state, second=resources.twin_name(state.first))
     return state
@@ -221,11 +223,11 @@ def _strip(state: AppState, looked: list[Looked]) -> None:
 
 
 def _scale_words(words: str, tops: list[dict[str, float]], looked: list[Looked], scope: str, signed: bool) -> str:
-    low = "−" if signed else "0 to "
+    both = " of both networks" if len(looked) > 1 else ""
     if scope == "layer":
-        return f"{words}: each map from {'− its largest value' if signed else '0'} to its own largest value"
+        return f"{words}: {'±' if signed else '0 to '}the largest value found in that layer{both}"
     limits = [max(top.values(), default=0.0) for top in tops]
-    parts = [f"±{limit:.3g}" if signed else f"{low}{limit:.3g}" for limit in limits]
+    parts = [f"±{limit:.3g}" if signed else f"0 to {limit:.3g}" for limit in limits]
     if scope == "both" or len(parts) == 1:
         return f"{words}: {parts[0]}"
     return f"{words}: " + ", ".join(f"{part} ({network.title})" for part, network in zip(parts, looked, strict=True))
@@ -265,41 +267,38 @@ def _detail(state: AppState, subject: Subject, looked: list[Looked]) -> None:
             on_change=lambda: controls.change(opacity=st.session_state["opacity"]),
             width=300,
         )
-    columns = st.columns(len(looked), gap="large")
     cams, maps = cam_tops(_rows(looked), state.scope), map_tops(_rows(looked), state.scope)
-    for column, network, cam, top in zip(columns, looked, cams, maps, strict=True):
+    there = [network for network in looked if selected in network.trace.names]
+    for column, network, cam in zip(st.columns(len(looked), gap="large"), looked, cams, strict=True):
         with column:
             st.markdown(f"**{network.title}**, explaining *{network.target}*")
-            if selected not in network.trace.names:
+            if network in there:
+                _cam_detail(state, network, network.trace[selected], cam[selected])
+            else:
                 st.info(f"{network.title} has no layer {selected}; choose one that both networks have.")
-                continue
-            layer = network.trace[selected]
-            _cam_detail(state, subject, network, layer, cam[selected])
-            _maps_detail(state, network, layer, top[selected])
+    _numbers(subject, there, selected)
+    for column, network, top in zip(st.columns(len(looked), gap="large"), looked, maps, strict=True):
+        with column:
+            if network in there:
+                _maps_detail(state, network, network.trace[selected], top[selected])
 
 
-def _cam_detail(state: AppState, subject: Subject, network: Looked, layer: LayerTrace, top: float) -> None:
-    profile = next(column for column in network.profiles if column.name == layer.name)
+def _cam_detail(state: AppState, network: Looked, layer: LayerTrace, top: float) -> None:
+    profile = _profile(network, layer.name)
     seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
-    large = figures.nearest(seen, 320)
-    left, right = st.columns([1, 1], gap="medium")
+    large = figures.nearest(seen, OVERLAY_SIDE)
+    heat = heatmap(profile.cam, large.shape[:2], top)
+    left, right = st.columns([OVERLAY_SIDE, 180], gap="medium", vertical_alignment="bottom")
     with left:
-        heat = heatmap(profile.cam, large.shape[:2], top)
         st.image(
             figures.overlay(large, heat, state.opacity / 100),
             output_format="PNG",
             alt=f"Grad-CAM of {layer.name} over the picture",
         )
-        _colour_bar(figures.SEQUENTIAL, f"Grad-CAM, 0 to {top:.3g}")
     with right:
         if profile.zero_reason:
             st.info(f"The Grad-CAM is zero everywhere. {profile.zero_reason}")
-        rows = _statistics(layer, profile)
-        if subject.mask is not None and subject.mask.shape == seen.shape[:2]:
-            share = share_on_object(profile.cam, subject.mask)
-            rows["Grad-CAM on the object"] = "–" if share is None else f"{share:.0%}"
-            rows["object's share of the picture"] = f"{subject.mask.mean():.0%}"
-        st.markdown("\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]))
+        _colour_bar(figures.SEQUENTIAL, f"Grad-CAM, 0 to {top:.3g}")
         st.download_button(
             "Raw numbers (npz)",
             data=lambda: _npz(network, layer),
@@ -310,18 +309,37 @@ def _cam_detail(state: AppState, subject: Subject, network: Looked, layer: Layer
         )
 
 
-def _statistics(layer: LayerTrace, profile: LayerProfile) -> dict[str, str]:
+def _profile(network: Looked, layer: str) -> LayerProfile:
+    return next(column for column in network.profiles if column.name == layer)
+
+
+def _numbers(subject: Subject, looked: list[Looked], layer: str) -> None:
+    """One table of what was measured in this layer, a column for each network."""
+    measured = [_statistics(network, subject, layer) for network in looked]
+    lines = ["| |" + "".join(f" {network.title} |" for network in looked), "|---|" + "---:|" * len(looked)]
+    for name in measured[0]:
+        lines.append(f"| {name} |" + "".join(f" {numbers[name]} |" for numbers in measured))
+    st.markdown("\n".join(lines))
+
+
+def _statistics(network: Looked, subject: Subject, name: str) -> dict[str, str]:
+    layer, profile = network.trace[name], _profile(network, name)
     channels, height, width = profile.shape
     silent = int((~layer.activation.reshape(channels, -1).any(axis=1)).sum())
-    return {
-        "kind": layer.kind,
-        "shape": f"{channels} × {height} × {width}",
-        "activation size (rms)": f"{profile.activation_magnitude:.3g}",
-        "gradient size (rms)": f"{profile.gradient_magnitude:.3g}",
-        "smallest, largest activation": f"{layer.activation.min():.3g}, {layer.activation.max():.3g}",
+    rows = {
+        "kind of layer; channels × height × width": f"{layer.kind}; {channels} × {height} × {width}",
+        "size of the activation (root mean square)": f"{profile.activation_magnitude:.3g}",
+        "size of the gradient of the score (root mean square)": f"{profile.gradient_magnitude:.3g}",
+        "activation from … to …": f"{layer.activation.min():.3g} … {layer.activation.max():.3g}",
         "channels that are 0 everywhere": f"{silent} of {channels}",
         "largest Grad-CAM value": f"{profile.cam.max():.3g}",
     }
+    if subject.mask is not None and subject.mask.shape == network.trace.image.shape[1:]:
+        share = share_on_object(profile.cam, subject.mask)
+        rows[f"Grad-CAM on the object, which covers {subject.mask.mean():.0%} of the picture"] = (
+            "none there" if share is None else f"{share:.0%}"
+        )
+    return rows
 
 
 def _npz(network: Looked, layer: LayerTrace) -> bytes:
@@ -348,7 +366,7 @@ def _maps_detail(state: AppState, network: Looked, layer: LayerTrace, top: float
         page = st.pagination(pages, key=key) - 1
     first = page * MAPS_A_PAGE
     maps = layer.activation[first : first + MAPS_A_PAGE]
-    scale = ColourScale.signed(top if state.scope != "layer" else float(abs(layer.activation).max()))
+    scale = ColourScale.signed(top)
     sheet = figures.tile([scale.paint(values) for values in maps], MAP_COLUMNS, MAP_SIDE)
     labels = [
         f"channel {first + index}, from {values.min():.3g} to {values.max():.3g}" for index, values in enumerate(maps)
@@ -386,9 +404,11 @@ def _maps_detail(state: AppState, network: Looked, layer: LayerTrace, top: float
                 figures.nearest(scale.paint(values), 180), output_format="PNG", alt=f"Feature map of channel {chosen}"
             )
             weight = float(layer.gradient[chosen].mean())
+            speaks = "for" if weight > 0 else "against"
+            says = f"speaks {speaks} {network.target}" if weight else f"has no say in {network.target}"
             st.caption(
                 f"From {values.min():.3g} to {values.max():.3g}, size {magnitude(values):.3g}. Its Grad-CAM weight is "
-                f"{weight:.3g}: it speaks {'for' if weight > 0 else 'against'} {network.target}."
+                f"{weight:.3g}: it {says}."
             )
 
 

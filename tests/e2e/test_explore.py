@@ -1,0 +1,165 @@
+"""Explore in a real browser, as a newcomer, a person with a photo, and a person with a link use it."""
+
+import io
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.e2e.verbs import choose, click, no_sideways_scroll, upload, visit, wait_until_ready
+
+
+def photo(width: int = 300, height: int = 200, orientation: int = 1) -> bytes:
+    """A JPEG like a camera's: a bright disc on a gradient, with an EXIF orientation."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 90)], axis=-1)
+    pixels[(x - width / 2) ** 2 + (y - height / 2) ** 2 < (height / 3) ** 2] = (240, 200, 60)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=90, exif=exif)
+    return buffer.getvalue()
+
+
+def strip_button(page: Page, layer: str, network: str, row: str = "Grad-CAM"):
+    return page.get_by_role("button", name=f"{layer}, {network}, {row}", exact=True)
+
+
+def give_photo(page: Page, name: str, content: bytes) -> None:
+    click(page, "radio", "File")
+    upload(page, "upload", name, "image/jpeg", content)
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def test_first_visit_explains_a_picture_without_a_click(page: Page) -> None:
+    visit(page, "/")
+    for network in ("plain-20", "ResNet-20"):
+        expect(page.get_by_text(re.compile(rf"^{network}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
+        expect(strip_button(page, "stages.0.0.conv1", network)).to_be_visible()
+        expect(strip_button(page, "stages.2.2", network, "strongest feature map")).to_be_visible()
+    expect(strip_button(page, "stages.0.0.shortcut", "ResNet-20")).to_be_visible()
+    expect(strip_button(page, "stages.0.0.shortcut", "plain-20")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Layer stages.2.2")).to_be_visible()
+    expect(page.get_by_text(re.compile("Grad-CAM on the object, which covers")).to_be_visible()
+    expect(page.get_by_text(re.compile("know only: circle, ring"))).to_be_visible()
+    assert query(page) == {}, "a first visit needs nothing in the URL"
+
+
+def test_a_click_and_the_keyboard_choose_a_layer(page: Page) -> None:
+    visit(page, "/")
+    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["layer"] == ["stages.1.0.conv2"]
+
+    strip_button(page, "stages.1.0.conv2", "ResNet-20").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Layer stages.1.0.shortcut")).to_be_visible()
+    expect(page.get_by_text("plain-20 has no layer stages.1.0.shortcut")).to_be_visible()
+    choose(page, "Layer", "stages.0.1")
+    expect(page.get_by_role("heading", name="Layer stages.0.1")).to_be_visible()
+
+
+def test_a_click_enlarges_a_feature_map(page: Page) -> None:
+    visit(page, "/?layer=stages.0.0.conv1")
+    grid = page.locator("[data-testid=stPlotlyChart]").filter(has=page.locator(".imagelayer image")).last
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    assert box
+    tile = box["width"] / 8
+    page.mouse.move(box["x"] + 3.5 * tile, box["y"] + 0.5 * tile)
+    page.mouse.click(box["x"] + 3.5 * tile, box["y"] + 0.5 * tile)  # row 0, tile 3
+    expect(page.get_by_text(re.compile("Its Grad-CAM weight is")).first).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["channel"] == ["3"]
+
+
+def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
+    visit(page, "/")
+    click(page, "radio", "heart")
+    choose(page, "Class to explain", "ring")
+    click(page, "radio", "all")
+    strip_button(page, "stages.1.1", "plain-20").click()
+    expect(page.get_by_role("heading", name="Layer stages.1.1")).to_be_visible()
+    wait_until_ready(page)
+    link = page.url
+    texts = [
+        page.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),
+        *page.get_by_text(re.compile("explaining")).all_inner_texts(),
+    ]
+    assert texts[0] and any("ring" in text for text in texts)
+
+    for again in (page, open_page()):
+        visit(again, link)
+        expect(again.get_by_role("heading", name="Layer stages.1.1")).to_be_visible()
+        expect(again.get_by_text("drawn heart, number 6")).to_be_visible()
+        assert texts == [
+            again.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),
+            *again.get_by_text(re.compile("explaining")).all_inner_texts(),
+        ]
+
+
+def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
+    page: Page, open_page: Callable[..., Page]
+) -> None:
+    visit(page, "/")
+    give_photo(page, "holiday.jpg", photo(orientation=6))
+    expect(page.get_by_text("Original, 200×300")).to_be_visible()  # 300×200 turned by its EXIF
+    expect(page.get_by_text("As the network sees it, 32×32")).to_be_visible()
+    click(page, "button", "Look with the CIFAR-10 twins")
+    expect(page.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"right on 10,000 test pictures$"))).to_have_count(2)
+    expect(page.get_by_role("button", name="Look with the CIFAR-10 twins")).to_have_count(0)
+    expect(page.get_by_text("Original, 200×300")).to_be_visible()
+
+    stranger = open_page()
+    visit(stranger, page.url)
+    expect(stranger.get_by_text(re.compile("made with an uploaded picture"))).to_be_visible()
+    expect(stranger.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
+    expect(stranger.get_by_text("Original, 200×300")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("broken.jpg", photo()[:700]),
+        ("not-a-picture.jpg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+        ("empty.jpg", b""),
+    ],
+)
+def test_a_broken_upload_is_one_sentence_and_loses_nothing(page: Page, name: str, content: bytes) -> None:
+    visit(page, "/?layer=stages.1.0")
+    give_photo(page, name, content)
+    expect(page.get_by_test_id("stAlert").filter(has_text=name)).to_be_visible()
+    expect(page.get_by_text("drawn star, number 6")).to_be_visible()
+    expect(page.get_by_role("heading", name="Layer stages.1.0")).to_be_visible()
+    give_photo(page, "good.jpg", photo())
+    expect(page.get_by_text("Original, 300×200")).to_be_visible()
+    expect(page.get_by_test_id("stAlert").filter(has_text=name)).to_have_count(0)
+
+
+def test_the_raw_numbers_of_a_layer_download(page: Page) -> None:
+    visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Raw numbers (npz)").click()
+    with np.load(waiting.value.path()) as arrays:
+        assert arrays["activation"].shape == arrays["gradient"].shape == (32, 16, 16)
+        cam = np.maximum(np.tensordot(arrays["gradient"].mean((1, 2)), arrays["activation"], 1), 0)
+        np.testing.assert_allclose(arrays["cam"], cam, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [1440, 1024])
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_fits_its_window(open_page: Callable[..., Page], width: int, dark: bool) -> None:
+    page = open_page(width=width, dark=dark)
+    visit(page, "/?first=shapes-resnet-20&layers=all")
+    expect(strip_button(page, "stages.0.0.norm1", "ResNet-20")).to_be_visible()
+    assert no_sideways_scroll(page)

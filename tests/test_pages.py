@@ -1,0 +1,84 @@
+"""The pages without a browser: `app.py` through Streamlit's AppTest."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+APP = str(Path(__file__).parents[1] / "app.py")
+
+
+def open_app(**query: str) -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(element.value for kind in (app.markdown, app.caption, app.info, app.error) for element in kind)
+
+
+def test_first_visit_shows_both_twins_explained() -> None:
+    app = open_app()
+    assert app.selectbox(key="first").value == "shapes-plain-20"
+    assert app.selectbox(key="second").value == "shapes-resnet-20"
+    assert "Says star" in texts(app)
+    assert not app.error
+
+
+def test_the_url_decides_every_widget() -> None:
+    app = open_app(
+        first="shapes-resnet-20", second="none", target="3", layer="stages.1.1.conv1", scope="both", opacity="20"
+    )
+    assert app.selectbox(key="first").value == "shapes-resnet-20"
+    assert app.selectbox(key="target").value == 3
+    assert app.selectbox(key="layer").value == "stages.1.1.conv1"
+    assert app.slider(key="opacity").value == 20
+    assert "explaining *triangle*" in texts(app)
+    assert "plain-20" not in texts(app)
+
+
+def test_a_widget_changes_the_url_and_nothing_else_there() -> None:
+    app = open_app(opacity="20")
+    app.selectbox(key="target").select(2).run()
+    assert not app.exception
+    assert app.query_params == {"opacity": "20", "target": "2"}
+    assert texts(app).count("explaining *square*") == 2
+
+
+def test_networks_of_other_classes_are_never_paired() -> None:
+    app = open_app()
+    app.selectbox(key="first").select("cifar10jpeg-plain-20").run()
+    assert not app.exception
+    assert app.selectbox(key="second").value == "cifar10jpeg-resnet-20"
+    assert all("shapes" not in option for option in app.selectbox(key="second").options)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"first": "../../etc/passwd"},
+        {"first": "shapes-plain-20", "second": "no-such-network"},
+        {"layer": "stages.9.9"},
+        {"picture": "sample-77-5"},
+        {"picture": "upload-0123456789abcdef"},
+        {"target": "-1", "opacity": "1e9", "scope": "<script>"},
+        {"channel": "5000"},
+    ],
+)
+def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
+    app = open_app(**query)
+    assert not app.error
+    assert "right on 4,000 test pictures" in texts(app)
+
+
+def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
+    app = open_app()
+    app.segmented_control(key="source").set_value("File").run()
+    app.file_uploader(key="upload").upload("note.png", b"just text", "image/png").run()
+    assert not app.exception
+    assert [error.value for error in app.error if "note.png" in error.value]
+    assert "drawn star" in texts(app)
