@@ -31,7 +31,7 @@ class Recipe:
 def _recipes() -> dict[str, Recipe]:
     cycle = TrainingConfig(epochs=1, learning_rate=0.4, schedule="one_cycle", weight_decay=5e-4, batch_size=128)
     recipes = []
-    for depth, epochs in ((8, 6), (20, 6), (56, 4)):
+    for depth, epochs in ((8, 6), (20, 6), (56, 3)):
         for shortcut in TWINS:
             spec = cifar(depth, shortcut)
             recipes.append(Recipe(f"shapes-{spec.name.lower()}", spec, "shapes", replace(cycle, epochs=epochs)))

@@ -18,6 +18,7 @@ def dataset() -> Dataset:
 
 
 def same(first: Split, second: Split) -> bool:
+    assert first.masks is not None and second.masks is not None
     return all(
         np.array_equal(a, b)
         for a, b in ((first.images, second.images), (first.labels, second.labels), (first.masks, second.masks))

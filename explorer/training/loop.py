@@ -69,7 +69,7 @@ def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every
     When the loss or a weight is no longer finite, the training ends with outcome "diverged" and the last weights
     that were seen to be finite.
 
-    Raises ValueError where dataset and network do not fit together.
+    Raises ValueError where dataset and network do not fit together, or the network is frozen.
     """
     _check_fit(network, dataset, config)
     device = choose_device(config.device)

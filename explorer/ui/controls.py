@@ -161,7 +161,7 @@ def choose_view(state: AppState) -> None:
         "One colour scale for each",
         ["layer", "network", "both"],
         key="scope",
-        format_func={"layer": "layer", "network": "network", "both": "all"}.get,
+        format_func=lambda scope: "all" if scope == "both" else scope,
         on_change=_on_change("scope", "scope"),
         required=True,
         help="Layer: the two networks can be compared at one layer. Network: the layers of one network can be "

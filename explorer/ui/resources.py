@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from explorer import checkpoints
+from explorer import checkpoints, figures
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
@@ -122,3 +122,46 @@ def subject_of(state: AppState) -> Subject | None:
     if state.sample is not None:
         return sample_subject(*state.sample)
     return st.session_state.get("pictures", {}).get(state.picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """One network after it has seen the picture; `dashed` tells it from another of the same family and colour."""
+
+    name: str
+    checkpoint: Checkpoint
+    trace: Trace
+    profiles: tuple[LayerProfile, ...]
+    colour: str
+    dashed: bool
+
+    @property
+    def title(self) -> str:
+        return self.checkpoint.spec.name
+
+    @property
+    def target(self) -> str:
+        return self.checkpoint.class_names[self.trace.target]
+
+
+def look(state: AppState, subject: Subject) -> list[Looked]:
+    """The networks of the view, each after it has seen the picture."""
+    colours = figures.NETWORK_COLOURS[st.context.theme.type or "light"]
+    looked: list[Looked] = []
+    for name in filter(None, (state.first, state.second)):
+        loaded = checkpoint(name)
+        known = state.target is not None and state.target < len(loaded.class_names)
+        target = state.target if known else None
+        everything = state.layers == "all"
+        colour = colours["plain" if loaded.spec.shortcut == "none" else "residual"]
+        looked.append(
+            Looked(
+                name=name,
+                checkpoint=loaded,
+                trace=traced(name, subject, target, everything),
+                profiles=profiled(name, subject, target, everything),
+                colour=colour,
+                dashed=any(other.colour == colour for other in looked),
+            )
+        )
+    return looked

@@ -47,7 +47,7 @@ def test_first_visit_explains_a_picture_without_a_click(page: Page) -> None:
     expect(strip_button(page, "stages.0.0.shortcut", "ResNet-20")).to_be_visible()
     expect(strip_button(page, "stages.0.0.shortcut", "plain-20")).to_have_count(0)
     expect(page.get_by_role("heading", name="Layer stages.2.2")).to_be_visible()
-    expect(page.get_by_text(re.compile("Grad-CAM on the object, which covers")).to_be_visible()
+    expect(page.get_by_text(re.compile("Grad-CAM on the object, which covers"))).to_be_visible()
     expect(page.get_by_text(re.compile("know only: circle, ring"))).to_be_visible()
     assert query(page) == {}, "a first visit needs nothing in the URL"
 

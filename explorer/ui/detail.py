@@ -1,0 +1,213 @@
+"""The detail of one layer: overlays, numbers and feature maps, for each network that has it."""
+
+import io
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.attribution import LayerProfile, grad_cam, heatmap, magnitude, share_on_object
+from explorer.figures import ColourScale
+from explorer.images import to_pixels
+from explorer.tracing import LayerTrace
+from explorer.ui import controls
+from explorer.ui.resources import Looked, Subject
+from explorer.ui.state import AppState
+from explorer.ui.strip import StripRow, axis_of, cam_tops, map_tops
+
+MAPS_A_PAGE = 64
+MAP_COLUMNS = 8
+MAP_SIDE = 44
+OVERLAY_SIDE = 320
+
+
+def rows_of(looked: list[Looked]) -> list[StripRow]:
+    return [StripRow(network.title, network.colour, network.dashed, network.profiles) for network in looked]
+
+
+def selected_layer(state: AppState, looked: list[Looked]) -> str:
+    """The layer of the state where a network has it, else the last block: the deepest layer with feature maps."""
+    axis = axis_of(rows_of(looked))
+    if state.layer in axis:
+        return state.layer
+    blocks = [column.name for column in looked[0].profiles if column.kind == "block"]
+    return blocks[-1] if blocks else axis[-1]
+
+
+def colour_bar(palette: str, words: str) -> None:
+    with st.container(width="content"):
+        st.image(figures.colour_bar(palette), output_format="PNG", alt=f"Colour scale. {words}")
+        st.caption(words)
+
+
+def layer_detail(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+    selected = selected_layer(state, looked)
+    axis = axis_of(rows_of(looked))
+    st.subheader(f"Layer {selected}", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.session_state["layer"] = selected
+        st.selectbox(
+            "Layer",
+            list(axis),
+            key="layer",
+            on_change=lambda: controls.change(layer=st.session_state["layer"], channel=None),
+            width=260,
+        )
+        st.session_state["opacity"] = state.opacity
+        st.slider(
+            "Opacity of the overlay, %",
+            0,
+            100,
+            key="opacity",
+            on_change=lambda: controls.change(opacity=st.session_state["opacity"]),
+            width=300,
+        )
+    cams, maps = cam_tops(rows_of(looked), state.scope), map_tops(rows_of(looked), state.scope)
+    there = [network for network in looked if selected in network.trace.names]
+    for column, network, cam in zip(st.columns(len(looked), gap="large"), looked, cams, strict=True):
+        with column:
+            st.markdown(f"**{network.title}**, explaining *{network.target}*")
+            if network in there:
+                _cam_detail(state, network, network.trace[selected], cam[selected])
+            else:
+                st.info(f"{network.title} has no layer {selected}; choose one that both networks have.")
+    _numbers(subject, there, selected)
+    for column, network, top in zip(st.columns(len(looked), gap="large"), looked, maps, strict=True):
+        with column:
+            if network in there:
+                _maps_detail(state, network, network.trace[selected], top[selected])
+
+
+def _cam_detail(state: AppState, network: Looked, layer: LayerTrace, top: float) -> None:
+    profile = _profile(network, layer.name)
+    seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
+    large = figures.nearest(seen, OVERLAY_SIDE)
+    heat = heatmap(profile.cam, large.shape[:2], top)
+    left, right = st.columns([OVERLAY_SIDE, 180], gap="medium", vertical_alignment="bottom")
+    with left:
+        st.image(
+            figures.overlay(large, heat, state.opacity / 100),
+            output_format="PNG",
+            alt=f"Grad-CAM of {layer.name} over the picture",
+        )
+    with right:
+        if profile.zero_reason:
+            st.info(f"The Grad-CAM is zero everywhere. {profile.zero_reason}")
+        colour_bar(figures.SEQUENTIAL, f"Grad-CAM, 0 to {top:.3g}")
+        st.download_button(
+            "Raw numbers (npz)",
+            data=lambda: _npz(network, layer),
+            file_name=f"{network.name}-{layer.name}.npz",
+            on_click="ignore",
+            key=f"npz_{network.name}",
+            help="activation, gradient, cam, image and logits as float32 arrays.",
+        )
+
+
+def _profile(network: Looked, layer: str) -> LayerProfile:
+    return next(column for column in network.profiles if column.name == layer)
+
+
+def _numbers(subject: Subject, looked: list[Looked], layer: str) -> None:
+    """One table of what was measured in this layer, a column for each network."""
+    measured = [_statistics(network, subject, layer) for network in looked]
+    lines = ["| |" + "".join(f" {network.title} |" for network in looked), "|---|" + "---:|" * len(looked)]
+    for name in measured[0]:
+        lines.append(f"| {name} |" + "".join(f" {numbers[name]} |" for numbers in measured))
+    st.markdown("\n".join(lines))
+
+
+def _statistics(network: Looked, subject: Subject, name: str) -> dict[str, str]:
+    layer, profile = network.trace[name], _profile(network, name)
+    channels, height, width = profile.shape
+    silent = int((~layer.activation.reshape(channels, -1).any(axis=1)).sum())
+    rows = {
+        "kind of layer; channels × height × width": f"{layer.kind}; {channels} × {height} × {width}",
+        "size of the activation (root mean square)": f"{profile.activation_magnitude:.3g}",
+        "size of the gradient of the score (root mean square)": f"{profile.gradient_magnitude:.3g}",
+        "activation from … to …": f"{layer.activation.min():.3g} … {layer.activation.max():.3g}",
+        "channels that are 0 everywhere": f"{silent} of {channels}",
+        "largest Grad-CAM value": f"{profile.cam.max():.3g}",
+    }
+    if subject.mask is not None and subject.mask.shape == network.trace.image.shape[1:]:
+        share = share_on_object(profile.cam, subject.mask)
+        rows[f"Grad-CAM on the object, which covers {subject.mask.mean():.0%} of the picture"] = (
+            "none there" if share is None else f"{share:.0%}"
+        )
+    return rows
+
+
+def _npz(network: Looked, layer: LayerTrace) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        activation=layer.activation,
+        gradient=layer.gradient,
+        cam=grad_cam(layer),
+        image=network.trace.image,
+        logits=network.trace.logits,
+        target=np.int64(network.trace.target),
+    )
+    return buffer.getvalue()
+
+
+def _maps_detail(state: AppState, network: Looked, layer: LayerTrace, top: float) -> None:
+    channels = len(layer.activation)
+    chosen = state.channel if state.channel is not None and state.channel < channels else None
+    pages = -(-channels // MAPS_A_PAGE)
+    page = (chosen or 0) // MAPS_A_PAGE
+    if pages > 1:
+        key = f"page_{network.name}_{layer.name}"
+        page = st.pagination(pages, key=key) - 1
+    first = page * MAPS_A_PAGE
+    maps = layer.activation[first : first + MAPS_A_PAGE]
+    scale = ColourScale.signed(top)
+    sheet = figures.tile([scale.paint(values) for values in maps], MAP_COLUMNS, MAP_SIDE)
+    labels = [
+        f"channel {first + index}, from {values.min():.3g} to {values.max():.3g}" for index, values in enumerate(maps)
+    ]
+    st.markdown(f"**Feature maps** {first}–{first + len(maps) - 1} of {channels}. Click one to enlarge it.")
+    left, right = st.columns([MAP_COLUMNS * MAP_SIDE, 190], gap="small")
+    key = f"maps_{network.name}_{layer.name}_{page}_{chosen}"
+    with left:
+        st.plotly_chart(
+            figures.picture_grid(sheet, labels, MAP_COLUMNS, MAP_SIDE, None if chosen is None else chosen - first),
+            width="content",
+            theme=None,
+            key=key,
+            on_select=lambda: _on_map_click(key, first),
+            selection_mode="points",
+            config={"displayModeBar": False},
+            alt=f"Feature maps of {layer.name}",
+        )
+        colour_bar(figures.DIVERGING, f"feature map, ±{scale.high:.3g}")
+    with right:
+        box = f"channel_{network.name}"
+        st.session_state[box] = chosen
+        st.number_input(
+            "Channel",
+            0,
+            channels - 1,
+            value=None,
+            key=box,
+            placeholder="none",
+            on_change=lambda: controls.change(channel=st.session_state[box]),
+        )
+        if chosen is not None:
+            values = layer.activation[chosen]
+            st.image(
+                figures.nearest(scale.paint(values), 180), output_format="PNG", alt=f"Feature map of channel {chosen}"
+            )
+            weight = float(layer.gradient[chosen].mean())
+            speaks = "for" if weight > 0 else "against"
+            says = f"speaks {speaks} {network.target}" if weight else f"has no say in {network.target}"
+            st.caption(
+                f"From {values.min():.3g} to {values.max():.3g}, size {magnitude(values):.3g}. Its Grad-CAM weight is "
+                f"{weight:.3g}: it {says}."
+            )
+
+
+def _on_map_click(key: str, first: int) -> None:
+    tile = controls.clicked_point(key)
+    if tile is not None:
+        controls.change(channel=first + tile)
