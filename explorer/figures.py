@@ -115,8 +115,8 @@ def data_uri(pixels: np.ndarray) -> str:
 
 
 def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: str, target: str) -> go.Figure:
-    """Horizontal bars of probabilities, the most probable on top; the explained class is marked in the label."""
-    labels = [f"<b>{name}</b> ◂ explained" if name == target else name for name in names]
+    """Horizontal bars of probabilities, the most probable on top; an arrow marks the explained class."""
+    labels = [f"<b>▸ {name}</b>" if name == target else name for name in names]
     figure = go.Figure(
         go.Bar(
             x=list(probabilities),
@@ -131,8 +131,8 @@ def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: 
     )
     figure.update_layout(
         height=28 * len(names) + 34,
-        margin={"l": 0, "r": 48, "t": 4, "b": 24},
-        xaxis={"range": [0, 1], "tickformat": ".0%", "nticks": 5, "fixedrange": True},
+        margin={"l": 0, "r": 60, "t": 4, "b": 24},
+        xaxis={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0, "fixedrange": True},
         yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
         bargap=0.25,
         showlegend=False,

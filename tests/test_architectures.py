@@ -1,5 +1,6 @@
 """Laws of `ArchitectureSpec`, `build` and `describe`; torchvision and torch's own counters are the oracles."""
 
+import itertools
 import json
 from dataclasses import asdict, fields, replace
 from typing import Any
@@ -434,6 +435,27 @@ def test_lenet_is_described_as_worked_out_by_hand():
     ]
     assert described.parameters == 62_006 and described.macs == 651_720  # 62,006 is in every tutorial of this network
     assert [layer.receptive_field for layer in described.layers] == [5, 5, 6, 14, 14, 16, 32, 32, 32, 32, 32, 32]
+
+
+def test_dropout_shows_nothing_new_and_has_no_entry():
+    """In evaluation mode it hands its input on, which is already there under the activation's name."""
+    head = [layer.name for layer in describe(vgg(11)).layers if layer.name.startswith("head")]
+    parts = ["flatten", "fc1", "activation1", "fc2", "activation2", "fc"]
+    assert vgg(11).dropout == 0.5 and head == [f"head.{part}" for part in parts]
+
+
+@pytest.mark.parametrize("downsampling", ["conv", "max", "average"])
+def test_the_size_that_enters_the_head_is_known_for_odd_pictures_too(downsampling: Any):
+    """`feature_shape` decides the first fully connected layer behind "flatten", so a slip cannot even run."""
+    stems = [None, Stem(4, 7, 2, "max"), Stem(4, 3, 3), Stem(4, 5, 1, "max")]
+    padded, unpadded = (Stage(2, 4, 2), Stage(1, 8, 3, 5)), (Stage(2, 4, 2, 3, "valid"), Stage(1, 4, 1, 5, "valid"))
+    for stem, stages, size in itertools.product(stems, (padded, unpadded), range(40, 53)):
+        spec = changed(
+            stages=stages, stem=stem, block="conv", downsampling=downsampling, head_pooling="flatten",
+            input_shape=(3, size, 101 - size),
+        )  # fmt: skip
+        with torch.no_grad():
+            assert on_meta(spec).eval()(torch.empty(1, *spec.input_shape, device="meta")).shape == (1, 10)
 
 
 FIELDS = {

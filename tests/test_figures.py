@@ -87,5 +87,5 @@ def test_the_classes_chart_marks_the_explained_class() -> None:
     figure = figures.classes_chart(["cat", "dog"], [0.9, 0.1], "#123456", "dog")
     bars = figure.data[0]
     assert list(bars.x) == [0.9, 0.1]
-    assert bars.y[0] == "cat" and "dog" in bars.y[1] and "explained" in bars.y[1]
+    assert bars.y[0] == "cat" and bars.y[1] == "<b>▸ dog</b>"
     assert bars.marker.opacity[1] > bars.marker.opacity[0]

@@ -334,6 +334,14 @@ def test_a_layer_is_asked_for_by_name():
         recorded["stem.norm"]
 
 
+def test_a_trace_made_of_another_leaves_that_one_alone(resnet: Network):
+    recorded = trace(resnet, picture(resnet.spec))
+    names = recorded.names
+    some = replace(recorded, layers=recorded.layers[5:7])
+    assert some.names == names[5:7] and some[names[6]] is recorded.layers[6]
+    assert recorded.names == names and recorded[names[6]] is recorded.layers[6]
+
+
 @pytest.mark.parametrize(
     ("shape", "spatial"), [((4, 2, 2), True), ((4, 1, 2), True), ((4, 1, 1), False), ((4,), False)]
 )

@@ -83,25 +83,25 @@ def _cam_detail(state: AppState, network: Looked, layer: LayerTrace, top: float)
     seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
     large = figures.nearest(seen, OVERLAY_SIDE)
     heat = heatmap(profile.cam, large.shape[:2], top)
-    left, right = st.columns([OVERLAY_SIDE, 180], gap="medium", vertical_alignment="bottom")
-    with left:
-        st.image(
-            figures.overlay(large, heat, state.opacity / 100),
-            output_format="PNG",
-            alt=f"Grad-CAM of {layer.name} over the picture",
-        )
-    with right:
-        if profile.zero_reason:
-            st.info(f"The Grad-CAM is zero everywhere. {profile.zero_reason}")
-        colour_bar(figures.SEQUENTIAL, f"Grad-CAM, 0 to {top:.3g}")
-        st.download_button(
-            "Raw numbers (npz)",
-            data=lambda: _npz(network, layer),
-            file_name=f"{network.name}-{layer.name}.npz",
-            on_click="ignore",
-            key=f"npz_{network.name}",
-            help="activation, gradient, cam, image and logits as float32 arrays.",
-        )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width=OVERLAY_SIDE):
+            st.image(
+                figures.overlay(large, heat, state.opacity / 100),
+                output_format="PNG",
+                alt=f"Grad-CAM of {layer.name} over the picture",
+            )
+        with st.container(width=175):
+            if profile.zero_reason:
+                st.info(f"The Grad-CAM is zero everywhere. {profile.zero_reason}")
+            colour_bar(figures.SEQUENTIAL, f"Grad-CAM, 0 to {top:.3g}")
+            st.download_button(
+                "Raw numbers (npz)",
+                data=lambda: _npz(network, layer),
+                file_name=f"{network.name}-{layer.name}.npz",
+                on_click="ignore",
+                key=f"npz_{network.name}",
+                help="activation, gradient, cam, image and logits as float32 arrays.",
+            )
 
 
 def _profile(network: Looked, layer: str) -> LayerProfile:
