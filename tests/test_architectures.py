@@ -1,10 +1,10 @@
 """Laws of `ArchitectureSpec`, `build` and `describe`; torchvision and torch's own counters are the oracles."""
 
-import itertools
 import json
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -444,18 +444,57 @@ def test_dropout_shows_nothing_new_and_has_no_entry():
     assert vgg(11).dropout == 0.5 and head == [f"head.{part}" for part in parts]
 
 
-@pytest.mark.parametrize("downsampling", ["conv", "max", "average"])
-def test_the_size_that_enters_the_head_is_known_for_odd_pictures_too(downsampling: Any):
-    """`feature_shape` decides the first fully connected layer behind "flatten", so a slip cannot even run."""
-    stems = [None, Stem(4, 7, 2, "max"), Stem(4, 3, 3), Stem(4, 5, 1, "max")]
-    padded, unpadded = (Stage(2, 4, 2), Stage(1, 8, 3, 5)), (Stage(2, 4, 2, 3, "valid"), Stage(1, 4, 1, 5, "valid"))
-    for stem, stages, size in itertools.product(stems, (padded, unpadded), range(40, 53)):
-        spec = changed(
-            stages=stages, stem=stem, block="conv", downsampling=downsampling, head_pooling="flatten",
-            input_shape=(3, size, 101 - size),
-        )  # fmt: skip
+def any_spec(random: np.random.Generator) -> ArchitectureSpec:
+    """A spec of any kind, small, for a picture of any size; ValueError where there is no such network."""
+    block = random.choice(["conv", "basic", "bottleneck", "pointwise", "separable"])
+    channels = np.sort(random.integers(1, 4, 3)) * 4
+    stages = tuple(
+        Stage(
+            blocks=int(random.integers(1, 3)),
+            channels=int(channels[index]),
+            stride=int(random.integers(1, 4)),
+            kernel_size=int(random.choice([1, 3, 5])),
+            padding=random.choice(["same", "valid"]) if block == "conv" else "same",
+        )
+        for index in range(random.integers(1, 4))
+    )
+    stem = Stem(
+        channels=4,
+        kernel_size=int(random.choice([1, 3, 7])),
+        stride=int(random.integers(1, 4)),
+        pooling=random.choice(["none", "max"]),
+    )
+    return ArchitectureSpec(
+        stages,
+        block=block,
+        shortcut=random.choice(["none", "identity", "projection"]),
+        norm=random.choice(["batch", "none"]),
+        stem=random.choice([None, stem]),  # type: ignore[arg-type]
+        downsampling=random.choice(["conv", "max", "average"]),
+        head_pooling=random.choice(["average", "flatten"]),
+        hidden=((), (3, 2))[random.integers(2)],
+        input_shape=(3, int(random.integers(1, 60)), int(random.integers(1, 60))),
+    )
+
+
+def test_every_spec_that_can_be_made_builds_runs_and_is_described():
+    """`feature_shape` decides the first layer behind "flatten": a slip there, or a picture used up, could not run."""
+    random, made, refused = np.random.default_rng(0), 0, 0
+    while made < 100:
+        try:
+            spec = any_spec(random)
+        except ValueError:
+            refused += 1
+            continue
+        made += 1
+        network = on_meta(spec).eval()
         with torch.no_grad():
-            assert on_meta(spec).eval()(torch.empty(1, *spec.input_shape, device="meta")).shape == (1, 10)
+            assert network(torch.empty(2, *spec.input_shape, device="meta")).shape == (2, 10), spec
+        described = describe(spec)
+        last = [layer for layer in described.layers if layer.name.startswith("stages")][-1]
+        assert last.output_shape == spec.feature_shape, spec
+        assert described.parameters == parameter_count(network), spec
+    assert refused > 10
 
 
 FIELDS = {

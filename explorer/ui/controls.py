@@ -76,7 +76,7 @@ def choose_picture(state: AppState) -> None:
         st.camera_input("Take a picture", key="camera", on_change=_on_picture, args=("camera",))
     else:
         _gallery(state)
-    if "picture_error" in st.session_state:
+    if source != "Shape" and "picture_error" in st.session_state:
         st.error(st.session_state["picture_error"])
 
 

@@ -1,24 +1,27 @@
 """Everything that outlives a rerun: caches, locks, and the pictures of this session."""
 
 import hashlib
+import os
 import threading
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
+import torch
 
 from explorer import checkpoints, figures
 from explorer.attribution import LayerProfile, profile
-from explorer.checkpoints import Checkpoint
+from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.datasets import shapes
 from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.state import AppState
 
-PICTURES_A_SESSION = 4  # a decoded picture of 50 megapixels takes 150 MB
+SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
 
-# Two passes at a time fill two cores; more would only wait for each other with their arrays in memory.
+# Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
 _PASSES = threading.BoundedSemaphore(2)
+torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +40,21 @@ class Subject:
     label: str | None = None
 
 
+@st.cache_resource(show_spinner=False)
+def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The pretrained networks that can be used, in the order of their listing, and what is wrong with the others."""
+    names, problems = [], []
+    for name in checkpoints.pinned():
+        try:
+            checkpoint(name)
+            names.append(name)
+        except CheckpointError as error:
+            problems.append(str(error))
+    return tuple(names), tuple(problems)
+
+
 def network_names() -> tuple[str, ...]:
-    """The pretrained networks, in the order of their listing."""
-    return tuple(checkpoints.pinned())
+    return catalogue()[0]
 
 
 def title(name: str) -> str:
@@ -110,11 +125,14 @@ def keep_picture(data: bytes, name: str) -> str:
     """
     picture = decode(data, name)
     digest = hashlib.sha256(repr(picture.pixels.shape).encode() + picture.pixels.tobytes()).hexdigest()[:16]
-    kept = st.session_state.setdefault("pictures", {})
-    kept[f"upload-{digest}"] = Subject(picture.pixels, digest, picture.name, picture.notes)
-    for oldest in list(kept)[:-PICTURES_A_SESSION]:
-        del kept[oldest]
-    return f"upload-{digest}"
+    kept: dict[str, Subject] = st.session_state.setdefault("pictures", {})
+    key = f"upload-{digest}"
+    kept.pop(key, None)
+    kept[key] = Subject(picture.pixels, digest, picture.name, picture.notes)
+    for oldest in list(kept)[:-1]:
+        if sum(subject.pixels.nbytes for subject in kept.values()) > SESSION_BYTES:
+            del kept[oldest]
+    return key
 
 
 def subject_of(state: AppState) -> Subject | None:

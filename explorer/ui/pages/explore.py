@@ -24,7 +24,9 @@ WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  #
 def show() -> None:
     st.html(WIDE)
     st.header("One picture, two networks", anchor=False)
-    names = resources.network_names()
+    names, problems = resources.catalogue()
+    for problem in problems:
+        st.warning(problem)
     if not names:
         st.info("No pretrained networks are here yet. Build them with `python -m explorer pretrained all`.")
         return
