@@ -27,8 +27,8 @@ lint: $(VENV)/.installed-dev ## check style, format and types only
 bench: $(VENV)/.installed-dev ## measure speed side by side and print the table that README shows
 	$(PYTHON) -m benchmarks
 
-pretrained: $(VENV)/.installed ## train the networks in pretrained/ again (hours; DATA=folder of CIFAR-10 class folders)
-	$(PYTHON) -m explorer pretrained all $(if $(DATA),--data $(DATA))
+pretrained: $(VENV)/.installed ## train the networks in pretrained/ again, which takes hours: make pretrained DATA=cifar10-folder
+	$(PYTHON) -m explorer pretrained all $(if $(DATA),--data "$(DATA)")
 
 clean: ## remove .venv and everything else that these targets made, but not your runs
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-results

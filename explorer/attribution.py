@@ -71,10 +71,19 @@ def grad_cam(layer: LayerTrace, relu: bool = True) -> np.ndarray:
     if layer.activation.ndim != 3:
         raise ValueError(f"`{layer.name}` has no feature maps, its output is {layer.activation.shape}; choose a conv.")
     channels, height, width = layer.activation.shape
-    gradient = layer.gradient.reshape(channels, -1)  # (C, H·W)
-    weights = gradient @ np.full(height * width, 1 / (height * width), dtype=np.float32)  # (C,); BLAS beats .mean
-    cam = (weights @ layer.activation.reshape(channels, -1)).reshape(height, width)
+    cam = (channel_weights(layer) @ layer.activation.reshape(channels, -1)).reshape(height, width)
     return np.maximum(cam, 0, out=cam) if relu else cam
+
+
+def channel_weights(layer: LayerTrace) -> np.ndarray:
+    """a_k of Grad-CAM, (C,): the mean over all pixels of d score / d A_k."""
+    gradient = layer.gradient.reshape(len(layer.gradient), -1)  # (C, H·W)
+    return gradient @ np.full(gradient.shape[1], 1 / gradient.shape[1], dtype=np.float32)  # BLAS beats .mean
+
+
+def silent_channels(layer: LayerTrace) -> int:
+    """How many feature maps are zero everywhere."""
+    return int((~layer.activation.reshape(len(layer.activation), -1).any(axis=1)).sum())
 
 
 def zero_reason(layer: LayerTrace, cam: np.ndarray) -> str | None:
@@ -168,3 +177,24 @@ def shared_tops(
     own = [max(network.values(), default=0.0) for network in tops]
     shared = own if scope == "network" else [max(own, default=0.0)] * len(own)
     return [dict.fromkeys(network, top) for network, top in zip(tops, shared, strict=True)]
+
+
+def raw_arrays(trace: Trace, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    """The numbers behind the pictures, for saving, by name.
+
+    `activations/LAYER`, `gradients/LAYER` and, where there are feature maps, `cams/LAYER` (raw, (H, W)) of `layers`;
+    `image`, `image_gradient`, `saliency`, `logits` and `target` of the whole pass.
+    """
+    arrays = {
+        "image": trace.image,
+        "image_gradient": trace.image_gradient,
+        "saliency": saliency(trace),
+        "logits": trace.logits,
+        "target": np.array(trace.target),
+    }
+    for name in layers:
+        arrays[f"activations/{name}"] = trace[name].activation
+        arrays[f"gradients/{name}"] = trace[name].gradient
+        if trace[name].is_spatial:
+            arrays[f"cams/{name}"] = grad_cam(trace[name])
+    return arrays

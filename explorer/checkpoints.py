@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 
 from explorer.architectures import ArchitectureSpec, Network
@@ -122,22 +124,23 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
     path = Path(path)
     name = f"`{path.name}`"
     try:
-        if sha256 is not None and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        # Read once: what is hashed is what is used, and no later change of the file can reach a network in memory.
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise CheckpointError(f"{name} is not the file that was published: its sha256 differs; download it again.")
-        with safe_open(path, framework="pt") as file:
-            header = _header(file.metadata(), name)
-            spec = ArchitectureSpec.from_dict(header["spec"])
-            found = set(file.keys())
-            if len(found) < spec.depth:  # before it is built: 7200 blocks would take 14 seconds even without memory
-                raise CheckpointError(
-                    f"{name} does not fit its own description: it holds {len(found)} tensors, and the network has "
-                    f"{spec.depth} layers with weights."
-                )
-            with torch.device("meta"):
-                network = Network(spec)
-            expected = network.state_dict()
-            _check_names(set(expected), found, name)
-            state = {key: file.get_tensor(key) for key in expected}
+        state = deserialise(content)
+        header = _header(content, name)
+        spec = ArchitectureSpec.from_dict(header["spec"])
+        if len(state) < spec.depth:  # before it is built: 7200 blocks would take 14 seconds even without memory
+            raise CheckpointError(
+                f"{name} does not fit its own description: it holds {len(state)} tensors, and the network has "
+                f"{spec.depth} layers with weights."
+            )
+        with torch.device("meta"):
+            network = Network(spec)
+        expected = network.state_dict()
+        _check_names(set(expected), set(state), name)
+        state = {key: state[key] for key in expected}
     except FileNotFoundError:
         raise CheckpointError(f"there is no file {name}; check the name.") from None
     except OSError as error:
@@ -148,7 +151,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         ) from None
     except CheckpointError:
         raise
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise CheckpointError(f"{name} does not describe a network of this app: {error}") from None
     for key, tensor in state.items():
         if tensor.shape != expected[key].shape or tensor.dtype != expected[key].dtype:
@@ -177,8 +180,10 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         raise CheckpointError(f"the header of {name} is wrong: {error}") from None
 
 
-def _header(metadata: dict[str, str] | None, name: str) -> dict[str, Any]:
-    text = (metadata or {}).get(HEADER)
+def _header(content: bytes, name: str) -> dict[str, Any]:
+    """Our part of the header: safetensors files begin with its length, 8 bytes, little-endian, then the JSON."""
+    length = int.from_bytes(content[:8], "little")
+    text = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(HEADER)
     if text is None:
         raise CheckpointError(
             f"{name} is a safetensors file, but not one that this app saved; it has no header of ours."
@@ -214,8 +219,15 @@ def pinned(folder: Path = PRETRAINED) -> dict[str, str]:
     sums = folder / "SHA256SUMS"
     if not sums.exists():
         return {}
-    lines = [line.split(maxsplit=1) for line in sums.read_text().splitlines() if line.strip()]
-    return {file.strip().removesuffix(".safetensors"): digest for digest, file in lines}
+    pins = {}
+    for line in filter(str.strip, sums.read_text(errors="replace").splitlines()):
+        match = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)\.safetensors", line)
+        if not match:
+            raise CheckpointError(
+                "`SHA256SUMS` is damaged; restore it, or run `python -m explorer pretrained --listing`."
+            )
+        pins[match[2]] = match[1]
+    return pins
 
 
 def load_pretrained(name: str, folder: Path = PRETRAINED) -> Checkpoint:

@@ -66,13 +66,23 @@ def nearest(pixels: np.ndarray, side: int) -> np.ndarray:
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
+def shown(pixels: np.ndarray, side: int) -> np.ndarray:
+    """A picture fit to look at: enlarged with hard edges to about `side` pixels, or reduced to twice that."""
+    height, width = pixels.shape[:2]
+    factor = 2 * side / max(height, width)
+    if factor >= 1:
+        return nearest(pixels, side)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
+
+
 def overlay(pixels: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
     """A heatmap (H, W) of 0..1 over pixels (H, W, 3), uint8.
 
     Where the heat is 0 the picture stays itself, so cold places do not darken it; at 1 the colour covers it up to
     `opacity`.
     """
-    colours = ColourScale.sizes(1.0).paint(0.25 + 0.75 * heat)  # the palette's first quarter is nearly black
+    colours = ColourScale.sizes(1.0).paint(heat)
     alpha = (opacity * np.sqrt(heat))[..., None]
     return (pixels * (1 - alpha) + colours * alpha).round().astype(np.uint8)
 

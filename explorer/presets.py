@@ -38,7 +38,7 @@ def cifar(
     `shortcut` "none" gives the plain network of that depth. Raises ValueError for a depth that is not 6n + 2.
     """
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 8 or (depth - 2) % 6:
-        nearest = max(8, round((depth - 2) / 6) * 6 + 2) if isinstance(depth, (int, float)) else 20
+        nearest = max(8, round((depth - 2) / 6) * 6 + 2) if isinstance(depth, int) else 20
         raise ValueError(f"`depth` must be 6n + 2 (8, 14, 20, ..., 110), received {depth!r}; use {nearest}.")
     n = (depth - 2) // 6
     return ArchitectureSpec(

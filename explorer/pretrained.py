@@ -56,6 +56,9 @@ def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAI
         yield progress
     record = progress.record
     assert record is not None
+    for name, digest in checkpoints.pinned(folder).items():
+        if name != recipe.name and (folder / f"{name}.safetensors").exists():
+            checkpoints.load(folder / f"{name}.safetensors", digest)  # a listing must not bless what was changed
     checkpoints.save(checkpoint_of(network, dataset, record), folder / f"{recipe.name}.safetensors")
     write_listing(folder)
 

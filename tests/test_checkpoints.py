@@ -430,6 +430,22 @@ def test_published_files_are_loaded_by_name_and_checked_against_their_pins(tmp_p
             load_pretrained(name, tmp_path)
 
 
+@pytest.mark.parametrize("line", ["nonsense", "abc  one.safetensors", f"{'0' * 64}  ../one.safetensors", "\x00"])
+def test_damaged_pins_are_one_sentence(tmp_path: Path, line: str):
+    (tmp_path / "SHA256SUMS").write_text(line + "\n")
+    with pytest.raises(CheckpointError, match="`SHA256SUMS` is damaged; restore it"):
+        pinned(tmp_path)
+
+
+def test_a_file_that_changes_after_loading_cannot_reach_the_network(tmp_path: Path, content: bytes):
+    """Weights mapped from the file would end the process with a bus error here."""
+    (tmp_path / "a.safetensors").write_bytes(content)
+    network = load(tmp_path / "a.safetensors").network
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
 def test_a_checkpoint_in_a_spec_with_a_stem_and_hidden_layers_survives(tmp_path: Path):
     spec = ArchitectureSpec((Stage(1, 4),), stem=Stem(4, 5, 2, "max"), hidden=(7, 6), dropout=0.5, classes=2)
     save(made(spec), tmp_path / "a.safetensors")

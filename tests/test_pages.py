@@ -57,6 +57,15 @@ def test_networks_of_other_classes_are_never_paired() -> None:
     assert all("shapes" not in option for option in app.selectbox(key="second").options)
 
 
+def test_a_class_to_explain_is_forgotten_with_the_classes_it_belongs_to() -> None:
+    app = open_app(target="7")
+    app.selectbox(key="first").select("shapes-plain-8").run()
+    assert app.selectbox(key="target").value == 7
+    app.selectbox(key="first").select("cifar10jpeg-plain-20").run()
+    assert not app.exception
+    assert "target" not in app.query_params
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -64,7 +73,6 @@ def test_networks_of_other_classes_are_never_paired() -> None:
         {"first": "shapes-plain-20", "second": "no-such-network"},
         {"layer": "stages.9.9"},
         {"picture": "sample-77-5"},
-        {"picture": "upload-0123456789abcdef"},
         {"target": "-1", "opacity": "1e9", "scope": "<script>"},
         {"channel": "5000"},
     ],
@@ -73,6 +81,9 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
     app = open_app(**query)
     assert not app.error
     assert "right on 4,000 test pictures" in texts(app)
+    app.selectbox(key="first").select("shapes-resnet-8").run()
+    assert not app.exception and not app.error
+    assert "**ResNet-8**" in texts(app)
 
 
 def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
@@ -82,3 +93,18 @@ def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
     assert not app.exception
     assert [error.value for error in app.error if "note.png" in error.value]
     assert "drawn star" in texts(app)
+
+
+def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> None:
+    app = open_app(picture="upload-0123456789abcdef", layer="stages.1.1")
+    assert "made with an uploaded picture" in texts(app)
+    assert app.file_uploader(key="upload").value is None
+    assert app.selectbox(key="layer").value == "stages.1.1"
+
+
+def test_shapes_and_photo_networks_offer_each_other() -> None:
+    app = open_app(first="cifar10jpeg-plain-20", second="cifar10jpeg-resnet-20")
+    button = next(button for button in app.button if button.label == "Look with the shapes twins")
+    button.click().run()
+    assert not app.exception
+    assert app.selectbox(key="first").value == "shapes-plain-20"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from explorer import checkpoints
-from explorer.attribution import grad_cam, profile, top_classes
+from explorer.attribution import profile, raw_arrays, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.commands import Answer, typed
 from explorer.commands.text import heading, knows, noted, percent, table
@@ -93,16 +93,7 @@ def explain_picture(arguments: argparse.Namespace) -> Answer:
 
 def _save(seen: Trace, names: tuple[str, ...], out: Path) -> None:
     """An .npz with `activations/LAYER`, `gradients/LAYER`, `cams/LAYER` (raw, (H, W)), and the pass as a whole."""
-    arrays = {
-        "image": seen.image,
-        "image_gradient": seen.image_gradient,
-        "logits": seen.logits,
-        "target": np.array(seen.target),
-        "class_names": np.array(names),
-    }
-    arrays |= {f"activations/{layer.name}": layer.activation for layer in seen.layers}
-    arrays |= {f"gradients/{layer.name}": layer.gradient for layer in seen.layers}
-    arrays |= {f"cams/{layer.name}": grad_cam(layer) for layer in seen.layers if layer.is_spatial}
+    arrays = raw_arrays(seen, seen.names) | {"class_names": np.array(names)}
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
     checkpoints.write_atomically(out, content.getvalue())

@@ -59,7 +59,7 @@ def is_gradient_step(step: int) -> bool:
 
 
 def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every: float = 0.5) -> Iterator[Progress]:
-    """Trains `network` in place; yields at least every `report_every` seconds, after each epoch, and at the end.
+    """Trains `network` in place; yields about every `report_every` seconds, after each epoch, and at the end.
 
     The whole training split lies on the device as uint8, in the order of the dataset, and is normalised and
     augmented there, batch by batch. Batches and augmentation follow from the seed alone, so twins see the same. On a

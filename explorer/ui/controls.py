@@ -24,8 +24,22 @@ PREDICTED = -1
 
 
 def read() -> AppState:
-    """The state in the URL."""
-    return AppState.from_query(st.query_params.to_dict())
+    """The state in the URL, with networks that are here and can be compared; an old link may name others."""
+    state = AppState.from_query(st.query_params.to_dict())
+    names = resources.network_names()
+    if not names:
+        return state
+    if state.first not in names:
+        state = replace(state, first=AppState.first if AppState.first in names else names[0])
+    return replace(state, second=_partner(state.first, state.second))
+
+
+def _partner(first: str, second: str | None) -> str | None:
+    """`second` where it can stand beside `first`, else the twin of `first`; None stays alone."""
+    fits = second in resources.network_names() and second != first
+    if second is None or (fits and resources.know_the_same(first, second)):
+        return second
+    return resources.twin_name(first)
 
 
 def change(**changes: Any) -> None:
@@ -54,15 +68,26 @@ def choose_networks(state: AppState) -> None:
 
 
 def _on_first_change() -> None:
-    first = st.session_state["first"]
-    second = read().second
-    if second is not None and (second == first or not resources.know_the_same(first, second)):
-        second = resources.twin_name(first)
-    change(first=first, second=second)
+    before = read()
+    choose_first(st.session_state["first"], before.second)
+
+
+def choose_first(first: str, second: str | None) -> None:
+    """Looks with `first`, and with `second` or a twin beside it; a target of other classes means nothing there."""
+    changes = {"first": first, "second": _partner(first, second)}
+    if not resources.know_the_same(first, read().first):
+        changes["target"] = None
+    change(**changes, channel=None)
 
 
 def choose_picture(state: AppState) -> None:
-    source = st.segmented_control("Picture", ["Shape", "File", "Camera"], default="Shape", key="source", required=True)
+    source = st.segmented_control(
+        "Picture",
+        ["Shape", "File", "Camera"],
+        default="Shape" if state.sample else "File",
+        key="source",
+        required=True,
+    )
     if source == "File":
         st.file_uploader(
             "A photo or drawing",
@@ -70,7 +95,8 @@ def choose_picture(state: AppState) -> None:
             key="upload",
             on_change=_on_picture,
             args=("upload",),
-            help="JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels. It stays in this session's memory.",
+            help="JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and 64 MB. It stays in the memory of your "
+            "session and leaves it with you.",
         )
     elif source == "Camera":
         st.camera_input("Take a picture", key="camera", on_change=_on_picture, args=("camera",))

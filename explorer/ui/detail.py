@@ -6,7 +6,15 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures
-from explorer.attribution import LayerProfile, grad_cam, heatmap, magnitude, share_on_object
+from explorer.attribution import (
+    LayerProfile,
+    channel_weights,
+    heatmap,
+    magnitude,
+    raw_arrays,
+    share_on_object,
+    silent_channels,
+)
 from explorer.figures import ColourScale
 from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
@@ -100,7 +108,7 @@ def _cam_detail(state: AppState, network: Looked, layer: LayerTrace, top: float)
                 file_name=f"{network.name}-{layer.name}.npz",
                 on_click="ignore",
                 key=f"npz_{network.name}",
-                help="activation, gradient, cam, image and logits as float32 arrays.",
+                help="Activation, gradient, Grad-CAM, image, saliency and logits as arrays.",
             )
 
 
@@ -120,13 +128,12 @@ def _numbers(subject: Subject, looked: list[Looked], layer: str) -> None:
 def _statistics(network: Looked, subject: Subject, name: str) -> dict[str, str]:
     layer, profile = network.trace[name], _profile(network, name)
     channels, height, width = profile.shape
-    silent = int((~layer.activation.reshape(channels, -1).any(axis=1)).sum())
     rows = {
         "kind of layer; channels × height × width": f"{layer.kind}; {channels} × {height} × {width}",
         "size of the activation (root mean square)": f"{profile.activation_magnitude:.3g}",
         "size of the gradient of the score (root mean square)": f"{profile.gradient_magnitude:.3g}",
         "activation from … to …": f"{layer.activation.min():.3g} … {layer.activation.max():.3g}",
-        "channels that are 0 everywhere": f"{silent} of {channels}",
+        "channels that are 0 everywhere": f"{silent_channels(layer)} of {channels}",
         "largest Grad-CAM value": f"{profile.cam.max():.3g}",
     }
     if subject.mask is not None and subject.mask.shape == network.trace.image.shape[1:]:
@@ -139,15 +146,8 @@ def _statistics(network: Looked, subject: Subject, name: str) -> dict[str, str]:
 
 def _npz(network: Looked, layer: LayerTrace) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        activation=layer.activation,
-        gradient=layer.gradient,
-        cam=grad_cam(layer),
-        image=network.trace.image,
-        logits=network.trace.logits,
-        target=np.int64(network.trace.target),
-    )
+    arrays = raw_arrays(network.trace, [layer.name]) | {"class_names": np.array(network.checkpoint.class_names)}
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -157,7 +157,8 @@ def _maps_detail(state: AppState, network: Looked, layer: LayerTrace, top: float
     pages = -(-channels // MAPS_A_PAGE)
     page = (chosen or 0) // MAPS_A_PAGE
     if pages > 1:
-        key = f"page_{network.name}_{layer.name}"
+        key = f"page_{network.name}_{layer.name}_{chosen}"  # a new channel turns to its page
+        st.session_state.setdefault(key, page + 1)
         page = st.pagination(pages, key=key) - 1
     first = page * MAPS_A_PAGE
     maps = layer.activation[first : first + MAPS_A_PAGE]
@@ -198,13 +199,19 @@ def _maps_detail(state: AppState, network: Looked, layer: LayerTrace, top: float
             st.image(
                 figures.nearest(scale.paint(values), 180), output_format="PNG", alt=f"Feature map of channel {chosen}"
             )
-            weight = float(layer.gradient[chosen].mean())
-            speaks = "for" if weight > 0 else "against"
-            says = f"speaks {speaks} {network.target}" if weight else f"has no say in {network.target}"
-            st.caption(
-                f"From {values.min():.3g} to {values.max():.3g}, size {magnitude(values):.3g}. Its Grad-CAM weight is "
-                f"{weight:.3g}: it {says}."
-            )
+            st.caption(_channel_words(values, float(channel_weights(layer)[chosen]), network.target))
+
+
+def _channel_words(values: np.ndarray, weight: float, target: str) -> str:
+    """What one feature map says; `weight` is its weight in the layer's Grad-CAM."""
+    if not values.any():
+        return "Zero everywhere: for this picture nothing passes this channel."
+    size = f"From {values.min():.3g} to {values.max():.3g}, size {magnitude(values):.3g}."
+    if weight == 0:
+        return f"{size} Its Grad-CAM weight is 0: it has no say in {target}."
+    positive, negative = ("for", "against") if weight > 0 else ("against", "for")
+    blue = f", where it is blue {negative} it" if values.min() < 0 else ""
+    return f"{size} Its Grad-CAM weight is {weight:.3g}: where it is red it speaks {positive} {target}{blue}."
 
 
 def _on_map_click(key: str, first: int) -> None:

@@ -17,6 +17,7 @@ from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.state import AppState
 
+PICTURE_SIDE = 224  # pixels of a picture on the page
 SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
 
 # Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
@@ -26,13 +27,15 @@ torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The picture that is looked at: pixels uint8 (H, W, 3), its digest, what to call it, and what is known of it.
+    """The picture that is looked at: pixels uint8 (H, W, 3), and `shown`, the same at a size for the screen; its
+    digest, what to call it, and what is known of it.
 
     `mask` is bool (H, W) and `label` a class name where the app drew the picture itself, else None. `notes` hold one
     sentence each.
     """
 
     pixels: np.ndarray
+    shown: np.ndarray
     digest: str
     title: str
     notes: tuple[str, ...] = ()
@@ -58,15 +61,21 @@ def network_names() -> tuple[str, ...]:
 
 
 def title(name: str) -> str:
-    """`shapes-plain-20` -> "plain-20 · shapes"; the header says the rest."""
-    data, _, network = name.partition("-")
-    return f"{network.replace('resnet', 'ResNet')} · {'CIFAR-10 (JPEG copy)' if data == 'cifar10jpeg' else data}"
+    """What a person reads in a list: "plain-20 · shapes-v1-32"."""
+    loaded = checkpoint(name)
+    return f"{loaded.spec.name} · {loaded.data}"
 
 
 def twin_name(name: str) -> str | None:
     """The pretrained twin of that network, or None."""
     swapped = name.replace("-plain-", "-resnet-") if "-plain-" in name else name.replace("-resnet-", "-plain-")
     return swapped if swapped != name and swapped in network_names() else None
+
+
+def twins_on(data: str) -> tuple[str, str | None]:
+    """The first network that was trained on that data, and its twin; ("", None) where there is none."""
+    first = next((name for name in network_names() if checkpoint(name).data == data), "")
+    return first, twin_name(first)
 
 
 def know_the_same(name: str, other: str) -> bool:
@@ -80,7 +89,8 @@ def checkpoint(name: str) -> Checkpoint:
     return checkpoints.load_pretrained(name)
 
 
-@st.cache_resource(max_entries=12, show_spinner=False)
+# A session's own: what was computed of an uploaded picture goes when its session goes.
+@st.cache_resource(max_entries=6, show_spinner=False, scope="session")
 def _traced(key: str, _name: str, _subject: Subject, _target: int | None, _everything: bool) -> Trace:
     loaded = checkpoint(_name)
     image = to_input(_subject.pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std)
@@ -90,19 +100,22 @@ def _traced(key: str, _name: str, _subject: Subject, _target: int | None, _every
 
 def traced(name: str, subject: Subject, target: int | None, everything: bool) -> Trace:
     """The pass of this picture through this network; computed once for each content, network and target."""
-    key = f"{name}/{subject.digest}/{target}/{everything}"  # one string: Streamlit confuses nested dataclasses as keys
-    return _traced(key, name, subject, target, everything)
+    return _traced(_key(name, subject, target, everything), name, subject, target, everything)
 
 
-@st.cache_resource(max_entries=12, show_spinner=False)
+@st.cache_resource(max_entries=6, show_spinner=False, scope="session")
 def _profiled(key: str, _trace: Trace) -> tuple[LayerProfile, ...]:
     return profile(_trace)
 
 
+def _key(name: str, subject: Subject, target: int | None, everything: bool) -> str:
+    """One string, since Streamlit confuses nested dataclasses as keys."""
+    return f"{name}/{subject.digest}/{target}/{everything}"
+
+
 def profiled(name: str, subject: Subject, target: int | None, everything: bool) -> tuple[LayerProfile, ...]:
     """The depth strip's columns for that pass."""
-    key = f"{name}/{subject.digest}/{target}/{everything}"
-    return _profiled(key, traced(name, subject, target, everything))
+    return _profiled(_key(name, subject, target, everything), traced(name, subject, target, everything))
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)
@@ -115,7 +128,8 @@ def sample_subject(label: int, number: int) -> Subject:
     label = label % len(shapes.CLASS_NAMES)
     pixels, mask = sample(label, number)
     name = shapes.CLASS_NAMES[label]
-    return Subject(pixels, f"sample-{label}-{number}", f"drawn {name}, number {number}", (), mask, name)
+    shown = figures.shown(pixels, PICTURE_SIDE)
+    return Subject(pixels, shown, f"sample-{label}-{number}", f"drawn {name}, number {number}", (), mask, name)
 
 
 def keep_picture(data: bytes, name: str) -> str:
@@ -124,11 +138,14 @@ def keep_picture(data: bytes, name: str) -> str:
     Raises ImageError with one sentence for a person.
     """
     picture = decode(data, name)
-    digest = hashlib.sha256(repr(picture.pixels.shape).encode() + picture.pixels.tobytes()).hexdigest()[:16]
+    content = hashlib.sha256(repr(picture.pixels.shape).encode())
+    content.update(picture.pixels.data)
+    digest = content.hexdigest()[:16]
     kept: dict[str, Subject] = st.session_state.setdefault("pictures", {})
     key = f"upload-{digest}"
     kept.pop(key, None)
-    kept[key] = Subject(picture.pixels, digest, picture.name, picture.notes)
+    shown = figures.shown(picture.pixels, PICTURE_SIDE)
+    kept[key] = Subject(picture.pixels, shown, digest, picture.name, picture.notes)
     for oldest in list(kept)[:-1]:
         if sum(subject.pixels.nbytes for subject in kept.values()) > SESSION_BYTES:
             del kept[oldest]

@@ -9,7 +9,7 @@ Scope = Literal["layer", "network", "both"]
 Layers = Literal["main", "all"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
-SAMPLE = re.compile(r"sample-(\d{1,2})-(\d{1,6})")
+SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 
@@ -74,7 +74,7 @@ class AppState:
                 continue
             value: str | int | None = None if text == "none" else text
             if field.name in ("target", "channel", "opacity") and value is not None:
-                if not re.fullmatch(r"\d{1,9}", text):
+                if not re.fullmatch(r"[0-9]{1,9}", text):
                     continue
                 value = int(text)
             try:

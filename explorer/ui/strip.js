@@ -4,7 +4,7 @@ const NARROWEST = 25; // a thumbnail must still show a shape and take a click
 const WIDEST = 46;
 
 export default function (component) {
-  const { data, parentElement, setStateValue } = component;
+  const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".strip");
   const before = root.querySelector(".scroller");
   const scrolled = before ? before.scrollLeft : 0;
@@ -24,7 +24,7 @@ export default function (component) {
     grid.append(element);
     return element;
   };
-  const choose = (index) => setStateValue("layer", data.columns[index].name);
+  const choose = (index) => setTriggerValue("layer", data.columns[index].name);
 
   const scroller = make("div", "scroller");
   const grid = make("div", "grid");
@@ -55,29 +55,36 @@ export default function (component) {
         name.append(title);
       }
       name.append(make("span", "", kind === "cam" ? "Grad-CAM" : "strongest map"));
+      // One stop of the Tab key a row: the selected layer, or the one nearest to it that this network has.
+      const there = network.cells.map((cell, index) => (cell === null ? -1 : index)).filter((index) => index >= 0);
+      const stop = there.reduce((best, index) =>
+        Math.abs(index - data.selected) < Math.abs(best - data.selected) ? index : best, there[0]);
       network.cells.forEach((cell, index) => {
         if (cell === null) {
           put(make("div", "absent", "–"), row, index).title = network.absent;
           return;
         }
-        const button = make("button", kind === "cam" && cell.zero ? "zero" : "");
+        const button = make("button", cell.zero[kind] ? "zero" : "");
         button.type = "button";
         button.title = cell[kind];
         button.setAttribute("aria-label", `${data.columns[index].name}, ${network.title}, ${kind === "cam" ? "Grad-CAM" : "strongest feature map"}`);
         button.setAttribute("aria-pressed", String(index === data.selected));
         button.dataset.place = `${which}/${kind}/${index}`;
-        button.tabIndex = index === data.selected || (data.selected < 0 && index === 0) ? 0 : -1;
+        button.tabIndex = index === stop ? 0 : -1;
         button.style.backgroundImage = `url("${network[kind]}")`;
         button.style.backgroundSize = `${network.count * 100}% 100%`;
         button.style.backgroundPosition = `${network.count > 1 ? (cell.tile / (network.count - 1)) * 100 : 0}% 0`;
         button.onclick = () => choose(index);
         button.onkeydown = (event) => {
-          const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-          if (!step) return;
-          event.preventDefault();
           const row = [...grid.querySelectorAll(`button[data-place^="${which}/${kind}/"]`)];
-          const next = row[row.indexOf(button) + step];
-          if (next) next.focus();
+          const here = row.indexOf(button);
+          const to = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: row.length - 1 }[event.key];
+          if (to === undefined) return;
+          event.preventDefault();
+          const next = row[Math.min(Math.max(to, 0), row.length - 1)];
+          button.tabIndex = -1;
+          next.tabIndex = 0;
+          next.focus();
         };
         put(button, row, index);
       });

@@ -64,7 +64,7 @@ def depth_strip(rows: Sequence[StripRow], scope: Scope, selected: str | None, on
         ],
         "selected": axis.index(selected) if selected in axis else -1,
     }
-    _component(key="strip", data=data, default={"layer": selected}, on_layer_change=on_change)
+    _component(key="strip", data=data, on_layer_change=on_change)
 
 
 def _short(name: str) -> str:
@@ -103,24 +103,27 @@ def _network(
             continue
         index, column = columns[name]
         peak = f"largest value {column.cam.max():.3g}, scale to {cams[name]:.3g}"
+        sizes = f"activation size {column.activation_magnitude:.3g}, gradient size {column.gradient_magnitude:.3g}"
+        strongest = f"channel {column.strongest}, the strongest of {column.shape[0]}"
+        if column.peak == 0:
+            strongest = f"all {column.shape[0]} channels are zero for this picture: nothing passes this layer"
         cells.append(
             {
                 "tile": index,
-                "zero": column.zero_reason is not None,
-                "cam": f"{name}\nGrad-CAM: {column.zero_reason or peak}",
-                "map": f"{name}\nchannel {column.strongest}, the strongest of {column.shape[0]}\n"
-                f"scale to ±{maps[name]:.3g}",
+                "zero": {"cam": column.zero_reason is not None, "map": column.peak == 0},
+                "cam": f"{name}\nGrad-CAM: {column.zero_reason or peak}\n{sizes}",
+                "map": f"{name}\n{strongest}, scale to ±{maps[name]:.3g}\n{sizes}",
             }
         )
     cam = [ColourScale.sizes(cams[column.name]).paint(column.cam) for column in row.profiles]
-    strongest = [ColourScale.signed(maps[column.name]).paint(column.feature_map) for column in row.profiles]
+    maps_painted = [ColourScale.signed(maps[column.name]).paint(column.feature_map) for column in row.profiles]
     return {
         "title": row.title,
         "colour": row.colour,
         "absent": f"{row.title} has no such layer",
         "count": len(row.profiles),
         "cam": figures.data_uri(figures.strip_sheet(cam, _TILE)),
-        "map": figures.data_uri(figures.strip_sheet(strongest, _TILE)),
+        "map": figures.data_uri(figures.strip_sheet(maps_painted, _TILE)),
         "cells": cells,
     }
 

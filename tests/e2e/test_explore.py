@@ -65,7 +65,13 @@ def test_a_click_and_the_keyboard_choose_a_layer(page: Page) -> None:
     expect(page.get_by_role("heading", name="Layer stages.1.0.shortcut")).to_be_visible()
     expect(page.get_by_text("plain-20 has no layer stages.1.0.shortcut")).to_be_visible()
     choose(page, "Layer", "stages.0.1")
-    expect(page.get_by_role("heading", name="Layer stages.0.1")).to_be_visible()
+    expect(page.get_by_role("heading", name="Layer stages.0.1", exact=True)).to_be_visible()
+    # The layer that was clicked last, again: a strip that remembered it would not tell the page.
+    strip_button(page, "stages.1.0.shortcut", "ResNet-20").click()
+    expect(page.get_by_role("heading", name="Layer stages.1.0.shortcut")).to_be_visible()
+    # A row that lacks the chosen layer still has one stop of the Tab key.
+    stops = page.locator("button[aria-label*='plain-20, Grad-CAM'][tabindex='0']")
+    expect(stops).to_have_count(1)
 
 
 def test_a_click_enlarges_a_feature_map(page: Page) -> None:
@@ -123,6 +129,7 @@ def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
     stranger = open_page()
     visit(stranger, page.url)
     expect(stranger.get_by_text(re.compile("made with an uploaded picture"))).to_be_visible()
+    expect(stranger.get_by_text("A photo or drawing")).to_be_visible()  # where to upload it again
     expect(stranger.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
     expect(stranger.get_by_text("Original, 200×300")).to_have_count(0)
 
@@ -151,9 +158,10 @@ def test_the_raw_numbers_of_a_layer_download(page: Page) -> None:
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Raw numbers (npz)").click()
     with np.load(waiting.value.path()) as arrays:
-        assert arrays["activation"].shape == arrays["gradient"].shape == (32, 16, 16)
-        cam = np.maximum(np.tensordot(arrays["gradient"].mean((1, 2)), arrays["activation"], 1), 0)
-        np.testing.assert_allclose(arrays["cam"], cam, rtol=1e-4, atol=1e-6)
+        activation, gradient = arrays["activations/stages.1.0.conv1"], arrays["gradients/stages.1.0.conv1"]
+        assert activation.shape == gradient.shape == (32, 16, 16)
+        cam = np.maximum(np.tensordot(gradient.mean((1, 2)), activation, 1), 0)
+        np.testing.assert_allclose(arrays["cams/stages.1.0.conv1"], cam, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [1440, 1024])
@@ -163,3 +171,5 @@ def test_the_page_fits_its_window(open_page: Callable[..., Page], width: int, da
     visit(page, "/?first=shapes-resnet-20&layers=all")
     expect(strip_button(page, "stages.0.0.norm1", "ResNet-20")).to_be_visible()
     assert no_sideways_scroll(page)
+    page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').style.minWidth = '3000px'")
+    assert not no_sideways_scroll(page), "the check itself must see a page that is too wide"

@@ -55,4 +55,9 @@ def upload(page: Page, key: str, name: str, mime_type: str, content: bytes) -> N
 
 def no_sideways_scroll(page: Page) -> bool:
     """Whether the page fits its window's width, as it must at 1024."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+    return bool(
+        page.evaluate(
+            """() => [document.documentElement, ...document.querySelectorAll('[data-testid="stMain"]')]
+                .every(box => box.scrollWidth <= box.clientWidth)"""
+        )
+    )

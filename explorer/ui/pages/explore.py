@@ -2,54 +2,39 @@
 
 import logging
 import uuid
-from dataclasses import replace
 
-import numpy as np
 import streamlit as st
 
 from explorer import figures
 from explorer.attribution import top_classes
 from explorer.checkpoints import CheckpointError
-from explorer.images import resize, to_pixels
+from explorer.images import to_pixels
+from explorer.pretrained import CIFAR_DATA
 from explorer.ui import controls, resources
 from explorer.ui.detail import colour_bar, layer_detail, rows_of, selected_layer
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 from explorer.ui.strip import cam_tops, depth_strip, map_tops
 
-PICTURE_SIDE = 224
 WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  # the strip needs the width
 
 
 def show() -> None:
     st.html(WIDE)
-    st.header("One picture, two networks", anchor=False)
-    names, problems = resources.catalogue()
-    for problem in problems:
-        st.warning(problem)
-    if not names:
-        st.info("No pretrained networks are here yet. Build them with `python -m explorer pretrained all`.")
-        return
     try:
-        _show(_known(controls.read(), names))
+        names, problems = resources.catalogue()
+        for problem in problems:
+            st.warning(problem)
+        if names:
+            _show(controls.read())
+        else:
+            st.info("No pretrained networks are here. Build them with `python -m explorer pretrained all`.")
     except CheckpointError as error:
         st.error(f"{error}")
     except Exception:  # the page's boundary: whatever it is, a person sees one sentence and the log has the rest
         incident = uuid.uuid4().hex[:8]
         logging.getLogger(__name__).exception("incident %s", incident)
         st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
-
-
-def _known(state: AppState, names: tuple[str, ...]) -> AppState:
-    """The state with networks that exist; an old link may name others."""
-    if state.first not in names:
-        state = replace(state, first=AppState.first if AppState.first in names else names[0])
-    second = state.second
-    if second is not None and (
-        second == state.first or second not in names or not resources.know_the_same(state.first, second)
-    ):
-        state = replace(state, second=resources.twin_name(state.first))
-    return state
 
 
 def _show(state: AppState) -> None:
@@ -68,42 +53,55 @@ def _show(state: AppState) -> None:
         )
         subject = resources.sample_subject(6, 6)
     looked = resources.look(state, subject)
-    _offer_photo_networks(state, subject, looked)
+    _introduction(looked)
+    _offer_other_networks(state, subject, looked)
     _predictions(subject, looked)
     _strip(state, looked)
     layer_detail(state, subject, looked)
 
 
-def _offer_photo_networks(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+def _introduction(looked: list[Looked]) -> None:
+    st.header("One picture, one network" if len(looked) == 1 else "One picture, two networks", anchor=False)
+    if len(looked) == 2 and looked[1].name == resources.twin_name(looked[0].name):
+        st.markdown(
+            f"**{looked[0].title}** and **{looked[1].title}** are twins: they started from the same weights and "
+            "learned from the same pictures in the same order. The shortcuts are the only difference, so every "
+            "difference below comes from them."
+        )
     known = ", ".join(looked[0].checkpoint.class_names)
     st.caption(f"{'These networks know' if len(looked) > 1 else 'This network knows'} only: {known}.")
-    photo_networks = [name for name in resources.network_names() if name.startswith("cifar10")]
-    if subject.mask is None and looked[0].checkpoint.data.startswith("shapes") and photo_networks:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.info("These networks have only ever seen drawn shapes, so what they say of a photo means little.")
-            st.button(
-                "Look with the CIFAR-10 twins",
-                type="primary",
-                on_click=lambda: controls.change(
-                    first=photo_networks[0],
-                    second=photo_networks[1] if len(photo_networks) > 1 else None,
-                    target=None,
-                    layer=None,
-                    channel=None,
-                ),
-            )
+
+
+def _offer_other_networks(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+    """One click from networks that cannot know this picture to twins that might."""
+    knows_shapes = looked[0].checkpoint.data.startswith("shapes")
+    if knows_shapes and subject.mask is None:
+        words = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
+        label, others = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
+    elif not knows_shapes and subject.mask is not None:
+        words = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
+        label, others = "Look with the shapes twins", (AppState.first, AppState.second)
+    else:
+        return
+    if others[0] not in resources.network_names():
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info(words)
+        st.button(label, type="primary", on_click=lambda: controls.choose_first(others[0], others[1]))
 
 
 def _predictions(subject: Subject, looked: list[Looked]) -> None:
     columns = st.columns([1, 1, *[1.5] * len(looked)], gap="medium")
     with columns[0]:
         st.markdown(f"**Original**, {subject.pixels.shape[1]}×{subject.pixels.shape[0]}")
-        st.image(_shown(subject.pixels), output_format="PNG", alt=subject.title)
+        st.image(subject.shown, output_format="PNG", alt=subject.title)
         st.caption(". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)]))
     with columns[1]:
         seen = to_pixels(looked[0].trace.image, looked[0].checkpoint.mean, looked[0].checkpoint.std)
         st.markdown(f"**As the network sees it**, {seen.shape[1]}×{seen.shape[0]}")
-        st.image(figures.nearest(seen, PICTURE_SIDE), output_format="PNG", alt="The input of the network, enlarged")
+        st.image(
+            figures.nearest(seen, resources.PICTURE_SIDE), output_format="PNG", alt="The input of the network, enlarged"
+        )
         fits = subject.pixels.shape == seen.shape
         st.caption(f"{'' if fits else 'Cropped and resized. '}Each small square is one pixel of the input.")
     for column, network in zip(columns[2:], looked, strict=True):
@@ -112,6 +110,8 @@ def _predictions(subject: Subject, looked: list[Looked]) -> None:
             known = f", {test['accuracy']:.1%} right on {test['n']:,} test pictures" if test else ""
             st.markdown(f"**{network.title}**{known}")
             best = top_classes(network.trace)
+            if network.trace.target not in [index for index, _ in best]:
+                best.append((network.trace.target, float(network.trace.probabilities[network.trace.target])))
             st.plotly_chart(
                 figures.classes_chart(
                     [network.checkpoint.class_names[index] for index, _ in best],
@@ -134,23 +134,15 @@ def _predictions(subject: Subject, looked: list[Looked]) -> None:
 
 
 def _verdict(network: Looked, subject: Subject) -> str:
-    names = network.checkpoint.class_names
+    names, record = network.checkpoint.class_names, network.checkpoint.record
     predicted = names[network.trace.prediction]
-    if subject.label is None or subject.label not in names:
-        return f"Data: {network.checkpoint.data}."
-    right = "right" if predicted == subject.label else f"wrong, it is a {subject.label}"
-    return f"Says {predicted}: {right}. Data: {network.checkpoint.data}."
-
-
-def _shown(pixels: np.ndarray) -> np.ndarray:
-    """A picture fit to show: small ones enlarged with hard edges, large ones reduced."""
-    height, width = pixels.shape[:2]
-    if max(height, width) <= PICTURE_SIDE:
-        return figures.nearest(pixels, PICTURE_SIDE)
-    factor = 2 * PICTURE_SIDE / max(height, width)
-    if factor >= 1:
-        return pixels
-    return resize(pixels, (max(1, round(height * factor)), max(1, round(width * factor))))
+    right = ""
+    if subject.label in names:
+        right = ": right" if predicted == subject.label else f": wrong, it is a {subject.label}"
+    return (
+        f"Says {predicted}{right}. Trained on {network.checkpoint.data}, seed {network.checkpoint.seed}; measured on "
+        f"{record.get('device', 'an unknown machine')}."
+    )
 
 
 def _strip(state: AppState, looked: list[Looked]) -> None:

@@ -1,0 +1,84 @@
+"""The networks that ship: complete, pinned, matched twins, and as good as the listing says."""
+
+import pytest
+import torch
+
+from explorer import checkpoints
+from explorer.architectures import build
+from explorer.checkpoints import PRETRAINED, load_pretrained, pinned
+from explorer.datasets import Split, shapes
+from explorer.pretrained import CIFAR_DATA, RECIPES, write_listing
+from explorer.training import evaluate
+
+TWINS = [(name, name.replace("-plain-", "-resnet-")) for name in RECIPES if "-plain-" in name]
+
+
+def test_every_recipe_ships_and_nothing_else() -> None:
+    assert set(pinned()) == set(RECIPES) == {file.stem for file in PRETRAINED.glob("*.safetensors")}
+    assert sum(file.stat().st_size for file in PRETRAINED.glob("*.safetensors")) < 20e6
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_file_is_what_its_recipe_makes(name: str) -> None:
+    checkpoint, recipe = load_pretrained(name), RECIPES[name]
+    assert checkpoint.spec == recipe.spec
+    assert checkpoint.data.startswith(recipe.data)
+    assert checkpoint.config == recipe.config.to_dict()
+    assert checkpoint.record["outcome"] == "finished"
+    assert checkpoint.record["weight_gradients"]["steps"][0] == 0
+
+
+@pytest.mark.parametrize(("plain", "residual"), TWINS)
+def test_twins_differ_in_their_shortcuts_alone(plain: str, residual: str) -> None:
+    first, second = load_pretrained(plain), load_pretrained(residual)
+    assert first.spec.twin() == second.spec
+    assert first.config == second.config and first.seed == second.seed
+    assert first.record["steps"] == second.record["steps"]
+    assert (first.data, first.mean, first.std, first.class_names) == (
+        second.data,
+        second.mean,
+        second.std,
+        second.class_names,
+    )
+    weights = [build(checkpoint.spec, checkpoint.seed or 0).state_dict() for checkpoint in (first, second)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_the_accuracies_that_were_promised() -> None:
+    shapes_test, cifar_test = (
+        load_pretrained(name).figures["test"] for name in ("shapes-resnet-20", "cifar10jpeg-resnet-20")
+    )
+    assert shapes_test["accuracy"] > 0.95 and shapes_test["n"] == 4_000
+    assert cifar_test["accuracy"] >= 0.86 and cifar_test["n"] == 10_000
+    assert "JPEG" in CIFAR_DATA and load_pretrained("cifar10jpeg-resnet-20").data == CIFAR_DATA
+
+
+def test_the_printed_accuracy_can_be_measured_again() -> None:
+    """On the first 500 test pictures: the file's own figure, of all 4,000, within four standard errors."""
+    dataset = shapes.load()
+    split = Split(dataset.test.images[:500], dataset.test.labels[:500])
+    checkpoint = load_pretrained("shapes-resnet-20")
+    accuracy = checkpoint.figures["test"]["accuracy"]
+    measured = evaluate(checkpoint.network, split, checkpoint.mean, checkpoint.std).accuracy
+    assert abs(measured - accuracy) < 4 * (accuracy * (1 - accuracy) / 500) ** 0.5
+    assert (checkpoint.mean, checkpoint.std) == (pytest.approx(dataset.mean), pytest.approx(dataset.std))
+
+
+def test_the_listing_is_the_one_that_the_files_give(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("pretrained")
+    for name in RECIPES:
+        (folder / f"{name}.safetensors").write_bytes((PRETRAINED / f"{name}.safetensors").read_bytes())
+    write_listing(folder)
+    for file in ("README.md", "SHA256SUMS"):
+        assert (folder / file).read_text() == (PRETRAINED / file).read_text()
+
+
+def test_a_changed_file_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("pretrained")
+    name = "shapes-resnet-8"
+    content = bytearray((PRETRAINED / f"{name}.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / f"{name}.safetensors").write_bytes(content)
+    (folder / "SHA256SUMS").write_text((PRETRAINED / "SHA256SUMS").read_text())
+    with pytest.raises(checkpoints.CheckpointError, match="sha256"):
+        load_pretrained(name, folder)
