@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -147,6 +148,30 @@ def test_saving_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path):
     save(made(), str(path))
     assert load(path).data == "noise" and [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
     assert path.stat().st_mode & 0o777 == 0o644  # others may read it: a temporary file is its owner's alone
+
+
+def test_a_reader_never_sees_a_part(tmp_path: Path, content: bytes):
+    """Two checkpoints of different length take turns in one place while another thread reads it."""
+    other = made(cifar(8, "none", classes=2))
+    save(other, tmp_path / "b.safetensors")
+    whole = {content, (tmp_path / "b.safetensors").read_bytes()}
+    path = tmp_path / "a.safetensors"
+    save(made(), path)
+    seen: list[bytes] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.append(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(20):
+        save(other, path)
+        save(made(), path)
+    done.set()
+    reader.join()
+    assert seen and set(seen) <= whole
 
 
 def test_a_save_that_fails_changes_nothing(tmp_path: Path):
