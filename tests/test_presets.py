@@ -93,7 +93,8 @@ def test_width_size_and_classes_of_a_cifar_network_are_free():
 
 
 @pytest.mark.parametrize(
-    ("depth", "nearest"), [(0, 8), (7, 8), (9, 8), (18, 20), (19, 20), (21, 20), (110.0, 110), ("20", 20), (True, 8)]
+    ("depth", "nearest"),
+    [(0, 8), (7, 8), (9, 8), (18, 20), (19, 20), (21, 20), (110.0, 20), (float("inf"), 20), ("20", 20), (True, 8)],
 )
 def test_a_depth_that_is_not_6n_plus_2_is_answered_with_the_nearest(depth: Any, nearest: int):
     with pytest.raises(ValueError, match=rf"`depth` must be 6n \+ 2 .*received {depth!r}; use {nearest}\."):
