@@ -5,5 +5,7 @@ import streamlit as st
 from explorer.ui.pages import explore
 
 st.set_page_config(layout="wide", page_icon="🔍")
-page = st.navigation([st.Page(explore.show, title="Explore", url_path="explore", default=True)], position="hidden")
+page = st.navigation(
+    [st.Page(explore.show, title="CNN & ResNet Explorer", url_path="explore", default=True)], position="hidden"
+)
 page.run()

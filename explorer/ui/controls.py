@@ -16,7 +16,6 @@ from explorer.images import ImageError
 from explorer.ui import resources
 from explorer.ui.state import AppState
 
-PICTURE_TYPES = ["jpg", "jpeg", "png", "gif", "bmp", "webp", "tif", "tiff"]
 GALLERY_COLUMNS = 5
 GALLERY_SIDE = 64
 NO_NETWORK = "none, look at one alone"
@@ -91,7 +90,6 @@ def choose_picture(state: AppState) -> None:
     if source == "File":
         st.file_uploader(
             "A photo or drawing",
-            PICTURE_TYPES,
             key="upload",
             on_change=_on_picture,
             args=("upload",),

@@ -41,6 +41,7 @@ def _show(state: AppState) -> None:
     subject = resources.subject_of(state)
     class_names = resources.checkpoint(state.first).class_names
     with st.sidebar:
+        st.markdown("#### CNN & ResNet Explorer")
         controls.choose_picture(state)
         controls.choose_networks(state)
         controls.choose_target(state, class_names)
