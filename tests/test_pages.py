@@ -1,8 +1,10 @@
 """The pages without a browser: `app.py` through Streamlit's AppTest."""
 
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 APP = str(Path(__file__).parents[1] / "app.py")
@@ -108,3 +110,13 @@ def test_shapes_and_photo_networks_offer_each_other() -> None:
     button.click().run()
     assert not app.exception
     assert app.selectbox(key="first").value == "shapes-plain-20"
+
+
+def test_the_name_of_an_upload_is_never_markdown() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(buffer, "PNG")
+    app = open_app(picture="upload-0123456789abcdef")
+    app.file_uploader(key="upload").upload("![x](y) `<b>`.png", buffer.getvalue(), "image/png").run()
+    assert not app.exception
+    assert "**Original**, 40×30" in texts(app)
+    assert any(caption.value.startswith("`![x](y) '<b>'.png`") for caption in app.caption)

@@ -145,7 +145,8 @@ def keep_picture(data: bytes, name: str) -> str:
     key = f"upload-{digest}"
     kept.pop(key, None)
     shown = figures.shown(picture.pixels, PICTURE_SIDE)
-    kept[key] = Subject(picture.pixels, shown, digest, picture.name, picture.notes)
+    quoted = f"`{picture.name}`"  # as code, else a name could be Markdown; `decode` leaves no backtick in it
+    kept[key] = Subject(picture.pixels, shown, digest, quoted, picture.notes)
     for oldest in list(kept)[:-1]:
         if sum(subject.pixels.nbytes for subject in kept.values()) > SESSION_BYTES:
             del kept[oldest]
