@@ -134,9 +134,11 @@ export default function (component) {
     row += 1;
   }
 
-  if (data.selected >= 0) put(make("div", "band"), `1 / ${row}`, data.selected);
+  const band = data.selected >= 0 ? put(make("div", "band"), `1 / ${row}`, data.selected) : null;
   root.replaceChildren(scroller);
-  scroller.scrollLeft = scrolled;
+  // Later drawings stay where the person scrolled to; the first shows the chosen layer of a network that is too deep.
+  if (before || !band) scroller.scrollLeft = scrolled;
+  else scroller.scrollLeft = band.offsetLeft - scroller.clientWidth / 2;
   if (focused) {
     const again = root.querySelector(`button[data-place="${focused}"]`);
     if (again) again.focus();
