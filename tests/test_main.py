@@ -486,10 +486,19 @@ def test_wrong_use_of_the_process_exits_2():
 
 def test_ctrl_c_during_a_training_is_quiet(place, tmp_path):
     out = tmp_path / "a.safetensors"
-    with start("train", "resnet-20", "--data", place / "pictures", "--seconds", 600, "--out", out) as process:
-        assert process.stderr and "resnet-20" in process.stderr.readline().lower()
-        process.send_signal(signal.SIGINT)
-        said, err = process.communicate()
+    # Tests that run in the background of a shell ignore Ctrl-C, and a process inherits that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = start("train", "resnet-20", "--data", place / "pictures", "--seconds", 600, "--out", out)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            assert process.stderr and "resnet-20" in process.stderr.readline().lower()
+            process.send_signal(signal.SIGINT)
+            said, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert (process.returncode, said) == (130, "")
     assert "Traceback" not in err and not list(tmp_path.iterdir())
 
