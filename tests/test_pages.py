@@ -104,6 +104,13 @@ def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> N
     assert app.selectbox(key="layer").value == "stages.1.1"
 
 
+def test_clicking_the_chosen_shape_again_keeps_it() -> None:
+    app = open_app(picture="sample-6-9")
+    app.pills(key="gallery_label").set_value(None).run()
+    assert not app.exception
+    assert app.query_params == {"picture": "sample-6-9"}
+
+
 def test_shapes_and_photo_networks_offer_each_other() -> None:
     app = open_app(first="cifar10jpeg-plain-20", second="cifar10jpeg-resnet-20")
     button = next(button for button in app.button if button.label == "Look with the shapes twins")

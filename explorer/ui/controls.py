@@ -134,14 +134,10 @@ def _gallery(state: AppState) -> None:
     sheet = figures.tile(pictures, GALLERY_COLUMNS, GALLERY_SIDE)
     chosen = label if state.sample else None
     key = f"gallery_{number}_{chosen}"  # a new key forgets the last click, so the same tile can be clicked again
-    st.plotly_chart(
+    clickable_grid(
         figures.picture_grid(sheet, shapes.CLASS_NAMES, GALLERY_COLUMNS, GALLERY_SIDE, chosen),
-        width="content",
-        theme=None,
-        key=key,
-        on_select=lambda: _on_gallery_click(key, number),
-        selection_mode="points",
-        config={"displayModeBar": False},
+        key,
+        lambda tile: change(picture=f"sample-{tile}-{number}"),
         alt="The ten drawn shapes of this scene",
     )
     st.session_state["gallery_label"] = chosen
@@ -150,21 +146,35 @@ def _gallery(state: AppState) -> None:
         list(range(len(shapes.CLASS_NAMES))),
         key="gallery_label",
         format_func=lambda index: shapes.CLASS_NAMES[index],
-        on_change=lambda: change(picture=f"sample-{st.session_state['gallery_label'] or 0}-{number}"),
+        on_change=_on_label_change,
+        args=(label, number),
         label_visibility="collapsed",
     )
 
 
-def clicked_point(key: str) -> int | None:
-    """The number of the tile that was clicked in a `figures.picture_grid`, or None."""
-    points = st.session_state[key].selection.points
-    return int(points[0]["customdata"]) if points else None
+def _on_label_change(before: int, number: int) -> None:
+    label = st.session_state["gallery_label"]  # None where the chosen one was clicked again
+    change(picture=f"sample-{before if label is None else label}-{number}")
 
 
-def _on_gallery_click(key: str, number: int) -> None:
-    label = clicked_point(key)
-    if label is not None:
-        change(picture=f"sample-{label}-{number}")
+def clickable_grid(figure: Any, key: str, on_click: Callable[[int], None], alt: str) -> None:
+    """Draws a `figures.picture_grid`; a click calls `on_click` with the number of the tile."""
+
+    def select() -> None:
+        points = st.session_state[key].selection.points
+        if points:
+            on_click(int(points[0]["customdata"]))
+
+    st.plotly_chart(
+        figure,
+        width="content",
+        theme=None,
+        key=key,
+        on_select=select,
+        selection_mode="points",
+        config={"displayModeBar": False},
+        alt=alt,
+    )
 
 
 def choose_target(state: AppState, class_names: tuple[str, ...]) -> None:

@@ -171,14 +171,10 @@ def _maps_detail(state: AppState, network: Looked, layer: LayerTrace, top: float
     left, right = st.columns([MAP_COLUMNS * MAP_SIDE, 190], gap="small")
     key = f"maps_{network.name}_{layer.name}_{page}_{chosen}"
     with left:
-        st.plotly_chart(
+        controls.clickable_grid(
             figures.picture_grid(sheet, labels, MAP_COLUMNS, MAP_SIDE, None if chosen is None else chosen - first),
-            width="content",
-            theme=None,
-            key=key,
-            on_select=lambda: _on_map_click(key, first),
-            selection_mode="points",
-            config={"displayModeBar": False},
+            key,
+            lambda tile: controls.change(channel=first + tile),
             alt=f"Feature maps of {layer.name}",
         )
         colour_bar(figures.DIVERGING, f"feature map, ±{scale.high:.3g}")
@@ -212,9 +208,3 @@ def _channel_words(values: np.ndarray, weight: float, target: str) -> str:
     positive, negative = ("for", "against") if weight > 0 else ("against", "for")
     blue = f", where it is blue {negative} it" if values.min() < 0 else ""
     return f"{size} Its Grad-CAM weight is {weight:.3g}: where it is red it speaks {positive} {target}{blue}."
-
-
-def _on_map_click(key: str, first: int) -> None:
-    tile = controls.clicked_point(key)
-    if tile is not None:
-        controls.change(channel=first + tile)
