@@ -41,7 +41,7 @@ def _recipes() -> dict[str, Recipe]:
     for shortcut in TWINS:
         spec = cifar(20, shortcut)
         recipes.append(
-            Recipe(f"cifar10jpeg-{spec.name.lower()}", spec, CIFAR_DATA, replace(cycle, epochs=22, compile=True))
+            Recipe(f"cifar10jpeg-{spec.name.lower()}", spec, CIFAR_DATA, replace(cycle, epochs=36, compile=True))
         )
     return {recipe.name: recipe for recipe in recipes}
 
