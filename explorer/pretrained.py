@@ -57,8 +57,7 @@ def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAI
     network = build(recipe.spec, recipe.config.seed)
     for progress in fit(network, dataset, recipe.config):
         yield progress
-    record = progress.record
-    assert record is not None
+    (record,) = progress.records
     for name, digest in checkpoints.pinned(folder).items():
         if name != recipe.name and (folder / f"{name}.safetensors").exists():
             checkpoints.load(folder / f"{name}.safetensors", digest)  # a listing must not bless what was changed

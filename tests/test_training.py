@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,18 @@ from explorer.presets import cifar
 from explorer.training import (
     TrainingConfig,
     TrainingRecord,
+    TrainingState,
     augment,
     choose_device,
     choose_precision,
     evaluate,
     fit,
+    fit_together,
     is_gradient_step,
     learning_rate_at,
     normalise,
+    restore,
+    save,
 )
 
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
@@ -56,8 +61,8 @@ DATA = made()
 
 def trained(network: Network, config: TrainingConfig, dataset: Dataset = DATA) -> TrainingRecord:
     *_, last = fit(network, dataset, config)
-    assert last.record is not None
-    return last.record
+    (record,) = last.records
+    return record
 
 
 def weights_of(network: Network) -> dict[str, Tensor]:
@@ -293,13 +298,14 @@ def test_a_network_learns_noise_by_heart(shortcut: Any, optimizer: Any):
 def test_progress_tells_where_the_training_stands():
     dataset = made(validation=6)
     shown = list(fit(build(SPEC), dataset, replace(ONE_STEP, epochs=3, batch_size=8), report_every=0))
-    assert [progress.step for progress in shown] == [1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9]
+    assert [progress.step for progress in shown] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert [progress.fraction for progress in shown] == pytest.approx([progress.step / 9 for progress in shown])
-    assert [progress.epoch for progress in shown] == [0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3]
-    assert [progress.record is not None for progress in shown] == [False] * 10 + [True]
-    measured = [progress.validation for progress in shown if progress.validation is not None]
-    record = shown[-1].record
-    assert record is not None and [line.validation for line in record.epochs] == measured
+    assert [progress.epoch for progress in shown] == [0, 0, 1, 1, 1, 2, 2, 2, 3]
+    assert [len(progress.records) for progress in shown] == [0] * 8 + [1]
+    standings = [progress.networks[0] for progress in shown]
+    measured = [standing.validation for standing in standings if standing.validation is not None]
+    (record,) = shown[-1].records
+    assert [line.validation for line in record.epochs] == measured
     assert [measure.n for measure in measured] == [6, 6, 6]
     assert all(a.seconds <= b.seconds for a, b in zip(shown, shown[1:], strict=False))
     assert all(progress.images_per_second > 0 for progress in shown)
@@ -342,7 +348,7 @@ def test_a_budget_of_seconds_ends_with_the_first_step_after_it():
     *shown, last = fit(build(SPEC), DATA, config, report_every=0)
     assert shown and all(progress.seconds < 1 and progress.fraction < 1 for progress in shown)
     assert last.fraction == 1 and last.seconds >= 1
-    assert last.record is not None and last.record.outcome == "finished" and last.record.steps == last.step > 1
+    assert last.records[0].outcome == "finished" and last.records[0].steps == last.step > 1
     rates = [progress.learning_rate for progress in shown]
     assert rates == sorted(rates, reverse=True) and len(set(rates)) > 1  # the schedule follows the clock
 
@@ -592,3 +598,105 @@ def test_layers_of_a_record_are_those_with_weights():
     layers = trained(network, ONE_STEP).weight_gradients.layers
     assert layers == tuple(n for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear))
     assert "stages.1.0.shortcut.conv" in layers and "head.fc1" in layers
+
+
+# --- twins together, and trainings that are interrupted ---------------------------------------------------------------
+
+TWINS = [SPEC, SPEC.twin()]
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "augment": True}, {"clip": 0.1, "momentum": 0.9}])
+def test_networks_trained_together_end_as_they_do_alone(changes: Any):
+    config = replace(ONE_STEP, epochs=3, batch_size=8, **changes)
+    together = [build(spec) for spec in TWINS]
+    *_, last = fit_together(together, DATA, config)
+    for spec, network, record in zip(TWINS, together, last.records, strict=True):
+        alone = build(spec)
+        expected = trained(alone, config)
+        assert same(weights_of(network), weights_of(alone))
+        assert record.weight_gradients == expected.weight_gradients
+        assert [line.train for line in record.epochs] == [line.train for line in expected.epochs]
+
+
+def test_one_network_that_diverges_does_not_end_the_others():
+    """Of a plain network without norm and one with it, the first cannot bear this rate."""
+    specs = [replace(SPEC, norm="none"), SPEC]
+    networks = [build(spec) for spec in specs]
+    config = replace(ONE_STEP, epochs=5, batch_size=8, learning_rate=2.0, momentum=0.9)
+    *_, last = fit_together(networks, made(train=80), config)
+    assert [record.outcome for record in last.records] == ["diverged", "finished"]
+    assert last.records[0].steps < last.records[1].steps == 50
+    assert len(last.records[0].epochs) < len(last.records[1].epochs) == 5
+    assert all(tensor.isfinite().all() for network in networks for tensor in weights_of(network).values())
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes"),
+    [
+        (SPEC, {"momentum": 0.9, "augment": True, "schedule": "one_cycle"}),
+        (SPEC, {"optimizer": "adam", "weight_decay": 0.1}),
+        (replace(SPEC, hidden=(16,), dropout=0.5, initialisation="pytorch"), {"augment": True, "clip": 0.5}),
+    ],
+)
+def test_a_training_resumed_at_any_yield_ends_with_the_same_bits(spec: Any, changes: Any, tmp_path: Path):
+    config = replace(ONE_STEP, epochs=3, batch_size=8, **changes)
+    dataset = made(validation=6)
+    whole = [build(spec), build(spec.twin())]
+    *shown, last = fit_together(whole, dataset, config, report_every=0)
+    for stop in range(len(shown)):
+        networks, state = [build(spec), build(spec.twin())], TrainingState()
+        training = fit_together(networks, dataset, config, state, report_every=0)
+        for _ in range(stop + 1):
+            next(training)
+        save(tmp_path / "state", networks, state, config)
+        next(training)  # what happens after the file was written is lost
+        training.close()  # type: ignore[attr-defined]
+
+        resumed = [build(spec, seed=5), build(spec.twin(), seed=6)]
+        state = restore(tmp_path / "state", resumed, config)
+        *_, end = fit_together(resumed, dataset, config, state)
+        for network, expected, record, right in zip(resumed, whole, end.records, last.records, strict=True):
+            assert same(weights_of(network), weights_of(expected))
+            assert record.weight_gradients == right.weight_gradients and record.steps == right.steps
+            assert [(line.step, line.train) for line in record.epochs] == [
+                (line.step, line.train) for line in right.epochs
+            ]
+
+
+def test_the_clock_of_a_training_goes_on_where_it_stopped(tmp_path: Path):
+    config = TrainingConfig(seconds=1, batch_size=8, schedule="constant")
+    network, state = build(SPEC), TrainingState()
+    training = fit(network, DATA, config, state, report_every=0)
+    while next(training).fraction < 0.6:
+        pass
+    save(tmp_path / "state", [network], state, config)
+    training.close()  # type: ignore[attr-defined]
+    restored = restore(tmp_path / "state", [network], config)
+    first, *_, last = fit(network, DATA, config, restored, report_every=0)
+    assert 0.6 <= first.fraction < 0.9 and first.step == state.step + 1
+    assert 1 <= last.seconds < 1.5
+
+
+def test_a_state_of_another_training_is_refused_before_anything_changes(tmp_path: Path):
+    config = replace(ONE_STEP, epochs=2, batch_size=8)
+    network, state = build(SPEC), TrainingState()
+    next(fit(network, DATA, config, state, report_every=0))
+    save(tmp_path / "state", [network], state, config)
+    other = build(SPEC, seed=3)
+    before = weights_of(other)
+    with pytest.raises(ValueError, match="settings differ"):
+        restore(tmp_path / "state", [other], replace(config, seed=1))
+    with pytest.raises(ValueError, match="networks differ"):
+        restore(tmp_path / "state", [build(SPEC.twin())], config)
+    content = (tmp_path / "state").read_bytes()
+    for damaged in (content[: len(content) // 2], b"", content[:8] + b"{}" + content[10:]):
+        (tmp_path / "state").write_bytes(damaged)
+        with pytest.raises(ValueError, match="cannot be used"):
+            restore(tmp_path / "state", [other], config)
+    assert same(before, weights_of(other))
+
+
+def test_the_same_network_twice_is_refused():
+    network = build(SPEC)
+    with pytest.raises(ValueError, match="different"):
+        next(fit_together([network, network], DATA, ONE_STEP))

@@ -19,7 +19,7 @@ from explorer.commands.networks import parameters
 from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.pretrained import CIFAR_DATA, RECIPES, Recipe, checkpoint_of, rebuild, write_listing
-from explorer.training import Evaluation, Progress, TrainingRecord, choose_device, device_name, evaluate, fit
+from explorer.training import Evaluation, Progress, TrainingRecord, choose_device, device_name, evaluate, fit_together
 from explorer.training.config import Device
 
 REPORT_EVERY = 2.0  # seconds between two lines of progress
@@ -57,11 +57,11 @@ def train_network(arguments: argparse.Namespace) -> Answer:
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test pictures to measure the result on; give each class 2 or more.")
 
+    specs = [replace(spec, input_shape=dataset.input_shape, classes=len(dataset.class_names)) for spec in specs]
+    trained = [build(spec, config.seed) for spec in specs]  # twins get the same weights
+    records = _follow([spec.name for spec in specs], fit_together(trained, dataset, config))
     networks: list[dict[str, Any]] = []
-    for spec, file in zip(specs, files, strict=True):
-        spec = replace(spec, input_shape=dataset.input_shape, classes=len(dataset.class_names))
-        network = build(spec, config.seed)  # twins get the same weights here, and from `fit` the same batches
-        record = _follow(spec.name, fit(network, dataset, config))
+    for spec, network, record, file in zip(specs, trained, records, files, strict=True):
         checkpoint = checkpoint_of(network, dataset, record)
         networks.append({"network": spec.name, "file": str(file), "sha256": checkpoints.save(checkpoint, file)})
         networks[-1] |= {"depth": spec.depth, "shortcut": spec.shortcut, "parameters": record.parameters}
@@ -69,8 +69,6 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         networks[-1] |= {"seconds": record.seconds, "images_per_second": record.images_per_second}
         networks[-1] |= checkpoint.figures
     notes = list(dataset.notes)
-    if len({entry["steps"] for entry in networks}) > 1:
-        notes.append("The twins took different numbers of steps in their time; with --epochs they take the same ones.")
     notes += [
         f"{entry['network']} diverged: the file holds its last finite weights; try a lower --learning-rate or --clip."
         for entry in networks
@@ -103,23 +101,25 @@ def _size(typed_size: int | None, spec: ArchitectureSpec) -> tuple[int, int]:
     return (height, width) if max(height, width) <= LARGEST_DEFAULT else (32, 32)
 
 
-def _follow(label: str, training: Iterator[Progress]) -> TrainingRecord:
+def _follow(labels: list[str], training: Iterator[Progress]) -> tuple[TrainingRecord, ...]:
     """Runs a training to its end; its progress goes to stderr."""
     shown = -math.inf
     for progress in training:
-        if progress.record is None and time.monotonic() - shown < REPORT_EVERY:
+        if not progress.records and time.monotonic() - shown < REPORT_EVERY:
             continue
         shown = time.monotonic()
         left = round(progress.seconds * (1 - progress.fraction) / max(progress.fraction, 1e-9))
+        standings = "  ".join(
+            f"{label}  loss {standing.loss:.4f}  accuracy {percent(standing.accuracy)}"
+            for label, standing in zip(labels, progress.networks, strict=True)
+        )
         print(
-            f"{label}  {progress.fraction:4.0%}  epoch {progress.epoch}  step {progress.step:,}  "
-            f"loss {progress.loss:.4f}  accuracy {percent(progress.accuracy)}  "
+            f"{progress.fraction:4.0%}  epoch {progress.epoch}  step {progress.step:,}  {standings}  "
             f"{progress.images_per_second:,.0f} images/s  {left // 60}:{left % 60:02} left",
             file=sys.stderr,
             flush=True,
         )
-    assert progress.record is not None
-    return progress.record
+    return progress.records
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -213,7 +213,7 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
             datasets[recipe.data] = folders.load(arguments.data, validation=0, name=CIFAR_DATA)
         elif recipe.data not in datasets:
             datasets[recipe.data] = shapes.load()
-        _follow(recipe.name, rebuild(recipe, datasets[recipe.data], folder))
+        _follow([recipe.name], rebuild(recipe, datasets[recipe.data], folder))
     if arguments.listing:  # never unasked: it pins whatever lies there
         write_listing(folder)
 

@@ -3,21 +3,21 @@
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.architectures import Network
 from explorer.datasets import Dataset, Split
+from explorer.training.batches import augment, normalise, on_device, statistics
 from explorer.training.config import Device, Precision, TrainingConfig, learning_rate_at
-from explorer.training.record import EpochResult, Evaluation, GradientSizes, Outcome, Progress, TrainingRecord
+from explorer.training.record import EpochResult, Evaluation, GradientSizes, Progress, Standing, TrainingRecord
+from explorer.training.state import NetworkState, TrainingState
 
-PADDING = 4  # pixels around a picture before a random crop; He et al. 2015, section 4.2
 VERIFY_EVERY = 10  # steps between two looks at whether everything is still finite
 
 
@@ -58,120 +58,240 @@ def is_gradient_step(step: int) -> bool:
     return step < 2 or step & (step - 1) == 0 or (step % 3 == 0 and (step // 3) & (step // 3 - 1) == 0)
 
 
-def fit(network: Network, dataset: Dataset, config: TrainingConfig, report_every: float = 0.5) -> Iterator[Progress]:
-    """Trains `network` in place; yields about every `report_every` seconds, after each epoch, and at the end.
+def fit(
+    network: Network,
+    dataset: Dataset,
+    config: TrainingConfig,
+    state: TrainingState | None = None,
+    report_every: float = 0.5,
+) -> Iterator[Progress]:
+    """Trains one `network` in place: `fit_together` with it alone."""
+    return fit_together([network], dataset, config, state, report_every)
+
+
+def fit_together(
+    networks: Sequence[Network],
+    dataset: Dataset,
+    config: TrainingConfig,
+    state: TrainingState | None = None,
+    report_every: float = 0.5,
+) -> Iterator[Progress]:
+    """Trains `networks` in place, in turns, each step on the very same batch; yields after the first step, about
+    every `report_every` seconds, after each epoch, and at the end.
 
     The whole training split lies on the device as uint8, in the order of the dataset, and is normalised and
-    augmented there, batch by batch. Batches and augmentation follow from the seed alone, so twins see the same. On a
-    CPU one seed gives the same weights twice. The last `Progress` carries the `TrainingRecord`; the network is then
-    on the CPU, in evaluation mode. Closing the generator early leaves the weights of that moment.
+    augmented there, batch by batch. Batches and augmentation follow from the seed alone, so networks that are trained
+    apart see the same ones too. On a CPU one seed gives the same weights twice. The last `Progress` carries a
+    `TrainingRecord` for each network; the networks are then on the CPU, in evaluation mode. Closing the generator
+    early leaves the weights of that moment.
 
-    When the loss or a weight is no longer finite, the training ends with outcome "diverged" and the last weights
-    that were seen to be finite.
+    `state` is advanced in place. One that `restore` read continues where it was saved, a new one begins.
 
-    Raises ValueError where dataset and network do not fit together, or the network is frozen.
+    When the loss or a weight of a network is no longer finite, its training ends with outcome "diverged" and the last
+    weights that were seen to be finite; the others go on.
+
+    Raises ValueError where dataset and networks do not fit together, or a network is frozen.
     """
-    _check_fit(network, dataset, config)
+    if not networks or len({id(network) for network in networks}) < len(networks):
+        raise ValueError(f"`networks` must hold one network or several different ones, received {len(networks)}.")
+    for network in networks:
+        _check_fit(network, dataset, config)
+    state = state or TrainingState()
     device = choose_device(config.device)
     dtype = choose_precision(device, config.precision)
-    images, labels = _on_device(dataset.train, device)
-    mean, std = _statistics(dataset, device)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    forward = torch.compile(network) if config.compile else network
-    optimizer = _optimizer(network, config)
-    layers = {
-        name: module.weight for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
-    }
+    images, labels = on_device(dataset.train, device)
+    mean, std = statistics(dataset, device)
+    state.networks = state.networks or [NetworkState() for _ in networks]
+    learners = [_Learner(*pair, config, device, dtype) for pair in zip(networks, state.networks, strict=True)]
     steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
     batch_size = min(config.batch_size, len(labels))
 
-    outcome: Outcome = "finished"
-    step, epoch, fraction = 0, 0, 0.0
-    curve: list[EpochResult] = []
-    gradient_steps: list[int] = []
-    gradient_norms: list[tuple[float, ...]] = []
-    finite = _snapshot(network)
-    training_seconds, started, reported = 0.0, time.perf_counter(), -math.inf
-    while fraction < 1 and outcome == "finished":
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 % 2**62 + epoch)
+    rate = 0.0
+    started, reported = time.perf_counter() - state.seconds, -math.inf
+    while _fraction(state, config, steps_an_epoch) < 1 and any(learner.learns for learner in learners):
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 % 2**62 + state.epoch)
         order = torch.randperm(len(labels), generator=generator)
-        losses: list[Tensor] = []
-        hits: list[Tensor] = []
-        network.train()
-        for index in range(steps_an_epoch):
+        if state.batches and state.generator is not None:
+            generator.set_state(state.generator)
+        while state.batches < steps_an_epoch:
             tick = time.perf_counter()
-            chosen = order[index * batch_size : (index + 1) * batch_size].to(device)
+            chosen = order[state.batches * batch_size : (state.batches + 1) * batch_size].to(device)
             pixels = images[chosen]  # (B, H, W, 3) uint8
             if config.augment:
                 pixels = augment(pixels, generator)
             batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
             target = labels[chosen]
-            rate = learning_rate_at(config, fraction)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            rate = learning_rate_at(config, _fraction(state, config, steps_an_epoch))
+            dropout_seed = int(torch.randint(2**62, (), generator=generator)) if _has_dropout(networks) else None
+            for learner in learners:
+                if learner.learns:
+                    learner.step(batch, target, rate, state.step, dropout_seed)
 
-            with (
-                _seeded_dropout(network, generator, device),
-                torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16),
-            ):
-                logits = forward(batch)
-            loss = F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if is_gradient_step(step):
-                gradient_steps.append(step)
-                gradient_norms.append(_norms([weight.grad for weight in layers.values()]))
-            if config.clip is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-            optimizer.step()
-
-            losses.append(loss.detach())
-            hits.append((logits.argmax(1) == target).float().mean())
-            step += 1
-            training_seconds += time.perf_counter() - tick
-            elapsed = time.perf_counter() - started
-            done = step / (steps_an_epoch * config.epochs) if config.epochs else elapsed / (config.seconds or 1)
-            fraction = min(1.0, done)
-            if step % VERIFY_EVERY == 0 or index == steps_an_epoch - 1 or fraction >= 1:
-                if _all_finite(network, losses[-VERIFY_EVERY:]):
-                    finite = _snapshot(network)
-                else:
-                    network.load_state_dict(finite)
-                    outcome = "diverged"
-            if fraction >= 1 or outcome == "diverged":
+            state.step += 1
+            state.batches += 1
+            state.training_seconds += time.perf_counter() - tick
+            state.seconds = time.perf_counter() - started
+            ended = _fraction(state, config, steps_an_epoch) >= 1
+            if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or ended:
+                for learner in learners:
+                    learner.verify()
+            if ended or not any(learner.learns for learner in learners):
                 break
-            if time.perf_counter() - reported > report_every:
+            if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch:
                 reported = time.perf_counter()
-                speed = step * batch_size / training_seconds
-                yield Progress(step, epoch, fraction, elapsed, speed, rate, _mean(losses), _mean(hits))
-        epoch += 1
-        train = Evaluation(_mean(losses), _mean(hits), len(losses) * batch_size)
-        validation = (
-            evaluate(network, dataset.validation, dataset.mean, dataset.std) if len(dataset.validation) else None
+                state.generator = generator.get_state()
+                yield _progress(state, config, steps_an_epoch, batch_size, rate, learners)
+        for learner in learners:
+            learner.end_epoch(dataset, state, rate)
+        state.epoch += 1
+        state.batches = 0
+        state.seconds = time.perf_counter() - started
+        if _fraction(state, config, steps_an_epoch) < 1 and any(learner.learns for learner in learners):
+            yield _progress(state, config, steps_an_epoch, batch_size, rate, learners)
+    progress = _progress(state, config, steps_an_epoch, batch_size, rate, learners)
+    records = tuple(learner.record(state, dataset, progress.images_per_second) for learner in learners)
+    for network in networks:
+        network.to("cpu").eval()
+    yield replace(progress, records=records)
+
+
+class _Learner:
+    """One network in training: its optimiser, its part of the state, and how it stands since the last report."""
+
+    def __init__(
+        self,
+        network: Network,
+        entry: NetworkState,
+        config: TrainingConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.forward = torch.compile(network) if config.compile else network
+        self.entry, self.config, self.device, self.dtype = entry, config, device, dtype
+        self.layers = {
+            name: module.weight for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
+        }
+        self.optimizer = _optimizer(network, config)
+        for parameter, moments in zip(network.parameters(), entry.moments, strict=False):
+            # In the memory layout of the parameter: then the same arithmetic in the same order gives the same bits.
+            self.optimizer.state[parameter] = {
+                name: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
+                for name, value in moments.items()
+            }
+        self.finite = _snapshot(network)
+        self.reported = len(entry.losses)
+        self.recent = (math.nan, math.nan)
+        self.validation: Evaluation | None = None
+
+    @property
+    def learns(self) -> bool:
+        return self.entry.outcome is None
+
+    def step(self, batch: Tensor, target: Tensor, rate: float, step: int, dropout_seed: int | None) -> None:
+        if not self.network.training:  # whoever looked at the network between two yields may have left it so
+            self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with (
+            _seeded_dropout(dropout_seed, self.device),
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16),
+        ):
+            logits = self.forward(batch)
+        loss = F.cross_entropy(logits.float(), target, label_smoothing=self.config.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if is_gradient_step(step):
+            self.entry.gradient_steps.append(step)
+            self.entry.gradient_norms.append(_norms([weight.grad for weight in self.layers.values()]))
+        if self.config.clip is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.entry.losses.append(loss.detach())
+        self.entry.hits.append((logits.argmax(1) == target).float().mean())
+        self.validation = None
+
+    def verify(self) -> None:
+        """Keeps the weights while all is finite; else puts the last kept ones back and ends this training."""
+        if not self.learns:
+            return
+        if _all_finite(self.network, self.entry.losses[-VERIFY_EVERY:]):
+            self.finite = _snapshot(self.network)
+        else:
+            self.network.load_state_dict(self.finite)
+            self.entry.outcome = "diverged"
+
+    def end_epoch(self, dataset: Dataset, state: TrainingState, rate: float) -> None:
+        self.remember()
+        if not self.entry.losses:  # it diverged in an earlier epoch
+            return
+        batch_size = min(self.config.batch_size, len(dataset.train))
+        train = Evaluation(_mean(self.entry.losses), _mean(self.entry.hits), len(self.entry.losses) * batch_size)
+        if len(dataset.validation):
+            self.validation = evaluate(self.network, dataset.validation, dataset.mean, dataset.std)
+        self.entry.epochs.append(EpochResult(state.step, state.seconds, rate, train, self.validation))
+        self.entry.losses.clear()
+        self.entry.hits.clear()
+        self.reported = 0
+
+    def remember(self) -> None:
+        if len(self.entry.losses) > self.reported:
+            self.recent = (_mean(self.entry.losses[self.reported :]), _mean(self.entry.hits[self.reported :]))
+            self.reported = len(self.entry.losses)
+
+    def standing(self) -> Standing:
+        """Also brings the state of the optimiser into the training's, which may be saved now."""
+        self.remember()
+        self.entry.moments = [
+            {name: value for name, value in self.optimizer.state.get(parameter, {}).items() if torch.is_tensor(value)}
+            for parameter in self.network.parameters()
+        ]
+        return Standing(*self.recent, self.gradients(), self.validation, self.entry.outcome)
+
+    def gradients(self) -> GradientSizes:
+        return GradientSizes(tuple(self.layers), tuple(self.entry.gradient_steps), tuple(self.entry.gradient_norms))
+
+    def record(self, state: TrainingState, dataset: Dataset, speed: float) -> TrainingRecord:
+        return TrainingRecord(
+            config=self.config,
+            outcome=self.entry.outcome or "finished",
+            steps=self.entry.epochs[-1].step if self.entry.epochs else 0,
+            seconds=state.seconds,
+            images_per_second=speed,
+            parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+            train_images=len(dataset.train),
+            epochs=tuple(self.entry.epochs),
+            weight_gradients=self.gradients(),
+            device=device_name(self.device),
+            precision=str(self.dtype).removeprefix("torch."),
+            threads=torch.get_num_threads(),
+            versions={"torch": torch.__version__, "python": platform.python_version()},
         )
-        elapsed = time.perf_counter() - started
-        curve.append(EpochResult(step, elapsed, rate, train, validation))
-        speed = step * batch_size / training_seconds
-        progress = Progress(step, epoch, fraction, elapsed, speed, rate, train.loss, train.accuracy, validation)
-        if fraction < 1 and outcome == "finished":
-            yield progress
-    record = TrainingRecord(
-        config=config,
-        outcome=outcome,
-        steps=step,
-        seconds=elapsed,
-        images_per_second=speed,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        train_images=len(labels),
-        epochs=tuple(curve),
-        weight_gradients=GradientSizes(tuple(layers), tuple(gradient_steps), tuple(gradient_norms)),
-        device=device_name(device),
-        precision=str(dtype).removeprefix("torch."),
-        threads=torch.get_num_threads(),
-        versions={"torch": torch.__version__, "python": platform.python_version()},
+
+
+def _fraction(state: TrainingState, config: TrainingConfig, steps_an_epoch: int) -> float:
+    if config.epochs is not None:
+        return min(1.0, state.step / (steps_an_epoch * config.epochs))
+    return min(1.0, state.seconds / (config.seconds or 1))
+
+
+def _progress(
+    state: TrainingState,
+    config: TrainingConfig,
+    steps_an_epoch: int,
+    batch_size: int,
+    rate: float,
+    learners: list[_Learner],
+) -> Progress:
+    return Progress(
+        step=state.step,
+        epoch=state.epoch,
+        fraction=_fraction(state, config, steps_an_epoch),
+        seconds=state.seconds,
+        images_per_second=state.step * batch_size / max(1e-9, state.training_seconds),
+        learning_rate=rate,
+        networks=tuple(learner.standing() for learner in learners),
     )
-    network.to("cpu").eval()
-    yield replace(progress, record=record)
 
 
 @torch.no_grad()
@@ -205,25 +325,6 @@ def evaluate(
     return Evaluation(losses / len(split), sum(predictions) / len(split), len(split))
 
 
-def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """A random crop of each picture padded by 4 black pixels, and a flip of every second: uint8 (B, H, W, 3), same."""
-    batch, height, width, _ = pixels.shape
-    padded = F.pad(pixels, (0, 0, PADDING, PADDING, PADDING, PADDING))
-    draw = torch.rand(3, batch, generator=generator)
-    top, left = (draw[:2] * (2 * PADDING + 1)).long()
-    rows = top[:, None] + torch.arange(height)  # (B, H)
-    columns = left[:, None] + torch.arange(width)  # (B, W)
-    columns = torch.where(draw[2, :, None] < 0.5, columns, columns.flip(1))
-    rows, columns = rows.to(pixels.device), columns.to(pixels.device)
-    picture = torch.arange(batch, device=pixels.device)
-    return padded[picture[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in channels-last memory: (pixels / 255 - mean) / std."""
-    return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
-
-
 def device_name(device: torch.device) -> str:
     """What a figure says it was measured on: the GPU's name, or the processor's."""
     if device.type == "cuda":
@@ -251,15 +352,6 @@ def _check_fit(network: Network, dataset: Dataset, config: TrainingConfig) -> No
         raise ValueError(f"{dataset.name} has {len(dataset.train)} training pictures; at least 2 are needed.")
 
 
-def _on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
-    images = torch.from_numpy(np.ascontiguousarray(split.images.transpose(0, 2, 3, 1)))  # (N, H, W, 3)
-    return images.to(device), torch.from_numpy(split.labels.copy()).to(device)
-
-
-def _statistics(dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
-    return torch.tensor(dataset.mean, device=device), torch.tensor(dataset.std, device=device)
-
-
 def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         return torch.optim.Adam(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
@@ -272,14 +364,18 @@ def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimize
     )
 
 
+def _has_dropout(networks: Sequence[Network]) -> bool:
+    return any(network.spec.dropout for network in networks)
+
+
 @contextmanager
-def _seeded_dropout(network: Network, generator: torch.Generator, device: torch.device) -> Iterator[None]:
+def _seeded_dropout(seed: int | None, device: torch.device) -> Iterator[None]:
     """Dropout draws from torch's global generator: seeded here by the training's own, and put back afterwards."""
-    if not network.spec.dropout:
+    if seed is None:
         yield
         return
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        torch.manual_seed(seed)
         yield
 
 

@@ -84,9 +84,29 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """Where one network of a training stands.
+
+    `loss` and `accuracy` are means over its batches since the last `Progress`, in training mode; `validation` is
+    there where an epoch has just ended and the dataset has validation pictures; `gradients` are all sizes measured
+    so far; `outcome` is None while it trains.
+    """
+
+    loss: float
+    accuracy: float
+    gradients: GradientSizes
+    validation: Evaluation | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
 class Progress:
-    """Where a training stands. `loss` and `accuracy` are means over this epoch's batches so far; `fraction` runs from
-    0 to 1 along the budget; `record` is there on the last one only."""
+    """Where a training stands: one `Standing` for each network, in the order they were given.
+
+    `fraction` runs from 0 to 1 along the budget; `seconds` have passed since the start; `images_per_second` counts
+    training pictures, each going through every network. `records` hold one `TrainingRecord` for each network on the
+    last one only, else nothing.
+    """
 
     step: int
     epoch: int
@@ -94,10 +114,8 @@ class Progress:
     seconds: float
     images_per_second: float
     learning_rate: float
-    loss: float
-    accuracy: float
-    validation: Evaluation | None = None
-    record: TrainingRecord | None = None
+    networks: tuple[Standing, ...]
+    records: tuple[TrainingRecord, ...] = ()
 
 
 def _rounded(value: Any) -> Any:

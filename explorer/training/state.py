@@ -1,0 +1,151 @@
+"""`TrainingState`: where a training stands, in memory and as a file, so that it can go on where it was."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialise
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from explorer.architectures import Network
+from explorer.checkpoints import write_atomically
+from explorer.training.config import TrainingConfig
+from explorer.training.record import EpochResult, Evaluation, Outcome
+
+HEADER = "cnn-resnet-explorer-training"
+VERSION = 1
+
+
+@dataclass(eq=False)
+class NetworkState:
+    """What `fit_together` remembers of one network beside its weights.
+
+    `losses` and `hits` are of the batches of this epoch; `moments` is the state of the optimiser, one dictionary a
+    parameter, in their order.
+    """
+
+    outcome: Outcome | None = None
+    epochs: list[EpochResult] = field(default_factory=list)
+    gradient_steps: list[int] = field(default_factory=list)
+    gradient_norms: list[tuple[float, ...]] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    hits: list[Tensor] = field(default_factory=list)
+    moments: list[dict[str, Tensor]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class TrainingState:
+    """Where a training stands. `fit_together` advances it in place, and continues from wherever it stands.
+
+    Between two yields of the generator the state and the networks belong together: `save` then, `restore` later, and
+    on a CPU a training of so many epochs ends with the same bits as one that was never interrupted. `batches` of
+    `epoch` are done; `generator` is the state of its random numbers after them. `seconds` is the clock of the
+    training, `training_seconds` what the steps took of it.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    generator: Tensor | None = None
+    networks: list[NetworkState] = field(default_factory=list)
+
+
+def save(path: Path, networks: list[Network], state: TrainingState, config: TrainingConfig) -> None:
+    """Writes weights and state as one file, whole or not at all. Raises OSError where the disk does not take it."""
+    tensors: dict[str, Tensor] = {}
+    lines = []
+    for number, (network, entry) in enumerate(zip(networks, state.networks, strict=True)):
+        tensors |= {f"{number}.weights.{name}": tensor for name, tensor in network.state_dict().items()}
+        for index, moments in enumerate(entry.moments):
+            tensors |= {f"{number}.moments.{index}.{name}": tensor for name, tensor in moments.items()}
+        for name, values in (("losses", entry.losses), ("hits", entry.hits)):
+            tensors[f"{number}.{name}"] = torch.stack(values) if values else torch.empty(0)
+        lines.append(
+            {
+                "spec": network.spec.fingerprint,
+                "outcome": entry.outcome,
+                "epochs": [asdict(epoch) for epoch in entry.epochs],
+                "gradient_steps": entry.gradient_steps,
+                "gradient_norms": entry.gradient_norms,
+            }
+        )
+    if state.generator is not None:
+        tensors["generator"] = state.generator
+    header = {
+        "version": VERSION,
+        "config": config.to_dict(),
+        "step": state.step,
+        "epoch": state.epoch,
+        "batches": state.batches,
+        "seconds": state.seconds,
+        "training_seconds": state.training_seconds,
+        "networks": lines,
+    }
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, serialise(contiguous, {HEADER: json.dumps(header)}))
+
+
+def restore(path: Path, networks: list[Network], config: TrainingConfig) -> TrainingState:
+    """The state in the file; the weights there go into `networks`, which must be those that it was saved with.
+
+    Raises ValueError, before it changes anything, where the file is damaged or of another training.
+    """
+    try:
+        content = path.read_bytes()
+        tensors = deserialise(content)
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][HEADER])
+        if header["version"] != VERSION or header["config"] != config.to_dict():
+            raise ValueError("the settings differ")
+        if [line["spec"] for line in header["networks"]] != [network.spec.fingerprint for network in networks]:
+            raise ValueError("the networks differ")
+        weights, states = [], []
+        for number, (network, line) in enumerate(zip(networks, header["networks"], strict=True)):
+            weights.append({name: tensors[f"{number}.weights.{name}"] for name in network.state_dict()})
+            states.append(_network_state(number, line, tensors))
+        for network, values in zip(networks, weights, strict=True):
+            network.load_state_dict(values)
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"the saved state of the training cannot be used ({error}); start the training again."
+        ) from None
+    return TrainingState(
+        step=header["step"],
+        epoch=header["epoch"],
+        batches=header["batches"],
+        seconds=header["seconds"],
+        training_seconds=header["training_seconds"],
+        generator=tensors.get("generator"),
+        networks=states,
+    )
+
+
+def _network_state(number: int, line: dict[str, Any], tensors: dict[str, Tensor]) -> NetworkState:
+    moments: list[dict[str, Tensor]] = []
+    prefix = f"{number}.moments."
+    for key in tensors:
+        if key.startswith(prefix):
+            index, name = key.removeprefix(prefix).split(".", 1)
+            moments += [{} for _ in range(int(index) + 1 - len(moments))]
+            moments[int(index)][name] = tensors[key]
+    return NetworkState(
+        outcome=line["outcome"],
+        epochs=[epoch_result(epoch) for epoch in line["epochs"]],
+        gradient_steps=line["gradient_steps"],
+        gradient_norms=[tuple(norms) for norms in line["gradient_norms"]],
+        losses=list(tensors[f"{number}.losses"]),
+        hits=list(tensors[f"{number}.hits"]),
+        moments=moments,
+    )
+
+
+def epoch_result(values: dict[str, Any]) -> EpochResult:
+    """The result that `dataclasses.asdict` described."""
+    validation = Evaluation(**values["validation"]) if values["validation"] else None
+    return EpochResult(**{**values, "train": Evaluation(**values["train"]), "validation": validation})
