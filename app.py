@@ -2,10 +2,8 @@
 
 import streamlit as st
 
-from explorer.ui.pages import explore
+from explorer.ui import navigation
+from explorer.ui.pages import build, explore
 
-st.set_page_config(layout="wide", page_icon="🔍")
-page = st.navigation(
-    [st.Page(explore.show, title="CNN & ResNet Explorer", url_path="explore", default=True)], position="hidden"
-)
-page.run()
+st.set_page_config(page_title="CNN & ResNet Explorer", layout="wide", page_icon="🔍")
+navigation.run({"explore": ("Explore", explore.show), "build": ("Build & train", build.show)})

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 
 from explorer.architectures import ArchitectureSpec, Network
+from explorer.files import write_atomically as write_atomically
 
 HEADER = "cnn-resnet-explorer"  # the one metadata key; safetensors writes several keys in no fixed order
 VERSION = 1
@@ -97,21 +96,6 @@ def save(checkpoint: Checkpoint, path: str | Path) -> str:
     content = serialise(tensors, {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)})
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces the file at `path` by `content`, whole or not at all, even if power fails meanwhile."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load(path: str | Path, sha256: str | None = None) -> Checkpoint:

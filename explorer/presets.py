@@ -1,6 +1,8 @@
 """Named specs: the paper's networks, torchvision's networks, and the networks of the textbooks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.architectures.spec import Norm, Shortcut
@@ -10,19 +12,30 @@ _RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3,
 _VGG_CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _VGG_CHANNELS = (64, 128, 256, 512, 512)
 
+_PLAIN_SGD: dict[str, Any] = {
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 0.0,
+    "augment": False,
+}
+_ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.001, "weight_decay": 0.0, "augment": False}
+
 
 @dataclass(frozen=True)
 class Preset:
     """A spec with the title a person sees, where it comes from, and the training its source gives it.
 
     `note` says what the source is and where common listings of the network err. `training` are the source's own
-    settings, in words.
+    settings in words, and `settings` the same as fields of a `TrainingConfig`; what the source leaves open, such as
+    the rate of an SGD without one, is not in them.
     """
 
     title: str
     spec: ArchitectureSpec
     note: str
     training: str
+    settings: Mapping[str, Any]
 
 
 def cifar(
@@ -106,6 +119,7 @@ def _textbook() -> dict[str, Preset]:
             "After LeCun et al. 1998, LeNet-5, in the form of today's tutorials: ReLU and max-pooling instead of "
             "sigmoids and trainable subsampling, three colour channels, a linear last layer.",
             "SGD, learning rate 0.001, momentum 0.9, cross-entropy, 10 epochs",
+            {**_PLAIN_SGD, "learning_rate": 0.001, "schedule": "constant", "epochs": 10},
         ),
         "two-conv": Preset(
             "Two-conv CNN",
@@ -117,6 +131,7 @@ def _textbook() -> dict[str, Preset]:
             "Two unpadded convolutions with pooling and one fully connected layer. Listings often put a softmax in "
             "front of a cross-entropy that applies its own; here the last layer gives logits.",
             "Adam, learning rate 0.001, cross-entropy",
+            {**_ADAM, "schedule": "constant"},
         ),
         "wide-two-conv": Preset(
             "Wide two-conv CNN",
@@ -129,6 +144,7 @@ def _textbook() -> dict[str, Preset]:
             "The first convolution is padded, the second is not, and one hidden layer of 512 units holds nearly all "
             "of the parameters. Some listings leave the size that enters it undefined; it is 64 × 7 × 7.",
             "Adam, learning rate 0.001 with step decay, batch 64, cross-entropy",
+            {**_ADAM, "schedule": "step", "batch_size": 64},
         ),
         "growing-resnet": Preset(
             "Growing ResNet",
@@ -147,6 +163,7 @@ def _textbook() -> dict[str, Preset]:
             "Blocks of a 1×1 and a 3×3 convolution with an addition, and pooling between stages. Listings add tensors "
             "of different width, or add nothing at all; here a 1×1 projection makes the widths equal.",
             "SGD, momentum 0.9, step decay, cross-entropy",
+            {**_PLAIN_SGD, "schedule": "step"},
         ),
         "separable-resnet": Preset(
             "Depthwise-separable ResNet",
@@ -159,6 +176,7 @@ def _textbook() -> dict[str, Preset]:
             "Each branch is a 3×3 depthwise and a 1×1 pointwise convolution (Howard et al. 2017, MobileNets). "
             "Listings often forget `groups`, which makes the depthwise layer an ordinary convolution.",
             "SGD, momentum 0.9, cosine, cross-entropy",
+            {**_PLAIN_SGD, "schedule": "cosine"},
         ),
     }
 
@@ -168,6 +186,17 @@ def _all() -> dict[str, Preset]:
         "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 128, divided by 10 at 32,000 and 48,000 of "
         "64,000 steps, pad-4 crop and flip; 110 layers begin at 0.01"
     )
+    he_settings = {
+        **_PLAIN_SGD,
+        "learning_rate": 0.1,
+        "weight_decay": 1e-4,
+        "batch_size": 128,
+        "schedule": "step",
+        "milestones": (0.5, 0.75),
+        "augment": True,
+        "epochs": 182,  # 64,000 steps of 128 on the 45,000 pictures that the paper trains on
+    }
+    imagenet_settings = {**he_settings, "batch_size": 256, "epochs": 90, "milestones": (1 / 3, 2 / 3)}
     imagenet = "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 256, divided by 10 every 30 of 90 epochs"
     presets: dict[str, Preset] = {}
     for depth in CIFAR_DEPTHS:
@@ -177,6 +206,7 @@ def _all() -> dict[str, Preset]:
             "He et al. 2015, section 4.2: the network that ResNets are measured against. With BatchNorm; listings "
             "without it train another, much harder network.",
             he,
+            he_settings,
         )
         presets[f"resnet-{depth}"] = Preset(
             f"ResNet-{depth}",
@@ -184,6 +214,7 @@ def _all() -> dict[str, Preset]:
             "He et al. 2015, section 4.2, option-A shortcuts without parameters. Listings named ResNet without the "
             "addition are the plain network.",
             he,
+            he_settings,
         )
     for depth in _RESNET_BLOCKS:
         presets[f"imagenet-resnet-{depth}"] = Preset(
@@ -191,6 +222,7 @@ def _all() -> dict[str, Preset]:
             imagenet_resnet(depth),
             "He et al. 2015, table 1, option-B shortcuts, layer for layer torchvision's; the first weights differ.",
             imagenet,
+            imagenet_settings,
         )
     for depth in _VGG_CONVOLUTIONS:
         for norm, suffix in (("none", ""), ("batch", "-bn")):
@@ -199,6 +231,7 @@ def _all() -> dict[str, Preset]:
                 vgg(depth, "batch" if norm == "batch" else "none"),
                 "Simonyan and Zisserman 2014, table 1, layer for layer torchvision's. The paper has no BatchNorm.",
                 "SGD, learning rate 0.01, momentum 0.9, weight decay 5e-4, dropout 0.5, batch 256, 74 epochs",
+                {**_PLAIN_SGD, "learning_rate": 0.01, "weight_decay": 5e-4, "batch_size": 256, "epochs": 74},
             )
     return _textbook() | presets
 

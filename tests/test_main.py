@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from explorer import checkpoints, images, presets, pretrained
-from explorer.__main__ import COMMANDS, main, parser
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.attribution import grad_cam, profile, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.commands import typed
+from explorer.commands.line import COMMANDS, main, parser
 from explorer.datasets import folders, shapes
 from explorer.pretrained import Recipe
 from explorer.tracing import EVERYTHING, trace
@@ -504,6 +504,7 @@ def test_ctrl_c_during_a_training_is_quiet(place, tmp_path):
 
 
 def test_no_command_needs_the_packages_of_the_screen():
-    check = "import sys, explorer.__main__; print(*{'streamlit', 'captum', 'plotly'} & set(sys.modules))"
+    modules = "explorer.__main__, explorer.commands.line, explorer.runs.execution"
+    check = f"import sys, {modules}; print(*{{'streamlit', 'captum', 'plotly'}} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr

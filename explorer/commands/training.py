@@ -19,7 +19,16 @@ from explorer.commands.networks import parameters
 from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.pretrained import CIFAR_DATA, RECIPES, Recipe, checkpoint_of, rebuild, write_listing
-from explorer.training import Evaluation, Progress, TrainingRecord, choose_device, device_name, evaluate, fit_together
+from explorer.training import (
+    Evaluation,
+    Progress,
+    TrainingRecord,
+    choose_device,
+    device_name,
+    evaluate,
+    fit_together,
+    use_threads,
+)
 from explorer.training.config import Device
 
 REPORT_EVERY = 2.0  # seconds between two lines of progress
@@ -52,7 +61,7 @@ def train_network(arguments: argparse.Namespace) -> Answer:
     files = [out, out.with_stem(f"{out.stem}-twin")][: len(specs)]
     for file in files:
         typed.check_new(file, ".safetensors")
-    typed.use_threads(arguments.threads)
+    use_threads(arguments.threads)
     dataset = typed.dataset(arguments.data, _size(arguments.size, spec))
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test pictures to measure the result on; give each class 2 or more.")
@@ -136,7 +145,7 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
     checkpoint = typed.checkpoint(arguments.checkpoint)
     spec, names = checkpoint.spec, checkpoint.class_names
     device = choose_device(arguments.device)
-    typed.use_threads(arguments.threads)
+    use_threads(arguments.threads)
     _, height, width = spec.input_shape
     dataset = typed.dataset(arguments.data, (height, width)) if arguments.data else typed.drawn_for(checkpoint)
     if dataset.input_shape != spec.input_shape:
@@ -206,7 +215,7 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
             raise ValueError(
                 f"{name} is trained on {CIFAR_DATA}; give its class folders in train/ and test/ as `--data FOLDER`."
             )
-    typed.use_threads(arguments.threads)
+    use_threads(arguments.threads)
     datasets: dict[str, Dataset] = {}
     for recipe in map(RECIPES.__getitem__, names):
         if recipe.data not in datasets and recipe.data == CIFAR_DATA:

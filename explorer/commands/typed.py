@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import numpy as np
-import torch
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec
@@ -160,14 +159,3 @@ def check_new(file: Path, suffix: str) -> None:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: cores - 1, at least 1)")
-
-
-def use_threads(count: int | None) -> None:
-    """By default one thread less than there are cores, and no more than OMP_NUM_THREADS allows.
-
-    The threads of one operation wait for each other, so with one on every core all wait whenever another process
-    runs: two busy torch threads beside a process on 2 cores took 3.1 s for a training step of 0.11 s.
-    """
-    if count is not None and not 1 <= count <= 1024:
-        raise ValueError(f"`--threads` must be a whole number from 1 to 1024, received {count}.")
-    torch.set_num_threads(count or min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1)))

@@ -4,9 +4,10 @@ from explorer.training.batches import augment as augment
 from explorer.training.batches import normalise as normalise
 from explorer.training.config import TrainingConfig as TrainingConfig
 from explorer.training.config import learning_rate_at as learning_rate_at
-from explorer.training.loop import choose_device as choose_device
-from explorer.training.loop import choose_precision as choose_precision
-from explorer.training.loop import device_name as device_name
+from explorer.training.device import choose_device as choose_device
+from explorer.training.device import choose_precision as choose_precision
+from explorer.training.device import device_name as device_name
+from explorer.training.device import use_threads as use_threads
 from explorer.training.loop import evaluate as evaluate
 from explorer.training.loop import fit as fit
 from explorer.training.loop import fit_together as fit_together
@@ -17,6 +18,8 @@ from explorer.training.record import GradientSizes as GradientSizes
 from explorer.training.record import Progress as Progress
 from explorer.training.record import Standing as Standing
 from explorer.training.record import TrainingRecord as TrainingRecord
+from explorer.training.speed import training_memory as training_memory
+from explorer.training.speed import training_speed as training_speed
 from explorer.training.state import TrainingState as TrainingState
 from explorer.training.state import restore as restore
 from explorer.training.state import save as save

@@ -14,43 +14,12 @@ from torch import Tensor, nn
 from explorer.architectures import Network
 from explorer.datasets import Dataset, Split
 from explorer.training.batches import augment, normalise, on_device, statistics
-from explorer.training.config import Device, Precision, TrainingConfig, learning_rate_at
+from explorer.training.config import TrainingConfig, learning_rate_at
+from explorer.training.device import choose_device, choose_precision, device_name
 from explorer.training.record import EpochResult, Evaluation, GradientSizes, Progress, Standing, TrainingRecord
 from explorer.training.state import NetworkState, TrainingState
 
 VERIFY_EVERY = 10  # steps between two looks at whether everything is still finite
-
-
-def choose_device(wish: Device = "auto") -> torch.device:
-    """The device to compute on; "auto" takes CUDA, then Apple's MPS, then the CPU.
-
-    Raises ValueError where the wished device is not there.
-    """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if wish == "auto":
-        return torch.device(next(name for name, found in there.items() if found))
-    if not there[wish]:
-        raise ValueError(f'`device` "{wish}" is not available on this machine; use "auto" or "cpu".')
-    return torch.device(wish)
-
-
-def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dtype:
-    """float32 or bfloat16; "auto" takes bfloat16 where it is faster: GPUs that compute in it, processors with AMX,
-    and AMD's with AVX-512 BF16.
-
-    Not Intel's with AVX-512 BF16 alone: there a ResNet-20 step was 10 % slower than in float32 (measured, its dot
-    product runs at half the rate of float32's). Never float16: plain-56 has been reported to reach NaN in it, and
-    bfloat16 has float32's range.
-    """
-    if wish != "auto":
-        return torch.float32 if wish == "float32" else torch.bfloat16
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        fast = able.get("amx_bf16") or (able.get("avx512_bf16") and "AMD" in able.get("cpu_name", ""))
-        return torch.bfloat16 if fast else torch.float32
-    return torch.float32
 
 
 def is_gradient_step(step: int) -> bool:
@@ -323,16 +292,6 @@ def evaluate(
     finally:
         network.train(was_training)
     return Evaluation(losses / len(split), sum(predictions) / len(split), len(split))
-
-
-def device_name(device: torch.device) -> str:
-    """What a figure says it was measured on: the GPU's name, or the processor's."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type == "mps":
-        return "Apple GPU"
-    name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
-    return f"CPU ({name}, {torch.get_num_threads()} threads)"
 
 
 def _check_fit(network: Network, dataset: Dataset, config: TrainingConfig) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from explorer.architectures import Network
-from explorer.checkpoints import write_atomically
+from explorer.files import write_atomically
 from explorer.training.config import TrainingConfig
 from explorer.training.record import EpochResult, Evaluation, Outcome
 

@@ -28,14 +28,14 @@ def read() -> AppState:
     names = resources.network_names()
     if not names:
         return state
-    if state.first not in names:
+    if not resources.is_network(state.first):
         state = replace(state, first=AppState.first if AppState.first in names else names[0])
     return replace(state, second=_partner(state.first, state.second))
 
 
 def _partner(first: str, second: str | None) -> str | None:
     """`second` where it can stand beside `first`, else the twin of `first`; None stays alone."""
-    fits = second in resources.network_names() and second != first
+    fits = second is not None and second != first and resources.is_network(second)
     if second is None or (fits and resources.know_the_same(first, second)):
         return second
     return resources.twin_name(first)
@@ -52,6 +52,7 @@ def _on_change(key: str, field: str, convert: Callable[[Any], Any] = lambda valu
 
 def choose_networks(state: AppState) -> None:
     names = list(resources.network_names())
+    names += [name for name in (state.first, state.second) if name and name not in names]  # of a link
     st.session_state["first"] = state.first
     st.selectbox("First network", names, key="first", format_func=resources.title, on_change=_on_first_change)
     alike = [name for name in names if name != state.first and resources.know_the_same(name, state.first)]

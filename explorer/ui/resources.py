@@ -2,14 +2,17 @@
 
 import hashlib
 import os
+import re
+import secrets
 import threading
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import streamlit as st
 import torch
 
-from explorer import checkpoints, figures
+from explorer import checkpoints, figures, runs
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.datasets import shapes
@@ -18,10 +21,14 @@ from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.state import AppState
 
 PICTURE_SIDE = 224  # pixels of a picture on the page
+WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  # the strip needs the width
+COOKIE = "explorer_owner"
+EARLIER_RUNS = 10
+RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
 
 # Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
-_PASSES = threading.BoundedSemaphore(2)
+PASSES = threading.BoundedSemaphore(2)
 torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 
@@ -57,19 +64,42 @@ def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def network_names() -> tuple[str, ...]:
-    return catalogue()[0]
+    """The networks that can be chosen: the pretrained ones, and those that this person's last runs have trained."""
+    return (*catalogue()[0], *trained_names())
+
+
+def trained_names() -> list[str]:
+    return [
+        f"run-{run.id}-{file.stem}"
+        for run in runs.newest(owner(), EARLIER_RUNS)
+        for file in sorted(run.folder.glob("*.safetensors"))
+        if runs.FILE.fullmatch(file.stem)
+    ]
+
+
+def is_network(name: str) -> bool:
+    """Whether that network can be looked at: a run's is open to everyone who was given its name, in a link."""
+    if name in catalogue()[0]:
+        return True
+    try:
+        checkpoint(name)
+    except CheckpointError:
+        return False
+    return True
 
 
 def title(name: str) -> str:
     """What a person reads in a list: "plain-20 · shapes-v1-32"."""
     loaded = checkpoint(name)
-    return f"{loaded.spec.name} · {loaded.data}"
+    trained = RUN_NETWORK.fullmatch(name)
+    run = f" · your run {trained[1][:4]}" if trained else ""
+    return f"{loaded.spec.name} · {loaded.data}{run}"
 
 
 def twin_name(name: str) -> str | None:
     """The pretrained twin of that network, or None."""
     swapped = name.replace("-plain-", "-resnet-") if "-plain-" in name else name.replace("-resnet-", "-plain-")
-    return swapped if swapped != name and swapped in network_names() else None
+    return swapped if swapped != name and is_network(swapped) else None
 
 
 def twins_on(data: str) -> tuple[str, str | None]:
@@ -85,8 +115,14 @@ def know_the_same(name: str, other: str) -> bool:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def checkpoint(name: str) -> Checkpoint:
-    """A pretrained network, frozen and shared by all sessions. Raises CheckpointError."""
-    return checkpoints.load_pretrained(name)
+    """A pretrained or a trained network, frozen and shared by all sessions. Raises CheckpointError."""
+    trained = RUN_NETWORK.fullmatch(name)
+    if not trained:
+        return checkpoints.load_pretrained(name)
+    run = runs.find(trained[1])
+    if run is None:
+        raise CheckpointError("the run that trained this network is deleted; choose another network.")
+    return checkpoints.load(run.network_file(trained[2]))
 
 
 # A session's own: what was computed of an uploaded picture goes when its session goes.
@@ -94,7 +130,7 @@ def checkpoint(name: str) -> Checkpoint:
 def _traced(key: str, _name: str, _subject: Subject, _target: int | None, _everything: bool) -> Trace:
     loaded = checkpoint(_name)
     image = to_input(_subject.pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std)
-    with _PASSES:
+    with PASSES:
         return trace(loaded.network, image, _target, EVERYTHING if _everything else STRIP_KINDS)
 
 
@@ -182,7 +218,7 @@ class Looked:
 
 def look(state: AppState, subject: Subject) -> list[Looked]:
     """The networks of the view, each after it has seen the picture."""
-    colours = figures.NETWORK_COLOURS[st.context.theme.type or "light"]
+    colours = figures.NETWORK_COLOURS[theme()]
     looked: list[Looked] = []
     for name in filter(None, (state.first, state.second)):
         loaded = checkpoint(name)
@@ -201,3 +237,33 @@ def look(state: AppState, subject: Subject) -> list[Looked]:
             )
         )
     return looked
+
+
+def owner() -> str:
+    """Who this person is: a secret that their browser keeps in a cookie, so that they find their runs again."""
+    known = _known_owner()
+    if known:
+        return known
+    if "owner" not in st.session_state:
+        st.session_state["owner"] = secrets.token_hex(16)
+    return st.session_state["owner"]
+
+
+def _known_owner() -> str | None:
+    cookie = st.context.cookies.get(COOKIE)
+    return cookie if isinstance(cookie, str) and runs.OWNER.fullmatch(cookie) else None
+
+
+def remember_owner() -> None:
+    """Gives the browser its secret, where it has none yet."""
+    if not _known_owner():
+        _cookie(key="cookie", data=f"{COOKIE}={owner()}; path=/; max-age=31536000; SameSite=Strict", height=0)
+
+
+_cookie = st.components.v2.component(
+    "cookie", js="export default function (component) {\n  document.cookie = component.data;\n}\n"
+)
+
+
+def theme() -> Literal["light", "dark"]:
+    return "dark" if st.context.theme.type == "dark" else "light"

@@ -1,9 +1,15 @@
-"""`AppState`: everything that decides what a page shows, as one value that fits into the URL."""
+"""`AppState` and `BuildState`: everything that decides what a page shows, as one value that fits into the URL."""
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Literal, Self, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
+
+from explorer.architectures import ArchitectureSpec, Stage, Stem
+from explorer.architectures.spec import MAXIMUM, Shortcut
+from explorer.presets import PRESETS
+from explorer.training import TrainingConfig
 
 Scope = Literal["layer", "network", "both"]
 Layers = Literal["main", "all"]
@@ -83,3 +89,133 @@ class AppState:
                 continue
             state[field.name] = value
         return cls(**state)  # type: ignore[arg-type]
+
+
+DATA = re.compile(r"shapes-32|shapes-64|cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
+RUN = re.compile(r"[0-9a-f]{32}")
+LONGEST = 4000  # characters of changes in a link
+QUICK: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
+"""The training that one click starts: a minute, and small steps, so that there are many of them in it."""
+
+
+@dataclass(frozen=True)
+class BuildState:
+    """One view of the Build & train page.
+
+    `preset` names a preset, `spec` what was changed of its spec and `config` what was changed of `QUICK`, both as
+    JSON objects of fields. Each field of the spec is legal by itself, but together they need not make a network that
+    exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, "own"
+    while nothing is uploaded yet; `twin` says whether the twin is trained too, `free` whether stages are edited one
+    by one. `run` is the run that is looked at, None for the form.
+    Raises ValueError for a text that could not have come from this app.
+    """
+
+    preset: str = "resnet-20"
+    spec: str = "{}"
+    config: str = "{}"
+    data: str = "shapes-32"
+    twin: bool = True
+    free: bool = False
+    run: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"there is no preset {self.preset!r}.")
+        _check_spec_fields(_changes(self.spec))
+        TrainingConfig.from_dict(QUICK | _changes(self.config))
+        if not isinstance(self.data, str) or not DATA.fullmatch(self.data):
+            raise ValueError(f"there is no data {self.data!r}.")
+        if self.run is not None and not RUN.fullmatch(self.run):
+            raise ValueError(f"{self.run!r} is not the number of a run.")
+
+    def spec_fields(self) -> dict[str, Any]:
+        """The fields of the spec as they stand in the form (`ArchitectureSpec.to_dict`), possible or not."""
+        return PRESETS[self.preset].spec.to_dict() | json.loads(self.spec)
+
+    def config_fields(self) -> dict[str, Any]:
+        return QUICK | json.loads(self.config)
+
+    def network(self, input_shape: tuple[int, int, int], classes: int) -> ArchitectureSpec:
+        """The spec for pictures of that shape. Raises ValueError that says what to change."""
+        return ArchitectureSpec.from_dict({**self.spec_fields(), "input_shape": list(input_shape), "classes": classes})
+
+    def training(self) -> TrainingConfig:
+        return TrainingConfig.from_dict(self.config_fields())
+
+    def with_spec(self, **changes: Any) -> Self:
+        return replace(self, spec=_difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
+
+    def with_config(self, **changes: Any) -> Self:
+        return replace(self, config=_difference(self.config_fields() | changes, QUICK))
+
+    def with_textbook(self) -> Self:
+        """With the training that the preset's source gives it; where that has no length, a minute."""
+        settings = {**QUICK, **PRESETS[self.preset].settings}
+        settings["seconds"] = None if settings["epochs"] else QUICK["seconds"]
+        return replace(self, config=_difference(json.loads(json.dumps(settings)), QUICK))
+
+    @property
+    def shortcut(self) -> Shortcut:
+        return self.spec_fields()["shortcut"]
+
+    def to_query(self) -> dict[str, str]:
+        """What stands in the URL: each field that differs from its default."""
+        texts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            field.name: {True: "yes", False: "no"}.get(texts[field.name], texts[field.name])
+            for field in fields(self)
+            if texts[field.name] != field.default
+        }
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Self:
+        """The state of that URL. A part that cannot be read takes its default, so any old link shows something."""
+        state: dict[str, Any] = {}
+        for field in fields(cls):
+            value: Any = query.get(field.name)
+            if value is None:
+                continue
+            if isinstance(field.default, bool):
+                value = {"yes": True, "no": False}.get(value, field.default)
+            try:
+                cls(**{field.name: value})
+            except (ValueError, TypeError, RecursionError):
+                continue
+            state[field.name] = value
+        return cls(**state)
+
+
+def _changes(text: str) -> dict[str, Any]:
+    """The JSON object in the text. Raises ValueError where there is none."""
+    if not isinstance(text, str) or len(text) > LONGEST:
+        raise ValueError("the link is too long.")
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"{text!r} is not a JSON object.")
+    return values
+
+
+_SMALLEST = ArchitectureSpec((Stage(1, 16),), block="conv", shortcut="none")
+
+
+def _check_spec_fields(changes: dict[str, Any]) -> None:
+    """Raises ValueError where a field could not be that by itself, whatever the others are."""
+    for name, value in changes.items():
+        if name in ("input_shape", "classes"):
+            raise ValueError(f"`{name}` follows from the data.")
+        if name == "stages" and not (isinstance(value, list) and len(value) <= MAXIMUM["stages"]):
+            raise ValueError(f"`stages` must be a list, received {value!r}.")
+        try:
+            for part in value if name == "stages" else ():
+                Stage(**part)
+            if name == "stem" and value is not None:
+                Stem(**value)
+        except TypeError as error:
+            raise ValueError(f"`{name}` has a field of the wrong type: {error}.") from None
+        if name not in ("stages", "stem"):
+            ArchitectureSpec.from_dict(_SMALLEST.to_dict() | {name: value})
+
+
+def _difference(values: dict[str, Any], base: dict[str, Any]) -> str:
+    changed = {name: value for name, value in values.items() if value != base[name]}
+    return json.dumps(changed, sort_keys=True, separators=(",", ":"))

@@ -16,11 +16,9 @@ from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 from explorer.ui.strip import cam_tops, depth_strip, map_tops
 
-WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  # the strip needs the width
-
 
 def show() -> None:
-    st.html(WIDE)
+    st.html(resources.WIDE)
     try:
         names, problems = resources.catalogue()
         for problem in problems:

@@ -1,4 +1,4 @@
-"""Arrays and tables in, pictures out: PNG tiles and Plotly figures. Knows no network and no page."""
+"""Arrays in, pixels out: colour scales, tiles and overlays as PNG, and a sheet of tiles that can be clicked."""
 
 import base64
 import io
@@ -10,12 +10,6 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.colors import sample_colorscale
 
-# One colour a network on every page. Light and dark variants of Okabe and Ito's vermilion and blue, which people with
-# any common colour blindness can tell apart.
-NETWORK_COLOURS = {
-    "light": {"plain": "#C2540A", "residual": "#0A6CB0"},
-    "dark": {"plain": "#F0883E", "residual": "#58AEE8"},
-}
 SEQUENTIAL = "Inferno"  # sizes: activations, cams, magnitudes; black is zero
 DIVERGING = "RdBu_r"  # signed values: blue below, white at, red above zero
 GAP = 1  # pixels between tiles
@@ -122,32 +116,6 @@ def png(pixels: np.ndarray) -> bytes:
 def data_uri(pixels: np.ndarray) -> str:
     """uint8 (H, W, 3) as an address that holds the whole PNG."""
     return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
-
-
-def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: str, target: str) -> go.Figure:
-    """Horizontal bars of probabilities, the most probable on top; an arrow marks the explained class."""
-    labels = [f"<b>▸ {name}</b>" if name == target else name for name in names]
-    figure = go.Figure(
-        go.Bar(
-            x=list(probabilities),
-            y=labels,
-            orientation="h",
-            marker={"color": colour, "opacity": [1.0 if name == target else 0.55 for name in names]},
-            text=[f"{value:.1%}" for value in probabilities],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
-        )
-    )
-    figure.update_layout(
-        height=28 * len(names) + 34,
-        margin={"l": 0, "r": 60, "t": 4, "b": 24},
-        xaxis={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0, "fixedrange": True},
-        yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
-        bargap=0.25,
-        showlegend=False,
-    )
-    return figure
 
 
 def picture_grid(sheet: np.ndarray, labels: Sequence[str], columns: int, side: int, chosen: int | None) -> go.Figure:

@@ -1,0 +1,356 @@
+"""CIFAR-10 and Fashion-MNIST, as torchvision downloads them."""
+
+import contextlib
+import fcntl
+import gzip
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from explorer.datasets import Dataset, Split, channel_statistics, hold_out
+from explorer.datasets.transfer import Failure, failure_of
+
+VALIDATION_SHARE = 0.1
+
+_SECONDS_BETWEEN_TRANSFERS = 0.25
+_PAUSES = (1.0, 4.0)
+"""Seconds before the second and the third attempt."""
+_PATIENCE = 30.0
+"""Seconds without a byte after which a server counts as silent."""
+_PREFIX = ".download-"
+_ROOT = Path(__file__).parents[2]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A dataset that can be downloaded.
+
+    `about` is one sentence; `download_bytes` come over the network, `disk_bytes` are needed on the disk meanwhile.
+    """
+
+    title: str
+    about: str
+    download_bytes: int
+    disk_bytes: int
+
+
+BUILTIN = {
+    "cifar10": Builtin(
+        "CIFAR-10",
+        "60,000 colour photographs of 32 × 32 pixels in 10 classes, from airplane to truck.",
+        170_498_071,
+        360_000_000,
+    ),
+    "fashion-mnist": Builtin(
+        "Fashion-MNIST",
+        "70,000 grey pictures of 28 × 28 pixels of clothes, shoes and bags in 10 classes.",
+        30_878_645,
+        90_000_000,
+    ),
+}
+"""The datasets that `download` and `load` know, by name."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How far a download has come: `done_bytes` of `total_bytes` are on disk, in the `attempt`-th try, from 1.
+
+    While a try pauses or begins anew `done_bytes` falls; at the end it stays at the total while files are unpacked.
+    """
+
+    done_bytes: int
+    total_bytes: int
+    attempt: int
+
+
+class DownloadError(ValueError):
+    """A dataset could not be downloaded; the message is one sentence with what to do."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where torchvision finds a dataset: a copy of its class attributes, and the files with their MD5 checksums.
+
+    Paths are relative to the folder of all datasets. `archives` are downloaded, `files` are what `load` reads.
+    """
+
+    dataset: str
+    attributes: dict[str, Any]
+    server: str
+    archives: tuple[tuple[Path, str], ...]
+    files: tuple[tuple[Path, str], ...]
+
+
+def _source(name: str) -> _Source:
+    from torchvision.datasets import CIFAR10, FashionMNIST  # here: pages that only show the list need no torch
+
+    _known(name)
+    if name == "cifar10":
+        keys = ("base_folder", "url", "filename", "tgz_md5", "train_list", "test_list", "meta")
+        batches = [*CIFAR10.train_list, *CIFAR10.test_list, [CIFAR10.meta["filename"], CIFAR10.meta["md5"]]]
+        return _Source(
+            "CIFAR10",
+            {key: getattr(CIFAR10, key) for key in keys},
+            CIFAR10.url.split("/")[2],
+            ((Path(CIFAR10.filename), CIFAR10.tgz_md5),),
+            tuple((Path(CIFAR10.base_folder, file), md5) for file, md5 in batches),
+        )
+    files = tuple((Path("FashionMNIST", "raw", file), md5) for file, md5 in FashionMNIST.resources)
+    attributes = {key: getattr(FashionMNIST, key) for key in ("mirrors", "resources")}
+    return _Source("FashionMNIST", attributes, FashionMNIST.mirrors[0].split("/")[2], files, files)
+
+
+def _known(name: str) -> Builtin:
+    if name not in BUILTIN:
+        raise ValueError(f"`name` must be one of {', '.join(BUILTIN)}, received {name!r}.")
+    return BUILTIN[name]
+
+
+def is_there(name: str, folder: str | Path) -> bool:
+    """Whether all files that `load` needs lie in `folder`; it costs no reading, so damage is found by `load` only."""
+    return all(os.path.isfile(Path(folder, path)) for path, _ in _source(name).files)
+
+
+def download(name: str, folder: str | Path) -> Iterator[Transfer]:
+    """Downloads a dataset into `folder` (made if need be), and says about four times a second how far it has come.
+
+    The download runs in a process of its own and in a private folder, and each file is moved into its place when it is
+    whole and has its checksum; what is there and intact is not downloaded again, so two that download at once do
+    not harm each other. Three tries with growing pauses. Closing the generator ends the process and removes the
+    private folder; if this process is killed instead, the other ends too and the next download tidies up.
+
+    `DownloadError` where the network, the server or the disk does not allow it.
+    """
+    about, source, folder = _known(name), _source(name), Path(folder)
+    total = about.download_bytes
+    wrong: list[str] = []
+    failure = None
+    try:
+        if not all(_is_whole(folder / path, md5) for path, md5 in source.files):
+            with _private_folder(folder) as private:
+                wrong = _take_archives(source, folder, private)
+                if about.disk_bytes - _size(source, private) > shutil.disk_usage(folder).free:
+                    failure = Failure("full", "not tried: too little space")
+                else:
+                    failure = yield from _tries(source, private, total)
+                if failure is None:
+                    _install(source, private, folder)
+    except OSError as error:
+        failure = failure_of(error)
+        failure = failure if failure.kind == "full" else Failure("unwritable", failure.detail)
+    if failure is not None:
+        _log.warning("download of %s: %s", name, failure.detail)
+        raise DownloadError(_sentence(about, source, folder, failure, wrong))
+    yield Transfer(total, total, 1)
+
+
+def _is_whole(path: Path, md5: str) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _md5).hexdigest() == md5
+
+
+def _md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)  # what torchvision publishes; some systems forbid it for other uses
+
+
+def _size(source: _Source, folder: Path) -> int:
+    return sum((folder / path).stat().st_size for path, _ in source.archives if (folder / path).exists())
+
+
+@contextmanager
+def _private_folder(folder: Path) -> Iterator[Path]:
+    """A new folder in `folder`, locked and at the end removed; those of processes that were killed are removed too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _locked(folder):  # between making a private folder and locking it nobody may take it for an abandoned one
+            for abandoned in folder.glob(f"{_PREFIX}*"):
+                with contextlib.suppress(OSError), _locked(abandoned, wait=False):  # locked: somebody downloads into it
+                    shutil.rmtree(abandoned, ignore_errors=True)
+            private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder.resolve()))
+            stack.callback(shutil.rmtree, private, ignore_errors=True)
+            stack.enter_context(_locked(private, wait=False))
+        yield private
+
+
+@contextmanager
+def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
+    """Holds the lock of a folder, which ends with the process at the latest; `BlockingIOError` if it need not wait."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take_archives(source: _Source, folder: Path, private: Path) -> list[str]:
+    """Links archives that lie in `folder`, as when somebody put them there, for torchvision to find; names bad ones."""
+    wrong = []
+    for path, md5 in source.archives:
+        if _is_whole(folder / path, md5):
+            (private / path).parent.mkdir(parents=True, exist_ok=True)
+            (private / path).symlink_to((folder / path).resolve())
+        elif (folder / path).exists():
+            wrong.append(path.name)
+    return wrong
+
+
+def _install(source: _Source, private: Path, folder: Path) -> None:
+    """Moves what `load` needs into its place, each file at once; what two downloads move is the same, by its MD5."""
+    for path, _ in source.files:
+        if not (private / path).is_symlink():  # else it was in its place before
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(private / path, folder / path)
+
+
+def _tries(source: _Source, private: Path, total: int) -> Generator[Transfer, None, Failure | None]:
+    failure = None
+    for attempt, pause in enumerate((0.0, *_PAUSES), start=1):
+        until = time.monotonic() + pause
+        while time.monotonic() < until:
+            yield Transfer(0, total, attempt)
+            time.sleep(min(pause, _SECONDS_BETWEEN_TRANSFERS))
+        failure = yield from _attempt(source, private, total, attempt)
+        if failure is None or failure.kind in ("full", "unwritable"):
+            break
+        _log.info("attempt %d at %s: %s", attempt, source.dataset, failure.detail)
+    return failure
+
+
+def _attempt(source: _Source, private: Path, total: int, attempt: int) -> Generator[Transfer, None, Failure | None]:
+    request = {
+        "dataset": source.dataset,
+        "attributes": source.attributes,
+        "folder": str(private),
+        "patience": _PATIENCE,
+    }
+    with tempfile.TemporaryFile(dir=private) as output, tempfile.TemporaryFile(dir=private) as errors:
+        command = [sys.executable, "-m", "explorer.datasets.transfer"]
+        child = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=output, stderr=errors)
+        assert child.stdin is not None
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it ended at once, which is seen below
+                child.stdin.write(json.dumps(request).encode() + b"\n")
+                child.stdin.flush()
+            while child.poll() is None:
+                yield Transfer(min(total, _size(source, private)), total, attempt)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(_SECONDS_BETWEEN_TRANSFERS)
+        finally:
+            child.kill()
+            child.wait()
+            child.stdin.close()
+        if child.returncode == 0:
+            return None
+        output.seek(0)
+        errors.seek(0)
+        try:
+            return Failure(**json.loads(output.read().splitlines()[-1]))
+        except (IndexError, TypeError, ValueError):  # killed, or it could not even begin
+            return Failure("stopped", f"code {child.returncode}: {errors.read()[-1000:].decode(errors='replace')}")
+
+
+def _sentence(about: Builtin, source: _Source, folder: Path, failure: Failure, wrong: list[str]) -> str:
+    if failure.kind == "full":
+        return (
+            f"the disk is full: downloading {about.title} needs {about.disk_bytes / 1e6:.0f} MB in `{folder}`; free "
+            "some space there and start again."
+        )
+    if failure.kind == "unwritable":
+        return f"{about.title} cannot be stored in `{folder}`; allow this program to write there, or move the folder."
+    why = {
+        "checksum": f"what {source.server} sent was cut off or changed on the way",
+        "refused": f"{source.server} does not hand it out",
+        "unreachable": f"{source.server} cannot be reached",
+        "stopped": "the process that downloads was ended",
+    }[failure.kind]
+    files = ", ".join(f"`{path.name}`" for path, _ in source.archives)
+    place = folder / source.archives[0][0].parent
+    warning = f" (`{wrong[0]}` there is not the file that was published)" if wrong else ""
+    return (
+        f"{about.title} cannot be downloaded because {why}; check the network and start again, or put {files} into "
+        f"`{place}` by hand{warning} and start again, or use the shapes, which need no network."
+    )
+
+
+def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALIDATION_SHARE) -> Dataset:
+    """The dataset from the files in `folder`: the official test pictures, and the share `validation` (0..1) of each
+    class held out of the official training pictures, which `seed` alone decides.
+
+    Images are uint8 (N, 3, 32, 32). Fashion-MNIST's 28 × 28 grey pictures get a black border and three equal channels.
+    Every file is checked against torchvision's MD5 before it is used. `ValueError` with one sentence that names the
+    file where one is missing or damaged.
+    """
+    about, source, folder = _known(name), _source(name), Path(folder)
+    if not is_there(name, folder):
+        raise ValueError(f"{about.title} is not in `{folder}`; download it first.")
+    try:
+        damaged = [path.name for path, md5 in source.files if not _is_whole(folder / path, md5)]
+        if damaged:
+            raise ValueError(
+                f"`{damaged[0]}` of {about.title} is damaged: it does not have the checksum that was published; "
+                "download it again."
+            )
+        train, test, class_names = _cifar10(folder) if name == "cifar10" else _fashion(folder, source)
+    except OSError as error:
+        raise ValueError(
+            f"{about.title} in `{folder}` cannot be read ({error.strerror}); allow this program to read it."
+        ) from error
+    train, held_out = hold_out(train, validation, [seed, 1])
+    mean, std = channel_statistics(train.images)
+    notes = [f"{validation:.0%} of each training class, drawn with seed {seed}, are for validation."]
+    if name == "fashion-mnist":
+        notes.append("The 28 × 28 grey pictures have a black border of 2 pixels and three equal channels.")
+    return Dataset(about.title, class_names, mean, std, train, held_out, test, tuple(notes))
+
+
+def _cifar10(folder: Path) -> tuple[Split, Split, tuple[str, ...]]:
+    from torchvision.datasets import CIFAR10
+
+    splits = []
+    for train in (True, False):
+        pictures = CIFAR10(str(folder), train=train)  # it compares the checksums itself before it unpickles
+        images = np.ascontiguousarray(pictures.data.transpose(0, 3, 1, 2))
+        splits.append(Split(images, np.array(pictures.targets, np.int64)))
+    return splits[0], splits[1], tuple(pictures.classes)
+
+
+def _fashion(folder: Path, source: _Source) -> tuple[Split, Split, tuple[str, ...]]:
+    from torchvision.datasets import FashionMNIST
+
+    # The files as they were published, since torchvision does not check the ones that it unpacks from them.
+    arrays = {path.name.split(".")[0]: _idx((folder / path).read_bytes()) for path, _ in source.files}
+    splits = []
+    for part in ("train", "t10k"):
+        grey = np.pad(arrays[f"{part}-images-idx3-ubyte"], ((0, 0), (2, 2), (2, 2)))
+        images = np.repeat(grey[:, None], 3, axis=1)
+        splits.append(Split(images, arrays[f"{part}-labels-idx1-ubyte"].astype(np.int64)))
+    return splits[0], splits[1], tuple(FashionMNIST.classes)
+
+
+def _idx(packed: bytes) -> np.ndarray:
+    """The uint8 array in a gzipped IDX file: 0, 0, 8, the number of axes, their lengths as big-endian uint32, values.
+
+    Format: http://yann.lecun.com/exdb/mnist/
+    """
+    content = gzip.decompress(packed)
+    axes = content[3]
+    shape = np.frombuffer(content, ">u4", axes, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)

@@ -1,0 +1,29 @@
+"""Arrays, tables and descriptions in, pictures out: PNG tiles and Plotly figures. Knows no torch and no page."""
+
+from explorer.figures.charts import NETWORK_COLOURS as NETWORK_COLOURS
+from explorer.figures.charts import TEXT_COLOURS as TEXT_COLOURS
+from explorer.figures.charts import Curve as Curve
+from explorer.figures.charts import Prediction as Prediction
+from explorer.figures.charts import Predictions as Predictions
+from explorer.figures.charts import classes_chart as classes_chart
+from explorer.figures.charts import predictions_chart as predictions_chart
+from explorer.figures.drawing import network_drawing as network_drawing
+from explorer.figures.gradients import ZERO as ZERO
+from explorer.figures.gradients import GradientMap as GradientMap
+from explorer.figures.gradients import decades as decades
+from explorer.figures.gradients import paint_gradients as paint_gradients
+from explorer.figures.gradients import size_table as size_table
+from explorer.figures.sketch import CONVOLUTIONS_SHOWN as CONVOLUTIONS_SHOWN
+from explorer.figures.tiles import DIVERGING as DIVERGING
+from explorer.figures.tiles import GAP as GAP
+from explorer.figures.tiles import SEQUENTIAL as SEQUENTIAL
+from explorer.figures.tiles import ColourScale as ColourScale
+from explorer.figures.tiles import colour_bar as colour_bar
+from explorer.figures.tiles import data_uri as data_uri
+from explorer.figures.tiles import nearest as nearest
+from explorer.figures.tiles import overlay as overlay
+from explorer.figures.tiles import picture_grid as picture_grid
+from explorer.figures.tiles import png as png
+from explorer.figures.tiles import shown as shown
+from explorer.figures.tiles import strip_sheet as strip_sheet
+from explorer.figures.tiles import tile as tile

@@ -1,0 +1,236 @@
+"""A network's description in, its drawing out: from the input on the left to the logits on the right."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+
+from explorer.architectures import Description
+from explorer.figures.charts import NETWORK_COLOURS, TEXT_COLOURS
+from explorer.figures.sketch import HOP, LARGEST, Group, Sketch, sketch, times
+
+# 3:1 against the background of both themes, what WCAG asks of graphics.
+GREY = "#869096"
+_FAINT = "rgba(128,140,146,0.12)"
+_BAND = (-LARGEST / 2 - 9, LARGEST / 2 + HOP + 9)  # bottom and top of the band behind a stage, in pixels
+_TOP = _BAND[1] + 52  # and three lines of small print
+_LEGEND = 44  # two rows, what the longest legend takes in a window of 1024 pixels
+_ASSUMED_WIDTH = 620  # pixels of a narrow page: decides whether a shape is written on one line
+
+# In the order of the legend; the share is how much of the network's colour its box takes.
+_KINDS = {
+    "conv": ("convolution", 0.35),
+    "block": ("block", 0.5),
+    "norm": ("BatchNorm", 0.12),
+    "activation": ("activation", 0.9),
+    "pool": ("pooling", 0.4),
+    "linear": ("fully connected", 0.8),
+}
+_ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"}
+_SHORTCUTS = {
+    "identity": "identity shortcut",
+    "padded": "option-A shortcut",
+    "projection": "projection shortcut",
+}
+
+
+@dataclass(frozen=True)
+class _Ink:
+    """A network's colour in one theme. Fills are opaque, so that the line of the main path ends at a box."""
+
+    colour: str
+    base: str
+    word: str
+
+    def fill(self, kind: str) -> str:
+        if kind not in _KINDS:
+            return self.base
+        share = _KINDS[kind][1]
+        mixed = [
+            round(share * int(self.line(kind)[place : place + 2], 16) + (1 - share) * int(self.base[place:place+2], 16))
+            for place in (1, 3, 5)
+        ]  # fmt: skip
+        return "#" + "".join(f"{part:02X}" for part in mixed)
+
+    def line(self, kind: str) -> str:
+        """Grey for what both networks have in common outside their blocks."""
+        return self.colour if kind in ("conv", "block", "norm", "activation") else GREY
+
+
+_BASES = {"light": "#FFFFFF", "dark": "#0D1113"}
+
+
+def network_drawing(
+    description: Description, *, theme: Literal["light", "dark"] = "light", legend: bool = True
+) -> go.Figure:
+    """The network from left to right: input, stem, stages, head; blocks with their shortcut and sum; shapes above.
+
+    Up to `CONVOLUTIONS_SHOWN` convolutions each has a box, with its BatchNorm and activation as slim boxes behind it;
+    above that each block is one box. A box is the taller the more pixels its output has. Every layer of the
+    description has one point that answers to hovering with its name, kind, output shape, parameters, MACs and
+    receptive field.
+
+    Horizontal places do not depend on the shortcut, so twins under each other stand layer above layer. The background
+    is transparent; `theme` decides the colours of network and text. To be shown by
+    `st.plotly_chart(figure, config={"displayModeBar": False})`.
+    """
+    drawn = sketch(description)
+    spec = description.spec
+    colour = NETWORK_COLOURS[theme]["plain" if spec.shortcut == "none" else "residual"]
+    ink = _Ink(colour, _BASES[theme], TEXT_COLOURS[theme])
+    names = {kind: name for kind, (name, _) in _KINDS.items()}
+    names["activation"] = _ACTIVATIONS.get(spec.activation, spec.activation)
+    figure = go.Figure(
+        [
+            _bands(drawn),
+            _main_path(drawn),
+            *_boxes(drawn, ink, names, legend),
+            *_shortcuts(drawn, ink, legend),
+            _labels(drawn, ink),
+            _points(drawn, names),
+        ]
+    )
+    axis = {"visible": False, "fixedrange": True}
+    figure.update_layout(
+        height=round(_TOP - _BAND[0]) + (_LEGEND if legend else 0),
+        margin={"l": 4, "r": 4, "t": 0, "b": _LEGEND if legend else 0},
+        xaxis={**axis, "range": [0, round(drawn.width, 3)]},
+        yaxis={**axis, "range": [_BAND[0], _TOP]},
+        annotations=[_word(x, text, ink) for x, text in drawn.words],
+        legend={"orientation": "h", "x": 0, "y": 0, "yanchor": "top", "font": {"size": 11}, "title": {"text": ""}}
+        | {"itemclick": False, "itemdoubleclick": False},
+        hovermode="closest",
+        hoverdistance=30,
+        dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
+    return figure
+
+
+def _bands(drawn: Sketch) -> go.Scatter:
+    """A faint band behind the stem, each stage and the head."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for group in drawn.groups[1:]:
+        left, right = round(group.x, 3), round(group.x + group.width, 3)
+        x += [left, right, right, left, left, None]
+        y += [_BAND[0], _BAND[0], _BAND[1], _BAND[1], _BAND[0], None]
+    return _silent(x, y, fill="toself", fillcolor=_FAINT, line={"width": 0})
+
+
+def _main_path(drawn: Sketch) -> go.Scatter:
+    first, last = drawn.groups[0], drawn.groups[-1]
+    ends = [round(first.x + first.width / 2, 3), round(last.x + last.width / 2, 3)]
+    return _silent(ends, [0, 0], line={"color": GREY, "width": 1.5})
+
+
+def _boxes(drawn: Sketch, ink: _Ink, names: dict[str, str], legend: bool) -> list[go.Scatter]:
+    """One trace for each kind of box, in the order of the legend."""
+    return [
+        _silent(
+            *drawn.boxes[kind],
+            fill="toself",
+            fillcolor=ink.fill(kind),
+            line={"color": ink.line(kind), "width": 1},
+            name=names.get(kind, kind),
+            showlegend=legend and kind in names,
+        )
+        for kind in [*names, *(kind for kind in drawn.boxes if kind not in names)]
+        if kind in drawn.boxes
+    ]
+
+
+def _shortcuts(drawn: Sketch, ink: _Ink, legend: bool) -> list[go.Scatter]:
+    """Solid for the identity, dotted where it takes pixels away and adds channels of zeros, a square on projections."""
+    traces = []
+    detailed = drawn.detailed
+    for kind, name in _SHORTCUTS.items():
+        if kind in drawn.shortcuts:
+            dash = "3px,3px" if kind == "padded" else "solid"
+            line = {"color": ink.colour, "width": 2 if detailed else 1.5, "dash": dash}
+            own = legend and kind != "projection"
+            traces.append(_silent(*drawn.shortcuts[kind], line=line, name=name, showlegend=own))
+    if drawn.projections:
+        # None between them: no line is drawn from square to square, but the legend shows both line and square.
+        gapped = [point for place in drawn.projections for point in (place, (None, None))]
+        traces.append(
+            _silent(
+                [x for x, _ in gapped],
+                [y for _, y in gapped],
+                mode="lines+markers",
+                marker={"symbol": "square", "color": ink.colour, "size": 9 if detailed else 7},
+                line={"color": ink.colour, "width": 2},
+                name=_SHORTCUTS["projection"],
+                showlegend=legend,
+            )
+        )
+    if drawn.sums:
+        marker = {
+            "symbol": "circle-cross" if detailed else "circle",
+            "size": 12 if detailed else 5,
+            "color": ink.base,
+            "line": {"color": ink.colour, "width": 1.5},
+        }
+        zeros = [0] * len(drawn.sums)
+        traces.append(_silent(drawn.sums, zeros, mode="markers", marker=marker, name="sum", showlegend=legend))
+    return traces
+
+
+def _labels(drawn: Sketch, ink: _Ink) -> go.Scatter:
+    """Above each group its name, its output's channels × height × width, and how many blocks it has."""
+    return _silent(
+        [round(group.x + group.width / 2, 3) for group in drawn.groups],
+        [_BAND[1] + 3] * len(drawn.groups),
+        mode="text",
+        text=[_label(group, drawn.width) for group in drawn.groups],
+        textposition="top center",
+        textfont={"size": 11, "color": ink.word},
+        cliponaxis=False,
+    )
+
+
+def _label(group: Group, total: float) -> str:
+    shape, *rest = group.lines
+    narrow = group.width / total * _ASSUMED_WIDTH < 92
+    if narrow and shape.count(" × ") == 2:
+        channels, height, width = shape.split(" × ")
+        shape = f"{channels} ×<br>{height} × {width}"
+    return "<br>".join([f"<b>{group.name}</b>", shape, *([] if narrow else rest)])
+
+
+def _word(x: float, text: str, ink: _Ink) -> dict[str, Any]:
+    font = {"size": 10, "color": ink.word}
+    return {"x": round(x, 3), "y": 0, "text": text, "textangle": -90, "showarrow": False, "font": font}
+
+
+def _points(drawn: Sketch, names: dict[str, str]) -> go.Scatter:
+    """One invisible point a layer."""
+    return go.Scatter(
+        x=[round(x, 3) for x, _, _ in drawn.points],
+        y=[round(y, 1) for _, y, _ in drawn.points],
+        mode="markers",
+        marker={"size": 10, "opacity": 0, "color": GREY},
+        customdata=[
+            [
+                layer.name,
+                names.get(layer.kind, layer.kind),
+                times(layer.output_shape),
+                layer.parameters,
+                layer.macs,
+                layer.receptive_field,
+            ]
+            for _, _, layer in drawn.points
+        ],
+        hovertemplate=(
+            "<b>%{customdata[0]}</b> (%{customdata[1]})<br>output %{customdata[2]}<br>%{customdata[3]:,} parameters"
+            "<br>%{customdata[4]:,} MACs<br>sees %{customdata[5]} × %{customdata[5]} input pixels<extra></extra>"
+        ),
+        name="layers",
+        showlegend=False,
+    )
+
+
+def _silent(x: list[Any], y: list[Any], **rest: Any) -> go.Scatter:
+    """A trace that does not answer to hovering and stays out of the legend unless asked in."""
+    return go.Scatter(x=x, y=y, **{"mode": "lines", "hoverinfo": "skip", "showlegend": False} | rest)

@@ -1,0 +1,275 @@
+"""Where everything in the drawing of a network stands: groups of layers along x, boxes, shortcuts, points to hover.
+
+Widths are in units that the browser scales to the window; heights are pixels, and zero is the line of the main path.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from explorer.architectures import ArchitectureSpec, Description, LayerDescription
+
+# Up to so many convolutions each gets a box of its own, wide enough for its kernel's size in the narrowest window.
+CONVOLUTIONS_SHOWN = 32
+
+LARGEST, SMALLEST = 98.0, 66.0  # heights of the box with most pixels and with fewest; a kernel's name fits in both
+HOP = 14.0  # a shortcut passes so far above its block
+_WIDTHS = {"conv": 1.0, "norm": 0.26, "activation": 0.26, "pool": 0.5, "linear": 0.5}
+_SLIM = 0.22  # every other layer
+_SUM_WIDTH = 0.8
+_BLOCK_WIDTH, _BLOCK_SUM_WIDTH = 1.0, 0.62  # of a block that is drawn as one box
+_GAP = 0.08  # behind a layer that is in no block
+_PADDING = 0.45  # on both sides inside a group
+_SPACING = 0.5  # between groups
+_NARROWEST_DRAWING = 24.0  # networks of few layers are spread out, not blown up
+_NARROWEST_LABEL = 0.078  # of the width of the drawing: a shape in small print in 600 pixels
+_WIDEST_LAYERS = 3.0  # beside many blocks, the stem's and the head's layers are widened up to so many times
+
+Path = tuple[list[float | None], list[float | None]]  # x and y; None ends a line
+
+
+@dataclass
+class Part:
+    """A block or a single layer; `shape` is what enters it."""
+
+    shape: tuple[int, ...]
+    layers: list[LayerDescription]
+    kernels: Sequence[str] = ()
+    is_block: bool = False
+    width: float = 0.0
+
+
+@dataclass
+class Group:
+    """Layers under one label: the input, the stem, a stage or the head. `x` is its left edge."""
+
+    name: str
+    parts: list[Part]
+    lines: tuple[str, ...] = ()
+    x: float = 0.0
+    width: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def inner(self) -> float:
+        return sum(part.width for part in self.parts)
+
+
+@dataclass
+class Sketch:
+    """What is drawn, collected by kind so that each kind becomes one trace: a trace is what costs time."""
+
+    groups: list[Group]
+    width: float
+    detailed: bool
+    boxes: dict[str, Path] = field(default_factory=lambda: defaultdict(lambda: ([], [])))
+    shortcuts: dict[str, Path] = field(default_factory=lambda: defaultdict(lambda: ([], [])))
+    sums: list[float] = field(default_factory=list)
+    projections: list[tuple[float, float]] = field(default_factory=list)
+    words: list[tuple[float, str]] = field(default_factory=list)
+    points: list[tuple[float, float, LayerDescription]] = field(default_factory=list)
+
+    def box(self, kind: str, x: float, width: float, top: float, bottom: float | None = None) -> None:
+        xs, ys = self.boxes[kind]
+        left, right, low = round(x, 3), round(x + width, 3), -top if bottom is None else bottom
+        xs += [left, right, right, left, left, None]
+        ys += [low, low, top, top, low, None]
+
+    def hop(self, kind: str, start: float, end: float, top: float) -> None:
+        """From the main path up, over the block, and down to the sum, with round corners."""
+        radius, drop = min(0.35, (end - start) / 4), 9.0
+        corner = [(1 - math.cos(angle), math.sin(angle)) for angle in (0, math.pi / 6, math.pi / 3, math.pi / 2)]
+        rise = [(radius * x, top - drop + drop * y) for x, y in corner]
+        path = [
+            (start, 0.0),
+            *((start + x, y) for x, y in rise),
+            *((end - x, y) for x, y in reversed(rise)),
+            (end, 0.0),
+        ]
+        xs, ys = self.shortcuts[kind]
+        xs += [*(round(x, 3) for x, _ in path), None]
+        ys += [*(round(y, 1) for _, y in path), None]
+
+
+def sketch(description: Description) -> Sketch:
+    """Everything in its place. Horizontal places do not depend on the shortcut."""
+    main = [layer for layer in description.layers if layer.kind == "conv" and ".shortcut." not in layer.name]
+    detailed = len(main) <= CONVOLUTIONS_SHOWN
+    groups = _groups(description, detailed)
+    drawn = Sketch(groups, _place(groups), detailed)
+    heights = _heights(description)
+    for group in groups:
+        x = group.x + (group.width - group.inner) / 2
+        for part in group.parts:
+            _draw_part(drawn, part, x, heights, group.scale)
+            x += part.width
+    return drawn
+
+
+def times(shape: Iterable[int]) -> str:
+    """16 × 32 × 32."""
+    return " × ".join(map(str, shape))
+
+
+def _groups(description: Description, detailed: bool) -> list[Group]:
+    """The input, then the layers of the description, each in exactly one part, in execution order."""
+    spec = description.spec
+    groups = [Group("input", [Part(spec.input_shape, [], width=0.8)], (times(spec.input_shape),))]
+    shape: tuple[int, ...] = spec.input_shape
+    parts: dict[str, Part] = {}
+    for layer in description.layers:
+        names = layer.name.split(".")
+        in_stage = names[0] == "stages"
+        place = f"stage {int(names[1]) + 1}" if in_stage else names[0]
+        if groups[-1].name != place:
+            groups.append(Group(place, []))
+        is_block = in_stage and names[2] != "pool"
+        key = ".".join(names[:3]) if is_block else layer.name
+        if key not in parts:
+            kernels = _kernels(spec, int(names[1])) if is_block else _stem_kernels(spec)
+            parts[key] = Part(shape, [], kernels, is_block)
+            groups[-1].parts.append(parts[key])
+        parts[key].layers.append(layer)
+        if ".shortcut" not in layer.name:
+            shape = layer.output_shape
+    for group in groups[1:]:
+        group.lines = _lines(spec, group)
+        for part in group.parts:
+            part.width = _width(part, detailed)
+    return groups
+
+
+def _lines(spec: ArchitectureSpec, group: Group) -> tuple[str, ...]:
+    if group.name == "head":
+        return (f"{spec.classes} classes",)
+    blocks = [part for part in group.parts if part.is_block]
+    if not blocks:
+        return (times(group.parts[-1].layers[-1].output_shape),)
+    # The shape inside the stage: a pooling layer behind the last block belongs to the way to the next one.
+    return (times(blocks[-1].layers[-1].output_shape), f"{len(blocks)} block{'s' if len(blocks) > 1 else ''}")
+
+
+def _kernels(spec: ArchitectureSpec, stage: int) -> tuple[str, ...]:
+    """The kernel of each convolution of a block's branch."""
+    size = spec.stages[stage].kernel_size
+    full, point = f"{size}×{size}", "1×1"
+    return {
+        "conv": (full,),
+        "basic": (full, full),
+        "bottleneck": (point, full, point),
+        "pointwise": (point, full),
+        "separable": (f"{full} dw", point),
+    }[spec.block]
+
+
+def _stem_kernels(spec: ArchitectureSpec) -> tuple[str, ...]:
+    return (f"{spec.stem.kernel_size}×{spec.stem.kernel_size}",) if spec.stem else ()
+
+
+def _branch(part: Part) -> list[LayerDescription]:
+    """The layers of a block on the main path, without the sum and without the block's output."""
+    return [layer for layer in part.layers[:-1] if layer.kind != "sum" and ".shortcut" not in layer.name]
+
+
+def _width(part: Part, detailed: bool) -> float:
+    """The same with and without a shortcut: a plain network keeps the place of the sum free."""
+    if not part.is_block:
+        return _WIDTHS.get(part.layers[0].kind, _SLIM) + _GAP
+    if not detailed:
+        return _BLOCK_WIDTH + _BLOCK_SUM_WIDTH
+    return 0.3 + sum(_WIDTHS[layer.kind] for layer in _branch(part)) + _SUM_WIDTH + _WIDTHS["activation"] + 0.1
+
+
+def _place(groups: Sequence[Group]) -> float:
+    """Gives each group its left edge and a width for its label and its layers; returns the width of them all."""
+    natural = [group.inner + 2 * _PADDING for group in groups]
+    spacing = _SPACING * (len(groups) - 1)
+    share = min(_NARROWEST_LABEL, 0.9 / len(groups))
+    widths = natural
+    for _ in range(8):  # widening a group widens the whole, of which the share is taken: settles in a few rounds
+        widths = [max(width, share * (sum(widths) + spacing)) for width in natural]
+    spare = max(0.0, _NARROWEST_DRAWING - sum(widths) - spacing) / len(groups)
+    x = 0.0
+    for group, width in zip(groups, widths, strict=True):
+        group.x, group.width = x, width + spare
+        x += group.width + _SPACING
+        if not any(part.is_block for part in group.parts):
+            group.scale = min(_WIDEST_LAYERS, max(1.0, (width - 2 * _PADDING) / group.inner))
+            for part in group.parts:
+                part.width *= group.scale
+    return x - _SPACING
+
+
+def _heights(description: Description) -> dict[int, float]:
+    """Pixels that a box is high, by the height of the feature map it stands for, along the logarithm."""
+    maps = [layer for layer in description.layers if not layer.name.startswith("head.")]
+    sizes = {description.spec.input_shape[1], *(layer.output_shape[1] for layer in maps)}
+    low, high = math.log(min(sizes)), math.log(max(sizes))
+    span = (high - low) or 1.0
+    return {size: round(SMALLEST + (LARGEST - SMALLEST) * (math.log(size) - low) / span, 1) for size in sizes}
+
+
+def _height(shape: Sequence[int], heights: dict[int, float]) -> float:
+    return heights.get(shape[1], SMALLEST) if len(shape) == 3 else SMALLEST
+
+
+def _draw_part(drawn: Sketch, part: Part, x: float, heights: dict[int, float], scale: float) -> None:
+    if not part.layers:
+        drawn.box("input", x, part.width, _height(part.shape, heights) / 2)
+    elif part.is_block:
+        (_draw_layers if drawn.detailed else _draw_block)(drawn, part, x, heights)
+    else:
+        layer, width = part.layers[0], part.width - _GAP * scale
+        drawn.box(layer.kind, x, width, _height(layer.output_shape, heights) / 2)
+        drawn.points.append((x + width / 2, 0.0, layer))
+        if layer.kind == "conv" and drawn.detailed:
+            drawn.words.append((x + width / 2, f"{part.kernels[0]}, {layer.output_shape[0]}"))
+
+
+def _draw_layers(drawn: Sketch, part: Part, x: float, heights: dict[int, float]) -> None:
+    """A block with a box for each convolution, norm and activation."""
+    start = x + 0.1
+    x += 0.3
+    kernels = iter(part.kernels)
+    top = 0.0
+    for layer in _branch(part):
+        width, height = _WIDTHS[layer.kind], _height(layer.output_shape, heights)
+        top = max(top, height / 2)
+        drawn.box(layer.kind, x, width, height / 2)
+        drawn.points.append((x + width / 2, 0.0, layer))
+        if layer.kind == "conv":
+            drawn.words.append((x + width / 2, f"{next(kernels)}, {layer.output_shape[0]}"))
+        x += width
+    _draw_shortcut(drawn, part, start, x + _SUM_WIDTH / 2, top + HOP)
+    output, width = part.layers[-1], _WIDTHS["activation"]
+    drawn.box("activation", x + _SUM_WIDTH, width, _height(output.output_shape, heights) / 2)
+    drawn.points.append((x + _SUM_WIDTH + width / 2, 0.0, output))
+
+
+def _draw_block(drawn: Sketch, part: Part, x: float, heights: dict[int, float]) -> None:
+    """A block as one box, whose layers answer to hovering from top to bottom."""
+    height = _height(part.layers[-1].output_shape, heights)
+    left = x + 0.12
+    drawn.box("block", left, _BLOCK_WIDTH, height / 2)
+    inside = [*_branch(part), part.layers[-1]]
+    for index, layer in enumerate(inside):
+        drawn.points.append((left + _BLOCK_WIDTH / 2, height * (0.5 - (index + 0.5) / len(inside)), layer))
+    end = left + _BLOCK_WIDTH + (_BLOCK_SUM_WIDTH - 0.12) / 2
+    _draw_shortcut(drawn, part, x, end, height / 2 + HOP)
+
+
+def _draw_shortcut(drawn: Sketch, part: Part, start: float, end: float, top: float) -> None:
+    """The hop over the block with its sum, where the block has one."""
+    on_it = [layer for layer in part.layers if ".shortcut" in layer.name]
+    if not on_it:
+        return
+    projects = any(layer.kind == "conv" for layer in on_it)
+    same = on_it[-1].output_shape == part.shape
+    drawn.hop("projection" if projects else "identity" if same else "padded", start, end, top)
+    if projects:
+        drawn.projections.append((round((start + end) / 2, 3), round(top, 1)))
+    for index, layer in enumerate(on_it, start=1):
+        drawn.points.append((start + (end - start) * index / (len(on_it) + 1), top, layer))
+    drawn.sums.append(round(end, 3))
+    drawn.points.append((end, 0.0, next(layer for layer in part.layers if layer.kind == "sum")))

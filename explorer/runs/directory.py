@@ -1,0 +1,173 @@
+"""`Run`: the directory of one training, and where all of them lie."""
+
+import json
+import os
+import re
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from explorer.files import write_atomically
+
+ID = re.compile(r"[0-9a-f]{32}")  # 128 random bits: whoever was not given it cannot guess it
+FILE = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")  # stem of a finished network's file
+DATA_NUMBER = re.compile(r"[0-9a-f]{64}")
+OWNER = re.compile(r"[0-9a-f]{32}")
+RESERVE = 2**17  # bytes kept back, so that a run can still say that the disk is full
+
+Ending = Literal["finished", "diverged", "stopped", "failed"]
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def data_folder() -> Path:
+    """Where runs, uploaded data and downloads lie: `EXPLORER_DATA`, else `data/` beside app.py."""
+    return Path(os.environ.get("EXPLORER_DATA") or _ROOT / "data")
+
+
+def runs_folder() -> Path:
+    return data_folder() / "runs"
+
+
+def downloads_folder() -> Path:
+    return data_folder() / "downloads"
+
+
+def stored_data(number: str) -> Path:
+    """Where the uploaded data of that number lies or will lie. Raises ValueError for what is no such number."""
+    if not DATA_NUMBER.fullmatch(number):
+        raise ValueError("uploaded data has a number of 64 hexadecimal digits; upload it again.")
+    return data_folder() / "data" / number
+
+
+def pictures_folder() -> Path:
+    """The one folder of which people may name parts to train on: `EXPLORER_PICTURES`, else `data/pictures`."""
+    return Path(os.environ.get("EXPLORER_PICTURES") or data_folder() / "pictures")
+
+
+def sweep_stored_data(older_than: float = 86_400.0) -> None:
+    """Removes uploaded data that no run uses any more and that nobody has touched for a day."""
+    used = {run.request().data.get("number") for run in listed()}
+    folder = data_folder() / "data"
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with suppress(OSError):
+            if path.name not in used and time.time() - path.stat().st_mtime > older_than:
+                path.unlink()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run is asked to do; JSON all through.
+
+    `specs` are one or two networks to train together (`ArchitectureSpec.to_dict`), `config` a
+    `TrainingConfig.to_dict`. `data` says what to train on: {"kind": "shapes", "size": 32}, {"kind": "cifar10"},
+    {"kind": "fashion-mnist"} or {"kind": "stored", "number": ...}. `device` is the resolved one; runs of
+    one device wait for each other. `owner` is the person who may stop and delete it, by a secret of their browser.
+    """
+
+    specs: tuple[dict[str, Any], ...]
+    config: dict[str, Any]
+    data: dict[str, Any]
+    device: str = "cpu"
+    owner: str = ""
+    created: float = 0.0
+    names: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        return cls(**{**values, "specs": tuple(values["specs"]), "names": tuple(values["names"])})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run. Its files: `request.json`; `metrics.jsonl`, which only grows; `state`, to resume from;
+    `NAME.safetensors` for each finished network; `samples.npy`, some test pictures; `log.txt`; `lock`, held by the
+    process that executes it; `stop`, where someone asked it to stop."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def stop_mark(self) -> Path:
+        return self.folder / "stop"
+
+    @property
+    def reserve(self) -> Path:
+        return self.folder / "reserve"
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples.npy"
+
+    @property
+    def log_text(self) -> Path:
+        return self.folder / "log.txt"
+
+    def network_file(self, name: str) -> Path:
+        """Where the finished network of that name lies or will lie. Raises ValueError for what is no such name."""
+        if not FILE.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a trained network.")
+        return self.folder / f"{name}.safetensors"
+
+    def request(self) -> Request:
+        """Raises ValueError where it is damaged."""
+        try:
+            return Request.from_dict(json.loads(self.folder.joinpath("request.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError):
+            raise ValueError("the request of this run is damaged; start a new one.") from None
+
+    def write_request(self, request: Request) -> None:
+        write_atomically(self.folder / "request.json", json.dumps(asdict(request)).encode())
+
+    def write_reserve(self) -> None:
+        self.reserve.write_bytes(os.urandom(RESERVE))  # not zeros, which some file systems do not store
+
+    def clear_temporaries(self) -> None:
+        """Removes what a killed process left half written."""
+        for path in self.folder.glob(".*"):
+            path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def find(run_id: str) -> Run | None:
+    """The run of that id, or None; whatever the text is, it never becomes a path unless it is an id."""
+    if not ID.fullmatch(run_id):
+        return None
+    run = Run(runs_folder() / run_id)
+    return run if (run.folder / "request.json").is_file() else None
+
+
+def listed(owner: str | None = None) -> list[Run]:
+    """The runs of that owner, or all; the newest first."""
+    folder = runs_folder()
+    found: list[tuple[float, Run]] = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        run = find(path.name)
+        if run is None:
+            continue
+        try:
+            request = run.request()
+        except ValueError:
+            continue
+        if owner is None or (OWNER.fullmatch(owner) and request.owner == owner):
+            found.append((request.created, run))
+    return [run for _, run in sorted(found, key=lambda entry: -entry[0])]

@@ -1,0 +1,111 @@
+"""`RunLog`: what a run has said in its metrics file, which is appended to and never changed."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """All that the metrics file says of one run, as it stands.
+
+    `progress` are the reports that count, in order of their steps: what was reported behind the point at which the
+    run was later resumed is left out. `validations`, `gradients` and `predictions` are events of the same kind.
+    `start` tells what is trained where; `phase` what is going on now; `end` how the last attempt ended, None while it
+    goes on or where it was killed.
+    """
+
+    queued: dict[str, Any] | None
+    start: dict[str, Any] | None
+    phase: dict[str, Any] | None
+    progress: tuple[dict[str, Any], ...]
+    validations: tuple[dict[str, Any], ...]
+    gradients: tuple[dict[str, Any], ...]
+    predictions: tuple[dict[str, Any], ...]
+    end: dict[str, Any] | None
+
+
+def read(path: Path) -> RunLog:
+    """What the file says; a line cut off by a kill is left out, a missing file says nothing."""
+    try:
+        size = path.stat().st_size  # it only grows
+    except OSError:
+        return _parsed(b"")
+    return _read(path, size)
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, size: int) -> RunLog:
+    try:
+        return _parsed(path.read_bytes()[:size])
+    except OSError:
+        return _parsed(b"")
+
+
+def _parsed(content: bytes) -> RunLog:
+    lines = content.split(b"\n")
+    found: dict[str, list[dict[str, Any]]] = {
+        kind: [] for kind in ("progress", "validation", "gradients", "predictions")
+    }
+    latest: dict[str, dict[str, Any] | None] = {"queued": None, "start": None, "phase": None, "end": None}
+    for line in lines:
+        try:
+            event = json.loads(line)
+            kind = event["event"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if kind in found:
+            found[kind].append(event)
+        elif kind in latest:
+            latest[kind] = event
+        if kind == "queued":  # a new attempt
+            latest["phase"] = latest["end"] = None
+        if kind == "start":
+            for events in found.values():
+                events[:] = [event for event in events if event["step"] <= latest["start"]["step"]]  # type: ignore[index]
+    return RunLog(
+        latest["queued"],
+        latest["start"],
+        latest["phase"],
+        tuple(found["progress"]),
+        tuple(found["validation"]),
+        tuple(found["gradients"]),
+        tuple(found["predictions"]),
+        latest["end"],
+    )
+
+
+class LogWriter:
+    """Appends events to a metrics file, a line each."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(self.descriptor, b"\n")  # a killed process may have left half a line
+
+    def write(self, event: str, **values: Any) -> None:
+        """Raises OSError where the disk is full; the file then ends with less than a line, which readers leave out."""
+        line = json.dumps({"event": event, **_finite(values)}, allow_nan=False).encode() + b"\n"
+        if os.write(self.descriptor, line) < len(line):
+            os.write(self.descriptor, b"\n")
+            raise OSError(28, "No space left on device")
+
+    def sync(self) -> None:
+        os.fsync(self.descriptor)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: None stands for it."""
+    if isinstance(value, float):
+        return (float(f"{value:.6g}") if abs(value) < 1e6 else value) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

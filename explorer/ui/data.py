@@ -1,0 +1,149 @@
+"""The choice of what to train on, and what there is to see of it before."""
+
+from dataclasses import replace
+from typing import BinaryIO
+
+import streamlit as st
+
+from explorer import figures
+from explorer.datasets.builtin import BUILTIN
+from explorer.ui import form, trainings
+from explorer.ui.state import BuildState
+from explorer.ui.trainings import Card
+
+OWN = "own"
+SIDES = (32, 48, 64, 96, 128, 224)
+
+
+def choose_data(state: BuildState) -> None:
+    """The widgets; what is chosen there is read here too, with its progress."""
+    names = {"shapes-32": "Shapes, 32 × 32 (drawn here)", "shapes-64": "Shapes, 64 × 64 (drawn here)"}
+    names |= {name: each.title for name, each in BUILTIN.items()}
+    names[OWN] = "Your own pictures"
+    st.session_state["data"] = OWN if state.data.startswith("stored-") else state.data
+    st.selectbox(
+        "Data",
+        list(names),
+        key="data",
+        format_func=lambda name: names[name],
+        on_change=lambda: form.write(replace(form.read(), data=st.session_state["data"])),
+    )
+    if state.data in BUILTIN and not trainings.is_ready(state.data):
+        _offer_download(state.data)
+    elif st.session_state["data"] == OWN:
+        _ask_for_pictures()
+        if state.data.startswith("stored-") and not trainings.is_ready(state.data):
+            st.info("The pictures of this link are no longer kept here; upload them again.")
+    if trainings.is_ready(state.data):
+        try:
+            show_card(trainings.card(state.data))
+        except ValueError as error:
+            st.error(str(error))
+
+
+def _offer_download(name: str) -> None:
+    about = BUILTIN[name]
+    st.info(
+        f"{about.about} They are not on this machine yet: {about.download_bytes / 1e6:,.0f} MB to download, now or "
+        "when the training starts."
+    )
+    if not st.button(f"Download {about.title}", key="download"):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, text="Connecting")
+        st.button("Cancel", key="cancel_download")  # any click ends this run of the script, and with it the download
+    try:
+        for transfer in trainings.download(name):
+            share = min(1.0, transfer.done_bytes / transfer.total_bytes)
+            again = f", attempt {transfer.attempt}" if transfer.attempt > 1 else ""
+            bar.progress(share, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}")
+    except ValueError as error:
+        st.error(str(error))
+        return
+    st.rerun()
+
+
+def _ask_for_pictures() -> None:
+    """A zip or a folder of class folders; what was read before stays until the next is read."""
+    st.caption(
+        "One folder for each class, packed as a zip; `train`, `test` and `val` folders around them are understood. "
+        "Pictures are cropped to squares and resized. They are kept on this server until no training of yours "
+        "needs them."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.session_state.setdefault("side", SIDES[0])
+        side = st.selectbox("Side of the pictures, pixels", SIDES, key="side", width=200)
+        folder = st.text_input(
+            "Or a folder on the server",
+            key="folder",
+            placeholder="pets",
+            width=260,
+            help="Inside the folder that whoever runs this app has set aside for pictures (EXPLORER_PICTURES).",
+        )
+    file = st.file_uploader("A zip of class folders", type=["zip"], key="zip")
+    wish = (file.file_id if file else folder.strip(), side)
+    if not wish[0]:
+        st.session_state.pop("pictures_error", None)
+        return
+    if st.session_state.get("pictures_read") != wish:
+        _read(file or folder.strip(), side, file.name.rsplit(".", 1)[0] if file else folder.strip())
+        st.session_state["pictures_read"] = wish
+        st.rerun()
+    if "pictures_error" in st.session_state:
+        st.error(st.session_state["pictures_error"])
+
+
+def _read(source: BinaryIO | str, side: int, name: str) -> None:
+    st.session_state.pop("pictures_error", None)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, text="Reading the pictures")
+        st.button("Cancel", key="cancel_reading")
+    try:
+        for answer in trainings.read_pictures(source, side, name):
+            if isinstance(answer, str):
+                form.write(replace(form.read(), data=answer))
+            else:
+                bar.progress(answer, text=f"Reading the pictures, {answer:.0%}")
+    except ValueError as error:
+        st.session_state["pictures_error"] = str(error)
+
+
+def show_card(card: Card) -> None:
+    """Contact sheet, counts, statistics, and what was left out."""
+    train, validation, test = (sum(counts[index] for counts in card.counts) for index in range(3))
+    channels, height, width = card.input_shape
+    mean, std = (" ".join(f"{value:.3f}" for value in values) for values in (card.mean, card.std))
+    st.caption(
+        f"{as_code(card.name)}: {train:,} training, {validation:,} validation and {test:,} test pictures of "
+        f"{width} × {height} pixels in {len(card.class_names)} classes. Mean {mean}, standard deviation {std} "
+        "(R G B, of 0 to 1)."
+    )
+    rows = [
+        {"class": name, "train": counts[0], "validation": counts[1], "test": counts[2]}
+        | {"pictures": figures.data_uri(sheet)}
+        for name, counts, sheet in zip(card.class_names, card.counts, card.sheets, strict=False)
+    ]
+    st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=44,
+        height=min(480, 38 + 44 * len(rows)),
+        column_config={"pictures": st.column_config.ImageColumn("some training pictures", width="medium")},
+        key="contact_sheet",
+    )
+    if len(card.class_names) > len(card.sheets):
+        st.caption(f"The first {len(card.sheets)} of {len(card.class_names)} classes.")
+    for note in card.notes:
+        st.caption(note)
+    if card.skipped:
+        with st.expander(f"{len(card.skipped):,} files were left out"):
+            st.dataframe(
+                [{"file": skipped.path, "reason": skipped.reason} for skipped in card.skipped],
+                hide_index=True,
+                key="skipped",
+            )
+
+
+def as_code(name: str) -> str:
+    """A name that somebody chose, for Markdown: it can neither format nor link."""
+    return f"`{name.replace('`', chr(39))}`"

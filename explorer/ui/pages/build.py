@@ -1,0 +1,137 @@
+"""Build & train: a form that is a network and its training, and the run that comes of it."""
+
+import logging
+import uuid
+from dataclasses import replace
+
+import streamlit as st
+
+from explorer import figures
+from explorer.architectures import ArchitectureSpec
+from explorer.ui import data, follow, form, resources, trainings
+from explorer.ui.state import BuildState
+
+
+def show() -> None:
+    st.html(resources.WIDE)
+    try:
+        resources.remember_owner()
+        state = form.read()
+        if state.run is None:
+            _show_form(state)
+        else:
+            follow.show_run(state, state.run)
+        follow.show_earlier_runs(state)
+    except Exception:  # the page's boundary: whatever it is, a person sees one sentence and the log has the rest
+        incident = uuid.uuid4().hex[:8]
+        logging.getLogger(__name__).exception("incident %s", incident)
+        st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
+
+
+def _show_form(state: BuildState) -> None:
+    st.header("Build a network and train it", anchor=False)
+    st.markdown(
+        "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
+        "starts from the same weights and sees the same pictures, so the difference is made by the shortcuts alone."
+    )
+    left, right = st.columns([5, 8], gap="large")
+    with left:
+        network_tab, training_tab, data_tab = st.tabs(["Network", "Training", "Data"], key="tab", on_change="rerun")
+        if network_tab.open:
+            with network_tab:
+                form.choose_preset(state)
+                form.choose_network(state)
+        if training_tab.open:
+            with training_tab:
+                form.offer_settings(state)
+                form.choose_training(state)
+        if data_tab.open:
+            with data_tab:
+                data.choose_data(state)
+    with right:
+        specs = _networks(state)
+        if specs:
+            _start_button(state, specs)
+            _show_networks(state, specs)
+
+
+def _networks(state: BuildState) -> tuple[ArchitectureSpec, ...]:
+    """The network of the form, and its twin where it is wished; nothing, and a sentence, where it cannot exist."""
+    try:
+        spec = state.network(*trainings.data_shape(state.data))
+    except ValueError as error:
+        st.error(f"This network cannot exist: {error}")
+        return ()
+    if not state.twin:
+        return (spec,)
+    try:
+        return spec, spec.twin()
+    except ValueError as error:
+        st.warning(f"This network has no twin: {error} It is trained alone.")
+        return (spec,)
+
+
+def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        pressed = st.button(
+            "Train " + " and ".join(spec.name for spec in specs),
+            key="start",
+            type="primary",
+            disabled=not trainings.can_start(state.data),
+        )
+        st.session_state["twin"] = state.twin
+        st.toggle(
+            "Train its twin too",
+            key="twin",
+            on_change=lambda: form.write(replace(form.read(), twin=st.session_state["twin"])),
+            help="Both start from identical weights and see identical batches, step by step.",
+        )
+    if not trainings.can_start(state.data):
+        st.info("Upload your pictures first, in the tab Data.")
+    st.caption(trainings.forecast(state, specs))
+    if pressed:
+        try:
+            run = trainings.start_run(state, specs)
+        except ValueError as error:
+            st.error(str(error))
+            return
+        form.write(replace(state, run=run.id))
+        st.rerun()
+
+
+def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
+    theme = resources.theme()
+    for index, spec in enumerate(specs):
+        description = trainings.description(spec)
+        st.markdown(f"**{spec.name}**" + (", the twin" if index else ""))
+        st.plotly_chart(
+            figures.network_drawing(description, theme=theme, legend=index == len(specs) - 1),
+            key=f"drawing_{index}",
+            config={"displayModeBar": False},
+            alt=f"Drawing of {spec.name}: {len(spec.stages)} stages",
+        )
+        if index == 0:
+            numbers = trainings.numbers(state, spec)
+            header, ruler, row = (" | ".join(cells) for cells in (numbers, ["---"] * len(numbers), numbers.values()))
+            st.markdown(
+                f"| {header} |\n| {ruler} |\n| {row} |",
+                help="Depth counts weighted layers on the main path, as the papers do. MACs are multiply-accumulates "
+                "for one picture. The receptive field is the side of the square that one value of the last feature map "
+                "can depend on. Memory is about what a training step takes.",
+            )
+    with st.expander("All layers of " + specs[0].name):
+        st.dataframe(
+            [
+                {
+                    "layer": layer.name,
+                    "kind": layer.kind,
+                    "output": " × ".join(map(str, layer.output_shape)),
+                    "parameters": layer.parameters,
+                    "MACs": layer.macs,
+                    "receptive field": layer.receptive_field,
+                }
+                for layer in trainings.description(specs[0]).layers
+            ],
+            hide_index=True,
+            key="layers",
+        )

@@ -1,0 +1,134 @@
+"""Training charts: one scale for all gradient maps, zero and missing told apart, nothing that JSON cannot hold."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import figures
+from explorer.figures import ColourScale, Curve, GradientMap, Prediction, Predictions
+from explorer.ui import live
+
+PLAIN = GradientMap("plain-8", "#C2540A", ("a", "b"), (0, 1, 2), ((30.0, 0.02), (3.0, 0.0), (None, 0.5)))
+RESIDUAL = GradientMap("ResNet-8", "#0A6CB0", ("a", "c", "b"), (0, 1), ((2.0, 1.0, 0.5), (2e-5, 1.0, math.inf)))
+LAYERS, STEPS = ("a", "c", "b"), (0, 1, 2)
+
+
+def test_the_shared_scale_covers_all_maps_in_whole_decades() -> None:
+    assert figures.decades([PLAIN]) == (-2, 2)
+    assert figures.decades([PLAIN, RESIDUAL]) == (-5, 2)
+
+
+@pytest.mark.parametrize("norms", [(), ((0.0, None),), ((1.0, 1.0),)])
+def test_a_scale_has_at_least_one_decade(norms: tuple[tuple[float | None, ...], ...]) -> None:
+    low, high = figures.decades([GradientMap("x", "#000000", ("a", "b"), tuple(range(len(norms))), norms)])
+    assert high == low + 1
+
+
+def test_one_size_has_one_colour_in_both_maps() -> None:
+    scale = figures.decades([PLAIN, RESIDUAL])
+    plain = figures.paint_gradients(PLAIN, LAYERS, STEPS, *scale)
+    residual = figures.paint_gradients(RESIDUAL, LAYERS, STEPS, *scale)
+    assert plain.shape == residual.shape == (3, 3, 4)
+    assert (plain[2, 2] == residual[2, 0]).all(), "both 0.5"
+    assert plain[0, 0, :3].sum() > plain[0, 1, :3].sum() > residual[0, 1, :3].sum(), "larger is brighter"
+
+
+def test_zero_is_grey_and_what_was_not_measured_is_transparent() -> None:
+    scale = figures.decades([PLAIN, RESIDUAL])
+    plain = figures.paint_gradients(PLAIN, LAYERS, STEPS, *scale)
+    residual = figures.paint_gradients(RESIDUAL, LAYERS, STEPS, *scale)
+    assert tuple(plain[2, 1]) == (*figures.ZERO, 255)
+    missing = [plain[0, 2], plain[1, 0], residual[2, 1], residual[0, 2]]
+    assert [pixel[3] for pixel in missing] == [0, 0, 0, 0]
+    assert (plain[..., 3] == 255).sum() == 5 and (residual[..., 3] == 255).sum() == 5
+    palette = ColourScale(0, 1).paint(np.linspace(0, 1, 256)).astype(int)
+    assert np.abs(palette - figures.ZERO).sum(axis=1).min() > 100, "no size has a colour near that of zero"
+
+
+def test_a_size_stands_in_the_row_of_its_layer_and_the_column_of_its_step() -> None:
+    table = figures.size_table(RESIDUAL, LAYERS, STEPS)
+    np.testing.assert_array_equal(table, [[2.0, 2e-5, np.nan], [1.0, 1.0, np.nan], [0.5, np.nan, np.nan]])
+
+
+def mounted(script: Any) -> list[dict[str, Any]]:
+    """What the components of a script receive."""
+    app = AppTest.from_function(script).run()
+    assert not app.exception
+    return [json.loads(part.proto.json) for part in app.get("bidi_component")]
+
+
+def test_curves_reach_the_page_with_gaps_for_what_is_not_finite() -> None:
+    def page() -> None:
+        import math
+
+        from explorer.figures import Curve
+        from explorer.ui import live
+
+        loss = Curve("plain-8 training", "#C2540A", (0, 5, 9), (2.3, math.nan, 0.123456))
+        live.training_curves([loss], [Curve("plain-8 training", "#C2540A", (0, 9), (0.1, 0.96))])
+
+    (data,) = mounted(page)
+    assert data["last"] == 9
+    (line,) = data["panels"][0]["lines"]
+    assert (line["x"], line["y"]) == ([0, 5, 9], [2.3, None, 0.1235])
+    assert [entry["name"] for entry in data["legend"]] == ["plain-8 training"]
+    assert "Loss plain-8 training 0.123" in data["alt"] and "Accuracy plain-8 training 96.0%" in data["alt"]
+
+
+def test_charts_without_anything_measured_are_drawn_too() -> None:
+    def page() -> None:
+        from explorer.figures import GradientMap
+        from explorer.ui import live
+
+        live.training_curves([], [])
+        live.gradient_maps([GradientMap("plain-8", "#C2540A", ("a",), (), ())])
+
+    (curves,) = mounted(page)
+    assert curves["last"] == 1 and "Nothing measured yet" in curves["alt"]
+
+
+def test_maps_of_networks_with_different_layers_share_their_axes() -> None:
+    def page() -> None:
+        from explorer.ui import live
+        from tests.test_figures_live import PLAIN, RESIDUAL
+
+        live.gradient_maps([PLAIN, RESIDUAL])
+
+    (data,) = mounted(page)
+    assert (data["rows"], data["columns"]) == (["a", "c", "b"], [0, 1, 2])
+    assert [panel["sizes"][1] for panel in data["panels"]] == [[None] * 3, [1.0, 1.0, None]]
+    assert data["bar"]["ticks"][0] == {"label": "1e-5", "at": 0.0}
+
+
+def test_a_long_curve_is_thinned_but_keeps_its_ends() -> None:
+    curve = Curve("x", "#000000", range(100_003), [1 / (step + 1) for step in range(100_003)])
+    line = live._line(curve)
+    assert len(line["x"]) <= live._MOST_POINTS + 1 and (line["x"][0], line["x"][-1]) == (0, 100_002)
+    assert line["y"] == [float(f"{1 / (step + 1):.4g}") for step in line["x"]]
+
+
+def test_layers_of_one_stage_are_named_together() -> None:
+    names = ["stem.conv", "stages.0.0.conv1", "stages.0.0.conv2", "stages.1.0.conv1", "head.fc1", "head.fc"]
+    assert live._groups(names) == [
+        {"label": "stem", "start": 0, "end": 1},
+        {"label": "stage 1", "start": 1, "end": 3},
+        {"label": "stage 2", "start": 3, "end": 4},
+        {"label": "head", "start": 4, "end": 6},
+    ]
+
+
+def test_predictions_are_marked_right_or_wrong_in_words() -> None:
+    pictures = [np.zeros((8, 8, 3), np.uint8)] * 3
+    said = Predictions("plain-8", "#C2540A", [Prediction("cat", 0.9), Prediction("cat", 0.4), Prediction("<b>", 1.0)])
+    figure = figures.predictions_chart(pictures, ["cat", "dog", "<b>"], [said], columns=2)
+    labels, lines = figure.data
+    assert list(labels.text) == ["<b>cat</b>", "<b>dog</b>", "<b>&lt;b&gt;</b>"]
+    assert list(lines.text) == ["✓ cat 90%", "✗ cat 40%", "✓ &lt;b&gt; 100%"]
+    assert "2 of 3 right" in figure.layout.annotations[0].text
+    assert len(figure.layout.images) == 3 and lines.textfont.color == "#C2540A"
+    assert list(labels.x) == list(lines.x) == [0.5, 1.5, 0.5]
+    assert all(lower > upper for lower, upper in zip(lines.y, labels.y, strict=True))
