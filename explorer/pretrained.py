@@ -5,14 +5,24 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.architectures.spec import Shortcut
 from explorer.checkpoints import Checkpoint, CheckpointError
-from explorer.datasets import Dataset
+from explorer.datasets import Dataset, Split
 from explorer.presets import cifar
-from explorer.training import Progress, TrainingConfig, TrainingRecord, evaluate, fit
+from explorer.training import (
+    Progress,
+    TrainingConfig,
+    TrainingRecord,
+    TrainingState,
+    evaluate,
+    fit,
+    restore,
+    save,
+)
 
 TWINS: tuple[Shortcut, Shortcut] = ("none", "identity")
 CIFAR_DATA = "CIFAR-10 (JPEG copy)"
@@ -38,11 +48,11 @@ def _recipes() -> dict[str, Recipe]:
             recipes.append(
                 Recipe(f"shapes-{spec.name.lower()}", spec, "shapes", replace(cycle, epochs=epochs, learning_rate=rate))
             )
-    for shortcut in TWINS:
-        spec = cifar(20, shortcut)
-        recipes.append(
-            Recipe(f"cifar10jpeg-{spec.name.lower()}", spec, CIFAR_DATA, replace(cycle, epochs=36, compile=True))
-        )
+    for depth, epochs, rate in ((20, 36, 0.4),):
+        for shortcut in TWINS:
+            spec = cifar(depth, shortcut)
+            config = replace(cycle, epochs=epochs, learning_rate=rate, compile=True)
+            recipes.append(Recipe(f"cifar10jpeg-{spec.name.lower()}", spec, CIFAR_DATA, config))
     return {recipe.name: recipe for recipe in recipes}
 
 
@@ -52,16 +62,45 @@ RECIPES: dict[str, Recipe] = _recipes()
 def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> Iterator[Progress]:
     """Trains the recipe's network on `dataset`, yielding progress, then writes its file into `folder` and lists it.
 
-    The first weights follow from the seed and the layers' names, the batches from the seed: twins share both.
+    The first weights follow from the seed and the layers' names, the batches from the seed: twins share both. After
+    each epoch the state is kept as `.NAME.state` in `folder`; who starts again after an interruption continues there.
     """
-    network = build(recipe.spec, recipe.config.seed)
-    for progress in fit(network, dataset, recipe.config):
+    network, state = build(recipe.spec, recipe.config.seed), TrainingState()
+    kept = folder / f".{recipe.name}.state"
+    if kept.exists():
+        state = restore(kept, [network], recipe.config)
+    epoch = state.epoch
+    for progress in fit(network, dataset, recipe.config, state):
+        if progress.epoch > epoch and not progress.records:
+            save(kept, [network], state, recipe.config)
+            epoch = progress.epoch
         yield progress
     (record,) = progress.records
+    kept.unlink(missing_ok=True)
+    _ship(recipe, checkpoint_of(network, dataset, record), dataset, folder)
+
+
+def measure(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> None:
+    """Measures the network in the recipe's file again, and writes and lists it with the new figures.
+
+    Raises CheckpointError where the file is not the one that is listed.
+    """
+    checkpoint = checkpoints.load_pretrained(recipe.name, folder)
+    _ship(
+        recipe,
+        replace(checkpoint, figures={"test": _figure(checkpoint.network, dataset, dataset.test)}),
+        dataset,
+        folder,
+    )
+
+
+def _ship(recipe: Recipe, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
     for name, digest in checkpoints.pinned(folder).items():
         if name != recipe.name and (folder / f"{name}.safetensors").exists():
             checkpoints.load(folder / f"{name}.safetensors", digest)  # a listing must not bless what was changed
-    checkpoints.save(checkpoint_of(network, dataset, record), folder / f"{recipe.name}.safetensors")
+    train = _figure(checkpoint.network, dataset, dataset.train)
+    checkpoint = replace(checkpoint, figures={**checkpoint.figures, "train": train})
+    checkpoints.save(checkpoint, folder / f"{recipe.name}.safetensors")
     write_listing(folder)
 
 
@@ -70,8 +109,6 @@ def checkpoint_of(network: Network, dataset: Dataset, record: TrainingRecord) ->
 
     A loss that is not finite is None there: JSON has no word for it.
     """
-    test = evaluate(network, dataset.test, dataset.mean, dataset.std)
-    loss = round(test.loss, 4) if math.isfinite(test.loss) else None
     return Checkpoint(
         network=network,
         class_names=dataset.class_names,
@@ -81,8 +118,14 @@ def checkpoint_of(network: Network, dataset: Dataset, record: TrainingRecord) ->
         seed=record.config.seed,
         config=record.config.to_dict(),
         record=record.to_dict(),
-        figures={"test": {"accuracy": test.accuracy, "loss": loss, "n": test.n}},
+        figures={"test": _figure(network, dataset, dataset.test)},
     )
+
+
+def _figure(network: Network, dataset: Dataset, split: Split) -> dict[str, Any]:
+    result = evaluate(network, split, dataset.mean, dataset.std)
+    loss = round(result.loss, 4) if math.isfinite(result.loss) else None
+    return {"accuracy": result.accuracy, "loss": loss, "n": result.n}
 
 
 def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
@@ -94,20 +137,25 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
         "# Pretrained networks",
         "",
         "Generated by `python -m explorer pretrained`; do not edit. Twins (plain and ResNet of one depth on one data",
-        "set) started from the same weights and saw the same batches. Accuracy is on the whole test split, in float32.",
+        "set) started from the same weights and saw the same batches. Accuracies are on the whole training split as it",
+        "is, and on the whole test split of n pictures; in float32.",
         "CIFAR-10 (JPEG copy) is a lossy copy of CIFAR-10: its figures cannot be compared with published ones.",
         "",
-        "| file | data | depth | parameters | test accuracy | n | seed | epochs | trained in | machine | sha256 |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| file | data | depth | parameters | training | test | n | seed | epochs | trained in | machine | sha256 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for file in files:
         checkpoint = checkpoints.load(file)
-        if "test" not in checkpoint.figures or not checkpoint.record:
-            raise CheckpointError(f"`{file.name}` says nothing of its training and test; move it out of the folder.")
+        if not {"train", "test"} <= checkpoint.figures.keys() or not checkpoint.record:
+            raise CheckpointError(
+                f"`{file.name}` says nothing of its training and its tests; move it out of the folder."
+            )
         test, record = checkpoint.figures["test"], checkpoint.record
+        train = checkpoint.figures.get("train")
+        learned = f"{train['accuracy']:.2%}" if train else "not measured"
         rows.append(
             f"| `{file.name}` | {checkpoint.data} | {checkpoint.spec.depth} | {record['parameters']:,} "
-            f"| {test['accuracy']:.2%} | {test['n']:,} | {checkpoint.seed} | {len(record['epochs'])} "
+            f"| {learned} | {test['accuracy']:.2%} | {test['n']:,} | {checkpoint.seed} | {len(record['epochs'])} "
             f"| {record['seconds'] / 60:.0f} min | {record['device']}, {record['precision']} | `{digests[file.stem]}` |"
         )
     checkpoints.write_atomically(folder / "SHA256SUMS", sums.encode())

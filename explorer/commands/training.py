@@ -18,7 +18,7 @@ from explorer.commands import Answer, typed
 from explorer.commands.networks import parameters
 from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
-from explorer.pretrained import CIFAR_DATA, RECIPES, Recipe, checkpoint_of, rebuild, write_listing
+from explorer.pretrained import CIFAR_DATA, RECIPES, Recipe, checkpoint_of, measure, rebuild, write_listing
 from explorer.training import (
     Evaluation,
     Progress,
@@ -199,6 +199,7 @@ def pretrained_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="to train again; `all` for all of them")
     parser.add_argument("--data", metavar="FOLDER", help=f"the {CIFAR_DATA} as class folders in train/ and test/")
     parser.add_argument("--folder", default=PRETRAINED, metavar="FOLDER", help="where they lie (default: pretrained/)")
+    parser.add_argument("--measure", action="store_true", help="measure the accuracies again instead of training")
     parser.add_argument("--listing", action="store_true", help="write README.md and SHA256SUMS from the files there")
     typed.add_threads(parser)
 
@@ -222,7 +223,10 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
             datasets[recipe.data] = folders.load(arguments.data, validation=0, name=CIFAR_DATA)
         elif recipe.data not in datasets:
             datasets[recipe.data] = shapes.load()
-        _follow([recipe.name], rebuild(recipe, datasets[recipe.data], folder))
+        if arguments.measure:
+            measure(recipe, datasets[recipe.data], folder)
+        else:
+            _follow([recipe.name], rebuild(recipe, datasets[recipe.data], folder))
     if arguments.listing:  # never unasked: it pins whatever lies there
         write_listing(folder)
 

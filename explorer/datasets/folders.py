@@ -6,7 +6,7 @@ import time
 import unicodedata
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -112,7 +112,7 @@ def read(
 
 
 def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float, name: str) -> Iterator[Reading]:
-    pictures = sorted(path for path in listing.files if PurePosixPath(path[-1]).suffix.lower() in _SUFFIXES)
+    pictures = sorted(path for path in listing.files if _suffix(path) in _SUFFIXES)
     splits, outside = _by_split(pictures)
     others = listing.files.keys() - set(pictures)
     class_names = _class_names(splits)
@@ -160,8 +160,12 @@ def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float,
     )
 
 
+def _suffix(path: FilePath) -> str:
+    return os.path.splitext(path[-1])[1].lower()
+
+
 def _why_no_picture(path: FilePath) -> str:
-    if PurePosixPath(path[-1]).suffix.lower() in _ARCHIVES:
+    if _suffix(path) in _ARCHIVES:
         return "an archive of its own, and such are not opened; unpack it into the class folders"
     return "not a picture of a type that can be read (JPEG, PNG, GIF, BMP, WEBP or TIFF)"
 

@@ -176,7 +176,7 @@ def in_zip(file: BinaryIO) -> Listing:
         else:
             listing.files[path] = partial(_unpack, file, start, entry)
     everything = sorted({*listing.files, *listing.skipped, *folders})  # each folder right before what lies in it
-    for path, following in zip(everything, [*everything[1:], ()], strict=True):
+    for path, following in zip(everything, [*everything[1:], ()], strict=False):
         if path in folders and following[: len(path)] != path:
             listing.skipped[(*path, "")] = HIDDEN if _is_hidden(path) else EMPTY_FOLDER
     return listing

@@ -143,6 +143,7 @@ def predictions_chart(
         xaxis={**axis, "range": [0, columns]},
         yaxis={**axis, "range": [height, 0]},
         hovermode="closest",
+        hoverlabel={"font": {"color": TEXT_COLOURS[theme]}},
         dragmode=False,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

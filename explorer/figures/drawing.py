@@ -101,6 +101,7 @@ def network_drawing(
         | {"itemclick": False, "itemdoubleclick": False},
         hovermode="closest",
         hoverdistance=30,
+        hoverlabel={"font": {"color": ink.word}},
         dragmode=False,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
