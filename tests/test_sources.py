@@ -119,12 +119,12 @@ ONE, OTHER = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("Cat", "cat"), ("straße", "STRASSE"), (ONE, OTHER), (ONE.upper(), OTHER), ("σας", "ΣΑΣ")]
+    ("one", "other"), [("Fox", "fox"), ("straße", "STRASSE"), (ONE, OTHER), (ONE.upper(), OTHER), ("σας", "ΣΑΣ")]
 )
 @pytest.mark.parametrize("layout", ["{one}/1.png {other}/1.png", "train/{one}/1.png test/{other}/1.png"])
 def test_classes_that_differ_in_case_or_encoding_only_are_refused(tmp_path, one, other, layout):
     names = [*(f"train/{name}" if "train" in layout else name for name in PETS), *layout.split()]
-    names = [name.format(one=one, other=other) for name in names if one != "Cat" or "cat/" not in name or "{" in name]
+    names = [name.format(one=one, other=other) for name in names]
     files = {name: png() for name in names}
     for source in (packed(files), on_disk(tmp_path, files)):
         with pytest.raises(

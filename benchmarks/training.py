@@ -1,0 +1,168 @@
+"""How fast `fit` trains: beside the same steps without any data handling, and beside the loop of the textbooks."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision import transforms
+
+from explorer.architectures import build
+from explorer.datasets import Dataset, Split, channel_statistics
+from explorer.presets import cifar
+from explorer.training import TrainingConfig, choose_device, choose_precision, fit, normalise
+
+LIMIT_BOUND, TEXTBOOK_BOUND = 0.95, 2.0
+IMAGES = 50_000
+BATCH, TEXTBOOK_BATCH = 128, 64
+ROUNDS = 5
+
+Row = tuple[str, str, str, int]  # figure, measured, bound, n
+
+
+def cifar_size() -> Dataset:
+    """As many pictures as CIFAR-10 has, of noise: what is in them costs no time."""
+    random = np.random.default_rng(0)
+    train, none = (
+        Split(random.integers(0, 256, (count, 3, 32, 32), np.uint8), random.integers(0, 10, count))
+        for count in (IMAGES, 0)
+    )
+    mean, std = channel_statistics(train.images)
+    return Dataset("noise", tuple("abcdefghij"), mean, std, train, none, none)
+
+
+CONFIG = TrainingConfig(epochs=1000, batch_size=BATCH, learning_rate=0.01, schedule="constant")
+
+
+def ours(dataset: Dataset, config: TrainingConfig) -> Callable[[], int]:
+    """A function that takes one step of `fit` and says how many pictures it had."""
+    steps = fit(build(cifar(20)), dataset, config, report_every=0)
+
+    def step() -> int:
+        next(steps)
+        return config.batch_size
+
+    return step
+
+
+def compute_limit(config: TrainingConfig) -> Callable[[], int]:
+    """The same steps on one batch that lies ready on the device: no order, no gathering, no augmentation."""
+    device = choose_device()
+    dtype = choose_precision(device)
+    network = build(cifar(20)).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    forward = torch.compile(network) if config.compile else network
+    optimizer = torch.optim.SGD(
+        network.parameters(), config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
+    )
+    zeros = torch.zeros(3, device=device)
+    pixels = torch.zeros(config.batch_size, 32, 32, 3, dtype=torch.uint8, device=device)
+    batch, labels = normalise(pixels, zeros, zeros + 1), torch.zeros(config.batch_size, dtype=torch.long, device=device)
+
+    def step() -> int:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            logits = forward(batch)
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        return config.batch_size
+
+    return step
+
+
+class _Pictures(TorchDataset[tuple[Tensor, int]]):
+    def __init__(self, dataset: Dataset) -> None:
+        self.images, self.labels = dataset.train.images, dataset.train.labels
+        self.transform = transforms.Compose(
+            [
+                transforms.ToPILImage(),
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(dataset.mean, dataset.std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(self.images[index].transpose(1, 2, 0)), int(self.labels[index])
+
+
+def textbook(dataset: Dataset, workers: int) -> Callable[[], int]:
+    """What the tutorials do: pictures transformed one by one through PIL, Adam, float32, batches of 64."""
+    device = choose_device()
+    network: nn.Module = build(cifar(20)).to(device).train()
+    optimizer = torch.optim.Adam(network.parameters(), 0.001)
+    loader = DataLoader(_Pictures(dataset), TEXTBOOK_BATCH, shuffle=True, num_workers=workers)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from loader
+
+    source = batches()
+
+    def step() -> int:
+        images, labels = next(source)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(network(images.to(device)), labels.to(device))
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        return len(labels)
+
+    return step
+
+
+def images_per_second(step: Callable[[], int], seconds: float) -> float:
+    start, images = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        images += step()
+    return images / (time.perf_counter() - start)
+
+
+def training_rows(seconds: float = 4.0) -> list[Row]:
+    """Both bounds with as many threads as there are cores, in turns of `seconds` each."""
+    before = torch.get_num_threads()
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(cores)
+    dataset = cifar_size()
+    compiled = replace(CONFIG, compile=True)
+    ways = {
+        "fit": ours(dataset, CONFIG),
+        "limit": compute_limit(CONFIG),
+        "compiled fit": ours(dataset, compiled),
+        "compiled limit": compute_limit(compiled),
+        "textbook": textbook(dataset, 0),
+        "textbook, 2 workers": textbook(dataset, 2),
+    }
+    for step in ways.values():
+        step(), step()
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, step in ways.items():
+            speeds[name].append(images_per_second(step, seconds))
+    torch.set_num_threads(before)
+    rows = []
+    for some, other, bound in (
+        ("fit", "limit", LIMIT_BOUND),
+        ("compiled fit", "compiled limit", LIMIT_BOUND),
+        ("fit", "textbook", TEXTBOOK_BOUND),
+        ("fit", "textbook, 2 workers", TEXTBOOK_BOUND),
+        ("compiled fit", "textbook, 2 workers", TEXTBOOK_BOUND),
+    ):
+        ratios = [one / two for one, two in zip(speeds[some], speeds[other], strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        absolute = f"{statistics.median(speeds[some]):,.0f} / {statistics.median(speeds[other]):,.0f} images/s"
+        measured = f"{statistics.median(ratios):.2f} ({spread}; {absolute})"
+        rows.append((f"ResNet-20, 50,000 pictures of 32: {some} / {other}", measured, f"≥ {bound}", ROUNDS))
+    return rows
