@@ -146,10 +146,8 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
     ]
     for file in files:
         checkpoint = checkpoints.load(file)
-        if not {"train", "test"} <= checkpoint.figures.keys() or not checkpoint.record:
-            raise CheckpointError(
-                f"`{file.name}` says nothing of its training and its tests; move it out of the folder."
-            )
+        if "test" not in checkpoint.figures or not checkpoint.record:
+            raise CheckpointError(f"`{file.name}` says nothing of its training and test; move it out of the folder.")
         test, record = checkpoint.figures["test"], checkpoint.record
         train = checkpoint.figures.get("train")
         learned = f"{train['accuracy']:.2%}" if train else "not measured"

@@ -171,7 +171,8 @@ def quoting() -> bytes:
     """The extra field of each entry hides the header of the next one, so that all of them share the last one's data."""
     packed = bomb(2**24)
     names = [b"cat/bomb%d.png" % i for i in range(3)]
-    body, offsets = b"", []
+    body = b""
+    offsets: list[int] = []
     for name in reversed(names):
         extra = struct.pack("<2H", 0xFFFF, len(body)) + body if body else b""
         header = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 8, 0, 0, 1, len(packed), 2**24, len(name), len(extra))
@@ -397,11 +398,12 @@ def watched() -> Iterator[None]:
     with open("/proc/self/clear_refs", "w") as counters:
         counters.write("5")  # from here on the peak is counted anew (proc_pid_clear_refs(5))
     before, start = resident("VmRSS"), time.process_time()
-    written, seen = [], []
+    seen: list[tuple[object, ...]] = []
+    written = seen
     try:
         yield
     finally:
-        written, seen = None, written
+        written = None
     seconds, peak = time.process_time() - start, resident("VmHWM") - before
     assert not seen and seconds < MAX_SECONDS and peak < MAX_BYTES
 

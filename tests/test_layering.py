@@ -53,7 +53,7 @@ ONLY_IN = {
 
 # Pictures and pages know no networks, and what draws pictures knows arrays only.
 WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datasets.folders", "explorer.figures"}
-WITHOUT_TORCH |= {"explorer.ui.pages"}
+WITHOUT_TORCH |= {"explorer.datasets.sources", "explorer.datasets.stored", "explorer.ui.pages"}
 
 FORBIDDEN_FILE_NAMES = re.compile(r"_?(util|helper|manager|handler|common|misc)s?")
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}

@@ -126,7 +126,7 @@ def is_there(name: str, folder: str | Path) -> bool:
     return all(os.path.isfile(Path(folder, path)) for path, _ in _source(name).files)
 
 
-def download(name: str, folder: str | Path) -> Iterator[Transfer]:
+def download(name: str, folder: str | Path) -> Generator[Transfer, None, None]:
     """Downloads a dataset into `folder` (made if need be), and says about four times a second how far it has come.
 
     The download runs in a process of its own and in a private folder, and each file is moved into its place when it is

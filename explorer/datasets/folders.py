@@ -85,7 +85,7 @@ def read(
     seed: int = 0,
     validation: float = 0.1,
     name: str | None = None,
-) -> Iterator[Reading]:
+) -> Generator[Reading, None, None]:
     """`load` that can be watched and left: how far it has come, about ten times a second.
 
     Nothing is read before the first `next`. Closing it ends the reading, and leaves nothing behind. The same

@@ -42,7 +42,7 @@ def save(dataset: Dataset, path: str | Path) -> None:
         "version": VERSION,
         **{key: getattr(dataset, key) for key in ("name", "class_names", "mean", "std", "notes")},
         "skipped": [asdict(skipped) for skipped in dataset.skipped],
-        "checksums": {name: zlib.crc32(array.reshape(-1).view(np.uint8)) for name, array in arrays.items()},
+        "checksums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
     }
     text = json.dumps(header, sort_keys=True, allow_nan=False)  # ASCII
     write_atomically(Path(path), serialise(arrays, {HEADER: f"{zlib.crc32(text.encode()):08x}{text}"}))
@@ -91,7 +91,7 @@ def _dataset(header: Any, arrays: dict[str, np.ndarray]) -> Dataset:
     if header["checksums"].keys() != arrays.keys():
         raise ValueError("other arrays than were saved")
     for name, array in arrays.items():
-        if zlib.crc32(array.reshape(-1).view(np.uint8)) != header["checksums"][name]:
+        if zlib.crc32(array.data) != header["checksums"][name]:
             raise ValueError(f"`{name}` does not have its checksum")
     red, green, blue = (float(value) for value in header["mean"])
     red_spread, green_spread, blue_spread = (float(value) for value in header["std"])

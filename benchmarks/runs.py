@@ -1,0 +1,105 @@
+"""A run beside the page: how soon it takes its first step, and how quick the page stays while it trains."""
+
+import os
+import random
+import secrets
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from benchmarks.sessions import Session, served
+from explorer import runs
+from explorer.architectures import ArchitectureSpec
+from explorer.presets import cifar
+from explorer.training import TrainingConfig
+
+FIRST_STEP_BOUND, RERUN_BOUND = 6.0, 1.5
+STARTS, SESSIONS, RERUNS = 5, 5, 12
+
+Row = tuple[str, str, str, int]
+
+
+def run_rows() -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["EXPLORER_DATA"] = folder
+        return [first_step_row(), *rerun_rows(Path(folder))]
+
+
+def started(seconds: float, *specs: ArchitectureSpec) -> runs.Run:
+    """A run of these networks on the shapes, as the page's button starts it."""
+    request = runs.Request(
+        specs=tuple(spec.to_dict() for spec in specs),
+        config=TrainingConfig(seconds=seconds, batch_size=64).to_dict(),
+        data={"kind": "shapes", "size": 32},
+        created=time.time(),
+        names=tuple(spec.name for spec in specs),
+    )
+    return runs.submit(request, secrets.token_hex(16))
+
+
+def first_step_row() -> Row:
+    taken = []
+    for _ in range(STARTS):
+        clock = time.perf_counter()
+        run = started(3600, cifar(20), cifar(20, "none"))
+        while not runs.status(run).log.progress:
+            time.sleep(0.02)
+        taken.append(time.perf_counter() - clock)
+        end(run)
+    measured = f"{statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})"
+    return "From the click to the first training step, twins of 20 layers", measured, f"≤ {FIRST_STEP_BOUND} s", STARTS
+
+
+def end(run: runs.Run) -> None:
+    runs.stop(run)
+    while runs.status(run).state in ("queued", "running"):
+        time.sleep(0.1)
+
+
+def rerun_rows(folder: Path) -> list[Row]:
+    """Re-runs of sessions that think a second or two between them, without and with a training beside."""
+    rows = []
+    with served(folder) as (url, _):
+        for busy in (False, True):
+            run = started(3600, cifar(20), cifar(20, "none")) if busy else None
+            while run and not runs.status(run).log.progress:
+                time.sleep(0.1)
+            taken = visits(url)
+            if run:
+                end(run)
+            measured = f"{percentile(taken, 0.5):.2f} s, p95 {percentile(taken, 0.95):.2f} s"
+            figure = f"Re-run of Explore, a new picture, {SESSIONS} sessions" + (" while a run trains" if busy else "")
+            rows.append((figure, measured, f"p95 ≤ {RERUN_BOUND} s" if busy else "", len(taken)))
+    return rows
+
+
+def visits(url: str) -> list[float]:
+    taken: list[float] = []
+    errors: list[Exception] = []
+
+    def visit(number: int) -> None:
+        dice = random.Random(number)
+        try:
+            session = Session(url)
+            session.rerun()
+            for _ in range(RERUNS):
+                time.sleep(dice.uniform(0.5, 2.0))
+                taken.append(session.rerun(picture=f"sample-{dice.randrange(10)}-{dice.randrange(1_000_000)}"))
+            session.close()
+        except Exception as error:  # shown below: a thread's own would only be printed
+            errors.append(error)
+
+    threads = [threading.Thread(target=visit, args=(number,)) for number in range(SESSIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return taken
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
