@@ -1,5 +1,5 @@
-"""`python -m benchmarks` measures speed; `threads` explains on one network from threads for a minute; `difficulty`
-trains on the shapes (minutes) and says how hard they are."""
+"""`python -m benchmarks` measures speed; `tracing`, `training` and `runs` are its parts. `threads` explains on one
+network from threads for a minute; `difficulty` trains on the shapes (minutes) and says how hard they are."""
 
 import argparse
 import statistics
@@ -12,7 +12,9 @@ import torch
 from captum.attr import LayerGradCam
 
 from benchmarks.difficulty import difficulty_rows
+from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
+from benchmarks.training import training_rows
 from explorer.architectures import Network, build
 from explorer.attribution import grad_cam, magnitude
 from explorer.datasets import shapes
@@ -29,7 +31,9 @@ Row = tuple[str, str, str, int]  # figure, measured, bound, n
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["all", "threads", "difficulty"], default="all")
+    parser.add_argument(
+        "what", nargs="?", choices=["all", "tracing", "training", "runs", "threads", "difficulty"], default="all"
+    )
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
     options = parser.parse_args(arguments)
@@ -37,6 +41,20 @@ def main(arguments: list[str] | None = None) -> int:
         return run_threads(options.seconds, options.threads)
     if options.what == "difficulty":
         return print_difficulty()
+    measures = {"tracing": explaining_rows, "training": training_rows, "runs": run_rows}
+    print("| figure | measured | bound | n |\n|---|---|---|---|")
+    for name, part in measures.items():
+        if options.what in ("all", name):
+            for figure, measured, bound, n in part():
+                print(f"| {figure} | {measured} | {bound} | {n} |", flush=True)
+    print(
+        "\nMedians over n rounds of one process, taken in turns: each round runs every way once and gives one ratio. "
+        f"First weights and pictures of seed 0, float32. {device_name(torch.device('cpu'))}, torch {torch.__version__}."
+    )
+    return 0
+
+
+def explaining_rows() -> list[Row]:
     rows: list[Row] = []
     for name, (title, rounds) in NETWORKS.items():
         network = build(preset(name).spec, seed=0).freeze()
@@ -44,15 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         rows += tracing_rows(network, image, title, rounds)
         if name == "imagenet-resnet-50":
             rows.append(captum_row(network, image, title))
-    rows.append(drawing_row())
-    print("| figure | measured | bound | n |\n|---|---|---|---|")
-    for figure, measured, bound, n in rows:
-        print(f"| {figure} | {measured} | {bound} | {n} |")
-    print(
-        "\nMedians over n rounds of one process, taken in turns: each round runs every way once and gives one ratio. "
-        f"First weights and pictures of seed 0, float32. {device_name(torch.device('cpu'))}, torch {torch.__version__}."
-    )
-    return 0
+    return [*rows, drawing_row()]
 
 
 def print_difficulty() -> int:

@@ -24,6 +24,9 @@ from PIL.WebPImagePlugin import WebPImageFile
 MAX_PIXELS = 50_000_000
 """Largest picture that is decoded, which holds 4 to 16 bytes a pixel (measured with Pillow 13; the most for WEBP)."""
 
+MAX_BYTES = 2**26
+"""Largest file that is looked into."""
+
 # A progressive JPEG may visit all its pixels once a scan, and a scan can be 30 bytes long. Cameras write about 10.
 _MAX_VISITS = 20 * MAX_PIXELS
 _MAX_PAGES = 10_000
@@ -76,6 +79,11 @@ def decode(data: bytes, name: str) -> Picture:
     Raises `ImageError`, and nothing else, for everything that cannot be read or has more than 50 million pixels.
     """
     name = _for_display(name)
+    if len(data) > MAX_BYTES:
+        raise ImageError(
+            f"`{name}` has {len(data) / 2**20:,.0f} MB and the limit is {MAX_BYTES // 2**20}; make it smaller and "
+            "upload it again."
+        )
     found = next(((kind, reader) for kind, start, reader in _FORMATS if re.match(start, data)), None)
     if found is None:
         raise ImageError(

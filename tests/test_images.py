@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from explorer import images
-from explorer.images import ImageError, decode, resize, to_input, to_pixels
+from explorer.images import MAX_BYTES, ImageError, decode, resize, to_input, to_pixels
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (13, 17, 3), np.uint8)
 LOSSLESS: dict[str, dict[str, Any]] = {
@@ -617,3 +617,8 @@ def test_wrong_arguments_say_what_was_expected():
     for image in (np.zeros((4, 4, 3)), np.full((3, 4, 4), np.nan)):
         with pytest.raises(ValueError, match="`image`"):
             to_pixels(image, MEAN, STD)
+
+
+def test_a_file_of_too_many_bytes_is_refused_before_it_is_looked_into():
+    with pytest.raises(ImageError, match="`big.png` has 64 MB and the limit is 64"):
+        decode(b"\x89PNG\r\n\x1a\n".ljust(MAX_BYTES + 1, b"\0"), "big.png")

@@ -1,7 +1,8 @@
 """A run is a directory that its own process executes: queued, followed, stopped and resumed through its files.
 
 What this package hands out needs no torch, so that ten runs can wait for their turn in ten small processes;
-`explorer.runs.execution` is what a run's process calls when its turn has come.
+`explorer.runs.execution` is what a run's process calls when its turn has come, and only `explorer.runs.fitting`, which
+that imports then, needs torch.
 """
 
 from explorer.runs.directory import FILE as FILE
@@ -17,7 +18,6 @@ from explorer.runs.directory import listed as listed
 from explorer.runs.directory import pictures_folder as pictures_folder
 from explorer.runs.directory import runs_folder as runs_folder
 from explorer.runs.directory import stored_data as stored_data
-from explorer.runs.directory import sweep_stored_data as sweep_stored_data
 from explorer.runs.log import RunLog as RunLog
 from explorer.runs.queue import MAX_WAITING as MAX_WAITING
 from explorer.runs.queue import Status as Status
@@ -28,6 +28,7 @@ from explorer.runs.queue import resume as resume
 from explorer.runs.queue import status as status
 from explorer.runs.queue import stop as stop
 from explorer.runs.queue import submit as submit
+from explorer.runs.queue import sweep_stored_data as sweep_stored_data
 from explorer.runs.queue import wait_for_turn as wait_for_turn
 from explorer.runs.result import GradientRatio as GradientRatio
 from explorer.runs.result import gradient_ratio as gradient_ratio

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +17,13 @@ DATA_NUMBER = re.compile(r"[0-9a-f]{64}")
 OWNER = re.compile(r"[0-9a-f]{32}")
 RESERVE = 2**17  # bytes kept back, so that a run can still say that the disk is full
 
-Ending = Literal["finished", "diverged", "stopped", "failed"]
+Ending = Literal["finished", "stopped", "failed"]
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def data_folder() -> Path:
-    """Where runs, uploaded data and downloads lie: `EXPLORER_DATA`, else `data/` beside app.py."""
-    return Path(os.environ.get("EXPLORER_DATA") or _ROOT / "data")
+    """Where runs, uploaded data and downloads lie: `EXPLORER_DATA`, else `data/` beside app.py; absolute."""
+    return Path(os.environ.get("EXPLORER_DATA") or _ROOT / "data").absolute()  # a run's process starts elsewhere
 
 
 def runs_folder() -> Path:
@@ -47,16 +46,6 @@ def pictures_folder() -> Path:
     return Path(os.environ.get("EXPLORER_PICTURES") or data_folder() / "pictures")
 
 
-def sweep_stored_data(older_than: float = 86_400.0) -> None:
-    """Removes uploaded data that no run uses any more and that nobody has touched for a day."""
-    used = {run.request().data.get("number") for run in listed()}
-    folder = data_folder() / "data"
-    for path in folder.iterdir() if folder.is_dir() else ():
-        with suppress(OSError):
-            if path.name not in used and time.time() - path.stat().st_mtime > older_than:
-                path.unlink()
-
-
 @dataclass(frozen=True)
 class Request:
     """What a run is asked to do; JSON all through.
@@ -75,8 +64,17 @@ class Request:
     created: float = 0.0
     names: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        types = {"config": dict, "data": dict, "device": str, "owner": str, "created": int | float, "names": tuple}
+        for name, kind in types.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"`{name}` of a request is a {type(getattr(self, name)).__name__}.")
+        if len(self.specs) not in (1, 2) or not all(isinstance(spec, dict) for spec in self.specs):
+            raise ValueError("`specs` of a request must be one or two specs, as `ArchitectureSpec.to_dict` gives them.")
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The request that `asdict` described. Raises ValueError, TypeError or KeyError for anything else."""
         return cls(**{**values, "specs": tuple(values["specs"]), "names": tuple(values["names"])})
 
 
@@ -130,7 +128,7 @@ class Run:
         """Raises ValueError where it is damaged."""
         try:
             return Request.from_dict(json.loads(self.folder.joinpath("request.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             raise ValueError("the request of this run is damaged; start a new one.") from None
 
     def write_request(self, request: Request) -> None:
@@ -145,6 +143,11 @@ class Run:
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
+        """Removes the run; who is killed meanwhile leaves one that is still found, and can be removed again."""
+        for path in self.folder.glob("*"):
+            if path.name != "request.json":
+                with suppress(OSError):
+                    path.unlink()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

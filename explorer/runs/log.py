@@ -1,5 +1,6 @@
 """`RunLog`: what a run has said in its metrics file, which is appended to and never changed."""
 
+import errno
 import json
 import math
 import os
@@ -52,7 +53,7 @@ def _parsed(content: bytes) -> RunLog:
         kind: [] for kind in ("progress", "validation", "gradients", "predictions")
     }
     latest: dict[str, dict[str, Any] | None] = {"queued": None, "start": None, "phase": None, "end": None}
-    for line in lines:
+    for line in filter(None, lines):
         try:
             event = json.loads(line)
             kind = event["event"]
@@ -65,8 +66,10 @@ def _parsed(content: bytes) -> RunLog:
         if kind == "queued":  # a new attempt
             latest["phase"] = latest["end"] = None
         if kind == "start":
-            for events in found.values():
-                events[:] = [event for event in events if event["step"] <= latest["start"]["step"]]  # type: ignore[index]
+            # Reports of step n are of the weights after n steps, but gradients are those of the step that follows.
+            for name, events in found.items():
+                step = event["step"] - (name == "gradients")
+                events[:] = [earlier for earlier in events if earlier["step"] <= step]
     return RunLog(
         latest["queued"],
         latest["start"],
@@ -84,14 +87,13 @@ class LogWriter:
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(self.descriptor, b"\n")  # a killed process may have left half a line
 
     def write(self, event: str, **values: Any) -> None:
         """Raises OSError where the disk is full; the file then ends with less than a line, which readers leave out."""
-        line = json.dumps({"event": event, **_finite(values)}, allow_nan=False).encode() + b"\n"
+        # A line end before it too: a killed process, or a full disk, may have left half a line.
+        line = b"\n" + json.dumps({"event": event, **_finite(values)}, allow_nan=False).encode() + b"\n"
         if os.write(self.descriptor, line) < len(line):
-            os.write(self.descriptor, b"\n")
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sync(self) -> None:
         os.fsync(self.descriptor)

@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from explorer.runs.directory import Request, Run, find, listed, runs_folder
+from explorer.runs.directory import ID, Ending, Request, Run, data_folder, find, listed, runs_folder
 from explorer.runs.log import LogWriter, RunLog, read
 
 try:
@@ -26,8 +26,7 @@ INHERITED = "EXPLORER_RUN_LOCK"
 POLL_S = 0.2
 """How often a waiting run looks whether it is its turn, and a running one whether it is asked to stop."""
 
-State = Literal["queued", "running", "finished", "diverged", "stopped", "failed", "interrupted"]
-OVER: tuple[State, ...] = ("finished", "diverged")
+State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "interrupted")
 
 
@@ -46,9 +45,9 @@ def submit(request: Request, run_id: str) -> Run:
     Raises ValueError where `MAX_WAITING` runs wait already, and OSError where the disk takes nothing more.
     """
     _check_locks()
-    folder = runs_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    run = Run(folder / run_id)
+    if not ID.fullmatch(run_id):
+        raise ValueError("the id of a run must be 32 hexadecimal digits.")
+    run = Run(runs_folder() / run_id)
     with _queue_lock():
         _check_room(request.device)
         run.folder.mkdir(mode=0o700)
@@ -78,14 +77,36 @@ def resume(run: Run) -> None:
 
 def stop(run: Run) -> None:
     """Asks the run to stop; it does so within 5 seconds, wherever it is, and can be resumed."""
-    run.stop_mark.touch()
+    try:
+        run.stop_mark.touch()
+    except FileNotFoundError:
+        pass  # somebody has deleted it
+    except OSError:  # the disk is full
+        run.reserve.unlink(missing_ok=True)
+        run.stop_mark.touch()
 
 
 def delete(run: Run) -> None:
     """Removes the run and all its files. Raises ValueError while it waits or runs."""
-    if is_alive(run):
-        raise ValueError("the run is still going on; stop it first.")
-    run.remove()
+    with _queue_lock():  # nobody resumes it meanwhile
+        if is_alive(run):
+            raise ValueError("the run is still going on; stop it first.")
+        run.remove()
+
+
+def sweep_stored_data(older_than: float = 86_400.0) -> None:
+    """Removes uploaded data that no run uses any more and that nobody has touched for a day."""
+    folder = data_folder() / "data"
+    if not folder.is_dir():
+        return
+    with suppress(OSError):
+        folder.chmod(0o700)  # somebody's own pictures, and none of the business of other users of this machine
+    with _queue_lock():  # nobody starts a run with it meanwhile
+        used = {run.request().data.get("number") for run in listed()}
+        for path in folder.iterdir():
+            with suppress(OSError):
+                if path.name not in used and time.time() - path.stat().st_mtime > older_than:
+                    path.unlink()
 
 
 def status(run: Run) -> Status:
@@ -106,8 +127,10 @@ def is_alive(run: Run) -> bool:
     try:
         with run.lock.open("rb") as file:
             return not _try_lock(file.fileno(), shared=True)  # two who look at once do not see each other
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:  # as with too many open files: nobody can tell, so nobody may start or delete it
+        return True
 
 
 def wait_for_turn(run: Run) -> bool:
@@ -115,25 +138,45 @@ def wait_for_turn(run: Run) -> bool:
 
     Called by the run's own process, before it imports torch: ten that wait are small.
     """
+    ahead = _ahead(run)  # whoever comes later has a later ticket: this list only gets shorter
     while not run.stop_mark.exists():
-        if not _ahead(run):
+        ahead = [other for other in ahead if _is_ahead(other, run)]
+        if not ahead:
             return True
         time.sleep(POLL_S)
-    LogWriter(run.metrics).write("end", outcome="stopped", message="", time=time.time())
+    write_end(run, "stopped")
     return False
+
+
+def write_end(run: Run, outcome: Ending, message: str = "", **values: Any) -> None:
+    """Says how the run ended, on a full disk in the space that was kept back for it. Raises OSError where even that
+    is taken."""
+    run.reserve.unlink(missing_ok=True)
+    for wait in (0.05, 0.1, 0.2, 0.4, 0.0):  # some file systems give back what was deleted a moment later
+        try:
+            log = LogWriter(run.metrics)
+            try:
+                return log.write("end", outcome=outcome, message=message, time=time.time(), **values)
+            finally:
+                log.close()
+        except OSError:
+            if not wait:
+                raise
+            time.sleep(wait)
 
 
 def _ahead(run: Run) -> list[Run]:
     """The living runs of the same device with an earlier ticket."""
-    ticket, device = _ticket(run)
-    return [
-        other
-        for other in listed_living()
-        if other.id != run.id and _ticket(other)[1] == device and _ticket(other)[0] < ticket
-    ]
+    return [other for other in _living() if _is_ahead(other, run)]
 
 
-def listed_living() -> list[Run]:
+def _is_ahead(other: Run, run: Run) -> bool:
+    """Whether `other` lives and has an earlier ticket of the same device; one that is resumed gets a new ticket."""
+    number, device = _ticket(run)
+    return other.id != run.id and is_alive(other) and _ticket(other)[1] == device and _ticket(other)[0] < number
+
+
+def _living() -> list[Run]:
     """Every run that a process holds."""
     folder = runs_folder()
     found = (find(path.name) for path in folder.iterdir()) if folder.is_dir() else iter(())
@@ -155,8 +198,8 @@ def _check_locks() -> None:
 
 
 def _check_room(device: str) -> None:
-    waiting = [run for run in listed_living() if _ticket(run)[1] == device and read(run.metrics).phase is None]
-    if len(waiting) >= MAX_WAITING:
+    living = [run for run in _living() if _ticket(run)[1] == device]
+    if len(living) > MAX_WAITING:  # one of them does not wait, it runs
         raise ValueError(f"{MAX_WAITING} runs wait for this device already; try again when one has ended.")
 
 
@@ -168,7 +211,7 @@ def _start(run: Run, request: Request) -> None:
             process = subprocess.Popen(
                 [sys.executable, "-m", "explorer", "train", str(run.folder)],
                 cwd=Path(__file__).resolve().parents[2],
-                env={**os.environ, INHERITED: str(descriptor)},
+                env={**os.environ, INHERITED: str(descriptor), "EXPLORER_DATA": str(data_folder())},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -182,7 +225,8 @@ def _start(run: Run, request: Request) -> None:
 
 def hold(run: Run) -> None:
     """Makes this process the one that executes the run, until it ends: it takes over the lock that it was started
-    with, or, started by hand, joins the queue. Raises ValueError where another process holds the run."""
+    with, or, started by hand, joins the queue. Raises ValueError where another process holds the run, and OSError
+    where the disk takes nothing more."""
     try:
         descriptor = int(os.environ.pop(INHERITED, ""))
         if os.path.samestat(os.fstat(descriptor), run.lock.stat()):
@@ -191,6 +235,9 @@ def hold(run: Run) -> None:
     except (ValueError, OSError):
         pass
     _check_locks()
+    found = find(run.id)
+    if found is None or not found.folder.samefile(run.folder):  # else the others would not see it in the queue
+        raise ValueError(f"a run is executed where it was made, in `{runs_folder()}`; set EXPLORER_DATA accordingly.")
     with _queue_lock():
         state = status(run).state
         if state not in RESUMABLE:
@@ -211,7 +258,9 @@ def _enqueue(run: Run, request: Request) -> int:
         run.clear_temporaries()
         run.stop_mark.unlink(missing_ok=True)
         run.write_reserve()
-        ticket = json.dumps({"ticket": time.time_ns(), "device": request.device})
+        # One more than the last of those who wait, not the time of day: a clock that is set back would let two run.
+        others = [_ticket(other)[0] for other in _living() if other.id != run.id]
+        ticket = json.dumps({"ticket": 1 + max(others, default=0), "device": request.device})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, ticket.encode(), 0)
         log = LogWriter(run.metrics)
@@ -220,6 +269,7 @@ def _enqueue(run: Run, request: Request) -> int:
         finally:
             log.close()
     except BaseException:
+        run.reserve.unlink(missing_ok=True)
         os.close(descriptor)
         raise
     return descriptor
@@ -239,8 +289,11 @@ def _try_lock(descriptor: int, shared: bool = False) -> bool:
 @contextmanager
 def _queue_lock() -> Iterator[None]:
     """One submission at a time, over all processes that use this data directory."""
+    # Closed to the other users of this machine: who knows a run's id can look at it.
+    runs_folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     with runs_folder().joinpath(".queue").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

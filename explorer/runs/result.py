@@ -72,4 +72,4 @@ def _accuracies(networks: Sequence[dict]) -> str:
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:,.0f} ×" if ratio >= 100 else f"{ratio:.2g} ×"
+    return f"{ratio:,.0f} ×" if ratio >= 10 else f"{ratio:.2g} ×"

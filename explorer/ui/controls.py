@@ -12,7 +12,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
-from explorer.images import ImageError
+from explorer.images import MAX_BYTES, ImageError
 from explorer.ui import resources
 from explorer.ui.state import AppState
 
@@ -94,6 +94,7 @@ def choose_picture(state: AppState) -> None:
             key="upload",
             on_change=_on_picture,
             args=("upload",),
+            max_upload_size=MAX_BYTES // 2**20,
             help="JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and 64 MB. It stays in the memory of your "
             "session and leaves it with you.",
         )

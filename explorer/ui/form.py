@@ -21,9 +21,10 @@ from explorer.architectures.spec import (
 )
 from explorer.presets import PRESETS
 from explorer.training.config import Optimizer, Precision, Schedule
-from explorer.ui.state import QUICK, BuildState
+from explorer.ui.state import LIMITS, QUICK, BuildState
 
-KERNELS = tuple(range(1, 16, 2))
+KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
+WIDTHS = (4, 256)  # of the first of three stages of equal length
 DEEPEST = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
 SHORTCUTS: dict[Shortcut, str] = {
     "none": "plain CNN",
@@ -47,7 +48,7 @@ WORDS = {
     "silu": "SiLU",
     "tanh": "tanh",
     "he": "He",
-    "pytorch": "PyTorch's default",
+    "pytorch": "PyTorch",
     "conv": "strided convolution",
     "max": "max pooling",
     "average": "average pooling",
@@ -98,8 +99,19 @@ def _number(
     **more: Any,
 ) -> None:
     kind = float if isinstance(low, float) else int
-    st.session_state[key] = kind(min(max(value, low), high))
+    st.session_state[key] = kind(value)
     st.number_input(label, low, high, key=key, on_change=_edit(key, new), **more)
+
+
+def _limited(label: str, field: str, value: float, new: Callable[[BuildState, Any], BuildState], **more: Any) -> None:
+    """A number with the limits of its field."""
+    low, high = LIMITS[field]
+    _number(label, field, low, high, value, new, **({"format": "%g"} if isinstance(low, float) else {}), **more)
+
+
+def _toggle(label: str, key: str, value: bool, new: Callable[[BuildState, Any], BuildState]) -> None:
+    st.session_state[key] = value
+    st.toggle(label, key=key, on_change=_edit(key, new))
 
 
 def _spec(field: str) -> Callable[[BuildState, Any], BuildState]:
@@ -136,7 +148,7 @@ def choose_network(state: BuildState) -> None:
     """Every field of the spec but those that follow from the data."""
     fields = state.spec_fields()
     st.session_state["shortcut"] = fields["shortcut"]
-    st.segmented_control(
+    st.pills(
         "Family",
         list(SHORTCUTS),
         key="shortcut",
@@ -147,27 +159,19 @@ def choose_network(state: BuildState) -> None:
         "where shapes change (option B).",
     )
     _choose_depth(state, fields)
+    left, right = st.columns([2, 1])
+    with left:
+        block_words = BLOCKS.__getitem__
+        _select("Block", "block", get_args(BlockKind), fields["block"], _spec("block"), format_func=block_words)
+    with right:
+        weights = get_args(Initialisation)
+        _select("First weights", "initialisation", weights, fields["initialisation"], _spec("initialisation"))
     left, right = st.columns(2)
     with left:
-        _select(
-            "Block",
-            "block",
-            get_args(BlockKind),
-            fields["block"],
-            _spec("block"),
-            format_func=lambda kind: BLOCKS[kind],
-        )
         _select("Norm", "norm", get_args(Norm), fields["norm"], _spec("norm"))
         _select("Downsampling", "downsampling", get_args(Downsampling), fields["downsampling"], _spec("downsampling"))
     with right:
         _select("Activation", "activation", get_args(Activation), fields["activation"], _spec("activation"))
-        _select(
-            "First weights",
-            "initialisation",
-            get_args(Initialisation),
-            fields["initialisation"],
-            _spec("initialisation"),
-        )
         _select("Head pooling", "head_pooling", get_args(HeadPooling), fields["head_pooling"], _spec("head_pooling"))
     _choose_stem(fields)
     _choose_classifier(fields)
@@ -181,7 +185,8 @@ def blocks_a_stage(fields: dict[str, Any]) -> int | None:
     n, width = stages[0]["blocks"], stages[0]["channels"]
     expected = [{**stages[0], "channels": width * 2**index, "stride": 1 + (index > 0)} for index in range(3)]
     fits = stages == expected and stages[0]["kernel_size"] == 3 and stages[0]["padding"] == "same"
-    return n if fits and n <= DEEPEST and fields["stem"]["channels"] == width else None
+    fits = fits and n <= DEEPEST and WIDTHS[0] <= width <= WIDTHS[1]
+    return n if fits and fields["stem"]["channels"] == width else None
 
 
 def _stages(blocks: int, width: int) -> list[dict[str, Any]]:
@@ -195,7 +200,7 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
     blocks = blocks_a_stage(fields)
     free = state.free or blocks is None
     st.session_state["stages_mode"] = "free" if free else "regular"
-    st.segmented_control(
+    st.pills(
         "Stages",
         ["regular", "free"],
         key="stages_mode",
@@ -219,10 +224,9 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
     _number(
         "Width: channels of the first stage",
         "width",
-        4,
-        256,
+        *WIDTHS,
         width,
-        lambda before, channels: _with_width(before, channels),
+        _with_width,
         step=4,
         help="The second stage has twice as many, the third four times.",
     )
@@ -246,24 +250,34 @@ def _with_mode(state: BuildState, mode: str) -> BuildState:
 def _choose_stages(fields: dict[str, Any]) -> None:
     stages = fields["stages"]
     names = ("Blocks", "Channels", "Stride", "Kernel", "Padding")
+    widths = [0.9, 3, 4, 3, 4, 5]
+    for column, name in zip(st.columns(widths, gap="xsmall")[1:], names, strict=True):
+        column.caption(name)
     for index, stage in enumerate(stages):
-        st.markdown(f"Stage {index + 1}")
-        columns = st.columns([3, 4, 3, 3, 4])
-        with columns[0]:
-            _number(names[0], f"blocks_{index}", 1, MAXIMUM["blocks"], stage["blocks"], _stage(index, "blocks"))
-        with columns[1]:
-            _number(names[1], f"channels_{index}", 1, MAXIMUM["channels"], stage["channels"], _stage(index, "channels"))
-        with columns[2]:
-            _number(names[2], f"stride_{index}", 1, MAXIMUM["stride"], stage["stride"], _stage(index, "stride"))
+        first, *columns = st.columns(widths, gap="xsmall", vertical_alignment="center")
+        first.markdown(f"{index + 1}")
+        labels = [f"{name}, stage {index + 1}" for name in names]
+        more = {"label_visibility": "collapsed"}
+        for place, field in enumerate(("blocks", "channels", "stride")):
+            with columns[place]:
+                new = _stage(index, field)
+                _number(labels[place], f"{field}_{index}", 1, MAXIMUM[field], stage[field], new, **more)
         with columns[3]:
-            _select(names[3], f"kernel_{index}", KERNELS, stage["kernel_size"], _stage(index, "kernel_size"))
+            new = _stage(index, "kernel_size")
+            _select(labels[3], f"kernel_{index}", KERNELS, stage["kernel_size"], new, **more)
         with columns[4]:
-            _select(names[4], f"padding_{index}", get_args(Padding), stage["padding"], _stage(index, "padding"))
+            new = _stage(index, "padding")
+            _select(labels[4], f"padding_{index}", get_args(Padding), stage["padding"], new, **more)
     with st.container(horizontal=True):
         if len(stages) < MAXIMUM["stages"]:
-            st.button("Add a stage", on_click=lambda: write(read().with_spec(stages=[*stages, stages[-1]])))
+            st.button("Add a stage", key="add_stage", on_click=_change_stages, args=(lambda now: [*now, now[-1]],))
         if len(stages) > 1:
-            st.button("Remove the last", on_click=lambda: write(read().with_spec(stages=stages[:-1])))
+            st.button("Remove the last", key="remove_stage", on_click=_change_stages, args=(lambda now: now[:-1],))
+
+
+def _change_stages(new: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    state = read()
+    write(replace(state, free=True).with_spec(stages=new(state.spec_fields()["stages"])))
 
 
 def _stage(index: int, field: str) -> Callable[[BuildState, Any], BuildState]:
@@ -276,16 +290,16 @@ def _stage(index: int, field: str) -> Callable[[BuildState, Any], BuildState]:
 
 def _choose_stem(fields: dict[str, Any]) -> None:
     stem = fields["stem"]
-    st.session_state["has_stem"] = stem is not None
     first = fields["stages"][0]["channels"]
-    st.toggle(
+    _toggle(
         "Stem: a convolution before the first stage",
-        key="has_stem",
-        on_change=_edit("has_stem", lambda before, on: before.with_spec(stem=_default_stem(first) if on else None)),
+        "has_stem",
+        stem is not None,
+        lambda before, on: before.with_spec(stem=_default_stem(first) if on else None),
     )
     if stem is None:
         return
-    columns = st.columns(4)
+    columns = st.columns([4, 4, 3, 5], gap="xsmall")
     with columns[0]:
         _number("Channels", "stem_channels", 1, MAXIMUM["channels"], stem["channels"], _stem("channels"))
     with columns[1]:
@@ -305,7 +319,7 @@ def _stem(field: str) -> Callable[[BuildState, Any], BuildState]:
 
 
 def _choose_classifier(fields: dict[str, Any]) -> None:
-    left, right = st.columns([3, 2])
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
         st.session_state["hidden"] = ", ".join(map(str, fields["hidden"]))
         st.text_input(
@@ -316,7 +330,7 @@ def _choose_classifier(fields: dict[str, Any]) -> None:
             help="Units of fully connected layers before the last one, with commas: 120, 84.",
         )
     with right:
-        _number("Dropout there", "dropout", 0.0, 0.95, fields["dropout"], _spec("dropout"), step=0.05, format="%.2f")
+        _limited("Dropout there", "dropout", fields["dropout"], _spec("dropout"), step=0.05)
     if "hidden_error" in st.session_state:
         st.error(st.session_state.pop("hidden_error"))
 
@@ -337,7 +351,7 @@ def _on_hidden() -> None:
 
 
 def choose_training(state: BuildState) -> None:
-    """Every field of the config."""
+    """Every field of the config but those that follow from the machine."""
     fields = state.config_fields()
     budget = "epochs" if fields["epochs"] else "seconds"
     left, right = st.columns(2)
@@ -347,66 +361,37 @@ def choose_training(state: BuildState) -> None:
             "Budget", ["seconds", "epochs"], key="budget", on_change=_edit("budget", _with_budget), required=True
         )
     with right:
-        if budget == "seconds":
-            _number("Seconds", "seconds", 1.0, 86_400.0, fields["seconds"], _config("seconds"), step=30.0, format="%g")
-        else:
-            _number("Epochs", "epochs", 1, 10_000, fields["epochs"], _config("epochs"))
+        _limited(budget.capitalize(), budget, fields[budget], _config(budget), step=30.0 if budget == "seconds" else 1)
     left, right = st.columns(2)
     with left:
         _select("Optimiser", "optimizer", get_args(Optimizer), fields["optimizer"], _with_optimizer)
         _select("Schedule", "schedule", get_args(Schedule), fields["schedule"], _config("schedule"))
-        _number("Batch size", "batch_size", 2, 65_536, fields["batch_size"], _config("batch_size"), step=16)
-        _number(
-            "Label smoothing",
-            "label_smoothing",
-            0.0,
-            0.99,
-            fields["label_smoothing"],
-            _config("label_smoothing"),
-            step=0.05,
-            format="%.2f",
-        )
-        _number("Seed", "seed", 0, 2**31, fields["seed"], _config("seed"))
+        _limited("Batch size", "batch_size", fields["batch_size"], _config("batch_size"), step=16)
+        smoothing = fields["label_smoothing"]
+        _limited("Label smoothing", "label_smoothing", smoothing, _config("label_smoothing"), step=0.05)
+        _limited("Seed", "seed", fields["seed"], _config("seed"))
     with right:
-        _number(
-            "Learning rate, highest",
-            "learning_rate",
-            1e-6,
-            100.0,
-            fields["learning_rate"],
-            _config("learning_rate"),
-            step=0.01,
-            format="%g",
+        _limited(
+            "Learning rate, highest", "learning_rate", fields["learning_rate"], _config("learning_rate"), step=0.01
         )
-        _number(
-            "Weight decay",
-            "weight_decay",
-            0.0,
-            1.0,
-            fields["weight_decay"],
-            _config("weight_decay"),
-            step=1e-4,
-            format="%g",
-        )
+        _limited("Weight decay", "weight_decay", fields["weight_decay"], _config("weight_decay"), step=1e-4)
         if fields["optimizer"] == "sgd":
-            _number("Momentum", "momentum", 0.0, 0.999, fields["momentum"], _config("momentum"), step=0.05, format="%g")
-        _number(
+            _limited("Momentum", "momentum", fields["momentum"], _config("momentum"), step=0.05)
+        _limited(
             "Gradient clipping, 0 is none",
             "clip",
-            0.0,
-            1000.0,
             fields["clip"] or 0.0,
             lambda before, value: before.with_config(clip=value or None),
             step=0.5,
-            format="%g",
         )
         _select("Precision", "precision", get_args(Precision), fields["precision"], _config("precision"))
-    st.session_state["augment"] = fields["augment"]
-    st.toggle(
-        "Augmentation: random crops of the picture padded by 4, and flips",
-        key="augment",
-        on_change=_edit("augment", _config("augment")),
-    )
+    if fields["schedule"] == "step":
+        shares = " and ".join(f"{share:.0%}" for share in fields["milestones"])
+        st.caption(f"The rate is multiplied by {fields['step_factor']:g} after {shares} of the training.")
+    if fields["optimizer"] == "sgd":
+        _toggle("Nesterov's momentum", "nesterov", fields["nesterov"], _config("nesterov"))
+    augment = "Augmentation: random crops of the picture padded by 4, and flips"
+    _toggle(augment, "augment", fields["augment"], _config("augment"))
 
 
 def offer_settings(state: BuildState) -> None:

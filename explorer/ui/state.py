@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
@@ -94,6 +94,20 @@ class AppState:
 DATA = re.compile(r"shapes-32|shapes-64|cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
 RUN = re.compile(r"[0-9a-f]{32}")
 LONGEST = 4000  # characters of changes in a link
+MOST_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
+LIMITS: dict[str, tuple[float, float]] = {
+    "seconds": (1.0, 86_400.0),
+    "epochs": (1, 10_000),
+    "batch_size": (2, 65_536),
+    "learning_rate": (1e-6, 100.0),
+    "momentum": (0.0, 0.999),
+    "weight_decay": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.99),
+    "clip": (0.0, 1000.0),
+    "seed": (0, 2**31),
+    "dropout": (0.0, 0.95),
+}
+"""What the form's fields take: nothing starts from a link that a person could not see there."""
 QUICK: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
 """The training that one click starts: a minute, and small steps, so that there are many of them in it."""
 
@@ -122,7 +136,7 @@ class BuildState:
         if self.preset not in PRESETS:
             raise ValueError(f"there is no preset {self.preset!r}.")
         _check_spec_fields(_changes(self.spec))
-        TrainingConfig.from_dict(QUICK | _changes(self.config))
+        _check_config_fields(_changes(self.config))
         if not isinstance(self.data, str) or not DATA.fullmatch(self.data):
             raise ValueError(f"there is no data {self.data!r}.")
         if self.run is not None and not RUN.fullmatch(self.run):
@@ -137,7 +151,10 @@ class BuildState:
 
     def network(self, input_shape: tuple[int, int, int], classes: int) -> ArchitectureSpec:
         """The spec for pictures of that shape. Raises ValueError that says what to change."""
-        return ArchitectureSpec.from_dict({**self.spec_fields(), "input_shape": list(input_shape), "classes": classes})
+        spec = ArchitectureSpec.from_dict({**self.spec_fields(), "input_shape": list(input_shape), "classes": classes})
+        if spec.depth > MOST_LAYERS:
+            raise ValueError(f"it has {spec.depth:,} layers, and at most {MOST_LAYERS:,} fit here; use fewer blocks.")
+        return spec
 
     def training(self) -> TrainingConfig:
         return TrainingConfig.from_dict(self.config_fields())
@@ -203,17 +220,32 @@ def _check_spec_fields(changes: dict[str, Any]) -> None:
     for name, value in changes.items():
         if name in ("input_shape", "classes"):
             raise ValueError(f"`{name}` follows from the data.")
-        if name == "stages" and not (isinstance(value, list) and len(value) <= MAXIMUM["stages"]):
-            raise ValueError(f"`stages` must be a list, received {value!r}.")
+        if name == "stages" and not (isinstance(value, list) and 1 <= len(value) <= MAXIMUM["stages"]):
+            raise ValueError(f"`stages` must be a list of 1 to {MAXIMUM['stages']}, received {value!r}.")
         try:
-            for part in value if name == "stages" else ():
-                Stage(**part)
+            whole = all(asdict(Stage(**part)) == part for part in value) if name == "stages" else True
             if name == "stem" and value is not None:
-                Stem(**value)
+                whole = asdict(Stem(**value)) == value
         except TypeError as error:
             raise ValueError(f"`{name}` has a field of the wrong type: {error}.") from None
+        if not whole:
+            raise ValueError(f"`{name}` lacks a field, received {value!r}.")
         if name not in ("stages", "stem"):
             ArchitectureSpec.from_dict(_SMALLEST.to_dict() | {name: value})
+            _check_limit(name, value)
+
+
+def _check_config_fields(changes: dict[str, Any]) -> None:
+    TrainingConfig.from_dict(QUICK | changes)
+    for name, value in changes.items():
+        if name in ("device", "compile"):
+            raise ValueError(f"`{name}` follows from the machine.")
+        _check_limit(name, value)
+
+
+def _check_limit(name: str, value: Any) -> None:
+    if name in LIMITS and value is not None and not LIMITS[name][0] <= value <= LIMITS[name][1]:
+        raise ValueError(f"`{name}` must lie in {LIMITS[name][0]:g}..{LIMITS[name][1]:g}, received {value!r}.")
 
 
 def _difference(values: dict[str, Any], base: dict[str, Any]) -> str:

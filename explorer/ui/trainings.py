@@ -177,7 +177,7 @@ def numbers(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:
         "Depth": str(spec.depth),
         "Parameters": f"{built.parameters:,}",
         "MACs": _short(built.macs),
-        "Receptive field": f"{fields[-1]} px",
+        "Receptive field": f"{fields[-1]:,}\u00a0px",
         f"Memory, batch {config.batch_size}": _bytes(memory),
     }
 
@@ -196,19 +196,20 @@ def forecast(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> str:
         return f"About {_duration(epoch * config.epochs)} on this machine, {_duration(epoch)} an epoch."
     seconds = config.seconds or 0.0
     steps = max(1.0, seconds * images_per_second / config.batch_size)
-    times = f"{seconds / epoch:.2g} times through the data"
-    return f"{_duration(seconds)}: about {steps:,.0f} steps, {times}, on this machine."
+    times = seconds / epoch
+    share = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
+    return f"{_duration(seconds)}: about {steps:,.0f} steps, {share} times through the data, on this machine."
 
 
 def _short(number: float) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
-            return f"{number / size:.3g} {unit}"
+            return f"{number / size:.3g}\u00a0{unit}"  # a space that keeps them in one line
     return f"{number:.0f}"
 
 
 def _bytes(number: float) -> str:
-    return f"{number / 2**30:.2g} GiB" if number >= 2**30 else f"{number / 2**20:,.0f} MiB"
+    return f"{number / 2**30:,.1f}\u00a0GiB" if number >= 2**30 else f"{number / 2**20:,.0f}\u00a0MiB"
 
 
 def _duration(seconds: float) -> str:

@@ -34,7 +34,7 @@ def _show_form(state: BuildState) -> None:
         "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
         "starts from the same weights and sees the same pictures, so the difference is made by the shortcuts alone."
     )
-    left, right = st.columns([5, 8], gap="large")
+    left, right = st.columns([6, 8], gap="medium")
     with left:
         network_tab, training_tab, data_tab = st.tabs(["Network", "Training", "Data"], key="tab", on_change="rerun")
         if network_tab.open:
