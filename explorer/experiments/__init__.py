@@ -1,0 +1,1 @@
+"""Questions over many networks, answered by measuring."""
