@@ -3,7 +3,13 @@
 import streamlit as st
 
 from explorer.ui import navigation
-from explorer.ui.pages import build, explore
+from explorer.ui.pages import build, explore, models
 
 st.set_page_config(page_title="CNN & ResNet Explorer", layout="wide", page_icon="🔍")
-navigation.run({"explore": ("Explore", explore.show), "build": ("Build & train", build.show)})
+navigation.run(
+    {
+        "explore": ("Explore", explore.show),
+        "build": ("Build & train", build.show),
+        "models": ("Models", models.show),
+    }
+)

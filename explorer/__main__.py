@@ -1,5 +1,6 @@
 """The same things from a terminal: `python -m explorer COMMAND`; and the process of a run: `train DIRECTORY`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,21 +12,21 @@ def execute(run: Run) -> int:
     """Waits for the run's turn and executes it. 0 where it ended as asked, 1 where it failed."""
     try:
         runs.hold(run)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"explorer: {error}", file=sys.stderr)
         return 2
-    if not runs.wait_for_turn(run):
-        return 0
-    # Only now: it imports torch, and ten runs that wait must not hold ten of those.
-    from explorer.runs.execution import execute
-
-    return 1 if execute(run) == "failed" else 0
+    try:
+        # It imports torch only when the turn has come: ten runs that wait must not hold ten of those.
+        failed = runs.wait_for_turn(run) and runs.execute(run) == "failed"
+    except KeyboardInterrupt:
+        return 130
+    os._exit(failed)  # all is said and flushed; torch would take its time to go, and the next run waits for this one
 
 
 def main() -> int:
     match sys.argv[1:]:
-        case ["train", directory] if Path(directory, "request.json").is_file():
-            return execute(Run(Path(directory)))
+        case ["train", directory] if os.path.isfile(os.path.join(directory, "request.json")):
+            return execute(Run(Path(directory).resolve()))
         case arguments:
             from explorer.commands import line
 

@@ -13,6 +13,7 @@ from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 
 from explorer.architectures import ArchitectureSpec, Network
+from explorer.architectures.spec import MAXIMUM
 from explorer.files import write_atomically as write_atomically
 
 HEADER = "cnn-resnet-explorer"  # the one metadata key; safetensors writes several keys in no fixed order
@@ -27,6 +28,7 @@ FIELDS: dict[str, Any] = {  # of the header, as JSON has them
     "config": dict,
     "record": dict,
     "figures": dict,
+    "resize_shorter_to": int | None,
 }
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
@@ -41,7 +43,8 @@ class Checkpoint:
 
     `network` is frozen (evaluation mode, no parameter asks for a gradient). `mean` and `std` are what its input is
     normalised with, R, G, B, of pixels on the scale 0..1. `data` names what it was trained on, `config` and `record`
-    are of the training (JSON), `figures` are measured results, each with its `n` (JSON).
+    are of the training (JSON), `figures` are measured results, each with its `n` (JSON). `resize_shorter_to` is what
+    `images.to_input` takes under that name: how pictures of other sizes are cut for this network.
     """
 
     network: Network
@@ -53,6 +56,7 @@ class Checkpoint:
     config: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    resize_shorter_to: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.spec.classes:
@@ -67,6 +71,11 @@ class Checkpoint:
                 raise ValueError(f"`{name}` must be three finite numbers, received {values!r}.")
         if min(self.std) <= 0:
             raise ValueError(f"`std` must be above 0, received {self.std!r}.")
+        smallest, shorter = max(self.spec.input_shape[1:]), self.resize_shorter_to
+        if shorter is not None and not (isinstance(shorter, int) and smallest <= shorter <= MAXIMUM["pixels"]):
+            raise ValueError(
+                f"`resize_shorter_to` must be from {smallest} to {MAXIMUM['pixels']} pixels, received {shorter!r}."
+            )
 
     @property
     def spec(self) -> ArchitectureSpec:
@@ -92,6 +101,8 @@ def save(checkpoint: Checkpoint, path: str | Path) -> str:
         "record": checkpoint.record,
         "figures": checkpoint.figures,
     }
+    if checkpoint.resize_shorter_to is not None:  # files from before this field keep their bytes
+        header["resize_shorter_to"] = checkpoint.resize_shorter_to
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     content = serialise(tensors, {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)})
     write_atomically(path, content)
@@ -159,6 +170,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             config=header["config"],
             record=header["record"],
             figures=header["figures"],
+            resize_shorter_to=header.get("resize_shorter_to"),
         )
     except ValueError as error:
         raise CheckpointError(f"the header of {name} is wrong: {error}") from None

@@ -110,18 +110,24 @@ def decode(data: bytes, name: str) -> Picture:
             _quiet.here = False
 
 
-def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(pixels: np.ndarray, size: tuple[int, int], resize_shorter_to: int | None = None) -> np.ndarray:
     """The centre of `pixels`, uint8 (H, W, 3), as uint8 (height, width, 3) for `size` = (height, width).
 
     The largest centred part with the aspect ratio of `size` is reduced with Pillow's antialiased Lanczos filter or
     enlarged with its bicubic one. Pixels that need no scaling are cut out, not filtered, so a picture that has `size`
     comes back unchanged.
+
+    With `resize_shorter_to` it is what torchvision does for its published weights, to the last bit: the shorter side
+    of the picture, whatever it is, becomes that many pixels with Pillow's antialiased bilinear filter, and `size` is
+    cut out of the centre. So the network sees less of the picture, and that larger.
     """
     height, width = size
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"`pixels` must be uint8 of shape (H, W, 3), received {pixels.dtype} {pixels.shape}.")
     if height < 1 or width < 1:
         raise ValueError(f"`size` must be a height and a width of at least 1, received {size}.")
+    if resize_shorter_to is not None:
+        return _resize_and_cut(pixels, size, resize_shorter_to)
     rows, columns = pixels.shape[:2]
     scale = min(rows / height, columns / width)
     top, left = max(0.0, rows - scale * height) / 2, max(0.0, columns - scale * width) / 2
@@ -134,10 +140,33 @@ def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array(Image.fromarray(part).resize((width, height), resample, box=box))
 
 
-def to_input(pixels: np.ndarray, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+def _resize_and_cut(pixels: np.ndarray, size: tuple[int, int], shorter: int) -> np.ndarray:
+    """`torchvision.transforms.Resize(shorter)` and `CenterCrop(size)` of a Pillow image, with their rounding."""
+    if shorter < max(size):
+        raise ValueError(f"`resize_shorter_to` must be at least {max(size)} for `size` {size}, received {shorter}.")
+    short = min(pixels.shape[:2])
+    # The ends of a very long picture are cut off anyway, and resized with the rest they could take gigabytes.
+    pixels = _centre(pixels, (min(pixels.shape[0], 8 * short), min(pixels.shape[1], 8 * short)))
+    rows, columns = (shorter * side // short for side in pixels.shape[:2])
+    scaled = Image.fromarray(np.ascontiguousarray(pixels)).resize((columns, rows), Image.Resampling.BILINEAR)
+    return _centre(np.array(scaled), size)
+
+
+def _centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    top, left = (round((have - keep) / 2) for have, keep in zip(pixels.shape, size, strict=False))
+    return pixels[top : top + size[0], left : left + size[1]]
+
+
+def to_input(
+    pixels: np.ndarray,
+    size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    resize_shorter_to: int | None = None,
+) -> np.ndarray:
     """A network's input for `pixels`: float32 (3, height, width), (`resize`(pixels) / 255 - mean) / std."""
     centre, spread = _channels(mean, std)
-    image = (resize(pixels, size).transpose(2, 0, 1) / 255 - centre) / spread
+    image = (resize(pixels, size, resize_shorter_to).transpose(2, 0, 1) / 255 - centre) / spread
     return np.ascontiguousarray(image, dtype=np.float32)
 
 

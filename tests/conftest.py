@@ -1,8 +1,10 @@
-"""What every test gets: one torch thread and empty Streamlit caches. The browser tests run last."""
+"""What every test gets: one torch thread, a data folder of its own and empty Streamlit caches. The browser tests run
+last."""
 
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,15 @@ os.environ["OMP_NUM_THREADS"] = "1"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first. Playwright also leaves an event loop in this thread, which other tests must not meet."""
     items.sort(key=lambda item: "e2e" in item.path.parts)
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where runs, uploads and downloads of this test lie: never in the repository."""
+    folder = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("EXPLORER_DATA", str(folder))
+    monkeypatch.delenv("EXPLORER_PICTURES", raising=False)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10, FashionMNIST
 
+from explorer import downloads
 from explorer.datasets import builtin, transfer
 from explorer.datasets.builtin import BUILTIN, DownloadError, Transfer, download, is_there, load
 
@@ -139,8 +140,8 @@ def publish(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     totals = {"cifar10": len(packed.getvalue()), "fashion-mnist": sum(map(len, fashion.values()))}
     for name, total in totals.items():
         monkeypatch.setitem(BUILTIN, name, replace(BUILTIN[name], download_bytes=total))
-    monkeypatch.setattr(builtin, "_PAUSES", ())
-    monkeypatch.setattr(builtin, "_SECONDS_BETWEEN_TRANSFERS", 0.05)
+    monkeypatch.setattr(downloads, "PAUSES", ())
+    monkeypatch.setattr(downloads, "SECONDS_BETWEEN_TRANSFERS", 0.05)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -149,7 +150,7 @@ def installed(name: str, folder: Path) -> list[Path]:
 
 
 def private_folders(folder: Path) -> list[Path]:
-    return list(folder.glob(".download-*"))
+    return list(folder.glob(f"{downloads._PREFIX}*"))
 
 
 def downloading_processes() -> list[int]:
@@ -252,7 +253,7 @@ def test_a_flipped_byte_is_named_and_repaired(name, server, tmp_path):
 
 
 def test_a_server_that_dies_midway_is_asked_again(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(builtin, "_PAUSES", (0.1, 0.1))
+    monkeypatch.setattr(downloads, "PAUSES", (0.1, 0.1))
     server.serve = lambda name, content: content[:-100] if len(server.asked) <= 2 else content
     transfers = list(download("cifar10", tmp_path))
     assert {transfer.attempt for transfer in transfers[:-1]} == {1, 2}
@@ -338,14 +339,14 @@ def assert_one_sentence(text: str) -> None:
     ],
 )
 def test_each_failure_has_its_sentence(kind, words):
-    failure = transfer.Failure(kind, "Traceback: Errno")
+    failure = downloads.Failure(kind, "Traceback: Errno")
     sentence = builtin._sentence(BUILTIN["cifar10"], builtin._source("cifar10"), Path("data"), failure, [])
     assert re.search(words, sentence)
     assert_one_sentence(sentence)
 
 
 def test_a_server_that_falls_silent_is_given_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(builtin, "_PATIENCE", 0.3)
+    monkeypatch.setattr(downloads, "PATIENCE", 0.3)
     server.seconds_per_block = 5
     with pytest.raises(DownloadError, match="cannot be reached"):
         list(download("cifar10", tmp_path))
@@ -366,7 +367,7 @@ def test_a_process_that_is_killed_counts_as_a_failed_try(server, tmp_path):
 
 
 def test_three_tries_with_growing_pauses():
-    assert len(builtin._PAUSES) == 2 and 0 < builtin._PAUSES[0] < builtin._PAUSES[1]
+    assert len(downloads.PAUSES) == 2 and 0 < downloads.PAUSES[0] < downloads.PAUSES[1]
 
 
 def test_a_disk_that_is_too_small_or_locked_is_told_before_anything_is_sent(server, tmp_path, monkeypatch):

@@ -46,6 +46,7 @@ def made(spec: ArchitectureSpec = SPEC) -> Checkpoint:
         config={"epochs": 3, "milestones": [0.5]},
         record={"outcome": "finished", "epochs": [{"validation": None}]},
         figures={"test": {"accuracy": 0.1 + 0.2, "n": 12}},
+        resize_shorter_to=10,
     )
 
 
@@ -121,6 +122,12 @@ def test_one_checkpoint_is_the_same_bytes_each_time(tmp_path: Path, content: byt
     digests.add(save(turned, tmp_path / "turned.safetensors"))
     assert digests == {hashlib.sha256(content).hexdigest()}
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {content}
+
+
+def test_a_checkpoint_without_its_own_way_of_resizing_does_not_mention_any(tmp_path: Path):
+    save(replace(made(), resize_shorter_to=None), tmp_path / "a.safetensors")
+    assert "resize_shorter_to" not in taken_apart((tmp_path / "a.safetensors").read_bytes())[1]
+    assert load(tmp_path / "a.safetensors").resize_shorter_to is None
 
 
 def test_saving_what_was_loaded_gives_the_same_bytes(tmp_path: Path, content: bytes):
@@ -344,20 +351,24 @@ def test_a_plain_network_does_not_pass_for_one_of_another_depth(tmp_path: Path):
     assert "`stages.0.2.conv1.weight` and 35 more are missing" in refusal(tmp_path / "a.safetensors", content)
 
 
+OPTIONAL = {"seed", "resize_shorter_to"}
 HEADERS: list[tuple[str, Any, str]] = [
     *(
         (key, None, "has format version None, this app reads version 1; use the app that saved it")
         for key in ("version",)
     ),
     *(("version", version, f"has format version {version!r}") for version in (2, "1", True)),
-    *((key, "absent", f"incomplete: `{key}` is missing") for key in checkpoints.FIELDS if key != "seed"),
+    *((key, "absent", f"incomplete: `{key}` is missing") for key in checkpoints.FIELDS if key not in OPTIONAL),
     *(
         (key, None, f"incomplete: `{key}` is missing or of the wrong type")
         for key in checkpoints.FIELDS
-        if key != "seed"
+        if key not in OPTIONAL
     ),
     *((key, True, f"incomplete: `{key}` is missing or of the wrong type") for key in checkpoints.FIELDS),
     ("seed", "7", "`seed` is missing or of the wrong type"),
+    ("resize_shorter_to", "256", "`resize_shorter_to` is missing or of the wrong type"),
+    ("resize_shorter_to", 7, "`resize_shorter_to` must be from 8 to 2048 pixels, received 7"),
+    ("resize_shorter_to", 10**9, "`resize_shorter_to` must be from 8 to 2048 pixels"),
     ("class_names", "ab", "`class_names` is missing or of the wrong type"),
     ("class_names", ["a"], "`class_names` must name the 2 classes"),
     ("class_names", ["a", "\ud800"], "the header of .* is damaged"),

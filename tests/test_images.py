@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from torchvision.models import ResNet50_Weights
 
 from explorer import images
 from explorer.images import MAX_BYTES, ImageError, decode, resize, to_input, to_pixels
@@ -605,12 +606,34 @@ def test_reducing_averages_what_lies_under_a_pixel():
     assert np.abs(small.astype(float) - 127.5).max() <= 2  # without antialiasing it would be all black or white
 
 
+@pytest.mark.parametrize(
+    "shape", [(256, 256), (224, 300), (375, 500), (500, 333), (1001, 257), (33, 47), (9, 70), (1, 8)]
+)
+def test_with_the_shorter_side_given_it_is_what_torchvision_does(shape):
+    pixels = np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8)
+    for weights in (ResNet50_Weights.IMAGENET1K_V1, ResNet50_Weights.IMAGENET1K_V2):
+        transforms = weights.transforms()
+        (shorter,) = transforms.resize_size
+        image = to_input(pixels, (224, 224), transforms.mean, transforms.std, shorter)
+        expected = transforms(Image.fromarray(pixels)).numpy()
+        np.testing.assert_allclose(image, expected, rtol=0, atol=2e-6)  # one level of 255 would be 0.017
+
+
+def test_a_picture_of_any_length_takes_little_memory():
+    stripes = np.zeros((2, 3_000_000, 3), np.uint8)  # its shorter side at 256 would be 295 GB
+    stripes[:, 1_499_995:1_500_005] = 200
+    np.testing.assert_array_equal(resize(stripes, (224, 224), 256), np.full((224, 224, 3), 200))
+    np.testing.assert_array_equal(resize(stripes.transpose(1, 0, 2), (224, 224), 256), np.full((224, 224, 3), 200))
+
+
 def test_wrong_arguments_say_what_was_expected():
     for pixels in (PHOTO.astype(float), PHOTO[:, :, 0], PHOTO[:0]):
         with pytest.raises(ValueError, match="`pixels`"):
             resize(pixels, (4, 4))
     with pytest.raises(ValueError, match="`size`"):
         resize(PHOTO, (0, 4))
+    with pytest.raises(ValueError, match="`resize_shorter_to` must be at least 9 for `size` .4, 9., received 8"):
+        resize(PHOTO, (4, 9), 8)
     for mean, std in ((MEAN[:2], STD), (MEAN, (0.1, 0.1, 0)), ((np.nan,) * 3, STD)):
         with pytest.raises(ValueError, match="`std` above 0"):
             to_input(PHOTO, (4, 4), mean, std)

@@ -18,12 +18,14 @@ ROOT = Path(__file__).parents[1]
 # In the order of the design: each imports only from those before it.
 ROOMS = (
     "files",
+    "downloads",
     "architectures",
     "presets",
     "images",
     "datasets",
     "checkpoints",
     "foreign",
+    "published",
     "training",
     "pretrained",
     "runs",
@@ -53,7 +55,7 @@ ONLY_IN = {
 
 # Pictures and pages know no networks, and what draws pictures knows arrays only.
 WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datasets.folders", "explorer.figures"}
-WITHOUT_TORCH |= {"explorer.datasets.sources", "explorer.datasets.stored", "explorer.ui.pages"}
+WITHOUT_TORCH |= {"explorer.downloads", "explorer.datasets.sources", "explorer.datasets.stored", "explorer.ui.pages"}
 
 FORBIDDEN_FILE_NAMES = re.compile(r"_?(util|helper|manager|handler|common|misc)s?")
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}

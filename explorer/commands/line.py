@@ -20,6 +20,7 @@ from explorer.commands.training import (
     train_arguments,
     train_network,
 )
+from explorer.commands.weights import convert_arguments, convert_file, inspect_arguments, inspect_file
 
 COMMANDS = (
     (
@@ -33,6 +34,8 @@ COMMANDS = (
     ("classify", classify_arguments, classify_pictures, "give the five most probable classes of pictures"),
     ("explain", explain_arguments, explain_picture, "show layer by layer how a network looks at a picture"),
     ("pretrained", pretrained_arguments, rebuild_pretrained, "list the pretrained networks, or train them again"),
+    ("inspect", inspect_arguments, inspect_file, "say what weights of anybody's are, and how sure that is"),
+    ("convert", convert_arguments, convert_file, "save weights of anybody's as a file of this app"),
 )
 
 

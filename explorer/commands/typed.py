@@ -134,7 +134,7 @@ def picture(file: str) -> Picture:
 
 def image(picture: Picture, checkpoint: Checkpoint) -> np.ndarray:
     _, height, width = checkpoint.spec.input_shape
-    return to_input(picture.pixels, (height, width), checkpoint.mean, checkpoint.std)
+    return to_input(picture.pixels, (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to)
 
 
 def class_index(text: str, names: Sequence[str]) -> int:

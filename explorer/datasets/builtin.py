@@ -1,19 +1,10 @@
 """CIFAR-10 and Fashion-MNIST, as torchvision downloads them."""
 
-import contextlib
-import fcntl
 import gzip
 import hashlib
-import json
 import logging
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +12,11 @@ from typing import Any
 import numpy as np
 
 from explorer.datasets import Dataset, Split, channel_statistics, hold_out
-from explorer.datasets.transfer import Failure, failure_of
+from explorer.downloads import DownloadError as DownloadError
+from explorer.downloads import Failure, Job, deliver, disk_failure
+from explorer.downloads import Transfer as Transfer
 
 VALIDATION_SHARE = 0.1
-
-_SECONDS_BETWEEN_TRANSFERS = 0.25
-_PAUSES = (1.0, 4.0)
-"""Seconds before the second and the third attempt."""
-_PATIENCE = 30.0
-"""Seconds without a byte after which a server counts as silent."""
-_PREFIX = ".download-"
-_ROOT = Path(__file__).parents[2]
 
 _log = logging.getLogger(__name__)
 
@@ -64,22 +49,6 @@ BUILTIN = {
     ),
 }
 """The datasets that `download` and `load` know, by name."""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """How far a download has come: `done_bytes` of `total_bytes` are on disk, in the `attempt`-th try, from 1.
-
-    While a try pauses or begins anew `done_bytes` falls; at the end it stays at the total while files are unpacked.
-    """
-
-    done_bytes: int
-    total_bytes: int
-    attempt: int
-
-
-class DownloadError(ValueError):
-    """A dataset could not be downloaded; the message is one sentence with what to do."""
 
 
 @dataclass(frozen=True)
@@ -129,34 +98,31 @@ def is_there(name: str, folder: str | Path) -> bool:
 def download(name: str, folder: str | Path) -> Generator[Transfer, None, None]:
     """Downloads a dataset into `folder` (made if need be), and says about four times a second how far it has come.
 
-    The download runs in a process of its own and in a private folder, and each file is moved into its place when it is
-    whole and has its checksum; what is there and intact is not downloaded again, so two that download at once do
-    not harm each other. Three tries with growing pauses. Closing the generator ends the process and removes the
-    private folder; if this process is killed instead, the other ends too and the next download tidies up.
+    The download runs in a process of its own, and each file is moved into its place when it is whole and has its
+    checksum; what is there and intact is not downloaded again. See `downloads.deliver` for tries, closing and the rest.
 
     `DownloadError` where the network, the server or the disk does not allow it.
     """
     about, source, folder = _known(name), _source(name), Path(folder)
-    total = about.download_bytes
     wrong: list[str] = []
     failure = None
     try:
         if not all(_is_whole(folder / path, md5) for path, md5 in source.files):
-            with _private_folder(folder) as private:
-                wrong = _take_archives(source, folder, private)
-                if about.disk_bytes - _size(source, private) > shutil.disk_usage(folder).free:
-                    failure = Failure("full", "not tried: too little space")
-                else:
-                    failure = yield from _tries(source, private, total)
-                if failure is None:
-                    _install(source, private, folder)
+            job = Job(
+                "explorer.datasets.transfer",
+                {"dataset": source.dataset, "attributes": source.attributes},
+                growing=tuple(path for path, _ in source.archives),
+                files=tuple(path for path, _ in source.files),
+                download_bytes=about.download_bytes,
+                disk_bytes=about.disk_bytes,
+            )
+            failure = yield from deliver(job, folder, lambda private: wrong.extend(_take(source, folder, private)))
     except OSError as error:
-        failure = failure_of(error)
-        failure = failure if failure.kind == "full" else Failure("unwritable", failure.detail)
+        failure = disk_failure(error)
     if failure is not None:
         _log.warning("download of %s: %s", name, failure.detail)
         raise DownloadError(_sentence(about, source, folder, failure, wrong))
-    yield Transfer(total, total, 1)
+    yield Transfer(about.download_bytes, about.download_bytes, 1)
 
 
 def _is_whole(path: Path, md5: str) -> bool:
@@ -170,37 +136,7 @@ def _md5() -> Any:
     return hashlib.md5(usedforsecurity=False)  # what torchvision publishes; some systems forbid it for other uses
 
 
-def _size(source: _Source, folder: Path) -> int:
-    return sum((folder / path).stat().st_size for path, _ in source.archives if (folder / path).exists())
-
-
-@contextmanager
-def _private_folder(folder: Path) -> Iterator[Path]:
-    """A new folder in `folder`, locked and at the end removed; those of processes that were killed are removed too."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        with _locked(folder):  # between making a private folder and locking it nobody may take it for an abandoned one
-            for abandoned in folder.glob(f"{_PREFIX}*"):
-                with contextlib.suppress(OSError), _locked(abandoned, wait=False):  # locked: somebody downloads into it
-                    shutil.rmtree(abandoned, ignore_errors=True)
-            private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder.resolve()))
-            stack.callback(shutil.rmtree, private, ignore_errors=True)
-            stack.enter_context(_locked(private, wait=False))
-        yield private
-
-
-@contextmanager
-def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Holds the lock of a folder, which ends with the process at the latest; `BlockingIOError` if it need not wait."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _take_archives(source: _Source, folder: Path, private: Path) -> list[str]:
+def _take(source: _Source, folder: Path, private: Path) -> list[str]:
     """Links archives that lie in `folder`, as when somebody put them there, for torchvision to find; names bad ones."""
     wrong = []
     for path, md5 in source.archives:
@@ -212,61 +148,6 @@ def _take_archives(source: _Source, folder: Path, private: Path) -> list[str]:
     return wrong
 
 
-def _install(source: _Source, private: Path, folder: Path) -> None:
-    """Moves what `load` needs into its place, each file at once; what two downloads move is the same, by its MD5."""
-    for path, _ in source.files:
-        if not (private / path).is_symlink():  # else it was in its place before
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(private / path, folder / path)
-
-
-def _tries(source: _Source, private: Path, total: int) -> Generator[Transfer, None, Failure | None]:
-    failure = None
-    for attempt, pause in enumerate((0.0, *_PAUSES), start=1):
-        until = time.monotonic() + pause
-        while time.monotonic() < until:
-            yield Transfer(0, total, attempt)
-            time.sleep(min(pause, _SECONDS_BETWEEN_TRANSFERS))
-        failure = yield from _attempt(source, private, total, attempt)
-        if failure is None or failure.kind in ("full", "unwritable"):
-            break
-        _log.info("attempt %d at %s: %s", attempt, source.dataset, failure.detail)
-    return failure
-
-
-def _attempt(source: _Source, private: Path, total: int, attempt: int) -> Generator[Transfer, None, Failure | None]:
-    request = {
-        "dataset": source.dataset,
-        "attributes": source.attributes,
-        "folder": str(private),
-        "patience": _PATIENCE,
-    }
-    with tempfile.TemporaryFile(dir=private) as output, tempfile.TemporaryFile(dir=private) as errors:
-        command = [sys.executable, "-m", "explorer.datasets.transfer"]
-        child = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=output, stderr=errors)
-        assert child.stdin is not None
-        try:
-            with contextlib.suppress(BrokenPipeError):  # it ended at once, which is seen below
-                child.stdin.write(json.dumps(request).encode() + b"\n")
-                child.stdin.flush()
-            while child.poll() is None:
-                yield Transfer(min(total, _size(source, private)), total, attempt)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(_SECONDS_BETWEEN_TRANSFERS)
-        finally:
-            child.kill()
-            child.wait()
-            child.stdin.close()
-        if child.returncode == 0:
-            return None
-        output.seek(0)
-        errors.seek(0)
-        try:
-            return Failure(**json.loads(output.read().splitlines()[-1]))
-        except (IndexError, TypeError, ValueError):  # killed, or it could not even begin
-            return Failure("stopped", f"code {child.returncode}: {errors.read()[-1000:].decode(errors='replace')}")
-
-
 def _sentence(about: Builtin, source: _Source, folder: Path, failure: Failure, wrong: list[str]) -> str:
     if failure.kind == "full":
         return (
@@ -275,18 +156,12 @@ def _sentence(about: Builtin, source: _Source, folder: Path, failure: Failure, w
         )
     if failure.kind == "unwritable":
         return f"{about.title} cannot be stored in `{folder}`; allow this program to write there, or move the folder."
-    why = {
-        "checksum": f"what {source.server} sent was cut off or changed on the way",
-        "refused": f"{source.server} does not hand it out",
-        "unreachable": f"{source.server} cannot be reached",
-        "stopped": "the process that downloads was ended",
-    }[failure.kind]
     files = ", ".join(f"`{path.name}`" for path, _ in source.archives)
     place = folder / source.archives[0][0].parent
     warning = f" (`{wrong[0]}` there is not the file that was published)" if wrong else ""
     return (
-        f"{about.title} cannot be downloaded because {why}; check the network and start again, or put {files} into "
-        f"`{place}` by hand{warning} and start again, or use the shapes, which need no network."
+        f"{about.title} cannot be downloaded because {failure.why(source.server)}; check the network and start again, "
+        f"or put {files} into `{place}` by hand{warning} and start again, or use the shapes, which need no network."
     )
 
 

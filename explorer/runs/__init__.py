@@ -1,8 +1,7 @@
 """A run is a directory that its own process executes: queued, followed, stopped and resumed through its files.
 
-What this package hands out needs no torch, so that ten runs can wait for their turn in ten small processes;
-`explorer.runs.execution` is what a run's process calls when its turn has come, and only `explorer.runs.fitting`, which
-that imports then, needs torch.
+Importing this package needs no torch, so that ten runs can wait for their turn in ten small processes; `execute`, which
+a run's process calls when its turn has come, imports it with `explorer.runs.fitting`.
 """
 
 from explorer.runs.directory import FILE as FILE
@@ -18,6 +17,7 @@ from explorer.runs.directory import listed as listed
 from explorer.runs.directory import pictures_folder as pictures_folder
 from explorer.runs.directory import runs_folder as runs_folder
 from explorer.runs.directory import stored_data as stored_data
+from explorer.runs.execution import execute as execute
 from explorer.runs.log import RunLog as RunLog
 from explorer.runs.queue import MAX_WAITING as MAX_WAITING
 from explorer.runs.queue import Status as Status

@@ -82,7 +82,8 @@ class Request:
 class Run:
     """One run. Its files: `request.json`; `metrics.jsonl`, which only grows; `state`, to resume from;
     `NAME.safetensors` for each finished network; `samples.npy`, some test pictures; `log.txt`; `lock`, held by the
-    process that executes it; `stop`, where someone asked it to stop."""
+    process that executes it, with its place in the queue; `stop`, where someone asked it to stop; `reserve`, space for
+    its last words."""
 
     folder: Path
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -152,15 +152,13 @@ def write_end(run: Run, outcome: Ending, message: str = "", **values: Any) -> No
     """Says how the run ended, on a full disk in the space that was kept back for it. Raises OSError where even that
     is taken."""
     run.reserve.unlink(missing_ok=True)
-    for wait in (0.05, 0.1, 0.2, 0.4, 0.0):  # some file systems give back what was deleted a moment later
+    for wait in (0.05, 0.1, 0.2, 0.4, None):  # some file systems give back what was deleted a moment later
         try:
-            log = LogWriter(run.metrics)
-            try:
-                return log.write("end", outcome=outcome, message=message, time=time.time(), **values)
-            finally:
-                log.close()
+            with closing(LogWriter(run.metrics)) as log:
+                log.write("end", outcome=outcome, message=message, time=time.time(), **values)
+            return
         except OSError:
-            if not wait:
+            if wait is None:
                 raise
             time.sleep(wait)
 
@@ -173,7 +171,11 @@ def _ahead(run: Run) -> list[Run]:
 def _is_ahead(other: Run, run: Run) -> bool:
     """Whether `other` lives and has an earlier ticket of the same device; one that is resumed gets a new ticket."""
     number, device = _ticket(run)
-    return other.id != run.id and is_alive(other) and _ticket(other)[1] == device and _ticket(other)[0] < number
+    try:
+        earlier, its_device = _ticket(other)
+    except OSError:  # nobody can tell, so it is waited for
+        return True
+    return other.id != run.id and its_device == device and earlier < number and is_alive(other)
 
 
 def _living() -> list[Run]:
@@ -184,11 +186,11 @@ def _living() -> list[Run]:
 
 
 def _ticket(run: Run) -> tuple[int, str]:
-    """(number, device) of the run's place in the queue; a run that just ends has the last place."""
+    """(number, device) of the run's place in the queue; one that is just being queued has the last place."""
     try:
         values = json.loads(run.lock.read_text())
         return int(values["ticket"]), str(values["device"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return sys.maxsize, ""
 
 
@@ -246,7 +248,8 @@ def hold(run: Run) -> None:
 
 
 def _enqueue(run: Run, request: Request) -> int:
-    """Takes the run's lock and a place in the queue, and returns the lock's descriptor."""
+    """Takes the lock of a run that nobody holds, and a place in the queue, and returns the lock's descriptor."""
+    run.stop_mark.unlink(missing_ok=True)  # before it is seen to live: whoever asks it to stop from then on is heard
     descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         for _ in range(100):  # someone may be looking whether it is alive, which takes the lock for a moment
@@ -256,18 +259,14 @@ def _enqueue(run: Run, request: Request) -> int:
         else:
             raise ValueError("the run is still going on; stop it first.")
         run.clear_temporaries()
-        run.stop_mark.unlink(missing_ok=True)
         run.write_reserve()
         # One more than the last of those who wait, not the time of day: a clock that is set back would let two run.
         others = [_ticket(other)[0] for other in _living() if other.id != run.id]
         ticket = json.dumps({"ticket": 1 + max(others, default=0), "device": request.device})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, ticket.encode(), 0)
-        log = LogWriter(run.metrics)
-        try:
+        with closing(LogWriter(run.metrics)) as log:
             log.write("queued", time=time.time())
-        finally:
-            log.close()
     except BaseException:
         run.reserve.unlink(missing_ok=True)
         os.close(descriptor)

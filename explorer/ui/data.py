@@ -49,7 +49,8 @@ def _offer_download(name: str) -> None:
     )
     if not st.button(f"Download {about.title}", key="download"):
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, text="Connecting")
         st.button("Cancel", key="cancel_download")  # any click ends this run of the script, and with it the download
     try:
@@ -58,6 +59,7 @@ def _offer_download(name: str) -> None:
             again = f", attempt {transfer.attempt}" if transfer.attempt > 1 else ""
             bar.progress(share, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}")
     except ValueError as error:
+        place.empty()
         st.error(str(error))
         return
     st.rerun()
@@ -119,8 +121,7 @@ def show_card(card: Card) -> None:
         "(R G B, of 0 to 1)."
     )
     rows = [
-        {"class": name, "train": counts[0], "validation": counts[1], "test": counts[2]}
-        | {"pictures": figures.data_uri(sheet)}
+        {"class": name, "pictures": figures.data_uri(sheet)} | dict(zip(("train", "val", "test"), counts, strict=True))
         for name, counts, sheet in zip(card.class_names, card.counts, card.sheets, strict=False)
     ]
     st.dataframe(
@@ -128,7 +129,11 @@ def show_card(card: Card) -> None:
         hide_index=True,
         row_height=44,
         height=min(480, 38 + 44 * len(rows)),
-        column_config={"pictures": st.column_config.ImageColumn("some training pictures", width="medium")},
+        column_config={
+            "class": st.column_config.TextColumn(width=105),
+            "pictures": st.column_config.ImageColumn("for training", width=130),
+        }
+        | {split: st.column_config.NumberColumn(width=50) for split in ("train", "val", "test")},
         key="contact_sheet",
     )
     if len(card.class_names) > len(card.sheets):

@@ -14,6 +14,8 @@ from explorer.ui import form, live, navigation, resources
 from explorer.ui.state import AppState, BuildState
 
 LOOK_EVERY = 1.0  # seconds between two looks at a run
+# Streamlit's own sign of work in the corner would blink at each look, and its "Stop" stops no training.
+ONE_STOP = "<style>[data-testid=stStatusWidget] { display: none }</style>"
 WORDS = {
     "queued": "waiting",
     "running": "training",
@@ -41,6 +43,8 @@ def show_run(state: BuildState, run_id: str) -> None:
     st.caption(_settings(request))
     _buttons(state, run, request, status)
     going_on = status.state in ("queued", "running")
+    if going_on:
+        st.html(ONE_STOP)
     if status.state == "finished":
         _result(run, status.log)
     st.fragment(_follow, run_every=LOOK_EVERY if going_on else None)(run, request, going_on)
@@ -54,7 +58,7 @@ def _settings(request: Request) -> str:
     budget = f"{config['epochs']} epochs" if config["epochs"] else f"{config['seconds']:g} s"
     made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
     return (
-        f"{made} · {what} · {budget} · {config['optimizer']}, rate {config['learning_rate']:g}, batch "
+        f"{made} · {what} · {budget} · {form.WORDS[config['optimizer']]}, rate {config['learning_rate']:g}, batch "
         f"{config['batch_size']} · seed {config['seed']}"
     )
 
@@ -68,6 +72,10 @@ def _buttons(state: BuildState, run: Run, request: Request, status: Status) -> N
         if mine and status.state in ("stopped", "failed", "interrupted"):
             st.button("Resume", key="resume", type="primary", on_click=_resume, args=(run,))
         st.button("New training with these settings", key="again", on_click=_again, args=(state, request))
+    _say_what_failed()
+
+
+def _say_what_failed() -> None:
     if "run_error" in st.session_state:
         st.error(st.session_state.pop("run_error"))
 
@@ -206,36 +214,36 @@ def _result(run: Run, log: RunLog) -> None:
 
 def show_earlier_runs(state: BuildState) -> None:
     """The last runs of this person; deleting one asks once."""
+    _say_what_failed()
     earlier = [run for run in runs.newest(resources.owner(), resources.EARLIER_RUNS + 1) if run.id != state.run]
     if not earlier:
         return
     st.subheader("Your earlier runs", anchor=False)
     for run in earlier[: resources.EARLIER_RUNS]:
         request, status = run.request(), runs.status(run)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                " and ".join(request.names),
-                key=f"open_{run.id}",
-                on_click=lambda run=run: form.write(replace(form.read(), run=run.id)),
-                width=220,
+        name, words, end = st.columns([5, 12, 5], vertical_alignment="center")
+        name.button(
+            " and ".join(request.names),
+            key=f"open_{run.id}",
+            on_click=lambda run=run: form.write(replace(form.read(), run=run.id)),
+            width="stretch",
+        )
+        if status.state not in ("queued", "running") and st.session_state.get("deleting") == run.id:
+            words.markdown("Delete this run with its networks?")
+            with end.container(horizontal=True):
+                st.button("Yes, delete", key=f"yes_{run.id}", type="primary", on_click=_really_delete, args=(run,))
+                st.button("Keep", key=f"keep_{run.id}", on_click=lambda: st.session_state.pop("deleting", None))
+            continue
+        words.markdown(f"{WORDS[status.state]}{_accuracies(status.log)} · {_settings(request)}")
+        if status.state not in ("queued", "running"):
+            end.button(
+                "Delete", key=f"delete_{run.id}", on_click=lambda run=run: st.session_state.update(deleting=run.id)
             )
-            st.markdown(f"{WORDS[status.state]}{_accuracies(status.log)} · {_settings(request)}")
-            if status.state not in ("queued", "running"):
-                _delete(run)
 
 
 def _accuracies(log: RunLog) -> str:
     networks = (log.end or {}).get("networks", ())
     return "".join(f" · {network['title']} {network['test']['accuracy']:.1%}" for network in networks)
-
-
-def _delete(run: Run) -> None:
-    if st.session_state.get("deleting") != run.id:
-        st.button("Delete", key=f"delete_{run.id}", on_click=lambda: st.session_state.update(deleting=run.id))
-        return
-    st.markdown("Delete it with its networks?")
-    st.button("Yes, delete", key=f"yes_{run.id}", type="primary", on_click=_really_delete, args=(run,))
-    st.button("Keep", key=f"keep_{run.id}", on_click=lambda: st.session_state.pop("deleting", None))
 
 
 def _really_delete(run: Run) -> None:

@@ -378,7 +378,7 @@ def choose_training(state: BuildState) -> None:
         if fields["optimizer"] == "sgd":
             _limited("Momentum", "momentum", fields["momentum"], _config("momentum"), step=0.05)
         _limited(
-            "Gradient clipping, 0 is none",
+            "Clipping, 0 is none",
             "clip",
             fields["clip"] or 0.0,
             lambda before, value: before.with_config(clip=value or None),

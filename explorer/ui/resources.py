@@ -3,26 +3,31 @@
 import hashlib
 import os
 import re
-import secrets
+import tempfile
 import threading
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
 import torch
 
 from explorer import checkpoints, figures, runs
+from explorer.architectures import ArchitectureSpec, Description, describe
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.datasets import shapes
+from explorer.foreign import Normalisation, Reading
 from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+from explorer.ui import models
 from explorer.ui.state import AppState
+from explorer.ui.visitor import owner as owner
+from explorer.ui.visitor import remember_owner as remember_owner
+from explorer.ui.visitor import theme as theme
 
 PICTURE_SIDE = 224  # pixels of a picture on the page
 WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  # the strip needs the width
-COOKIE = "explorer_owner"
 EARLIER_RUNS = 10
 RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
@@ -64,8 +69,8 @@ def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def network_names() -> tuple[str, ...]:
-    """The networks that can be chosen: the pretrained ones, and those that this person's last runs have trained."""
-    return (*catalogue()[0], *trained_names())
+    """The networks that can be chosen: the pretrained ones, and this person's: uploaded, shared, and trained lately."""
+    return (*catalogue()[0], *models.names(), *trained_names())
 
 
 def trained_names() -> list[str]:
@@ -91,6 +96,8 @@ def is_network(name: str) -> bool:
 def title(name: str) -> str:
     """What a person reads in a list: "plain-20 · shapes-v1-32"."""
     loaded = checkpoint(name)
+    if models.title_of(name):
+        return f"{models.title_of(name)} · {loaded.spec.name}"
     trained = RUN_NETWORK.fullmatch(name)
     run = f" · your run {trained[1][:4]}" if trained else ""
     return f"{loaded.spec.name} · {loaded.data}{run}"
@@ -113,9 +120,14 @@ def know_the_same(name: str, other: str) -> bool:
     return checkpoint(name).class_names == checkpoint(other).class_names
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
 def checkpoint(name: str) -> Checkpoint:
-    """A pretrained or a trained network, frozen and shared by all sessions. Raises CheckpointError."""
+    """The network of that name, frozen: pretrained, of a run, uploaded or shared. Raises CheckpointError."""
+    return models.load(name) if models.file_of(name) or models.MINE.fullmatch(name) else _checkpoint(name)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _checkpoint(name: str) -> Checkpoint:
+    """Shared by all sessions."""
     trained = RUN_NETWORK.fullmatch(name)
     if not trained:
         return checkpoints.load_pretrained(name)
@@ -239,31 +251,68 @@ def look(state: AppState, subject: Subject) -> list[Looked]:
     return looked
 
 
-def owner() -> str:
-    """Who this person is: a secret that their browser keeps in a cookie, so that they find their runs again."""
-    known = _known_owner()
-    if known:
-        return known
-    if "owner" not in st.session_state:
-        st.session_state["owner"] = secrets.token_hex(16)
-    return st.session_state["owner"]
+@dataclass(frozen=True)
+class ModelRow:
+    """One line of the table of models; `accuracy` is of `n` test pictures, where it was measured."""
+
+    name: str
+    title: str
+    source: str
+    data: str
+    depth: int
+    parameters: int
+    accuracy: float | None
+    n: int | None
 
 
-def _known_owner() -> str | None:
-    cookie = st.context.cookies.get(COOKIE)
-    return cookie if isinstance(cookie, str) and runs.OWNER.fullmatch(cookie) else None
+def model_rows() -> list[ModelRow]:
+    """Every network that this person can look at."""
+    sources = [("comes with the app", catalogue()[0]), ("uploaded by you", models.names())]
+    rows = []
+    for source, names in [*sources, ("your run", trained_names())]:
+        for name in names:
+            try:
+                loaded = checkpoint(name)
+            except CheckpointError:
+                continue
+            test = loaded.figures.get("test", {})
+            rows.append(
+                ModelRow(
+                    name=name,
+                    title=models.title_of(name) or loaded.spec.name,
+                    source="shared by you" if models.SHARED.fullmatch(name) else source,
+                    data=loaded.data,
+                    depth=loaded.spec.depth,
+                    parameters=describe(loaded.spec).parameters,
+                    accuracy=test.get("accuracy"),
+                    n=test.get("n"),
+                )
+            )
+    return rows
 
 
-def remember_owner() -> None:
-    """Gives the browser its secret, where it has none yet."""
-    if not _known_owner():
-        _cookie(key="cookie", data=f"{COOKIE}={owner()}; path=/; max-age=31536000; SameSite=Strict", height=0)
+def description(spec: ArchitectureSpec) -> Description:
+    return describe(spec)
 
 
-_cookie = st.components.v2.component(
-    "cookie", js="export default function (component) {\n  document.cookie = component.data;\n}\n"
-)
+def file_bytes(name: str) -> bytes:
+    """The network as one file of ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.safetensors")
+        checkpoints.save(checkpoint(name), path)
+        return path.read_bytes()
 
 
-def theme() -> Literal["light", "dark"]:
-    return "dark" if st.context.theme.type == "dark" else "light"
+def current_subject() -> Subject:
+    """The picture that Explore shows in this session, or a drawn one."""
+    view = st.session_state.get("views", {}).get("explore", {})
+    return subject_of(AppState.from_query(view)) or sample_subject(6, 6)
+
+
+def try_out(reading: Reading, normalisation: Normalisation, subject: Subject) -> list[tuple[int, float]]:
+    """The three most probable classes of that picture, and their probabilities."""
+    image = to_input(subject.pixels, reading.spec.input_shape[1:], normalisation.mean, normalisation.std)
+    with PASSES, torch.inference_mode():
+        probabilities = reading.network()(torch.from_numpy(image)[None])[0].softmax(0)
+    best = probabilities.topk(min(3, len(probabilities)))
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))

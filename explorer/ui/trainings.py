@@ -11,7 +11,7 @@ import streamlit as st
 
 from explorer import figures, runs
 from explorer.architectures import ArchitectureSpec, Description, describe
-from explorer.datasets import Dataset, Skipped, builtin, folders, shapes, sources, stored
+from explorer.datasets import Dataset, Skipped, Split, builtin, folders, shapes, sources, stored
 from explorer.datasets.builtin import Transfer
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory, training_speed
@@ -61,6 +61,22 @@ def data_shape(data: str) -> tuple[tuple[int, int, int], int]:
         stored_card = card(data)
         return stored_card.input_shape, len(stored_card.class_names)
     return (3, 32, 32), 10
+
+
+def labelled_data(spec: ArchitectureSpec) -> list[str]:
+    """The data on this machine, or uploaded in this session, that a network of that input and classes may know."""
+    last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
+    names = dict.fromkeys([last, *builtin.BUILTIN, "shapes-32", "shapes-64"])
+    return [name for name in names if is_ready(name) and data_shape(name) == (spec.input_shape, spec.classes)]
+
+
+def data_title(data: str) -> str:
+    return "your own pictures" if data.startswith("stored-") else data
+
+
+def test_split(data: str) -> Split:
+    """The test pictures of that data. Raises ValueError where its files are damaged."""
+    return _dataset(data).test
 
 
 def card(data: str) -> Card:
@@ -174,7 +190,6 @@ def numbers(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:
     memory = training_memory(built.parameters, built.activation_bytes, config.batch_size, config.optimizer)
     fields = [layer.receptive_field for layer in built.layers if layer.kind in ("conv", "block")]
     return {
-        "Depth": str(spec.depth),
         "Parameters": f"{built.parameters:,}",
         "MACs": _short(built.macs),
         "Receptive field": f"{fields[-1]:,}\u00a0px",

@@ -48,6 +48,7 @@ HAS_FAILED = pytest.StashKey[bool]()
 class Server:
     url: str
     log: TextIO
+    data: Path
 
     def complaints(self) -> list[str]:
         """What it printed since the last call, without the welcome: warnings and tracebacks."""
@@ -72,8 +73,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The app on a free port, with the repository's own Streamlit settings and an empty home."""
+    """The app on a free port, with the repository's own Streamlit settings, an empty home and an empty data folder.
+
+    Its way into the network is a port at which nobody answers, so that a download fails at once on every machine.
+    """
     home = tmp_path_factory.mktemp("home")
+    data = tmp_path_factory.mktemp("data")
     scratch = tmp_path_factory.mktemp("tmp")
     log = tmp_path_factory.mktemp("server") / "log.txt"
     with socket.socket() as probe:
@@ -81,15 +86,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
     environment = {**os.environ, "HOME": str(home), "TMPDIR": str(scratch), "NO_COLOR": "1"}
+    environment |= {"EXPLORER_DATA": str(data), "EXPLORER_PICTURES": "", "https_proxy": "http://127.0.0.1:9"}
     with log.open("wb") as output, log.open(errors="replace") as reader:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-        running = Server(f"http://127.0.0.1:{port}", reader)
+        running = Server(f"http://127.0.0.1:{port}", reader, data)
         try:
             _wait_until_healthy(running, process)
             yield running
         finally:
+            for run in data.glob("runs/*/request.json"):
+                run.with_name("stop").touch()  # a training outlives the app
             process.terminate()
             try:
                 process.wait(10)

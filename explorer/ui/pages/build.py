@@ -1,8 +1,11 @@
 """Build & train: a form that is a network and its training, and the run that comes of it."""
 
 import logging
+import re
+import time
 import uuid
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -10,6 +13,8 @@ from explorer import figures
 from explorer.architectures import ArchitectureSpec
 from explorer.ui import data, follow, form, resources, trainings
 from explorer.ui.state import BuildState
+
+SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
 
 
 def show() -> None:
@@ -60,15 +65,20 @@ def _networks(state: BuildState) -> tuple[ArchitectureSpec, ...]:
     try:
         spec = state.network(*trainings.data_shape(state.data))
     except ValueError as error:
-        st.error(f"This network cannot exist: {error}")
+        st.error(f"This network cannot exist: {_as_counted(error)}")
         return ()
     if not state.twin:
         return (spec,)
     try:
         return spec, spec.twin()
     except ValueError as error:
-        st.warning(f"This network has no twin: {error} It is trained alone.")
+        st.warning(f"This network has no twin: {_as_counted(error)} It is trained alone.")
         return (spec,)
+
+
+def _as_counted(error: ValueError) -> str:
+    """The sentence with stages counted from 1, as the form and the drawing count them, and not from 0 as names do."""
+    return re.sub(r"\bstage (\d+)", lambda match: f"stage {int(match[1]) + 1}", str(error))
 
 
 def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
@@ -90,35 +100,44 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
         st.info("Upload your pictures first, in the tab Data.")
     st.caption(trainings.forecast(state, specs))
     if pressed:
+        _start(state, specs)
+
+
+def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
+    """Starts the run and opens it. A second click before the page has changed opens the run of the first."""
+    # Written in place: the second click ends this script at its next use of the session's state, not before.
+    started: dict[str, Any] = st.session_state.setdefault("started", {"form": None, "run": "", "at": 0.0})
+    if started["form"] != state or time.monotonic() - started["at"] > SAME_CLICK:
         try:
             run = trainings.start_run(state, specs)
         except ValueError as error:
             st.error(str(error))
             return
-        form.write(replace(state, run=run.id))
-        st.rerun()
+        started.update(form=state, run=run.id, at=time.monotonic())
+    form.write(replace(state, run=started["run"]))
+    st.rerun()
 
 
 def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
+    rows = [{"": f"**{spec.name}**"} | trainings.numbers(state, spec) for spec in specs]
+    lines = [rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    st.markdown(
+        "\n".join(f"| {' | '.join(cells)} |" for cells in lines),
+        help="MACs are multiply-accumulates for one picture. The receptive field is the side of the square that one "
+        "value of the last feature map can depend on. Memory is about what a training step takes. The number in a "
+        "name is the depth: weighted layers on the main path, as the papers count.",
+    )
     theme = resources.theme()
+    explained = next((index for index, spec in enumerate(specs) if spec.shortcut != "none"), 0)
     for index, spec in enumerate(specs):
         description = trainings.description(spec)
         st.markdown(f"**{spec.name}**" + (", the twin" if index else ""))
         st.plotly_chart(
-            figures.network_drawing(description, theme=theme, legend=index == len(specs) - 1),
+            figures.network_drawing(description, theme=theme, legend=index == explained),
             key=f"drawing_{index}",
             config={"displayModeBar": False},
             alt=f"Drawing of {spec.name}: {len(spec.stages)} stages",
         )
-        if index == 0:
-            numbers = trainings.numbers(state, spec)
-            header, ruler, row = (" | ".join(cells) for cells in (numbers, ["---"] * len(numbers), numbers.values()))
-            st.markdown(
-                f"| {header} |\n| {ruler} |\n| {row} |",
-                help="Depth counts weighted layers on the main path, as the papers do. MACs are multiply-accumulates "
-                "for one picture. The receptive field is the side of the square that one value of the last feature map "
-                "can depend on. Memory is about what a training step takes.",
-            )
     with st.expander("All layers of " + specs[0].name):
         st.dataframe(
             [

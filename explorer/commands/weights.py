@@ -1,0 +1,151 @@
+"""`inspect` and `convert`: what a file of anybody's weights is, and the same network as a file of this app."""
+
+import argparse
+from pathlib import Path
+
+from explorer import checkpoints
+from explorer.checkpoints import Checkpoint
+from explorer.commands import Answer, typed
+from explorer.commands.text import noted, percent, table
+from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, read, self_test
+from explorer.training import use_threads
+
+FILE_HELP = "a .pt, .pth, .th, .t7, .ckpt or .safetensors file of a state dict"
+PICTURES = 1000
+SHOWN_NAMES = 6
+
+
+def inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help=FILE_HELP)
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="labelled pictures, on which each reading and normalisation is measured"
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=PICTURES, metavar="N", help=f"how many of them at most (default: {PICTURES})"
+    )
+    typed.add_threads(parser)
+
+
+def inspect_file(arguments: argparse.Namespace) -> Answer:
+    if arguments.pictures < 1:
+        raise ValueError(f"`--pictures` must be 1 or more, received {arguments.pictures}.")
+    report = read(arguments.file)
+    document = {"file": arguments.file, **report.for_json(), "self_test": None}
+    lines = _described(report)
+    if arguments.data:
+        use_threads(arguments.threads)
+        trials, data = _measured(report, arguments.data, arguments.pictures)
+        numbers = {id(reading): number for number, reading in enumerate(report.readings, start=1)}
+        rows = [
+            (numbers[id(reading)], reading.title, normalisation.name, percent(accuracy), n)
+            for reading, normalisation, accuracy, n in trials
+        ]
+        document["self_test"] = {
+            "data": data,
+            "trials": [
+                {"reading": row[0], "title": row[1], "normalisation": row[2], "accuracy": trial.accuracy, "n": row[4]}
+                for row, trial in zip(rows, trials, strict=True)
+            ],
+        }
+        best = trials[0]
+        lines += ["", f"Measured on {best.n:,} pictures of {data}:", ""]
+        lines += table(("reading", "network", "normalisation", "accuracy", "n"), rows)
+        lines += ["", f"Best: {best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"]
+    return document, lines
+
+
+def _described(report: Report) -> list[str]:
+    rows = []
+    for number, reading in enumerate(report.readings, start=1):
+        facts = reading.for_json()
+        rows.append([number, reading.title, facts["parameters"], facts["classes"], facts["input_shape"]])
+    lines = [f"{report.name}: layout of {report.family}", ""]
+    lines += table(("reading", "network", "parameters", "classes", "input"), rows)
+    if report.question:
+        lines += ["", report.question]
+    normalisation = report.normalisation
+    lines += ["", f"Normalisation: {normalisation.title} ({normalisation.name}), because {report.normalisation_reason}"]
+    lines += [f"  mean {_numbers(normalisation.mean)}, std {_numbers(normalisation.std)}"]
+    if report.class_names:
+        more = len(report.class_names) - SHOWN_NAMES
+        names = ", ".join(report.class_names[:SHOWN_NAMES])
+        lines += [f"Classes: {names}{f' and {more:,} more' if more > 0 else ''}"]
+    lines += ["", "Evidence:", *(f"  {sentence}" for sentence in report.evidence)]
+    if report.uncertain:
+        lines += ["Uncertain, and taken as the family has it:", *(f"  {sentence}" for sentence in report.uncertain)]
+    if report.renamed:
+        lines.append(f"Renamed: {len(report.renamed):,} tensors")
+        lines += [f"  {theirs} -> {ours}" for theirs, ours in report.renamed[:SHOWN_NAMES]]
+    if report.ignored:
+        lines.append(f"Ignored: {', '.join(report.ignored[:SHOWN_NAMES])}")
+    return lines
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)
+
+
+def _measured(report: Report, data: str, pictures: int) -> tuple[list[Trial], str]:
+    spec = report.readings[0].spec
+    dataset = typed.dataset(data, spec.input_shape[1:])
+    split = dataset.test if len(dataset.test) else dataset.train
+    split = numbered(split, dataset.class_names, report.class_names, spec.classes)
+    known = {report.normalisation.name: report.normalisation, **NORMALISATIONS}
+    return self_test(report.readings, known.values(), split, pictures), dataset.name
+
+
+def convert_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help=FILE_HELP)
+    parser.add_argument("--out", required=True, metavar="FILE", help="to save: a .safetensors file of this app")
+    parser.add_argument("--reading", type=int, metavar="N", help="which, as `inspect` numbers them, if several")
+    parser.add_argument(
+        "--normalisation", choices=list(NORMALISATIONS), help="of its input (default: what `inspect` assumes)"
+    )
+    parser.add_argument("--classes", metavar="A,B,C", help="names of the classes (default: what `inspect` knows)")
+
+
+def convert_file(arguments: argparse.Namespace) -> Answer:
+    out = Path(arguments.out)
+    typed.check_new(out, ".safetensors")
+    report = read(arguments.file)
+    reading = _chosen(report, arguments.reading)
+    normalisation = _normalisation(reading, arguments.normalisation)
+    notes = []
+    if arguments.normalisation is None:
+        notes.append(f"normalisation {normalisation.name} is assumed, because {report.normalisation_reason}.")
+    names: tuple[str, ...] = report.class_names or ()
+    if arguments.classes is not None:
+        names = tuple(name.strip() for name in arguments.classes.split(","))
+    elif not names:
+        names = tuple(f"class {index}" for index in range(reading.spec.classes))
+        notes.append("nothing tells the names of the classes, so they are numbered; `--classes A,B,C` names them.")
+    checkpoint = Checkpoint(
+        reading.network(), names, normalisation.mean, normalisation.std, f"other data: converted from {report.name}"
+    )
+    digest = checkpoints.save(checkpoint, out)
+    document = {
+        "file": str(out),
+        "sha256": digest,
+        **reading.for_json(),
+        "normalisation": normalisation.for_json(),
+        "class_names": list(names),
+        "notes": notes,
+    }
+    lines = [f"{reading.title} of {report.name}, normalisation {normalisation.name}, saved as {out}"]
+    return document, [*lines, *noted(notes)]
+
+
+def _chosen(report: Report, number: int | None) -> Reading:
+    listed = ", ".join(f"{index} for {entry.title}" for index, entry in enumerate(report.readings, start=1))
+    if number is None and len(report.readings) > 1:
+        raise ValueError(
+            f"{report.question} Choose with `--reading N`: {listed}; `inspect --data FOLDER` measures them."
+        )
+    number = 1 if number is None else number
+    if not 1 <= number <= len(report.readings):
+        raise ValueError(f"there is no reading {number}; choose {listed}.")
+    return report.readings[number - 1]
+
+
+def _normalisation(reading: Reading, name: str | None) -> Normalisation:
+    return reading.normalisation if name is None else NORMALISATIONS[name]

@@ -1,0 +1,232 @@
+"""Which kind of file it is, and whether its directory is sound: read from its bytes, nothing unpacked."""
+
+import json
+import re
+import stat
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from math import prod
+from typing import Any, BinaryIO
+
+from explorer.checkpoints import HEADER
+from explorer.foreign.declarations import CUT_OFF, MAGIC, MAX_BYTES, Declaration, declared
+from explorer.foreign.report import ForeignError
+
+MAX_TENSORS = 20_000  # ResNet-1202 has 7,208
+MAX_ENTRIES = 5 * MAX_TENSORS
+MAX_TEXT = 2**26  # of a header or a `data.pkl`
+
+ITEM_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("I8", "U8", "BOOL"), 8),
+}
+
+# First bytes of files that people take for weights, and what to do instead.
+KINDS: tuple[tuple[bytes, str], ...] = (
+    (b"\x1f\x8b", "is packed with gzip; unpack it first."),
+    (b"BZh", "is packed with bzip2; unpack it first."),
+    (b"\xfd7zXZ\0", "is packed with xz; unpack it first."),
+    (b"\x28\xb5\x2f\xfd", "is packed with zstd; unpack it first."),
+    (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it first."),
+    (b"Rar!", "is a RAR archive; unpack it first."),
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`."),
+    (b"\x89HDF", "is an HDF5 file, as Keras saves them; this app reads files of PyTorch."),
+    (b"\x93NUMPY", "is an array of numpy; this app reads files of PyTorch."),
+    (b"GGUF", "is a GGUF file of a language model; this app shows networks for pictures."),
+    (b"%PDF", "is a PDF document, not weights."),
+    (b"\x89PNG", "is a picture, not weights; pictures are opened on the page Explore."),
+    (b"\xff\xd8\xff", "is a picture, not weights; pictures are opened on the page Explore."),
+    (b"\x7fELF", "is a program, not weights."),
+    (b"MZ", "is a program, not weights."),
+    (b"\x04\0\0\0\x01\0\0\0", "is a file of the old Lua Torch; only files of PyTorch are read, whatever they end in."),
+    (b"\x03\0\0\0", "is a file of the old Lua Torch; only files of PyTorch are read, whatever they end in."),
+)
+OTHER_ZIPS = (
+    (r"(.*/)?(constants\.pkl|code/.*)", "is a TorchScript program, which carries code; save `model.state_dict()`."),
+    (
+        r"(.*/)?(archive_format|serialized_exported_program\.json|models/.*\.json|serialized_state_dict\.(json|pt))",
+        "is a program of `torch.export` (.pt2), which carries code; save `model.state_dict()`.",
+    ),
+    (r".*\.npy", "is an archive of numpy arrays; this app reads files of PyTorch."),
+    (r"config\.json|model\.weights\.h5", "is a model of Keras; this app reads files of PyTorch."),
+    (r".*\.(pth?|th|ckpt|safetensors)", "is a zip archive with files in it; unpack it and give one of them."),
+)
+NOT_WEIGHTS = "is no weight file that is known here: neither of `torch.save` nor safetensors."
+
+
+@dataclass(frozen=True)
+class Container:
+    """`kind` is "zip", "legacy" or "safetensors"; `own` says that a header of this app is in it."""
+
+    kind: str
+    own: bool = False
+
+
+def inspected(file: BinaryIO) -> Container:
+    """What the file is, after everything was checked that can be without loading it; the file stands anywhere then.
+
+    Raises ForeignError with a sentence that lacks its subject, the file's name.
+    """
+    size = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(512)
+    if not head:
+        raise ForeignError("is empty; download it again.")
+    if size > MAX_BYTES:
+        raise ForeignError(f"has {size / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
+        raise ForeignError("is a web page, not weights: the link leads to a page about the file; download the file.")
+    for start, sentence in KINDS:
+        if head.startswith(start):
+            raise ForeignError(sentence)
+    if head[257:262] == b"ustar":
+        raise ForeignError("is a tar archive, as PyTorch saved before 0.1.10; unpack it, or save it with a newer one.")
+    if head.startswith(b"PK"):
+        check_zip(file, size)
+        return Container("zip")
+    if head[0] == 0x80 and head[1:2] <= b"\x05":
+        check_legacy(file)
+        return Container("legacy")
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and length <= size - 8:
+        return Container("safetensors", own=HEADER in check_safetensors(file, length, size))
+    if head[8:9] == b"{" and b'"dtype"' in head:
+        raise ForeignError(CUT_OFF)
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        raise ForeignError("is a text, not weights; download the file itself.")
+    raise ForeignError(NOT_WEIGHTS)
+
+
+# --- zip -------------------------------------------------------------------------------------------------------------
+
+
+def check_zip(file: BinaryIO, size: int) -> None:
+    try:
+        archive = zipfile.ZipFile(file)
+    except Exception:  # zipfile has BadZipFile, and much else for what nobody has tested
+        raise ForeignError(CUT_OFF) from None
+    entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    for pattern, sentence in OTHER_ZIPS:
+        if any(re.fullmatch(pattern, name) for name in names[:MAX_ENTRIES]):
+            raise ForeignError(sentence)
+    pickles = [entry for entry in entries if re.fullmatch(r"[^/]+/data\.pkl|data\.pkl", entry.filename)]
+    if not pickles:
+        raise ForeignError("is a zip archive, but none of `torch.save`.")
+    if len(entries) > MAX_ENTRIES or len(set(names)) != len(names) or len(pickles) > 1:
+        raise ForeignError("is a zip archive with too many entries, or with two of one name; save it again.")
+    check_entries(entries, archive.start_dir, size)
+    prefix = pickles[0].filename.removesuffix("data.pkl")
+    if pickles[0].file_size > MAX_TEXT:
+        raise ForeignError("holds millions of small objects; save the weights alone.")
+    check_sums(archive, entries)
+    try:
+        content = BytesIO(archive.read(pickles[0]))
+    except Exception:
+        raise ForeignError(CUT_OFF) from None
+    declaration = Declaration()
+    follow(content, declaration)
+    sizes = {entry.filename: entry.file_size for entry in entries}
+    for key, expected in declaration.storages.items():
+        if sizes.get(f"{prefix}data/{key}", -1) < expected:
+            raise ForeignError(CUT_OFF)
+
+
+def check_entries(entries: list[zipfile.ZipInfo], end: int, size: int) -> None:
+    """Whether each entry lies where no other does, is not packed, and has an innocent name."""
+    total = sum(entry.file_size for entry in entries)
+    if total > MAX_BYTES:
+        raise ForeignError(f"declares contents of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+    for entry in entries:
+        if entry.flag_bits & 1:
+            raise ForeignError("is an archive with a password; save it without one.")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise ForeignError("was packed by another program than `torch.save`, which never compresses; unpack it.")
+        parts = entry.filename.replace("\\", "/").split("/")
+        if ".." in parts or "" in parts[:1] or ":" in parts[0] or stat.S_ISLNK(entry.external_attr >> 16):
+            raise ForeignError("is an archive with a link, or a name that leads out of it, so it is not opened.")
+    ordered = sorted(entries, key=lambda entry: entry.header_offset)
+    for entry, following in zip(ordered, [*(entry.header_offset for entry in ordered[1:]), end], strict=True):
+        if entry.header_offset + 30 + len(entry.filename.encode()) + entry.file_size > following or following > size:
+            raise ForeignError("is an archive whose entries overlap, or lie outside it; download or save it again.")
+
+
+def check_sums(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
+    """torch does not compare the checksums of its own archives, so a flipped bit would be a changed weight."""
+    wrong = 0
+    filled = [entry for entry in entries if entry.file_size]
+    for entry in filled:
+        try:
+            with archive.open(entry) as content:
+                while content.read(2**20):
+                    pass
+        except zipfile.BadZipFile as error:
+            if not str(error).startswith("Bad CRC-32"):
+                raise ForeignError(CUT_OFF) from None
+            wrong += 1
+        except Exception:
+            raise ForeignError(CUT_OFF) from None
+    if wrong and wrong < len(filled):  # all of them: saved with torch.serialization.set_crc32_options(False)
+        raise ForeignError(
+            f"is damaged: the checksums of {wrong} of its {len(filled)} parts differ; download it again."
+        )
+
+
+# --- pickles and safetensors -----------------------------------------------------------------------------------------
+
+
+def check_legacy(file: BinaryIO) -> None:
+    """Four pickles (a magic number, a version, sizes of the machine's types, the object), then the storages."""
+    file.seek(0)
+    if follow(file, Declaration()) != MAGIC:
+        raise ForeignError(
+            "is a pickle, but none of `torch.save`, so it is not opened: pickles can run any program; save the "
+            "weights with `torch.save(model.state_dict(), ...)`."
+        )
+    declaration = Declaration()
+    for _ in range(3):
+        follow(file, declaration, check=False)
+    declaration.check()
+    if file.seek(0, 2) < sum(declaration.storages.values()):
+        raise ForeignError(CUT_OFF)
+
+
+def follow(file: Any, declaration: Declaration, check: bool = True) -> Any:
+    try:
+        value = declared(file, declaration)
+    except (IndexError, KeyError, TypeError):  # a stack or memo that is shorter than an opcode needs
+        raise ForeignError(CUT_OFF) from None
+    if check:
+        declaration.check()
+    return value
+
+
+def check_safetensors(file: BinaryIO, length: int, size: int) -> Mapping[str, Any]:
+    """The metadata of the header, after the sizes in it were checked."""
+    if length > MAX_TEXT:
+        raise ForeignError("has a header of impossible length; download or save it again.")
+    file.seek(8)
+    try:
+        header = json.loads(file.read(length))
+        metadata = header.pop("__metadata__", None) or {}
+        if len(header) > MAX_TENSORS:
+            raise ForeignError(f"holds {len(header):,} tensors; {MAX_TENSORS:,} is the most.")
+        total = 0
+        for entry in header.values():
+            start, end = entry["data_offsets"]
+            bits = ITEM_BITS.get(entry["dtype"], 0)
+            if not 0 <= start <= end <= size - 8 - length or bits and 8 * (end - start) != bits * prod(entry["shape"]):
+                raise ForeignError(CUT_OFF)
+            total += max(end - start, 4 * prod(entry["shape"]))
+        if total > MAX_BYTES:
+            raise ForeignError(f"declares tensors of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+        return metadata if isinstance(metadata, dict) else {}
+    except ForeignError:
+        raise
+    except Exception:  # JSON of any other form
+        raise ForeignError(CUT_OFF) from None

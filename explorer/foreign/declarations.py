@@ -1,0 +1,218 @@
+"""What a pickle of `torch.save` says that it holds, read without unpickling anything.
+
+The opcodes are followed over a stack of inert values: nothing is imported, called or built. So the size of every
+tensor is known, and every name that unpickling would look up, before torch sees a byte.
+"""
+
+import io
+import pickletools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, NamedTuple
+
+from explorer.foreign.report import ForeignError, quoted
+
+MAGIC = 0x1950A86A20F9469CFC6C  # torch's, at the start of a file from before 1.6
+MAX_OPCODES = 4_000_000  # some seconds; ResNet-1202 with the state of its optimiser takes 300,000
+MAX_BYTES = 2**30
+
+ITEM_SIZES = {
+    **{f"{kind}Storage": 8 for kind in ("Double", "Long", "ComplexFloat")},
+    **{f"{kind}Storage": 4 for kind in ("Float", "Int")},
+    **{f"{kind}Storage": 2 for kind in ("Half", "BFloat16", "Short")},
+    **{f"{kind}Storage": 1 for kind in ("Char", "Byte", "Bool", "Untyped")},
+    "ComplexDoubleStorage": 16,
+}
+REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2"}
+DTYPES = {"float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool"}
+# What state dicts, optimisers and schedulers are made of; less than torch's own list for weights_only.
+HARMLESS = {
+    ("collections", "OrderedDict"),
+    ("collections", "Counter"),
+    ("torch._utils", "_rebuild_parameter"),
+    ("torch.serialization", "_get_layout"),
+    ("torch", "Size"),
+    ("torch", "device"),
+    ("_codecs", "encode"),
+    ("builtins", "set"),
+    ("__builtin__", "set"),
+    ("builtins", "bytearray"),
+    *(("torch._utils", name) for name in REBUILD),
+    *(("torch", name) for name in (*ITEM_SIZES, *DTYPES)),
+    *(("torch.storage", name) for name in ("UntypedStorage", "TypedStorage")),
+}
+CUT_OFF = "is damaged or cut off; download or save it again."
+
+
+class Global(NamedTuple):
+    """A name that unpickling would import."""
+
+    module: str
+    name: str
+
+
+class Storage(NamedTuple):
+    key: str
+    size: int  # bytes
+    item_size: int
+
+
+class Made:
+    """Whatever unpickling would make here, of which nothing needs to be known."""
+
+
+MARK, MADE = object(), Made()
+
+
+@dataclass
+class Declaration:
+    """`storages` has the bytes of each by its key, `tensors` the bytes of all tensors together."""
+
+    storages: dict[str, int] = field(default_factory=dict)
+    tensors: int = 0
+    globals: list[Global] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        return max(sum(self.storages.values()), self.tensors)
+
+    def check(self) -> None:
+        """Raises ForeignError for what is too large, and for names that weights have no use for."""
+        strange = [entry for entry in self.globals if entry not in HARMLESS]
+        if any(entry.module.startswith("torch.nn.modules") for entry in strange):
+            raise ForeignError(
+                "is a whole pickled model, which would run program code when it is opened; save its weights alone, "
+                "with `torch.save(model.state_dict(), ...)`."
+            )
+        for entry in strange:
+            if entry.name in ("_rebuild_sparse_tensor", "_rebuild_qtensor", "_rebuild_nested_tensor"):
+                raise ForeignError("holds a sparse, nested or quantised tensor; save ordinary weights of a network.")
+            dotted = quoted(f"{entry.module}.{entry.name}")
+            raise ForeignError(
+                f"names {dotted}, which weights have no use for, so it is not opened: besides tensors, numbers and "
+                "texts it holds objects of a program; save the weights alone, with "
+                "`torch.save(model.state_dict(), ...)`."
+            )
+        if self.bytes > MAX_BYTES:
+            raise ForeignError(
+                f"declares tensors of {self.bytes / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most."
+            )
+
+
+def declared(content: io.BufferedIOBase, declaration: Declaration) -> Any:
+    """Follows one pickle from where `content` stands, adds to `declaration`, and returns what it would give.
+
+    Of that only constants and tuples are themselves. Raises ForeignError for opcodes that weights have no use for,
+    and for a pickle that ends too soon.
+    """
+    stack: list[Any] = []
+    memo: dict[int, Any] = {}
+    for operation, argument in opcodes(content):
+        name = operation.name
+        if name in CONSTANTS:
+            stack.append(CONSTANTS[name])
+        elif name in ARGUMENTS:
+            stack.append(argument)
+        elif name in ("PROTO", "FRAME"):
+            continue
+        elif name == "MARK":
+            stack.append(MARK)
+        elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET", "GET"):
+            stack.append(memo[argument])
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            size = int(name[-1])
+            stack[-size:] = [tuple(stack[-size:])]
+        elif name == "TUPLE":
+            stack.append(tuple(to_mark(stack)))
+        elif name in ("LIST", "DICT", "FROZENSET"):
+            to_mark(stack)
+            stack.append(MADE)
+        elif name in ("APPENDS", "SETITEMS", "ADDITEMS", "POP_MARK"):
+            to_mark(stack)
+        elif name in ("APPEND", "BUILD", "POP"):
+            stack.pop()
+        elif name == "SETITEM":
+            del stack[-2:]
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name == "GLOBAL":
+            module, _, attribute = argument.partition(" ")
+            stack.append(Global(module, attribute))
+            declaration.globals.append(stack[-1])
+        elif name == "STACK_GLOBAL":
+            attribute, module = stack.pop(), stack.pop()
+            stack.append(Global(str(module), str(attribute)))
+            declaration.globals.append(stack[-1])
+        elif name in ("REDUCE", "NEWOBJ"):
+            arguments, function = stack.pop(), stack.pop()
+            stack.append(MADE)
+            if isinstance(function, Global) and function.name in REBUILD:
+                declaration.tensors += tensor_bytes(arguments)
+        elif name == "BINPERSID":
+            stack.append(storage(stack.pop()))
+            declaration.storages[stack[-1].key] = stack[-1].size
+        elif name == "STOP":
+            return stack.pop()
+        else:
+            raise ForeignError("holds objects of a program, which weights have no use for, so it is not opened.")
+    raise ForeignError(CUT_OFF)
+
+
+CONSTANTS: dict[str, Any] = {
+    "NONE": None,
+    "NEWTRUE": True,
+    "NEWFALSE": False,
+    "EMPTY_TUPLE": (),
+    **dict.fromkeys(("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET"), MADE),
+}
+ARGUMENTS = {"INT", "LONG", "FLOAT", "STRING", "UNICODE", "BYTEARRAY8"}
+ARGUMENTS |= {"BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"}
+ARGUMENTS |= {"BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
+ARGUMENTS |= {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
+
+
+def opcodes(content: io.BufferedIOBase) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """Of one pickle. Whatever is wrong with it is a ForeignError."""
+    try:
+        for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
+            if number > MAX_OPCODES:
+                raise ForeignError("holds millions of small objects; save the weights alone.")
+            yield operation, argument
+    except ForeignError:
+        raise
+    except Exception:  # pickletools has no one kind of error: ValueError, struct.error, IndexError, ...
+        raise ForeignError(CUT_OFF) from None
+
+
+def to_mark(stack: list[Any]) -> list[Any]:
+    """Takes everything above the last mark, and the mark, off the stack."""
+    for index in range(len(stack) - 1, -1, -1):
+        if stack[index] is MARK:
+            taken = stack[index + 1 :]
+            del stack[index:]
+            return taken
+    raise ForeignError(CUT_OFF)
+
+
+def storage(identifier: Any) -> Storage:
+    """From ("storage", its class, key, device, number of items), with which torch refers to it."""
+    match identifier:
+        case ("storage", Global(module, kind), str(key), str(), int(items), *_) if module in ("torch", "torch.storage"):
+            if kind in ITEM_SIZES and 0 <= items:
+                return Storage(key, items * ITEM_SIZES[kind], ITEM_SIZES[kind])
+    raise ForeignError("refers to weights in a way that `torch.save` does not; save it again.")
+
+
+def tensor_bytes(arguments: Any) -> int:
+    """From (storage, offset, size, strides, ...), with which torch rebuilds a tensor."""
+    match arguments:
+        case (Storage(_, _, item_size), int(offset), tuple(size), tuple(strides), *_):
+            numbers = (offset, *size, *strides)
+            if len(size) == len(strides) <= 64 and all(type(number) is int and number >= 0 for number in numbers):
+                return item_size * prod(size)
+    raise ForeignError("describes a tensor in a way that `torch.save` does not; save it again.")

@@ -1,0 +1,276 @@
+"""Opens a file of anybody's in a process of its own, with limits, and takes nothing but numbers and names back.
+
+`python -m explorer.foreign` is that process: the file is its stdin, the answer its stdout, an unnamed file.
+It never learns what the file is called. The answer is the length of a JSON text, the text, and a safetensors file.
+"""
+
+import json
+import os
+import re
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors.torch import load as deserialise
+from torch import Tensor
+
+from explorer.foreign.containers import MAX_TENSORS, Container, inspected
+from explorer.foreign.declarations import CUT_OFF, MAX_BYTES
+from explorer.foreign.report import ForeignError
+
+TORCH_FLOOR = (2, 10)  # `weights_only=True` before it had a remote-code bug (2.6) and a memory bug (2.10)
+MEMORY = 5 * 2**30  # address space; importing torch takes 2 to 3 GB of it, without using them
+CPU_SECONDS = 60
+WALL_SECONDS = 120  # of a machine whose cores others keep busy
+MAX_DEPTH = 4  # of a state dict inside others
+MAX_OBJECTS = 100_000
+MAX_BESIDE = 50
+ROOT = Path(__file__).resolve().parents[2]
+TOO_MUCH = "cannot be opened within the limits of memory and time that such files get; save the weights alone."
+FORMATS = {
+    "zip": "a file of `torch.save`",
+    "legacy": "a file of `torch.save` before PyTorch 1.6",
+    "safetensors": "a safetensors file",
+}
+KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64", torch.int64: "I64"}
+KINDS |= {torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL"}
+# Nothing that loads weights does any of this; weights_only should not let it come so far.
+NEVER = re.compile(
+    r"os\.(system|exec|fork|forkpty|posix_spawn|spawn|startfile|kill|remove|rename|rmdir|mkdir|symlink|link|chmod|chown"
+    r"|truncate|putenv)|subprocess\.Popen|pty\.spawn|socket\..*|shutil\..*|webbrowser\.open|urllib\.Request"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class StateDict:
+    """Tensors under their names in the file; `place` is where in it they stand, "" for the file itself."""
+
+    place: str
+    state: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a file holds: `beside` are the names of what stands beside the weights, `own` says that it is ours."""
+
+    format: str
+    own: bool
+    beside: tuple[str, ...]
+    state_dicts: tuple[StateDict, ...]
+
+
+def check_torch() -> None:
+    """Raises ForeignError where this torch is too old to open files of others."""
+    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if version < TORCH_FLOOR:
+        floor = ".".join(map(str, TORCH_FLOOR))
+        raise ForeignError(
+            f"files of others are opened with torch {floor} or newer only, for older ones can be made to run code; "
+            f"this is {torch.__version__}: install the versions of requirements.txt."
+        )
+
+
+# --- the parent ------------------------------------------------------------------------------------------------------
+
+
+def load(path: Path, name: str) -> Found:
+    """What is in the file. Raises ForeignError with a sentence about `name`, which has its quotes already."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ForeignError(f"{name} is no file; choose a file of weights.")
+        with path.open("rb") as file, tempfile.TemporaryFile() as answer:
+            _run(file, answer, name)
+            return _answered(answer, name)
+    except FileNotFoundError:
+        raise ForeignError(f"there is no file {name}; check the name.") from None
+    except OSError as error:
+        raise ForeignError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
+
+
+def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
+    command = [sys.executable, "-m", "explorer.foreign"]
+    process = subprocess.Popen(
+        command,
+        stdin=file,
+        stdout=answer,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"},
+        start_new_session=True,  # so that whatever it starts ends with it
+    )
+    try:
+        process.wait(WALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise ForeignError(f"{name} {TOO_MUCH}") from None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.returncode:
+        raise ForeignError(f"{name} {TOO_MUCH}")
+
+
+def _answered(answer: BinaryIO, name: str) -> Found:
+    answer.seek(0)
+    try:
+        facts = json.loads(answer.read(int.from_bytes(answer.read(8), "little")))
+        if "refusal" in facts:
+            raise ForeignError(f"{name} {facts['refusal']}")
+        tensors = deserialise(answer.read())
+        state_dicts = [
+            StateDict(place, {key: tensors[number] for key, number in names.items()})
+            for place, names in facts["state_dicts"]
+        ]
+        return Found(facts["format"], facts["own"], tuple(facts["beside"]), tuple(state_dicts))
+    except ForeignError:
+        raise
+    except Exception:  # it ended well and said nothing that can be read: whatever it met, there is nothing to show
+        raise ForeignError(f"{name} {TOO_MUCH}") from None
+
+
+# --- the child -------------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    answer = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # what anything prints from here on is no part of the answer
+        os.dup2(nowhere, stream)
+    limit_this_process()
+    with open(0, "rb", closefd=False) as file:
+        try:
+            write(answer, *facts_of(file))
+        except ForeignError as error:
+            write(answer, {"refusal": str(error)}, [])
+        except MemoryError:
+            write(answer, {"refusal": TOO_MUCH}, [])
+    answer.flush()
+    os._exit(0)  # nothing that the file left behind may run on the way out
+
+
+def limit_this_process() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES + 2**27, MAX_BYTES + 2**27))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.addaudithook(refuse)
+
+
+def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: it cannot be taken away again, and sees every such call, whoever makes it."""
+    writes = (
+        event == "open"
+        and len(arguments) > 2
+        and isinstance(arguments[2], int)
+        and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    )
+    if writes or NEVER.fullmatch(event):
+        raise PermissionError("a file of weights has no use for this")
+
+
+def facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
+    """The answer about a file: facts for JSON, in which tensors have numbers, and the tensors in that order.
+
+    Raises ForeignError with a sentence that lacks its subject, the file's name.
+    """
+    container = inspected(file)
+    facts: dict[str, Any] = {"format": FORMATS[container.kind], "own": container.own, "beside": [], "state_dicts": []}
+    if container.own:
+        return facts, []
+    content = content_of(file, container)
+    found = state_dicts(content)
+    tensors: list[Tensor] = []
+    for place, state in found:
+        facts["state_dicts"].append((place, {key: str(len(tensors) + index) for index, key in enumerate(state)}))
+        tensors += state.values()
+    check_tensors(tensors)
+    top = content if isinstance(content, Mapping) and all(place for place, _ in found) else {}
+    facts["beside"] = [key for key in top if isinstance(key, str)][:MAX_BESIDE]
+    return facts, tensors
+
+
+def content_of(file: BinaryIO, container: Container) -> Any:
+    file.seek(0)
+    try:
+        if container.kind == "safetensors":
+            return deserialise(file.read())
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # torch has RuntimeError, EOFError, IndexError, UnpicklingError, ... for such files
+        # Never its text, which recommends weights_only=False.
+        raise ForeignError(TOO_MUCH if "memory" in str(error) else CUT_OFF) from None
+
+
+def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:
+    """Every state dict in what was loaded, with its place in it ("state_dict", "model/ema", ...).
+
+    One is a mapping of names to tensors, of which one is a convolution, if any mapping has one. Those of optimisers
+    are left out. Raises ForeignError where there is none.
+    """
+    if isinstance(content, Tensor):
+        raise ForeignError(f"holds a single tensor of shape {tuple(content.shape)}, and no network.")
+    found: list[tuple[str, dict[str, Tensor]]] = []
+    waiting = [("", content, 0)]
+    seen: set[int] = set()
+    while waiting:
+        place, mapping, depth = waiting.pop(0)
+        if not isinstance(mapping, Mapping) or id(mapping) in seen or depth > MAX_DEPTH:
+            continue
+        seen.add(id(mapping))
+        if len(mapping) + len(waiting) > MAX_OBJECTS:
+            raise ForeignError(f"holds {len(mapping):,} entries, which no network has; save the weights alone.")
+        tensors = {key: value for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}
+        if any(tensor.dim() for tensor in tensors.values()):
+            found.append((place, tensors))
+        for key, value in mapping.items():
+            if isinstance(key, str) and isinstance(value, Mapping) and not key.startswith("optim"):
+                waiting.append((f"{place}/{key}" if place else key, value, depth + 1))
+    networks = [entry for entry in found if any(tensor.dim() == 4 for tensor in entry[1].values())]
+    if not found:
+        raise ForeignError("holds no weights under names; save them with `torch.save(model.state_dict(), ...)`.")
+    return networks or found
+
+
+def check_tensors(tensors: list[Tensor]) -> None:
+    """Raises ForeignError for what cannot be handed over: too many, too large, or no plain array of numbers."""
+    if len(tensors) > MAX_TENSORS:
+        raise ForeignError(f"holds {len(tensors):,} tensors; {MAX_TENSORS:,} is the most.")
+    total = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in tensors)  # it becomes float32
+    if total > MAX_BYTES:
+        raise ForeignError(f"declares tensors of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+    for tensor in tensors:
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise ForeignError("holds a sparse or quantised tensor, or one without values; save ordinary weights.")
+        if tensor.dtype not in KINDS:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ForeignError(f"holds {kind} values, which are no weights of a network that this app can show.")
+
+
+def write(answer: BinaryIO, facts: dict[str, Any], tensors: list[Tensor]) -> None:
+    """A safetensors file is written tensor by tensor here: its own library would hold all of it twice in memory."""
+    text = json.dumps(facts).encode()
+    answer.write(len(text).to_bytes(8, "little") + text)
+    header, end = {}, 0
+    for number, tensor in enumerate(tensors):
+        size = tensor.numel() * tensor.element_size()
+        header[str(number)] = {
+            "dtype": KINDS[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [end, end + size],
+        }
+        end += size
+    coded = json.dumps(header).encode()
+    coded += b" " * (-len(coded) % 8)
+    answer.write(len(coded).to_bytes(8, "little") + coded)
+    for tensor in tensors:
+        answer.write(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)

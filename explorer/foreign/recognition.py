@@ -1,0 +1,322 @@
+"""From names and shapes to networks of ours: complete, or not at all."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from explorer import checkpoints
+from explorer.checkpoints import CheckpointError
+from explorer.foreign import layouts
+from explorer.foreign.layouts import Guess, Layout, shape
+from explorer.foreign.loading import Found, StateDict, check_torch, load
+from explorer.foreign.report import ForeignError, Normalisation, Reading, Report, quoted
+
+WRAPPERS = {"module", "_orig_mod"}  # DataParallel, torch.compile: wherever in a name, they are no layers
+PREFIXES = {"model", "net", "backbone"}  # only in front
+# Left beside the weights by a profiler (thop), by weight averaging, and by a loss with weights of its own.
+NO_LAYERS = re.compile(r"(.*\.)?total_(ops|params)|n_averaged|(criterion|loss|loss_fn)\..*")
+COUNTER = "num_batches_tracked"
+FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+EPSILON = 1e-5  # of BatchNorm, in every family
+ELSEWHERE = (  # what other well-known networks are recognised by, to say more than that they do not fit
+    (r"cls_token|pos_embed|class_token|patch_embed|encoder\.layers\.|attn|attention|transformer", "a transformer"),
+    (r"denseblock|dense1\.", "a DenseNet"),
+    (r"(^|\.)fire\d|squeeze\.weight", "a SqueezeNet"),
+    (r"Mixed_\d|inception", "an Inception network"),
+    (r"conv_stem|conv_dw|features\.0\.0\.weight", "a MobileNet, EfficientNet or ConvNeXt"),
+    (r"\.se\.|\.se_|\.fc1\.weight", "a network with squeeze-and-excitation blocks"),
+    (r"block1\.layer\.|convShortcut", "a pre-activation wide ResNet"),
+    (r"conv1\.0\.weight", "a ResNet with a stem of several convolutions"),
+    (r"rbr_|reparam", "a RepVGG"),
+    (r"weight_ih_l0|lstm|gru|embedding", "a recurrent or language network"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Tidied:
+    """A state dict without the prefixes of wrappers; `originals` has each name as it stood in the file."""
+
+    state: dict[str, Tensor]
+    originals: dict[str, str]
+    ignored: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Recognition:
+    """What one state dict is: its layout, and a reading for each guess of it."""
+
+    layout: Layout
+    readings: tuple[Reading, ...]
+    renamed: tuple[tuple[str, str], ...]
+    ignored: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+
+def read(path: str | Path, name: str | None = None) -> Report:
+    """What the file at `path` is. It is opened in a process of its own, with limits of memory and time.
+
+    `name` is what the file is called where a person sees it, and nothing else; None takes the path's own.
+    Raises ForeignError with one sentence.
+    """
+    check_torch()
+    path = Path(path)
+    title = quoted(re.split(r"[/\\]", path.name if name is None else name)[-1])
+    found = load(path, title)
+    if found.own:
+        return _own(path, title)
+    recognised, refused = [], []
+    for state_dict in found.state_dicts:
+        try:
+            recognised.append((state_dict, recognise(state_dict.state, found.beside, title)))
+        except ForeignError as error:
+            refused.append((state_dict, error))
+    if not recognised:
+        raise refused[0][1]
+    return _report(title, found, recognised, [state_dict for state_dict, _ in refused])
+
+
+def readings_of(
+    state: Mapping[str, Tensor], wrapper: Collection[str] = (), name: str = "this state dict"
+) -> list[Reading]:
+    """Every complete interpretation of a state dict; `wrapper` are names that stood beside it in its file.
+
+    Raises ForeignError with one sentence that has the first names that do not fit, and both shapes; `name` is what
+    the sentence calls it.
+    """
+    return list(recognise(state, wrapper, name).readings)
+
+
+def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
+    """`readings_of` with all that is known of them."""
+    tidied = tidy(state, name)
+    layout = _layout(tidied.state, wrapper, name)
+    folded = _folded(tidied.state)
+    places = [_places(guess, folded, layout.family, name) for guess in layout.guesses]
+    floats, notes = _floats(folded, name)  # once, after all names and shapes fit: the readings share their memory
+    readings = []
+    for guess, place in zip(layout.guesses, places, strict=True):
+        ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
+        readings.append(Reading(guess.title, guess.spec, ours, layout.normalisation))
+    renamed = tuple(
+        (tidied.originals[at], key) for key, at in places[0].items() if at is not None and tidied.originals[at] != key
+    )
+    if None in places[0].values():
+        notes.append(f"no `{COUNTER}` in the file, which counts steps of training only: set to 0")
+    evidence = (*tidied.evidence, *layout.evidence, *notes)
+    return Recognition(layout, tuple(readings), renamed, tidied.ignored, evidence)
+
+
+def tidy(state: Mapping[str, Tensor], name: str) -> Tidied:
+    """The state dict without prefixes and without what is no layer."""
+    originals: dict[str, str] = {}
+    ignored, stripped = [], set()
+    for key in state:
+        parts = key.split(".")
+        kept = [part for part in parts[:-1] if part not in WRAPPERS]
+        while kept and kept[0] in PREFIXES:
+            kept = kept[1:]
+        stripped |= {part for part in parts[:-1] if part in WRAPPERS} | set(
+            parts[: len(parts) - 1 - len(kept)]
+        ) & PREFIXES
+        short = ".".join([*kept, parts[-1]])
+        if NO_LAYERS.fullmatch(short):
+            ignored.append(key)
+        elif short in originals:
+            raise ForeignError(
+                f"{name} has both {quoted(originals[short])} and {quoted(key)}, two networks in one; save the one "
+                "that is meant, alone."
+            )
+        else:
+            originals[short] = key
+    evidence = []
+    if stripped:
+        evidence.append(f"prefixes taken away: {', '.join(f'`{prefix}.`' for prefix in sorted(stripped))}")
+    if ignored:
+        evidence.append(f"{len(ignored)} values ignored that no layer uses, first {quoted(ignored[0])}")
+    return Tidied({short: state[key] for short, key in originals.items()}, originals, tuple(ignored), tuple(evidence))
+
+
+def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
+    if not state:
+        raise ForeignError(f"{name} holds no weights.")
+    if "head.fc.weight" in state and "stages.0.0.conv1.weight" in state:
+        return layouts.own(state, wrapper, name)
+    if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
+        return layouts.resnet(state, wrapper, name)
+    first = next((key for key in state if re.fullmatch(r"features\.\d{1,3}\.weight", key)), None)
+    if first is not None and state[first].dim() == 4:
+        return layouts.vgg(state, wrapper, name)
+    what = next((words for pattern, words in ELSEWHERE if any(re.search(pattern, key) for key in state)), None)
+    names = ", ".join(f"{quoted(key)} ({shape(value)})" for key, value in list(state.items())[:3])
+    raise ForeignError(
+        f"{name} is {what or 'a network'} that this app cannot build: it begins with {names}, where a ResNet has "
+        "`conv1.weight` and `layer1.0.conv1.weight` and a VGG `features.0.weight`."
+    )
+
+
+def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """loss-landscape's VGG has a BatchNorm behind its hidden layer: (W x + b - m) s + β, one linear layer again."""
+    parts = [f"fc.1.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+    if "fc.0.weight" not in state or "classifier.weight" not in state or not all(part in state for part in parts):
+        return state
+    weight, bias = state["fc.0.weight"], state.get("fc.0.bias")
+    gamma, beta, mean, variance = (state[part] for part in parts)
+    if (
+        bias is None
+        or weight.dim() != 2
+        or any(part.shape != weight.shape[:1] for part in (bias, gamma, beta, mean, variance))
+    ):
+        return state
+    scale = gamma.double() / (variance.double() + EPSILON).sqrt()  # not finite where the file's values are not
+    return {
+        **{key: value for key, value in state.items() if not key.startswith("fc.1.")},
+        "fc.0.weight": (weight.double() * scale[:, None]).float(),
+        "fc.0.bias": ((bias.double() - mean.double()) * scale + beta.double()).float(),
+    }
+
+
+def _floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Everything as float32, counters as int64, and a sentence for each other type. Checks that all can be weights."""
+    floats, kinds = {}, set()
+    for key, value in state.items():
+        kind = str(value.dtype).removeprefix("torch.")
+        if key.endswith(COUNTER):
+            if value.numel() != 1 or value.is_floating_point() or value.is_complex():
+                raise ForeignError(
+                    f"{name} has a counter {quoted(key)} that is no whole number but {kind}, {shape(value)}."
+                )
+            floats[key] = value.reshape(()).long()
+            continue
+        if value.dtype not in FLOATS:
+            raise ForeignError(
+                f"{name} holds {kind} values in {quoted(key)}, where weights are expected; if it is quantised, use "
+                "the file from before."
+            )
+        floats[key] = value.float().contiguous()
+        if value.dtype != torch.float32:
+            kinds.add(kind)
+        wrong = int((~floats[key].isfinite()).sum())
+        if wrong:
+            what = "not a number" if floats[key].isnan().any() else "infinite"
+            raise ForeignError(
+                f"{name} holds values that are {what}: {wrong:,} of {value.numel():,} in {quoted(key)}; its training "
+                "diverged, or the file is damaged."
+            )
+        if key.endswith("running_var") and value.numel() and floats[key].min() < 0:
+            raise ForeignError(
+                f"{name} holds a negative variance in {quoted(key)}, {floats[key].min():.3g}, which no training "
+                "leaves; the file is damaged."
+            )
+    return floats, [f"weights are {kind}, converted to float32" for kind in sorted(kinds)]
+
+
+def _places(guess: Guess, state: Mapping[str, Tensor], family: str, name: str) -> dict[str, str | None]:
+    """Our name -> theirs, for every tensor of the network; None for a counter that is not in the file.
+
+    Raises ForeignError where a name is missing, left over, or of another shape.
+    """
+    if len(state) < guess.spec.depth:  # before it is built, which takes a second for 1202 layers
+        raise ForeignError(
+            f"{name} holds {len(state)} tensors, too few for {guess.title} of {guess.spec.depth} layers."
+        )
+    places: dict[str, str | None] = {}
+    wrong = []
+    for key, expected in layouts.expected_shapes(guess.spec).items():
+        module, _, leaf = key.rpartition(".")
+        at = f"{guess.names[module]}.{leaf}"
+        if leaf == COUNTER:  # of any shape with one value: checked where it becomes one
+            places[key] = at if at in state else None
+            continue
+        places[key] = at
+        size = "×".join(map(str, expected))
+        if at not in state:
+            wrong.append(f"{quoted(at)} ({size}) is missing")
+        elif tuple(state[at].shape) != expected:
+            wrong.append(f"{quoted(at)} is {shape(state[at])} where {size} is expected")
+    used = set(places.values())
+    wrong += [f"{quoted(key)} ({shape(value)}) has no place in it" for key, value in state.items() if key not in used]
+    if wrong:
+        more = f"; {len(wrong) - 3:,} more do not fit" if len(wrong) > 3 else ""
+        raise ForeignError(
+            f"{name} looks like {guess.title} ({family}) but is not: {', '.join(wrong[:3])}{more}{_hint(state, guess)}."
+        )
+    return places
+
+
+def _hint(state: Mapping[str, Tensor], guess: Guess) -> str:
+    """What a network with these differences usually is."""
+    norm, conv = state.get("layer2.0.bn1.weight"), state.get("layer2.0.conv1.weight")
+    middle, inner = state.get("layer1.0.conv2.weight"), state.get("layer1.0.conv1.weight")
+    bottleneck = guess.spec.block == "bottleneck" and middle is not None and inner is not None
+    if norm is not None and conv is not None and conv.dim() == 4 and len(norm) == conv.shape[1] != conv.shape[0]:
+        return "; the norms stand in front of the convolutions, as in pre-activation ResNets"
+    if bottleneck and middle is not None and middle.dim() == 4 and middle.shape[1] < middle.shape[0]:
+        return "; its convolutions are in groups, as in ResNeXt"
+    if bottleneck and inner is not None and inner.dim() == 4 and inner.shape[0] > guess.spec.stages[0].channels // 4:
+        return "; its inner convolutions are wider, as in wide ResNets"
+    found = next((words for pattern, words in ELSEWHERE if any(re.search(pattern, key) for key in state)), None)
+    return f"; it has names of {found}" if found else ""
+
+
+def _own(path: Path, name: str) -> Report:
+    """A checkpoint of this app, which says itself what it is."""
+    try:
+        checkpoint = checkpoints.load(path)
+    except CheckpointError as error:
+        raise ForeignError(str(error).replace(f"`{path.name}`", name)) from None
+    normalisation = Normalisation("own", "the file's own", checkpoint.mean, checkpoint.std)
+    reading = Reading(checkpoint.spec.name, checkpoint.spec, checkpoint.network.state_dict(), normalisation)
+    return Report(
+        name.strip("`"),
+        "this app",
+        (reading,),
+        ("the header of this app, which describes the whole network", f"trained on {quoted(checkpoint.data)}"),
+        (),
+        (),
+        "the file says it",
+        (),
+        checkpoint.class_names,
+    )
+
+
+def _report(
+    name: str,
+    found: Found,
+    recognised: list[tuple[StateDict, Recognition]],
+    refused: Iterable[StateDict],
+) -> Report:
+    first = recognised[0][1]
+    readings, evidence, questions = [], [found.format], []
+    if found.beside:
+        evidence.append(f"beside the weights: {', '.join(quoted(key) for key in found.beside[:8])}")
+    for state_dict, recognition in recognised:
+        several = len(recognised) > 1
+        for reading in recognition.readings:
+            title = f"{reading.title}, weights under {quoted(state_dict.place)}" if several else reading.title
+            readings.append(replace(reading, title=title))
+        if state_dict.place:
+            evidence.append(f"the weights stand under {quoted(state_dict.place)}")
+    evidence += first.evidence
+    evidence += [f"what stands under {quoted(state_dict.place)} is no network of this app" for state_dict in refused]
+    if len(recognised) > 1:
+        places = ", ".join(quoted(state_dict.place) for state_dict, _ in recognised)
+        questions.append(f"The file holds {len(recognised)} sets of weights, under {places}: which one?")
+    if first.layout.question:
+        questions.append(first.layout.question)
+    return Report(
+        name.strip("`"),
+        first.layout.family,
+        tuple(readings),
+        tuple(evidence),
+        first.renamed,
+        first.ignored,
+        first.layout.normalisation_reason,
+        first.layout.uncertain,
+        first.layout.class_names,
+        " ".join(questions) or None,
+    )

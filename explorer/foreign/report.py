@@ -1,0 +1,128 @@
+"""What is said of a file of anybody's: its readings, and by which evidence each of them is one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from explorer.architectures import ArchitectureSpec, Network, describe
+
+SHOWN = 80  # letters of a name
+
+
+class ForeignError(ValueError):
+    """A file that cannot be loaded, or not without guessing; the message is one sentence for a person."""
+
+
+def quoted(text: object) -> str:
+    """What came with a file, in backticks, short, and without what would steer a terminal or reorder the text."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:400]).replace("`", "'")
+    return f"`{plain if len(plain) <= SHOWN else f'{plain[: SHOWN - 21]}...{plain[-18:]}'}`"
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What the input of a network is normalised with: R, G, B, of pixels on the scale 0..1.
+
+    `name` is what is typed to choose it, `title` what a person reads.
+    """
+
+    name: str
+    title: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def for_json(self) -> dict[str, Any]:
+        return {"name": self.name, "title": self.title, "mean": list(self.mean), "std": list(self.std)}
+
+
+NORMALISATIONS: dict[str, Normalisation] = {
+    entry.name: entry
+    for entry in (
+        Normalisation("imagenet", "ImageNet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        Normalisation("cifar10", "CIFAR-10", (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        # The mean over pictures of each picture's own spread: not the data's, but what many networks were trained with.
+        Normalisation("cifar10-2023", "CIFAR-10 with std 0.2023", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        Normalisation("cifar100", "CIFAR-100", (0.5070, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761)),
+        Normalisation("half", "-1..1", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+        Normalisation("none", "none, 0..1", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One complete interpretation of a file: a network with all of its weights, under our names.
+
+    `state` is what `Network(spec).load_state_dict` takes, strictly: every tensor, float32 (counters int64), no other.
+    `normalisation` is the one that its source is known to use; whether that is known, the report says.
+    """
+
+    title: str
+    spec: ArchitectureSpec
+    state: Mapping[str, Tensor]
+    normalisation: Normalisation
+
+    def network(self) -> Network:
+        """The network, frozen; it shares the memory of `state`."""
+        with torch.device("meta"):
+            network = Network(self.spec)
+        network.load_state_dict(dict(self.state), strict=True, assign=True)
+        return network.freeze()
+
+    def for_json(self) -> dict[str, Any]:
+        return {
+            "title": self.title,
+            "network": self.spec.name,
+            "depth": self.spec.depth,
+            "parameters": describe(self.spec).parameters,
+            "classes": self.spec.classes,
+            "input_shape": list(self.spec.input_shape),
+            "normalisation": self.normalisation.for_json(),
+            "spec": self.spec.to_dict(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a file is.
+
+    `readings` holds one, or several where the file alone cannot decide; then `question` is the sentence that asks.
+    `family` names whose layout it is. `evidence` are sentences that say what was recognised, and by what. `renamed`
+    are pairs (their name, our name), `ignored` are names in the file that no reading uses, with the reason behind
+    each in `evidence`. `normalisation_reason` says why the normalisation of the readings is assumed. `uncertain` are
+    sentences on what neither names nor shapes can tell. `class_names` are None where nothing tells them.
+    """
+
+    name: str
+    family: str
+    readings: tuple[Reading, ...]
+    evidence: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...]
+    ignored: tuple[str, ...]
+    normalisation_reason: str
+    uncertain: tuple[str, ...]
+    class_names: tuple[str, ...] | None = None
+    question: str | None = None
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The one that is assumed."""
+        return self.readings[0].normalisation
+
+    def for_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "family": self.family,
+            "readings": [reading.for_json() for reading in self.readings],
+            "question": self.question,
+            "evidence": list(self.evidence),
+            "renamed": [list(pair) for pair in self.renamed],
+            "ignored": list(self.ignored),
+            "normalisation": self.normalisation.for_json(),
+            "normalisation_reason": self.normalisation_reason,
+            "uncertain": list(self.uncertain),
+            "class_names": None if self.class_names is None else list(self.class_names),
+        }

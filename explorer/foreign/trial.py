@@ -1,0 +1,80 @@
+"""Where a file leaves a choice: which reading, with which normalisation, knows labelled pictures best."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from explorer.datasets import Split
+from explorer.foreign.report import ForeignError, Normalisation, Reading
+
+BATCH = 100
+
+
+def numbered(split: Split, names: Sequence[str], class_names: Sequence[str] | None, classes: int) -> Split:
+    """The pictures with labels as the network numbers them: by name, where its `class_names` hold all `names`.
+
+    Otherwise in the order of `names`, of which there must be as many as the network has classes: sorted by name, as
+    folders are, that is how most networks number theirs. Raises ForeignError where neither is possible.
+    """
+    if class_names is not None and set(names) <= set(class_names):
+        return replace(split, labels=np.array([class_names.index(name) for name in names], np.int64)[split.labels])
+    if len(names) != classes:
+        raise ForeignError(
+            f"the network knows {classes:,} classes, the labelled pictures have {len(names):,}; choose the data that "
+            "it was trained for."
+        )
+    return split
+
+
+class Trial(NamedTuple):
+    """`accuracy` is the share, 0..1, of the `n` pictures that the reading classifies as they are labelled."""
+
+    reading: Reading
+    normalisation: Normalisation
+    accuracy: float
+    n: int
+
+
+def self_test(
+    readings: Iterable[Reading], normalisations: Iterable[Normalisation], split: Split, limit: int | None = None
+) -> list[Trial]:
+    """Each reading with each normalisation on the pictures of `split`, best first; equals stay in the given order.
+
+    `limit` takes so many pictures, evenly over the split. The labels must be numbered as the network's classes are.
+    Raises ForeignError where the pictures have another size than a network takes, or labels that it does not know.
+    """
+    readings, normalisations = list(readings), list(normalisations)
+    chosen = np.arange(len(split))
+    if limit is not None and limit < len(split):
+        chosen = np.linspace(0, len(split) - 1, limit).round().astype(np.int64)
+    images, labels = split.images[chosen], split.labels[chosen]
+    if not len(labels):
+        raise ForeignError("there are no labelled pictures to test the readings on; choose data that has some.")
+    for reading in readings:
+        if images.shape[1:] != reading.spec.input_shape:
+            raise ForeignError(
+                f"the network takes pictures of shape {reading.spec.input_shape}, the labelled ones have "
+                f"{images.shape[1:]}; load them in the network's size."
+            )
+        if labels.max() >= reading.spec.classes:
+            raise ForeignError(
+                f"the network knows {reading.spec.classes} classes, the labelled pictures have {labels.max() + 1}; "
+                "choose the data that it was trained for."
+            )
+    trials = []
+    for reading in readings:
+        network = reading.network()
+        for normalisation in normalisations:
+            mean = torch.tensor(normalisation.mean).reshape(1, 3, 1, 1)
+            std = torch.tensor(normalisation.std).reshape(1, 3, 1, 1)
+            right = 0
+            with torch.inference_mode():
+                for start in range(0, len(labels), BATCH):
+                    pixels = torch.from_numpy(images[start : start + BATCH].copy())
+                    predictions = network((pixels.float() / 255 - mean) / std).argmax(1)
+                    right += int((predictions.numpy() == labels[start : start + BATCH]).sum())
+            trials.append(Trial(reading, normalisation, right / len(labels), len(labels)))
+    return sorted(trials, key=lambda trial: -trial.accuracy)

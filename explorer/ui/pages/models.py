@@ -1,0 +1,314 @@
+"""Models: every network that can be looked at, and the way in for other people's weights."""
+
+import logging
+import uuid
+
+import streamlit as st
+
+from explorer import figures
+from explorer.datasets import shapes
+from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, self_test
+from explorer.ui import models, navigation, resources, trainings
+from explorer.ui.data import as_code
+from explorer.ui.state import NAME, AppState
+
+SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
+CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASS_LISTS: dict[str, tuple[str, ...]] = {"CIFAR-10": CIFAR_10, "Shapes": shapes.CLASS_NAMES}
+TRIED = 500  # labelled pictures for each reading with each normalisation
+OTHER = "class 0, class 1, …"
+
+
+def show() -> None:
+    st.html(resources.WIDE)
+    try:
+        resources.remember_owner()
+        st.header("Models", anchor=False)
+        left, right = st.columns([7, 5], gap="large")
+        with left:
+            _table()
+        with right:
+            _upload()
+    except Exception:  # the page's boundary: whatever it is, a person sees one sentence and the log has the rest
+        incident = uuid.uuid4().hex[:8]
+        logging.getLogger(__name__).exception("incident %s", incident)
+        st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+def _table() -> None:
+    rows = resources.model_rows()
+    st.dataframe(
+        [
+            {
+                "model": row.title,
+                "source": row.source,
+                "data": row.data,
+                "depth": row.depth,
+                "parameters": row.parameters,
+                "test accuracy": None if row.accuracy is None else 100 * row.accuracy,
+                "n": row.n,
+            }
+            for row in rows
+        ],
+        hide_index=True,
+        column_config={"test accuracy": st.column_config.NumberColumn(format="%.2f %%")},
+        height=min(620, 38 + 35 * len(rows)),
+        key="models_table",
+    )
+    st.caption("Click a heading to sort; the magnifying glass above the table searches.")
+    names = [row.name for row in rows]
+    chosen = st.query_params.get("model", "")
+    st.session_state["model"] = chosen if chosen in names else names[0]
+    titles = {row.name: f"{row.title} · {row.source}" for row in rows}
+    st.selectbox(
+        "Model",
+        names,
+        key="model",
+        format_func=lambda name: titles[name],
+        on_change=lambda: st.query_params.update(model=st.session_state["model"]),
+    )
+    _card(st.session_state["model"])
+
+
+def _card(name: str) -> None:
+    try:
+        checkpoint = resources.checkpoint(name)
+    except ValueError as error:
+        st.error(str(error))
+        return
+    test = checkpoint.figures.get("test")
+    known = f" Right on {test['accuracy']:.2%} of {test['n']:,} test pictures." if test else " Its accuracy is unknown."
+    mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (checkpoint.mean, checkpoint.std))
+    st.markdown(
+        f"**{checkpoint.spec.name}**, {checkpoint.spec.depth} weighted layers, {len(checkpoint.class_names)} classes, "
+        f"input {' × '.join(map(str, checkpoint.spec.input_shape))}, from {as_code(checkpoint.data)}.{known} "
+        f"Normalised by mean {mean}, standard deviation {std}."
+    )
+    st.plotly_chart(
+        figures.network_drawing(resources.description(checkpoint.spec), theme=resources.theme()),
+        key="model_drawing",
+        config={"displayModeBar": False},
+        alt=f"Drawing of {checkpoint.spec.name}",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if st.button("Explore", key="explore_model", type="primary"):
+            navigation.go("explore", AppState(first=name, second=resources.twin_name(name)).to_query())
+        st.download_button(
+            "Download as one file",
+            data=lambda: resources.file_bytes(name),
+            file_name=f"{checkpoint.spec.name.lower()}.safetensors",
+            mime="application/octet-stream",
+            on_click="ignore",
+            help="Weights, spec, classes, normalisation and figures in one safetensors file.",
+        )
+        if models.is_mine(name):
+            _own_buttons(name)
+    if "model_error" in st.session_state:
+        st.error(st.session_state.pop("model_error"))
+
+
+def _own_buttons(name: str) -> None:
+    if models.MINE.fullmatch(name):
+        st.button(
+            "Share by a link",
+            on_click=_share,
+            args=(name,),
+            help="Keeps it on this server until you delete it; whoever has the link can look at it.",
+        )
+    if st.session_state.get("deleting_model") == name:
+        st.button("Yes, delete", type="primary", on_click=_delete, args=(name,))
+        st.button("Keep", on_click=lambda: st.session_state.pop("deleting_model", None))
+    else:
+        st.button("Delete", key="delete_model", on_click=lambda: st.session_state.update(deleting_model=name))
+    st.session_state["new_title"] = models.title_of(name)
+    st.text_input("Name", key="new_title", on_change=_rename, args=(name,), max_chars=80, width=240)
+
+
+def _share(name: str) -> None:
+    try:
+        st.query_params["model"] = models.share(name)
+    except OSError as error:
+        st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
+
+
+def _delete(name: str) -> None:
+    st.session_state.pop("deleting_model", None)
+    models.delete(name)
+
+
+def _rename(name: str) -> None:
+    try:
+        models.rename(name, st.session_state["new_title"])
+    except ValueError as error:
+        st.session_state["model_error"] = str(error)
+
+
+# --- other people's weights ------------------------------------------------------------------------------------------
+
+
+def _upload() -> None:
+    st.subheader("Load weights", anchor=False)
+    file = st.file_uploader(
+        "A file of weights",
+        type=SUFFIXES,
+        key="weights",
+        help="torchvision's, timm's and the usual CIFAR ResNets and VGGs, or a file of this app. It is read in a "
+        "process of its own and never executed; it stays with your session.",
+    )
+    if file is None:
+        st.session_state.pop("report", None)
+        st.session_state.pop("trials", None)
+        st.caption(
+            "What you upload is recognised by its keys and shapes, translated, and loaded completely or not at all; "
+            "you see by what evidence, and choose where the file alone cannot tell."
+        )
+        return
+    kept: tuple[str, Report | str] | None = st.session_state.get("report")
+    if kept is None or kept[0] != file.file_id:
+        with st.spinner("Reading the file"):
+            try:
+                kept = (file.file_id, models.examine(file.getvalue(), file.name))
+            except ValueError as error:
+                kept = (file.file_id, str(error))
+        st.session_state["report"] = kept
+    if isinstance(kept[1], str):
+        st.error(kept[1])
+    else:
+        _show_report(kept[1])
+
+
+def _show_report(report: Report) -> None:
+    with st.container(border=True):
+        st.markdown(f"{as_code(_name(report))} is of the family **{report.family}**.")
+        uncertain = [f"*Uncertain:* {sentence}" for sentence in report.uncertain]
+        st.markdown("\n".join(f"- {sentence}" for sentence in [*report.evidence, *uncertain]))
+        if report.renamed:
+            with st.expander(f"{len(report.renamed)} keys renamed"):
+                st.dataframe([{"in the file": old, "here": new} for old, new in report.renamed], hide_index=True)
+        if report.ignored:
+            with st.expander(f"{len(report.ignored)} keys ignored"):
+                st.dataframe([{"in the file": name} for name in report.ignored], hide_index=True)
+        if report.question:
+            st.info(report.question)
+        _measure(report)
+        reading = report.readings[0]
+        if len(report.readings) > 1:
+            index = st.radio(
+                "It is",
+                list(range(len(report.readings))),
+                format_func=lambda number: report.readings[number].title,
+                index=None,
+                key="reading",
+            )
+            if index is None:
+                return
+            reading = report.readings[index]
+        normalisation = NORMALISATIONS[
+            st.selectbox(
+                "Normalisation",
+                list(NORMALISATIONS),
+                index=list(NORMALISATIONS).index(report.normalisation.name),
+                format_func=lambda name: NORMALISATIONS[name].title,
+                key="normalisation",
+                help=report.normalisation_reason,
+            )
+        ]
+        st.caption(report.normalisation_reason)
+        class_names = _class_names(report, reading)
+        if class_names is None:
+            return
+        _try_out(reading, normalisation, class_names)
+        title = st.text_input("Name", value=_name(report).rsplit(".", 1)[0][:80], max_chars=80, key="title")
+        if st.button("Use this model", type="primary", key="use"):
+            _use(report, reading, normalisation, class_names, title)
+
+
+def _name(report: Report) -> str:
+    return report.name.strip("`")
+
+
+def _measure(report: Report) -> None:
+    """Each reading with each normalisation on labelled pictures, where there are some that fit."""
+    fitting = trainings.labelled_data(report.readings[0].spec)
+    if not fitting:
+        st.caption(
+            "With labelled pictures of the same classes at hand, the readings and normalisations can be measured: "
+            "download CIFAR-10 or upload a zip on the page Build & train, in the tab Data."
+        )
+        return
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    data = left.selectbox("Labelled pictures", fitting, format_func=trainings.data_title, key="labelled")
+    if right.button("Measure", key="measure"):
+        with st.spinner("Measuring each reading with each normalisation"):
+            try:
+                trials = self_test(report.readings, NORMALISATIONS.values(), trainings.test_split(data), TRIED)
+            except ValueError as error:
+                st.error(str(error))
+                return
+        st.session_state["trials"] = (report.name, trials)
+    kept = st.session_state.get("trials")
+    if kept is None or kept[0] != report.name:
+        return
+    best = kept[1][0]
+    st.markdown(
+        f"Best on {best.n:,} pictures: **{best.reading.title}** with the normalisation **{best.normalisation.title}**, "
+        f"{best.accuracy:.1%} right."
+    )
+    st.dataframe(
+        [
+            {"reading": trial.reading.title, "normalisation": trial.normalisation.title, "right": 100 * trial.accuracy}
+            for trial in kept[1]
+        ],
+        hide_index=True,
+        column_config={"right": st.column_config.NumberColumn(format="%.1f %%")},
+        key="trials_table",
+    )
+
+
+def _class_names(report: Report, reading: Reading) -> tuple[str, ...] | None:
+    """The names for the network's classes, or None, and a sentence, while there are too few or too many."""
+    count = reading.spec.classes
+    fitting = {name: names for name, names in CLASS_LISTS.items() if len(names) == count}
+    if report.class_names:
+        fitting = {"of the file": report.class_names} | fitting
+    numbered = tuple(f"class {index}" for index in range(count))
+    fitting[OTHER] = numbered
+    own = "your own list"
+    choice = st.selectbox("Classes", [*fitting, own], key="classes")
+    if choice != own:
+        return fitting[choice]
+    text = st.text_area("One class a line, in the order of the network's outputs", key="class_list")
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(names) != count:
+        st.info(f"{len(names):,} names so far; the network has {count:,} classes.")
+        return None
+    return names
+
+
+def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...]) -> None:
+    """What it says of one picture, at once: the picture of the Explore page, or a drawn one."""
+    subject = resources.current_subject()
+    best = resources.try_out(reading, normalisation, subject)
+    said = ", ".join(f"{as_code(class_names[index])} {share:.1%}" for index, share in best)
+    left, right = st.columns([1, 4], vertical_alignment="center")
+    left.image(subject.shown, output_format="PNG", alt=subject.title)
+    right.markdown(f"Of {subject.title} it says: {said}.")
+    right.caption("Change the picture on the page Explore.")
+
+
+def _use(
+    report: Report, reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...], title: str
+) -> None:
+    try:
+        name = models.keep(
+            reading, normalisation, class_names, title.strip() or report.name, f"uploaded, {report.family}"
+        )
+    except ValueError as error:
+        st.error(str(error))
+        return
+    assert NAME.fullmatch(name)
+    st.session_state.pop("report", None)
+    navigation.go("explore", AppState(first=name, second=None).to_query())

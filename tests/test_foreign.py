@@ -1,0 +1,728 @@
+"""Laws of `explorer.foreign`: other people's weights compute in our networks what they compute in theirs.
+
+Their networks are rebuilt here from what is published of them, or are torchvision's own; weights and BatchNorm
+statistics are random, so that no layer could be left out or exchanged unseen.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from explorer import checkpoints
+from explorer.architectures import ArchitectureSpec, Network, Stage, build
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import Split, folders
+from explorer.foreign import NORMALISATIONS, ForeignError, Reading, Report, loading, numbered, read, readings_of
+from explorer.foreign import self_test
+from explorer.foreign.layouts import CIFAR_CLASSES
+from explorer.foreign.recognition import recognise, tidy
+from explorer.presets import PRESETS, cifar
+
+ROOT = Path(__file__).parents[1]
+AKAMASTER = ROOT.parent / "shared" / "checkpoints" / "akamaster-resnet20.th"
+CIFAR_JPEG = ROOT.parent / "data"
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+# --- their networks --------------------------------------------------------------------------------------------------
+
+
+def conv(channels: int, out: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, out, size, stride, padding=size // 2, bias=False)
+
+
+class Block(nn.Module):
+    """Basic or bottleneck, norm behind each convolution; the stride in the first 3×3; `way` to the sum."""
+
+    def __init__(self, channels: int, out: int, stride: int, bottleneck: bool, way: str, shortcut: str) -> None:
+        super().__init__()
+        inner = out // 4 if bottleneck else out
+        shapes = [(channels, inner, 1, 1), (inner, inner, 3, stride), (inner, out, 1, 1)]
+        for index, sizes in enumerate(shapes if bottleneck else [(channels, out, 3, stride), (out, out, 3, 1)], 1):
+            setattr(self, f"conv{index}", conv(*sizes))
+            setattr(self, f"bn{index}", nn.BatchNorm2d(sizes[1]))
+        self.convolutions = 3 if bottleneck else 2
+        self.way, self.stride, self.shortcut_name = way, stride, shortcut
+        if way == "B" and (stride != 1 or channels != out):
+            setattr(self, shortcut, nn.Sequential(conv(channels, out, 1, stride), nn.BatchNorm2d(out)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = x
+        for index in range(1, self.convolutions + 1):
+            branch = getattr(self, f"bn{index}")(getattr(self, f"conv{index}")(branch))
+            branch = F.relu(branch) if index < self.convolutions else branch
+        if self.way == "none":
+            return F.relu(branch)
+        if self.way == "B" and hasattr(self, self.shortcut_name):
+            x = getattr(self, self.shortcut_name)(x)
+        elif self.way == "A" and branch.shape != x.shape:
+            pad = (branch.shape[1] - x.shape[1]) // 2
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, pad, pad))
+        return F.relu(branch + x)
+
+
+class Residual(nn.Module):
+    """The CIFAR networks of akamaster, kuangliu, chenyaofo and loss-landscape: a 3×3 stem, stages, averages, a head."""
+
+    def __init__(
+        self,
+        blocks: Iterable[int],
+        width: int,
+        way: str,
+        head: str = "linear",
+        shortcut: str = "shortcut",
+        bottleneck: bool = False,
+        classes: int = 10,
+        pool: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = conv(3, width, 3), nn.BatchNorm2d(width)
+        channels, self.stages = width, 0
+        for index, count in enumerate(blocks):
+            out = width * 2**index * (4 if bottleneck else 1)
+            layer = nn.Sequential()
+            for number in range(count):
+                stride = 2 if index and not number else 1
+                layer.append(Block(channels, out, stride, bottleneck, way, shortcut))
+                channels = out
+            setattr(self, f"layer{index + 1}", layer)
+            self.stages += 1
+        setattr(self, head, nn.Linear(channels, classes))
+        self.head, self.pool = head, pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.max_pool2d(x, 3, 2, padding=1) if self.pool else x
+        for index in range(self.stages):
+            x = getattr(self, f"layer{index + 1}")(x)
+        return getattr(self, self.head)(x.mean((2, 3)))
+
+
+class SmallVgg(nn.Module):
+    """The VGGs for 32 pixels: kuangliu (one linear layer), chenyaofo (three), loss-landscape (a norm in between)."""
+
+    def __init__(self, groups: Iterable[int], classifier: str, norm: bool = True, classes: int = 10) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for index, count in enumerate(groups):
+            for _ in range(count):
+                out = min(64 * 2**index, 512)
+                layers.append(nn.Conv2d(channels, out, 3, padding=1))
+                layers += [nn.BatchNorm2d(out), nn.ReLU()] if norm else [nn.ReLU()]
+                channels = out
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.fc: nn.Module = nn.Identity()
+        self.classifier: nn.Module = nn.Linear(channels, classes)
+        if classifier == "three":
+            between = [nn.Linear(512, 512), nn.ReLU(), nn.Dropout(), nn.Linear(512, 512), nn.ReLU(), nn.Dropout()]
+            self.classifier = nn.Sequential(*between, nn.Linear(512, classes))
+        elif classifier == "dropout first":
+            between = [nn.Dropout(), nn.Linear(512, 512), nn.ReLU(), nn.Dropout(), nn.Linear(512, 512), nn.ReLU()]
+            self.classifier = nn.Sequential(*between, nn.Linear(512, classes))
+        elif classifier == "norm":
+            self.fc = nn.Sequential(nn.Linear(channels * 16, channels), nn.BatchNorm1d(channels), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.fc(self.features(x).flatten(1)))
+
+
+def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
+    """In evaluation mode, every tensor random, of a size that keeps the values of deep networks in range."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var") or (tensor.dim() == 1 and name.endswith("weight")):
+            tensor.uniform_(0.5, 1.5, generator=generator)
+        elif tensor.dim() > 1:
+            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
+        elif tensor.is_floating_point():
+            tensor.normal_(0, 0.1, generator=generator)
+        else:
+            tensor.fill_(7)
+    return network.eval()
+
+
+def pixels(size: int = 32, seed: int = 1) -> Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_same(theirs: nn.Module, ours: Network, image: Tensor) -> None:
+    with torch.inference_mode():
+        expected = theirs(image)
+        found = ours(image)
+    assert expected.std() > 0
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * max(1.0, expected.abs().max().item()))
+
+
+def only(state: Mapping[str, Tensor], wrapper: Iterable[str] = ()) -> Reading:
+    (reading,) = readings_of(state, tuple(wrapper))
+    return reading
+
+
+def refusal(state: Mapping[str, Tensor]) -> str:
+    with pytest.raises(ForeignError) as caught:
+        readings_of(state)
+    return checked(str(caught.value))
+
+
+def checked(sentence: str) -> str:
+    assert sentence.endswith(".") and "\n" not in sentence and len(sentence) < 800, sentence
+    assert not re.search(r"Traceback|Error\b|weights_only=False|File \"|object at 0x", sentence), sentence
+    return sentence
+
+
+def opened(content: bytes) -> loading.Found:
+    """What the child would answer about a file, in this process and without its limits."""
+    answer = BytesIO()
+    loading.write(answer, *loading.facts_of(BytesIO(content)))
+    return loading._answered(answer, "`the file`")
+
+
+def saved(value: Any, **options: Any) -> bytes:
+    buffer = BytesIO()
+    torch.save(value, buffer, **options)
+    return buffer.getvalue()
+
+
+# --- the families ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", BLOCKS)
+def test_torchvisions_resnets(depth: int):
+    """timm's resnet18, 34 and 50 have the same names and the same pass."""
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(f"resnet{depth}", weights=None, num_classes=1000 if depth == 18 else 20)
+    theirs = shaken(theirs.to_empty(device="cpu"), depth)
+    reading = only(theirs.state_dict())
+    assert reading.title == f"ResNet-{depth}" and reading.normalisation.name == "imagenet"
+    assert reading.spec == replace(PRESETS[f"imagenet-resnet-{depth}"].spec, classes=1000 if depth == 18 else 20)
+    assert_same(theirs, reading.network(), pixels(64))
+
+
+@pytest.mark.parametrize("norm", ["", "_bn"])
+@pytest.mark.parametrize("depth", VGG)
+def test_torchvisions_vggs(depth: int, norm: str):
+    """All hold the tensors of ours in our order, of which test_architectures proves that the passes are the same."""
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(f"vgg{depth}{norm}", weights=None)
+    generator = torch.Generator().manual_seed(depth)
+    state = {}
+    for name, tensor in theirs.state_dict().items():
+        part = torch.rand(tensor.shape[:1] or (), generator=generator)  # of each row one value: 100 million take 1 s
+        state[name] = part.reshape(-1, *(1,) * (tensor.dim() - 1)).expand(tensor.shape) if tensor.dim() else part.long()
+    reading = only(state)
+    assert reading.title == f"VGG-{depth}{' with BatchNorm' if norm else ''}"
+    assert reading.spec == PRESETS[f"vgg-{depth}{norm.replace('_', '-')}"].spec
+    assert reading.normalisation.name == "imagenet"
+    for (key, ours), original in zip(reading.network().state_dict().items(), state.values(), strict=True):
+        assert torch.equal(ours, original.to(ours.dtype)), key
+
+
+def test_torchvisions_vgg_computes_the_same_at_224():
+    theirs = torchvision.models.vgg11(num_classes=30, init_weights=False)
+    reading = only(theirs.eval().state_dict())
+    assert_same(theirs, reading.network(), pixels(224)[:1])
+
+
+@pytest.mark.parametrize("depth", BLOCKS)
+def test_kuangliu_resnets(depth: int):
+    theirs = shaken(Residual(BLOCKS[depth], 64, "B", bottleneck=depth >= 50))
+    layout = recognise(theirs.state_dict(), ("acc", "epoch", "net"), "it").layout
+    assert layout.family == "kuangliu" and layout.normalisation.name == "cifar10-2023"
+    assert layout.class_names == CIFAR_CLASSES and layout.question is None
+    reading = only(theirs.state_dict())
+    assert reading.title == f"ResNet-{depth}, option B" and reading.spec.input_shape == (3, 32, 32)
+    assert_same(theirs, reading.network(), pixels())
+
+
+@pytest.mark.parametrize("depth", VGG)
+def test_kuangliu_vggs(depth: int):
+    theirs = shaken(SmallVgg(VGG[depth], "one"))
+    reading = only(theirs.state_dict(), ("acc", "epoch", "net"))
+    assert reading.title == f"VGG-{depth} with BatchNorm" and reading.normalisation.name == "cifar10-2023"
+    assert_same(theirs, reading.network(), pixels())
+
+
+@pytest.mark.parametrize("depth", [8, 20, 32, 44, 56, 110])
+def test_akamasters_resnets_and_the_plain_networks_with_the_same_names(depth: int):
+    """Each reading computes what the network of that kind does; nothing in the file could choose."""
+    blocks = [(depth - 2) // 6] * 3
+    residual, plain = Residual(blocks, 16, "A"), Residual(blocks, 16, "none")
+    shaken(residual)
+    plain.load_state_dict(residual.state_dict())
+    plain.eval()
+    layout = recognise(residual.state_dict(), ("best_prec1", "state_dict"), "it").layout
+    assert layout.family == "akamaster" and layout.question and "option-A" in layout.question
+    option_a, without = readings_of(residual.state_dict(), ("best_prec1", "state_dict"))
+    assert (option_a.title, without.title) == (f"ResNet-{depth}, option A", f"plain-{depth}")
+    assert option_a.spec == cifar(depth) and without.spec == option_a.spec.twin()
+    assert {reading.normalisation.name for reading in (option_a, without)} == {"imagenet"}
+    assert_same(residual, option_a.network(), pixels())
+    assert_same(plain, without.network(), pixels())
+
+
+@pytest.mark.parametrize("depth", [20, 32, 44, 56])
+@pytest.mark.parametrize("classes", [10, 100])
+def test_chenyaofos_resnets(depth: int, classes: int):
+    theirs = Residual([(depth - 2) // 6] * 3, 16, "B", head="fc", shortcut="downsample", classes=classes)
+    shaken(theirs)
+    layout = recognise(theirs.state_dict(), (), "it").layout
+    assert layout.family == "chenyaofo" and (layout.class_names is None) == (classes == 100)
+    reading = only(theirs.state_dict())
+    assert reading.normalisation.name == ("cifar100" if classes == 100 else "cifar10-2023")
+    assert_same(theirs, reading.network(), pixels())
+
+
+@pytest.mark.parametrize("depth", VGG)
+@pytest.mark.parametrize("classifier", ["three", "dropout first"])
+def test_chenyaofos_vggs(depth: int, classifier: str):
+    theirs = shaken(SmallVgg(VGG[depth], classifier, classes=100))
+    reading = only(theirs.state_dict())
+    assert reading.normalisation.name == "cifar100" and reading.spec.hidden == (512, 512)
+    assert_same(theirs, reading.network(), pixels())
+
+
+@pytest.mark.parametrize(("depth", "width"), [(20, 16), (56, 16), (110, 16), (56, 32)])
+def test_loss_landscapes_resnets(depth: int, width: int):
+    """Width 32 is its WRN-56-2: wide, but not pre-activated, so an ordinary network of twice the channels."""
+    theirs = shaken(Residual([(depth - 2) // 6] * 3, width, "B"))
+    reading = only(theirs.state_dict(), ("acc", "epoch", "state_dict"))
+    assert reading.title == f"ResNet-{depth}, option B" and reading.normalisation.name == "cifar10"
+    assert_same(theirs, reading.network(), pixels())
+
+
+@pytest.mark.parametrize("blocks", [(3, 3, 3), (9, 9, 9), (18, 18, 18), (2, 2, 2, 2)])
+def test_loss_landscapes_noshort_asks_and_reads_plain_first(blocks: tuple[int, ...]):
+    theirs = shaken(Residual(blocks, 64 if len(blocks) == 4 else 16, "none"))
+    layout = recognise(theirs.state_dict(), ("acc", "epoch", "state_dict"), "it").layout
+    assert layout.family == "loss-landscape" and layout.question and layout.normalisation.name == "cifar10"
+    plain, residual = readings_of(theirs.state_dict(), ("acc", "epoch", "state_dict"))
+    assert plain.spec.shortcut == "none" and residual.spec.shortcut == "identity"
+    assert_same(theirs, plain.network(), pixels())
+
+
+def test_loss_landscapes_bottlenecks_without_shortcuts_have_no_last_activation_and_are_refused():
+    state = Residual(BLOCKS[50], 64, "none", bottleneck=True).state_dict()
+    assert "no activation at the end of a block" in refusal(state)
+
+
+def test_loss_landscapes_vgg9_has_a_norm_in_its_head_that_becomes_a_part_of_the_linear_layer():
+    theirs = shaken(SmallVgg((2, 2, 3), "norm"))
+    assert set(theirs.state_dict()) >= {"fc.0.weight", "fc.1.running_var", "classifier.bias"}
+    layout = recognise(theirs.state_dict(), (), "it").layout
+    assert layout.family == "loss-landscape" and any("multiplied into `fc.0`" in entry for entry in layout.evidence)
+    reading = only(theirs.state_dict())
+    assert reading.title == "VGG-9 with BatchNorm"
+    assert_same(theirs, reading.network(), pixels())
+
+
+def test_torchvisions_names_with_a_small_stem_may_have_a_pooling_and_ask():
+    without = shaken(Residual(BLOCKS[18], 64, "B", head="fc", shortcut="downsample"))
+    pooled = Residual(BLOCKS[18], 64, "B", head="fc", shortcut="downsample", pool=True).eval()
+    pooled.load_state_dict(without.state_dict())
+    layout = recognise(without.state_dict(), (), "it").layout
+    assert layout.question and "max-pooling behind the stem" in layout.question
+    first, second = readings_of(without.state_dict())
+    assert_same(without, first.network(), pixels())
+    assert_same(pooled, second.network(), pixels())
+
+
+def test_a_vgg_without_norms():
+    theirs = shaken(SmallVgg(VGG[16], "one", norm=False))
+    reading = only(theirs.state_dict())
+    assert reading.title == "VGG-16" and reading.spec.norm == "none"
+    assert_same(theirs, reading.network(), pixels())
+
+
+@pytest.mark.parametrize("name", ["two-conv", "lenet", "separable-resnet", "resnet-20", "vgg-11"])
+def test_our_own_state_dicts_are_read_where_a_preset_has_their_shapes(name: str):
+    spec = PRESETS[name].spec
+    if name == "vgg-11":
+        spec = replace(spec, hidden=(8, 8))
+        assert "no preset has these shapes" in refusal(build(spec).state_dict())
+        return
+    theirs = shaken(build(spec))
+    readings = readings_of(theirs.state_dict())
+    assert spec in [reading.spec for reading in readings]
+    assert {reading.spec.shortcut for reading in readings} >= ({"none", "identity"} if name == "resnet-20" else set())
+    chosen = next(reading for reading in readings if reading.spec == spec)
+    assert_same(theirs, chosen.network(), pixels())
+
+
+def test_our_own_network_of_option_b_and_of_another_width():
+    for spec in (cifar(14, "projection"), cifar(26, "none", width=8)):
+        theirs = shaken(build(spec))
+        chosen = next(entry for entry in readings_of(theirs.state_dict()) if entry.spec == spec)
+        assert_same(theirs, chosen.network(), pixels())
+
+
+# --- wrappers, prefixes, formats -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small() -> Residual:
+    network = Residual((1, 1, 1), 16, "B")
+    shaken(network)
+    return network
+
+
+WRAPPERS: dict[str, Any] = {
+    "none": lambda state: state,
+    "ordered": lambda state: OrderedDict(state),
+    "akamaster": lambda state: {"state_dict": state, "best_prec1": 92.6},
+    "kuangliu": lambda state: {"net": state, "acc": 95.1, "epoch": 199},
+    "loss-landscape": lambda state: {"acc": 94.0, "epoch": 300, "state_dict": state},
+    "model": lambda state: {"model": state, "optimizer": {"state": {0: {"m": torch.ones(16, 3, 3, 3)}}, "groups": []}},
+    "model_state_dict": lambda state: {"model_state_dict": state, "loss": torch.tensor(0.1), "epoch": 3},
+    "ema": lambda state: {"ema": state, "updates": 100},
+    "nested": lambda state: {"model": {"state_dict": state}, "history": [1.0, 2.0]},
+    "optimisers": lambda state: {"state_dict": state, "optimizer_states": [{"state": {0: {"m": torch.ones(9, 9)}}}]},
+    "lightning": lambda state: {
+        "epoch": 9,
+        "global_step": 1000,
+        "pytorch-lightning_version": "2.4.0",
+        "state_dict": {f"model.{key}": value for key, value in state.items()} | {"criterion.weight": torch.ones(10)},
+        "hyper_parameters": {"lr": 0.1},
+        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(0.9)}},
+        "lr_schedulers": [{"_last_lr": [0.1]}],
+        "loops": {"fit_loop": {"state_dict": {}}},
+    },
+}
+FORMATS: dict[str, Any] = {
+    "zip": saved,
+    "legacy": lambda value: saved(value, _use_new_zipfile_serialization=False),
+    "zip, protocol 4": lambda value: saved(value, pickle_protocol=4),
+    "legacy, protocol 5": lambda value: saved(value, pickle_protocol=5, _use_new_zipfile_serialization=False),
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_every_wrapper_in_every_format(small: Residual, wrapper: str, form: str):
+    found = opened(FORMATS[form](WRAPPERS[wrapper](small.state_dict())))
+    (state_dict,) = found.state_dicts
+    reading = only(state_dict.state, found.beside)
+    assert_same(small, reading.network(), pixels())
+    families = {"kuangliu": "loss-landscape", "akamaster": "akamaster"}  # three stages with projections, so
+    family = recognise(state_dict.state, found.beside, "it").layout.family
+    assert family == families.get(wrapper, "loss-landscape")
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "model.", "net.", "backbone.", "module.module.", "_orig_mod.module.", "model.net."]
+    + ["module._orig_mod.model.backbone.", "model.module.net._orig_mod."],
+)
+def test_every_prefix_repeated_and_mixed(small: Residual, prefix: str):
+    state = {prefix + key: value for key, value in small.state_dict().items()}
+    recognition = recognise(state, (), "it")
+    assert_same(small, recognition.readings[0].network(), pixels())
+    assert (f"{prefix}conv1.weight", "stem.conv.weight") in recognition.renamed
+    assert any(entry.startswith("prefixes taken away") for entry in recognition.evidence)
+
+
+def test_prefixes_on_some_names_only_and_within_names(small: Residual):
+    """DataParallel around the features alone; a backbone whose head stands beside it."""
+    state = small.state_dict()
+    mixed = {key.replace("layer1.", "layer1.module.") if "1.0" in key else f"model.{key}": state[key] for key in state}
+    assert_same(small, only(mixed).network(), pixels())
+    beside = {key if key.startswith("linear") else f"backbone.{key}": value for key, value in state.items()}
+    assert_same(small, only(beside).network(), pixels())
+
+
+def test_two_networks_under_one_name_are_refused(small: Residual):
+    state = small.state_dict()
+    sentence = refusal({**state, **{f"model.{key}": value for key, value in state.items()}})
+    assert "two networks in one" in sentence and "`model.conv1.weight`" in sentence
+
+
+def test_what_is_no_layer_is_ignored_and_said(small: Residual):
+    state = {**small.state_dict(), "n_averaged": torch.tensor(4), "layer1.0.conv1.total_ops": torch.zeros(1)}
+    recognition = recognise(state, (), "it")
+    assert recognition.ignored == ("n_averaged", "layer1.0.conv1.total_ops")
+    assert any("2 values ignored" in entry for entry in recognition.evidence)
+    assert_same(small, recognition.readings[0].network(), pixels())
+
+
+def test_counters_that_are_missing_are_set_and_said(small: Residual):
+    state = {key: value for key, value in small.state_dict().items() if not key.endswith("num_batches_tracked")}
+    recognition = recognise(state, (), "it")
+    assert any("set to 0" in entry for entry in recognition.evidence)
+    network = recognition.readings[0].network()
+    assert network.state_dict()["stem.norm.num_batches_tracked"] == 0
+    assert_same(small, network, pixels())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32_and_it_is_said(small: Residual, kind: torch.dtype):
+    content = saved({key: value.to(kind) if value.dim() else value for key, value in small.state_dict().items()})
+    (state_dict,) = opened(content).state_dicts
+    recognition = recognise(state_dict.state, (), "it")
+    assert f"weights are {str(kind)[6:]}, converted to float32" in recognition.evidence
+    network = recognition.readings[0].network()
+    assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
+    theirs = Residual((1, 1, 1), 16, "B").eval()
+    theirs.load_state_dict({key: value.float() for key, value in state_dict.state.items()})
+    assert_same(theirs, network, pixels())
+
+
+# --- never in part, never in silence ---------------------------------------------------------------------------------
+
+
+def test_no_tensor_may_be_missing_added_or_of_another_shape(small: Residual):
+    """Of each one: the sentence has its name, and for a shape both."""
+    state = dict(small.state_dict())
+    for key, value in state.items():
+        if value.dim() == 0:
+            continue
+        assert f"`{key}`" in refusal({name: entry for name, entry in state.items() if name != key}) or "conv1" in key
+        other = torch.zeros(*value.shape[:-1], value.shape[-1] + 2)
+        sentence = refusal({**state, key: other})
+        if key not in ("conv1.weight", "linear.weight"):  # which decide what is expected of the others
+            expected = "×".join(map(str, value.shape))
+            assert f"`{key}` is {'×'.join(map(str, other.shape))} where {expected} is expected" in sentence
+        added = refusal({**state, f"{key}.more": value})
+        assert f"`{key}.more`" in added and "has no place in it" in added
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("resnext50_32x4d", "`layer1.0.conv1.weight` is 128×64×1×1 where 64×64×1×1 is expected"),
+        ("wide_resnet50_2", "as in wide ResNets"),
+        ("vit_b_16", "a transformer"),
+        ("swin_t", "a transformer"),
+        ("densenet121", "a DenseNet"),
+        ("squeezenet1_0", "no classifier of a known one|VGG"),
+        ("googlenet", "an Inception network"),
+        ("mobilenet_v2", "a MobileNet"),
+        ("efficientnet_b0", "a MobileNet, EfficientNet or ConvNeXt"),
+        ("convnext_tiny", "MobileNet, EfficientNet or ConvNeXt"),
+        ("alexnet", "`features.3`"),
+        ("shufflenet_v2_x0_5", "cannot build"),
+        ("mnasnet0_5", "cannot build"),
+        ("regnet_y_400mf", "cannot build|squeeze"),
+    ],
+)
+def test_other_networks_of_torchvision_are_refused_in_words(name: str, words: str):
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(name, weights=None)
+    state = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in theirs.state_dict().items()}
+    assert re.search(words, refusal(state))
+
+
+def test_relatives_of_known_networks_are_refused_with_what_they_are():
+    state = Residual(BLOCKS[18], 64, "B").state_dict()
+    squeeze = {**state, "layer1.0.se.fc1.weight": torch.zeros(4, 64, 1, 1)}
+    assert "squeeze-and-excitation" in refusal(squeeze)
+    before = {key: value for key, value in state.items() if not re.search(r"shortcut\.1", key)}
+    for key in [key for key in before if re.fullmatch(r"layer[234]\.0\.bn1\.(weight|bias|running_.*)", key)]:
+        before[key] = before[key][: len(before[key]) // 2]
+    assert "pre-activation" in refusal(before)
+    one = {**state, "conv1.weight": torch.zeros(64, 1, 3, 3)}
+    assert "three colours" in refusal(one) and "64×1×3×3" in refusal(one)
+    five = {**state, "conv1.weight": torch.zeros(64, 3, 5, 5)}
+    assert "stem of shape 64×3×5×5" in refusal(five)
+    headless = {key: value for key, value in state.items() if not key.startswith("linear")}
+    assert "features, not classes" in refusal(headless)
+    vgg = SmallVgg(VGG[11], "one").state_dict()
+    wide = {**vgg, "classifier.weight": torch.zeros(10, 2048)}
+    assert "10×2048" in refusal(wide) and "not its sizes" in refusal(wide)
+    apart = {key.replace("features.0.", "features.1."): value for key, value in vgg.items()}
+    assert refusal(apart)
+    uneven = SmallVgg((2, 1, 1, 1, 1), "one").state_dict()
+    uneven["features.0.weight"] = torch.zeros(32, 3, 3, 3)
+    assert "changes its channels within a stage" in refusal(uneven)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("layer1.0.conv1.weight", float("nan"), "not a number: 1 of 2,304 in `layer1.0.conv1.weight`"),
+        ("linear.bias", float("inf"), "infinite: 1 of 10 in `linear.bias`"),
+        ("bn1.running_mean", float("-inf"), "infinite: 1 of 16 in `bn1.running_mean`"),
+        ("layer2.0.shortcut.1.running_var", -0.5, "a negative variance in `layer2.0.shortcut.1.running_var`, -0.5"),
+    ],
+)
+def test_values_that_no_training_leaves_are_found_and_named(small: Residual, key: str, value: float, words: str):
+    state = {name: tensor.clone() for name, tensor in small.state_dict().items()}
+    state[key].view(-1)[0] = value
+    assert words in refusal(state)
+
+
+def test_float64_beyond_float32_is_not_made_infinite_in_silence(small: Residual):
+    state = {name: tensor.double() if tensor.dim() else tensor for name, tensor in small.state_dict().items()}
+    state["linear.bias"][3] = 1e60
+    assert "infinite: 1 of 10 in `linear.bias`" in refusal(state)
+
+
+def test_whole_numbers_are_no_weights(small: Residual):
+    assert "int8 values in `conv1.weight`" in refusal(
+        {**small.state_dict(), "conv1.weight": torch.zeros(16, 3, 3, 3, dtype=torch.int8)}
+    )
+    counter = {**small.state_dict(), "bn1.num_batches_tracked": torch.zeros(3)}
+    assert "counter `bn1.num_batches_tracked`" in refusal(counter)
+
+
+def test_names_that_would_steer_a_terminal_are_cleaned(small: Residual):
+    sentence = refusal({**small.state_dict(), "a\x1b[31m\u202e`b`\n": torch.zeros(2, 2)})
+    assert sentence.isprintable() and "`a?[31m?'b'?`" in sentence
+
+
+def test_a_state_dict_of_nothing():
+    assert "no weights" in refusal({}) and "no weights" in refusal({"n_averaged": torch.zeros(())})
+    assert "cannot build" in refusal({"a": torch.zeros(3)})
+
+
+def test_tidy_keeps_order_and_knows_the_originals(small: Residual):
+    tidied = tidy({f"module.{key}": value for key, value in small.state_dict().items()}, "it")
+    assert list(tidied.state) == list(small.state_dict())
+    assert tidied.originals["linear.bias"] == "module.linear.bias"
+
+
+# --- the self-test ---------------------------------------------------------------------------------------------------
+
+
+def labelled_by(reading: Reading, normalisation: str, count: int = 60) -> Split:
+    """Noise pictures with the labels that this reading gives them with this normalisation."""
+    images = np.random.default_rng(0).integers(0, 256, (count, *reading.spec.input_shape), np.uint8)
+    chosen = NORMALISATIONS[normalisation]
+    values = torch.from_numpy(images).float() / 255
+    values = (values - torch.tensor(chosen.mean).reshape(3, 1, 1)) / torch.tensor(chosen.std).reshape(3, 1, 1)
+    with torch.inference_mode():
+        return Split(images, reading.network()(values).argmax(1).numpy())
+
+
+@pytest.mark.parametrize("truth", [(0, "half"), (1, "none")])
+def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_from(truth: tuple[int, str]):
+    readings = readings_of(shaken(Residual((1, 1, 1), 16, "A")).state_dict())
+    split = labelled_by(readings[truth[0]], truth[1])
+    trials = self_test(readings, NORMALISATIONS.values(), split)
+    assert len(trials) == len(readings) * len(NORMALISATIONS) and {trial.n for trial in trials} == {60}
+    best, *others = trials
+    assert (best.reading, best.normalisation.name, best.accuracy) == (readings[truth[0]], truth[1], 1.0)
+    assert others[-1].accuracy < 0.9
+    assert [trial.accuracy for trial in trials] == sorted((trial.accuracy for trial in trials), reverse=True)
+    (few,) = self_test([readings[0]], [NORMALISATIONS["none"]], split, limit=7)
+    assert few.n == 7
+
+
+def test_the_self_test_refuses_pictures_that_cannot_decide():
+    readings = readings_of(shaken(Residual((1, 1, 1), 16, "B")).state_dict())
+    images, normalisations = np.zeros((2, 3, 32, 32), np.uint8), NORMALISATIONS.values()
+    with pytest.raises(ForeignError, match="no labelled pictures"):
+        self_test(readings, normalisations, Split(images[:0], np.zeros(0, np.int64)))
+    with pytest.raises(ForeignError, match="knows 10 classes"):
+        self_test(readings, normalisations, Split(images, np.array([0, 10])))
+    with pytest.raises(ForeignError, match="in the network's size"):
+        self_test(readings, normalisations, Split(np.zeros((2, 3, 16, 16), np.uint8), np.zeros(2, np.int64)))
+
+
+def test_labels_are_numbered_by_name_where_names_are_known():
+    split = Split(np.zeros((3, 3, 8, 8), np.uint8), np.array([0, 1, 1]))
+    assert numbered(split, ("truck", "cat"), CIFAR_CLASSES, 10).labels.tolist() == [9, 3, 3]
+    assert numbered(split, ("a", "b"), CIFAR_CLASSES, 2).labels.tolist() == [0, 1, 1]
+    assert numbered(split, ("a", "b"), None, 2).labels.tolist() == [0, 1, 1]
+    with pytest.raises(ForeignError, match="knows 10 classes, the labelled pictures have 2"):
+        numbered(split, ("a", "b"), CIFAR_CLASSES, 10)
+
+
+# --- whole files, through the child ----------------------------------------------------------------------------------
+
+
+def test_a_file_of_ours_says_everything_itself(tmp_path: Path):
+    spec = ArchitectureSpec((Stage(1, 4),), activation="tanh", input_shape=(3, 8, 8), classes=2)
+    network = shaken(build(spec))
+    assert isinstance(network, Network)
+    checkpoint = Checkpoint(network, ("a", "b"), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "noise")
+    checkpoints.save(checkpoint, tmp_path / "own.safetensors")
+    report = read(tmp_path / "own.safetensors")
+    assert report.family == "this app" and report.question is None and report.class_names == ("a", "b")
+    assert (report.normalisation.mean, report.normalisation.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert report.readings[0].spec == spec
+    assert_same(network, report.readings[0].network(), pixels(8))
+
+
+def test_a_file_goes_through_the_child_and_comes_back_whole(tmp_path: Path, small: Residual):
+    """Two sets of weights in one file are two readings; the name is nothing but text."""
+    averaged = {key: value * 0.5 if value.is_floating_point() else value for key, value in small.state_dict().items()}
+    (tmp_path / "a.ckpt").write_bytes(saved({"state_dict": small.state_dict(), "ema": averaged, "epoch": 3}))
+    report = read(tmp_path / "a.ckpt", name="../../etc/pass\x1bwd\u202e.ckpt")
+    assert report.name == "pass?wd?.ckpt"
+    first, second = report.readings
+    assert first.title.endswith("weights under `state_dict`") and second.title.endswith("weights under `ema`")
+    assert report.question and "2 sets of weights" in report.question
+    assert_same(small, first.network(), pixels())
+    halved = Residual((1, 1, 1), 16, "B").eval()
+    halved.load_state_dict(averaged)
+    assert_same(halved, second.network(), pixels())
+    assert_report_is_complete(report)
+
+
+def test_a_safetensors_file_of_others(tmp_path: Path, small: Residual):
+    save_file(small.state_dict(), tmp_path / "a.safetensors", {"format": "pt"})
+    assert_same(small, only(opened((tmp_path / "a.safetensors").read_bytes()).state_dicts[0].state).network(), pixels())
+
+
+def assert_report_is_complete(report: Report) -> None:
+    document = report.for_json()
+    assert set(document) >= {"readings", "family", "evidence", "renamed", "ignored", "normalisation", "uncertain"}
+    assert document["evidence"] and document["uncertain"] and document["normalisation_reason"]
+    for sentence in (*report.evidence, *report.uncertain, report.normalisation_reason):
+        assert sentence.isprintable()
+
+
+def test_an_old_torch_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cu130")
+    with pytest.raises(ForeignError, match="with torch 2.10 or newer only.*this is 2.9.1"):
+        read(tmp_path / "never opened.pt")
+    monkeypatch.setattr(torch, "__version__", "2.10.0")
+    with pytest.raises(ForeignError, match="there is no file"):
+        read(tmp_path / "gone.pt")
+
+
+# --- the real thing --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def akamaster() -> Report:
+    if not AKAMASTER.exists():
+        pytest.skip(f"{AKAMASTER} is not there: the third-party file is not part of the repository")
+    return read(AKAMASTER)
+
+
+def test_the_published_file_of_akamaster_is_recognised(akamaster: Report):
+    assert [reading.title for reading in akamaster.readings] == ["ResNet-20, option A", "plain-20"]
+    assert akamaster.family == "akamaster" and akamaster.normalisation == NORMALISATIONS["imagenet"]
+    assert akamaster.question and akamaster.class_names == CIFAR_CLASSES
+    assert "beside the weights: `best_prec1`, `state_dict`" in akamaster.evidence
+    assert_report_is_complete(akamaster)
+
+
+def test_the_published_file_of_akamaster_has_its_accuracy(akamaster: Report):
+    """81.0 % of the test pictures, saved as JPEG; 92.6 % of the originals. 1,000 of 10,000 pictures, evenly taken,
+    choose the reading; all of them measure it."""
+    if not (CIFAR_JPEG / "test").is_dir():
+        pytest.skip(f"{CIFAR_JPEG}/test is not there: unpack ../shared/data/cifar10-jpeg.tar.xz")
+    dataset = folders.load(CIFAR_JPEG / "test", validation=0)
+    parts = [part for part in (dataset.train, dataset.test) if len(part)]
+    images, labels = np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts])
+    split = numbered(Split(images, labels), dataset.class_names, akamaster.class_names, 10)
+    known = [NORMALISATIONS["imagenet"], NORMALISATIONS["none"]]
+    best = self_test(akamaster.readings, known, split, limit=300)[0]
+    assert (best.reading, best.normalisation.name) == (akamaster.readings[0], "imagenet")
+    (trial,) = self_test(akamaster.readings[:1], known[:1], split)
+    assert trial.n == 10_000 and abs(trial.accuracy - 0.810) <= 0.003

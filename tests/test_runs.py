@@ -1,0 +1,583 @@
+"""Laws of a run that executes in its own process: whatever happens to it, nothing is lost, mixed up or left unsaid.
+
+The processes are real (`python -m explorer train RUN`), the networks tiny. Times are asserted with a tolerance for a
+machine that does other things too: what is promised is a stop within 5 seconds on an idle one.
+"""
+
+import errno
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from explorer import checkpoints, runs
+from explorer.architectures import ArchitectureSpec, Stage, Stem, build
+from explorer.datasets import Dataset, Split, channel_statistics, stored
+from explorer.runs import Request, Run
+from explorer.training import TrainingConfig, fit_together
+
+ROOT = Path(__file__).parents[1]
+SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
+TWINS = (SPEC, SPEC.twin())
+CONFIG = TrainingConfig(epochs=6, batch_size=8, device="cpu")
+STEPS_AN_EPOCH = 6
+STOP_S = 8.0
+"""5 are promised on an idle machine; this one may train something else meanwhile."""
+LONG_S = 180.0
+"""For what takes 3 seconds on an idle machine."""
+
+
+def made(train: int = 8 * STEPS_AN_EPOCH, validation: int = 12, test: int = 24) -> Dataset:
+    """Noise with random labels, 8 × 8 pixels: there is nothing to find in it, but a network can learn it by heart."""
+    generator = np.random.default_rng(0)
+    splits = [
+        Split(generator.integers(0, 256, (count, 3, 8, 8), np.uint8), generator.integers(0, 3, count))
+        for count in (train, validation, test)
+    ]
+    return Dataset("noise", ("a", "b", "c"), *channel_statistics(splits[0].images), *splits)
+
+
+DATA = made()
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A data directory of its own for every test, and no process of its runs left behind."""
+    monkeypatch.setenv("EXPLORER_DATA", str(tmp_path / "here"))
+    yield tmp_path
+    for process in processes_of(str(tmp_path)):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    wait_until(lambda: not processes_of(str(tmp_path)), "processes end")
+
+
+def processes_of(text: str) -> list[int]:
+    """The processes that execute runs and have the text in their command; zombies have none."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (path / "cmdline").read_bytes()
+            if b"-m\0explorer\0train\0" in command and text.encode() in command:
+                found.append(int(path.name))
+    return found
+
+
+def process_of(run: Run) -> int:
+    (process,) = processes_of(run.id)
+    return process
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = LONG_S) -> Any:
+    """What the condition gives as soon as that is true; looks about 100 times a second."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, f"waited {seconds:.0f} s in vain until {what}"
+        time.sleep(0.01)
+    return found
+
+
+def wait_for(run: Run, *states: str) -> runs.Status:
+    """Its status as soon as it is in one of these states; the test fails where it ends otherwise."""
+
+    def look() -> runs.Status | None:
+        status = runs.status(run)
+        over = status.state not in ("queued", "running")
+        assert not over or status.state in states, (status.state, status.log.end, run.log_text.read_text())
+        return status if status.state in states else None
+
+    return wait_until(look, f"the run is {' or '.join(states)}")
+
+
+def request(data: Dataset | None = None, specs: tuple[ArchitectureSpec, ...] = TWINS, **changes: Any) -> Request:
+    number = secrets.token_hex(32)
+    path = runs.stored_data(number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored.save(data or DATA, path)
+    return Request(
+        specs=tuple(spec.to_dict() for spec in specs),
+        config=replace(CONFIG, **changes).to_dict(),
+        data={"kind": "stored", "number": number},
+        owner="a" * 32,
+        created=time.time(),
+        names=tuple(spec.name for spec in specs),
+    )
+
+
+def submit(asked: Request | None = None) -> Run:
+    return runs.submit(asked or request(), secrets.token_hex(16))
+
+
+def kill(run: Run) -> None:
+    process = process_of(run)
+    os.kill(process, signal.SIGKILL)
+    # Gone, not only dead: a process that nobody waited for would stay as a zombie.
+    wait_until(lambda: not Path(f"/proc/{process}").exists(), "the killed process is gone")
+    assert runs.status(run).state == "interrupted"
+
+
+def stop(run: Run) -> runs.Status:
+    asked = time.monotonic()
+    runs.stop(run)
+    status = wait_for(run, "stopped")
+    assert time.monotonic() - asked < STOP_S
+    return status
+
+
+def is_in(run: Run, phase: str) -> bool:
+    status = runs.status(run)
+    assert status.state in ("queued", "running"), (status.log.end, run.log_text.read_text())
+    return phase in (status.log.phase or {}).get("phase", "")
+
+
+def has_trained_like(run: Run, **changes: Any) -> bool:
+    """Whether its networks have, bit for bit, the weights of a training in this process that nobody disturbed."""
+    networks = [build(spec, CONFIG.seed) for spec in TWINS]
+    for _ in fit_together(networks, DATA, replace(CONFIG, **changes)):
+        pass
+    for network in networks:
+        found = checkpoints.load(run.network_file(network.spec.name.lower())).network.state_dict()
+        if not all(torch.equal(tensor, found[name]) for name, tensor in network.state_dict().items()):
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class SlowDisk:
+    """Makes the disk of every process that is started slow: each flush takes so many seconds."""
+
+    file: Path
+
+    def takes(self, seconds: float) -> None:
+        self.file.with_suffix(".new").write_text(str(seconds))
+        self.file.with_suffix(".new").replace(self.file)
+
+
+IN_EVERY_PROCESS = """
+import os, time
+
+flush = os.fsync
+
+def slow(descriptor):
+    time.sleep(float(open({file!r}).read()))
+    flush(descriptor)
+
+os.fsync = slow
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
+    folder = tmp_path / "python"
+    folder.mkdir()
+    slow = SlowDisk(tmp_path / "seconds")
+    slow.takes(0.0)
+    (folder / "sitecustomize.py").write_text(IN_EVERY_PROCESS.format(file=str(slow.file)))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return slow
+
+
+# --- killed ----------------------------------------------------------------------------------------------------------
+
+
+GRADIENT_STEPS = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+
+
+def check_log(run: Run) -> None:
+    """The laws of the metrics file, which hold at every moment."""
+    log = runs.status(run).log
+    steps = [event["step"] for event in log.progress]
+    assert steps == sorted(steps)
+    for network in (0, 1):
+        measured = [event["step"] for event in log.gradients if event["network"] == network]
+        assert len(set(measured)) == len(measured) and measured == sorted(measured)
+
+
+def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_bits(disk: SlowDisk):
+    disk.takes(0.1)
+    seed = secrets.randbits(32)
+    moments = random.Random(seed)
+    epochs = 12
+    run = submit(request(epochs=epochs))
+    reached = 0
+    for moment in ("sometime", "state", "sometime", "resnet-6.safetensors"):
+        wait_until(lambda: is_in(run, "training"), "it trains")
+        begin = runs.status(run).log.start
+        assert begin and begin["step"] >= reached - STEPS_AN_EPOCH, f"more than an epoch was lost, {seed=}"
+        until = time.monotonic() + moments.uniform(0.0, 0.6)
+
+        def due(moment: str = moment, until: float = until) -> bool:
+            check_log(run)
+            if moment == "sometime":
+                return time.monotonic() > until
+            assert runs.status(run).state == "running", f"it is over before it was seen to write {moment}"
+            return any(path.name.startswith(f".{moment}") for path in run.folder.glob(".*"))
+
+        wait_until(due, f"its moment comes: {moment}, {seed=}")
+        kill(run)
+        log = runs.status(run).log
+        reached = log.progress[-1]["step"] if log.progress else 0
+        if moment != "sometime":
+            assert [path.name.startswith(f".{moment}") for path in run.folder.glob(".*")] == [True]
+        runs.resume(run)
+        assert not list(run.folder.glob(".*")), "what was left half written is still there"
+    disk.takes(0.0)
+    log = wait_for(run, "finished").log
+    check_log(run)
+    assert log.progress[-1]["step"] == epochs * STEPS_AN_EPOCH
+    assert [event["step"] for event in log.gradients if event["network"] == 1] == GRADIENT_STEPS
+    assert len({event["step"] for event in log.validations}) == epochs
+    assert has_trained_like(run, epochs=epochs), f"{seed=}"
+    assert not run.state.exists() and not run.reserve.exists()
+
+
+# --- stopped ---------------------------------------------------------------------------------------------------------
+
+
+def test_stopped_in_one_phase_after_the_other_it_still_finishes_with_the_same_bits(disk: SlowDisk):
+    first = submit()
+    os.kill(process_of(first), signal.SIGSTOP)
+    run = submit()
+    wait_until(lambda: runs.status(run).ahead == 1, "it waits")
+    status = stop(run)
+    assert status.log.phase is None and not runs.status(run).log.progress
+    with pytest.raises(ValueError, match="the run is queued, there is nothing to resume"):
+        runs.resume(first)
+    kill(first)
+
+    runs.resume(run)
+    wait_until(lambda: is_in(run, "starting"), "it starts")
+    stop(run)
+
+    runs.resume(run)
+    disk.takes(0.2)
+    wait_until(lambda: is_in(run, "training") and runs.status(run).log.progress, "it trains")
+    before = stop(run).log.progress[-1]["step"]
+    assert 0 < before < 6 * STEPS_AN_EPOCH and run.state.exists()
+
+    runs.resume(run)
+    wait_until(lambda: is_in(run, "measuring"), "it has trained")
+    start = runs.status(run).log.start
+    assert start and start["step"] == before, "a stop that is obeyed at once loses nothing"
+    disk.takes(3600.0)  # from now on the disk hangs
+    stop(run)
+
+    disk.takes(0.0)
+    runs.resume(run)
+    wait_for(run, "finished")
+    assert has_trained_like(run)
+    assert not run.stop_mark.exists()
+
+
+def test_stopped_in_a_step_that_takes_longer_than_a_person_waits():
+    wide = replace(SPEC, stages=(Stage(1, 512),), stem=Stem(512))
+    run = submit(request(made(train=1024), (wide,), batch_size=512, epochs=1, augment=False))
+    wait_until(lambda: is_in(run, "training"), "it trains")
+    limits = Path(f"/proc/{process_of(run)}/limits").read_text()
+    data = next(line.split() for line in limits.splitlines() if line.startswith("Max data size"))
+    assert 2**29 < int(data[3]) <= 2 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    stop(run)
+    wait_until(lambda: not processes_of(run.id), "its process is gone")
+    runs.resume(run)
+    wait_until(lambda: is_in(run, "starting"), "it goes on")
+
+
+def test_stopped_while_it_downloads_from_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "")
+        run = submit(replace(request(), data={"kind": "cifar10"}))
+        wait_until(lambda: is_in(run, "downloading"), "it downloads")
+        server.settimeout(LONG_S)
+        connection, _ = server.accept()  # and says nothing
+        with connection:
+            stop(run)
+    assert not list(runs.downloads_folder().iterdir()), "something half loaded was left behind"
+
+
+# --- the queue -------------------------------------------------------------------------------------------------------
+
+SERVER = """
+import json, secrets, sys, time
+from pathlib import Path
+from explorer import runs
+
+go, limit, *requests = sys.argv[1:]
+if int(limit):
+    import resource
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit), resource.getrlimit(resource.RLIMIT_DATA)[1]))
+while not Path(go).exists():
+    time.sleep(0.001)
+for request in requests:
+    print(runs.submit(runs.Request.from_dict(json.loads(request)), secrets.token_hex(16)).id, flush=True)
+print("done", flush=True)
+time.sleep(1e6)
+"""
+
+
+@contextmanager
+def server(go: Path, *requests: Request, limit: int = 0) -> Iterator[subprocess.Popen[str]]:
+    """A process that submits these requests as soon as the file `go` is there, and then lives on like an app."""
+    texts = [json.dumps(asdict(each)) for each in requests]
+    command = [sys.executable, "-c", SERVER, str(go), str(limit), *texts]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # as a terminal that is closed ends all that it has started
+
+
+def submitted(process: subprocess.Popen[str]) -> list[Run]:
+    assert process.stdout
+    found = [runs.find(line.strip()) for line in iter(process.stdout.readline, "done\n")]
+    assert all(found)
+    return [run for run in found if run]
+
+
+def events(run: Run, kind: str) -> list[dict[str, Any]]:
+    lines = filter(None, run.metrics.read_bytes().split(b"\n"))
+    return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def test_two_servers_submit_at_once_and_are_killed_and_one_run_after_the_other_finishes(place: Path):
+    asked = request(epochs=1)
+    with server(place / "go", asked, asked) as one, server(place / "go", asked, asked) as other:
+        (place / "go").touch()
+        queue = submitted(one) + submitted(other)
+    tickets = {run.id: json.loads(run.lock.read_text())["ticket"] for run in queue}
+    assert sorted(tickets.values()) == [1, 2, 3, 4]
+    queue.sort(key=lambda run: tickets[run.id])
+    assert [runs.status(run).ahead for run in queue] == [0, 1, 2, 3]
+    wait_until(lambda: is_in(queue[0], "starting"), "the first one runs")
+    killed = process_of(queue[0])
+    os.kill(killed, signal.SIGKILL)
+    died = time.time()
+
+    def none_is_left() -> bool:
+        states = [runs.status(run).state for run in queue]
+        assert states.count("running") <= 1 and "failed" not in states
+        return states == ["interrupted", "finished", "finished", "finished"]
+
+    wait_until(none_is_left, "the others have run without anybody's help", 2 * LONG_S)
+    begins = [events(run, "phase")[0]["time"] for run in queue]
+    ends = [died, *(events(run, "end")[0]["time"] for run in queue[1:])]
+    moments = [moment for pair in zip(begins, ends, strict=True) for moment in pair]
+    assert moments == sorted(moments), "two ran at once, or not in the order in which they came"
+
+
+def test_ten_wait_in_small_processes_and_the_next_one_is_refused(monkeypatch: pytest.MonkeyPatch):
+    asked = request()
+    first = submit(asked)
+    os.kill(process_of(first), signal.SIGSTOP)  # it lives and does nothing
+    waiting = []
+    for number in range(runs.MAX_WAITING):
+        if number == 5:
+            for clock in ("time", "time_ns"):  # somebody sets the clock back by decades
+                monkeypatch.setattr(time, clock, lambda: 1)
+        waiting.append(submit(asked))
+    monkeypatch.undo()
+    monkeypatch.setenv("EXPLORER_DATA", str(first.folder.parents[1]))
+    assert [runs.status(run).ahead for run in waiting] == list(range(1, runs.MAX_WAITING + 1))
+    there = set(runs.runs_folder().iterdir())
+    with pytest.raises(ValueError, match=r"^10 runs wait for this device already; try again when one has ended\.$"):
+        submit(asked)
+    assert set(runs.runs_folder().iterdir()) == there
+    other = submit(replace(asked, device="mps"))  # another device has its own queue
+    assert runs.status(other).ahead == 0
+    runs.stop(other)
+
+    time.sleep(1)  # they have begun to wait
+    for run in waiting:
+        process = Path("/proc", str(process_of(run)))
+        assert "torch" not in (process / "maps").read_text()
+        memory = next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmRSS"))
+        assert int(memory.split()[1]) < 50_000, "kB"
+        assert runs.status(run).state == "queued"
+    with pytest.raises(ValueError, match="still going on"):
+        runs.delete(waiting[0])
+    stop(waiting[0])
+    runs.delete(waiting[0])
+    assert runs.find(waiting[0].id) is None and not waiting[0].folder.exists()
+    assert [runs.status(run).ahead for run in waiting[1:]] == list(range(1, runs.MAX_WAITING))
+    runs.resume(wait_for(other, "stopped", "failed") and other)
+    stop(waiting[1])
+    runs.resume(waiting[1])
+    assert runs.status(waiting[1]).ahead == runs.MAX_WAITING - 1, "who comes back is the last one"
+
+
+def test_a_run_started_by_hand_joins_the_queue_and_nobody_executes_it_twice(place: Path):
+    def by_hand(folder: Path, **environment: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "explorer", "train", str(folder)]
+        ran = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
+        return ran.returncode, ran.stderr
+
+    run = submit()
+    os.kill(process_of(run), signal.SIGSTOP)
+    status, said = by_hand(run.folder)
+    assert (status, said) == (2, "explorer: the run is queued, there is nothing to do.\n")
+    second = submit()
+    stop(second)
+    second.stop_mark.unlink()
+    process = subprocess.Popen([sys.executable, "-m", "explorer", "train", str(second.folder)], cwd=ROOT)
+    try:
+        wait_until(lambda: runs.status(second).state == "queued", "it waits")
+        assert runs.status(second).ahead == 1
+        stop(second)
+        assert process.wait(LONG_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+    status, said = by_hand(second.folder, EXPLORER_DATA=str(place / "elsewhere"))
+    assert status == 2 and said.startswith("explorer: a run is executed where it was made")
+
+
+# --- no memory, no disk, no sense ------------------------------------------------------------------------------------
+
+
+def test_out_of_memory_ends_only_the_run_which_proposes_a_smaller_batch(place: Path):
+    wide = replace(SPEC, stem=Stem(256))  # its first activation would have 65,536 · 256 · 8 · 8 · 4 bytes = 4.3 GB
+    asked = request(made(train=65_536), (wide,), batch_size=65_536)
+    (place / "go").touch()
+    with server(place / "go", asked, limit=5 * 2**29) as app:  # 2.7 GB, so that this is a refusal and never swallowed
+        (run,) = submitted(app)
+        status = wait_for(run, "failed")
+        assert app.poll() is None
+    assert status.log.end and status.log.end["message"] == (
+        "It ran out of memory with 65536 pictures a step. Start it again with a batch size of 32768 or less, or with a "
+        "smaller network."
+    )
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """The data directory on a disk that can be filled, and freed again."""
+
+    filler: Path
+
+    def fill(self) -> None:
+        with suppress(OSError), self.filler.open("ab", buffering=0) as file:
+            for size in (2**16, 2**12, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(b"\1" * size)
+
+    def free(self) -> None:
+        self.filler.unlink()
+
+
+FULL = """
+import os
+
+flush = os.fsync
+
+def full(descriptor):
+    if os.path.exists({file!r}):
+        raise OSError(28, "No space left on device")
+    flush(descriptor)
+
+os.fsync = full
+"""
+
+
+class DiskWithoutMount(SmallDisk):
+    """For those who may not mount one: a disk that says only at the flush that it is full, as some network disks do."""
+
+    def fill(self) -> None:
+        self.filler.touch()
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallDisk]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    monkeypatch.setenv("EXPLORER_DATA", str(folder))
+    if os.geteuid() == 0 and not subprocess.call(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]):
+        yield SmallDisk(folder / "filler")
+        subprocess.check_call(["umount", "--lazy", str(folder)])
+        return
+    disk = DiskWithoutMount(tmp_path / "full")
+    (tmp_path / "sitecustomize.py").write_text(FULL.format(file=str(disk.filler)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    flush = os.fsync
+
+    def full(descriptor: int) -> None:
+        if disk.filler.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    yield disk
+
+
+def test_a_full_disk_is_said_the_last_state_stays_and_after_freeing_the_run_goes_on(small: SmallDisk):
+    asked = request(epochs=40)
+    run = submit(asked)
+    wait_until(lambda: is_in(run, "training") and run.state.exists(), "it has saved its state")
+    small.fill()
+    status = wait_for(run, "failed")
+    assert status.log.end and status.log.end["message"] == (
+        "The disk is full. The last saved state is kept; free some space, for example by deleting runs, and resume."
+    )
+    assert run.state.stat().st_size > 10_000 and not list(run.folder.glob(".*"))
+    small.fill()
+    with pytest.raises(OSError, match="No space left on device"):
+        runs.resume(run)
+    assert runs.status(run).log.end == status.log.end, "what it said is still there"
+    there = set(runs.runs_folder().iterdir())
+    with pytest.raises(OSError, match="No space left on device"):
+        submit(asked)
+    assert set(runs.runs_folder().iterdir()) == there
+    small.free()
+    runs.resume(run)
+    wait_for(run, "finished")
+    start = runs.status(run).log.start
+    assert start and start["step"] > 0
+    assert has_trained_like(run, epochs=40)
+
+
+def test_what_is_damaged_fails_with_one_sentence(place: Path):
+    first = submit()
+    os.kill(process_of(first), signal.SIGSTOP)
+    names = ("request", "half a request", "state", "data", "no data", "spec", "test")
+    asked = {name: request(made(test=0) if name == "test" else None, epochs=1) for name in names}
+    asked["spec"] = replace(asked["spec"], specs=({**SPEC.to_dict(), "classes": 7},), names=("resnet-6",))
+    damaged = {name: submit(asked[name]) for name in names}
+    (damaged["request"].folder / "request.json").write_text('{"specs": [1, 2')
+    (damaged["half a request"].folder / "request.json").write_text('{"specs": [], "names": [], "config": 5}')
+    damaged["state"].state.write_bytes(b"\0" * 100)
+    path = runs.stored_data(asked["data"].data["number"])
+    path.write_bytes(path.read_bytes()[:-1])
+    runs.stored_data(asked["no data"].data["number"]).unlink()
+    kill(first)
+    said = {}
+    for name, run in damaged.items():
+        end = wait_for(run, "failed").log.end
+        assert end
+        said[name] = end["message"]
+    assert said["request"] == said["half a request"] == "the request of this run is damaged; start a new one."
+    expected = {
+        "state": "the saved state of the training cannot be used",
+        "data": "is damaged or cut off; prepare the data again.",
+        "no data": "there is no dataset",
+        "spec": "the network has 7 classes, noise has 3",
+        "test": "noise has no test pictures",
+    }
+    for name, words in expected.items():
+        assert words in said[name]
+        assert said[name].endswith(".") and "\n" not in said[name] and "Traceback" not in said[name]
+        assert str(place) not in said[name] and "incident" not in said[name]
