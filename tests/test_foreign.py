@@ -8,6 +8,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -140,19 +141,34 @@ class SmallVgg(nn.Module):
         return self.classifier(self.fc(self.features(x).flatten(1)))
 
 
-def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
+@cache
+def noise() -> Tensor:
+    return torch.randn(100_003, generator=torch.Generator().manual_seed(0))  # a prime: no two layers get the same
+
+
+def shaken(network: Any) -> Any:
     """In evaluation mode, every tensor random, of a size that keeps the values of deep networks in range."""
-    generator = torch.Generator().manual_seed(seed)
+    network = network.to_empty(device="cpu").eval()
+    start = 0
     for name, tensor in network.state_dict().items():
+        size = tensor.numel()
+        drawn = noise()[start:].repeat(1 + size // (len(noise()) - start))[:size].reshape(tensor.shape)
+        start = (start + size) % 50_000
         if name.endswith("running_var") or (tensor.dim() == 1 and name.endswith("weight")):
-            tensor.uniform_(0.5, 1.5, generator=generator)
+            tensor.copy_(1 + 0.2 * drawn.clamp(-2, 2))
         elif tensor.dim() > 1:
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
+            tensor.copy_(drawn * (2 / tensor[0].numel()) ** 0.5)
         elif tensor.is_floating_point():
-            tensor.normal_(0, 0.1, generator=generator)
+            tensor.copy_(0.1 * drawn)
         else:
             tensor.fill_(7)
-    return network.eval()
+    return network
+
+
+def made(kind: type[nn.Module], *arguments: Any, **options: Any) -> nn.Module:
+    """Without first values, which take longer than all the rest."""
+    with torch.device("meta"):
+        return shaken(kind(*arguments, **options))
 
 
 def pixels(size: int = 32, seed: int = 1) -> Tensor:
@@ -239,7 +255,7 @@ def test_torchvisions_vgg_computes_the_same_at_224():
 
 @pytest.mark.parametrize("depth", BLOCKS)
 def test_kuangliu_resnets(depth: int):
-    theirs = shaken(Residual(BLOCKS[depth], 64, "B", bottleneck=depth >= 50))
+    theirs = made(Residual, BLOCKS[depth], 64, "B", bottleneck=depth >= 50))
     layout = recognise(theirs.state_dict(), ("acc", "epoch", "net"), "it").layout
     assert layout.family == "kuangliu" and layout.normalisation.name == "cifar10-2023"
     assert layout.class_names == CIFAR_CLASSES and layout.question is None
@@ -250,7 +266,7 @@ def test_kuangliu_resnets(depth: int):
 
 @pytest.mark.parametrize("depth", VGG)
 def test_kuangliu_vggs(depth: int):
-    theirs = shaken(SmallVgg(VGG[depth], "one"))
+    theirs = made(SmallVgg, VGG[depth], "one"))
     reading = only(theirs.state_dict(), ("acc", "epoch", "net"))
     assert reading.title == f"VGG-{depth} with BatchNorm" and reading.normalisation.name == "cifar10-2023"
     assert_same(theirs, reading.network(), pixels())
@@ -289,7 +305,7 @@ def test_chenyaofos_resnets(depth: int, classes: int):
 @pytest.mark.parametrize("depth", VGG)
 @pytest.mark.parametrize("classifier", ["three", "dropout first"])
 def test_chenyaofos_vggs(depth: int, classifier: str):
-    theirs = shaken(SmallVgg(VGG[depth], classifier, classes=100))
+    theirs = made(SmallVgg, VGG[depth], classifier, classes=100))
     reading = only(theirs.state_dict())
     assert reading.normalisation.name == "cifar100" and reading.spec.hidden == (512, 512)
     assert_same(theirs, reading.network(), pixels())
@@ -298,7 +314,7 @@ def test_chenyaofos_vggs(depth: int, classifier: str):
 @pytest.mark.parametrize(("depth", "width"), [(20, 16), (56, 16), (110, 16), (56, 32)])
 def test_loss_landscapes_resnets(depth: int, width: int):
     """Width 32 is its WRN-56-2: wide, but not pre-activated, so an ordinary network of twice the channels."""
-    theirs = shaken(Residual([(depth - 2) // 6] * 3, width, "B"))
+    theirs = made(Residual, [(depth - 2) // 6] * 3, width, "B"))
     reading = only(theirs.state_dict(), ("acc", "epoch", "state_dict"))
     assert reading.title == f"ResNet-{depth}, option B" and reading.normalisation.name == "cifar10"
     assert_same(theirs, reading.network(), pixels())
@@ -306,7 +322,7 @@ def test_loss_landscapes_resnets(depth: int, width: int):
 
 @pytest.mark.parametrize("blocks", [(3, 3, 3), (9, 9, 9), (18, 18, 18), (2, 2, 2, 2)])
 def test_loss_landscapes_noshort_asks_and_reads_plain_first(blocks: tuple[int, ...]):
-    theirs = shaken(Residual(blocks, 64 if len(blocks) == 4 else 16, "none"))
+    theirs = made(Residual, blocks, 64 if len(blocks) == 4 else 16, "none"))
     layout = recognise(theirs.state_dict(), ("acc", "epoch", "state_dict"), "it").layout
     assert layout.family == "loss-landscape" and layout.question and layout.normalisation.name == "cifar10"
     plain, residual = readings_of(theirs.state_dict(), ("acc", "epoch", "state_dict"))
@@ -320,7 +336,7 @@ def test_loss_landscapes_bottlenecks_without_shortcuts_have_no_last_activation_a
 
 
 def test_loss_landscapes_vgg9_has_a_norm_in_its_head_that_becomes_a_part_of_the_linear_layer():
-    theirs = shaken(SmallVgg((2, 2, 3), "norm"))
+    theirs = made(SmallVgg, (2, 2, 3), "norm"))
     assert set(theirs.state_dict()) >= {"fc.0.weight", "fc.1.running_var", "classifier.bias"}
     layout = recognise(theirs.state_dict(), (), "it").layout
     assert layout.family == "loss-landscape" and any("multiplied into `fc.0`" in entry for entry in layout.evidence)
@@ -330,7 +346,7 @@ def test_loss_landscapes_vgg9_has_a_norm_in_its_head_that_becomes_a_part_of_the_
 
 
 def test_torchvisions_names_with_a_small_stem_may_have_a_pooling_and_ask():
-    without = shaken(Residual(BLOCKS[18], 64, "B", head="fc", shortcut="downsample"))
+    without = made(Residual, BLOCKS[18], 64, "B", head="fc", shortcut="downsample"))
     pooled = Residual(BLOCKS[18], 64, "B", head="fc", shortcut="downsample", pool=True).eval()
     pooled.load_state_dict(without.state_dict())
     layout = recognise(without.state_dict(), (), "it").layout
@@ -341,7 +357,7 @@ def test_torchvisions_names_with_a_small_stem_may_have_a_pooling_and_ask():
 
 
 def test_a_vgg_without_norms():
-    theirs = shaken(SmallVgg(VGG[16], "one", norm=False))
+    theirs = made(SmallVgg, VGG[16], "one", norm=False))
     reading = only(theirs.state_dict())
     assert reading.title == "VGG-16" and reading.spec.norm == "none"
     assert_same(theirs, reading.network(), pixels())
@@ -608,7 +624,7 @@ def labelled_by(reading: Reading, normalisation: str, count: int = 60) -> Split:
 
 @pytest.mark.parametrize("truth", [(0, "half"), (1, "none")])
 def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_from(truth: tuple[int, str]):
-    readings = readings_of(shaken(Residual((1, 1, 1), 16, "A")).state_dict())
+    readings = readings_of(made(Residual, (1, 1, 1), 16, "A")).state_dict())
     split = labelled_by(readings[truth[0]], truth[1])
     trials = self_test(readings, NORMALISATIONS.values(), split)
     assert len(trials) == len(readings) * len(NORMALISATIONS) and {trial.n for trial in trials} == {60}
@@ -621,7 +637,7 @@ def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_
 
 
 def test_the_self_test_refuses_pictures_that_cannot_decide():
-    readings = readings_of(shaken(Residual((1, 1, 1), 16, "B")).state_dict())
+    readings = readings_of(made(Residual, (1, 1, 1), 16, "B")).state_dict())
     images, normalisations = np.zeros((2, 3, 32, 32), np.uint8), NORMALISATIONS.values()
     with pytest.raises(ForeignError, match="no labelled pictures"):
         self_test(readings, normalisations, Split(images[:0], np.zeros(0, np.int64)))

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from explorer import checkpoints, runs
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build
 from explorer.datasets import Dataset, Split, channel_statistics, stored
 from explorer.runs import Request, Run
+from explorer.runs.fitting import fit_run
+from explorer.runs.log import LogWriter
 from explorer.training import TrainingConfig, fit_together
 
 ROOT = Path(__file__).parents[1]
@@ -213,7 +215,7 @@ def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_bits(disk: Sl
     epochs = 12
     run = submit(request(epochs=epochs))
     reached = 0
-    for moment in ("sometime", "state", "sometime", "resnet-6.safetensors"):
+    for moment in ("sometime", "state", "resnet-6.safetensors"):
         wait_until(lambda: is_in(run, "training"), "it trains")
         begin = runs.status(run).log.start
         assert begin and begin["step"] >= reached - STEPS_AN_EPOCH, f"more than an epoch was lost, {seed=}"
@@ -450,7 +452,9 @@ def test_a_run_started_by_hand_joins_the_queue_and_nobody_executes_it_twice(plac
 
 
 def test_out_of_memory_ends_only_the_run_which_proposes_a_smaller_batch(place: Path):
-    wide = replace(SPEC, stem=Stem(256))  # its first activation would have 65,536 · 256 · 8 · 8 · 4 bytes = 4.3 GB
+    wide = replace(
+        SPEC, stages=(Stage(1, 256),), stem=Stem(256)
+    )  # its first activation: 65,536 · 256 · 8 · 8 · 4 bytes, 4.3 GB
     asked = request(made(train=65_536), (wide,), batch_size=65_536)
     (place / "go").touch()
     with server(place / "go", asked, limit=5 * 2**29) as app:  # 2.7 GB, so that this is a refusal and never swallowed
@@ -550,34 +554,52 @@ def test_a_full_disk_is_said_the_last_state_stays_and_after_freeing_the_run_goes
     assert has_trained_like(run, epochs=40)
 
 
-def test_what_is_damaged_fails_with_one_sentence(place: Path):
+def test_a_damaged_request_or_state_fails_with_one_sentence(place: Path):
     first = submit()
     os.kill(process_of(first), signal.SIGSTOP)
-    names = ("request", "half a request", "state", "data", "no data", "spec", "test")
-    asked = {name: request(made(test=0) if name == "test" else None, epochs=1) for name in names}
-    asked["spec"] = replace(asked["spec"], specs=({**SPEC.to_dict(), "classes": 7},), names=("resnet-6",))
-    damaged = {name: submit(asked[name]) for name in names}
-    (damaged["request"].folder / "request.json").write_text('{"specs": [1, 2')
-    (damaged["half a request"].folder / "request.json").write_text('{"specs": [], "names": [], "config": 5}')
-    damaged["state"].state.write_bytes(b"\0" * 100)
-    path = runs.stored_data(asked["data"].data["number"])
-    path.write_bytes(path.read_bytes()[:-1])
-    runs.stored_data(asked["no data"].data["number"]).unlink()
+    text, half, state = submit(), submit(), submit()
+    (text.folder / "request.json").write_text('{"specs": [1, 2')
+    (half.folder / "request.json").write_text('{"specs": [], "names": [], "config": 5}')
+    state.state.write_bytes(b"\0" * 100)
     kill(first)
-    said = {}
-    for name, run in damaged.items():
+    said = []
+    for run in (text, half, state):
         end = wait_for(run, "failed").log.end
         assert end
-        said[name] = end["message"]
-    assert said["request"] == said["half a request"] == "the request of this run is damaged; start a new one."
-    expected = {
-        "state": "the saved state of the training cannot be used",
-        "data": "is damaged or cut off; prepare the data again.",
-        "no data": "there is no dataset",
-        "spec": "the network has 7 classes, noise has 3",
-        "test": "noise has no test pictures",
-    }
-    for name, words in expected.items():
-        assert words in said[name]
-        assert said[name].endswith(".") and "\n" not in said[name] and "Traceback" not in said[name]
-        assert str(place) not in said[name] and "incident" not in said[name]
+        said.append(end["message"])
+    assert said[0] == said[1] == "the request of this run is damaged; start a new one."
+    assert said[2].startswith("the saved state of the training cannot be used (")
+    assert said[2].endswith("); start the training again.") and str(place) not in said[2]
+
+
+def lone(asked: Request) -> Run:
+    """A run that no process executes."""
+    run = Run(runs.runs_folder() / secrets.token_hex(16))
+    run.folder.mkdir(parents=True)
+    run.write_request(asked)
+    return run
+
+
+def test_what_cannot_be_trained_is_said_in_one_sentence(place: Path):
+    def complaint(asked: Request) -> str:
+        run = lone(asked)
+        with closing(LogWriter(run.metrics)) as log, pytest.raises(ValueError) as error:
+            fit_run(run, asked, log)
+        text = str(error.value)
+        assert text.endswith(".") and "\n" not in text and str(place) not in text
+        return text
+
+    damaged, gone = request(), request()
+    path = runs.stored_data(damaged.data["number"])
+    path.write_bytes(path.read_bytes()[:-1])
+    runs.stored_data(gone.data["number"]).unlink()
+    assert "is damaged or cut off; prepare the data again" in complaint(damaged)
+    assert "there is no dataset" in complaint(gone)
+    assert "the network has 7 classes, noise has 3" in complaint(request(specs=(replace(SPEC, classes=7),)))
+    assert "noise has no test pictures" in complaint(request(made(test=0)))
+    assert "both networks are called ResNet-6" in complaint(request(specs=(SPEC, replace(SPEC, norm="none"))))
+    assert "there is no data of the kind '../../etc'" in complaint(replace(gone, data={"kind": "../../etc"}))
+    assert "`size`" in complaint(replace(gone, data={"kind": "shapes", "size": "large"}))
+    assert "hexadecimal" in complaint(replace(gone, data={"kind": "stored", "number": "../../../etc/passwd"}))
+    assert "`learning_rate`" in complaint(replace(gone, config={**gone.config, "learning_rate": "fast"}))
+    assert "spec" in complaint(replace(gone, specs=({"stages": 5},)))

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -203,7 +204,9 @@ def content_of(file: BinaryIO, container: Container) -> Any:
     try:
         if container.kind == "safetensors":
             return deserialise(file.read())
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nobody reads what a child prints
+            return torch.load(file, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # torch has RuntimeError, EOFError, IndexError, UnpicklingError, ... for such files

@@ -200,9 +200,9 @@ def _floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], 
         floats[key] = value.float().contiguous()
         if value.dtype != torch.float32:
             kinds.add(kind)
-        wrong = int((~floats[key].isfinite()).sum())
-        if wrong:
+        if value.numel() and not all(map(torch.isfinite, floats[key].aminmax())):  # one pass, nothing allocated
             what = "not a number" if floats[key].isnan().any() else "infinite"
+            wrong = int((~floats[key].isfinite()).sum())
             raise ForeignError(
                 f"{name} holds values that are {what}: {wrong:,} of {value.numel():,} in {quoted(key)}; its training "
                 "diverged, or the file is damaged."

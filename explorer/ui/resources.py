@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 import torch
 
-from explorer import checkpoints, figures, runs
+from explorer import checkpoints, figures, published, runs
 from explorer.architectures import ArchitectureSpec, Description, describe
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint, CheckpointError
@@ -69,8 +69,9 @@ def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def network_names() -> tuple[str, ...]:
-    """The networks that can be chosen: the pretrained ones, and this person's: uploaded, shared, and trained lately."""
-    return (*catalogue()[0], *models.names(), *trained_names())
+    """The networks that can be chosen: the pretrained ones, this person's (uploaded, shared, and trained lately), and
+    those of torchvision that are here, once the page Models has looked which are."""
+    return (*catalogue()[0], *models.names(), *trained_names(), *st.session_state.get("published", ()))
 
 
 def trained_names() -> list[str]:
@@ -86,6 +87,8 @@ def is_network(name: str) -> bool:
     """Whether that network can be looked at: a run's is open to everyone who was given its name, in a link."""
     if name in catalogue()[0]:
         return True
+    if key := published_key(name):
+        return published.is_there(key)
     try:
         checkpoint(name)
     except CheckpointError:
@@ -95,6 +98,8 @@ def is_network(name: str) -> bool:
 
 def title(name: str) -> str:
     """What a person reads in a list: "plain-20 · shapes-v1-32"."""
+    if key := published_key(name):
+        return f"{published.PUBLISHED[key].title} · torchvision"
     loaded = checkpoint(name)
     if models.title_of(name):
         return f"{models.title_of(name)} · {loaded.spec.name}"
@@ -111,18 +116,37 @@ def twin_name(name: str) -> str | None:
 
 def twins_on(data: str) -> tuple[str, str | None]:
     """The first network that was trained on that data, and its twin; ("", None) where there is none."""
-    first = next((name for name in network_names() if checkpoint(name).data == data), "")
+    first = next((name for name in catalogue()[0] if checkpoint(name).data == data), "")
     return first, twin_name(first)
 
 
 def know_the_same(name: str, other: str) -> bool:
     """Whether two pretrained networks tell the same classes apart."""
-    return checkpoint(name).class_names == checkpoint(other).class_names
+    return class_names(name) == class_names(other)
 
 
 def checkpoint(name: str) -> Checkpoint:
-    """The network of that name, frozen: pretrained, of a run, uploaded or shared. Raises CheckpointError."""
+    """The network of that name, frozen: pretrained, torchvision's, of a run, uploaded or shared. Raises
+    CheckpointError."""
+    if key := published_key(name):
+        return _published(key)
     return models.load(name) if models.file_of(name) or models.MINE.fullmatch(name) else _checkpoint(name)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the weights")
+def _published(key: str) -> Checkpoint:
+    return published.load(key)
+
+
+def published_key(name: str) -> str:
+    """torchvision's name of that network, or "" where it is not one of torchvision's."""
+    key = name.removeprefix("torchvision-")
+    return key if key != name and key in published.PUBLISHED else ""
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    key = published_key(name)
+    return published.PUBLISHED[key].class_names if key else checkpoint(name).class_names
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -141,7 +165,8 @@ def _checkpoint(name: str) -> Checkpoint:
 @st.cache_resource(max_entries=6, show_spinner=False, scope="session")
 def _traced(key: str, _name: str, _subject: Subject, _target: int | None, _everything: bool) -> Trace:
     loaded = checkpoint(_name)
-    image = to_input(_subject.pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std)
+    size = loaded.spec.input_shape[1:]
+    image = to_input(_subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
     with PASSES:
         return trace(loaded.network, image, _target, EVERYTHING if _everything else STRIP_KINDS)
 
@@ -288,6 +313,21 @@ def model_rows() -> list[ModelRow]:
                     n=test.get("n"),
                 )
             )
+    for key, about in published.PUBLISHED.items():
+        here = published.is_there(key)
+        rows.append(
+            ModelRow(
+                name=f"torchvision-{key}",
+                title=about.title,
+                source="torchvision, here" if here else "torchvision, to download",
+                data=published.DATA,
+                depth=about.spec.depth,
+                parameters=about.parameters,
+                accuracy=about.top1,
+                n=None,
+            )
+        )
+    st.session_state["published"] = [f"torchvision-{key}" for key in published.PUBLISHED if published.is_there(key)]
     return rows
 
 

@@ -5,7 +5,7 @@ import uuid
 
 import streamlit as st
 
-from explorer import figures
+from explorer import figures, published
 from explorer.datasets import shapes
 from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, self_test
 from explorer.ui import models, navigation, resources, trainings
@@ -58,7 +58,10 @@ def _table() -> None:
         height=min(620, 38 + 35 * len(rows)),
         key="models_table",
     )
-    st.caption("Click a heading to sort; the magnifying glass above the table searches.")
+    st.caption(
+        "Click a heading to sort; the magnifying glass above the table searches. Accuracies without n are "
+        "torchvision's own, on the validation pictures of ImageNet-1K."
+    )
     names = [row.name for row in rows]
     chosen = st.query_params.get("model", "")
     st.session_state["model"] = chosen if chosen in names else names[0]
@@ -74,13 +77,20 @@ def _table() -> None:
 
 
 def _card(name: str) -> None:
+    key = resources.published_key(name)
+    if key and not resources.is_network(name):
+        _offer_download(key)
+        return
     try:
         checkpoint = resources.checkpoint(name)
     except ValueError as error:
         st.error(str(error))
         return
     test = checkpoint.figures.get("test")
-    known = f" Right on {test['accuracy']:.2%} of {test['n']:,} test pictures." if test else " Its accuracy is unknown."
+    known = f" Right on {test['accuracy']:.2%} of {test['n']:,} test pictures." if test else ""
+    if "torchvision" in checkpoint.figures:
+        said = checkpoint.figures["torchvision"]
+        known = f" Right on {said['accuracy']:.2%}: {said['note']}."
     mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (checkpoint.mean, checkpoint.std))
     st.markdown(
         f"**{checkpoint.spec.name}**, {checkpoint.spec.depth} weighted layers, {len(checkpoint.class_names)} classes, "
@@ -108,6 +118,27 @@ def _card(name: str) -> None:
             _own_buttons(name)
     if "model_error" in st.session_state:
         st.error(st.session_state.pop("model_error"))
+
+
+def _offer_download(key: str) -> None:
+    about = published.PUBLISHED[key]
+    st.info(f"The weights are not on this machine: {about.download_bytes / 1e6:,.0f} MB to download.")
+    if not st.button("Download the weights", key="download_weights", type="primary"):
+        return
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, text="Connecting")
+        st.button("Cancel", key="cancel_weights")  # any click ends this run of the script, and with it the download
+    try:
+        for transfer in published.download(key):
+            share = min(1.0, transfer.done_bytes / transfer.total_bytes)
+            again = f", attempt {transfer.attempt}" if transfer.attempt > 1 else ""
+            bar.progress(share, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}")
+    except ValueError as error:
+        place.empty()
+        st.error(str(error))
+        return
+    st.rerun()
 
 
 def _own_buttons(name: str) -> None:

@@ -1,0 +1,114 @@
+"""Models in a real browser: other people's weights from the file to the explained picture, and whose they are."""
+
+import io
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import torch
+from playwright.sync_api import Page, expect
+
+from explorer.architectures import build
+from explorer.presets import cifar
+from tests.e2e.verbs import choose, click, no_sideways_scroll, upload, visit, wait_until_ready
+
+
+def theirs(depth: int = 8) -> bytes:
+    """A file laid out like akamaster's: keys of a CIFAR ResNet below `module.`, the weights below `state_dict`."""
+    state = {}
+    for name, tensor in build(cifar(depth), seed=3).state_dict().items():
+        name = re.sub(r"^stem\.(conv|norm)", lambda match: {"conv": "conv1", "norm": "bn1"}[match[1]], name)
+        name = re.sub(r"^stages\.(\d)", lambda match: f"layer{int(match[1]) + 1}", name)
+        name = name.replace("norm", "bn").replace("head.fc", "linear")
+        state[f"module.{name}"] = tensor
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state, "best_prec1": 91.7}, buffer)
+    return buffer.getvalue()
+
+
+def give(page: Page, name: str, content: bytes) -> None:
+    visit(page, "/models")
+    upload(page, "weights", name, "application/octet-stream", content)
+
+
+def use(page: Page, reading: str) -> None:
+    expect(page.get_by_text("is of the family")).to_be_visible()
+    page.get_by_text(reading, exact=True).click()
+    wait_until_ready(page)
+    click(page, "button", "Use this model")
+    expect(page.get_by_role("heading", name="Depth strip")).to_be_visible()
+    wait_until_ready(page)
+
+
+def model(page: Page) -> str:
+    return parse_qs(urlsplit(page.url).query)["first"][0]
+
+
+def test_other_peoples_weights_are_recognised_asked_about_and_explained(
+    page: Page, open_page: Callable[..., Page]
+) -> None:
+    give(page, "my net.th", theirs())
+    expect(page.get_by_text("best_prec1").first).to_be_visible()
+    expect(page.get_by_role("button", name="Use this model")).to_have_count(0)  # not before the question is answered
+    use(page, "ResNet-8, option A")
+    expect(page.get_by_text(re.compile("^ResNet-8")).first).to_be_visible()
+
+    stranger = open_page()
+    visit(stranger, page.url)
+    expect(stranger.get_by_text("my net")).to_have_count(0)
+    expect(stranger.get_by_text(re.compile("^plain-20, [0-9.]+% right")).first).to_be_visible()  # the default instead
+    visit(stranger, "/models")
+    expect(stranger.get_by_text("my net")).to_have_count(0)
+
+
+def test_a_model_is_renamed_shared_and_deleted(page: Page, open_page: Callable[..., Page]) -> None:
+    give(page, "a.th", theirs())
+    use(page, "plain-8")
+    name = model(page)
+    click(page, "link", "Models")
+    choose(page, "Model", "a · uploaded by you")
+    box = page.get_by_label("Name", exact=True)
+    box.fill("**Our** net")
+    box.press("Enter")
+    wait_until_ready(page)
+    click(page, "button", "Share by a link")
+    shared = parse_qs(urlsplit(page.url).query)["model"][0]
+    assert shared.startswith("shared-") and shared != name
+
+    stranger = open_page()
+    visit(stranger, f"/?first={shared}&second=none")
+    expect(stranger.get_by_text(re.compile("^plain-8")).first).to_be_visible()
+    visit(stranger, "/models")
+    expect(stranger.get_by_text("Our net")).to_have_count(0)  # a link opens it, a list does not name it
+
+    click(page, "button", "Delete")
+    click(page, "button", "Yes, delete")
+    visit(stranger, f"/?first={shared}&second=none")
+    expect(stranger.get_by_text(re.compile("^plain-20, [0-9.]+% right")).first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("page.pth", b"<!doctype html><html><title>Not found</title>"),
+        ("cut.pt", theirs()[:5000]),
+        ("empty.pt", b""),
+        ("../../evil.pt", b"cposix\nsystem\n(S'touch /tmp/evil'\ntR."),
+    ],
+)
+def test_a_bad_file_is_one_sentence(page: Page, name: str, content: bytes) -> None:
+    give(page, name, content)
+    expect(page.get_by_test_id("stAlert")).to_have_count(1)
+    text = page.get_by_test_id("stAlert").inner_text()
+    assert "Error" not in text and "Traceback" not in text and "/tmp" not in text and "weights_only" not in text
+    assert len(text) > 20
+
+
+@pytest.mark.parametrize("width", [1440, 1024])
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_fits_its_window(open_page: Callable[..., Page], width: int, dark: bool) -> None:
+    page = open_page(width=width, dark=dark)
+    visit(page, "/models?model=shapes-resnet-20")
+    expect(page.get_by_role("button", name="Download as one file")).to_be_visible()
+    assert no_sideways_scroll(page)

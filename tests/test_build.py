@@ -1,0 +1,687 @@
+"""Build & train without a browser: the form that is a network and its training, own pictures, and runs."""
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit
+import torch
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from explorer import runs
+from explorer.architectures import ArchitectureSpec, build, describe
+from explorer.presets import PRESETS
+from explorer.runs import Run
+from explorer.training import TrainingConfig
+from explorer.ui.state import MOST_LAYERS, QUICK, BuildState
+
+PAGE = "from explorer.ui.pages import build\nbuild.show()"
+BUILT_IN = {"shapes-32": 32, "shapes-64": 64, "cifar10": 32, "fashion-mnist": 32}  # and the side of their pictures
+SMALL = json.dumps({"seconds": 1.0, "batch_size": 16})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_streamlit_caches() -> Iterator[None]:
+    """Kept from test to test here: what they hold, this machine's speed and drawn shapes, is the same for all."""
+    yield
+    streamlit.cache_data.clear()
+    streamlit.cache_resource.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_run_outlives_its_test(data_folder: Path) -> Iterator[None]:
+    yield
+    for run in runs.listed():
+        end(run)
+
+
+def end(run: Run) -> None:
+    runs.stop(run)
+    deadline = time.monotonic() + 60
+    while runs.status(run).state in ("queued", "running"):
+        assert time.monotonic() < deadline, "a run must stop within seconds"
+        time.sleep(0.05)
+
+
+def open_build(tab: str = "Network", **query: str) -> AppTest:
+    app = AppTest.from_string(PAGE, default_timeout=180)
+    app.session_state["tab"] = tab
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    return app
+
+
+def check(app: AppTest) -> None:
+    """No exception, and not the sentence that stands for one."""
+    assert not app.exception
+    assert not [error.value for error in app.error if "Something went wrong" in error.value]
+
+
+def state_of(app: AppTest) -> BuildState:
+    query = {name: value if isinstance(value, str) else value[-1] for name, value in app.query_params.items()}
+    state = BuildState.from_query(query)
+    assert state.to_query() == query, "the page writes nothing that it could not read"
+    return state
+
+
+def texts(app: AppTest) -> str:
+    kinds = (app.header, app.markdown, app.caption, app.info, app.warning, app.error)
+    return "\n".join(element.value for kind in kinds for element in kind)
+
+
+def shown(app: AppTest) -> dict[str, Any]:
+    """What each widget shows, by its key."""
+    kinds = (
+        app.selectbox,
+        app.number_input,
+        app.text_input,
+        app.toggle,
+        app.select_slider,
+        app.get("button_group"),
+    )
+    return {widget.key: widget.value for kind in kinds for widget in kind}  # type: ignore[attr-defined]
+
+
+def start_label(app: AppTest) -> str | None:
+    return next((button.label for button in app.button if button.key == "start"), None)
+
+
+# --- the network -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [*BUILT_IN, "own"])
+def test_every_preset_with_every_data_is_exactly_its_spec(data: str) -> None:
+    app = open_build(data=data)
+    side = BUILT_IN.get(data, 32)
+    for name, preset in PRESETS.items():
+        app.selectbox(key="preset").select(name).run()
+        check(app)
+        assert not app.error and not app.warning
+        state = state_of(app)
+        spec = replace(preset.spec, input_shape=(3, side, side), classes=10)
+        assert (state.preset, state.data, state.spec) == (name, data, "{}")
+        assert state.network((3, side, side), 10) == spec
+        assert start_label(app) == f"Train {spec.name} and {spec.twin().name}"
+        for each in (spec, spec.twin()):
+            assert f"| **{each.name}** | {describe(each).parameters:,} | " in texts(app)
+        assert app.button(key="start").disabled == (data == "own")
+        assert shown(app)["preset"] == name
+
+
+SIX_N = [{"blocks": 3, "channels": width, "stride": 1 + (width > 16)} for width in (16, 32, 64)]
+EVERY_STAGE = {"kernel_size": 3, "padding": "same"}
+STEM = {"channels": 16, "kernel_size": 3, "stride": 1, "pooling": "none"}
+
+
+def stages(**changes: Any) -> list[dict[str, Any]]:
+    """ResNet-20's stages, each with these changes."""
+    return [{**stage, **EVERY_STAGE, **changes} for stage in SIX_N]
+
+
+# (key, what a person gives it, the fields of the spec that it changes)
+NETWORK = [
+    ("shortcut", "none", {"shortcut": "none"}),
+    ("shortcut", "projection", {"shortcut": "projection"}),
+    ("depth", 9, {"stages": stages(blocks=9)}),
+    (
+        "width",
+        8,
+        {
+            "stages": [{**stage, "channels": stage["channels"] // 2} for stage in stages()],
+            "stem": STEM | {"channels": 8},
+        },
+    ),
+    ("block", "bottleneck", {"block": "bottleneck"}),
+    ("initialisation", "pytorch", {"initialisation": "pytorch"}),
+    ("norm", "none", {"norm": "none"}),
+    ("downsampling", "average", {"downsampling": "average"}),
+    ("activation", "gelu", {"activation": "gelu"}),
+    ("head_pooling", "flatten", {"head_pooling": "flatten"}),
+    ("has_stem", False, {"stem": None}),
+    ("stem_channels", 12, {"stem": STEM | {"channels": 12}}),
+    ("stem_kernel", 31, {"stem": STEM | {"kernel_size": 31}}),
+    ("stem_stride", 2, {"stem": STEM | {"stride": 2}}),
+    ("stem_pooling", "max", {"stem": STEM | {"pooling": "max"}}),
+    ("hidden", "120; 84,", {"hidden": [120, 84]}),
+    ("dropout", 0.35, {"dropout": 0.35}),
+]
+FREE = [
+    (
+        f"{key}_1",
+        value,
+        {"stages": [stage if index != 1 else stage | {field: value} for index, stage in enumerate(stages())]},
+    )
+    for key, field, value in (
+        ("blocks", "blocks", 7),
+        ("channels", "channels", 48),
+        ("stride", "stride", 4),
+        ("kernel", "kernel_size", 5),
+        ("padding", "padding", "valid"),
+    )
+]
+# (key, what a person gives it, the fields of the config that it changes)
+TRAINING = [
+    ("budget", "epochs", {"seconds": None, "epochs": 5}),
+    ("seconds", 12.5, {"seconds": 12.5}),
+    ("optimizer", "adam", {"optimizer": "adam", "learning_rate": 0.001}),
+    ("schedule", "step", {"schedule": "step"}),
+    ("batch_size", 17, {"batch_size": 17}),
+    ("label_smoothing", 0.125, {"label_smoothing": 0.125}),
+    ("seed", 2**31, {"seed": 2**31}),
+    ("learning_rate", 1e-6, {"learning_rate": 1e-6}),
+    ("weight_decay", 0.0, {"weight_decay": 0.0}),
+    ("momentum", 0.5, {"momentum": 0.5}),
+    ("clip", 2.5, {"clip": 2.5}),
+    ("precision", "float32", {"precision": "float32"}),
+    ("nesterov", False, {"nesterov": False}),
+    ("augment", False, {"augment": False}),
+]
+
+
+def give(app: AppTest, key: str, value: Any) -> None:
+    for kind in (app.selectbox, app.number_input, app.text_input, app.toggle, app.select_slider, app.segmented_control):
+        if any(widget.key == key for widget in kind):
+            kind(key=key).set_value(value).run()
+            return
+    raise AssertionError(f"there is no widget {key!r}")
+
+
+@pytest.mark.parametrize(
+    ("tab", "query", "cases", "part"),
+    [
+        ("Network", {}, NETWORK, "spec"),
+        ("Network", {"free": "yes"}, FREE, "spec"),
+        ("Training", {}, TRAINING, "config"),
+    ],
+    ids=["network", "stages", "training"],
+)
+def test_every_widget_changes_its_field_and_the_url_decides_every_widget(
+    tab: str, query: dict[str, str], cases: list[tuple[str, Any, dict]], part: str
+) -> None:
+    app = open_build(tab, **query)
+    first = shown(app)
+    default = BuildState.from_query(query)
+    unproven = {"preset", "twin", "stages_mode"} | {key for key in first if part == "spec" and query and key[-2] != "_"}
+    stage_keys = {key for key in first if key.endswith(("_0", "_2"))}  # of the other stages
+    assert set(first) == {key for key, _, _ in cases} | unproven | stage_keys
+    for key, value, changes in cases:
+        app = open_build(tab, **query)
+        give(app, key, value)
+        check(app)
+        state = state_of(app)
+        assert state == (default.with_spec(**changes) if part == "spec" else default.with_config(**changes)), key
+        assert json.loads(getattr(state, part)) == changes, f"{key} must change nothing else"
+        again = open_build(tab, **state.to_query())
+        check(again)
+        assert shown(again) == shown(app), key
+        assert key not in shown(again) or shown(again)[key] == (value if key != "hidden" else "120, 84"), key
+
+
+def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
+    app = open_build()
+    app.toggle(key="twin").set_value(False).run()
+    check(app)
+    assert app.query_params == {"twin": "no"}
+    assert start_label(app) == "Train ResNet-20"
+    app.pills(key="stages_mode").set_value("free").run()
+    assert state_of(app) == BuildState(twin=False, free=True)
+    app.pills(key="stages_mode").set_value("regular").run()
+    assert app.query_params == {"twin": "no"}
+    app = open_build("Data", twin="no")
+    app.selectbox(key="data").select("shapes-64").run()
+    check(app)
+    assert state_of(app) == BuildState(twin=False, data="shapes-64")
+    assert "20,000 training, 2,000 validation and 4,000 test pictures of 64 × 64 pixels in 10 classes" in texts(app)
+
+
+def test_the_depth_slider_is_6n_plus_2() -> None:
+    app = open_build()
+    slider = app.select_slider(key="depth")
+    assert slider.options == [str(depth) for depth in range(8, 111, 6)]
+    for n in (1, 5, 18):
+        app.select_slider(key="depth").set_value(n).run()
+        check(app)
+        assert state_of(app).network((3, 32, 32), 10).depth == 6 * n + 2
+        assert start_label(app) == f"Train ResNet-{6 * n + 2} and plain-{6 * n + 2}"
+
+
+def test_stages_are_added_removed_and_edited() -> None:
+    app = open_build(preset="imagenet-resnet-18")
+    before = PRESETS["imagenet-resnet-18"].spec.to_dict()["stages"]
+    app.button(key="add_stage").click().run()
+    check(app)
+    assert state_of(app).spec_fields()["stages"] == [*before, before[-1]]
+    app.number_input(key="channels_4").set_value(1024).run()
+    check(app)
+    assert state_of(app).spec_fields()["stages"] == [*before, before[-1] | {"channels": 1024}]
+    for left in range(4, 0, -1):
+        app.button(key="remove_stage").click().run()
+        check(app)
+        assert state_of(app).spec_fields()["stages"] == before[:left]
+        assert f"blocks_{left - 1}" in shown(app), "stages stay one by one, whatever they look like"
+    assert not any(button.key == "remove_stage" for button in app.button)
+    for count in range(2, 13):
+        app.button(key="add_stage").click().run()
+        check(app)
+        assert len(state_of(app).spec_fields()["stages"]) == count
+    assert not any(button.key == "add_stage" for button in app.button)
+    app.button(key="undo").click().run()
+    assert app.query_params == {"preset": "imagenet-resnet-18"}
+
+
+def stage(blocks: int, channels: int, stride: int = 1, padding: str = "same") -> dict[str, Any]:
+    return {"blocks": blocks, "channels": channels, "stride": stride, "kernel_size": 3, "padding": padding}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"stages": [stage(1, 64), stage(1, 32)]}, "received 64 before and 32 in stage 2; use shortcut"),
+        ({"block": "bottleneck", "stages": [stage(1, 18)]}, "received 18 in stage 1; use 20"),
+        ({"stages": [stage(1, 16, padding="valid")]}, 'in stage 1; use padding "same"'),
+        ({"block": "conv", "stages": [stage(20, 16, padding="valid")]}, "after stage 1; use a larger"),
+        ({"downsampling": "max", "stages": [stage(1, 16, 8), stage(1, 16, 8)]}, "after stage 2; use a larger"),
+        ({"stages": [stage(600, 16), stage(600, 16)]}, f"at most {MOST_LAYERS:,} fit here; use fewer blocks"),
+    ],
+)
+def test_an_impossible_network_is_one_sentence_and_cannot_start(changes: dict[str, Any], words: str) -> None:
+    app = open_build(spec=json.dumps(changes))
+    check(app)
+    assert len(app.error) == 1
+    assert app.error[0].value.startswith("This network cannot exist: ")
+    assert words in app.error[0].value
+    assert start_label(app) is None
+    app.button(key="undo").click().run()
+    check(app)
+    assert not app.error
+    assert start_label(app) == "Train ResNet-20 and plain-20"
+
+
+def test_what_a_sentence_says_to_change_makes_the_network_possible() -> None:
+    app = open_build(free="yes")
+    app.number_input(key="channels_1").set_value(8).run()
+    assert 'received 16 before and 8 in stage 2; use shortcut "projection"' in app.error[0].value
+    app.pills(key="shortcut").set_value("projection").run()
+    check(app)
+    assert not app.error
+    assert start_label(app) == "Train ResNet-20 and plain-20"
+
+
+def test_a_network_without_a_twin_is_trained_alone() -> None:
+    app = open_build(spec=json.dumps({"shortcut": "none", "stages": [stage(1, 64), stage(1, 32)]}))
+    check(app)
+    assert "This network has no twin" in app.warning[0].value
+    assert start_label(app) == "Train plain-6"
+
+
+@pytest.mark.parametrize("text", ["many", "12.5", "1,2,3,4,5,6,7,8,9", "0", "-3", "65537", "9" * 5000, "<b>", "१२x"])
+def test_hidden_layers_that_are_none_are_one_sentence(text: str) -> None:
+    app = open_build()
+    app.text_input(key="hidden").set_value(text).run()
+    check(app)
+    assert [error.value for error in app.error] == [
+        "Hidden layers must be at most 8 whole numbers from 1 to 65536 with commas, such as 120, 84."
+    ]
+    assert app.query_params == {}
+    assert app.text_input(key="hidden").value == ""
+
+
+# --- the training ----------------------------------------------------------------------------------------------------
+
+
+def test_textbook_settings_are_the_presets_settings() -> None:
+    app = open_build("Training", config=json.dumps({"batch_size": 9, "seed": 3}))
+    for name, preset in PRESETS.items():
+        BuildState(preset=name)
+        app = open_build("Training", preset=name) if name in ("lenet", "vgg-19") else app
+        app.query_params.clear()
+        app.query_params["preset"] = name
+        app.run()
+        app.button(key="textbook").click().run()
+        check(app)
+        expected = (
+            TrainingConfig.from_dict(QUICK | {"seconds": None} | json.loads(json.dumps(dict(preset.settings))))
+            if preset.settings.get("epochs")
+            else TrainingConfig.from_dict(QUICK | json.loads(json.dumps(dict(preset.settings))))
+        )
+        assert state_of(app).training() == expected, name
+        assert app.button(key="textbook").disabled
+        app.button(key="quick").click().run()
+        assert app.query_params == ({"preset": name} if name != BuildState.preset else {})
+
+
+def test_a_minute_is_the_default_and_one_click_away() -> None:
+    app = open_build("Training")
+    assert state_of(app).training().seconds == 60
+    assert app.button(key="quick").disabled
+    assert not app.button(key="start").disabled
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+NESTED = "[" * 1500 + "]" * 1500
+HOSTILE = [
+    "",
+    "null",
+    "[]",
+    "7",
+    '"text"',
+    "{",
+    "{}{}",
+    NESTED,
+    '{"stages":' + NESTED + "}",
+    '{"a":' * 900 + "1" + "}" * 900,
+    "x" * 10_000,
+    '{"seed":' + "9" * 3000 + "}",
+    '{"unknown":1}',
+    '{"__class__":"x"}',
+    "\u202e{}\u202c",
+    '{"\u202eshortcut":"none"}',
+    "<img src=x onerror=alert(1)>",
+    '{"shortcut":"<img src=x onerror=alert(1)>"}',
+    "\x00",
+    "../../../etc/passwd",
+    "0" * 32,
+    "yes",
+    "no",
+]
+HOSTILE_SPECS = [
+    {"stages": []},
+    {"stages": {}},
+    {"stages": [[]]},
+    {"stages": [None]},
+    {"stages": ["x"]},
+    {"stages": [{}]},
+    {"stages": [{"blocks": 1, "channels": 16}]},
+    {"stages": [stage(1, 16) | {"blocks": 1e308}]},
+    {"stages": [stage(1, 16) | {"blocks": 10**30}]},
+    {"stages": [stage(1, 16) | {"blocks": True}]},
+    {"stages": [stage(1, 16) | {"stride": 0}]},
+    {"stages": [stage(1, 16) | {"kernel_size": 4}]},
+    {"stages": [stage(1, 16) | {"more": 1}]},
+    {"stages": [stage(1, 16)] * 13},
+    {"stages": [stage(600, 8192, 8)] * 12},
+    {"stages": [stage(1, 8192)] * 12, "stem": {**STEM, "channels": 8192, "kernel_size": 31}},
+    {"stem": {}},
+    {"stem": []},
+    {"stem": 1},
+    {"stem": {"channels": 16}},
+    {"stem": {**STEM, "pooling": ["max"]}},
+    {"hidden": "abc"},
+    {"hidden": 5},
+    {"hidden": [65536] * 8},
+    {"hidden": [[1]]},
+    {"dropout": "0.5"},
+    {"dropout": 0.99},
+    {"dropout": None},
+    {"classes": 3},
+    {"input_shape": [3, 8, 8]},
+    {"norm": []},
+    {"norm": {}},
+    {"block": None},
+    {"shortcut": 1},
+    {"activation": "x" * 3000},
+]
+HOSTILE_CONFIGS = [
+    {"seconds": None},
+    {"seconds": 1e7},
+    {"seconds": 0.1},
+    {"seconds": True},
+    {"seconds": "60"},
+    {"epochs": 5},
+    {"seconds": None, "epochs": 99_999},
+    {"seconds": None, "epochs": 2.0},
+    {"batch_size": 1},
+    {"batch_size": 10**40},
+    {"seed": 2**63 - 1},
+    {"seed": -1},
+    {"learning_rate": 1e-12},
+    {"learning_rate": 1e6},
+    {"clip": 1e12},
+    {"milestones": "ab"},
+    {"milestones": [2]},
+    {"milestones": 0.5},
+    {"optimizer": ["sgd"]},
+    {"device": "cuda"},
+    {"compile": True},
+]
+NOT_JSON = ['{"%s":NaN}', '{"%s":Infinity}', '{"%s":-Infinity}', '{"%s":1e999}', '{"%s":-1e999}', '{"%s":1e-999}']
+
+
+def hostile_links() -> Iterator[dict[str, str]]:
+    for field in ("preset", "spec", "config", "data", "twin", "free", "run"):
+        yield from ({field: text} for text in HOSTILE)
+    yield from ({"spec": json.dumps(fields)} for fields in HOSTILE_SPECS)
+    yield from ({"config": json.dumps(fields)} for fields in HOSTILE_CONFIGS)
+    for text in NOT_JSON:
+        yield from ({"spec": text % field} for field in ("dropout", "stages", "stem", "hidden", "classes"))
+        yield from ({"config": text % field} for field in ("seconds", "learning_rate", "clip", "seed", "milestones"))
+    yield {"data": "stored-" + "0" * 64}
+    yield {"data": "stored-../../x"}
+    yield {"run": "f" * 32}
+    yield {"unknown": "1", "spec": '{"norm":"none"}'}
+
+
+def test_a_link_with_nonsense_still_shows_a_page() -> None:
+    app = open_build()
+    for tab in ("Network", "Training"):
+        for link in hostile_links():
+            app.session_state["tab"] = tab
+            app.query_params.clear()
+            for name, value in link.items():
+                app.query_params[name] = value
+            app.run()
+            check(app)
+            assert "onerror" not in texts(app) and "\u202e" not in texts(app), link
+            runs_page = any(button.label == "Build a network" for button in app.button)
+            cannot = [error.value for error in app.error if "This network cannot exist" in error.value]
+            assert start_label(app) or runs_page or cannot, link
+
+
+def test_what_a_link_holds_is_what_the_widgets_show() -> None:
+    for fields in HOSTILE_CONFIGS:
+        app = open_build("Training", config=json.dumps(fields))
+        widgets, config = shown(app), BuildState.from_query({"config": json.dumps(fields)}).config_fields()
+        for key in set(widgets) & set(config):
+            assert widgets[key] == (config[key] or 0 if key == "clip" else config[key]), (fields, key)
+
+
+def test_a_run_that_does_not_exist_says_so_and_leads_back() -> None:
+    app = open_build(run="0123456789abcdef" * 2, preset="lenet")
+    check(app)
+    assert "This run is not on this server" in app.info[0].value
+    assert start_label(app) is None
+    next(button for button in app.button if button.label == "Build a network").click().run()
+    check(app)
+    assert app.query_params == {"preset": "lenet"}
+    assert start_label(app) == "Train plain-5 and ResNet-5"
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> None:
+    changes = {"stages": [stage(1, 4), stage(1, 8, 2)], "stem": {**STEM, "channels": 4}, "activation": "elu"}
+    query = {"preset": "resnet-8", "spec": json.dumps(changes), "config": SMALL[:-1] + ', "seed": 5}'}
+    app = open_build(**query)
+    form = state_of_query(query)
+    app.button(key="start").click().run()
+    check(app)
+    (run,) = runs.listed()
+    assert app.query_params["run"] == run.id
+    request = run.request()
+    spec = form.network((3, 32, 32), 10)
+    assert [ArchitectureSpec.from_dict(values) for values in request.specs] == [spec, spec.twin()]
+    assert TrainingConfig.from_dict(request.config) == form.training()
+    assert request.data == {"kind": "shapes", "size": 32}
+    assert request.names == ("ResNet-6", "plain-6")
+    first, second = (build(ArchitectureSpec.from_dict(values), request.config["seed"]) for values in request.specs)
+    weights, others = first.state_dict(), second.state_dict()
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert any(weights[name].std() > 0 for name in weights), "weights that are all equal would prove nothing"
+
+    assert [button.label for button in app.button if button.key in ("stop", "again")] == [
+        "Stop",
+        "New training with these settings",
+    ]
+    stranger = open_build(run=run.id)
+    check(stranger)
+    assert stranger.header[0].value == "ResNet-6 and plain-6"
+    assert [button.label for button in stranger.button] == ["New training with these settings"]
+    assert not [button for button in open_build().button if str(button.key).startswith(("open_", "delete_"))]
+
+    app.button(key="again").click().run()
+    check(app)
+    again = state_of(app)
+    assert again.network((3, 32, 32), 10) == spec and again.training() == form.training() and again.run is None
+    assert any(button.key == f"open_{run.id}" for button in app.button)
+    assert not any(button.key == f"delete_{run.id}" for button in app.button), "what goes on is not deleted"
+
+    app.button(key=f"open_{run.id}").click().run()
+    end(run)
+    app.run()
+    check(app)
+    assert app.button(key="resume").label == "Resume"
+
+
+def state_of_query(query: Mapping[str, str]) -> BuildState:
+    return BuildState.from_query(query)
+
+
+def test_a_second_click_starts_no_second_run_and_deleting_asks_once() -> None:
+    app = open_build(preset="resnet-8", config=SMALL, twin="no")
+    app.button(key="start").click().run()
+    (run,) = runs.listed()
+    del app.query_params["run"]  # as a click of the moment before the page has changed brings it
+    app.run()
+    app.button(key="start").click().run()
+    check(app)
+    assert runs.listed() == [run] and app.query_params["run"] == run.id
+    assert len(run.request().specs) == 1
+
+    end(run)
+    del app.query_params["run"]
+    app.run()
+    app.button(key=f"delete_{run.id}").click().run()
+    assert runs.listed() == [run], "it asks before it deletes"
+    app.button(key=f"keep_{run.id}").click().run()
+    assert runs.listed() == [run]
+    app.button(key=f"delete_{run.id}").click().run()
+    app.button(key=f"yes_{run.id}").click().run()
+    check(app)
+    assert runs.listed() == [] and not run.folder.exists()
+    assert not any(str(button.key).startswith(("open_", "delete_")) for button in app.button)
+
+
+# --- own pictures ----------------------------------------------------------------------------------------------------
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def pictures(*names: str, count: int = 10) -> dict[str, bytes]:
+    """`count` PNGs in a folder of each name, no two alike."""
+    files = {}
+    for label, name in enumerate(names):
+        for number in range(count):
+            buffer = io.BytesIO()
+            Image.new("RGB", (20, 24), (20 * number, 60 * label, 90)).save(buffer, "PNG")
+            files[f"{name}/{number}.png"] = buffer.getvalue()
+    return files
+
+
+def upload(content: bytes, name: str = "pets.zip") -> AppTest:
+    app = open_build("Data", data="own")
+    assert app.button(key="start").disabled
+    app.file_uploader(key="zip").upload(name, content, "application/zip").run()
+    check(app)
+    return app
+
+
+def test_a_zip_of_class_folders_becomes_the_data() -> None:
+    app = upload(zipped(pictures("cats", "dogs", "fish") | {"cats/broken.png": b"none", "notes.txt": b"hello"}))
+    assert not app.error
+    state = state_of(app)
+    assert state.data.startswith("stored-")
+    assert "`pets`: " in texts(app) and "in 3 classes" in texts(app)
+    table = app.dataframe[0].value
+    assert list(table["class"]) == ["cats", "dogs", "fish"]
+    assert (table[["train", "val", "test"]].sum(axis=1) == 10).all()
+    assert all(uri.startswith("data:image/png;base64,") for uri in table["pictures"])
+    left_out = app.dataframe[1].value
+    assert sorted(left_out["file"]) == ["cats/broken.png", "notes.txt"]
+    assert not app.button(key="start").disabled
+    assert f"| {describe(state.network((3, 32, 32), 3)).parameters:,} | " in texts(app), "a network of three classes"
+
+    app.button(key="start").click().run()
+    check(app)
+    (run,) = runs.listed()
+    request = run.request()
+    assert request.data == {"kind": "stored", "number": state.data.removeprefix("stored-")}
+    assert [values["classes"] for values in request.specs] == [3, 3]
+
+    gone = open_build("Data", data="stored-" + "0" * 64)
+    check(gone)
+    assert "no longer kept here; upload them again" in texts(gone)
+    assert gone.button(key="start").disabled
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no zip at all",
+        zipped({}),
+        zipped({"cats/1.png": b"no picture"}),
+        zipped(pictures("cats")),
+        zipped({"../../evil/1.png": pictures("x", count=1)["x/0.png"]} | pictures("cats", "dogs")),
+    ],
+    ids=["no zip", "empty", "no pictures", "one class", "path trick"],
+)
+def test_a_zip_that_gives_no_data_is_one_sentence(content: bytes, data_folder: Path) -> None:
+    app = upload(content)
+    assert len(app.error) == 1 and app.error[0].value.rstrip().endswith((".", "`"))
+    assert app.query_params == {"data": "own"}
+    assert app.button(key="start").disabled
+    assert not list(data_folder.glob("data/*")), "nothing is kept of it"
+
+
+def test_names_of_classes_are_text() -> None:
+    names = ("<img src=x onerror=alert(1)>", "![a](b) **c**", "\u202egnp", "$x$ :red[y]")
+    app = upload(zipped(pictures(*names)), name="![x](y) `<b>`.zip")
+    assert not app.error
+    assert len(app.dataframe[0].value) == 4
+    others = [element for kind in (app.markdown, app.caption, app.info) for element in kind]
+    assert not [element.value for element in others if "onerror" in element.value or "**c**" in element.value]
+    assert not any(element.allow_html for element in others)
+    assert any(caption.value.startswith("`![x](y) '<b>'`: ") for caption in app.caption)
+
+
+def test_a_folder_on_the_server_is_read_and_no_other(data_folder: Path) -> None:
+    for name, content in pictures("cats", "dogs").items():
+        path = data_folder / "pictures" / "pets" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    app = open_build("Data", data="own")
+    app.text_input(key="folder").set_value("pets").run()
+    check(app)
+    assert not app.error and "in 2 classes" in texts(app)
+    for outside in ("..", "../data", "/etc", "no-such-folder"):
+        app = open_build("Data", data="own")
+        app.text_input(key="folder").set_value(outside).run()
+        check(app)
+        assert len(app.error) == 1, outside
+        assert app.query_params == {"data": "own"}
