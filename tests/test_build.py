@@ -187,7 +187,8 @@ TRAINING = [
 
 
 def give(app: AppTest, key: str, value: Any) -> None:
-    for kind in (app.selectbox, app.number_input, app.text_input, app.toggle, app.select_slider, app.segmented_control):
+    kinds = (app.selectbox, app.number_input, app.text_input, app.toggle, app.select_slider)
+    for kind in (*kinds, app.pills, app.segmented_control):
         if any(widget.key == key for widget in kind):
             kind(key=key).set_value(value).run()
             return
@@ -338,24 +339,19 @@ def test_hidden_layers_that_are_none_are_one_sentence(text: str) -> None:
 
 
 def test_textbook_settings_are_the_presets_settings() -> None:
-    app = open_build("Training", config=json.dumps({"batch_size": 9, "seed": 3}))
+    app = open_build("Training")
     for name, preset in PRESETS.items():
-        BuildState(preset=name)
-        app = open_build("Training", preset=name) if name in ("lenet", "vgg-19") else app
         app.query_params.clear()
         app.query_params["preset"] = name
         app.run()
         app.button(key="textbook").click().run()
         check(app)
-        expected = (
-            TrainingConfig.from_dict(QUICK | {"seconds": None} | json.loads(json.dumps(dict(preset.settings))))
-            if preset.settings.get("epochs")
-            else TrainingConfig.from_dict(QUICK | json.loads(json.dumps(dict(preset.settings))))
-        )
-        assert state_of(app).training() == expected, name
+        settings = QUICK | dict(preset.settings)
+        settings |= {"milestones": list(settings["milestones"]), "seconds": None if settings["epochs"] else 60}
+        assert state_of(app).training() == TrainingConfig.from_dict(settings), name
         assert app.button(key="textbook").disabled
         app.button(key="quick").click().run()
-        assert app.query_params == ({"preset": name} if name != BuildState.preset else {})
+        assert state_of(app) == BuildState(preset=name)
 
 
 def test_a_minute_is_the_default_and_one_click_away() -> None:
@@ -512,7 +508,7 @@ def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> Non
     changes = {"stages": [stage(1, 4), stage(1, 8, 2)], "stem": {**STEM, "channels": 4}, "activation": "elu"}
     query = {"preset": "resnet-8", "spec": json.dumps(changes), "config": SMALL[:-1] + ', "seed": 5}'}
     app = open_build(**query)
-    form = state_of_query(query)
+    form = BuildState.from_query(query)
     app.button(key="start").click().run()
     check(app)
     (run,) = runs.listed()
@@ -551,10 +547,6 @@ def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> Non
     app.run()
     check(app)
     assert app.button(key="resume").label == "Resume"
-
-
-def state_of_query(query: Mapping[str, str]) -> BuildState:
-    return BuildState.from_query(query)
 
 
 def test_a_second_click_starts_no_second_run_and_deleting_asks_once() -> None:

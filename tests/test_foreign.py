@@ -25,8 +25,17 @@ from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Network, Stage, build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, folders
-from explorer.foreign import NORMALISATIONS, ForeignError, Reading, Report, loading, numbered, read, readings_of
-from explorer.foreign import self_test
+from explorer.foreign import (
+    NORMALISATIONS,
+    ForeignError,
+    Reading,
+    Report,
+    loading,
+    numbered,
+    read,
+    readings_of,
+    self_test,
+)
 from explorer.foreign.layouts import CIFAR_CLASSES
 from explorer.foreign.recognition import recognise, tidy
 from explorer.presets import PRESETS, cifar
@@ -221,52 +230,46 @@ def test_torchvisions_resnets(depth: int):
     """timm's resnet18, 34 and 50 have the same names and the same pass."""
     with torch.device("meta"):
         theirs = torchvision.models.get_model(f"resnet{depth}", weights=None, num_classes=1000 if depth == 18 else 20)
-    theirs = shaken(theirs.to_empty(device="cpu"), depth)
+    theirs = shaken(theirs)
     reading = only(theirs.state_dict())
     assert reading.title == f"ResNet-{depth}" and reading.normalisation.name == "imagenet"
     assert reading.spec == replace(PRESETS[f"imagenet-resnet-{depth}"].spec, classes=1000 if depth == 18 else 20)
-    assert_same(theirs, reading.network(), pixels(64))
+    assert_same(theirs, reading.network(), pixels(64)[:1])
 
 
 @pytest.mark.parametrize("norm", ["", "_bn"])
 @pytest.mark.parametrize("depth", VGG)
 def test_torchvisions_vggs(depth: int, norm: str):
-    """All hold the tensors of ours in our order, of which test_architectures proves that the passes are the same."""
+    """With a hidden layer of 8 instead of 4096 units, which a hundredth of the time is enough for."""
     with torch.device("meta"):
-        theirs = torchvision.models.get_model(f"vgg{depth}{norm}", weights=None)
-    generator = torch.Generator().manual_seed(depth)
-    state = {}
-    for name, tensor in theirs.state_dict().items():
-        part = torch.rand(tensor.shape[:1] or (), generator=generator)  # of each row one value: 100 million take 1 s
-        state[name] = part.reshape(-1, *(1,) * (tensor.dim() - 1)).expand(tensor.shape) if tensor.dim() else part.long()
-    reading = only(state)
+        theirs: Any = torchvision.models.get_model(f"vgg{depth}{norm}", weights=None)
+        theirs.classifier[0], theirs.classifier[3] = nn.Linear(25088, 8), nn.Linear(8, 8)
+        theirs.classifier[6] = nn.Linear(8, 1000)
+    theirs = shaken(theirs)
+    reading = only(theirs.state_dict())
     assert reading.title == f"VGG-{depth}{' with BatchNorm' if norm else ''}"
-    assert reading.spec == PRESETS[f"vgg-{depth}{norm.replace('_', '-')}"].spec
+    assert reading.spec == replace(PRESETS[f"vgg-{depth}{norm.replace('_', '-')}"].spec, hidden=(8, 8))
     assert reading.normalisation.name == "imagenet"
-    for (key, ours), original in zip(reading.network().state_dict().items(), state.values(), strict=True):
-        assert torch.equal(ours, original.to(ours.dtype)), key
-
-
-def test_torchvisions_vgg_computes_the_same_at_224():
-    theirs = torchvision.models.vgg11(num_classes=30, init_weights=False)
-    reading = only(theirs.eval().state_dict())
-    assert_same(theirs, reading.network(), pixels(224)[:1])
+    for ours, original in zip(reading.network().state_dict().values(), theirs.state_dict().values(), strict=True):
+        assert torch.equal(ours, original)  # in one order, of which test_architectures proves that the pass is the same
+    if depth == 11:
+        assert_same(theirs, reading.network(), pixels(224)[:1])
 
 
 @pytest.mark.parametrize("depth", BLOCKS)
 def test_kuangliu_resnets(depth: int):
-    theirs = made(Residual, BLOCKS[depth], 64, "B", bottleneck=depth >= 50))
+    theirs = made(Residual, BLOCKS[depth], 64, "B", bottleneck=depth >= 50)
     layout = recognise(theirs.state_dict(), ("acc", "epoch", "net"), "it").layout
     assert layout.family == "kuangliu" and layout.normalisation.name == "cifar10-2023"
     assert layout.class_names == CIFAR_CLASSES and layout.question is None
     reading = only(theirs.state_dict())
     assert reading.title == f"ResNet-{depth}, option B" and reading.spec.input_shape == (3, 32, 32)
-    assert_same(theirs, reading.network(), pixels())
+    assert_same(theirs, reading.network(), pixels()[:1])
 
 
 @pytest.mark.parametrize("depth", VGG)
 def test_kuangliu_vggs(depth: int):
-    theirs = made(SmallVgg, VGG[depth], "one"))
+    theirs = made(SmallVgg, VGG[depth], "one")
     reading = only(theirs.state_dict(), ("acc", "epoch", "net"))
     assert reading.title == f"VGG-{depth} with BatchNorm" and reading.normalisation.name == "cifar10-2023"
     assert_same(theirs, reading.network(), pixels())
@@ -276,8 +279,7 @@ def test_kuangliu_vggs(depth: int):
 def test_akamasters_resnets_and_the_plain_networks_with_the_same_names(depth: int):
     """Each reading computes what the network of that kind does; nothing in the file could choose."""
     blocks = [(depth - 2) // 6] * 3
-    residual, plain = Residual(blocks, 16, "A"), Residual(blocks, 16, "none")
-    shaken(residual)
+    residual, plain = made(Residual, blocks, 16, "A"), Residual(blocks, 16, "none")
     plain.load_state_dict(residual.state_dict())
     plain.eval()
     layout = recognise(residual.state_dict(), ("best_prec1", "state_dict"), "it").layout
@@ -293,8 +295,7 @@ def test_akamasters_resnets_and_the_plain_networks_with_the_same_names(depth: in
 @pytest.mark.parametrize("depth", [20, 32, 44, 56])
 @pytest.mark.parametrize("classes", [10, 100])
 def test_chenyaofos_resnets(depth: int, classes: int):
-    theirs = Residual([(depth - 2) // 6] * 3, 16, "B", head="fc", shortcut="downsample", classes=classes)
-    shaken(theirs)
+    theirs = made(Residual, [(depth - 2) // 6] * 3, 16, "B", head="fc", shortcut="downsample", classes=classes)
     layout = recognise(theirs.state_dict(), (), "it").layout
     assert layout.family == "chenyaofo" and (layout.class_names is None) == (classes == 100)
     reading = only(theirs.state_dict())
@@ -305,7 +306,7 @@ def test_chenyaofos_resnets(depth: int, classes: int):
 @pytest.mark.parametrize("depth", VGG)
 @pytest.mark.parametrize("classifier", ["three", "dropout first"])
 def test_chenyaofos_vggs(depth: int, classifier: str):
-    theirs = made(SmallVgg, VGG[depth], classifier, classes=100))
+    theirs = made(SmallVgg, VGG[depth], classifier, classes=100)
     reading = only(theirs.state_dict())
     assert reading.normalisation.name == "cifar100" and reading.spec.hidden == (512, 512)
     assert_same(theirs, reading.network(), pixels())
@@ -314,7 +315,7 @@ def test_chenyaofos_vggs(depth: int, classifier: str):
 @pytest.mark.parametrize(("depth", "width"), [(20, 16), (56, 16), (110, 16), (56, 32)])
 def test_loss_landscapes_resnets(depth: int, width: int):
     """Width 32 is its WRN-56-2: wide, but not pre-activated, so an ordinary network of twice the channels."""
-    theirs = made(Residual, [(depth - 2) // 6] * 3, width, "B"))
+    theirs = made(Residual, [(depth - 2) // 6] * 3, width, "B")
     reading = only(theirs.state_dict(), ("acc", "epoch", "state_dict"))
     assert reading.title == f"ResNet-{depth}, option B" and reading.normalisation.name == "cifar10"
     assert_same(theirs, reading.network(), pixels())
@@ -322,7 +323,7 @@ def test_loss_landscapes_resnets(depth: int, width: int):
 
 @pytest.mark.parametrize("blocks", [(3, 3, 3), (9, 9, 9), (18, 18, 18), (2, 2, 2, 2)])
 def test_loss_landscapes_noshort_asks_and_reads_plain_first(blocks: tuple[int, ...]):
-    theirs = made(Residual, blocks, 64 if len(blocks) == 4 else 16, "none"))
+    theirs = made(Residual, blocks, 64 if len(blocks) == 4 else 16, "none")
     layout = recognise(theirs.state_dict(), ("acc", "epoch", "state_dict"), "it").layout
     assert layout.family == "loss-landscape" and layout.question and layout.normalisation.name == "cifar10"
     plain, residual = readings_of(theirs.state_dict(), ("acc", "epoch", "state_dict"))
@@ -331,12 +332,12 @@ def test_loss_landscapes_noshort_asks_and_reads_plain_first(blocks: tuple[int, .
 
 
 def test_loss_landscapes_bottlenecks_without_shortcuts_have_no_last_activation_and_are_refused():
-    state = Residual(BLOCKS[50], 64, "none", bottleneck=True).state_dict()
+    state = made(Residual, BLOCKS[50], 64, "none", bottleneck=True).state_dict()
     assert "no activation at the end of a block" in refusal(state)
 
 
 def test_loss_landscapes_vgg9_has_a_norm_in_its_head_that_becomes_a_part_of_the_linear_layer():
-    theirs = made(SmallVgg, (2, 2, 3), "norm"))
+    theirs = made(SmallVgg, (2, 2, 3), "norm")
     assert set(theirs.state_dict()) >= {"fc.0.weight", "fc.1.running_var", "classifier.bias"}
     layout = recognise(theirs.state_dict(), (), "it").layout
     assert layout.family == "loss-landscape" and any("multiplied into `fc.0`" in entry for entry in layout.evidence)
@@ -346,7 +347,7 @@ def test_loss_landscapes_vgg9_has_a_norm_in_its_head_that_becomes_a_part_of_the_
 
 
 def test_torchvisions_names_with_a_small_stem_may_have_a_pooling_and_ask():
-    without = made(Residual, BLOCKS[18], 64, "B", head="fc", shortcut="downsample"))
+    without = made(Residual, BLOCKS[18], 64, "B", head="fc", shortcut="downsample")
     pooled = Residual(BLOCKS[18], 64, "B", head="fc", shortcut="downsample", pool=True).eval()
     pooled.load_state_dict(without.state_dict())
     layout = recognise(without.state_dict(), (), "it").layout
@@ -357,7 +358,7 @@ def test_torchvisions_names_with_a_small_stem_may_have_a_pooling_and_ask():
 
 
 def test_a_vgg_without_norms():
-    theirs = made(SmallVgg, VGG[16], "one", norm=False))
+    theirs = made(SmallVgg, VGG[16], "one", norm=False)
     reading = only(theirs.state_dict())
     assert reading.title == "VGG-16" and reading.spec.norm == "none"
     assert_same(theirs, reading.network(), pixels())
@@ -390,8 +391,8 @@ def test_our_own_network_of_option_b_and_of_another_width():
 
 @pytest.fixture(scope="module")
 def small() -> Residual:
-    network = Residual((1, 1, 1), 16, "B")
-    shaken(network)
+    network = made(Residual, (1, 1, 1), 16, "B")
+    assert isinstance(network, Residual)
     return network
 
 
@@ -420,8 +421,7 @@ WRAPPERS: dict[str, Any] = {
 FORMATS: dict[str, Any] = {
     "zip": saved,
     "legacy": lambda value: saved(value, _use_new_zipfile_serialization=False),
-    "zip, protocol 4": lambda value: saved(value, pickle_protocol=4),
-    "legacy, protocol 5": lambda value: saved(value, pickle_protocol=5, _use_new_zipfile_serialization=False),
+    "zip, protocol 3": lambda value: saved(value, pickle_protocol=3),
 }
 
 
@@ -522,7 +522,7 @@ def test_no_tensor_may_be_missing_added_or_of_another_shape(small: Residual):
         ("vit_b_16", "a transformer"),
         ("swin_t", "a transformer"),
         ("densenet121", "a DenseNet"),
-        ("squeezenet1_0", "no classifier of a known one|VGG"),
+        ("squeezenet1_0", "a SqueezeNet|no classifier of a known one"),
         ("googlenet", "an Inception network"),
         ("mobilenet_v2", "a MobileNet"),
         ("efficientnet_b0", "a MobileNet, EfficientNet or ConvNeXt"),
@@ -530,7 +530,6 @@ def test_no_tensor_may_be_missing_added_or_of_another_shape(small: Residual):
         ("alexnet", "`features.3`"),
         ("shufflenet_v2_x0_5", "cannot build"),
         ("mnasnet0_5", "cannot build"),
-        ("regnet_y_400mf", "cannot build|squeeze"),
     ],
 )
 def test_other_networks_of_torchvision_are_refused_in_words(name: str, words: str):
@@ -541,7 +540,7 @@ def test_other_networks_of_torchvision_are_refused_in_words(name: str, words: st
 
 
 def test_relatives_of_known_networks_are_refused_with_what_they_are():
-    state = Residual(BLOCKS[18], 64, "B").state_dict()
+    state = made(Residual, BLOCKS[18], 64, "B").state_dict()
     squeeze = {**state, "layer1.0.se.fc1.weight": torch.zeros(4, 64, 1, 1)}
     assert "squeeze-and-excitation" in refusal(squeeze)
     before = {key: value for key, value in state.items() if not re.search(r"shortcut\.1", key)}
@@ -554,12 +553,12 @@ def test_relatives_of_known_networks_are_refused_with_what_they_are():
     assert "stem of shape 64×3×5×5" in refusal(five)
     headless = {key: value for key, value in state.items() if not key.startswith("linear")}
     assert "features, not classes" in refusal(headless)
-    vgg = SmallVgg(VGG[11], "one").state_dict()
+    vgg = made(SmallVgg, VGG[11], "one").state_dict()
     wide = {**vgg, "classifier.weight": torch.zeros(10, 2048)}
     assert "10×2048" in refusal(wide) and "not its sizes" in refusal(wide)
     apart = {key.replace("features.0.", "features.1."): value for key, value in vgg.items()}
     assert refusal(apart)
-    uneven = SmallVgg((2, 1, 1, 1, 1), "one").state_dict()
+    uneven = made(SmallVgg, (2, 1, 1, 1, 1), "one").state_dict()
     uneven["features.0.weight"] = torch.zeros(32, 3, 3, 3)
     assert "changes its channels within a stage" in refusal(uneven)
 
@@ -624,7 +623,7 @@ def labelled_by(reading: Reading, normalisation: str, count: int = 60) -> Split:
 
 @pytest.mark.parametrize("truth", [(0, "half"), (1, "none")])
 def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_from(truth: tuple[int, str]):
-    readings = readings_of(made(Residual, (1, 1, 1), 16, "A")).state_dict())
+    readings = readings_of(made(Residual, (1, 1, 1), 16, "A")).state_dict()
     split = labelled_by(readings[truth[0]], truth[1])
     trials = self_test(readings, NORMALISATIONS.values(), split)
     assert len(trials) == len(readings) * len(NORMALISATIONS) and {trial.n for trial in trials} == {60}
@@ -637,7 +636,7 @@ def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_
 
 
 def test_the_self_test_refuses_pictures_that_cannot_decide():
-    readings = readings_of(made(Residual, (1, 1, 1), 16, "B")).state_dict())
+    readings = readings_of(made(Residual, (1, 1, 1), 16, "B")).state_dict()
     images, normalisations = np.zeros((2, 3, 32, 32), np.uint8), NORMALISATIONS.values()
     with pytest.raises(ForeignError, match="no labelled pictures"):
         self_test(readings, normalisations, Split(images[:0], np.zeros(0, np.int64)))

@@ -20,12 +20,14 @@ NETWORK_COLOURS = {
 TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
 _SIDE = 72  # pixels of a sample picture
 _LINE = 16  # pixels of a line below it
+_WIDEST = 28  # letters of a class name beside a bar
 _LONGEST = 13  # letters of a class name that fit beside its mark and probability; hovering shows all
 
 
 def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: str, target: str) -> go.Figure:
     """Horizontal bars of probabilities, the most probable on top; an arrow marks the explained class."""
-    labels = [f"<b>▸ {name}</b>" if name == target else name for name in names]
+    shown_names = [html.escape(name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…") for name in names]
+    labels = [f"<b>▸ {text}</b>" if name == target else text for name, text in zip(names, shown_names, strict=True)]
     figure = go.Figure(
         go.Bar(
             x=list(probabilities),

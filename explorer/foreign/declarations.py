@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from explorer.foreign.report import ForeignError, quoted
 
 MAGIC = 0x1950A86A20F9469CFC6C  # torch's, at the start of a file from before 1.6
-MAX_OPCODES = 4_000_000  # some seconds; ResNet-1202 with the state of its optimiser takes 300,000
+MAX_OPCODES = 1_000_000  # ResNet-1202 with the state of its optimiser takes 300,000
 MAX_BYTES = 2**30
 
 ITEM_SIZES = {

@@ -35,6 +35,7 @@ WALL_SECONDS = 120  # of a machine whose cores others keep busy
 MAX_DEPTH = 4  # of a state dict inside others
 MAX_OBJECTS = 100_000
 MAX_BESIDE = 50
+COMMAND = [sys.executable, "-m", "explorer.foreign"]
 ROOT = Path(__file__).resolve().parents[2]
 TOO_MUCH = "cannot be opened within the limits of memory and time that such files get; save the weights alone."
 FORMATS = {
@@ -98,9 +99,8 @@ def load(path: Path, name: str) -> Found:
 
 
 def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
-    command = [sys.executable, "-m", "explorer.foreign"]
     process = subprocess.Popen(
-        command,
+        COMMAND,
         stdin=file,
         stdout=answer,
         stderr=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.datasets.builtin import BUILTIN
 from explorer.ui import form, trainings
+from explorer.ui.markdown import as_code
 from explorer.ui.state import BuildState
 from explorer.ui.trainings import Card
 
@@ -147,8 +148,3 @@ def show_card(card: Card) -> None:
                 hide_index=True,
                 key="skipped",
             )
-
-
-def as_code(name: str) -> str:
-    """A name that somebody chose, for Markdown: it can neither format nor link."""
-    return f"`{name.replace('`', chr(39))}`"

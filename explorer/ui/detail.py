@@ -19,6 +19,7 @@ from explorer.figures import ColourScale
 from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
 from explorer.ui import controls
+from explorer.ui.markdown import as_text
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 from explorer.ui.strip import StripRow, axis_of, cam_tops, map_tops
@@ -74,7 +75,7 @@ def layer_detail(state: AppState, subject: Subject, looked: list[Looked]) -> Non
     there = [network for network in looked if selected in network.trace.names]
     for column, network, cam in zip(st.columns(len(looked), gap="large"), looked, cams, strict=True):
         with column:
-            st.markdown(f"**{network.title}**, explaining *{network.target}*")
+            st.markdown(f"**{network.title}**, explaining *{as_text(network.target)}*")
             if network in there:
                 _cam_detail(state, network, network.trace[selected], cam[selected])
             else:
@@ -195,7 +196,7 @@ def _maps_detail(state: AppState, network: Looked, layer: LayerTrace, top: float
             st.image(
                 figures.nearest(scale.paint(values), 180), output_format="PNG", alt=f"Feature map of channel {chosen}"
             )
-            st.caption(_channel_words(values, float(channel_weights(layer)[chosen]), network.target))
+            st.caption(_channel_words(values, float(channel_weights(layer)[chosen]), as_text(network.target)))
 
 
 def _channel_words(values: np.ndarray, weight: float, target: str) -> str:

@@ -5,16 +5,19 @@ import uuid
 
 import streamlit as st
 
-from explorer import figures
+from explorer import figures, published
 from explorer.attribution import top_classes
 from explorer.checkpoints import CheckpointError
 from explorer.images import to_pixels
 from explorer.pretrained import CIFAR_DATA
 from explorer.ui import controls, resources
 from explorer.ui.detail import colour_bar, layer_detail, rows_of, selected_layer
+from explorer.ui.markdown import as_text
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 from explorer.ui.strip import cam_tops, depth_strip, map_tops
+
+CLASSES_NAMED = 20
 
 
 def show() -> None:
@@ -67,17 +70,21 @@ def _introduction(looked: list[Looked]) -> None:
             "learned from the same pictures in the same order. The shortcuts are the only difference, so every "
             "difference below comes from them."
         )
-    known = ", ".join(looked[0].checkpoint.class_names)
+    names = looked[0].checkpoint.class_names
+    known = ", ".join(map(as_text, names[:CLASSES_NAMED]))
+    if len(names) > CLASSES_NAMED:
+        known += f" and {len(names) - CLASSES_NAMED:,} more"
     st.caption(f"{'These networks know' if len(looked) > 1 else 'This network knows'} only: {known}.")
 
 
 def _offer_other_networks(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     """One click from networks that cannot know this picture to twins that might."""
-    knows_shapes = looked[0].checkpoint.data.startswith("shapes")
+    data = looked[0].checkpoint.data
+    knows_shapes, knows_photos = data.startswith("shapes"), data in (CIFAR_DATA, published.DATA)
     if knows_shapes and subject.mask is None:
         words = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
         label, others = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
-    elif not knows_shapes and subject.mask is not None:
+    elif knows_photos and subject.mask is not None:
         words = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
         label, others = "Look with the shapes twins", (AppState.first, AppState.second)
     else:
@@ -107,6 +114,8 @@ def _predictions(subject: Subject, looked: list[Looked]) -> None:
         with column:
             test = network.checkpoint.figures.get("test", {})
             known = f", {test['accuracy']:.1%} right on {test['n']:,} test pictures" if test else ""
+            if "torchvision" in network.checkpoint.figures:
+                known = f", {network.checkpoint.figures['torchvision']['accuracy']:.1%} right, says torchvision"
             st.markdown(f"**{network.title}**{known}")
             best = top_classes(network.trace)
             if network.trace.target not in [index for index, _ in best]:
@@ -125,7 +134,7 @@ def _predictions(subject: Subject, looked: list[Looked]) -> None:
             st.caption(_verdict(network, subject))
     targets = {network.trace.target for network in looked}
     if len(targets) > 1:
-        names = " and ".join(network.target for network in looked)
+        names = " and ".join(as_text(network.target) for network in looked)
         st.caption(
             f"The networks predict different classes, so each map below explains its own: {names}. "
             "Choose a class to explain in the sidebar to compare them on one."
@@ -138,10 +147,9 @@ def _verdict(network: Looked, subject: Subject) -> str:
     right = ""
     if subject.label in names:
         right = ": right" if predicted == subject.label else f": wrong, it is a {subject.label}"
-    return (
-        f"Says {predicted}{right}. Trained on {network.checkpoint.data}, seed {network.checkpoint.seed}; measured on "
-        f"{record.get('device', 'an unknown machine')}."
-    )
+    seed = "" if network.checkpoint.seed is None else f", seed {network.checkpoint.seed}"
+    where = f"; measured on {record['device']}" if "device" in record else ""
+    return f"Says {as_text(predicted)}{right}. Trained on {as_text(network.checkpoint.data)}{seed}{where}."
 
 
 def _strip(state: AppState, looked: list[Looked]) -> None:

@@ -9,7 +9,7 @@ from explorer import figures, published
 from explorer.datasets import shapes
 from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, self_test
 from explorer.ui import models, navigation, resources, trainings
-from explorer.ui.data import as_code
+from explorer.ui.markdown import as_code
 from explorer.ui.state import NAME, AppState
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
