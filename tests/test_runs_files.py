@@ -84,9 +84,15 @@ def test_what_was_reported_behind_the_point_of_resumption_is_dropped(place: Path
     def gradients(*steps: int) -> list[tuple[str, dict[str, Any]]]:
         return [("gradients", {"step": step, "network": 0}) for step in steps]
 
-    first = [("queued", {}), ("start", {"step": 0}), *gradients(0, 1, 2, 3, 4), *reports(2, 4, 5)]
+    first: list[tuple[str, dict[str, Any]]] = [("queued", {}), ("start", {"step": 0})]
+    first += [*gradients(0, 1, 2, 3, 4), *reports(2, 4, 5)]
     # The state after 4 steps knows the gradients of the steps 0 to 3, and tells that of step 4 again.
-    second = [("queued", {}), ("phase", {"phase": "starting"}), ("start", {"step": 4}), *gradients(4), *reports(5, 6)]
+    second: list[tuple[str, dict[str, Any]]] = [
+        ("queued", {}),
+        ("phase", {"phase": "starting"}),
+        ("start", {"step": 4}),
+    ]
+    second += [*gradients(4), *reports(5, 6)]
     log = log_of(place / "metrics.jsonl", *first, *second)
     for events in (log.progress, log.validations, log.predictions):
         assert [event["step"] for event in events] == [2, 4, 5, 6]
