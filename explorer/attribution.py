@@ -49,7 +49,7 @@ def profile(trace: Trace) -> tuple[LayerProfile, ...]:
                 shape=(channels, height, width),
                 cam=cam,
                 strongest=strongest,
-                feature_map=layer.activation[strongest],
+                feature_map=layer.activation[strongest].copy(),  # a view would keep all channels
                 peak=float(max(layer.activation.max(), -layer.activation.min())),
                 activation_magnitude=float(np.sqrt(energy.sum() / layer.activation.size)),
                 gradient_magnitude=magnitude(layer.gradient),

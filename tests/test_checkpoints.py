@@ -46,7 +46,7 @@ def made(spec: ArchitectureSpec = SPEC) -> Checkpoint:
         config={"epochs": 3, "milestones": [0.5]},
         record={"outcome": "finished", "epochs": [{"validation": None}]},
         figures={"test": {"accuracy": 0.1 + 0.2, "n": 12}},
-        resize_shorter_to=10,
+        resize_shorter_to=spec.input_shape[1] + 2,
     )
 
 

@@ -177,7 +177,8 @@ def shaken(network: Any) -> Any:
 def made(kind: type[nn.Module], *arguments: Any, **options: Any) -> nn.Module:
     """Without first values, which take longer than all the rest."""
     with torch.device("meta"):
-        return shaken(kind(*arguments, **options))
+        network = kind(*arguments, **options)
+    return shaken(network)
 
 
 def pixels(size: int = 32, seed: int = 1) -> Tensor:
@@ -522,12 +523,11 @@ def test_no_tensor_may_be_missing_added_or_of_another_shape(small: Residual):
         ("vit_b_16", "a transformer"),
         ("swin_t", "a transformer"),
         ("densenet121", "a DenseNet"),
-        ("squeezenet1_0", "a SqueezeNet|no classifier of a known one"),
-        ("googlenet", "an Inception network"),
+        ("squeezenet1_0", "where a kernel of 3×3 is expected"),
         ("mobilenet_v2", "a MobileNet"),
         ("efficientnet_b0", "a MobileNet, EfficientNet or ConvNeXt"),
         ("convnext_tiny", "MobileNet, EfficientNet or ConvNeXt"),
-        ("alexnet", "`features.3`"),
+        ("alexnet", "`features.0.weight` is 64×3×11×11, where a kernel of 3×3 is expected"),
         ("shufflenet_v2_x0_5", "cannot build"),
         ("mnasnet0_5", "cannot build"),
     ],
@@ -608,35 +608,74 @@ def test_tidy_keeps_order_and_knows_the_originals(small: Residual):
     assert tidied.originals["linear.bias"] == "module.linear.bias"
 
 
+def test_no_state_dict_gives_anything_but_readings_or_a_sentence():
+    """Names and shapes of known networks, changed at random: 0-dimensional, empty, huge, exchanged, gone."""
+    random = np.random.default_rng(0)
+    networks: list[nn.Module] = [made(Residual, (1, 1, 1), 16, way) for way in ("A", "B")]
+    networks += [made(Residual, (1, 1, 1, 1), 8, "B", bottleneck=True), made(SmallVgg, (1, 1, 1), "norm")]
+    networks += [made(SmallVgg, VGG[11], "three"), shaken(build(cifar(8))), shaken(build(PRESETS["lenet"].spec))]
+    sizes = (0, 1, 2, 3, 5, 7, 16, 64, 70_000)
+    outcomes = {"read": 0, "refused": 0}
+    for round_ in range(300):
+        state = dict(networks[round_ % len(networks)].state_dict())
+        for _ in range(int(random.integers(1, 4))):
+            key = list(state)[int(random.integers(len(state)))]
+            shape = [int(random.choice(sizes)) for _ in range(int(random.integers(0, 5)))]
+            change = random.integers(5)
+            if change == 0:
+                del state[key]
+            elif change == 1:
+                state[key] = torch.zeros(()).expand(shape)
+            elif change == 2:
+                state[key.replace("1", "9").replace("0", "4")] = state[key]
+            elif change == 3:
+                other = list(state)[int(random.integers(len(state)))]
+                state[key], state[other] = state[other], state[key]
+            else:
+                state[key] = state[key].to(torch.int32)
+        try:
+            for reading in readings_of(state):
+                reading.network()
+            outcomes["read"] += 1
+        except ForeignError as error:
+            checked(str(error))
+            outcomes["refused"] += 1
+    assert outcomes["read"] > 3 and outcomes["refused"] > 200
+
+
 # --- the self-test ---------------------------------------------------------------------------------------------------
 
 
-def labelled_by(reading: Reading, normalisation: str, count: int = 60) -> Split:
-    """Noise pictures with the labels that this reading gives them with this normalisation."""
-    images = np.random.default_rng(0).integers(0, 256, (count, *reading.spec.input_shape), np.uint8)
+def tested(way: int, normalisation: str) -> tuple[list[Reading], Split]:
+    """The readings of a file, and pictures with the labels that one of them gives them with this normalisation."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (60, 3, 4, 4), np.uint8).repeat(8, axis=2).repeat(8, axis=3)
     chosen = NORMALISATIONS[normalisation]
     values = torch.from_numpy(images).float() / 255
     values = (values - torch.tensor(chosen.mean).reshape(3, 1, 1)) / torch.tensor(chosen.std).reshape(3, 1, 1)
+    state = made(Residual, (1, 1, 1), 16, "A").state_dict()
     with torch.inference_mode():
-        return Split(images, reading.network()(values).argmax(1).numpy())
+        logits = readings_of(state)[way].network()(values)
+    labels = (logits - logits.mean(0)).argmax(1).numpy()
+    assert len(set(labels)) > 3
+    return readings_of({**state, "linear.bias": state["linear.bias"] - logits.mean(0)}), Split(images, labels)
 
 
 @pytest.mark.parametrize("truth", [(0, "half"), (1, "none")])
 def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_from(truth: tuple[int, str]):
-    readings = readings_of(made(Residual, (1, 1, 1), 16, "A")).state_dict()
-    split = labelled_by(readings[truth[0]], truth[1])
+    readings, split = tested(*truth)
     trials = self_test(readings, NORMALISATIONS.values(), split)
     assert len(trials) == len(readings) * len(NORMALISATIONS) and {trial.n for trial in trials} == {60}
     best, *others = trials
-    assert (best.reading, best.normalisation.name, best.accuracy) == (readings[truth[0]], truth[1], 1.0)
-    assert others[-1].accuracy < 0.9
+    assert (best.reading, best.normalisation.name) == (readings[truth[0]], truth[1])
+    assert best.accuracy >= 59 / 60 and others[0].accuracy < best.accuracy and others[-1].accuracy < 0.9
     assert [trial.accuracy for trial in trials] == sorted((trial.accuracy for trial in trials), reverse=True)
     (few,) = self_test([readings[0]], [NORMALISATIONS["none"]], split, limit=7)
     assert few.n == 7
 
 
 def test_the_self_test_refuses_pictures_that_cannot_decide():
-    readings = readings_of(made(Residual, (1, 1, 1), 16, "B")).state_dict()
+    readings = readings_of(made(Residual, (1, 1, 1), 16, "B").state_dict())
     images, normalisations = np.zeros((2, 3, 32, 32), np.uint8), NORMALISATIONS.values()
     with pytest.raises(ForeignError, match="no labelled pictures"):
         self_test(readings, normalisations, Split(images[:0], np.zeros(0, np.int64)))

@@ -27,7 +27,7 @@ from explorer import downloads, published
 from explorer.architectures import describe
 from explorer.checkpoints import CheckpointError
 from explorer.downloads import DownloadError, Failure, Transfer
-from explorer.foreign import NORMALISATIONS, layouts
+from explorer.foreign import NORMALISATIONS, resnets, vggs
 from explorer.published import PUBLISHED, cache_folder, download, is_there, load
 
 ROOT = Path(__file__).parents[1]
@@ -112,7 +112,7 @@ def test_torchvisions_metadata_describe_our_network(name: str):
 def test_from_names_and_shapes_alone_each_is_recognised_as_the_network_that_is_promised(name: str):
     with torch.device("meta"):
         state = get_model(PUBLISHED[name].builder, weights=None).state_dict()
-    layout = (layouts.vgg if name.startswith("vgg") else layouts.resnet)(state, (), "it")
+    layout = (vggs.vgg if name.startswith("vgg") else resnets.resnet)(state, (), "it")
     assert [guess.spec for guess in layout.guesses] == [PUBLISHED[name].spec]
 
 
@@ -258,7 +258,7 @@ def test_a_network_of_other_sizes_is_not_taken_for_it(tmp_path: Path, monkeypatc
 
 
 def test_a_file_without_a_network_is_refused_in_the_words_of_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    content = pickle.dumps({"conv1.weight": [1.0]})
+    content = pickle.dumps({"conv1.weight": [1.0]}, protocol=2)
     (tmp_path / publish(NAME, content, monkeypatch)).write_bytes(content)
     with pytest.raises(CheckpointError, match="is a pickle, but none of `torch.save`, so it is not opened"):
         load(NAME, tmp_path)

@@ -6,7 +6,6 @@ tensor is known, and every name that unpickling would look up, before torch sees
 
 import io
 import pickletools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
@@ -103,13 +102,15 @@ class Declaration:
 def declared(content: io.BufferedIOBase, declaration: Declaration) -> Any:
     """Follows one pickle from where `content` stands, adds to `declaration`, and returns what it would give.
 
-    Of that only constants and tuples are themselves. Raises ForeignError for opcodes that weights have no use for,
-    and for a pickle that ends too soon.
+    Of that only constants and tuples are themselves. Raises ForeignError for opcodes that weights have no use for;
+    IndexError, KeyError and what pickletools raises (ValueError, struct.error, ...) for a damaged pickle.
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for operation, argument in opcodes(content):
+    for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
         name = operation.name
+        if number > MAX_OPCODES:
+            raise ForeignError("holds millions of small objects; save the weights alone.")
         if name in CONSTANTS:
             stack.append(CONSTANTS[name])
         elif name in ARGUMENTS:
@@ -164,19 +165,6 @@ CONSTANTS: dict[str, Any] = {
     **dict.fromkeys(("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET"), MADE),
 }
 ARGUMENTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINSTRING", "BINUNICODE"}
-
-
-def opcodes(content: io.BufferedIOBase) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
-    """Of one pickle. Whatever is wrong with it is a ForeignError."""
-    try:
-        for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
-            if number > MAX_OPCODES:
-                raise ForeignError("holds millions of small objects; save the weights alone.")
-            yield operation, argument
-    except ForeignError:
-        raise
-    except Exception:  # pickletools has no one kind of error: ValueError, struct.error, IndexError, ...
-        raise ForeignError(CUT_OFF) from None
 
 
 def to_mark(stack: list[Any]) -> list[Any]:

@@ -181,8 +181,19 @@ def refuse(event: str, arguments: tuple[Any, ...]) -> None:
 def facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
     """The answer about a file: facts for JSON, in which tensors have numbers, and the tensors in that order.
 
-    Raises ForeignError with a sentence that lacks its subject, the file's name.
+    Raises ForeignError with a sentence that lacks its subject, the file's name, and MemoryError.
     """
+    try:
+        return _facts_of(file)
+    except (ForeignError, MemoryError):
+        raise
+    except Exception as error:
+        # torch alone has RuntimeError, EOFError, IndexError, UnpicklingError and more for such files. Never its text,
+        # which recommends weights_only=False.
+        raise ForeignError(TOO_MUCH if "memory" in str(error) else CUT_OFF) from None
+
+
+def _facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
     container = inspected(file)
     facts: dict[str, Any] = {"format": FORMATS[container.kind], "own": container.own, "beside": [], "state_dicts": []}
     if container.own:
@@ -201,17 +212,11 @@ def facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
 
 def content_of(file: BinaryIO, container: Container) -> Any:
     file.seek(0)
-    try:
-        if container.kind == "safetensors":
-            return deserialise(file.read())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nobody reads what a child prints
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # torch has RuntimeError, EOFError, IndexError, UnpicklingError, ... for such files
-        # Never its text, which recommends weights_only=False.
-        raise ForeignError(TOO_MUCH if "memory" in str(error) else CUT_OFF) from None
+    if container.kind == "safetensors":
+        return deserialise(file.read())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nobody reads what a child prints
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from explorer import checkpoints
 from explorer.checkpoints import CheckpointError
-from explorer.foreign import layouts
+from explorer.foreign import layouts, resnets, vggs
 from explorer.foreign.layouts import Guess, Layout, shape
 from explorer.foreign.loading import Found, StateDict, check_torch, load
 from explorer.foreign.report import ForeignError, Normalisation, Reading, Report, quoted
@@ -94,7 +94,12 @@ def readings_of(
 def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
     """`readings_of` with all that is known of them."""
     tidied = tidy(state, name)
-    layout = _layout(tidied.state, wrapper, name)
+    try:
+        layout = _layout(tidied.state, wrapper, name)
+    except ForeignError:
+        raise
+    except ValueError as error:  # of ArchitectureSpec
+        raise ForeignError(f"{name} is a network that this app cannot build: {error}") from None
     folded = _folded(tidied.state)
     places = [_places(guess, folded, layout.family, name) for guess in layout.guesses]
     floats, notes = _floats(folded, name)  # once, after all names and shapes fit: the readings share their memory
@@ -147,10 +152,10 @@ def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) ->
     if "head.fc.weight" in state and "stages.0.0.conv1.weight" in state:
         return layouts.own(state, wrapper, name)
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
-        return layouts.resnet(state, wrapper, name)
+        return resnets.resnet(state, wrapper, name)
     first = next((key for key in state if re.fullmatch(r"features\.\d{1,3}\.weight", key)), None)
     if first is not None and state[first].dim() == 4:
-        return layouts.vgg(state, wrapper, name)
+        return vggs.vgg(state, wrapper, name)
     what = next((words for pattern, words in ELSEWHERE if any(re.search(pattern, key) for key in state)), None)
     names = ", ".join(f"{quoted(key)} ({shape(value)})" for key, value in list(state.items())[:3])
     raise ForeignError(
@@ -253,7 +258,10 @@ def _hint(state: Mapping[str, Tensor], guess: Guess) -> str:
     norm, conv = state.get("layer2.0.bn1.weight"), state.get("layer2.0.conv1.weight")
     middle, inner = state.get("layer1.0.conv2.weight"), state.get("layer1.0.conv1.weight")
     bottleneck = guess.spec.block == "bottleneck" and middle is not None and inner is not None
-    if norm is not None and conv is not None and conv.dim() == 4 and len(norm) == conv.shape[1] != conv.shape[0]:
+    before = (
+        norm is not None and conv is not None and conv.dim() == 4 and norm.shape == conv.shape[1:2] != conv.shape[:1]
+    )
+    if before:
         return "; the norms stand in front of the convolutions, as in pre-activation ResNets"
     if bottleneck and middle is not None and middle.dim() == 4 and middle.shape[1] < middle.shape[0]:
         return "; its convolutions are in groups, as in ResNeXt"

@@ -136,7 +136,8 @@ class Run:
         write_atomically(self.folder / "request.json", json.dumps(asdict(request)).encode())
 
     def write_reserve(self) -> None:
-        self.reserve.write_bytes(os.urandom(RESERVE))  # not zeros, which some file systems do not store
+        # Not zeros, which some file systems do not store, and flushed, since some say only then that they are full.
+        write_atomically(self.reserve, os.urandom(RESERVE))
 
     def clear_temporaries(self) -> None:
         """Removes what a killed process left half written."""

@@ -100,6 +100,8 @@ def keep(reading: Reading, normalisation: Normalisation, class_names: tuple[str,
         mean=normalisation.mean,
         std=normalisation.std,
         data=data,
+        # Networks for 224 pixels were trained on the middle of pictures whose shorter side had become 256.
+        resize_shorter_to=256 if max(reading.spec.input_shape) == 224 else None,
     )
     _check_room(sum(4 * parameter.numel() for parameter in checkpoint.network.parameters()))
     return keep_checkpoint(checkpoint, title)

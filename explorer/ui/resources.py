@@ -161,19 +161,33 @@ def _checkpoint(name: str) -> Checkpoint:
     return checkpoints.load(run.network_file(trained[2]))
 
 
-# A session's own: what was computed of an uploaded picture goes when its session goes.
+# A session's own: what was computed of an uploaded picture goes when its session goes. A pass at 224 pixels with every
+# operation holds hundreds of megabytes, so of those only the two on the screen are kept.
+_LARGE = 64
+
+
 @st.cache_resource(max_entries=6, show_spinner=False, scope="session")
 def _traced(key: str, _name: str, _subject: Subject, _target: int | None, _everything: bool) -> Trace:
-    loaded = checkpoint(_name)
+    return _pass(_name, _subject, _target, _everything)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False, scope="session")
+def _traced_large(key: str, _name: str, _subject: Subject, _target: int | None, _everything: bool) -> Trace:
+    return _pass(_name, _subject, _target, _everything)
+
+
+def _pass(name: str, subject: Subject, target: int | None, everything: bool) -> Trace:
+    loaded = checkpoint(name)
     size = loaded.spec.input_shape[1:]
-    image = to_input(_subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
+    image = to_input(subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
     with PASSES:
-        return trace(loaded.network, image, _target, EVERYTHING if _everything else STRIP_KINDS)
+        return trace(loaded.network, image, target, EVERYTHING if everything else STRIP_KINDS)
 
 
 def traced(name: str, subject: Subject, target: int | None, everything: bool) -> Trace:
     """The pass of this picture through this network; computed once for each content, network and target."""
-    return _traced(_key(name, subject, target, everything), name, subject, target, everything)
+    cache = _traced_large if max(checkpoint(name).spec.input_shape) > _LARGE else _traced
+    return cache(_key(name, subject, target, everything), name, subject, target, everything)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False, scope="session")

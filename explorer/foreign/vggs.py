@@ -1,0 +1,144 @@
+"""VGGs: torchvision, kuangliu, chenyaofo, loss-landscape."""
+
+import re
+from collections.abc import Collection, Mapping
+
+from torch import Tensor
+
+from explorer.architectures import ArchitectureSpec, Stage
+from explorer.foreign.layouts import HEADS, Guess, Layout, cifar_names, imagenet_names, shape
+from explorer.foreign.report import NORMALISATIONS, ForeignError
+
+VGG_CONVOLUTIONS = {8: 11, 10: 13, 13: 16, 16: 19}
+# Fully connected layers of a VGG: torchvision and chenyaofo; with the dropout in front; kuangliu, a single one.
+VGG_CLASSIFIERS = ((0, 3, 6), (1, 4, 6))
+
+
+def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
+    """`features.0`, `classifier`: torchvision, kuangliu, chenyaofo, loss-landscape."""
+    matches = (re.fullmatch(r"features\.(\d{1,3})\.weight", key) for key, value in state.items() if value.dim() == 4)
+    places = sorted(int(match[1]) for match in matches if match)
+    for place in places:
+        if state[f"features.{place}.weight"].shape[2:] != (3, 3):
+            raise ForeignError(
+                f"{name} has the names of a VGG, but `features.{place}.weight` is "
+                f"{shape(state[f'features.{place}.weight'])}, where a kernel of 3×3 is expected."
+            )
+    norm = f"features.{places[0] + 1}.running_mean" in state
+    width = 3 if norm else 2  # convolution, norm, activation
+    stages: list[list[int]] = [[]]
+    for before, place in zip([places[0] - width, *places], places, strict=False):
+        if place - before == width + 1:
+            stages.append([])
+        elif place - before != width:
+            raise ForeignError(
+                f"{name} has a convolution `features.{place}` that stands {place - before} places behind the last "
+                f"one; {width} and, with a pooling between, {width + 1} are expected of a VGG"
+                f"{' with BatchNorm' if norm else ''}."
+            )
+        stages[-1].append(place)
+    channels = []
+    for stage in stages:
+        widths = {state[f"features.{place}.weight"].shape[0] for place in stage}
+        if len(widths) > 1:
+            raise ForeignError(
+                f"{name} changes its channels within a stage ({', '.join(map(str, sorted(widths)))} between "
+                f"`features.{stage[0]}` and `features.{stage[-1]}`), which this app's stages cannot."
+            )
+        channels.append(widths.pop())
+    linear = vgg_classifier(state, name)
+    features, hidden = (
+        state[f"{linear[0]}.weight"].shape[1],
+        tuple(state[f"{fc}.weight"].shape[0] for fc in linear[:-1]),
+    )
+    size = next((size for size in (32, 224) if features == channels[-1] * (size >> len(stages)) ** 2), None)
+    first = state[f"features.{places[0]}.weight"]
+    if places[0] != 0 or first.shape[1] != 3 or size is None:
+        raise ForeignError(
+            f"{name} has the names of a VGG, but not its sizes: `features.{places[0]}.weight` is {shape(first)} and "
+            f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}; pictures of 32 pixels would give "
+            f"{channels[-1] * (32 >> len(stages)) ** 2:,} values behind {len(stages)} poolings, of 224 "
+            f"{channels[-1] * (224 >> len(stages)) ** 2:,}."
+        )
+    spec = ArchitectureSpec(
+        stages=tuple(Stage(len(stage), width, 2) for stage, width in zip(stages, channels, strict=True)),
+        block="conv",
+        shortcut="none",
+        norm="batch" if norm else "none",
+        downsampling="max",
+        head_pooling="flatten",
+        hidden=hidden,
+        dropout=0.5 if hidden and "fc.0.weight" not in state else 0.0,
+        bias_before_norm=norm and "features.0.bias" in state,
+        input_shape=(3, size, size),
+        classes=state[f"{linear[-1]}.weight"].shape[0],
+    )
+    names = {
+        **{f"stages.{i}.{j}.conv1": f"features.{p}" for i, stage in enumerate(stages) for j, p in enumerate(stage)},
+        **{f"stages.{i}.{j}.norm1": f"features.{p + 1}" for i, stage in enumerate(stages) for j, p in enumerate(stage)},
+        **{f"head.fc{index}": fc for index, fc in enumerate(linear[:-1], start=1)},
+        "head.fc": linear[-1],
+    }
+    return vgg_layout(spec, names, linear, state, len(places))
+
+
+def vgg_classifier(state: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
+    """Names of the fully connected layers, in order."""
+    both = [state[key].dim() for key in ("fc.0.weight", "classifier.weight") if key in state]
+    if both == [2, 2]:
+        return ("fc.0", "classifier")
+    for head in HEADS:
+        if f"{head}.weight" in state and state[f"{head}.weight"].dim() == 2:
+            return (head,)
+    places = [key.split(".")[1] for key in state if re.fullmatch(r"classifier\.\d{1,3}\.weight", key)]
+    if all(state[f"classifier.{place}.weight"].dim() == 2 for place in places):
+        if tuple(sorted(map(int, places))) in VGG_CLASSIFIERS:
+            return tuple(f"classifier.{place}" for place in sorted(places, key=int))
+    found = ", ".join(f"`classifier.{place}`" for place in places[:6]) or "none at all"
+    raise ForeignError(
+        f"{name} has the convolutions of a VGG, but no classifier of a known one: it has {found}, and known are "
+        "`classifier.0, 3, 6`, `classifier.1, 4, 6` and a single `classifier`."
+    )
+
+
+def vgg_layout(
+    spec: ArchitectureSpec, names: Mapping[str, str], linear: tuple[str, ...], state: Mapping[str, Tensor], convs: int
+) -> Layout:
+    folded = "fc.0" in linear
+    depth = VGG_CONVOLUTIONS.get(convs) if len(spec.stages) == 5 else convs + len(linear) if folded else None
+    title = f"VGG-{depth}" if depth else f"VGG-like network of {convs} convolutions"
+    title += " with BatchNorm" if spec.norm == "batch" else ""
+    if spec.input_shape[1] == 224:
+        family, normalisation, reason = "torchvision", "imagenet", "torchvision trains its VGGs with ImageNet's"
+    elif folded:
+        family, normalisation, reason = "loss-landscape", "cifar10", "loss-landscape's networks are trained with it"
+    elif len(linear) == 1:
+        family, normalisation, reason = "kuangliu", "cifar10-2023", "kuangliu's networks are trained with it"
+    else:
+        family = "chenyaofo"
+        normalisation = "cifar100" if spec.classes == 100 else "cifar10-2023"
+        reason = f"chenyaofo's networks with {spec.classes} classes are trained with it"
+    groups = ", ".join(str(stage.blocks) for stage in spec.stages)
+    evidence = [
+        f"`features.N` with {convs} convolutions, {groups} between the poolings: the free numbers show where they are",
+        "BatchNorm behind each convolution" if spec.norm == "batch" else "no BatchNorm",
+        f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}: pictures of {spec.input_shape[1]} pixels",
+        f"`{linear[-1]}.weight` is {shape(state[f'{linear[-1]}.weight'])}: {spec.classes:,} classes",
+    ]
+    if folded:
+        evidence.append("`fc.1` is a BatchNorm of the hidden layer; it is multiplied into `fc.0`, which gives the same")
+    uncertain = ["that a pooling follows the last convolution too: as in every published VGG"]
+    if spec.classes != (1000 if family == "torchvision" else 10) and normalisation != "cifar100":
+        uncertain.append(f"the normalisation: it has {spec.classes:,} classes, so it was trained on other data")
+    elif family in ("kuangliu", "chenyaofo") and spec.norm == "none":
+        uncertain.append("the normalisation: the published networks of this layout have BatchNorm, this one has not")
+    class_names = cifar_names(spec) if family != "torchvision" else imagenet_names() if spec.classes == 1000 else None
+    return Layout(
+        family,
+        (Guess(title, spec, names),),
+        tuple(evidence),
+        (*uncertain, "padding and activation, which have no weights: as the family has them, zeros and ReLU"),
+        NORMALISATIONS[normalisation],
+        reason,
+        class_names=class_names,
+    )

@@ -1,0 +1,158 @@
+"""`inspect` and `convert`: what they print is what `explorer.foreign` says, and nothing is guessed for the user."""
+
+import contextlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from explorer import checkpoints
+from explorer.architectures import build
+from explorer.commands.line import main
+from explorer.foreign import NORMALISATIONS, read
+from explorer.presets import cifar
+
+COLOURS = {"blue": (60, 60, 130), "green": (60, 110, 60), "red": (120, 60, 60)}
+NAMES = {"stem.conv": "conv1", "stem.norm": "bn1", "head.fc": "linear"}
+
+
+def run(*argv: object) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of one command, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([str(argument) for argument in argv])
+    return status, out.getvalue(), err.getvalue()
+
+
+def answer(*argv: object) -> dict:
+    status, out, err = run(*argv, "--json")
+    assert status == 0, err
+    return json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} in the JSON document"))
+
+
+def complaint(*argv: object) -> str:
+    status, out, err = run(*argv)
+    assert (status, out) == (2, "")
+    assert err.startswith("explorer: ") and err.endswith(".\n") and err.count("\n") == 1
+    return err
+
+
+def their_name(key: str) -> str:
+    module, _, leaf = key.rpartition(".")
+    parts = module.split(".")
+    if parts[0] == "stages":
+        return f"module.layer{int(parts[1]) + 1}.{parts[2]}.{parts[3].replace('norm', 'bn')}.{leaf}"
+    return f"module.{NAMES[module]}.{leaf}"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """akamaster's ResNet-8 for three classes in `weights.th`, and pictures of three colours."""
+    place = tmp_path_factory.mktemp("inspect")
+    state = {their_name(key): value for key, value in build(cifar(8, classes=3)).state_dict().items()}
+    torch.save({"state_dict": state, "best_prec1": 50.0}, place / "weights.th")
+    random = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (place / "pictures" / name).mkdir(parents=True)
+        for index in range(10):
+            pixels = np.clip(random.normal(colour, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(place / "pictures" / name / f"{index}.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def inspected(place: Path) -> dict:
+    return answer("inspect", place / "weights.th", "--data", place / "pictures", "--pictures", 5, "--threads", 1)
+
+
+def test_inspect_says_what_the_library_says(place: Path, inspected: dict):
+    report = read(place / "weights.th")
+    assert {key: inspected[key] for key in report.for_json()} == json.loads(json.dumps(report.for_json()))
+    assert [reading["title"] for reading in inspected["readings"]] == ["ResNet-8, option A", "plain-8"]
+    assert inspected["question"].endswith("?") and inspected["class_names"] is None
+
+
+def test_inspect_measures_each_reading_with_each_normalisation(place: Path, inspected: dict):
+    trials = inspected["self_test"]["trials"]
+    assert {(trial["reading"], trial["normalisation"]) for trial in trials} == {
+        (number, name) for number in (1, 2) for name in NORMALISATIONS
+    }
+    assert {trial["n"] for trial in trials} <= {1, 2, 3, 4, 5} and len({trial["n"] for trial in trials}) == 1
+    assert [trial["accuracy"] for trial in trials] == sorted((trial["accuracy"] for trial in trials), reverse=True)
+
+
+def test_the_text_has_the_question_the_reasons_and_the_numbers(place: Path):
+    status, out, err = run("inspect", place / "weights.th")
+    assert (status, err) == (0, "")
+    for words in (
+        "weights.th: layout of akamaster",
+        "1  ResNet-8, option A",
+        "2  plain-8",
+        "which of the two is it?",
+        "Normalisation: ImageNet (imagenet), because",
+        "mean 0.485 0.456 0.406, std 0.229 0.224 0.225",
+        "prefixes taken away: `module.`",
+        "Uncertain, and taken as the family has it:",
+        "module.conv1.weight -> stem.conv.weight",
+    ):
+        assert words in out, words
+
+
+def test_convert_refuses_to_choose_and_then_saves_what_was_chosen(place: Path, tmp_path: Path):
+    out = tmp_path / "out.safetensors"
+    assert "Choose with `--reading N`: 1 for ResNet-8, option A, 2 for plain-8" in complaint(
+        "convert", place / "weights.th", "--out", out
+    )
+    assert "there is no reading 3; choose 1 for" in complaint(
+        "convert", place / "weights.th", "--out", out, "--reading", 3
+    )
+    assert not out.exists()
+    document = answer(
+        *("convert", place / "weights.th", "--out", out, "--reading", 2, "--normalisation", "half"),
+        *("--classes", "blue,green, red"),
+    )
+    assert document["title"] == "plain-8" and document["notes"] == []
+    saved = checkpoints.load(out, document["sha256"])
+    assert saved.spec == cifar(8, "none", classes=3) and saved.class_names == ("blue", "green", "red")
+    assert (saved.mean, saved.std) == ((0.5,) * 3, (0.5,) * 3)
+    original = build(cifar(8, "none", classes=3)).state_dict()
+    assert all(torch.equal(value, original[key]) for key, value in saved.network.state_dict().items())
+    again = read(out)
+    assert again.family == "this app" and [reading.spec for reading in again.readings] == [saved.spec]
+    assert "already there" in complaint("convert", place / "weights.th", "--out", out, "--reading", 1)
+
+
+def test_what_is_assumed_is_said(place: Path, tmp_path: Path):
+    document = answer("convert", place / "weights.th", "--out", tmp_path / "a.safetensors", "--reading", 1)
+    assert [note.split(" ")[0] for note in document["notes"]] == ["normalisation", "nothing"]
+    assert document["class_names"] == ["class 0", "class 1", "class 2"]
+    saved = checkpoints.load(tmp_path / "a.safetensors")
+    assert saved.mean == NORMALISATIONS["imagenet"].mean and "weights.th" in saved.data
+
+
+def test_wrong_use_ends_in_one_sentence(place: Path, tmp_path: Path):
+    (tmp_path / "page.pt").write_bytes(b"<!doctype html><html>")
+    assert "`page.pt` is a web page" in complaint("inspect", tmp_path / "page.pt")
+    assert "there is no file `gone.pt`" in complaint("inspect", tmp_path / "gone.pt")
+    assert "must be 1 or more" in complaint("inspect", place / "weights.th", "--pictures", 0)
+    assert "must end in .safetensors" in complaint("convert", place / "weights.th", "--out", tmp_path / "a.pt")
+    out = tmp_path / "a.safetensors"
+    assert "invalid choice: 'mine'" in complaint(
+        "convert", place / "weights.th", "--out", out, "--normalisation", "mine"
+    )
+    wrong = ("convert", place / "weights.th", "--out", out, "--reading", 1, "--classes", "a,b")
+    assert "must name the 3 classes" in complaint(*wrong)
+    assert not out.exists()
+
+
+def test_classes_of_another_number_cannot_measure(place: Path):
+    for name in ("blue", "red"):
+        shutil.copytree(place / "pictures" / name, place / "two" / name)
+    assert "knows 3 classes, the labelled pictures have 2" in complaint(
+        "inspect", place / "weights.th", "--data", place / "two"
+    )
