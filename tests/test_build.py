@@ -22,6 +22,7 @@ from explorer.presets import PRESETS
 from explorer.runs import Run
 from explorer.training import TrainingConfig
 from explorer.ui.state import MOST_LAYERS, QUICK, BuildState
+from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
 
 PAGE = "from explorer.ui.pages import build\nbuild.show()"
 BUILT_IN = {"shapes-32": 32, "shapes-64": 64, "cifar10": 32, "fashion-mnist": 32}  # and the side of their pictures
@@ -119,7 +120,6 @@ def test_every_preset_with_every_data_is_exactly_its_spec(data: str) -> None:
 
 SIX_N = [{"blocks": 3, "channels": width, "stride": 1 + (width > 16)} for width in (16, 32, 64)]
 EVERY_STAGE = {"kernel_size": 3, "padding": "same"}
-STEM = {"channels": 16, "kernel_size": 3, "stride": 1, "pooling": "none"}
 
 
 def stages(**changes: Any) -> list[dict[str, Any]]:
@@ -234,11 +234,11 @@ def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     assert state_of(app) == BuildState(twin=False, free=True)
     app.pills(key="stages_mode").set_value("regular").run()
     assert app.query_params == {"twin": "no"}
-    app = open_build("Data", twin="no")
-    app.selectbox(key="data").select("shapes-64").run()
+    app = open_build("Data", twin="no", data="cifar10")
+    app.selectbox(key="data").select("fashion-mnist").run()
     check(app)
-    assert state_of(app) == BuildState(twin=False, data="shapes-64")
-    assert "20,000 training, 2,000 validation and 4,000 test pictures of 64 × 64 pixels in 10 classes" in texts(app)
+    assert state_of(app) == BuildState(twin=False, data="fashion-mnist")
+    assert "They are not on this machine yet: " in texts(app)
 
 
 def test_the_depth_slider_is_6n_plus_2() -> None:
@@ -274,10 +274,6 @@ def test_stages_are_added_removed_and_edited() -> None:
     assert not any(button.key == "add_stage" for button in app.button)
     app.button(key="undo").click().run()
     assert app.query_params == {"preset": "imagenet-resnet-18"}
-
-
-def stage(blocks: int, channels: int, stride: int = 1, padding: str = "same") -> dict[str, Any]:
-    return {"blocks": blocks, "channels": channels, "stride": stride, "kernel_size": 3, "padding": padding}
 
 
 @pytest.mark.parametrize(
@@ -360,108 +356,6 @@ def test_a_minute_is_the_default_and_one_click_away() -> None:
 
 
 # --- links -----------------------------------------------------------------------------------------------------------
-
-NESTED = "[" * 1500 + "]" * 1500
-HOSTILE = [
-    "",
-    "null",
-    "[]",
-    "7",
-    '"text"',
-    "{",
-    "{}{}",
-    NESTED,
-    '{"stages":' + NESTED + "}",
-    '{"a":' * 900 + "1" + "}" * 900,
-    "x" * 10_000,
-    '{"seed":' + "9" * 3000 + "}",
-    '{"unknown":1}',
-    '{"__class__":"x"}',
-    "\u202e{}\u202c",
-    '{"\u202eshortcut":"none"}',
-    "<img src=x onerror=alert(1)>",
-    '{"shortcut":"<img src=x onerror=alert(1)>"}',
-    "\x00",
-    "../../../etc/passwd",
-    "0" * 32,
-    "yes",
-    "no",
-]
-HOSTILE_SPECS = [
-    {"stages": []},
-    {"stages": {}},
-    {"stages": [[]]},
-    {"stages": [None]},
-    {"stages": ["x"]},
-    {"stages": [{}]},
-    {"stages": [{"blocks": 1, "channels": 16}]},
-    {"stages": [stage(1, 16) | {"blocks": 1e308}]},
-    {"stages": [stage(1, 16) | {"blocks": 10**30}]},
-    {"stages": [stage(1, 16) | {"blocks": True}]},
-    {"stages": [stage(1, 16) | {"stride": 0}]},
-    {"stages": [stage(1, 16) | {"kernel_size": 4}]},
-    {"stages": [stage(1, 16) | {"more": 1}]},
-    {"stages": [stage(1, 16)] * 13},
-    {"stages": [stage(600, 8192, 8)] * 12},
-    {"stages": [stage(1, 8192)] * 12, "stem": {**STEM, "channels": 8192, "kernel_size": 31}},
-    {"stem": {}},
-    {"stem": []},
-    {"stem": 1},
-    {"stem": {"channels": 16}},
-    {"stem": {**STEM, "pooling": ["max"]}},
-    {"hidden": "abc"},
-    {"hidden": 5},
-    {"hidden": [65536] * 8},
-    {"hidden": [[1]]},
-    {"dropout": "0.5"},
-    {"dropout": 0.99},
-    {"dropout": None},
-    {"classes": 3},
-    {"input_shape": [3, 8, 8]},
-    {"norm": []},
-    {"norm": {}},
-    {"block": None},
-    {"shortcut": 1},
-    {"activation": "x" * 3000},
-]
-HOSTILE_CONFIGS = [
-    {"seconds": None},
-    {"seconds": 1e7},
-    {"seconds": 0.1},
-    {"seconds": True},
-    {"seconds": "60"},
-    {"epochs": 5},
-    {"seconds": None, "epochs": 99_999},
-    {"seconds": None, "epochs": 2.0},
-    {"batch_size": 1},
-    {"batch_size": 10**40},
-    {"seed": 2**63 - 1},
-    {"seed": -1},
-    {"learning_rate": 1e-12},
-    {"learning_rate": 1e6},
-    {"clip": 1e12},
-    {"milestones": "ab"},
-    {"milestones": [2]},
-    {"milestones": 0.5},
-    {"optimizer": ["sgd"]},
-    {"device": "cuda"},
-    {"compile": True},
-]
-NOT_JSON = ['{"%s":NaN}', '{"%s":Infinity}', '{"%s":-Infinity}', '{"%s":1e999}', '{"%s":-1e999}', '{"%s":1e-999}']
-
-
-def hostile_links() -> Iterator[dict[str, str]]:
-    for field in ("preset", "spec", "config", "data", "twin", "free", "run"):
-        yield from ({field: text} for text in HOSTILE)
-    yield from ({"spec": json.dumps(fields)} for fields in HOSTILE_SPECS)
-    yield from ({"config": json.dumps(fields)} for fields in HOSTILE_CONFIGS)
-    for text in NOT_JSON:
-        yield from ({"spec": text % field} for field in ("dropout", "stages", "stem", "hidden", "classes"))
-        yield from ({"config": text % field} for field in ("seconds", "learning_rate", "clip", "seed", "milestones"))
-    yield {"data": "stored-" + "0" * 64}
-    yield {"data": "stored-../../x"}
-    yield {"run": "f" * 32}
-    yield {"unknown": "1", "spec": '{"norm":"none"}'}
 
 
 def test_a_link_with_nonsense_still_shows_a_page() -> None:

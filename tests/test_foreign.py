@@ -646,7 +646,7 @@ def test_no_state_dict_gives_anything_but_readings_or_a_sentence():
 # --- the self-test ---------------------------------------------------------------------------------------------------
 
 
-def tested(way: int, normalisation: str) -> tuple[list[Reading], Split]:
+def labelled(way: int, normalisation: str) -> tuple[list[Reading], Split]:
     """The readings of a file, and pictures with the labels that one of them gives them with this normalisation."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (60, 3, 4, 4), np.uint8).repeat(8, axis=2).repeat(8, axis=3)
@@ -663,7 +663,7 @@ def tested(way: int, normalisation: str) -> tuple[list[Reading], Split]:
 
 @pytest.mark.parametrize("truth", [(0, "half"), (1, "none")])
 def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_from(truth: tuple[int, str]):
-    readings, split = tested(*truth)
+    readings, split = labelled(*truth)
     trials = self_test(readings, NORMALISATIONS.values(), split)
     assert len(trials) == len(readings) * len(NORMALISATIONS) and {trial.n for trial in trials} == {60}
     best, *others = trials

@@ -5,6 +5,8 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from PIL import Image
 from explorer import checkpoints
 from explorer.architectures import build
 from explorer.commands.line import main
-from explorer.foreign import NORMALISATIONS, read
+from explorer.commands.weights import _doubts
+from explorer.foreign import NORMALISATIONS, ForeignError, Trial, loading, read
 from explorer.presets import cifar
 
 COLOURS = {"blue": (60, 60, 130), "green": (60, 110, 60), "red": (120, 60, 60)}
@@ -65,11 +68,25 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child takes seconds to start, and `test_foreign_files` has its laws; here one command has one."""
+
+    def answered(file: BinaryIO, answer: BinaryIO, name: str) -> None:
+        try:
+            loading.write(answer, *loading.facts_of(file))
+        except ForeignError as error:
+            loading.write(answer, {"refusal": str(error)}, [])
+
+    monkeypatch.setattr(loading, "_run", answered)
+
+
 @pytest.fixture(scope="module")
 def inspected(place: Path) -> dict:
     return answer("inspect", place / "weights.th", "--data", place / "pictures", "--pictures", 5, "--threads", 1)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_inspect_says_what_the_library_says(place: Path, inspected: dict):
     report = read(place / "weights.th")
     assert {key: inspected[key] for key in report.for_json()} == json.loads(json.dumps(report.for_json()))
@@ -86,6 +103,7 @@ def test_inspect_measures_each_reading_with_each_normalisation(place: Path, insp
     assert [trial["accuracy"] for trial in trials] == sorted((trial["accuracy"] for trial in trials), reverse=True)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_text_has_the_question_the_reasons_and_the_numbers(place: Path):
     status, out, err = run("inspect", place / "weights.th")
     assert (status, err) == (0, "")
@@ -103,6 +121,7 @@ def test_the_text_has_the_question_the_reasons_and_the_numbers(place: Path):
         assert words in out, words
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_convert_refuses_to_choose_and_then_saves_what_was_chosen(place: Path, tmp_path: Path):
     out = tmp_path / "out.safetensors"
     assert "Choose with `--reading N`: 1 for ResNet-8, option A, 2 for plain-8" in complaint(
@@ -127,6 +146,7 @@ def test_convert_refuses_to_choose_and_then_saves_what_was_chosen(place: Path, t
     assert "already there" in complaint("convert", place / "weights.th", "--out", out, "--reading", 1)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_is_assumed_is_said(place: Path, tmp_path: Path):
     document = answer("convert", place / "weights.th", "--out", tmp_path / "a.safetensors", "--reading", 1)
     assert [note.split(" ")[0] for note in document["notes"]] == ["normalisation", "nothing"]
@@ -135,12 +155,13 @@ def test_what_is_assumed_is_said(place: Path, tmp_path: Path):
     assert saved.mean == NORMALISATIONS["imagenet"].mean and "weights.th" in saved.data
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_wrong_use_ends_in_one_sentence(place: Path, tmp_path: Path):
     (tmp_path / "page.pt").write_bytes(b"<!doctype html><html>")
     assert "`page.pt` is a web page" in complaint("inspect", tmp_path / "page.pt")
     assert "there is no file `gone.pt`" in complaint("inspect", tmp_path / "gone.pt")
     assert "must be 1 or more" in complaint("inspect", place / "weights.th", "--pictures", 0)
-    assert "must end in .safetensors" in complaint("convert", place / "weights.th", "--out", tmp_path / "a.pt")
+    assert "a file that ends in .safetensors" in complaint("convert", place / "weights.th", "--out", tmp_path / "a.pt")
     out = tmp_path / "a.safetensors"
     assert "invalid choice: 'mine'" in complaint(
         "convert", place / "weights.th", "--out", out, "--normalisation", "mine"
@@ -150,9 +171,21 @@ def test_wrong_use_ends_in_one_sentence(place: Path, tmp_path: Path):
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_classes_of_another_number_cannot_measure(place: Path):
     for name in ("blue", "red"):
         shutil.copytree(place / "pictures" / name, place / "two" / name)
     assert "knows 3 classes, the labelled pictures have 2" in complaint(
         "inspect", place / "weights.th", "--data", place / "two"
     )
+
+
+def test_a_difference_within_the_error_is_not_called_one():
+    """Of 100 pictures 80 % have a standard error of 4 %: 73 % may be as good, 71 % is not."""
+    report = SimpleNamespace(normalisation=NORMALISATIONS["imagenet"])
+    reading: Any = object()
+    best = Trial(reading, NORMALISATIONS["cifar10"], 0.80, 100)
+    for accuracy, doubted in ((0.73, True), (0.71, False)):
+        trials = [best, Trial(reading, NORMALISATIONS["imagenet"], accuracy, 100)]
+        assert bool(_doubts(trials, report)) == doubted  # type: ignore[arg-type]
+    assert _doubts([Trial(reading, NORMALISATIONS["imagenet"], 0.8, 100), best], report) == []  # type: ignore[arg-type]

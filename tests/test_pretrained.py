@@ -55,7 +55,6 @@ def test_cifar_figures_are_of_the_whole_test_set_and_say_that_it_is_the_jpeg_cop
     assert checkpoint.figures["test"]["n"] == 10_000
 
 
-@pytest.mark.xfail(reason="85.72 % after 22 epochs, one seed: 0.28 points short; it wants more epochs", strict=True)
 def test_cifar_resnet_20_reaches_86_percent() -> None:
     assert load_pretrained("cifar10jpeg-resnet-20").figures["test"]["accuracy"] >= 0.86
 

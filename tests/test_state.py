@@ -1,11 +1,16 @@
-"""`AppState` and the URL: a round trip, and nothing harmful from a link."""
+"""`AppState`, `BuildState` and the URL: a round trip, and nothing harmful from a link."""
 
 import dataclasses
 import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from explorer.ui.state import NAME, AppState
+from explorer.presets import PRESETS
+from explorer.training import TrainingConfig
+from explorer.ui.state import LIMITS, NAME, QUICK, AppState, BuildState
 
 VIEWS = [
     AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]
@@ -47,3 +52,196 @@ def test_a_part_that_cannot_be_read_takes_its_default(field: str, text: str) -> 
         expected = dataclasses.replace(expected, **{field: text})  # type: ignore[arg-type]
     assert view == expected
     assert "/" not in repr(view) and "\\" not in repr(view)
+
+
+# --- Build & train ---------------------------------------------------------------------------------------------------
+
+FORMS = [
+    BuildState(preset, spec, config, data, twin, free, run)
+    for preset, spec, config, data, twin, free, run in itertools.product(
+        PRESETS,
+        ["{}", '{"norm":"none","stem":null}'],
+        ["{}", '{"epochs":3,"seconds":null}'],
+        ["shapes-32", "cifar10", "own", "stored-" + "0f" * 32],
+        [True, False],
+        [True, False],
+        [None, "0f" * 16],
+    )
+]
+
+
+def test_every_form_survives_the_url() -> None:
+    assert all(BuildState.from_query(form.to_query()) == form for form in FORMS)
+
+
+def test_different_forms_have_different_urls() -> None:
+    assert len({tuple(sorted(form.to_query().items())) for form in FORMS}) == len(FORMS)
+
+
+def test_an_empty_form_needs_no_parameters_and_one_click() -> None:
+    assert BuildState().to_query() == {}
+    assert BuildState.from_query({}) == BuildState()
+    assert BuildState().network((3, 32, 32), 10) == PRESETS["resnet-20"].spec
+    assert BuildState().training() == TrainingConfig.from_dict(QUICK)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_form_holds_only_what_differs_from_its_preset(preset: str) -> None:
+    form = BuildState(preset)
+    assert form.with_spec(**PRESETS[preset].spec.to_dict()) == form
+    changed = form.with_spec(dropout=0.25)
+    assert json.loads(changed.spec) == ({} if PRESETS[preset].spec.dropout == 0.25 else {"dropout": 0.25})
+    assert changed.with_spec(dropout=PRESETS[preset].spec.dropout) == form
+    assert changed.network((3, 64, 64), 7) == dataclasses.replace(
+        PRESETS[preset].spec, dropout=0.25, input_shape=(3, 64, 64), classes=7
+    )
+    assert form.with_config(seed=9).with_config(seed=QUICK["seed"]) == form
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [(name, *limits) for name, limits in LIMITS.items()])
+def test_no_link_holds_a_number_that_the_form_could_not_show(name: str, low: float, high: float) -> None:
+    def read(value: float) -> BuildState:
+        part = "spec" if name == "dropout" else "config"
+        other = {"seconds": None} if name == "epochs" else {}
+        return BuildState.from_query({part: json.dumps({name: value} | other)})
+
+    def holds(form: BuildState, value: float) -> bool:
+        return (form.spec_fields() | form.config_fields())[name] == value
+
+    lowest = low or (1e-9 if name == "clip" else low)
+    assert holds(read(lowest), lowest) and holds(read(high), high)
+    for beyond in (low - 1, low - 1e-9, high * 1.0001 + 1e-9, high + 1, float("nan"), float("inf"), -float("inf")):
+        assert read(beyond) == BuildState(), beyond
+
+
+def stage(blocks: int, channels: int, stride: int = 1, padding: str = "same") -> dict[str, Any]:
+    return {"blocks": blocks, "channels": channels, "stride": stride, "kernel_size": 3, "padding": padding}
+
+
+STEM = {"channels": 16, "kernel_size": 3, "stride": 1, "pooling": "none"}
+NESTED = "[" * 1500 + "]" * 1500
+HOSTILE = [
+    "",
+    "null",
+    "[]",
+    "7",
+    '"text"',
+    "{",
+    "{}{}",
+    NESTED,
+    '{"stages":' + NESTED + "}",
+    '{"a":' * 900 + "1" + "}" * 900,
+    "x" * 10_000,
+    '{"seed":' + "9" * 3000 + "}",
+    '{"unknown":1}',
+    '{"__class__":"x"}',
+    "\u202e{}\u202c",
+    '{"\u202eshortcut":"none"}',
+    "<img src=x onerror=alert(1)>",
+    '{"shortcut":"<img src=x onerror=alert(1)>"}',
+    "\x00",
+    "../../../etc/passwd",
+    "0" * 32,
+    "yes",
+    "no",
+]
+EXTREME_SPECS = [
+    {"stages": [stage(600, 8192, 8)] * 12},
+    {"stages": [stage(1, 8192)] * 12, "stem": {**STEM, "channels": 8192, "kernel_size": 31}},
+    {"hidden": [65536] * 8},
+]
+HOSTILE_SPECS: list[dict[str, Any]] = [
+    *EXTREME_SPECS,
+    {"stages": []},
+    {"stages": {}},
+    {"stages": [[]]},
+    {"stages": [None]},
+    {"stages": ["x"]},
+    {"stages": [{}]},
+    {"stages": [{"blocks": 1, "channels": 16}]},
+    {"stages": [stage(1, 16) | {"blocks": 1e308}]},
+    {"stages": [stage(1, 16) | {"blocks": 10**30}]},
+    {"stages": [stage(1, 16) | {"blocks": True}]},
+    {"stages": [stage(1, 16) | {"stride": 0}]},
+    {"stages": [stage(1, 16) | {"kernel_size": 4}]},
+    {"stages": [stage(1, 16) | {"more": 1}]},
+    {"stages": [stage(1, 16)] * 13},
+    {"stem": {}},
+    {"stem": []},
+    {"stem": 1},
+    {"stem": {"channels": 16}},
+    {"stem": {**STEM, "pooling": ["max"]}},
+    {"hidden": "abc"},
+    {"hidden": 5},
+    {"hidden": [[1]]},
+    {"dropout": "0.5"},
+    {"dropout": 0.99},
+    {"dropout": None},
+    {"classes": 3},
+    {"input_shape": [3, 8, 8]},
+    {"norm": []},
+    {"norm": {}},
+    {"block": None},
+    {"shortcut": 1},
+    {"activation": "x" * 3000},
+]
+HOSTILE_CONFIGS = [
+    {"seconds": None},
+    {"seconds": 1e7},
+    {"seconds": 0.1},
+    {"seconds": True},
+    {"seconds": "60"},
+    {"epochs": 5},
+    {"seconds": None, "epochs": 99_999},
+    {"seconds": None, "epochs": 2.0},
+    {"batch_size": 1},
+    {"batch_size": 10**40},
+    {"seed": 2**63 - 1},
+    {"seed": -1},
+    {"learning_rate": 1e-12},
+    {"learning_rate": 1e6},
+    {"clip": 1e12},
+    {"milestones": "ab"},
+    {"milestones": [2]},
+    {"milestones": 0.5},
+    {"optimizer": ["sgd"]},
+    {"device": "cuda"},
+    {"compile": True},
+]
+NOT_JSON = ['{"%s":NaN}', '{"%s":Infinity}', '{"%s":-Infinity}', '{"%s":1e999}', '{"%s":-1e999}', '{"%s":1e-999}']
+
+
+def hostile_links() -> Iterator[dict[str, str]]:
+    for field in ("preset", "spec", "config", "data", "twin", "free", "run"):
+        yield from ({field: text} for text in HOSTILE)
+    yield from ({"spec": json.dumps(fields)} for fields in HOSTILE_SPECS)
+    yield from ({"config": json.dumps(fields)} for fields in HOSTILE_CONFIGS)
+    for text in NOT_JSON:
+        yield from ({"spec": text % field} for field in ("dropout", "stages", "stem", "hidden", "classes"))
+        yield from ({"config": text % field} for field in ("seconds", "learning_rate", "clip", "seed", "milestones"))
+    yield {"data": "stored-" + "0" * 64}
+    yield {"data": "stored-../../x"}
+    yield {"run": "f" * 32}
+    yield {"unknown": "1", "spec": '{"norm":"none"}'}
+
+
+# Each field could be that; whether there is such a network, a run or data, the page says.
+HARMLESS = {
+    "twin": ("no",),
+    "free": ("yes",),
+    "run": ("0" * 32, "f" * 32),
+    "data": ("stored-" + "0" * 64,),
+    "spec": ('{"dropout":1e-999}', '{"norm":"none"}', *map(json.dumps, EXTREME_SPECS)),
+}
+
+
+def test_a_part_of_a_form_that_cannot_be_read_takes_its_default() -> None:
+    for link in hostile_links():
+        kept: dict[str, Any] = {field: text for field, text in link.items() if text in HARMLESS.get(field, ())}
+        kept |= {field: kept[field] == "yes" for field in ("twin", "free") if field in kept}
+        assert BuildState.from_query(link) == BuildState(**kept), link
+
+
+def test_one_part_that_cannot_be_read_leaves_the_others() -> None:
+    query = {"preset": "lenet", "spec": "{", "config": '{"seed":5}', "data": "../x", "twin": "no"}
+    assert BuildState.from_query(query) == BuildState("lenet", config='{"seed":5}', twin=False)

@@ -1,6 +1,7 @@
 """`inspect` and `convert`: what a file of anybody's weights is, and the same network as a file of this app."""
 
 import argparse
+import math
 from pathlib import Path
 
 from explorer import checkpoints
@@ -51,7 +52,22 @@ def inspect_file(arguments: argparse.Namespace) -> Answer:
         lines += ["", f"Measured on {best.n:,} pictures of {data}:", ""]
         lines += table(("reading", "network", "normalisation", "accuracy", "n"), rows)
         lines += ["", f"Best: {best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"]
+        lines += noted(_doubts(trials, report))
     return document, lines
+
+
+def _doubts(trials: list[Trial], report: Report) -> list[str]:
+    """Whether so few pictures can tell the best normalisation from the one that is assumed."""
+    best = trials[0]
+    for reading, normalisation, accuracy, n in trials[1:]:
+        if reading is best.reading and normalisation.name == report.normalisation.name:
+            error = math.sqrt(best.accuracy * (1 - best.accuracy) / n)
+            if best.accuracy - accuracy <= 2 * error:
+                return [
+                    f"the assumed normalisation {normalisation.name}, {percent(accuracy)}, is as good within twice the "
+                    f"standard error of {n:,} pictures, {percent(2 * error)}; keep it, or take more `--pictures`."
+                ]
+    return []
 
 
 def _described(report: Report) -> list[str]:

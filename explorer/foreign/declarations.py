@@ -4,11 +4,10 @@ The opcodes are followed over a stack of inert values: nothing is imported, call
 tensor is known, and every name that unpickling would look up, before torch sees a byte.
 """
 
-import io
 import pickletools
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from explorer.foreign.report import ForeignError, quoted
 
@@ -99,7 +98,7 @@ class Declaration:
             )
 
 
-def declared(content: io.BufferedIOBase, declaration: Declaration) -> Any:
+def declared(content: IO[bytes], declaration: Declaration) -> Any:
     """Follows one pickle from where `content` stands, adds to `declaration`, and returns what it would give.
 
     Of that only constants and tuples are themselves. Raises ForeignError for opcodes that weights have no use for;
@@ -107,6 +106,7 @@ def declared(content: io.BufferedIOBase, declaration: Declaration) -> Any:
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
+    argument: Any  # of the kind that its opcode has
     for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
         name = operation.name
         if number > MAX_OPCODES:

@@ -64,7 +64,7 @@ def imagenet_names() -> tuple[str, ...]:
 
 def own(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
     """`stages.0.0.conv1`, `head.fc`, without the header that says the rest: every preset that has these shapes."""
-    blocks = []
+    blocks: list[int] = []
     while found := count(state, f"stages.{len(blocks)}.{{}}.conv1.weight"):
         blocks.append(found)
     candidates = [(preset.title, preset.spec) for preset in PRESETS.values()]

@@ -28,7 +28,7 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> 
     first = "layer1.0.conv3.weight" in state
     block: BlockKind = "bottleneck" if first else "basic"
     last = "conv3" if first else "conv2"
-    blocks = []
+    blocks: list[int] = []
     while found := count(state, f"layer{len(blocks) + 1}.{{}}.conv1.weight"):
         blocks.append(found)
     channels = []

@@ -20,7 +20,6 @@ WORDS = {
     "queued": "waiting",
     "running": "training",
     "finished": "finished",
-    "diverged": "diverged",
     "stopped": "stopped",
     "failed": "failed",
     "interrupted": "interrupted",

@@ -135,7 +135,7 @@ def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[floa
     number = secrets.token_hex(32)
     path = runs.stored_data(number)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         runs.sweep_stored_data()
         stored.save(reading.dataset, path)
     except OSError as error:

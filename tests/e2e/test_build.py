@@ -1,0 +1,246 @@
+"""Build & train in a real browser: a network is built, trained, left, stopped, resumed, explored and taken home."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Locator, Page, expect
+
+from explorer import checkpoints
+from explorer.architectures import ArchitectureSpec
+from tests.e2e.conftest import Server
+from tests.e2e.verbs import choose, click, fill, no_sideways_scroll, upload, visit, wait_until_ready
+
+PATIENCE = 180_000  # milliseconds for what a training does: importing torch, steps, a stop; machines may be busy
+TINY = {
+    "stages": [
+        {"blocks": 1, "channels": channels, "stride": stride, "kernel_size": 3, "padding": "same"}
+        for channels, stride in ((4, 1), (8, 2), (16, 2))
+    ],
+    "stem": {"channels": 4, "kernel_size": 3, "stride": 1, "pooling": "none"},
+}
+
+
+def link(seconds: float, **query: str) -> str:
+    config = json.dumps({"seconds": seconds, "batch_size": 16})
+    return "/build?" + urlencode({"preset": "resnet-8", "spec": json.dumps(TINY), "config": config, **query})
+
+
+def start(page: Page, name: str = "Train ResNet-8 and plain-8") -> str:
+    """Presses Start, and returns the run's id from the URL."""
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_url(re.compile("run="), timeout=PATIENCE)
+    expect(heading(page)).to_be_visible()
+    return parse_qs(urlsplit(page.url).query)["run"][0]
+
+
+def heading(page: Page) -> Locator:
+    return page.get_by_role("heading", name="ResNet-8 and plain-8", exact=True)
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def standing(page: Page) -> Locator:
+    return page.get_by_text(re.compile(r"^Epoch \d+, step [\d,]+ · [\d,]+ images/s · \d+:\d\d left$"))
+
+
+def curves(page: Page) -> Locator:
+    return page.get_by_role("group", name=re.compile("^Loss and accuracy over training steps"))
+
+
+def ticks(page: Page) -> list[str]:
+    """The steps written under the charts."""
+    return curves(page).locator("text.tick").all_inner_texts()
+
+
+def test_a_twin_pair_is_built_trained_left_stopped_resumed_explored_and_taken_home(
+    page: Page, open_page: Callable[..., Page], server: Server
+) -> None:
+    visit(page, "/")
+    click(page, "link", "Build & train")
+    choose(page, "Start from", "ResNet-8")
+    fill(page, "Width: channels of the first stage", "4")
+    click(page, "tab", "Training")
+    fill(page, "Seconds", "30")
+    fill(page, "Batch size", "16")
+    run = start(page)
+    expect(standing(page)).to_be_visible(timeout=PATIENCE)
+
+    # What a person has zoomed into stays when new numbers arrive.
+    expect(button(page, "Show all").first).to_be_disabled()
+    button(page, "Zoom in").first.click()
+    button(page, "Zoom in").first.click()
+    expect(button(page, "Show all").first).to_be_enabled()
+    zoomed, before = ticks(page), curves(page).get_attribute("aria-label")
+    assert zoomed and before
+    expect(curves(page)).not_to_have_attribute("aria-label", before, timeout=PATIENCE)
+    assert ticks(page) == zoomed
+    button(page, "Show all").first.click()
+    assert ticks(page) != zoomed
+
+    # Another person with the link sees it and cannot touch it.
+    stranger = open_page()
+    stranger.goto(page.url)
+    expect(heading(stranger)).to_be_visible()
+    expect(standing(stranger)).to_be_visible()
+    for name in ("Stop", "Resume", "Delete"):
+        expect(button(stranger, name)).to_have_count(0)
+    stranger.context.close()
+
+    # Leaving the page, coming back and a reload change nothing.
+    page.get_by_role("link", name="Explore", exact=True).click()
+    expect(page.get_by_role("combobox", name="First network")).to_be_visible()
+    page.get_by_role("link", name="Build & train", exact=True).click()
+    expect(heading(page)).to_be_visible()
+    assert run in page.url
+    page.reload()
+    expect(heading(page)).to_be_visible()
+    button(page, "Stop").click()
+    expect(page.get_by_text(re.compile(r"^Stopped\. It was at step [\d,]+"))).to_be_visible(timeout=PATIENCE)
+    button(page, "Resume").click()
+    expect(page.get_by_text(re.compile(r"^Stopped\."))).to_have_count(0, timeout=PATIENCE)
+
+    expect(button(page, "Explore them side by side")).to_be_visible(timeout=PATIENCE)
+    wait_until_ready(page)
+    result = page.get_by_text(re.compile(r"^ResNet-8 is right on")).inner_text()
+    assert re.match(
+        r"ResNet-8 is right on [\d.]+% of 4,000 test pictures, plain-8 is right on [\d.]+% of 4,000 test pictures "
+        r"after [\d,]+ steps: .+\. In ResNet-8 the weights of the first convolution received [\d.,]+ × the gradient",
+        result,
+    )
+    with page.expect_download() as waiting:
+        button(page, "Download plain-8").click()
+    assert waiting.value.suggested_filename == "plain-8.safetensors"
+    taken = checkpoints.load(waiting.value.path())
+    kept = checkpoints.load(server.data / "runs" / run / "plain-8.safetensors")
+    weights, others = taken.network.state_dict(), kept.network.state_dict()
+    assert weights.keys() == others.keys() and all(torch.equal(weights[name], others[name]) for name in weights)
+    assert taken.spec.shortcut == "none" and taken.spec.depth == 8 and taken.spec.stages[0].channels == 4
+    assert f"{taken.figures['test']['accuracy']:.1%}" in result
+
+    click(page, "button", "Explore them side by side")
+    for name in ("ResNet-8", "plain-8"):
+        expect(page.get_by_text(re.compile(rf"^{name}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
+    assert f"first=run-{run}-resnet-8" in page.url
+
+    # Twins began alike: the same seed gives both the same weights, so the run's request holds one network twice.
+    request = json.loads((server.data / "runs" / run / "request.json").read_text())
+    first, second = map(ArchitectureSpec.from_dict, request["specs"])
+    assert first.twin() == second
+
+
+def pets() -> bytes:
+    """A zip of two classes that a glance tells apart, and a file that is no picture."""
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for label, name in enumerate(("dark cats", "light dogs")):
+            for number in range(20):
+                pixels = noise.integers(60 + 100 * label, 90 + 100 * label, (24, 24, 3), dtype=np.uint8)
+                picture = io.BytesIO()
+                Image.fromarray(pixels).save(picture, "PNG")
+                archive.writestr(f"pets/{name}/{number}.png", picture.getvalue())
+        archive.writestr("pets/light dogs/broken.png", b"none")
+    return buffer.getvalue()
+
+
+def test_own_pictures_are_shown_and_trained_on(page: Page) -> None:
+    visit(page, link(2, data="own"))
+    expect(button(page, "Train ResNet-8 and plain-8")).to_be_disabled()
+    click(page, "tab", "Data")
+    upload(page, "zip", "pets.zip", "application/zip", pets())
+    expect(
+        page.get_by_text(re.compile(r"28 training, 4 validation and 8 test pictures .* in 2 classes"))
+    ).to_be_visible()
+    sheet = page.get_by_test_id("stDataFrame").first
+    expect(sheet.locator("[role=gridcell]").filter(has_text="dark cats")).to_be_attached()
+    expect(sheet.locator("[role=gridcell]").filter(has_text="14")).to_have_count(2)
+    expect(page.get_by_text("1 files were left out")).to_be_visible()
+    start(page)
+    expect(page.get_by_text(re.compile(r"of 8 test pictures after"))).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("light dogs", exact=True).first).to_be_visible()
+
+
+def test_without_a_network_a_download_is_one_clear_sentence(page: Page, server: Server) -> None:
+    visit(page, "/build?data=cifar10")
+    click(page, "tab", "Data")
+    button(page, "Download CIFAR-10").click()
+    alert = page.get_by_test_id("stAlert").filter(has_text="CIFAR-10 cannot be downloaded because")
+    expect(alert).to_be_visible(timeout=PATIENCE)
+    wait_until_ready(page)
+    expect(alert).to_contain_text("or use the shapes, which need no network")
+    expect(button(page, "Cancel")).to_have_count(0)
+    (logged,) = server.complaints()
+    assert "download of cifar10: URLError" in logged
+    choose(page, "Data", "Shapes, 32 × 32 (drawn here)")
+    expect(page.get_by_text(re.compile("20,000 training, 2,000 validation"))).to_be_visible()
+    expect(button(page, "Train ResNet-20 and plain-20")).to_be_enabled()
+
+
+CUT_OFF = """() => [...document.querySelectorAll('[data-testid=stMain] input, [data-testid=stMain] button p')]
+    .filter(box => box.scrollWidth > box.clientWidth + 1)
+    .map(box => `${box.getAttribute('aria-label')}: ${box.value ?? box.textContent}`)"""
+
+
+@pytest.mark.parametrize("width", [1440, 1024])
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_form_fits_its_window(open_page: Callable[..., Page], width: int, dark: bool) -> None:
+    page = open_page(width=width, dark=dark)
+    visit(page, "/build?preset=growing-resnet")
+    expect(button(page, "Train ResNet-12 and plain-12")).to_be_visible()
+    for tab in ("Network", "Training"):
+        click(page, "tab", tab)
+        assert no_sideways_scroll(page)
+        assert page.evaluate(CUT_OFF) == []
+    click(page, "tab", "Network")
+    page.evaluate("document.querySelector('[data-testid=stMain] [role=combobox]').style.width = '20px'")
+    assert page.evaluate(CUT_OFF), "the check itself must see what is cut off"
+
+
+FOCUSED = """() => {
+    let at = document.activeElement;
+    while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+    return at.getAttribute('aria-label') || at.innerText || at.textContent || '';
+}"""
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Presses Tab until the focus is on what is called that."""
+    passed = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        passed.append(page.evaluate(FOCUSED).strip())
+        if passed[-1].startswith(name):
+            return
+    raise AssertionError(f"the Tab key does not reach {name!r}; it passes {passed}")
+
+
+def test_the_keyboard_leads_from_the_preset_to_a_running_training(page: Page) -> None:
+    visit(page, "/build")
+    tab_to(page, "Start from")
+    page.keyboard.type("Plain-8")
+    page.keyboard.press("Enter")
+    expect(button(page, "Train plain-8 and ResNet-8")).to_be_visible()
+    wait_until_ready(page)
+    tab_to(page, "Depth, weighted layers")
+    page.keyboard.press("ArrowRight")
+    expect(button(page, "Train plain-14 and ResNet-14")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    expect(button(page, "Train plain-8 and ResNet-8")).to_be_visible()
+    wait_until_ready(page)
+    tab_to(page, "Train plain-8 and ResNet-8")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="plain-8 and ResNet-8", exact=True)).to_be_visible()
+    expect(button(page, "Stop")).to_be_visible()
+    tab_to(page, "Stop")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(re.compile(r"^Stopped\."))).to_be_visible(timeout=PATIENCE)
