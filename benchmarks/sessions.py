@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 120.0
@@ -31,8 +32,8 @@ class Session:
     def __init__(self, url: str) -> None:
         self.socket: ClientConnection = connect(
             url.replace("http:", "ws:") + "/_stcore/stream",
-            origin=url,  # type: ignore[arg-type]
-            subprotocols=["streamlit", "PLACEHOLDER_AUTH_TOKEN"],  # type: ignore[list-item]
+            origin=Origin(url),
+            subprotocols=[Subprotocol("streamlit"), Subprotocol("PLACEHOLDER_AUTH_TOKEN")],
             max_size=None,
         )
         self.received = 0
