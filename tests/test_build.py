@@ -81,15 +81,8 @@ def texts(app: AppTest) -> str:
 
 def shown(app: AppTest) -> dict[str, Any]:
     """What each widget shows, by its key."""
-    kinds = (
-        app.selectbox,
-        app.number_input,
-        app.text_input,
-        app.toggle,
-        app.select_slider,
-        app.get("button_group"),
-    )
-    return {widget.key: widget.value for kind in kinds for widget in kind}  # type: ignore[attr-defined]
+    kinds = (app.selectbox, app.number_input, app.text_input, app.toggle, app.select_slider, app.get("button_group"))
+    return {str(widget.key): getattr(widget, "value", None) for kind in kinds for widget in kind}
 
 
 def start_label(app: AppTest) -> str | None:
@@ -113,7 +106,8 @@ def test_every_preset_with_every_data_is_exactly_its_spec(data: str) -> None:
         assert state.network((3, side, side), 10) == spec
         assert start_label(app) == f"Train {spec.name} and {spec.twin().name}"
         for each in (spec, spec.twin()):
-            assert f"| **{each.name}** | {describe(each).parameters:,} | " in texts(app)
+            name_in_table = each.name.replace("-", "\u2011")
+            assert f"| :small[**{name_in_table}**] | :small[{describe(each).parameters:,}] | " in texts(app)
         assert app.button(key="start").disabled == (data == "own")
         assert shown(app)["preset"] == name
 
@@ -512,7 +506,8 @@ def test_a_zip_of_class_folders_becomes_the_data() -> None:
     left_out = app.dataframe[1].value
     assert sorted(left_out["file"]) == ["cats/broken.png", "notes.txt"]
     assert not app.button(key="start").disabled
-    assert f"| {describe(state.network((3, 32, 32), 3)).parameters:,} | " in texts(app), "a network of three classes"
+    three_classes = describe(state.network((3, 32, 32), 3)).parameters
+    assert f"| :small[{three_classes:,}] | " in texts(app)
 
     app.button(key="start").click().run()
     check(app)

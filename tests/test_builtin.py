@@ -153,12 +153,22 @@ def private_folders(folder: Path) -> list[Path]:
     return list(folder.glob(f"{downloads._PREFIX}*"))
 
 
+MARK = f"EXPLORER_TESTED_BY={os.getpid()}"
+"""In the environment of every process that these tests start."""
+
+
+@pytest.fixture(autouse=True)
+def marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(*MARK.split("="))
+
+
 def downloading_processes() -> list[int]:
-    """Of the whole machine, so that one that lost its parent is found too."""
+    """Of the whole machine, so that one that lost its parent is found too, but started by these tests."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"explorer.datasets.transfer" in (folder / "cmdline").read_bytes().split(b"\0"):
+            ours = MARK.encode() in (folder / "environ").read_bytes().split(b"\0")
+            if ours and b"explorer.datasets.transfer" in (folder / "cmdline").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
         except OSError:
             pass

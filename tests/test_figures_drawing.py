@@ -1,7 +1,6 @@
 """The drawing of a network: every layer can be reached, twins stand one above the other, kinds can be told apart."""
 
 import json
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -135,14 +134,8 @@ def test_a_legend_may_be_left_to_the_twin() -> None:
     assert drawing(spec, legend=False).layout.height < drawing(spec).layout.height
 
 
-def test_110_layers_are_drawn_at_once() -> None:
-    description = describe(cifar(110))
-    seconds = []
-    for _ in range(5):
-        start = time.thread_time()  # of this thread alone: other work on the machine does not count
-        figure = figures.network_drawing(description)
-        seconds.append(time.thread_time() - start)
-    assert min(seconds) < 0.05
+def test_the_drawing_of_110_layers_is_small() -> None:
+    figure = figures.network_drawing(describe(cifar(110)))
     assert len(json.dumps(figure.to_plotly_json()["data"], default=list)) < 70_000
 
 

@@ -780,3 +780,9 @@ def test_the_published_file_of_akamaster_has_its_accuracy(akamaster: Report):
     assert (best.reading, best.normalisation.name) == (akamaster.readings[0], "imagenet")
     (trial,) = self_test(akamaster.readings[:1], known[:1], split)
     assert trial.n == 10_000 and abs(trial.accuracy - 0.810) <= 0.003
+
+
+@pytest.mark.parametrize("key", ["features.00.weight", "features.\u0660.weight", "features.0.weight"])
+def test_a_key_that_only_looks_like_a_familys_is_one_sentence(key: str):
+    with pytest.raises(ForeignError):
+        readings_of({key: torch.zeros(8, 3, 3, 3), "classifier.weight": torch.zeros(10, 8)})

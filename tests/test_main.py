@@ -391,7 +391,7 @@ def test_a_pretrained_name_is_taken_wherever_a_checkpoint_is(picture):
         ("train lenet --milestones a,b", "--milestones"),
         ("train lenet --milestones 1.5", "`milestones`"),
         ("train lenet --optimizer lion", "'lion'"),
-        ("train lenet --threads 0", "`--threads`"),
+        ("train lenet --threads 0", "the number of threads"),
         ("train lenet --data nowhere", "nowhere"),
         ("train lenet --data one", "classes"),
         ("train lenet --size 8 --data pictures", "8×8"),

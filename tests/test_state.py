@@ -145,7 +145,7 @@ HOSTILE = [
     "yes",
     "no",
 ]
-EXTREME_SPECS = [
+EXTREME_SPECS: list[dict[str, Any]] = [
     {"stages": [stage(600, 8192, 8)] * 12},
     {"stages": [stage(1, 8192)] * 12, "stem": {**STEM, "channels": 8192, "kernel_size": 31}},
     {"hidden": [65536] * 8},

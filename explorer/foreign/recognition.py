@@ -93,6 +93,15 @@ def readings_of(
 
 def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
     """`readings_of` with all that is known of them."""
+    try:
+        return _recognised(state, wrapper, name)
+    except (KeyError, IndexError, TypeError, RuntimeError):  # names that look like a family's and then are not
+        raise ForeignError(
+            f"{name} has names like those of a network that this app knows, and does not go on like one."
+        ) from None
+
+
+def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
     tidied = tidy(state, name)
     try:
         layout = _layout(tidied.state, wrapper, name)
@@ -153,7 +162,7 @@ def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) ->
         return layouts.own(state, wrapper, name)
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
         return resnets.resnet(state, wrapper, name)
-    first = next((key for key in state if re.fullmatch(r"features\.\d{1,3}\.weight", key)), None)
+    first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
     if first is not None and state[first].dim() == 4:
         return vggs.vgg(state, wrapper, name)
     what = next((words for pattern, words in ELSEWHERE if any(re.search(pattern, key) for key in state)), None)

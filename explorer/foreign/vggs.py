@@ -16,7 +16,9 @@ VGG_CLASSIFIERS = ((0, 3, 6), (1, 4, 6))
 
 def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
     """`features.0`, `classifier`: torchvision, kuangliu, chenyaofo, loss-landscape."""
-    matches = (re.fullmatch(r"features\.(\d{1,3})\.weight", key) for key, value in state.items() if value.dim() == 4)
+    matches = (
+        re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key) for key, value in state.items() if value.dim() == 4
+    )
     places = sorted(int(match[1]) for match in matches if match)
     for place in places:
         if state[f"features.{place}.weight"].shape[2:] != (3, 3):

@@ -1,5 +1,6 @@
 """A run on the page: how it stands while it trains, what came of it, and the runs before it."""
 
+import functools
 import time
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures, runs
+from explorer.datasets.builtin import BUILTIN
 from explorer.figures import Curve, GradientMap, Prediction, Predictions
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.ui import form, live, navigation, resources
@@ -51,9 +53,8 @@ def show_run(state: BuildState, run_id: str) -> None:
 
 def _settings(request: Request) -> str:
     config, data = request.config, request.data
-    what = {"shapes": f"shapes, {data.get('size')} pixels", "stored": "your own pictures"}.get(
-        data["kind"], data["kind"]
-    )
+    names = {"shapes": f"shapes, {data.get('size')} pixels", "stored": "your own pictures"}
+    what = (names | {name: each.title for name, each in BUILTIN.items()}).get(data["kind"], data["kind"])
     budget = f"{config['epochs']} epochs" if config["epochs"] else f"{config['seconds']:g} s"
     made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
     return (
@@ -229,15 +230,15 @@ def show_earlier_runs(state: BuildState) -> None:
         )
         if status.state not in ("queued", "running") and st.session_state.get("deleting") == run.id:
             words.markdown("Delete this run with its networks?")
-            with end.container(horizontal=True):
+            with end.container(horizontal=True, horizontal_alignment="right"):
                 st.button("Yes, delete", key=f"yes_{run.id}", type="primary", on_click=_really_delete, args=(run,))
                 st.button("Keep", key=f"keep_{run.id}", on_click=lambda: st.session_state.pop("deleting", None))
             continue
         words.markdown(f"{WORDS[status.state]}{_accuracies(status.log)} · {_settings(request)}")
         if status.state not in ("queued", "running"):
-            end.button(
-                "Delete", key=f"delete_{run.id}", on_click=lambda run=run: st.session_state.update(deleting=run.id)
-            )
+            with end.container(horizontal=True, horizontal_alignment="right"):
+                ask = functools.partial(st.session_state.update, deleting=run.id)
+                st.button("Delete", key=f"delete_{run.id}", on_click=ask)
 
 
 def _accuracies(log: RunLog) -> str:

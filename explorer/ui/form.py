@@ -61,7 +61,7 @@ WORDS = {
     "step": "steps",
     "cosine": "cosine",
     "one_cycle": "one cycle",
-    "auto": "what is fastest here",
+    "auto": "fastest here",
     "float32": "float32",
     "bfloat16": "bfloat16",
 }

@@ -7,7 +7,8 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
 
 def as_code(name: str) -> str:
     """The name in code letters."""
-    return f"`{name.replace('`', chr(39))}`"
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)  # an empty line would end the code
+    return f"`{shown.replace('`', chr(39)) or ' '}`"
 
 
 def as_text(name: str) -> str:

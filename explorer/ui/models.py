@@ -4,6 +4,8 @@ import json
 import re
 import secrets
 import shutil
+import tempfile
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ from pathlib import Path
 import streamlit as st
 
 from explorer import checkpoints, foreign, runs
+from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.files import write_atomically
 from explorer.foreign import Normalisation, Reading, Report
@@ -21,7 +24,9 @@ MINE = re.compile(r"mine-([0-9a-f]{16})")
 SHARED = re.compile(r"shared-([0-9a-f]{32})")
 SESSION_BYTES = 300 * 2**20
 ALL_BYTES = 2 * 2**30
-_LEFT_BEHIND = 86_400.0  # seconds after which the folder of a session that ended without a word is removed
+_LEFT_BEHIND = 86_400.0  # seconds before this server began: what is older belongs to no session of another server
+_STARTED = time.time()
+_READING = threading.BoundedSemaphore(1)  # a child may take gigabytes, so one at a time
 
 
 @dataclass(frozen=True)
@@ -40,16 +45,23 @@ def shared_folder() -> Path:
     return runs.data_folder() / "shared"
 
 
-@st.cache_resource(scope="session", show_spinner=False, on_release=lambda folder: shutil.rmtree(folder, True))
 def session_folder() -> Path:
-    """This session's own folder, which goes when the session goes."""
-    folder = uploads_folder() / secrets.token_hex(16)
-    folder.mkdir(parents=True, mode=0o700)
-    for other in uploads_folder().iterdir():
+    """This session's own folder. It goes with the session's state, which outlives a short loss of the connection."""
+    kept = st.session_state.get("uploads")
+    if kept is None or not Path(kept.name).is_dir():
+        uploads_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        _remove_left_behind()
+        kept = tempfile.TemporaryDirectory(dir=uploads_folder(), ignore_cleanup_errors=True)
+        st.session_state["uploads"] = kept
+    return Path(kept.name)
+
+
+def _remove_left_behind() -> None:
+    """Folders of servers that were killed; those of this one are younger than it is."""
+    for folder in uploads_folder().iterdir():
         with suppress(OSError):
-            if other != folder and time.time() - other.stat().st_mtime > _LEFT_BEHIND:
-                shutil.rmtree(other, ignore_errors=True)
-    return folder
+            if folder.stat().st_mtime < _STARTED - _LEFT_BEHIND:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def titles() -> dict[str, str]:
@@ -59,19 +71,23 @@ def titles() -> dict[str, str]:
 
 def examine(data: bytes, name: str) -> Report:
     """What an uploaded file is. Raises ValueError with one sentence for a person."""
-    _check_room(len(data))
-    path = session_folder() / "incoming"
     try:
+        path = session_folder() / "incoming"
+        _check_room(len(data))
         path.write_bytes(data)
-        return foreign.read(path, name)
+        try:
+            with _READING:
+                return foreign.read(path, name)
+        finally:
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise ValueError(f"the file cannot be kept ({error.strerror}); free some space on the disk.") from None
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _check_room(more: int) -> None:
-    mine = _bytes_in(session_folder())
+    owner = visitor.owner()
+    shared = [shared_folder() / f"{number}.safetensors" for number in shared_numbers(owner)]
+    mine = _bytes_in(session_folder()) + sum(path.stat().st_size for path in shared)
     if mine + more > SESSION_BYTES:
         raise ValueError(
             f"your uploaded models would take {(mine + more) / 2**20:,.0f} MB and {SESSION_BYTES // 2**20} are yours; "
@@ -100,28 +116,33 @@ def keep(reading: Reading, normalisation: Normalisation, class_names: tuple[str,
         mean=normalisation.mean,
         std=normalisation.std,
         data=data,
-        # Networks for 224 pixels were trained on the middle of pictures whose shorter side had become 256.
-        resize_shorter_to=256 if max(reading.spec.input_shape) == 224 else None,
+        resize_shorter_to=resize_shorter_to(reading.spec),
     )
     _check_room(sum(4 * parameter.numel() for parameter in checkpoint.network.parameters()))
     return keep_checkpoint(checkpoint, title)
+
+
+def resize_shorter_to(spec: ArchitectureSpec) -> int | None:
+    """Networks for 224 pixels are trained on the middle of pictures whose shorter side has become 256."""
+    return 256 if max(spec.input_shape) == 224 else None
 
 
 def keep_checkpoint(checkpoint: Checkpoint, title: str) -> str:
     path = session_folder() / "new.safetensors"
     try:
         digest = checkpoints.save(checkpoint, path)
+        path.rename(session_folder() / f"{digest[:16]}.safetensors")
     except OSError as error:
         raise ValueError(f"the model cannot be kept ({error.strerror}); free some space on the disk.") from None
     name = f"mine-{digest[:16]}"
-    path.rename(session_folder() / f"{digest[:16]}.safetensors")
     titles()[name] = title
     return name
 
 
 def names() -> list[str]:
     """This session's uploaded models, then what this person has shared."""
-    return [*titles(), *(f"shared-{number}" for number in shared_numbers(visitor.owner()))]
+    mine = [name for name in titles() if (path := file_of(name)) and path.is_file()]
+    return [*mine, *(f"shared-{number}" for number in shared_numbers(visitor.owner()))]
 
 
 def file_of(name: str) -> Path | None:
@@ -167,9 +188,11 @@ def rename(name: str, title: str) -> None:
 
 
 def share(name: str) -> str:
-    """Makes an uploaded model open to everyone who is given its link, until its owner deletes it."""
+    """Makes an uploaded model open to everyone who is given its link, until its owner deletes it. Raises ValueError or
+    OSError where it is gone or cannot be kept."""
     path = file_of(name)
-    assert path is not None
+    if path is None or not path.is_file() or name not in titles():
+        raise ValueError("this model is not here any more; upload it again.")
     number = secrets.token_hex(16)
     shared_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
     write_atomically(shared_folder() / f"{number}.safetensors", path.read_bytes())
@@ -197,7 +220,11 @@ def is_mine(name: str) -> bool:
 def shared_numbers(owner: str) -> list[str]:
     folder = shared_folder()
     found = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return [path.stem for path in found if (note := _note(path.stem)) and note.owner == owner]
+    return [
+        path.stem
+        for path in found
+        if (note := _note(path.stem)) and note.owner == owner and path.with_suffix(".safetensors").is_file()
+    ]
 
 
 def _note(number: str) -> SharedNote | None:

@@ -365,7 +365,8 @@ def current_subject() -> Subject:
 
 def try_out(reading: Reading, normalisation: Normalisation, subject: Subject) -> list[tuple[int, float]]:
     """The three most probable classes of that picture, and their probabilities."""
-    image = to_input(subject.pixels, reading.spec.input_shape[1:], normalisation.mean, normalisation.std)
+    size, shorter = reading.spec.input_shape[1:], models.resize_shorter_to(reading.spec)
+    image = to_input(subject.pixels, size, normalisation.mean, normalisation.std, shorter)
     with PASSES, torch.inference_mode():
         probabilities = reading.network()(torch.from_numpy(image)[None])[0].softmax(0)
     best = probabilities.topk(min(3, len(probabilities)))

@@ -74,9 +74,10 @@ def data_title(data: str) -> str:
     return "your own pictures" if data.startswith("stored-") else data
 
 
-def test_split(data: str) -> Split:
-    """The test pictures of that data. Raises ValueError where its files are damaged."""
-    return _dataset(data).test
+def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
+    """The test pictures of that data, and the names of its classes. Raises ValueError where its files are damaged."""
+    dataset = _dataset(data)
+    return dataset.test, dataset.class_names
 
 
 def card(data: str) -> Card:
@@ -193,7 +194,7 @@ def numbers(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:
         "Parameters": f"{built.parameters:,}",
         "MACs": _short(built.macs),
         "Receptive field": f"{fields[-1]:,}\u00a0px",
-        f"Memory, batch {config.batch_size}": _bytes(memory),
+        "Memory": _bytes(memory),
     }
 
 

@@ -34,7 +34,7 @@ def give(page: Page, name: str, content: bytes) -> None:
 
 def use(page: Page, reading: str) -> None:
     expect(page.get_by_text("is of the family")).to_be_visible()
-    page.get_by_text(reading, exact=True).click()
+    page.get_by_test_id("stRadio").get_by_text(reading, exact=True).click()
     wait_until_ready(page)
     click(page, "button", "Use this model")
     expect(page.get_by_role("heading", name="Depth strip")).to_be_visible()

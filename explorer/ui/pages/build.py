@@ -119,14 +119,11 @@ def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
 
 
 def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
-    rows = [{"": f"**{spec.name}**"} | trainings.numbers(state, spec) for spec in specs]
-    lines = [rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    st.markdown(
-        "\n".join(f"| {' | '.join(cells)} |" for cells in lines),
-        help="MACs are multiply-accumulates for one picture. The receptive field is the side of the square that one "
-        "value of the last feature map can depend on. Memory is about what a training step takes. The number in a "
-        "name is the depth: weighted layers on the main path, as the papers count.",
-    )
+    names = [spec.name.replace("-", "\u2011") for spec in specs]  # a hyphen that keeps a name in one line
+    rows = [{"": f"**{name}**"} | trainings.numbers(state, spec) for name, spec in zip(names, specs, strict=True)]
+    cells = [[f":small[{cell}]" for cell in row] for row in (rows[0], *(row.values() for row in rows))]
+    lines = [cells[0], ["---"] * len(rows[0]), *cells[1:]]
+    st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
     theme = resources.theme()
     explained = next((index for index, spec in enumerate(specs) if spec.shortcut != "none"), 0)
     for index, spec in enumerate(specs):
@@ -138,7 +135,12 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
             config={"displayModeBar": False},
             alt=f"Drawing of {spec.name}: {len(spec.stages)} stages",
         )
-    with st.expander("All layers of " + specs[0].name):
+    with st.expander(f"All layers of {specs[0].name}, and what the numbers mean"):
+        st.caption(
+            "The number in a name is the depth: weighted layers on the main path, as the papers count. MACs are "
+            "multiply-accumulates for one picture. The receptive field is the side of the square that one value of "
+            "the last feature map can depend on. Memory is about what a training step with this batch size takes."
+        )
         st.dataframe(
             [
                 {

@@ -7,9 +7,9 @@ import streamlit as st
 
 from explorer import figures, published
 from explorer.datasets import shapes
-from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, self_test
+from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, numbered, self_test
 from explorer.ui import models, navigation, resources, trainings
-from explorer.ui.markdown import as_code
+from explorer.ui.markdown import as_code, as_text
 from explorer.ui.state import NAME, AppState
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
@@ -64,8 +64,13 @@ def _table() -> None:
     )
     names = [row.name for row in rows]
     chosen = st.query_params.get("model", "")
+    if models.SHARED.fullmatch(chosen) and chosen not in names and resources.is_network(chosen):
+        names.append(chosen)  # somebody else's, by their link
+    elif chosen and chosen not in names:
+        st.info("The model of this link is not here any more.")
     st.session_state["model"] = chosen if chosen in names else names[0]
-    titles = {row.name: f"{row.title} · {row.source}" for row in rows}
+    titles = {name: resources.title(name) for name in names if name == chosen and models.SHARED.fullmatch(name)}
+    titles |= {row.name: f"{row.title} · {row.source}" for row in rows}
     st.selectbox(
         "Model",
         names,
@@ -84,7 +89,9 @@ def _card(name: str) -> None:
     try:
         checkpoint = resources.checkpoint(name)
     except ValueError as error:
-        st.error(str(error))
+        st.error(as_text(str(error)))
+        if key:
+            _offer_download(key)  # which replaces a file that is not the published one
         return
     test = checkpoint.figures.get("test")
     known = f" Right on {test['accuracy']:.2%} of {test['n']:,} test pictures." if test else ""
@@ -122,7 +129,7 @@ def _card(name: str) -> None:
 
 def _offer_download(key: str) -> None:
     about = published.PUBLISHED[key]
-    st.info(f"The weights are not on this machine: {about.download_bytes / 1e6:,.0f} MB to download.")
+    st.info(f"The published weights are not on this machine: {about.download_bytes / 1e6:,.0f} MB to download.")
     if not st.button("Download the weights", key="download_weights", type="primary"):
         return
     place = st.empty()
@@ -163,6 +170,8 @@ def _share(name: str) -> None:
         st.query_params["model"] = models.share(name)
     except OSError as error:
         st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
+    except ValueError as error:
+        st.session_state["model_error"] = str(error)
 
 
 def _delete(name: str) -> None:
@@ -206,12 +215,13 @@ def _upload() -> None:
                 kept = (file.file_id, str(error))
         st.session_state["report"] = kept
     if isinstance(kept[1], str):
-        st.error(kept[1])
+        st.error(as_text(kept[1]))
     else:
-        _show_report(kept[1])
+        _show_report(kept[1], kept[0])
 
 
-def _show_report(report: Report) -> None:
+def _show_report(report: Report, file: str) -> None:
+    """`file` is in the key of each widget: what was answered for one file is no answer for the next."""
     with st.container(border=True):
         st.markdown(f"{as_code(_name(report))} is of the family **{report.family}**.")
         uncertain = [f"*Uncertain:* {sentence}" for sentence in report.uncertain]
@@ -225,34 +235,34 @@ def _show_report(report: Report) -> None:
         if report.question:
             st.info(report.question)
         _measure(report)
-        reading = report.readings[0]
+        index: int | None = 0
         if len(report.readings) > 1:
             index = st.radio(
                 "It is",
                 list(range(len(report.readings))),
                 format_func=lambda number: report.readings[number].title,
                 index=None,
-                key="reading",
+                key=f"reading-{file}",
             )
             if index is None:
                 return
-            reading = report.readings[index]
-        normalisation = NORMALISATIONS[
+        reading = report.readings[index]
+        known = {reading.normalisation.name: reading.normalisation} | NORMALISATIONS
+        normalisation = known[
             st.selectbox(
                 "Normalisation",
-                list(NORMALISATIONS),
-                index=list(NORMALISATIONS).index(report.normalisation.name),
-                format_func=lambda name: NORMALISATIONS[name].title,
-                key="normalisation",
+                list(known),
+                format_func=lambda name: known[name].title,
+                key=f"normalisation-{file}-{index}",
                 help=report.normalisation_reason,
             )
         ]
         st.caption(report.normalisation_reason)
-        class_names = _class_names(report, reading)
+        class_names = _class_names(report, reading, f"{file}-{index}")
         if class_names is None:
             return
         _try_out(reading, normalisation, class_names)
-        title = st.text_input("Name", value=_name(report).rsplit(".", 1)[0][:80], max_chars=80, key="title")
+        title = st.text_input("Name", value=_name(report).rsplit(".", 1)[0][:80], max_chars=80, key=f"title-{file}")
         if st.button("Use this model", type="primary", key="use"):
             _use(report, reading, normalisation, class_names, title)
 
@@ -263,7 +273,13 @@ def _name(report: Report) -> str:
 
 def _measure(report: Report) -> None:
     """Each reading with each normalisation on labelled pictures, where there are some that fit."""
-    fitting = trainings.labelled_data(report.readings[0].spec)
+    spec = report.readings[0].spec
+    fitting = trainings.labelled_data(spec)
+    readings = [
+        each
+        for each in report.readings
+        if (each.spec.input_shape, each.spec.classes) == (spec.input_shape, spec.classes)
+    ]
     if not fitting:
         st.caption(
             "With labelled pictures of the same classes at hand, the readings and normalisations can be measured: "
@@ -272,21 +288,25 @@ def _measure(report: Report) -> None:
         return
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     data = left.selectbox("Labelled pictures", fitting, format_func=trainings.data_title, key="labelled")
+    known = {report.normalisation.name: report.normalisation} | NORMALISATIONS
     if right.button("Measure", key="measure"):
         with st.spinner("Measuring each reading with each normalisation"):
             try:
-                trials = self_test(report.readings, NORMALISATIONS.values(), trainings.test_split(data), TRIED)
+                split, names = trainings.test_split(data)
+                split = numbered(split, names, report.class_names, report.readings[0].spec.classes)
+                trials = self_test(readings, known.values(), split, TRIED)
             except ValueError as error:
                 st.error(str(error))
                 return
-        st.session_state["trials"] = (report.name, trials)
+        st.session_state["trials"] = (report, trials)
     kept = st.session_state.get("trials")
-    if kept is None or kept[0] != report.name:
+    if kept is None or kept[0] is not report:
         return
     best = kept[1][0]
     st.markdown(
         f"Best on {best.n:,} pictures: **{best.reading.title}** with the normalisation **{best.normalisation.title}**, "
-        f"{best.accuracy:.1%} right."
+        f"{best.accuracy:.1%} right. Differences below {2 * (0.25 / best.n) ** 0.5:.0%} may be chance: where the "
+        "assumed normalisation is that near, keep it."
     )
     st.dataframe(
         [
@@ -299,19 +319,19 @@ def _measure(report: Report) -> None:
     )
 
 
-def _class_names(report: Report, reading: Reading) -> tuple[str, ...] | None:
+def _class_names(report: Report, reading: Reading, key: str) -> tuple[str, ...] | None:
     """The names for the network's classes, or None, and a sentence, while there are too few or too many."""
     count = reading.spec.classes
     fitting = {name: names for name, names in CLASS_LISTS.items() if len(names) == count}
-    if report.class_names:
+    if report.class_names and len(report.class_names) == count:
         fitting = {"of the file": report.class_names} | fitting
     numbered = tuple(f"class {index}" for index in range(count))
     fitting[OTHER] = numbered
     own = "your own list"
-    choice = st.selectbox("Classes", [*fitting, own], key="classes")
+    choice = st.selectbox("Classes", [*fitting, own], key=f"classes-{key}")
     if choice != own:
         return fitting[choice]
-    text = st.text_area("One class a line, in the order of the network's outputs", key="class_list")
+    text = st.text_area("One class a line, in the order of the network's outputs", key=f"class_list-{key}")
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if len(names) != count:
         st.info(f"{len(names):,} names so far; the network has {count:,} classes.")
@@ -341,5 +361,6 @@ def _use(
         st.error(str(error))
         return
     assert NAME.fullmatch(name)
-    st.session_state.pop("report", None)
+    for key in ("report", "trials"):
+        st.session_state.pop(key, None)
     navigation.go("explore", AppState(first=name, second=None).to_query())
