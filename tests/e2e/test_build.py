@@ -249,7 +249,7 @@ def test_the_keyboard_leads_from_the_preset_to_a_running_training(page: Page) ->
     tab_to(page, "Train plain-8 and ResNet-8")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="plain-8 and ResNet-8", exact=True)).to_be_visible()
-    expect(button(page, "Stop")).to_be_visible()
+    expect(standing(page)).to_be_visible(timeout=PATIENCE)
     tab_to(page, "Stop")
     page.keyboard.press("Enter")
     expect(page.get_by_text(re.compile(r"^Stopped\."))).to_be_visible(timeout=PATIENCE)

@@ -235,17 +235,18 @@ def _show_report(report: Report, file: str) -> None:
         if report.question:
             st.info(report.question)
         _measure(report)
-        index: int | None = 0
+        index = 0
         if len(report.readings) > 1:
-            index = st.radio(
+            answer = st.radio(
                 "It is",
                 list(range(len(report.readings))),
                 format_func=lambda number: report.readings[number].title,
                 index=None,
                 key=f"reading-{file}",
             )
-            if index is None:
+            if answer is None:
                 return
+            index = answer
         reading = report.readings[index]
         known = {reading.normalisation.name: reading.normalisation} | NORMALISATIONS
         normalisation = known[
