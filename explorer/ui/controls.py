@@ -4,7 +4,7 @@ The URL is the only place where the state lives. Before a widget is drawn its va
 person changes it, a callback writes the changed state into the URL, and the rerun that follows reads it there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
+from explorer.downloads import Transfer
 from explorer.images import MAX_BYTES, ImageError
 from explorer.ui import resources
 from explorer.ui.state import AppState
@@ -210,3 +211,23 @@ def choose_view(state: AppState) -> None:
         on_change=_on_change("all_layers", "layers", lambda on: "all" if on else "main"),
         help="Also norms, activations, sums and pooling; otherwise convolutions, shortcuts and blocks.",
     )
+
+
+def offer_download(label: str, download: Callable[[], Iterator[Transfer]]) -> None:
+    """A button that downloads, with progress and Cancel; afterwards the page runs again, or says why it failed."""
+    if not st.button(label, key="download"):
+        return
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, text="Connecting")
+        st.button("Cancel", key="cancel_download")  # any click ends this run of the script, and with it the download
+    try:
+        for transfer in download():
+            share = min(1.0, transfer.done_bytes / transfer.total_bytes)
+            again = f", attempt {transfer.attempt}" if transfer.attempt > 1 else ""
+            bar.progress(share, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}")
+    except ValueError as error:
+        place.empty()
+        st.error(str(error))
+        return
+    st.rerun()

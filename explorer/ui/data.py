@@ -8,6 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.datasets.builtin import BUILTIN
 from explorer.ui import form, trainings
+from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code
 from explorer.ui.state import BuildState
 from explorer.ui.trainings import Card
@@ -48,22 +49,7 @@ def _offer_download(name: str) -> None:
         f"{about.about} They are not on this machine yet: {about.download_bytes / 1e6:,.0f} MB to download, now or "
         "when the training starts."
     )
-    if not st.button(f"Download {about.title}", key="download"):
-        return
-    place = st.empty()
-    with place.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, text="Connecting")
-        st.button("Cancel", key="cancel_download")  # any click ends this run of the script, and with it the download
-    try:
-        for transfer in trainings.download(name):
-            share = min(1.0, transfer.done_bytes / transfer.total_bytes)
-            again = f", attempt {transfer.attempt}" if transfer.attempt > 1 else ""
-            bar.progress(share, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}")
-    except ValueError as error:
-        place.empty()
-        st.error(str(error))
-        return
-    st.rerun()
+    offer_download(f"Download {about.title}", lambda: trainings.download(name))
 
 
 def _ask_for_pictures() -> None:

@@ -9,6 +9,7 @@ from explorer import figures, published
 from explorer.datasets import shapes
 from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, numbered, self_test
 from explorer.ui import models, navigation, resources, trainings
+from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.state import NAME, AppState
 
@@ -54,7 +55,12 @@ def _table() -> None:
             for row in rows
         ],
         hide_index=True,
-        column_config={"test accuracy": st.column_config.NumberColumn(format="%.2f %%")},
+        column_config={
+            "model": st.column_config.TextColumn(width=165),
+            "source": st.column_config.TextColumn(width=150),
+            "test accuracy": st.column_config.NumberColumn(format="%.2f %%"),
+        },
+        placeholder="",
         height=min(620, 38 + 35 * len(rows)),
         key="models_table",
     )
@@ -130,22 +136,7 @@ def _card(name: str) -> None:
 def _offer_download(key: str) -> None:
     about = published.PUBLISHED[key]
     st.info(f"The published weights are not on this machine: {about.download_bytes / 1e6:,.0f} MB to download.")
-    if not st.button("Download the weights", key="download_weights", type="primary"):
-        return
-    place = st.empty()
-    with place.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, text="Connecting")
-        st.button("Cancel", key="cancel_weights")  # any click ends this run of the script, and with it the download
-    try:
-        for transfer in published.download(key):
-            share = min(1.0, transfer.done_bytes / transfer.total_bytes)
-            again = f", attempt {transfer.attempt}" if transfer.attempt > 1 else ""
-            bar.progress(share, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}")
-    except ValueError as error:
-        place.empty()
-        st.error(str(error))
-        return
-    st.rerun()
+    offer_download("Download the weights", lambda: published.download(key))
 
 
 def _own_buttons(name: str) -> None:
