@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from explorer import runs
+from explorer import requirements, runs
 from explorer.runs import Run
 
 
@@ -24,6 +24,11 @@ def execute(run: Run) -> int:
 
 
 def main() -> int:
+    try:
+        requirements.check_torch()
+    except requirements.RequirementError as error:
+        print(f"explorer: {error}", file=sys.stderr)
+        return 2
     match sys.argv[1:]:
         case ["train", directory] if os.path.isfile(os.path.join(directory, "request.json")):
             return execute(Run(Path(directory).resolve()))

@@ -7,7 +7,7 @@ statistics are random, so that no layer could be left out or exchanged unseen.
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -21,7 +21,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from explorer import checkpoints
+from explorer import checkpoints, requirements
 from explorer.architectures import ArchitectureSpec, Network, Stage, build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, folders
@@ -39,6 +39,7 @@ from explorer.foreign import (
 from explorer.foreign.layouts import CIFAR_CLASSES
 from explorer.foreign.recognition import recognise, tidy
 from explorer.presets import PRESETS, cifar
+from explorer.requirements import RequirementError
 
 ROOT = Path(__file__).parents[1]
 AKAMASTER = ROOT.parent / "shared" / "checkpoints" / "akamaster-resnet20.th"
@@ -710,6 +711,26 @@ def test_a_file_of_ours_says_everything_itself(tmp_path: Path):
     assert_same(network, report.readings[0].network(), pixels(8))
 
 
+def test_a_file_of_ours_keeps_what_it_knows_and_loses_what_is_no_longer_true(tmp_path: Path):
+    network = build(cifar(8, classes=2)).freeze()
+    own = Checkpoint(
+        network, ("a", "b"), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "pets", 7, {"epochs": 3}, {"steps": 5},
+        {"test": {"accuracy": 0.5, "n": 10}}, 40,
+    )  # fmt: skip
+    checkpoints.save(own, tmp_path / "own.safetensors")
+    (reading,) = read(tmp_path / "own.safetensors").readings
+
+    def facts(checkpoint: Checkpoint) -> list[object]:
+        return [getattr(checkpoint, field.name) for field in fields(Checkpoint) if field.name != "network"]
+
+    kept = reading.checkpoint("somebody's", None, None)
+    assert facts(kept) == facts(own)
+    named = reading.checkpoint("somebody's", None, ("cat", "dog"))
+    assert facts(named) == facts(replace(own, class_names=("cat", "dog")))
+    other = reading.checkpoint("somebody's", NORMALISATIONS["half"], None)
+    assert facts(other) == facts(replace(own, mean=(0.5,) * 3, std=(0.5,) * 3, figures={}))
+
+
 def test_a_file_goes_through_the_child_and_comes_back_whole(tmp_path: Path, small: Residual):
     """Two sets of weights in one file are two readings; the name is nothing but text."""
     averaged = {key: value * 0.5 if value.is_floating_point() else value for key, value in small.state_dict().items()}
@@ -740,10 +761,10 @@ def assert_report_is_complete(report: Report) -> None:
 
 
 def test_an_old_torch_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch, "__version__", "2.9.1+cu130")
-    with pytest.raises(ForeignError, match="with torch 2.10 or newer only.*this is 2.9.1"):
+    monkeypatch.setattr(requirements, "version", lambda name: "2.9.1+cu130")
+    with pytest.raises(RequirementError, match="torch 2.10 or newer is needed.*this is 2.9.1"):
         read(tmp_path / "never opened.pt")
-    monkeypatch.setattr(torch, "__version__", "2.10.0")
+    monkeypatch.setattr(requirements, "version", lambda name: "2.10.0")
     with pytest.raises(ForeignError, match="there is no file"):
         read(tmp_path / "gone.pt")
 

@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ import pytest
 import torch
 from safetensors.torch import save as serialise
 
+from explorer import requirements
 from explorer.checkpoints import HEADER
 from explorer.foreign import ForeignError, loading, read
-from explorer.foreign.containers import MAX_TENSORS
+from explorer.foreign.containers import MAX_TENSORS, inspected
 from explorer.foreign.declarations import MAX_BYTES, MAX_OPCODES
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +38,7 @@ MEMORY = 2**31  # bytes that the child may really have used; importing torch tak
 
 DRIVER = """
 import hashlib, json, os, sys, time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from explorer.foreign import loading
 from explorer.foreign.report import ForeignError
 
@@ -170,8 +172,8 @@ GADGETS = """os.system posix.system nt.system os.popen os.execv subprocess.Popen
 builtins.exec builtins.getattr builtins.__import__ builtins.open __builtin__.eval importlib.import_module runpy.run_path
 pty.spawn socket.create_connection shutil.rmtree webbrowser.open operator.attrgetter functools.partial types.CodeType
 marshal.loads pickle.loads codecs.decode timeit.timeit code.interact torch.load torch.hub.load torch.jit.load
-torch.utils.cpp_extension.load torch.storage._load_from_bytes numpy.load numpy.core.multiarray.scalar pathlib.PosixPath
-argparse.Namespace collections.defaultdict datetime.datetime __main__.Net models.resnet.ResNet sympy.sympify
+torch.utils.cpp_extension.load torch.storage._load_from_bytes numpy.load numpy.fromfile pathlib.os.system
+argparse.ArgumentParser collections.defaultdict datetime.datetime __main__.Net models.resnet.ResNet sympy.sympify
 torch._utils._rebuild_wrapper_subclass torch._tensor._rebuild_from_type_v2 builtins.print joblib.load""".split()
 
 NAMED = "names `.*`, which weights have no use for"
@@ -568,7 +570,31 @@ except MemoryError:
 
 
 def test_the_limits_are_those_of_the_design():
-    assert loading.MEMORY >= 4 * 2**30 and MAX_BYTES == 2**30 and loading.TORCH_FLOOR >= (2, 10)
+    assert loading.MEMORY >= 4 * 2**30 and MAX_BYTES == 2**30 and requirements.TORCH_FLOOR >= (2, 10)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_people_keep_beside_their_weights_is_read_as_nothing(zipped: bool):
+    """Arguments, accuracies as numpy has them, paths: torch's training scripts and many others save such."""
+    beside = {
+        "args": Namespace(rate=0.1, folder=PurePosixPath("runs"), inner=Namespace(epochs=3)),
+        "best": np.float64(93.2),
+        "best32": np.float32(93.2),
+        "curve": np.arange(5.0),
+        "folder": PurePosixPath("runs"),
+    }
+    content = saved({"model": small(), **beside}, _use_new_zipfile_serialization=zipped)
+    facts, tensors = loading.facts_of(io.BytesIO(content))
+    assert len(tensors) == 6 and facts["state_dicts"][0][0] == "model" and set(facts["beside"]) == {"model", *beside}
+    loaded = loading.content_of(io.BytesIO(content), inspected(io.BytesIO(content)))
+    assert {type(loaded[name]) for name in beside} == {loading.Inert}
+    assert not any(vars(loaded[name]) for name in beside)
+
+
+@pytest.mark.parametrize("gadget", ["argparse.Namespace", "numpy.core.multiarray.scalar", "pathlib.PosixPath"])
+def test_a_file_of_such_objects_alone_holds_no_weights(gadget: str):
+    with pytest.raises(ForeignError, match="holds no weights"):
+        loading.facts_of(io.BytesIO(archive(mapping((text("a"), call(gadget, text("x")))))))
 
 
 def test_sums_of_an_archive_may_be_left_out_altogether():

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 
 # In the order of the design: each imports only from those before it.
 ROOMS = (
+    "requirements",
     "files",
     "downloads",
     "architectures",

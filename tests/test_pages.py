@@ -127,3 +127,20 @@ def test_the_name_of_an_upload_is_never_markdown() -> None:
     assert not app.exception
     assert "**Original**, 40×30" in texts(app)
     assert any(caption.value.startswith("`![x](y) '<b>'.png`") for caption in app.caption)
+
+
+def test_whatever_goes_wrong_on_a_page_is_one_sentence_and_an_incident_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = AppTest.from_string(
+        "from explorer.ui import navigation\n"
+        "def broken():\n    raise RuntimeError('/secret/place')\n"
+        "navigation.run({'broken': ('Broken', broken)})\n",
+        default_timeout=60,
+    ).run()
+    assert not app.exception
+    (error,) = app.error
+    incident = error.value.split("incident ")[1].split(")")[0]
+    assert "/secret/place" not in error.value and "RuntimeError" not in error.value
+    (logged,) = [record for record in caplog.records if record.getMessage() == f"incident {incident}"]
+    assert logged.exc_info and "/secret/place" in str(logged.exc_info[1])

@@ -5,10 +5,9 @@ import math
 from pathlib import Path
 
 from explorer import checkpoints
-from explorer.checkpoints import Checkpoint
 from explorer.commands import Answer, typed
 from explorer.commands.text import noted, percent, table
-from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, read, self_test
+from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, read, self_test
 from explorer.training import use_threads
 
 FILE_HELP = "a .pt, .pth, .th, .t7, .ckpt or .safetensors file of a state dict"
@@ -91,9 +90,9 @@ def _described(report: Report) -> list[str]:
         lines += ["Uncertain, and taken as the family has it:", *(f"  {sentence}" for sentence in report.uncertain)]
     if report.renamed:
         lines.append(f"Renamed: {len(report.renamed):,} tensors")
-        lines += [f"  {theirs} -> {ours}" for theirs, ours in report.renamed[:SHOWN_NAMES]]
+        lines += [f"  {plain(theirs)} -> {ours}" for theirs, ours in report.renamed[:SHOWN_NAMES]]
     if report.ignored:
-        lines.append(f"Ignored: {', '.join(report.ignored[:SHOWN_NAMES])}")
+        lines.append(f"Ignored: {', '.join(plain(name) for name in report.ignored[:SHOWN_NAMES])}")
     return lines
 
 
@@ -128,23 +127,20 @@ def convert_file(arguments: argparse.Namespace) -> Answer:
     normalisation = _normalisation(reading, arguments.normalisation)
     notes = []
     if arguments.normalisation is None:
-        notes.append(f"normalisation {normalisation.name} is assumed, because {report.normalisation_reason}.")
-    names: tuple[str, ...] = report.class_names or ()
+        notes.append(f"normalisation {normalisation.name} is assumed, because {reading.normalisation_reason}.")
+    names = reading.class_names
     if arguments.classes is not None:
         names = tuple(name.strip() for name in arguments.classes.split(","))
-    elif not names:
-        names = tuple(f"class {index}" for index in range(reading.spec.classes))
+    elif names is None:
         notes.append("nothing tells the names of the classes, so they are numbered; `--classes A,B,C` names them.")
-    checkpoint = Checkpoint(
-        reading.network(), names, normalisation.mean, normalisation.std, f"other data: converted from {report.name}"
-    )
+    checkpoint = reading.checkpoint(f"other data: converted from {report.name}", normalisation, names)
     digest = checkpoints.save(checkpoint, out)
     document = {
         "file": str(out),
         "sha256": digest,
         **reading.for_json(),
         "normalisation": normalisation.for_json(),
-        "class_names": list(names),
+        "class_names": list(checkpoint.class_names),
         "notes": notes,
     }
     lines = [f"{reading.title} of {report.name}, normalisation {normalisation.name}, saved as {out}"]

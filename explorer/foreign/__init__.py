@@ -7,6 +7,7 @@ from explorer.foreign.report import ForeignError as ForeignError
 from explorer.foreign.report import Normalisation as Normalisation
 from explorer.foreign.report import Reading as Reading
 from explorer.foreign.report import Report as Report
+from explorer.foreign.report import plain as plain
 from explorer.foreign.trial import Trial as Trial
 from explorer.foreign.trial import numbered as numbered
 from explorer.foreign.trial import self_test as self_test

@@ -40,6 +40,15 @@ HARMLESS = {
     *(("torch", name) for name in (*ITEM_SIZES, *DTYPES)),
     *(("torch.storage", name) for name in ("UntypedStorage", "TypedStorage")),
 }
+# Classes of which people keep objects beside their weights: arguments, accuracies as numpy has them, paths. Nothing of
+# them is imported or called: each is read as an object that knows nothing.
+INERT = {
+    ("argparse", "Namespace"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(("pathlib", name) for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
+}
 CUT_OFF = "is damaged or cut off; download or save it again."
 
 
@@ -77,7 +86,7 @@ class Declaration:
 
     def check(self) -> None:
         """Raises ForeignError for what is too large, and for names that weights have no use for."""
-        strange = [entry for entry in self.globals if entry not in HARMLESS]
+        strange = [entry for entry in self.globals if entry not in HARMLESS | INERT]
         if any(entry.module.startswith("torch.nn.modules") for entry in strange):
             raise ForeignError(
                 "is a whole pickled model, which would run program code when it is opened; save its weights alone, "

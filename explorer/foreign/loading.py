@@ -14,21 +14,20 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import torch
 from safetensors.torch import load as deserialise
 from torch import Tensor
 
 from explorer.foreign.containers import MAX_TENSORS, Container, inspected
-from explorer.foreign.declarations import CUT_OFF, MAX_BYTES
+from explorer.foreign.declarations import CUT_OFF, INERT, MAX_BYTES
 from explorer.foreign.report import ForeignError
 
-TORCH_FLOOR = (2, 10)  # `weights_only=True` before it had a remote-code bug (2.6) and a memory bug (2.10)
 MEMORY = 5 * 2**30  # address space; importing torch takes 2 to 3 GB of it, without using them
 CPU_SECONDS = 60
 WALL_SECONDS = 120  # of a machine whose cores others keep busy
@@ -68,17 +67,6 @@ class Found:
     own: bool
     beside: tuple[str, ...]
     state_dicts: tuple[StateDict, ...]
-
-
-def check_torch() -> None:
-    """Raises ForeignError where this torch is too old to open files of others."""
-    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
-    if version < TORCH_FLOOR:
-        floor = ".".join(map(str, TORCH_FLOOR))
-        raise ForeignError(
-            f"files of others are opened with torch {floor} or newer only, for older ones can be made to run code; "
-            f"this is {torch.__version__}: install the versions of requirements.txt."
-        )
 
 
 # --- the parent ------------------------------------------------------------------------------------------------------
@@ -214,9 +202,23 @@ def content_of(file: BinaryIO, container: Container) -> Any:
     file.seek(0)
     if container.kind == "safetensors":
         return deserialise(file.read())
-    with warnings.catch_warnings():
+    inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(Inert, ".".join(entry)) for entry in INERT]
+    with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
         warnings.simplefilter("ignore")  # nobody reads what a child prints
         return torch.load(file, map_location="cpu", weights_only=True)
+
+
+class Inert:
+    """Read in place of an object of another class: whatever it was made of is dropped."""
+
+    def __new__(cls, *_: Any) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
 
 
 def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:

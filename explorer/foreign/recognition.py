@@ -12,8 +12,9 @@ from explorer import checkpoints
 from explorer.checkpoints import CheckpointError
 from explorer.foreign import layouts, resnets, vggs
 from explorer.foreign.layouts import Guess, Layout, shape
-from explorer.foreign.loading import Found, StateDict, check_torch, load
+from explorer.foreign.loading import Found, StateDict, load
 from explorer.foreign.report import ForeignError, Normalisation, Reading, Report, quoted
+from explorer.requirements import check_torch
 
 WRAPPERS = {"module", "_orig_mod"}  # DataParallel, torch.compile: wherever in a name, they are no layers
 PREFIXES = {"model", "net", "backbone"}  # only in front
@@ -61,7 +62,7 @@ def read(path: str | Path, name: str | None = None) -> Report:
     """What the file at `path` is. It is opened in a process of its own, with limits of memory and time.
 
     `name` is what the file is called where a person sees it, and nothing else; None takes the path's own.
-    Raises ForeignError with one sentence.
+    Raises ForeignError with one sentence, and RequirementError where torch is too old for such files.
     """
     check_torch()
     path = Path(path)
@@ -115,7 +116,17 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
     readings = []
     for guess, place in zip(layout.guesses, places, strict=True):
         ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
-        readings.append(Reading(guess.title, guess.spec, ours, layout.normalisation))
+        readings.append(
+            Reading(
+                guess.title,
+                guess.spec,
+                ours,
+                layout.normalisation,
+                layout.normalisation_reason,
+                layout.uncertain,
+                layout.class_names,
+            )
+        )
     renamed = tuple(
         (tidied.originals[at], key) for key, at in places[0].items() if at is not None and tidied.originals[at] != key
     )
@@ -287,18 +298,17 @@ def _own(path: Path, name: str) -> Report:
     except CheckpointError as error:
         raise ForeignError(str(error).replace(f"`{path.name}`", name)) from None
     normalisation = Normalisation("own", "the file's own", checkpoint.mean, checkpoint.std)
-    reading = Reading(checkpoint.spec.name, checkpoint.spec, checkpoint.network.state_dict(), normalisation)
-    return Report(
-        name.strip("`"),
-        "this app",
-        (reading,),
-        ("the header of this app, which describes the whole network", f"trained on {quoted(checkpoint.data)}"),
-        (),
-        (),
+    reading = Reading(
+        checkpoint.spec.name,
+        checkpoint.spec,
+        checkpoint.network.state_dict(),
+        normalisation,
         "the file says it",
-        (),
-        checkpoint.class_names,
+        class_names=checkpoint.class_names,
+        own=checkpoint,
     )
+    evidence = ("the header of this app, which describes the whole network", f"trained on {quoted(checkpoint.data)}")
+    return Report(name.strip("`"), "this app", (reading,), evidence, (), ())
 
 
 def _report(
@@ -307,33 +317,29 @@ def _report(
     recognised: list[tuple[StateDict, Recognition]],
     refused: Iterable[StateDict],
 ) -> Report:
-    first = recognised[0][1]
+    several = len(recognised) > 1
     readings, evidence, questions = [], [found.format], []
     if found.beside:
         evidence.append(f"beside the weights: {', '.join(quoted(key) for key in found.beside[:8])}")
     for state_dict, recognition in recognised:
-        several = len(recognised) > 1
+        place = quoted(state_dict.place) if state_dict.place else "the file itself"
         for reading in recognition.readings:
-            title = f"{reading.title}, weights under {quoted(state_dict.place)}" if several else reading.title
+            title = f"{reading.title}, weights under {place}" if several else reading.title
             readings.append(replace(reading, title=title))
         if state_dict.place:
-            evidence.append(f"the weights stand under {quoted(state_dict.place)}")
-    evidence += first.evidence
+            evidence.append(f"the weights stand under {place}")
+        evidence += [sentence for sentence in recognition.evidence if sentence not in evidence]
     evidence += [f"what stands under {quoted(state_dict.place)} is no network of this app" for state_dict in refused]
     if len(recognised) > 1:
         places = ", ".join(quoted(state_dict.place) for state_dict, _ in recognised)
         questions.append(f"The file holds {len(recognised)} sets of weights, under {places}: which one?")
-    if first.layout.question:
-        questions.append(first.layout.question)
+    questions += dict.fromkeys(entry.layout.question for _, entry in recognised if entry.layout.question)
     return Report(
         name.strip("`"),
-        first.layout.family,
+        " and ".join(dict.fromkeys(entry.layout.family for _, entry in recognised)),
         tuple(readings),
         tuple(evidence),
-        first.renamed,
-        first.ignored,
-        first.layout.normalisation_reason,
-        first.layout.uncertain,
-        first.layout.class_names,
+        tuple(dict.fromkeys(pair for _, entry in recognised for pair in entry.renamed)),
+        tuple(dict.fromkeys(key for _, entry in recognised for key in entry.ignored)),
         " ".join(questions) or None,
     )

@@ -1,13 +1,14 @@
 """What is said of a file of anybody's: its readings, and by which evidence each of them is one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Network, describe
+from explorer.checkpoints import Checkpoint
 
 SHOWN = 80  # letters of a name
 
@@ -16,10 +17,15 @@ class ForeignError(ValueError):
     """A file that cannot be loaded, or not without guessing; the message is one sentence for a person."""
 
 
+def plain(text: object) -> str:
+    """What came with a file, short, and without what would steer a terminal or reorder the text."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:400]).replace("`", "'")
+    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 21]}...{shown[-18:]}"
+
+
 def quoted(text: object) -> str:
-    """What came with a file, in backticks, short, and without what would steer a terminal or reorder the text."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:400]).replace("`", "'")
-    return f"`{plain if len(plain) <= SHOWN else f'{plain[: SHOWN - 21]}...{plain[-18:]}'}`"
+    """The same in backticks."""
+    return f"`{plain(text)}`"
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,27 @@ class Reading:
     """One complete interpretation of a file: a network with all of its weights, under our names.
 
     `state` is what `Network(spec).load_state_dict` takes, strictly: every tensor, float32 (counters int64), no other.
-    `normalisation` is the one that its source is known to use; whether that is known, the report says.
+    `normalisation` is the one that its source is known to use, `normalisation_reason` says why it is assumed, and
+    `uncertain` are sentences on what neither names nor shapes can tell. `class_names` are None where nothing tells
+    them. `own` is what a file of this app says of itself.
     """
 
     title: str
     spec: ArchitectureSpec
     state: Mapping[str, Tensor]
     normalisation: Normalisation
+    normalisation_reason: str = ""
+    uncertain: tuple[str, ...] = ()
+    class_names: tuple[str, ...] | None = None
+    own: Checkpoint | None = None
+
+    @property
+    def resize_shorter_to(self) -> int | None:
+        """As in `Checkpoint`. Networks for 224 pixels are trained on the middle of pictures whose shorter side has
+        become 256."""
+        if self.own is not None:
+            return self.own.resize_shorter_to
+        return 256 if max(self.spec.input_shape) == 224 else None
 
     def network(self) -> Network:
         """The network, frozen; it shares the memory of `state`."""
@@ -71,6 +91,23 @@ class Reading:
             network = Network(self.spec)
         network.load_state_dict(dict(self.state), strict=True, assign=True)
         return network.freeze()
+
+    def checkpoint(
+        self, data: str, normalisation: Normalisation | None = None, class_names: tuple[str, ...] | None = None
+    ) -> Checkpoint:
+        """The network as a checkpoint of ours, by default with what the reading says; classes that nothing names are
+        numbered. `data` says what it was trained on, unless the file itself does: a file of this app keeps its
+        training, and its figures as long as they are true, which is with its own normalisation.
+
+        Raises ValueError where there are too few or too many `class_names`.
+        """
+        normalisation = normalisation or self.normalisation
+        mean, std = normalisation.mean, normalisation.std
+        class_names = class_names or self.class_names or tuple(f"class {index}" for index in range(self.spec.classes))
+        if self.own is not None:
+            figures = self.own.figures if (mean, std) == (self.own.mean, self.own.std) else {}
+            return replace(self.own, class_names=class_names, mean=mean, std=std, figures=figures)
+        return Checkpoint(self.network(), class_names, mean, std, data, resize_shorter_to=self.resize_shorter_to)
 
     def for_json(self) -> dict[str, Any]:
         return {
@@ -81,6 +118,9 @@ class Reading:
             "classes": self.spec.classes,
             "input_shape": list(self.spec.input_shape),
             "normalisation": self.normalisation.for_json(),
+            "normalisation_reason": self.normalisation_reason,
+            "uncertain": list(self.uncertain),
+            "class_names": None if self.class_names is None else list(self.class_names),
             "spec": self.spec.to_dict(),
         }
 
@@ -92,8 +132,7 @@ class Report:
     `readings` holds one, or several where the file alone cannot decide; then `question` is the sentence that asks.
     `family` names whose layout it is. `evidence` are sentences that say what was recognised, and by what. `renamed`
     are pairs (their name, our name), `ignored` are names in the file that no reading uses, with the reason behind
-    each in `evidence`. `normalisation_reason` says why the normalisation of the readings is assumed. `uncertain` are
-    sentences on what neither names nor shapes can tell. `class_names` are None where nothing tells them.
+    each in `evidence`. What is assumed stands with each reading; here are the first one's.
     """
 
     name: str
@@ -102,15 +141,24 @@ class Report:
     evidence: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...]
-    normalisation_reason: str
-    uncertain: tuple[str, ...]
-    class_names: tuple[str, ...] | None = None
     question: str | None = None
 
     @property
     def normalisation(self) -> Normalisation:
         """The one that is assumed."""
         return self.readings[0].normalisation
+
+    @property
+    def normalisation_reason(self) -> str:
+        return self.readings[0].normalisation_reason
+
+    @property
+    def uncertain(self) -> tuple[str, ...]:
+        return self.readings[0].uncertain
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return self.readings[0].class_names
 
     def for_json(self) -> dict[str, Any]:
         return {

@@ -81,9 +81,9 @@ class Request:
 @dataclass(frozen=True)
 class Run:
     """One run. Its files: `request.json`; `metrics.jsonl`, which only grows; `state`, to resume from;
-    `NAME.safetensors` for each finished network; `samples.npy`, some test pictures; `log.txt`; `lock`, held by the
-    process that executes it, with its place in the queue; `stop`, where someone asked it to stop; `reserve`, space for
-    its last words."""
+    `NAME.safetensors` for each finished network; `samples.npy`, some test pictures; `title`, what its owner calls it;
+    `log.txt`; `lock`, held by the process that executes it, with its place in the queue; `stop`, where someone asked
+    it to stop; `reserve`, space for its last words."""
 
     folder: Path
 
@@ -114,6 +114,16 @@ class Run:
     @property
     def samples(self) -> Path:
         return self.folder / "samples.npy"
+
+    def title(self) -> str:
+        """What its owner calls it, or ""."""
+        try:
+            return self.folder.joinpath("title").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+
+    def write_title(self, title: str) -> None:
+        write_atomically(self.folder / "title", title.encode())
 
     @property
     def log_text(self) -> Path:

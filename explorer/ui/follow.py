@@ -13,6 +13,7 @@ from explorer.datasets.builtin import BUILTIN
 from explorer.figures import Curve, GradientMap, Prediction, Predictions
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.ui import form, live, navigation, resources
+from explorer.ui.markdown import as_text
 from explorer.ui.state import AppState, BuildState
 
 LOOK_EVERY = 1.0  # seconds between two looks at a run
@@ -40,8 +41,9 @@ def show_run(state: BuildState, run_id: str) -> None:
         st.error(str(error))
         return
     status = runs.status(run)
-    st.header(" and ".join(request.names), anchor=False)
-    st.caption(_settings(request))
+    title, names = run.title(), " and ".join(request.names)
+    st.header(as_text(title) if title else names, anchor=False)
+    st.caption((f"{names} · " if title else "") + _settings(request))
     _buttons(state, run, request, status)
     going_on = status.state in ("queued", "running")
     if going_on:
@@ -223,7 +225,7 @@ def show_earlier_runs(state: BuildState) -> None:
         request, status = run.request(), runs.status(run)
         name, words, end = st.columns([5, 12, 5], vertical_alignment="center")
         name.button(
-            " and ".join(request.names),
+            as_text(run.title()) or " and ".join(request.names),
             key=f"open_{run.id}",
             on_click=lambda run=run: form.write(replace(form.read(), run=run.id)),
             width="stretch",

@@ -7,26 +7,31 @@ import shutil
 import tempfile
 import threading
 import time
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import streamlit as st
 
 from explorer import checkpoints, foreign, runs
-from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.files import write_atomically
 from explorer.foreign import Normalisation, Reading, Report
+from explorer.runs import Run
 from explorer.ui import visitor
 
+RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 MINE = re.compile(r"mine-([0-9a-f]{16})")
 SHARED = re.compile(r"shared-([0-9a-f]{32})")
 SESSION_BYTES = 300 * 2**20
 ALL_BYTES = 2 * 2**30
+SHARED_DAYS = 90
 _LEFT_BEHIND = 86_400.0  # seconds before this server began: what is older belongs to no session of another server
 _STARTED = time.time()
 _READING = threading.BoundedSemaphore(1)  # a child may take gigabytes, so one at a time
+_ROOM = threading.Lock()  # from counting what is there to writing what is new
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,47 @@ class SharedNote:
 
     owner: str
     title: str
+
+
+class _Folder:
+    """A folder that is removed when nothing holds this any more, at the latest when the server ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.remove = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
+
+
+def _grace() -> float:
+    """Seconds in which a session whose connection is lost can come back."""
+    return float(st.get_option("server.disconnectedSessionTTL")) + 1.0
+
+
+class _Attendance:
+    """Counts how often a session has come. Streamlit forgets the state of one that has gone only when another one
+    comes, and Python collects it later still, so its folder is removed here, when it has not come back in time."""
+
+    def __init__(self, folder: _Folder) -> None:
+        self.folder = folder
+        self.times = 0
+
+    def come(self) -> Self:
+        self.times += 1
+        return self
+
+    def go(self) -> None:
+        timer = threading.Timer(_grace(), self._end, (self.times,))
+        timer.daemon = True
+        timer.start()
+
+    def _end(self, times: int) -> None:
+        if times == self.times:
+            self.folder.remove()
+
+
+@st.cache_resource(scope="session", show_spinner=False, on_release=_Attendance.go)
+def _attending() -> _Attendance:
+    """Made at the first look of a session, and again after each time that its connection was lost."""
+    return st.session_state["attendance"].come()
 
 
 def uploads_folder() -> Path:
@@ -47,25 +93,35 @@ def shared_folder() -> Path:
 
 def session_folder() -> Path:
     """This session's own folder. It goes with the session's state, which outlives a short loss of the connection."""
-    kept = st.session_state.get("uploads")
-    if kept is None or not Path(kept.name).is_dir():
+    kept: _Folder | None = st.session_state.get("uploads")
+    if kept is None or not kept.path.is_dir():
         uploads_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         _remove_left_behind()
-        kept = tempfile.TemporaryDirectory(dir=uploads_folder(), ignore_cleanup_errors=True)
+        kept = _Folder(Path(tempfile.mkdtemp(dir=uploads_folder())))
         st.session_state["uploads"] = kept
-    return Path(kept.name)
+        st.session_state["attendance"] = _Attendance(kept)
+        _attending.clear()
+    _attending()
+    return kept.path
 
 
 def _remove_left_behind() -> None:
-    """Folders of servers that were killed; those of this one are younger than it is."""
+    """Folders of servers that were killed, those of this one are younger than it is; and shared models that nobody
+    has opened for long."""
     for folder in uploads_folder().iterdir():
         with suppress(OSError):
             if folder.stat().st_mtime < _STARTED - _LEFT_BEHIND:
                 shutil.rmtree(folder, ignore_errors=True)
+    for path in shared_folder().glob("*") if shared_folder().is_dir() else ():
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - 86_400 * SHARED_DAYS:
+                path.unlink()
 
 
 def titles() -> dict[str, str]:
     """What this session calls its uploaded models, by name."""
+    if "uploads" in st.session_state:
+        _attending()
     return st.session_state.setdefault("titles", {})
 
 
@@ -73,8 +129,9 @@ def examine(data: bytes, name: str) -> Report:
     """What an uploaded file is. Raises ValueError with one sentence for a person."""
     try:
         path = session_folder() / "incoming"
-        _check_room(len(data))
-        path.write_bytes(data)
+        with _ROOM:
+            _check_room(len(data))
+            path.write_bytes(data)
         try:
             with _READING:
                 return foreign.read(path, name)
@@ -110,33 +167,35 @@ def keep(reading: Reading, normalisation: Normalisation, class_names: tuple[str,
 
     Raises ValueError with one sentence for a person.
     """
-    checkpoint = Checkpoint(
-        network=reading.network(),
-        class_names=class_names,
-        mean=normalisation.mean,
-        std=normalisation.std,
-        data=data,
-        resize_shorter_to=resize_shorter_to(reading.spec),
-    )
-    _check_room(sum(4 * parameter.numel() for parameter in checkpoint.network.parameters()))
-    return keep_checkpoint(checkpoint, title)
+    return _keep(reading.checkpoint(data, normalisation, class_names), title)
 
 
-def resize_shorter_to(spec: ArchitectureSpec) -> int | None:
-    """Networks for 224 pixels are trained on the middle of pictures whose shorter side has become 256."""
-    return 256 if max(spec.input_shape) == 224 else None
-
-
-def keep_checkpoint(checkpoint: Checkpoint, title: str) -> str:
+def _keep(checkpoint: Checkpoint, title: str) -> str:
     path = session_folder() / "new.safetensors"
     try:
-        digest = checkpoints.save(checkpoint, path)
-        path.rename(session_folder() / f"{digest[:16]}.safetensors")
+        with _ROOM:
+            _check_room(sum(4 * parameter.numel() for parameter in checkpoint.network.parameters()))
+            digest = checkpoints.save(checkpoint, path)
+            path.rename(session_folder() / f"{digest[:16]}.safetensors")
     except OSError as error:
         raise ValueError(f"the model cannot be kept ({error.strerror}); free some space on the disk.") from None
     name = f"mine-{digest[:16]}"
     titles()[name] = title
     return name
+
+
+def change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> str:
+    """Gives an uploaded model other class names and, unless it is None, another normalisation; returns its new name.
+
+    Figures that were measured with another normalisation go. Raises ValueError with one sentence for a person.
+    """
+    checkpoint = replace(load(name), class_names=class_names)
+    if normalisation is not None and (checkpoint.mean, checkpoint.std) != (normalisation.mean, normalisation.std):
+        checkpoint = replace(checkpoint, mean=normalisation.mean, std=normalisation.std, figures={})
+    changed = _keep(checkpoint, titles()[name])
+    if changed != name:
+        delete(name)
+    return changed
 
 
 def names() -> list[str]:
@@ -167,21 +226,38 @@ def load(name: str) -> Checkpoint:
 
 @st.cache_resource(max_entries=4, show_spinner=False, scope="session")
 def _loaded(name: str, _path: str) -> Checkpoint:
+    if SHARED.fullmatch(name):
+        for path in (Path(_path), Path(_path).with_suffix(".json")):
+            with suppress(OSError):
+                path.touch()  # it is still wanted
     return checkpoints.load(_path)
 
 
+def run_of(name: str) -> Run | None:
+    """The run that trained that network, or None."""
+    trained = RUN_NETWORK.fullmatch(name)
+    return runs.find(trained[1]) if trained else None
+
+
 def title_of(name: str) -> str:
+    """What its owner calls it, or "" for what was never given a name."""
+    if run := run_of(name):
+        return run.title()
     shared = SHARED.fullmatch(name)
     return (note.title if (note := _note(shared[1])) else "") if shared else titles().get(name, "")
 
 
 def rename(name: str, title: str) -> None:
-    """Calls the model something else. Raises ValueError for no text or a very long one."""
+    """Calls the model something else; the networks of one run have one name. Raises ValueError for no text or a very
+    long one, and OSError where it cannot be written."""
     title = " ".join(title.split())
     if not 1 <= len(title) <= 80 or not title.isprintable():
         raise ValueError("a name has 1 to 80 characters that can be shown.")
     shared = SHARED.fullmatch(name)
-    if shared is None:
+    if run := run_of(name):
+        if is_mine(name):
+            run.write_title(title)
+    elif shared is None:
         titles()[name] = title
     elif (note := _note(shared[1])) and note.owner == visitor.owner():
         _write_note(shared[1], replace(note, title=title))
@@ -202,17 +278,27 @@ def share(name: str) -> str:
 
 
 def delete(name: str) -> None:
-    """Removes a model of this session, or one that this person has shared."""
-    shared = SHARED.fullmatch(name)
-    path = file_of(name)
-    if path is None or (shared and not is_mine(name)):
+    """Removes a model of this session, one that this person has shared, or a run of theirs with all its networks.
+
+    Raises ValueError or OSError where it cannot be removed.
+    """
+    if not is_mine(name):
         return
+    if run := run_of(name):
+        runs.delete(run)
+        return
+    path = file_of(name)
+    assert path is not None
     path.unlink(missing_ok=True)
     path.with_suffix(".json").unlink(missing_ok=True)
     titles().pop(name, None)
 
 
 def is_mine(name: str) -> bool:
+    if run := run_of(name):
+        with suppress(ValueError):  # its request is damaged: then it is nobody's
+            return run.request().owner == visitor.owner()
+        return False
     shared = SHARED.fullmatch(name)
     return name in titles() if shared is None else bool((note := _note(shared[1])) and note.owner == visitor.owner())
 

@@ -1,13 +1,25 @@
 """The pages and the ways between them: a page that is left and entered again shows what it showed."""
 
+import logging
+import uuid
 from collections.abc import Callable, Mapping
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
+
+from explorer import requirements
+
+WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  # the strip needs the width
 
 
 def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     """Shows the page that the URL names. `pages` are (title, function) by the name in the URL, the first is the
-    default one."""
+    default one. None is shown with a torch that is too old."""
+    try:
+        requirements.check_torch()
+    except requirements.RequirementError as error:
+        st.error(str(error))
+        return
     built = {
         name: st.Page(show, title=title, url_path=name, default=not index)
         for index, (name, (title, show)) in enumerate(pages.items())
@@ -19,8 +31,27 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     if st.session_state.get("page") != name and not st.query_params and views.get(name):
         st.query_params.from_dict(views[name])  # the menu's links know only the bare page
     st.session_state["page"] = name
-    page.run()
+    _guarded(page.run)
     views[name] = st.query_params.to_dict()
+
+
+def _guarded(show: Callable[[], None]) -> None:
+    """The boundary of every page: whatever goes wrong, a person sees one sentence, and the log has the rest."""
+    st.html(WIDE)
+    try:
+        show()
+    except Exception:
+        incident = uuid.uuid4().hex[:8]
+        logging.getLogger(__name__).exception("incident %s", incident)
+        st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
+
+
+def link(name: str, query: Mapping[str, str]) -> str:
+    """The address of that view, for somebody else."""
+    here = urlsplit(st.context.url or "")
+    page = st.session_state["pages"][name].url_path  # "" of the first page
+    folder = here.path.rsplit("/", 1)[0]
+    return urlunsplit((here.scheme, here.netloc, f"{folder}/{page}", urlencode(query), ""))
 
 
 def go(name: str, query: Mapping[str, str]) -> None:

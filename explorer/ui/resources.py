@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -27,9 +26,7 @@ from explorer.ui.visitor import remember_owner as remember_owner
 from explorer.ui.visitor import theme as theme
 
 PICTURE_SIDE = 224  # pixels of a picture on the page
-WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  # the strip needs the width
 EARLIER_RUNS = 10
-RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
 
 # Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
@@ -103,7 +100,7 @@ def title(name: str) -> str:
     loaded = checkpoint(name)
     if models.title_of(name):
         return f"{models.title_of(name)} · {loaded.spec.name}"
-    trained = RUN_NETWORK.fullmatch(name)
+    trained = models.RUN_NETWORK.fullmatch(name)
     run = f" · your run {trained[1][:4]}" if trained else ""
     return f"{loaded.spec.name} · {loaded.data}{run}"
 
@@ -133,7 +130,7 @@ def checkpoint(name: str) -> Checkpoint:
     return models.load(name) if models.file_of(name) or models.MINE.fullmatch(name) else _checkpoint(name)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the weights")
+@st.cache_resource(max_entries=2, show_spinner="Loading the weights")  # a VGG-19 has 575 MB, a ResNet-50 100
 def _published(key: str) -> Checkpoint:
     return published.load(key)
 
@@ -152,7 +149,7 @@ def class_names(name: str) -> tuple[str, ...]:
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _checkpoint(name: str) -> Checkpoint:
     """Shared by all sessions."""
-    trained = RUN_NETWORK.fullmatch(name)
+    trained = models.RUN_NETWORK.fullmatch(name)
     if not trained:
         return checkpoints.load_pretrained(name)
     run = runs.find(trained[1])
@@ -306,7 +303,7 @@ class ModelRow:
 
 def model_rows() -> list[ModelRow]:
     """Every network that this person can look at."""
-    sources = [("comes with the app", catalogue()[0]), ("uploaded by you", models.names())]
+    sources = [("in the app", catalogue()[0]), ("your upload", models.names())]
     rows = []
     for source, names in [*sources, ("your run", trained_names())]:
         for name in names:
@@ -318,7 +315,7 @@ def model_rows() -> list[ModelRow]:
             rows.append(
                 ModelRow(
                     name=name,
-                    title=models.title_of(name) or loaded.spec.name,
+                    title=_row_title(name, loaded.spec.name),
                     source="shared by you" if models.SHARED.fullmatch(name) else source,
                     data=loaded.data,
                     depth=loaded.spec.depth,
@@ -333,7 +330,7 @@ def model_rows() -> list[ModelRow]:
             ModelRow(
                 name=f"torchvision-{key}",
                 title=about.title,
-                source="torchvision, here" if here else "torchvision, to download",
+                source="torchvision" if here else "torchvision ↓",
                 data=published.DATA,
                 depth=about.spec.depth,
                 parameters=about.parameters,
@@ -343,6 +340,11 @@ def model_rows() -> list[ModelRow]:
         )
     st.session_state["published"] = [f"torchvision-{key}" for key in published.PUBLISHED if published.is_there(key)]
     return rows
+
+
+def _row_title(name: str, network: str) -> str:
+    title = models.title_of(name)
+    return f"{title}: {network}" if title and models.RUN_NETWORK.fullmatch(name) else title or network
 
 
 def description(spec: ArchitectureSpec) -> Description:
@@ -365,8 +367,8 @@ def current_subject() -> Subject:
 
 def try_out(reading: Reading, normalisation: Normalisation, subject: Subject) -> list[tuple[int, float]]:
     """The three most probable classes of that picture, and their probabilities."""
-    size, shorter = reading.spec.input_shape[1:], models.resize_shorter_to(reading.spec)
-    image = to_input(subject.pixels, size, normalisation.mean, normalisation.std, shorter)
+    size = reading.spec.input_shape[1:]
+    image = to_input(subject.pixels, size, normalisation.mean, normalisation.std, reading.resize_shorter_to)
     with PASSES, torch.inference_mode():
         probabilities = reading.network()(torch.from_numpy(image)[None])[0].softmax(0)
     best = probabilities.topk(min(3, len(probabilities)))

@@ -16,6 +16,7 @@ from explorer.datasets.builtin import Transfer
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
+from explorer.ui.measuring import duration
 from explorer.ui.state import BuildState
 
 CLASSES_SHOWN = 100
@@ -209,12 +210,12 @@ def forecast(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> str:
         images = card(state.data).train_images
     epoch = images / images_per_second
     if config.epochs:
-        return f"About {_duration(epoch * config.epochs)} on this machine, {_duration(epoch)} an epoch."
+        return f"About {duration(epoch * config.epochs)} on this machine, {duration(epoch)} an epoch."
     seconds = config.seconds or 0.0
     steps = max(1.0, seconds * images_per_second / config.batch_size)
     times = seconds / epoch
     share = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
-    return f"{_duration(seconds)}: about {steps:,.0f} steps, {share} times through the data, on this machine."
+    return f"{duration(seconds)}: about {steps:,.0f} steps, {share} times through the data, on this machine."
 
 
 def _short(number: float) -> str:
@@ -226,9 +227,3 @@ def _short(number: float) -> str:
 
 def _bytes(number: float) -> str:
     return f"{number / 2**30:,.1f}\u00a0GiB" if number >= 2**30 else f"{number / 2**20:,.0f}\u00a0MiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -85,6 +85,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    command.append("--server.disconnectedSessionTTL=5")  # seconds; else 2 minutes before anything of a session may go
     environment = {**os.environ, "HOME": str(home), "TMPDIR": str(scratch), "NO_COLOR": "1"}
     environment |= {"EXPLORER_DATA": str(data), "EXPLORER_PICTURES": "", "https_proxy": "http://127.0.0.1:9"}
     with log.open("wb") as output, log.open(errors="replace") as reader:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from explorer.architectures import build
 from explorer.presets import cifar
+from tests.e2e.conftest import Server
 from tests.e2e.verbs import choose, click, no_sideways_scroll, upload, visit, wait_until_ready
 
 
@@ -46,7 +48,7 @@ def model(page: Page) -> str:
 
 
 def test_other_peoples_weights_are_recognised_asked_about_and_explained(
-    page: Page, open_page: Callable[..., Page]
+    page: Page, open_page: Callable[..., Page], server: Server
 ) -> None:
     give(page, "my net.th", theirs())
     expect(page.get_by_text("best_prec1").first).to_be_visible()
@@ -61,13 +63,21 @@ def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     visit(stranger, "/models")
     expect(stranger.get_by_text("my net")).to_have_count(0)
 
+    uploads = server.data / "uploads"
+    assert any(uploads.rglob("*.safetensors"))
+    page.context.close()
+    deadline = time.monotonic() + 60
+    while any(uploads.rglob("*.safetensors")):
+        assert time.monotonic() < deadline, "what was uploaded goes with its session"
+        time.sleep(0.2)
+
 
 def test_a_model_is_renamed_shared_and_deleted(page: Page, open_page: Callable[..., Page]) -> None:
     give(page, "a.th", theirs())
     use(page, "plain-8")
     name = model(page)
     click(page, "link", "Models")
-    choose(page, "Model", "a · uploaded by you")
+    choose(page, "Model", "a · your upload")
     box = page.get_by_label("Name", exact=True)
     box.fill("**Our** net")
     box.press("Enter")

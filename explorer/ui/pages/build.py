@@ -1,9 +1,7 @@
 """Build & train: a form that is a network and its training, and the run that comes of it."""
 
-import logging
 import re
 import time
-import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -18,19 +16,13 @@ SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy mach
 
 
 def show() -> None:
-    st.html(resources.WIDE)
-    try:
-        resources.remember_owner()
-        state = form.read()
-        if state.run is None:
-            _show_form(state)
-        else:
-            follow.show_run(state, state.run)
-        follow.show_earlier_runs(state)
-    except Exception:  # the page's boundary: whatever it is, a person sees one sentence and the log has the rest
-        incident = uuid.uuid4().hex[:8]
-        logging.getLogger(__name__).exception("incident %s", incident)
-        st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
+    resources.remember_owner()
+    state = form.read()
+    if state.run is None:
+        _show_form(state)
+    else:
+        follow.show_run(state, state.run)
+    follow.show_earlier_runs(state)
 
 
 def _show_form(state: BuildState) -> None:

@@ -1,8 +1,5 @@
 """Explore: one picture through one or two networks: predictions, depth strip, layer detail."""
 
-import logging
-import uuid
-
 import streamlit as st
 
 from explorer import figures, published
@@ -21,7 +18,6 @@ CLASSES_NAMED = 20
 
 
 def show() -> None:
-    st.html(resources.WIDE)
     try:
         names, problems = resources.catalogue()
         for problem in problems:
@@ -32,10 +28,6 @@ def show() -> None:
             st.info("No pretrained networks are here. Build them with `python -m explorer pretrained all`.")
     except CheckpointError as error:
         st.error(f"{error}")
-    except Exception:  # the page's boundary: whatever it is, a person sees one sentence and the log has the rest
-        incident = uuid.uuid4().hex[:8]
-        logging.getLogger(__name__).exception("incident %s", incident)
-        st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
 
 
 def _show(state: AppState) -> None:

@@ -1,13 +1,11 @@
 """Models: every network that can be looked at, and the way in for other people's weights."""
 
-import logging
-import uuid
-
 import streamlit as st
 
 from explorer import figures, published
+from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, numbered, self_test
+from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, self_test
 from explorer.ui import models, navigation, resources, trainings
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_text
@@ -21,19 +19,13 @@ OTHER = "class 0, class 1, …"
 
 
 def show() -> None:
-    st.html(resources.WIDE)
-    try:
-        resources.remember_owner()
-        st.header("Models", anchor=False)
-        left, right = st.columns([7, 5], gap="large")
-        with left:
-            _table()
-        with right:
-            _upload()
-    except Exception:  # the page's boundary: whatever it is, a person sees one sentence and the log has the rest
-        incident = uuid.uuid4().hex[:8]
-        logging.getLogger(__name__).exception("incident %s", incident)
-        st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
+    resources.remember_owner()
+    st.header("Models", anchor=False)
+    left, right = st.columns([7, 5], gap="large")
+    with left:
+        _table()
+    with right:
+        _upload()
 
 
 # --- what is there ---------------------------------------------------------------------------------------------------
@@ -49,24 +41,28 @@ def _table() -> None:
                 "data": row.data,
                 "depth": row.depth,
                 "parameters": row.parameters,
-                "test accuracy": None if row.accuracy is None else 100 * row.accuracy,
+                "accuracy": None if row.accuracy is None else 100 * row.accuracy,
                 "n": row.n,
             }
             for row in rows
         ],
         hide_index=True,
         column_config={
-            "model": st.column_config.TextColumn(width=165),
-            "source": st.column_config.TextColumn(width=150),
-            "test accuracy": st.column_config.NumberColumn(format="%.2f %%"),
+            "model": st.column_config.TextColumn(width=203),
+            "source": st.column_config.TextColumn(width=108),
+            "data": st.column_config.TextColumn(width=158),
+            "depth": st.column_config.NumberColumn(width=52),
+            "parameters": st.column_config.NumberColumn(width=94, format="localized"),
+            "accuracy": st.column_config.NumberColumn(width=78, format="%.2f %%", help="On test pictures"),
+            "n": st.column_config.NumberColumn(width=66, format="localized", help="Test pictures"),
         },
         placeholder="",
         height=min(620, 38 + 35 * len(rows)),
         key="models_table",
     )
     st.caption(
-        "Click a heading to sort; the magnifying glass above the table searches. Accuracies without n are "
-        "torchvision's own, on the validation pictures of ImageNet-1K."
+        "Click a heading to sort; the magnifying glass above the table searches. What is marked ↓ has to be "
+        "downloaded first. Accuracies without n are torchvision's own, on the validation pictures of ImageNet-1K."
     )
     names = [row.name for row in rows]
     chosen = st.query_params.get("model", "")
@@ -129,8 +125,14 @@ def _card(name: str) -> None:
         )
         if models.is_mine(name):
             _own_buttons(name)
+    if models.SHARED.fullmatch(name):
+        st.caption("Whoever has this link can look at it:")
+        st.code(navigation.link("explore", AppState(first=name, second=None).to_query()), language=None)
+    if models.MINE.fullmatch(name):
+        with st.expander("Classes and normalisation"):
+            _changes(name, checkpoint)
     if "model_error" in st.session_state:
-        st.error(st.session_state.pop("model_error"))
+        st.error(as_text(st.session_state.pop("model_error")))
 
 
 def _offer_download(key: str) -> None:
@@ -145,15 +147,44 @@ def _own_buttons(name: str) -> None:
             "Share by a link",
             on_click=_share,
             args=(name,),
-            help="Keeps it on this server until you delete it; whoever has the link can look at it.",
+            help="Keeps it on this server until you delete it, or nobody opens it for "
+            f"{models.SHARED_DAYS} days; whoever has the link can look at it.",
         )
     if st.session_state.get("deleting_model") == name:
-        st.button("Yes, delete", type="primary", on_click=_delete, args=(name,))
+        whole_run = " the whole run" if models.RUN_NETWORK.fullmatch(name) else ""
+        st.button(f"Yes, delete{whole_run}", type="primary", on_click=_delete, args=(name,))
         st.button("Keep", on_click=lambda: st.session_state.pop("deleting_model", None))
     else:
         st.button("Delete", key="delete_model", on_click=lambda: st.session_state.update(deleting_model=name))
     st.session_state["new_title"] = models.title_of(name)
     st.text_input("Name", key="new_title", on_change=_rename, args=(name,), max_chars=80, width=240)
+
+
+def _changes(name: str, checkpoint: Checkpoint) -> None:
+    """Other class names and another normalisation for a model that is in use already."""
+    kept = "as it is"
+    choice = st.selectbox(
+        "Normalisation",
+        [kept, *NORMALISATIONS],
+        format_func=lambda key: NORMALISATIONS[key].title if key in NORMALISATIONS else key,
+        key=f"change-normalisation-{name}",
+        help="With another one, figures that were measured before are no longer true, and go.",
+    )
+    text = st.text_area(
+        "Classes, one a line, in the order of the network's outputs",
+        value="\n".join(checkpoint.class_names),
+        key=f"change-classes-{name}",
+        height=160,
+    )
+    class_names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    st.button("Save the changes", on_click=_change, args=(name, NORMALISATIONS.get(choice), class_names))
+
+
+def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:
+    try:
+        st.query_params["model"] = models.change(name, normalisation, class_names)
+    except (ValueError, OSError) as error:
+        st.session_state["model_error"] = str(error)
 
 
 def _share(name: str) -> None:
@@ -167,12 +198,19 @@ def _share(name: str) -> None:
 
 def _delete(name: str) -> None:
     st.session_state.pop("deleting_model", None)
-    models.delete(name)
+    try:
+        models.delete(name)
+    except OSError as error:
+        st.session_state["model_error"] = f"it cannot be removed ({error.strerror}); try again."
+    except ValueError as error:
+        st.session_state["model_error"] = str(error)
 
 
 def _rename(name: str) -> None:
     try:
         models.rename(name, st.session_state["new_title"])
+    except OSError as error:
+        st.session_state["model_error"] = f"the name cannot be kept ({error.strerror}); free some space on the disk."
     except ValueError as error:
         st.session_state["model_error"] = str(error)
 
@@ -215,17 +253,18 @@ def _show_report(report: Report, file: str) -> None:
     """`file` is in the key of each widget: what was answered for one file is no answer for the next."""
     with st.container(border=True):
         st.markdown(f"{as_code(_name(report))} is of the family **{report.family}**.")
-        uncertain = [f"*Uncertain:* {sentence}" for sentence in report.uncertain]
+        doubts = dict.fromkeys(sentence for reading in report.readings for sentence in reading.uncertain)
+        uncertain = [f"*Uncertain:* {sentence}" for sentence in doubts]
         st.markdown("\n".join(f"- {sentence}" for sentence in [*report.evidence, *uncertain]))
         if report.renamed:
             with st.expander(f"{len(report.renamed)} keys renamed"):
-                st.dataframe([{"in the file": old, "here": new} for old, new in report.renamed], hide_index=True)
+                st.dataframe([{"in the file": plain(old), "here": new} for old, new in report.renamed], hide_index=True)
         if report.ignored:
             with st.expander(f"{len(report.ignored)} keys ignored"):
-                st.dataframe([{"in the file": name} for name in report.ignored], hide_index=True)
+                st.dataframe([{"in the file": plain(name)} for name in report.ignored], hide_index=True)
         if report.question:
             st.info(report.question)
-        _measure(report)
+        _measure(report, file)
         index = 0
         if len(report.readings) > 1:
             answer = st.radio(
@@ -246,11 +285,10 @@ def _show_report(report: Report, file: str) -> None:
                 list(known),
                 format_func=lambda name: known[name].title,
                 key=f"normalisation-{file}-{index}",
-                help=report.normalisation_reason,
             )
         ]
-        st.caption(report.normalisation_reason)
-        class_names = _class_names(report, reading, f"{file}-{index}")
+        st.caption(f"{reading.normalisation.title} is assumed because {reading.normalisation_reason}.")
+        class_names = _class_names(reading, f"{file}-{index}")
         if class_names is None:
             return
         _try_out(reading, normalisation, class_names)
@@ -263,14 +301,15 @@ def _name(report: Report) -> str:
     return report.name.strip("`")
 
 
-def _measure(report: Report) -> None:
+def _measure(report: Report, file: str) -> None:
     """Each reading with each normalisation on labelled pictures, where there are some that fit."""
-    spec = report.readings[0].spec
-    fitting = trainings.labelled_data(spec)
+    first = report.readings[0]
+    fitting = trainings.labelled_data(first.spec)
     readings = [
         each
         for each in report.readings
-        if (each.spec.input_shape, each.spec.classes) == (spec.input_shape, spec.classes)
+        if (each.spec.input_shape, each.spec.classes, each.class_names)
+        == (first.spec.input_shape, first.spec.classes, first.class_names)
     ]
     if not fitting:
         st.caption(
@@ -285,8 +324,9 @@ def _measure(report: Report) -> None:
         with st.spinner("Measuring each reading with each normalisation"):
             try:
                 split, names = trainings.test_split(data)
-                split = numbered(split, names, report.class_names, report.readings[0].spec.classes)
-                trials = self_test(readings, known.values(), split, TRIED)
+                split = numbered(split, names, first.class_names, first.spec.classes)
+                with resources.PASSES:
+                    trials = self_test(readings, known.values(), split, TRIED)
             except ValueError as error:
                 st.error(str(error))
                 return
@@ -300,6 +340,7 @@ def _measure(report: Report) -> None:
         f"{best.accuracy:.1%} right. Differences below {2 * (0.25 / best.n) ** 0.5:.0%} may be chance: where the "
         "assumed normalisation is that near, keep it."
     )
+    st.button("Take this reading and normalisation", on_click=_take, args=(report, best, file))
     st.dataframe(
         [
             {"reading": trial.reading.title, "normalisation": trial.normalisation.title, "right": 100 * trial.accuracy}
@@ -311,12 +352,21 @@ def _measure(report: Report) -> None:
     )
 
 
-def _class_names(report: Report, reading: Reading, key: str) -> tuple[str, ...] | None:
+def _take(report: Report, trial: Trial, file: str) -> None:
+    index = next(number for number, reading in enumerate(report.readings) if reading is trial.reading)
+    st.session_state[f"reading-{file}"] = index
+    st.session_state[f"normalisation-{file}-{index}"] = trial.normalisation.name
+
+
+def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
     """The names for the network's classes, or None, and a sentence, while there are too few or too many."""
     count = reading.spec.classes
     fitting = {name: names for name, names in CLASS_LISTS.items() if len(names) == count}
-    if report.class_names and len(report.class_names) == count:
-        fitting = {"of the file": report.class_names} | fitting
+    if reading.class_names:
+        known = "of the file" if reading.own else "as the family has them"
+        fitting = {known: reading.class_names} | {
+            name: names for name, names in fitting.items() if names != reading.class_names
+        }
     numbered = tuple(f"class {index}" for index in range(count))
     fitting[OTHER] = numbered
     own = "your own list"

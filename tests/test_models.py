@@ -1,0 +1,226 @@
+"""Models without a browser: uploads, whose they are and for how long, and what their owner may change."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import streamlit
+from streamlit.testing.v1 import AppTest
+
+from explorer import checkpoints, requirements, runs
+from explorer.architectures import build
+from explorer.checkpoints import Checkpoint
+from explorer.foreign import NORMALISATIONS
+from explorer.presets import cifar
+from explorer.runs import Request, Run
+from explorer.ui import models
+from tests.e2e.test_models import theirs
+
+PAGE = """
+import streamlit as st
+from explorer.ui import navigation
+from explorer.ui.pages import models
+
+def explore():
+    if st.button("Back to Models"):
+        navigation.go("models", {"model": st.query_params["first"]})
+
+navigation.run({"models": ("Models", models.show), "explore": ("Explore", explore)})
+"""
+OWNER = "ab" * 16
+
+
+def open_models(owner: str = OWNER, **query: str) -> AppTest:
+    app = AppTest.from_string(PAGE, default_timeout=120)
+    app.session_state["owner"] = owner
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    return check(app)
+
+
+def check(app: AppTest) -> AppTest:
+    """No exception, and not the sentence that stands for one."""
+    assert not app.exception
+    assert not [error.value for error in app.error if "Something went wrong" in error.value]
+    return app
+
+
+def give(app: AppTest, content: bytes, name: str = "net.th") -> None:
+    app.file_uploader(key="weights").upload(name, content, "application/octet-stream").run()
+    check(app)
+
+
+def press(app: AppTest, label: str) -> None:
+    next(button for button in app.button if button.label == label).click().run()
+    check(app)
+
+
+def use(app: AppTest, reading: int = 0) -> str:
+    """Answers the question of a file that asks one, and returns the name of the model that is used then."""
+    before = set(app.session_state["titles"]) if "titles" in app.session_state else set()
+    if app.radio:
+        app.radio[0].set_value(reading).run()
+    press(app, "Use this model")
+    (name,) = set(app.session_state["titles"]) - before
+    return str(name)
+
+
+def folder_of(app: AppTest) -> Path:
+    return app.session_state["uploads"].path
+
+
+@pytest.fixture(scope="module")
+def other() -> bytes:
+    return theirs(14)
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return theirs(8)
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_the_folder_of_a_session_goes_unless_it_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    monkeypatch.setattr(models, "_grace", lambda: 0.1)
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    attendance = models._Attendance(models._Folder(folder)).come()
+    attendance.go()
+    if comes_back:
+        attendance.come()
+    deadline = time.monotonic() + (0.5 if comes_back else 30)
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert folder.exists() == comes_back
+
+
+def test_an_upload_is_this_sessions_alone(data_folder: Path, content: bytes) -> None:
+    app, stranger = open_models(), open_models("cd" * 16)
+    give(app, content)
+    use(app)
+    folder = folder_of(app)
+    assert [path.suffix for path in folder.iterdir()] == [".safetensors"] and folder.parent == data_folder / "uploads"
+    stranger.run()
+    assert "titles" not in stranger.session_state or not stranger.session_state["titles"]
+
+
+def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch, content: bytes, other: bytes) -> None:
+    app = open_models()
+    monkeypatch.setattr(models, "SESSION_BYTES", len(content) + 1000)
+    give(app, content)
+    use(app)
+    stored = sum(path.stat().st_size for path in folder_of(app).iterdir())
+    press(app, "Back to Models")
+    give(app, other)
+    assert [error.value for error in app.error if "delete one first" in error.value]
+    assert sum(path.stat().st_size for path in folder_of(app).iterdir()) == stored, "nothing half written stays"
+
+    press(app, "Delete")
+    press(app, "Yes, delete")
+    assert not list(folder_of(app).iterdir())
+    monkeypatch.setattr(models, "SESSION_BYTES", 300 * 2**20)
+    monkeypatch.setattr(models, "ALL_BYTES", len(other) + 1000)
+    give(app, content)
+    use(app)
+    stranger = open_models("cd" * 16)
+    give(stranger, other)
+    assert [error.value for error in stranger.error if "all sessions together" in error.value]
+
+
+def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) -> None:
+    app = open_models()
+    give(app, content)
+    name = use(app)
+    press(app, "Back to Models")
+    names = tuple(f"thing {index}" for index in range(10))
+    app.text_area(key=f"change-classes-{name}").set_value("\n".join(names)).run()
+    app.selectbox(key=f"change-normalisation-{name}").set_value("half").run()
+    press(app, "Save the changes")
+    (changed,) = app.session_state["titles"]
+    assert changed != name and app.query_params["model"] == changed
+    (path,) = folder_of(app).iterdir()
+    loaded = checkpoints.load(path)
+    assert loaded.class_names == names and loaded.mean == NORMALISATIONS["half"].mean
+    app.text_area(key=f"change-classes-{changed}").set_value("one").run()
+    press(app, "Save the changes")
+    assert [error.value for error in app.error if "must name the 10 classes" in error.value]
+    assert list(app.session_state["titles"]) == [changed]
+
+
+def test_a_file_of_ours_that_is_uploaded_keeps_its_figures(tmp_path: Path) -> None:
+    network = build(cifar(8, classes=10)).freeze()
+    own = Checkpoint(
+        network, tuple("abcdefghij"), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "pets", 7, {"epochs": 3}, {"steps": 5},
+        {"test": {"accuracy": 0.5, "n": 10}},
+    )  # fmt: skip
+    checkpoints.save(own, tmp_path / "own.safetensors")
+    app = open_models()
+    give(app, (tmp_path / "own.safetensors").read_bytes(), "own.safetensors")
+    use(app)
+    (path,) = folder_of(app).iterdir()
+    kept = checkpoints.load(path)
+    assert (kept.data, kept.seed, kept.figures, kept.record) == ("pets", 7, own.figures, {"steps": 5})
+
+
+def trained(owner: str) -> Run:
+    """A run that has finished with two networks, as its directory says."""
+    run = Run(runs.runs_folder() / ("12" * 16))
+    run.folder.mkdir(parents=True)
+    specs = (cifar(8), cifar(8, "none"))
+    run.write_request(Request(tuple(spec.to_dict() for spec in specs), {}, {"kind": "shapes", "size": 32}, owner=owner))
+    for spec in specs:
+        network = build(spec).freeze()
+        checkpoint = Checkpoint(network, tuple("abcdefghij"), (0.1,) * 3, (0.4,) * 3, "shapes")
+        checkpoints.save(checkpoint, run.network_file(spec.name.lower()))
+    return run
+
+
+def test_a_run_is_renamed_and_deleted_by_its_owner_only() -> None:
+    run = trained(OWNER)
+    name = f"run-{run.id}-resnet-8"
+    stranger = open_models("cd" * 16, model=name)
+    assert not [button for button in stranger.button if button.label == "Delete"]
+    assert not [box for box in stranger.text_input if box.label == "Name"]
+
+    app = open_models(model=name)
+    app.text_input(key="new_title").set_value("my [first](http://x) run").run()
+    check(app)
+    assert run.title() == "my [first](http://x) run"
+    titles = app.dataframe[0].value["model"].tolist()
+    assert {f"{run.title()}: ResNet-8", f"{run.title()}: plain-8"} <= set(titles)
+    press(app, "Delete")
+    press(app, "Yes, delete the whole run")
+    assert not run.folder.exists()
+    assert models.run_of(name) is None
+
+
+def test_what_is_shared_and_not_opened_for_long_goes(content: bytes) -> None:
+    app = open_models()
+    give(app, content)
+    use(app)
+    press(app, "Back to Models")
+    press(app, "Share by a link")
+    (shared,) = models.shared_folder().glob("*.safetensors")
+    (link,) = [block.value for block in app.code]
+    assert f"first=shared-{shared.stem}" in link and link.endswith("second=none")
+    long_ago = time.time() - 86_400 * (models.SHARED_DAYS + 1)
+    for path in models.shared_folder().iterdir():
+        os.utime(path, (long_ago, long_ago))
+    streamlit.cache_resource.clear()  # AppTests are one session to Streamlit
+    stranger = open_models("cd" * 16, model=f"shared-{shared.stem}")  # who opens it keeps it
+    assert shared.stat().st_mtime > time.time() - 600
+    os.utime(shared, (long_ago, long_ago))
+    give(stranger, content)  # makes that session's folder, and room
+    assert not shared.exists()
+
+
+def test_nothing_is_shown_with_a_torch_that_opens_files_unsafely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "version", lambda name: "2.5.1")
+    app = AppTest.from_string(PAGE, default_timeout=60).run()
+    assert not app.exception and not app.header
+    (error,) = app.error
+    assert "torch 2.10 or newer is needed" in error.value and "this is 2.5.1" in error.value
