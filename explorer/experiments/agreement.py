@@ -1,0 +1,235 @@
+"""What networks say about the same labelled pictures: how often each is right, and where they disagree."""
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from explorer.architectures import ArchitectureSpec, describe
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import Split
+from explorer.images import to_input
+
+CONFIDENCE = 0.95
+
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+_BATCH_MACS = 4_000_000_000  # about a fifth of a second on one core: a page stays quick, and Stop is heard
+_BATCH_VALUES = 2**23  # of the largest output, 32 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one network says about each picture of a split.
+
+    `labels` and `predicted` are int64 (N,), `probabilities` is float32 (N, classes), softmax of the logits; all three
+    count the classes as `class_names` does. `predicted` is the argmax of the logits: where float32 cannot tell two
+    probabilities apart, the logits still can.
+    """
+
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """bool (N,)."""
+        return self.predicted == self.labels
+
+    @property
+    def of_label(self) -> np.ndarray:
+        """The probability of each picture's true class, float32 (N,)."""
+        return self.probabilities[np.arange(len(self.labels)), self.labels]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """`right` of `n` pictures, with the interval `low`..`high` that holds the true share with 95 % confidence."""
+
+    right: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        return self.right / self.n
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many pictures both networks, only one of them, or neither classified rightly.
+
+    `same` counts the pictures for which both predict one class, be it right or wrong.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    same: int
+
+    @property
+    def n(self) -> int:
+        return self.both + self.only_a + self.only_b + self.neither
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's, exact: see `mcnemar`."""
+        return mcnemar(self.only_a, self.only_b)
+
+
+def class_order(checkpoint: Checkpoint, class_names: Sequence[str]) -> list[int]:
+    """The network's own index of each of `class_names`, which are its classes in any order.
+
+    Raises ValueError where they are not: a network cannot be right about classes that it does not know.
+    """
+    own, wanted = checkpoint.class_names, tuple(class_names)
+    if own == wanted:  # also where one name stands for two classes, as "crane" does in ImageNet
+        return list(range(len(own)))
+    if len(set(own)) < len(own) or set(own) != set(wanted) or len(own) != len(wanted):
+        strange = next((name for name in wanted if name not in own), None)
+        detail = f"it does not know `{strange}`" if strange is not None else f"it tells {len(own)} apart"
+        raise ValueError(
+            f"{checkpoint.spec.name} was not trained on the {len(wanted)} classes of these pictures: {detail}; choose "
+            "a network and a set of pictures with the same classes."
+        )
+    return [own.index(name) for name in wanted]
+
+
+def images_for(checkpoint: Checkpoint, pixels: np.ndarray) -> Tensor:
+    """What the network is given for `pixels`, uint8 (N, 3, H, W): float32 (N, 3, height, width) on its device.
+
+    Cut, resized and normalised as the network asks, picture by picture, by the very function that Explore uses, so a
+    picture gets the same prediction here and there.
+    Raises ValueError for other pixels, or a network that does not take colours.
+    """
+    channels, height, width = checkpoint.spec.input_shape
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise ValueError(f"`pixels` must be uint8 of shape (N, 3, H, W), received {pixels.dtype} {pixels.shape}.")
+    if channels != 3:
+        raise ValueError(f"the network takes {channels} channels and pictures have 3; choose one for colour pictures.")
+    images = np.empty((len(pixels), 3, height, width), np.float32)
+    for index, picture in enumerate(pixels):
+        images[index] = to_input(
+            picture.transpose(1, 2, 0), (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to
+        )
+    return torch.from_numpy(images).to(next(checkpoint.network.parameters()).device)
+
+
+def predictions(
+    checkpoint: Checkpoint, split: Split, class_names: Sequence[str]
+) -> Generator[tuple[float, Predictions | None], None, None]:
+    """The network's predictions for all of `split`, whose labels count `class_names`.
+
+    Yields (share that is done, None) after every batch and ends with (1.0, the predictions); stop by asking no
+    further. The classes of network and pictures may be in different orders: what comes back has that of
+    `class_names`. The network is left as it was found, and threads may share it.
+
+    Raises ValueError for a network in training mode, other classes, a split without pictures, or logits that are not
+    finite.
+    """
+    order = class_order(checkpoint, class_names)
+    if checkpoint.network.training:
+        raise ValueError("`network` must be in evaluation mode, else its norms depend on the batch; call `freeze()`.")
+    if not len(split):
+        raise ValueError("`split` holds no pictures, so there is nothing to predict; choose another split.")
+    predicted = np.empty(len(split), np.int64)
+    probabilities = np.empty((len(split), len(order)), np.float32)
+    size = _batch_size(checkpoint.spec)
+    for start in range(0, len(split), size):
+        batch = slice(start, min(start + size, len(split)))
+        with torch.no_grad():  # inside the loop: a generator that waits must not change its thread's mode
+            logits = checkpoint.network(images_for(checkpoint, split.images[batch]))[:, order]  # (B, classes)
+        if not logits.isfinite().all():
+            raise ValueError("the network's logits are not finite for some pictures; choose other weights.")
+        predicted[batch] = logits.argmax(1).numpy(force=True)
+        probabilities[batch] = logits.double().softmax(1).numpy(force=True)
+        if batch.stop < len(split):
+            yield batch.stop / len(split), None
+    yield 1.0, Predictions(tuple(class_names), split.labels, predicted, probabilities)
+
+
+def _batch_size(spec: ArchitectureSpec) -> int:
+    """Pictures a batch: so few that it takes a fraction of a second and tens of megabytes."""
+    description = describe(spec)
+    largest = max(math.prod(layer.output_shape) for layer in description.layers)
+    return max(1, min(256, _BATCH_MACS // description.macs, _BATCH_VALUES // largest))
+
+
+def accuracy(right: int, n: int) -> Accuracy:
+    """With Wilson's score interval (Wilson 1927; Agresti and Coull 1998, equation 2): unlike the usual p ± z s it
+    stays within 0..1, and does not shrink to a point where all or none are right.
+
+    Raises ValueError for no pictures, or more right ones than there are.
+    """
+    if not 0 <= right <= n or n < 1:
+        raise ValueError(f"`right` must be 0..`n` and `n` at least 1, received {right} of {n}; count over pictures.")
+    share, spread = right / n, _Z**2 / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    return Accuracy(right, n, 0.0 if right == 0 else centre - half, 1.0 if right == n else centre + half)
+
+
+def accuracy_of(said: Predictions) -> Accuracy:
+    return accuracy(int(said.right.sum()), len(said))
+
+
+def confusion(said: Predictions) -> np.ndarray:
+    """How many pictures of each class (rows) were predicted as each class (columns), int64 (classes, classes)."""
+    classes = len(said.class_names)
+    return np.bincount(said.labels * classes + said.predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def agreement(a: Predictions, b: Predictions) -> Agreement:
+    """Raises ValueError where the two are not about the same pictures."""
+    _check_same_pictures(a, b)
+    right_a, right_b = a.right, b.right
+    return Agreement(
+        both=int((right_a & right_b).sum()),
+        only_a=int((right_a & ~right_b).sum()),
+        only_b=int((~right_a & right_b).sum()),
+        neither=int((~right_a & ~right_b).sum()),
+        same=int((a.predicted == b.predicted).sum()),
+    )
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """How probable so uneven a count is, or a more uneven one, if both networks were equally good: 0..1.
+
+    McNemar's test (1947) in its exact form: of the pictures that only one network has right, each is A's with
+    probability 1/2, so p = min(1, 2 P(X <= min(only_a, only_b))) with X ~ Binomial(only_a + only_b, 1/2). Summed in
+    whole numbers and divided once, so the result is the nearest float. Without any such picture it is 1.
+    Raises ValueError for counts below 0.
+    """
+    if min(only_a, only_b) < 0:
+        raise ValueError(f"`only_a` and `only_b` must be 0 or more, received {only_a} and {only_b}; count pictures.")
+    n, tail, term = only_a + only_b, 0, 1
+    for k in range(min(only_a, only_b) + 1):
+        tail += term  # term = n! / (k! (n - k)!)
+        term = term * (n - k) // (k + 1)
+    return min(1.0, 2 * tail / 2**n)
+
+
+def disagreements(a: Predictions, b: Predictions) -> np.ndarray:
+    """The pictures for which the two predict different classes, int64 indices, most interesting first: where the
+    probabilities that they give the true class are farthest apart. Equal ones keep the order of the pictures.
+
+    Raises ValueError where the two are not about the same pictures.
+    """
+    _check_same_pictures(a, b)
+    indices = np.flatnonzero(a.predicted != b.predicted)
+    gaps = np.abs(a.of_label.astype(np.float64) - b.of_label)[indices]
+    return indices[np.argsort(-gaps, kind="stable")]
+
+
+def _check_same_pictures(a: Predictions, b: Predictions) -> None:
+    if a.class_names != b.class_names or not np.array_equal(a.labels, b.labels):
+        raise ValueError("the two networks were asked about different pictures; predict the same split with both.")

@@ -1,0 +1,165 @@
+"""Comparing cams: of two networks on one picture, and of one network with the objects of many pictures."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from explorer.attribution import enlarge, grad_cam, share_on_object
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import Split
+from explorer.experiments.agreement import class_order, images_for
+from explorer.images import resize
+from explorer.tracing import trace
+
+REGION = 0.5  # of a map's maximum: where a map is at least half as strong as at its strongest
+
+Target = Literal["label", "prediction"]
+
+
+@dataclass(frozen=True, eq=False)
+class CamComparison:
+    """Two cams on one grid.
+
+    `difference` is A - B, float32 (H, W), raw: neither map is rescaled, so two networks whose logits differ in size
+    show that too. `correlation` is Pearson's, -1..1. `iou` is the intersection over union, 0..1, of the two regions,
+    which cover `area_a` and `area_b` of the picture. What is None could not be computed, and `reason` says why.
+    """
+
+    difference: np.ndarray
+    correlation: float | None
+    iou: float | None
+    area_a: float | None
+    area_b: float | None
+    reason: str | None
+
+    @property
+    def chance(self) -> float | None:
+        """The `iou` that regions of this size have on average if each lies anywhere, or None: about a b / (a + b - a b)
+        for areas a and b."""
+        if self.area_a is None or self.area_b is None:
+            return None
+        overlap = self.area_a * self.area_b
+        return overlap / (self.area_a + self.area_b - overlap)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectShares:
+    """How much of a network's cams lies on the object, layer by layer, over `pictures` pictures.
+
+    `mean` is float64 (layers,), 0..1, over the `n` pictures of each layer whose cam is not zero everywhere; `error` is
+    the standard error of that mean. Masked where there is no such picture, or fewer than two. `zero` counts the
+    others: n + zero = `pictures`. `chance` is the object's mean share of the picture: what a cam that is spread
+    evenly over the picture has.
+    """
+
+    layers: tuple[str, ...]
+    mean: np.ma.MaskedArray
+    error: np.ma.MaskedArray
+    n: np.ndarray
+    zero: np.ndarray
+    chance: float
+    pictures: int
+
+
+def compare_cams(
+    a: np.ndarray, b: np.ndarray, size: tuple[int, int] | None = None, threshold: float = REGION
+) -> CamComparison:
+    """Difference, correlation and IoU of two raw cams, (H, W) each and >= 0, both enlarged to `size`.
+
+    Without `size` that is the finer of their grids, so two maps of one grid are compared as they are, without
+    pixels that interpolation made up and that correlate for that reason.
+
+    A map's region is where it reaches `threshold` times its own maximum, as Selvaraju et al. 2017 (section 4.1, with
+    0.15) and Zhou et al. 2016 (0.2) draw boxes: it is there for every map that is not zero and does not change with
+    the map's scale. The other choice, the strongest x % of the area, is not well defined for cams: ReLU leaves many
+    of them with fewer pixels above zero than that, and which of the equal zeros belong to it would be arbitrary.
+
+    Raises ValueError for maps that are not (H, W) or not finite, or a `threshold` that is not above 0 and at most 1.
+    """
+    for name, cam in (("a", a), ("b", b)):
+        if cam.ndim != 2 or not np.isfinite(cam).all():
+            raise ValueError(f"`{name}` must be a finite map of shape (H, W), received {cam.shape}; take one cam.")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"`threshold` must be above 0 and at most 1, received {threshold!r}; {REGION} is usual.")
+    height, width = size or (max(a.shape[0], b.shape[0]), max(a.shape[1], b.shape[1]))
+    large_a, large_b = (cam if cam.shape == (height, width) else enlarge(cam, (height, width)) for cam in (a, b))
+    difference = (large_a - large_b).astype(np.float32)
+    zero = [f"map {name} is zero everywhere" for name, cam in (("A", a), ("B", b)) if cam.max() <= 0]
+    if zero:
+        reason = " and ".join(zero)
+        return CamComparison(difference, None, None, None, None, f"{reason[0].upper()}{reason[1:]}.")
+    region_a, region_b = (cam >= threshold * cam.max() for cam in (large_a, large_b))
+    flat = [f"map {name} has one value everywhere" for name, cam in (("A", a), ("B", b)) if cam.min() == cam.max()]
+    reason = " and ".join(flat)
+    return CamComparison(
+        difference=difference,
+        correlation=None if flat else _pearson(large_a, large_b),
+        iou=float((region_a & region_b).sum() / (region_a | region_b).sum()),
+        area_a=float(region_a.mean()),
+        area_b=float(region_b.mean()),
+        reason=f"{reason[0].upper()}{reason[1:]}, so nothing varies together." if flat else None,
+    )
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    """In float64, which holds the squares of anything that float32 can hold."""
+    a, b = (values.astype(np.float64).ravel() - values.mean(dtype=np.float64) for values in (a, b))
+    return float(np.clip(a @ b / np.sqrt((a @ a) * (b @ b)), -1, 1))
+
+
+def object_shares(
+    checkpoint: Checkpoint, split: Split, class_names: Sequence[str], target: Target = "label"
+) -> Generator[tuple[float, ObjectShares | None], None, None]:
+    """How much of the network's Grad-CAM lies on the object, by layer, over all pictures of `split`, which has masks.
+
+    Explained is the score of each picture's true class, so that all networks are asked the same; or, with `target`
+    "prediction", of the class that the network predicts. Every layer of the depth strip that has feature maps; one
+    pass forward and back a picture. Where the network sees a picture resized or cut, so is the mask.
+
+    Yields (share that is done, None) after every picture and ends with (1.0, the shares); stop by asking no further.
+    The network is left as it was found, and threads may share it. Raises ValueError for a split without masks or
+    pictures, other classes than the network's, or a network in training mode.
+    """
+    if target not in get_args(Target):
+        raise ValueError(f"`target` must be one of {get_args(Target)}, received {target!r}; choose one of them.")
+    order = class_order(checkpoint, class_names)
+    if split.masks is None:
+        raise ValueError("`split` has no masks, so nobody knows where the objects are; choose the drawn shapes.")
+    if not len(split):
+        raise ValueError("`split` holds no pictures, so there is nothing to explain; choose another split.")
+    shares: list[list[float]] = []
+    covered: list[float] = []
+    for index in range(len(split)):
+        (image,) = images_for(checkpoint, split.images[index : index + 1]).numpy(force=True)
+        explained = order[split.labels[index]] if target == "label" else None
+        traced = trace(checkpoint.network, image, explained)
+        layers = {layer.name: grad_cam(layer) for layer in traced.layers if layer.is_spatial}
+        mask = _as_seen(checkpoint, split.masks[index])
+        found = [share_on_object(cam, mask) for cam in layers.values()]
+        shares.append([np.nan if share is None else share for share in found])
+        covered.append(mask.mean())
+        if index + 1 < len(split):
+            yield (index + 1) / len(split), None
+    known = np.ma.masked_invalid(np.array(shares))  # (pictures, layers); masked where the cam is zero
+    n = known.count(axis=0)
+    yield (
+        1.0,
+        ObjectShares(
+            layers=tuple(layers),
+            mean=known.mean(axis=0),
+            error=known.std(axis=0, ddof=1) / np.sqrt(np.maximum(n, 1)),
+            n=n,
+            zero=len(split) - n,
+            chance=float(np.mean(covered)),
+            pictures=len(split),
+        ),
+    )
+
+
+def _as_seen(checkpoint: Checkpoint, mask: np.ndarray) -> np.ndarray:
+    """The mask, bool (H, W), cut and resized as the picture is for the network: bool (height, width)."""
+    _, height, width = checkpoint.spec.input_shape
+    picture = np.repeat(mask[:, :, None] * np.uint8(255), 3, axis=2)
+    return resize(picture, (height, width), checkpoint.resize_shorter_to)[:, :, 0] >= 128
