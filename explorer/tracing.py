@@ -86,6 +86,25 @@ def trace(
     frozen. Raises ValueError for a network in training mode, an image of another shape or with values that are not
     finite, or a target that is no class.
     """
+    check_pass(network, image, target)
+    device = next(network.parameters()).device
+    x = torch.tensor(image, dtype=torch.float32, device=device)[None].requires_grad_()  # (1, C, H, W)
+    recorder = Recorder(network, kinds)
+    with torch.enable_grad():
+        logits = network(x, recorder)  # (1, classes)
+        target = int(logits.argmax() if target is None else target)
+        score = logits[0, target]
+    gradients = torch.autograd.grad(score, [x, *recorder.outputs.values()])
+    layers = tuple(
+        LayerTrace(name, network.layers[recorder.modules[name]][1], _array(output), _array(gradient))
+        for (name, output), gradient in zip(recorder.outputs.items(), gradients[1:], strict=True)
+    )
+    return Trace(network.spec, layers, _array(x), _array(gradients[0]), _array(logits), target)
+
+
+def check_pass(network: Network, image: np.ndarray, target: int | None) -> None:
+    """Raises ValueError for what `trace` cannot explain: a network in training mode, an image of another shape or with
+    values that are not finite, a target that is no class."""
     if network.training:
         raise ValueError(
             "`network` must be in evaluation mode, else BatchNorm changes while it looks; call `freeze()`."
@@ -99,19 +118,6 @@ def trace(
         raise ValueError("`image` holds values that are not finite; load the picture again.")
     if target is not None and target not in range(spec.classes):
         raise ValueError(f"`target` must be a class from 0 to {spec.classes - 1}, received {target!r}.")
-    device = next(network.parameters()).device
-    x = torch.tensor(image, dtype=torch.float32, device=device)[None].requires_grad_()  # (1, C, H, W)
-    recorder = Recorder(network, kinds)
-    with torch.enable_grad():
-        logits = network(x, recorder)  # (1, classes)
-        target = int(logits.argmax() if target is None else target)
-        score = logits[0, target]
-    gradients = torch.autograd.grad(score, [x, *recorder.outputs.values()])
-    layers = tuple(
-        LayerTrace(name, network.layers[recorder.modules[name]][1], _array(output), _array(gradient))
-        for (name, output), gradient in zip(recorder.outputs.items(), gradients[1:], strict=True)
-    )
-    return Trace(spec, layers, _array(x), _array(gradients[0]), _array(logits), target)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Laws of `ArchitectureSpec`, `build` and `describe`; torchvision and torch's own counters are the oracles."""
 
 import json
+import math
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from explorer.architectures import ArchitectureSpec, Network, Recorder, Stage, Stem, build, describe
+from explorer.architectures.spec import Activation
 from explorer.presets import PRESETS, cifar, imagenet_resnet, vgg
 
 TEXTBOOKS = ("lenet", "two-conv", "wide-two-conv", "growing-resnet", "separable-resnet")
@@ -287,6 +289,42 @@ def test_first_weights_have_the_published_variance(initialisation: Any, variance
             assert weight.mean().item() * fan_in**0.5 == pytest.approx(0, abs=0.05), name
             assert module.bias is not None and module.bias.any() == (initialisation == "pytorch")
             assert initialisation == "he" or weight.abs().max() <= fan_in**-0.5
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
+def test_he_means_the_same_variance_whatever_the_activation(activation: Any):
+    relu = build(cifar(8, norm="none"), seed=4).state_dict()
+    other = build(replace(cifar(8, norm="none"), activation=activation), seed=4).state_dict()
+    assert relu.keys() == other.keys() and all(torch.equal(relu[name], other[name]) for name in relu)
+
+
+ACTIVATIONS: dict[str, Any] = {  # by their formulas, of a float64 x
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "tanh": lambda x: (np.exp(2 * x) - 1) / (np.exp(2 * x) + 1),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+}
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_every_activation_is_its_formula_after_stem_branch_and_sum(activation: Any):
+    network = build(replace(BASE, activation=activation)).eval()
+    recorder = Recorder(network)
+    with torch.no_grad():
+        network(torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)), recorder)
+    for before, after in {
+        "stem.norm": "stem.activation",
+        "stages.0.0.norm1": "stages.0.0.activation1",
+        "stages.0.0.sum": "stages.0.0",
+    }.items():
+        x = recorder.outputs[before].double().numpy()
+        assert x.min() < -1 and x.max() > 1
+        np.testing.assert_allclose(recorder.outputs[after], ACTIVATIONS[activation](x), rtol=1e-5, atol=5e-6)
+    described = [layer.kind for layer in describe(network.spec).layers]
+    assert described == [layer.kind for layer in describe(BASE).layers]
 
 
 def test_build_leaves_nothing_uninitialised():

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import streamlit
@@ -18,9 +18,11 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import runs
 from explorer.architectures import ArchitectureSpec, build, describe
+from explorer.architectures.spec import Activation
 from explorer.presets import PRESETS
 from explorer.runs import Run
 from explorer.training import TrainingConfig
+from explorer.ui import form
 from explorer.ui.state import MOST_LAYERS, QUICK, BuildState
 from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
 
@@ -188,6 +190,12 @@ def give(app: AppTest, key: str, value: Any) -> None:
             kind(key=key).set_value(value).run()
             return
     raise AssertionError(f"there is no widget {key!r}")
+
+
+def test_every_activation_has_its_word():
+    assert [form.WORDS[name] for name in get_args(Activation)] == [
+        *("ReLU", "leaky ReLU", "ELU", "GELU", "SiLU", "tanh", "sigmoid")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,7 @@ def activation(spec: ArchitectureSpec) -> nn.Module:
         "gelu": nn.GELU,
         "silu": nn.SiLU,
         "tanh": nn.Tanh,
+        "sigmoid": nn.Sigmoid,
     }
     return kinds[spec.activation]()
 
@@ -341,7 +342,11 @@ def _layer_seed(seed: int, name: str) -> int:
 def initialise(module: nn.Module, spec: ArchitectureSpec, generator: torch.Generator) -> None:
     """First values of one layer's own parameters and buffers.
 
-    "he": weights ~ N(0, 2 / fan_in), biases 0 (He et al. 2015b, "Delving deep into rectifiers", equation 10).
+    "he": weights ~ N(0, 2 / fan_in), biases 0 (He et al. 2015b, "Delving deep into rectifiers", equation 10), the
+    same whatever the activation. It keeps sizes under ReLU, which lets half of a signal's energy through. It is not
+    made for the others: tanh, of slope 1 at 0, would want 1 / fan_in (Glorot and Bengio 2010, for layers of equal
+    width) and is driven into saturation; a sigmoid's slope is 1/4 at most, so without norm a gradient shrinks to
+    sqrt(2) / 4 = 0.35 or less in each layer. That is part of what an experiment can show.
     "pytorch": weights and biases ~ U(-b, b) with b = 1 / sqrt(fan_in), what nn.Conv2d and nn.Linear do by default.
     """
     if isinstance(module, nn.BatchNorm2d):

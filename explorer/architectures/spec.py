@@ -8,7 +8,7 @@ from typing import Any, Literal, Self, get_args
 BlockKind = Literal["conv", "basic", "bottleneck", "pointwise", "separable"]
 Shortcut = Literal["none", "identity", "projection"]
 Norm = Literal["batch", "none"]
-Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]
+Activation = Literal["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
 Initialisation = Literal["he", "pytorch"]
 Downsampling = Literal["conv", "max", "average"]
 HeadPooling = Literal["average", "flatten"]

@@ -47,6 +47,7 @@ WORDS = {
     "gelu": "GELU",
     "silu": "SiLU",
     "tanh": "tanh",
+    "sigmoid": "sigmoid",
     "he": "He",
     "pytorch": "PyTorch",
     "conv": "strided convolution",

@@ -1,0 +1,188 @@
+"""What a channel looks for: the kernels of the first layer, and the pictures that a channel answers most strongly."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from explorer.architectures import ArchitectureSpec, Network, Recorder, describe
+from explorer.architectures.network import Crop, IdentityShortcut
+from explorer.attribution.explanation import Share, pictures_at_once
+from explorer.training import normalise
+
+
+@dataclass(frozen=True, eq=False)
+class Kernels:
+    """The weights of the first convolution, which see the (normalised) picture itself.
+
+    `values` is float32 (out, in, kh, kw), and `top` the largest absolute value: one scale for all, 0 in its middle.
+    `tiles` is float32 (out, kh, kw, 3) where a kernel sees three channels, R, G and B: 0.5 is a weight of 0, 1 is
+    `top` and 0 is -`top`; None for other inputs, of which each of the `values` is a map of its own.
+    """
+
+    layer: str
+    values: np.ndarray
+    top: float
+    tiles: np.ndarray | None
+
+
+def kernels(network: Network) -> Kernels:
+    """A copy of the first convolution's weights. Raises ValueError for a network without one."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            values = module.weight.numpy(force=True).copy()
+            top = float(np.abs(values).max())
+            tiles = None
+            if values.shape[1] == 3:
+                tiles = (values.transpose(0, 2, 3, 1) / top + 1) / 2 if top > 0 else np.full_like(values, 0.5)
+                tiles = tiles.reshape(len(values), *values.shape[2:], 3)
+            return Kernels(name, values, top, tiles)
+    raise ValueError("`network` has no convolution, so it has no kernels to see; choose another network.")
+
+
+@dataclass(frozen=True, eq=False)
+class TopImages:
+    """For each channel of `layer` the pictures with the largest maximum of its feature map, the largest first.
+
+    Of C channels and the best n = min(count, N) pictures: `values` float32 (C, n), the maximum; `indices` int64
+    (C, n), which picture (of equal ones the first); `positions` int64 (C, n, 2), row and column of the maximum on the
+    feature map; `boxes` int64 (C, n, 4), top, left, bottom and right (exclusive) of the pixels that this value can
+    depend on, cut at the picture's edge. A channel whose values are all the same, such as 0, tells nothing.
+    """
+
+    layer: str
+    values: np.ndarray
+    indices: np.ndarray
+    positions: np.ndarray
+    boxes: np.ndarray
+
+
+class _Reached(Exception):
+    """Ends a pass: nothing behind the wanted layer need be computed."""
+
+    def __init__(self, output: Tensor) -> None:
+        self.output = output
+
+
+def top_images(
+    network: Network,
+    images: np.ndarray,
+    mean: Sequence[float],
+    std: Sequence[float],
+    layer: str,
+    count: int = 9,
+) -> Generator[Share[TopImages], None, None]:
+    """How far it has come, and last the `TopImages` of all channels of `layer`, from one sweep over `images`.
+
+    `images` is uint8 (N, 3, H, W), of the size of the network's input; `mean` and `std` are what it is normalised
+    with. A picture counts by the maximum of the feature map, not its mean, as a maximum has a place to look at (Zeiler
+    and Fergus 2014, section 4.1). At any time one chunk of pictures and the best so far are held. The network is only
+    read, and may be shared.
+    Raises ValueError for other images, none of them, a layer without feature maps, or a network in training mode.
+    """
+    spec = network.spec
+    known = {entry.name for entry in describe(spec).layers if len(entry.output_shape) == 3}
+    if layer not in known:
+        raise ValueError(f"`layer` must be one with feature maps, received {layer!r}; choose a convolution or a block.")
+    if images.dtype != np.uint8 or images.shape[1:] != spec.input_shape or not len(images) or count < 1:
+        raise ValueError(
+            f"`images` must be uint8 of shape (N, {', '.join(map(str, spec.input_shape))}) with at least one picture, "
+            f"and `count` at least 1, received {images.dtype} {images.shape} and {count}; resize the pictures."
+        )
+    if network.training:
+        raise ValueError("`network` must be in evaluation mode, else BatchNorm changes; call `freeze()`.")
+    device = next(network.parameters()).device
+    centre, spread = (torch.tensor(list(numbers), dtype=torch.float32, device=device) for numbers in (mean, std))
+    best: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    width = 1
+    at_once = pictures_at_once(spec)
+    for first in range(0, len(images), at_once):
+        chunk = torch.from_numpy(np.ascontiguousarray(images[first : first + at_once].transpose(0, 2, 3, 1)))
+        maps = _output(network, normalise(chunk.to(device), centre, spread), layer)  # (n, C, H', W')
+        width = maps.shape[3]
+        peaks, places = (found.cpu().numpy() for found in maps.flatten(2).max(dim=2))  # (n, C) each
+        numbers = np.broadcast_to(np.arange(first, first + len(peaks))[:, None], peaks.shape)
+        rows = (peaks, numbers, places)
+        if best is not None:
+            rows = tuple(map(np.concatenate, zip(best, rows, strict=True)))  # type: ignore[assignment]
+        order = np.argsort(-rows[0], axis=0, kind="stable")[:count]  # of equal ones the first picture stays first
+        best = tuple(np.take_along_axis(part, order, axis=0) for part in rows)  # type: ignore[assignment]
+        yield Share(min(1.0, (first + at_once) / len(images)))
+    assert best is not None
+    values, indices, places = (np.ascontiguousarray(part.T) for part in best)  # (C, n) each
+    positions = np.stack(np.divmod(places, width), axis=-1)
+    yield Share(1.0, TopImages(layer, values, indices, positions, boxes_of(spec, layer, positions)))
+
+
+@torch.no_grad()
+def _output(network: Network, batch: Tensor, layer: str) -> Tensor:
+    wanted = network.get_submodule(layer)
+
+    def run(module: nn.Module, *inputs: object) -> Tensor:
+        output: Tensor = module(*inputs)
+        if module is wanted:
+            raise _Reached(output)
+        return output
+
+    try:
+        network(batch, run)
+    except _Reached as reached:
+        return reached.output
+    raise AssertionError(f"no pass comes through {layer}")
+
+
+def boxes_of(spec: ArchitectureSpec, layer: str, positions: np.ndarray) -> np.ndarray:
+    """The receptive fields of `positions` (..., 2) on a feature map of `layer`: int64 (..., 4) top, left, bottom,
+    right (exclusive), in pixels of the input, cut at its edge."""
+    first, distance = _places(spec)[layer]
+    side = next(entry.receptive_field for entry in describe(spec).layers if entry.name == layer)
+    low = np.rint(first + positions * distance - (side - 1) / 2).astype(np.int64)
+    size = np.array(spec.input_shape[1:])
+    return np.concatenate([np.clip(low, 0, size), np.clip(low + side, 0, size)], axis=-1)
+
+
+class _PlaceRecorder(Recorder):
+    """Also follows, for every tensor, where in the input the centre of its first value's receptive field lies, and
+    the distance to its neighbour's, both in pixels (Araujo, Norris and Sim 2019, equations 5 and 8)."""
+
+    def __init__(self, network: Network, image: Tensor) -> None:
+        super().__init__(network)
+        # The tensors are kept beside their places: an id() is only unique while its object lives.
+        self.places: dict[int, tuple[Tensor, float, int]] = {id(image): (image, 0.0, 1)}
+
+    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
+        output = super().__call__(module, *inputs)
+        if id(output) not in self.places:
+            _, first, distance = self.places[id(inputs[0])]
+            window, stride, padding = 1, 1, 0
+            if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+                window, stride, padding = (
+                    _side(value) for value in (module.kernel_size, module.stride, module.padding)
+                )
+            elif isinstance(module, Crop):
+                padding = -module.pixels
+            elif isinstance(module, IdentityShortcut):
+                stride, padding = module.stride, -module.crop
+            self.places[id(output)] = output, first + ((window - 1) / 2 - padding) * distance, distance * stride
+        return output
+
+
+def _side(value: object) -> int:
+    """Of a square given as one number or two."""
+    side = value[0] if isinstance(value, tuple) else value
+    assert isinstance(side, int)
+    return side
+
+
+@lru_cache(maxsize=128)
+def _places(spec: ArchitectureSpec) -> dict[str, tuple[float, int]]:
+    """(centre of the first value, distance) of each layer; on torch's meta device, as `describe`."""
+    with torch.device("meta"), torch.no_grad():
+        network = Network(spec).eval()
+        image = torch.empty(1, *spec.input_shape)
+        recorder = _PlaceRecorder(network, image)
+        network(image, recorder)
+    return {name: recorder.places[id(output)][1:] for name, output in recorder.outputs.items()}

@@ -1,0 +1,215 @@
+"""An `Attribution` of one picture and one target, with progress, and a stop between chunks.
+
+Captum tells nobody how far it has come, so what takes many passes is summed here in chunks and equals Captum's result
+for the same parameters; what takes one or two passes is Captum's own call.
+"""
+
+import copy
+import math
+import time
+import warnings
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from explorer.architectures import ArchitectureSpec, Network, describe
+from explorer.attribution.methods import BASELINES, METHODS, Value, Window, checked, windows_of
+from explorer.tracing import check_pass
+
+Result = TypeVar("Result")
+
+_MEMORY = 2**28  # bytes of activations that a chunk of pictures may hold
+_MOST_AT_ONCE = 32  # pictures of 32 × 32 gain nothing from larger chunks, and Stop would wait longer
+
+
+@dataclass(frozen=True)
+class Share(Generic[Result]):
+    """How far a work has come, `share` from 0 to 1. The last one, and it alone, carries the `result`."""
+
+    share: float
+    result: Result | None = None
+
+
+def seconds_per_pass(network: Network) -> float:
+    """Measured on one chunk as `explain` runs them, here and now; the shared network is only read."""
+    count = pictures_at_once(network.spec)
+    batch = torch.zeros(count, *network.spec.input_shape, device=next(network.parameters()).device)
+    _gradients(network, batch[:1], 0)  # what only the first pass costs
+    start = time.perf_counter()
+    _gradients(network, batch, 0)
+    return (time.perf_counter() - start) / (2 * count)
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """How much each value of the picture speaks for (> 0) or against (< 0) the target's logit, by one method.
+
+    `values` is float32 (C, H, W), read-only, of the normalised picture. Integrated Gradients also says by how much the
+    score (of the target, a logit) of the picture exceeds that of the baseline, `difference`, and how far the sum of
+    the values misses it, `delta` = sum - difference; both are None for other methods.
+    """
+
+    method: str
+    target: int
+    values: np.ndarray
+    difference: float | None = None
+    delta: float | None = None
+
+
+def as_map(attribution: Attribution) -> np.ndarray:
+    """One float32 map (H, W): the sum over channels for Integrated Gradients and input × gradient (signed; it keeps
+    their sum), the mean for occlusion (signed; all channels are equal), the largest absolute value for the rest (>= 0;
+    their sign tells light from dark rather than for from against)."""
+    fold = METHODS[attribution.method].fold
+    if fold == "largest":
+        return np.abs(attribution.values).max(axis=0)
+    return attribution.values.sum(axis=0) if fold == "sum" else attribution.values.mean(axis=0)
+
+
+_Work = Generator[Share[Attribution], None, np.ndarray]
+
+
+def explain(
+    network: Network,
+    image: np.ndarray,
+    target: int,
+    method: str,
+    parameters: Mapping[str, Value] = MappingProxyType({}),
+    seed: int = 0,
+) -> Generator[Share[Attribution], None, None]:
+    """How far it has come, and last the `Attribution` of `image`, float32 (C, H, W), normalised, for a class `target`.
+
+    `parameters` are those of `parameters_of`, the defaults where one is missing; `seed` decides SmoothGrad's noise.
+    Nothing happens before the first `next`, and closing it between two chunks ends the work. All passes run on a
+    private frozen copy: `network` is left as it is found, and may be shared.
+    Raises ValueError for an unknown method or parameter, one out of its range, and for what `trace` cannot explain.
+    """
+    chosen = checked(method, network.spec, parameters)
+    check_pass(network, image, target)
+    private = copy.deepcopy(network).freeze()
+    difference = delta = None
+    if method == "integrated_gradients":
+        start = baseline(image, str(chosen["baseline"]))
+        values = yield from _integrated(private, image, target, start, int(chosen["steps"]))
+        high, low = _scores(private, _tensor(private, np.stack([image, start])), target).tolist()
+        difference = high - low
+        delta = float(values.sum(dtype=np.float64)) - difference
+    elif method == "smoothgrad":
+        values = yield from _smooth(private, image, target, int(chosen["samples"]), float(chosen["noise"]), seed)
+    elif method == "occlusion":
+        windows = windows_of(image.shape, int(chosen["window"]), int(chosen["stride"]))
+        values = yield from _occlusion(private, image, target, baseline(image, str(chosen["baseline"])), windows)
+    else:
+        values = _captum(private, image, target, method, str(chosen.get("layer", "")))
+    values = values.astype(np.float32)
+    values.setflags(write=False)
+    yield Share(1.0, Attribution(method, target, values, difference, delta))
+
+
+def _integrated(network: Network, image: np.ndarray, target: int, start: np.ndarray, steps: int) -> _Work:
+    """(image - start) times the mean gradient on the way (equation 1 there), by Gauss and Legendre's rule, as Captum's
+    default."""
+    places, weights = np.polynomial.legendre.leggauss(steps)  # on -1..1
+    places, weights = (places + 1) / 2, weights / 2
+    total = np.zeros(image.shape)
+    at_once = pictures_at_once(network.spec)
+    for first in range(0, steps, at_once):
+        share = places[first : first + at_once, None, None, None].astype(np.float32)
+        gradients = _gradients(network, _tensor(network, start + share * (image - start)), target)
+        total += np.tensordot(weights[first : first + at_once], gradients.astype(np.float64), 1)
+        yield Share(min(1.0, (first + at_once) / steps))
+    return total * (image - start)
+
+
+def _smooth(network: Network, image: np.ndarray, target: int, samples: int, noise: float, seed: int) -> _Work:
+    spread = noise * float(image.max() - image.min())
+    generator = torch.Generator().manual_seed(seed)
+    total = np.zeros(image.shape)
+    at_once = pictures_at_once(network.spec)
+    for first in range(0, samples, at_once):
+        # One by one, so that the noise does not depend on the size of the chunks.
+        drawn = [torch.randn(image.shape, generator=generator) for _ in range(min(at_once, samples - first))]
+        noisy = image + spread * torch.stack(drawn).numpy()
+        total += _gradients(network, _tensor(network, noisy), target).sum(axis=0, dtype=np.float64)
+        yield Share(min(1.0, (first + at_once) / samples))
+    return total / samples
+
+
+def _occlusion(network: Network, image: np.ndarray, target: int, start: np.ndarray, windows: list[Window]) -> _Work:
+    """At each pixel the mean fall of the score over all windows that cover it."""
+    whole = _scores(network, _tensor(network, image[None]), target)[0]
+    total, covers = np.zeros(image.shape), np.zeros(image.shape)
+    at_once = pictures_at_once(network.spec)
+    for first in range(0, len(windows), at_once):
+        chunk = windows[first : first + at_once]
+        covered = np.repeat(image[None], len(chunk), axis=0)
+        for picture, (rows, columns) in zip(covered, chunk, strict=True):
+            picture[:, rows, columns] = start[:, rows, columns]
+        for score, (rows, columns) in zip(_scores(network, _tensor(network, covered), target), chunk, strict=True):
+            total[:, rows, columns] += whole - score
+            covers[:, rows, columns] += 1
+        yield Share(min(1.0, (first + at_once) / len(windows)))
+    return total / covers
+
+
+def _captum(network: Network, image: np.ndarray, target: int, method: str, layer: str) -> np.ndarray:
+    from captum.attr import GuidedBackprop, GuidedGradCam, InputXGradient  # 0.4 s, and it brings matplotlib
+
+    # Captum says each time that it hooks the ReLUs; `catch_warnings` would swap state of all threads.
+    warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU activations")
+    x = _tensor(network, image[None]).requires_grad_()
+    with torch.enable_grad():
+        if method == "guided_grad_cam":
+            guided = GuidedGradCam(network, network.get_submodule(layer))
+            values = guided.attribute(x, target, interpolate_mode="bilinear")  # as the paper's section 3.2
+        else:
+            single = GuidedBackprop(network) if method == "guided_backprop" else InputXGradient(network)
+            values = single.attribute(x, target)
+    return values[0].numpy(force=True)
+
+
+def baseline(image: np.ndarray, kind: str) -> np.ndarray:
+    """The picture without content, float32 (C, H, W): "mean" is the data's mean colour, which is 0 once normalised;
+    "blur" is the picture under a Gaussian whose standard deviation is an eighth of its shorter side."""
+    if kind not in BASELINES:
+        raise ValueError(f"`baseline` must be one of {', '.join(BASELINES)}, received {kind!r}.")
+    if kind == "mean":
+        return np.zeros(image.shape, np.float32)
+    spread = min(image.shape[1:]) / 8
+    radius = math.ceil(3 * spread)
+    bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / spread) ** 2)
+    bell /= bell.sum()
+    blurred = image.astype(np.float64)
+    for axis in (1, 2):
+        margin = [(radius, radius) if axis == side else (0, 0) for side in range(3)]
+        padded = np.pad(blurred, margin, mode="edge")
+        blurred = np.lib.stride_tricks.sliding_window_view(padded, len(bell), axis) @ bell
+    return blurred.astype(np.float32)
+
+
+def pictures_at_once(spec: ArchitectureSpec) -> int:
+    """How many pictures go through the network together."""
+    return max(1, min(_MOST_AT_ONCE, _MEMORY // describe(spec).activation_bytes))
+
+
+def _tensor(network: Network, batch: np.ndarray) -> Tensor:
+    return torch.tensor(batch, dtype=torch.float32, device=next(network.parameters()).device)
+
+
+def _scores(network: Network, batch: Tensor, target: int) -> np.ndarray:
+    """The target's logit of each picture, float64 (N,)."""
+    with torch.no_grad():
+        return network(batch)[:, target].numpy(force=True).astype(np.float64)
+
+
+def _gradients(network: Network, batch: Tensor, target: int) -> np.ndarray:
+    """d score / d picture of each picture, float32 (N, C, H, W)."""
+    with torch.enable_grad():  # never around a `yield`: it would stay set for whoever asked
+        x = batch.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(network(x)[:, target].sum(), x)
+    return gradient.numpy(force=True)

@@ -1,0 +1,196 @@
+"""The table of methods: what each shows, what a person can set, and what it costs, all known before it runs."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from explorer.architectures import ArchitectureSpec, describe
+from explorer.tracing import STRIP_KINDS
+
+Value = int | float | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One field of a method's form, with its `meaning` in one sentence.
+
+    Text is one of `choices`; a number lies from `low` to `high` and is whole where `default` is an int.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    default: Value
+    low: int | float = 0
+    high: int | float = 0
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain, and in one sentence what it `shows`. `fold` says how `as_map` makes (C, H, W) one map:
+
+    "sum" over channels, signed; the "largest" absolute value, >= 0; the "mean", signed, where all channels are equal.
+    """
+
+    title: str
+    shows: str
+    fold: Literal["sum", "largest", "mean"]
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "integrated_gradients": Method(
+            "Integrated Gradients",
+            "How much of the score each pixel brings in on the straight way from a picture without content to this "
+            "one: all pixels together make up the whole difference (Sundararajan et al. 2017).",
+            "sum",
+        ),
+        "smoothgrad": Method(
+            "SmoothGrad",
+            "How strongly the score reacts to each pixel, averaged over noisy copies of the picture, so that what "
+            "only flickers cancels out (Smilkov et al. 2017).",
+            "largest",
+        ),
+        "guided_backprop": Method(
+            "Guided Backprop",
+            "The gradient with everything negative removed at each ReLU on the way back: fine edges, but nearly the "
+            "same ones for every class (Springenberg et al. 2015).",
+            "largest",
+        ),
+        "guided_grad_cam": Method(
+            "Guided Grad-CAM",
+            "The fine edges of Guided Backprop, kept only where Grad-CAM of one layer sees evidence for the target "
+            "(Selvaraju et al. 2017).",
+            "largest",
+        ),
+        "occlusion": Method(
+            "Occlusion",
+            "How much the score falls when a window over the pixel is covered: no gradient, the network is simply "
+            "asked again (Zeiler and Fergus 2014).",
+            "mean",
+        ),
+        "input_x_gradient": Method(
+            "Input × gradient",
+            "Each pixel's value, measured from the data's mean, times its gradient: what it would bring in if the "
+            "network were linear (Shrikumar et al. 2016).",
+            "sum",
+        ),
+    }
+)
+
+BASELINES = ("mean", "blur")
+_BASELINE = Parameter(
+    "baseline",
+    "Baseline",
+    "What stands for 'nothing there': the mean colour of the training data, or this picture heavily blurred.",
+    "mean",
+    choices=BASELINES,
+)
+
+
+def parameters_of(method: str, spec: ArchitectureSpec) -> tuple[Parameter, ...]:
+    """What a person can set, with defaults and ranges for networks of this spec. Raises ValueError for no method."""
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {method!r}.")
+    if method == "integrated_gradients":
+        meaning = "How many pictures on the way are asked: more come closer to the exact sum."
+        return Parameter("steps", "Steps", meaning, 50, 2, 300), _BASELINE
+    if method == "smoothgrad":
+        samples = "How many noisy copies are averaged: more are smoother."
+        noise = "Standard deviation of the noise, as a share of the distance from the darkest to the brightest value."
+        return (
+            Parameter("samples", "Samples", samples, 50, 2, 300),
+            Parameter("noise", "Noise", noise, 0.15, 0.01, 0.5),
+        )
+    if method == "guided_grad_cam":
+        layers = [
+            layer
+            for layer in describe(spec).layers
+            if layer.kind in STRIP_KINDS and len(layer.output_shape) == 3 and math.prod(layer.output_shape[1:]) > 1
+        ]
+        names = tuple(layer.name for layer in layers)
+        meaning = "The layer whose Grad-CAM says where: late ones know classes best, early ones see most sharply."
+        return (Parameter("layer", "Layer", meaning, names[-1], choices=names),) if names else ()
+    if method == "occlusion":
+        side = min(spec.input_shape[1:])
+        window = max(1, side // 4)
+        size = "Side of the square that is covered, in pixels: small ones are sharp, large ones also hide whole parts."
+        stride = "Pixels from one window to the next, at most the window: half the stride takes four times as long."
+        return (
+            Parameter("window", "Window", size, window, 1, side),
+            Parameter("stride", "Stride", stride, max(1, window // 2), 1, side),
+            _BASELINE,
+        )
+    return ()
+
+
+def note(method: str, spec: ArchitectureSpec) -> str | None:
+    """What a reader of this method's map must know about networks of this spec, in one sentence, or None."""
+    if not method.startswith("guided") or spec.activation == "relu":
+        return None
+    plain = "the plain gradient" if method == "guided_backprop" else "Grad-CAM times the plain gradient"
+    return f"This network's activation is {spec.activation}, and only ReLU can be guided: this map is {plain}."
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Pictures that go forward through the network, and scores that go back. With frozen parameters both take about
+    as long (`seconds_per_pass` measures their mean)."""
+
+    forward: int
+    backward: int
+
+    @property
+    def passes(self) -> int:
+        return self.forward + self.backward
+
+
+def cost(method: str, spec: ArchitectureSpec, parameters: Mapping[str, Value] = MappingProxyType({})) -> Cost:
+    """What `explain` will take, known before it runs."""
+    chosen = checked(method, spec, parameters)
+    if method == "integrated_gradients":
+        return Cost(int(chosen["steps"]) + 2, int(chosen["steps"]))  # the score at both ends
+    if method == "smoothgrad":
+        return Cost(int(chosen["samples"]), int(chosen["samples"]))
+    if method == "occlusion":
+        return Cost(1 + len(windows_of(spec.input_shape, int(chosen["window"]), int(chosen["stride"]))), 0)
+    return Cost(2, 2) if method == "guided_grad_cam" else Cost(1, 1)
+
+
+def checked(method: str, spec: ArchitectureSpec, parameters: Mapping[str, Value]) -> dict[str, Value]:
+    """Every parameter of the method: the given ones, and the defaults of the others."""
+    known = {parameter.name: parameter for parameter in parameters_of(method, spec)}
+    if method == "guided_grad_cam" and not known:
+        raise ValueError("`guided_grad_cam` needs a layer with feature maps, this network has none; choose another.")
+    for name, value in parameters.items():
+        if name not in known:
+            raise ValueError(f"`{name}` is no parameter of {method}; it takes {', '.join(known) or 'none'}.")
+        parameter = known[name]
+        if parameter.choices:
+            if value not in parameter.choices:
+                raise ValueError(f"`{name}` must be one of {', '.join(parameter.choices)}, received {value!r}.")
+            continue
+        kinds = (int,) if isinstance(parameter.default, int) else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not parameter.low <= value <= parameter.high:
+            whole = "a whole number" if kinds == (int,) else "a number"
+            raise ValueError(f"`{name}` must be {whole} from {parameter.low} to {parameter.high}, received {value!r}.")
+    chosen = {name: parameters.get(name, parameter.default) for name, parameter in known.items()}
+    if method == "occlusion" and chosen["stride"] > chosen["window"]:  # type: ignore[operator]
+        raise ValueError(
+            f"`stride` must be at most the `window` of {chosen['window']} pixels, or pixels between the windows are "
+            f"never covered, received {chosen['stride']}; make it smaller."
+        )
+    return chosen
+
+
+Window = tuple[slice, slice]
+
+
+def windows_of(shape: tuple[int, ...], window: int, stride: int) -> list[Window]:
+    """Rows and columns of every window of the occlusion of a picture of `shape` (C, H, W); the last of a row may be
+    cut by the edge, as Captum's are."""
+    rows, columns = (range(0, math.ceil((side - window) / stride) * stride + 1, stride) for side in shape[1:])
+    return [(slice(top, top + window), slice(left, left + window)) for top in rows for left in columns]

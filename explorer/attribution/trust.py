@@ -1,0 +1,213 @@
+"""Can I trust this map? Two questions to the network: do the pixels matter, and does the map depend on the weights?"""
+
+import copy
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from explorer.architectures import Network, build
+from explorer.attribution.explanation import Share, baseline, pictures_at_once
+from explorer.attribution.views import enlarge
+from explorer.tracing import check_pass
+
+READINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "deletion": "The pixels that the map calls most important are taken out first: if it is right, the probability "
+        "falls sooner than in a random order, so its area is the smaller one (Petsiuk et al. 2018).",
+        "insertion": "The pixels that the map calls most important are put in first: if it is right, the probability "
+        "rises sooner than in a random order, so its area is the larger one (Petsiuk et al. 2018).",
+        "cascade": "Layer by layer from the head, what was learned is replaced by random weights: a map that explains "
+        "this network must change, and one that stays alike (rank correlation near 1) shows the picture, not what the "
+        "network learned (Adebayo et al. 2018).",
+    }
+)
+"""How to read each answer, in one sentence."""
+
+_UNTRAINED = 2**40  # added to the seed of the random weights: small seeds are those that trainings started from
+
+
+@dataclass(frozen=True, eq=False)
+class TrustCurve:
+    """The target's probability while pixels are replaced ("deletion") or put in ("insertion"), in the map's order.
+
+    `shares` (K + 1,) is the part of the picture's pixels that has been exchanged, from 0 to 1; `probabilities`
+    (K + 1,) what the network then says; `random` (R, K + 1) the same for R random orders of the pixels. All float64.
+    Half a picture is none that the network ever saw, so a curve judges map and network together; and where exactly the
+    object is taken out, its outline stays to be seen.
+    """
+
+    kind: Literal["deletion", "insertion"]
+    baseline: str
+    shares: np.ndarray
+    probabilities: np.ndarray
+    random: np.ndarray
+
+    @property
+    def area(self) -> float:
+        """Under the map's curve, 0..1, by trapezoids."""
+        return float(np.trapezoid(self.probabilities, self.shares))
+
+    @property
+    def random_areas(self) -> np.ndarray:
+        """Under each random order's curve, (R,)."""
+        return np.trapezoid(self.random, self.shares, axis=1)
+
+
+def trust_curve(
+    network: Network,
+    image: np.ndarray,
+    values: np.ndarray,
+    target: int,
+    kind: Literal["deletion", "insertion"],
+    start: str | None = None,
+    steps: int = 32,
+    random_orders: int = 5,
+    seed: int = 0,
+) -> Generator[Share[TrustCurve], None, None]:
+    """How far it has come, and last the `TrustCurve` of a map `values` (H', W'), enlarged to the picture if smaller.
+
+    `image` is float32 (C, H, W), normalised. The largest value comes first, and equal ones in an order drawn from
+    `seed`, as the random orders are. `start` is what stands for no picture, "mean" or "blur" (see
+    `explanation.baseline`): by default the mean where pixels are taken out, and the blurred picture where they are put
+    in, as in the paper. It takes (random_orders + 1) · (steps + 1) passes forward. The network is only read.
+    Raises ValueError for what `trace` cannot explain, a map that is not finite and of two dimensions, or steps out of
+    1..H · W.
+    """
+    spec = network.spec
+    check_pass(network, image, target)
+    size = spec.input_shape[1:]
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise ValueError(f"`values` must be a finite map (H, W), received {values.shape}; fold its channels first.")
+    if not 1 <= steps <= size[0] * size[1] or random_orders < 0:
+        raise ValueError(
+            f"`steps` must be from 1 to the {size[0] * size[1]} pixels and `random_orders` at least 0, received "
+            f"{steps} and {random_orders}."
+        )
+    start = start or ("mean" if kind == "deletion" else "blur")
+    empty = baseline(image, start)
+    before, after = (image, empty) if kind == "deletion" else (empty, image)
+    generator = np.random.default_rng(seed)
+    map_values = (values if values.shape == size else enlarge(values, size)).ravel()
+    # By value, and where values are equal by chance: in the order of the pixels a map of zeros would begin at the top.
+    orders = [np.lexsort((generator.random(map_values.size), -map_values))]
+    orders += [generator.permutation(map_values.size) for _ in range(random_orders)]
+    counts = np.rint(np.linspace(0, map_values.size, steps + 1)).astype(int)
+    curves = np.empty((len(orders), steps + 1))
+    at_once = pictures_at_once(spec)
+    for row, order in enumerate(orders):
+        rank = np.empty(order.size, int)
+        rank[order] = np.arange(order.size)
+        for first in range(0, steps + 1, at_once):
+            exchanged = rank.reshape(size) < counts[first : first + at_once, None, None]  # (n, H, W)
+            batch = np.where(exchanged[:, None], after, before).astype(np.float32)
+            curves[row, first : first + at_once] = _probabilities(network, batch, target)
+            done = row * (steps + 1) + min(first + at_once, steps + 1)
+            yield Share(done / curves.size)
+    curves.setflags(write=False)
+    yield Share(1.0, TrustCurve(kind, start, counts / map_values.size, curves[0], curves[1:]))
+
+
+@torch.no_grad()
+def _probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
+    device = next(network.parameters()).device
+    logits: Tensor = network(torch.from_numpy(batch).to(device))
+    return logits.cpu().double().softmax(dim=1)[:, target].numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Cascade:
+    """A map while the network forgets, from the head backwards.
+
+    `layers` names, for each of the K steps, the layers that were made random in it; in step k all those before are,
+    too. `original` (H, W) is the map of the network as it is, `maps` (K, H, W) those after each step. `correlations`
+    are Spearman's between each and the original, `absolute_correlations` between their absolute values (Adebayo et
+    al. 2018 show both); None where a map is the same everywhere, and has no order.
+    """
+
+    original: np.ndarray
+    layers: tuple[tuple[str, ...], ...]
+    maps: np.ndarray
+    correlations: tuple[float | None, ...]
+    absolute_correlations: tuple[float | None, ...]
+
+
+def cascade(
+    network: Network,
+    image: np.ndarray,
+    make_map: Callable[[Network, np.ndarray], np.ndarray],
+    most: int = 24,
+    seed: int = 0,
+) -> Generator[Share[Cascade], None, None]:
+    """How far it has come, and last the `Cascade` of the map that `make_map(network, image)` makes, (H, W).
+
+    The layers with weights, each with the norm behind it, become random from the last to the first in at most `most`
+    steps, as a network of this spec begins (statistics of norms too). `make_map` is called once more than there are
+    steps, with a private frozen copy: `network` is only read.
+    Raises ValueError where `most` is below 1 or a map is not finite and of two dimensions.
+    """
+    if most < 1:
+        raise ValueError(f"`most` must be at least 1 step, received {most}.")
+    forgetting = copy.deepcopy(network).freeze()
+    random = build(network.spec, _UNTRAINED + seed, next(network.parameters()).device)
+    groups = [group[::-1] for group in reversed(_layers(network))]
+    count = min(most, len(groups))
+    steps = [
+        tuple(name for group in groups[i * len(groups) // count : (i + 1) * len(groups) // count] for name in group)
+        for i in range(count)
+    ]
+    original = _map(make_map, forgetting, image)
+    maps: list[np.ndarray] = []
+    for names in steps:
+        yield Share((len(maps) + 1) / (count + 1))
+        for name in names:
+            forgetting.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
+        maps.append(_map(make_map, forgetting, image))
+    yield Share(
+        1.0,
+        Cascade(
+            original,
+            tuple(steps),
+            np.stack(maps),
+            tuple(spearman(original, values) for values in maps),
+            tuple(spearman(np.abs(original), np.abs(values)) for values in maps),
+        ),
+    )
+
+
+def _layers(network: Network) -> list[list[str]]:
+    """The names of each layer with weights and the norm that follows it, from the first to the last."""
+    groups: list[list[str]] = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            groups.append([name])
+        elif isinstance(module, nn.BatchNorm2d):
+            groups[-1].append(name)
+    return groups
+
+
+def _map(make_map: Callable[[Network, np.ndarray], np.ndarray], network: Network, image: np.ndarray) -> np.ndarray:
+    values = np.array(make_map(network, image), np.float32)
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise ValueError(f"`make_map` must make a finite map (H, W), received {values.shape}; fold its channels first.")
+    return values
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman's rank correlation of all values, -1..1: Pearson's of their ranks, where equal values share the mean of
+    theirs. None where all values of `a` or of `b` are equal. Raises ValueError where the shapes differ."""
+    if a.shape != b.shape:
+        raise ValueError(f"`a` and `b` must have one shape, received {a.shape} and {b.shape}.")
+    first, second = _ranks(a), _ranks(b)
+    first, second = first - first.mean(), second - second.mean()
+    scale = np.sqrt((first @ first) * (second @ second))
+    return float(np.clip(first @ second / scale, -1, 1)) if scale > 0 else None
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place.ravel()]

@@ -1,0 +1,213 @@
+"""Gradient flow of many networks at their first weights: the grid, what it costs, its measurement, bands over seeds."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import torch
+
+from explorer.architectures import ArchitectureSpec, build, describe
+from explorer.architectures.spec import Activation, Initialisation, Norm, Shortcut
+from explorer.experiments.gradient_flow import GradientFlow, Quantity, gradient_flow
+from explorer.presets import cifar
+from explorer.training import normalise
+
+DEPTHS = (8, 20, 32, 56, 110)
+SHORTCUTS: tuple[Shortcut, ...] = ("none", "identity", "projection")
+NORMS: tuple[Norm, ...] = ("batch", "none")
+INITIALISATIONS: tuple[Initialisation, ...] = ("he", "pytorch")
+ACTIVATIONS: tuple[Activation, ...] = ("relu", "tanh", "sigmoid")
+
+
+def grid(
+    depths: Sequence[int] = DEPTHS,
+    shortcuts: Sequence[Shortcut] = SHORTCUTS,
+    norms: Sequence[Norm] = NORMS,
+    initialisations: Sequence[Initialisation] = INITIALISATIONS,
+    activations: Sequence[Activation] = ACTIVATIONS,
+    classes: int = 10,
+    size: int = 32,
+) -> tuple[ArchitectureSpec, ...]:
+    """The CIFAR networks of all combinations, the shallow ones first; by default 180 specs.
+
+    Raises ValueError for a value that no network has.
+    """
+    return tuple(
+        replace(cifar(depth, shortcut, norm, classes, size), initialisation=initialisation, activation=activation)
+        for depth, shortcut, norm, initialisation, activation in product(
+            depths, shortcuts, norms, initialisations, activations
+        )
+    )
+
+
+@dataclass(frozen=True)
+class GridCost:
+    """What measuring a grid takes: `passes` forward and backward passes of one batch each; `macs`, multiply-accumulates
+    of all of them; `longest`, those of its most expensive pass, which is how long a Stop may have to wait;
+    `activation_bytes` that this pass holds, float32."""
+
+    passes: int
+    macs: int
+    longest: int
+    activation_bytes: int
+
+
+def cost(specs: Sequence[ArchitectureSpec], seeds: int, pictures: int) -> GridCost:
+    """The cost of `at_initialisation`, worked out from the descriptions: nothing is run.
+
+    A backward pass counts twice its forward pass: a convolution's gradient for its input and that for its weights are
+    each as many multiply-accumulates as its output.
+    """
+    passes = [_pass_macs(spec, pictures) for spec in specs]
+    held = [describe(spec).activation_bytes * pictures for spec in specs]
+    return GridCost(
+        passes=len(passes) * seeds,
+        macs=sum(passes) * seeds,
+        longest=max(passes, default=0),
+        activation_bytes=max(held, default=0),
+    )
+
+
+def _pass_macs(spec: ArchitectureSpec, pictures: int) -> int:
+    return 3 * describe(spec).macs * pictures
+
+
+@dataclass(frozen=True, eq=False)
+class GridStep:
+    """One measured network. `fraction`, 0..1, is the share of the grid's multiply-accumulates that are done, `seconds`
+    have passed since the start."""
+
+    spec: ArchitectureSpec
+    seed: int
+    flow: GradientFlow
+    fraction: float
+    seconds: float
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimated from what is done so far."""
+        return self.seconds * (1 - self.fraction) / self.fraction
+
+
+def at_initialisation(
+    specs: Sequence[ArchitectureSpec],
+    images: np.ndarray,
+    labels: np.ndarray,
+    seeds: Sequence[int],
+    precision: torch.dtype = torch.float32,
+) -> Iterator[GridStep]:
+    """The flow through the first weights of each spec, for each seed, in training mode, as they are measured.
+
+    `images` are uint8 (N, 3, H, W) and `labels` (N,): the one batch that all of them see, normalised by its own mean
+    and standard deviation. All specs are measured with the first seed, then with the next: stopped early, there are
+    fewer seeds, not fewer networks. Specs of one depth share the weights of a seed. `precision` torch.float64 tells a
+    gradient that underflows in float32 from one that is not there, at about twice the time.
+    """
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))  # (N, H, W, 3)
+    floats = pixels.float() / 255
+    std = floats.std((0, 1, 2))
+    batch = normalise(pixels, floats.mean((0, 1, 2)), torch.where(std > 0, std, 1.0)).to(precision)
+    target = torch.from_numpy(labels)
+    started = time.perf_counter()
+    total, done = cost(specs, len(seeds), len(images)).macs, 0
+    for seed in seeds:
+        for spec in specs:
+            flow = gradient_flow(build(spec, seed).to(precision), batch, target, "training")
+            done += _pass_macs(spec, len(images))
+            yield GridStep(spec, seed, flow, done / total, time.perf_counter() - started)
+
+
+@dataclass(frozen=True, eq=False)
+class GradientBand:
+    """The flows of one network over n seeds, layer by layer along the main path.
+
+    `sizes` is float64 (n, L): a size that was not finite stays NaN or infinite, an exact 0 stays 0, so neither is lost
+    on a log axis that knows to look. `depth` (L,) runs from 0, the first layer, to 1, the last, so that networks of
+    different depth share an axis. `what` says what was measured (see `MEASURES`); `is_relative` whether each seed was
+    divided by its own last layer. All arrays are read-only.
+    """
+
+    what: Quantity
+    layers: tuple[str, ...]
+    depth: np.ndarray
+    sizes: np.ndarray
+    precision: str
+    is_relative: bool = False
+
+    @property
+    def n(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def zeros(self) -> np.ndarray:
+        """How many of the n sizes of each layer are exactly 0 in `precision`, int (L,)."""
+        return (self.sizes == 0).sum(axis=0)
+
+    @property
+    def not_finite(self) -> np.ndarray:
+        """How many of the n sizes of each layer are no finite number, int (L,): overflow, or a ratio to 0."""
+        return (~np.isfinite(self.sizes)).sum(axis=0)
+
+    @property
+    def median(self) -> np.ndarray:
+        """Of the finite sizes of each layer, (L,); NaN where there is none. Zeros count: half of them make it 0."""
+        return self._of_finite(np.median)
+
+    @property
+    def low(self) -> np.ndarray:
+        """The smallest finite size of each layer, (L,), which may be 0; NaN where there is none."""
+        return self._of_finite(np.min)
+
+    @property
+    def high(self) -> np.ndarray:
+        """The largest finite size of each layer, (L,); NaN where there is none."""
+        return self._of_finite(np.max)
+
+    @property
+    def floor(self) -> float | None:
+        """The smallest size above zero of all layers and seeds: a log axis has to draw zeros below it. None if there
+        is none."""
+        positive = self.sizes[np.isfinite(self.sizes) & (self.sizes > 0)]
+        return float(positive.min()) if len(positive) else None
+
+    def relative(self) -> "GradientBand":
+        """Each seed divided by its own last layer, so that seeds are compared in shape and the last layer is 1.
+
+        NaN where the last layer of a seed is 0: nothing can be said relative to it.
+        """
+        if self.is_relative:
+            return self
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sizes = np.where(self.sizes[:, -1:] == 0, np.nan, self.sizes / self.sizes[:, -1:])
+        return replace(self, sizes=_frozen(sizes), is_relative=True)
+
+    def _of_finite(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
+        columns = [column[np.isfinite(column)] for column in self.sizes.T]
+        return _frozen(np.array([statistic(column) if len(column) else np.nan for column in columns]))
+
+
+def band(flows: Sequence[GradientFlow], what: Quantity = "weights") -> GradientBand:
+    """The flows of one network, one for each seed, side by side.
+
+    Raises ValueError for no flow, for flows of different layers or precisions, and for what was not measured.
+    """
+    if not flows:
+        raise ValueError("`flows` must hold at least one flow, received none; measure a seed first.")
+    found = [flow.along_depth(what) for flow in flows]
+    layers = found[0][0]
+    if any(names != layers for names, _ in found) or len({flow.precision for flow in flows}) > 1:
+        raise ValueError("`flows` must be of one network in one precision; make one band for each.")
+    return GradientBand(
+        what=what,
+        layers=layers,
+        depth=_frozen(np.linspace(0, 1, len(layers)) if len(layers) > 1 else np.zeros(1)),
+        sizes=_frozen(np.stack([sizes for _, sizes in found])),
+        precision=flows[0].precision,
+    )
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
