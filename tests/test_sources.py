@@ -67,9 +67,11 @@ def test_each_file_that_is_left_out_is_listed_with_its_reason(tmp_path):
         assert skipped.reason.startswith(ODD[skipped.path][1])
     assert archive.notes == disk.notes
     assert archive.notes[0] == (
-        "5 files that are no pictures of a class are left out: `cat/inner.zip`, `cat/notes.txt`, `cover.png`, …."
+        "Files left out because they are no pictures of a class: 5 (`cat/inner.zip`, `cat/notes.txt`, `cover.png`, …)."
     )
-    assert archive.notes[1].startswith("3 pictures cannot be read and are left out: `cat/cut.png`, `cat/empty.png`")
+    assert archive.notes[1].startswith(
+        "Pictures left out because they cannot be read: 3 (`cat/cut.png`, `cat/empty.png`"
+    )
     assert archive.class_names == ("cat", "dog")
     assert load(packed(PETS)).skipped == ()
 

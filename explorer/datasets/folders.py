@@ -126,7 +126,9 @@ def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float,
     left_out = sorted(path for path, reason in skipped.items() if reason != HIDDEN)
     notes = []
     if left_out:
-        notes.append(f"{len(left_out):,} files that are no pictures of a class are left out: {quoted(*left_out)}.")
+        notes.append(
+            f"Files left out because they are no pictures of a class: {len(left_out):,} ({quoted(*left_out)})."
+        )
     train, validation_split, test = yield from _decoded(listing, splits, class_names, size, notes, skipped)
     for label, count in zip(class_names, np.bincount(train.labels, minlength=len(class_names)), strict=True):
         if not count:
@@ -272,9 +274,9 @@ def _decoded(
             count += 1
         found.append(Split(images[:count], labels[:count]))
     if bad:
-        notes.append(f"{len(bad):,} pictures cannot be read and are left out: {quoted(*bad)}.")
+        notes.append(f"Pictures left out because they cannot be read: {len(bad):,} ({quoted(*bad)}).")
     if resized:
-        notes.append(f"{resized:,} pictures of another size are centre-cropped and resized to {size[0]} × {size[1]}.")
+        notes.append(f"Pictures of another size, centre-cropped and resized to {size[0]} × {size[1]}: {resized:,}.")
     if several:
-        notes.append(f"Of {several:,} pictures with several frames or pages, the first is used.")
+        notes.append(f"Pictures with several frames or pages, of which the first is used: {several:,}.")
     return found

@@ -128,7 +128,7 @@ def show_card(card: Card) -> None:
     for note in card.notes:
         st.caption(note)
     if card.skipped:
-        with st.expander(f"{len(card.skipped):,} files were left out"):
+        with st.expander(f"Files left out: {len(card.skipped):,}"):
             st.dataframe(
                 [{"file": skipped.path, "reason": skipped.reason} for skipped in card.skipped],
                 hide_index=True,

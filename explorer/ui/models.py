@@ -1,5 +1,6 @@
 """The models of a session: what it has uploaded, kept on disk while it lasts, and what was shared by a link."""
 
+import gc
 import json
 import re
 import secrets
@@ -75,6 +76,7 @@ class _Attendance:
     def _end(self, times: int) -> None:
         if times == self.times:
             self.folder.remove()
+            gc.collect()  # traces and networks of a session hang together in circles
 
 
 @st.cache_resource(scope="session", show_spinner=False, on_release=_Attendance.go)

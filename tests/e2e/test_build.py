@@ -188,7 +188,7 @@ def test_own_pictures_are_shown_and_trained_on(page: Page) -> None:
     sheet = page.get_by_test_id("stDataFrame").first
     expect(sheet.locator("[role=gridcell]").filter(has_text="dark cats")).to_be_attached()
     expect(sheet.locator("[role=gridcell]").filter(has_text=re.compile("^14$"))).to_have_count(2)
-    expect(page.get_by_text("1 files were left out")).to_be_visible()
+    expect(page.get_by_text("Files left out: 1")).to_be_visible()
     start(page)
     expect(page.get_by_text(re.compile(r"of 8 test pictures after"))).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text("light dogs", exact=True).first).to_be_visible()
