@@ -24,7 +24,7 @@ from tests.e2e.chromium import MISSING, find_chromium
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "test-results"
-TIMEOUT_S = 30  # the first view of a page imports torch, on a machine that may be busy
+TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
 
 QUIET = [
     "--disable-background-networking",
