@@ -25,7 +25,24 @@ VIEWS = [
         [0, 70],
         ["main", "all"],
     )
+] + [
+    AppState(tab=tab, method=method, parameters=parameters, questioned=questioned)  # type: ignore[arg-type]
+    for tab, method, parameters, questioned in itertools.product(
+        ["block", "methods", "channels", "trust"],
+        ["integrated_gradients", "occlusion"],
+        ["{}", '{"baseline":"blur","steps":20}', '{"noise":0.2}'],
+        ["grad_cam", "method"],
+    )
 ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "null", '{"steps":NaN}', '{"steps":1e999}', '{"steps":true}', '{"steps":[1]}', '{"a/b":1}', '{"a":"../x"}']
+    + ['{"a":' * 60 + "1" + "}" * 60, '{"steps":' + "9" * 300 + "}", '{"a":"' + "x" * 500 + '"}', "[" * 399],
+)
+def test_parameters_of_a_link_that_no_form_could_hold_are_none(text: str) -> None:
+    assert AppState.from_query({"parameters": text, "tab": "methods"}) == AppState(tab="methods")
 
 
 def test_every_view_survives_the_url() -> None:

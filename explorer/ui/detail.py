@@ -1,6 +1,8 @@
-"""The detail of one layer: overlays, numbers and feature maps, for each network that has it."""
+"""The detail of one layer: its tabs, and the first of them: overlays, numbers and feature maps of each network."""
 
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -21,13 +23,20 @@ from explorer.tracing import LayerTrace
 from explorer.ui import controls
 from explorer.ui.markdown import as_text
 from explorer.ui.resources import Looked, Subject
-from explorer.ui.state import AppState
+from explorer.ui.state import AppState, Tab
 from explorer.ui.strip import StripRow, axis_of, cam_tops, map_tops
 
 MAPS_A_PAGE = 64
 MAP_COLUMNS = 8
 MAP_SIDE = 44
 OVERLAY_SIDE = 320
+TABS: Mapping[Tab, str] = {
+    "layer": "Layer",
+    "block": "Block",
+    "methods": "More methods",
+    "channels": "Channels",
+    "trust": "Can I trust this map?",
+}
 
 
 def rows_of(looked: list[Looked]) -> list[StripRow]:
@@ -49,15 +58,15 @@ def colour_bar(palette: str, words: str) -> None:
         st.caption(words)
 
 
-def layer_detail(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+def detail_head(state: AppState, looked: list[Looked]) -> None:
+    """The name of the layer, and what all tabs share: which layer, and how opaque an overlay is."""
     selected = selected_layer(state, looked)
-    axis = axis_of(rows_of(looked))
     st.subheader(f"Layer {selected}", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state["layer"] = selected
         st.selectbox(
             "Layer",
-            list(axis),
+            list(axis_of(rows_of(looked))),
             key="layer",
             on_change=lambda: controls.change(layer=st.session_state["layer"], channel=None),
             width=260,
@@ -71,6 +80,18 @@ def layer_detail(state: AppState, subject: Subject, looked: list[Looked]) -> Non
             on_change=lambda: controls.change(opacity=st.session_state["opacity"]),
             width=300,
         )
+
+
+def open_tab(state: AppState) -> tuple[Tab, Any]:
+    """The tab that is open, and the place for its content; the others stay empty and cost nothing."""
+    st.session_state["tab"] = TABS[state.tab]
+    titles = {title: tab for tab, title in TABS.items()}
+    places = st.tabs(list(titles), key="tab", on_change=lambda: controls.change(tab=titles[st.session_state["tab"]]))
+    return next((tab, place) for tab, place in zip(TABS, places, strict=True) if place.open)
+
+
+def layer_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+    selected = selected_layer(state, looked)
     cams, maps = cam_tops(rows_of(looked), state.scope), map_tops(rows_of(looked), state.scope)
     there = [network for network in looked if selected in network.trace.names]
     for column, network, cam in zip(st.columns(len(looked), gap="large"), looked, cams, strict=True):
@@ -88,7 +109,7 @@ def layer_detail(state: AppState, subject: Subject, looked: list[Looked]) -> Non
 
 
 def _cam_detail(state: AppState, network: Looked, layer: LayerTrace, top: float) -> None:
-    profile = _profile(network, layer.name)
+    profile = profile_of(network, layer.name)
     seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
     large = figures.nearest(seen, OVERLAY_SIDE)
     heat = heatmap(profile.cam, large.shape[:2], top)
@@ -113,7 +134,7 @@ def _cam_detail(state: AppState, network: Looked, layer: LayerTrace, top: float)
             )
 
 
-def _profile(network: Looked, layer: str) -> LayerProfile:
+def profile_of(network: Looked, layer: str) -> LayerProfile:
     return next(column for column in network.profiles if column.name == layer)
 
 
@@ -127,7 +148,7 @@ def _numbers(subject: Subject, looked: list[Looked], layer: str) -> None:
 
 
 def _statistics(network: Looked, subject: Subject, name: str) -> dict[str, str]:
-    layer, profile = network.trace[name], _profile(network, name)
+    layer, profile = network.trace[name], profile_of(network, name)
     channels, height, width = profile.shape
     rows = {
         "kind of layer; channels × height × width": f"{layer.kind}; {channels} × {height} × {width}",

@@ -14,11 +14,10 @@ from explorer.figures import Curve, GradientMap, Prediction, Predictions
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.ui import form, live, navigation, resources
 from explorer.ui.markdown import as_text
+from explorer.ui.measuring import ONE_STOP
 from explorer.ui.state import AppState, BuildState
 
 LOOK_EVERY = 1.0  # seconds between two looks at a run
-# Streamlit's own sign of work in the corner would blink at each look, and its "Stop" stops no training.
-ONE_STOP = "<style>[data-testid=stStatusWidget] { display: none }</style>"
 WORDS = {
     "queued": "waiting",
     "running": "training",

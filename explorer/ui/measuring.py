@@ -1,19 +1,23 @@
 """What takes long on a page: asked for by a click, with its cost before, progress, the time left and Stop."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 
 import streamlit as st
 
+from explorer.attribution import Share
 from explorer.ui import resources
 from explorer.ui.markdown import as_text
 
 T = TypeVar("T")
-Work = Iterator[tuple[float, T | None]]
-"""Shares 0..1 of what is done, each with None, and at the end 1 with the result."""
+Work = Iterator[tuple[float, T | None] | Share[T]]
+"""Shares 0..1 of what is done, each with None, and at the end 1 with the result: as pairs, or each as a `Share`."""
 MOST_KEPT = 24
+_ASKED = "measuring"  # of the session: the key of what a click has just asked for
+# Streamlit's own sign of work in the corner has a "Stop" too, which stops no training and leaves a dead bar here.
+ONE_STOP = "<style>[data-testid=stStatusWidget] { display: none }</style>"
 DRAW_EVERY = 0.2  # seconds between two drawings of the progress
 
 
@@ -23,49 +27,69 @@ def measure(
     """A button `label` that starts `work`; what comes of it is drawn, and kept for the session under `key`, which
     must hold everything that the result depends on. `seconds` is what it is expected to take.
 
-    It is a fragment: the rest of the page stays as it is meanwhile. Stop, or any other click, ends the work between
-    two shares. A ValueError of `work` is shown as its sentence.
+    Stop, or any other click, ends the work between two shares. It is no fragment: a click in one waits until the
+    script that runs has ended (`_fragment_run_should_not_preempt_script` in Streamlit 1.67), so its Stop would stop
+    nothing. A ValueError of `work` is shown as its sentence.
     """
-    st.fragment(_measure)(key, label, work, draw, seconds)
-
-
-def _measure(
-    key: str, label: str, work: Callable[[], Work[T]], draw: Callable[[T], None], seconds: float | None
-) -> None:
     if key in _kept():
         draw(_kept()[key])
         return
     place = st.empty()
+    if st.session_state.get(_ASKED) == key:
+        del st.session_state[_ASKED]  # before the work, so that it is over when a click has ended it
+        try:
+            result = _followed(place, key, work)
+        except ValueError as error:
+            place.empty()
+            st.error(as_text(str(error)))
+            result = None
+        if result is not None:
+            place.empty()
+            keep(key, result)
+            draw(result)
+            return
     cost = f" (about {duration(seconds)})" if seconds is not None else ""
-    if not place.button(f"{label}{cost}", key=f"measure-{key}"):
-        return
-    try:
-        result = _followed(place, key, work)
-    except ValueError as error:
-        place.error(as_text(str(error)))
-        return
-    place.empty()
-    if result is not None:
-        keep(key, result)
-        draw(result)
+    place.button(f"{label}{cost}", key=f"measure-{key}", on_click=_ask, args=(key,))
+
+
+def _ask(key: str) -> None:
+    st.session_state[_ASKED] = key
 
 
 def _followed(place: Any, key: str, work: Callable[[], Work[T]]) -> T | None:
     with place.container(horizontal=True, vertical_alignment="center"):
+        st.html(ONE_STOP)
         bar = st.progress(0.0, text="Starting")
         st.button("Stop", key=f"stop-{key}")  # any click ends this run of the script, and with it the work
     started = drawn = time.monotonic()
     with closing(work()) as steps:  # type: ignore[type-var]  # all of ours are generators
         while True:
             with resources.PASSES:  # step by step, so that others get their turn between two
-                share, result = next(steps, (1.0, None))
-            now = time.monotonic()
-            if share >= 1:
+                step = next(steps, None)
+            if step is None:
+                return None
+            share, result = (step.share, step.result) if isinstance(step, Share) else step
+            if result is not None:
                 return result
+            now = time.monotonic()
             if now - drawn > DRAW_EVERY:
                 drawn = now
                 left = (now - started) / max(share, 1e-3) * (1 - share)
                 bar.progress(min(1.0, share), text=f"{share:.0%}, {duration(left)} left")
+
+
+def in_turn(works: Sequence[Callable[[], Work[Any]]]) -> Generator[Share[list[Any]], None, None]:
+    """One work after the other, as one: last the list of their results. Closing it ends the one that is going on."""
+    results: list[Any] = []
+    for index, work in enumerate(works):
+        with closing(work()) as steps:  # type: ignore[type-var]  # all of ours are generators
+            for step in steps:
+                share, result = (step.share, step.result) if isinstance(step, Share) else step
+                if result is not None:
+                    results.append(result)
+                    break
+                yield Share((index + min(share, 1.0)) / len(works))
+    yield Share(1.0, results)
 
 
 def result_of(key: str) -> Any:

@@ -130,7 +130,7 @@ def checkpoint(name: str) -> Checkpoint:
     return models.load(name) if models.file_of(name) or models.MINE.fullmatch(name) else _checkpoint(name)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Loading the weights")  # a VGG-19 has 575 MB, a ResNet-50 100
+@st.cache_resource(max_entries=4, show_spinner="Loading the weights")  # as many as Compare shows; a VGG-19 has 575 MB
 def _published(key: str) -> Checkpoint:
     return published.load(key)
 
@@ -216,8 +216,9 @@ def sample_subject(label: int, number: int) -> Subject:
     return Subject(pixels, shown, f"sample-{label}-{number}", f"drawn {name}, number {number}", (), mask, name)
 
 
-def keep_picture(data: bytes, name: str) -> str:
+def keep_picture(data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
     """Decodes a picture, keeps it for this session only, and returns the `picture` of an AppState that shows it.
+    `mask` and `label` are those of a picture that the app drew.
 
     Raises ImageError with one sentence for a person.
     """
@@ -230,7 +231,7 @@ def keep_picture(data: bytes, name: str) -> str:
     kept.pop(key, None)
     shown = figures.shown(picture.pixels, PICTURE_SIDE)
     quoted = f"`{picture.name}`"  # as code, else a name could be Markdown; `decode` leaves no backtick in it
-    kept[key] = Subject(picture.pixels, shown, digest, quoted, picture.notes)
+    kept[key] = Subject(picture.pixels, shown, digest, quoted, picture.notes, mask, label)
     for oldest in list(kept)[:-1]:
         if sum(subject.pixels.nbytes for subject in kept.values()) > SESSION_BYTES:
             del kept[oldest]

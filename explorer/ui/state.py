@@ -8,11 +8,14 @@ from typing import Any, Literal, Self, get_args
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.architectures.spec import MAXIMUM, Shortcut
+from explorer.attribution import METHODS
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
 
 Scope = Literal["layer", "network", "both"]
 Layers = Literal["main", "all"]
+Tab = Literal["layer", "block", "methods", "channels", "trust"]
+Questioned = Literal["grad_cam", "method"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
@@ -27,7 +30,9 @@ class AppState:
     "sample-LABEL-NUMBER" (a drawn shape) or "upload-DIGEST" (a picture of this session). `target` is the class to
     explain, None for what each network predicts. `layer` and `channel` are what the detail shows. `scope` says which
     maps share a colour scale. `layers` "all" shows every visible operation, "main" convolutions, shortcuts and
-    blocks. Raises ValueError for a text that could not have come from this app.
+    blocks. `tab` is the open part of the layer's detail, `method` and `parameters` (a JSON object of those that a
+    person set) what "More methods" shows, `questioned` whose map "Can I trust this map?" is asked of.
+    Raises ValueError for a text that could not have come from this app.
     """
 
     first: str = "shapes-plain-20"
@@ -39,6 +44,10 @@ class AppState:
     scope: Scope = "layer"
     opacity: int = 70
     layers: Layers = "main"
+    tab: Tab = "layer"
+    method: str = "integrated_gradients"
+    parameters: str = "{}"
+    questioned: Questioned = "grad_cam"
 
     def __post_init__(self) -> None:
         for name in (self.first, self.second, self.layer):
@@ -46,8 +55,13 @@ class AppState:
                 raise ValueError(f"{name!r} is not the name of a network or layer.")
         if self.first is None or self.picture is None or self.opacity is None:
             raise ValueError("a view needs a network, a picture and an opacity.")
-        if self.layers not in get_args(Layers):
-            raise ValueError(f"`layers` must be one of {', '.join(get_args(Layers))}, received {self.layers!r}.")
+        for field, allowed in (("layers", Layers), ("tab", Tab), ("questioned", Questioned)):
+            if getattr(self, field) not in get_args(allowed):
+                words = ", ".join(get_args(allowed))
+                raise ValueError(f"`{field}` must be one of {words}, received {getattr(self, field)!r}.")
+        if self.method not in METHODS:
+            raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
+        _check_parameters(self.parameters)
         if not SAMPLE.fullmatch(self.picture) and not UPLOAD.fullmatch(self.picture):
             raise ValueError(f"`picture` must be a sample or an upload, received {self.picture!r}.")
         if self.scope not in get_args(Scope):
@@ -61,6 +75,11 @@ class AppState:
         """(label, number) of a drawn picture, or None."""
         match = SAMPLE.fullmatch(self.picture)
         return (int(match[1]), int(match[2])) if match else None
+
+    def chosen(self) -> dict[str, int | float | str]:
+        """The parameters of the method that a person set; a link may hold others than the method takes."""
+        chosen: dict[str, int | float | str] = json.loads(self.parameters)
+        return chosen
 
     def to_query(self) -> dict[str, str]:
         """What stands in the URL: each field that differs from its default; None is "none"."""
@@ -89,6 +108,22 @@ class AppState:
                 continue
             state[field.name] = value
         return cls(**state)  # type: ignore[arg-type]
+
+
+def _check_parameters(text: str) -> None:
+    if not isinstance(text, str) or len(text) > 400:
+        raise ValueError("`parameters` must be a short JSON object.")
+    try:
+        chosen = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"`parameters` must be a JSON object, received {text!r}.") from None
+    if not isinstance(chosen, dict):
+        raise ValueError(f"`parameters` must be a JSON object, received {text!r}.")
+    for name, value in chosen.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | str) or not NAME.fullmatch(name):
+            raise ValueError(f"`parameters` must hold numbers and words, received {text!r}.")
+        if not (NAME.fullmatch(value) if isinstance(value, str) else abs(value) <= 1e6):
+            raise ValueError(f"a parameter must be a word or a number up to a million, received {value!r}.")
 
 
 DATA = re.compile(r"shapes-32|shapes-64|cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")

@@ -164,6 +164,49 @@ def test_the_raw_numbers_of_a_layer_download(page: Page) -> None:
         np.testing.assert_allclose(arrays["cams/stages.1.0.conv1"], cam, rtol=1e-4, atol=1e-6)
 
 
+def test_the_detail_opens_tab_by_tab_and_a_method_runs(page: Page) -> None:
+    visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2")
+    for tab, name, words in (
+        ("Block", "block", "The two parts sum to the whole"),
+        ("Channels", "channels", "Kernels of the first layer"),
+        ("Can I trust this map?", "trust", "Do these pixels matter"),
+        ("Layer", None, "Grad-CAM on the object"),
+        ("More methods", "methods", "How much of the score each pixel brings in"),
+    ):
+        click(page, "tab", tab)
+        expect(page.get_by_text(re.compile(words)).first).to_be_visible()
+        assert query(page).get("tab") == ([name] if name else None)
+        assert no_sideways_scroll(page)
+    page.get_by_role("button", name=re.compile("^Run Integrated Gradients")).click()
+    expect(page.get_by_text(re.compile("The score of the picture exceeds that of the baseline"))).to_have_count(2)
+    expect(page.get_by_alt_text("Integrated Gradients of ResNet-8 over the picture")).to_be_visible()
+    wait_until_ready(page)
+    with page.expect_download() as waiting:
+        page.locator("[class*=st-key-npz_method] button").first.click()
+    with np.load(waiting.value.path()) as arrays:
+        total = float(arrays["values"].sum(dtype=np.float64))
+        assert total == pytest.approx(float(arrays["difference"] + arrays["delta"]), abs=1e-3)
+        np.testing.assert_allclose(arrays["map"], arrays["values"].sum(axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_long_occlusion_is_stopped_and_the_page_goes_on(page: Page) -> None:
+    visit(
+        page,
+        "/?first=shapes-plain-56&second=shapes-resnet-56&tab=methods&method=occlusion"
+        "&parameters=%7B%22stride%22%3A1%2C%22window%22%3A16%7D",
+    )
+    start = page.get_by_role("button", name=re.compile("^Run Occlusion"))
+    start.click()
+    page.locator("[class*=st-key-stop-] button").click()
+    expect(start).to_be_visible()
+    wait_until_ready(page)
+    expect(page.get_by_alt_text(re.compile("^Occlusion of"))).to_have_count(0)
+    choose(page, "Method", "Input × gradient")
+    page.get_by_role("button", name=re.compile("^Run Input")).click()
+    expect(page.get_by_alt_text("Input × gradient of plain-56 alone", exact=False)).to_be_visible()
+    wait_until_ready(page)
+
+
 @pytest.mark.parametrize("width", [1440, 1024])
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_fits_its_window(open_page: Callable[..., Page], width: int, dark: bool) -> None:

@@ -7,8 +7,8 @@ from explorer.attribution import top_classes
 from explorer.checkpoints import CheckpointError
 from explorer.images import to_pixels
 from explorer.pretrained import CIFAR_DATA
-from explorer.ui import controls, resources
-from explorer.ui.detail import colour_bar, layer_detail, rows_of, selected_layer
+from explorer.ui import anatomy, channels, controls, methods, resources, trust
+from explorer.ui.detail import colour_bar, detail_head, layer_tab, open_tab, rows_of, selected_layer
 from explorer.ui.markdown import as_text
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
@@ -51,7 +51,7 @@ def _show(state: AppState) -> None:
     _offer_other_networks(state, subject, looked)
     _predictions(subject, looked)
     _strip(state, looked)
-    layer_detail(state, subject, looked)
+    _detail(state, subject, looked)
 
 
 def _introduction(looked: list[Looked]) -> None:
@@ -174,3 +174,19 @@ def _on_strip_click() -> None:
     layer = st.session_state["strip"]["layer"]
     if layer is not None:
         controls.change(layer=layer, channel=None)
+
+
+def _detail(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+    detail_head(state, looked)
+    tab, place = open_tab(state)
+    with place:
+        if tab == "layer":
+            layer_tab(state, subject, looked)
+        elif tab == "block":
+            anatomy.block_tab(state, subject, looked)
+        elif tab == "methods":
+            methods.methods_tab(state, subject, looked)
+        elif tab == "channels":
+            channels.channels_tab(state, looked)
+        else:
+            trust.trust_tab(state, subject, looked)

@@ -1,0 +1,299 @@
+"""Sizes of gradients along depth, one line a network, on a log axis that also has a place for 0 and for no number."""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from explorer.figures.charts import TEXT_COLOURS
+
+GREY = "#7C868B"  # 3:1 against the background of both themes
+_TALL, _SHORT = 430, 290  # pixels of a panel that is alone in its column, and of one of several
+_LINE = 15  # pixels between two labels
+_TICKS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class FlowLine:
+    """The gradient of one network along its depth. `depth` 0..1, `median`, `low` and `high` (L,) of the finite ones of
+    `n` sizes at each of `layers`, NaN where there is none; `zeros` and `not_finite` count how many of the n were
+    exactly 0, and no finite number. `label` stands at the line's end, `name` in its hovering text. Lines of one `panel`
+    are drawn into one chart."""
+
+    name: str
+    label: str
+    colour: str
+    layers: Sequence[str]
+    depth: np.ndarray
+    median: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    zeros: np.ndarray
+    not_finite: np.ndarray
+    n: int
+    dashed: bool = False
+    squares: bool = False
+    width: float = 2.0
+    panel: str = ""
+
+
+@dataclass(frozen=True)
+class FlowKey:
+    """One entry of the legend: what a colour, a dash or a mark stands for."""
+
+    text: str
+    colour: str = GREY
+    dashed: bool = False
+    squares: bool = False
+
+
+def flow_span(lines: Sequence[FlowLine]) -> tuple[int, int]:
+    """The powers of ten that enclose every size above zero of all lines, at least one decade."""
+    sizes = np.concatenate([np.ravel([line.low, line.median, line.high]) for line in lines] or [np.zeros(0)])
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not len(sizes):
+        return -1, 0
+    low, high = math.floor(math.log10(sizes.min())), math.ceil(math.log10(sizes.max()))
+    return low, max(high, low + 1)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Decades from `low` to `high`; below them the line of zeros, above them that of what is no finite number."""
+
+    low: int
+    high: int
+    has_top: bool
+
+    @property
+    def gap(self) -> float:
+        return max(0.35, 0.08 * (self.high - self.low))
+
+    @property
+    def zero(self) -> float:
+        return self.low - self.gap
+
+    @property
+    def top(self) -> float:
+        return self.high + self.gap
+
+    @property
+    def range(self) -> list[float]:
+        return [self.zero - 0.4 * self.gap, self.top + 0.4 * self.gap if self.has_top else self.high + 0.3 * self.gap]
+
+    def place(self, sizes: np.ndarray) -> np.ndarray:
+        """Heights (L,) of sizes: zeros on the line of zeros, NaN where there is no finite size."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            heights = np.where(sizes == 0, self.zero, np.log10(sizes))
+        return np.where(np.isfinite(heights), heights, np.nan)
+
+    def ticks(self) -> dict[str, list]:
+        step = max(1, math.ceil((self.high - self.low) / _TICKS))
+        digits = (1, 2, 5) if self.high - self.low <= 2 else (1,)
+        marks = [
+            (digit, power)
+            for power in range(self.low, self.high + 1, step)
+            for digit in digits
+            if power < self.high or digit == 1
+        ]
+        places = [self.zero, *(power + math.log10(digit) for digit, power in marks), *([self.top] * self.has_top)]
+        texts = ["exactly 0", *(f"{digit}e{power}" for digit, power in marks), *(["not finite"] * self.has_top)]
+        return {"tickvals": places, "ticktext": texts}
+
+
+def gradient_flow_chart(
+    lines: Sequence[FlowLine],
+    keys: Sequence[FlowKey],
+    *,
+    size: str,
+    sample: str = "seed",
+    span: tuple[int, int] | None = None,
+    theme: Literal["light", "dark"] = "light",
+) -> go.Figure:
+    """Size against relative depth, from the first layer on the left to the last on the right.
+
+    A line is the median of the n, a band reaches from the smallest to the largest. Sizes that are exactly 0 lie on a
+    dotted line of their own below the decades, labelled so, and those that are no finite number on one above. All
+    panels share both axes; `span` fixes the decades, so that several figures share them. `size` names what is
+    measured, `sample` what the n are. For `st.plotly_chart(figure, config={"displayModeBar": False})`.
+    """
+    panels = list(dict.fromkeys(line.panel for line in lines)) or [""]
+    columns = 1 if len(panels) == 1 else 3 if len(panels) in (3, 5, 6) else 2
+    rows = -(-len(panels) // columns)
+    low, high = flow_span(lines) if span is None else span
+    axis = _Axis(low, high, any(line.not_finite.any() for line in lines))
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        shared_yaxes=True,
+        shared_xaxes=True,
+        subplot_titles=[html.escape(panel) for panel in panels] if len(panels) > 1 else None,
+        horizontal_spacing=0.02,
+        vertical_spacing=0.24 / rows,
+    )
+    height = _TALL if rows == 1 else _SHORT
+    for number, panel in enumerate(panels):
+        place = {"row": number // columns + 1, "col": number % columns + 1}
+        own = [line for line in lines if line.panel == panel]
+        for line in own:
+            figure.add_traces(_drawn(line, axis, sample), rows=place["row"], cols=place["col"])
+        figure.add_trace(_labels(own, axis, height), **place)
+        figure.add_hline(y=axis.zero, line={"color": GREY, "width": 1, "dash": "dot"}, **place)
+        if axis.has_top:
+            figure.add_hline(y=axis.top, line={"color": GREY, "width": 1, "dash": "dot"}, **place)
+    for key in keys:
+        figure.add_trace(_entry(key), row=1, col=1)
+    word = TEXT_COLOURS[theme]
+    figure.update_xaxes(
+        range=[-(0.03 + 0.014 * columns * max((len(line.label) for line in lines), default=0)), 1.02],
+        tickvals=[0, 0.25, 0.5, 0.75, 1] if columns == 1 else [0, 0.5, 1],
+        ticktext=["0<br>first", "0.25", "0.5", "0.75", "1<br>last"] if columns == 1 else ["0", "0.5", "1"],
+        tickangle=0,
+        showticklabels=True,
+        fixedrange=True,
+        zeroline=False,
+        showgrid=False,
+        tickfont={"color": word},
+    )
+    figure.update_yaxes(range=axis.range, **axis.ticks(), fixedrange=True, zeroline=False, tickfont={"color": word})
+    depth = "relative depth" if columns > 1 else "relative depth: 0 is the first layer, 1 the last"
+    figure.update_xaxes(title={"text": depth, "standoff": 4, "font": {"color": word}}, row=rows)
+    figure.update_annotations(font={"size": 12, "color": word})
+    words = html.escape(size) if rows == 1 else html.escape(size).replace(", ", ",<br>")
+    figure.update_yaxes(title={"text": words, "font": {"color": word}}, row=(rows + 1) // 2, col=1)
+    figure.update_layout(
+        height=height * rows + 90,
+        margin={"l": 0, "r": 8, "t": 30 if len(panels) > 1 else 8, "b": 60},
+        legend={"orientation": "h", "x": 0, "y": -86 / (height * rows), "yanchor": "top", "title": {"text": ""}}
+        | {"itemclick": False, "itemdoubleclick": False, "font": {"size": 12, "color": word}},
+        hovermode="closest",
+        hoverlabel={"font": {"color": word}},
+        dragmode=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )
+    return figure
+
+
+def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
+    marker = {"symbol": "square", "size": 6, "color": line.colour}
+    traces = _bands(line, axis) if line.n > 1 else []
+    traces.append(
+        go.Scatter(
+            x=list(line.depth),
+            y=_plain(axis.place(line.median)),
+            mode="lines+markers" if line.squares or len(line.layers) < 3 else "lines",
+            marker=marker,
+            line={"color": line.colour, "width": line.width, "dash": "dash" if line.dashed else "solid"},
+            name=line.name,
+            customdata=_hovers(line, sample),
+            hovertemplate=f"<b>{html.escape(line.name)}</b><br>%{{customdata}}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    for counts, y, words, symbol in (
+        (line.zeros, axis.zero, "exactly 0", "circle-open"),
+        (line.not_finite, axis.top, "not finite", "x-open"),
+    ):
+        found = np.flatnonzero(counts).tolist()
+        if found:
+            traces.append(
+                go.Scatter(
+                    x=[float(line.depth[index]) for index in found],
+                    y=[y] * len(found),
+                    mode="markers",
+                    marker={"symbol": symbol, "size": 8, "color": line.colour, "line": {"width": 1.5}},
+                    name=f"{line.name}, {words}",
+                    customdata=[
+                        f"{html.escape(line.layers[index])}<br>{words} in {counts[index]} of {line.n} {sample}s"
+                        for index in found
+                    ],
+                    hovertemplate=f"<b>{html.escape(line.name)}</b><br>%{{customdata}}<extra></extra>",
+                    showlegend=False,
+                    cliponaxis=False,
+                )
+            )
+    return traces
+
+
+def _bands(line: FlowLine, axis: _Axis) -> list[go.Scatter]:
+    """One closed shape for each run of layers that have a finite size."""
+    low, high = axis.place(line.low), axis.place(line.high)
+    there = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
+    runs = np.split(there, np.flatnonzero(np.diff(there) > 1) + 1) if len(there) else []
+    red, green, blue = (int(line.colour[place : place + 2], 16) for place in (1, 3, 5))
+    return [
+        go.Scatter(
+            x=[*map(float, line.depth[run]), *map(float, line.depth[run[::-1]])],
+            y=[*map(float, high[run]), *map(float, low[run[::-1]])],
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=f"rgba({red},{green},{blue},0.18)",
+            hoverinfo="skip",
+            name=f"{line.name}, band",
+            showlegend=False,
+        )
+        for run in runs
+    ]
+
+
+def _hovers(line: FlowLine, sample: str) -> list[str]:
+    texts = []
+    for index, layer in enumerate(line.layers):
+        text = f"{html.escape(layer)}<br>{line.median[index]:.3g}"
+        if line.n > 1:
+            text += f", median of {line.n} {sample}s<br>{line.low[index]:.3g} to {line.high[index]:.3g}"
+        texts.append(text)
+    return texts
+
+
+def _labels(lines: Sequence[FlowLine], axis: _Axis, height: int) -> go.Scatter:
+    """The labels left of the lines, pushed apart where they would cover each other."""
+    starts = []
+    for line in lines:
+        heights = axis.place(line.median)
+        known = heights[np.isfinite(heights)]
+        starts.append((float(known[0]) if len(known) else axis.top, line))
+    starts.sort(key=lambda start: start[0])
+    apart = _LINE / height * (axis.range[1] - axis.range[0])
+    places: list[float] = []
+    for wanted, _ in starts:
+        places.append(max(wanted, places[-1] + apart) if places else wanted)
+    limit = axis.range[1] - apart / 2
+    for index in reversed(range(len(places))):
+        places[index] = min(places[index], limit)
+        limit = places[index] - apart
+    return go.Scatter(
+        x=[-0.012] * len(starts),
+        y=places,
+        mode="text",
+        text=[html.escape(line.label) for _, line in starts],
+        textposition="middle left",
+        textfont={"size": 12, "color": [line.colour for _, line in starts]},
+        hoverinfo="skip",
+        cliponaxis=False,
+        name="labels",
+        showlegend=False,
+    )
+
+
+def _entry(key: FlowKey) -> go.Scatter:
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="lines+markers" if key.squares else "lines",
+        marker={"symbol": "square", "size": 6, "color": key.colour},
+        line={"color": key.colour, "width": 2, "dash": "dash" if key.dashed else "solid"},
+        name=html.escape(key.text),
+        showlegend=True,
+    )
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]

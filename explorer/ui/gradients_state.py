@@ -1,0 +1,118 @@
+"""`GradientsState`: everything that decides what the page `Gradients` shows, as one value that fits into the URL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+from explorer.architectures import ArchitectureSpec
+from explorer.architectures.spec import Activation, Initialisation, Norm, Shortcut
+from explorer.experiments.gradient_flow import Mode, Quantity
+from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS, SHORTCUTS, grid
+from explorer.ui import trainings
+from explorer.ui.state import DATA, NAME
+
+Source = Literal["initial", "checkpoint", "record"]
+Scale = Literal["absolute", "relative"]
+
+FACTORS: dict[str, tuple[Any, ...]] = {
+    "depths": DEPTHS,
+    "shortcuts": SHORTCUTS,
+    "norms": NORMS,
+    "initialisations": INITIALISATIONS,
+    "activations": ACTIVATIONS,
+}
+MOST_SEEDS = 10
+MOST_STEPS = 10**9
+
+
+@dataclass(frozen=True)
+class GradientsState:
+    """One view of the page `Gradients`.
+
+    `source` says where the gradients come from: first weights (the grid of `depths` to `activations`, each a tuple in
+    the order of `FACTORS`, with `seeds` seeds each), networks as they are (`first` and perhaps `second`, in `mode`), or
+    what their trainings recorded at `step`. `data` names the labelled pictures of the batch, None the ones that fit.
+    `what` is measured, shown at `scale`. Raises ValueError for what could not have come from this page.
+    """
+
+    source: Source = "initial"
+    what: Quantity = "weights"
+    scale: Scale = "absolute"
+    depths: tuple[int, ...] = (20,)
+    shortcuts: tuple[Shortcut, ...] = ("none", "identity")
+    norms: tuple[Norm, ...] = ("batch",)
+    initialisations: tuple[Initialisation, ...] = ("he",)
+    activations: tuple[Activation, ...] = ("relu",)
+    seeds: int = 3
+    data: str | None = None
+    first: str = "shapes-plain-20"
+    second: str | None = "shapes-resnet-20"
+    mode: Mode = "evaluation"
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        choices: dict[str, Any] = {"source": Source, "what": Quantity, "scale": Scale, "mode": Mode}
+        for name, choice in choices.items():
+            if getattr(self, name) not in get_args(choice):
+                raise ValueError(f"`{name}` must be one of {', '.join(get_args(choice))}.")
+        for name, options in FACTORS.items():
+            chosen = getattr(self, name)
+            if not chosen or chosen != tuple(option for option in options if option in chosen):
+                raise ValueError(f"`{name}` must be some of {options}, in this order, received {chosen!r}.")
+        for number, lowest, highest in ((self.seeds, 1, MOST_SEEDS), (self.step, 0, MOST_STEPS)):
+            if isinstance(number, bool) or not isinstance(number, int) or not lowest <= number <= highest:
+                raise ValueError(f"a number in the link must lie in {lowest}..{highest}, received {number!r}.")
+        for network in (self.first,) if self.second is None else (self.first, self.second):
+            if not isinstance(network, str) or not NAME.fullmatch(network):
+                raise ValueError(f"{network!r} is not the name of a network.")
+        if self.data is not None and not DATA.fullmatch(self.data):
+            raise ValueError(f"there is no data {self.data!r}.")
+
+    def specs(self) -> tuple[ArchitectureSpec, ...]:
+        """The networks of the grid, for the pictures of `data`. Raises ValueError where one cannot take them."""
+        (_, size, _), classes = trainings.data_shape(self.data or "shapes-32")
+        factors = (self.depths, self.shortcuts, self.norms, self.initialisations, self.activations)
+        return grid(*factors, classes=classes, size=size)
+
+    def to_query(self) -> dict[str, str]:
+        """What stands in the URL: each field that differs from its default; None is "none"."""
+        query = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                parts = value if isinstance(value, tuple) else ("none" if value is None else value,)
+                query[field.name] = ",".join(map(str, parts))
+        return query
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Self:
+        """The state of that URL. A part that cannot be read takes its default, so any old link shows something."""
+        state: dict[str, Any] = {}
+        for field in fields(cls):
+            text = query.get(field.name)
+            if text is None:
+                continue
+            value: Any = text
+            if field.name in FACTORS:
+                parts = text.split(",")[:20]
+                value = tuple(option for option in FACTORS[field.name] if str(option) in parts)
+            elif field.name in ("seeds", "step"):
+                value = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else -1
+            elif field.name in ("second", "data") and text == "none":
+                value = None
+            try:
+                cls(**{field.name: value})
+            except (ValueError, TypeError):
+                continue
+            state[field.name] = value
+        return cls(**state)
+
+
+SMALL_GRID: dict[str, Any] = {
+    "depths": (20, 56),
+    "shortcuts": ("none", "identity"),
+    "norms": NORMS,
+    "initialisations": ("he",),
+    "activations": ("relu",),
+}
+"""Where the textbooks are right and where they are not, in eight networks."""

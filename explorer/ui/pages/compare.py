@@ -1,0 +1,192 @@
+"""Compare: two to four networks: what differs, what they say and see of one picture, and of many."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer import figures
+from explorer.attribution import top_classes
+from explorer.figures import Says
+from explorer.ui import compare_controls, differences, measured, resources, seen
+from explorer.ui.compare import Compared, accuracy, compare, know_the_same, read, training_lines
+from explorer.ui.markdown import as_text
+from explorer.ui.resources import Subject
+from explorer.ui.state import AppState
+
+QUIET = {"displayModeBar": False}
+
+
+def show() -> None:
+    state = read()
+    if state is None:
+        st.info("There are not two networks here. Build them with `python -m explorer pretrained all`.")
+        return
+    with st.sidebar:
+        st.markdown("#### Compare networks")
+        compare_controls.choose_picture(state)
+        compare_controls.choose_target(state)
+        compare_controls.choose_view(state)
+    subject = resources.subject_of(AppState(picture=state.picture))
+    st.header(f"{('Two', 'Three', 'Four')[len(state.networks) - 2]} networks, one picture", anchor=False)
+    compare_controls.choose_networks(state)
+    if subject is None:
+        st.info(
+            "This link was made with an uploaded picture, which never leaves the session it was uploaded in. Upload "
+            "the picture again to see the same view; until then a drawn shape stands in."
+        )
+        subject = resources.sample_subject(6, 6)
+    compared = compare(state, subject)
+    _introduction(compared)
+    _differences(compared)
+    _say(compared, subject)
+    seen.section(state, compared)
+    measured.sections([network.looked for network in compared], ",".join(state.networks))
+
+
+def _introduction(compared: Sequence[Compared]) -> None:
+    first, second = compared[0].looked.name, compared[1].looked.name
+    if len(compared) == 2 and second == resources.twin_name(first):
+        st.markdown(
+            f"**{as_text(compared[0].title)}** and **{as_text(compared[1].title)}** are twins: they started from the "
+            "same weights and learned from the same pictures in the same order. The shortcuts are the only difference, "
+            "so every difference below comes from them."
+        )
+    if not know_the_same(compared):
+        st.info(
+            "These networks know different classes. What differs and what they see can be compared; what they say "
+            "stands side by side, each in its own classes, and each map explains a class of its own network."
+        )
+
+
+# --- what differs ----------------------------------------------------------------------------------------------------
+
+
+def _differences(compared: Sequence[Compared]) -> None:
+    st.subheader("What differs", anchor=False)
+    rows = differences.rows([network.looked.checkpoint for network in compared])
+    unequal, equal = ([row for row in rows if row.is_equal == is_equal] for is_equal in (False, True))
+    st.caption("What is not the same in all of these networks; what is stands below it.")
+    if unequal:
+        _table(unequal, compared)
+    else:
+        st.info("Nothing that is known of these networks differs but their weights.")
+    with st.expander(f"{len(equal)} properties that are the same"):
+        st.markdown("\n".join(["| | all of them |", "|---|---|", *(_line(row.name, row.values[:1]) for row in equal)]))
+    lines, without = training_lines(compared)
+    if lines:
+        st.markdown(
+            "**Training curves.** Lines are means over the training pictures of each epoch, in training mode; dots "
+            "are validation pictures; an epoch is once through the training pictures. Look for who learns faster, and "
+            "whether training and validation part."
+        )
+        st.plotly_chart(
+            figures.training_chart(lines),
+            key="training",
+            config=QUIET,
+            alt="Loss and accuracy over epochs of " + ", ".join(line.title for line in lines),
+        )
+        notes = [
+            f"{as_text(network.title)}: {_training_words(network)}"
+            for network in compared
+            if network.title not in without
+        ]
+        if not any(point != (None, None) for line in lines for point in line.validation):
+            notes.append("nothing was recorded on validation pictures")
+        st.caption("; ".join(notes) + ".")
+    if without:
+        names = ", ".join(map(as_text, without))
+        st.caption(f"{names}: no training record came with the weights, so there is no curve to draw.")
+
+
+def _training_words(network: Compared) -> str:
+    checkpoint = network.looked.checkpoint
+    seed = "seed not recorded" if checkpoint.seed is None else f"seed {checkpoint.seed}"
+    return f"n = {checkpoint.record['train_images']:,} training pictures, {seed}"
+
+
+def _table(rows: Sequence[differences.Row], compared: Sequence[Compared]) -> None:
+    head = _line("", [f"**{as_text(network.title)}**" for network in compared], written=True)
+    st.markdown("\n".join([head, "|---" * (len(compared) + 1) + "|", *(_line(row.name, row.values) for row in rows)]))
+
+
+def _line(name: str, values: Sequence[str], written: bool = False) -> str:
+    cells = [name, *(values if written else map(as_text, values))]
+    return "| " + " | ".join(cells) + " |"
+
+
+# --- what they say ---------------------------------------------------------------------------------------------------
+
+
+def _say(compared: Sequence[Compared], subject: Subject) -> None:
+    st.subheader("What they say", anchor=False)
+    columns = st.columns([1, 3.4], gap="large")
+    with columns[0]:
+        st.image(subject.shown, output_format="PNG", alt=subject.title)
+        st.caption(". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)]))
+    with columns[1]:
+        if know_the_same(compared):
+            _say_together(compared)
+        else:
+            for network in compared:
+                _say_alone(network)
+    for network in compared:
+        st.markdown(f"- {_verdict(network, subject)}")
+
+
+def _say_together(compared: Sequence[Compared]) -> None:
+    """One chart: the classes that any of them finds probable, and what each says of them."""
+    names = compared[0].looked.checkpoint.class_names
+    seen = [network.looked.trace.probabilities for network in compared]
+    likely = {index for network in compared for index, _ in top_classes(network.looked.trace, 3)}
+    likely |= {network.looked.trace.target for network in compared}
+    order = sorted(likely, key=lambda index: -max(float(values[index]) for values in seen))
+    says = [
+        Says(
+            title=network.title,
+            colour=network.looked.colour,
+            dash=network.dash,
+            probabilities=[float(values[index]) for index in order],
+            target=network.looked.target,
+        )
+        for network, values in zip(compared, seen, strict=True)
+    ]
+    st.plotly_chart(
+        figures.probabilities_chart([names[index] for index in order], says),
+        key="probabilities",
+        config=QUIET,
+        alt="Probabilities of the most probable classes, a bar for each network",
+    )
+
+
+def _say_alone(network: Compared) -> None:
+    looked = network.looked
+    best = top_classes(looked.trace, 3)
+    if looked.trace.target not in [index for index, _ in best]:
+        best.append((looked.trace.target, float(looked.trace.probabilities[looked.trace.target])))
+    st.markdown(f"**{as_text(network.title)}**")
+    st.plotly_chart(
+        figures.classes_chart(
+            [looked.checkpoint.class_names[index] for index, _ in best],
+            [probability for _, probability in best],
+            looked.colour,
+            looked.target,
+        ),
+        key=f"compare_classes_{looked.name}",
+        config=QUIET,
+        alt=f"The most probable classes of {network.title}",
+    )
+
+
+def _verdict(network: Compared, subject: Subject) -> str:
+    looked = network.looked
+    names = looked.checkpoint.class_names
+    predicted = names[looked.trace.prediction]
+    right = ""
+    if subject.label in names:
+        right = ", which is right" if predicted == subject.label else f", which is wrong: it is a {subject.label}"
+    sure = float(looked.trace.probabilities[looked.trace.prediction])
+    known = accuracy(looked.checkpoint)
+    return (
+        f"**{as_text(network.title)}** says {as_text(predicted)} ({sure:.1%}){right}; over all: {known}. "
+        f"Its maps explain {as_text(looked.target)}."
+    )

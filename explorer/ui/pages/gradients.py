@@ -1,0 +1,300 @@
+"""Gradients: how large the gradient is from the first layer to the last, at first weights, now, and in a training."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from explorer import figures
+from explorer.checkpoints import CheckpointError
+from explorer.experiments.gradient_flow import MEASURES
+from explorer.experiments.gradient_grid import band
+from explorer.experiments.gradient_verdict import INITIALISATION, reach, verdict
+from explorer.figures import FlowLine
+from explorer.ui import gradients, gradients_controls, resources, trainings
+from explorer.ui.gradients import Measured, Plan
+from explorer.ui.gradients_lines import flow_keys, flow_lines
+from explorer.ui.gradients_state import SMALL_GRID, GradientsState
+from explorer.ui.markdown import as_text
+from explorer.ui.measuring import duration, measure
+
+READABLE = 12  # lines in one panel
+SENTENCES = 2  # above the chart; it must stay in sight
+SHORT = {
+    "weights": "weight gradient (L2 norm)",
+    "activations": "gradient at convolution outputs (RMS)",
+    "blocks": "gradient at block outputs (RMS)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What is drawn: the networks, the batch and the moment in words, what the n are, and decades to keep to."""
+
+    found: list[Measured]
+    pictures: str
+    when: str = INITIALISATION
+    sample: str = "seed"
+    span: tuple[int, int] | None = None
+    step: int | None = None
+
+
+def show() -> None:
+    resources.remember_owner()
+    _after_stop()
+    state = gradients_controls.read()
+    with st.sidebar:
+        st.markdown("#### CNN & ResNet Explorer")
+        if state.source == "initial":
+            gradients_controls.choose_grid(state)
+        else:
+            gradients_controls.choose_networks(state)
+    st.header("How large is the gradient, layer by layer?", anchor=False)
+    gradients_controls.choose(
+        "source",
+        "Of which networks",
+        list(gradients_controls.SOURCES),
+        state.source,
+        gradients_controls.SOURCES,
+        label_visibility="collapsed",
+    )
+    try:
+        {"initial": _at_initialisation, "checkpoint": _as_it_is, "record": _during_a_training}[state.source](state)
+    except (CheckpointError, ValueError) as error:
+        st.error(as_text(str(error)))
+
+
+# --- the three sources ------------------------------------------------------------------------------------------------
+
+
+def _at_initialisation(state: GradientsState) -> None:
+    st.markdown(
+        "Networks that have learned nothing yet, each with several seeds. Look for lines that **fall toward the "
+        "input**, on the left: their first layers learn next to nothing. Where a line rises, the first layers get more."
+    )
+    data = state.data or "shapes-32"
+    pictures = gradients.batch(data, trainings.data_shape(data)[0][1])
+    found = gradients.measured_grid(state)
+    _show_flows(state, _View(found, pictures.words), lambda: _offer_grid(state))
+
+
+def _offer_grid(state: GradientsState) -> None:
+    """What the chosen grid lacks, and the small grid that shows most of the story."""
+    plan = gradients.grid_plan(state)
+    if plan is not None:
+        _offer(plan, f"Measure the {_passes(plan)} that {'are' if plan.passes > 1 else 'is'} still missing", state)
+    small = replace(state, **SMALL_GRID)
+    if small != state:
+        words = "plain and ResNet, depth 20 and 56, with BatchNorm and without"
+        rest = gradients.grid_plan(small)
+        if rest is None:
+            st.button(f"Show {words}", key="gradients_small", on_click=lambda: gradients_controls.change(**SMALL_GRID))
+        else:
+            _offer(rest, f"Measure {words}", small)
+
+
+def _passes(plan: Plan) -> str:
+    return "1 pass" if plan.passes == 1 else f"{plan.passes:,} passes"
+
+
+def _offer(plan: Plan, label: str, then: GradientsState) -> None:
+    """The button; when the work is done or stopped, `then` is shown with all that was measured."""
+
+    going, before = st.session_state.setdefault("gradients_going", {}), st.query_params.to_dict()
+
+    def work() -> Iterator[tuple[float, bool | None]]:
+        going.update(before=before, then=then.to_query())
+        yield from plan.work()
+
+    def show_it(_: object) -> None:
+        gradients.forget(plan)
+        going.clear()
+        st.query_params.from_dict(then.to_query())
+        st.rerun()
+
+    measure(plan.key, label, work, show_it, seconds=plan.seconds)
+    if plan.seconds > 60:
+        st.caption(
+            f"{_passes(plan).capitalize()} of one batch; the longest takes about {duration(plan.longest)}, which is "
+            f"how long Stop may have to wait, and holds {plan.held_bytes / 2**30:.1f} GiB. What was measured until "
+            "then is kept."
+        )
+
+
+def _after_stop() -> None:
+    """Shows what a stopped measurement was for: Stop runs the page again, while the last pass still ends. Who has
+    changed the view instead sees that."""
+    going = st.session_state.get("gradients_going", {})
+    if going and st.query_params.to_dict() == going["before"]:
+        st.query_params.from_dict(going["then"])
+    going.clear()
+
+
+def _as_it_is(state: GradientsState) -> None:
+    st.markdown(
+        "The gradient of the loss for one batch of labelled pictures, in networks with the weights that they have now. "
+        "Look for where the line rises or falls, and compare it with that at initialisation."
+    )
+    if not gradients_controls.names_for(state):
+        st.info("No network is here; train one on Build & train, or upload one on Models.")
+        return
+    data = gradients.data_of(state)
+    if not data:
+        spec = resources.checkpoint(state.first).spec
+        st.info(
+            f"No labelled pictures for this network are here: it takes {spec.input_shape[1]}×{spec.input_shape[2]} "
+            f"pixels and knows {spec.classes:,} classes. Bring such data on Build & train, in the tab Data, or choose "
+            "another network."
+        )
+        return
+    name = state.data if state.data in data else data[0]
+    pictures = gradients.batch(name, resources.checkpoint(state.first).spec.input_shape[1])
+    if pictures.class_names != resources.class_names(state.first):
+        st.warning(
+            "The classes of these pictures have other names than those of the network: the gradient is that of labels "
+            "which may mean something else to it."
+        )
+    plan = gradients.networks_plan(state, name)
+    found = gradients.measured_networks(state, name)
+    when = "after training" if resources.checkpoint(state.first).record else "as it is"
+    view = _View(found, pictures.words, when, "batch")
+    _show_flows(state, view, lambda: _offer(plan, "Measure", state) if plan else None)
+
+
+def _during_a_training(state: GradientsState) -> None:
+    st.markdown(
+        "What a training wrote down while it ran: the gradient of each layer's weights, for the batch of that step. "
+        "Move the slider from the first weights on, and look for where the line changes its slope."
+    )
+    names = gradients.chosen(state)
+    records = {name: found for name in names if (found := gradients.recorded(name)) is not None}
+    if not records:
+        st.info("No network here has a record of its training; train one on Build & train.")
+        return
+    state = replace(state, what="weights")
+    steps = gradients.steps_of(list(records.values()))
+    if not steps:
+        st.info("These two trainings recorded no step in common; choose another second network, or none.")
+        return
+    step = max((each for each in steps if each <= state.step), default=steps[0])
+    st.session_state["gradients_step"] = step
+    if len(steps) > 1:
+        st.select_slider(
+            "Step of the training",
+            steps,
+            key="gradients_step",
+            on_change=lambda: gradients_controls.change(step=st.session_state["gradients_step"]),
+            help="The steps that were recorded. Step 0 is the first batch, before any weight has changed.",
+        )
+    sizes = sorted({str(each.batch_size) for each in records.values() if each.batch_size})
+    pictures = f"the training batch of that step{', ' + ' and '.join(sizes) + ' pictures' if sizes else ''}"
+    whole = [flow_lines(gradients.measured_records(state, records, each), state, "run") for each in steps]
+    span = figures.flow_span([line for lines in whole for line in lines])
+    when = f"at step {step:,} of the training"
+    at_step = gradients.measured_records(state, records, step)
+    _show_flows(state, _View(at_step, pictures, when, "run", span, step), lambda: None)
+
+
+# --- what they have in common -----------------------------------------------------------------------------------------
+
+
+def _show_flows(state: GradientsState, view: _View, offer: Callable[[], None]) -> None:
+    if not view.found:
+        gradients_controls.choose_view(state)
+        st.info("Nothing of this is measured yet.")
+        offer()
+        return
+    _sentences(state, view)
+    gradients_controls.choose_view(state)
+    lines = flow_lines(view.found, state, view.sample)
+    unit = f"{MEASURES[state.what]}{', last layer = 1' if state.scale == 'relative' else ''}"
+    most = max(sum(line.panel == panel for line in lines) for panel in {line.panel for line in lines})
+    st.plotly_chart(
+        figures.gradient_flow_chart(
+            lines,
+            flow_keys(view.found, view.sample, lines),
+            size=_capital(SHORT[state.what]) + (", last layer = 1" if state.scale == "relative" else ""),
+            sample=view.sample,
+            span=view.span,
+            theme=resources.theme(),
+        ),
+        width="stretch",
+        key="gradients_chart",
+        config={"displayModeBar": False},
+        alt=f"{_capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
+        + _verdicts(state, view)[0],
+    )
+    st.caption(_explanation(state, view, lines, unit))
+    if most > READABLE:
+        st.caption(f"{most} lines are hard to tell apart; choose fewer, or point at a line to read its name.")
+    offer()
+    _numbers(state, view)
+
+
+def _verdicts(state: GradientsState, view: _View) -> list[str]:
+    return [
+        verdict(group, view.pictures, state.what, view.when, view.sample)
+        for group in gradients.groups(view.found, view.when)
+    ]
+
+
+def _sentences(state: GradientsState, view: _View) -> None:
+    said = _verdicts(state, view)
+    for sentence in said[:SENTENCES]:
+        st.markdown(f"**{as_text(sentence)}**" if len(said) == 1 else f"- {as_text(sentence)}")
+    if len(said) > SENTENCES:
+        with st.expander(f"{len(said) - SENTENCES} more sentences, of the other networks"):
+            st.markdown("\n".join(f"- {as_text(sentence)}" for sentence in said[SENTENCES:]))
+
+
+def _explanation(state: GradientsState, view: _View, lines: Sequence[FlowLine], unit: str) -> str:
+    counts = sorted({each.n for each in lines})
+    modes = " and ".join(sorted({flow.mode for each in view.found for flow in each.flows}))
+    text = f"{_capital(unit)}, of the main path from the first layer to the last; {view.pictures}, {modes} mode"
+    if view.sample == "seed":
+        seeds = sorted({seed for each in view.found for seed in each.seeds if seed is not None})
+        text += f"; n = {' to '.join(dict.fromkeys(map(str, (counts[0], counts[-1]))))}, seed"
+        text += f"s {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f" {seeds[0]}"
+        text += ": the line is the median, the band reaches from smallest to largest" if counts[-1] > 1 else ""
+    else:
+        text += f"; n = 1 {view.sample} each"
+    text += ". Zeros lie on the dotted line below the decades."
+    if state.scale == "relative":
+        text += " Where the last layer has exactly 0 there is nothing to divide by: such sizes count as not finite."
+    return text
+
+
+def _numbers(state: GradientsState, view: _View) -> None:
+    with st.expander("The numbers"):
+        rows = []
+        for each in view.found:
+            sizes, found = band(each.flows, state.what), reach(each.flows, state.what)
+            rows.append(
+                {
+                    "network": each.name,
+                    "shortcut": each.spec.shortcut,
+                    "norm": each.spec.norm,
+                    "first weights": each.spec.initialisation,
+                    "activation": each.spec.activation,
+                    "n": found.n,
+                    "first layer": f"{sizes.median[0]:.3g}",
+                    "last layer": f"{sizes.median[-1]:.3g}",
+                    "first / last": "" if found.ratio is None else f"{found.ratio:.3g}",
+                    "layers": len(sizes.layers),
+                    "layers with an exact 0": int((sizes.zeros > 0).sum()),
+                    "layers with no finite number": int((sizes.not_finite > 0).sum()),
+                }
+            )
+        st.dataframe(rows, hide_index=True, width="stretch")
+        st.download_button(
+            "All layers as CSV",
+            data=lambda: gradients.table(view.found, state.what, view.pictures, view.step),
+            file_name=f"gradients-{state.source}-{state.what}.csv",
+            mime="text/csv",
+            on_click="ignore",
+            key="gradients_csv",
+        )
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,89 @@
+"""Compare in a real browser: two networks, a third one, another scale, the true grid, another depth."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready
+
+
+def map_button(page: Page, layer: str, network: str, depth: str) -> Locator:
+    return page.get_by_role("button", name=f"{layer}, {network}, relative depth {depth}", exact=True)
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def images(page: Page) -> list[str]:
+    """What the thumbnails show."""
+    found = page.locator("button[aria-label*='relative depth']")
+    return [found.nth(place).evaluate("button => button.style.backgroundImage") for place in range(found.count())]
+
+
+def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
+    visit(page, "/compare")
+    expect(page.get_by_role("heading", name="Two networks, one picture")).to_be_visible()
+    expect(map_button(page, "stages.2.2", "plain-20", "1.00")).to_have_attribute("aria-pressed", "true")
+    assert query(page) == {}, "a first visit needs nothing in the URL"
+
+    choose(page, "Networks", "ResNet-8 · shapes-v1-32")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="Three networks, one picture")).to_be_visible()
+    expect(map_button(page, "stages.2.0", "ResNet-8", "1.00")).to_be_visible()
+    wait_until_ready(page)
+    assert query(page) == {"networks": ["shapes-plain-20,shapes-resnet-20,shapes-resnet-8"]}
+    layer_scale = images(page)
+    assert len(layer_scale) == 36
+
+    click(page, "radio", "all")
+    expect(page.get_by_text(re.compile(r"^Grad-CAM: 0 to [\d.e-]+, everywhere$"))).to_be_visible()
+    one_scale = images(page)
+    assert one_scale != layer_scale
+    click(page, "radio", "true grid")
+    true_grid = images(page)
+    assert all(before != after for before, after in zip(one_scale, true_grid, strict=True))
+    sides = page.evaluate(
+        """async image => { const picture = new Image(); picture.src = image.slice(5, -2); await picture.decode();
+                            return [picture.naturalWidth, picture.naturalHeight]; }""",
+        true_grid[11],
+    )
+    assert sides == [8, 8], "8×8 is shown as 8×8"
+    assert no_sideways_scroll(page)
+
+
+def test_a_click_and_the_keyboard_choose_a_depth(page: Page) -> None:
+    visit(page, "/compare?networks=shapes-plain-20,shapes-resnet-8")
+    map_button(page, "stages.0.1", "plain-20", "0.27").click()
+    expect(page.get_by_role("heading", name="At relative depth 0.27")).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["depth"] == ["0.2727"]
+    expect(page.get_by_text("stages.0.0.conv1", exact=True)).to_be_visible()  # ResNet-8's nearest layer
+
+    map_button(page, "stages.0.1", "plain-20", "0.27").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="At relative depth 0.36")).to_be_visible()
+    slider = page.get_by_role("slider", name="Relative depth")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("heading", name="At relative depth 0.37")).to_be_visible()
+    wait_until_ready(page)
+    click(page, "button", "Open in Explore, with every layer and its feature maps")
+    expect(page.get_by_role("heading", name="Depth strip")).to_be_visible()
+    assert query(page)["second"] == ["shapes-resnet-8"]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_four_networks_fit_a_narrow_window(open_page: Callable[..., Page], dark: bool) -> None:
+    page = open_page(width=1024, dark=dark)
+    visit(page, "/compare?networks=shapes-plain-20,cifar10jpeg-resnet-20,shapes-plain-56,shapes-resnet-56&grid=true")
+    expect(page.get_by_role("heading", name="Four networks, one picture")).to_be_visible()
+    expect(page.get_by_text("know different classes")).to_be_visible()
+    assert no_sideways_scroll(page)
+    strip = page.locator(".scroller").first
+    assert strip.evaluate("box => box.scrollWidth <= box.clientWidth"), "every column is seen at once"

@@ -1,0 +1,42 @@
+"""The report in a real browser, from a file and without a network."""
+
+from pathlib import Path
+
+from playwright.sync_api import Browser, Route
+
+from explorer.ui import report
+from tests.test_report import hostile_twins, measured
+
+
+def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(browser: Browser, tmp_path: Path) -> None:
+    looked, names = hostile_twins()
+    path = tmp_path / "report.html"
+    path.write_text(report.html_report(looked, names, measured(looked)), encoding="utf-8")
+    context = browser.new_context(offline=True, viewport={"width": 1024, "height": 800})
+    asked: list[str] = []
+    complaints: list[str] = []
+
+    def refuse(route: Route) -> None:
+        if route.request.url.startswith(("data:", path.as_uri())):
+            route.continue_()
+        else:
+            asked.append(route.request.url)
+            route.abort()
+
+    try:
+        page = context.new_page()
+        page.route("**/*", refuse)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_function("document.querySelectorAll('.chart').length === 6")
+        page.wait_for_function("[...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))")
+        assert page.locator(".chart .heatmaplayer image, .chart .hm image").count() >= 4, "matrices are painted"
+        assert page.title().startswith("Comparison of </script>")
+        pictures = page.locator(".pictures img")
+        assert pictures.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        assert not page.locator("img[onerror]").count()
+    finally:
+        context.close()
+    assert not asked and not complaints, (asked, complaints)

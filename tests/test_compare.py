@@ -1,0 +1,415 @@
+"""Compare without a browser: its state, the alignment by relative depth, the shared scale, and every widget."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from explorer import checkpoints, figures
+from explorer.architectures import build, describe
+from explorer.attribution import profile
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
+from explorer.figures import Says, SizeLine, TrainingLine
+from explorer.images import to_input
+from explorer.presets import PRESETS, cifar
+from explorer.tracing import trace
+from explorer.ui import aligned, compare, differences
+from explorer.ui.compare import Compared, CompareState, column_tops, relative_depths, strip_depths
+from explorer.ui.resources import Looked
+
+PAGE = """
+import streamlit as st
+from explorer.ui import navigation
+from explorer.ui.pages import compare
+
+def explore():
+    st.markdown("here is Explore")
+
+navigation.run({"compare": ("Compare", compare.show), "explore": ("Explore", explore)})
+"""
+THREE = "shapes-plain-20,shapes-resnet-20,shapes-plain-8"
+FOUR = f"{THREE},shapes-plain-56"
+
+
+# --- the state -------------------------------------------------------------------------------------------------------
+
+
+def test_the_state_round_trips_through_the_url() -> None:
+    assert CompareState().to_query() == {}
+    state = CompareState(("a", "b-1", "c"), "upload-0123456789abcdef", 3, 0.4545, "both", "true")
+    assert state.to_query() == {
+        "networks": "a,b-1,c",
+        "picture": "upload-0123456789abcdef",
+        "target": "3",
+        "depth": "0.4545",
+        "scope": "both",
+        "grid": "true",
+    }
+    assert CompareState.from_query(state.to_query()) == state
+    assert replace(state, depth=0.0).to_query()["depth"] == "0"
+    assert CompareState.from_query({"depth": "0"}).depth == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"networks": "alone"},
+        {"networks": "a,a"},
+        {"networks": "a,b,c,d,e"},
+        {"networks": "../../etc/passwd,b"},
+        {"networks": "," * 5000},
+        {"networks": ""},
+        {"picture": "sample-6-6<script>"},
+        {"picture": "none"},
+        {"target": "-1"},
+        {"target": "9" * 400},
+        {"target": "٣"},
+        {"depth": "nan"},
+        {"depth": "1.5"},
+        {"depth": "-0"},
+        {"depth": "1e-3"},
+        {"scope": "everything"},
+        {"grid": "<b>"},
+        {"unknown": "x"},
+    ],
+)
+def test_nonsense_in_the_url_is_the_default(query: dict[str, str]) -> None:
+    assert CompareState.from_query(query) == CompareState()
+
+
+def test_one_bad_part_of_the_url_leaves_the_others() -> None:
+    assert CompareState.from_query({"depth": "x", "scope": "both"}) == CompareState(scope="both")
+
+
+# --- the alignment by relative depth ---------------------------------------------------------------------------------
+
+
+def checkpoint(name: str, factor: float = 1.0, classes: tuple[str, ...] = shapes.CLASS_NAMES) -> Checkpoint:
+    """A network that has learned nothing; `factor` scales its logits, and with them every Grad-CAM."""
+    network = build(replace(PRESETS[name].spec, classes=len(classes)), seed=0)
+    linear = network.get_submodule("head.fc")
+    for parameter in linear.parameters():
+        parameter.data *= factor
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return Checkpoint(network.eval(), classes, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), "made here")
+
+
+def compared(name: str, factor: float = 1.0, colour: str = "#0A6CB0") -> Compared:
+    loaded = checkpoint(name, factor)
+    pixels, _ = shapes.sample(6, 6)
+    seen = trace(loaded.network, to_input(pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std), 0)
+    columns = profile(seen)
+    depths = relative_depths(loaded.spec, [column.name for column in columns])
+    return Compared(Looked(name, loaded, seen, columns, colour, False), f"{name} × {factor:g}", "solid", depths)
+
+
+def test_relative_depth_counts_weighted_layers() -> None:
+    names = [layer.name for layer in describe(cifar(8)).layers]
+    depths = relative_depths(cifar(8), names)
+    assert depths["stem.conv"] == pytest.approx(1 / 8)
+    assert depths["stages.0.0.conv2"] == pytest.approx(3 / 8)
+    assert depths["stages.0.0"] == pytest.approx(3.5 / 8)
+    assert depths["stages.2.0"] == pytest.approx(7.5 / 8)
+    assert not [name for name in depths if "shortcut" in name]
+
+
+@pytest.mark.parametrize("preset", ["lenet", "resnet-20", "separable-resnet", "imagenet-resnet-50", "vgg-16-bn"])
+def test_relative_depth_rises_from_input_to_output(preset: str) -> None:
+    spec = PRESETS[preset].spec
+    depths = relative_depths(spec, [each.name for each in describe(spec).layers if each.kind in ("conv", "block")])
+    assert list(depths.values()) == sorted(depths.values())
+    assert 0 < min(depths.values()) and max(depths.values()) < 1
+
+
+def test_twins_have_the_same_depths_and_meet_in_every_column() -> None:
+    plain, residual = compared("plain-20"), compared("resnet-20")
+    assert plain.depths == residual.depths
+    for depth in strip_depths(0.37):
+        assert plain.nearest(depth).name == residual.nearest(depth).name
+
+
+def test_networks_of_different_depth_meet_at_the_same_share_of_it() -> None:
+    shallow, deep = compared("resnet-8"), compared("resnet-32")
+    for depth in strip_depths(1.0):
+        for network in (shallow, deep):
+            assert abs(network.depths[network.nearest(depth).name] - depth) <= 1 / 8
+    assert (shallow.nearest(0.0).name, deep.nearest(0.0).name) == ("stem.conv", "stem.conv")
+    assert (shallow.nearest(1.0).name, deep.nearest(1.0).name) == ("stages.2.0", "stages.2.4")
+
+
+def test_the_chosen_depth_has_a_column_of_its_own() -> None:
+    assert strip_depths(1.0) == tuple(column / 11 for column in range(12))
+    for chosen in (0.0, 0.03, 0.4545, 0.5, 0.999):
+        depths = strip_depths(chosen)
+        assert chosen in depths and len(depths) == 12
+        assert list(depths) == sorted(depths)
+
+
+# --- the shared scale ------------------------------------------------------------------------------------------------
+
+
+def test_maps_that_are_ten_times_larger_have_other_colours_on_one_scale() -> None:
+    weak, strong = compared("resnet-8"), compared("resnet-8", factor=10)
+    one, ten = weak.nearest(1.0).cam, strong.nearest(1.0).cam
+    np.testing.assert_allclose(ten, 10 * one, rtol=1e-3)
+    depths = strip_depths(1.0)
+    for scope in ("layer", "both"):
+        tops = column_tops([weak, strong], depths, scope)
+        assert tops[0] == tops[1]
+        assert tops[0][-1] >= ten.max()
+        for grid in ("smooth", "true"):
+            painted = [aligned.paint(cam, row[-1], grid) for cam, row in zip((one, ten), tops, strict=True)]
+            assert painted[0].max() < painted[1].max() and (painted[0] != painted[1]).any()
+            over = [
+                aligned.overlay(network, cam, row[-1], grid)
+                for network, cam, row in zip((weak, strong), (one, ten), tops, strict=True)
+            ]
+            assert (over[0] != over[1]).any()
+    # Each network by itself: nothing tells them apart, which is why that is not the default.
+    tops = column_tops([weak, strong], depths, "network")
+    assert tops[1][-1] == pytest.approx(10 * tops[0][-1], rel=1e-3)
+    painted = [aligned.paint(cam, row[-1], "true") for cam, row in zip((one, ten), tops, strict=True)]
+    assert np.abs(painted[0].astype(int) - painted[1]).max() <= 3
+
+
+def test_one_scale_for_all_holds_the_largest_map_of_all_layers() -> None:
+    networks = [compared("resnet-20"), compared("resnet-20", factor=0.1)]
+    largest = [
+        max(column.cam.max() for column in each.looked.profiles if column.name in each.depths) for each in networks
+    ]
+    depths = strip_depths(0.5)
+    assert column_tops(networks, depths, "both") == [[pytest.approx(largest[0])] * 12] * 2
+    assert column_tops(networks, depths, "network") == [[pytest.approx(top)] * 12 for top in largest]
+
+
+def test_the_true_grid_makes_no_values_up() -> None:
+    cam = np.arange(64, dtype=np.float32).reshape(8, 8)
+    large = aligned.at_size(cam, "true", (224, 224))
+    assert large.shape == (224, 224)
+    np.testing.assert_array_equal(large, cam.repeat(28, axis=0).repeat(28, axis=1))
+    assert aligned.paint(cam, 63, "true").shape == (8, 8, 3)
+    assert len(np.unique(aligned.at_size(cam, "smooth", (224, 224)))) > 64
+    np.testing.assert_array_equal(figures.cells(np.array([[1.0, 2.0]]), (1, 5)), [[1, 1, 1, 2, 2]])
+
+
+def test_the_first_network_against_each_other() -> None:
+    networks = [compared("resnet-8"), compared("resnet-8", factor=10), compared("resnet-20")]
+    same, _ = aligned.pairs(networks, 1.0)
+    assert same.correlation == pytest.approx(1, abs=1e-5) and same.iou == pytest.approx(1)
+    assert same.difference.max() <= 0
+    first, second = aligned.alike_along_depth(networks)
+    assert (first.title, second.title) == ("resnet-8 × 1 and resnet-8 × 10", "resnet-8 × 1 and resnet-20 × 1")
+    assert len(first.correlations) == len(first.depths) == 12
+    assert all(value is None or value == pytest.approx(1, abs=1e-3) for value in first.correlations)
+
+
+# --- what differs, and the charts ------------------------------------------------------------------------------------
+
+
+def test_twins_differ_in_their_shortcut_and_in_what_came_of_it() -> None:
+    rows = differences.rows([checkpoints.load_pretrained(name) for name in CompareState().networks])
+    assert {row.name for row in rows if not row.is_equal} == {"accuracy", "shortcut"}
+    equal = {row.name: row.values[0] for row in rows if row.is_equal}
+    assert equal["parameters"] == "269,722"
+    assert equal["stages: blocks × channels"] == "(3 × 16), (3 × 32, stride 2), (3 × 64, stride 2)"
+
+
+def test_what_was_not_measured_is_said_to_be_so() -> None:
+    for figures_of in ({}, {"test": {"accuracy": "<b>", "n": 5}}, {"test": 7}, {"test": {"accuracy": float("nan")}}):
+        assert compare.accuracy(replace(checkpoint("resnet-8"), figures=figures_of)) == "not measured"
+    published = replace(checkpoint("resnet-8"), figures={"torchvision": {"accuracy": 0.7}})
+    assert compare.accuracy(published) == "70.0% right, says torchvision"
+
+
+@pytest.mark.parametrize("record", [{}, {"epochs": 3}, {"config": {}, "epochs": [{}]}, {"epochs": [], "config": None}])
+def test_a_network_without_a_record_is_named(record: dict) -> None:
+    network = compared("resnet-8")
+    looked = replace(network.looked, checkpoint=replace(network.looked.checkpoint, record=record))
+    assert compare.training_lines([replace(network, looked=looked)]) == ([], ["resnet-8 × 1"])
+
+
+def test_a_recorded_training_is_drawn_over_epochs() -> None:
+    network = compared("resnet-8")
+    loaded = checkpoints.load_pretrained("shapes-resnet-8")
+    lines, without = compare.training_lines([replace(network, looked=replace(network.looked, checkpoint=loaded))])
+    assert not without
+    assert lines[0].epochs[-1] == pytest.approx(6, rel=0.01)
+    assert lines[0].train[-1][1] == loaded.record["epochs"][-1]["train"]["accuracy"]
+    chart = figures.training_chart(lines)
+    assert {trace.mode for trace in chart.data} == {"lines", "markers"}
+
+
+def test_names_cannot_write_into_a_chart() -> None:
+    evil = "<img src=x onerror=alert(1)> %{x}"
+    says = Says(evil, "#000000", "dot", [0.5], evil)
+    line = TrainingLine(evil, "#000000", "dash", [1.0], [(1.0, 0.5)], [(None, None)])
+    for chart in (figures.probabilities_chart([evil], [says]), figures.training_chart([line])):
+        assert "<img" not in chart.to_json()
+
+
+def test_a_size_of_zero_is_a_cross_at_the_bottom() -> None:
+    line = SizeLine("a", "#000000", "solid", ["x", "y", "z"], [0.1, 0.5, 0.9], [0.0, 2e-3, 1.0], [1.0, 1.0, 1.0])
+    left, right = figures.sizes_chart([line]).data
+    assert list(left.y) == [pytest.approx(1e-4), 2e-3, 1.0]
+    assert list(left.marker.symbol) == ["x", "circle", "circle"]
+    assert left.customdata[0] == "x: 0"
+    assert list(right.y) == [1.0, 1.0, 1.0]
+
+
+def test_networks_that_cut_the_picture_differently_are_known() -> None:
+    network = compared("resnet-8")
+    cut = replace(network.looked.checkpoint, resize_shorter_to=40)
+    assert compare.seen_part(network) == 1
+    assert compare.seen_part(replace(network, looked=replace(network.looked, checkpoint=cut))) == 0.8
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def open_compare(**query: str) -> AppTest:
+    app = AppTest.from_string(PAGE, default_timeout=120)
+    for name, value in query.items():
+        app.query_params[name] = value
+    return check(app.run())
+
+
+def check(app: AppTest) -> AppTest:
+    assert not app.exception
+    assert not app.error
+    return app
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(element.value for kind in (app.markdown, app.caption, app.info, app.warning) for element in kind)
+
+
+def test_first_visit_compares_the_twins() -> None:
+    app = open_compare()
+    assert app.multiselect(key="compare_networks").value == ["shapes-plain-20", "shapes-resnet-20"]
+    shown = texts(app)
+    assert "are twins" in shown
+    assert "| shortcut | none: plain | identity" in shown.replace("\\", "")
+    assert "on 4,000 test pictures" in shown
+    assert "says star" in shown and "which is right" in shown
+    assert "Correlation" in shown and "Intersection over union" in shown
+    assert app.query_params == {}
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        (
+            lambda app: app.multiselect(key="compare_networks").select("shapes-plain-8"),
+            {"networks": THREE},
+        ),
+        (lambda app: app.selectbox(key="compare_target").select(2), {"target": "2"}),
+        (lambda app: app.segmented_control(key="compare_scope").set_value("both"), {"scope": "both"}),
+        (lambda app: app.segmented_control(key="compare_grid").set_value("true"), {"grid": "true"}),
+        (lambda app: app.slider(key="compare_depth").set_value(0.25), {"depth": "0.25"}),
+        (lambda app: app.number_input(key="compare_scene").set_value(9), {"picture": "sample-6-9"}),
+        (lambda app: app.button(key="compare_next").click(), {"picture": "sample-6-7"}),
+        (lambda app: app.pills(key="compare_shape").set_value(1), {"picture": "sample-1-6"}),
+    ],
+)
+def test_a_widget_changes_the_url_and_nothing_else_there(act, expected: dict[str, str]) -> None:
+    before = {} if "scope" in expected else {"scope": "network"}
+    app = open_compare(**before)
+    check(act(app).run())
+    assert app.query_params == before | expected
+    app = open_compare(**app.query_params)
+    assert app.query_params == before | expected
+
+
+def test_four_networks() -> None:
+    app = open_compare(networks=FOUR, depth="0.6", grid="true")
+    shown = texts(app).replace("\\", "")
+    assert [header.value for header in app.header] == ["Four networks, one picture"]
+    assert shown.count("plain-20 − ") == 3
+    for title in ("plain-20", "ResNet-20", "plain-8", "plain-56"):
+        assert f"**{title}**  \n" in shown
+
+
+def test_the_last_two_networks_stay() -> None:
+    app = open_compare()
+    check(app.multiselect(key="compare_networks").unselect("shapes-plain-20").run())
+    assert app.multiselect(key="compare_networks").value == ["shapes-plain-20", "shapes-resnet-20"]
+    assert "takes two networks" in texts(app)
+    assert app.query_params == {}
+
+
+def test_networks_of_other_classes_say_what_cannot_be_compared() -> None:
+    app = open_compare(networks="shapes-resnet-20,cifar10jpeg-resnet-20", target="3")
+    shown = texts(app).replace("\\", "")
+    assert "know different classes" in shown
+    assert "explain different classes" in shown
+    assert "**ResNet-20 · shapes-v1-32**" in shown and "**ResNet-20 · CIFAR-10 (JPEG copy)**" in shown
+    assert app.selectbox(key="compare_target").disabled
+
+
+def test_another_first_network_of_other_classes_forgets_the_target() -> None:
+    app = open_compare(networks="shapes-plain-20,cifar10jpeg-plain-20", target="3")
+    check(app.multiselect(key="compare_networks").set_value(["cifar10jpeg-plain-20", "cifar10jpeg-resnet-20"]).run())
+    assert app.query_params == {"networks": "cifar10jpeg-plain-20,cifar10jpeg-resnet-20"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"networks": "no-such,shapes-resnet-56"},
+        {"networks": "../x,y"},
+        {"networks": "run-0000,upload-x,torchvision-resnet18,shared-1"},
+        {"picture": "sample-9-999999", "depth": "7", "target": "99999"},
+    ],
+)
+def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
+    app = open_compare(**query)
+    assert len(app.multiselect(key="compare_networks").value) == 2
+    check(app.segmented_control(key="compare_grid").set_value("true").run())
+    assert app.query_params["grid"] == "true"
+
+
+def test_an_upload_of_another_session_and_a_bad_file_are_one_sentence() -> None:
+    app = open_compare(picture="upload-0123456789abcdef")
+    assert "made with an uploaded picture" in texts(app)
+    app.file_uploader(key="compare_upload").upload("note.png", b"just text", "image/png").run()
+    assert not app.exception
+    assert [error.value for error in app.error if "note.png" in error.value]
+
+
+def test_a_photo_is_compared_at_each_networks_own_size() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 40), (200, 30, 30)).save(buffer, "PNG")
+    app = open_compare(picture="upload-0123456789abcdef")
+    app.file_uploader(key="compare_upload").upload("![x](y) `<b>`.png", buffer.getvalue(), "image/png").run()
+    check(app)
+    assert app.query_params["picture"].startswith("upload-")
+    assert "made with an uploaded picture" not in texts(app)
+    assert any(caption.value.startswith("`![x](y) '<b>'.png`") for caption in app.caption)
+
+
+def test_the_view_opens_in_explore() -> None:
+    app = open_compare(scope="both", depth="0.2")
+    app.button(key="to_explore").click().run()
+    assert not app.exception
+    assert "here is Explore" in texts(app)
+    assert app.query_params == {"scope": "both", "layer": "stages.0.1.conv1"}
+
+
+def test_two_networks_with_one_name_are_told_apart_and_no_name_is_markdown() -> None:
+    app = AppTest.from_string(PAGE, default_timeout=120)
+    evil = "**a** | <img src=x> [b](c)"
+    app.session_state["titles"] = {"shapes-plain-20": evil, "cifar10jpeg-plain-20": evil}
+    app.query_params["networks"] = "shapes-plain-20,cifar10jpeg-plain-20"
+    check(app.run())
+    options = app.multiselect(key="compare_networks").options
+    assert f"{evil} · plain-20" in options and f"{evil} · plain-20 (2)" in options
+    assert len(set(options)) == len(options)
+    written = "\n".join(element.value for kind in (app.markdown, app.caption, app.info) for element in kind)
+    assert "\\<img" in written and "\\[b\\]" in written
+    assert not [line for line in written.splitlines() if "<img" in line.replace("\\<img", "")]
+    assert "[b](c)" not in written

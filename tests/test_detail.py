@@ -1,0 +1,206 @@
+"""The tabs of the layer's detail without a browser, and the work on a page that they all start."""
+
+import itertools
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer import figures
+from explorer.attribution import METHODS, Share
+from explorer.ui.detail import TABS
+from explorer.ui.measuring import in_turn
+from tests.test_pages import open_app, texts
+
+SMALL = {"first": "shapes-plain-8", "second": "shapes-resnet-8"}
+
+
+def run(app: AppTest, label: str) -> AppTest:
+    """Clicks the button whose label begins so."""
+    next(button for button in app.button if button.label.startswith(label)).click().run()
+    assert not app.exception and not app.error
+    return app
+
+
+def alts(app: AppTest) -> str:
+    """What pictures and charts show, for those who cannot see them."""
+    pictures = [picture.alt for element in app.get("image") for picture in element.proto.imgs]
+    return "\n".join([*pictures, *(element.proto.alt for element in app.get("plotly_chart"))])
+
+
+def test_the_first_view_computes_no_other_tab() -> None:
+    app = open_app(**SMALL)
+    assert app.session_state["tab"] == "Layer"
+    assert "Feature maps" in texts(app)
+    assert not [button for button in app.button if button.key and button.key.startswith("measure-")]
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_every_tab_opens_from_a_link_at_every_kind_of_layer(tab: str) -> None:
+    for layer in ("stem.conv", "stages.1.0.shortcut", "stages.2.0"):
+        app = open_app(**SMALL, tab=tab, layer=layer)
+        assert not app.error, app.error[0].value
+        assert app.session_state["tab"] == TABS[tab]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"tab": "<script>"},
+        {"tab": "methods", "method": "../../etc"},
+        {"tab": "methods", "method": "occlusion", "parameters": '{"window":99999,"stride":-5,"baseline":"x","no":1}'},
+        {"tab": "methods", "method": "guided_grad_cam", "parameters": '{"layer":"stages.9.9"}'},
+        {"tab": "methods", "parameters": '{"steps":"many"}'},
+        {"tab": "methods", "method": "smoothgrad", "parameters": '{"noise":7,"samples":2.5}'},
+        {"tab": "block", "channel": "99999", "layer": "stages.9.9"},
+        {"tab": "channels", "channel": "99999"},
+        {"tab": "trust", "questioned": "nobody", "method": "none"},
+    ],
+)
+def test_a_link_with_nonsense_still_shows_a_tab(query: dict[str, str]) -> None:
+    app = open_app(**SMALL, **query)
+    assert not app.error
+
+
+def test_parameters_that_do_not_go_together_are_one_sentence() -> None:
+    app = open_app(**SMALL, tab="methods", method="occlusion", parameters='{"stride":9,"window":4}')
+    (error,) = app.error
+    assert "stride" in error.value and "smaller" in error.value
+    assert not [button for button in app.button if button.label.startswith("Run")]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_shows_both_networks_on_one_scale(method: str) -> None:
+    parameters = {"integrated_gradients": {"steps": 4}, "smoothgrad": {"samples": 3}, "occlusion": {"stride": 8}}
+    app = open_app(**SMALL, tab="methods", method=method, parameters=json.dumps(parameters.get(method, {})))
+    run(app, f"Run {METHODS[method].title}")
+    words = texts(app)
+    assert METHODS[method].shows in words
+    assert "one scale for both networks" in words
+    assert words.count("The score of the picture exceeds") == (2 if method == "integrated_gradients" else 0)
+    for network in ("plain-8", "ResNet-8"):
+        assert f"{METHODS[method].title} of {network} over the picture" in alts(app)
+        assert f"{METHODS[method].title} of {network} alone" in alts(app)
+    app.slider(key="opacity").set_value(30).run()
+    assert "one scale for both networks" in texts(app), "a result is kept"
+
+
+def test_a_parameter_and_a_method_go_into_the_url() -> None:
+    app = open_app(**SMALL, tab="methods")
+    app.number_input(key="parameter_integrated_gradients_steps").set_value(7).run()
+    assert json.loads(app.query_params["parameters"]) == {"steps": 7}
+    app.selectbox(key="method").select("occlusion").run()
+    assert not app.exception and not app.error
+    assert "parameters" not in app.query_params and app.query_params["method"] == "occlusion"
+
+
+def test_a_block_is_split_and_a_plain_one_says_why_not() -> None:
+    app = open_app(**SMALL, tab="block", layer="stages.1.0.conv2")
+    words = texts(app)
+    assert "plain-8 has no shortcuts" in words and "block stages.1.0" in words
+    assert "The two parts sum to the whole" in words
+    for name in ("x", "s(x)", "F(x)", "s(x) + F(x)", "output", "at x", "shortcut's part", "branch's part"):
+        assert f"Map of {name}," in alts(app), name
+    app.number_input(key="block_channel").set_value(0).run()
+    assert not app.exception and app.query_params["channel"] == "0"
+    assert "No channel of x comes here" in texts(app)  # option A puts zeros in front
+
+
+def test_a_plain_network_alone_offers_its_twin() -> None:
+    app = open_app(first="shapes-plain-8", second="none", tab="block")
+    assert "nothing to split" in texts(app)
+    next(button for button in app.button if button.label == "Look at its twin too").click().run()
+    assert not app.exception and app.query_params["second"] == "shapes-resnet-8"
+
+
+def test_two_residual_networks_share_one_scale() -> None:
+    app = open_app(first="shapes-resnet-8", second="shapes-resnet-20", tab="block", layer="stages.2.0")
+    assert texts(app).count("one scale for both networks") == 2
+    assert "nothing to split" not in texts(app)
+
+
+def test_the_pictures_a_channel_answers_most_are_found_once_for_all_channels() -> None:
+    app = open_app(first="shapes-resnet-8", second="none", tab="channels", layer="stages.0.0.conv1", channel="1")
+    assert "16 kernels of 3 × 3 × 3" in texts(app)
+    run(app, "Find the pictures")
+    assert alts(app).count(", largest value ") == 9
+    assert "of 1,000 test pictures of shapes" in texts(app)
+    app.number_input(key="top_channel").set_value(5).run()
+    assert "channel 5" in texts(app) and alts(app).count(", largest value ") == 9
+
+
+def test_trust_is_measured_by_exchanged_pixels_and_by_random_weights() -> None:
+    app = open_app(**SMALL, tab="trust", layer="stages.2.0")
+    run(app, "Measure deletion and insertion")
+    assert texts(app).count("of 5 random orders") == 2
+    run(app, "Randomise layer by layer")
+    assert texts(app).count("after the first step from the head the correlation is") == 2
+    assert "Rank correlation of the map" in alts(app)
+
+
+def test_the_map_of_a_method_can_be_asked_about_too() -> None:
+    app = open_app(first="shapes-resnet-8", second="none", tab="trust")
+    app.selectbox(key="questioned").select("input_x_gradient").run()
+    assert app.query_params["method"] == "input_x_gradient" and app.query_params["questioned"] == "method"
+    run(run(app, "Measure deletion"), "Randomise")
+    assert "Input × gradient map beats" in texts(app)
+
+
+def test_works_in_turn_are_one_work_with_growing_shares() -> None:
+    def work(result: str) -> Iterator[Share[str]]:
+        yield Share(0.5)
+        yield Share(1.0)  # done, and the result still to come
+        yield Share(1.0, result)
+
+    def pairs() -> Iterator[tuple[float, str | None]]:
+        yield 0.2, None
+        yield 1.0, "b"
+
+    steps = list(in_turn([lambda: work("a"), pairs]))
+    shares = [step.share for step in steps]
+    assert shares == sorted(shares) and [step.result for step in steps[:-1]] == [None] * (len(steps) - 1)
+    assert steps[-1].share == 1 and steps[-1].result == ["a", "b"]
+
+
+def test_closing_works_in_turn_ends_the_one_that_goes_on() -> None:
+    closed = []
+
+    def work() -> Iterator[Share[str]]:
+        try:
+            for share in itertools.count():
+                yield Share(share / 1e6)
+        finally:
+            closed.append(True)
+
+    steps = in_turn([work])
+    next(steps)
+    steps.close()
+    assert closed == [True]
+
+
+def test_a_signed_overlay_leaves_grey_where_the_map_is_zero_and_tells_for_from_against() -> None:
+    pixels = np.full((1, 3, 3), (30, 60, 90), np.uint8)
+    over = figures.signed_overlay(pixels, np.array([[-2.0, 0.0, 2.0]]), 2.0, 1.0)
+    assert over[0, 1].tolist() == [60, 60, 60]
+    assert over[0, 0, 2] > over[0, 0, 0] and over[0, 2, 0] > over[0, 2, 2]
+    assert np.array_equal(figures.signed_overlay(pixels, np.zeros((1, 3)), 0.0, 1.0), np.full((1, 3, 3), 60))
+
+
+def test_a_frame_lies_on_the_edge_of_its_box() -> None:
+    large = figures.framed(np.zeros((4, 4, 3), np.uint8), (1, 2, 3, 4), 40)
+    marked = large.max(axis=2) > 0
+    rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+    assert (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) == (10, 30, 20, 40)
+    assert not marked[15, 30]
+
+
+def test_kernels_share_one_scale_and_the_gaps_are_clear() -> None:
+    values = np.zeros((2, 3, 1, 1), np.float32)
+    values[1] = 1.0
+    pictures = figures.kernel_pictures(values, 2.0)
+    assert pictures[0].ravel().tolist() == [128] * 3 and pictures[1].ravel().tolist() == [191] * 3
+    sheet = figures.kernel_sheet(pictures, 8, 10)
+    assert sheet.shape[2] == 4 and set(np.unique(sheet[..., 3])) == {0, 255}
+    assert len(figures.kernel_pictures(np.ones((2, 1, 3, 3), np.float32), 1.0)) == 2

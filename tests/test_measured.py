@@ -1,0 +1,196 @@
+"""What Compare says about many pictures, without a browser: each network is asked once, whatever classes it knows."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.checkpoints import Checkpoint, load_pretrained
+from explorer.datasets import shapes
+from explorer.experiments import agreement, similarity
+from explorer.experiments.agreement import Agreement
+from explorer.ui import charts, findings, resources, trainings
+from explorer.ui.findings import Answer, Question
+from tests.test_report import hostile_twins
+
+PAGE = """
+import streamlit as st
+from explorer.ui import measured, navigation, resources
+from explorer.ui.compare import CompareState, compare
+
+def show():
+    names = tuple(st.query_params["networks"].split(","))
+    looked = [each.looked for each in compare(CompareState(names), resources.sample_subject(6, 6))]
+    measured.sections(looked, "many")
+
+def explore():
+    kept = st.session_state["pictures"][st.query_params["picture"]]
+    st.markdown(f"explores a {kept.label} with a mask: {kept.mask is not None}")
+
+navigation.run({"compare": ("Compare", show), "explore": ("Explore", explore)})
+"""
+TWINS = ("shapes-plain-8", "shapes-resnet-8")
+HOSTILE = '<img src=x onerror="document.title=1"> **[a](b)** $x$'
+N = 30
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Thirty test pictures instead of four thousand: to draw the whole data takes seconds."""
+    split = shapes.draw(N, seed=5)
+    monkeypatch.setattr(trainings, "test_split", lambda data: (split, shapes.CLASS_NAMES))
+    monkeypatch.setattr(trainings, "speed", lambda: 1e9)
+    monkeypatch.setattr(findings, "test_count", lambda data: N)
+    yield
+
+
+def open_page(*networks: str) -> AppTest:
+    app = AppTest.from_string(PAGE, default_timeout=120)
+    app.query_params["networks"] = ",".join(networks or TWINS)
+    app.run()
+    return check(app)
+
+
+def check(app: AppTest) -> AppTest:
+    assert not app.exception
+    assert not [error.value for error in app.error]
+    return app
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(button for button in app.button if button.label.startswith(label)).click().run()
+    return check(app)
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(element.value for kind in (app.markdown, app.caption, app.info) for element in kind)
+
+
+def kept(app: AppTest) -> dict[str, Answer]:
+    return app.session_state["findings"]
+
+
+def test_the_networks_are_asked_at_a_click_and_the_numbers_are_those_of_the_experiment() -> None:
+    app = open_page()
+    assert "right |" not in texts(app), "nothing is measured before a click"
+    press(app, f"Measure 2 networks on {N} pictures")
+    checkpoint = load_pretrained(TWINS[0])
+    (*_, (_, expected)) = agreement.predictions(checkpoint, shapes.draw(N, seed=5), shapes.CLASS_NAMES)
+    assert expected is not None
+    found = agreement.accuracy_of(expected)
+    assert f"| plain\\-8 | {found.right} of {N} | {found.share:.2%} | {found.low:.2%} to {found.high:.2%} |" in texts(
+        app
+    )
+    assert "McNemar's test, exact" in texts(app) or "nothing tells them apart" in texts(app)
+
+
+def test_a_third_network_is_measured_alone_and_one_fewer_needs_nothing() -> None:
+    app = open_page()
+    press(app, f"Measure 2 networks on {N} pictures")
+    first = {key: answer.result for key, answer in kept(app).items() if answer.question.kind == "said"}
+    assert len(first) == 2
+    app.query_params["networks"] = ",".join((*TWINS, "shapes-plain-20"))
+    app.run()
+    press(app, f"Measure 1 network on {N} pictures")
+    said = {key: answer.result for key, answer in kept(app).items() if answer.question.kind == "said"}
+    assert len(said) == 3 and all(said[key] is result for key, result in first.items())
+    app.query_params["networks"] = ",".join((TWINS[1], "shapes-plain-20"))
+    app.run()
+    assert "| plain\\-20 | " in texts(check(app)), "both are known, so they are shown without a click"
+
+
+def test_layers_are_compared_with_grams_that_were_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Checkpoint] = []
+    original = similarity.layer_grams
+
+    def counted(own: Checkpoint, pixels: np.ndarray) -> Iterator[tuple[float, similarity.Grams | None]]:
+        taken.append(own)
+        return original(own, pixels)
+
+    monkeypatch.setattr(similarity, "layer_grams", counted)
+    app = open_page()
+    press(app, "Compare all layers on ")
+    assert len(taken) == 2 and "Most alike are" in texts(app)
+    app.selectbox(key="many-cka-0-2").set_value(1).run()
+    press(app, "Compare all layers on ")
+    assert len(taken) == 2, "the second network beside itself needs no other pass"
+    shown = next(answer.result for answer in kept(app).values() if answer.names == (TWINS[1], TWINS[1]))
+    assert np.allclose(np.diagonal(shown.cka), 1)
+    before = texts(app)
+    app.segmented_control(key="many-estimate").set_value("plain").run()
+    assert texts(check(app)) != before
+
+
+def test_shares_on_the_object_say_what_was_left_out() -> None:
+    app = press(open_page(), f"Measure 2 networks on {N} pictures")
+    press(app, f"Measure 2 networks on {N} pictures")  # the first button is gone: this is the one for the cams
+    assert f"({N} pictures, 10 layers) were zero everywhere and are left out." in texts(app).replace("\\", "")
+    assert sum(answer.question.kind == "shares" for answer in kept(app).values()) == 2
+
+
+def test_a_picture_on_which_they_disagree_opens_in_explore() -> None:
+    app = press(open_page("shapes-plain-8", "shapes-plain-56"), f"Measure 2 networks on {N} pictures")
+    assert "Pictures on which they disagree" in texts(app)
+    press(app, "Explore")
+    (shown,) = [block.value for block in app.markdown if block.value.startswith("explores a ")]
+    label, mask = shown.removeprefix("explores a ").split(" with a mask: ")
+    assert label in shapes.CLASS_NAMES and mask == "True"
+
+
+def test_without_common_pictures_one_sentence_says_what_to_do() -> None:
+    app = open_page("shapes-plain-8", "cifar10jpeg-plain-20")
+    assert "There are no labelled pictures here that all these networks know." in texts(app)
+    assert not [button for button in app.button if button.label.startswith("Measure")]
+    press(app, "Compare all layers on ")
+    assert "Most alike are" in texts(app), "layers can be compared on any pictures"
+
+
+def test_names_are_never_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(f"{HOSTILE} {index}" for index in range(10))
+    split = shapes.draw(N, seed=5)
+    data = "stored-" + "0" * 64
+    original = resources.checkpoint
+    monkeypatch.setattr(resources, "checkpoint", lambda name: replace(original(name), class_names=names))
+    monkeypatch.setattr(trainings, "labelled_data", lambda spec: [data])
+    monkeypatch.setattr(trainings, "card", lambda data: SimpleNamespace(class_names=names))
+    monkeypatch.setattr(trainings, "test_split", lambda data: (replace(split, masks=None), names))
+    app = press(open_page("shapes-plain-8", "shapes-plain-56"), f"Measure 2 networks on {N} pictures")
+    assert "onerror" in texts(app), "the names are there"
+    assert "<img" not in texts(app).replace("\\<", "") and "[a](b)" not in texts(app) and "$x$" not in texts(app)
+
+
+def test_pictures_are_taken_evenly_over_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings.pictures(Question("said", "shapes-32", 10)).indices.tolist() == list(range(0, 30, 3))
+    about = findings.pictures(Question("said", "shapes-32", 1000))
+    assert about.indices.tolist() == list(range(N))
+    assert np.array_equal(about.chosen.labels, about.split.labels) and about.chosen.masks is not None
+
+
+def test_old_results_make_room_but_the_last_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf: dict[str, Answer] = {}
+    monkeypatch.setattr(findings, "answers", lambda: shelf)
+    monkeypatch.setattr(findings, "SESSION_BYTES", 1000)
+    for number in range(8):
+        grams = similarity.Grams(("a",), np.zeros((1, 10, 10), np.float32), {})  # 400 bytes
+        findings.keep(Question("grams", "shapes-32", 10), (f"network-{number}",), grams)
+    assert [answer.names[0] for answer in shelf.values()] == [f"network-{number}" for number in range(4, 8)]
+
+
+def test_the_verdict_says_what_the_counts_say() -> None:
+    clear = charts.verdict("A", "B", Agreement(80, 12, 1, 7, 82))
+    assert "A has 12 and B 1" in clear and "p = 0.0034" in clear and "hardly explains" in clear
+    vague = charts.verdict("A", "B", Agreement(80, 7, 5, 8, 82))
+    assert "p = 0.77" in vague and "may well be due to" in vague
+    assert "nothing tells them apart" in charts.verdict("A", "B", Agreement(90, 0, 0, 10, 95))
+    assert "p < 0.0001" in charts.verdict("A", "B", Agreement(80, 60, 1, 7, 82))
+
+
+def test_networks_of_one_title_are_told_apart() -> None:
+    looked, _ = hostile_twins("x")
+    assert list(findings.names_of(looked).values()) == ["plain-8", "ResNet-8"]
+    twice = [replace(looked[0], name="shapes-plain-8"), replace(looked[0], name="shapes-plain-20")]
+    assert len(set(findings.names_of(twice).values())) == 2
+    assert findings.dashes(twice) == {"shapes-plain-8": "solid", "shapes-plain-20": "dash"}

@@ -1,0 +1,185 @@
+"""What is taken away of a comparison: everything that was measured is in it, and no name is taken for markup."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from explorer import figures
+from explorer.architectures import build
+from explorer.attribution import profile
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import Split, shapes
+from explorer.experiments import agreement, maps, similarity
+from explorer.presets import cifar
+from explorer.tracing import trace
+from explorer.ui import report
+from explorer.ui.findings import Answer, Question
+from explorer.ui.resources import Looked
+
+HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
+N = 8
+
+
+def hostile_twins(name: str = HOSTILE) -> tuple[list[Looked], dict[str, str]]:
+    """Two untrained networks whose classes and titles are called that, after they have seen one picture."""
+    class_names = tuple(f"={name} {index}" for index in range(10))
+    looked = []
+    for shortcut, stem in (("none", "plain"), ("identity", "residual")):
+        network = build(cifar(8, shortcut), seed=1).freeze()  # type: ignore[arg-type]
+        own = Checkpoint(network, class_names, (0.5,) * 3, (0.25,) * 3, name, 1, {"epochs": 1}, {"device": name})
+        traced = trace(network, np.zeros((3, 32, 32), np.float32))
+        looked.append(Looked(stem, own, traced, profile(traced), "#C2540A", False))
+    return looked, {"plain": f"{name} A", "residual": f"{name} B"}
+
+
+def measured(looked: list[Looked]) -> dict[str, Answer]:
+    """All that can be measured of them, on eight pictures."""
+    drawn = shapes.draw(N, seed=2)
+    split = Split(drawn.images, drawn.labels, drawn.masks)
+    kept: dict[str, Answer] = {}
+    names = tuple(network.name for network in looked)
+
+    def keep(question: Question, asked: tuple[str, ...], result: object) -> None:
+        kept[question.key(*asked)] = Answer(question, asked, result)
+
+    class_names = looked[0].checkpoint.class_names
+    for network in looked:
+        (*_, (_, said)) = agreement.predictions(network.checkpoint, split, class_names)
+        (*_, (_, shares)) = maps.object_shares(network.checkpoint, split, class_names)
+        keep(Question("said", "shapes-32", N), (network.name,), said)
+        keep(Question("shares", "shapes-32", N), (network.name,), shares)
+    (*_, (_, alike)) = similarity.similarity(looked[0].checkpoint, looked[1].checkpoint, split.images)
+    keep(Question("cka", "shapes-32", N), names, alike)
+    pictures = {3: split.images[3].transpose(1, 2, 0)}
+    keep(Question("pictures", "shapes-32", N), names, (pictures, np.arange(N)))
+    return kept
+
+
+@pytest.fixture(scope="module")
+def twins() -> tuple[list[Looked], dict[str, str], dict[str, Answer]]:
+    looked, names = hostile_twins()
+    return looked, names, measured(looked)
+
+
+class Markup(HTMLParser):
+    """Every tag with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(twins) -> None:
+    looked, names, kept = twins
+    text = report.html_report(looked, names, kept)
+    tags = Markup(text).tags
+    headings = re.findall(r"<h2>(.*?)</h2>", text)
+    assert headings == [
+        "The networks",
+        "One picture",
+        "What they say on a labelled set",
+        "How alike they are inside",
+        "How much of the Grad-CAM lies on the object",
+        "Made with",
+    ]
+    charts = [attributes for tag, attributes in tags if tag == "div" and attributes.get("class") == "chart"]
+    assert len(charts) == 6  # accuracies, confusions, pairs, CKA debiased and plain, shares
+    images = [attributes for tag, attributes in tags if tag == "img"]
+    assert len(images) == 3 and all((image["src"] or "").startswith("data:image/png") for image in images)
+    assert not [attributes for _, attributes in tags if "onerror" in attributes]
+    assert {tag for tag, _ in tags} <= set(
+        "html head meta title style script body section h1 h2 p div table thead tbody tr th td figure figcaption img "
+        "br details summary pre b".split()
+    ) - {"b"}
+    assert not [
+        value for _, each in tags for key, value in each.items() if key in ("src", "href") and "data:" != str(value)[:5]
+    ]
+    assert f"{N:,} test pictures of shapes-32" in text and "<td>torch</td>" in text
+    assert "document.title" in text, "the names are there, as text"
+
+
+def test_nothing_measured_is_said(twins) -> None:
+    looked, names, _ = twins
+    text = report.html_report(looked, names, {})
+    assert "Nothing was measured on many pictures before this report was made." in text
+    assert '<div id="chart-' not in text
+
+
+def test_a_report_of_other_networks_holds_nothing_of_these(twins) -> None:
+    looked, names, kept = twins
+    other = [replace(looked[0], name="x"), replace(looked[1], name="y")]
+    assert "Nothing was measured" in report.html_report(other, {"x": "X", "y": "Y"}, kept)
+
+
+def test_the_csv_has_a_line_for_each_picture_and_no_formula(twins) -> None:
+    looked, names, kept = twins
+    said = {answer.names[0]: answer.result for answer in kept.values() if answer.question.kind == "said"}
+    content = report.predictions_csv(names, said, range(100, 100 + N))
+    heads, *lines = csv.reader(io.StringIO(content.decode("utf-8-sig")))
+    assert len(lines) == N and [line[0] for line in lines] == [str(100 + index) for index in range(N)]
+    of = said["plain"]
+    for index, line in enumerate(lines):
+        assert line[1] == f"'{of.class_names[of.labels[index]]}"
+        assert line[2] == f"'{of.class_names[of.predicted[index]]}"
+        assert float(line[3]) == pytest.approx(of.probabilities[index].max(), rel=1e-5)
+        assert line[5] == ("yes" if of.right[index] else "no")
+    assert not [cell for line in [heads, *lines] for cell in line if cell[:1] in "=+-@" and cell]
+
+
+def test_the_arrays_are_those_that_were_measured(twins) -> None:
+    looked, names, kept = twins
+    with np.load(io.BytesIO(report.arrays_npz(looked, names, kept)), allow_pickle=False) as arrays:
+        assert arrays["networks"].tolist() == list(names.values())
+        for place, network in enumerate(looked):
+            said = kept[Question("said", "shapes-32", N).key(network.name)].result
+            assert np.array_equal(arrays[f"said/{place}/probabilities"], said.probabilities)
+            assert arrays[f"said/{place}/confusion"].sum() == N
+            layer = network.profiles[-1]
+            assert np.array_equal(arrays[f"{place}/cam/{layer.name}"], layer.cam)
+            assert np.array_equal(arrays[f"{place}/logits"], network.trace.logits)
+            assert len(arrays[f"shares/{place}/mean"]) == len(arrays[f"shares/{place}/layers"])
+        alike = kept[Question("cka", "shapes-32", N).key("plain", "residual")].result
+        assert np.array_equal(arrays["cka/0-1/plain"], alike.cka.filled(np.nan), equal_nan=True)
+
+
+def test_confusions_share_one_scale_of_mistakes() -> None:
+    few, many = np.array([[9, 1], [0, 10]]), np.array([[5, 5], [10, 0]])
+    drawn = json.loads(figures.confusion_chart([few, many], ["a", "b"], [HOSTILE, "y"]).to_json())
+    assert drawn["layout"]["coloraxis"]["cmax"] == 1.0  # all of the second network's second class
+    coloured = [trace for trace in drawn["data"] if trace.get("coloraxis")]
+    assert [trace["z"] for trace in coloured] == [[[None, 0.1], [0.0, None]], [[None, 0.5], [1.0, None]]]
+    assert "<img" not in json.dumps(drawn)
+
+
+def test_what_is_undefined_is_grey_with_its_reason() -> None:
+    values = np.ma.array([[0.5, -0.2], [0.0, 0.0]], mask=[[False, False], [True, True]])
+    drawn = json.loads(
+        figures.similarity_chart(
+            values, (["stem.conv", "stages.0.0"], ["stem.conv", "stages.0.0"]), ("A", "B"), ({"stages.0.0": "Why."}, {})
+        ).to_json()
+    )
+    coloured, grey = drawn["data"]
+    assert coloured["z"] == [[0.5, -0.2], [None, None]] and grey["z"] == [[None, None], [1.0, 1.0]]
+    assert (drawn["layout"]["coloraxis"]["cmin"], drawn["layout"]["coloraxis"]["cmax"]) == (0, 1)
+    assert grey["hovertext"][1][0] == "stages.0.0 | stem.conv: not defined. Why."
+    assert drawn["layout"]["xaxis"]["ticktext"] == ["stem", "stages.0"]
+
+
+def test_a_layer_without_maps_leaves_a_gap_in_its_line() -> None:
+    line = figures.ShareLine("<b>n", "#123456", "dash", ["a", "b", "c"], [0.1, 0.5, 0.9], [0.2, None, 0.4],
+                             [0.01, None, 0.02], [5, 0, 5], [0, 5, 0])  # fmt: skip
+    drawn = json.loads(figures.object_share_chart([line], 0.15).to_json())
+    band, shares = drawn["data"]
+    assert shares["y"] == [0.2, None, 0.4] and shares["line"]["dash"] == "dash"
+    assert band["y"] == pytest.approx([0.21, 0.42, 0.38, 0.19])
+    assert shares["name"] == "&lt;b&gt;n" and drawn["layout"]["shapes"][0]["y0"] == 0.15
