@@ -145,7 +145,7 @@ def test_the_map_of_a_method_can_be_asked_about_too() -> None:
     app.selectbox(key="questioned").select("input_x_gradient").run()
     assert app.query_params["method"] == "input_x_gradient" and app.query_params["questioned"] == "method"
     run(run(app, "Measure deletion"), "Randomise")
-    assert "Input × gradient map beats" in texts(app)
+    assert "Input × gradient beats" in texts(app)
 
 
 def test_works_in_turn_are_one_work_with_growing_shares() -> None:

@@ -288,7 +288,7 @@ def _verdict(question: _Question, out: TrustCurve, into: TrustCurve) -> str:
     more = int((into.area > into.random_areas).sum())
     orders = len(out.random)
     return (
-        f"the {question.title} map beats {fewer} of {orders} random orders at taking pixels out, and {more} of "
+        f"{question.title} beats {fewer} of {orders} random orders at taking pixels out, and {more} of "
         f"{orders} at putting them in."
     )
 
@@ -308,7 +308,7 @@ def _draw_cascade(question: _Question, there: Sequence[Looked], results: Sequenc
     for network, found in zip(there, results, strict=True):
         st.markdown(f"**{network.title}**: {_ends(found)}.")
     st.caption(
-        f"From left to right: the {question.title} map of the trained network, then with ever more layers random, "
+        "From left to right: the map of the trained network, then with ever more layers random, "
         "from the head back to the input; each map on a scale of its own, since random weights change its size "
         "(pointing at a step names its layers). Spearman's correlation over all values of the map; no point where a "
         "map is the same "
