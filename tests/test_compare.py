@@ -311,9 +311,9 @@ def test_first_visit_compares_the_twins() -> None:
         (lambda app: app.segmented_control(key="compare_scope").set_value("both"), {"scope": "both"}),
         (lambda app: app.segmented_control(key="compare_grid").set_value("true"), {"grid": "true"}),
         (lambda app: app.slider(key="compare_depth").set_value(0.25), {"depth": "0.25"}),
-        (lambda app: app.number_input(key="compare_scene").set_value(9), {"picture": "sample-6-9"}),
-        (lambda app: app.button(key="compare_next").click(), {"picture": "sample-6-7"}),
-        (lambda app: app.pills(key="compare_shape").set_value(1), {"picture": "sample-1-6"}),
+        (lambda app: app.number_input(key="gallery_number").set_value(9), {"picture": "sample-6-9"}),
+        (lambda app: app.button(key="gallery_next").click(), {"picture": "sample-6-7"}),
+        (lambda app: app.pills(key="gallery_label").set_value(1), {"picture": "sample-1-6"}),
     ],
 )
 def test_a_widget_changes_the_url_and_nothing_else_there(act, expected: dict[str, str]) -> None:
@@ -376,7 +376,7 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
 def test_an_upload_of_another_session_and_a_bad_file_are_one_sentence() -> None:
     app = open_compare(picture="upload-0123456789abcdef")
     assert "made with an uploaded picture" in texts(app)
-    app.file_uploader(key="compare_upload").upload("note.png", b"just text", "image/png").run()
+    app.file_uploader(key="upload").upload("note.png", b"just text", "image/png").run()
     assert not app.exception
     assert [error.value for error in app.error if "note.png" in error.value]
 
@@ -385,7 +385,7 @@ def test_a_photo_is_compared_at_each_networks_own_size() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (60, 40), (200, 30, 30)).save(buffer, "PNG")
     app = open_compare(picture="upload-0123456789abcdef")
-    app.file_uploader(key="compare_upload").upload("![x](y) `<b>`.png", buffer.getvalue(), "image/png").run()
+    app.file_uploader(key="upload").upload("![x](y) `<b>`.png", buffer.getvalue(), "image/png").run()
     check(app)
     assert app.query_params["picture"].startswith("upload-")
     assert "made with an uploaded picture" not in texts(app)

@@ -8,8 +8,9 @@ from explorer import figures
 from explorer.attribution import top_classes
 from explorer.figures import Says
 from explorer.ui import compare_controls, differences, measured, resources, seen
-from explorer.ui.compare import Compared, accuracy, compare, know_the_same, read, training_lines
+from explorer.ui.compare import Compared, accuracy, change, compare, know_the_same, read, training_lines
 from explorer.ui.markdown import as_text
+from explorer.ui.picture import choose_picture
 from explorer.ui.resources import Subject
 from explorer.ui.state import AppState
 
@@ -23,7 +24,7 @@ def show() -> None:
         return
     with st.sidebar:
         st.markdown("#### Compare networks")
-        compare_controls.choose_picture(state)
+        choose_picture(state, change)
         compare_controls.choose_target(state)
         compare_controls.choose_view(state)
     subject = resources.subject_of(AppState(picture=state.picture))

@@ -10,6 +10,7 @@ from explorer.pretrained import CIFAR_DATA
 from explorer.ui import anatomy, channels, controls, methods, resources, trust
 from explorer.ui.detail import colour_bar, detail_head, layer_tab, open_tab, rows_of, selected_layer
 from explorer.ui.markdown import as_text
+from explorer.ui.picture import choose_picture
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 from explorer.ui.strip import cam_tops, depth_strip, map_tops
@@ -35,7 +36,7 @@ def _show(state: AppState) -> None:
     class_names = resources.checkpoint(state.first).class_names
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
-        controls.choose_picture(state)
+        choose_picture(state, controls.change)
         controls.choose_networks(state)
         controls.choose_target(state, class_names)
         controls.choose_view(state)
