@@ -19,7 +19,7 @@ from torch import Tensor
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.checkpoints import Checkpoint, CheckpointError, load, load_pretrained, pinned, save
+from explorer.checkpoints import Checkpoint, CheckpointError, load, load_pretrained, pinned, read_header, save
 from explorer.presets import PRESETS, cifar, imagenet_resnet
 from explorer.tracing import trace
 
@@ -490,3 +490,40 @@ def test_a_checkpoint_in_a_spec_with_a_stem_and_hidden_layers_survives(tmp_path:
     spec = ArchitectureSpec((Stage(1, 4),), stem=Stem(4, 5, 2, "max"), hidden=(7, 6), dropout=0.5, classes=2)
     save(made(spec), tmp_path / "a.safetensors")
     assert load(tmp_path / "a.safetensors").spec == spec
+
+
+def test_the_header_alone_says_what_the_whole_file_says(tmp_path: Path) -> None:
+    checkpoint = made()
+    save(checkpoint, tmp_path / "a.safetensors")
+    header = read_header(tmp_path / "a.safetensors")
+    assert (header.spec, header.class_names, header.data) == (checkpoint.spec, checkpoint.class_names, checkpoint.data)
+    assert (header.figures, header.record) == (checkpoint.figures, checkpoint.record)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40, b"\x02\0\0\0\0\0\0\0{}", b"\x02\0\0\0\0\0\0\0[]"])
+def test_a_header_that_is_none_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="`a.safetensors`"):
+        read_header(tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="there is no file|cannot be read"):
+        read_header(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"test": 5},
+        {"test": None},
+        {"test": {"n": 3}},
+        {"test": {"accuracy": "x", "n": 3}},
+        {"test": {"accuracy": 1.5, "n": 3}},
+        {"test": {"accuracy": 0.5, "n": 0}},
+        {"train": {"accuracy": 0.5}},
+        {"torchvision": {}},
+        {"torchvision": {"accuracy": 0.5}},
+    ],
+)
+def test_figures_that_are_none_are_refused_when_the_file_is_read(tmp_path: Path, figures: dict[str, object]) -> None:
+    save(replace(made(), figures=figures), tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="is no accuracy with its n"):
+        load(tmp_path / "a.safetensors")

@@ -234,3 +234,11 @@ def test_a_negative_seed_is_refused():
 def test_style_refuses_amounts_outside_0_to_1(name: str, amount: float):
     with pytest.raises(ValueError, match=f"`{name}` must be 0..1.*choose 0"):
         Style(**{name: amount})
+
+
+def test_the_test_pictures_alone_are_those_of_the_whole_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shapes, "TRAIN_COUNT", 200)
+    monkeypatch.setattr(shapes, "VALIDATION_COUNT", 200)
+    whole, alone = shapes.load().test, shapes.test_split()
+    assert np.array_equal(whole.images, alone.images) and np.array_equal(whole.labels, alone.labels)
+    assert alone.masks is not None and whole.masks is not None and np.array_equal(whole.masks, alone.masks)

@@ -314,6 +314,12 @@ def sample(label: int, seed: int, size: int = 32, *, style: Style = STANDARD) ->
     return np.ascontiguousarray(images[0].transpose(1, 2, 0)), masks[0]
 
 
+def test_split(seed: int = 0, size: int = 32, *, threads: int = 2) -> Split:
+    """The 4,000 test pictures of `load` alone, in a sixth of its time. `ValueError` as there."""
+    _check_size(size)
+    return _split(TEST_COUNT, _stream("test", seed), size, STANDARD, threads)
+
+
 def load(seed: int = 0, size: int = 32, *, threads: int = 2) -> Dataset:
     """The dataset: 20,000 training, 2,000 validation and 4,000 test pictures, each from its own random streams.
 

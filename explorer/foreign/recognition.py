@@ -69,7 +69,7 @@ def read(path: str | Path, name: str | None = None) -> Report:
     title = quoted(re.split(r"[/\\]", path.name if name is None else name)[-1])
     found = load(path, title)
     if found.own:
-        return _own(path, title)
+        return _checked(_own(path, title), title)
     recognised, refused = [], []
     for state_dict in found.state_dicts:
         try:
@@ -78,7 +78,18 @@ def read(path: str | Path, name: str | None = None) -> Report:
             refused.append((state_dict, error))
     if not recognised:
         raise refused[0][1]
-    return _report(title, found, recognised, [state_dict for state_dict, _ in refused])
+    return _checked(_report(title, found, recognised, [state_dict for state_dict, _ in refused]), title)
+
+
+def _checked(report: Report, title: str) -> Report:
+    """Refuses networks for other than colour pictures, which no page could give a picture to."""
+    for reading in report.readings:
+        if reading.spec.input_shape[0] != 3:
+            raise ForeignError(
+                f"{title} takes pictures of {reading.spec.input_shape[0]} channels, {reading.title}; this app shows "
+                "networks for colour pictures, of 3."
+            )
+    return report
 
 
 def readings_of(

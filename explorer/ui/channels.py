@@ -18,6 +18,7 @@ from explorer.ui.resources import Looked
 from explorer.ui.state import AppState
 
 PICTURES = 1000
+PICTURES_BYTES = 30_000_000  # of those, which are kept for each session
 BEST = 9
 SIDE = 80  # pixels of a picture
 KERNEL_SIDE = 40
@@ -126,10 +127,11 @@ def _data(network: Looked) -> list[str]:
 
 @st.cache_resource(max_entries=2, show_spinner=False, scope="session")
 def _pictures(data: str) -> tuple[np.ndarray, np.ndarray]:
-    """At most 1,000 test pictures, uint8 (N, 3, H, W), evenly of all classes, and what is on each."""
+    """At most 1,000 test pictures, and 30 MB, uint8 (N, 3, H, W), evenly of all classes, and what is on each."""
     split, class_names = trainings.test_split(data)
     by_class = np.argsort(split.labels, kind="stable")
-    chosen = by_class[np.linspace(0, len(by_class) - 1, min(PICTURES, len(by_class))).round().astype(int)]
+    count = min(PICTURES, len(by_class), max(BEST, PICTURES_BYTES // split.images[0].nbytes))
+    chosen = by_class[np.linspace(0, len(by_class) - 1, count).round().astype(int)]
     return split.images[chosen], np.array(class_names)[split.labels[chosen]]
 
 

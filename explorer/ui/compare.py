@@ -271,6 +271,9 @@ def seen_part(network: Compared) -> float:
     return min(loaded.spec.input_shape[1:]) / loaded.resize_shorter_to if loaded.resize_shorter_to else 1.0
 
 
+NOT_MEASURED = "not measured"
+
+
 def accuracy(checkpoint: Checkpoint) -> str:
     """The measured share of right predictions with its n, or who says so, or that it was not measured."""
     for source, words in (("test", "right on {n:,} test pictures"), ("torchvision", "right, says torchvision")):
@@ -279,7 +282,7 @@ def accuracy(checkpoint: Checkpoint) -> str:
             n = measured.get("n")
             if source == "torchvision" or _is_number(n):
                 return f"{measured['accuracy']:.1%} {words.format(n=n)}"
-    return "not measured"
+    return NOT_MEASURED
 
 
 def _is_number(value: object) -> bool:

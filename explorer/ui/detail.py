@@ -48,6 +48,8 @@ def selected_layer(state: AppState, looked: list[Looked]) -> str:
     axis = axis_of(rows_of(looked))
     if state.layer in axis:
         return state.layer
+    if not axis:
+        raise ValueError("no layer of these networks has maps of at least two pixels, so there is no depth to show.")
     blocks = [column.name for column in looked[0].profiles if column.kind == "block"]
     return blocks[-1] if blocks else axis[-1]
 

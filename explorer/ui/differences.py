@@ -33,6 +33,11 @@ class Row:
     def is_equal(self) -> bool:
         return len(set(self.values)) == 1
 
+    @property
+    def is_half_known(self) -> bool:
+        """Whether some networks do not say it and the others agree: then nobody knows whether it differs."""
+        return _NOT_RECORDED in self.values and len(set(self.values)) == 2
+
 
 def rows(checkpoints: Sequence[Checkpoint]) -> list[Row]:
     """Every property that is known of the networks, in the order in which a person would ask."""

@@ -10,7 +10,9 @@ import numpy as np
 import streamlit as st
 
 from explorer.architectures import ArchitectureSpec
+from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
+from explorer.experiments.agreement import class_order
 from explorer.experiments.gradient_flow import GradientFlow, Mode, Quantity, flow_on_pictures, recorded_flow
 from explorer.experiments.gradient_grid import at_initialisation, band, cost, grid
 from explorer.experiments.gradient_verdict import INITIALISATION, Subject
@@ -115,6 +117,14 @@ def measured_grid(state: GradientsState) -> list[Measured]:
             measured = tuple(flows[_key(spec, seed, state.data)] for seed in seeds)
             found.append(Measured(spec.name, spec, measured, tuple(seeds)))
     return found
+
+
+def _labels_for(checkpoint: Checkpoint, pictures: Batch) -> np.ndarray:
+    """The labels as the network numbers its classes, where they have the same names; else as they are, which the page
+    says."""
+    if sorted(checkpoint.class_names) != sorted(pictures.class_names):
+        return pictures.labels
+    return np.array(class_order(checkpoint, pictures.class_names))[pictures.labels]
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +251,7 @@ def networks_plan(state: GradientsState, data: str) -> Plan | None:
     def steps() -> Iterator[float]:
         for name, each, (macs, _) in zip(missing, loaded, passes, strict=True):
             store[_network_key(name, data, mode)] = flow_on_pictures(
-                each.network, pictures.images, pictures.labels, each.mean, each.std, mode
+                each.network, pictures.images, _labels_for(each, pictures), each.mean, each.std, mode
             )
             yield macs
 
@@ -335,7 +345,8 @@ def table(found: Sequence[Measured], what: Quantity, pictures: str, step: int | 
         absolute = band(each.flows, what)
         relative = absolute.relative()
         spec = each.spec
-        of_network = [each.name, spec.depth, spec.shortcut, spec.norm, spec.initialisation, spec.activation]
+        name = f"'{each.name}" if each.name[:1] in "=+-@\t\r" else each.name  # else a spreadsheet computes it
+        of_network = [name, spec.depth, spec.shortcut, spec.norm, spec.initialisation, spec.activation]
         for row, (seed, flow) in enumerate(zip(each.seeds, each.flows, strict=True)):
             for column, layer in enumerate(absolute.layers):
                 lines.writerow(

@@ -14,7 +14,7 @@ from explorer.ui.markdown import as_text
 T = TypeVar("T")
 Work = Iterator[tuple[float, T | None] | Share[T]]
 """Shares 0..1 of what is done, each with None, and at the end 1 with the result: as pairs, or each as a `Share`."""
-MOST_KEPT = 24
+MOST_KEPT = 12
 _ASKED = "measuring"  # of the session: the key of what a click has just asked for
 # Streamlit's own sign of work in the corner has a "Stop" too, which stops no training and leaves a dead bar here.
 ONE_STOP = "<style>[data-testid=stStatusWidget] { display: none }</style>"

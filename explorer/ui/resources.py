@@ -14,7 +14,7 @@ import torch
 from explorer import checkpoints, figures, published, runs
 from explorer.architectures import ArchitectureSpec, Description, describe
 from explorer.attribution import LayerProfile, profile
-from explorer.checkpoints import Checkpoint, CheckpointError
+from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
 from explorer.foreign import Normalisation, Reading
 from explorer.images import decode, to_input
@@ -97,12 +97,15 @@ def title(name: str) -> str:
     """What a person reads in a list: "plain-20 · shapes-v1-32"."""
     if key := published_key(name):
         return f"{published.PUBLISHED[key].title} · torchvision"
-    loaded = checkpoint(name)
+    try:
+        known = about(name)
+    except CheckpointError:
+        return f"{name[:24]} · cannot be read"
     if models.title_of(name):
-        return f"{models.title_of(name)} · {loaded.spec.name}"
+        return f"{models.title_of(name)} · {known.spec.name}"
     trained = models.RUN_NETWORK.fullmatch(name)
     run = f" · your run {trained[1][:4]}" if trained else ""
-    return f"{loaded.spec.name} · {loaded.data}{run}"
+    return f"{known.spec.name} · {known.data}{run}"
 
 
 def twin_name(name: str) -> str | None:
@@ -143,7 +146,33 @@ def published_key(name: str) -> str:
 
 def class_names(name: str) -> tuple[str, ...]:
     key = published_key(name)
-    return published.PUBLISHED[key].class_names if key else checkpoint(name).class_names
+    return published.PUBLISHED[key].class_names if key else about(name).class_names
+
+
+def about(name: str) -> Header:
+    """What the file of that network says of it: lists of many networks need no weights. Not for torchvision's.
+
+    Raises CheckpointError.
+    """
+    path = _file_of(name)
+    if path is None or not path.is_file():
+        raise CheckpointError("this network is not here any more; choose another one.")
+    return _about(f"{path}/{path.stat().st_mtime_ns}", path)
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _about(key: str, _path: Path) -> Header:
+    return checkpoints.read_header(_path)
+
+
+def _file_of(name: str) -> Path | None:
+    trained = models.RUN_NETWORK.fullmatch(name)
+    if trained:
+        run = runs.find(trained[1])
+        return run.network_file(trained[2]) if run else None
+    if name in checkpoints.pinned():
+        return checkpoints.PRETRAINED / f"{name}.safetensors"
+    return models.file_of(name)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -309,7 +338,7 @@ def model_rows() -> list[ModelRow]:
     for source, names in [*sources, ("your run", trained_names())]:
         for name in names:
             try:
-                loaded = checkpoint(name)
+                loaded = about(name)
             except CheckpointError:
                 continue
             test = loaded.figures.get("test", {})
@@ -325,17 +354,17 @@ def model_rows() -> list[ModelRow]:
                     n=test.get("n"),
                 )
             )
-    for key, about in published.PUBLISHED.items():
+    for key, entry in published.PUBLISHED.items():
         here = published.is_there(key)
         rows.append(
             ModelRow(
                 name=f"torchvision-{key}",
-                title=about.title,
+                title=entry.title,
                 source="torchvision" if here else "torchvision ↓",
                 data=published.DATA,
-                depth=about.spec.depth,
-                parameters=about.parameters,
-                accuracy=about.top1,
+                depth=entry.spec.depth,
+                parameters=entry.parameters,
+                accuracy=entry.top1,
                 n=None,
             )
         )

@@ -77,8 +77,15 @@ def data_title(data: str) -> str:
 
 def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
     """The test pictures of that data, and the names of its classes. Raises ValueError where its files are damaged."""
+    if data.startswith("shapes-"):
+        return _drawn(int(data.removeprefix("shapes-"))), shapes.CLASS_NAMES
     dataset = _dataset(data)
     return dataset.test, dataset.class_names
+
+
+@st.cache_resource(show_spinner="Drawing the test pictures")
+def _drawn(size: int) -> Split:
+    return shapes.test_split(size=size)
 
 
 def card(data: str) -> Card:

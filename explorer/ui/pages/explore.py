@@ -8,6 +8,7 @@ from explorer.checkpoints import CheckpointError
 from explorer.images import to_pixels
 from explorer.pretrained import CIFAR_DATA
 from explorer.ui import anatomy, channels, controls, methods, resources, trust
+from explorer.ui.compare import NOT_MEASURED, accuracy
 from explorer.ui.detail import colour_bar, detail_head, layer_tab, open_tab, rows_of, selected_layer
 from explorer.ui.markdown import as_text
 from explorer.ui.picture import choose_picture
@@ -105,11 +106,8 @@ def _predictions(subject: Subject, looked: list[Looked]) -> None:
         st.caption(f"{'' if fits else 'Cropped and resized. '}Each small square is one pixel of the input.")
     for column, network in zip(columns[2:], looked, strict=True):
         with column:
-            test = network.checkpoint.figures.get("test", {})
-            known = f", {test['accuracy']:.1%} right on {test['n']:,} test pictures" if test else ""
-            if "torchvision" in network.checkpoint.figures:
-                known = f", {network.checkpoint.figures['torchvision']['accuracy']:.1%} right, says torchvision"
-            st.markdown(f"**{network.title}**{known}")
+            known = accuracy(network.checkpoint)
+            st.markdown(f"**{network.title}**{'' if known == NOT_MEASURED else f', {known}'}")
             best = top_classes(network.trace)
             if network.trace.target not in [index for index, _ in best]:
                 best.append((network.trace.target, float(network.trace.probabilities[network.trace.target])))
@@ -141,7 +139,7 @@ def _verdict(network: Looked, subject: Subject) -> str:
     if subject.label in names:
         right = ": right" if predicted == subject.label else f": wrong, it is a {subject.label}"
     seed = "" if network.checkpoint.seed is None else f", seed {network.checkpoint.seed}"
-    where = f"; measured on {record['device']}" if "device" in record else ""
+    where = f"; measured on {as_text(str(record['device'])[:80])}" if "device" in record else ""
     return f"Says {as_text(predicted)}{right}. Trained on {as_text(network.checkpoint.data)}{seed}{where}."
 
 

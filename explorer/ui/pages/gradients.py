@@ -42,7 +42,11 @@ class _View:
 def show() -> None:
     resources.remember_owner()
     _after_stop()
-    state = gradients_controls.read()
+    try:
+        state = gradients_controls.read()
+    except CheckpointError as error:  # damaged since its name was listed
+        st.error(as_text(str(error)))
+        return
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
         if state.source == "initial":
@@ -149,7 +153,7 @@ def _as_it_is(state: GradientsState) -> None:
         return
     name = state.data if state.data in data else data[0]
     pictures = gradients.batch(name, resources.checkpoint(state.first).spec.input_shape[1])
-    if pictures.class_names != resources.class_names(state.first):
+    if sorted(pictures.class_names) != sorted(resources.class_names(state.first)):
         st.warning(
             "The classes of these pictures have other names than those of the network: the gradient is that of labels "
             "which may mean something else to it."
