@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import checkpoints, figures
 from explorer.architectures import build, describe
-from explorer.attribution import profile
+from explorer.attribution import METHODS, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.figures import Says, SizeLine, TrainingLine
@@ -413,3 +413,70 @@ def test_two_networks_with_one_name_are_told_apart_and_no_name_is_markdown() -> 
     assert "\\<img" in written and "\\[b\\]" in written
     assert not [line for line in written.splitlines() if "<img" in line.replace("\\<img", "")]
     assert "[b](c)" not in written
+
+
+def test_what_some_networks_do_not_say_is_no_difference() -> None:
+    row = differences.Row("training: seed", ("0", "not recorded", "0"))
+    assert row.is_half_known and not row.is_equal
+    assert not differences.Row("training: seed", ("0", "not recorded", "1")).is_half_known
+    assert not differences.Row("training: seed", ("not recorded", "not recorded")).is_half_known
+
+
+# --- more methods ----------------------------------------------------------------------------------------------------
+
+
+def alts(app: AppTest) -> list[str]:
+    return [picture.alt for element in app.get("image") for picture in element.proto.imgs]
+
+
+def run_method(app: AppTest, method: str) -> AppTest:
+    """Chooses the method and clicks the button that runs it."""
+    check(app.selectbox(key="compare_method").select(method).run())
+    title = f"Run {METHODS[method].title}"
+    return check(next(button for button in app.button if button.label.startswith(title)).click().run())
+
+
+def test_a_method_explains_all_networks_on_one_scale_and_is_kept() -> None:
+    app = open_compare(networks=FOUR, target="2")
+    assert not [button for button in app.button if button.label.startswith("Run ")]
+    check(app.selectbox(key="compare_method").select("occlusion").run())
+    assert METHODS["occlusion"].shows in texts(app)
+    check(app.number_input(key="compare_parameter_occlusion_stride").set_value(8).run())
+    (button,) = (button for button in app.button if button.label.startswith("Run Occlusion on 4 networks (about "))
+    check(button.click().run())
+    for title in ("plain-20", "ResNet-20", "plain-8", "plain-56"):
+        assert f"Occlusion of {title} over the picture" in alts(app)
+    shown = texts(app)
+    assert shown.count("one scale for all 4 networks") == 1 and "explaining *star" not in shown
+    assert shown.count(f"explaining *{shapes.CLASS_NAMES[2]}*") == 4
+    assert app.query_params == {"networks": FOUR, "target": "2"}
+    check(app.segmented_control(key="compare_grid").set_value("true").run())
+    assert "one scale for all 4 networks" in texts(app), "a result is kept"
+    check(app.selectbox(key="compare_target").select(3).run())
+    assert "one scale for all 4 networks" not in texts(app), "another class is another question"
+    assert app.number_input(key="compare_parameter_occlusion_stride").value == 8
+
+
+def test_guided_grad_cam_takes_each_network_at_its_own_layer() -> None:
+    app = run_method(open_compare(networks="shapes-plain-8,shapes-resnet-20"), "guided_grad_cam")
+    shown = texts(app).replace("\\", "")
+    assert "plain-8 `stages.2.0`, ResNet-20 `stages.2.2`" in shown
+    assert "Guided Grad-CAM of ResNet-20 alone" in "\n".join(alts(app))
+    check(app.slider(key="compare_depth").set_value(0.0).run())
+    assert "plain-8 `stem.conv`, ResNet-20 `stem.conv`" in texts(app).replace("\\", "")
+    assert "Guided Grad-CAM of ResNet-20 alone" not in "\n".join(alts(app))
+
+
+def test_parameters_of_a_method_that_do_not_go_together_are_one_sentence() -> None:
+    app = open_compare()
+    check(app.selectbox(key="compare_method").select("occlusion").run())
+    app.number_input(key="compare_parameter_occlusion_stride").set_value(9).run()
+    assert not app.exception
+    (error,) = app.error
+    assert "stride" in error.value and "smaller" in error.value
+
+
+def test_networks_that_explain_different_classes_say_so_beside_their_maps() -> None:
+    app = run_method(open_compare(networks="shapes-resnet-20,cifar10jpeg-resnet-20"), "input_x_gradient")
+    assert texts(app).count("explain different classes") == 2
+    assert "red speaks for the explained class" in texts(app)

@@ -2,16 +2,26 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import figures
+from explorer.architectures import Stage
 from explorer.attribution import METHODS, Share
+from explorer.datasets import shapes
+from explorer.images import to_input
+from explorer.presets import cifar
+from explorer.tracing import trace
+from explorer.ui import resources, trust
 from explorer.ui.detail import TABS
 from explorer.ui.measuring import in_turn
+from explorer.ui.methods import known_parameters
+from explorer.ui.resources import Looked
 from tests.test_pages import open_app, texts
 
 SMALL = {"first": "shapes-plain-8", "second": "shapes-resnet-8"}
@@ -146,6 +156,29 @@ def test_the_map_of_a_method_can_be_asked_about_too() -> None:
     assert app.query_params["method"] == "input_x_gradient" and app.query_params["questioned"] == "method"
     run(run(app, "Measure deletion"), "Randomise")
     assert "Input × gradient beats" in texts(app)
+
+
+def test_a_methods_map_is_part_of_the_progress_and_stops_between_its_chunks() -> None:
+    loaded = resources.checkpoint("shapes-resnet-8")
+    image = to_input(shapes.sample(6, 6)[0], (32, 32), loaded.mean, loaded.std)
+    network = Looked("shapes-resnet-8", loaded, trace(loaded.network, image, 6), (), "#000000", False)
+    question = trust._Question("occlusion", "", {"window": 8, "stride": 2, "baseline": "mean"}, False, {})
+    works: list[Generator[Share[Any], None, None]] = [
+        trust._curves(question, network),
+        trust._forget(question, network),
+    ]
+    for work in works:
+        shares = [next(work).share for _ in range(12)]
+        assert shares == sorted(shares) and len(set(shares)) >= 10
+        assert 0 < shares[0] and shares[-1] < 0.5
+        work.close()
+
+
+def test_networks_without_a_common_layer_are_one_sentence() -> None:
+    only_stem = replace(cifar(8), input_shape=(3, 8, 8), stages=(Stage(1, 16, 8),))  # 1 × 1 behind its stem
+    with pytest.raises(ValueError, match="no layer in common"):
+        known_parameters("guided_grad_cam", [only_stem, replace(cifar(8), stem=None)], {})
+    assert known_parameters("guided_grad_cam", [cifar(8), cifar(20)], {}, "stem.conv")[1] == {"layer": "stem.conv"}
 
 
 def test_works_in_turn_are_one_work_with_growing_shares() -> None:

@@ -1,13 +1,16 @@
 """What Compare says about many pictures, without a browser: each network is asked once, whatever classes it knows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from explorer import figures
 from explorer.checkpoints import Checkpoint, load_pretrained
 from explorer.datasets import shapes
 from explorer.experiments import agreement, similarity
@@ -23,8 +26,8 @@ from explorer.ui.compare import CompareState, compare
 
 def show():
     names = tuple(st.query_params["networks"].split(","))
-    looked = [each.looked for each in compare(CompareState(names), resources.sample_subject(6, 6))]
-    measured.sections(looked, "many")
+    state, subject = CompareState(names), resources.sample_subject(6, 6)
+    measured.sections([each.looked for each in compare(state, subject)], "many", subject, state)
 
 def explore():
     kept = st.session_state["pictures"][st.query_params["picture"]]
@@ -122,6 +125,39 @@ def test_layers_are_compared_with_grams_that_were_taken_once(monkeypatch: pytest
     before = texts(app)
     app.segmented_control(key="many-estimate").set_value("plain").run()
     assert texts(check(app)) != before
+
+
+def test_of_many_classes_the_mistakes_are_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "MATRIX_CLASSES", 9)
+    app = press(open_page("shapes-plain-8", "shapes-plain-56"), f"Measure 2 networks on {N} pictures")
+    assert "| label | said instead | plain\\-8 | plain\\-56 |" in texts(app)
+
+
+def test_pictures_for_a_report_do_not_keep_the_whole_split() -> None:
+    app = press(open_page("shapes-plain-8", "shapes-plain-56"), f"Measure 2 networks on {N} pictures")
+    (shown,) = [answer.result[0] for answer in kept(app).values() if answer.question.kind == "pictures"]
+    assert shown and all(pixels.base is None for pixels in shown.values())
+
+
+def test_the_downloads_hold_what_was_measured_and_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered: dict[str, Callable[[], Any]] = {}
+    monkeypatch.setattr(st, "download_button", lambda label, data, **_: offered.update({label: data}))
+    press(open_page(), f"Measure 2 networks on {N} pictures")
+    assert set(offered) == {"Predictions (CSV)", "Report (HTML)", "Raw numbers (npz)"}
+    text = offered["Report (HTML)"]().read().decode()
+    assert "drawn star, number 6" in text and "What they say on a labelled set" in text and "What they see" in text
+    assert len(offered["Raw numbers (npz)"]()) > 1000 and offered["Predictions (CSV)"]().count(b"\n") == N + 1
+    for waiting in offered.values():
+        for cell in getattr(waiting, "__closure__", None) or ():
+            for network in cell.cell_contents if isinstance(cell.cell_contents, list) else ():
+                assert all(each.device.type == "meta" for each in network.checkpoint.network.parameters())
+
+
+def test_shares_can_be_measured_over_the_whole_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings, "test_count", lambda data: 4000)
+    app = open_page()
+    count = next(box for box in app.selectbox if str(box.key).startswith("many-shares-n-"))
+    assert count.options == ["50", "200", "500", "all 4,000"] and count.value == 200
 
 
 def test_shares_on_the_object_say_what_was_left_out() -> None:

@@ -18,8 +18,9 @@ from explorer.datasets import Split, shapes
 from explorer.experiments import agreement, maps, similarity
 from explorer.presets import cifar
 from explorer.tracing import trace
-from explorer.ui import report
+from explorer.ui import charts, report
 from explorer.ui.findings import Answer, Question
+from explorer.ui.one_picture import Picture
 from explorer.ui.resources import Looked
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
@@ -81,21 +82,26 @@ class Markup(HTMLParser):
 
 def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(twins) -> None:
     looked, names, kept = twins
-    text = report.html_report(looked, names, kept)
+    picture = Picture(np.zeros((64, 64, 3), np.uint8), f"picture {HOSTILE}", (f"note {HOSTILE}",))
+    text = report.html_report(looked, names, kept, picture)
     tags = Markup(text).tags
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings == [
         "The networks",
         "One picture",
+        "What they see",
         "What they say on a labelled set",
         "How alike they are inside",
         "How much of the Grad-CAM lies on the object",
         "Made with",
     ]
     charts = [attributes for tag, attributes in tags if tag == "div" and attributes.get("class") == "chart"]
-    assert len(charts) == 6  # accuracies, confusions, pairs, CKA debiased and plain, shares
+    # Probabilities, how alike the maps are, sizes; accuracies, confusions, pairs, CKA debiased and plain, shares.
+    assert len(charts) == 9
     images = [attributes for tag, attributes in tags if tag == "img"]
-    assert len(images) == 3 and all((image["src"] or "").startswith("data:image/png") for image in images)
+    # The picture, and as each sees it; strips of 12 depths, overlays, a difference, their scales; one disagreed on.
+    assert len(images) == 3 + 2 * 12 + 2 + 1 + 3 + 1
+    assert all((image["src"] or "").startswith("data:image/png") for image in images)
     assert not [attributes for _, attributes in tags if "onerror" in attributes]
     assert {tag for tag, _ in tags} <= set(
         "html head meta title style script body section h1 h2 p div table thead tbody tr th td figure figcaption img "
@@ -112,7 +118,91 @@ def test_nothing_measured_is_said(twins) -> None:
     looked, names, _ = twins
     text = report.html_report(looked, names, {})
     assert "Nothing was measured on many pictures before this report was made." in text
-    assert '<div id="chart-' not in text
+    assert len(re.findall('<div id="chart-', text)) == 3, "what is known of the one picture is there"
+
+
+def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, names, kept = twins
+    more = dict(kept)
+    for network in looked:
+        same = kept[Question("shares", "shapes-32", N).key(network.name)]
+        other = Question("shares", "shapes-32", N, "prediction")
+        more[other.key(network.name)] = replace(same, question=other)
+    cka = kept[Question("cka", "shapes-32", N).key("plain", "residual")]
+    alone = Question("cka", "shapes-64", N)
+    more[alone.key("plain", "plain")] = Answer(alone, ("plain", "plain"), cka.result)
+    more[Question("cka", "shapes-32", N).key("residual", "plain")] = replace(cka, names=("residual", "plain"))
+    text = report.html_report(looked, names, more)
+    headings = re.findall(r"<h2>(.*?)</h2>", text)
+    assert headings[4:-1] == [
+        f"How alike they are inside: {N} pictures of shapes-32",
+        f"How alike they are inside: {N} pictures of shapes-64",
+        f"How much of the Grad-CAM lies on the object: {N} pictures of shapes-32, label explained",
+        f"How much of the Grad-CAM lies on the object: {N} pictures of shapes-32, prediction explained",
+    ]
+    assert text.count("<figcaption>Linear CKA (debiased)") == text.count("<figcaption>Linear CKA (plain)") == 3
+    monkeypatch.setattr(report, "MOST_CELLS", 100)
+    text = report.html_report(looked, names, more)
+    assert text.count("<figcaption>Linear CKA (debiased)") == 3 and "Linear CKA (plain)" not in text
+    assert "only the debiased estimate is drawn" in text
+    with np.load(io.BytesIO(report.arrays_npz(looked, names, more)), allow_pickle=False) as arrays:
+        for under in ("cka/shapes-32-8/0-1", "cka/shapes-32-8/1-0", "cka/shapes-64-8/0-0"):
+            assert f"{under}/plain" in arrays and f"{under}/debiased" in arrays
+        for target in ("label", "prediction"):
+            assert f"shares/shapes-32-8-{target}/1/mean" in arrays
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"test": 5}, {"test": {"n": 3}}, {"accuracy": "x"}, {"test": None}, {"torchvision": {}}]
+)
+def test_figures_that_are_none_are_not_measured(twins, wrong: dict[str, object]) -> None:
+    looked, names, _ = twins
+    odd = replace(looked[0], checkpoint=replace(looked[0].checkpoint, figures=wrong))
+    assert "<td>not measured</td>" in report.html_report([odd, looked[1]], names, {})
+
+
+def test_the_one_picture_of_networks_that_know_different_classes(twins) -> None:
+    looked, names, _ = twins
+    other = replace(looked[1].checkpoint, class_names=tuple(f"other {HOSTILE} {index}" for index in range(10)))
+    text = report.html_report([looked[0], replace(looked[1], checkpoint=other)], names, {})
+    assert text.count("its most probable classes. n = 1 picture.") == 2
+    assert "The networks explain different classes" in text
+    assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
+
+
+def test_a_report_needs_no_weights(twins) -> None:
+    looked, names, kept = twins
+    light = report.without_weights(looked)
+    assert {parameter.device.type for each in light for parameter in each.checkpoint.network.parameters()} == {"meta"}
+    assert report.html_report(light, names, kept) == report.html_report(looked, names, kept)
+
+
+def test_four_deep_networks_make_no_huge_file() -> None:
+    layers = tuple(f"stages.{index // 28}.{index % 28}.conv1" for index in range(84))
+    values = np.ma.array(np.random.default_rng(1).random((84, 84)))
+    chart = figures.similarity_chart(values, (layers, layers), ("A", "B"))
+    assert len(chart.to_json()) < 600_000
+
+
+def test_of_many_classes_the_most_frequent_mistakes_stand_in_a_table(twins) -> None:
+    looked, names, _ = twins
+    class_names = tuple(f"{HOSTILE} {index}" for index in range(300))
+    labels = np.arange(300)
+    probabilities = np.full((300, 300), 1 / 300, np.float32)
+    question = Question("said", "shapes-32", 300)
+    kept = {}
+    for network, wrong in zip(looked, ((7, 7, 7), (7, 9)), strict=True):
+        predicted = labels.copy()
+        predicted[: len(wrong)] = wrong
+        said = agreement.Predictions(class_names, labels, predicted, probabilities)
+        kept[question.key(network.name)] = Answer(question, (network.name,), said)
+    heads, rows = charts.frequent_mistakes(looked, names, {each.names[0]: each.result for each in kept.values()})
+    assert heads == ["label", "said instead", *names.values()]
+    assert rows[0] == [class_names[0], class_names[7], "1", "1"]
+    assert sorted(row[2:] for row in rows[1:]) == [["0", "1"], ["1", "0"], ["1", "0"]]
+    text = report.html_report(looked, names, kept)
+    assert "<th>said instead</th>" in text and len(text) < 8_000_000
+    assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
 
 
 def test_a_report_of_other_networks_holds_nothing_of_these(twins) -> None:
@@ -142,14 +232,15 @@ def test_the_arrays_are_those_that_were_measured(twins) -> None:
         assert arrays["networks"].tolist() == list(names.values())
         for place, network in enumerate(looked):
             said = kept[Question("said", "shapes-32", N).key(network.name)].result
-            assert np.array_equal(arrays[f"said/{place}/probabilities"], said.probabilities)
-            assert arrays[f"said/{place}/confusion"].sum() == N
+            assert np.array_equal(arrays[f"said/shapes-32-8/{place}/probabilities"], said.probabilities)
+            assert arrays[f"said/shapes-32-8/{place}/confusion"].sum() == N
             layer = network.profiles[-1]
             assert np.array_equal(arrays[f"{place}/cam/{layer.name}"], layer.cam)
             assert np.array_equal(arrays[f"{place}/logits"], network.trace.logits)
-            assert len(arrays[f"shares/{place}/mean"]) == len(arrays[f"shares/{place}/layers"])
+            under = f"shares/shapes-32-8-label/{place}"
+            assert len(arrays[f"{under}/mean"]) == len(arrays[f"{under}/layers"])
         alike = kept[Question("cka", "shapes-32", N).key("plain", "residual")].result
-        assert np.array_equal(arrays["cka/0-1/plain"], alike.cka.filled(np.nan), equal_nan=True)
+        assert np.array_equal(arrays["cka/shapes-32-8/0-1/plain"], alike.cka.filled(np.nan), equal_nan=True)
 
 
 def test_confusions_share_one_scale_of_mistakes() -> None:

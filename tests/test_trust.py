@@ -18,6 +18,7 @@ from explorer.attribution import (
     as_map,
     cascade,
     explain,
+    explanation,
     grad_cam,
     saliency,
     spearman,
@@ -235,6 +236,43 @@ def test_a_cascade_is_its_maps():
     again, other = (finished(cascade(network, image, make_map, most=3, seed=seed)) for seed in (0, 1))
     np.testing.assert_array_equal(again.maps, found.maps)
     assert (other.maps != found.maps).any()
+
+
+def test_a_map_in_chunks_passes_its_shares_on_and_ends_where_it_is_closed():
+    network, image = trained(), picture(SMALL)
+    ended: list[int] = []
+
+    def make_map(forgetting: Network, image: np.ndarray) -> Generator[Share[np.ndarray], None, None]:
+        begun = len(ended)
+        try:
+            for step in explain(forgetting, image, 3, "occlusion", {"window": 1, "stride": 1}):
+                yield Share(step.share, None if step.result is None else as_map(step.result))
+        finally:
+            ended.append(begun)
+
+    shares = list(cascade(network, image, make_map, most=3))
+    chunks = -(-12 * 16 // explanation.pictures_at_once(SMALL))  # a window a pixel
+    assert chunks > 1 and len(shares) == 4 * chunks + 3 + 1
+    assert [share.share for share in shares] == sorted(share.share for share in shares)
+    assert shares[0].share == pytest.approx(1 / chunks / 4) and shares[-1].share == 1
+    assert [share.result for share in shares[:-1]] == [None] * (len(shares) - 1) and ended == [0, 1, 2, 3]
+    whole = finished(cascade(network, image, lambda *asked: finished(make_map(*asked)), most=3))
+    assert shares[-1].result is not None
+    np.testing.assert_array_equal(shares[-1].result.maps, whole.maps)
+    ended.clear()
+    work = cascade(network, image, make_map, most=3)
+    next(work), next(work)
+    assert not ended
+    work.close()
+    assert ended == [0]
+
+
+def test_a_map_in_chunks_that_never_comes_is_one_sentence():
+    def make_map(network: Network, image: np.ndarray) -> Generator[Share[np.ndarray], None, None]:
+        yield Share(0.5)
+
+    with pytest.raises(ValueError, match="`make_map` must end with a map, received none"):
+        finished(cascade(trained(), picture(SMALL), make_map))
 
 
 def test_what_does_not_look_at_the_network_stays_as_it_was():

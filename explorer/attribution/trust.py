@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -136,10 +137,14 @@ class Cascade:
     absolute_correlations: tuple[float | None, ...]
 
 
+MakeMap = Callable[[Network, np.ndarray], np.ndarray | Generator[Share[np.ndarray], None, None]]
+"""Of a network and a picture the map (H, W), at once or as a work that ends with it."""
+
+
 def cascade(
     network: Network,
     image: np.ndarray,
-    make_map: Callable[[Network, np.ndarray], np.ndarray],
+    make_map: MakeMap,
     most: int = 24,
     seed: int = 0,
 ) -> Generator[Share[Cascade], None, None]:
@@ -147,7 +152,8 @@ def cascade(
 
     The layers with weights, each with the norm behind it, become random from the last to the first in at most `most`
     steps, as a network of this spec begins (statistics of norms too). `make_map` is called once more than there are
-    steps, with a private frozen copy: `network` is only read.
+    steps, with a private frozen copy: `network` is only read. Where it is a work, its shares are passed on as parts of
+    a step, so that closing the cascade between two of them ends that map.
     Raises ValueError where `most` is below 1 or a map is not finite and of two dimensions.
     """
     if most < 1:
@@ -160,13 +166,13 @@ def cascade(
         tuple(name for group in groups[i * len(groups) // count : (i + 1) * len(groups) // count] for name in group)
         for i in range(count)
     ]
-    original = _map(make_map, forgetting, image)
+    original = yield from _map(make_map, forgetting, image, 0, count + 1)
     maps: list[np.ndarray] = []
     for names in steps:
         yield Share((len(maps) + 1) / (count + 1))
         for name in names:
             forgetting.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
-        maps.append(_map(make_map, forgetting, image))
+        maps.append((yield from _map(make_map, forgetting, image, len(maps) + 1, count + 1)))
     yield Share(
         1.0,
         Cascade(
@@ -190,11 +196,28 @@ def _layers(network: Network) -> list[list[str]]:
     return groups
 
 
-def _map(make_map: Callable[[Network, np.ndarray], np.ndarray], network: Network, image: np.ndarray) -> np.ndarray:
-    values = np.array(make_map(network, image), np.float32)
+def _map(
+    make_map: MakeMap, network: Network, image: np.ndarray, before: int, count: int
+) -> Generator[Share[Cascade], None, np.ndarray]:
+    """The map after `before` others of `count`, checked."""
+    made = make_map(network, image)
+    if isinstance(made, Generator):
+        made = yield from _last(made, before, count)
+    values = np.array(made, np.float32)
     if values.ndim != 2 or not np.isfinite(values).all():
         raise ValueError(f"`make_map` must make a finite map (H, W), received {values.shape}; fold its channels first.")
     return values
+
+
+def _last(
+    work: Generator[Share[np.ndarray], None, None], before: int, count: int
+) -> Generator[Share[Cascade], None, np.ndarray]:
+    with closing(work):
+        for step in work:
+            if step.result is not None:
+                return step.result
+            yield Share((before + step.share) / count)
+    raise ValueError("`make_map` must end with a map, received none; yield it as the `result` of the last share.")
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:

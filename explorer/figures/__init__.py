@@ -1,5 +1,6 @@
 """Arrays, tables and descriptions in, pictures out: PNG tiles and Plotly figures. Knows no torch and no page."""
 
+from explorer.figures.agreement import MATRIX_CLASSES as MATRIX_CLASSES
 from explorer.figures.agreement import AccuracyLine as AccuracyLine
 from explorer.figures.agreement import PairLine as PairLine
 from explorer.figures.agreement import ShareLine as ShareLine
@@ -47,6 +48,7 @@ from explorer.figures.gradients import paint_gradients as paint_gradients
 from explorer.figures.gradients import size_table as size_table
 from explorer.figures.report import Chapter as Chapter
 from explorer.figures.report import Chart as Chart
+from explorer.figures.report import Strip as Strip
 from explorer.figures.report import Table as Table
 from explorer.figures.report import Thumbnail as Thumbnail
 from explorer.figures.report import report_html as report_html

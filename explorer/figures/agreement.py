@@ -18,6 +18,7 @@ _SIZES = [[step, colour] for step, colour in zip(_STEPS, sample_colorscale(SEQUE
 NEUTRAL = "#80868A"  # grey: legible on light and dark, and in no palette
 NAMED_CLASSES = 30  # beyond that the names of the classes do not fit beside a matrix
 NUMBERED_CLASSES = 20  # beyond that the counts do not fit into its cells
+MATRIX_CLASSES = 60  # beyond that the texts of a matrix take megabytes, and its cells are two pixels: no matrix
 _CELLS = 350  # pixels of one confusion matrix
 _LONGEST = 16  # letters of a class name on an axis; hovering shows all
 
@@ -116,10 +117,12 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
         at = {"row": index // columns + 1, "col": index % columns + 1}
         kept = np.eye(classes, dtype=bool)
         common: dict[str, Any] = {"x": places, "y": places, "xgap": 1, "ygap": 1, "hoverongaps": False}
-        common |= {"hovertext": hover, "hovertemplate": "%{hovertext}<extra></extra>"}
-        figure.add_heatmap(z=_nullable(mistakes), coloraxis="coloraxis", **common, **at)
-        grey = [[0, NEUTRAL], [1, NEUTRAL]]
-        figure.add_heatmap(z=_nullable(np.where(kept, 1.0, np.nan)), colorscale=grey, showscale=False, **common, **at)
+        common |= {"hovertemplate": "%{hovertext}<extra></extra>"} | at
+        words = np.where(kept, "", hover)  # each cell's once: they are most of what a browser gets
+        figure.add_heatmap(z=_nullable(mistakes), hovertext=words, coloraxis="coloraxis", **common)
+        grey = {"colorscale": [[0, NEUTRAL], [1, NEUTRAL]], "showscale": False}
+        words = np.where(kept, hover, "")
+        figure.add_heatmap(z=_nullable(np.where(kept, 1.0, np.nan)), hovertext=words, **grey, **common)
         numbered.append((counts, shares, at))
     for counts, shares, at in numbered if classes <= NUMBERED_CLASSES else ():
         rows_of, columns_of = np.nonzero(counts)
@@ -238,20 +241,14 @@ def similarity_chart(
             hover[row, column] = f"{html.escape(layer_a)} | {html.escape(layer_b)}: {words}"
     height, width = values.shape
     figure = go.Figure()
-    hidden: dict[str, Any] = {"x": list(range(width)), "y": list(range(height)), "hovertext": hover}
-    hidden["hovertemplate"] = "%{hovertext}<extra></extra>"
+    common: dict[str, Any] = {"x": list(range(width)), "y": list(range(height)), "hoverongaps": False}
+    common["hovertemplate"] = "%{hovertext}<extra></extra>"
+    of_values = np.where(known, "", hover)  # each cell's once: they are most of what a browser gets
+    shown = values.filled(np.nan).round(4)
+    figure.add_heatmap(z=_nullable(shown), hovertext=of_values, coloraxis="coloraxis", **common)
+    grey: dict[str, Any] = {"colorscale": [[0, NEUTRAL], [1, NEUTRAL]], "showscale": False}
     figure.add_heatmap(
-        z=_nullable(values.filled(np.nan)),
-        coloraxis="coloraxis",
-        hoverongaps=False,
-        **hidden,
-    )
-    figure.add_heatmap(
-        z=_nullable(np.where(known, 1.0, np.nan)),
-        colorscale=[[0, NEUTRAL], [1, NEUTRAL]],
-        showscale=False,
-        hoverongaps=False,
-        **hidden,
+        z=_nullable(np.where(known, 1.0, np.nan)), hovertext=np.where(known, hover, ""), **grey, **common
     )
     for axis, names in (("y", layers[0]), ("x", layers[1])):
         starts, ticks, texts = _stages(names)

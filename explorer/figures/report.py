@@ -26,6 +26,10 @@ pre { background: #f3f6f6; padding: 1rem; overflow-x: auto; white-space: pre-wra
 figure { margin: 1.2rem 0 } figcaption { color: #45525a; font-size: .9rem }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem } .pictures figure { margin: 0; width: 150px }
 .pictures img { width: 96px; image-rendering: pixelated; display: block }
+th:first-child, td:first-child { min-width: 7rem }
+.strip th, .strip td { border: 0; padding: .1rem .5rem .1rem 0; min-width: 0; font-size: .75rem; font-weight: normal }
+.strip tr.titled > :first-child { min-width: 4.5rem } .strip td { max-width: 224px }
+.strip img { image-rendering: pixelated; display: block }
 """
 
 
@@ -54,12 +58,25 @@ class Thumbnail:
 
 
 @dataclass(frozen=True, eq=False)
+class Strip:
+    """Pictures that are compared, in rows: (title, pictures), a picture for each of `columns`, `side` pixels wide.
+    `scale` is a colour bar, or None, and `caption` what is seen."""
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Thumbnail]]]
+    side: int
+    scale: np.ndarray | None = None
+    caption: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Chapter:
     """One part of a report, drawn in the order of its fields; `details` are (title, text) that open on a click."""
 
     heading: str
     sentences: Sequence[str] = ()
     tables: Sequence[Table] = ()
+    strips: Sequence[Strip] = ()
     charts: Sequence[Chart] = ()
     pictures: Sequence[Thumbnail] = ()
     details: Sequence[tuple[str, str]] = field(default=())
@@ -80,6 +97,7 @@ def report_html(title: str, chapters: Sequence[Chapter]) -> str:
         parts.append(f"<section><h2>{html.escape(chapter.heading)}</h2>")
         parts += [f"<p>{html.escape(sentence)}</p>" for sentence in chapter.sentences]
         parts += [_table(table) for table in chapter.tables]
+        parts += [_strip(strip) for strip in chapter.strips]
         parts += [_chart(chart, f"chart-{next(numbers)}") for chart in chapter.charts]
         if chapter.pictures:
             parts.append(f'<div class="pictures">{"".join(map(_thumbnail, chapter.pictures))}</div>')
@@ -96,6 +114,24 @@ def _table(table: Table) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
     rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _strip(strip: Strip) -> str:
+    titled = any(title for title, _ in strip.rows)
+    heads = [*([""] if titled else []), *strip.columns]
+    rows = ""
+    for title, cells in strip.rows:
+        rows += f'<tr class="titled"><th>{html.escape(title)}</th>' if titled else "<tr>"
+        rows += "".join(_cell(cell, strip.side) for cell in cells) + "</tr>"
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    bar = "" if strip.scale is None else f'<img alt="Colour scale" src="{data_uri(strip.scale)}">'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<figure class="strip wide">{table}{bar}<figcaption>{html.escape(strip.caption)}</figcaption></figure>'
+
+
+def _cell(thumbnail: Thumbnail, side: int) -> str:
+    alt, lines = html.escape(", ".join(thumbnail.lines)), "<br>".join(map(html.escape, thumbnail.lines))
+    return f'<td><img alt="{alt}" width="{side}" src="{data_uri(thumbnail.pixels)}">{lines}</td>'
 
 
 def _chart(chart: Chart, place: str) -> str:

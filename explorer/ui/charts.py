@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from explorer import figures
+from explorer.attribution import top_classes
 from explorer.experiments.agreement import Accuracy, Agreement, Predictions, agreement, confusion
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import Similarity
-from explorer.ui.compare import relative_depths
+from explorer.ui.compare import Compared, relative_depths
 from explorer.ui.resources import Looked
 
 LIMITS_OF_P = (
@@ -20,6 +21,10 @@ LIMITS_OF_P = (
 MIXED_UP = (
     "Rows are labels, columns what the network says, numbers are pictures. Coloured are the mistakes alone, as shares "
     "of the label's pictures, on one scale for all networks."
+)
+FREQUENT = 20  # mistakes in the table that takes the place of a matrix
+MOST_OFTEN = (
+    f"The {FREQUENT} most frequent mistakes of all these networks together; there are too many classes for a matrix."
 )
 INSIDE = (
     "Linear CKA compares two layers by which pictures they hold for alike: 1 says that both see the same likeness "
@@ -51,6 +56,26 @@ def confusions(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping
         [names[network.name] for network in looked],
         said[looked[0].name].class_names,
     )
+
+
+def frequent_mistakes(
+    looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]
+) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns and the rows of a table, in place of a matrix of many classes: what is mixed up most
+    often over all networks (a label, what is said instead), and how often by each."""
+    class_names = said[looked[0].name].class_names
+    classes = len(class_names)
+    counts: list[dict[int, int]] = []
+    for network in looked:
+        of = said[network.name]
+        places, times = np.unique((of.labels * classes + of.predicted)[~of.right], return_counts=True)
+        counts.append(dict(zip(places.tolist(), times.tolist(), strict=True)))
+    totals = {place: sum(each.get(place, 0) for each in counts) for each in counts for place in each}
+    rows = [
+        [class_names[place // classes], class_names[place % classes], *(f"{each.get(place, 0):,}" for each in counts)]
+        for place in sorted(totals, key=lambda place: (-totals[place], place))[:FREQUENT]
+    ]
+    return ["label", "said instead", *(names[network.name] for network in looked)], rows
 
 
 def pairs(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Any:
@@ -158,6 +183,36 @@ def object_shares(looked: Sequence[Looked], names: Mapping[str, str], dashes: Ma
             )
         )
     return figures.object_share_chart(lines, shares[looked[0].name].chance)
+
+
+def probabilities(compared: Sequence[Compared]) -> Any:
+    """What networks that know the same classes say of one picture: the classes that any finds probable."""
+    names = compared[0].looked.checkpoint.class_names
+    seen = [network.looked.trace.probabilities for network in compared]
+    likely = {index for network in compared for index, _ in top_classes(network.looked.trace, 3)}
+    likely |= {network.looked.trace.target for network in compared}
+    order = sorted(likely, key=lambda index: -max(float(values[index]) for values in seen))
+    says = [
+        figures.Says(
+            title=network.title,
+            colour=network.looked.colour,
+            dash=network.dash,
+            probabilities=[float(values[index]) for index in order],
+            target=network.looked.target,
+        )
+        for network, values in zip(compared, seen, strict=True)
+    ]
+    return figures.probabilities_chart([names[index] for index in order], says)
+
+
+def best_classes(network: Compared) -> Any:
+    """What one network alone says of one picture: its most probable classes and the one that is explained."""
+    looked = network.looked
+    best = top_classes(looked.trace, 3)
+    if looked.trace.target not in [index for index, _ in best]:
+        best.append((looked.trace.target, float(looked.trace.probabilities[looked.trace.target])))
+    classes, shares = [looked.checkpoint.class_names[index] for index, _ in best], [share for _, share in best]
+    return figures.classes_chart(classes, shares, looked.colour, looked.target)
 
 
 def _number(value: float) -> float | None:

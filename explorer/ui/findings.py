@@ -141,6 +141,8 @@ def keep(question: Question, names: tuple[str, ...], result: Any) -> None:
 def _bytes(result: Any) -> int:
     if isinstance(result, Grams):
         return result.matrices.nbytes
+    if isinstance(result, tuple):  # pictures for a report
+        return sum(pixels.nbytes for pixels in result[0].values())
     return result.probabilities.nbytes if isinstance(result, Predictions) else 20_000
 
 
@@ -214,16 +216,13 @@ def most_pictures(looked: Sequence[Looked]) -> int:
     )
 
 
-def latest(kept: Mapping[str, Answer], kind: Kind, names: Collection[str]) -> list[Answer]:
-    """The answers to that question of this kind which most of these networks were asked, the last one of equals."""
-    groups: dict[Question, list[Answer]] = {}
+def asked(kept: Mapping[str, Answer], kind: Kind, names: Collection[str]) -> dict[Question, list[Answer]]:
+    """Every question of this kind that any of these networks was asked, with their answers; the first asked first."""
+    found: dict[Question, list[Answer]] = {}
     for each in list(kept.values()):
         if each.question.kind == kind and set(each.names) <= set(names):
-            groups.setdefault(each.question, []).append(each)
-    best: list[Answer] = []
-    for group in groups.values():
-        best = group if len(group) >= len(best) else best
-    return best
+            found.setdefault(each.question, []).append(each)
+    return found
 
 
 def dashes(looked: Sequence[Looked]) -> dict[str, str]:

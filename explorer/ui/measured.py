@@ -1,6 +1,5 @@
 """Compare, on many pictures: what the networks say, how alike they are inside, how much of a cam is on the object."""
 
-import io
 from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
@@ -11,10 +10,11 @@ from explorer import figures
 from explorer.experiments.agreement import Predictions, accuracy_of, agreement, disagreements
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
-from explorer.ui import charts, findings, measuring, navigation, report, resources, trainings
+from explorer.ui import charts, export, findings, measuring, navigation, report, resources, trainings
+from explorer.ui.compare import CompareState
 from explorer.ui.findings import Question
 from explorer.ui.markdown import as_text
-from explorer.ui.resources import Looked
+from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 
 PICTURES_A_PAGE = 12
@@ -24,9 +24,10 @@ THUMBNAIL = 96
 PLAIN: dict[str, Any] = {"displayModeBar": False}
 
 
-def sections(looked: list[Looked], key: str) -> None:
+def sections(looked: list[Looked], key: str, subject: Subject | None = None, state: CompareState | None = None) -> None:
     """Draws them all for 2 to 4 networks, and the export; `key` tells these networks from others: the choice of two of
-    them is made anew for others, what is asked of them stays."""
+    them is made anew for others, what is asked of them stays. `subject` is the picture that they looked at and `state`
+    the view of it: the report shows the same."""
     try:
         shared = findings.shared_data(looked)
     except ValueError as error:
@@ -36,7 +37,7 @@ def sections(looked: list[Looked], key: str) -> None:
     _inside(looked, shared, f"{key}-cka")
     if drawn := [data for data in shared if data.startswith("shapes-")]:
         _on_objects(looked, drawn, f"{key}-shares")
-    _export(looked, key)
+    export.section(looked, key, subject, state)
 
 
 def _on_labels(looked: list[Looked], shared: list[str], key: str) -> None:
@@ -114,16 +115,12 @@ def _draw_said(question: Question, looked: list[Looked], said: dict[str, Predict
     lines = ["| network | right | accuracy | 95 % interval (Wilson) |", "|---|---:|---:|---:|"]
     lines += [f"| {as_text(names[name])} | {' | '.join(charts.accuracy_cells(each))} |" for name, each in found.items()]
     st.markdown("\n".join(lines))
+    read = charts.MIXED_UP if classes <= figures.MATRIX_CLASSES else charts.MOST_OFTEN
     st.markdown(
-        f"**Mistakes** on {n:,} pictures of {classes} classes. {charts.MIXED_UP} Look for classes that one network "
-        "mixes up and the other does not."
+        f"**Mistakes** on {n:,} pictures of {classes} classes. {read} Look for classes that one network mixes up and "
+        "the other does not."
     )
-    st.plotly_chart(
-        charts.confusions(looked, names, said),
-        key=f"{key}-confusion",
-        config=PLAIN,
-        alt="Confusion matrix of each network",
-    )
+    _draw_mistakes(looked, names, said, key)
     _draw_pairs(looked, names, said, key)
     _draw_gallery(question, looked, names, said, key)
     indices = findings.pictures(question).indices
@@ -136,6 +133,17 @@ def _draw_said(question: Question, looked: list[Looked], said: dict[str, Predict
         key=f"{key}-csv",
         help="One line for each picture: its number in the test split, its label, and what each network says.",
     )
+
+
+def _draw_mistakes(looked: list[Looked], names: dict[str, str], said: dict[str, Predictions], key: str) -> None:
+    if len(said[looked[0].name].class_names) <= figures.MATRIX_CLASSES:
+        drawn = charts.confusions(looked, names, said)
+        st.plotly_chart(drawn, key=f"{key}-confusion", config=PLAIN, alt="Confusion matrix of each network")
+        return
+    heads, rows = charts.frequent_mistakes(looked, names, said)
+    lines = ["| " + " | ".join(map(as_text, row)) + " |" for row in (heads, *rows)]
+    lines.insert(1, "|---|---|" + "---:|" * len(looked))
+    st.markdown("\n".join(lines))
 
 
 def _draw_pairs(looked: list[Looked], names: dict[str, str], said: dict[str, Predictions], key: str) -> None:
@@ -223,10 +231,10 @@ def _keep_for_report(
     question: Question, looked: list[Looked], said: dict[str, Predictions], about: findings.TestPictures
 ) -> None:
     """Pictures that a report shows; when it is asked for, no session is there that could read the data."""
-    kept = {}
+    kept = {}  # copies: a view would keep the whole split
     for a, b in combinations(looked, 2):
         for index in disagreements(said[a.name], said[b.name])[:IN_REPORT]:
-            kept[int(index)] = about.split.images[about.indices[index]].transpose(1, 2, 0)
+            kept[int(index)] = about.split.images[about.indices[index]].transpose(1, 2, 0).copy()
     findings.keep(Question("pictures", question.data, question.n), tuple(said), (kept, about.indices))
 
 
@@ -307,7 +315,7 @@ def _on_objects(looked: list[Looked], drawn: list[str], key: str) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         data = _choose_data(drawn, "shares")
-        n = _choose_count(data, (50, 200, 500), 200, "shares")
+        n = _choose_count(data, (50, 200, 500), 200, "shares", everything=True)
         target = st.segmented_control(
             "Class that is explained",
             ["label", "prediction"],
@@ -333,30 +341,3 @@ def _draw_shares(looked: list[Looked], shares: dict[str, ObjectShares], key: str
         "Bands are one standard error of the mean up and down. "
         + " ".join(as_text(sentence) for sentence in charts.share_sentences(looked, names, shares))
     )
-
-
-def _export(looked: list[Looked], key: str) -> None:
-    st.subheader("Export", anchor=False)
-    st.markdown(
-        "The report is one HTML file with figures, numbers, specs, seeds and versions, of all that was measured in "
-        "this session; it opens without a network."
-    )
-    names, kept = findings.names_of(looked), findings.answers()
-    with st.container(horizontal=True):
-        st.download_button(
-            "Report (HTML)",
-            data=lambda: io.BytesIO(report.html_report(looked, names, kept).encode()),
-            file_name="comparison.html",
-            mime="text/html",
-            on_click="ignore",
-            key=f"{key}-html",
-            type="primary",
-        )
-        st.download_button(
-            "Raw numbers (npz)",
-            data=lambda: report.arrays_npz(looked, names, kept),
-            file_name="comparison.npz",
-            on_click="ignore",
-            key=f"{key}-npz",
-            help="What was measured, as arrays: predictions, probabilities, similarities, shares, and the Grad-CAMs.",
-        )

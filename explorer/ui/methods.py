@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures
+from explorer.architectures import ArchitectureSpec
 from explorer.attribution import (
     METHODS,
     Attribution,
@@ -39,12 +40,12 @@ def methods_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None
     """A method that explains the whole network, whichever layer is chosen."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         choose_method(state)
-        chosen = parameter_form(state, looked)
-    method = METHODS[state.method]
-    st.markdown(f"**{method.title}**: {method.shows}")
-    for words in dict.fromkeys(note(state.method, network.checkpoint.spec) for network in looked):
-        if words:
-            st.info(words)
+        try:
+            chosen = parameter_form(state, looked)
+        except ValueError as error:
+            st.error(as_text(str(error)))
+            return
+    about(state.method, looked)
     try:
         seconds = sum(seconds_of(network, state.method, chosen) for network in looked)
     except ValueError as error:
@@ -52,11 +53,19 @@ def methods_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None
         return
     measure(
         attributions_key(looked, subject, state.method, chosen),
-        f"Run {method.title}",
+        f"Run {METHODS[state.method].title}",
         lambda: in_turn([partial(explained, network, state.method, chosen) for network in looked]),
         lambda results: _draw(state, looked, results, chosen),
         seconds=seconds,
     )
+
+
+def about(name: str, looked: Sequence[Looked]) -> None:
+    """What the method shows, and what a reader of its maps of these networks must know."""
+    st.markdown(f"**{METHODS[name].title}**: {METHODS[name].shows}")
+    for words in dict.fromkeys(note(name, network.checkpoint.spec) for network in looked):
+        if words:
+            st.info(words)
 
 
 def choose_method(state: AppState) -> None:
@@ -72,15 +81,24 @@ def choose_method(state: AppState) -> None:
 
 
 def parameter_form(state: AppState, looked: list[Looked]) -> Values:
-    """The fields of the state's method, and what stands in them."""
-    parameters, chosen = _known(state, looked)
+    """The fields of the state's method, and what stands in them. Raises ValueError as `known_parameters` does."""
+    specs = [network.checkpoint.spec for network in looked]
+    parameters, chosen = known_parameters(state.method, specs, state.chosen(), selected_layer(state, looked))
+    draw_fields(parameters, chosen, f"parameter_{state.method}", _on_parameter)
+    return chosen
+
+
+def draw_fields(
+    parameters: Sequence[Parameter], chosen: Values, prefix: str, on_change: Callable[[str, str], None]
+) -> None:
+    """A field for each parameter, with its value; `on_change` is given the widget's key and the parameter's name."""
     for parameter in parameters:
-        key = f"parameter_{state.method}_{parameter.name}"
+        key = f"{prefix}_{parameter.name}"
         st.session_state[key] = chosen[parameter.name]
         shared: dict[str, Any] = {
             "key": key,
             "help": parameter.meaning,
-            "on_change": _on_parameter,
+            "on_change": on_change,
             "args": (key, parameter.name),
         }
         if parameter.choices:
@@ -88,7 +106,6 @@ def parameter_form(state: AppState, looked: list[Looked]) -> Values:
         else:
             step = 1 if isinstance(parameter.default, int) else 0.01
             st.number_input(parameter.title, parameter.low, parameter.high, step=step, width=130, **shared)
-    return chosen
 
 
 def _on_parameter(key: str, name: str) -> None:
@@ -98,24 +115,31 @@ def _on_parameter(key: str, name: str) -> None:
 
 
 def parameter_values(state: AppState, looked: list[Looked]) -> Values:
-    """What the fields of the state's method hold, without drawing them."""
-    return _known(state, looked)[1]
+    """What the fields of the state's method hold, without drawing them. Raises ValueError as `known_parameters`."""
+    specs = [network.checkpoint.spec for network in looked]
+    return known_parameters(state.method, specs, state.chosen(), selected_layer(state, looked))[1]
 
 
-def _known(state: AppState, looked: list[Looked]) -> tuple[list[Parameter], Values]:
-    """The parameters that fit every network, and of each the value of the state where it is legal, else the default."""
-    each = [{p.name: p for p in parameters_of(state.method, network.checkpoint.spec)} for network in looked]
-    wanted, selected = state.chosen(), selected_layer(state, looked)
+def known_parameters(
+    method: str, specs: Sequence[ArchitectureSpec], wanted: Values, preferred: str | None = None
+) -> tuple[list[Parameter], Values]:
+    """The parameters that fit every network, and of each the wanted value where it is legal, else the default.
+
+    A choice begins with `preferred` where that is one. Raises ValueError where no choice fits all networks.
+    """
+    each = [{p.name: p for p in parameters_of(method, spec)} for spec in specs]
     parameters: list[Parameter] = []
     chosen: Values = {}
     for name, first in each[0].items():
         same = [known[name] for known in each if name in known]
         choices = tuple(word for word in first.choices if all(word in other.choices for other in same))
+        if first.choices and not choices:
+            raise ValueError(f"These networks have no {name} in common, and {METHODS[method].title} needs one of each.")
         low, high = max(other.low for other in same), min(other.high for other in same)
         parameters.append(Parameter(name, first.title, first.meaning, first.default, low, high, choices))
-        default = selected if selected in choices else first.default
-        if first.choices and default not in choices:
-            default = choices[-1] if choices else default
+        default = preferred if preferred in choices else first.default
+        if choices and default not in choices:
+            default = choices[-1]
         value = wanted.get(name, default)
         if choices:
             legal = value in choices
@@ -172,44 +196,54 @@ def is_signed(method: str) -> bool:
 
 
 def _draw(state: AppState, looked: list[Looked], results: Sequence[Attribution], chosen: Values) -> None:
-    signed = is_signed(state.method)
-    maps = [as_map(result) for result in results]
-    top = max(float(np.abs(values).max()) for values in maps)
-    title = METHODS[state.method].title
-    for column, network, result, values in zip(
-        st.columns(len(looked), gap="large"), looked, results, maps, strict=True
-    ):
+    top = shared_top(results)
+    for column, network, result in zip(st.columns(len(looked), gap="large"), looked, results, strict=True):
         with column:
             st.markdown(f"**{network.title}**, explaining *{as_text(network.target)}*")
-            seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
-            large = figures.nearest(seen, SIDE)
-            grown = figures.nearest(values, SIDE)
-            opacity = state.opacity / 100
-            if signed:
-                over = figures.signed_overlay(large, grown, top, opacity)
-            else:
-                over = figures.overlay(large, grown / top if top else grown, opacity)
-            with st.container(horizontal=True):
-                st.image(over, output_format="PNG", alt=f"{title} of {network.title} over the picture")
-                st.image(
-                    paint(grown, top, signed),
-                    output_format="PNG",
-                    alt=f"{title} of {network.title} alone, from {values.min():.3g} to {values.max():.3g}",
-                )
-            st.caption(_words(result, values))
-            st.download_button(
-                "Raw numbers (npz)",
-                data=partial(_npz, network, result, chosen),
-                file_name=f"{network.name}-{state.method}.npz",
-                on_click="ignore",
-                key=f"npz_method_{network.name}",
-                help="The value of each channel and pixel, the map, the picture, the parameters.",
-            )
-    both = ", one scale for both networks" if len(looked) > 1 else ""
+            draw_maps(network, network.title, result, chosen, top, state.opacity / 100)
+    scale_bar(state.method, top, ", one scale for both networks" if len(looked) > 1 else "")
+
+
+def shared_top(results: Sequence[Attribution]) -> float:
+    """The largest absolute value in any of the maps: where one scale for all of them ends."""
+    return max(float(np.abs(as_map(result)).max()) for result in results)
+
+
+def draw_maps(network: Looked, name: str, result: Attribution, chosen: Values, top: float, opacity: float) -> None:
+    """The method's map over what the network sees, and alone beside it; its range, and its numbers as a file."""
+    values, signed, title = as_map(result), is_signed(result.method), METHODS[result.method].title
+    seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
+    large = figures.nearest(seen, SIDE)
+    grown = figures.nearest(values, SIDE)
     if signed:
-        colour_bar(figures.DIVERGING, f"{title}, ±{top:.3g}{both}: red speaks for the explained class, blue against it")
+        over = figures.signed_overlay(large, grown, top, opacity)
     else:
-        colour_bar(figures.SEQUENTIAL, f"{title}, 0 to {top:.3g}{both}")
+        over = figures.overlay(large, grown / top if top else grown, opacity)
+    with st.container(horizontal=True):
+        st.image(over, output_format="PNG", alt=f"{title} of {name} over the picture")
+        st.image(
+            paint(grown, top, signed),
+            output_format="PNG",
+            alt=f"{title} of {name} alone, from {values.min():.3g} to {values.max():.3g}",
+        )
+    st.caption(_words(result, values))
+    st.download_button(
+        "Raw numbers (npz)",
+        data=partial(_npz, network, result, chosen),
+        file_name=f"{network.name}-{result.method}.npz",
+        on_click="ignore",
+        key=f"npz_method_{network.name}",
+        help="The value of each channel and pixel, the map, the picture, the parameters.",
+    )
+
+
+def scale_bar(method: str, top: float, shared: str) -> None:
+    title = METHODS[method].title
+    if is_signed(method):
+        words = f"{title}, ±{top:.3g}{shared}: red speaks for the explained class, blue against it"
+        colour_bar(figures.DIVERGING, words)
+    else:
+        colour_bar(figures.SEQUENTIAL, f"{title}, 0 to {top:.3g}{shared}")
 
 
 def _words(result: Attribution, values: np.ndarray) -> str:

@@ -8,113 +8,99 @@ import io
 import json
 import os
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import combinations
 from time import gmtime, strftime
 from typing import Any
 
 import numpy as np
+import torch
 
 from explorer import __version__, figures
-from explorer.architectures import describe
-from explorer.attribution import top_classes
+from explorer.architectures import ArchitectureSpec, Network
 from explorer.experiments.agreement import Predictions, accuracy_of, agreement, confusion
 from explorer.figures import Chapter, Chart, Table, Thumbnail
-from explorer.images import to_pixels
-from explorer.ui import charts, findings, trainings
-from explorer.ui.findings import Answer, Question
+from explorer.ui import charts, differences, findings, one_picture, trainings
+from explorer.ui.compare import Compared, CompareState, relative_depths
+from explorer.ui.findings import Answer, Kind, Question
+from explorer.ui.one_picture import Picture
 from explorer.ui.resources import Looked
 
 PACKAGES = ("torch", "numpy", "plotly", "streamlit")
+MOST_CELLS = 21_000  # of similarities that are drawn twice; 84 layers beside 84 take half a megabyte each time
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
 
 
-def html_report(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> str:
-    """The report as one HTML file: the networks, the one picture, and all that `kept` holds about them."""
+def html_report(
+    looked: Sequence[Looked],
+    names: Mapping[str, str],
+    kept: Mapping[str, Answer],
+    picture: Picture | None = None,
+    state: CompareState | None = None,
+) -> str:
+    """The report as one HTML file: the networks, the one picture as that `state` of the page shows it, and all that
+    `kept` holds about these networks, a chapter for each question."""
     light = figures.NETWORK_COLOURS["light"]
     looked = [
         replace(network, colour=light["plain" if network.checkpoint.spec.shortcut == "none" else "residual"])
         for network in looked
     ]
-    chapters = [_networks(looked, names), _one_picture(looked, names)]
-    chapters += _said(looked, names, kept) + _inside(looked, names, kept) + _objects(looked, names, kept)
-    if len(chapters) == 2:
-        chapters.append(
-            Chapter("On many pictures", ["Nothing was measured on many pictures before this report was made."])
-        )
+    dashes = findings.dashes(looked)
+    compared = [
+        Compared(network, names[network.name], dashes[network.name], relative_depths(network.checkpoint.spec, layers))
+        for network in looked
+        for layers in [[column.name for column in network.profiles]]
+    ]
+    chapters = [_networks(compared), one_picture.said(compared, picture)]
+    chapters += one_picture.seen(compared, state or CompareState())
+    many = _said(looked, names, kept) + _inside(names, kept) + _objects(looked, names, kept)
+    nothing = "Nothing was measured on many pictures before this report was made."
+    chapters += many or [Chapter("On many pictures", [nothing])]
     chapters.append(_made_with())
     return figures.report_html(f"Comparison of {_list(list(names.values()))}", chapters)
+
+
+@lru_cache(maxsize=64)
+def _empty(spec: ArchitectureSpec) -> Network:
+    with torch.device("meta"), torch.no_grad():
+        return Network(spec).eval()
+
+
+def without_weights(looked: Sequence[Looked]) -> list[Looked]:
+    """The same with networks that have shapes and no weights: what waits for its download may not hold gigabytes."""
+    return [
+        replace(network, checkpoint=replace(network.checkpoint, network=_empty(network.checkpoint.spec)))
+        for network in looked
+    ]
 
 
 def _list(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _networks(looked: Sequence[Looked], names: Mapping[str, str]) -> Chapter:
-    specs = [network.checkpoint.spec.to_dict() for network in looked]
-    rows = [
-        [field, *(_short(spec.get(field)) for spec in specs)]
-        for field in specs[0]
-        if len({json.dumps(spec.get(field), sort_keys=True) for spec in specs}) > 1
-    ]
-    facts: list[list[str]] = [["layers"], ["parameters"], ["multiply-accumulates a picture"], ["trained on"], ["seed"]]
-    facts += [["test accuracy that came with it"]]
-    for network in looked:
-        built, own = describe(network.checkpoint.spec), network.checkpoint
-        test = own.figures.get("test", {})
-        known = f"{test['accuracy']:.2%} of {test['n']:,}" if {"accuracy", "n"} <= set(test) else "not known"
-        seed = "not known" if own.seed is None else str(own.seed)
-        cells = (str(built.depth), f"{built.parameters:,}", f"{built.macs:,}", own.data, seed, known)
-        for row, cell in zip(facts, cells, strict=True):
-            row.append(cell)
-    columns = ["", *(names[network.name] for network in looked)]
-    same = "Their specs are equal." if not rows else "The second table holds the fields in which their specs differ."
+def _networks(compared: Sequence[Compared]) -> Chapter:
+    checkpoints = [network.looked.checkpoint for network in compared]
+    rows = differences.rows(checkpoints)
+    ordered = [row for row in rows if not row.is_equal] + [row for row in rows if row.is_equal]
+    table = Table(["", *(network.title for network in compared)], [[row.name, *row.values] for row in ordered])
     details = []
-    for network, spec in zip(looked, specs, strict=True):
-        own = network.checkpoint
+    for network, own in zip(compared, checkpoints, strict=True):
         about: dict[str, Any] = {
-            "name": network.name,
-            "spec": spec,
+            "name": network.looked.name,
+            "spec": own.spec.to_dict(),
             "seed": own.seed,
             "data": own.data,
             "config": own.config,
         }
         about |= {"versions": own.record.get("versions"), "device": own.record.get("device")}
         about |= {"class_names": list(own.class_names), "mean": own.mean, "std": own.std, "figures": own.figures}
-        details.append((f"{names[network.name]}: spec, training, versions", json.dumps(about, indent=2)))
-    return Chapter(
-        "The networks", [same], [Table(columns, facts), *([Table(columns, rows)] if rows else [])], (), (), details
-    )
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _one_picture(looked: Sequence[Looked], names: Mapping[str, str]) -> Chapter:
-    rows, sizes, thumbnails = [], [], []
-    for network in looked:
-        best = top_classes(network.trace)
-        said = ", ".join(f"{network.checkpoint.class_names[index]} {value:.1%}" for index, value in best)
-        rows.append([names[network.name], said, network.target])
-        seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
-        thumbnails.append(Thumbnail(figures.shown(seen, 96), [f"as {names[network.name]} sees it"]))
-        for column in network.profiles:
-            numbers = (column.activation_magnitude, column.gradient_magnitude, float(column.cam.max()))
-            sizes.append([names[network.name], column.name, *(f"{number:.4g}" for number in numbers)])
-    columns = ["network", "layer", "activation, root mean square", "gradient of the score, root mean square"]
-    table = Table([*columns, "largest Grad-CAM value"], sizes)
-    text = "\n".join("\t".join(row) for row in [list(table.columns), *table.rows])
-    return Chapter(
-        "One picture",
-        ["What each network says of the picture that was looked at, and which class was explained."],
-        [Table(["network", "most probable classes", "explained"], rows)],
-        (),
-        thumbnails,
-        [("Every layer: sizes of activation, gradient and Grad-CAM", text)],
-    )
+        details.append((f"{network.title}: spec, training, versions", json.dumps(about, indent=2)))
+    curves, lacking = one_picture.training(compared)
+    words = "What is known of the networks: first what differs, then what is the same in all of them."
+    return Chapter("The networks", [words, *lacking], [table], charts=curves, details=details)
 
 
 def _complete(looked: Sequence[Looked], answers: Sequence[Answer]) -> tuple[list[Looked], dict[str, Any]]:
@@ -127,20 +113,38 @@ def _asked(question: Question) -> str:
     return f"test pictures of {trainings.data_title(question.data)}, taken evenly over the split"
 
 
+def _heading(words: str, question: Question, questions: Collection[Question]) -> str:
+    """`words`, and which pictures, and which class, where there are several chapters of the kind."""
+    if len(questions) < 2:
+        return words
+    explained = f", {question.target} explained" if question.kind == "shares" else ""
+    return f"{words}: {question.n:,} pictures of {trainings.data_title(question.data)}{explained}"
+
+
 def _said(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:
-    answers = findings.latest(kept, "said", names)
-    if not answers:
-        return []
-    asked, said = _complete(looked, answers)
-    question, n = answers[0].question, len(answers[0].result)
+    questions = findings.asked(kept, "said", names)
+    return [
+        _answers(_heading("What they say on a labelled set", question, questions), question, looked, names, kept)
+        for question in questions
+    ]
+
+
+def _answers(
+    heading: str, question: Question, looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]
+) -> Chapter:
+    asked, said = _complete(looked, findings.asked(kept, "said", names)[question])
+    first = said[asked[0].name]
+    n = len(first)
     found = {network.name: accuracy_of(said[network.name]) for network in asked}
     rows = [[names[name], *charts.accuracy_cells(each)] for name, each in found.items()]
     tables = [Table(["network", "right", "accuracy", "95 % interval (Wilson)"], rows)]
-    drawn = [
-        Chart(charts.accuracies(asked, names, found), f"Accuracy with 95 % interval (Wilson), n = {n:,}."),
-        Chart(charts.confusions(asked, names, said), f"{charts.MIXED_UP} n = {n:,}."),
-    ]
+    drawn = [Chart(charts.accuracies(asked, names, found), f"Accuracy with 95 % interval (Wilson), n = {n:,}.")]
     sentences = [f"Each network was asked about {n:,} {_asked(question)}."]
+    if len(first.class_names) > figures.MATRIX_CLASSES:
+        tables.append(Table(*charts.frequent_mistakes(asked, names, said)))
+        sentences.append(charts.MOST_OFTEN)
+    else:
+        drawn.append(Chart(charts.confusions(asked, names, said), f"{charts.MIXED_UP} n = {n:,}."))
     if len(asked) > 1:
         lines = []
         for a, b in combinations(asked, 2):
@@ -162,34 +166,43 @@ def _said(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str,
         for index, pixels in pictures.items()
         for label, *lines in [charts.what_they_say(index, asked, names, said)]
     ]
-    return [Chapter("What they say on a labelled set", sentences, tables, drawn, thumbnails)]
+    return Chapter(heading, sentences, tables, charts=drawn, pictures=thumbnails)
 
 
-def _inside(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:
-    drawn, sentences = [], [charts.INSIDE, charts.BIAS]
-    for each in findings.latest(kept, "cka", names):
-        first, second = (names[name] for name in each.names)
-        n = each.result.n
-        for debiased in (True, False):
-            word = "debiased" if debiased else "plain"
-            caption = f"Linear CKA ({word}) of all layers of {first} and {second}, on {n:,} {_asked(each.question)}."
-            drawn.append(Chart(charts.similarities(each.result, (first, second), debiased), caption))
-        sentences.append(charts.most_alike(each.result, (first, second), True))
-        sentences += charts.undefined(each.result, (first, second))
-    return [Chapter("How alike they are inside", sentences, (), drawn)] if drawn else []
+def _inside(names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:
+    questions = findings.asked(kept, "cka", names)
+    both = sum(each.result.cka.size for answers in questions.values() for each in answers) <= MOST_CELLS
+    estimates = {True: "debiased", **({False: "plain"} if both else {})}
+    chapters = []
+    for question, answers in questions.items():
+        drawn, sentences = [], [charts.INSIDE, charts.BIAS]
+        if not both:
+            sentences.append("To keep this file small only the debiased estimate is drawn; the raw numbers hold both.")
+        for each in answers:
+            first, second = (names[name] for name in each.names)
+            for debiased, word in estimates.items():
+                caption = f"Linear CKA ({word}) of all layers of {first} and {second}, on {each.result.n:,} "
+                drawn.append(
+                    Chart(charts.similarities(each.result, (first, second), debiased), caption + f"{_asked(question)}.")
+                )
+            sentences.append(charts.most_alike(each.result, (first, second), True))
+            sentences += charts.undefined(each.result, (first, second))
+        heading = _heading("How alike they are inside", question, questions)
+        chapters.append(Chapter(heading, sentences, charts=drawn))
+    return chapters
 
 
 def _objects(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:
-    answers = findings.latest(kept, "shares", names)
-    if not answers:
-        return []
-    asked, shares = _complete(looked, answers)
-    question = answers[0].question
-    chart = charts.object_shares(asked, names, findings.dashes(asked), shares)
-    n = shares[asked[0].name].pictures
-    caption = f"{n:,} {_asked(question)}; explained is the {question.target}. Bands: one standard error of the mean."
-    heading = "How much of the Grad-CAM lies on the object"
-    return [Chapter(heading, charts.share_sentences(asked, names, shares), (), [Chart(chart, caption)])]
+    questions = findings.asked(kept, "shares", names)
+    chapters = []
+    for question, answers in questions.items():
+        asked, shares = _complete(looked, answers)
+        chart = charts.object_shares(asked, names, findings.dashes(asked), shares)
+        caption = f"{shares[asked[0].name].pictures:,} {_asked(question)}; explained is the {question.target}."
+        drawn = [Chart(chart, f"{caption} Bands: one standard error of the mean.")]
+        heading = _heading("How much of the Grad-CAM lies on the object", question, questions)
+        chapters.append(Chapter(heading, charts.share_sentences(asked, names, shares), charts=drawn))
+    return chapters
 
 
 def _made_with() -> Chapter:
@@ -226,10 +239,11 @@ def _cell(text: str) -> str:
 
 
 def arrays_npz(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> bytes:
-    """Arrays by name; A and B below stand for the place of a network in `networks`, from 0.
+    """Arrays by name; A and B below stand for the place of a network in `networks`, from 0, and Q for a question: the
+    data, the number of pictures, and, of shares, the class that was explained.
 
     `A/cam/LAYER`, `A/layers`, `A/activation`, `A/gradient`, `A/logits`, `A/class_names` are of the one picture;
-    `said/...`, `cka/A-B/...` and `shares/A/...` of many; NaN stands for what is not defined.
+    `said/Q/...`, `cka/Q/A-B/...` and `shares/Q/A/...` of many; NaN stands for what is not defined.
     """
     arrays: dict[str, np.ndarray] = {"networks": np.array([names[network.name] for network in looked])}
     for place, network in enumerate(looked):
@@ -240,24 +254,30 @@ def arrays_npz(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping
         arrays[f"{place}/gradient"] = np.array([column.gradient_magnitude for column in network.profiles])
         arrays |= {f"{place}/cam/{column.name}": column.cam for column in network.profiles}
     places = {network.name: place for place, network in enumerate(looked)}
-    for each in findings.latest(kept, "said", names):
-        of, place = each.result, places[each.names[0]]
-        arrays["said/class_names"], arrays["said/labels"] = np.array(of.class_names), of.labels
-        arrays[f"said/{place}/predicted"], arrays[f"said/{place}/probabilities"] = of.predicted, of.probabilities
-        arrays[f"said/{place}/confusion"] = confusion(of)
-    for each in findings.latest(kept, "cka", names):
-        of, where = each.result, "-".join(str(places[name]) for name in each.names)
-        arrays[f"cka/{where}/plain"], arrays[f"cka/{where}/debiased"] = (
-            of.cka.filled(np.nan),
-            of.debiased.filled(np.nan),
-        )
-        arrays[f"cka/{where}/rows"], arrays[f"cka/{where}/columns"] = np.array(of.layers_a), np.array(of.layers_b)
-    for each in findings.latest(kept, "shares", names):
-        of, place = each.result, places[each.names[0]]
-        arrays[f"shares/{place}/layers"], arrays[f"shares/{place}/maps"] = np.array(of.layers), of.n
-        arrays[f"shares/{place}/mean"] = of.mean.filled(np.nan)
-        arrays[f"shares/{place}/error"] = of.error.filled(np.nan)
-        arrays[f"shares/{place}/chance"] = np.array(of.chance)
+    for question, of, asked in _results(kept, "said", names):
+        under = f"said/{question.data}-{question.n}"
+        arrays[f"{under}/class_names"], arrays[f"{under}/labels"] = np.array(of.class_names), of.labels
+        under += f"/{places[asked[0]]}"
+        arrays[f"{under}/predicted"], arrays[f"{under}/probabilities"] = of.predicted, of.probabilities
+        arrays[f"{under}/confusion"] = confusion(of)
+    for question, of, asked in _results(kept, "cka", names):
+        under = f"cka/{question.data}-{question.n}/{'-'.join(str(places[name]) for name in asked)}"
+        arrays[f"{under}/plain"], arrays[f"{under}/debiased"] = of.cka.filled(np.nan), of.debiased.filled(np.nan)
+        arrays[f"{under}/rows"], arrays[f"{under}/columns"] = np.array(of.layers_a), np.array(of.layers_b)
+    for question, of, asked in _results(kept, "shares", names):
+        under = f"shares/{question.data}-{question.n}-{question.target}/{places[asked[0]]}"
+        arrays[f"{under}/layers"], arrays[f"{under}/maps"] = np.array(of.layers), of.n
+        arrays[f"{under}/mean"] = of.mean.filled(np.nan)
+        arrays[f"{under}/error"] = of.error.filled(np.nan)
+        arrays[f"{under}/chance"] = np.array(of.chance)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def _results(
+    kept: Mapping[str, Answer], kind: Kind, names: Mapping[str, str]
+) -> Iterator[tuple[Question, Any, tuple[str, ...]]]:
+    for question, answers in findings.asked(kept, kind, names).items():
+        for each in answers:
+            yield question, each.result, each.names

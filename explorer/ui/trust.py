@@ -1,9 +1,9 @@
 """Can I trust this map? Whether its pixels matter to the network, and whether it depends on what was learned."""
 
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -18,6 +18,7 @@ from explorer.attribution import (
     TrustCurve,
     as_map,
     cascade,
+    cost,
     explain,
     grad_cam,
     trust_curve,
@@ -33,7 +34,6 @@ from explorer.ui.methods import (
     Values,
     attribution_key,
     attributions_key,
-    explained,
     is_signed,
     paint,
     parameter_values,
@@ -45,6 +45,7 @@ from explorer.ui.state import AppState
 
 ORDERS = 5  # random ones
 STEPS = 32
+EXCHANGED = 2 * (ORDERS + 1) * (STEPS + 1)  # pictures with exchanged pixels, for both curves
 MOST = 24  # steps of a cascade
 THUMBNAIL = 40
 GRAD_CAM = "grad_cam"
@@ -81,6 +82,12 @@ class _Question:
     def signed(self) -> bool:
         return self.method != GRAD_CAM and is_signed(self.method)
 
+    def made(self, network: Looked) -> np.ndarray | None:
+        """The map (H, W) of that network; None for a method's that was not made before."""
+        if self.method == GRAD_CAM:
+            return profile_of(network, self.layer).cam
+        return as_map(self.shown[network.name]) if network.name in self.shown else None
+
     def key(self, network: Looked, subject: Subject) -> str:
         if self.method == GRAD_CAM:
             return f"{self.layer}-{network.name}-{subject.digest}-{network.trace.target}"
@@ -100,7 +107,11 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
         width=320,
         help="A method's parameters are those under More methods.",
     )
-    chosen = parameter_values(state, looked)
+    try:
+        chosen = parameter_values(state, looked) if asked != GRAD_CAM else {}
+    except ValueError as error:
+        st.error(as_text(str(error)))
+        return
     made = result_of(attributions_key(looked, subject, asked, chosen)) or [] if asked != GRAD_CAM else []
     shown = {network.name: attribution for network, attribution in zip(looked, made, strict=False)}
     question = _Question(asked, layer, chosen, state.layers == "all", shown)
@@ -119,14 +130,13 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     st.markdown("#### Do these pixels matter?")
     st.markdown(f"**Deletion.** {READINGS['deletion']}")
     st.markdown(f"**Insertion.** {READINGS['insertion']}")
-    exchanged = 2 * (ORDERS + 1) * (STEPS + 1)
     asks = 0.0 if asked == GRAD_CAM or shown else sum(costs)
     measure(
         f"curves/{keys}",
         "Measure deletion and insertion",
         lambda: in_turn([partial(_curves, question, network) for network in there]),
         lambda results: _draw_curves(question, there, results),
-        seconds=asks + exchanged * sum(pass_seconds(network) for network in there),
+        seconds=asks + EXCHANGED * sum(pass_seconds(network) for network in there),
     )
     st.markdown("#### Does the map depend on what was learned?")
     st.markdown(f"**Cascading randomisation.** {READINGS['cascade']}")
@@ -161,7 +171,17 @@ def _steps(network: Looked) -> int:
 
 
 def _curves(question: _Question, network: Looked) -> Generator[Share[tuple[TrustCurve, TrustCurve]], None, None]:
-    values = yield from _map_of(question, network)
+    values, before = question.made(network), 0.0
+    if values is None:
+        passes = cost(question.method, network.checkpoint.spec, question.chosen).passes
+        before = passes / (passes + EXCHANGED)  # the part of the whole work that the map is
+        work = _explained(network.checkpoint.network, network.trace.image, network.trace.target, question)
+        with closing(work):
+            for made in work:
+                values = made.result
+                if values is None:
+                    yield Share(before * made.share)
+    assert values is not None
     curves = []
     for number, kind in enumerate(("deletion", "insertion")):
         for step in trust_curve(
@@ -177,33 +197,27 @@ def _curves(question: _Question, network: Looked) -> Generator[Share[tuple[Trust
             if step.result is not None:
                 curves.append(step.result)
             else:
-                yield Share((number + step.share) / 2)
+                yield Share(before + (1 - before) * (number + step.share) / 2)
     yield Share(1.0, (curves[0], curves[1]))
 
 
-def _map_of(question: _Question, network: Looked) -> Generator[Share[Any], None, np.ndarray]:
-    """The map (H, W) that is asked about; a method's is made where it was not shown before."""
-    if question.method == GRAD_CAM:
-        return profile_of(network, question.layer).cam
-    if network.name in question.shown:
-        return as_map(question.shown[network.name])
-    for step in explained(network, question.method, question.chosen):
-        if step.result is not None:
-            return as_map(step.result)
-        yield Share(0.0)
-    raise AssertionError("a method ends with its result")
+def _explained(
+    network: Network, image: np.ndarray, target: int, question: _Question
+) -> Generator[Share[np.ndarray], None, None]:
+    """How far the method has come, and last its map (H, W)."""
+    with closing(explain(network, image, target, question.method, question.chosen, SEED)) as work:
+        for step in work:
+            yield Share(step.share, None if step.result is None else as_map(step.result))
 
 
 def _forget(question: _Question, network: Looked) -> Generator[Share[Forgotten], None, None]:
     target = network.trace.target
 
-    def make_map(forgetting: Network, image: np.ndarray) -> np.ndarray:
-        if question.method == GRAD_CAM:
-            kinds = EVERYTHING if question.everything else STRIP_KINDS
-            return grad_cam(trace(forgetting, image, target, kinds)[question.layer])
-        *_, last = explain(forgetting, image, target, question.method, question.chosen, SEED)
-        assert last.result is not None
-        return as_map(last.result)
+    def make_map(forgetting: Network, image: np.ndarray) -> np.ndarray | Generator[Share[np.ndarray], None, None]:
+        if question.method != GRAD_CAM:
+            return _explained(forgetting, image, target, question)
+        kinds = EVERYTHING if question.everything else STRIP_KINDS
+        return grad_cam(trace(forgetting, image, target, kinds)[question.layer])
 
     for step in cascade(network.checkpoint.network, network.trace.image, make_map, MOST, SEED):
         if step.result is None:

@@ -78,6 +78,34 @@ def test_a_click_and_the_keyboard_choose_a_depth(page: Page) -> None:
     assert query(page)["second"] == ["shapes-resnet-8"]
 
 
+def test_many_pictures_are_measured_stopped_and_open_in_explore(page: Page) -> None:
+    visit(page, "/compare?networks=shapes-plain-8,shapes-plain-56")
+    button = page.get_by_role("button", name=re.compile(r"^Measure 2 networks on 1,000 pictures")).first
+    button.click()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(button).to_be_visible()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    wait_until_ready(page)
+    interval = page.get_by_role("columnheader", name="95 % interval (Wilson)")
+    expect(interval).to_have_count(0)
+
+    page.get_by_role("combobox", name="How many").first.click()
+    page.get_by_role("option", name="200", exact=True).click()
+    wait_until_ready(page)
+    page.get_by_role("button", name=re.compile(r"^Measure 2 networks on 200 pictures")).first.click()
+    expect(interval).to_be_visible()
+    for network in ("plain-8", "plain-56"):
+        expect(page.get_by_role("cell", name=network, exact=True)).not_to_have_count(0)
+    expect(page.get_by_text("McNemar's test, exact")).to_be_visible()
+    wait_until_ready(page)
+    picture = page.get_by_role("img", name=re.compile(r"^Test picture \d+$")).first
+    number = (picture.get_attribute("alt") or "").removeprefix("Test picture ")
+    click(page, "button", "Explore")
+    expect(page.get_by_role("heading", name="Depth strip")).to_be_visible()
+    assert query(page)["first"] == ["shapes-plain-8"] and query(page)["second"] == ["shapes-plain-56"]
+    expect(page.get_by_text(f"test picture {number}: ").first).to_be_visible()
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_four_networks_fit_a_narrow_window(open_page: Callable[..., Page], dark: bool) -> None:
     page = open_page(width=1024, dark=dark)

@@ -29,11 +29,12 @@ def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(br
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(path.as_uri())
-        page.wait_for_function("document.querySelectorAll('.chart').length === 6")
+        page.wait_for_function("document.querySelectorAll('.chart').length === 9")
         page.wait_for_function("[...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))")
         assert page.locator(".chart .heatmaplayer image, .chart .hm image").count() >= 4, "matrices are painted"
         assert page.title().startswith("Comparison of </script>")
-        pictures = page.locator(".pictures img")
+        pictures = page.locator("img")
+        assert pictures.count() > 30, "the picture, the strips, the overlays"
         assert pictures.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert not page.locator("img[onerror]").count()

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer import figures
-from explorer.attribution import top_classes
-from explorer.figures import Says
-from explorer.ui import compare_controls, differences, measured, resources, seen
+from explorer.checkpoints import CheckpointError
+from explorer.ui import charts, compare_controls, compared_methods, differences, measured, resources, seen
 from explorer.ui.compare import Compared, accuracy, change, compare, know_the_same, read, training_lines
 from explorer.ui.markdown import as_text
 from explorer.ui.picture import choose_picture
@@ -18,6 +17,13 @@ QUIET = {"displayModeBar": False}
 
 
 def show() -> None:
+    try:
+        _show()
+    except CheckpointError as error:  # deleted or damaged since its name was listed
+        st.error(as_text(str(error)))
+
+
+def _show() -> None:
     state = read()
     if state is None:
         st.info("There are not two networks here. Build them with `python -m explorer pretrained all`.")
@@ -41,7 +47,8 @@ def show() -> None:
     _differences(compared)
     _say(compared, subject)
     seen.section(state, compared)
-    measured.sections([network.looked for network in compared], ",".join(state.networks))
+    compared_methods.section(state, compared, subject)
+    measured.sections([network.looked for network in compared], ",".join(state.networks), subject, state)
 
 
 def _introduction(compared: Sequence[Compared]) -> None:
@@ -65,7 +72,8 @@ def _introduction(compared: Sequence[Compared]) -> None:
 def _differences(compared: Sequence[Compared]) -> None:
     st.subheader("What differs", anchor=False)
     rows = differences.rows([network.looked.checkpoint for network in compared])
-    unequal, equal = ([row for row in rows if row.is_equal == is_equal] for is_equal in (False, True))
+    equal, half_known = [row for row in rows if row.is_equal], [row for row in rows if row.is_half_known]
+    unequal = [row for row in rows if not row.is_equal and not row.is_half_known]
     st.caption("What is not the same in all of these networks; what is stands below it.")
     if unequal:
         _table(unequal, compared)
@@ -73,6 +81,9 @@ def _differences(compared: Sequence[Compared]) -> None:
         st.info("Nothing that is known of these networks differs but their weights.")
     with st.expander(f"{len(equal)} properties that are the same"):
         st.markdown("\n".join(["| | all of them |", "|---|---|", *(_line(row.name, row.values[:1]) for row in equal)]))
+    if half_known:
+        with st.expander(f"{len(half_known)} properties that not all of them say"):
+            _table(half_known, compared)
     lines, without = training_lines(compared)
     if lines:
         st.markdown(
@@ -111,7 +122,7 @@ def _table(rows: Sequence[differences.Row], compared: Sequence[Compared]) -> Non
 
 
 def _line(name: str, values: Sequence[str], written: bool = False) -> str:
-    cells = [name, *(values if written else map(as_text, values))]
+    cells = [as_text(name[:80]), *(values if written else map(as_text, values))]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -136,23 +147,8 @@ def _say(compared: Sequence[Compared], subject: Subject) -> None:
 
 def _say_together(compared: Sequence[Compared]) -> None:
     """One chart: the classes that any of them finds probable, and what each says of them."""
-    names = compared[0].looked.checkpoint.class_names
-    seen = [network.looked.trace.probabilities for network in compared]
-    likely = {index for network in compared for index, _ in top_classes(network.looked.trace, 3)}
-    likely |= {network.looked.trace.target for network in compared}
-    order = sorted(likely, key=lambda index: -max(float(values[index]) for values in seen))
-    says = [
-        Says(
-            title=network.title,
-            colour=network.looked.colour,
-            dash=network.dash,
-            probabilities=[float(values[index]) for index in order],
-            target=network.looked.target,
-        )
-        for network, values in zip(compared, seen, strict=True)
-    ]
     st.plotly_chart(
-        figures.probabilities_chart([names[index] for index in order], says),
+        charts.probabilities(compared),
         key="probabilities",
         config=QUIET,
         alt="Probabilities of the most probable classes, a bar for each network",
@@ -160,19 +156,10 @@ def _say_together(compared: Sequence[Compared]) -> None:
 
 
 def _say_alone(network: Compared) -> None:
-    looked = network.looked
-    best = top_classes(looked.trace, 3)
-    if looked.trace.target not in [index for index, _ in best]:
-        best.append((looked.trace.target, float(looked.trace.probabilities[looked.trace.target])))
     st.markdown(f"**{as_text(network.title)}**")
     st.plotly_chart(
-        figures.classes_chart(
-            [looked.checkpoint.class_names[index] for index, _ in best],
-            [probability for _, probability in best],
-            looked.colour,
-            looked.target,
-        ),
-        key=f"compare_classes_{looked.name}",
+        charts.best_classes(network),
+        key=f"compare_classes_{network.looked.name}",
         config=QUIET,
         alt=f"The most probable classes of {network.title}",
     )
