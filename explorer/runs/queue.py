@@ -22,6 +22,9 @@ except ImportError:  # Windows: the app runs there, but has no such locks
 
 MAX_WAITING = 10
 INHERITED = "EXPLORER_RUN_LOCK"
+# For glibc's allocator: a run keeps the memory that a step has freed for the next one. By default the system gets it
+# back and clears it anew in each step, which took a fifth of the time at 56 layers on a CPU.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 """Environment variable that tells a run's process which descriptor is its lock."""
 POLL_S = 0.2
 """How often a waiting run looks whether it is its turn, and a running one whether it is asked to stop."""
@@ -213,7 +216,7 @@ def _start(run: Run, request: Request) -> None:
             process = subprocess.Popen(
                 [sys.executable, "-m", "explorer", "train", str(run.folder)],
                 cwd=Path(__file__).resolve().parents[2],
-                env={**os.environ, INHERITED: str(descriptor), "EXPLORER_DATA": str(data_folder())},
+                env={**KEEP_MEMORY, **os.environ, INHERITED: str(descriptor), "EXPLORER_DATA": str(data_folder())},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -14,7 +14,6 @@ from explorer.figures import Curve, GradientMap, Prediction, Predictions
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.ui import form, live, navigation, resources
 from explorer.ui.markdown import as_text
-from explorer.ui.measuring import ONE_STOP
 from explorer.ui.state import AppState, BuildState
 
 LOOK_EVERY = 1.0  # seconds between two looks at a run
@@ -45,8 +44,6 @@ def show_run(state: BuildState, run_id: str) -> None:
     st.caption((f"{names} · " if title else "") + _settings(request))
     _buttons(state, run, request, status)
     going_on = status.state in ("queued", "running")
-    if going_on:
-        st.html(ONE_STOP)
     if status.state == "finished":
         _result(run, status.log)
     st.fragment(_follow, run_every=LOOK_EVERY if going_on else None)(run, request, going_on)

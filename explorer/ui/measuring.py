@@ -16,8 +16,6 @@ Work = Iterator[tuple[float, T | None] | Share[T]]
 """Shares 0..1 of what is done, each with None, and at the end 1 with the result: as pairs, or each as a `Share`."""
 MOST_KEPT = 12
 _ASKED = "measuring"  # of the session: the key of what a click has just asked for
-# Streamlit's own sign of work in the corner has a "Stop" too, which stops no training and leaves a dead bar here.
-ONE_STOP = "<style>[data-testid=stStatusWidget] { display: none }</style>"
 DRAW_EVERY = 0.2  # seconds between two drawings of the progress
 
 
@@ -58,7 +56,6 @@ def _ask(key: str) -> None:
 
 def _followed(place: Any, key: str, work: Callable[[], Work[T]]) -> T | None:
     with place.container(horizontal=True, vertical_alignment="center"):
-        st.html(ONE_STOP)
         bar = st.progress(0.0, text="Starting")
         st.button("Stop", key=f"stop-{key}")  # any click ends this run of the script, and with it the work
     started = drawn = time.monotonic()

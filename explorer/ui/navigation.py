@@ -9,7 +9,10 @@ import streamlit as st
 
 from explorer import requirements
 
-WIDE = "<style>.stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }</style>"  # the strip needs the width
+WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
+# Streamlit's own sign of work in the corner has a "Stop" too. It stops no training, and leaves half a page. Where
+# something can be stopped, the page has its own.
+ONE_STOP = "[data-testid=stStatusWidget] button { display: none }"
 
 
 def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
@@ -37,7 +40,7 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
 
 def _guarded(show: Callable[[], None]) -> None:
     """The boundary of every page: whatever goes wrong, a person sees one sentence, and the log has the rest."""
-    st.html(WIDE)
+    st.html(f"<style>{WIDE} {ONE_STOP}</style>")
     try:
         show()
     except Exception:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
@@ -16,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec
 from tests.e2e.conftest import Server
-from tests.e2e.verbs import choose, click, fill, no_sideways_scroll, upload, visit, wait_until_ready
+from tests.e2e.verbs import choose, click, fill, upload, visit, wait_until_ready
 
 PATIENCE = 180_000  # milliseconds for what a training does: importing torch, steps, a stop; machines may be busy
 TINY = {
@@ -192,87 +191,3 @@ def test_own_pictures_are_shown_and_trained_on(page: Page) -> None:
     start(page)
     expect(page.get_by_text(re.compile(r"of 8 test pictures after"))).to_be_visible(timeout=PATIENCE)
     expect(page.get_by_text("light dogs", exact=True).first).to_be_visible()
-
-
-def test_without_a_network_a_download_is_one_clear_sentence(page: Page, server: Server) -> None:
-    visit(page, "/build?data=cifar10")
-    click(page, "tab", "Data")
-    button(page, "Download CIFAR-10").click()
-    alert = page.get_by_test_id("stAlert").filter(has_text="CIFAR-10 cannot be downloaded because")
-    expect(alert).to_be_visible(timeout=PATIENCE)
-    wait_until_ready(page)
-    expect(alert).to_contain_text("or use the shapes, which need no network")
-    expect(button(page, "Cancel")).to_have_count(0)
-    (logged,) = server.complaints()
-    assert "download of cifar10: URLError" in logged
-    choose(page, "Data", "Fashion-MNIST")
-    expect(button(page, "Download Fashion-MNIST")).to_be_visible()
-    expect(alert).to_have_count(0)
-    expect(button(page, "Train ResNet-20 and plain-20")).to_be_enabled()
-
-
-CUT_OFF = """() => {
-    const main = document.querySelector('[data-testid=stMain]');
-    const names = box => `${box.tagName} ${box.getAttribute('aria-label')}: ${box.value ?? box.textContent}`;
-    return [
-        ...[...main.querySelectorAll('input, button p')].filter(box => box.scrollWidth > box.clientWidth + 1),
-        ...[...main.querySelectorAll('table')].filter(box => box.offsetWidth > box.parentElement.clientWidth + 1),
-    ].map(names);
-}"""
-
-
-@pytest.mark.parametrize("width", [1440, 1024])
-@pytest.mark.parametrize("dark", [False, True])
-def test_the_form_fits_its_window(open_page: Callable[..., Page], width: int, dark: bool) -> None:
-    page = open_page(width=width, dark=dark)
-    visit(page, "/build?preset=growing-resnet")
-    expect(button(page, "Train ResNet-12 and plain-12")).to_be_visible()
-    for tab in ("Network", "Training"):
-        click(page, "tab", tab)
-        assert no_sideways_scroll(page)
-        assert page.evaluate(CUT_OFF) == []
-    click(page, "tab", "Network")
-    page.evaluate(
-        "document.querySelector('[data-testid=stMain] [role=combobox]').style.cssText = 'flex: none; width: 9px'"
-    )
-    assert page.evaluate(CUT_OFF), "the check itself must see what is cut off"
-
-
-FOCUSED = """() => {
-    let at = document.activeElement;
-    while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
-    return at.getAttribute('aria-label') || at.innerText || at.textContent || '';
-}"""
-
-
-def tab_to(page: Page, name: str) -> None:
-    """Presses Tab until the focus is on what is called that."""
-    passed = []
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        passed.append(page.evaluate(FOCUSED).strip())
-        if passed[-1].startswith(name):
-            return
-    raise AssertionError(f"the Tab key does not reach {name!r}; it passes {passed}")
-
-
-def test_the_keyboard_leads_from_the_preset_to_a_running_training(page: Page) -> None:
-    visit(page, "/build")
-    tab_to(page, "Start from")
-    page.keyboard.type("Plain-8")
-    page.keyboard.press("Enter")
-    expect(button(page, "Train plain-8 and ResNet-8")).to_be_visible()
-    wait_until_ready(page)
-    tab_to(page, "Depth, weighted layers")
-    page.keyboard.press("ArrowRight")
-    expect(button(page, "Train plain-14 and ResNet-14")).to_be_visible()
-    page.keyboard.press("ArrowLeft")
-    expect(button(page, "Train plain-8 and ResNet-8")).to_be_visible()
-    wait_until_ready(page)
-    tab_to(page, "Train plain-8 and ResNet-8")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="plain-8 and ResNet-8", exact=True)).to_be_visible()
-    expect(standing(page)).to_be_visible(timeout=PATIENCE)
-    tab_to(page, "Stop")
-    page.keyboard.press("Enter")
-    expect(page.get_by_text(re.compile(r"^Stopped\."))).to_be_visible(timeout=PATIENCE)
