@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench pretrained clean
+.PHONY: help run test lint bench fuzz pretrained screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,18 +17,31 @@ run: $(VENV)/.installed ## open the app in the browser, on 127.0.0.1 (another po
 
 test: $(VENV)/.installed-dev lint ## check style and types, then run all tests, the browser tests included
 	$(PYTHON) tests/e2e/chromium.py
-	$(PYTHON) -m pytest -n 3 --dist loadfile
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev ## check style, format and types only
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-bench: $(VENV)/.installed-dev ## measure speed side by side and print the table that README shows
+bench: $(VENV)/.installed-bench ## measure speed side by side and print the table that README shows
+	$(PYTHON) tests/e2e/chromium.py
 	$(PYTHON) -m benchmarks
+
+load: $(VENV)/.installed-dev ## many visitors at once: waits, errors, memory (a shorter one: make load SESSIONS=8 SECONDS=60)
+	$(PYTHON) tests/e2e/chromium.py
+	$(PYTHON) -m benchmarks load $(if $(SESSIONS),--sessions $(SESSIONS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+fuzz: $(VENV)/.installed-dev ## damage files, links and JSON at random for some minutes: make fuzz TIMES=50 SEED=7
+	@seed=$${SEED:-$$RANDOM$$RANDOM}; echo "make fuzz TIMES=$(or $(TIMES),20) SEED=$$seed repeats this"; \
+	FUZZ_TIMES=$(or $(TIMES),20) OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests/fuzz --hypothesis-seed=$$seed
 
 pretrained: $(VENV)/.installed ## train the networks in pretrained/ again, which takes hours: make pretrained DATA=cifar10-folder
 	$(PYTHON) -m explorer pretrained all $(if $(DATA),--data "$(DATA)")
+
+screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ again, light and dark
+	$(PYTHON) tests/e2e/chromium.py
+	$(PYTHON) -m scripts.screenshots
 
 clean: ## remove .venv and everything else that these targets made, but not your runs
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-results
@@ -45,4 +58,8 @@ $(PYTHON):
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(PIP_INSTALL) --quiet -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed-dev
+	$(PIP_INSTALL) --quiet -r requirements-bench.txt
 	@touch $@

@@ -2,90 +2,310 @@
 
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
+import requests
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 120.0
-_COMPLAINT = re.compile(r"Something went wrong|Traceback")
+COMPLAINT = re.compile(rb"Something went wrong that should not have|Traceback \(most recent call last\)")
+_INCIDENT = re.compile(rb"incident [0-9a-f]{8}|Traceback")
+_WIDGET = re.compile(r"\$\$ID-[0-9a-f]{32}-(.+)")
 
 
 class SessionError(RuntimeError):
-    """The app answered with an exception, or with the sentence that stands for one."""
+    """The app answered with an exception or with the sentence that stands for one, refused, or hung up."""
 
 
 class Session:
-    """One visitor. `rerun` shows a view, as a browser does whose URL has changed, and waits for the whole answer."""
+    """One visitor, with what a browser keeps of a page: its address, its widgets and their values, its cookies.
 
-    def __init__(self, url: str) -> None:
-        self.socket: ClientConnection = connect(
-            url.replace("http:", "ws:") + "/_stcore/stream",
-            origin=Origin(url),
-            subprotocols=[Subprotocol("streamlit"), Subprotocol("PLACEHOLDER_AUTH_TOKEN")],
-            max_size=None,
-        )
+    `rerun` shows a view and waits for the whole answer, as do `press`, `choose`, `type_in` and `upload`: seconds until
+    the script has run to its end and everything it drew is here. All raise SessionError. `answer` holds the messages
+    of the last answer as they came, `media` the addresses of the pictures in it.
+    """
+
+    def __init__(self, url: str, owner: str | None = None) -> None:
+        """`owner` is what the app's cookie would hold: 32 hexadecimal digits."""
+        self.url = url
+        self.owner = owner or secrets.token_hex(16)
+        self.id = ""
+        self.query: dict[str, str] = {}
+        self.answer: list[bytes] = []
+        self.media: list[str] = []
         self.received = 0
+        self._page: str | None = None
+        self._page_hash = ""
+        self._widgets: dict[str, tuple[str, str]] = {}  # (id, id of the fragment) by key
+        self._values: dict[str, WidgetState] = {}  # by id
+        self._tick = ""  # the fragment that asked to be run again and again
+        self._http = requests.Session()
+        self._stack = ExitStack()
+        self._connect()
+
+    def _connect(self) -> None:
+        protocols = ["streamlit", "PLACEHOLDER_AUTH_TOKEN", *([self.id] if self.id else [])]
+        try:
+            self.socket: ClientConnection = self._stack.enter_context(
+                connect(
+                    self.url.replace("http:", "ws:") + "/_stcore/stream",
+                    origin=Origin(self.url),
+                    subprotocols=[Subprotocol(each) for each in protocols],
+                    additional_headers={"Cookie": f"explorer_owner={self.owner}"},
+                    max_size=None,
+                    proxy=None,
+                    open_timeout=TIMEOUT_S,
+                    ping_interval=None,
+                )
+            )
+        except (OSError, WebSocketException) as error:
+            raise SessionError(f"no connection: {error!r}") from error
 
     def rerun(self, page: str = "", **query: str) -> float:
-        """Seconds until the script has run to its end and everything it drew is here. Raises SessionError."""
-        message = BackMsg()
-        message.rerun_script.query_string = urlencode(query)
-        message.rerun_script.page_name = page
+        """Shows the view at that address."""
+        if page != self._page:
+            self._values.clear()
+        self._page, self.query = page, query
+        return self._ask(ClientState(page_name=page))
+
+    def press(self, key: str) -> float:
+        """Presses the button with that key."""
+        number, fragment = self._widget(key)
+        return self._ask(self._here(fragment), WidgetState(id=number, trigger_value=True))
+
+    def choose(self, key: str, value: str) -> float:
+        """Chooses one of a row of buttons."""
+        state = WidgetState(id=self._widget(key)[0])
+        state.string_array_value.data.append(value)
+        return self._keep(key, state)
+
+    def type_in(self, key: str, text: str) -> float:
+        """Types into a text field, or picks the option of a select box by the text that is shown."""
+        return self._keep(key, WidgetState(id=self._widget(key)[0], string_value=text))
+
+    def upload(self, key: str, name: str, content: bytes) -> float:
+        """Gives a file to an uploader, with the token against forged requests that a browser sends too."""
         started = time.perf_counter()
-        self.socket.send(message.SerializeToString())
-        while True:
-            content = self.socket.recv(TIMEOUT_S)
-            assert isinstance(content, bytes)
-            self.received += len(content)
-            answer = ForwardMsg.FromString(content)
-            if answer.WhichOneof("type") == "delta" and _COMPLAINT.search(str(answer.delta)):
-                raise SessionError(str(answer.delta)[:300])
-            if answer.WhichOneof("type") == "script_finished":
-                return time.perf_counter() - started
+        state = WidgetState(id=self._widget(key)[0])
+        request = BackMsg()
+        request.file_urls_request.request_id = secrets.token_hex(8)
+        request.file_urls_request.session_id = self.id
+        request.file_urls_request.file_names.append(name)
+        self._send(request)
+        answer = self._receive()
+        while answer.WhichOneof("type") != "file_urls_response":
+            answer = self._receive()
+        urls = answer.file_urls_response.file_urls[0]
+        if "_streamlit_xsrf" not in self._http.cookies:
+            self._http.get(f"{self.url}/_stcore/health", timeout=TIMEOUT_S)
+        response = self._http.put(
+            self.url + urls.upload_url,
+            files={"file": (name, content, "application/octet-stream")},
+            headers={"X-Xsrftoken": self._http.cookies["_streamlit_xsrf"] or ""},
+            timeout=TIMEOUT_S,
+        )
+        if response.status_code != 204:
+            raise SessionError(f"the upload was answered with {response.status_code}: {response.text[:200]}")
+        file = state.file_uploader_state_value.uploaded_file_info.add()
+        file.name, file.size, file.file_id = name, len(content), urls.file_id
+        file.file_urls.CopyFrom(urls)
+        self._keep(key, state)
+        return time.perf_counter() - started
+
+    def has(self, key: str) -> bool:
+        """Whether a widget with that key is on the page."""
+        return key in self._widgets
+
+    def keys(self) -> list[str]:
+        """The keys of the widgets on the page."""
+        return list(self._widgets)
+
+    def tick(self) -> float | None:
+        """Runs the part of the page that asked to be run every second, as a browser does; None where none has."""
+        return self._ask(self._here(self._tick)) if self._tick else None
+
+    def file(self, address: str) -> bytes:
+        """The content of a picture that an answer named. Raises SessionError."""
+        response = self._http.get(self.url + address, timeout=TIMEOUT_S)
+        if response.status_code != 200:
+            raise SessionError(f"{address} was answered with {response.status_code}")
+        return response.content
+
+    def reconnect(self) -> float:
+        """Loses the connection without a word, comes back as the same session, and shows what it showed."""
+        self._drop()
+        before = self.id
+        self._connect()
+        taken = self._ask(self._here(""))
+        if self.id != before:
+            raise SessionError(f"session {before} came back as {self.id}")
+        return taken
+
+    def vanish(self) -> None:
+        """Loses the connection without a word and does not come back."""
+        self._drop()
+        self._http.close()
 
     def close(self) -> None:
-        self.socket.close()
+        self._stack.close()
+        self._http.close()
+
+    def _drop(self) -> None:
+        self.socket.socket.shutdown(socket.SHUT_RDWR)
+        self._stack.close()
+
+    def _widget(self, key: str) -> tuple[str, str]:
+        if key not in self._widgets:
+            raise SessionError(f"there is no {key!r} on the page {self._page!r}, only {', '.join(self._widgets)}")
+        return self._widgets[key]
+
+    def _here(self, fragment: str) -> ClientState:
+        return ClientState(page_script_hash=self._page_hash, fragment_id=fragment)
+
+    def _keep(self, key: str, state: WidgetState) -> float:
+        self._values[state.id] = state
+        return self._ask(self._here(self._widget(key)[1]))
+
+    def _ask(self, state: ClientState, *pressed: WidgetState) -> float:
+        shown = {number for number, _ in self._widgets.values()}
+        self._values = {number: value for number, value in self._values.items() if number in shown}
+        state.query_string = urlencode(self.query)
+        state.widget_states.widgets.extend([*self._values.values(), *pressed])
+        state.context_info.url = f"{self.url}/{self._page or ''}"
+        state.context_info.color_scheme = "light"
+        self.answer, self.media = [], []
+        if not state.fragment_id:
+            self._widgets, self._tick = {}, ""
+        started = time.perf_counter()
+        self._send(BackMsg(rerun_script=state))
+        while True:
+            message = self._receive()
+            kind = message.WhichOneof("type")
+            if kind == "new_session":
+                self.id = message.new_session.initialize.session_id or self.id
+            elif kind == "navigation":
+                self._turn_to(message)
+            elif kind == "page_info_changed":
+                self.query = dict(parse_qsl(message.page_info_changed.query_string))
+            elif kind == "auto_rerun":
+                self._tick = message.auto_rerun.fragment_id
+            elif kind == "delta":
+                self._take(message)
+            elif kind == "session_event" and message.session_event.WhichOneof("type") == "script_compilation_exception":
+                raise SessionError(str(message.session_event)[:300])
+            # A script that turns to another page, or asks for a rerun, ends early and runs again by itself.
+            elif kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                return time.perf_counter() - started
+
+    def _turn_to(self, message: ForwardMsg) -> None:
+        self._page_hash = message.navigation.page_script_hash
+        pages = {page.page_script_hash: page.url_pathname for page in message.navigation.app_pages}
+        page = pages.get(self._page_hash, "")
+        if page != self._page:
+            self._values.clear()
+        self._page = page
+
+    def _take(self, message: ForwardMsg) -> None:
+        element = message.delta.new_element
+        kind = element.WhichOneof("type")
+        if kind == "exception":
+            raise SessionError(str(element.exception)[:300])
+        if kind == "imgs":
+            self.media += [image.url for image in element.imgs.imgs if image.url.startswith("/")]
+        elif kind and (widget := _WIDGET.fullmatch(getattr(getattr(element, kind), "id", "") or "")):
+            self._widgets[widget[1]] = (widget[0], message.delta.fragment_id)
+
+    def _send(self, message: BackMsg) -> None:
+        try:
+            self.socket.send(message.SerializeToString())
+        except (OSError, WebSocketException) as error:
+            raise SessionError(f"the connection is closed: {error!r}") from error
+
+    def _receive(self) -> ForwardMsg:
+        try:
+            content = self.socket.recv(TIMEOUT_S)
+        except (OSError, WebSocketException) as error:  # a timeout is an OSError
+            # How far it came tells a lost answer from a slow one.
+            raise SessionError(f"no end of the answer after {len(self.answer)} messages: {error!r}") from error
+        assert isinstance(content, bytes)
+        self.received += len(content)
+        self.answer.append(content)
+        if complaint := COMPLAINT.search(content):
+            raise SessionError(content[complaint.start() :][:300].decode(errors="replace"))
+        return ForwardMsg.FromString(content)
 
 
 @contextmanager
-def served(data: Path) -> Iterator[tuple[str, int]]:
-    """(URL, process id) of the app on a free port, with its own data directory."""
+def served(data: Path, *options: str, log: Path | None = None, script: str = "app.py") -> Iterator[tuple[str, int]]:
+    """(URL, process id) of the app on a free port, with its own data directory and further options of Streamlit.
+
+    What the app complains of goes into `log`, or else to the terminal.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "EXPLORER_DATA": str(data)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            try:
-                with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
-                    if answer.read() == b"ok":
-                        break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise RuntimeError("the app did not start") from None
-                time.sleep(0.1)
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]
+    with ExitStack() as stack:
+        process = subprocess.Popen(
+            [*command, *options],
+            cwd=ROOT,
+            env={**os.environ, "EXPLORER_DATA": str(data), "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stack.enter_context(log.open("wb")) if log else None,
+        )
+        url = f"http://127.0.0.1:{port}"
+        stack.callback(_end, process)
+        wait_for(lambda: _is_healthy(url) or process.poll() is not None, TIMEOUT_S)
+        if process.poll() is not None or not _is_healthy(url):
+            raise RuntimeError("the app did not start")
         yield url, process.pid
-    finally:
-        process.terminate()
+
+
+def complaints(log: Path) -> list[str]:
+    """The lines in which the server's log names an unexpected error."""
+    lines = log.read_bytes().splitlines()
+    return [f"the server's log: {line.decode(errors='replace')}" for line in lines if _INCIDENT.search(line)]
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
+            return bool(answer.read() == b"ok")  # an unknown path answers 200 too, with the page
+    except OSError:
+        return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
         process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_for(done: Callable[[], bool], seconds: float, every: float = 0.1) -> bool:
+    """Whether that came true within so many seconds; looked at every so often."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every)
+    return True

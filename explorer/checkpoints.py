@@ -217,8 +217,10 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
 def _header(content: bytes, name: str) -> dict[str, Any]:
     """Our part of the header: safetensors files begin with its length, 8 bytes, little-endian, then the JSON."""
     length = int.from_bytes(content[:8], "little")
-    text = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(HEADER)
-    if text is None:
+    whole = json.loads(content[8 : 8 + length])
+    metadata = whole.get("__metadata__") if isinstance(whole, dict) else None
+    text = metadata.get(HEADER) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
         raise CheckpointError(
             f"{name} is a safetensors file, but not one that this app saved; it has no header of ours."
         )

@@ -7,7 +7,6 @@ is another module that ends with `sys.exit(serve(its function))`.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -30,9 +29,14 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+try:
+    import fcntl
+except ImportError:  # Windows: the app runs there, but has no such locks
+    fcntl = None  # type: ignore[assignment]
+
 SECONDS_BETWEEN_TRANSFERS = 0.25
-PAUSES = (1.0, 4.0)
-"""Seconds before the second and the third attempt."""
+PAUSES = tuple(float(seconds) for seconds in os.environ.get("EXPLORER_DOWNLOAD_PAUSES", "1 4").split())
+"""Seconds before the second and the third attempt; the environment variable may name others, or none."""
 PATIENCE = 30.0
 """Seconds without a byte after which a server counts as silent."""
 
@@ -105,7 +109,11 @@ def deliver(
     pauses; `prepare` is called once before, with the private folder. Two that download the same at once do not harm
     each other. Closing the generator ends the process and removes the private folder; if this process is killed
     instead, the other ends too and the next download tidies up.
+
+    Raises DownloadError on Windows, which has no such locks.
     """
+    if fcntl is None:
+        raise DownloadError("the app downloads on Linux and macOS only; put the files into their folder by hand.")
     try:
         with _private_folder(folder) as private:
             prepare(private)

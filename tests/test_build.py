@@ -22,7 +22,7 @@ from explorer.architectures.spec import Activation
 from explorer.presets import PRESETS
 from explorer.runs import Run
 from explorer.training import TrainingConfig
-from explorer.ui import form
+from explorer.ui import inputs
 from explorer.ui.state import MOST_LAYERS, QUICK, BuildState
 from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
 
@@ -193,7 +193,7 @@ def give(app: AppTest, key: str, value: Any) -> None:
 
 
 def test_every_activation_has_its_word():
-    assert [form.WORDS[name] for name in get_args(Activation)] == [
+    assert [inputs.WORDS[name] for name in get_args(Activation)] == [
         *("ReLU", "leaky ReLU", "ELU", "GELU", "SiLU", "tanh", "sigmoid")
     ]
 

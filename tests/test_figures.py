@@ -72,15 +72,22 @@ def test_png_keeps_every_pixel() -> None:
     assert (np.asarray(Image.open(io.BytesIO(figures.png(pixels)))) == pixels).all()
 
 
-def test_the_grid_offers_each_tile_where_it_is_drawn() -> None:
-    sheet = figures.tile([np.zeros((2, 2, 3), np.uint8)] * 5, columns=3, side=10)
-    figure = figures.picture_grid(sheet, list("abcde"), 3, 10, chosen=4)
-    points = figure.data[0]
-    assert list(points.customdata) == [0, 1, 2, 3, 4]
-    assert (points.x[4], points.y[4]) == (11 + 5, 11 + 5)
-    frame = figure.layout.shapes[0]
-    assert (frame.x0, frame.x1, frame.y0, frame.y1) == (11, 21, 11, 21)
-    assert figure.layout.width == sheet.shape[1] and figure.layout.height == sheet.shape[0]
+def test_a_sheet_holds_small_pictures_as_they_are_and_large_ones_reduced() -> None:
+    pictures = np.random.default_rng(2).integers(0, 256, (5, 2, 3, 3), dtype=np.uint8)
+    sheet = figures.sheet(pictures, columns=3, side=10)
+    assert sheet.shape == (4, 9, 3)
+    assert (sheet[2:4, 3:6] == pictures[4]).all(), "the fifth lies in the second row, second from the left"
+    assert (sheet[2:4, 6:] == 128).all(), "an empty place is mid-grey"
+    large = np.full((4, 20, 20, 3), 7, np.uint8)
+    assert figures.sheet(large, columns=2, side=10).shape == (20, 20, 3)
+
+
+def test_the_bars_of_classes_escape_names_and_mark_the_explained_one() -> None:
+    drawn = figures.class_bars(["<b>cat", "dog"], [0.9, 0.1], "#123456", "dog", alt='"best"')
+    assert "<b>cat" not in drawn and "&lt;b&gt;cat" in drawn
+    assert "<b>▸ dog</b>" in drawn and "<b>▸ &lt;b" not in drawn
+    assert "width:90.00%" in drawn and "10.0%" in drawn
+    assert 'aria-label="&quot;best&quot;"' in drawn
 
 
 def test_the_classes_chart_marks_the_explained_class() -> None:

@@ -1,11 +1,13 @@
 """The pages without a browser: `app.py` through Streamlit's AppTest."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 APP = str(Path(__file__).parents[1] / "app.py")
 
@@ -49,6 +51,29 @@ def test_a_widget_changes_the_url_and_nothing_else_there() -> None:
     assert not app.exception
     assert app.query_params == {"opacity": "20", "target": "2"}
     assert texts(app).count("explaining *square*") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "passes"),
+    [
+        (lambda app: app.selectbox(key="layer").select("stages.1.0.conv1"), False),
+        (lambda app: app.number_input(key="channel_shapes-resnet-20").set_value(5), False),
+        (lambda app: app.segmented_control(key="scope").set_value("both"), False),
+        (lambda app: app.slider(key="opacity").set_value(20), False),
+        (lambda app: app.button(key="gallery_next").click(), True),  # the spy itself must see a pass
+    ],
+    ids=["layer", "channel", "scale", "opacity", "picture"],
+)
+def test_another_layer_channel_or_scale_computes_no_pass(change: Callable[[AppTest], AppTest], passes: bool) -> None:
+    app = open_app()
+    seen: list[str] = []
+    spy = register_module_forward_pre_hook(lambda module, _: seen.append(type(module).__name__))
+    try:
+        change(app).run()
+    finally:
+        spy.remove()
+    assert not app.exception and not app.error
+    assert bool(seen) == passes, seen[:3]
 
 
 def test_networks_of_other_classes_are_never_paired() -> None:

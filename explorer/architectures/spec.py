@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any, Literal, Self, get_args
 
 BlockKind = Literal["conv", "basic", "bottleneck", "pointwise", "separable"]
@@ -16,6 +17,7 @@ Padding = Literal["same", "valid"]
 StemPooling = Literal["none", "max"]
 
 CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
+WRONG = "is incomplete or has a field of the wrong type:"
 BOTTLENECK_REDUCTION = 4  # He et al. 2015, table 1: 64 inner channels in a stage of 256
 
 # Above these a spec is a slip or an attack, not a network that this app could show: 1202 layers of He et al. fit.
@@ -33,12 +35,12 @@ MAXIMUM = {
 def _check_choice(field: str, value: Any, choices: Any) -> None:
     if value not in get_args(choices):
         legal = ", ".join(repr(choice) for choice in get_args(choices))
-        raise ValueError(f"`{field}` must be one of {legal}, received {value!r}.")
+        raise ValueError(f"`{field}` must be one of {legal}, received {shown(value)}.")
 
 
 def _check_integer(field: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"`{field}` must be a whole number from {low} to {high}, received {value!r}.")
+        raise ValueError(f"`{field}` must be a whole number from {low} to {high}, received {shown(value)}.")
 
 
 def _check_kernel(field: str, value: Any) -> None:
@@ -130,21 +132,23 @@ class ArchitectureSpec:
         _check_choice("downsampling", self.downsampling, Downsampling)
         _check_choice("head_pooling", self.head_pooling, HeadPooling)
         if not isinstance(self.stages, tuple) or not all(isinstance(stage, Stage) for stage in self.stages):
-            raise ValueError(f"`stages` must be a tuple of Stage, received {self.stages!r}.")
+            raise ValueError(f"`stages` must be a tuple of Stage, received {shown(self.stages)}.")
         if not 1 <= len(self.stages) <= MAXIMUM["stages"]:
             raise ValueError(f"`stages` must hold 1 to {MAXIMUM['stages']} stages, received {len(self.stages)}.")
         if self.stem is not None and not isinstance(self.stem, Stem):
-            raise ValueError(f"`stem` must be a Stem or None, received {self.stem!r}.")
+            raise ValueError(f"`stem` must be a Stem or None, received {shown(self.stem)}.")
         if not isinstance(self.hidden, tuple) or len(self.hidden) > 8:
-            raise ValueError(f"`hidden` must be a tuple of at most 8 layer sizes, received {self.hidden!r}.")
+            raise ValueError(f"`hidden` must be a tuple of at most 8 layer sizes, received {shown(self.hidden)}.")
         for units in self.hidden:
             _check_integer("hidden", units, 1, MAXIMUM["units"])
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
-            raise ValueError(f"`dropout` must be a share from 0 up to, not including, 1, received {self.dropout!r}.")
+            raise ValueError(
+                f"`dropout` must be a share from 0 up to, not including, 1, received {shown(self.dropout)}."
+            )
         if not isinstance(self.bias_before_norm, bool):
-            raise ValueError(f"`bias_before_norm` must be true or false, received {self.bias_before_norm!r}.")
+            raise ValueError(f"`bias_before_norm` must be true or false, received {shown(self.bias_before_norm)}.")
         if not isinstance(self.input_shape, tuple) or len(self.input_shape) != 3:
-            raise ValueError(f"`input_shape` must be (channels, height, width), received {self.input_shape!r}.")
+            raise ValueError(f"`input_shape` must be (channels, height, width), received {shown(self.input_shape)}.")
         _check_integer("input_shape[0]", self.input_shape[0], 1, 16)
         _check_integer("input_shape[1]", self.input_shape[1], 1, MAXIMUM["pixels"])
         _check_integer("input_shape[2]", self.input_shape[2], 1, MAXIMUM["pixels"])
@@ -234,18 +238,32 @@ class ArchitectureSpec:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The spec that `to_dict` described. Raises ValueError for anything else."""
-        if not isinstance(values, dict):
-            raise ValueError(f"a spec must be a JSON object, received {type(values).__name__}.")
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"a spec has no field {', '.join(f'`{name}`' for name in map(str, unknown))}.")
-        values = dict(values)
-        try:
-            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-            values["stem"] = Stem(**values["stem"]) if values.get("stem") is not None else None
-            for field in ("hidden", "input_shape"):
-                if field in values:
-                    values[field] = tuple(values[field])
-            return cls(**values)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"a spec is incomplete or has a field of the wrong type: {error}.") from None
+        values = _fields_of(cls, values, "a spec")
+        for name in ("stages", "hidden", "input_shape"):
+            if name in values and not isinstance(values[name], list | tuple):
+                raise ValueError(f"a spec {WRONG} `{name}` must be a list, received {shown(values[name])}.")
+            if name in values:
+                values[name] = tuple(values[name])
+        values["stages"] = tuple(Stage(**_fields_of(Stage, stage, "a stage")) for stage in values["stages"])
+        if values.get("stem") is not None:
+            values["stem"] = Stem(**_fields_of(Stem, values["stem"], "the stem"))
+        return cls(**values)
+
+
+def _fields_of(kind: Any, values: Any, what: str) -> dict[str, Any]:
+    """A copy of the JSON object `values`, which has fields of the dataclass `kind`, and all that have no default.
+
+    Raises ValueError, in which it is called `what`, for anything else.
+    """
+    where = "" if what == "a spec" else f"a spec {WRONG} "
+    if not isinstance(values, dict):
+        received = "null" if values is None else type(values).__name__
+        raise ValueError(f"{where}{what} must be a JSON object, received {received}.")
+    known = {field.name: field.default is MISSING for field in fields(kind)}
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ValueError(f"{where}{what} has no field `{shown(unknown[0])[1:-1]}`; it has {', '.join(known)}.")
+    missing = [name for name, needed in known.items() if needed and name not in values]
+    if missing:
+        raise ValueError(f"a spec {WRONG} {what} lacks '{missing[0]}'.")
+    return dict(values)

@@ -33,53 +33,55 @@ class Method:
     """A way to explain, and in one sentence what it `shows`. `fold` says how `as_map` makes (C, H, W) one map:
 
     "sum" over channels, signed; the "largest" absolute value, >= 0; the "mean", signed, where all channels are equal.
+    `captum` names the class of `captum.attr` that does the whole work in one call, where there is one.
     """
 
     title: str
     shows: str
     fold: Literal["sum", "largest", "mean"]
+    captum: str | None = None
 
 
-METHODS: Mapping[str, Method] = MappingProxyType(
-    {
-        "integrated_gradients": Method(
-            "Integrated Gradients",
-            "How much of the score each pixel brings in on the straight way from a picture without content to this "
-            "one: all pixels together make up the whole difference (Sundararajan et al. 2017).",
-            "sum",
-        ),
-        "smoothgrad": Method(
-            "SmoothGrad",
-            "How strongly the score reacts to each pixel, averaged over noisy copies of the picture, so that what "
-            "only flickers cancels out (Smilkov et al. 2017).",
-            "largest",
-        ),
-        "guided_backprop": Method(
-            "Guided Backprop",
-            "The gradient with everything negative removed at each ReLU on the way back: fine edges, but nearly the "
-            "same ones for every class (Springenberg et al. 2015).",
-            "largest",
-        ),
-        "guided_grad_cam": Method(
-            "Guided Grad-CAM",
-            "The fine edges of Guided Backprop, kept only where Grad-CAM of one layer sees evidence for the target "
-            "(Selvaraju et al. 2017).",
-            "largest",
-        ),
-        "occlusion": Method(
-            "Occlusion",
-            "How much the score falls when a window over the pixel is covered: no gradient, the network is simply "
-            "asked again (Zeiler and Fergus 2014).",
-            "mean",
-        ),
-        "input_x_gradient": Method(
-            "Input × gradient",
-            "Each pixel's value, measured from the data's mean, times its gradient: what it would bring in if the "
-            "network were linear (Shrikumar et al. 2016).",
-            "sum",
-        ),
-    }
-)
+METHODS: dict[str, Method] = {
+    "integrated_gradients": Method(
+        "Integrated Gradients",
+        "How much of the score each pixel brings in on the straight way from a picture without content to this "
+        "one: all pixels together make up the whole difference (Sundararajan et al. 2017).",
+        "sum",
+    ),
+    "smoothgrad": Method(
+        "SmoothGrad",
+        "How strongly the score reacts to each pixel, averaged over noisy copies of the picture, so that what "
+        "only flickers cancels out (Smilkov et al. 2017).",
+        "largest",
+    ),
+    "guided_backprop": Method(
+        "Guided Backprop",
+        "The gradient with everything negative removed at each ReLU on the way back: fine edges, but nearly the "
+        "same ones for every class (Springenberg et al. 2015).",
+        "largest",
+        captum="GuidedBackprop",
+    ),
+    "guided_grad_cam": Method(
+        "Guided Grad-CAM",
+        "The fine edges of Guided Backprop, kept only where Grad-CAM of one layer sees evidence for the target "
+        "(Selvaraju et al. 2017).",
+        "largest",
+    ),
+    "occlusion": Method(
+        "Occlusion",
+        "How much the score falls when a window over the pixel is covered: no gradient, the network is simply "
+        "asked again (Zeiler and Fergus 2014).",
+        "mean",
+    ),
+    "input_x_gradient": Method(
+        "Input × gradient",
+        "Each pixel's value, measured from the data's mean, times its gradient: what it would bring in if the "
+        "network were linear (Shrikumar et al. 2016).",
+        "sum",
+        captum="InputXGradient",
+    ),
+}
 
 BASELINES = ("mean", "blur")
 _BASELINE = Parameter(

@@ -63,7 +63,9 @@ def named_spec(arguments: argparse.Namespace) -> tuple[str, ArchitectureSpec]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"`{file}` is no JSON document ({error}); `describe NAME --json` prints one.") from None
+        # Only the first tells something to a person; the others are Python's words on its codecs and its stack.
+        why = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
+        raise ValueError(f"`{file}` is no JSON document{why}; `describe NAME --json` prints one.") from None
     # What `describe --json` prints holds more than the spec.
     return file.stem, ArchitectureSpec.from_dict(values.get("spec", values) if isinstance(values, dict) else values)
 

@@ -88,6 +88,8 @@ def _dataset(header: Any, arrays: dict[str, np.ndarray]) -> Dataset:
     for key, kind in _FIELDS.items():
         if not isinstance(header[key], kind):
             raise TypeError(f"`{key}` is a {type(header[key]).__name__}")
+    if not all(isinstance(text, str) for text in (header["name"], *header["class_names"], *header["notes"])):
+        raise TypeError("a name or note is no text")
     if header["checksums"].keys() != arrays.keys():
         raise ValueError("other arrays than were saved")
     for name, array in arrays.items():
@@ -100,12 +102,12 @@ def _dataset(header: Any, arrays: dict[str, np.ndarray]) -> Dataset:
     )
     return Dataset(
         name=header["name"],
-        class_names=tuple(map(str, header["class_names"])),
+        class_names=tuple(header["class_names"]),
         mean=(red, green, blue),
         std=(red_spread, green_spread, blue_spread),
         train=train,
         validation=validation,
         test=test,
-        notes=tuple(map(str, header["notes"])),
+        notes=tuple(header["notes"]),
         skipped=tuple(Skipped(**skipped) for skipped in header["skipped"]),
     )

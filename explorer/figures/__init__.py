@@ -14,6 +14,7 @@ from explorer.figures.charts import TEXT_COLOURS as TEXT_COLOURS
 from explorer.figures.charts import Curve as Curve
 from explorer.figures.charts import Prediction as Prediction
 from explorer.figures.charts import Predictions as Predictions
+from explorer.figures.charts import class_bars as class_bars
 from explorer.figures.charts import classes_chart as classes_chart
 from explorer.figures.charts import predictions_chart as predictions_chart
 from explorer.figures.comparison import DASHES as DASHES
@@ -61,8 +62,8 @@ from explorer.figures.tiles import colour_bar as colour_bar
 from explorer.figures.tiles import data_uri as data_uri
 from explorer.figures.tiles import nearest as nearest
 from explorer.figures.tiles import overlay as overlay
-from explorer.figures.tiles import picture_grid as picture_grid
 from explorer.figures.tiles import png as png
+from explorer.figures.tiles import sheet as sheet
 from explorer.figures.tiles import shown as shown
 from explorer.figures.tiles import strip_sheet as strip_sheet
 from explorer.figures.tiles import tile as tile

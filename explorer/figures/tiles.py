@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import plotly.graph_objects as go
 from PIL import Image
 from plotly.colors import sample_colorscale
 
@@ -81,6 +80,23 @@ def overlay(pixels: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
     return (pixels * (1 - alpha) + colours * alpha).round().astype(np.uint8)
 
 
+def sheet(pictures: np.ndarray, columns: int, side: int) -> np.ndarray:
+    """Pictures of one size, uint8 (N, H, W, 3), as one: rows of `columns` without gaps, uint8 (H', W', 3), in reading
+    order; places that stay empty are mid-grey.
+
+    Where they are smaller than `side` they stay as they are, for a browser that enlarges with hard edges: 64 maps of 8
+    by 8 pixels then are a picture of 64 by 64. Larger ones are reduced to `side` by averaging.
+    """
+    count, height, width = pictures.shape[:3]
+    if max(height, width) > side:
+        pictures = np.stack([_fit(pixels, side) for pixels in pictures])
+        height = width = side
+    rows = -(-count // columns)
+    filled = np.full((rows * columns, height, width, 3), 128, dtype=np.uint8)
+    filled[:count] = pictures
+    return filled.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+
+
 def tile(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.ndarray:
     """Pictures, uint8 (H, W, 3) each, as one: rows of `columns` tiles of `side` pixels, uint8 (H', W', 3).
 
@@ -116,48 +132,3 @@ def png(pixels: np.ndarray) -> bytes:
 def data_uri(pixels: np.ndarray) -> str:
     """uint8 (H, W, 3) as an address that holds the whole PNG."""
     return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
-
-
-def picture_grid(sheet: np.ndarray, labels: Sequence[str], columns: int, side: int, chosen: int | None) -> go.Figure:
-    """A sheet made by `tile` whose tiles can be clicked: each click selects a point with the tile's number.
-
-    `labels` are shown on hover; `chosen` is framed. One picture and one invisible marker a tile: facets of 64 maps
-    would take a second and a half to draw, this takes a quarter (measured).
-    """
-    height, width = sheet.shape[:2]
-    step = side + GAP
-    x = [index % columns * step + side / 2 for index in range(len(labels))]
-    y = [index // columns * step + side / 2 for index in range(len(labels))]
-    figure = go.Figure(
-        go.Scatter(
-            x=x,
-            y=y,
-            mode="markers",
-            marker={"size": side, "symbol": "square", "opacity": 0},
-            customdata=list(range(len(labels))),
-            text=list(labels),
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )
-    figure.add_layout_image(
-        source=data_uri(sheet), xref="x", yref="y", x=0, y=0, sizex=width, sizey=height, layer="below", sizing="stretch"
-    )
-    if chosen is not None and 0 <= chosen < len(labels):
-        left, top = x[chosen] - side / 2, y[chosen] - side / 2
-        figure.add_shape(
-            type="rect", x0=left, x1=left + side, y0=top, y1=top + side, line={"width": 3, "color": "#21A79C"}
-        )
-    axis = {"visible": False, "fixedrange": True}
-    figure.update_layout(
-        width=width,
-        height=height,
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        xaxis={**axis, "range": [0, width]},
-        yaxis={**axis, "range": [height, 0]},
-        showlegend=False,
-        dragmode=False,
-        clickmode="event+select",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-    )
-    return figure

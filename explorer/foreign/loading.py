@@ -7,7 +7,6 @@ It never learns what the file is called. The answer is the length of a JSON text
 import json
 import os
 import re
-import resource
 import signal
 import stat
 import subprocess
@@ -27,6 +26,11 @@ from torch import Tensor
 from explorer.foreign.containers import MAX_TENSORS, Container, inspected
 from explorer.foreign.declarations import CUT_OFF, INERT, MAX_BYTES
 from explorer.foreign.report import ForeignError
+
+try:
+    import resource
+except ImportError:  # Windows: the app runs there, but a process cannot be limited
+    resource = None  # type: ignore[assignment]
 
 MEMORY = 5 * 2**30  # address space; importing torch takes 2 to 3 GB of it, without using them
 CPU_SECONDS = 60
@@ -74,6 +78,11 @@ class Found:
 
 def load(path: Path, name: str) -> Found:
     """What is in the file. Raises ForeignError with a sentence about `name`, which has its quotes already."""
+    if resource is None:
+        raise ForeignError(
+            f"{name} is not read: weights from elsewhere are opened under limits that only Linux and macOS have; "
+            "convert them there (`python -m explorer convert`)."
+        )
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ForeignError(f"{name} is no file; choose a file of weights.")

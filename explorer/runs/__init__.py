@@ -23,6 +23,7 @@ from explorer.runs.queue import MAX_WAITING as MAX_WAITING
 from explorer.runs.queue import Status as Status
 from explorer.runs.queue import delete as delete
 from explorer.runs.queue import hold as hold
+from explorer.runs.queue import keep_data as keep_data
 from explorer.runs.queue import newest as newest
 from explorer.runs.queue import resume as resume
 from explorer.runs.queue import status as status

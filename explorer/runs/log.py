@@ -57,6 +57,8 @@ def _parsed(content: bytes) -> RunLog:
         try:
             event = json.loads(line)
             kind = event["event"]
+            if kind == "start" or kind in found:
+                event["step"] - 0  # a number: by it the reports are ordered
         except (ValueError, KeyError, TypeError):
             continue
         if kind in found:

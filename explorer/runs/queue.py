@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from explorer.runs.directory import ID, Ending, Request, Run, data_folder, find, listed, runs_folder
+from explorer.datasets import Dataset, stored
+from explorer.runs.directory import ID, Ending, Request, Run, data_folder, find, listed, runs_folder, stored_data
 from explorer.runs.log import LogWriter, RunLog, read
 
 try:
@@ -95,6 +97,22 @@ def delete(run: Run) -> None:
         if is_alive(run):
             raise ValueError("the run is still going on; stop it first.")
         run.remove()
+
+
+def keep_data(dataset: Dataset) -> str:
+    """Stores the dataset for runs to train on, and returns its number: 256 random bits, since who knows it may use it.
+
+    It goes when no run has used it for a day (`sweep_stored_data`). Raises ValueError where the disk does not take it.
+    """
+    number = secrets.token_hex(32)
+    path = stored_data(number)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sweep_stored_data()
+        stored.save(dataset, path)
+    except OSError as error:
+        raise ValueError(f"the pictures cannot be kept ({error.strerror}); free some space on the disk.") from None
+    return number
 
 
 def sweep_stored_data(older_than: float = 86_400.0) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
+from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any, Literal, Self, get_args
 
 Optimizer = Literal["sgd", "adam"]
@@ -50,19 +51,19 @@ class TrainingConfig:
         if (self.epochs is None) == (self.seconds is None):
             raise ValueError(
                 "give the budget as either `epochs` or `seconds`, received "
-                f"epochs={self.epochs!r} and seconds={self.seconds!r}."
+                f"epochs={shown(self.epochs)} and seconds={shown(self.seconds)}."
             )
         choices = {"optimizer": Optimizer, "schedule": Schedule, "precision": Precision, "device": Device}
         for name, legal in choices.items():
             if getattr(self, name) not in get_args(legal):
                 options = ", ".join(map(repr, get_args(legal)))
-                raise ValueError(f"`{name}` must be one of {options}, received {getattr(self, name)!r}.")
+                raise ValueError(f"`{name}` must be one of {options}, received {shown(getattr(self, name))}.")
         for name, low, high in (("epochs", 1, 100_000), ("batch_size", 2, 65_536), ("seed", 0, 2**63 - 1)):
             value = getattr(self, name)
             if value is None and name == "epochs":
                 continue
             if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"`{name}` must be a whole number from {low} to {high}, received {value!r}.")
+                raise ValueError(f"`{name}` must be a whole number from {low} to {high}, received {shown(value)}.")
         limits = {
             "seconds": (0.1, 1e7),
             "learning_rate": (1e-12, 1e6),
@@ -77,14 +78,16 @@ class TrainingConfig:
             if value is None and name in ("seconds", "clip"):
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
-                raise ValueError(f"`{name}` must be a number from {lowest:g} to {highest:g}, received {value!r}.")
+                raise ValueError(f"`{name}` must be a number from {lowest:g} to {highest:g}, received {shown(value)}.")
         for name in ("nesterov", "augment", "compile"):
             if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"`{name}` must be true or false, received {getattr(self, name)!r}.")
+                raise ValueError(f"`{name}` must be true or false, received {shown(getattr(self, name))}.")
         if not isinstance(self.milestones, tuple) or not all(
             isinstance(share, int | float) and 0 < share < 1 for share in self.milestones
         ):
-            raise ValueError(f"`milestones` must be shares of the run between 0 and 1, received {self.milestones!r}.")
+            raise ValueError(
+                f"`milestones` must be shares of the run between 0 and 1, received {shown(self.milestones)}."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its inverse."""
@@ -94,10 +97,12 @@ class TrainingConfig:
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The config that `to_dict` described. Raises ValueError for anything else."""
         if not isinstance(values, dict):
-            raise ValueError(f"a training config must be a JSON object, received {type(values).__name__}.")
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+            kind = "null" if values is None else type(values).__name__
+            raise ValueError(f"a training config must be a JSON object, received {kind}.")
+        known = [field.name for field in fields(cls)]
+        unknown = [name for name in values if name not in known]
         if unknown:
-            raise ValueError(f"a training config has no field {', '.join(f'`{name}`' for name in unknown)}.")
+            raise ValueError(f"a training config has no field `{shown(unknown[0])[1:-1]}`; it has {', '.join(known)}.")
         if isinstance(values.get("milestones"), list):
             values = {**values, "milestones": tuple(values["milestones"])}
         return cls(**values)

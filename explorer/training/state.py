@@ -1,6 +1,7 @@
 """`TrainingState`: where a training stands, in memory and as a file, so that it can go on where it was."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,29 +102,38 @@ def restore(path: Path, networks: list[Network], config: TrainingConfig) -> Trai
         tensors = deserialise(content)
         length = int.from_bytes(content[:8], "little")
         header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][HEADER])
-        if header["version"] != VERSION or header["config"] != config.to_dict():
-            raise ValueError("the settings differ")
-        if [line["spec"] for line in header["networks"]] != [network.spec.fingerprint for network in networks]:
-            raise ValueError("the networks differ")
-        weights, states = [], []
-        for number, (network, line) in enumerate(zip(networks, header["networks"], strict=True)):
-            weights.append({name: tensors[f"{number}.weights.{name}"] for name in network.state_dict()})
-            states.append(_network_state(number, line, tensors))
-        for network, values in zip(networks, weights, strict=True):
-            network.load_state_dict(values)
-    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"the saved state of the training cannot be used ({error}); start the training again."
-        ) from None
-    return TrainingState(
-        step=header["step"],
-        epoch=header["epoch"],
-        batches=header["batches"],
-        seconds=header["seconds"],
-        training_seconds=header["training_seconds"],
-        generator=tensors.get("generator"),
-        networks=states,
-    )
+        wrong = _difference(header, networks, config)
+        if not wrong:
+            return _restored(header, tensors, networks)
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+        wrong = "it is damaged"
+    raise ValueError(f"the saved state of the training cannot be used ({wrong}); start the training again.")
+
+
+def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list[Network]) -> TrainingState:
+    """Raises whatever a header or tensors that are not whole lead to, before it changes anything."""
+    weights, states = [], []
+    for number, (network, line) in enumerate(zip(networks, header["networks"], strict=True)):
+        weights.append({name: tensors[f"{number}.weights.{name}"] for name in network.state_dict()})
+        states.append(_network_state(number, line, tensors))
+    counts = {name: header[name] for name in ("step", "epoch", "batches")}
+    clocks = {name: header[name] for name in ("seconds", "training_seconds")}
+    if not all(type(value) is int and value >= 0 for value in counts.values()):
+        raise ValueError("no place in a training")
+    if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in clocks.values()):
+        raise ValueError("no time")
+    for network, values in zip(networks, weights, strict=True):
+        network.load_state_dict(values)
+    return TrainingState(**counts, **clocks, generator=tensors.get("generator"), networks=states)
+
+
+def _difference(header: dict[str, Any], networks: list[Network], config: TrainingConfig) -> str:
+    """What of the training in the header is another's, or ""."""
+    if header["version"] != VERSION or header["config"] != config.to_dict():
+        return "the settings differ"
+    if [line["spec"] for line in header["networks"]] != [network.spec.fingerprint for network in networks]:
+        return "the networks differ"
+    return ""
 
 
 def _network_state(number: int, line: dict[str, Any], tensors: dict[str, Tensor]) -> NetworkState:
@@ -132,6 +142,8 @@ def _network_state(number: int, line: dict[str, Any], tensors: dict[str, Tensor]
     for key in tensors:
         if key.startswith(prefix):
             index, name = key.removeprefix(prefix).split(".", 1)
+            if not 0 <= int(index) < len(tensors):
+                raise ValueError("moments of no parameter")
             moments += [{} for _ in range(int(index) + 1 - len(moments))]
             moments[int(index)][name] = tensors[key]
     return NetworkState(

@@ -76,26 +76,6 @@ def choose_first(first: str, second: str | None) -> None:
     change(**changes, channel=None)
 
 
-def clickable_grid(figure: Any, key: str, on_click: Callable[[int], None], alt: str) -> None:
-    """Draws a `figures.picture_grid`; a click calls `on_click` with the number of the tile."""
-
-    def select() -> None:
-        points = st.session_state[key].selection.points
-        if points:
-            on_click(int(points[0]["customdata"]))
-
-    st.plotly_chart(
-        figure,
-        width="content",
-        theme=None,
-        key=key,
-        on_select=select,
-        selection_mode="points",
-        config={"displayModeBar": False},
-        alt=alt,
-    )
-
-
 def choose_target(state: AppState, class_names: tuple[str, ...]) -> None:
     known = state.target is not None and state.target < len(class_names)
     st.session_state["target"] = state.target if known else PREDICTED

@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets.builtin import BUILTIN
-from explorer.ui import form, trainings
+from explorer.ui import inputs, trainings
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code
 from explorer.ui.state import BuildState
@@ -28,7 +28,7 @@ def choose_data(state: BuildState) -> None:
         list(names),
         key="data",
         format_func=lambda name: names[name],
-        on_change=lambda: form.write(replace(form.read(), data=st.session_state["data"])),
+        on_change=lambda: inputs.write(replace(inputs.read(), data=st.session_state["data"])),
     )
     if state.data in BUILTIN and not trainings.is_ready(state.data):
         _offer_download(state.data)
@@ -90,7 +90,7 @@ def _read(source: BinaryIO | str, side: int, name: str) -> None:
     try:
         for answer in trainings.read_pictures(source, side, name):
             if isinstance(answer, str):
-                form.write(replace(form.read(), data=answer))
+                inputs.write(replace(inputs.read(), data=answer))
             else:
                 bar.progress(answer, text=f"Reading the pictures, {answer:.0%}")
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from explorer.figures import ColourScale
 from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
 from explorer.ui import controls
+from explorer.ui.grid import picture_grid
 from explorer.ui.markdown import as_text
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState, Tab
@@ -54,9 +56,15 @@ def selected_layer(state: AppState, looked: list[Looked]) -> str:
     return blocks[-1] if blocks else axis[-1]
 
 
+@cache
+def _bar(palette: str) -> bytes:
+    """The bar as a PNG file: it is the same at every rerun."""
+    return figures.png(figures.colour_bar(palette))
+
+
 def colour_bar(palette: str, words: str) -> None:
     with st.container(width="content"):
-        st.image(figures.colour_bar(palette), output_format="PNG", alt=f"Colour scale. {words}")
+        st.image(_bar(palette), output_format="PNG", alt=f"Colour scale. {words}")
         st.caption(words)
 
 
@@ -88,8 +96,13 @@ def open_tab(state: AppState) -> tuple[Tab, Any]:
     """The tab that is open, and the place for its content; the others stay empty and cost nothing."""
     st.session_state["tab"] = TABS[state.tab]
     titles = {title: tab for tab, title in TABS.items()}
-    places = st.tabs(list(titles), key="tab", on_change=lambda: controls.change(tab=titles[st.session_state["tab"]]))
+    places = st.tabs(list(titles), key="tab", on_change=lambda: _open(titles[st.session_state["tab"]]))
     return next((tab, place) for tab, place in zip(TABS, places, strict=True) if place.open)
+
+
+def _open(tab: Tab) -> None:
+    controls.change(tab=tab)
+    st.rerun()  # of the whole page: what the other tabs compute can be stopped, and must not run in a fragment
 
 
 def layer_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
@@ -144,8 +157,9 @@ def _numbers(subject: Subject, looked: list[Looked], layer: str) -> None:
     """One table of what was measured in this layer, a column for each network."""
     measured = [_statistics(network, subject, layer) for network in looked]
     lines = ["| |" + "".join(f" {network.title} |" for network in looked), "|---|" + "---:|" * len(looked)]
-    for name in measured[0]:
-        lines.append(f"| {name} |" + "".join(f" {numbers[name]} |" for numbers in measured))
+    # Of two networks with inputs of different size only one may have the size of the drawn object's mask.
+    for name in dict.fromkeys(name for numbers in measured for name in numbers):
+        lines.append(f"| {name} |" + "".join(f" {numbers.get(name, 'not measured')} |" for numbers in measured))
     st.markdown("\n".join(lines))
 
 
@@ -182,24 +196,26 @@ def _maps_detail(state: AppState, network: Looked, layer: LayerTrace, top: float
     page = (chosen or 0) // MAPS_A_PAGE
     if pages > 1:
         key = f"page_{network.name}_{layer.name}_{chosen}"  # a new channel turns to its page
-        st.session_state.setdefault(key, page + 1)
-        page = st.pagination(pages, key=key) - 1
+        page = st.pagination(pages, default=page + 1, key=key) - 1
     first = page * MAPS_A_PAGE
     maps = layer.activation[first : first + MAPS_A_PAGE]
     scale = ColourScale.signed(top)
-    sheet = figures.tile([scale.paint(values) for values in maps], MAP_COLUMNS, MAP_SIDE)
+    sheet = figures.sheet(scale.paint(maps), MAP_COLUMNS, MAP_SIDE)
     labels = [
         f"channel {first + index}, from {values.min():.3g} to {values.max():.3g}" for index, values in enumerate(maps)
     ]
     st.markdown(f"**Feature maps** {first}–{first + len(maps) - 1} of {channels}. Click one to enlarge it.")
     left, right = st.columns([MAP_COLUMNS * MAP_SIDE, 190], gap="small")
-    key = f"maps_{network.name}_{layer.name}_{page}_{chosen}"
     with left:
-        controls.clickable_grid(
-            figures.picture_grid(sheet, labels, MAP_COLUMNS, MAP_SIDE, None if chosen is None else chosen - first),
-            key,
-            lambda tile: controls.change(channel=first + tile),
-            alt=f"Feature maps of {layer.name}",
+        picture_grid(
+            figures.data_uri(sheet),
+            labels,
+            MAP_COLUMNS,
+            MAP_SIDE,
+            None if chosen is None or not first <= chosen < first + len(maps) else chosen - first,
+            key=f"maps_{network.name}",
+            on_click=lambda tile: controls.change(channel=first + tile),
+            alt=f"Feature maps of {layer.name} of {network.title}",
         )
         colour_bar(figures.DIVERGING, f"feature map, ±{scale.high:.3g}")
     with right:

@@ -7,7 +7,7 @@ from typing import Any
 from explorer.architectures import ArchitectureSpec, Stage, describe
 from explorer.checkpoints import Checkpoint
 from explorer.ui.compare import accuracy
-from explorer.ui.form import WORDS
+from explorer.ui.inputs import WORDS
 
 _BLOCKS = {
     "conv": "a convolution",

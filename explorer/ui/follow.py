@@ -12,7 +12,7 @@ from explorer import figures, runs
 from explorer.datasets.builtin import BUILTIN
 from explorer.figures import Curve, GradientMap, Prediction, Predictions
 from explorer.runs import Request, Run, RunLog, Status
-from explorer.ui import form, live, navigation, resources
+from explorer.ui import inputs, live, navigation, resources
 from explorer.ui.markdown import as_text
 from explorer.ui.state import AppState, BuildState
 
@@ -31,7 +31,7 @@ def show_run(state: BuildState, run_id: str) -> None:
     run = runs.find(run_id)
     if run is None:
         st.info("This run is not on this server: it was deleted, or the link is of another machine.")
-        st.button("Build a network", on_click=lambda: form.write(replace(form.read(), run=None)))
+        st.button("Build a network", on_click=lambda: inputs.write(replace(inputs.read(), run=None)))
         return
     try:
         request = run.request()
@@ -56,7 +56,7 @@ def _settings(request: Request) -> str:
     budget = f"{config['epochs']} epochs" if config["epochs"] else f"{config['seconds']:g} s"
     made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
     return (
-        f"{made} · {what} · {budget} · {form.WORDS[config['optimizer']]}, rate {config['learning_rate']:g}, batch "
+        f"{made} · {what} · {budget} · {inputs.WORDS[config['optimizer']]}, rate {config['learning_rate']:g}, batch "
         f"{config['batch_size']} · seed {config['seed']}"
     )
 
@@ -91,7 +91,7 @@ def _again(state: BuildState, request: Request) -> None:
     wanted = replace(
         state, run=None, twin=len(request.specs) > 1, data=data.get(request.data["kind"], request.data["kind"])
     )
-    form.write(wanted.with_spec(**fields).with_config(**request.config))
+    inputs.write(wanted.with_spec(**fields).with_config(**request.config))
 
 
 def _follow(run: Run, request: Request, was_going_on: bool) -> None:
@@ -223,7 +223,7 @@ def show_earlier_runs(state: BuildState) -> None:
         name.button(
             as_text(run.title()) or " and ".join(request.names),
             key=f"open_{run.id}",
-            on_click=lambda run=run: form.write(replace(form.read(), run=run.id)),
+            on_click=lambda run=run: inputs.write(replace(inputs.read(), run=run.id)),
             width="stretch",
         )
         if status.state not in ("queued", "running") and st.session_state.get("deleting") == run.id:

@@ -252,7 +252,7 @@ function start(root) {
     bar.replaceChildren();
     if (data.bar) {
       const scale = make(bar, "div", { class: "scale" });
-      make(scale, "img", { src: data.bar.image, alt: "" });
+      make(scale, "img", { src: data.bar.image, alt: `Colour scale. ${data.bar.title}` });
       for (const { label, at } of data.bar.ticks) make(scale, "span", { style: `left:${100 * at}%` }, label);
       make(bar, "span", {}, data.bar.title);
       make(make(bar, "span"), "i", { style: `background:${data.bar.zero}` }).after("exactly zero");

@@ -2,17 +2,29 @@
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
 
 from explorer import requirements
+from explorer.ui import visitor
 
 WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
 # Streamlit's own sign of work in the corner has a "Stop" too. It stops no training, and leaves half a page. Where
 # something can be stopped, the page has its own.
 ONE_STOP = "[data-testid=stStatusWidget] button { display: none }"
+# Streamlit writes what is chosen in the accent, which in the dark theme is too dark for text: as a link it is legible.
+CHOSEN = """
+    [data-selected=true] p, [data-testid=stSliderThumbValue] p { color: light-dark(%s, %s) }
+"""
+# In a light theme Streamlit gives the words of a chart this grey, which has 3.7:1 on white.
+LEGIBLE = """
+    [data-testid=stPlotlyChart] text[style*="rgb(128, 132, 149)"] { fill: currentColor !important; fill-opacity: 0.75 }
+"""
+# The page itself takes the focus, so that the arrow keys scroll it; Streamlit does not show that.
+FOCUSED = "[data-testid=stMain]:focus-visible { outline: 2px solid; outline-offset: -2px }"
 
 
 def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
@@ -35,14 +47,28 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
         st.query_params.from_dict(views[name])  # the menu's links know only the bare page
     st.session_state["page"] = name
     _guarded(page.run)
-    views[name] = st.query_params.to_dict()
+    remember()
+
+
+def remember() -> None:
+    """Keeps the view of the page that is shown; a part of it that runs again alone calls this too."""
+    st.session_state["views"][st.session_state["page"]] = st.query_params.to_dict()
 
 
 def _guarded(show: Callable[[], None]) -> None:
-    """The boundary of every page: whatever goes wrong, a person sees one sentence, and the log has the rest."""
-    st.html(f"<style>{WIDE} {ONE_STOP}</style>")
-    try:
+    chosen = CHOSEN % (st.get_option("theme.light.linkColor"), st.get_option("theme.dark.linkColor"))
+    st.html(f"<style>{WIDE} {ONE_STOP} {FOCUSED} {LEGIBLE} {chosen}</style>")
+    with boundary():
         show()
+        visitor.follow_theme()
+
+
+@contextmanager
+def boundary() -> Iterator[None]:
+    """Around every page, and every part of one that runs again alone: whatever goes wrong, a person sees one sentence,
+    and the log has the rest."""
+    try:
+        yield
     except Exception:
         incident = uuid.uuid4().hex[:8]
         logging.getLogger(__name__).exception("incident %s", incident)

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
 from explorer.images import MAX_BYTES, ImageError
 from explorer.ui import resources
-from explorer.ui.controls import clickable_grid
+from explorer.ui.grid import picture_grid
 
 GALLERY_COLUMNS = 5
 GALLERY_SIDE = 64
@@ -78,14 +79,15 @@ def _gallery(state: HasPicture, change: Callable[..., None]) -> None:
         on_click=lambda: change(picture=f"sample-{label}-{(number + 1) % 1_000_000}"),
         width="stretch",
     )
-    pictures = [resources.sample(index, number)[0] for index in range(len(shapes.CLASS_NAMES))]
-    sheet = figures.tile(pictures, GALLERY_COLUMNS, GALLERY_SIDE)
     chosen = label if state.sample else None
-    key = f"gallery_{number}_{chosen}"  # a new key forgets the last click, so the same tile can be clicked again
-    clickable_grid(
-        figures.picture_grid(sheet, shapes.CLASS_NAMES, GALLERY_COLUMNS, GALLERY_SIDE, chosen),
-        key,
-        lambda tile: change(picture=f"sample-{tile}-{number}"),
+    picture_grid(
+        _scene(number),
+        shapes.CLASS_NAMES,
+        GALLERY_COLUMNS,
+        GALLERY_SIDE,
+        chosen,
+        key="gallery",
+        on_click=lambda tile: change(picture=f"sample-{tile}-{number}"),
         alt="The ten drawn shapes of this scene",
     )
     st.session_state["gallery_label"] = chosen
@@ -98,6 +100,13 @@ def _gallery(state: HasPicture, change: Callable[..., None]) -> None:
         args=(label, number, change),
         label_visibility="collapsed",
     )
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _scene(number: int) -> str:
+    """The ten drawn shapes of that scene on one sheet, as an address that holds the PNG."""
+    pictures = np.stack([resources.sample(index, number)[0] for index in range(len(shapes.CLASS_NAMES))])
+    return figures.data_uri(figures.sheet(pictures, GALLERY_COLUMNS, GALLERY_SIDE))
 
 
 def _on_label_change(before: int, number: int, change: Callable[..., None]) -> None:

@@ -3,10 +3,32 @@ const LABELS = 124; // pixels of the column that stays while the layers scroll
 const NARROWEST = 25; // a thumbnail must still show a shape and take a click
 const WIDEST = 46;
 
+// Marks the column of that index as the chosen layer, or none where it is -1.
+function select(root, selected) {
+  const band = root.querySelector(".band");
+  band.style.display = selected < 0 ? "none" : "";
+  band.style.gridColumn = `${Math.max(selected, 0) + 2} / span 1`;
+  // One stop of the Tab key a row: the chosen layer, or the one nearest to it that this network has.
+  const stops = new Map();
+  for (const button of root.querySelectorAll("button")) {
+    const column = Number(button.dataset.column);
+    button.setAttribute("aria-pressed", String(column === selected));
+    button.tabIndex = -1;
+    const nearest = stops.get(button.dataset.row);
+    const distance = Math.abs(column - selected);
+    if (!nearest || distance < Math.abs(Number(nearest.dataset.column) - selected)) stops.set(button.dataset.row, button);
+  }
+  for (const button of stops.values()) button.tabIndex = 0;
+}
+
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".strip");
   const before = root.querySelector(".scroller");
+  if (root.dataset.drawing === data.drawing) {
+    select(root, data.selected);
+    return;
+  }
   const scrolled = before ? before.scrollLeft : 0;
   const active = root.getRootNode().activeElement;
   const focused = active && active.dataset ? active.dataset.place : null;
@@ -24,7 +46,10 @@ export default function (component) {
     grid.append(element);
     return element;
   };
-  const choose = (index) => setTriggerValue("layer", data.columns[index].name);
+  const choose = (index) => {
+    select(root, index); // at once; the answer with the detail says the same
+    setTriggerValue("layer", data.columns[index].name);
+  };
 
   const scroller = make("div", "scroller");
   const grid = make("div", "grid");
@@ -55,10 +80,6 @@ export default function (component) {
         name.append(title);
       }
       name.append(make("span", "", kind === "cam" ? "Grad-CAM" : "strongest map"));
-      // One stop of the Tab key a row: the selected layer, or the one nearest to it that this network has.
-      const there = network.cells.map((cell, index) => (cell === null ? -1 : index)).filter((index) => index >= 0);
-      const stop = there.reduce((best, index) =>
-        Math.abs(index - data.selected) < Math.abs(best - data.selected) ? index : best, there[0]);
       network.cells.forEach((cell, index) => {
         if (cell === null) {
           put(make("div", "absent", "–"), row, index).title = network.absent;
@@ -68,9 +89,9 @@ export default function (component) {
         button.type = "button";
         button.title = cell[kind];
         button.setAttribute("aria-label", `${data.columns[index].name}, ${network.title}, ${kind === "cam" ? "Grad-CAM" : "strongest feature map"}`);
-        button.setAttribute("aria-pressed", String(index === data.selected));
         button.dataset.place = `${which}/${kind}/${index}`;
-        button.tabIndex = index === stop ? 0 : -1;
+        button.dataset.row = `${which}/${kind}`;
+        button.dataset.column = String(index);
         button.style.backgroundImage = `url("${network[kind]}")`;
         button.style.backgroundSize = `${network.count * 100}% 100%`;
         button.style.backgroundPosition = `${network.count > 1 ? (cell.tile / (network.count - 1)) * 100 : 0}% 0`;
@@ -134,10 +155,12 @@ export default function (component) {
     row += 1;
   }
 
-  const band = data.selected >= 0 ? put(make("div", "band"), `1 / ${row}`, data.selected) : null;
+  const band = put(make("div", "band"), `1 / ${row}`, 0);
   root.replaceChildren(scroller);
+  root.dataset.drawing = data.drawing;
+  select(root, data.selected);
   // Later drawings stay where the person scrolled to; the first shows the chosen layer of a network that is too deep.
-  if (before || !band) scroller.scrollLeft = scrolled;
+  if (before || data.selected < 0) scroller.scrollLeft = scrolled;
   else scroller.scrollLeft = band.offsetLeft - scroller.clientWidth / 2;
   if (focused) {
     const again = root.querySelector(`button[data-place="${focused}"]`);

@@ -49,12 +49,25 @@ def map_tops(rows: Sequence[StripRow], scope: Scope) -> list[dict[str, float]]:
     return shared_tops([{column.name: column.peak for column in row.profiles} for row in rows], scope)
 
 
-def depth_strip(rows: Sequence[StripRow], scope: Scope, selected: str | None, on_change: Any) -> None:
+def depth_strip(rows: Sequence[StripRow], key: str, scope: Scope, selected: str | None, on_change: Any) -> None:
     """Draws the strip; a click on a layer puts its name into `st.session_state["strip"]["layer"]` and calls
-    `on_change`."""
+    `on_change`. `key` says what `rows` show: with the same one they are not painted again."""
+    axis = axis_of(rows)
+    data = {
+        **_drawing(f"{key}/{scope}", rows, scope),
+        "drawing": f"{key}/{scope}",
+        "selected": axis.index(selected) if selected in axis else -1,
+    }
+    _component(key="strip", data=data, on_layer_change=on_change)
+
+
+@st.cache_resource(max_entries=3, show_spinner=False, scope="session")
+def _drawing(key: str, _rows: Sequence[StripRow], _scope: Scope) -> dict[str, Any]:
+    """All that the component draws besides which layer is chosen."""
+    rows, scope = _rows, _scope
     axis = axis_of(rows)
     cams, maps = cam_tops(rows, scope), map_tops(rows, scope)
-    data = {
+    return {
         "columns": [{"name": name, "label": _short(name), "kind": _kind(rows, name)} for name in axis],
         "groups": _groups(axis, rows),
         "networks": [_network(row, axis, cam, top) for row, cam, top in zip(rows, cams, maps, strict=True)],
@@ -62,9 +75,7 @@ def depth_strip(rows: Sequence[StripRow], scope: Scope, selected: str | None, on
             _chart("activation size", "activation_magnitude", rows, axis),
             _chart("gradient size", "gradient_magnitude", rows, axis),
         ],
-        "selected": axis.index(selected) if selected in axis else -1,
     }
-    _component(key="strip", data=data, on_layer_change=on_change)
 
 
 def _short(name: str) -> str:

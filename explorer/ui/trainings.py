@@ -141,15 +141,7 @@ def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[floa
     for reading in folders.read(where, (size, size), name=name):
         yield reading.done / max(1, reading.total)
     assert reading.dataset is not None
-    number = secrets.token_hex(32)
-    path = runs.stored_data(number)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        runs.sweep_stored_data()
-        stored.save(reading.dataset, path)
-    except OSError as error:
-        raise ValueError(f"the pictures cannot be kept ({error.strerror}); free some space on the disk.") from None
-    yield f"stored-{number}"
+    yield f"stored-{runs.keep_data(reading.dataset)}"
 
 
 @st.cache_resource(show_spinner=False)

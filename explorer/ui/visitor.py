@@ -38,3 +38,33 @@ _cookie = st.components.v2.component(
 
 def theme() -> Literal["light", "dark"]:
     return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def follow_theme() -> None:
+    """Runs the page again when the visitor, or the evening, turns it light or dark: Streamlit itself changes its own
+    colours then, and leaves those of our charts and strips as they were drawn."""
+    _theme(key="theme", data=theme(), height=0, on_theme_change=lambda: None)
+
+
+_theme = st.components.v2.component(
+    "theme",
+    js="""
+const schemeOf = () => getComputedStyle(document.querySelector('[data-testid="stApp"]')).colorScheme;
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  const app = document.querySelector('[data-testid="stApp"]');
+  app.dataset.drawn = data;  // for which theme the page above is drawn
+  parentElement.observer?.disconnect();  // this is called after every run
+  let seen = schemeOf();
+  const observer = new MutationObserver(() => {
+    if (schemeOf() === seen) return;
+    seen = schemeOf();
+    setTriggerValue('theme', seen);
+  });
+  observer.observe(app, { attributeFilter: ['class'] });
+  parentElement.observer = observer;
+  return () => parentElement.observer.disconnect();
+}
+""",
+)

@@ -14,11 +14,11 @@ import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from tests.e2e.chromium import MISSING, find_chromium
 
@@ -26,13 +26,20 @@ ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "test-results"
 TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
 
+NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers, so that what it is the way for fails at once
 QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
+    "--in-process-gpu",  # one process less to start and to talk to
     "--no-first-run",
+    "--renderer-process-limit=1",
+    # What is not on this machine goes to a proxy that is not there. A route of Playwright would stop it as well, and
+    # switch the cache of the browser off.
+    f"--proxy-server={NOBODY}",
+    "--proxy-bypass-list=127.0.0.1",
 ]
 WELCOME = re.compile(
     r"\s*(|You can now view your Streamlit app in your browser\.|URL: http://\S+|Stopping\.\.\."
@@ -57,10 +64,18 @@ class Server:
 
 @dataclass(frozen=True)
 class Visit:
-    """One browser context, and what was wrong in it."""
+    """One visitor's browser, and what was wrong in it. The first visitor's is kept for the tests to come."""
 
     context: BrowserContext
+    is_kept: bool
     complaints: list[str] = field(default_factory=list)
+
+    def leave(self) -> None:
+        if self.is_kept:
+            for page in self.context.pages[1:]:  # the first stays: with the last one Chromium would end
+                page.close()
+        else:
+            self.context.close()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,7 +102,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
     command.append("--server.disconnectedSessionTTL=5")  # seconds; else 2 minutes before anything of a session may go
     environment = {**os.environ, "HOME": str(home), "TMPDIR": str(scratch), "NO_COLOR": "1"}
-    environment |= {"EXPLORER_DATA": str(data), "EXPLORER_PICTURES": "", "https_proxy": "http://127.0.0.1:9"}
+    environment |= {"EXPLORER_DATA": str(data), "EXPLORER_PICTURES": "", "https_proxy": NOBODY}
+    environment["EXPLORER_DOWNLOAD_PAUSES"] = ""  # who does not answer is asked once
     with log.open("wb") as output, log.open(errors="replace") as reader:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -123,34 +139,58 @@ def _wait_until_healthy(server: Server, process: subprocess.Popen[bytes]) -> Non
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=TIMEOUT_S * 1000)
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
     executable = find_chromium()
     if executable is None:
         pytest.fail(MISSING, pytrace=False)
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=TIMEOUT_S * 1000)
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
-        yield browser
-        browser.close()
+    return executable
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    """For visitors who share nothing with anybody: each context is new, and loads all of Streamlit anew."""
+    browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def first_browser(
+    playwright: Playwright, chromium: str, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BrowserContext]:
+    """The first visitor's, in all tests: Streamlit's code comes out of its cache and is compiled already, which is a
+    quarter of the work of showing a page."""
+    profile = tmp_path_factory.mktemp("profile")
+    context = playwright.chromium.launch_persistent_context(
+        profile, executable_path=chromium, args=QUIET, **_screen(server)
+    )
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def open_page(browser: Browser, server: Server, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
-    """`open_page(width=1024, dark=True)`: another visitor, with an own session. Give paths alone to `page.goto`."""
+def open_page(
+    first_browser: BrowserContext, server: Server, request: pytest.FixtureRequest
+) -> Iterator[Callable[[], Page]]:
+    """`open_page()`: another visitor, with an own session and own cookies, and a light desktop screen of 1440x900.
+    Give paths alone to `page.goto`."""
     visits: list[Visit] = []
 
-    def open_page(*, width: int = 1440, height: int = 900, dark: bool = False) -> Page:
-        context = browser.new_context(
-            base_url=server.url,
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(TIMEOUT_S * 1000)
-        visit = Visit(context)
+    def open_page() -> Page:
+        if visits:
+            browser: Browser = request.getfixturevalue("browser")
+            visit = Visit(browser.new_context(**_screen(server)), is_kept=False)
+        else:
+            visit = Visit(first_browser, is_kept=True)
         visits.append(visit)
-        _listen(visit, server)
-        return context.new_page()
+        return _enter(visit, server)
 
     yield open_page
 
@@ -159,26 +199,45 @@ def open_page(browser: Browser, server: Server, request: pytest.FixtureRequest) 
     if complaints or request.node.stash.get(HAS_FAILED, False):
         _take_screenshots(visits, request.node.name)
     for visit in visits:
-        visit.context.close()
+        visit.leave()
     if complaints:
         pytest.fail("\n".join(complaints), pytrace=False)
 
 
 @pytest.fixture
-def page(open_page: Callable[..., Page]) -> Page:
+def page(open_page: Callable[[], Page]) -> Page:
     """A visitor with a light desktop screen of 1440x900, nothing opened yet: `visit(page, "/")` does."""
     return open_page()
 
 
-def _listen(visit: Visit, server: Server) -> None:
+def _screen(server: Server) -> dict[str, Any]:
+    return {
+        "base_url": server.url,
+        "viewport": {"width": 1440, "height": 900},
+        "color_scheme": "light",
+        "reduced_motion": "reduce",
+    }
+
+
+def _enter(visit: Visit, server: Server) -> Page:
+    """A page of that visitor, who has never been here. It is listened to from now on."""
+    visit.context.set_default_timeout(TIMEOUT_S * 1000)
+    page = visit.context.new_page()
+    if visit.is_kept:
+        visit.context.clear_cookies()
+        storage = visit.context.new_cdp_session(page)
+        storage.send("Storage.clearDataForOrigin", {"origin": server.url, "storageTypes": "local_storage"})
+        storage.detach()
+    _listen(visit, page, server)
+    return page
+
+
+def _listen(visit: Visit, page: Page, server: Server) -> None:
     local = (f"{server.url}/", "data:", "blob:", server.url.replace("http:", "ws:") + "/")
 
-    def stop_at_the_door(route: Route) -> None:
-        if route.request.url.startswith(local):
-            route.continue_()
-        else:
-            visit.complaints.append(f"request left this machine: {route.request.url}")
-            route.abort()
+    def see(kind: str, url: str) -> None:
+        if not url.startswith(local):
+            visit.complaints.append(f"{kind} left this machine: {url}")
 
     def hear(message: ConsoleMessage) -> None:
         source = message.location.get("url", "")
@@ -186,20 +245,10 @@ def _listen(visit: Visit, server: Server) -> None:
         if message.type == "error" and not harmless:
             visit.complaints.append(f"console: {message.text} ({source})")
 
-    def watch_websockets(page: Page) -> None:
-        page.on(
-            "websocket",
-            lambda socket: (
-                None
-                if socket.url.startswith(local)
-                else visit.complaints.append(f"connection left this machine: {socket.url}")
-            ),
-        )
-
-    visit.context.route("**/*", stop_at_the_door)
-    visit.context.on("console", hear)
-    visit.context.on("weberror", lambda error: visit.complaints.append(f"page error: {error.error}"))
-    visit.context.on("page", watch_websockets)
+    page.on("request", lambda request: see("request", request.url))
+    page.on("websocket", lambda socket: see("connection", socket.url))
+    page.on("console", hear)
+    page.on("pageerror", lambda error: visit.complaints.append(f"page error: {error}"))
 
 
 def _exceptions_on(visit: Visit) -> list[str]:
@@ -213,6 +262,6 @@ def _exceptions_on(visit: Visit) -> list[str]:
 def _take_screenshots(visits: list[Visit], test: str) -> None:
     SCREENSHOTS.mkdir(exist_ok=True)
     stem = re.sub(r"[^\w.-]+", "_", test)
-    pages = [page for visit in visits for page in visit.context.pages]
+    pages = [page for visit in visits for page in visit.context.pages if page.url != "about:blank"]
     for number, page in enumerate(pages, start=1):
         page.screenshot(path=SCREENSHOTS / f"{stem}-{number}.png", full_page=True)

@@ -14,8 +14,9 @@ from playwright.sync_api import Locator, Page, expect
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec
+from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import Server
-from tests.e2e.verbs import choose, click, fill, upload, visit, wait_until_ready
+from tests.e2e.verbs import choose, click, fill, turn, upload, visit, wait_until_ready
 
 PATIENCE = 180_000  # milliseconds for what a training does: importing torch, steps, a stop; machines may be busy
 TINY = {
@@ -134,6 +135,10 @@ def test_a_twin_pair_is_built_trained_stopped_resumed_explored_and_taken_home(pa
 
     expect(button(page, "Explore them side by side")).to_be_visible(timeout=PATIENCE)
     wait_until_ready(page)
+    for dark in (True, False):
+        turn(page, dark=dark)
+        assert_accessible(page, f"a finished run, {'dark' if dark else 'light'}")
+    assert_keyboard_goes_everywhere(page)
     result = page.get_by_text(re.compile(r"^ResNet-8 is right on")).inner_text()
     assert re.match(
         r"ResNet-8 is right on [\d.]+% of 4,000 test pictures, plain-8 is right on [\d.]+% of 4,000 test pictures "

@@ -1,13 +1,12 @@
 """Compare in a real browser: two networks, a third one, another scale, the true grid, another depth."""
 
 import re
-from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready
+from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
+from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready, windows
 
 
 def map_button(page: Page, layer: str, network: str, depth: str) -> Locator:
@@ -106,12 +105,14 @@ def test_many_pictures_are_measured_stopped_and_open_in_explore(page: Page) -> N
     expect(page.get_by_text(f"test picture {number}: ").first).to_be_visible()
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_four_networks_fit_a_narrow_window(open_page: Callable[..., Page], dark: bool) -> None:
-    page = open_page(width=1024, dark=dark)
+def test_four_networks_fit_a_narrow_window_and_everybody_can_use_the_page(page: Page) -> None:
     visit(page, "/compare?networks=shapes-plain-20,cifar10jpeg-resnet-20,shapes-plain-56,shapes-resnet-56&grid=true")
-    expect(page.get_by_role("heading", name="Four networks, one picture")).to_be_visible()
-    expect(page.get_by_text("know different classes")).to_be_visible()
-    assert no_sideways_scroll(page)
-    strip = page.locator(".scroller").first
-    assert strip.evaluate("box => box.scrollWidth <= box.clientWidth"), "every column is seen at once"
+    for window in windows(page):
+        expect(page.get_by_role("heading", name="Four networks, one picture"), str(window)).to_be_visible()
+        expect(page.get_by_text("know different classes"), str(window)).to_be_visible()
+        assert no_sideways_scroll(page), window
+        strip = page.locator(".scroller").first
+        assert strip.evaluate("box => box.scrollWidth <= box.clientWidth"), f"{window}: every column is seen at once"
+        if window.width == 1440:
+            assert_accessible(page, window)
+    assert_keyboard_goes_everywhere(page)

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.verbs import choose, click, no_sideways_scroll, upload, visit, wait_until_ready
+from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
+from tests.e2e.verbs import choose, click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
 
 
 def photo(width: int = 300, height: int = 200, orientation: int = 1) -> bytes:
@@ -38,7 +39,7 @@ def query(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
 
 
-def test_first_visit_explains_a_picture_without_a_click(page: Page) -> None:
+def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_layer(page: Page) -> None:
     visit(page, "/")
     for network in ("plain-20", "ResNet-20"):
         expect(page.get_by_text(re.compile(rf"^{network}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
@@ -51,9 +52,6 @@ def test_first_visit_explains_a_picture_without_a_click(page: Page) -> None:
     expect(page.get_by_text(re.compile("know only: circle, ring"))).to_be_visible()
     assert query(page) == {}, "a first visit needs nothing in the URL"
 
-
-def test_a_click_and_the_keyboard_choose_a_layer(page: Page) -> None:
-    visit(page, "/")
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
     wait_until_ready(page)
@@ -74,18 +72,30 @@ def test_a_click_and_the_keyboard_choose_a_layer(page: Page) -> None:
     expect(stops).to_have_count(1)
 
 
-def test_a_click_enlarges_a_feature_map(page: Page) -> None:
-    visit(page, "/?layer=stages.0.0.conv1")
-    grid = page.locator("[data-testid=stPlotlyChart]").filter(has=page.locator(".imagelayer image")).last
-    grid.scroll_into_view_if_needed()
-    box = grid.bounding_box()
-    assert box
-    tile = box["width"] / 8
-    page.mouse.move(box["x"] + 3.5 * tile, box["y"] + 0.5 * tile)
-    page.mouse.click(box["x"] + 3.5 * tile, box["y"] + 0.5 * tile)  # row 0, tile 3
+def test_a_click_enlarges_a_feature_map_and_the_raw_numbers_of_the_layer_download(page: Page) -> None:
+    visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
+    page.get_by_role("group", name=re.compile("^Feature maps of")).get_by_role("button").nth(3).click()
     expect(page.get_by_text(re.compile("Its Grad-CAM weight is")).first).to_be_visible()
     wait_until_ready(page)
     assert query(page)["channel"] == ["3"]
+
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Raw numbers (npz)").click()
+    with np.load(waiting.value.path()) as arrays:
+        activation, gradient = arrays["activations/stages.1.0.conv1"], arrays["gradients/stages.1.0.conv1"]
+        assert activation.shape == gradient.shape == (32, 16, 16)
+        cam = np.maximum(np.tensordot(gradient.mean((1, 2)), activation, 1), 0)
+        np.testing.assert_allclose(arrays["cams/stages.1.0.conv1"], cam, rtol=1e-4, atol=1e-6)
+
+
+def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page: Page) -> None:
+    visit(page, "/")
+    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
+    wait_until_ready(page)
+    click(page, "link", "Models")
+    click(page, "link", "Explore")
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
 
 
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
@@ -134,49 +144,46 @@ def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
     expect(stranger.get_by_text("Original, 200×300")).to_have_count(0)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("broken.jpg", photo()[:700]),
-        ("not-a-picture.jpg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
-        ("empty.jpg", b""),
-    ],
+BROKEN = {
+    "broken.jpg": photo()[:700],
+    "not-a-picture.jpg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "empty.jpg": b"",
+}
+
+
+def test_a_broken_upload_is_one_sentence_and_loses_nothing(page: Page) -> None:
+    for name, content in BROKEN.items():
+        visit(page, "/?layer=stages.1.0")
+        give_photo(page, name, content)
+        alert = page.get_by_test_id("stAlert").filter(has_text=name)
+        expect(alert, name).to_be_visible()
+        expect(page.get_by_text("drawn star, number 6"), name).to_be_visible()
+        expect(page.get_by_role("heading", name="Layer stages.1.0"), name).to_be_visible()
+        give_photo(page, "good.jpg", photo())
+        expect(page.get_by_text("Original, 300×200"), f"after {name}").to_be_visible()
+        expect(alert, f"after {name}").to_have_count(0)
+
+
+TABS = (
+    ("Block", "block", "The two parts sum to the whole"),
+    ("Channels", "channels", "Kernels of the first layer"),
+    ("Can I trust this map?", "trust", "Do these pixels matter"),
+    ("Layer", None, "Grad-CAM on the object"),
+    ("More methods", "methods", "How much of the score each pixel brings in"),
 )
-def test_a_broken_upload_is_one_sentence_and_loses_nothing(page: Page, name: str, content: bytes) -> None:
-    visit(page, "/?layer=stages.1.0")
-    give_photo(page, name, content)
-    expect(page.get_by_test_id("stAlert").filter(has_text=name)).to_be_visible()
-    expect(page.get_by_text("drawn star, number 6")).to_be_visible()
-    expect(page.get_by_role("heading", name="Layer stages.1.0")).to_be_visible()
-    give_photo(page, "good.jpg", photo())
-    expect(page.get_by_text("Original, 300×200")).to_be_visible()
-    expect(page.get_by_test_id("stAlert").filter(has_text=name)).to_have_count(0)
 
 
-def test_the_raw_numbers_of_a_layer_download(page: Page) -> None:
-    visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
-    with page.expect_download() as waiting:
-        page.get_by_role("button", name="Raw numbers (npz)").click()
-    with np.load(waiting.value.path()) as arrays:
-        activation, gradient = arrays["activations/stages.1.0.conv1"], arrays["gradients/stages.1.0.conv1"]
-        assert activation.shape == gradient.shape == (32, 16, 16)
-        cam = np.maximum(np.tensordot(gradient.mean((1, 2)), activation, 1), 0)
-        np.testing.assert_allclose(arrays["cams/stages.1.0.conv1"], cam, rtol=1e-4, atol=1e-6)
-
-
-def test_the_detail_opens_tab_by_tab_and_a_method_runs(page: Page) -> None:
+def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page) -> None:
     visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2")
-    for tab, name, words in (
-        ("Block", "block", "The two parts sum to the whole"),
-        ("Channels", "channels", "Kernels of the first layer"),
-        ("Can I trust this map?", "trust", "Do these pixels matter"),
-        ("Layer", None, "Grad-CAM on the object"),
-        ("More methods", "methods", "How much of the score each pixel brings in"),
-    ):
-        click(page, "tab", tab)
-        expect(page.get_by_text(re.compile(words)).first).to_be_visible()
-        assert query(page).get("tab") == ([name] if name else None)
-        assert no_sideways_scroll(page)
+    for dark in (True, False):
+        turn(page, dark=dark)
+        for tab, name, words in TABS:
+            where = f"{tab}, {'dark' if dark else 'light'}"
+            click(page, "tab", tab)
+            expect(page.get_by_text(re.compile(words)).first, where).to_be_visible()
+            assert query(page).get("tab") == ([name] if name else None), where
+            assert no_sideways_scroll(page), where
+            assert_accessible(page, where, "[data-testid=stTabs]")
     page.get_by_role("button", name=re.compile("^Run Integrated Gradients")).click()
     expect(page.get_by_text(re.compile("The score of the picture exceeds that of the baseline"))).to_have_count(2)
     expect(page.get_by_alt_text("Integrated Gradients of ResNet-8 over the picture")).to_be_visible()
@@ -207,12 +214,13 @@ def test_a_long_occlusion_is_stopped_and_the_page_goes_on(page: Page) -> None:
     wait_until_ready(page)
 
 
-@pytest.mark.parametrize("width", [1440, 1024])
-@pytest.mark.parametrize("dark", [False, True])
-def test_the_page_fits_its_window(open_page: Callable[..., Page], width: int, dark: bool) -> None:
-    page = open_page(width=width, dark=dark)
+def test_the_page_fits_its_window_and_everybody_can_use_it(page: Page) -> None:
     visit(page, "/?first=shapes-resnet-20&layers=all")
-    expect(strip_button(page, "stages.0.0.norm1", "ResNet-20")).to_be_visible()
-    assert no_sideways_scroll(page)
+    for window in windows(page):
+        expect(strip_button(page, "stages.0.0.norm1", "ResNet-20"), str(window)).to_be_visible()
+        assert no_sideways_scroll(page), window
+        if window.width == 1440:
+            assert_accessible(page, window)
+    assert_keyboard_goes_everywhere(page)
     page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').style.minWidth = '3000px'")
     assert not no_sideways_scroll(page), "the check itself must see a page that is too wide"

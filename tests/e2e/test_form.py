@@ -1,14 +1,13 @@
 """The form of Build & train in a real browser: downloads that fail, windows of any size, and the keyboard alone."""
 
 import re
-from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import Server
 from tests.e2e.test_build import PATIENCE, button, standing
-from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready
+from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready, windows
 
 
 def test_without_a_network_a_download_is_one_clear_sentence(page: Page, server: Server) -> None:
@@ -38,17 +37,18 @@ CUT_OFF = """() => {
 }"""
 
 
-@pytest.mark.parametrize("width", [1440, 1024])
-@pytest.mark.parametrize("dark", [False, True])
-def test_the_form_fits_its_window(open_page: Callable[..., Page], width: int, dark: bool) -> None:
-    page = open_page(width=width, dark=dark)
+def test_the_form_fits_its_window_and_everybody_can_use_it(page: Page) -> None:
     visit(page, "/build?preset=growing-resnet")
     expect(button(page, "Train ResNet-12 and plain-12")).to_be_visible()
-    for tab in ("Network", "Training"):
+    for tab in ("Data", "Training", "Network"):
         click(page, "tab", tab)
-        assert no_sideways_scroll(page)
-        assert page.evaluate(CUT_OFF) == []
-    click(page, "tab", "Network")
+        for window in windows(page):
+            where = f"{tab}, {window}"
+            assert no_sideways_scroll(page), where
+            assert page.evaluate(CUT_OFF) == [], where
+            if window.width == 1440:
+                assert_accessible(page, where)
+        assert_keyboard_goes_everywhere(page)
     page.evaluate(
         "document.querySelector('[data-testid=stMain] [role=combobox]').style.cssText = 'flex: none; width: 9px'"
     )

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready
+from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
+from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready, windows
 
 CHART = "[data-testid=stPlotlyChart]"
 
@@ -23,13 +23,19 @@ def button(page: Page, words: str):
     return page.get_by_role("button").filter(has_text=words)
 
 
-def test_the_first_visit_shows_a_chart_and_a_measured_sentence(page: Page) -> None:
+def test_the_first_visit_shows_a_chart_and_a_measured_sentence_to_everybody(page: Page) -> None:
     visit(page, "/gradients")
     expect(page.get_by_text(re.compile(r"n = 1 seed, 64 shapes, training mode, float32"))).to_be_visible()
     expect(page.locator(CHART)).to_be_visible()
     expect(page.locator(CHART).get_by_text("exactly 0")).to_be_visible()
     expect(button(page, "depth 20 and 56, with BatchNorm and without")).to_be_visible()
     assert query(page) == {}
+    for window in windows(page):
+        expect(page.locator(CHART), str(window)).to_be_visible()
+        assert no_sideways_scroll(page), window
+        if window.width == 1440:
+            assert_accessible(page, window)
+    assert_keyboard_goes_everywhere(page)
 
 
 def test_a_grid_is_widened_measured_and_downloaded(page: Page) -> None:
@@ -81,6 +87,13 @@ def test_the_steps_of_a_training_answer_to_the_keyboard(page: Page) -> None:
     wait_until_ready(page)
     assert query(page) == {"source": ["record"], "step": ["512"]}
 
+    visit(page, "/gradients?source=record&first=shapes-plain-56&second=shapes-resnet-56")
+    for window in windows(page):
+        expect(page.locator(CHART), str(window)).to_be_visible()
+        assert no_sideways_scroll(page), window
+        if window.width == 1440:
+            assert_accessible(page, window)
+
 
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
     visit(page, "/gradients")
@@ -88,18 +101,12 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
     choose(page, "First network", "plain-8 · shapes-v1-32")
     click(page, "radio", "block outputs")
     click(page, "radio", "relative to last layer")
+    measure = button(page, "Measure (about")
     sentence = page.get_by_text(re.compile("After training, .*plain-8's first block receives"))
+    expect(sentence.or_(measure)).to_be_visible()
+    if measure.is_visible():  # a machine that takes longer than a moment asks first
+        measure.click()
     expect(sentence).to_be_visible()
     stranger = open_page()
     visit(stranger, page.url)
     expect(stranger.get_by_text(sentence.inner_text())).to_be_visible()
-
-
-@pytest.mark.parametrize("width", [1440, 1024])
-@pytest.mark.parametrize("dark", [False, True])
-def test_the_page_fits_its_window(open_page: Callable[..., Page], width: int, dark: bool) -> None:
-    page = open_page(width=width, dark=dark)
-    for path in ("/gradients", "/gradients?source=record&first=shapes-plain-56&second=shapes-resnet-56"):
-        visit(page, path)
-        expect(page.locator(CHART)).to_be_visible()
-        assert no_sideways_scroll(page)

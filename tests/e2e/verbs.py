@@ -1,6 +1,14 @@
 """What a user does with the app. Each verb ends when the page has answered."""
 
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
 from playwright.sync_api import Page, expect
+
+SETTINGS = Path(__file__).parents[2] / ".streamlit" / "config.toml"
 
 # "Not running" is also true for a moment between a click and the rerun that it causes, so it has to last. A skeleton
 # stands where the browser is still loading the code of an element.
@@ -62,3 +70,36 @@ def no_sideways_scroll(page: Page) -> bool:
                 .every(box => box.scrollWidth <= box.clientWidth)"""
         )
     )
+
+
+@dataclass(frozen=True)
+class Window:
+    width: int
+    dark: bool
+
+    def __str__(self) -> str:
+        return f"{self.width} pixels, {'dark' if self.dark else 'light'}"
+
+
+FOLLOWED = """([theme, background]) => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    return app.dataset.drawn === theme && getComputedStyle(app).backgroundColor === background;
+}"""
+
+
+def turn(page: Page, *, dark: bool) -> None:
+    """As the visitor's system does when evening comes; the page has followed, and has drawn itself anew."""
+    theme: Literal["dark", "light"] = "dark" if dark else "light"
+    background = tomllib.loads(SETTINGS.read_text())["theme"][theme]["backgroundColor"]
+    red, green, blue = bytes.fromhex(background.removeprefix("#"))
+    page.emulate_media(color_scheme=theme)
+    page.wait_for_function(FOLLOWED, arg=[theme, f"rgb({red}, {green}, {blue})"])
+    wait_until_ready(page)
+
+
+def windows(page: Page) -> Iterator[Window]:
+    """The page as it stands in each size and theme, one after the other, and at last as it was: light, 1440 wide."""
+    for width, dark in ((1024, False), (1024, True), (1440, True), (1440, False)):
+        page.set_viewport_size({"width": width, "height": 900})
+        turn(page, dark=dark)
+        yield Window(width, dark)

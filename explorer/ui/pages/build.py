@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.architectures import ArchitectureSpec
-from explorer.ui import data, follow, form, resources, trainings
+from explorer.ui import data, follow, form, inputs, resources, settings, trainings
 from explorer.ui.state import BuildState
 
 SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
@@ -17,7 +17,7 @@ SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy mach
 
 def show() -> None:
     resources.remember_owner()
-    state = form.read()
+    state = inputs.read()
     if state.run is None:
         _show_form(state)
     else:
@@ -40,8 +40,8 @@ def _show_form(state: BuildState) -> None:
                 form.choose_network(state)
         if training_tab.open:
             with training_tab:
-                form.offer_settings(state)
-                form.choose_training(state)
+                settings.offer_settings(state)
+                settings.choose_training(state)
         if data_tab.open:
             with data_tab:
                 data.choose_data(state)
@@ -85,7 +85,7 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
         st.toggle(
             "Train its twin too",
             key="twin",
-            on_change=lambda: form.write(replace(form.read(), twin=st.session_state["twin"])),
+            on_change=lambda: inputs.write(replace(inputs.read(), twin=st.session_state["twin"])),
             help="Both start from identical weights and see identical batches, step by step.",
         )
     if not trainings.can_start(state.data):
@@ -106,7 +106,7 @@ def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
             st.error(str(error))
             return
         started.update(form=state, run=run.id, at=time.monotonic())
-    form.write(replace(state, run=started["run"]))
+    inputs.write(replace(state, run=started["run"]))
     st.rerun()
 
 

@@ -7,7 +7,7 @@ from explorer.attribution import top_classes
 from explorer.checkpoints import CheckpointError
 from explorer.images import to_pixels
 from explorer.pretrained import CIFAR_DATA
-from explorer.ui import anatomy, channels, controls, methods, resources, trust
+from explorer.ui import anatomy, channels, controls, methods, navigation, resources, trust
 from explorer.ui.compare import NOT_MEASURED, accuracy
 from explorer.ui.detail import colour_bar, detail_head, layer_tab, open_tab, rows_of, selected_layer
 from explorer.ui.markdown import as_text
@@ -52,8 +52,23 @@ def _show(state: AppState) -> None:
     _introduction(looked)
     _offer_other_networks(state, subject, looked)
     _predictions(subject, looked)
-    _strip(state, looked)
+    # A click in a fragment waits for the script to end, so what can be stopped must not be in one.
+    (_along_depth_alone if state.tab == "layer" else _along_depth)(subject, looked)
+
+
+def _along_depth(subject: Subject, looked: list[Looked]) -> None:
+    """The strip and the layer's detail."""
+    state = controls.read()
+    _strip(state, subject, looked)
     _detail(state, subject, looked)
+
+
+@st.fragment
+def _along_depth_alone(subject: Subject, looked: list[Looked]) -> None:
+    """The same, so that another layer, channel or opacity draws this part of the page and no other."""
+    with navigation.boundary():
+        _along_depth(subject, looked)
+        navigation.remember()
 
 
 def _introduction(looked: list[Looked]) -> None:
@@ -111,16 +126,14 @@ def _predictions(subject: Subject, looked: list[Looked]) -> None:
             best = top_classes(network.trace)
             if network.trace.target not in [index for index, _ in best]:
                 best.append((network.trace.target, float(network.trace.probabilities[network.trace.target])))
-            st.plotly_chart(
-                figures.classes_chart(
+            st.html(
+                figures.class_bars(
                     [network.checkpoint.class_names[index] for index, _ in best],
                     [probability for _, probability in best],
                     network.colour,
                     network.target,
-                ),
-                key=f"classes_{network.name}",
-                config={"displayModeBar": False},
-                alt=f"The five most probable classes of {network.title}",
+                    alt=f"The five most probable classes of {network.title}",
+                )
             )
             st.caption(_verdict(network, subject))
     targets = {network.trace.target for network in looked}
@@ -143,7 +156,7 @@ def _verdict(network: Looked, subject: Subject) -> str:
     return f"Says {as_text(predicted)}{right}. Trained on {as_text(network.checkpoint.data)}{seed}{where}."
 
 
-def _strip(state: AppState, looked: list[Looked]) -> None:
+def _strip(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     st.subheader("Depth strip", anchor=False)
     st.markdown(
         "Every layer from input to output. **Grad-CAM**: where this layer's channels speak for the explained class. "
@@ -151,7 +164,9 @@ def _strip(state: AppState, looked: list[Looked]) -> None:
         "its size on the way back to the input. Click a layer for its detail."
     )
     rows = rows_of(looked)
-    depth_strip(rows, state.scope, selected_layer(state, looked), _on_strip_click)
+    seen = [f"{network.name}/{network.trace.target}/{network.colour}" for network in looked]
+    key = f"{subject.digest}/{state.layers}/{'/'.join(seen)}"
+    depth_strip(rows, key, state.scope, selected_layer(state, looked), _on_strip_click)
     with st.container(horizontal=True, gap="large"):
         cams, maps = cam_tops(rows, state.scope), map_tops(rows, state.scope)
         for palette, words, tops in ((figures.SEQUENTIAL, "Grad-CAM", cams), (figures.DIVERGING, "feature map", maps)):

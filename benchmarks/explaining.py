@@ -1,0 +1,152 @@
+"""What an explanation of all layers costs, beside the bare passes and beside what other libraries take for the same."""
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Collection
+
+import numpy as np
+import torch
+from captum.attr import LayerGradCam
+from torchcam.methods import GradCAM as TorchcamGradCAM
+
+from explorer.architectures import Network, build
+from explorer.attribution import grad_cam, magnitude
+from explorer.datasets import shapes
+from explorer.presets import preset
+from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+
+NETWORKS = {
+    "imagenet-resnet-18": ("ResNet-18 at 224", 15),
+    "imagenet-resnet-50": ("ResNet-50 at 224", 15),
+    "resnet-56": ("ResNet-56 at 32", 45),
+}  # title, rounds
+STRIP_BOUND, EVERYTHING_BOUND, CAPTUM_BOUND, DRAWING_BOUND = 1.25, 1.6, 20, 5
+OTHERS_ROUNDS, DRAWING_ROUNDS = 5, 5
+
+Row = tuple[str, str, str, int]  # figure, measured, bound, n
+
+
+def explaining_rows() -> list[Row]:
+    rows: list[Row] = []
+    for name, (title, rounds) in NETWORKS.items():
+        network = build(preset(name).spec, seed=0).freeze()
+        image = np.random.default_rng(0).standard_normal(network.spec.input_shape).astype(np.float32)
+        rows += tracing_rows(network, image, title, rounds)
+        rows += others_rows(network, image, title)
+    return [*rows, drawing_row()]
+
+
+def bare(network: Network, image: np.ndarray) -> None:
+    """What any explanation by gradients costs at least: one pass forward, one back to the image."""
+    x = torch.tensor(image)[None].requires_grad_()
+    logits = network(x)
+    torch.autograd.grad(logits[0, int(logits.argmax())], x)
+
+
+def explained(network: Network, image: np.ndarray, kinds: Collection[str] | None) -> Trace:
+    """A trace, with Grad-CAM and gradient magnitude of each of its layers."""
+    recorded = trace(network, image, kinds=kinds)
+    for layer in recorded.layers:
+        if layer.is_spatial:
+            grad_cam(layer)
+        magnitude(layer.gradient)
+    return recorded
+
+
+def captum_layer_by_layer(network: Network, image: np.ndarray, target: int) -> None:
+    for name, kind in network.layers.values():
+        if kind == "conv":
+            x = torch.tensor(image)[None]
+            LayerGradCam(network, network.get_submodule(name)).attribute(x, target, relu_attributions=True)
+
+
+def seconds_of(ways: list[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """For each way its seconds in each round; a way's first call, outside the rounds, is thrown away."""
+    for way in ways:
+        way()
+    seconds: list[list[float]] = [[] for _ in ways]
+    for _ in range(rounds):
+        for way, taken in zip(ways, seconds, strict=True):
+            start = time.perf_counter()
+            way()
+            taken.append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(some: list[float], others: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(some, others, strict=True))
+
+
+def held(recorded: Trace) -> float:
+    """Megabytes of a trace's layers; memory that two of them share counts once."""
+    arrays = [array for layer in recorded.layers for array in (layer.activation, layer.gradient)]
+    return sum({array.__array_interface__["data"][0]: array.nbytes for array in arrays}.values()) / 1e6
+
+
+def tracing_rows(network: Network, image: np.ndarray, title: str, rounds: int) -> list[Row]:
+    ways: list[Callable[[], object]] = [
+        lambda: bare(network, image),
+        lambda: explained(network, image, STRIP_KINDS),
+        lambda: explained(network, image, EVERYTHING),
+    ]
+    base, strip, everything = seconds_of(ways, rounds)
+    rows = []
+    for what, kinds, taken, bound in (
+        ("every layer of the strip", STRIP_KINDS, strip, STRIP_BOUND),
+        ("every operation", EVERYTHING, everything, EVERYTHING_BOUND),
+    ):
+        recorded = explained(network, image, kinds)
+        figure = f"{title}: trace, Grad-CAM and gradient magnitude of {what} ({len(recorded.layers)}) / bare pass"
+        milliseconds = f"{1e3 * statistics.median(taken):.0f} / {1e3 * statistics.median(base):.0f} ms"
+        measured = f"{ratio(taken, base):.2f} ({milliseconds}, holds {held(recorded):.0f} MB)"
+        rows.append((figure, measured, f"≤ {bound}", rounds))
+    return rows
+
+
+def convolutions(network: Network) -> list[str]:
+    return [name for name, kind in network.layers.values() if kind == "conv"]
+
+
+def torchcam_all_layers(network: Network, image: np.ndarray, target: int) -> None:
+    with TorchcamGradCAM(network, [network.get_submodule(name) for name in convolutions(network)]) as method:
+        scores = network(torch.tensor(image)[None].requires_grad_())
+        method(target, scores)
+
+
+def grad_cam_layer_by_layer(network: Network, image: np.ndarray, target: int) -> None:
+    """pytorch-grad-cam sums the maps of the layers it is given, so each layer's own map needs a call of its own."""
+    # Of requirements-bench.txt: only this part needs it, and what it brings along.
+    targets = importlib.import_module("pytorch_grad_cam.utils.model_targets")
+    method_of = importlib.import_module("pytorch_grad_cam").GradCAM
+
+    for name in convolutions(network):
+        with method_of(network, [network.get_submodule(name)]) as method:
+            method(torch.tensor(image)[None].requires_grad_(), [targets.ClassifierOutputTarget(target)])
+
+
+def others_rows(network: Network, image: np.ndarray, title: str) -> list[Row]:
+    target = trace(network, image, kinds=()).target
+    others: dict[str, Callable[[Network, np.ndarray, int], None]] = {
+        "Captum's LayerGradCam, conv by conv": captum_layer_by_layer,
+        "torchcam's GradCAM, all convs at once": torchcam_all_layers,
+        "pytorch-grad-cam, conv by conv": grad_cam_layer_by_layer,
+    }
+    ways: list[Callable[[], object]] = [lambda: explained(network, image, STRIP_KINDS)]
+    ways += [lambda other=other: other(network, image, target) for other in others.values()]  # type: ignore[misc]
+    ours, *theirs = seconds_of(ways, OTHERS_ROUNDS)
+    rows = []
+    for name, taken in zip(others, theirs, strict=True):
+        ratios = [one / other for one, other in zip(taken, ours, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        milliseconds = f"{1e3 * statistics.median(taken):.0f} / {1e3 * statistics.median(ours):.0f} ms"
+        bound = f"≥ {CAPTUM_BOUND}" if title.startswith("ResNet-50") and "Captum" in name else ""
+        measured = f"{middle:.1f} (quartiles {low:.1f} to {high:.1f}; {milliseconds})"
+        rows.append((f"{title}: {name} / ours, all layers of the strip", measured, bound, OTHERS_ROUNDS))
+    return rows
+
+
+def drawing_row() -> Row:
+    (taken,) = seconds_of([lambda: (shapes.draw(20_000, seed=0), shapes.draw(4_000, seed=1))], DRAWING_ROUNDS)
+    measured = f"{statistics.median(taken):.1f} s"
+    return "Shapes: drawing 20,000 + 4,000 pictures with masks", measured, f"≤ {DRAWING_BOUND} s", DRAWING_ROUNDS

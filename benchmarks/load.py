@@ -1,0 +1,302 @@
+"""Many visitors at once: how long they wait, what fails, and what the server keeps of them afterwards.
+
+`python -m benchmarks load` (or `make load`) runs stages of visitors over the websocket with a few Chromium tabs beside
+them, a training beside five visitors, and two soaks: many interactions, and many sessions that come and vanish.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil  # type: ignore[import-untyped]
+import torch
+
+from benchmarks.runs import RERUN_BOUND, SESSIONS, end, percentile, started, visits
+from benchmarks.sessions import Session, SessionError, complaints, served
+from benchmarks.visitors import PAGES, TABS, THINK, Tally, Visitor, crowd, random_picture
+from explorer import runs
+from explorer.presets import cifar
+from explorer.training import device_name
+
+P95_BOUNDS = {20: 3.0, 40: 10.0}  # seconds, by sessions
+RECOVERED_S, RECOVERY_BOUND = 1.0, 60.0
+INTERACTIONS, INTERACTIONS_BOUND = 500, 50.0  # MB
+VANISHING, VANISHING_BOUND = 200, 100.0  # MB
+CEILING_BOUND = 2500.0  # MB
+THREADS_BOUND, DESCRIPTORS_BOUND = 8, 8  # more than before, after everyone has left
+TTL = 10  # seconds for which the server keeps a session that lost its connection
+AT_ONCE = 8  # of the sessions that come and vanish
+
+Row = tuple[str, str, str, bool | None, int]  # figure, measured, bound, whether it is met, n
+Report = tuple[list[Row], list[str]]  # and what went wrong
+
+
+class Taking(NamedTuple):
+    """What a process takes."""
+
+    megabytes: float
+    threads: int
+    descriptors: int
+
+
+class Watch:
+    """Looks at what a process takes; `peak` is the largest of each that was seen since `watching` began."""
+
+    def __init__(self, process: int) -> None:
+        self._process = psutil.Process(process)
+        self.peak = Taking(0.0, 0, 0)
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has taken so far, its own and the system's for it."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def now(self) -> Taking:
+        process = self._process
+        seen = Taking(process.memory_info().rss / 1e6, process.num_threads(), process.num_fds())
+        most = self.peak
+        self.peak = Taking(
+            max(most.megabytes, seen.megabytes),
+            max(most.threads, seen.threads),
+            max(most.descriptors, seen.descriptors),
+        )
+        return seen
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(0.25):
+                self.now()
+
+        thread = threading.Thread(target=look)
+        self.peak = Taking(0.0, 0, 0)
+        self.now()
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            self.now()
+
+
+def warm_up(url: str) -> None:
+    """Every page and every part of a layer's detail once: what is imported and cached then belongs to nobody."""
+    visitor = Visitor(url, 0)
+    for page in PAGES:
+        visitor.session.rerun(page)
+    for tab in dict.fromkeys(TABS):
+        visitor.explore({"tab": tab, "layers": "all"})
+    visitor.look_at(random_picture(0), "photo.png")
+    visitor.session.close()
+
+
+def settle(url: str, watch: Watch, ttl: float = TTL) -> Taking:
+    """What the process takes after every session that is gone has been forgotten.
+
+    Streamlit forgets those whose time is over when it stores the next, so two more come and go; script threads and
+    what their sessions held end a little later.
+    """
+    time.sleep(ttl + 1.5)
+    for _ in range(2):
+        session = Session(url)
+        session.rerun("models")
+        session.close()
+        time.sleep(0.5)
+    time.sleep(ttl + 1.5)
+    last = Session(url)
+    last.rerun("models")
+    last.close()
+    time.sleep(2)
+    return watch.now()
+
+
+def recovery(url: str) -> float:
+    """Seconds until a session's re-run with a new picture takes at most a second again."""
+    session, dice, start = Session(url), random.Random(1), time.monotonic()
+    session.rerun()
+    while True:
+        taken = session.rerun(picture=f"sample-{dice.randrange(10)}-{dice.randrange(1_000_000)}")
+        if taken <= RECOVERED_S or time.monotonic() - start > 2 * RECOVERY_BOUND:
+            session.close()
+            return time.monotonic() - start
+        time.sleep(0.5)
+
+
+def stage_rows(url: str, watch: Watch, sessions: int, seconds: float, tabs: int, think: tuple[float, float]) -> Report:
+    """One stage: so many sessions for so long, what they waited, and what is left of them afterwards."""
+    tally, before, spent = Tally(), watch.now(), watch.cpu_seconds()
+    with watch.watching():
+        crowd(url, sessions, seconds, tally, think=think, tabs=tabs)
+    spent = watch.cpu_seconds() - spent
+    peak, recovered = watch.peak, recovery(url)
+    count = sum(map(len, tally.taken.values()))
+    rows = time_rows(f"{sessions} sessions", tally, P95_BOUNDS.get(sessions))
+    rows.append(
+        (f"{sessions} sessions: processor time an interaction", f"{spent / max(1, count):.2f} s", "", None, count)
+    )
+    rows.append(
+        (
+            f"{sessions} sessions: until one session's re-run takes ≤ {RECOVERED_S:g} s again",
+            f"{recovered:.1f} s",
+            f"≤ {RECOVERY_BOUND:g} s",
+            recovered <= RECOVERY_BOUND,
+            1,
+        )
+    )
+    return rows + kept_rows(f"{sessions} sessions", before, peak, settle(url, watch)), tally.errors
+
+
+def time_rows(title: str, tally: Tally, bound: float | None) -> list[Row]:
+    rows: list[Row] = []
+    for kind, taken in sorted(tally.taken.items()):
+        rows.append((f"{title}: {kind}", _percentiles(taken), "", None, len(taken)))
+    taken = tally.over_the_websocket()
+    if taken:
+        met = None if bound is None else percentile(taken, 0.95) <= bound
+        rows.append(
+            (f"{title}: **all**", _percentiles(taken), "" if bound is None else f"p95 ≤ {bound:g} s", met, len(taken))
+        )
+    count = sum(map(len, tally.taken.values()))
+    rows.append((f"{title}: errors", str(len(tally.errors)), "0", not tally.errors, count))
+    return rows
+
+
+def _percentiles(taken: Sequence[float]) -> str:
+    values = [*taken]
+    return " / ".join(f"{percentile(values, share):.2f}" for share in (0.5, 0.95, 0.99)) + " s"
+
+
+def kept_rows(title: str, before: Taking, peak: Taking, after: Taking) -> list[Row]:
+    """What the server takes: before, at its peak, and after everyone has left."""
+    rows: list[Row] = []
+    memory = f"{before.megabytes:,.0f} / {peak.megabytes:,.0f} / {after.megabytes:,.0f} MB"
+    rows.append(
+        (
+            f"{title}: memory before / peak / after",
+            memory,
+            f"peak ≤ {CEILING_BOUND:,.0f} MB",
+            peak.megabytes <= CEILING_BOUND,
+            1,
+        )
+    )
+    for what, some, bound in (("threads", "threads", THREADS_BOUND), ("descriptors", "descriptors", DESCRIPTORS_BOUND)):
+        first, highest, last = (getattr(each, some) for each in (before, peak, after))
+        measured = f"{first} / {highest} / {last}"
+        rows.append((f"{title}: {what} before / peak / after", measured, f"+{bound}", last <= first + bound, 1))
+    return rows
+
+
+def training_rows(url: str) -> Report:
+    """Five visitors who ask for one picture after the other while a run trains beside them."""
+    run = started(3600, cifar(20), cifar(20, "none"))
+    while not runs.status(run).log.progress:
+        time.sleep(0.1)
+    try:
+        taken = visits(url)
+    except SessionError as error:
+        return [], [f"while a run trains: {error}"]
+    finally:
+        end(run)
+    figure, bound = f"{SESSIONS} sessions while a run trains", f"p95 ≤ {RERUN_BOUND:g} s"
+    return [(figure, _percentiles(taken), bound, percentile(taken, 0.95) <= RERUN_BOUND, len(taken))], []
+
+
+def soak_rows(url: str, watch: Watch, interactions: int, vanishing: int) -> Report:
+    """What stays in memory of many interactions of a few sessions, and of many sessions that came and vanished."""
+    rows, tally = [], Tally()
+    # The first views of everything fill what all share; how much that is belongs to no interaction.
+    crowd(url, SESSIONS, 3600, tally, think=(0.0, 0.0), most=interactions // 2)
+    before = settle(url, watch)
+    with watch.watching():
+        crowd(url, SESSIONS, 3600, tally, think=(0.0, 0.0), most=interactions)
+    after = settle(url, watch)
+    rows.append(_growth_row(f"{interactions} interactions", before, after, INTERACTIONS_BOUND, interactions))
+    rows += kept_rows(f"{interactions} interactions", before, watch.peak, after)
+    with watch.watching():
+        come_and_vanish(url, vanishing, tally)
+    after, before = settle(url, watch), after
+    rows.append(_growth_row(f"{vanishing} sessions opened and dropped", before, after, VANISHING_BOUND, vanishing))
+    rows += kept_rows(f"{vanishing} sessions opened and dropped", before, watch.peak, after)
+    rows.append(("Soak: errors", str(len(tally.errors)), "0", not tally.errors, interactions + vanishing))
+    return rows, tally.errors
+
+
+def _growth_row(figure: str, before: Taking, after: Taking, bound: float, n: int) -> Row:
+    grown = after.megabytes - before.megabytes
+    return f"{figure}: memory that stays", f"{grown:+,.0f} MB", f"≤ +{bound:g} MB", grown <= bound, n
+
+
+def come_and_vanish(url: str, sessions: int, tally: Tally) -> None:
+    """So many sessions, a few at a time: each looks at a picture of its own and loses its connection."""
+
+    def come(first: int) -> None:
+        for number in range(first, sessions, AT_ONCE):
+            try:
+                visitor = Visitor(url, number)
+                visitor.explore({})
+                visitor.look_at(random_picture(number), f"photo {number}.png")
+                visitor.session.vanish()
+            except Exception as error:
+                tally.fail("vanishing", error)
+
+    threads = [threading.Thread(target=come, args=(first,)) for first in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks load", description=__doc__)
+    parser.add_argument("--sessions", type=int, nargs="*", default=[*P95_BOUNDS], help="of each stage (default: 20 40)")
+    parser.add_argument("--seconds", type=float, default=120, help="of each stage (default: 120)")
+    parser.add_argument("--tabs", type=int, default=2, help="Chromium tabs beside the sessions (default: 2)")
+    parser.add_argument(
+        "--think", type=float, nargs=2, default=THINK, help=f"seconds between interactions (default: {THINK})"
+    )
+    parser.add_argument("--interactions", type=int, default=INTERACTIONS, help=f"of the soak (default: {INTERACTIONS})")
+    parser.add_argument("--vanishing", type=int, default=VANISHING, help=f"sessions (default: {VANISHING})")
+    parser.add_argument("--only", choices=["stages", "training", "soak"], help="one part of it")
+    options = parser.parse_args(arguments)
+    errors: list[str] = []
+    print("| figure | measured: p50 / p95 / p99 | bound | met | n |\n|---|---|---|---|---|", flush=True)
+
+    def show(report: Report) -> None:
+        rows, wrong = report
+        errors.extend(wrong)
+        for line in wrong:
+            print(line, file=sys.stderr, flush=True)
+        for figure, measured, bound, met, n in rows:
+            said = {None: "", True: "yes", False: "**missed**"}[met]
+            print(f"| {figure} | {measured} | {bound} | {said} | {n:,} |", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["EXPLORER_DATA"] = folder
+        log = Path(folder, "log.txt")
+        with served(Path(folder), f"--server.disconnectedSessionTTL={TTL}", log=log) as (url, process):
+            watch = Watch(process)
+            warm_up(url)
+            if options.only in (None, "stages"):
+                for sessions in options.sessions:
+                    show(stage_rows(url, watch, sessions, options.seconds, options.tabs, tuple(options.think)))
+            if options.only in (None, "training"):
+                show(training_rows(url))
+            if options.only in (None, "soak"):
+                show(soak_rows(url, watch, options.interactions, options.vanishing))
+        show(([], complaints(log)))
+    print(
+        f"\nVisitors think {options.think[0]:g} to {options.think[1]:g} s between two interactions, in the soaks not "
+        f"at all. {os.cpu_count()} processors, {device_name(torch.device('cpu'))}, torch {torch.__version__}."
+    )
+    return 1 if errors else 0

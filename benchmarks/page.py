@@ -1,0 +1,228 @@
+"""Explore in real Chromium: from a click to the last change of the page, beside a page of Streamlit with one button.
+
+All pages are open in one browser and take their turns; what a click costs is measured inside the page.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+import torch
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.explaining import bare
+from benchmarks.sessions import served
+from explorer import checkpoints, runs
+from explorer.architectures import Network, build
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
+from explorer.presets import cifar, imagenet_resnet
+from explorer.training import TrainingConfig
+from tests.e2e.chromium import MISSING, find_chromium
+from tests.e2e.conftest import QUIET
+
+ROUNDS, WARM_UP, STARTS = 7, 2, 5
+SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, START_BOUND = 2.0, 1.5, 1.3, 12.0
+QUIET_MS = 700  # without any change: then the page is drawn
+TIMEOUT_S = 120
+
+Row = tuple[str, str, str, int]
+RUN = "a" * 32  # the run whose networks have 224 pixels
+
+# Every change below the page and the sidebar counts, in components too, and every picture that has been decoded. The
+# sign of work in the corner does not: it goes on its own time.
+WATCH = """() => {
+  const bench = (window.bench ??= { start: 0, last: 0, seen: new WeakSet() });
+  const now = () => { bench.last = performance.now(); };
+  const watch = (root) => {
+    if (bench.seen.has(root)) return;
+    bench.seen.add(root);
+    new MutationObserver((records) => {
+      now();
+      for (const record of records) record.addedNodes.forEach(components);
+    }).observe(root, { subtree: true, childList: true, attributes: true, characterData: true });
+    root.addEventListener("load", now, true);
+  };
+  const components = (node) => {
+    const inside = node.querySelectorAll ? [node, ...node.querySelectorAll("*")] : [];
+    for (const element of inside) if (element.shadowRoot) watch(element.shadowRoot);
+  };
+  document.querySelectorAll("[data-testid=stMain], [data-testid=stSidebar]").forEach(watch);
+  components(document.body);
+}"""
+SETTLED = """quiet => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
+  && !document.querySelector("[data-testid=stSkeleton]")
+  && window.bench.last > window.bench.start && performance.now() - window.bench.last > quiet"""
+DRAWN = """() => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
+  && !document.querySelector("[data-testid=stSkeleton]")"""
+STRIP = """[...document.querySelectorAll("*")].map(each => each.shadowRoot?.querySelector(".strip")).find(Boolean)"""
+
+BLANK = """import streamlit as st
+
+st.session_state.setdefault("runs", 0)
+st.button("Again", on_click=lambda: st.session_state.update(runs=st.session_state["runs"] + 1))
+st.write(f"Run {st.session_state['runs']}")
+"""
+AGAIN = "document.querySelector('[data-testid=stButton] button').click()"
+NEXT = "document.querySelector('.st-key-gallery_next button').click()"
+# A layer of both networks that is not the chosen one.
+LAYER = f"""const all = [...{STRIP}.querySelectorAll('button[data-place^="1/cam/"]')].filter(
+    each => /conv[12],/.test(each.ariaLabel));
+  window.turn = ((window.turn ?? 0) + 5) % all.length;
+  all[window.turn].click();"""
+# The tile after the chosen one, on the first sheet of feature maps.
+CHANNEL = """const sheet = [...document.querySelectorAll("[class*=st-key-maps_]")][0];
+  const grid = [...sheet.querySelectorAll("*")].map(each => each.shadowRoot).find(Boolean);
+  const tiles = [...grid.querySelectorAll("button")];
+  tiles[(tiles.findIndex(each => each.ariaPressed === "true") + 1) % tiles.length].click();"""
+SCALE = """const all = [...document.querySelectorAll(".st-key-scope [role=radio]")];
+  all[(all.findIndex(each => each.ariaChecked === "true") + 1) % all.length].click();"""
+CHANGES = {"another layer": LAYER, "another channel": CHANNEL, "another colour scale": SCALE}
+
+
+def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
+    """Re-runs at 32 and 224 pixels, changes that need no pass, the first visit of a fresh server, and memory."""
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        networks = large_twins(Path(folder))
+        blank = Path(folder, "blank.py")
+        blank.write_text(BLANK)
+        with served(Path(folder)) as (url, process), served(Path(folder), script=str(blank)) as (blank_url, _):
+            large = urlencode({"first": name_of(networks[0]), "second": name_of(networks[1])})
+            pages = [
+                ("32", opened(browser, url), [build(cifar(20, "none")).freeze(), build(cifar(20)).freeze()]),
+                ("224", opened(browser, f"{url}/?{large}"), networks),
+            ]
+            yield from rerun_rows(opened(browser, blank_url), pages, rounds)
+            yield "Memory of the server with both views open", f"{resident(process):,.0f} MB", "≤ 2,500 MB", 1
+    yield start_row(starts)
+
+
+def name_of(network: Network) -> str:
+    """Its name in a link."""
+    return f"run-{RUN}-{network.spec.name.lower()}"
+
+
+def large_twins(folder: Path) -> list[Network]:
+    """ResNet-18 and its plain twin of first weights, as networks of a run, which a link can name."""
+    spec = imagenet_resnet(18, classes=10)
+    dataset = shapes.load()
+    home = folder / "runs" / RUN
+    home.mkdir(parents=True)
+    networks = []
+    for each in (spec, spec.twin()):
+        network = build(each, seed=0).freeze()
+        checkpoint = Checkpoint(network, shapes.CLASS_NAMES, dataset.mean, dataset.std, dataset.name)
+        checkpoints.save(checkpoint, home / f"{each.name.lower()}.safetensors")
+        networks.append(network)
+    config = TrainingConfig(seconds=60).to_dict()
+    specs = tuple(network.spec.to_dict() for network in networks)
+    runs.Run(home).write_request(runs.Request(specs=specs, config=config, data={"kind": "shapes", "size": 224}))
+    return networks
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    executable = find_chromium()
+    if executable is None:
+        raise RuntimeError(MISSING)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
+        yield browser
+        browser.close()
+
+
+def opened(browser: Browser, url: str) -> Page:
+    """The page of a new visitor, drawn."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(TIMEOUT_S * 1000)
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_function(DRAWN, polling=50)
+    page.evaluate(WATCH)
+    page.wait_for_timeout(2000)  # until what is loaded lately is there
+    return page
+
+
+def seconds_to_draw(page: Page, act: str) -> float:
+    """From the click to the last change of the page, or the last picture that was loaded."""
+    page.bring_to_front()
+    page.evaluate(WATCH)
+    page.evaluate("act => { bench.start = performance.now(); new Function(act)(); }", act)
+    page.wait_for_function(SETTLED, arg=QUIET_MS, polling=50)
+    return float(page.evaluate("bench.last - bench.start")) / 1000
+
+
+def seconds_of_torch(networks: list[Network]) -> float:
+    """One pass forward and one back of each network, on as many threads as the app takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    started = time.perf_counter()
+    for network in networks:
+        image = np.random.default_rng(0).standard_normal(network.spec.input_shape).astype(np.float32)
+        bare(network, image)
+    taken = time.perf_counter() - started
+    torch.set_num_threads(before)
+    return taken
+
+
+def rerun_rows(blank: Page, pages: list[tuple[str, Page, list[Network]]], rounds: int) -> Iterator[Row]:
+    taken: dict[tuple[str, str], list[float]] = {}
+    for number in range(WARM_UP + rounds):
+        measured = {("blank", ""): seconds_to_draw(blank, AGAIN)}
+        for size, page, networks in pages:
+            measured[size, "torch"] = seconds_of_torch(networks)
+            measured[size, "new picture"] = seconds_to_draw(page, NEXT)
+            for change, act in CHANGES.items():
+                measured[size, change] = seconds_to_draw(page, act)
+        if number >= WARM_UP:
+            for key, seconds in measured.items():
+                taken.setdefault(key, []).append(seconds)
+    nothing = taken["blank", ""]
+    yield "Re-run of a blank Streamlit page in Chromium", f"{1e3 * statistics.median(nothing):.0f} ms", "", rounds
+    for size, _, networks in pages:
+        names = " and ".join(network.spec.name for network in networks)
+        least = [one + other for one, other in zip(nothing, taken[size, "torch"], strict=True)]
+        bound = SMALL_BOUND if size == "32" else LARGE_BOUND
+        figure = f"Explore, {names} at {size}: new picture / (blank + bare passes)"
+        yield figure, compared(taken[size, "new picture"], least), f"≤ {bound:g}", rounds
+        for change in CHANGES:
+            figure = f"Explore, {names} at {size}: {change} / blank"
+            yield figure, compared(taken[size, change], nothing), f"≤ {CHANGE_BOUND:g}", rounds
+
+
+def compared(some: list[float], others: list[float]) -> str:
+    """The median of the ratios of each round, their quartiles, and both medians."""
+    ratios = [one / other for one, other in zip(some, others, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    absolute = f"{1e3 * statistics.median(some):.0f} / {1e3 * statistics.median(others):.0f} ms"
+    return f"{middle:.2f} (quartiles {low:.2f} to {high:.2f}; {absolute})"
+
+
+def start_row(starts: int) -> Row:
+    """From the start of the server's process to the first view, drawn, of a browser that has seen nothing yet."""
+    taken = []
+    with chromium() as browser:
+        for _ in range(starts):
+            with tempfile.TemporaryDirectory() as folder:
+                started = time.perf_counter()
+                with served(Path(folder)) as (url, _):
+                    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+                    page = context.new_page()
+                    page.goto(url, timeout=TIMEOUT_S * 1000)
+                    page.wait_for_function(f"() => {STRIP} && ({DRAWN})()", polling=50, timeout=TIMEOUT_S * 1000)
+                    taken.append(time.perf_counter() - started)
+                    context.close()
+    measured = f"{statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})"
+    return "From the start of the server to the first explained picture", measured, f"≤ {START_BOUND:g} s", starts
+
+
+def resident(process: int) -> float:
+    """Megabytes of memory that the process holds."""
+    return float(psutil.Process(process).memory_info().rss) / 1e6

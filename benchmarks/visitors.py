@@ -1,0 +1,204 @@
+"""Visitors who look around at random, over the websocket or in tabs of Chromium, and what they tell of it."""
+
+import io
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.sessions import Session, SessionError
+from tests.e2e.chromium import MISSING, find_chromium
+from tests.e2e.verbs import wait_until_ready
+
+THINK = (1.0, 5.0)  # seconds between an answer and the next interaction
+MIX = {"picture": 40, "view": 30, "upload": 10, "page": 15, "reconnect": 5}  # of a hundred interactions
+PAGES = ("", "build", "compare", "gradients", "models")
+TABS = ("layer", "layer", "block", "channels", "trust", "methods")
+TAB_QUIET_MS = 300
+
+
+@dataclass
+class Tally:
+    """Seconds of each interaction by its kind, and what went wrong; visitors of all threads write into one."""
+
+    taken: dict[str, list[float]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, kind: str, seconds: float) -> None:
+        with self._lock:
+            self.taken.setdefault(kind, []).append(seconds)
+
+    def fail(self, kind: str, error: BaseException) -> None:
+        with self._lock:
+            self.errors.append(f"{kind}: {error}")
+
+    def over_the_websocket(self) -> list[float]:
+        return [seconds for kind, taken in self.taken.items() if kind in MIX for seconds in taken]
+
+
+class Visitor:
+    """Somebody who looks around at random: pictures, layers, scales, classes, uploads, pages, lost connections."""
+
+    def __init__(self, url: str, number: int, owner: str | None = None) -> None:
+        self.dice = random.Random(number)
+        self.session = Session(url, owner)
+        self.query: dict[str, str] = {}  # of Explore
+        self.page = ""
+
+    def act(self, kind: str) -> float:
+        """Seconds until the page has answered. `kind` is one of MIX. Raises SessionError."""
+        if kind == "reconnect":
+            return self.session.reconnect()
+        if kind == "page":
+            self.page = self.dice.choice([page for page in PAGES if page != self.page])
+            return self.session.rerun(self.page)
+        if kind == "upload":
+            return self.look_at(random_picture(self.dice.randrange(2**32)), f"photo {self.dice.randrange(1000)}.png")
+        changes = self._another_view() if kind == "view" else {"picture": self._drawn()}
+        return self.explore(self.query | changes)
+
+    def explore(self, query: dict[str, str]) -> float:
+        self.page, self.query = "", query
+        return self.session.rerun(**query)
+
+    def look_at(self, content: bytes, name: str) -> float:
+        """Uploads a picture on Explore; what is timed is from the choice of the file to the last drawing."""
+        if self.page or not self.session.has("upload"):
+            self.explore(self.query)
+        if not self.session.has("upload"):
+            self.session.choose("source", "File")
+        taken = self.session.upload("upload", name, content)
+        self.query = dict(self.session.query)
+        return taken
+
+    def _drawn(self) -> str:
+        return f"sample-{self.dice.randrange(10)}-{self.dice.randrange(1_000_000)}"
+
+    def _another_view(self) -> dict[str, str]:
+        dice = self.dice
+        layer = f"stages.{dice.randrange(3)}.{dice.randrange(3)}.conv{dice.randint(1, 2)}"
+        return dice.choice(
+            [
+                {"layer": layer},
+                {"layer": layer, "tab": dice.choice(TABS)},
+                {"scope": dice.choice(["layer", "network", "both"])},
+                {"target": str(dice.randrange(10))},
+                {"layers": dice.choice(["main", "main", "all"])},
+            ]
+        )
+
+
+def random_picture(seed: int, side: int = 240) -> bytes:
+    """A PNG of coloured squares, another one for each seed."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST).save(content, "PNG")
+    return content.getvalue()
+
+
+def crowd(
+    url: str,
+    sessions: int,
+    seconds: float,
+    tally: Tally,
+    *,
+    think: tuple[float, float] = THINK,
+    tabs: int = 0,
+    most: int | None = None,
+) -> None:
+    """So many visitors for so long, or until all together have had `most` interactions; and Chromium tabs beside."""
+    until = time.monotonic() + seconds
+    left = [most if most is not None else sys.maxsize]
+    lock = threading.Lock()
+
+    def goes_on() -> bool:
+        with lock:
+            left[0] -= 1
+            return left[0] >= 0 and time.monotonic() < until
+
+    def visit(number: int) -> None:
+        dice, visitor = random.Random(1000 + number), None
+        time.sleep(dice.uniform(0, think[1]))  # nobody opens a page at the same moment
+        while goes_on():
+            kind = dice.choices([*MIX], [*MIX.values()])[0]
+            try:
+                if visitor is None:
+                    visitor, kind = Visitor(url, number), "first view"
+                    tally.add(kind, visitor.explore({}))
+                else:
+                    tally.add(kind, visitor.act(kind))
+            except SessionError as error:
+                tally.fail(kind, error)
+                visitor = None
+            except Exception as error:  # a thread's own would only be printed, and the stage would look well
+                tally.fail(kind, error)
+                raise
+            time.sleep(dice.uniform(*think))
+        if visitor:
+            visitor.session.close()
+
+    threads = [threading.Thread(target=visit, args=(number,)) for number in range(sessions)]
+    if tabs:
+        threads.append(threading.Thread(target=browse, args=(url, tabs, until, tally, think)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, float]) -> None:
+    """Real tabs of Chromium, each with a session of its own, that take turns."""
+    dice = random.Random(0)
+    try:
+        with _chromium() as browser:
+            pages = []
+            for _ in range(tabs):
+                page = browser.new_context(base_url=url, reduced_motion="reduce").new_page()
+                page.set_default_timeout(120_000)
+                page.on("pageerror", lambda error: tally.fail("tab", error))
+                pages.append(page)
+            for page in pages:
+                _timed(tally, "tab, first view", page, partial(page.goto, "/"))
+            while time.monotonic() < until:
+                page = dice.choice(pages)
+                following = page.get_by_role("button", name="Next", exact=True)
+                ways: dict[str, Callable[[], object]] = {
+                    "tab, page": partial(page.goto, "/" + dice.choice(PAGES)),
+                    "tab, reload": page.reload,
+                }
+                if following.count():  # on the pages that have a picture
+                    ways["tab, picture"] = following.click
+                kind = dice.choice([*ways])
+                _timed(tally, kind, page, ways[kind])
+                time.sleep(dice.uniform(*think) / tabs)
+    except Exception as error:
+        tally.fail("tab", error)
+
+
+@contextmanager
+def _chromium() -> Iterator[Browser]:
+    executable = find_chromium()
+    if executable is None:
+        raise RuntimeError(MISSING)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu", "--no-first-run"])
+        yield browser
+        browser.close()
+
+
+def _timed(tally: Tally, kind: str, page: Page, act: Callable[[], object]) -> None:
+    start = time.perf_counter()
+    act()
+    wait_until_ready(page, quiet_ms=TAB_QUIET_MS)
+    tally.add(kind, time.perf_counter() - start - TAB_QUIET_MS / 1000)
+    if page.get_by_text("Something went wrong").count():
+        tally.fail(kind, SessionError(page.get_by_text("Something went wrong").first.inner_text()))

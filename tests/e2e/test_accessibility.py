@@ -1,0 +1,69 @@
+"""The checks of accessibility themselves: they see what is wrong in a page that is wrong."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.e2e.accessibility import nameless_pictures, tab_through, violations
+
+DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+GOOD = f"""<!doctype html><html lang="en"><title>A page</title>
+    <style>a, button, label {{ display: block; margin: 2rem }}</style><main><h1>A page</h1>
+    <img src="{DOT}" alt="A dot"> <button aria-label="A dot"><img src="{DOT}" alt=""></button>
+    <p>Words</p> <button>First</button> <a href="#second">Second</a>
+    <div role="radiogroup" aria-label="Kind"><label><input type="radio" name="kind">A</label>
+    <label><input type="radio" name="kind">B</label></div></main></html>"""
+
+
+@pytest.fixture
+def alone(browser: Browser) -> Iterator[Page]:
+    """A page without the app."""
+    page = browser.new_page()
+    yield page
+    page.close()
+
+
+def test_a_good_page_has_no_fault(alone: Page) -> None:
+    alone.set_content(GOOD)
+    assert violations(alone) == [] and nameless_pictures(alone) == [] and tab_through(alone) == []
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "fault"),
+    [
+        ("<p>", "<p style='color: #888'>", "color-contrast"),
+        ('<html lang="en">', "<html>", "html-has-lang"),
+        ('alt="A dot"', "", "image-alt"),
+    ],
+)
+def test_axe_sees(alone: Page, good: str, bad: str, fault: str) -> None:
+    assert good in GOOD
+    alone.set_content(GOOD.replace(good, bad))
+    (found,) = violations(alone)
+    assert found.startswith(fault)
+
+
+def test_a_picture_without_a_name_is_seen_also_in_a_shadow_root(alone: Page) -> None:
+    alone.set_content(GOOD.replace('alt="A dot"', 'alt=" "').replace('aria-label="A dot"', ""))
+    alone.evaluate(
+        """dot => { const root = document.querySelector('p').attachShadow({mode: 'open'});
+                    root.innerHTML = `<img src="${dot}">`; }""",
+        DOT,
+    )
+    assert len(nameless_pictures(alone)) == 3
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "fault"),
+    [
+        ("<button>First", "<button style='outline: none'>First", "'button First' does not show that it has the focus"),
+        ("<button>First", "<button onfocus='this.blur()'>First", "the Tab key does not reach 'button First'"),
+        ("<a href", "<a tabindex='1' href", "the Tab key goes back to"),
+    ],
+)
+def test_tab_sees(alone: Page, good: str, bad: str, fault: str) -> None:
+    assert good in GOOD
+    alone.set_content(GOOD.replace(good, bad))
+    faults = tab_through(alone)
+    assert any(found.startswith(fault) for found in faults), faults

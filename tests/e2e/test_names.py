@@ -1,0 +1,115 @@
+"""Names that somebody chose to break the page with: as names of files, classes, models and runs they are only text."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from explorer import checkpoints
+from explorer.architectures import build
+from explorer.checkpoints import Checkpoint
+from explorer.presets import cifar
+from tests.e2e.test_build import PATIENCE, button, link
+from tests.e2e.verbs import choose, click, no_sideways_scroll, upload, visit, wait_until_ready
+
+HTML = "<img src=x onerror=window.evil=1>"
+MARKDOWN = "**bold** [go](https://evil.example) ![i](https://evil.example/i) :red[x] $x^2$ `c`"
+REORDERED = "\u202egnp.tac"
+LONG = "n" * 300
+PATHS = ("../../etc/passwd", "C:\\Windows\\evil")
+NAMES = (*PATHS, "nul\x00byte", REORDERED, HTML, MARKDOWN, LONG, "one\n# two", " ", "🦀")
+BROKEN = """() => {
+    const found = [];
+    if (window.evil !== undefined) found.push('a name ran as a program');
+    for (const wrong of ['img[src="x"]', '[href*="evil.example"]', '[src*="evil.example"]', 'main h1'])
+        if (document.querySelector(wrong)) found.push(`a name made ${wrong}`);
+    for (const bold of document.querySelectorAll('strong, em'))
+        if (bold.textContent === 'bold') found.push('a name formats');
+    // What has just been uploaded is listed by Streamlit itself, on a line of its own.
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const box = texts.currentNode.parentElement;
+        if (texts.currentNode.data.includes('\\u202e') && !box.closest('[data-testid=stFileUploader]'))
+            found.push(`a name reorders the text around it: ${box.outerHTML.slice(0, 200)}`);
+    }
+    return found;
+}"""
+
+
+def assert_only_text(page: Page, where: str) -> None:
+    wait_until_ready(page)
+    assert page.evaluate(BROKEN) == [], where
+    assert page.get_by_text("Something went wrong").count() == 0, where
+    assert no_sideways_scroll(page), where
+
+
+def weights(folder: Path) -> bytes:
+    """A file of the app's own, whose classes have those names."""
+    path = folder / "named.safetensors"
+    network = build(cifar(8), seed=1)
+    checkpoints.save(Checkpoint(network, NAMES, (0.5,) * 3, (0.25,) * 3, data=HTML), path)
+    return path.read_bytes()
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pictures(*classes: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in classes:
+            for number in range(12):
+                archive.writestr(f"{name}/{number}.png", png())
+    return buffer.getvalue()
+
+
+def test_hostile_names_of_files_classes_and_models_are_only_text(page: Page, tmp_path: Path) -> None:
+    visit(page, "/models")
+    content = weights(tmp_path)
+    for name in (HTML, MARKDOWN, REORDERED, "../../etc/passwd", "C:\\evil", LONG):
+        upload(page, "weights", f"{name}.safetensors", "application/octet-stream", content)
+        assert_only_text(page, f"the report on {name!r}")
+    click(page, "button", "Use this model")
+    assert_only_text(page, "Explore")
+    for name in (HTML, MARKDOWN, REORDERED, LONG):
+        upload(page, "upload", f"{name}.png", "image/png", png())
+        assert_only_text(page, f"a picture called {name!r}")
+    for tab in ("Block", "More methods", "Channels", "Can I trust this map?"):
+        click(page, "tab", tab)
+        assert_only_text(page, tab)
+    click(page, "link", "Models")
+    for name in (HTML, MARKDOWN, REORDERED, LONG):
+        box = page.get_by_label("Name", exact=True)
+        box.fill(name)
+        box.press("Enter")
+        assert_only_text(page, f"a model called {name!r}")
+    click(page, "link", "Compare")
+    assert_only_text(page, "Compare")
+    click(page, "link", "Gradients")
+    assert_only_text(page, "Gradients")
+
+
+def test_hostile_names_of_a_training_are_only_text(page: Page) -> None:
+    visit(page, link(2, data="own"))
+    click(page, "tab", "Data")
+    upload(page, "zip", f"{MARKDOWN} {HTML}.zip", "application/zip", pictures(HTML, "**bold** :red[x]", "plain"))
+    assert_only_text(page, "the contact sheet")
+    button(page, "Train ResNet-8 and plain-8").click()
+    expect(page.get_by_text(re.compile("test pictures after"))).to_be_visible(timeout=PATIENCE)
+    assert_only_text(page, "the run")
+    click(page, "link", "Models")
+    choose(page, "Model", "ResNet-8 · your run")
+    for name in (HTML, MARKDOWN, REORDERED, LONG):
+        box = page.get_by_label("Name", exact=True)
+        box.fill(name)
+        box.press("Enter")
+        assert_only_text(page, f"a run called {name!r}")
+    click(page, "link", "Build & train")
+    assert_only_text(page, "a run with that title")

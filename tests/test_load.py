@@ -1,0 +1,114 @@
+"""The short form of `make load` and of the search for leaks: a minute of visitors, all kinds of interactions, no error,
+and nothing of them left. How long they waited is printed; what is fast enough is for `benchmarks/` to say."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.isolation import Owner, embedded, isolate, search
+from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
+from benchmarks.sessions import Session, SessionError, complaints, served
+from benchmarks.visitors import MIX, PAGES, Tally, Visitor, crowd
+
+SESSIONS, SECONDS, TABS, TTL = 8, 45, 2, 3
+GROWTH_BOUND = 150.0  # MB that stay; the soaks of `make load`, which are longer, have narrower ones
+OWNERS, ANSWERS = 3, 200
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Path, Path]]:
+    """URL, process id, data folder and log of one app for all tests of this file."""
+    data = tmp_path_factory.mktemp("served")
+    log = tmp_path_factory.mktemp("log") / "log.txt"
+    with served(data, f"--server.disconnectedSessionTTL={TTL}", log=log) as (url, process):
+        yield url, process, data, log
+
+
+def test_a_minute_of_visitors_leaves_no_error_and_nothing_behind(app: tuple[str, int, Path, Path]) -> None:
+    url, process, _, log = app
+    watch, tally = Watch(process), Tally()
+    warm_up(url)
+    before = settle(url, watch, TTL)
+    with watch.watching():
+        crowd(url, SESSIONS, SECONDS, tally, think=(0.2, 1.0), tabs=TABS)
+    peak = watch.peak
+    # A slow machine may not have come to all of them in that time.
+    visitor = Visitor(url, SESSIONS)
+    visitor.explore({})
+    for kind in MIX:
+        tally.add(kind, visitor.act(kind))
+    visitor.session.close()
+    after = settle(url, watch, TTL)
+    rows = [*time_rows(f"{SESSIONS} sessions", tally, None), *kept_rows(f"{SESSIONS} sessions", before, peak, after)]
+    print("\n".join(f"{figure}: {measured}" for figure, measured, *_ in rows))
+    assert tally.errors == []
+    assert complaints(log) == []
+    assert [row for row in rows if row[3] is False] == []
+    assert after.megabytes - before.megabytes <= GROWTH_BOUND
+    assert any(kind.startswith("tab") for kind in tally.taken)
+
+
+def test_nothing_of_a_visitor_reaches_another(
+    app: tuple[str, int, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _, data, log = app
+    monkeypatch.setenv("EXPLORER_DATA", str(data))
+    found = isolate(url, OWNERS, ANSWERS)
+    print(f"{found.reruns} re-runs and {found.files} pictures searched")
+    assert found.errors == []
+    assert complaints(log) == []
+    assert found.leaks == []
+    assert found.answers >= ANSWERS
+    assert found.files > 0
+
+
+def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two true leaks: somebody who has another's cookie sees their run; who has their session sees all of it."""
+    url, _, data, _ = app
+    monkeypatch.setenv("EXPLORER_DATA", str(data))
+    victim, thief = Owner(url, 1), Session(url)
+    try:
+        victim.move_in()
+        thief.rerun()
+        theirs = victim.belongings(thief.answer)
+        assert any(each.startswith(b"/media/") for each in theirs.contents)
+        assert any(each in {*embedded(victim.session.answer)} for each in theirs.contents)
+        for page in PAGES:
+            thief.rerun(page)
+            assert search(thief.answer, theirs.all) == []
+        with_cookie = Session(url, owner=victim.session.owner)
+        with_cookie.rerun("build")
+        assert victim.word.encode() in search(with_cookie.answer, theirs.all)
+        with_cookie.close()
+        thief.id = victim.session.id
+        thief.reconnect()
+        thief.rerun(**victim.query)
+        assert {*search(thief.answer, theirs.contents)} >= {
+            each for each in theirs.contents if each.startswith(b"/media/") or each == victim.word.encode()
+        }
+        assert {*search(thief.answer, theirs.contents)} & {*embedded(victim.session.answer)}
+    finally:
+        victim.end_run()
+        victim.session.close()
+        thief.close()
+
+
+def test_an_unexpected_error_and_a_lost_server_are_errors(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with served(tmp_path, log=log) as (url, process):
+        session = Session(url)
+        session.rerun("models")
+        with pytest.raises(SessionError, match="no 'nowhere' on the page"):
+            session.press("nowhere")
+        with pytest.raises(SessionError, match="answered with 404"):
+            session.file("/media/0000.png")
+        os.kill(process, 9)
+        with pytest.raises(SessionError):
+            session.rerun("models")
+        tally = Tally()
+        crowd(url, 1, 1, tally, think=(0.0, 0.1))
+        assert tally.errors
+    log.write_bytes(b"2026-11-22 incident 0123abcd\n")
+    assert len(complaints(log)) == 1
