@@ -132,3 +132,9 @@ def test_predictions_are_marked_right_or_wrong_in_words() -> None:
     assert len(figure.layout.images) == 3 and lines.textfont.color == "#C2540A"
     assert list(labels.x) == list(lines.x) == [0.5, 1.5, 0.5]
     assert all(lower > upper for lower, upper in zip(lines.y, labels.y, strict=True))
+
+
+def test_a_network_whose_numbers_ran_away_says_no_probability() -> None:
+    said = Predictions("plain-8", "#C2540A", [Prediction("cat", None)])
+    figure = figures.predictions_chart([np.zeros((8, 8, 3), np.uint8)], ["cat"], [said])
+    assert figure.data[1].text == ("✓ cat not a number",)

@@ -253,6 +253,7 @@ def test_links_are_not_followed(tmp_path):
         (classes({"cat": 3}), "1 folder with pictures"),
         (under("train", classes({"cat": 3})), "1 folder with pictures"),
         ({**classes({"cat": 3}), "dog/1.png": b"x"}, "no training picture of the class `dog`"),
+        ({f"{name}/{number}.png": png(90) for name in "ab" for number in range(4)}, "one and the same colour"),
         ({**under("train", classes(PETS)), "test/cow/1.png": png(1)}, "the class `cow` has test pictures but no"),
         ({**under("val", classes(PETS)), **under("test", classes(PETS))}, "none named `train`"),
     ],

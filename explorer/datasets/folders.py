@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from explorer.datasets import Dataset, Skipped, Split, channel_statistics, hold_out
+from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out
 from explorer.datasets.sources import HIDDEN, FilePath, Listing, UnreadableError, in_zip, on_disk, quoted, shown
 from explorer.images import ImageError, decode, resize
 
@@ -143,6 +143,8 @@ def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float,
     if not splits["validation"]:
         train, validation_split = hold_out(train, validation, [seed, 1])
     mean, std = channel_statistics(train.images)
+    if max(std) <= LEVEL:
+        raise ValueError("all training pictures are one and the same colour, so there is nothing to learn from them.")
     listed = sorted(skipped, key=lambda path: (skipped[path] == HIDDEN, path))[:MAX_SKIPPED]  # a Mac hides one for each
     done = sum(map(len, splits.values()))
     yield Reading(

@@ -89,10 +89,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says about one picture: a class and its probability."""
+    """What a network says about one picture: a class and its probability, None where it is not a number."""
 
     label: str
-    probability: float
+    probability: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,8 @@ def _cut(label: str) -> str:
 
 
 def _line(prediction: Prediction, label: str) -> str:
-    return f"{'✓' if prediction.label == label else '✗'} {_cut(prediction.label)} {prediction.probability:.0%}"
+    share = "not a number" if prediction.probability is None else f"{prediction.probability:.0%}"
+    return f"{'✓' if prediction.label == label else '✗'} {_cut(prediction.label)} {share}"
 
 
 def _right(network: Predictions, labels: Sequence[str]) -> int:

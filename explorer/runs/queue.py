@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from explorer.datasets import Dataset, stored
 from explorer.runs.directory import ID, Ending, Request, Run, data_folder, find, listed, runs_folder, stored_data
 from explorer.runs.log import LogWriter, RunLog, read
+
+if TYPE_CHECKING:
+    from explorer.datasets import Dataset
 
 try:
     import fcntl
@@ -99,11 +101,13 @@ def delete(run: Run) -> None:
         run.remove()
 
 
-def keep_data(dataset: Dataset) -> str:
+def keep_data(dataset: "Dataset") -> str:
     """Stores the dataset for runs to train on, and returns its number: 256 random bits, since who knows it may use it.
 
     It goes when no run has used it for a day (`sweep_stored_data`). Raises ValueError where the disk does not take it.
     """
+    from explorer.datasets import stored  # here: what waits in the queue needs neither numpy nor what it brings
+
     number = secrets.token_hex(32)
     path = stored_data(number)
     try:

@@ -47,7 +47,8 @@ def device_name(device: torch.device) -> str:
     if device.type == "mps":
         return "Apple GPU"
     name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
-    return f"CPU ({name}, {torch.get_num_threads()} threads)"
+    count = torch.get_num_threads()
+    return f"CPU ({name}, {count} thread{'' if count == 1 else 's'})"
 
 
 def use_threads(count: int | None = None) -> None:

@@ -307,6 +307,8 @@ def _check_fit(network: Network, dataset: Dataset, config: TrainingConfig) -> No
         )
     if not all(parameter.requires_grad for parameter in network.parameters()):
         raise ValueError("`network` is frozen, others may be looking at it; train a copy after `requires_grad_()`.")
+    if not min(dataset.std) > 0:
+        raise ValueError(f"`std` of {dataset.name} must be above 0, received {dataset.std}; measure it again.")
     if len(dataset.train) < 2:
         raise ValueError(f"{dataset.name} has {len(dataset.train)} training pictures; at least 2 are needed.")
 

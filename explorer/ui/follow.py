@@ -46,7 +46,7 @@ def show_run(state: BuildState, run_id: str) -> None:
     going_on = status.state in ("queued", "running")
     if status.state == "finished":
         _result(run, status.log)
-    st.fragment(_follow, run_every=LOOK_EVERY if going_on else None)(run, request, going_on)
+    st.fragment(_followed, run_every=LOOK_EVERY if going_on else None)(run, request, going_on)
 
 
 def _settings(request: Request) -> str:
@@ -92,6 +92,11 @@ def _again(state: BuildState, request: Request) -> None:
         state, run=None, twin=len(request.specs) > 1, data=data.get(request.data["kind"], request.data["kind"])
     )
     inputs.write(wanted.with_spec(**fields).with_config(**request.config))
+
+
+def _followed(run: Run, request: Request, was_going_on: bool) -> None:
+    with navigation.boundary():  # it runs alone too, and what goes wrong there does not reach the page's own
+        _follow(run, request, was_going_on)
 
 
 def _follow(run: Run, request: Request, was_going_on: bool) -> None:

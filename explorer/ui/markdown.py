@@ -2,6 +2,10 @@
 
 import re
 
+# Renderers of Markdown make a link of what looks like an address, escaped or not; a word joiner, which is not seen,
+# takes its look away.
+_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
+_REORDERS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # signs that turn the text around them about
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
 
 
@@ -13,4 +17,4 @@ def as_code(name: str) -> str:
 
 def as_text(name: str) -> str:
     """The name in plain letters, each sign that Markdown, Streamlit or a formula could take for its own escaped."""
-    return _SPECIAL.sub(r"\\\1", " ".join(name.split()))
+    return _SPECIAL.sub(r"\\\1", _ADDRESS.sub("\u2060", _REORDERS.sub("", " ".join(name.split()))))

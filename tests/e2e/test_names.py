@@ -55,9 +55,9 @@ def weights(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def png() -> bytes:
+def png(seed: int = 0) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -66,7 +66,7 @@ def pictures(*classes: str) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in classes:
             for number in range(12):
-                archive.writestr(f"{name}/{number}.png", png())
+                archive.writestr(f"{name}/{number}.png", png(number))
     return buffer.getvalue()
 
 
@@ -78,6 +78,7 @@ def test_hostile_names_of_files_classes_and_models_are_only_text(page: Page, tmp
         assert_only_text(page, f"the report on {name!r}")
     click(page, "button", "Use this model")
     assert_only_text(page, "Explore")
+    click(page, "radio", "File")
     for name in (HTML, MARKDOWN, REORDERED, LONG):
         upload(page, "upload", f"{name}.png", "image/png", png())
         assert_only_text(page, f"a picture called {name!r}")

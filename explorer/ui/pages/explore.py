@@ -164,7 +164,7 @@ def _strip(state: AppState, subject: Subject, looked: list[Looked]) -> None:
         "its size on the way back to the input. Click a layer for its detail."
     )
     rows = rows_of(looked)
-    seen = [f"{network.name}/{network.trace.target}/{network.colour}" for network in looked]
+    seen = [f"{network.name}/{network.title}/{network.trace.target}/{network.colour}" for network in looked]
     key = f"{subject.digest}/{state.layers}/{'/'.join(seen)}"
     depth_strip(rows, key, state.scope, selected_layer(state, looked), _on_strip_click)
     with st.container(horizontal=True, gap="large"):
