@@ -29,11 +29,11 @@ BROKEN = """() => {
         if (document.querySelector(wrong)) found.push(`a name made ${wrong}`);
     for (const bold of document.querySelectorAll('strong, em'))
         if (bold.textContent === 'bold') found.push('a name formats');
-    // What has just been uploaded is listed by Streamlit itself, on a line of its own.
+    // A field to edit holds the name as it is; what was just uploaded is listed by Streamlit itself, on its own line.
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) {
         const box = texts.currentNode.parentElement;
-        if (texts.currentNode.data.includes('\\u202e') && !box.closest('[data-testid=stFileUploader]'))
+        if (texts.currentNode.data.includes('\\u202e') && !box.closest('textarea, [data-testid=stFileUploader]'))
             found.push(`a name reorders the text around it: ${box.outerHTML.slice(0, 200)}`);
     }
     return found;
@@ -86,6 +86,10 @@ def test_hostile_names_of_files_classes_and_models_are_only_text(page: Page, tmp
         click(page, "tab", tab)
         assert_only_text(page, tab)
     click(page, "link", "Models")
+    page.get_by_role("combobox", name="Model").click()
+    page.keyboard.type("your upload")
+    page.get_by_role("option").first.click()
+    wait_until_ready(page)
     for name in (HTML, MARKDOWN, REORDERED, LONG):
         box = page.get_by_label("Name", exact=True)
         box.fill(name)
