@@ -1,4 +1,7 @@
-"""Bytes to upright RGB pixels, pixels to model input, and model input back to pixels."""
+"""Bytes to upright RGB pixels, pixels to model input, and model input back to pixels.
+
+One file: what is checked of a picture, in which order, and at what cost, is to be read in one go.
+"""
 
 import contextlib
 import ctypes

@@ -1,4 +1,7 @@
-"""Laws of `ArchitectureSpec`, `build` and `describe`; torchvision and torch's own counters are the oracles."""
+"""Laws of `ArchitectureSpec`, `build` and `describe`; torchvision and torch's own counters are the oracles.
+
+One file for the one room: the laws of a spec, of its network and of its description hold one another.
+"""
 
 import json
 import math

@@ -1,4 +1,7 @@
-"""Build & train without a browser: the form that is a network and its training, own pictures, and runs."""
+"""Build & train without a browser: the form that is a network and its training, own pictures, and runs.
+
+One file for the one page: all its parts share the small datasets and the ways to look at a widget.
+"""
 
 import io
 import json

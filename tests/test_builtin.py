@@ -1,6 +1,8 @@
 """Laws of `explorer.datasets.builtin`: small files in torchvision's own format, served by a server on this machine.
 
 No internet is used and nothing of torch is replaced but the addresses and checksums of the files.
+
+One file: every case needs the server and the small copies of the data that are made here.
 """
 
 import gc

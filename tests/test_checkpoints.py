@@ -1,4 +1,7 @@
-"""Laws of the native file: what is saved comes back exactly, and whatever else is answered with one sentence."""
+"""Laws of the native file: what is saved comes back exactly, and whatever else is answered with one sentence.
+
+One file for the one format: every damage is done to the file that the first tests save.
+"""
 
 import contextlib
 import hashlib

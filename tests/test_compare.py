@@ -1,4 +1,7 @@
-"""Compare without a browser: its state, the alignment by relative depth, the shared scale, and every widget."""
+"""Compare without a browser: its state, the alignment by relative depth, the shared scale, and every widget.
+
+One file for the one page: all its parts are looked at with the networks that are made here.
+"""
 
 import io
 from dataclasses import replace

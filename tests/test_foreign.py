@@ -2,6 +2,8 @@
 
 Their networks are rebuilt here from what is published of them, or are torchvision's own; weights and BatchNorm
 statistics are random, so that no layer could be left out or exchanged unseen.
+
+One file for the families: each is a table of names and a network, and all are asked the same questions.
 """
 
 import re

@@ -2,6 +2,8 @@
 
 The corpus is made here, of bytes and without ever running what is in it. One child of the kind that the app starts
 opens all of it, under the app's own limits, because the import of torch takes longer than all of the files together.
+
+One file for the corpus: a long list of small cases, each a few lines.
 """
 
 import gzip

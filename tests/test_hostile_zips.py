@@ -3,6 +3,8 @@
 Every archive holds the six pictures of `GOOD` and one thing that is wrong with it. Its outcome is a `ValueError` of one
 sentence (REFUSED), a dataset of the six with the bad file listed and its reason (SKIPPED), or one in which the oddity
 does no harm (HARMLESS, with the number of pictures).
+
+One file for the corpus: a long list of small cases, each a few lines.
 """
 
 import io

@@ -1,4 +1,7 @@
-"""Laws of `explorer.images`. Every picture is made here: with Pillow, or byte by byte where Pillow cannot write it."""
+"""Laws of `explorer.images`. Every picture is made here: with Pillow, or byte by byte where Pillow cannot write it.
+
+One file for the one room: a long list of pictures, each made in a few lines.
+"""
 
 import io
 import random

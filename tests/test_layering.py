@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+LONGEST = 400  # lines that can be read in one go
 ROOT = Path(__file__).parents[1]
 
 # In the order of the design: each imports only from those before it.
@@ -216,6 +217,17 @@ def opens_weights(source: str) -> bool:
 def test_every_file_has_a_place_in_the_design():
     unknown = [path for path in sources()[1:] if room(module_name(path)) not in {None, *ROOMS}]
     assert not unknown, "a new room needs a noun of the design and a place in ROOMS"
+
+
+def test_a_long_file_says_why_it_is_one():
+    for folder in ("explorer", "tests", "benchmarks", "scripts"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text()
+            if len(text.splitlines()) > LONGEST:
+                docstring = ast.get_docstring(ast.parse(text)) or ""
+                assert re.search(r"^One file\b", docstring, re.MULTILINE), (
+                    f"{path.relative_to(ROOT)} passes {LONGEST} lines"
+                )
 
 
 def test_no_file_is_named_for_being_useful():

@@ -1,4 +1,7 @@
-"""`python -m explorer`: what it prints is what the library computes, and wrong use ends in one sentence."""
+"""`python -m explorer`: what it prints is what the library computes, and wrong use ends in one sentence.
+
+One file for the one program: its commands share their small networks and pictures.
+"""
 
 import contextlib
 import io

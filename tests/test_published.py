@@ -1,6 +1,8 @@
 """Laws of `explorer.published`: files in torchvision's own format with random weights, and a server on this machine.
 
 No internet is used and nothing of torch is replaced but the addresses and sizes of files in torchvision's metadata.
+
+One file: every case needs the server and the small files of weights that are made here.
 """
 
 import hashlib

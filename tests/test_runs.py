@@ -2,6 +2,8 @@
 
 The processes are real (`python -m explorer train RUN`), the networks tiny. Times are asserted with a tolerance for a
 machine that does other things too: what is promised is a stop within 5 seconds on an idle one.
+
+One file: every case needs the small run, its process and the patience that are set up here.
 """
 
 import errno

@@ -1,4 +1,7 @@
-"""Laws of `fit`: what a seed fixes, what each setting does to one step, and that a bad end leaves a good network."""
+"""Laws of `fit`: what a seed fixes, what each setting does to one step, and that a bad end leaves a good network.
+
+One file for the one loop: every setting is tried on the same small data and network.
+"""
 
 import json
 import math

@@ -1,4 +1,7 @@
-"""Everything that outlives a rerun: caches, locks, and the pictures of this session."""
+"""Everything that outlives a rerun: caches, locks, and the pictures of this session.
+
+One file: who shares what with whom is to be seen in one place.
+"""
 
 import gc
 import hashlib

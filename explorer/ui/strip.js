@@ -1,6 +1,6 @@
 // Draws the depth strip from plain data; all numbers and places are computed in strip.py.
 const LABELS = 124; // pixels of the column that stays while the layers scroll
-const NARROWEST = 25; // a thumbnail must still show a shape and take a click
+const NARROWEST = 24; // a thumbnail must still show a shape and take a click
 const WIDEST = 46;
 
 // Marks the column of that index as the chosen layer, or none where it is -1.
