@@ -25,6 +25,7 @@ PROMISED = {
     "client.showErrorDetails": "none",
     "client.showErrorLinks": False,
     "client.toolbarMode": "viewer",
+    "runner.postScriptGC": False,
     "runner.magicEnabled": False,
 }
 

@@ -1,4 +1,4 @@
-"""The short form of `make load` and of the search for leaks: a minute of visitors, all kinds of interactions, no error,
+"""The short form of `make load` and of the search for leaks: visitors for half a minute, all their ways, no error,
 and nothing of them left. How long they waited is printed; what is fast enough is for `benchmarks/` to say."""
 
 import os
@@ -12,9 +12,9 @@ from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
 from benchmarks.sessions import Session, SessionError, complaints, served
 from benchmarks.visitors import MIX, PAGES, Tally, Visitor, crowd
 
-SESSIONS, SECONDS, TABS, TTL = 8, 45, 2, 3
+SESSIONS, SECONDS, TABS, TTL = 8, 25, 2, 3
 GROWTH_BOUND = 150.0  # MB that stay; the soaks of `make load`, which are longer, have narrower ones
-OWNERS, ANSWERS = 3, 200
+OWNERS, ANSWERS = 3, 120
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Pa
         yield url, process, data, log
 
 
-def test_a_minute_of_visitors_leaves_no_error_and_nothing_behind(app: tuple[str, int, Path, Path]) -> None:
+def test_half_a_minute_of_visitors_leaves_no_error_and_nothing_behind(app: tuple[str, int, Path, Path]) -> None:
     url, process, _, log = app
     watch, tally = Watch(process), Tally()
     warm_up(url)

@@ -9,6 +9,13 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from explorer import checkpoints, runs
+from explorer.architectures import build
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
+from explorer.presets import cifar
+from explorer.training import TrainingConfig
+
 APP = str(Path(__file__).parents[1] / "app.py")
 
 
@@ -169,3 +176,25 @@ def test_whatever_goes_wrong_on_a_page_is_one_sentence_and_an_incident_in_the_lo
     assert "/secret/place" not in error.value and "RuntimeError" not in error.value
     (logged,) = [record for record in caplog.records if record.getMessage() == f"incident {incident}"]
     assert logged.exc_info and "/secret/place" in str(logged.exc_info[1])
+
+
+def test_networks_of_other_input_size_and_many_channels_stand_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the 32-pixel one has the size of the drawn object's mask; 128 channels take two pages of feature maps."""
+    monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
+    number, spec = "a" * 32, cifar(8, size=64, width=32)
+    home = tmp_path / "runs" / number
+    home.mkdir(parents=True)
+    checkpoints.save(
+        Checkpoint(build(spec).freeze(), shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-64"),
+        home / "resnet-8.safetensors",
+    )
+    config = TrainingConfig(seconds=60).to_dict()
+    runs.Run(home).write_request(runs.Request((spec.to_dict(),), config, {"kind": "shapes", "size": 64}))
+    app = open_app(first="shapes-resnet-8", second=f"run-{number}-resnet-8", layer="stages.2.0")
+    assert app.selectbox(key="second").value == f"run-{number}-resnet-8"
+    assert not app.error
+    assert "not measured" in texts(app)
+    assert "of 128" in texts(app)
+    assert not [record for record in caplog.records if "default" in record.getMessage()]

@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import streamlit as st
 
 from explorer import requirements
-from explorer.ui import visitor
+from explorer.ui import resources, visitor
 
 WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
 # Streamlit's own sign of work in the corner has a "Stop" too. It stops no training, and leaves half a page. Where
@@ -48,6 +48,7 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     st.session_state["page"] = name
     _guarded(page.run)
     remember()
+    resources.collect_garbage()
 
 
 def remember() -> None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +38,19 @@ SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 1
 PASSES = threading.BoundedSemaphore(2)
 torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
-# Streamlit collects garbage after every rerun of every session. What was imported never becomes any: left out, that
-# takes less than a millisecond instead of 120 (250,000 objects; torch 2.14, one thread of a Xeon, n = 3).
+COLLECT_EVERY = 5.0  # seconds between two collections of garbage
+_collected = time.monotonic()
 gc.collect()
-gc.freeze()
+gc.freeze()  # what is imported never becomes garbage: looking through it takes a tenth of a second
+
+
+def collect_garbage() -> None:
+    """Called after every rerun, collects every few seconds. Streamlit's own way, after every rerun of every session
+    (`runner.postScriptGC`), took two thirds of the time of a server with 20 visitors, during which all of them wait."""
+    global _collected
+    if time.monotonic() - _collected > COLLECT_EVERY:
+        _collected = time.monotonic()
+        gc.collect()
 
 
 @dataclass(frozen=True, eq=False)
