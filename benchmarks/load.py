@@ -167,6 +167,8 @@ def time_rows(title: str, tally: Tally, bound: float | None) -> list[Row]:
         rows.append(
             (f"{title}: **all**", _percentiles(taken), "" if bound is None else f"p95 ≤ {bound:g} s", met, len(taken))
         )
+    back = len(tally.taken.get("reconnect", ()))
+    rows.append((f"{title}: answers lost after a reconnect and asked for again", str(tally.lost), "", None, back))
     count = sum(map(len, tally.taken.values()))
     rows.append((f"{title}: errors", str(len(tally.errors)), "0", not tally.errors, count))
     return rows

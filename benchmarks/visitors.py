@@ -31,6 +31,7 @@ class Tally:
 
     taken: dict[str, list[float]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    lost: int = 0  # answers after a reconnect that had to be asked for again
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, kind: str, seconds: float) -> None:
@@ -40,6 +41,10 @@ class Tally:
     def fail(self, kind: str, error: BaseException) -> None:
         with self._lock:
             self.errors.append(f"{kind}: {error}")
+
+    def lose(self, answers: int) -> None:
+        with self._lock:
+            self.lost += answers
 
     def over_the_websocket(self) -> list[float]:
         return [seconds for kind, taken in self.taken.items() if kind in MIX for seconds in taken]
@@ -144,6 +149,7 @@ def crowd(
                 raise
             time.sleep(dice.uniform(*think))
         if visitor:
+            tally.lose(visitor.session.lost)
             visitor.session.close()
 
     threads = [threading.Thread(target=visit, args=(number,)) for number in range(sessions)]
