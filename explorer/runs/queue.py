@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import secrets
 import subprocess
 import sys
@@ -26,12 +27,19 @@ except ImportError:  # Windows: the app runs there, but has no such locks
 
 MAX_WAITING = 10
 INHERITED = "EXPLORER_RUN_LOCK"
-# For glibc's allocator: a run keeps the memory that a step has freed for the next one. By default the system gets it
-# back and clears it anew in each step, which took a fifth of the time at 56 layers on a CPU.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 """Environment variable that tells a run's process which descriptor is its lock."""
 POLL_S = 0.2
 """How often a waiting run looks whether it is its turn, and a running one whether it is asked to stop."""
+
+# A run keeps the memory that a step has freed for the next one. By default glibc hands it back to the system, which
+# clears it anew in each step: at 56 layers on a CPU a fifth of the time. Before 2.35 glibc takes one of the two values
+# only, which would be worse than none.
+_LIBRARY, _VERSION = platform.libc_ver()
+KEEP_MEMORY = (
+    {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
+    if _LIBRARY == "glibc" and tuple(map(int, _VERSION.split(".")[:2])) >= (2, 35)
+    else {}
+)
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 RESUMABLE: tuple[State, ...] = ("stopped", "failed", "interrupted")
@@ -104,7 +112,8 @@ def delete(run: Run) -> None:
 def keep_data(dataset: "Dataset") -> str:
     """Stores the dataset for runs to train on, and returns its number: 256 random bits, since who knows it may use it.
 
-    It goes when no run has used it for a day (`sweep_stored_data`). Raises ValueError where the disk does not take it.
+    It goes at a later call, once it is a day old and no run uses it (`sweep_stored_data`). Raises ValueError where the
+    disk does not take it.
     """
     from explorer.datasets import stored  # here: what waits in the queue needs neither numpy nor what it brings
 

@@ -3,6 +3,7 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const grid = parentElement.querySelector(".grid");
   const inside = grid.getRootNode();
+  grid.send = setTriggerValue; // it belongs to this run of the script, and what was drawn before must use it too
   const drawn = JSON.stringify(data);
   if (grid.dataset.drawn === drawn) return; // a rerun that changes nothing here costs nothing
   const focused = inside.activeElement ? inside.activeElement.dataset.tile : undefined;
@@ -18,7 +19,7 @@ export default function (component) {
     button.setAttribute("aria-pressed", String(index === data.chosen));
     button.dataset.tile = String(index);
     button.tabIndex = index === Math.max(data.chosen, 0) ? 0 : -1; // one stop of the Tab key, arrows move within
-    button.onclick = () => setTriggerValue("tile", index);
+    button.onclick = () => grid.send("tile", index);
     button.onkeydown = (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -data.columns, ArrowDown: data.columns }[event.key];
       const next = buttons[by === undefined ? -1 : index + by];

@@ -5,7 +5,7 @@ import re
 # Renderers of Markdown make a link of what looks like an address, escaped or not; a word joiner, which is not seen,
 # takes its look away.
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
-_REORDERS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # signs that turn the text around them about
+_REORDERS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # signs that turn the text around them about
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
 
 

@@ -48,7 +48,6 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     st.session_state["page"] = name
     _guarded(page.run)
     remember()
-    resources.collect_garbage()
 
 
 def remember() -> None:
@@ -74,6 +73,8 @@ def boundary() -> Iterator[None]:
         incident = uuid.uuid4().hex[:8]
         logging.getLogger(__name__).exception("incident %s", incident)
         st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
+    finally:
+        resources.collect_garbage()
 
 
 def link(name: str, query: Mapping[str, str]) -> str:

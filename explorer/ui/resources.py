@@ -45,8 +45,9 @@ gc.freeze()  # what is imported never becomes garbage: looking through it takes 
 
 
 def collect_garbage() -> None:
-    """Called after every rerun, collects every few seconds. Streamlit's own way, after every rerun of every session
-    (`runner.postScriptGC`), took two thirds of the time of a server with 20 visitors, during which all of them wait."""
+    """Called after every run of a page or of a part of it, collects every few seconds. Streamlit's own way, after every
+    run of every session (`runner.postScriptGC`), took two thirds of the time of a server with 20 visitors, during
+    which all of them wait."""
     global _collected
     if time.monotonic() - _collected > COLLECT_EVERY:
         _collected = time.monotonic()

@@ -25,6 +25,7 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".strip");
   const before = root.querySelector(".scroller");
+  root.send = setTriggerValue; // it belongs to this run of the script, and what was drawn before must use it too
   if (root.dataset.drawing === data.drawing) {
     select(root, data.selected);
     return;
@@ -48,7 +49,7 @@ export default function (component) {
   };
   const choose = (index) => {
     select(root, index); // at once; the answer with the detail says the same
-    setTriggerValue("layer", data.columns[index].name);
+    root.send("layer", data.columns[index].name);
   };
 
   const scroller = make("div", "scroller");

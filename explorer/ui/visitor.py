@@ -56,14 +56,21 @@ export default function (component) {
   const app = document.querySelector('[data-testid="stApp"]');
   app.dataset.drawn = data;  // for which theme the page above is drawn
   parentElement.observer?.disconnect();  // this is called after every run
-  let seen = schemeOf();
-  const observer = new MutationObserver(() => {
-    if (schemeOf() === seen) return;
-    seen = schemeOf();
-    setTriggerValue('theme', seen);
-  });
-  observer.observe(app, { attributeFilter: ['class'] });
-  parentElement.observer = observer;
+  const follow = () => {
+    clearTimeout(parentElement.later);
+    const scheme = schemeOf();
+    if (scheme === data) parentElement.asked = undefined;
+    if (scheme === data || scheme === parentElement.asked) return;
+    if (app.dataset.testScriptState !== 'notRunning') {  // what is being measured goes on to its end
+      parentElement.later = setTimeout(follow, 300);
+      return;
+    }
+    parentElement.asked = scheme;
+    setTriggerValue('theme', scheme);
+  };
+  parentElement.observer = new MutationObserver(follow);
+  parentElement.observer.observe(app, { attributeFilter: ['class'] });
+  follow();
   return () => parentElement.observer.disconnect();
 }
 """,

@@ -224,3 +224,12 @@ def test_the_page_fits_its_window_and_everybody_can_use_it(page: Page) -> None:
     assert_keyboard_goes_everywhere(page)
     page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').style.minWidth = '3000px'")
     assert not no_sideways_scroll(page), "the check itself must see a page that is too wide"
+
+
+def test_the_strip_answers_from_every_tab(page: Page) -> None:
+    """The Layer tab is drawn alone, the others with the whole page: the same strip has to know which."""
+    visit(page)
+    for tab, layer in (("Block", "stages.1.0.conv1"), ("Layer", "stages.0.1.conv2"), ("Channels", "stages.1.1.conv1")):
+        click(page, "tab", tab)
+        strip_button(page, layer, "ResNet-20").click()
+        expect(page.get_by_role("heading", name=f"Layer {layer}"), f"from the tab {tab}").to_be_visible()

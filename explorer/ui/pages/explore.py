@@ -67,6 +67,9 @@ def _along_depth(subject: Subject, looked: list[Looked]) -> None:
 def _along_depth_alone(subject: Subject, looked: list[Looked]) -> None:
     """The same, so that another layer, channel or opacity draws this part of the page and no other."""
     with navigation.boundary():
+        state = controls.read()
+        if [network.name for network in looked] != [name for name in (state.first, state.second) if name]:
+            st.rerun()  # a shared one was deleted meanwhile
         _along_depth(subject, looked)
         navigation.remember()
 
