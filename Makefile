@@ -15,10 +15,9 @@ help: ## list these targets
 run: $(VENV)/.installed ## open the app in the browser, on 127.0.0.1 (another port: make run PORT=8600)
 	$(PYTHON) -m streamlit run app.py $(if $(PORT),--server.port=$(PORT))
 
-# In the order of their names: the browser tests, which take longest, come first, and both workers end at the same time.
 test: $(VENV)/.installed-dev lint ## check style and types, then run all tests, the browser tests included
 	$(PYTHON) tests/e2e/chromium.py
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev ## check style, format and types only
 	$(PYTHON) -m ruff check
