@@ -31,7 +31,8 @@ RECOVERED_S, RECOVERY_BOUND = 1.0, 60.0
 INTERACTIONS, INTERACTIONS_BOUND = 500, 50.0  # MB
 VANISHING, VANISHING_BOUND = 200, 100.0  # MB
 CEILING_BOUND = 2500.0  # MB
-THREADS_BOUND, DESCRIPTORS_BOUND = 8, 8  # more than before, after everyone has left
+# More than before, after everyone has left. The pools of asyncio (processors + 4) and of anyio keep idle threads.
+THREADS_BOUND, DESCRIPTORS_BOUND = 16, 8
 TTL = 10  # seconds for which the server keeps a session that lost its connection
 AT_ONCE = 8  # of the sessions that come and vanish
 
