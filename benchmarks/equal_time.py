@@ -11,11 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
-from torchvision import transforms
 
+from benchmarks.training import Pictures
 from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.datasets import Dataset, shapes
 from explorer.presets import cifar
@@ -27,32 +25,12 @@ BATCH = 128
 Row = tuple[str, str, str, int]
 
 
-class _Augmented(TorchDataset[tuple[Tensor, int]]):
-    def __init__(self, dataset: Dataset) -> None:
-        self.images, self.labels = dataset.train.images, dataset.train.labels
-        self.transform = transforms.Compose(
-            [
-                transforms.ToPILImage(),
-                transforms.RandomHorizontalFlip(),
-                transforms.RandomCrop(32, 4),
-                transforms.ToTensor(),
-                transforms.Normalize(dataset.mean, dataset.std),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(self.images[index].transpose(1, 2, 0)), int(self.labels[index])
-
-
 def akamaster(spec: ArchitectureSpec, dataset: Dataset, seconds: float, seed: int) -> Network:
     """The network after that many seconds of the recipe."""
     torch.manual_seed(seed)
     network = build(spec, seed=seed).train()
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
-    loader = DataLoader(_Augmented(dataset), BATCH, shuffle=True)
+    loader = DataLoader(Pictures(dataset), BATCH, shuffle=True)
     started = time.perf_counter()
     while True:
         for images, labels in loader:

@@ -78,7 +78,9 @@ def compute_limit(config: TrainingConfig) -> Callable[[], int]:
     return step
 
 
-class _Pictures(TorchDataset[tuple[Tensor, int]]):
+class Pictures(TorchDataset[tuple[Tensor, int]]):
+    """Training pictures as the tutorials hand them out: cropped and flipped one by one through PIL, then normalised."""
+
     def __init__(self, dataset: Dataset) -> None:
         self.images, self.labels = dataset.train.images, dataset.train.labels
         self.transform = transforms.Compose(
@@ -103,7 +105,7 @@ def textbook(dataset: Dataset, workers: int) -> Callable[[], int]:
     device = choose_device()
     network: nn.Module = build(cifar(20)).to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), 0.001)
-    loader = DataLoader(_Pictures(dataset), TEXTBOOK_BATCH, shuffle=True, num_workers=workers)
+    loader = DataLoader(Pictures(dataset), TEXTBOOK_BATCH, shuffle=True, num_workers=workers)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         while True:

@@ -14,7 +14,7 @@ from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
 from tests.e2e.test_build import PATIENCE, button, link
-from tests.e2e.verbs import choose, click, no_sideways_scroll, upload, visit, wait_until_ready
+from tests.e2e.verbs import choose, click, fill, no_sideways_scroll, upload, visit, wait_until_ready
 
 HTML = "<img src=x onerror=window.evil=1>"
 MARKDOWN = "**bold** [go](https://evil.example) ![i](https://evil.example/i) :red[x] $x^2$ `c`"
@@ -71,6 +71,13 @@ def pictures(*classes: str) -> bytes:
     return buffer.getvalue()
 
 
+def rename_badly(page: Page) -> None:
+    """Gives the model that Models shows one bad name after the other."""
+    for name in (ALL, LONG):
+        fill(page, "Name", name)
+        assert_only_text(page, f"a model called {name!r}")
+
+
 def test_hostile_names_of_files_classes_and_models_are_only_text(page: Page, tmp_path: Path) -> None:
     visit(page, "/models")
     content = weights(tmp_path)
@@ -91,11 +98,7 @@ def test_hostile_names_of_files_classes_and_models_are_only_text(page: Page, tmp
     page.keyboard.type("your upload")
     page.get_by_role("option").first.click()
     wait_until_ready(page)
-    for name in (ALL, LONG):
-        box = page.get_by_label("Name", exact=True)
-        box.fill(name)
-        box.press("Enter")
-        assert_only_text(page, f"a model called {name!r}")
+    rename_badly(page)
     click(page, "link", "Compare")
     assert_only_text(page, "Compare")
     click(page, "link", "Gradients")
@@ -112,10 +115,6 @@ def test_hostile_names_of_a_training_are_only_text(page: Page) -> None:
     assert_only_text(page, "the run")
     click(page, "link", "Models")
     choose(page, "Model", "ResNet-8 · your run")
-    for name in (ALL, LONG):
-        box = page.get_by_label("Name", exact=True)
-        box.fill(name)
-        box.press("Enter")
-        assert_only_text(page, f"a run called {name!r}")
+    rename_badly(page)
     click(page, "link", "Build & train")
     assert_only_text(page, "a run with that title")
