@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.runs import end
 from benchmarks.sessions import Session, SessionError, complaints, served
@@ -25,11 +26,12 @@ from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.presets import cifar
 from explorer.training import device_name
+from tests.depth import unpack
 
 VISITORS, ANSWERS = 10, 10_000
 LARGE = 2000  # bytes: a smaller picture may be the same for two people, such as a map of zeros
 RUN = {"preset": "resnet-8", "config": json.dumps({"seconds": 1.0}), "twin": "no"}
-_EMBEDDED = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/]+)")
+_EMBEDDED = re.compile(rb"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,13 @@ def embedded(answer: Iterable[bytes]) -> Iterable[bytes]:
             if len(match[1]) > LARGE:
                 middle = len(match[1]) // 2
                 yield match[1][middle : middle + 64]
+        if content := ForwardMsg.FromString(message).delta.new_element.bidi_component.bytes:
+            header, body = unpack(content)
+            for network in (header.get("inside") or header)["networks"]:
+                if "picture" in network:  # the pixels at the network's input
+                    start, height, width = network["picture"]
+                    middle = start + 3 * height * width // 2
+                    yield body[middle : middle + 64]
 
 
 @dataclass

@@ -62,7 +62,15 @@ SETTLED = """quiet => document.querySelector("[data-testid=stApp]")?.dataset.tes
   && window.bench.last > window.bench.start && performance.now() - window.bench.last > quiet"""
 DRAWN = """() => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
   && !document.querySelector("[data-testid=stSkeleton]")"""
-STRIP = """[...document.querySelectorAll("*")].map(each => each.shadowRoot?.querySelector(".strip")).find(Boolean)"""
+
+
+def inside(selector: str) -> str:
+    """The first element of a component that fits, in JavaScript."""
+    return f"""[...document.querySelectorAll("*")]
+      .map(each => each.shadowRoot?.querySelector("{selector}")).find(Boolean)"""
+
+
+STRIP = inside(".strip")
 
 BLANK = """import streamlit as st
 
@@ -78,12 +86,10 @@ LAYER = f"""const all = [...{STRIP}.querySelectorAll('button[data-place^="1/cam/
   window.turn = ((window.turn ?? 0) + 5) % all.length;
   all[window.turn].click();"""
 # The tile after the chosen one, on the first sheet of feature maps.
-CHANNEL = """const sheet = [...document.querySelectorAll("[class*=st-key-maps_]")][0];
-  const grid = [...sheet.querySelectorAll("*")].map(each => each.shadowRoot).find(Boolean);
-  const tiles = [...grid.querySelectorAll("button")];
+CHANNEL = f"""const tiles = [...{inside(".tiles")}.querySelectorAll("button")];
   tiles[(tiles.findIndex(each => each.ariaPressed === "true") + 1) % tiles.length].click();"""
-SCALE = """const all = [...document.querySelectorAll(".st-key-scope [role=radio]")];
-  all[(all.findIndex(each => each.ariaChecked === "true") + 1) % all.length].click();"""
+SCALE = f"""const all = [...{inside(".scopes")}.querySelectorAll("input")];
+  all[(all.findIndex(each => each.checked) + 1) % all.length].click();"""
 CHANGES = {"another layer": LAYER, "another channel": CHANNEL, "another colour scale": SCALE}
 
 

@@ -69,7 +69,7 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file(sys.argv[1], default_timeout=120).run()
 assert not app.exception and not app.error
-assert any("Says" in each.value for kind in (app.markdown, app.caption, app.info) for each in kind)
+assert any("Says" in each.proto.body for each in app.get("html"))
 
 from explorer import foreign, runs
 from explorer.datasets import builtin

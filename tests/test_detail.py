@@ -22,6 +22,7 @@ from explorer.ui.detail import TABS
 from explorer.ui.measuring import in_turn
 from explorer.ui.methods import known_parameters
 from explorer.ui.resources import Looked
+from tests.depth import component
 from tests.test_pages import open_app, texts
 
 SMALL = {"first": "shapes-plain-8", "second": "shapes-resnet-8"}
@@ -43,7 +44,7 @@ def alts(app: AppTest) -> str:
 def test_the_first_view_computes_no_other_tab() -> None:
     app = open_app(**SMALL)
     assert app.session_state["tab"] == "Layer"
-    assert "Feature maps" in texts(app)
+    assert component(app, "layer_detail")
     assert not [button for button in app.button if button.key and button.key.startswith("measure-")]
 
 
@@ -93,7 +94,8 @@ def test_every_method_shows_both_networks_on_one_scale(method: str) -> None:
     for network in ("plain-8", "ResNet-8"):
         assert f"{METHODS[method].title} of {network} over the picture" in alts(app)
         assert f"{METHODS[method].title} of {network} alone" in alts(app)
-    app.slider(key="opacity").set_value(30).run()
+    app.query_params["opacity"] = "30"
+    app.run()
     assert "one scale for both networks" in texts(app), "a result is kept"
 
 

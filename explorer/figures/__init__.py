@@ -62,8 +62,13 @@ from explorer.figures.tiles import colour_bar as colour_bar
 from explorer.figures.tiles import data_uri as data_uri
 from explorer.figures.tiles import nearest as nearest
 from explorer.figures.tiles import overlay as overlay
+from explorer.figures.tiles import palette as palette
+from explorer.figures.tiles import photo_uri as photo_uri
 from explorer.figures.tiles import png as png
+from explorer.figures.tiles import reduced as reduced
+from explorer.figures.tiles import shares as shares
 from explorer.figures.tiles import sheet as sheet
 from explorer.figures.tiles import shown as shown
+from explorer.figures.tiles import signed_shares as signed_shares
 from explorer.figures.tiles import strip_sheet as strip_sheet
 from explorer.figures.tiles import tile as tile

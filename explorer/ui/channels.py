@@ -10,7 +10,8 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.ui import controls, trainings
-from explorer.ui.detail import MAP_COLUMNS, profile_of, selected_layer
+from explorer.ui.detail import selected_layer
+from explorer.ui.layers import profile_of
 from explorer.ui.markdown import as_text
 from explorer.ui.measuring import in_turn, measure
 from explorer.ui.methods import pass_seconds
@@ -21,6 +22,7 @@ PICTURES = 1000
 PICTURES_BYTES = 30_000_000  # of those, which are kept for each session
 BEST = 9
 SIDE = 80  # pixels of a picture
+KERNEL_COLUMNS = 8
 KERNEL_SIDE = 40
 
 
@@ -62,7 +64,7 @@ def _first_layer(looked: list[Looked]) -> None:
             st.markdown(f"**{network.title}**, {as_text(kernel.layer)}, {_times(kernel)}")
             pictures = figures.kernel_pictures(kernel.values, top)
             st.image(
-                figures.kernel_sheet(pictures, MAP_COLUMNS, KERNEL_SIDE),
+                figures.kernel_sheet(pictures, KERNEL_COLUMNS, KERNEL_SIDE),
                 output_format="PNG",
                 alt=f"The {len(pictures)} kernels of the first layer of {network.title}",
             )

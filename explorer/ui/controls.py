@@ -51,7 +51,8 @@ def choose_networks(state: AppState) -> None:
     names += [name for name in (state.first, state.second) if name and name not in names]  # of a link
     st.session_state["first"] = state.first
     st.selectbox("First network", names, key="first", format_func=resources.title, on_change=_on_first_change)
-    alike = [name for name in names if name != state.first and resources.know_the_same(name, state.first)]
+    known = resources.class_names(state.first)
+    alike = [name for name in names if name != state.first and resources.class_names(name) == known]
     st.session_state["second"] = state.second or NO_NETWORK  # None would show as nothing chosen
     st.selectbox(
         "Second network",
@@ -89,17 +90,6 @@ def choose_target(state: AppState, class_names: tuple[str, ...]) -> None:
 
 
 def choose_view(state: AppState) -> None:
-    st.session_state["scope"] = state.scope
-    st.segmented_control(
-        "One colour scale for each",
-        ["layer", "network", "both"],
-        key="scope",
-        format_func=lambda scope: "all" if scope == "both" else scope,
-        on_change=_on_change("scope", "scope"),
-        required=True,
-        help="Layer: the two networks can be compared at one layer. Network: the layers of one network can be "
-        "compared. All: one scale for everything; weak layers then look empty.",
-    )
     st.session_state["all_layers"] = state.layers == "all"
     st.toggle(
         "Every operation",

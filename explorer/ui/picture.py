@@ -109,6 +109,12 @@ def _scene(number: int) -> str:
     return figures.data_uri(figures.sheet(pictures, GALLERY_COLUMNS, GALLERY_SIDE))
 
 
+def draw_ahead(state: HasPicture) -> None:
+    """The scene that "Next" would show: it is drawn while the person looks at this one."""
+    if state.sample:
+        _scene((state.sample[1] + 1) % 1_000_000)
+
+
 def _on_label_change(before: int, number: int, change: Callable[..., None]) -> None:
     label = st.session_state["gallery_label"]  # None where the chosen one was clicked again
     change(picture=f"sample-{before if label is None else label}-{number}")

@@ -190,7 +190,7 @@ def _file_of(name: str) -> Path | None:
     if trained:
         run = runs.find(trained[1])
         return run.network_file(trained[2]) if run else None
-    if name in checkpoints.pinned():
+    if name in catalogue()[0]:
         return checkpoints.PRETRAINED / f"{name}.safetensors"
     return models.file_of(name)
 

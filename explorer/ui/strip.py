@@ -1,26 +1,25 @@
 """The depth strip: all layers of one or two networks on one axis, as a component that can be clicked and tabbed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from explorer import figures
 from explorer.attribution import LayerProfile, shared_axis, shared_tops
-from explorer.figures import ColourScale
-from explorer.ui.state import Scope
+from explorer.figures import DIVERGING, SEQUENTIAL
+from explorer.ui.packing import HERE, STORE, Packing, number
 
-_HERE = Path(__file__).parent
-_TILE = 32  # pixels a thumbnail in the sheet; the browser scales it
+_MAP_SIDE = 32  # pixels of a thumbnail, at most
 
 _component = st.components.v2.component(
     "depth_strip",
     html="<div class='strip'></div>",
-    css=(_HERE / "strip.css").read_text(),
-    js=(_HERE / "strip.js").read_text(),
+    css=(HERE / "scale.css").read_text() + (HERE / "strip.css").read_text(),
+    js=STORE + (HERE / "strip.js").read_text(),
 )
 
 
@@ -39,42 +38,56 @@ def axis_of(rows: Sequence[StripRow]) -> tuple[str, ...]:
     return shared_axis(*([column.name for column in row.profiles] for row in rows))
 
 
-def cam_tops(rows: Sequence[StripRow], scope: Scope) -> list[dict[str, float]]:
-    """The raw value that is drawn as the brightest colour, for the Grad-CAM of each layer of each row."""
-    return shared_tops([{column.name: float(column.cam.max()) for column in row.profiles} for row in rows], scope)
+def depth_strip(content: bytes) -> None:
+    """Draws the strip of `packed`: which layer is chosen and what shares a colour scale, the layer's head says."""
+    _component(key="strip", data=content)
 
 
-def map_tops(rows: Sequence[StripRow], scope: Scope) -> list[dict[str, float]]:
-    """The same for feature maps: the largest absolute activation."""
-    return shared_tops([{column.name: column.peak for column in row.profiles} for row in rows], scope)
-
-
-def depth_strip(rows: Sequence[StripRow], key: str, scope: Scope, selected: str | None, on_change: Any) -> None:
-    """Draws the strip; a click on a layer puts its name into `st.session_state["strip"]["layer"]` and calls
-    `on_change`. `key` says what `rows` show: with the same one they are not painted again."""
-    axis = axis_of(rows)
-    data = {
-        **_drawing(f"{key}/{scope}", rows, scope),
-        "drawing": f"{key}/{scope}",
-        "selected": axis.index(selected) if selected in axis else -1,
-    }
-    _component(key="strip", data=data, on_layer_change=on_change)
+def packed(rows: Sequence[StripRow], key: str, inside: Callable[[Packing], Any] | None = None) -> bytes:
+    """What the strip shows. `key` says what `rows` show: with the same one they are not packed again. `inside` packs
+    what the layers' detail shows, where all of it goes ahead."""
+    return _drawing(f"{key}/{inside is not None}", key, rows, inside)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False, scope="session")
-def _drawing(key: str, _rows: Sequence[StripRow], _scope: Scope) -> dict[str, Any]:
-    """All that the component draws besides which layer is chosen."""
-    rows, scope = _rows, _scope
+def _drawing(content: str, _key: str, _rows: Sequence[StripRow], _inside: Callable[[Packing], Any] | None) -> bytes:
+    rows, packing = _rows, Packing()
     axis = axis_of(rows)
-    cams, maps = cam_tops(rows, scope), map_tops(rows, scope)
-    return {
+    cams = [{column.name: _top(column.cam.max()) for column in row.profiles} for row in rows]
+    maps = [{column.name: _top(column.peak) for column in row.profiles} for row in rows]
+    header = {
+        "key": _key,
+        "inside": _inside(packing) if _inside else None,
         "columns": [{"name": name, "label": _short(name), "kind": _kind(rows, name)} for name in axis],
         "groups": _groups(axis, rows),
-        "networks": [_network(row, axis, cam, top) for row, cam, top in zip(rows, cams, maps, strict=True)],
+        "palettes": {
+            "cam": packing.add(figures.palette(SEQUENTIAL)),
+            "map": packing.add(figures.palette(DIVERGING)),
+        },
+        "networks": [
+            _network(row, axis, packing, own, largest) for row, own, largest in zip(rows, cams, maps, strict=True)
+        ],
+        "tops": {"cam": _tops(axis, cams), "map": _tops(axis, maps)},
         "charts": [
             _chart("activation size", "activation_magnitude", rows, axis),
             _chart("gradient size", "gradient_magnitude", rows, axis),
         ],
+    }
+    return packing.pack(header)
+
+
+def _top(value: float) -> float:
+    """Where a colour scale can end; a network that diverged has no such number."""
+    return float(value) if math.isfinite(value) else 0.0
+
+
+def _tops(axis: Sequence[str], largest: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """The raw value that is drawn as the brightest colour: by scope, network and layer."""
+    found = {scope: shared_tops(largest, scope) for scope in ("layer", "network", "both")}
+    return {
+        "layer": [[tops.get(name) for name in axis] for tops in found["layer"]],
+        "network": [max(tops.values(), default=0.0) for tops in found["network"]],
+        "both": [max(tops.values(), default=0.0) for tops in found["both"]],
     }
 
 
@@ -104,39 +117,36 @@ def _groups(axis: Sequence[str], rows: Sequence[StripRow]) -> list[dict[str, Any
 
 
 def _network(
-    row: StripRow, axis: Sequence[str], cams: Mapping[str, float], maps: Mapping[str, float]
+    row: StripRow, axis: Sequence[str], packing: Packing, cams: Mapping[str, float], maps: Mapping[str, float]
 ) -> dict[str, Any]:
-    columns = {column.name: (index, column) for index, column in enumerate(row.profiles)}
+    """Each of its layers: the Grad-CAM whole, since the overlay needs it, and the strongest map as a thumbnail."""
+    columns = {column.name: column for column in row.profiles}
     cells: list[dict[str, Any] | None] = []
     for name in axis:
-        if name not in columns:
+        column = columns.get(name)
+        if column is None:
             cells.append(None)
             continue
-        index, column = columns[name]
-        peak = f"largest value {column.cam.max():.3g}, scale to {cams[name]:.3g}"
-        sizes = f"activation size {column.activation_magnitude:.3g}, gradient size {column.gradient_magnitude:.3g}"
-        strongest = f"channel {column.strongest}, the strongest of {column.shape[0]}"
-        if column.peak == 0:
-            strongest = f"all {column.shape[0]} channels are zero for this picture: nothing passes this layer"
+        strongest = figures.reduced(column.feature_map, _MAP_SIDE)
         cells.append(
             {
-                "tile": index,
-                "zero": {"cam": column.zero_reason is not None, "map": column.peak == 0},
-                "cam": f"{name}\nGrad-CAM: {column.zero_reason or peak}\n{sizes}",
-                "map": f"{name}\n{strongest}, scale to ±{maps[name]:.3g}\n{sizes}",
+                "cam": _picture(packing, figures.shares(column.cam, cams[name])),
+                "map": _picture(packing, figures.signed_shares(strongest, maps[name])),
+                "largest": number(column.cam.max()),
+                "peak": number(column.peak),
+                "zero": column.zero_reason,
+                "strongest": column.strongest,
+                "channels": column.shape[0],
+                "sizes": f"activation size {column.activation_magnitude:.3g}, "
+                f"gradient size {column.gradient_magnitude:.3g}",
             }
         )
-    cam = [ColourScale.sizes(cams[column.name]).paint(column.cam) for column in row.profiles]
-    maps_painted = [ColourScale.signed(maps[column.name]).paint(column.feature_map) for column in row.profiles]
-    return {
-        "title": row.title,
-        "colour": row.colour,
-        "absent": f"{row.title} has no such layer",
-        "count": len(row.profiles),
-        "cam": figures.data_uri(figures.strip_sheet(cam, _TILE)),
-        "map": figures.data_uri(figures.strip_sheet(maps_painted, _TILE)),
-        "cells": cells,
-    }
+    return {"title": row.title, "colour": row.colour, "cells": cells}
+
+
+def _picture(packing: Packing, values: np.ndarray) -> list[int]:
+    """[where it begins, height, width]"""
+    return [packing.add(values), *values.shape]
 
 
 def _chart(title: str, field: str, rows: Sequence[StripRow], axis: Sequence[str]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from explorer.attribution import (
 from explorer.figures import CascadeLine, TrustLines
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.ui import controls
-from explorer.ui.detail import profile_of, selected_layer
+from explorer.ui.detail import selected_layer
+from explorer.ui.layers import profile_of
 from explorer.ui.markdown import as_text
 from explorer.ui.measuring import in_turn, measure, result_of
 from explorer.ui.methods import (

@@ -8,8 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
+from explorer import checkpoints, figures
+from explorer.attribution import grad_cam, heatmap, profile
+from explorer.datasets import shapes
+from explorer.figures import ColourScale
+from explorer.images import to_input, to_pixels
+from explorer.tracing import STRIP_KINDS, trace
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.verbs import choose, click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
 
@@ -62,7 +68,7 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Layer stages.1.0.shortcut")).to_be_visible()
     expect(page.get_by_text("plain-20 has no layer stages.1.0.shortcut")).to_be_visible()
-    choose(page, "Layer", "stages.0.1")
+    page.get_by_role("combobox", name="Layer", exact=True).select_option("stages.0.1")
     expect(page.get_by_role("heading", name="Layer stages.0.1", exact=True)).to_be_visible()
     # The layer that was clicked last, again: a strip that remembered it would not tell the page.
     strip_button(page, "stages.1.0.shortcut", "ResNet-20").click()
@@ -80,7 +86,7 @@ def test_a_click_enlarges_a_feature_map_and_the_raw_numbers_of_the_layer_downloa
     assert query(page)["channel"] == ["3"]
 
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="Raw numbers (npz)").click()
+        page.get_by_role("button", name="Raw numbers of ResNet-20 (npz)").click()
     with np.load(waiting.value.path()) as arrays:
         activation, gradient = arrays["activations/stages.1.0.conv1"], arrays["gradients/stages.1.0.conv1"]
         assert activation.shape == gradient.shape == (32, 16, 16)
@@ -102,7 +108,7 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
     visit(page, "/")
     click(page, "radio", "heart")
     choose(page, "Class to explain", "ring")
-    click(page, "radio", "all")
+    page.get_by_text("all", exact=True).click()
     strip_button(page, "stages.1.1", "plain-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.1")).to_be_visible()
     wait_until_ready(page)
@@ -233,3 +239,72 @@ def test_the_strip_answers_from_every_tab(page: Page) -> None:
         click(page, "tab", tab)
         strip_button(page, layer, "ResNet-20").click()
         expect(page.get_by_role("heading", name=f"Layer {layer}"), f"from the tab {tab}").to_be_visible()
+
+
+PAINTED = """canvas => {
+    const context = canvas.getContext("2d");
+    return [canvas.height, canvas.width, Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data)];
+}"""
+
+
+def painted(canvas: Locator) -> np.ndarray:
+    """uint8 (H, W, 3) of what a canvas shows."""
+    height, width, values = canvas.evaluate(PAINTED)
+    return np.array(values, np.uint8).reshape(height, width, 4)[..., :3]
+
+
+def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
+    """The overlay and the feature maps of a layer, against `figures` on the same pass."""
+    layer, opacity = "stages.1.0.conv2", 40
+    visit(page, f"/?layer={layer}&opacity={opacity}&channel=5&scope=network")
+    pixels, _ = shapes.sample(6, 6)
+    for name, title in (("shapes-plain-20", "plain-20"), ("shapes-resnet-20", "ResNet-20")):
+        loaded = checkpoints.load_pretrained(name)
+        passed = trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
+        columns = profile(passed)
+        seen = figures.nearest(to_pixels(passed.image, loaded.mean, loaded.std), 320)
+        heat = heatmap(grad_cam(passed[layer]), seen.shape[:2], max(float(column.cam.max()) for column in columns))
+        section = page.locator(".columns section").filter(has_text=title)
+        canvas = section.get_by_role("img", name=f"Grad-CAM of {layer} over the picture")
+        difference = np.abs(painted(canvas).astype(int) - figures.overlay(seen, heat, opacity / 100))
+        assert difference.max() <= 6 and difference.mean() < 0.5, (title, difference.max(), difference.mean())
+        scale = ColourScale.signed(max(column.peak for column in columns))
+        section = page.locator(".columns section").filter(
+            has=page.locator(f"[aria-label='Feature maps of {layer} of {title}']")
+        )
+        maps = section.locator("canvas.sheet")
+        difference = np.abs(painted(maps).astype(int) - figures.sheet(scale.paint(passed[layer].activation), 8, 44))
+        assert difference.max() <= 8 and difference.mean() < 1, (title, difference.max(), difference.mean())
+        large = section.get_by_role("img", name="Feature map of channel 5")
+        assert np.array_equal(painted(large), painted(maps)[:16, 80:96])
+
+
+def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(page: Page) -> None:
+    visit(page)
+    page.evaluate("explorerDepth.send = null")  # the server hears of nothing
+    before = page.url
+    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
+    expect(page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the picture")).to_have_count(2)
+    expect(strip_button(page, "stages.1.0.conv2", "ResNet-20")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("group", name=re.compile("^Feature maps of")).first.get_by_role("button").nth(3).click()
+    expect(page.get_by_role("img", name="Feature map of channel 3")).to_have_count(2)
+    page.get_by_text("network", exact=True).click()
+    expect(page.get_by_text(re.compile(r"^Grad-CAM: 0 to [\d.e-]+ \(plain-20\), 0 to"))).to_be_visible()
+    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the picture").last
+    seen = painted(canvas)
+    page.get_by_label("Opacity of the overlay, %").fill("0")
+    bare = painted(canvas)
+    assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
+    assert page.url == before
+
+
+def test_a_layer_that_is_too_large_to_be_sent_ahead_follows_its_click(page: Page) -> None:
+    visit(page, "/?first=shapes-plain-56&second=shapes-resnet-56&layer=stages.0.0.conv1")
+    for layer in ("stages.1.3.conv1", "stages.2.8"):
+        strip_button(page, layer, "ResNet-56").click()
+        expect(page.get_by_role("group", name=f"Feature maps of {layer} of ResNet-56")).to_be_visible()
+        expect(page.locator(".waiting")).to_have_count(0)
+        expect(page.get_by_text("channels that are 0 everywhere")).to_be_visible()
+        wait_until_ready(page)
+        assert query(page)["layer"] == [layer]

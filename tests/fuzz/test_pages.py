@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from streamlit.testing.v1 import AppTest
 
+from tests.depth import written
 from tests.fuzz.laws import check_discreet, examples
 from tests.fuzz.test_links import links
 
@@ -34,6 +35,7 @@ def _sent(text: str) -> str:
 def words_of(app: AppTest) -> Iterator[str]:
     for kind in (app.markdown, app.caption, app.info, app.warning, app.error, app.header, app.subheader):
         yield from (element.value for element in kind)
+    yield from written(app)
 
 
 def check_page(page: str, link: dict[str, str]) -> None:

@@ -1,0 +1,153 @@
+"""What the browser paints from: steps of a scale, maps that fit, and the bytes that carry them."""
+
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from explorer import checkpoints, figures
+from explorer.attribution import channel_weights, grad_cam, profile, shared_tops, silent_channels
+from explorer.datasets import shapes
+from explorer.figures import DIVERGING, SEQUENTIAL, ColourScale
+from explorer.images import to_input
+from explorer.tracing import STRIP_KINDS, Trace, trace
+from explorer.ui.packing import Packing
+from tests.depth import component, picture, strip, unpack
+from tests.test_pages import open_app
+
+numbers_of = st.lists(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False), min_size=1, max_size=60)
+
+
+@given(numbers_of, st.floats(1, 1e3))
+def test_steps_lose_at_most_one_colour_on_any_scale_that_ends_higher(numbers: list[float], wider: float) -> None:
+    values = np.array(numbers, dtype=np.float32)
+    top = float(np.abs(values).max())
+    steps = figures.signed_shares(values, top)
+    scale = top * wider
+    if not scale:
+        assert (steps == 128).all()
+        return
+    exact = 255 * (np.clip(values.astype(float) / scale, -1, 1) + 1) / 2
+    from_steps = 255 * ((steps.astype(float) - 128) / 127 * top / scale + 1) / 2
+    assert np.abs(exact - from_steps).max() <= 0.51
+    sizes = figures.shares(np.abs(values), top)
+    assert np.abs(255 * np.abs(values.astype(float)) / scale - sizes * (top / scale)).max() <= 0.51
+
+
+@pytest.mark.parametrize("top", [0.0, float("nan"), float("inf")])
+def test_a_scale_that_does_not_exist_paints_zero(top: float) -> None:
+    values = np.array([1.0, np.nan, -2.0], dtype=np.float32)
+    assert (figures.shares(values, top) == 0).all()
+    assert (figures.signed_shares(values, top) == 128).all()
+
+
+def test_the_palettes_are_those_of_the_painted_pictures() -> None:
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)
+    np.testing.assert_array_equal(figures.palette(SEQUENTIAL), ColourScale.sizes(1.0).paint(ramp))
+    np.testing.assert_array_equal(figures.palette(DIVERGING), ColourScale.signed(1.0).paint(2 * ramp - 1))
+
+
+@pytest.mark.parametrize("shape", [(3, 112, 112), (2, 64, 64), (5, 57, 33), (1, 200, 3)])
+def test_a_reduced_map_is_the_mean_of_what_it_stands_for(shape: tuple[int, ...]) -> None:
+    maps = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    small = figures.reduced(maps, 32)
+    assert max(small.shape[1:]) <= 32 and small.shape[0] == shape[0] and small.dtype == np.float32
+    np.testing.assert_allclose(small.mean(axis=(1, 2)), maps.mean(axis=(1, 2)), atol=2e-2)
+    for each, whole in zip(small, maps, strict=True):
+        oracle = Image.fromarray(whole).resize(each.shape[::-1], Image.Resampling.BOX)
+        np.testing.assert_allclose(each, np.asarray(oracle), atol=1e-5)
+    assert figures.reduced(maps, 224) is maps
+
+
+def test_what_is_packed_comes_out_again_where_the_header_says() -> None:
+    packing = Packing()
+    odd = np.arange(7, dtype=np.uint8)
+    floats = np.linspace(-1, 1, 5, dtype=np.float32)
+    places = [packing.add(odd), packing.add(floats), packing.add(odd[:0]), packing.add(odd)]
+    header, body = unpack(packing.pack({"ö": places}))
+    assert header == {"ö": places}
+    assert all(place % 4 == 0 for place in places), "a browser reads float32 only there"
+    np.testing.assert_array_equal(np.frombuffer(body, np.float32, 5, places[1]), floats)
+    for place in (places[0], places[3]):
+        np.testing.assert_array_equal(np.frombuffer(body, np.uint8, 7, place), odd)
+    with pytest.raises(TypeError, match="float64"):
+        packing.add(np.zeros(3))
+    with pytest.raises(ValueError, match="JSON"):
+        packing.pack({"x": float("nan")})
+
+
+def traces() -> list[Trace]:
+    """Of the networks and the picture of the first visit."""
+    pixels, _ = shapes.sample(6, 6)
+    found = []
+    for name in ("shapes-plain-20", "shapes-resnet-20"):
+        loaded = checkpoints.load_pretrained(name)
+        found.append(trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS))
+    return found
+
+
+def test_the_browser_has_every_number_of_the_first_visit() -> None:
+    """Cams, tops, feature maps and the numbers of each channel, against what the library says of the same pass."""
+    header, body = strip(open_app())
+    axis = [column["name"] for column in header["columns"]]
+    seen = traces()
+    for which, (passed, network, inside) in enumerate(
+        zip(seen, header["networks"], header["inside"]["networks"], strict=True)
+    ):
+        columns = {column.name: column for column in profile(passed)}
+        assert {name for name, cell in zip(axis, network["cells"], strict=True) if cell} == set(columns)
+        for name, cell in zip(axis, network["cells"], strict=True):
+            if cell is None:
+                continue
+            layer, column = passed[name], columns[name]
+            cam = picture(body, cell["cam"]) / 255 * (cell["largest"] or 0)
+            np.testing.assert_allclose(cam, grad_cam(layer), atol=cell["largest"] / 500 + 1e-7)
+            assert (cell["zero"] is None) == bool(column.cam.any())
+            detail = inside["layers"][name]
+            start, height, width = detail["maps"]
+            maps = np.frombuffer(body, np.uint8, detail["channels"] * height * width, start).astype(np.float32)
+            back = (maps - 128).reshape(-1, height, width) / 127 * column.peak
+            np.testing.assert_allclose(back, layer.activation, atol=column.peak / 250)
+            stats = np.frombuffer(body, np.float32, 4 * detail["channels"], detail["stats"]).reshape(-1, 4)
+            flat = layer.activation.reshape(detail["channels"], -1)
+            np.testing.assert_array_equal(stats[:, 0], flat.min(axis=1))
+            np.testing.assert_array_equal(stats[:, 1], flat.max(axis=1))
+            np.testing.assert_allclose(stats[:, 2], np.sqrt((flat.astype(float) ** 2).mean(axis=1)), rtol=1e-4)
+            np.testing.assert_array_equal(stats[:, 3], channel_weights(layer))
+            told = dict(detail["numbers"])
+            assert told["channels that are 0 everywhere"] == f"{silent_channels(layer)} of {detail['channels']}"
+        largest = [{column.name: float(column.cam.max()) for column in profile(each)} for each in seen]
+        for scope in ("layer", "network", "both"):
+            wanted = shared_tops(largest, scope)[which]
+            told_tops = header["tops"]["cam"][scope][which]
+            for index, name in enumerate(axis):
+                if name in wanted:
+                    assert (told_tops[index] if scope == "layer" else told_tops) == pytest.approx(wanted[name])
+
+
+def test_what_is_too_much_goes_layer_by_layer() -> None:
+    """Two networks of 56 layers: the strip goes ahead, and of the detail the chosen layer alone."""
+    query = {"first": "shapes-plain-56", "second": "shapes-resnet-56"}
+    app = open_app(**query, layer="stages.1.0.conv1")
+    assert strip(app)[0]["inside"] is None
+    header, body = unpack(component(app, "layer_detail").bytes)
+    assert [list(network["layers"]) for network in header["networks"]] == [["stages.1.0.conv1"]] * 2
+    assert header["drawing"] == strip(app)[0]["key"]
+    assert len(body) < 200_000
+
+
+def test_a_photograph_keeps_its_colours() -> None:
+    pixels = np.kron(np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
+    address = figures.photo_uri(pixels)
+    again = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
+    assert np.abs(again.astype(int) - pixels).mean() < 3
+
+
+def test_the_header_is_json_that_a_browser_reads() -> None:
+    header, _ = strip(open_app(first="shapes-plain-8", second="none"))
+    assert json.loads(json.dumps(header, allow_nan=False)) == header
