@@ -29,6 +29,7 @@ from explorer.training import device_name
 from tests.depth import unpack
 
 VISITORS, ANSWERS = 10, 10_000
+VIEWS: tuple[dict[str, str], ...] = ({}, {"tab": "block"})  # drawn by the browser, and from pictures with an address
 LARGE = 2000  # bytes: a smaller picture may be the same for two people, such as a map of zeros
 RUN = {"preset": "resnet-8", "config": json.dumps({"seconds": 1.0}), "twin": "no"}
 _EMBEDDED = re.compile(rb"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+)")
@@ -93,8 +94,11 @@ class Owner(Visitor):
     def belongings(self, everybodys: Collection[bytes]) -> Belongings:
         """After a look at the own picture, without what stands in `everybodys` answers."""
         assert self.run is not None
-        pictures = [address for address in self.session.media if len(self.session.file(address)) > LARGE]
-        seen = [address.encode() for address in pictures] + list(embedded(self.session.answer))
+        seen = []
+        for view in VIEWS:
+            self.session.rerun(**self.query, **view)
+            pictures = [address for address in self.session.media if len(self.session.file(address)) > LARGE]
+            seen += [address.encode() for address in pictures] + list(embedded(self.session.answer))
         names = [self.word, self.session.owner, self.session.id, self.run.id]
         private = [each for each in seen if not any(each in answer for answer in everybodys)]
         return Belongings(
@@ -197,7 +201,7 @@ def isolate(url: str, visitors: int, answers: int) -> Found:
         _together([owner.move_in for owner in owners], found)
         if found.errors:
             return found
-        everybodys = [answer for view in ({}, {"tab": "block"}) for answer in _answer(stranger, view)]
+        everybodys = [answer for view in VIEWS for answer in _answer(stranger, view)]
         belongings = [owner.belongings(everybodys) for owner in owners]
         _together(
             [

@@ -2,7 +2,8 @@
 
 import base64
 import io
-import json
+import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from explorer import checkpoints, figures
-from explorer.attribution import channel_weights, grad_cam, profile, shared_tops, silent_channels
+from explorer.attribution import LayerProfile, channel_statistics, channel_weights, grad_cam, profile, shared_tops
 from explorer.datasets import shapes
 from explorer.figures import DIVERGING, SEQUENTIAL, ColourScale
 from explorer.images import to_input
-from explorer.tracing import STRIP_KINDS, Trace, trace
+from explorer.tracing import STRIP_KINDS, LayerTrace, Trace, trace
 from explorer.ui.packing import Packing
+from explorer.ui.state import Scope
+from explorer.ui.strip import StripRow, pack_drawing
 from tests.depth import component, picture, strip, unpack
 from tests.test_pages import open_app
 
@@ -120,11 +123,15 @@ def test_the_browser_has_every_number_of_the_first_visit() -> None:
             np.testing.assert_allclose(stats[:, 2], np.sqrt((flat.astype(float) ** 2).mean(axis=1)), rtol=1e-4)
             np.testing.assert_array_equal(stats[:, 3], channel_weights(layer))
             told = dict(detail["numbers"])
-            assert told["channels that are 0 everywhere"] == f"{silent_channels(layer)} of {detail['channels']}"
-        largest = [{column.name: float(column.cam.max()) for column in profile(each)} for each in seen]
-        for scope in ("layer", "network", "both"):
-            wanted = shared_tops(largest, scope)[which]
-            told_tops = header["tops"]["cam"][scope][which]
+            silent = sum(not each.any() for each in flat)
+            assert told["channels that are 0 everywhere"] == f"{silent} of {detail['channels']}"
+        largest = {
+            "cam": [{column.name: float(column.cam.max()) for column in profile(each)} for each in seen],
+            "map": [{column.name: column.peak for column in profile(each)} for each in seen],
+        }
+        for kind, scope in itertools.product(largest, get_args(Scope)):
+            wanted = shared_tops(largest[kind], scope)[which]
+            told_tops = header["tops"][kind][scope][which]
             for index, name in enumerate(axis):
                 if name in wanted:
                     assert (told_tops[index] if scope == "layer" else told_tops) == pytest.approx(wanted[name])
@@ -148,6 +155,23 @@ def test_a_photograph_keeps_its_colours() -> None:
     assert np.abs(again.astype(int) - pixels).mean() < 3
 
 
-def test_the_header_is_json_that_a_browser_reads() -> None:
-    header, _ = strip(open_app(first="shapes-plain-8", second="none"))
-    assert json.loads(json.dumps(header, allow_nan=False)) == header
+def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() -> None:
+    values = np.array([[[np.nan, 1.0], [np.inf, -np.inf]], [[1.0, 2.0], [3.0, 4.0]]], dtype=np.float32)
+    layer = LayerTrace("stem.conv", "conv", values, values)
+    with np.errstate(all="ignore"):
+        cam = np.full((2, 2), np.nan, np.float32)
+        column = LayerProfile("stem.conv", "conv", (2, 2, 2), cam, 0, values[0], np.nan, np.inf, np.nan, None)
+        statistics = channel_statistics(layer)
+    header, body = unpack(pack_drawing([StripRow("broken", "#000000", False, [column])], "key"))
+    (cell,) = header["networks"][0]["cells"]
+    assert cell["peak"] is None and cell["largest"] is None
+    assert (picture(body, cell["cam"]) == 0).all() and (picture(body, cell["map"]) == 128).all()
+    assert [chart["series"][0]["points"] for chart in header["charts"]] == [[None], [None]]
+    np.testing.assert_array_equal(statistics[1, :3], np.array([1, 4, np.sqrt(7.5)], dtype=np.float32))
+
+
+def test_the_size_of_a_channel_is_right_where_float32_cannot_hold_squares() -> None:
+    scales = np.array([1e-25, 1.0, 1e25, 0.0], dtype=np.float32)
+    values = np.full((4, 2, 2), 3.0, dtype=np.float32) * scales[:, None, None]
+    sizes = channel_statistics(LayerTrace("stem.conv", "conv", values, values))[:, 2]
+    np.testing.assert_allclose(sizes, 3 * scales, rtol=1e-6)

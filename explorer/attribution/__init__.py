@@ -23,6 +23,7 @@ from explorer.attribution.trust import cascade as cascade
 from explorer.attribution.trust import spearman as spearman
 from explorer.attribution.trust import trust_curve as trust_curve
 from explorer.attribution.views import LayerProfile as LayerProfile
+from explorer.attribution.views import channel_statistics as channel_statistics
 from explorer.attribution.views import channel_weights as channel_weights
 from explorer.attribution.views import enlarge as enlarge
 from explorer.attribution.views import grad_cam as grad_cam
@@ -34,6 +35,5 @@ from explorer.attribution.views import saliency as saliency
 from explorer.attribution.views import share_on_object as share_on_object
 from explorer.attribution.views import shared_axis as shared_axis
 from explorer.attribution.views import shared_tops as shared_tops
-from explorer.attribution.views import silent_channels as silent_channels
 from explorer.attribution.views import top_classes as top_classes
 from explorer.attribution.views import zero_reason as zero_reason

@@ -81,9 +81,19 @@ def channel_weights(layer: LayerTrace) -> np.ndarray:
     return gradient @ np.full(gradient.shape[1], 1 / gradient.shape[1], dtype=np.float32)  # BLAS beats .mean
 
 
-def silent_channels(layer: LayerTrace) -> int:
-    """How many feature maps are zero everywhere."""
-    return int((~layer.activation.reshape(len(layer.activation), -1).any(axis=1)).sum())
+def channel_statistics(layer: LayerTrace) -> np.ndarray:
+    """Of each feature map its smallest and largest value, its root mean square, and its weight in the Grad-CAM:
+    float32 (C, 4)."""
+    values = layer.activation.reshape(len(layer.activation), -1)  # (C, H·W)
+    with np.errstate(over="ignore"):
+        total = np.vecdot(values, values)
+    unsure = ~((total > 1e-30) & (total < np.inf))  # what float32 cannot hold, and what is not zero after all
+    if unsure.any():
+        exact = values[unsure].astype(np.float64)
+        total = total.astype(np.float64)
+        total[unsure] = np.vecdot(exact, exact)
+    size = np.sqrt(total / values.shape[1])
+    return np.stack([values.min(axis=1), values.max(axis=1), size, channel_weights(layer)], axis=1).astype(np.float32)
 
 
 def zero_reason(layer: LayerTrace, cam: np.ndarray) -> str | None:

@@ -70,5 +70,4 @@ from explorer.figures.tiles import shares as shares
 from explorer.figures.tiles import sheet as sheet
 from explorer.figures.tiles import shown as shown
 from explorer.figures.tiles import signed_shares as signed_shares
-from explorer.figures.tiles import strip_sheet as strip_sheet
 from explorer.figures.tiles import tile as tile

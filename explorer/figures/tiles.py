@@ -153,11 +153,6 @@ def tile(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.ndarray:
     return sheet
 
 
-def strip_sheet(pictures: Sequence[np.ndarray], side: int) -> np.ndarray:
-    """Pictures side by side, each `side` pixels, uint8 (side, side * n, 3): one file for many thumbnails."""
-    return np.concatenate([_fit(pixels, side) for pixels in pictures], axis=1)
-
-
 def _fit(pixels: np.ndarray, side: int) -> np.ndarray:
     method = Image.Resampling.NEAREST if max(pixels.shape[:2]) <= side else Image.Resampling.BOX
     return np.asarray(Image.fromarray(pixels).resize((side, side), method))

@@ -4,30 +4,52 @@ const depth = (globalThis.explorerDepth ??= {
   drawing: null, // of strip.py
   inside: null, // of layers.py: what the detail shows of every layer, or of the chosen one
   view: null, // {layer, channel, scope, opacity}, as AppState has it; layer is always a name
-  pending: null, // the change that the server has not answered yet: {id, until}
+  viewOf: null, // the drawing that the view was made for
+  changed: {}, // what the server has not confirmed yet
+  pending: null, // the last change that it was told: {id, until}
   parts: new Map(), // how each component shows the view
   send: null, // tells the server
+  fetch: null, // tells it too, where its answer has to bring what the chosen layer shows
 });
 
-const PATIENCE = 5000; // milliseconds after which an answer is no longer waited for
+const PATIENCE = 5000; // milliseconds after which a confirmation is no longer waited for
 
 function show() {
-  if (depth.view && depth.drawing) for (const part of depth.parts.values()) part();
+  if (depth.view && depth.drawing && depth.viewOf === depth.drawing.key) for (const part of depth.parts.values()) part();
 }
 
-// A person chose something.
-function change(changes) {
+// A person chose something. The server hears of it `wait` milliseconds later, unless something else is chosen until then.
+function change(changes, wait = 0) {
   depth.view = { ...depth.view, ...changes };
-  depth.pending = { id: crypto.getRandomValues(new Uint32Array(1))[0], until: performance.now() + PATIENCE };
+  depth.changed = { ...depth.changed, ...changes };
+  const id = crypto.getRandomValues(new Uint32Array(1))[0];
+  depth.pending = { id, until: performance.now() + wait + PATIENCE };
   show();
-  depth.send?.({ ...depth.view, id: depth.pending.id });
+  clearTimeout(depth.later);
+  depth.later = setTimeout(() => {
+    const tell = depth.fetch && lacks(depth.inside) ? depth.fetch : depth.send;
+    tell?.({ ...depth.changed, id });
+  }, wait);
 }
 
-// The server says what the view is. What it says of an earlier change is passed over: the person has gone on.
-function follow(view, id) {
-  if (depth.pending && depth.pending.id !== id && performance.now() < depth.pending.until) return;
-  depth.pending = null;
-  depth.view = view;
+// The server says what the view is of that drawing. What a person has changed since counts more.
+function follow({ view, id, drawing }) {
+  if (!depth.pending || depth.pending.id === id || performance.now() > depth.pending.until) {
+    depth.pending = null;
+    depth.changed = {};
+  }
+  depth.view = { ...view, ...depth.changed };
+  depth.viewOf = drawing;
+}
+
+// Whether the chosen layer, or the whole map of a large channel, has not been sent.
+function lacks(pack) {
+  if (!pack?.single) return false;
+  const { layer, channel } = depth.view;
+  if (!depth.drawing.columns.some((column) => column.name === layer)) return false;
+  const there = pack.networks.map((network) => network.layers[layer]).filter(Boolean);
+  if (!there.length) return true;
+  return there.some((found) => found.reduced && channel !== null && channel < found.channels && found.chosen?.channel !== channel);
 }
 
 // The header of packing.py and, behind it, the bytes that its places count from.
@@ -41,7 +63,8 @@ const floats = (pack, start, count) => new Float32Array(pack.body.buffer, pack.b
 
 // As Python writes a number with ".3g".
 function short(value) {
-  if (value === null) return "nan";
+  if (value === null || Number.isNaN(value)) return "nan";
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   if (value === 0) return "0";
   const [digits, power] = value.toExponential(2).split("e");
   const exponent = Number(power);
@@ -50,15 +73,18 @@ function short(value) {
   return `${Number(digits)}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`;
 }
 
+// 256 colours, three bytes each.
+const paletteOf = (kind) => depth.drawing.body.subarray(depth.drawing.palettes[kind], depth.drawing.palettes[kind] + 768);
+
 // The colours of steps 0..255 of a picture whose steps end at `own`, on a scale that ends at `top`.
 function colours(kind, own, top) {
-  const palette = depth.drawing.body.subarray(depth.drawing.palettes[kind], depth.drawing.palettes[kind] + 768);
+  const palette = paletteOf(kind);
   const zero = kind === "map" ? 128 : 0;
   const steps = kind === "map" ? 127 : 255;
   const found = new Uint32Array(256);
   for (let step = 0; step < 256; step += 1) {
     let share = top > 0 ? ((step - zero) / steps) * (own / top) : 0;
-    if (kind === "map") share = top > 0 ? 0.5 + share / 2 : 0.5;
+    if (kind === "map") share = 0.5 + share / 2;
     const place = 3 * Math.round(255 * Math.min(Math.max(share, 0), 1));
     found[step] = (255 << 24) | (palette[place + 2] << 16) | (palette[place + 1] << 8) | palette[place];
   }
@@ -92,6 +118,11 @@ function make(tag, attributes = {}, ...inside) {
   return element;
 }
 
+// Text, where it changes.
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function topOf(kind, network, column, scope) {
   const tops = depth.drawing.tops[kind][scope][network];
   return scope === "layer" ? tops[column] : tops;
@@ -103,13 +134,11 @@ function colourBar(kind) {
   const ramp = painted(Uint8Array.from({ length: 256 }, (_, step) => step), 1, 256, colours(kind, 1, 1));
   canvas.getContext("2d").putImageData(ramp, 0, 0);
   const words = make("span");
-  const box = make("div", { className: "scale" }, canvas, words);
   return {
-    box,
+    box: make("div", { className: "scale" }, canvas, words),
     say(text) {
-      if (words.textContent === text) return;
-      words.textContent = text;
-      canvas.setAttribute("aria-label", `Colour scale. ${text}`);
+      say(words, text);
+      canvas.ariaLabel = `Colour scale. ${text}`;
     },
   };
 }

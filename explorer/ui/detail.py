@@ -21,10 +21,6 @@ TABS: Mapping[Tab, str] = {
     "trust": "Can I trust this map?",
 }
 CHANGED = ("layer", "channel", "scope", "opacity")  # what the head tells
-SCOPES = (
-    "Layer: the two networks can be compared at one layer. Network: the layers of one network can be compared. "
-    "All: one scale for everything; weak layers then look empty."
-)
 
 _head = st.components.v2.component(
     "layer_head",
@@ -61,35 +57,31 @@ def colour_bar(palette: str, words: str) -> None:
         st.caption(words)
 
 
-def detail_head(looked: list[Looked]) -> None:
+def detail_head(looked: list[Looked], drawing: str) -> None:
     """The name of the layer, and what all tabs share: which layer, how opaque an overlay is, and which maps share a
-    scale. A change is drawn in the browser at once; then it comes here, and goes into the URL."""
-    state = controls.read()
-    data = {
-        "layers": list(axis_of(rows_of(looked))),
-        "help": SCOPES,
-        "id": st.session_state.get("view_id"),
-        "view": {
-            "layer": selected_layer(state, looked),
-            "channel": state.channel,
-            "scope": state.scope,
-            "opacity": state.opacity,
-        },
-    }
+    scale. A change is drawn in the browser at once; then it comes here, and goes into the URL. `drawing` is the key of
+    the strip above it."""
+    data = {"layers": list(axis_of(rows_of(looked))), **view(looked, drawing)}
     _head(key="head", data=data, on_view_change=lambda: take_view("head"))
 
 
+def view(looked: list[Looked], drawing: str) -> dict[str, Any]:
+    """What the browser is told of the view, and the last change that came from there."""
+    state = controls.read()
+    shown = {"layer": selected_layer(state, looked), **{name: getattr(state, name) for name in CHANGED[1:]}}
+    return {"drawing": drawing, "id": st.session_state.get("view_id"), "view": shown}
+
+
 def take_view(key: str) -> None:
-    """Puts into the URL what the browser says was chosen in that component, which may be anything."""
-    view = st.session_state[key]["view"]
-    if not isinstance(view, dict):
+    """Puts into the URL what the browser says was changed in that component, which may be anything."""
+    said = st.session_state[key]["view"]
+    if not isinstance(said, dict):
         return
-    before = controls.read()
     try:
-        controls.change(**{name: view.get(name, getattr(before, name)) for name in CHANGED})
+        controls.change(**{name: said[name] for name in CHANGED if name in said})
     except (ValueError, TypeError):
         return
-    number = view.get("id")
+    number = said.get("id")
     st.session_state["view_id"] = number if isinstance(number, int) else None
 
 

@@ -2,7 +2,6 @@
 const SIDE = 320; // pixels of an overlay, about
 const PAGE = 64; // feature maps at once
 const COLUMNS = 8;
-const TILE = 44; // pixels of a feature map
 const LARGE = 180; // pixels of the chosen one
 
 // Where each pixel of an enlarged line lies between two of the small one: pixel centres kept in place.
@@ -22,7 +21,7 @@ function places(from, to) {
 const STEPS = 1023;
 
 function heatTable(opacity) {
-  const palette = depth.drawing.body.subarray(depth.drawing.palettes.cam, depth.drawing.palettes.cam + 768);
+  const palette = paletteOf("cam");
   const table = new Float32Array(4 * (STEPS + 1));
   for (let step = 0; step <= STEPS; step += 1) {
     const alpha = opacity * Math.sqrt(step / STEPS);
@@ -79,10 +78,7 @@ function overlay(canvas, pack, picture, which, column, view) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-// Text, where it changes.
-function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
+const columnOf = (layer) => depth.drawing.columns.findIndex((found) => found.name === layer);
 
 function reveal(element, visible) {
   if (element.hidden === visible) element.hidden = !visible;
@@ -144,7 +140,7 @@ function numbers(table, networks, layer) {
 // The feature maps of one network, 64 at a time, and the chosen one enlarged.
 function mapsPart(which) {
   const words = make("p");
-  const pages = make("div", { className: "pages" });
+  const pages = make("div", { className: "pages", role: "group" });
   const canvas = make("canvas", { className: "sheet" });
   canvas.ariaHidden = "true";
   const grid = make("div", { className: "tiles", role: "group" }, canvas);
@@ -165,6 +161,7 @@ function mapsPart(which) {
   let channels = 0;
   box.onchange = () => {
     const value = box.value === "" ? null : Math.min(Math.max(Math.round(Number(box.value)), 0), channels - 1);
+    box.value = value === null ? "" : String(value);
     change({ channel: value });
   };
 
@@ -200,7 +197,7 @@ function mapsPart(which) {
       if (!layer) return;
       channels = layer.channels;
       const chosen = view.channel !== null && view.channel < channels ? view.channel : null;
-      const key = `${pack.key}/${view.layer}/${chosen}`;
+      const key = `${pack.drawing}/${view.layer}/${chosen}`;
       if (pageOf !== key) [page, pageOf] = [chosen === null ? 0 : Math.floor(chosen / PAGE), key]; // a new channel turns to its page
       const [start, height, width] = layer.maps;
       const first = page * PAGE;
@@ -212,15 +209,20 @@ function mapsPart(which) {
       words.replaceChildren(make("b", {}, "Feature maps"), ` ${first}–${first + count - 1} of ${channels}. Click one to enlarge it.`);
       const number = Math.ceil(channels / PAGE);
       reveal(pages, number > 1);
-      pages.replaceChildren(
-        ...Array.from({ length: number > 1 ? number : 0 }, (_, index) => {
-          const turn = () => {
-            page = index;
-            this.update(pack, column, depth.view);
-          };
-          return make("button", { type: "button", ariaLabel: `Page ${index + 1}`, ariaCurrent: String(index === page), onclick: turn }, String(index + 1));
-        }),
-      );
+      if (pages.childElementCount !== number) {
+        const turn = (index) => () => {
+          page = index;
+          this.update(depth.inside, columnOf(depth.view.layer), depth.view);
+        };
+        pages.replaceChildren(
+          ...Array.from({ length: number }, (_, index) => make("button", { type: "button", ariaLabel: `Page ${index + 1}`, onclick: turn(index) }, String(index + 1))),
+        );
+      }
+      pages.ariaLabel = `Pages of feature maps of ${network.title}`;
+      [...pages.children].forEach((button, index) => {
+        button.ariaCurrent = String(index === page);
+      });
+
       const rows = Math.ceil(count / COLUMNS);
       tiles(count);
       grid.setAttribute("aria-label", `Feature maps of ${view.layer} of ${network.title}`);
@@ -282,21 +284,13 @@ function build(root, count) {
   };
   return (pack) => {
     const { layer, channel, scope, opacity } = depth.view;
-    const column = depth.drawing.columns.findIndex((found) => found.name === layer);
+    const column = columnOf(layer);
     const known = pack.networks.some((network) => network.layers[layer]);
     once("cams", [pack.key, layer, scope, opacity], () => cams.forEach((part) => part.update(pack, column, depth.view)));
     table.classList.toggle("waiting", !known);
     if (known) once("table", [pack.key, layer], () => numbers(table, pack.networks, layer));
     once("maps", [pack.key, layer, channel, scope], () => maps.forEach((part) => part.update(pack, column, depth.view)));
   };
-}
-
-// Whether the server has to be asked for that layer, or for that channel of a large one.
-function lacks(pack, layer, channel) {
-  if (!depth.drawing.columns.some((column) => column.name === layer)) return false;
-  const there = pack.networks.map((network) => network.layers[layer]).filter(Boolean);
-  if (!there.length) return true;
-  return there.some((found) => found.reduced && channel !== null && channel < found.channels && found.chosen?.channel !== channel);
 }
 
 export default function (component) {
@@ -306,27 +300,26 @@ export default function (component) {
     root.data = data;
     const pack = unpack(data);
     depth.arrivals = (depth.arrivals ?? 0) + 1;
-    depth.inside = { ...pack, key: `${pack.drawing}/${depth.arrivals}` };
+    depth.inside = { ...pack, single: true, key: `${pack.drawing}/${depth.arrivals}` };
+    follow(pack);
   }
   const part = () => {
     const pack = depth.inside;
-    if (!pack || pack.drawing !== depth.drawing.key) return; // the other half comes, or came, on its own
+    const fits = pack?.drawing === depth.drawing.key;
+    root.classList.toggle("waiting", !fits); // the numbers of this picture come on their own
+    if (!fits) return;
     if (root.count !== pack.networks.length) {
       root.count = pack.networks.length;
       root.update = build(root, root.count);
     }
     root.update(pack);
-    const { layer, channel } = depth.view;
-    const wanted = `${pack.key}/${layer}/${channel}`;
-    if (depth.asked !== wanted && lacks(pack, layer, channel)) {
-      depth.asked = wanted;
-      depth.pending ??= { id: 0, until: performance.now() + PATIENCE };
-      setTimeout(() => setTriggerValue("view", { ...depth.view, id: depth.pending?.id ?? 0 }), 0);
-    }
   };
+  const fetch = data instanceof Uint8Array ? (view) => setTriggerValue("view", view) : null;
+  depth.fetch = fetch;
   depth.parts.set("layers", part);
   show();
   return () => {
     if (depth.parts.get("layers") === part) depth.parts.delete("layers");
+    if (depth.fetch === fetch) depth.fetch = null;
   };
 }

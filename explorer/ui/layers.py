@@ -10,16 +10,16 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures
-from explorer.attribution import LayerProfile, channel_weights, raw_arrays, share_on_object
+from explorer.attribution import LayerProfile, channel_statistics, raw_arrays, share_on_object
 from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
-from explorer.ui import controls, navigation
-from explorer.ui.detail import selected_layer, take_view
+from explorer.ui import navigation
+from explorer.ui.detail import selected_layer, take_view, view
 from explorer.ui.packing import HERE, STORE, Packing
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 
-MAP_SIDE = 56  # pixels of a feature map among others; the chosen one comes whole
+MAP_SIDE = 56  # pixels of a large feature map among others of its layer; the chosen one comes whole
 AHEAD = 1_500_000  # values of feature maps that are sent before anybody asks: megabytes, some ms on one machine
 
 _component = st.components.v2.component(
@@ -38,7 +38,7 @@ def goes_ahead(looked: list[Looked]) -> bool:
 def layer_tab(subject: Subject, looked: list[Looked], drawing: str) -> None:
     """`drawing` is the key of the depth strip of the same networks and picture."""
     if goes_ahead(looked):
-        _component(key="layers", data={"drawing": drawing})
+        _component(key="layers")
     else:
         _layer_alone(subject, looked, drawing)
     views: dict[str, dict[str, str]] = st.session_state["views"]
@@ -51,10 +51,10 @@ def layer_tab(subject: Subject, looked: list[Looked], drawing: str) -> None:
 def _layer_alone(subject: Subject, looked: list[Looked], drawing: str) -> None:
     """Where the layers are too large to be sent all: the chosen one, whenever the browser asks for another."""
     with navigation.boundary():
-        state = controls.read()
-        selected = selected_layer(state, looked)
-        content = _one_layer(f"{drawing}/{selected}/{state.channel}", drawing, subject, looked, selected, state.channel)
-        _component(key="layers", data=content, on_view_change=lambda: take_view("layers"))
+        seen = view(looked, drawing)
+        layer, channel = seen["view"]["layer"], seen["view"]["channel"]
+        packing, header = _one_layer(f"{drawing}/{layer}/{channel}", subject, looked, layer, channel)
+        _component(key="layers", data=packing.pack(header | seen), on_view_change=lambda: take_view("layers"))
         navigation.remember()
 
 
@@ -64,10 +64,10 @@ def _spatial(network: Looked) -> list[LayerTrace]:
 
 @st.cache_resource(max_entries=3, show_spinner=False, scope="session")
 def _one_layer(
-    key: str, _drawing: str, _subject: Subject, _looked: list[Looked], _layer: str, _channel: int | None
-) -> bytes:
+    key: str, _subject: Subject, _looked: list[Looked], _layer: str, _channel: int | None
+) -> tuple[Packing, dict[str, Any]]:
     packing = Packing()
-    return packing.pack({"drawing": _drawing, **inside(packing, _subject, _looked, _layer, _channel)})
+    return packing, inside(packing, _subject, _looked, _layer, _channel)
 
 
 def inside(
@@ -80,7 +80,7 @@ def inside(
             "target": network.target,
             "picture": _picture(network, packing),
             "layers": {
-                layer.name: _packed(network, subject, layer, packing, channel)
+                layer.name: _packed(network, subject, layer, packing, only is not None, channel)
                 for layer in _spatial(network)
                 if only in (None, layer.name)
             },
@@ -96,13 +96,13 @@ def _picture(network: Looked, packing: Packing) -> list[int]:
 
 
 def _packed(
-    network: Looked, subject: Subject, layer: LayerTrace, packing: Packing, channel: int | None
+    network: Looked, subject: Subject, layer: LayerTrace, packing: Packing, alone: bool, channel: int | None
 ) -> dict[str, Any]:
     """The feature maps of a layer, four numbers of each, and the table's lines."""
     profile = profile_of(network, layer.name)
     channels = len(layer.activation)
-    stats = _channel_statistics(layer)
-    small = figures.reduced(layer.activation, MAP_SIDE)
+    stats = channel_statistics(layer)
+    small = figures.reduced(layer.activation, MAP_SIDE) if alone else layer.activation
     found = {
         "numbers": _numbers(network, subject, layer, profile, stats),
         "channels": channels,
@@ -110,19 +110,11 @@ def _packed(
         "maps": [packing.add(figures.signed_shares(small, profile.peak)), *small.shape[1:]],
         "stats": packing.add(stats),
     }
-    if small is not layer.activation and channel is not None and channel < channels:
+    if found["reduced"] and channel is not None and channel < channels:
         whole = layer.activation[channel]
         place = packing.add(figures.signed_shares(whole, profile.peak))
         found["chosen"] = {"channel": channel, "map": [place, *whole.shape]}
     return found
-
-
-def _channel_statistics(layer: LayerTrace) -> np.ndarray:
-    """Smallest and largest value, root mean square and Grad-CAM weight of each channel, float32 (C, 4)."""
-    values = layer.activation.reshape(len(layer.activation), -1)
-    with np.errstate(over="ignore"):
-        size = np.sqrt(np.vecdot(values, values) / values.shape[1])
-    return np.stack([values.min(axis=1), values.max(axis=1), size, channel_weights(layer)], axis=1).astype(np.float32)
 
 
 def profile_of(network: Looked, layer: str) -> LayerProfile:
@@ -159,7 +151,8 @@ def _offer_numbers(network: Looked, looked: list[Looked], views: dict[str, dict[
         file_name=f"{network.name}-layer.npz",
         on_click="ignore",
         key=f"npz_{network.name}",
-        help="Of the chosen layer: activation, gradient and Grad-CAM; and image, saliency and logits, as arrays.",
+        help="Of the chosen layer, where the network has it: activation, gradient and Grad-CAM. Also image, saliency "
+        "and logits, as arrays.",
     )
 
 

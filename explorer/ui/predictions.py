@@ -28,13 +28,13 @@ def predictions(subject: Subject, looked: list[Looked]) -> None:
     """One element, since each more is laid out anew with every picture."""
     height, width = subject.pixels.shape[:2]
     seen = to_pixels(looked[0].trace.image, looked[0].checkpoint.mean, looked[0].checkpoint.std)
-    fits = subject.pixels.shape == seen.shape
-    input_words = f"{'' if fits else 'Cropped and resized. '}Each small square is one pixel of the input."
+    words = "" if subject.pixels.shape == seen.shape else "Cropped and resized. "
+    words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
     parts = [
         f"<p><b>Original</b>, {width}×{height}</p>{_image(subject.pixels, subject.shown, subject.title)}"
         f"<p>{_coded('. '.join([subject.title, *(note.rstrip('.') for note in subject.notes)]))}</p>",
         f"<p><b>As the network sees it</b>, {seen.shape[1]}×{seen.shape[0]}</p>"
-        f"{_image(seen, seen, 'The input of the network, enlarged')}<p>{input_words}</p>",
+        f"{_image(seen, seen, 'The input of the network, enlarged')}<p>{words}</p>",
         *(_network(network, subject) for network in looked),
     ]
     columns = f"grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) repeat({len(looked)}, minmax(0, 1.5fr))"

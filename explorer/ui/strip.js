@@ -2,7 +2,8 @@
 const LABELS = 124; // pixels of the column that stays while the layers scroll
 const NARROWEST = 24; // a thumbnail must still show a shape and take a click
 const WIDEST = 46;
-const TILE = 32; // pixels of a thumbnail in the row's canvas; the browser scales it
+const TILE = 32; // pixels of a thumbnail in the row's canvas, at most; the browser scales it
+const WIDEST_CANVAS = 16384; // pixels, which every browser can draw
 const KINDS = { cam: "Grad-CAM", map: "strongest feature map" };
 
 // Marks the chosen layer's column.
@@ -30,7 +31,8 @@ function select(root, selected) {
 // One canvas a row: hundreds of small ones take longer.
 function paintRow(canvas, pack, which, kind, scope) {
   const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
+  const tile = canvas.height;
+  context.imageSmoothingQuality = "high";
   context.clearRect(0, 0, canvas.width, canvas.height);
   pack.networks[which].cells.forEach((cell, index) => {
     if (cell === null) return;
@@ -38,12 +40,13 @@ function paintRow(canvas, pack, which, kind, scope) {
     const own = (kind === "cam" ? cell.largest : cell.peak) ?? 0;
     const values = pack.body.subarray(start, start + height * width);
     const picture = stamp(painted(values, height, width, colours(kind, own, topOf(kind, which, index, scope))));
-    context.imageSmoothingEnabled = Math.max(height, width) > TILE; // smaller ones keep their hard edges
-    context.drawImage(picture, index * TILE, 0, TILE, TILE);
+    context.imageSmoothingEnabled = Math.max(height, width) > tile; // smaller ones keep their hard edges
+    context.drawImage(picture, index * tile, 0, tile, tile);
   });
 }
 
 function words(cell, name, kind, top) {
+  if (cell.peak === null) return `${name}\nits values are no finite numbers: the network has diverged\n${cell.sizes}`;
   if (kind === "cam") {
     const peak = `largest value ${short(cell.largest)}, scale to ${short(top)}`;
     return `${name}\nGrad-CAM: ${cell.zero ?? peak}\n${cell.sizes}`;
@@ -67,6 +70,7 @@ function explain(event) {
 function paint(root, pack, scope) {
   if (root.scope === scope) return;
   root.scope = scope;
+  for (const button of root.querySelectorAll("button[title]")) button.removeAttribute("title"); // of other numbers
   for (const canvas of root.querySelectorAll("canvas.row")) {
     paintRow(canvas, pack, Number(canvas.dataset.network), canvas.dataset.kind, scope);
   }
@@ -126,6 +130,7 @@ function build(root, pack) {
     grid.append(element);
     return element;
   };
+  const tile = Math.max(1, Math.min(TILE, Math.floor(WIDEST_CANVAS / columns)));
   const choose = (index) => change({ layer: depth.drawing.columns[index].name, channel: null });
 
   put(make("div", { className: "corner" }), 1, -1);
@@ -148,7 +153,7 @@ function build(root, pack) {
         name.firstChild.style.color = network.colour;
       }
       name.append(make("span", {}, kind === "cam" ? "Grad-CAM" : "strongest map"));
-      const canvas = put(make("canvas", { className: "row", width: columns * TILE, height: TILE }), row, 0, columns);
+      const canvas = put(make("canvas", { className: "row", width: columns * tile, height: tile }), row, 0, columns);
       canvas.ariaHidden = "true"; // the buttons over it say what it shows
       Object.assign(canvas.dataset, { network: which, kind });
       const buttons = [];
@@ -228,7 +233,7 @@ export default function (component) {
     root.data = component.data;
     const pack = unpack(component.data);
     depth.drawing = pack;
-    if (pack.inside) depth.inside = { key: pack.key, drawing: pack.key, body: pack.body, ...pack.inside };
+    if (pack.inside) depth.inside = { key: pack.key, drawing: pack.key, single: false, body: pack.body, ...pack.inside };
     if (root.key !== pack.key) fill(root, pack);
   }
   const part = () => {

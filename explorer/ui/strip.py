@@ -46,18 +46,23 @@ def depth_strip(content: bytes) -> None:
 def packed(rows: Sequence[StripRow], key: str, inside: Callable[[Packing], Any] | None = None) -> bytes:
     """What the strip shows. `key` says what `rows` show: with the same one they are not packed again. `inside` packs
     what the layers' detail shows, where all of it goes ahead."""
-    return _drawing(f"{key}/{inside is not None}", key, rows, inside)
+    return _packed(f"{key}/{inside is not None}", key, rows, inside)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False, scope="session")
-def _drawing(content: str, _key: str, _rows: Sequence[StripRow], _inside: Callable[[Packing], Any] | None) -> bytes:
-    rows, packing = _rows, Packing()
+def _packed(content: str, _key: str, _rows: Sequence[StripRow], _inside: Callable[[Packing], Any] | None) -> bytes:
+    return pack_drawing(_rows, _key, _inside)
+
+
+def pack_drawing(rows: Sequence[StripRow], key: str, inside: Callable[[Packing], Any] | None = None) -> bytes:
+    """The same, packed anew."""
+    packing = Packing()
     axis = axis_of(rows)
     cams = [{column.name: _top(column.cam.max()) for column in row.profiles} for row in rows]
     maps = [{column.name: _top(column.peak) for column in row.profiles} for row in rows]
     header = {
-        "key": _key,
-        "inside": _inside(packing) if _inside else None,
+        "key": key,
+        "inside": inside(packing) if inside else None,
         "columns": [{"name": name, "label": _short(name), "kind": _kind(rows, name)} for name in axis],
         "groups": _groups(axis, rows),
         "palettes": {
@@ -151,14 +156,14 @@ def _picture(packing: Packing, values: np.ndarray) -> list[int]:
 
 def _chart(title: str, field: str, rows: Sequence[StripRow], axis: Sequence[str]) -> dict[str, Any]:
     values = [{column.name: float(getattr(column, field)) for column in row.profiles} for row in rows]
-    positive = [value for row in values for value in row.values() if value > 0]
+    positive = [value for row in values for value in row.values() if 0 < value < math.inf]
     low = math.floor(math.log10(min(positive))) if positive else -1
     high = math.ceil(math.log10(max(positive))) if positive else 0
     high = max(high, low + 1)
 
     def place(value: float | None) -> float | None:
         """0 at the bottom, 1 at the top, along the logarithm; zero, which has none, at the bottom."""
-        if value is None:
+        if value is None or not math.isfinite(value):
             return None
         return (math.log10(value) - low) / (high - low) if value > 0 else 0.0
 

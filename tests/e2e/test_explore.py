@@ -10,13 +10,18 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from explorer import checkpoints, figures
+from explorer import checkpoints, figures, runs
+from explorer.architectures import build
 from explorer.attribution import grad_cam, heatmap, profile
+from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.figures import ColourScale
 from explorer.images import to_input, to_pixels
+from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, trace
+from explorer.training import TrainingConfig
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
+from tests.e2e.conftest import Server
 from tests.e2e.verbs import choose, click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
 
 
@@ -296,6 +301,7 @@ def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(pa
     page.get_by_label("Opacity of the overlay, %").fill("0")
     bare = painted(canvas)
     assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
+    wait_until_ready(page)
     assert page.url == before
 
 
@@ -308,3 +314,50 @@ def test_a_layer_that_is_too_large_to_be_sent_ahead_follows_its_click(page: Page
         expect(page.get_by_text("channels that are 0 everywhere")).to_be_visible()
         wait_until_ready(page)
         assert query(page)["layer"] == [layer]
+
+
+def test_many_channels_take_pages_and_the_keyboard_stays_on_them(page: Page, server: Server) -> None:
+    """A network of 64 pixels and 128 channels, whose detail goes ahead with whole maps."""
+    number, spec = "a" * 32, cifar(8, size=64, width=32)
+    home = server.data / "runs" / number
+    home.mkdir(parents=True)
+    network = build(spec, seed=0).freeze()
+    checkpoints.save(
+        Checkpoint(network, shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-64"), home / "resnet-8.safetensors"
+    )
+    config = TrainingConfig(seconds=60).to_dict()
+    runs.Run(home).write_request(runs.Request((spec.to_dict(),), config, {"kind": "shapes", "size": 64}))
+    visit(page, f"/?first=run-{number}-resnet-8&second=none&layer=stages.2.0&channel=100")
+    expect(page.get_by_text("Feature maps 64–127 of 128. Click one to enlarge it.")).to_be_visible()
+    page.get_by_role("button", name="Page 1", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Feature maps 0–63 of 128. Click one to enlarge it.")).to_be_visible()
+    expect(page.get_by_role("button", name="Page 1", exact=True)).to_be_focused()
+    page.get_by_role("group", name=re.compile("^Feature maps of")).get_by_role("button").nth(9).click()
+    expect(page.get_by_role("spinbutton", name="Channel", exact=True)).to_have_value("9")
+    wait_until_ready(page)
+    assert query(page)["channel"] == ["9"]
+    strip_button(page, "stem.conv", "ResNet-8").click()
+    page.get_by_role("spinbutton", name="Channel", exact=True).fill("999")
+    page.keyboard.press("Enter")
+    large = page.get_by_role("img", name="Feature map of channel 31")
+    expect(large).to_be_visible()
+    assert painted(large).shape == (64, 64, 3), "whole, not reduced"
+    wait_until_ready(page)
+    assert query(page) | {"first": [], "second": []} == {
+        "first": [],
+        "second": [],
+        "layer": ["stem.conv"],
+        "channel": ["31"],
+    }
+
+
+def test_what_the_browser_changes_is_all_that_changes_in_the_link(page: Page) -> None:
+    visit(page)
+    page.get_by_label("Opacity of the overlay, %").fill("20")
+    page.get_by_text("all", exact=True).click()
+    expect(page.get_by_text("One scale for everything; weak layers then look empty.")).to_be_visible()
+    wait_until_ready(page)
+    assert query(page) == {"opacity": ["20"], "scope": ["both"]}
+    choose(page, "First network", "ResNet-56 · shapes-v1-32")
+    expect(page.get_by_role("heading", name="Layer stages.2.8", exact=True)).to_be_visible()

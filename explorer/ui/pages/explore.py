@@ -52,7 +52,7 @@ def _show(state: AppState) -> None:
     _offer_other_networks(state, drawn, looked)
     predictions(drawn, looked)
     _strip(content)
-    (_head_alone if state.tab == "layer" else detail_head)(looked)
+    (_head_alone if state.tab == "layer" else detail_head)(looked, drawing)
     _detail(drawn, looked, drawing)
     draw_ahead(state)
 
@@ -73,13 +73,13 @@ def _sidebar(state: AppState) -> None:
 
 
 @st.fragment
-def _head_alone(looked: list[Looked]) -> None:
+def _head_alone(looked: list[Looked], drawing: str) -> None:
     """The layer's head. What is chosen there the browser has drawn by itself, so the page need not run again."""
     with navigation.boundary():
         state = controls.read()
         if [network.name for network in looked] != [name for name in (state.first, state.second) if name]:
             st.rerun()  # a shared one was deleted meanwhile
-        detail_head(looked)
+        detail_head(looked, drawing)
         navigation.remember()
 
 
