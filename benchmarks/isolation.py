@@ -269,7 +269,7 @@ def _asking(
                     ("", {"first": theirs.model, "second": "none"}),
                     ("models", {"model": theirs.model}),
                     ("compare", {"networks": f"{theirs.model},shapes-plain-20", "picture": theirs.picture}),
-                    ("gradients", {"networks": theirs.model}),
+                    ("gradients", {"source": "checkpoint", "first": theirs.model, "second": "none"}),
                     (stranger.dice.choice(PAGES), {}),
                 ]
             )

@@ -43,7 +43,7 @@ class LostError(SessionError):
 class Session:
     """One visitor, with what a browser keeps of a page: its address, its widgets and their values, its cookies.
 
-    `rerun` shows a view and waits for the whole answer, as do `press`, `choose`, `type_in` and `upload`: seconds until
+    `rerun` shows a view and waits for the whole answer, as do `press`, `choose` and `upload`: seconds until
     the script has run to its end and everything it drew is here. All raise SessionError. `answer` holds the messages
     of the last answer as they came, `media` the addresses of the pictures in it.
     """
@@ -102,10 +102,6 @@ class Session:
         state = WidgetState(id=self._widget(key)[0])
         state.string_array_value.data.append(value)
         return self._keep(key, state)
-
-    def type_in(self, key: str, text: str) -> float:
-        """Types into a text field, or picks the option of a select box by the text that is shown."""
-        return self._keep(key, WidgetState(id=self._widget(key)[0], string_value=text))
 
     def upload(self, key: str, name: str, content: bytes) -> float:
         """Gives a file to an uploader, with the token against forged requests that a browser sends too."""

@@ -156,11 +156,9 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
     """
     path = Path(path)
     name = f"`{path.name}`"
+    # Read once: what is hashed is what is used, and no later change of the file can reach a network in memory.
+    content = _content(path, sha256)
     try:
-        # Read once: what is hashed is what is used, and no later change of the file can reach a network in memory.
-        content = path.read_bytes()
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-            raise CheckpointError(f"{name} is not the file that was published: its sha256 differs; download it again.")
         state = deserialise(content)
         header = _header(content, name)
         spec = ArchitectureSpec.from_dict(header["spec"])
@@ -174,10 +172,6 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         expected = network.state_dict()
         _check_names(set(expected), set(state), name)
         state = {key: state[key] for key in expected}
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no file {name}; check the name.") from None
-    except OSError as error:
-        raise CheckpointError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
     except SafetensorError:
         raise CheckpointError(
             f"{name} is damaged, cut off, or not a safetensors file; save or download it again."
@@ -252,6 +246,20 @@ def _counts(measured: dict[str, Any], what: str) -> bool:
     return isinstance(n, int) and not isinstance(n, bool) and n > 0
 
 
+def _content(path: Path, sha256: str | None) -> bytes:
+    """The file's bytes, checked against `sha256` where one is given."""
+    name = f"`{path.name}`"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no file {name}; check the name.") from None
+    except OSError as error:
+        raise CheckpointError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(f"{name} is not the file that was published: its sha256 differs; download it again.")
+    return content
+
+
 def _check_names(expected: set[str], found: set[str], name: str) -> None:
     missing, extra = sorted(expected - found), sorted(found - expected)
     if missing or extra:
@@ -283,7 +291,22 @@ def load_pretrained(name: str, folder: Path = PRETRAINED) -> Checkpoint:
 
     Raises CheckpointError that lists the names where there is none of this one.
     """
+    return load(folder / f"{name}.safetensors", _pin(name, folder))
+
+
+def check_pretrained(name: str, folder: Path = PRETRAINED) -> Header:
+    """What the file of that checkpoint says of it; its content has the pinned sha256, so it loads. No weights are read
+    into a network: to list them all takes a tenth of loading them.
+
+    Raises CheckpointError as `load_pretrained` does.
+    """
+    path = folder / f"{name}.safetensors"
+    _content(path, _pin(name, folder))
+    return read_header(path)
+
+
+def _pin(name: str, folder: Path) -> str:
     pins = pinned(folder)
     if name not in pins:
         raise CheckpointError(f"there is no pretrained network {name!r}; choose one of {', '.join(sorted(pins))}.")
-    return load(folder / f"{name}.safetensors", pins[name])
+    return pins[name]

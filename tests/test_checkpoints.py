@@ -22,7 +22,16 @@ from torch import Tensor
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.checkpoints import Checkpoint, CheckpointError, load, load_pretrained, pinned, read_header, save
+from explorer.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    check_pretrained,
+    load,
+    load_pretrained,
+    pinned,
+    read_header,
+    save,
+)
 from explorer.presets import PRESETS, cifar, imagenet_resnet
 from explorer.tracing import trace
 
@@ -465,12 +474,17 @@ def test_published_files_are_loaded_by_name_and_checked_against_their_pins(tmp_p
         (tmp_path / f"{name}.safetensors").write_bytes(content)
     (tmp_path / "SHA256SUMS").write_text(f"{digest}  one.safetensors\n{'0' * 64}  two.safetensors\n\n")
     assert pinned(tmp_path) == {"one": digest, "two": "0" * 64}
-    assert load_pretrained("one", tmp_path).data == "noise"
-    with pytest.raises(CheckpointError, match="`two.safetensors` is not the file that was published"):
-        load_pretrained("two", tmp_path)
-    for name in ("three", "../one", ""):
-        with pytest.raises(CheckpointError, match="no pretrained network .*; choose one of one, two"):
-            load_pretrained(name, tmp_path)
+    for read in (load_pretrained, check_pretrained):
+        assert read("one", tmp_path).data == "noise"
+        with pytest.raises(CheckpointError, match="`two.safetensors` is not the file that was published"):
+            read("two", tmp_path)
+        for name in ("three", "../one", ""):
+            with pytest.raises(CheckpointError, match="no pretrained network .*; choose one of one, two"):
+                read(name, tmp_path)
+    (tmp_path / "one.safetensors").unlink()
+    for read in (load_pretrained, check_pretrained):
+        with pytest.raises(CheckpointError, match="there is no file `one.safetensors`; check the name"):
+            read("one", tmp_path)
 
 
 @pytest.mark.parametrize("line", ["nonsense", "abc  one.safetensors", f"{'0' * 64}  ../one.safetensors", "\x00"])

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from explorer import checkpoints
 from explorer.architectures import build
 from explorer.commands.line import main
 from explorer.commands.weights import _doubts
-from explorer.foreign import NORMALISATIONS, ForeignError, Trial, loading, read
+from explorer.foreign import NORMALISATIONS, Trial, read
 from explorer.presets import cifar
 
 COLOURS = {"blue": (60, 60, 130), "green": (60, 110, 60), "red": (120, 60, 60)}
@@ -66,19 +66,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = np.clip(random.normal(colour, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(place / "pictures" / name / f"{index}.png")
     return place
-
-
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child takes seconds to start, and `test_foreign_files` has its laws; here one command has one."""
-
-    def answered(file: BinaryIO, answer: BinaryIO, name: str) -> None:
-        try:
-            loading.write(answer, *loading.facts_of(file))
-        except ForeignError as error:
-            loading.write(answer, {"refusal": str(error)}, [])
-
-    monkeypatch.setattr(loading, "_run", answered)
 
 
 @pytest.fixture(scope="module")

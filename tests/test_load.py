@@ -12,7 +12,7 @@ from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
 from benchmarks.sessions import Session, SessionError, complaints, served
 from benchmarks.visitors import MIX, PAGES, Tally, Visitor, crowd
 
-SESSIONS, SECONDS, TABS, TTL = 8, 15, 2, 3
+SESSIONS, SECONDS, TABS, TTL = 8, 15, 2, 2
 GROWTH_BOUND = 150.0  # MB that stay; the soaks of `make load`, which are longer, have narrower ones
 OWNERS, ANSWERS = 3, 60
 

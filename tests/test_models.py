@@ -29,6 +29,7 @@ def explore():
 navigation.run({"models": ("Models", models.show), "explore": ("Explore", explore)})
 """
 OWNER = "ab" * 16
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def open_models(owner: str = OWNER, **query: str) -> AppTest:

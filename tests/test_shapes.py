@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from explorer.datasets import Dataset, Split, shapes
-from explorer.datasets.shapes import CLASS_NAMES, PLAIN, STANDARD, Style
+from explorer.datasets.shapes import CLASS_NAMES, STANDARD, Style
 
+PLAIN = Style(texture=0.0, clutter=0.0, noise=0.0)
 CLUTTER_ONLY = Style(texture=0, clutter=1, noise=0)
 
 

@@ -17,7 +17,7 @@ from explorer.architectures import ArchitectureSpec, Network, Stage, build, desc
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import EVERYTHING, STRIP_KINDS, LayerTrace, Trace, trace
 
-THREAD_SECONDS = 10  # `python -m benchmarks threads --seconds 60` is the long form
+THREAD_SECONDS = 3  # `python -m benchmarks threads --seconds 60` is the long form
 
 
 def picture(spec: ArchitectureSpec, seed: int = 0) -> np.ndarray:

@@ -50,7 +50,6 @@ class Style:
 
 
 STANDARD = Style()
-PLAIN = Style(texture=0.0, clutter=0.0, noise=0.0)
 
 
 # Signed distance to the outline of each class, centred, within a circle of radius 1; negative inside.

@@ -1,4 +1,4 @@
-"""Arrays in, pixels out: colour scales, tiles and overlays as PNG, and a sheet of tiles that can be clicked."""
+"""Arrays in, pixels out: colour scales, overlays and sheets of tiles, or steps of a scale for a browser to paint."""
 
 import base64
 import io
@@ -125,8 +125,8 @@ def sheet(pictures: np.ndarray, columns: int, side: int) -> np.ndarray:
     """Pictures of one size, uint8 (N, H, W, 3), as one: rows of `columns` without gaps, uint8 (H', W', 3), in reading
     order; places that stay empty are mid-grey.
 
-    Where they are smaller than `side` they stay as they are, for a browser that enlarges with hard edges: 64 maps of 8
-    by 8 pixels then are a picture of 64 by 64. Larger ones are reduced to `side` by averaging.
+    Where they are smaller than `side` they stay as they are, for a browser that enlarges with hard edges. Larger ones
+    are reduced to `side` by averaging.
     """
     count, height, width = pictures.shape[:3]
     if max(height, width) > side:

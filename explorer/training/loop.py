@@ -64,7 +64,7 @@ def fit_together(
     if not networks or len({id(network) for network in networks}) < len(networks):
         raise ValueError(f"`networks` must hold one network or several different ones, received {len(networks)}.")
     for network in networks:
-        _check_fit(network, dataset, config)
+        _check_fit(network, dataset)
     state = state or TrainingState()
     device = choose_device(config.device)
     dtype = choose_precision(device, config.precision)
@@ -294,7 +294,7 @@ def evaluate(
     return Evaluation(losses / len(split), sum(predictions) / len(split), len(split))
 
 
-def _check_fit(network: Network, dataset: Dataset, config: TrainingConfig) -> None:
+def _check_fit(network: Network, dataset: Dataset) -> None:
     if network.spec.input_shape != dataset.input_shape:
         raise ValueError(
             f"the network takes pictures of shape {network.spec.input_shape}, {dataset.name} has "

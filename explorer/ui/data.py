@@ -56,8 +56,8 @@ def _ask_for_pictures() -> None:
     """A zip or a folder of class folders; what was read before stays until the next is read."""
     st.caption(
         "One folder for each class, packed as a zip; `train`, `test` and `val` folders around them are understood. "
-        "Pictures are cropped to squares and resized. They are kept on this server until no training of yours "
-        "needs them."
+        "Pictures are cropped to squares and resized. They are kept on this server for a day, and as long "
+        "as a training of yours needs them."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state.setdefault("side", SIDES[0])

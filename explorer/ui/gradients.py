@@ -311,7 +311,7 @@ def steps_of(records: Sequence[Recorded]) -> list[int]:
     return sorted(shared)
 
 
-def measured_records(state: GradientsState, records: Mapping[str, Recorded], step: int) -> list[Measured]:
+def measured_records(records: Mapping[str, Recorded], step: int) -> list[Measured]:
     return [
         Measured(title, resources.checkpoint(name).spec, (recorded_flow(each.sizes, step, each.precision),))
         for (name, each), title in zip(records.items(), titles(list(records)), strict=True)

@@ -1,4 +1,4 @@
-// One picture for all tiles, and a button over each: 64 maps cost one picture to decode.
+// One picture for all tiles, and a button over each: ten pictures cost one to decode.
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const grid = parentElement.querySelector(".grid");

@@ -17,7 +17,7 @@ import streamlit as st
 import torch
 
 from explorer import checkpoints, figures, published, runs
-from explorer.architectures import ArchitectureSpec, Description, describe
+from explorer.architectures import describe
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
@@ -78,7 +78,7 @@ def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
     names, problems = [], []
     for name in checkpoints.pinned():
         try:
-            checkpoint(name)
+            checkpoints.check_pretrained(name)
             names.append(name)
         except CheckpointError as error:
             problems.append(str(error))
@@ -136,7 +136,7 @@ def twin_name(name: str) -> str | None:
 
 def twins_on(data: str) -> tuple[str, str | None]:
     """The first network that was trained on that data, and its twin; ("", None) where there is none."""
-    first = next((name for name in catalogue()[0] if checkpoint(name).data == data), "")
+    first = next((name for name in catalogue()[0] if about(name).data == data), "")
     return first, twin_name(first)
 
 
@@ -395,10 +395,6 @@ def model_rows() -> list[ModelRow]:
 def _row_title(name: str, network: str) -> str:
     title = models.title_of(name)
     return f"{title}: {network}" if title and models.RUN_NETWORK.fullmatch(name) else title or network
-
-
-def description(spec: ArchitectureSpec) -> Description:
-    return describe(spec)
 
 
 def file_bytes(name: str) -> bytes:

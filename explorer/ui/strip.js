@@ -1,4 +1,4 @@
-// Draws the depth strip; all numbers and places are computed in strip.py.
+// Draws the depth strip from the numbers of strip.py, which also says where the points of its charts stand.
 const LABELS = 124; // pixels of the column that stays while the layers scroll
 const NARROWEST = 24; // a thumbnail must still show a shape and take a click
 const WIDEST = 46;

@@ -145,7 +145,7 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
         f"cascade/{keys}",
         "Randomise layer by layer",
         lambda: in_turn([partial(_forget, question, network) for network in there]),
-        lambda results: _draw_cascade(question, there, results),
+        lambda results: _draw_cascade(there, results),
         seconds=sum((_steps(network) + 1) * each for network, each in zip(there, costs, strict=True)),
     )
 
@@ -308,7 +308,7 @@ def _verdict(question: _Question, out: TrustCurve, into: TrustCurve) -> str:
     )
 
 
-def _draw_cascade(question: _Question, there: Sequence[Looked], results: Sequence[Forgotten]) -> None:
+def _draw_cascade(there: Sequence[Looked], results: Sequence[Forgotten]) -> None:
     lines = [
         CascadeLine(network.title, network.colour, network.dashed, found.names, found.maps, found.correlations)
         for network, found in zip(there, results, strict=True)

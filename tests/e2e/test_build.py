@@ -124,7 +124,7 @@ def test_a_twin_pair_is_built_trained_stopped_resumed_explored_and_taken_home(pa
     choose(page, "Start from", "ResNet-8")
     fill(page, "Width: channels of the first stage", "4")
     click(page, "tab", "Training")
-    fill(page, "Seconds", "20")
+    fill(page, "Seconds", "8")
     fill(page, "Batch size", "16")
     run = start(page)
     # Pressed at once, before anything is trained: the budget begins with the first step and cannot be over by then.

@@ -49,7 +49,7 @@ def _show(state: AppState) -> None:
             "shape stands in."
         )
     _introduction(looked)
-    _offer_other_networks(state, drawn, looked)
+    _offer_other_networks(drawn, looked)
     predictions(drawn, looked)
     _strip(content)
     (_head_alone if state.tab == "layer" else detail_head)(looked, drawing)
@@ -98,7 +98,7 @@ def _introduction(looked: list[Looked]) -> None:
     st.caption(f"{'These networks know' if len(looked) > 1 else 'This network knows'} only: {known}.")
 
 
-def _offer_other_networks(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+def _offer_other_networks(subject: Subject, looked: list[Looked]) -> None:
     """One click from networks that cannot know this picture to twins that might."""
     data = looked[0].checkpoint.data
     knows_shapes, knows_photos = data.startswith("shapes"), data in (CIFAR_DATA, published.DATA)

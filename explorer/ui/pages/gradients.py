@@ -192,10 +192,10 @@ def _during_a_training(state: GradientsState) -> None:
         )
     sizes = sorted({str(each.batch_size) for each in records.values() if each.batch_size})
     pictures = f"the training batch of that step{', ' + ' and '.join(sizes) + ' pictures' if sizes else ''}"
-    whole = [flow_lines(gradients.measured_records(state, records, each), state, "run") for each in steps]
+    whole = [flow_lines(gradients.measured_records(records, each), state, "run") for each in steps]
     span = figures.flow_span([line for lines in whole for line in lines])
     when = f"at step {step:,} of the training"
-    at_step = gradients.measured_records(state, records, step)
+    at_step = gradients.measured_records(records, step)
     _show_flows(state, _View(at_step, pictures, when, "run", span, step), lambda: None)
 
 

@@ -5,7 +5,7 @@ import streamlit as st
 from explorer import figures, published
 from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS, Normalisation
-from explorer.ui import models, navigation, resources, weights
+from explorer.ui import models, navigation, resources, trainings, weights
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.state import AppState
@@ -97,7 +97,7 @@ def _card(name: str) -> None:
         f"Normalised by mean {mean}, standard deviation {std}."
     )
     st.plotly_chart(
-        figures.network_drawing(resources.description(checkpoint.spec), theme=resources.theme()),
+        figures.network_drawing(trainings.description(checkpoint.spec), theme=resources.theme()),
         key="model_drawing",
         config={"displayModeBar": False},
         alt=f"Drawing of {checkpoint.spec.name}",
