@@ -360,3 +360,10 @@ def test_what_the_browser_changes_is_all_that_changes_in_the_link(page: Page) ->
     assert query(page) == {"opacity": ["20"], "scope": ["both"]}
     choose(page, "First network", "ResNet-56 · shapes-v1-32")
     expect(page.get_by_role("heading", name="Layer stages.2.8", exact=True)).to_be_visible()
+    # Two things at once: neither takes the other back.
+    strip_button(page, "stages.1.4.conv1", "ResNet-56").click()
+    page.get_by_role("button", name="Next").click()
+    wait_until_ready(page)
+    expect(page.get_by_role("heading", name="Layer stages.1.4.conv1", exact=True)).to_be_visible()
+    expect(page.locator(".waiting")).to_have_count(0)
+    assert query(page)["layer"] == ["stages.1.4.conv1"] and query(page)["picture"] == ["sample-6-7"]
