@@ -59,6 +59,16 @@ def test_cifar_resnet_20_reaches_86_percent() -> None:
     assert load_pretrained("cifar10jpeg-resnet-20").figures["test"]["accuracy"] >= 0.86
 
 
+def test_cifar_resnet_56_reaches_87_percent_and_is_above_its_twin_which_trains_worse_than_20_layers() -> None:
+    figures = {
+        name: load_pretrained(f"cifar10jpeg-{name}").figures
+        for name in ("plain-20", "plain-56", "resnet-20", "resnet-56")
+    }
+    assert figures["resnet-56"]["test"]["accuracy"] >= 0.87 > figures["plain-56"]["test"]["accuracy"]
+    assert figures["plain-56"]["train"]["accuracy"] < figures["plain-20"]["train"]["accuracy"]
+    assert figures["resnet-56"]["train"]["accuracy"] > figures["resnet-20"]["train"]["accuracy"]
+
+
 def test_the_printed_accuracy_can_be_measured_again() -> None:
     """On the first 500 test pictures: the file's own figure, of all 4,000, within four standard errors."""
     dataset = shapes.load()

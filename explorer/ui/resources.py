@@ -135,8 +135,9 @@ def twin_name(name: str) -> str | None:
 
 
 def twins_on(data: str) -> tuple[str, str | None]:
-    """The first network that was trained on that data, and its twin; ("", None) where there is none."""
-    first = next((name for name in catalogue()[0] if about(name).data == data), "")
+    """Twins that were trained on that data, of 20 layers if there are such; ("", None) where there are none."""
+    names = [name for name in catalogue()[0] if about(name).data == data]
+    first = min(names, key=lambda name: about(name).spec.depth != 20, default="")
     return first, twin_name(first)
 
 
