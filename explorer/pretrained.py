@@ -48,7 +48,7 @@ def _recipes() -> dict[str, Recipe]:
             recipes.append(
                 Recipe(f"shapes-{spec.name.lower()}", spec, "shapes", replace(cycle, epochs=epochs, learning_rate=rate))
             )
-    for depth, epochs, rate in ((20, 36, 0.4), (56, 24, 0.1)):
+    for depth, epochs, rate in ((8, 12, 0.4), (20, 36, 0.4), (56, 24, 0.1)):
         for shortcut in TWINS:
             spec = cifar(depth, shortcut)
             config = replace(cycle, epochs=epochs, learning_rate=rate, compile=True)
