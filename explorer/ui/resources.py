@@ -3,9 +3,11 @@
 One file: who shares what with whom is to be seen in one place.
 """
 
+import ctypes
 import gc
 import hashlib
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -40,6 +42,8 @@ torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 COLLECT_EVERY = 5.0  # seconds between two collections of garbage
 _collected = time.monotonic()
+# glibc keeps what is freed: messages of a megabyte leave holes, which it hands back only when asked.
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 gc.collect()
 gc.freeze()  # what is imported never becomes garbage: looking through it takes a tenth of a second
 
@@ -52,6 +56,8 @@ def collect_garbage() -> None:
     if time.monotonic() - _collected > COLLECT_EVERY:
         _collected = time.monotonic()
         gc.collect()
+        if _trim:
+            _trim(0)
 
 
 @dataclass(frozen=True, eq=False)
