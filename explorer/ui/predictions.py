@@ -18,6 +18,7 @@ _STYLE = """
     .predictions { display: grid; gap: 1rem 1.5rem; align-items: start; }
     @container (max-width: 760px) { .predictions { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; } }
     .predictions p { margin: 0 0 0.5rem; overflow-wrap: anywhere; }
+    .predictions p:first-child { min-height: 3.2em; } /* two lines, so that what is under them stands in line */
     .predictions p:last-child { font-size: 0.875rem; opacity: 0.75; }
     .predictions img { width: 100%; max-width: 320px; border-radius: 0.375rem; display: block; margin-bottom: 0.75rem; }
     .predictions img.small { image-rendering: pixelated; }
