@@ -83,7 +83,7 @@ st.button("Again", on_click=lambda: st.session_state.update(runs=st.session_stat
 st.write(f"Run {st.session_state['runs']}")
 """
 AGAIN = "document.querySelector('[data-testid=stButton] button').click()"
-NEXT = "document.querySelector('.st-key-gallery_next button').click()"
+NEXT = f"{inside('.gallery .next')}.click()"
 # A layer of both networks that is not the chosen one.
 LAYER = f"""const all = [...{STRIP}.querySelectorAll('button[data-place^="1/cam/"]')].filter(
     each => /conv[12],/.test(each.ariaLabel));

@@ -29,8 +29,23 @@ def component(app: AppTest, name: str) -> Any:
 
 
 def written(app: AppTest) -> list[str]:
-    """The words of what the page writes as HTML."""
-    return [html.unescape(re.sub("<[^>]*>", " ", each.proto.body)) for each in app.get("html")]
+    """The words of what the page writes as HTML, and of the predictions."""
+    said = [html.unescape(re.sub("<[^>]*>", " ", each.proto.body)) for each in app.get("html")]
+    if not any(each.proto.component_name.endswith("overview") for each in app.get("bidi_component")):
+        return said
+    shown = strip(app)[0]["predictions"]
+    pictures = [f"{picture['title']}, {picture['size']} {picture['words']}" for picture in shown["pictures"]]
+    networks = [
+        " ".join(
+            [
+                f"{network['title']}, {network['accuracy']}",
+                *(row["name"] for row in network["classes"]),
+                network["verdict"],
+            ]
+        )
+        for network in shown["networks"]
+    ]
+    return [*said, *pictures, *networks, shown["note"] or ""]
 
 
 def view(app: AppTest) -> dict[str, Any]:
@@ -40,10 +55,10 @@ def view(app: AppTest) -> dict[str, Any]:
 
 
 def strip(app: AppTest) -> Packed:
-    return unpack(component(app, "depth_strip").bytes)
+    """What the overview was told: the strip, the predictions, and the chosen layer."""
+    return unpack(component(app, "overview").bytes)
 
 
 def explained(app: AppTest) -> dict[str, str]:
     """The class that is explained, by network; of the first tab."""
-    inside = strip(app)[0]["inside"] or unpack(component(app, "layer_detail").bytes)[0]
-    return {network["title"]: network["target"] for network in inside["networks"]}
+    return {network["title"]: network["target"] for network in strip(app)[0]["inside"]["networks"]}

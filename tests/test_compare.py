@@ -314,9 +314,6 @@ def test_first_visit_compares_the_twins() -> None:
         (lambda app: app.segmented_control(key="compare_scope").set_value("both"), {"scope": "both"}),
         (lambda app: app.segmented_control(key="compare_grid").set_value("true"), {"grid": "true"}),
         (lambda app: app.slider(key="compare_depth").set_value(0.25), {"depth": "0.25"}),
-        (lambda app: app.number_input(key="gallery_number").set_value(9), {"picture": "sample-6-9"}),
-        (lambda app: app.button(key="gallery_next").click(), {"picture": "sample-6-7"}),
-        (lambda app: app.pills(key="gallery_label").set_value(1), {"picture": "sample-1-6"}),
     ],
 )
 def test_a_widget_changes_the_url_and_nothing_else_there(act, expected: dict[str, str]) -> None:

@@ -82,14 +82,6 @@ def test_a_sheet_holds_small_pictures_as_they_are_and_large_ones_reduced() -> No
     assert figures.sheet(large, columns=2, side=10).shape == (20, 20, 3)
 
 
-def test_the_bars_of_classes_escape_names_and_mark_the_explained_one() -> None:
-    drawn = figures.class_bars(["<b>cat", "dog"], [0.9, 0.1], "#123456", "dog", alt='"best"')
-    assert "<b>cat" not in drawn and "&lt;b&gt;cat" in drawn
-    assert "<b>▸ dog</b>" in drawn and "<b>▸ &lt;b" not in drawn
-    assert "width:90.00%" in drawn and "10.0%" in drawn
-    assert 'aria-label="&quot;best&quot;"' in drawn
-
-
 def test_the_classes_chart_marks_the_explained_class() -> None:
     figure = figures.classes_chart(["cat", "dog"], [0.9, 0.1], "#123456", "dog")
     bars = figure.data[0]

@@ -1,10 +1,13 @@
 """The pages without a browser: `app.py` through Streamlit's AppTest."""
 
+import base64
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -16,7 +19,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.training import TrainingConfig
-from tests.depth import explained, strip, view, written
+from tests.depth import component, explained, strip, view, written
 
 APP = str(Path(__file__).parents[1] / "app.py")
 
@@ -83,6 +86,8 @@ detail.take_view("told")
     [
         ({"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10, "id": 7}, True),
         ({"layer": "stages.1.0"}, True),
+        ({"layer": "stages.1.0", "picture": "sample-3-9", "id": 8}, True),
+        ({"picture": "sample-3-9/../../x"}, False),
         ({"layer": "../../etc/passwd"}, False),
         ({"layer": {"a": []}, "channel": "3"}, False),
         ({"scope": ["layer"]}, False),
@@ -107,7 +112,7 @@ def test_a_browser_may_say_anything_of_its_view(said: Any, taken: bool) -> None:
         (lambda app: told(app, channel="5"), False),
         (lambda app: told(app, scope="both"), False),
         (lambda app: told(app, opacity="20"), False),
-        (lambda app: app.button(key="gallery_next").click(), True),  # the spy itself must see a pass
+        (lambda app: told(app, picture="sample-6-7"), True),  # the spy itself must see a pass
     ],
     ids=["layer", "channel", "scale", "opacity", "picture"],
 )
@@ -157,7 +162,7 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
     assert "right on 4,000 test pictures" in texts(app)
     app.selectbox(key="first").select("shapes-resnet-8").run()
     assert not app.exception and not app.error
-    assert "ResNet-8 , " in texts(app)
+    assert "ResNet-8, " in texts(app)
 
 
 def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
@@ -176,11 +181,44 @@ def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> N
     assert view(app)["layer"] == "stages.1.1"
 
 
-def test_clicking_the_chosen_shape_again_keeps_it() -> None:
-    app = open_app(picture="sample-6-9")
-    app.pills(key="gallery_label").set_value(None).run()
-    assert not app.exception
-    assert app.query_params == {"picture": "sample-6-9"}
+CHOSEN = """
+import streamlit as st
+from explorer.ui import compare, controls, gallery
+st.session_state["gallery"] = {"picture": %s}
+gallery._take(%s.change)
+"""
+
+
+@pytest.mark.parametrize("page", ["controls", "compare"])
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("sample-1-6", True),
+        ("upload-0123456789abcdef", True),
+        ("../../etc/passwd", False),
+        ("sample-1-6 or more", False),
+        (7, False),
+        (None, False),
+        (["sample-1-6"], False),
+    ],
+)
+def test_a_browser_may_say_anything_of_its_picture(page: str, said: Any, taken: bool) -> None:
+    app = AppTest.from_string(CHOSEN % (repr(said), page), default_timeout=60).run()
+    assert not app.exception and not app.error
+    assert app.query_params == ({"picture": said} if taken else {})
+
+
+def test_the_gallery_is_told_the_scene_and_the_picture_of_the_link() -> None:
+    app = open_app(picture="sample-2-41")
+    said = json.loads(component(app, "gallery").json)
+    assert said["picture"] == "sample-2-41" and said["shown"]
+    assert said["names"] == list(shapes.CLASS_NAMES)
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(said["sheets"]["41"].partition(",")[2]))))
+    for label in range(10):
+        row, column = divmod(label, 5)
+        tile = sheet[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+        np.testing.assert_array_equal(tile, shapes.sample(label, 41)[0])
+    assert strip(app)[0]["sheets"] == said["sheets"] and strip(app)[0]["picture"] == said["picture"]
 
 
 def test_shapes_and_photo_networks_offer_each_other() -> None:
@@ -197,7 +235,7 @@ def test_the_name_of_an_upload_is_never_markdown() -> None:
     app = open_app(picture="upload-0123456789abcdef")
     app.file_uploader(key="upload").upload("![x](y) `<b>`.png", buffer.getvalue(), "image/png").run()
     assert not app.exception
-    assert "Original , 40×30" in texts(app)
+    assert "Original, 40×30" in texts(app)
     assert "![x](y) '<b>'.png" in texts(app)
     assert not [each for each in app.get("html") if "'<b>'" in each.proto.body]
 

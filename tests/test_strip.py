@@ -1,7 +1,5 @@
 """What the browser paints from: steps of a scale, maps that fit, and the bytes that carry them."""
 
-import base64
-import io
 import itertools
 from typing import get_args
 
@@ -12,15 +10,21 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from explorer import checkpoints, figures
+from explorer.architectures import build
 from explorer.attribution import LayerProfile, channel_statistics, channel_weights, grad_cam, profile, shared_tops
+from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.figures import DIVERGING, SEQUENTIAL, ColourScale
-from explorer.images import to_input
-from explorer.tracing import STRIP_KINDS, LayerTrace, Trace, trace
+from explorer.images import to_input, to_pixels
+from explorer.presets import cifar
+from explorer.tracing import STRIP_KINDS, LayerTrace, trace
+from explorer.ui import layers
+from explorer.ui.explained import Explained
 from explorer.ui.packing import Packing
-from explorer.ui.state import Scope
-from explorer.ui.strip import StripRow, pack_drawing
-from tests.depth import component, picture, strip, unpack
+from explorer.ui.resources import Looked, Subject
+from explorer.ui.state import AppState, Scope
+from explorer.ui.strip import StripRow, pack_strip
+from tests.depth import picture, strip, unpack
 from tests.test_pages import open_app
 
 numbers_of = st.lists(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False), min_size=1, max_size=60)
@@ -84,47 +88,32 @@ def test_what_is_packed_comes_out_again_where_the_header_says() -> None:
         packing.pack({"x": float("nan")})
 
 
-def traces() -> list[Trace]:
-    """Of the networks and the picture of the first visit."""
-    pixels, _ = shapes.sample(6, 6)
-    found = []
+def first_visit() -> Explained:
+    """The networks and the picture of the first visit, as the library sees them."""
+    pixels, mask = shapes.sample(6, 6)
+    looked = []
     for name in ("shapes-plain-20", "shapes-resnet-20"):
         loaded = checkpoints.load_pretrained(name)
-        found.append(trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS))
-    return found
+        passed = trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
+        looked.append(Looked(name, loaded, passed, profile(passed), "#000000", False))
+    return Explained(AppState(), Subject(pixels, pixels, "sample-6-6", "star", (), mask, "star"), False, looked)
 
 
-def test_the_browser_has_every_number_of_the_first_visit() -> None:
-    """Cams, tops, feature maps and the numbers of each channel, against what the library says of the same pass."""
+def test_the_browser_has_every_number_of_the_strip() -> None:
+    """Cams and the tops of their scales, against what the library says of the same pass."""
     header, body = strip(open_app())
     axis = [column["name"] for column in header["columns"]]
-    seen = traces()
-    for which, (passed, network, inside) in enumerate(
-        zip(seen, header["networks"], header["inside"]["networks"], strict=True)
-    ):
+    seen = [network.trace for network in first_visit().looked]
+    for which, (passed, network) in enumerate(zip(seen, header["networks"], strict=True)):
         columns = {column.name: column for column in profile(passed)}
         assert {name for name, cell in zip(axis, network["cells"], strict=True) if cell} == set(columns)
         for name, cell in zip(axis, network["cells"], strict=True):
             if cell is None:
                 continue
-            layer, column = passed[name], columns[name]
             cam = picture(body, cell["cam"]) / 255 * (cell["largest"] or 0)
-            np.testing.assert_allclose(cam, grad_cam(layer), atol=cell["largest"] / 500 + 1e-7)
-            assert (cell["zero"] is None) == bool(column.cam.any())
-            detail = inside["layers"][name]
-            start, height, width = detail["maps"]
-            maps = np.frombuffer(body, np.uint8, detail["channels"] * height * width, start).astype(np.float32)
-            back = (maps - 128).reshape(-1, height, width) / 127 * column.peak
-            np.testing.assert_allclose(back, layer.activation, atol=column.peak / 250)
-            stats = np.frombuffer(body, np.float32, 4 * detail["channels"], detail["stats"]).reshape(-1, 4)
-            flat = layer.activation.reshape(detail["channels"], -1)
-            np.testing.assert_array_equal(stats[:, 0], flat.min(axis=1))
-            np.testing.assert_array_equal(stats[:, 1], flat.max(axis=1))
-            np.testing.assert_allclose(stats[:, 2], np.sqrt((flat.astype(float) ** 2).mean(axis=1)), rtol=1e-4)
-            np.testing.assert_array_equal(stats[:, 3], channel_weights(layer))
-            told = dict(detail["numbers"])
-            silent = sum(not each.any() for each in flat)
-            assert told["channels that are 0 everywhere"] == f"{silent} of {detail['channels']}"
+            np.testing.assert_allclose(cam, grad_cam(passed[name]), atol=cell["largest"] / 500 + 1e-7)
+            assert (cell["zero"] is None) == bool(columns[name].cam.any())
+            assert cell["peak"] == pytest.approx(columns[name].peak)
         largest = {
             "cam": [{column.name: float(column.cam.max()) for column in profile(each)} for each in seen],
             "map": [{column.name: column.peak for column in profile(each)} for each in seen],
@@ -137,22 +126,63 @@ def test_the_browser_has_every_number_of_the_first_visit() -> None:
                     assert (told_tops[index] if scope == "layer" else told_tops) == pytest.approx(wanted[name])
 
 
-def test_what_is_too_much_goes_layer_by_layer() -> None:
-    """Two networks of 56 layers: the strip goes ahead, and of the detail the chosen layer alone."""
-    query = {"first": "shapes-plain-56", "second": "shapes-resnet-56"}
-    app = open_app(**query, layer="stages.1.0.conv1")
-    assert strip(app)[0]["inside"] is None
-    header, body = unpack(component(app, "layer_detail").bytes)
-    assert [list(network["layers"]) for network in header["networks"]] == [["stages.1.0.conv1"]] * 2
-    assert header["drawing"] == strip(app)[0]["key"]
-    assert len(body) < 200_000
+def test_the_browser_has_every_number_of_the_layers() -> None:
+    """Feature maps and the numbers of each channel: of all layers when it asks for them, of the chosen one before."""
+    explained = first_visit()
+    packing = Packing()
+    header, body = unpack(packing.pack(layers.inside(packing, explained)))
+    assert header["every"]
+    for network, found in zip(explained.looked, header["networks"], strict=True):
+        assert list(found["layers"]) == [layer.name for layer in network.trace.layers if layer.is_spatial]
+        start, height, width = found["picture"]
+        seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
+        assert body[start : start + 3 * height * width] == seen.tobytes()
+        for name, detail in found["layers"].items():
+            layer = network.trace[name]
+            peak = float(np.abs(layer.activation).max())
+            start, height, width = detail["maps"]
+            maps = np.frombuffer(body, np.uint8, detail["channels"] * height * width, start).astype(np.float32)
+            back = (maps - 128).reshape(-1, height, width) / 127 * peak
+            np.testing.assert_allclose(back, layer.activation, atol=peak / 250)
+            stats = np.frombuffer(body, np.float32, 4 * detail["channels"], detail["stats"]).reshape(-1, 4)
+            flat = layer.activation.reshape(detail["channels"], -1)
+            np.testing.assert_array_equal(stats[:, 0], flat.min(axis=1))
+            np.testing.assert_array_equal(stats[:, 1], flat.max(axis=1))
+            np.testing.assert_allclose(stats[:, 2], np.sqrt((flat.astype(float) ** 2).mean(axis=1)), rtol=1e-4)
+            np.testing.assert_array_equal(stats[:, 3], channel_weights(layer))
+            told = dict(detail["numbers"])
+            silent = sum(not each.any() for each in flat)
+            assert told["channels that are 0 everywhere"] == f"{silent} of {detail['channels']}"
+    shown, _ = strip(open_app(layer="stages.1.0.conv1"))
+    for network, found in zip(header["networks"], shown["inside"]["networks"], strict=True):
+        assert list(found["layers"]) == ["stages.1.0.conv1"]
+        assert found["layers"]["stages.1.0.conv1"]["numbers"] == network["layers"]["stages.1.0.conv1"]["numbers"]
 
 
-def test_a_photograph_keeps_its_colours() -> None:
-    pixels = np.kron(np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
-    address = figures.photo_uri(pixels)
-    again = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))))
-    assert np.abs(again.astype(int) - pixels).mean() < 3
+def test_what_is_too_much_is_reduced_but_for_the_chosen_channel() -> None:
+    spec = cifar(8, size=128, width=32)
+    network = build(spec, seed=0).freeze()
+    image = np.random.default_rng(0).standard_normal(spec.input_shape).astype(np.float32)
+    passed = trace(network, image, None, STRIP_KINDS)
+    loaded = Checkpoint(network, shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-32")
+    pixels = np.zeros((128, 128, 3), np.uint8)
+    explained = Explained(
+        AppState(),
+        Subject(pixels, pixels, "black", "black"),
+        False,
+        [Looked("large", loaded, passed, profile(passed), "#000000", False)],
+    )
+    packing = Packing()
+    header, body = unpack(packing.pack(layers.inside(packing, explained, "stages.0.0", 3)))
+    assert not header["every"]
+    (found,) = header["networks"][0]["layers"].values()
+    start, height, width = found["maps"]
+    assert found["reduced"] and max(height, width) <= layers.MAP_SIDE
+    assert found["chosen"]["channel"] == 3
+    whole = passed["stages.0.0"].activation[3]
+    chosen = picture(body, found["chosen"]["map"])
+    peak = float(np.abs(passed["stages.0.0"].activation).max())
+    np.testing.assert_array_equal(chosen, figures.signed_shares(whole, peak))
 
 
 def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() -> None:
@@ -162,7 +192,9 @@ def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() ->
         cam = np.full((2, 2), np.nan, np.float32)
         column = LayerProfile("stem.conv", "conv", (2, 2, 2), cam, 0, values[0], np.nan, np.inf, np.nan, None)
         statistics = channel_statistics(layer)
-    header, body = unpack(pack_drawing([StripRow("broken", "#000000", False, [column])], "key"))
+    packing = Packing()
+    packed = packing.pack(pack_strip(packing, [StripRow("broken", "#000000", False, [column])]))
+    header, body = unpack(packed)
     (cell,) = header["networks"][0]["cells"]
     assert cell["peak"] is None and cell["largest"] is None
     assert (picture(body, cell["cam"]) == 0).all() and (picture(body, cell["map"]) == 128).all()

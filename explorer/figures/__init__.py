@@ -14,7 +14,6 @@ from explorer.figures.charts import TEXT_COLOURS as TEXT_COLOURS
 from explorer.figures.charts import Curve as Curve
 from explorer.figures.charts import Prediction as Prediction
 from explorer.figures.charts import Predictions as Predictions
-from explorer.figures.charts import class_bars as class_bars
 from explorer.figures.charts import classes_chart as classes_chart
 from explorer.figures.charts import predictions_chart as predictions_chart
 from explorer.figures.comparison import DASHES as DASHES
@@ -63,7 +62,6 @@ from explorer.figures.tiles import data_uri as data_uri
 from explorer.figures.tiles import nearest as nearest
 from explorer.figures.tiles import overlay as overlay
 from explorer.figures.tiles import palette as palette
-from explorer.figures.tiles import photo_uri as photo_uri
 from explorer.figures.tiles import png as png
 from explorer.figures.tiles import reduced as reduced
 from explorer.figures.tiles import shares as shares

@@ -21,7 +21,6 @@ TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
 _SIDE = 72  # pixels of a sample picture
 _LINE = 16  # pixels of a line below it
 _WIDEST = 28  # letters of a class name beside a bar
-_GRID = "height:28px;background:linear-gradient(90deg,#8882 1px,transparent 1px) 0/50% 100%"  # rules at 0 and 50 %
 _LONGEST = 13  # letters of a class name that fit beside its mark and probability; hovering shows all
 
 
@@ -50,28 +49,6 @@ def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: 
         showlegend=False,
     )
     return figure
-
-
-def class_bars(names: Sequence[str], probabilities: Sequence[float], colour: str, target: str, alt: str) -> str:
-    """The same as HTML, for a page that draws it at every rerun: a chart is mounted anew each time."""
-    rows = []
-    for name, value in zip(names, probabilities, strict=True):
-        text = html.escape(name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…")
-        label, opacity = (f"<b>▸ {text}</b>", 1) if name == target else (text, 0.55)
-        bar = f"width:{value:.2%};background:{colour};opacity:{opacity};height:21px"
-        rows.append(
-            f'<div style="text-align:right;white-space:nowrap" title="{html.escape(name)}: {value:.4f}">{label}</div>'
-            f'<div style="display:flex;align-items:center;gap:4px;{_GRID}" title="{html.escape(name)}: {value:.4f}">'
-            f'<div style="{bar}"></div><span style="margin-right:-60px">{value:.1%}</span></div>'
-        )
-    ticks = "".join(
-        f'<span style="position:absolute;left:{at}%;transform:translateX(-{at}%)">{at}%</span>' for at in (0, 50, 100)
-    )
-    return (
-        f'<div role="group" aria-label="{html.escape(alt)}" style="display:grid;grid-template-columns:max-content 1fr;'
-        f'grid-auto-rows:28px;column-gap:6px;padding-right:60px;font-size:12px;align-items:center">{"".join(rows)}'
-        f'<span></span><div aria-hidden="true" style="position:relative;height:18px">{ticks}</div></div>'
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -165,13 +165,6 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def photo_uri(pixels: np.ndarray) -> str:
-    """A photograph, uint8 (H, W, 3), as such an address: a JPEG of high quality, a tenth of the PNG's size and time."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=92, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
 def data_uri(pixels: np.ndarray) -> str:
     """uint8 (H, W, 3) as an address that holds the whole PNG."""
     return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()

@@ -1,7 +1,8 @@
-// What the depth strip, the head of the chosen layer and its detail share. Each is a component of its own, and all draw
-// from the same numbers: a click changes the view here, at once, and the server is told; it keeps the view in the link.
+// What the overview (predictions and depth strip), the head of the chosen layer, its detail and the gallery share. Each is a
+// component of its own, and all draw from the same numbers: a click changes the view here, at once, and the server is told;
+// it keeps the view in the link. Another picture the server has to look at; its answer comes with the overview alone.
 const depth = (globalThis.explorerDepth ??= {
-  drawing: null, // of strip.py
+  drawing: null, // of overview.py
   inside: null, // of layers.py: what the detail shows of every layer, or of the chosen one
   view: null, // {layer, channel, scope, opacity}, as AppState has it; layer is always a name
   viewOf: null, // the drawing that the view was made for
@@ -10,25 +11,34 @@ const depth = (globalThis.explorerDepth ??= {
   parts: new Map(), // how each component shows the view
   send: null, // tells the server
   fetch: null, // tells it too, where its answer has to bring what the chosen layer shows
+  look: null, // asks it for another picture, where the overview takes one alone
+  gallery: null, // hears which picture came: {adopt, part}
+  sheets: new Map(), // the pictures of a scene, by its number
 });
 
 const PATIENCE = 5000; // milliseconds after which a confirmation is no longer waited for
 
 function show() {
+  depth.gallery?.part();
   if (depth.view && depth.drawing && depth.viewOf === depth.drawing.key) for (const part of depth.parts.values()) part();
 }
 
 // A person chose something. The server hears of it `wait` milliseconds later, unless something else is chosen until then.
 function change(changes, wait = 0) {
   depth.view = { ...depth.view, ...changes };
+  tell(changes, wait);
+  show();
+}
+
+// Only the answer to another picture brings all of it, so while one is waited for, all that is told goes that way.
+function tell(changes, wait = 0) {
   depth.changed = { ...depth.changed, ...changes };
   const id = crypto.getRandomValues(new Uint32Array(1))[0];
   depth.pending = { id, until: performance.now() + wait + PATIENCE };
-  show();
   clearTimeout(depth.later);
   depth.later = setTimeout(() => {
-    const tell = depth.fetch && lacks(depth.inside) ? depth.fetch : depth.send;
-    tell?.({ ...depth.changed, id });
+    const how = depth.changed.picture ? depth.look : depth.fetch && lacks(depth.inside) ? depth.fetch : depth.send;
+    how?.({ ...depth.changed, id });
   }, wait);
 }
 
@@ -42,9 +52,28 @@ function follow({ view, id, drawing }) {
   depth.viewOf = drawing;
 }
 
+// What the detail shows arrives in parts where it is large: each layer knows the bytes that it counts from. What is there
+// already stays, unless the whole map of the chosen channel came.
+function arrived(pack, drawing, body) {
+  const before = depth.inside?.drawing === drawing ? depth.inside : null;
+  depth.arrivals = (depth.arrivals ?? 0) + 1;
+  pack.networks.forEach((network, which) => {
+    const old = before?.networks[which];
+    for (const [name, layer] of Object.entries(network.layers)) {
+      const chosen = layer.chosen?.channel;
+      const there = old?.layers[name];
+      if (there && (chosen === undefined || chosen !== depth.view.channel || chosen === there.chosen?.channel)) delete network.layers[name];
+      else Object.assign(layer, { body, arrival: depth.arrivals });
+    }
+    network.layers = { ...old?.layers, ...network.layers };
+    Object.assign(network, old ? { picture: old.picture, body: old.body } : { body });
+  });
+  depth.inside = { ...pack, drawing, every: Boolean(pack.every || before?.every) };
+}
+
 // Whether the chosen layer, or the whole map of a large channel, has not been sent.
 function lacks(pack) {
-  if (!pack?.single) return false;
+  if (!pack) return false;
   const { layer, channel } = depth.view;
   if (!depth.drawing.columns.some((column) => column.name === layer)) return false;
   const there = pack.networks.map((network) => network.layers[layer]).filter(Boolean);
@@ -59,7 +88,7 @@ function unpack(bytes) {
   return { ...header, body: bytes.slice(4 + length) };
 }
 
-const floats = (pack, start, count) => new Float32Array(pack.body.buffer, pack.body.byteOffset + start, count);
+const floats = ({ body }, start, count) => new Float32Array(body.buffer, body.byteOffset + start, count);
 
 // As Python writes a number with ".3g".
 function short(value) {

@@ -8,6 +8,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.ui import controls
+from explorer.ui.explained import Explained
 from explorer.ui.packing import HERE, STORE
 from explorer.ui.resources import Looked
 from explorer.ui.state import AppState, Tab
@@ -20,7 +21,7 @@ TABS: Mapping[Tab, str] = {
     "channels": "Channels",
     "trust": "Can I trust this map?",
 }
-CHANGED = ("layer", "channel", "scope", "opacity")  # what the head tells
+VIEW = ("layer", "channel", "scope", "opacity")  # what the browser changes by itself; for a picture it has to ask
 
 _head = st.components.v2.component(
     "layer_head",
@@ -57,19 +58,18 @@ def colour_bar(palette: str, words: str) -> None:
         st.caption(words)
 
 
-def detail_head(looked: list[Looked], drawing: str) -> None:
+def detail_head(explained: Explained) -> None:
     """The name of the layer, and what all tabs share: which layer, how opaque an overlay is, and which maps share a
-    scale. A change is drawn in the browser at once; then it comes here, and goes into the URL. `drawing` is the key of
-    the strip above it."""
-    data = {"layers": list(axis_of(rows_of(looked))), **view(looked, drawing)}
+    scale. A change is drawn in the browser at once; then it comes here, and goes into the URL."""
+    data = {"layers": list(axis_of(rows_of(explained.looked))), **view(explained)}
     _head(key="head", data=data, on_view_change=lambda: take_view("head"))
 
 
-def view(looked: list[Looked], drawing: str) -> dict[str, Any]:
+def view(explained: Explained) -> dict[str, Any]:
     """What the browser is told of the view, and the last change that came from there."""
-    state = controls.read()
-    shown = {"layer": selected_layer(state, looked), **{name: getattr(state, name) for name in CHANGED[1:]}}
-    return {"drawing": drawing, "id": st.session_state.get("view_id"), "view": shown}
+    state = explained.state
+    shown = {name: getattr(state, name) for name in VIEW} | {"layer": selected_layer(state, explained.looked)}
+    return {"drawing": explained.drawing, "id": st.session_state.get("view_id"), "view": shown}
 
 
 def take_view(key: str) -> None:
@@ -78,7 +78,7 @@ def take_view(key: str) -> None:
     if not isinstance(said, dict):
         return
     try:
-        controls.change(**{name: said[name] for name in CHANGED if name in said})
+        controls.change(**{name: said[name] for name in (*VIEW, "picture") if name in said})
     except (ValueError, TypeError):
         return
     number = said.get("id")

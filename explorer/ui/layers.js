@@ -33,9 +33,9 @@ function heatTable(opacity) {
 }
 
 // The picture, enlarged with hard edges, under its Grad-CAM, enlarged smoothly.
-function overlay(canvas, pack, picture, which, column, view) {
+function overlay(canvas, { picture, body }, which, column, view) {
   const [start, height, width] = picture;
-  const pixels = pack.body.subarray(start, start + 3 * height * width);
+  const pixels = body.subarray(start, start + 3 * height * width);
   const factor = Math.max(1, Math.round(SIDE / Math.max(height, width)));
   const [tall, wide] = [height * factor, width * factor];
   const cell = depth.drawing.networks[which].cells[column];
@@ -116,7 +116,7 @@ function camPart(which) {
         say(absent, `${network.title} has no layer ${layer}; choose one that both networks have.`);
         return;
       }
-      overlay(canvas, pack, network.picture, which, column, view);
+      overlay(canvas, network, which, column, view);
       canvas.setAttribute("aria-label", `Grad-CAM of ${layer} over the picture`);
       reveal(zero, cell.zero !== null);
       say(zero, cell.zero === null ? "" : `The Grad-CAM is zero everywhere. ${cell.zero}`);
@@ -204,7 +204,7 @@ function mapsPart(which) {
       const count = Math.min(PAGE, channels - first);
       const top = topOf("map", which, column, view.scope);
       const table = colours("map", cell.peak ?? 0, top);
-      const map = (channel) => painted(pack.body.subarray(start + channel * height * width, start + (channel + 1) * height * width), height, width, table);
+      const map = (channel) => painted(layer.body.subarray(start + channel * height * width, start + (channel + 1) * height * width), height, width, table);
 
       words.replaceChildren(make("b", {}, "Feature maps"), ` ${first}–${first + count - 1} of ${channels}. Click one to enlarge it.`);
       const number = Math.ceil(channels / PAGE);
@@ -232,7 +232,7 @@ function mapsPart(which) {
       const context = canvas.getContext("2d");
       context.fillStyle = "#808080";
       context.fillRect(0, 0, canvas.width, canvas.height);
-      const stats = floats(pack, layer.stats, 4 * channels);
+      const stats = floats(layer, layer.stats, 4 * channels);
       for (let index = 0; index < count; index += 1) {
         context.putImageData(map(first + index), (index % COLUMNS) * width, Math.floor(index / COLUMNS) * height);
         const button = buttons[index];
@@ -255,7 +255,7 @@ function mapsPart(which) {
       if (chosen === null) return;
       const whole = layer.chosen?.channel === chosen ? layer.chosen.map : null;
       const [from, tall, wide] = whole ?? [start + chosen * height * width, height, width];
-      const image = painted(pack.body.subarray(from, from + tall * wide), tall, wide, table);
+      const image = painted(layer.body.subarray(from, from + tall * wide), tall, wide, table);
       large.width = wide;
       large.height = tall;
       large.style.width = `${wide * Math.max(1, Math.round(LARGE / Math.max(tall, wide)))}px`;
@@ -286,23 +286,46 @@ function build(root, count) {
     const { layer, channel, scope, opacity } = depth.view;
     const column = columnOf(layer);
     const known = pack.networks.some((network) => network.layers[layer]);
-    once("cams", [pack.key, layer, scope, opacity], () => cams.forEach((part) => part.update(pack, column, depth.view)));
+    const arrivals = pack.networks.map((network) => network.layers[layer]?.arrival);
+    once("cams", [pack.drawing, layer, scope, opacity], () => cams.forEach((part) => part.update(pack, column, depth.view)));
     table.classList.toggle("waiting", !known);
-    if (known) once("table", [pack.key, layer], () => numbers(table, pack.networks, layer));
-    once("maps", [pack.key, layer, channel, scope], () => maps.forEach((part) => part.update(pack, column, depth.view)));
+    if (known) once("table", [pack.drawing, layer], () => numbers(table, pack.networks, layer));
+    once("maps", [pack.drawing, arrivals, layer, channel, scope], () => maps.forEach((part) => part.update(pack, column, depth.view)));
   };
 }
+
+const LEISURE = 400; // milliseconds in which nobody does anything, after which what might be chosen next is asked for
+const ACTS = ["pointerdown", "keydown"];
+const RUNNING = "[data-test-script-state=running]"; // what Streamlit says of the page
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".layers");
-  if (data instanceof Uint8Array && root.data !== data) {
+  if (root.data !== data) {
     root.data = data;
-    const pack = unpack(data);
-    depth.arrivals = (depth.arrivals ?? 0) + 1;
-    depth.inside = { ...pack, single: true, key: `${pack.drawing}/${depth.arrivals}` };
-    follow(pack);
+    if (data instanceof Uint8Array) {
+      const pack = unpack(data);
+      follow(pack);
+      arrived(pack, pack.drawing, pack.body);
+    } else {
+      root.asks = data !== null; // the server sends what is asked for
+      root.ahead = data?.ahead;
+    }
   }
+  // While the page runs, this part of it may be about to vanish, and its request would find nobody.
+  const ask = () => {
+    root.leisure = null;
+    if (!root.isConnected || depth.inside.every || depth.inside.drawing !== depth.drawing.key) return;
+    if (depth.pending || document.querySelector(RUNNING)) later();
+    else setTriggerValue("ahead", depth.drawing.key);
+  };
+  const later = () => {
+    clearTimeout(root.leisure);
+    root.leisure = setTimeout(ask, LEISURE);
+  };
+  const postpone = () => {
+    if (root.leisure) later();
+  };
   const part = () => {
     const pack = depth.inside;
     const fits = pack?.drawing === depth.drawing.key;
@@ -313,12 +336,15 @@ export default function (component) {
       root.update = build(root, root.count);
     }
     root.update(pack);
+    if (root.ahead && !pack.every) later();
   };
-  const fetch = data instanceof Uint8Array ? (view) => setTriggerValue("view", view) : null;
+  const fetch = root.asks ? (view) => setTriggerValue("view", view) : null;
   depth.fetch = fetch;
   depth.parts.set("layers", part);
   show();
+  for (const act of ACTS) addEventListener(act, postpone, true);
   return () => {
+    for (const act of ACTS) removeEventListener(act, postpone, true);
     if (depth.parts.get("layers") === part) depth.parts.delete("layers");
     if (depth.fetch === fetch) depth.fetch = null;
   };

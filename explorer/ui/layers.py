@@ -1,6 +1,7 @@
 """The first tab of the layer's detail: overlays, numbers and feature maps of each network.
 
-The browser draws them (`layers.js`) from what is packed here. Where it is little, every layer goes ahead of the click.
+The browser draws them (`layers.js`) from what is packed here. The chosen layer comes with the overview; the others when
+the browser has time to ask for them, so that they are there before anybody clicks.
 """
 
 import io
@@ -15,12 +16,14 @@ from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
 from explorer.ui import navigation
 from explorer.ui.detail import selected_layer, take_view, view
+from explorer.ui.explained import Explained, last, read
 from explorer.ui.packing import HERE, STORE, Packing
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 
 MAP_SIDE = 56  # pixels of a large feature map among others of its layer; the chosen one comes whole
-AHEAD = 1_500_000  # values of feature maps that are sent before anybody asks: megabytes, some ms on one machine
+WHOLE = 1_500_000  # values of feature maps up to which none is reduced: megabytes, some ms on one machine
+AHEAD = 8_000_000  # values that are sent before anybody chooses their layer
 
 _component = st.components.v2.component(
     "layer_detail",
@@ -30,64 +33,68 @@ _component = st.components.v2.component(
 )
 
 
-def goes_ahead(looked: list[Looked]) -> bool:
-    """Whether all layers are sent with the strip, so that another one is there before the server hears of it."""
-    return sum(layer.activation.size for network in looked for layer in _spatial(network)) <= AHEAD
-
-
-def layer_tab(subject: Subject, looked: list[Looked], drawing: str) -> None:
-    """`drawing` is the key of the depth strip of the same networks and picture."""
-    if goes_ahead(looked):
-        _component(key="layers")
-    else:
-        _layer_alone(subject, looked, drawing)
+def layer_tab(looked: list[Looked]) -> None:
+    _layers_alone()
     views: dict[str, dict[str, str]] = st.session_state["views"]
     with st.container(horizontal=True):
         for network in looked:
-            _offer_numbers(network, looked, views)
+            _offer_numbers(network.name, network.title, last(), views)
 
 
 @st.fragment
-def _layer_alone(subject: Subject, looked: list[Looked], drawing: str) -> None:
-    """Where the layers are too large to be sent all: the chosen one, whenever the browser asks for another."""
+def _layers_alone() -> None:
+    """What the browser asks for: the layer that it lacks, or all of them."""
     with navigation.boundary():
-        seen = view(looked, drawing)
-        layer, channel = seen["view"]["layer"], seen["view"]["channel"]
-        packing, header = _one_layer(f"{drawing}/{layer}/{channel}", subject, looked, layer, channel)
-        _component(key="layers", data=packing.pack(header | seen), on_view_change=lambda: take_view("layers"))
+        explained = read()
+        data: bytes | dict[str, bool] = {"ahead": _values(explained.looked, _side(explained.looked)) <= AHEAD}
+        asked = st.session_state.get("layers", {})
+        every, one = (asked.get(name) is not None for name in ("ahead", "view"))
+        if every or one:
+            seen = view(explained)
+            packing = Packing()
+            only = None if every else seen["view"]["layer"]
+            data = packing.pack(inside(packing, explained, only, seen["view"]["channel"]) | seen)
+        _component(key="layers", data=data, on_view_change=lambda: take_view("layers"), on_ahead_change=lambda: None)
         navigation.remember()
+
+
+def _side(looked: list[Looked]) -> int | None:
+    """Pixels of a feature map, at most; None for as many as it has."""
+    return None if _values(looked) <= WHOLE else MAP_SIDE
 
 
 def _spatial(network: Looked) -> list[LayerTrace]:
     return [layer for layer in network.trace.layers if layer.is_spatial]
 
 
-@st.cache_resource(max_entries=3, show_spinner=False, scope="session")
-def _one_layer(
-    key: str, _subject: Subject, _looked: list[Looked], _layer: str, _channel: int | None
-) -> tuple[Packing, dict[str, Any]]:
-    packing = Packing()
-    return packing, inside(packing, _subject, _looked, _layer, _channel)
+def _values(looked: list[Looked], side: int | None = None) -> int:
+    """How many values all feature maps have, where none has more than `side` pixels."""
+    layers = [layer for network in looked for layer in _spatial(network)]
+    if side is None:
+        return sum(layer.activation.size for layer in layers)
+    return sum(len(layer.activation) * min(side, max(layer.activation.shape[1:])) ** 2 for layer in layers)
 
 
 def inside(
-    packing: Packing, subject: Subject, looked: list[Looked], only: str | None = None, channel: int | None = None
+    packing: Packing, explained: Explained, only: str | None = None, channel: int | None = None
 ) -> dict[str, Any]:
-    """What `layers.js` shows of every layer, or of that one alone."""
+    """What `layers.js` shows of every layer, or of that one alone. Where maps are reduced, that of `channel` comes
+    whole too."""
+    side = _side(explained.looked)
     networks = [
         {
             "title": network.title,
             "target": network.target,
             "picture": _picture(network, packing),
             "layers": {
-                layer.name: _packed(network, subject, layer, packing, only is not None, channel)
+                layer.name: _packed(network, explained.subject, layer, packing, side, channel)
                 for layer in _spatial(network)
                 if only in (None, layer.name)
             },
         }
-        for network in looked
+        for network in explained.looked
     ]
-    return {"networks": networks}
+    return {"networks": networks, "every": only is None}
 
 
 def _picture(network: Looked, packing: Packing) -> list[int]:
@@ -96,13 +103,13 @@ def _picture(network: Looked, packing: Packing) -> list[int]:
 
 
 def _packed(
-    network: Looked, subject: Subject, layer: LayerTrace, packing: Packing, alone: bool, channel: int | None
+    network: Looked, subject: Subject, layer: LayerTrace, packing: Packing, side: int | None, channel: int | None
 ) -> dict[str, Any]:
     """The feature maps of a layer, four numbers of each, and the table's lines."""
     profile = profile_of(network, layer.name)
     channels = len(layer.activation)
     stats = channel_statistics(layer)
-    small = figures.reduced(layer.activation, MAP_SIDE) if alone else layer.activation
+    small = figures.reduced(layer.activation, side) if side else layer.activation
     found = {
         "numbers": _numbers(network, subject, layer, profile, stats),
         "channels": channels,
@@ -143,20 +150,22 @@ def _numbers(
     return rows
 
 
-def _offer_numbers(network: Looked, looked: list[Looked], views: dict[str, dict[str, str]]) -> None:
-    """Of the layer that is chosen when somebody clicks, which this part of the page does not know yet."""
+def _offer_numbers(name: str, title: str, last: dict[str, Explained], views: dict[str, dict[str, str]]) -> None:
+    """Of the picture and the layer that are chosen when somebody clicks: this part of the page may be older."""
     st.download_button(
-        f"Raw numbers of {network.title} (npz)",
-        data=lambda: _npz(network, selected_layer(AppState.from_query(views.get("explore", {})), looked)),
-        file_name=f"{network.name}-layer.npz",
+        f"Raw numbers of {title} (npz)",
+        data=lambda: _npz(name, last["explained"], AppState.from_query(views.get("explore", {}))),
+        file_name=f"{name}-layer.npz",
         on_click="ignore",
-        key=f"npz_{network.name}",
+        key=f"npz_{name}",
         help="Of the chosen layer, where the network has it: activation, gradient and Grad-CAM. Also image, saliency "
         "and logits, as arrays.",
     )
 
 
-def _npz(network: Looked, layer: str) -> bytes:
+def _npz(name: str, explained: Explained, state: AppState) -> bytes:
+    network = next(network for network in explained.looked if network.name == name)
+    layer = selected_layer(state, explained.looked)
     buffer = io.BytesIO()
     layers = [layer] if layer in network.trace.names else []
     arrays = raw_arrays(network.trace, layers) | {"class_names": np.array(network.checkpoint.class_names)}

@@ -1,4 +1,4 @@
-// Draws the depth strip from the numbers of strip.py, which also says where the points of its charts stand.
+// The depth strip, drawn from the numbers of strip.py, which also says where the points of its charts stand.
 const LABELS = 124; // pixels of the column that stays while the layers scroll
 const NARROWEST = 24; // a thumbnail must still show a shape and take a click
 const WIDEST = 46;
@@ -227,16 +227,9 @@ function fill(root, pack) {
   }
 }
 
-export default function (component) {
-  const root = component.parentElement.querySelector(".strip");
-  if (root.data !== component.data) {
-    root.data = component.data;
-    const pack = unpack(component.data);
-    depth.drawing = pack;
-    if (pack.inside) depth.inside = { key: pack.key, drawing: pack.key, single: false, body: pack.body, ...pack.inside };
-    if (root.key !== pack.key) fill(root, pack);
-  }
-  const part = () => {
+// The strip in the place of the overview; `part` shows the view in it.
+function stripPart(root) {
+  return () => {
     const pack = depth.drawing;
     if (pack.key !== root.key) return;
     const selected = pack.columns.findIndex((column) => column.name === depth.view.layer);
@@ -248,10 +241,5 @@ export default function (component) {
     if (root.scrolled !== undefined) scroller.scrollLeft = root.scrolled;
     else if (selected >= 0) scroller.scrollLeft = root.querySelector(".band").offsetLeft - scroller.clientWidth / 2;
     root.moved = false;
-  };
-  depth.parts.set("strip", part);
-  show();
-  return () => {
-    if (depth.parts.get("strip") === part) depth.parts.delete("strip");
   };
 }

@@ -1,26 +1,18 @@
-"""The depth strip: all layers of one or two networks on one axis, as a component that can be clicked and tabbed."""
+"""The depth strip: all layers of one or two networks on one axis, packed for the browser."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
 from explorer import figures
 from explorer.attribution import LayerProfile, shared_axis, shared_tops
 from explorer.figures import DIVERGING, SEQUENTIAL
-from explorer.ui.packing import HERE, STORE, Packing, number
+from explorer.ui.packing import Packing, number
 
 _MAP_SIDE = 32  # pixels of a thumbnail, at most
-
-_component = st.components.v2.component(
-    "depth_strip",
-    html="<div class='strip'></div>",
-    css=(HERE / "scale.css").read_text() + (HERE / "strip.css").read_text(),
-    js=STORE + (HERE / "strip.js").read_text(),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,31 +30,12 @@ def axis_of(rows: Sequence[StripRow]) -> tuple[str, ...]:
     return shared_axis(*([column.name for column in row.profiles] for row in rows))
 
 
-def depth_strip(content: bytes) -> None:
-    """Draws the strip of `packed`: which layer is chosen and what shares a colour scale, the layer's head says."""
-    _component(key="strip", data=content)
-
-
-def packed(rows: Sequence[StripRow], key: str, inside: Callable[[Packing], Any] | None = None) -> bytes:
-    """What the strip shows. `key` says what `rows` show: with the same one they are not packed again. `inside` packs
-    what the layers' detail shows, where all of it goes ahead."""
-    return _packed(f"{key}/{inside is not None}", key, rows, inside)
-
-
-@st.cache_resource(max_entries=3, show_spinner=False, scope="session")
-def _packed(content: str, _key: str, _rows: Sequence[StripRow], _inside: Callable[[Packing], Any] | None) -> bytes:
-    return pack_drawing(_rows, _key, _inside)
-
-
-def pack_drawing(rows: Sequence[StripRow], key: str, inside: Callable[[Packing], Any] | None = None) -> bytes:
-    """The same, packed anew."""
-    packing = Packing()
+def pack_strip(packing: Packing, rows: Sequence[StripRow]) -> dict[str, Any]:
+    """What `strip.js` draws: the numbers go into the packing, and the rest is returned for its header."""
     axis = axis_of(rows)
     cams = [{column.name: _top(column.cam.max()) for column in row.profiles} for row in rows]
     maps = [{column.name: _top(column.peak) for column in row.profiles} for row in rows]
-    header = {
-        "key": key,
-        "inside": inside(packing) if inside else None,
+    return {
         "columns": [{"name": name, "label": _short(name), "kind": _kind(rows, name)} for name in axis],
         "groups": _groups(axis, rows),
         "palettes": {
@@ -78,7 +51,6 @@ def pack_drawing(rows: Sequence[StripRow], key: str, inside: Callable[[Packing],
             _chart("gradient size", "gradient_magnitude", rows, axis),
         ],
     }
-    return packing.pack(header)
 
 
 def _top(value: float) -> float:

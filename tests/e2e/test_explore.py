@@ -111,7 +111,7 @@ def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page:
 
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
     visit(page, "/")
-    click(page, "radio", "heart")
+    click(page, "button", "heart")
     choose(page, "Class to explain", "ring")
     page.get_by_text("all", exact=True).click()
     strip_button(page, "stages.1.1", "plain-20").click()
@@ -285,7 +285,8 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
 
 def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(page: Page) -> None:
     visit(page)
-    page.evaluate("explorerDepth.send = null")  # the server hears of nothing
+    page.wait_for_function("explorerDepth.inside?.every")  # what might be chosen next has been sent
+    page.evaluate("explorerDepth.send = explorerDepth.fetch = null")  # the server hears of nothing
     before = page.url
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
@@ -315,6 +316,72 @@ def test_a_layer_that_is_too_large_to_be_sent_ahead_follows_its_click(page: Page
         assert query(page)["layer"] == [layer]
 
 
+def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
+    """By tile, "Next", number and keyboard, while the rest of the page stays; another tab draws all of it."""
+    visit(page)
+    gallery = page.get_by_role("group", name="The ten drawn shapes of this scene")
+    for tab in ("Layer", "Channels"):
+        if tab != "Layer":
+            click(page, "tab", tab)
+        click(page, "button", "heart")
+        expect(page.get_by_text("drawn heart, number 6", exact=True), tab).to_be_visible()
+        expect(gallery.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "true")
+        click(page, "button", "Next")
+        expect(page.get_by_text("drawn heart, number 7", exact=True), tab).to_be_visible()
+        expect(page.get_by_role("spinbutton", name="Scene")).to_have_value("7")
+        page.get_by_role("spinbutton", name="Scene").fill("41")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("drawn heart, number 41", exact=True), tab).to_be_visible()
+        wait_until_ready(page)
+        gallery.get_by_role("button", name="heart").focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("drawn triangle, number 41", exact=True), tab).to_be_visible()
+        expect(gallery.get_by_role("button", name="triangle")).to_be_focused()
+        wait_until_ready(page)
+        assert query(page)["picture"] == ["sample-3-41"], tab
+        click(page, "button", "star")
+        page.get_by_role("spinbutton", name="Scene").fill("6")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("drawn star, number 6", exact=True), tab).to_be_visible()
+        wait_until_ready(page)
+        assert "picture" not in query(page), tab
+    for _ in range(3):  # faster than the server
+        page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("drawn star, number 9", exact=True)).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["picture"] == ["sample-6-9"]
+
+
+def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:
+    """The button stands on a part of the page that another picture leaves alone."""
+    visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
+    click(page, "button", "ring")
+    expect(page.get_by_text("drawn ring, number 6", exact=True)).to_be_visible()
+    expect(page.locator(".waiting")).to_have_count(0)
+    wait_until_ready(page)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Raw numbers of ResNet-20 (npz)").click()
+    loaded = checkpoints.load_pretrained("shapes-resnet-20")
+    wanted = to_input(shapes.sample(1, 6)[0], (32, 32), loaded.mean, loaded.std)
+    with np.load(waiting.value.path()) as arrays:
+        np.testing.assert_array_equal(arrays["image"], wanted)
+
+
+def test_a_picture_of_another_kind_offers_other_networks(page: Page) -> None:
+    """Networks of photographs and a drawn shape, after a photograph: the page around the overview has to change."""
+    visit(page, "/?first=cifar10jpeg-plain-20&second=cifar10jpeg-resnet-20")
+    expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
+    give_photo(page, "good.jpg", photo())
+    expect(page.get_by_text("Original, 300×200")).to_be_visible()
+    expect(page.get_by_role("button", name="Look with the shapes twins")).to_have_count(0)
+    click(page, "radio", "Shape")
+    click(page, "button", "arrow")
+    expect(page.get_by_text("drawn arrow, number 6", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
+
+
 def test_many_channels_take_pages_and_the_keyboard_stays_on_them(page: Page, server: Server) -> None:
     """A network of 64 pixels and 128 channels, whose detail goes ahead with whole maps."""
     number, spec = "a" * 32, cifar(8, size=64, width=32)
@@ -327,6 +394,7 @@ def test_many_channels_take_pages_and_the_keyboard_stays_on_them(page: Page, ser
     config = TrainingConfig(seconds=60).to_dict()
     runs.Run(home).write_request(runs.Request((spec.to_dict(),), config, {"kind": "shapes", "size": 64}))
     visit(page, f"/?first=run-{number}-resnet-8&second=none&layer=stages.2.0&channel=100")
+    page.wait_for_function("explorerDepth.inside?.every")
     expect(page.get_by_text("Feature maps 64–127 of 128. Click one to enlarge it.")).to_be_visible()
     page.get_by_role("button", name="Page 1", exact=True).focus()
     page.keyboard.press("Enter")

@@ -1,18 +1,21 @@
 """Explore: one picture through one or two networks: predictions, depth strip, layer detail."""
 
+from typing import Any
+
 import streamlit as st
 
 from explorer import published
 from explorer.checkpoints import CheckpointError
 from explorer.pretrained import CIFAR_DATA
 from explorer.ui import anatomy, channels, controls, layers, methods, navigation, resources, trust
-from explorer.ui.detail import detail_head, open_tab, rows_of
+from explorer.ui.detail import detail_head, open_tab
+from explorer.ui.explained import Explained, read
+from explorer.ui.gallery import draw_ahead
 from explorer.ui.markdown import as_text
-from explorer.ui.picture import choose_picture, draw_ahead
-from explorer.ui.predictions import predictions
-from explorer.ui.resources import Looked, Subject
+from explorer.ui.overview import message, overview
+from explorer.ui.picture import choose_picture
+from explorer.ui.resources import Looked
 from explorer.ui.state import AppState
-from explorer.ui.strip import depth_strip, packed
 
 CLASSES_NAMED = 20
 
@@ -31,36 +34,29 @@ def show() -> None:
 
 
 def _show(state: AppState) -> None:
-    subject = resources.subject_of(state)
-    drawn = subject or resources.sample_subject(6, 6)
     # All that takes time comes before the first element: a browser lays out the page anew for each that comes alone.
     try:
-        looked = resources.look(state, drawn)
-        drawing = _key(state, drawn, looked)
-        ahead = state.tab == "layer" and layers.goes_ahead(looked)
-        inside = (lambda packing: layers.inside(packing, drawn, looked)) if ahead else None
-        content = packed(rows_of(looked), drawing, inside)
+        explained = read()
+        message(explained, state.tab == "layer")
     finally:  # whatever cannot be shown, another one can be chosen
         _sidebar(state)
-    if subject is None:
+    st.session_state["around"] = _around(explained)
+    if explained.missing:
         st.info(
             "This link was made with an uploaded picture, which never leaves the session it was uploaded in. "
             "Everything else is as in the link: upload the picture again to see the same view. Until then a drawn "
             "shape stands in."
         )
-    _introduction(looked)
-    _offer_other_networks(drawn, looked)
-    predictions(drawn, looked)
-    _strip(content)
-    (_head_alone if state.tab == "layer" else detail_head)(looked, drawing)
-    _detail(drawn, looked, drawing)
-    draw_ahead(state)
-
-
-def _key(state: AppState, subject: Subject, looked: list[Looked]) -> str:
-    """Names all that the strip shows."""
-    seen = [f"{network.name}/{network.title}/{network.trace.target}/{network.colour}" for network in looked]
-    return f"{subject.digest}/{state.layers}/{'/'.join(seen)}"
+    _introduction(explained.looked)
+    _offer_other_networks(explained)
+    if state.tab == "layer":
+        _overview_alone()
+        _head_alone()
+    else:
+        overview(explained, alone=False)
+        detail_head(explained)
+    _detail(explained)
+    draw_ahead(explained.state.sample)
 
 
 def _sidebar(state: AppState) -> None:
@@ -73,14 +69,36 @@ def _sidebar(state: AppState) -> None:
 
 
 @st.fragment
-def _head_alone(looked: list[Looked], drawing: str) -> None:
+def _overview_alone() -> None:
+    """Another picture changes nothing else on the page."""
+    with navigation.boundary():
+        explained = read()
+        _same_page(explained)
+        overview(explained, alone=True)
+        navigation.remember()
+        draw_ahead(explained.state.sample)
+
+
+@st.fragment
+def _head_alone() -> None:
     """The layer's head. What is chosen there the browser has drawn by itself, so the page need not run again."""
     with navigation.boundary():
-        state = controls.read()
-        if [network.name for network in looked] != [name for name in (state.first, state.second) if name]:
-            st.rerun()  # a shared one was deleted meanwhile
-        detail_head(looked, drawing)
+        explained = read()
+        _same_page(explained)
+        detail_head(explained)
         navigation.remember()
+
+
+def _around(explained: Explained) -> list[Any]:
+    """What the rest of the page was drawn for."""
+    return [*(network.name for network in explained.looked), explained.missing, _others(explained)]
+
+
+def _same_page(explained: Explained) -> None:
+    """Runs the whole page again where its rest is of something else: a shared network was deleted meanwhile, or the
+    picture is of another kind."""
+    if st.session_state["around"] != _around(explained):
+        st.rerun()
 
 
 def _introduction(looked: list[Looked]) -> None:
@@ -98,41 +116,34 @@ def _introduction(looked: list[Looked]) -> None:
     st.caption(f"{'These networks know' if len(looked) > 1 else 'This network knows'} only: {known}.")
 
 
-def _offer_other_networks(subject: Subject, looked: list[Looked]) -> None:
-    """One click from networks that cannot know this picture to twins that might."""
-    data = looked[0].checkpoint.data
-    knows_shapes, knows_photos = data.startswith("shapes"), data in (CIFAR_DATA, published.DATA)
-    if knows_shapes and subject.mask is None:
-        words = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
-        label, others = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
-    elif knows_photos and subject.mask is not None:
-        words = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
-        label, others = "Look with the shapes twins", (AppState.first, AppState.second)
+def _others(explained: Explained) -> tuple[str, str, tuple[str, str | None]] | None:
+    """Twins that might know this picture, where those of the page cannot: (why, words on the button, their names)."""
+    data, drawn = explained.looked[0].checkpoint.data, explained.subject.mask is not None
+    if data.startswith("shapes") and not drawn:
+        why = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
+        words, others = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
+    elif data in (CIFAR_DATA, published.DATA) and drawn:
+        why = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
+        words, others = "Look with the shapes twins", (AppState.first, AppState.second)
     else:
-        return
-    if others[0] not in resources.network_names():
-        return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.info(words)
-        st.button(label, type="primary", on_click=lambda: controls.choose_first(others[0], others[1]))
+        return None
+    return (why, words, others) if others[0] in resources.network_names() else None
 
 
-def _strip(content: bytes) -> None:
-    st.subheader("Depth strip", anchor=False)
-    st.markdown(
-        "Every layer from input to output. **Grad-CAM**: where this layer's channels speak for the explained class. "
-        "**Strongest map**: its most active channel. Look for where the object appears, and whether the gradient keeps "
-        "its size on the way back to the input. Click a layer for its detail."
-    )
-    depth_strip(content)
+def _offer_other_networks(explained: Explained) -> None:
+    if offer := _others(explained):
+        why, words, others = offer
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(why)
+            st.button(words, type="primary", on_click=lambda: controls.choose_first(*others))
 
 
-def _detail(subject: Subject, looked: list[Looked], drawing: str) -> None:
-    state = controls.read()
+def _detail(explained: Explained) -> None:
+    state, subject, looked = explained.state, explained.subject, explained.looked
     tab, place = open_tab(state)
     with place:
         if tab == "layer":
-            layers.layer_tab(subject, looked, drawing)
+            layers.layer_tab(looked)
         elif tab == "block":
             anatomy.block_tab(state, subject, looked)
         elif tab == "methods":

@@ -1,0 +1,67 @@
+"""The ten drawn shapes of one scene, as a component: a click, another scene or "Next" chooses the picture."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.datasets import shapes
+from explorer.ui import resources
+from explorer.ui.packing import HERE, STORE
+
+COLUMNS = 5
+LEISURE = 0.1  # seconds in which the browser draws what it got; meanwhile the server leaves it the processor
+SCENES = 1_000_000
+
+_component = st.components.v2.component(
+    "gallery",
+    html="<div class='gallery'></div>",
+    css=(HERE / "gallery.css").read_text(),
+    js=STORE + (HERE / "gallery.js").read_text(),
+)
+
+
+def gallery(sample: tuple[int, int] | None, change: Callable[..., None]) -> None:
+    """`change(picture=...)` is called with what was chosen, unless the page has a drawing that takes it alone."""
+    label, number = sample or (6, 6)
+    data = {
+        "picture": f"sample-{label}-{number}",
+        "shown": sample is not None,
+        "names": list(shapes.CLASS_NAMES),
+        "columns": COLUMNS,
+        "scenes": SCENES,
+        "sheets": sheets((label, number)),
+    }
+    _component(key="gallery", data=data, on_picture_change=lambda: _take(change))
+
+
+def _take(change: Callable[..., None]) -> None:
+    """What the browser says was chosen may be anything."""
+    said = st.session_state["gallery"]["picture"]
+    try:
+        change(picture=said)
+    except (ValueError, TypeError):
+        return
+
+
+def draw_ahead(sample: tuple[int, int] | None) -> None:
+    """The scene that "Next" would show: it is drawn while the person looks at this one."""
+    if sample:
+        time.sleep(LEISURE)
+        scene((sample[1] + 1) % SCENES)
+
+
+def sheets(sample: tuple[int, int] | None) -> dict[str, str]:
+    """The scene of that picture, by its number."""
+    return {str(sample[1]): scene(sample[1])} if sample else {}
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def scene(number: int) -> str:
+    """The ten shapes of that scene on one sheet without gaps, five in a row, as an address that holds the PNG."""
+    pictures = np.stack([resources.sample(index, number)[0] for index in range(len(shapes.CLASS_NAMES))])
+    rows = pictures.reshape(-1, COLUMNS, *pictures.shape[1:])
+    count, columns, height, width, colours = rows.shape
+    return figures.data_uri(rows.swapaxes(1, 2).reshape(count * height, columns * width, colours))

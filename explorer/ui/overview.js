@@ -1,0 +1,29 @@
+// All that another picture changes, from one message of overview.py.
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  const [around, root] = [parentElement.querySelector(".around"), parentElement.querySelector(".strip")];
+  const alone = parentElement.querySelector(".overview").dataset;
+  if (root.data !== data) {
+    root.data = data;
+    const pack = unpack(data);
+    depth.drawing = pack;
+    for (const [number, sheet] of Object.entries(pack.sheets)) depth.sheets.set(Number(number), sheet);
+    follow({ ...pack.seen, drawing: pack.key });
+    if (pack.inside) arrived(pack.inside, pack.key, pack.body);
+    alone.alone = String(pack.alone);
+    const said = `${pack.key} ${JSON.stringify(pack.predictions)}`;
+    if (root.said !== said) showPredictions(around, pack.predictions, pack.body);
+    root.said = said;
+    if (root.key !== pack.key) fill(root, pack);
+    depth.gallery?.adopt(pack.picture, pack.picture.startsWith("sample-"));
+  }
+  const part = stripPart(root);
+  const look = alone.alone === "true" ? (view) => setTriggerValue("view", view) : null;
+  depth.look = look;
+  depth.parts.set("strip", part);
+  show();
+  return () => {
+    if (depth.parts.get("strip") === part) depth.parts.delete("strip");
+    if (depth.look === look) depth.look = null;
+  };
+}
