@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer.datasets import shapes
 from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, self_test
-from explorer.ui import models, navigation, resources, trainings
+from explorer.ui import listing, models, navigation, resources, trainings
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.state import NAME, AppState
 
@@ -180,8 +180,8 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
 
 def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...]) -> None:
     """What it says of one picture, at once: the picture of the Explore page, or a drawn one."""
-    subject = resources.current_subject()
-    best = resources.try_out(reading, normalisation, subject)
+    subject = listing.current_subject()
+    best = listing.try_out(reading, normalisation, subject)
     said = ", ".join(f"{as_code(class_names[index])} {share:.1%}" for index, share in best)
     left, right = st.columns([1, 4], vertical_alignment="center")
     left.image(subject.shown, output_format="PNG", alt=subject.title)

@@ -1,20 +1,15 @@
 """Compare in a real browser: two networks, a third one, another scale, the true grid, another depth."""
 
 import re
-from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
-from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready, windows
+from tests.e2e.verbs import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
 
 
 def map_button(page: Page, layer: str, network: str, depth: str) -> Locator:
     return page.get_by_role("button", name=f"{layer}, {network}, relative depth {depth}", exact=True)
-
-
-def query(page: Page) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
 
 
 def images(page: Page) -> list[str]:

@@ -5,18 +5,13 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
 
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
-from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready, windows
+from tests.e2e.verbs import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
 
 CHART = "[data-testid=stPlotlyChart]"
-
-
-def query(page: Page) -> dict[str, list[str]]:
-    return parse_qs(urlsplit(page.url).query)
 
 
 def button(page: Page, words: str):

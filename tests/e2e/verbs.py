@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
 
@@ -103,3 +104,8 @@ def windows(page: Page) -> Iterator[Window]:
         page.set_viewport_size({"width": width, "height": 900})
         turn(page, dark=dark)
         yield Window(width, dark)
+
+
+def query(page: Page) -> dict[str, list[str]]:
+    """What stands in the address, after the question mark."""
+    return parse_qs(urlsplit(page.url).query)

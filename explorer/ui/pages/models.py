@@ -5,7 +5,7 @@ import streamlit as st
 from explorer import figures, published
 from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS, Normalisation
-from explorer.ui import models, navigation, resources, trainings, weights
+from explorer.ui import listing, models, navigation, resources, trainings, weights
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.state import AppState
@@ -22,7 +22,7 @@ def show() -> None:
 
 
 def _table() -> None:
-    rows = resources.model_rows()
+    rows = listing.model_rows()
     st.dataframe(
         [
             {
@@ -107,7 +107,7 @@ def _card(name: str) -> None:
             navigation.go("explore", AppState(first=name, second=resources.twin_name(name)).to_query())
         st.download_button(
             "Download as one file",
-            data=lambda: resources.file_bytes(name),
+            data=lambda: listing.file_bytes(name),
             file_name=f"{checkpoint.spec.name.lower()}.safetensors",
             mime="application/octet-stream",
             on_click="ignore",

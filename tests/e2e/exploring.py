@@ -1,0 +1,30 @@
+"""What tests of Explore do and look at."""
+
+import io
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Locator, Page
+
+from tests.e2e.verbs import click, upload
+
+
+def photo(width: int = 300, height: int = 200, orientation: int = 1) -> bytes:
+    """A JPEG like a camera's: a bright disc on a gradient, with an EXIF orientation."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack([x * 255 // width, y * 255 // height, np.full_like(x, 90)], axis=-1)
+    pixels[(x - width / 2) ** 2 + (y - height / 2) ** 2 < (height / 3) ** 2] = (240, 200, 60)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG", quality=90, exif=exif)
+    return buffer.getvalue()
+
+
+def strip_button(page: Page, layer: str, network: str, row: str = "Grad-CAM") -> Locator:
+    return page.get_by_role("button", name=f"{layer}, {network}, {row}", exact=True)
+
+
+def give_photo(page: Page, name: str, content: bytes) -> None:
+    click(page, "radio", "File")
+    upload(page, "upload", name, "image/jpeg", content)

@@ -1,0 +1,221 @@
+"""What Explore draws in the browser: the pixels of the library, and a choice at once, without the rest of the page."""
+
+import re
+
+import numpy as np
+from playwright.sync_api import Locator, Page, expect
+
+from explorer import checkpoints, figures, runs
+from explorer.architectures import build
+from explorer.attribution import grad_cam, heatmap, profile
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
+from explorer.figures import ColourScale
+from explorer.images import to_input, to_pixels
+from explorer.presets import cifar
+from explorer.tracing import STRIP_KINDS, trace
+from explorer.training import TrainingConfig
+from tests.e2e.conftest import Server
+from tests.e2e.exploring import give_photo, photo, strip_button
+from tests.e2e.verbs import choose, click, query, visit, wait_until_ready
+
+
+def test_the_strip_answers_from_every_tab(page: Page) -> None:
+    """The Layer tab is drawn alone, the others with the whole page: the same strip has to know which."""
+    visit(page)
+    for tab, layer in (("Block", "stages.1.0.conv1"), ("Layer", "stages.0.1.conv2"), ("Channels", "stages.1.1.conv1")):
+        click(page, "tab", tab)
+        strip_button(page, layer, "ResNet-20").click()
+        expect(page.get_by_role("heading", name=f"Layer {layer}"), f"from the tab {tab}").to_be_visible()
+
+
+PAINTED = """canvas => {
+    const context = canvas.getContext("2d");
+    return [canvas.height, canvas.width, Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data)];
+}"""
+
+
+def painted(canvas: Locator) -> np.ndarray:
+    """uint8 (H, W, 3) of what a canvas shows."""
+    height, width, values = canvas.evaluate(PAINTED)
+    return np.array(values, np.uint8).reshape(height, width, 4)[..., :3]
+
+
+def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
+    """The overlay and the feature maps of a layer, against `figures` on the same pass."""
+    layer, opacity = "stages.1.0.conv2", 40
+    visit(page, f"/?layer={layer}&opacity={opacity}&channel=5&scope=network")
+    pixels, _ = shapes.sample(6, 6)
+    for name, title in (("shapes-plain-20", "plain-20"), ("shapes-resnet-20", "ResNet-20")):
+        loaded = checkpoints.load_pretrained(name)
+        passed = trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
+        columns = profile(passed)
+        seen = figures.nearest(to_pixels(passed.image, loaded.mean, loaded.std), 320)
+        heat = heatmap(grad_cam(passed[layer]), seen.shape[:2], max(float(column.cam.max()) for column in columns))
+        section = page.locator(".columns section").filter(has_text=title)
+        canvas = section.get_by_role("img", name=f"Grad-CAM of {layer} over the picture")
+        difference = np.abs(painted(canvas).astype(int) - figures.overlay(seen, heat, opacity / 100))
+        assert difference.max() <= 6 and difference.mean() < 0.5, (title, difference.max(), difference.mean())
+        scale = ColourScale.signed(max(column.peak for column in columns))
+        section = page.locator(".columns section").filter(
+            has=page.locator(f"[aria-label='Feature maps of {layer} of {title}']")
+        )
+        maps = section.locator("canvas.sheet")
+        difference = np.abs(painted(maps).astype(int) - figures.sheet(scale.paint(passed[layer].activation), 8, 44))
+        assert difference.max() <= 8 and difference.mean() < 1, (title, difference.max(), difference.mean())
+        large = section.get_by_role("img", name="Feature map of channel 5")
+        assert np.array_equal(painted(large), painted(maps)[:16, 80:96])
+
+
+def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(page: Page) -> None:
+    visit(page)
+    page.wait_for_function("explorerDepth.inside?.every")  # what might be chosen next has been sent
+    page.evaluate("explorerDepth.send = explorerDepth.fetch = null")  # the server hears of nothing
+    before = page.url
+    strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
+    expect(page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the picture")).to_have_count(2)
+    expect(strip_button(page, "stages.1.0.conv2", "ResNet-20")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("group", name=re.compile("^Feature maps of")).first.get_by_role("button").nth(3).click()
+    expect(page.get_by_role("img", name="Feature map of channel 3")).to_have_count(2)
+    page.get_by_text("network", exact=True).click()
+    expect(page.get_by_text(re.compile(r"^Grad-CAM: 0 to [\d.e-]+ \(plain-20\), 0 to"))).to_be_visible()
+    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the picture").last
+    seen = painted(canvas)
+    page.get_by_label("Opacity of the overlay, %").fill("0")
+    bare = painted(canvas)
+    assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
+    wait_until_ready(page)
+    assert page.url == before
+
+
+def test_a_layer_that_is_too_large_to_be_sent_ahead_follows_its_click(page: Page) -> None:
+    visit(page, "/?first=shapes-plain-56&second=shapes-resnet-56&layer=stages.0.0.conv1")
+    for layer in ("stages.1.3.conv1", "stages.2.8"):
+        strip_button(page, layer, "ResNet-56").click()
+        expect(page.get_by_role("group", name=f"Feature maps of {layer} of ResNet-56")).to_be_visible()
+        expect(page.locator(".waiting")).to_have_count(0)
+        expect(page.get_by_text("channels that are 0 everywhere")).to_be_visible()
+        wait_until_ready(page)
+        assert query(page)["layer"] == [layer]
+
+
+def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
+    """By tile, "Next", number and keyboard, while the rest of the page stays; another tab draws all of it."""
+    visit(page)
+    gallery = page.get_by_role("group", name="The ten drawn shapes of this scene")
+    for tab in ("Layer", "Channels"):
+        if tab != "Layer":
+            click(page, "tab", tab)
+        click(page, "button", "heart")
+        expect(page.get_by_text("drawn heart, number 6", exact=True), tab).to_be_visible()
+        expect(gallery.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "true")
+        click(page, "button", "Next")
+        expect(page.get_by_text("drawn heart, number 7", exact=True), tab).to_be_visible()
+        expect(page.get_by_role("spinbutton", name="Scene")).to_have_value("7")
+        page.get_by_role("spinbutton", name="Scene").fill("41")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("drawn heart, number 41", exact=True), tab).to_be_visible()
+        wait_until_ready(page)
+        gallery.get_by_role("button", name="heart").focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("drawn triangle, number 41", exact=True), tab).to_be_visible()
+        expect(gallery.get_by_role("button", name="triangle")).to_be_focused()
+        wait_until_ready(page)
+        assert query(page)["picture"] == ["sample-3-41"], tab
+        click(page, "button", "star")
+        page.get_by_role("spinbutton", name="Scene").fill("6")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("drawn star, number 6", exact=True), tab).to_be_visible()
+        wait_until_ready(page)
+        assert "picture" not in query(page), tab
+    for _ in range(3):  # faster than the server
+        page.get_by_role("button", name="Next").click()
+    expect(page.get_by_text("drawn star, number 9", exact=True)).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["picture"] == ["sample-6-9"]
+
+
+def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:
+    """The button stands on a part of the page that another picture leaves alone."""
+    visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
+    click(page, "button", "ring")
+    expect(page.get_by_text("drawn ring, number 6", exact=True)).to_be_visible()
+    expect(page.locator(".waiting")).to_have_count(0)
+    wait_until_ready(page)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Raw numbers of ResNet-20 (npz)").click()
+    loaded = checkpoints.load_pretrained("shapes-resnet-20")
+    wanted = to_input(shapes.sample(1, 6)[0], (32, 32), loaded.mean, loaded.std)
+    with np.load(waiting.value.path()) as arrays:
+        np.testing.assert_array_equal(arrays["image"], wanted)
+
+
+def test_a_picture_of_another_kind_offers_other_networks(page: Page) -> None:
+    """Networks of photographs and a drawn shape, after a photograph: the page around the overview has to change."""
+    visit(page, "/?first=cifar10jpeg-plain-20&second=cifar10jpeg-resnet-20")
+    expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
+    give_photo(page, "good.jpg", photo())
+    expect(page.get_by_text("Original, 300×200")).to_be_visible()
+    expect(page.get_by_role("button", name="Look with the shapes twins")).to_have_count(0)
+    click(page, "radio", "Shape")
+    click(page, "button", "arrow")
+    expect(page.get_by_text("drawn arrow, number 6", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
+
+
+def test_many_channels_take_pages_and_the_keyboard_stays_on_them(page: Page, server: Server) -> None:
+    """A network of 64 pixels and 128 channels, whose detail goes ahead with whole maps."""
+    number, spec = "a" * 32, cifar(8, size=64, width=32)
+    home = server.data / "runs" / number
+    home.mkdir(parents=True)
+    network = build(spec, seed=0).freeze()
+    checkpoints.save(
+        Checkpoint(network, shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-64"), home / "resnet-8.safetensors"
+    )
+    config = TrainingConfig(seconds=60).to_dict()
+    runs.Run(home).write_request(runs.Request((spec.to_dict(),), config, {"kind": "shapes", "size": 64}))
+    visit(page, f"/?first=run-{number}-resnet-8&second=none&layer=stages.2.0&channel=100")
+    page.wait_for_function("explorerDepth.inside?.every")
+    expect(page.get_by_text("Feature maps 64–127 of 128. Click one to enlarge it.")).to_be_visible()
+    page.get_by_role("button", name="Page 1", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Feature maps 0–63 of 128. Click one to enlarge it.")).to_be_visible()
+    expect(page.get_by_role("button", name="Page 1", exact=True)).to_be_focused()
+    page.get_by_role("group", name=re.compile("^Feature maps of")).get_by_role("button").nth(9).click()
+    expect(page.get_by_role("spinbutton", name="Channel", exact=True)).to_have_value("9")
+    wait_until_ready(page)
+    assert query(page)["channel"] == ["9"]
+    strip_button(page, "stem.conv", "ResNet-8").click()
+    page.get_by_role("spinbutton", name="Channel", exact=True).fill("999")
+    page.keyboard.press("Enter")
+    large = page.get_by_role("img", name="Feature map of channel 31")
+    expect(large).to_be_visible()
+    assert painted(large).shape == (64, 64, 3), "whole, not reduced"
+    wait_until_ready(page)
+    assert query(page) | {"first": [], "second": []} == {
+        "first": [],
+        "second": [],
+        "layer": ["stem.conv"],
+        "channel": ["31"],
+    }
+
+
+def test_what_the_browser_changes_is_all_that_changes_in_the_link(page: Page) -> None:
+    visit(page)
+    page.get_by_label("Opacity of the overlay, %").fill("20")
+    page.get_by_text("all", exact=True).click()
+    expect(page.get_by_text("One scale for everything; weak layers then look empty.")).to_be_visible()
+    wait_until_ready(page)
+    assert query(page) == {"opacity": ["20"], "scope": ["both"]}
+    choose(page, "First network", "ResNet-56 · shapes-v1-32")
+    expect(page.get_by_role("heading", name="Layer stages.2.8", exact=True)).to_be_visible()
+    # Two things at once: neither takes the other back.
+    strip_button(page, "stages.1.4.conv1", "ResNet-56").click()
+    page.get_by_role("button", name="Next").click()
+    wait_until_ready(page)
+    expect(page.get_by_role("heading", name="Layer stages.1.4.conv1", exact=True)).to_be_visible()
+    expect(page.locator(".waiting")).to_have_count(0)
+    assert query(page)["layer"] == ["stages.1.4.conv1"] and query(page)["picture"] == ["sample-6-7"]
