@@ -1,42 +1,19 @@
 """Gradients: how large the gradient is from the first layer to the last, at first weights, now, and in a training."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import streamlit as st
 
 from explorer import figures
 from explorer.checkpoints import CheckpointError
-from explorer.experiments.gradient_flow import MEASURES
-from explorer.experiments.gradient_grid import band
-from explorer.experiments.gradient_verdict import INITIALISATION, reach, verdict
-from explorer.figures import FlowLine
 from explorer.ui import gradients, gradients_controls, resources, trainings
-from explorer.ui.gradients import Measured, Plan
-from explorer.ui.gradients_lines import flow_keys, flow_lines
+from explorer.ui.gradients import Plan
+from explorer.ui.gradients_flows import Flows, show_flows
+from explorer.ui.gradients_lines import flow_lines
 from explorer.ui.gradients_state import SMALL_GRID, GradientsState
 from explorer.ui.markdown import as_text
 from explorer.ui.measuring import duration, measure
-
-READABLE = 12  # lines in one panel
-SENTENCES = 2  # above the chart; it must stay in sight
-SHORT = {
-    "weights": "weight gradient (L2 norm)",
-    "activations": "gradient at convolution outputs (RMS)",
-    "blocks": "gradient at block outputs (RMS)",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class _View:
-    """What is drawn: the networks, the batch and the moment in words, what the n are, and decades to keep to."""
-
-    found: list[Measured]
-    pictures: str
-    when: str = INITIALISATION
-    sample: str = "seed"
-    span: tuple[int, int] | None = None
-    step: int | None = None
 
 
 def show() -> None:
@@ -79,7 +56,7 @@ def _at_initialisation(state: GradientsState) -> None:
     data = state.data or "shapes-32"
     pictures = gradients.batch(data, trainings.data_shape(data)[0][1])
     found = gradients.measured_grid(state)
-    _show_flows(state, _View(found, pictures.words), lambda: _offer_grid(state))
+    show_flows(state, Flows(found, pictures.words), lambda: _offer_grid(state))
 
 
 def _offer_grid(state: GradientsState) -> None:
@@ -161,8 +138,8 @@ def _as_it_is(state: GradientsState) -> None:
     plan = gradients.networks_plan(state, name)
     found = gradients.measured_networks(state, name)
     when = "after training" if resources.checkpoint(state.first).record else "as it is"
-    view = _View(found, pictures.words, when, "batch")
-    _show_flows(state, view, lambda: _offer(plan, "Measure", state) if plan else None)
+    view = Flows(found, pictures.words, when, "batch")
+    show_flows(state, view, lambda: _offer(plan, "Measure", state) if plan else None)
 
 
 def _during_a_training(state: GradientsState) -> None:
@@ -196,109 +173,4 @@ def _during_a_training(state: GradientsState) -> None:
     span = figures.flow_span([line for lines in whole for line in lines])
     when = f"at step {step:,} of the training"
     at_step = gradients.measured_records(records, step)
-    _show_flows(state, _View(at_step, pictures, when, "run", span, step), lambda: None)
-
-
-# --- what they have in common -----------------------------------------------------------------------------------------
-
-
-def _show_flows(state: GradientsState, view: _View, offer: Callable[[], None]) -> None:
-    if not view.found:
-        gradients_controls.choose_view(state)
-        st.info("Nothing of this is measured yet.")
-        offer()
-        return
-    _sentences(state, view)
-    gradients_controls.choose_view(state)
-    lines = flow_lines(view.found, state, view.sample)
-    unit = f"{MEASURES[state.what]}{', last layer = 1' if state.scale == 'relative' else ''}"
-    most = max(sum(line.panel == panel for line in lines) for panel in {line.panel for line in lines})
-    st.plotly_chart(
-        figures.gradient_flow_chart(
-            lines,
-            flow_keys(view.found, view.sample, lines),
-            size=_capital(SHORT[state.what]) + (", last layer = 1" if state.scale == "relative" else ""),
-            sample=view.sample,
-            span=view.span,
-            theme=resources.theme(),
-        ),
-        width="stretch",
-        key="gradients_chart",
-        config={"displayModeBar": False},
-        alt=f"{_capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
-        + _verdicts(state, view)[0],
-    )
-    st.caption(_explanation(state, view, lines, unit))
-    if most > READABLE:
-        st.caption(f"{most} lines are hard to tell apart; choose fewer, or point at a line to read its name.")
-    offer()
-    _numbers(state, view)
-
-
-def _verdicts(state: GradientsState, view: _View) -> list[str]:
-    return [
-        verdict(group, view.pictures, state.what, view.when, view.sample)
-        for group in gradients.groups(view.found, view.when)
-    ]
-
-
-def _sentences(state: GradientsState, view: _View) -> None:
-    said = _verdicts(state, view)
-    for sentence in said[:SENTENCES]:
-        st.markdown(f"**{as_text(sentence)}**" if len(said) == 1 else f"- {as_text(sentence)}")
-    if len(said) > SENTENCES:
-        with st.expander(f"{len(said) - SENTENCES} more sentences, of the other networks"):
-            st.markdown("\n".join(f"- {as_text(sentence)}" for sentence in said[SENTENCES:]))
-
-
-def _explanation(state: GradientsState, view: _View, lines: Sequence[FlowLine], unit: str) -> str:
-    counts = sorted({each.n for each in lines})
-    modes = " and ".join(sorted({flow.mode for each in view.found for flow in each.flows}))
-    text = f"{_capital(unit)}, of the main path from the first layer to the last; {view.pictures}, {modes} mode"
-    if view.sample == "seed":
-        seeds = sorted({seed for each in view.found for seed in each.seeds if seed is not None})
-        text += f"; n = {' to '.join(dict.fromkeys(map(str, (counts[0], counts[-1]))))}, seed"
-        text += f"s {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f" {seeds[0]}"
-        text += ": the line is the median, the band reaches from smallest to largest" if counts[-1] > 1 else ""
-    else:
-        text += f"; n = 1 {view.sample} each"
-    text += ". Zeros lie on the dotted line below the decades."
-    if state.scale == "relative":
-        text += " Where the last layer has exactly 0 there is nothing to divide by: such sizes count as not finite."
-    return text
-
-
-def _numbers(state: GradientsState, view: _View) -> None:
-    with st.expander("The numbers"):
-        rows = []
-        for each in view.found:
-            sizes, found = band(each.flows, state.what), reach(each.flows, state.what)
-            rows.append(
-                {
-                    "network": each.name,
-                    "shortcut": each.spec.shortcut,
-                    "norm": each.spec.norm,
-                    "first weights": each.spec.initialisation,
-                    "activation": each.spec.activation,
-                    "n": found.n,
-                    "first layer": f"{sizes.median[0]:.3g}",
-                    "last layer": f"{sizes.median[-1]:.3g}",
-                    "first / last": "" if found.ratio is None else f"{found.ratio:.3g}",
-                    "layers": len(sizes.layers),
-                    "layers with an exact 0": int((sizes.zeros > 0).sum()),
-                    "layers with no finite number": int((sizes.not_finite > 0).sum()),
-                }
-            )
-        st.dataframe(rows, hide_index=True, width="stretch")
-        st.download_button(
-            "All layers as CSV",
-            data=lambda: gradients.table(view.found, state.what, view.pictures, view.step),
-            file_name=f"gradients-{state.source}-{state.what}.csv",
-            mime="text/csv",
-            on_click="ignore",
-            key="gradients_csv",
-        )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
+    show_flows(state, Flows(at_step, pictures, when, "run", span, step), lambda: None)
