@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any
 
 import torch
@@ -70,13 +71,13 @@ class Checkpoint:
             raise ValueError("`class_names` must be texts that are not empty.")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(isinstance(value, int | float) and abs(value) <= 1e6 for value in values):
-                raise ValueError(f"`{name}` must be three finite numbers, received {values!r}.")
+                raise ValueError(f"`{name}` must be three finite numbers, received {shown(values)}.")
         if min(self.std) <= 0:
-            raise ValueError(f"`std` must be above 0, received {self.std!r}.")
+            raise ValueError(f"`std` must be above 0, received {shown(self.std)}.")
         smallest, shorter = max(self.spec.input_shape[1:]), self.resize_shorter_to
         if shorter is not None and not (isinstance(shorter, int) and smallest <= shorter <= MAXIMUM["pixels"]):
             raise ValueError(
-                f"`resize_shorter_to` must be from {smallest} to {MAXIMUM['pixels']} pixels, received {shorter!r}."
+                f"`resize_shorter_to` must be from {smallest} to {MAXIMUM['pixels']} pixels, received {shown(shorter)}."
             )
 
     @property

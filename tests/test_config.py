@@ -69,7 +69,7 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file(sys.argv[1], default_timeout=120).run()
 assert not app.exception and not app.error
-assert any("Says" in each.proto.body for each in app.get("html"))
+assert any(b"Says" in each.proto.bytes for each in app.get("bidi_component"))
 
 from explorer import foreign, runs
 from explorer.datasets import builtin

@@ -1,9 +1,13 @@
 """What Explore shows now: the view of the URL, its picture, and the networks after they have seen it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
+from explorer import published
+from explorer.checkpoints import CheckpointError
+from explorer.pretrained import CIFAR_DATA
 from explorer.ui import controls, resources
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
@@ -32,7 +36,40 @@ def read() -> Explained:
     drawn = subject or resources.sample_subject(6, 6)
     explained = Explained(state, drawn, subject is None, resources.look(state, drawn))
     last().update(explained=explained)
+    st.session_state["around"] = _around(explained)
     return explained
+
+
+def again() -> Explained:
+    """The same for a part of the page that runs alone. It runs the whole page instead where that would look different:
+    with a picture of another kind, or when a shared network was deleted meanwhile."""
+    before = st.session_state["around"]
+    try:
+        explained = read()
+    except CheckpointError:
+        st.rerun()
+    if _around(explained) != before:
+        st.rerun()
+    return explained
+
+
+def _around(explained: Explained) -> list[Any]:
+    """What the page around the overview was drawn for."""
+    return [[network.name for network in explained.looked], explained.missing, others(explained)]
+
+
+def others(explained: Explained) -> tuple[str, str, tuple[str, str | None]] | None:
+    """Twins that might know this picture, where those of the page cannot: (why, words on the button, their names)."""
+    data, drawn = explained.looked[0].checkpoint.data, explained.subject.mask is not None
+    if data.startswith("shapes") and not drawn:
+        why = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
+        words, names = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
+    elif data in (CIFAR_DATA, published.DATA) and drawn:
+        why = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
+        words, names = "Look with the shapes twins", (AppState.first, AppState.second)
+    else:
+        return None
+    return (why, words, names) if names[0] in resources.network_names() else None
 
 
 def last() -> dict[str, Explained]:

@@ -12,6 +12,7 @@ from explorer import figures, runs
 from explorer.datasets.builtin import BUILTIN
 from explorer.figures import Curve, GradientMap, Prediction, Predictions
 from explorer.runs import Request, Run, RunLog, Status
+from explorer.training import TrainingConfig
 from explorer.ui import inputs, live, navigation, resources
 from explorer.ui.markdown import as_text
 from explorer.ui.state import AppState, BuildState
@@ -34,7 +35,7 @@ def show_run(state: BuildState, run_id: str) -> None:
         st.button("Build a network", on_click=lambda: inputs.write(replace(inputs.read(), run=None)))
         return
     try:
-        request = run.request()
+        request = _request(run)
     except ValueError as error:
         st.error(str(error))
         return
@@ -47,6 +48,23 @@ def show_run(state: BuildState, run_id: str) -> None:
     if status.state == "finished":
         _result(run, status.log)
     st.fragment(_followed, run_every=LOOK_EVERY if going_on else None)(run, request, going_on)
+
+
+def _request(run: Run) -> Request:
+    """With every field of a config, whatever the file lacks. Raises ValueError where it is damaged."""
+    request = run.request()
+    try:
+        config = TrainingConfig.from_dict(request.config).to_dict()
+    except ValueError as error:
+        raise ValueError(f"The request of this run is damaged; start a new one. ({error})") from None
+    kind, names = request.data.get("kind"), request.names
+    if (
+        not isinstance(kind, str)
+        or len(names) != len(request.specs)
+        or not all(isinstance(each, str) for each in names)
+    ):
+        raise ValueError("The request of this run is damaged; start a new one.")
+    return replace(request, config=config)
 
 
 def _settings(request: Request) -> str:

@@ -16,7 +16,7 @@ from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
 from explorer.ui import navigation
 from explorer.ui.detail import selected_layer, take_view, view
-from explorer.ui.explained import Explained, last, read
+from explorer.ui.explained import Explained, again, last
 from explorer.ui.packing import HERE, STORE, Packing
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
@@ -45,7 +45,7 @@ def layer_tab(looked: list[Looked]) -> None:
 def _layers_alone() -> None:
     """What the browser asks for: the layer that it lacks, or all of them."""
     with navigation.boundary():
-        explained = read()
+        explained = again()
         data: bytes | dict[str, bool] = {"ahead": _values(explained.looked, _side(explained.looked)) <= AHEAD}
         asked = st.session_state.get("layers", {})
         every, one = (asked.get(name) is not None for name in ("ahead", "view"))

@@ -49,6 +49,17 @@ def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
     assert no_sideways_scroll(page)
 
 
+def test_another_picture_is_chosen_in_the_gallery(page: Page) -> None:
+    visit(page, "/compare?networks=shapes-plain-8,shapes-resnet-8")
+    click(page, "button", "heart")
+    click(page, "button", "Next")
+    wait_until_ready(page)
+    assert query(page)["picture"] == ["sample-7-7"]
+    expect(page.get_by_role("button", name="heart", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("spinbutton", name="Scene")).to_have_value("7")
+    expect(page.get_by_text(re.compile("says heart")).first).to_be_visible()
+
+
 def test_a_click_and_the_keyboard_choose_a_depth(page: Page) -> None:
     visit(page, "/compare?networks=shapes-plain-20,shapes-resnet-8")
     map_button(page, "stages.0.1", "plain-20", "0.27").click()

@@ -83,6 +83,7 @@ def own_files(draw: DrawFn) -> bytes:
 @example(with_header(figures={"test": {"accuracy": 0.5, "n": True}})).via("an n that is true")
 @example(with_header(figures={"test": {"accuracy": float("nan"), "n": 1}})).via("an accuracy that is not a number")
 @example(with_header(mean=[1e999, 0, 0], std=[0, 0, 0])).via("a mean that is infinite")
+@example(with_header(mean=[0.5, 0.5, 0.5, [0] * 9000])).via("a mean too long for a sentence")
 @example(with_header(version=True)).via("true equals 1")
 @example(with_header(spec=None)).via("no spec")
 @example(with_header(spec={"stages": [{"blocks": 600, "channels": 8}] * 12})).via(
@@ -162,9 +163,10 @@ def states(draw: DrawFn) -> dict[str, torch.Tensor]:
             kinds = (torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.complex64)
             values[name] = torch.zeros(values[name].shape, dtype=draw(st.sampled_from(kinds)))
         elif kind == "value":
-            values[name] = torch.full_like(
-                values[name], draw(st.sampled_from((float("nan"), float("inf"), -1.0, 3e38)))
-            )
+            value = draw(st.sampled_from((float("nan"), float("inf"), -1.0, 3e38)))
+            values[name] = torch.full(values[name].shape, value).to(
+                values[name].dtype
+            )  # `full` refuses 3e38 in float16
         elif kind == "add":
             more = (
                 "layer4.0.conv1.weight",

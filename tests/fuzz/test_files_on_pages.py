@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -88,6 +88,10 @@ def test_a_page_shows_a_network_of_odd_descriptions(data_folder: Path, page: str
 
 
 @given(st.one_of(damaged(json.dumps(REQUEST).encode()), changed(REQUEST).map(lambda value: json.dumps(value).encode())))
+@example(json.dumps(REQUEST | {"config": {"epochs": 2, "ptimizer": "sgd"}}).encode()).via("no optimizer")
+@example(json.dumps(REQUEST | {"config": {"epochs": 2}}).encode()).via("a config that takes every default")
+@example(json.dumps(REQUEST | {"data": {"kind": ["shapes"]}}).encode()).via("a kind of data that is a list")
+@example(json.dumps(REQUEST | {"names": []}).encode()).via("no names")
 @examples(3)
 def test_a_run_whose_request_is_damaged_is_shown_or_is_a_sentence(data_folder: Path, content: bytes) -> None:
     put_run(data_folder, {"request.json": content})

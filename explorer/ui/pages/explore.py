@@ -1,15 +1,11 @@
 """Explore: one picture through one or two networks: predictions, depth strip, layer detail."""
 
-from typing import Any
-
 import streamlit as st
 
-from explorer import published
 from explorer.checkpoints import CheckpointError
-from explorer.pretrained import CIFAR_DATA
 from explorer.ui import anatomy, channels, controls, layers, methods, navigation, resources, trust
 from explorer.ui.detail import detail_head, open_tab
-from explorer.ui.explained import Explained, read
+from explorer.ui.explained import Explained, again, others, read
 from explorer.ui.gallery import draw_ahead
 from explorer.ui.markdown import as_text
 from explorer.ui.overview import message, overview
@@ -40,7 +36,6 @@ def _show(state: AppState) -> None:
         message(explained, state.tab == "layer")
     finally:  # whatever cannot be shown, another one can be chosen
         _sidebar(state)
-    st.session_state["around"] = _around(explained)
     if explained.missing:
         st.info(
             "This link was made with an uploaded picture, which never leaves the session it was uploaded in. "
@@ -72,8 +67,7 @@ def _sidebar(state: AppState) -> None:
 def _overview_alone() -> None:
     """Another picture changes nothing else on the page."""
     with navigation.boundary():
-        explained = read()
-        _same_page(explained)
+        explained = again()
         overview(explained, alone=True)
         navigation.remember()
         draw_ahead(explained.state.sample)
@@ -83,22 +77,9 @@ def _overview_alone() -> None:
 def _head_alone() -> None:
     """The layer's head. What is chosen there the browser has drawn by itself, so the page need not run again."""
     with navigation.boundary():
-        explained = read()
-        _same_page(explained)
+        explained = again()
         detail_head(explained)
         navigation.remember()
-
-
-def _around(explained: Explained) -> list[Any]:
-    """What the rest of the page was drawn for."""
-    return [*(network.name for network in explained.looked), explained.missing, _others(explained)]
-
-
-def _same_page(explained: Explained) -> None:
-    """Runs the whole page again where its rest is of something else: a shared network was deleted meanwhile, or the
-    picture is of another kind."""
-    if st.session_state["around"] != _around(explained):
-        st.rerun()
 
 
 def _introduction(looked: list[Looked]) -> None:
@@ -116,26 +97,12 @@ def _introduction(looked: list[Looked]) -> None:
     st.caption(f"{'These networks know' if len(looked) > 1 else 'This network knows'} only: {known}.")
 
 
-def _others(explained: Explained) -> tuple[str, str, tuple[str, str | None]] | None:
-    """Twins that might know this picture, where those of the page cannot: (why, words on the button, their names)."""
-    data, drawn = explained.looked[0].checkpoint.data, explained.subject.mask is not None
-    if data.startswith("shapes") and not drawn:
-        why = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
-        words, others = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
-    elif data in (CIFAR_DATA, published.DATA) and drawn:
-        why = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
-        words, others = "Look with the shapes twins", (AppState.first, AppState.second)
-    else:
-        return None
-    return (why, words, others) if others[0] in resources.network_names() else None
-
-
 def _offer_other_networks(explained: Explained) -> None:
-    if offer := _others(explained):
-        why, words, others = offer
+    if offer := others(explained):
+        why, words, names = offer
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info(why)
-            st.button(words, type="primary", on_click=lambda: controls.choose_first(*others))
+            st.button(words, type="primary", on_click=lambda: controls.choose_first(*names))
 
 
 def _detail(explained: Explained) -> None:
