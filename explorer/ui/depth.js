@@ -16,6 +16,7 @@ const depth = (globalThis.explorerDepth ??= {
   sheets: new Map(), // the pictures of a scene, by its number
 });
 
+const SCENES = 20;
 const PATIENCE = 5000; // milliseconds after which a confirmation is no longer waited for
 
 function show() {
@@ -37,7 +38,7 @@ function tell(changes, wait = 0) {
   depth.pending = { id, until: performance.now() + wait + PATIENCE };
   clearTimeout(depth.later);
   depth.later = setTimeout(() => {
-    const how = depth.changed.picture ? depth.look : depth.fetch && lacks(depth.inside) ? depth.fetch : depth.send;
+    const how = (depth.changed.picture && depth.look) || (lacks(depth.inside) && depth.fetch) || depth.send;
     how?.({ ...depth.changed, id });
   }, wait);
 }
@@ -69,6 +70,15 @@ function arrived(pack, drawing, body) {
     Object.assign(network, old ? { picture: old.picture, body: old.body } : { body });
   });
   depth.inside = { ...pack, drawing, every: Boolean(pack.every || before?.every) };
+}
+
+// The ten shapes of scenes, by their numbers; the oldest go.
+function keepSheets(sheets) {
+  for (const [number, sheet] of Object.entries(sheets)) {
+    depth.sheets.delete(Number(number)); // else an old one keeps its place, which is the first to go
+    depth.sheets.set(Number(number), sheet);
+  }
+  while (depth.sheets.size > SCENES) depth.sheets.delete(depth.sheets.keys().next().value);
 }
 
 // Whether the chosen layer, or the whole map of a large channel, has not been sent.

@@ -69,7 +69,7 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".gallery");
   root.send = (picture) => setTriggerValue("picture", picture); // it belongs to this run of the script
-  for (const [number, sheet] of Object.entries(data.sheets)) depth.sheets.set(Number(number), sheet);
+  keepSheets(data.sheets);
   const adopt = (picture, chosen) => {
     if (root.asked && root.asked.picture !== picture && performance.now() < root.asked.until) return;
     root.asked = null;

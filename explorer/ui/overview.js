@@ -7,7 +7,7 @@ export default function (component) {
     root.data = data;
     const pack = unpack(data);
     depth.drawing = pack;
-    for (const [number, sheet] of Object.entries(pack.sheets)) depth.sheets.set(Number(number), sheet);
+    keepSheets(pack.sheets);
     follow({ ...pack.seen, drawing: pack.key });
     if (pack.inside) arrived(pack.inside, pack.key, pack.body);
     alone.alone = String(pack.alone);
