@@ -1,5 +1,6 @@
 """What every test gets: one torch thread, a data folder of its own and empty Streamlit caches."""
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,15 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+LONG = ("test_load", "test_runs", "test_build", "test_models", "test_names", "test_form", "test_compare")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first. Playwright also leaves an event loop in this thread, which other tests must not meet."""
-    items.sort(key=lambda item: "e2e" in item.path.parts)
+    """The browser's tests last, since Playwright leaves an event loop in this thread, which other tests must not meet.
+    Files that take long go before others, else one worker would be left with them while the other has nothing."""
+    items.sort(
+        key=lambda item: ("e2e" in item.path.parts, LONG.index(item.path.stem) if item.path.stem in LONG else 99)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +43,21 @@ def empty_streamlit_caches() -> Iterator[None]:
 
         streamlit.cache_data.clear()
         streamlit.cache_resource.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packages_are_scanned_once() -> Iterator[None]:
+    """Every run of an AppTest looks into all installed packages for components of theirs, which took a third of its
+    time; none has any."""
+    if "streamlit" not in sys.modules:
+        yield
+        return
+    from streamlit.components.v2 import manifest_scanner
+
+    with pytest.MonkeyPatch.context() as patch:
+        scan = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture

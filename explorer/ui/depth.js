@@ -11,12 +11,12 @@ const depth = (globalThis.explorerDepth ??= {
   parts: new Map(), // how each component shows the view
   send: null, // tells the server
   fetch: null, // tells it too, where its answer has to bring what the chosen layer shows
-  look: null, // asks it for another picture, where the overview takes one alone
+  look: null, // asks it for another picture, where the page has an overview
   gallery: null, // hears which picture came: {adopt, part}
   sheets: new Map(), // the pictures of a scene, by its number
 });
 
-const SCENES = 20;
+const KEPT = 20; // scenes
 const PATIENCE = 5000; // milliseconds after which a confirmation is no longer waited for
 
 function show() {
@@ -78,7 +78,7 @@ function keepSheets(sheets) {
     depth.sheets.delete(Number(number)); // else an old one keeps its place, which is the first to go
     depth.sheets.set(Number(number), sheet);
   }
-  while (depth.sheets.size > SCENES) depth.sheets.delete(depth.sheets.keys().next().value);
+  while (depth.sheets.size > KEPT) depth.sheets.delete(depth.sheets.keys().next().value);
 }
 
 // Whether the chosen layer, or the whole map of a large channel, has not been sent.

@@ -1,6 +1,7 @@
 """What all parts of a layer's detail share: its head, which says which layer it is, and the tabs under it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -77,12 +78,10 @@ def take_view(key: str) -> None:
     said = st.session_state[key]["view"]
     if not isinstance(said, dict):
         return
-    try:
-        controls.change(**{name: said[name] for name in (*VIEW, "picture") if name in said})
-    except (ValueError, TypeError):
-        return
     number = said.get("id")
-    st.session_state["view_id"] = number if isinstance(number, int) else None
+    st.session_state["view_id"] = number if isinstance(number, int) else None  # else what is refused is told again
+    with suppress(ValueError, TypeError):
+        controls.change(**{name: said[name] for name in (*VIEW, "picture") if name in said})
 
 
 def open_tab(state: AppState) -> tuple[Tab, Any]:

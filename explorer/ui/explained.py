@@ -26,7 +26,8 @@ class Explained:
     def drawing(self) -> str:
         """Names all that the depth strip shows."""
         seen = [f"{network.name}/{network.title}/{network.trace.target}/{network.colour}" for network in self.looked]
-        return f"{self.subject.digest}/{self.state.layers}/{'/'.join(seen)}"
+        mask = self.subject.mask is not None
+        return f"{self.subject.digest}/{mask}/{self.state.layers}/{'/'.join(seen)}"
 
 
 def read() -> Explained:
@@ -42,7 +43,8 @@ def read() -> Explained:
 
 def again() -> Explained:
     """The same for a part of the page that runs alone. It runs the whole page instead where that would look different:
-    with a picture of another kind, or when a shared network was deleted meanwhile."""
+    with a picture of another kind, with any other one beside a tab that shows it too, or when a shared network was
+    deleted meanwhile."""
     before = st.session_state["around"]
     try:
         explained = read()
@@ -55,7 +57,9 @@ def again() -> Explained:
 
 def _around(explained: Explained) -> list[Any]:
     """What the page around the overview was drawn for."""
-    return [[network.name for network in explained.looked], explained.missing, others(explained)]
+    state = explained.state
+    beside = None if state.tab == "layer" else state.picture
+    return [[network.name for network in explained.looked], state.tab, beside, explained.missing, others(explained)]
 
 
 def others(explained: Explained) -> tuple[str, str, tuple[str, str | None]] | None:

@@ -34,7 +34,8 @@ function build(root, data, ask) {
 
   const show = () => {
     const [label, scene] = parsed(root.picture);
-    if (number.value !== String(scene)) number.value = String(scene);
+    const typing = root.getRootNode().activeElement === number;
+    if (!typing && number.value !== String(scene)) number.value = String(scene);
     const sheet = depth.sheets.get(scene);
     if (sheet && root.sheet !== sheet) grid.style.setProperty("--sheet", `url(${sheet})`);
     if (sheet) root.sheet = sheet; // until it comes, the one before stays
@@ -52,8 +53,10 @@ function build(root, data, ask) {
     ask(root.picture);
   };
   number.onchange = () => {
-    const scene = Math.round(Number(number.value)) || 0;
-    choose(parsed(root.picture)[0], Math.min(Math.max(scene, 0), data.scenes - 1));
+    const [label, before] = parsed(root.picture);
+    const scene = number.value === "" ? before : Math.min(Math.max(Math.round(Number(number.value)), 0), data.scenes - 1);
+    number.value = String(scene);
+    if (scene !== before) choose(label, scene);
   };
   next.onclick = () => {
     const [label, scene] = parsed(root.picture);
@@ -73,9 +76,11 @@ export default function (component) {
   const adopt = (picture, chosen) => {
     if (root.asked && root.asked.picture !== picture && performance.now() < root.asked.until) return;
     root.asked = null;
-    [root.picture, root.chosen] = [picture, chosen];
+    root.chosen = chosen;
+    if (chosen || !root.picture) root.picture = picture; // after an upload the scene stays
   };
-  adopt(data.picture, data.shown);
+  if (root.data !== data) adopt(data.picture, data.shown);
+  root.data = data;
   root.show ??= build(root, data, (picture) => (depth.look ? tell({ picture }) : root.send(picture)));
   const part = () => root.show();
   part();

@@ -1,6 +1,5 @@
 """The ten drawn shapes of one scene, as a component: a click, another scene or "Next" chooses the picture."""
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +11,6 @@ from explorer.ui import resources
 from explorer.ui.packing import HERE, STORE
 
 COLUMNS = 5
-LEISURE = 0.1  # seconds in which the browser draws what it got; meanwhile the server leaves it the processor
 SCENES = 1_000_000
 
 _component = st.components.v2.component(
@@ -49,7 +47,6 @@ def _take(change: Callable[..., None]) -> None:
 def draw_ahead(sample: tuple[int, int] | None) -> None:
     """The scene that "Next" would show: it is drawn while the person looks at this one."""
     if sample:
-        time.sleep(LEISURE)
         scene((sample[1] + 1) % SCENES)
 
 

@@ -55,7 +55,8 @@ export default function (component) {
   const send = (view) => setTriggerValue("view", view);
   depth.parts.set("head", part);
   depth.send = send;
-  follow(data);
+  if (root.data !== data) follow(data);
+  root.data = data;
   part(); // it needs no drawing
   show();
   return () => {

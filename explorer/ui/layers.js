@@ -303,13 +303,11 @@ export default function (component) {
   const root = parentElement.querySelector(".layers");
   if (root.data !== data) {
     root.data = data;
-    if (data instanceof Uint8Array) {
-      const pack = unpack(data);
+    const pack = data instanceof Uint8Array ? unpack(data) : data;
+    root.ahead = pack.ahead; // whether all layers may be asked for
+    if (pack.networks) {
       follow(pack);
       arrived(pack, pack.drawing, pack.body);
-    } else {
-      root.asks = data !== null; // the server sends what is asked for
-      root.ahead = data?.ahead;
     }
   }
   // While the page runs, this part of it may be about to vanish, and its request would find nobody.
@@ -338,13 +336,16 @@ export default function (component) {
     root.update(pack);
     if (root.ahead && !pack.every) later();
   };
-  const fetch = root.asks ? (view) => setTriggerValue("view", view) : null;
+  const fetch = (view) => setTriggerValue("view", view);
   depth.fetch = fetch;
   depth.parts.set("layers", part);
   show();
-  for (const act of ACTS) addEventListener(act, postpone, true);
+  root.listening?.abort(); // this runs again with each data, and ends once
+  root.listening = new AbortController();
+  for (const act of ACTS) addEventListener(act, postpone, { capture: true, signal: root.listening.signal });
   return () => {
-    for (const act of ACTS) removeEventListener(act, postpone, true);
+    root.listening.abort();
+    clearTimeout(root.leisure);
     if (depth.parts.get("layers") === part) depth.parts.delete("layers");
     if (depth.fetch === fetch) depth.fetch = null;
   };

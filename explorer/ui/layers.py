@@ -17,6 +17,7 @@ from explorer.tracing import LayerTrace
 from explorer.ui import navigation
 from explorer.ui.detail import selected_layer, take_view, view
 from explorer.ui.explained import Explained, again, last
+from explorer.ui.gallery import draw_ahead
 from explorer.ui.packing import HERE, STORE, Packing
 from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
@@ -43,19 +44,22 @@ def layer_tab(looked: list[Looked]) -> None:
 
 @st.fragment
 def _layers_alone() -> None:
-    """What the browser asks for: the layer that it lacks, or all of them."""
+    """What the browser asks for: the layer that it lacks, or all of them while nobody does anything."""
     with navigation.boundary():
         explained = again()
-        data: bytes | dict[str, bool] = {"ahead": _values(explained.looked, _side(explained.looked)) <= AHEAD}
+        ahead = {"ahead": _values(explained.looked, _side(explained.looked)) <= AHEAD}
+        data: bytes | dict[str, bool] = ahead
         asked = st.session_state.get("layers", {})
         every, one = (asked.get(name) is not None for name in ("ahead", "view"))
-        if every or one:
+        if (every and ahead["ahead"]) or one:
             seen = view(explained)
             packing = Packing()
-            only = None if every else seen["view"]["layer"]
-            data = packing.pack(inside(packing, explained, only, seen["view"]["channel"]) | seen)
+            only = seen["view"]["layer"] if one else None
+            data = packing.pack(inside(packing, explained, only, seen["view"]["channel"]) | seen | ahead)
         _component(key="layers", data=data, on_view_change=lambda: take_view("layers"), on_ahead_change=lambda: None)
         navigation.remember()
+        if every:
+            draw_ahead(explained.state.sample)
 
 
 def _side(looked: list[Looked]) -> int | None:

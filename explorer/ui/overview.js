@@ -2,7 +2,6 @@
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const [around, root] = [parentElement.querySelector(".around"), parentElement.querySelector(".strip")];
-  const alone = parentElement.querySelector(".overview").dataset;
   if (root.data !== data) {
     root.data = data;
     const pack = unpack(data);
@@ -10,7 +9,6 @@ export default function (component) {
     keepSheets(pack.sheets);
     follow({ ...pack.seen, drawing: pack.key });
     if (pack.inside) arrived(pack.inside, pack.key, pack.body);
-    alone.alone = String(pack.alone);
     const said = `${pack.key} ${JSON.stringify(pack.predictions)}`;
     if (root.said !== said) showPredictions(around, pack.predictions, pack.body);
     root.said = said;
@@ -18,7 +16,7 @@ export default function (component) {
     depth.gallery?.adopt(pack.picture, pack.picture.startsWith("sample-"));
   }
   const part = stripPart(root);
-  const look = alone.alone === "true" ? (view) => setTriggerValue("view", view) : null;
+  const look = (view) => setTriggerValue("view", view);
   depth.look = look;
   depth.parts.set("strip", part);
   show();

@@ -29,20 +29,19 @@ _component = st.components.v2.component(
 )
 
 
-def overview(explained: Explained, alone: bool) -> None:
-    """`alone` where this part of the page runs again without the rest, so that it can take another picture."""
-    _component(key="overview", data=message(explained, alone), on_view_change=lambda: take_view("overview"))
+def overview(explained: Explained) -> None:
+    _component(key="overview", data=message(explained), on_view_change=lambda: take_view("overview"))
 
 
-def message(explained: Explained, alone: bool) -> bytes:
+def message(explained: Explained) -> bytes:
     """All of it. What is drawn is packed once; what is chosen in it may be another at each run."""
     seen = view(explained)
     state = explained.state
-    header: dict[str, Any] = {"alone": alone, "seen": seen, "picture": state.picture}
-    header["sheets"] = sheets(state.sample)
+    header = {"seen": seen, "picture": state.picture, "sheets": sheets(state.sample)}
     # The chosen layer goes with it; that costs little, and all that one looks at comes at once.
     chosen = (seen["view"]["layer"], seen["view"]["channel"]) if state.tab == "layer" else None
-    packing, drawn = _packed(f"{explained.drawing}/{chosen}/{explained.subject.title}", explained, chosen)
+    said = f"{explained.subject.title}/{explained.subject.notes}"
+    packing, drawn = _packed(f"{explained.drawing}/{chosen}/{said}", explained, chosen)
     return packing.pack(drawn | header)
 
 

@@ -1,4 +1,4 @@
-"""Everything that outlives a rerun: caches, locks, and the pictures of this session.
+"""What outlives a rerun: caches of networks and passes, locks, and the pictures of this session.
 
 One file: who shares what with whom is to be seen in one place.
 """

@@ -153,6 +153,23 @@ def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: 
         np.testing.assert_array_equal(arrays["image"], wanted)
 
 
+def test_the_gallery_keeps_its_scene_while_a_photo_is_shown(page: Page) -> None:
+    visit(page, "/?picture=sample-6-41")
+    give_photo(page, "good.jpg", photo())
+    expect(page.get_by_text("Original, 300×200")).to_be_visible()
+    click(page, "radio", "Shape")
+    choose(page, "Class to explain", "ring")
+    scene = page.get_by_role("spinbutton", name="Scene")
+    expect(scene).not_to_have_value("")
+    number = scene.input_value()
+    expect(page.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "false")
+    scene.fill("")  # left empty, it means nothing
+    page.keyboard.press("Tab")
+    expect(scene).to_have_value(number)
+    click(page, "button", "heart")
+    expect(page.get_by_text(f"drawn heart, number {number}", exact=True)).to_be_visible()
+
+
 def test_a_picture_of_another_kind_offers_other_networks(page: Page) -> None:
     """Networks of photographs and a drawn shape, after a photograph: the page around the overview has to change."""
     visit(page, "/?first=cifar10jpeg-plain-20&second=cifar10jpeg-resnet-20")

@@ -6,7 +6,6 @@ from explorer.checkpoints import CheckpointError
 from explorer.ui import anatomy, channels, controls, layers, methods, navigation, resources, trust
 from explorer.ui.detail import detail_head, open_tab
 from explorer.ui.explained import Explained, again, others, read
-from explorer.ui.gallery import draw_ahead
 from explorer.ui.markdown import as_text
 from explorer.ui.overview import message, overview
 from explorer.ui.picture import choose_picture
@@ -33,7 +32,7 @@ def _show(state: AppState) -> None:
     # All that takes time comes before the first element: a browser lays out the page anew for each that comes alone.
     try:
         explained = read()
-        message(explained, state.tab == "layer")
+        message(explained)
     finally:  # whatever cannot be shown, another one can be chosen
         _sidebar(state)
     if explained.missing:
@@ -44,14 +43,12 @@ def _show(state: AppState) -> None:
         )
     _introduction(explained.looked)
     _offer_other_networks(explained)
+    _overview_alone()
     if state.tab == "layer":
-        _overview_alone()
         _head_alone()
     else:
-        overview(explained, alone=False)
         detail_head(explained)
     _detail(explained)
-    draw_ahead(explained.state.sample)
 
 
 def _sidebar(state: AppState) -> None:
@@ -65,12 +62,11 @@ def _sidebar(state: AppState) -> None:
 
 @st.fragment
 def _overview_alone() -> None:
-    """Another picture changes nothing else on the page."""
+    """Another picture changes nothing else on the page, unless a tab is open that shows it too."""
     with navigation.boundary():
         explained = again()
-        overview(explained, alone=True)
+        overview(explained)
         navigation.remember()
-        draw_ahead(explained.state.sample)
 
 
 @st.fragment
