@@ -57,8 +57,6 @@ def sheets(sample: tuple[int, int] | None) -> dict[str, str]:
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def scene(number: int) -> str:
-    """The ten shapes of that scene on one sheet without gaps, five in a row, as an address that holds the PNG."""
+    """The ten shapes of that scene on one sheet, five in a row, as an address that holds the PNG."""
     pictures = np.stack([resources.sample(index, number)[0] for index in range(len(shapes.CLASS_NAMES))])
-    rows = pictures.reshape(-1, COLUMNS, *pictures.shape[1:])
-    count, columns, height, width, colours = rows.shape
-    return figures.data_uri(rows.swapaxes(1, 2).reshape(count * height, columns * width, colours))
+    return figures.data_uri(figures.sheet(pictures, COLUMNS, pictures.shape[1]))
