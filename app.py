@@ -1,17 +1,20 @@
-"""Entry point: `streamlit run app.py`. Page setup and navigation, nothing else."""
+"""Entry point: `streamlit run app.py`. The server, page setup and navigation, nothing else."""
 
 import streamlit as st
 
-from explorer.ui import navigation
+from explorer.ui import navigation, server
 from explorer.ui.pages import build, compare, explore, gradients, models
 
-st.set_page_config(page_title="CNN & ResNet Explorer", layout="wide", page_icon="🔍")
-navigation.run(
-    {
-        "explore": ("Explore", explore.show),
-        "build": ("Build & train", build.show),
-        "compare": ("Compare", compare.show),
-        "gradients": ("Gradients", gradients.show),
-        "models": ("Models", models.show),
-    }
-)
+if __name__ == "__main__":  # as a script, for every visitor
+    st.set_page_config(page_title="CNN & ResNet Explorer", layout="wide", page_icon="🔍")
+    navigation.run(
+        {
+            "explore": ("Explore", explore.show),
+            "build": ("Build & train", build.show),
+            "compare": ("Compare", compare.show),
+            "gradients": ("Gradients", gradients.show),
+            "models": ("Models", models.show),
+        }
+    )
+else:  # as a module, once: Streamlit looks for an `st.App` in this file
+    app = st.App(__file__, routes=server.routes(), lifespan=server.opened)

@@ -22,7 +22,7 @@ from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
 from explorer.ui import aligned, compare, differences
 from explorer.ui.compare import Compared, CompareState, column_tops, relative_depths, strip_depths
-from explorer.ui.resources import Looked
+from explorer.ui.looking import Looked
 
 PAGE = """
 import streamlit as st

@@ -19,9 +19,9 @@ from explorer.presets import cifar
 from explorer.tracing import trace
 from explorer.ui import resources, trust
 from explorer.ui.detail import TABS
+from explorer.ui.looking import Looked
 from explorer.ui.measuring import in_turn
 from explorer.ui.methods import known_parameters
-from explorer.ui.resources import Looked
 from tests.depth import component
 from tests.test_pages import open_app, texts
 

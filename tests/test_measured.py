@@ -26,7 +26,7 @@ from explorer.ui.compare import CompareState, compare
 
 def show():
     names = tuple(st.query_params["networks"].split(","))
-    state, subject = CompareState(names), resources.sample_subject(6, 6)
+    state, subject = CompareState(names), sample_subject(6, 6)
     measured.sections([each.looked for each in compare(state, subject)], "many", subject, state)
 
 def explore():

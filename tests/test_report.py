@@ -20,8 +20,8 @@ from explorer.presets import cifar
 from explorer.tracing import trace
 from explorer.ui import charts, report
 from explorer.ui.findings import Answer, Question
+from explorer.ui.looking import Looked
 from explorer.ui.one_picture import Picture
-from explorer.ui.resources import Looked
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
 N = 8

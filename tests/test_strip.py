@@ -20,8 +20,8 @@ from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, LayerTrace, trace
 from explorer.ui import layers
 from explorer.ui.explained import Explained
+from explorer.ui.looking import Looked, Subject
 from explorer.ui.packing import Packing
-from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState, Scope
 from explorer.ui.strip import StripRow, pack_strip
 from tests.depth import picture, strip, unpack

@@ -12,8 +12,8 @@ from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, anatomy, ba
 from explorer.figures import ColourScale, DepthLine
 from explorer.ui import controls, resources
 from explorer.ui.detail import colour_bar, selected_layer
+from explorer.ui.looking import PASSES, Looked, Subject
 from explorer.ui.markdown import as_text
-from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 
 SIDE = 96  # pixels of a map
@@ -42,13 +42,13 @@ class _Opened:
 
 @st.cache_resource(max_entries=4, show_spinner=False, scope="session")
 def _anatomy(key: str, _network: Looked, _block: str) -> BlockAnatomy:
-    with resources.PASSES:
+    with PASSES:
         return anatomy(_network.checkpoint.network, _network.trace.image, _block, _network.trace.target)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, scope="session")
 def _balances(key: str, _network: Looked) -> tuple[BlockBalance, ...]:
-    with resources.PASSES:
+    with PASSES:
         return balances(_network.checkpoint.network, _network.trace.image, _network.trace.target)
 
 

@@ -12,10 +12,10 @@ from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.ui import controls, trainings
 from explorer.ui.detail import selected_layer
 from explorer.ui.layers import profile_of
+from explorer.ui.looking import Looked
 from explorer.ui.markdown import as_text
 from explorer.ui.measuring import in_turn, measure
 from explorer.ui.methods import pass_seconds
-from explorer.ui.resources import Looked
 from explorer.ui.state import AppState
 
 PICTURES = 1000

@@ -12,7 +12,7 @@ from explorer.experiments.agreement import Accuracy, Agreement, Predictions, agr
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import Similarity
 from explorer.ui.compare import Compared, relative_depths
-from explorer.ui.resources import Looked
+from explorer.ui.looking import Looked
 
 LIMITS_OF_P = (
     "p says nothing about how large the difference is, nor whether networks trained again with another seed would "

@@ -17,7 +17,7 @@ from explorer.images import to_input
 from explorer.tracing import STRIP_KINDS, Trace, trace
 from explorer.training import TrainingRecord
 from explorer.ui import resources
-from explorer.ui.resources import Looked, Subject
+from explorer.ui.looking import PASSES, Looked, Subject
 from explorer.ui.state import NAME, SAMPLE, UPLOAD, AppState, Scope
 
 Grid = Literal["smooth", "true"]
@@ -189,7 +189,7 @@ def _seen(key: str, _name: str, _subject: Subject, _target: int | None) -> tuple
     loaded = resources.checkpoint(_name)
     size = loaded.spec.input_shape[1:]
     image = to_input(_subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
-    with resources.PASSES:
+    with PASSES:
         whole = trace(loaded.network, image, _target, STRIP_KINDS)
         return replace(whole, layers=()), profile(whole)
 

@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.attribution import METHODS, Attribution, parameters_of
 from explorer.ui.aligned import OPACITY
 from explorer.ui.compare import Compared, CompareState
+from explorer.ui.looking import Subject
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.measuring import in_turn, measure
 from explorer.ui.methods import (
@@ -24,7 +25,6 @@ from explorer.ui.methods import (
     seconds_of,
     shared_top,
 )
-from explorer.ui.resources import Subject
 
 OF_A_LAYER = "guided_grad_cam"
 _METHOD = "compared_method"  # of the session: a network's layers and sizes make no link that others could use

@@ -12,11 +12,14 @@ const depth = (globalThis.explorerDepth ??= {
   send: null, // tells the server
   fetch: null, // tells it too, where its answer has to bring what the chosen layer shows
   look: null, // asks it for another picture, where the page has an overview
+  take: null, // draws the overview that came
+  token: null, // what the address of drawings.py wants to know
   gallery: null, // hears which picture came: {adopt, part}
   sheets: new Map(), // the pictures of a scene, by its number
 });
 
 const KEPT = 20; // scenes
+const REST = 100; // milliseconds in which another picture can be asked for before the server hears of this one
 const PATIENCE = 5000; // milliseconds after which a confirmation is no longer waited for
 
 function show() {
@@ -41,6 +44,31 @@ function tell(changes, wait = 0) {
     const how = (depth.changed.picture && depth.look) || (lacks(depth.inside) && depth.fetch) || depth.send;
     how?.({ ...depth.changed, id });
   }, wait);
+}
+
+// Another drawn shape: its drawing alone comes first, from an address of its own (drawings.py), and then the server hears
+// of it. Where no drawing can be had, as of another kind of picture or beside a tab, the server is asked for everything.
+async function another(picture) {
+  depth.asking?.abort();
+  if (!depth.drawing.inside || !depth.drawing.picture.startsWith("sample-")) return tell({ picture });
+  tell({ picture }, PATIENCE); // the page waits, and whatever else is told until then takes it along
+  const asking = (depth.asking = new AbortController());
+  const { layer, channel } = depth.view;
+  let bytes = null;
+  try {
+    const body = JSON.stringify({ token: depth.token, picture, layer, channel });
+    const answer = await fetch(new URL("drawing", location.href), { method: "POST", body, signal: asking.signal });
+    const drawn = answer.ok && answer.headers.get("Content-Type") === "application/octet-stream";
+    if (drawn) bytes = new Uint8Array(await answer.arrayBuffer());
+  } catch {
+    // Aborted, or no connection: then the page says so.
+  }
+  if (asking.signal.aborted || depth.changed.picture !== picture) return;
+  if (bytes && depth.take) {
+    depth.take(bytes);
+    show();
+  }
+  tell({ picture }, bytes ? REST : 0);
 }
 
 // The server says what the view is of that drawing. What a person has changed since counts more.

@@ -10,8 +10,8 @@ import streamlit as st
 from explorer import figures
 from explorer.ui import controls
 from explorer.ui.explained import Explained
+from explorer.ui.looking import Looked
 from explorer.ui.packing import HERE, STORE
-from explorer.ui.resources import Looked
 from explorer.ui.state import AppState, Tab
 from explorer.ui.strip import StripRow, axis_of
 
@@ -62,15 +62,21 @@ def colour_bar(palette: str, words: str) -> None:
 def detail_head(explained: Explained) -> None:
     """The name of the layer, and what all tabs share: which layer, how opaque an overlay is, and which maps share a
     scale. A change is drawn in the browser at once; then it comes here, and goes into the URL."""
-    data = {"layers": list(axis_of(rows_of(explained.looked))), **view(explained)}
+    data = {"layers": list(axis_of(rows_of(explained.looked))), **view(explained, last_change())}
     _head(key="head", data=data, on_view_change=lambda: take_view("head"))
 
 
-def view(explained: Explained) -> dict[str, Any]:
-    """What the browser is told of the view, and the last change that came from there."""
+def last_change() -> int | None:
+    """The number of the last change that the browser told of."""
+    number: int | None = st.session_state.get("view_id")
+    return number
+
+
+def view(explained: Explained, change: int | None) -> dict[str, Any]:
+    """What the browser is told of the view, and the last change that is in it."""
     state = explained.state
     shown = {name: getattr(state, name) for name in VIEW} | {"layer": selected_layer(state, explained.looked)}
-    return {"drawing": explained.drawing, "id": st.session_state.get("view_id"), "view": shown}
+    return {"drawing": explained.drawing, "id": change, "view": shown}
 
 
 def take_view(key: str) -> None:

@@ -9,7 +9,7 @@ from explorer import published
 from explorer.checkpoints import CheckpointError
 from explorer.pretrained import CIFAR_DATA
 from explorer.ui import controls, resources
-from explorer.ui.resources import Looked, Subject
+from explorer.ui.looking import Looked, Subject, sample_subject
 from explorer.ui.state import AppState
 
 
@@ -34,7 +34,7 @@ def read() -> Explained:
     """That of the URL. The session keeps it as the last one."""
     state = controls.read()
     subject = resources.subject_of(state)
-    drawn = subject or resources.sample_subject(6, 6)
+    drawn = subject or sample_subject(6, 6)
     explained = Explained(state, drawn, subject is None, resources.look(state, drawn))
     last().update(explained=explained)
     st.session_state["around"] = _around(explained)

@@ -6,8 +6,8 @@ import streamlit as st
 
 from explorer.ui import findings, report
 from explorer.ui.compare import CompareState
+from explorer.ui.looking import Looked, Subject
 from explorer.ui.one_picture import Picture
-from explorer.ui.resources import Looked, Subject
 
 
 def section(looked: list[Looked], key: str, subject: Subject | None, state: CompareState | None) -> None:

@@ -16,8 +16,8 @@ from explorer.experiments.maps import Target
 from explorer.experiments.similarity import Grams, Similarity
 from explorer.ui import trainings
 from explorer.ui.compare import labels
+from explorer.ui.looking import Looked
 from explorer.ui.measuring import Work
-from explorer.ui.resources import Looked
 from explorer.ui.state import BuildState
 
 SESSION_BYTES = 256_000_000  # of results; the Grams of 84 layers and 500 pictures take 84 MB

@@ -81,7 +81,7 @@ export default function (component) {
   };
   if (root.data !== data) adopt(data.picture, data.shown);
   root.data = data;
-  root.show ??= build(root, data, (picture) => (depth.look ? tell({ picture }) : root.send(picture)));
+  root.show ??= build(root, data, (picture) => (depth.look ? another(picture) : root.send(picture)));
   const part = () => root.show();
   part();
   depth.gallery = { adopt, part };

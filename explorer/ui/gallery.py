@@ -1,13 +1,14 @@
 """The ten drawn shapes of one scene, as a component: a click, another scene or "Next" chooses the picture."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
-from explorer.ui import resources
+from explorer.ui.looking import drawn
 from explorer.ui.packing import HERE, STORE
 
 COLUMNS = 5
@@ -55,8 +56,8 @@ def sheets(sample: tuple[int, int] | None) -> dict[str, str]:
     return {str(sample[1]): scene(sample[1])} if sample else {}
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
+@lru_cache(maxsize=200)
 def scene(number: int) -> str:
     """The ten shapes of that scene on one sheet, five in a row, as an address that holds the PNG."""
-    pictures = np.stack([resources.sample(index, number)[0] for index in range(len(shapes.CLASS_NAMES))])
+    pictures = np.stack([drawn(index, number)[0] for index in range(len(shapes.CLASS_NAMES))])
     return figures.data_uri(figures.sheet(pictures, COLUMNS, pictures.shape[1]))

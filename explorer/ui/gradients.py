@@ -19,6 +19,7 @@ from explorer.experiments.gradient_verdict import INITIALISATION, Subject
 from explorer.training import GradientSizes
 from explorer.ui import resources, trainings
 from explorer.ui.gradients_state import MOST_STEPS, GradientsState
+from explorer.ui.looking import PASSES
 from explorer.ui.state import NAME, BuildState
 
 PICTURES = ((32, 64), (64, 16), (10**6, 8))
@@ -88,7 +89,7 @@ def _beginning() -> tuple[dict[str, GradientFlow], float]:
     pass: the first one warms up. It says what other passes take, and costs a visitor no time of its own."""
     state = GradientsState()
     pictures, specs = batch("shapes-32", 32), state.specs()
-    with resources.PASSES:
+    with PASSES:
         steps = list(at_initialisation(specs, pictures.images, pictures.labels, [0]))
     done = cost(specs[-1:], 1, len(pictures.labels)).macs / 3
     seconds = max(steps[-1].seconds - steps[-2].seconds, 1e-3)
@@ -208,7 +209,7 @@ def _pass(spec: ArchitectureSpec, pictures: int) -> tuple[float, int]:
     return found[0], found[1]
 
 
-@st.cache_data(max_entries=500, show_spinner=False)
+@st.cache_resource(max_entries=500, show_spinner=False)
 def _cost(key: str, _spec: ArchitectureSpec, _pictures: int) -> tuple[float, int]:
     found = cost([_spec], 1, _pictures)
     return found.macs / 3, found.activation_bytes
@@ -256,7 +257,7 @@ def networks_plan(state: GradientsState, data: str) -> Plan | None:
             yield macs
 
     if sum(macs for macs, _ in passes) <= AT_ONCE * trainings.speed():
-        with resources.PASSES:
+        with PASSES:
             list(steps())
         return None
     return _plan(f"{'-'.join(missing)}-{data}-{mode}", passes, steps, trainings.speed())

@@ -305,7 +305,7 @@ export default function (component) {
     root.data = data;
     const pack = data instanceof Uint8Array ? unpack(data) : data;
     root.ahead = pack.ahead; // whether all layers may be asked for
-    if (pack.networks) {
+    if (pack.networks && pack.drawing === depth.drawing?.key) { // else another picture came meanwhile
       follow(pack);
       arrived(pack, pack.drawing, pack.body);
     }

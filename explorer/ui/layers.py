@@ -15,11 +15,11 @@ from explorer.attribution import LayerProfile, channel_statistics, raw_arrays, s
 from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
 from explorer.ui import navigation
-from explorer.ui.detail import selected_layer, take_view, view
+from explorer.ui.detail import last_change, selected_layer, take_view, view
 from explorer.ui.explained import Explained, again, last
 from explorer.ui.gallery import draw_ahead
+from explorer.ui.looking import Looked, Subject
 from explorer.ui.packing import HERE, STORE, Packing
-from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 
 MAP_SIDE = 56  # pixels of a large feature map among others of its layer; the chosen one comes whole
@@ -52,7 +52,7 @@ def _layers_alone() -> None:
         asked = st.session_state.get("layers", {})
         every, one = (asked.get(name) is not None for name in ("ahead", "view"))
         if (every and ahead["ahead"]) or one:
-            seen = view(explained)
+            seen = view(explained, last_change())
             packing = Packing()
             only = seen["view"]["layer"] if one else None
             data = packing.pack(inside(packing, explained, only, seen["view"]["channel"]) | seen | ahead)

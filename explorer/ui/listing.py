@@ -13,16 +13,8 @@ from explorer.checkpoints import CheckpointError
 from explorer.foreign import Normalisation, Reading
 from explorer.images import to_input
 from explorer.ui import models
-from explorer.ui.resources import (
-    PASSES,
-    Subject,
-    about,
-    catalogue,
-    checkpoint,
-    sample_subject,
-    subject_of,
-    trained_names,
-)
+from explorer.ui.looking import PASSES, Subject, sample_subject
+from explorer.ui.resources import about, catalogue, checkpoint, subject_of, trained_names
 from explorer.ui.state import AppState
 
 

@@ -13,8 +13,8 @@ from explorer.experiments.similarity import MINIMUM, Similarity
 from explorer.ui import charts, export, findings, measuring, navigation, report, resources, trainings
 from explorer.ui.compare import CompareState
 from explorer.ui.findings import Question
+from explorer.ui.looking import Looked, Subject
 from explorer.ui.markdown import as_text
-from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 
 PICTURES_A_PAGE = 12

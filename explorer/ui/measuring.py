@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from explorer.attribution import Share
-from explorer.ui import resources
+from explorer.ui.looking import PASSES
 from explorer.ui.markdown import as_text
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def _followed(place: Any, key: str, work: Callable[[], Work[T]]) -> T | None:
     started = drawn = time.monotonic()
     with closing(work()) as steps:  # type: ignore[type-var]  # all of ours are generators
         while True:
-            with resources.PASSES:  # step by step, so that others get their turn between two
+            with PASSES:  # step by step, so that others get their turn between two
                 step = next(steps, None)
             if step is None:
                 return None

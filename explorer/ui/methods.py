@@ -26,9 +26,9 @@ from explorer.figures import ColourScale
 from explorer.images import to_pixels
 from explorer.ui import controls, resources
 from explorer.ui.detail import colour_bar, selected_layer
+from explorer.ui.looking import PASSES, Looked, Subject
 from explorer.ui.markdown import as_text
 from explorer.ui.measuring import in_turn, measure
-from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 
 SIDE = 230  # pixels of a map
@@ -180,9 +180,9 @@ def pass_seconds(network: Looked) -> float:
     return _pass_seconds(network.checkpoint.spec.fingerprint, network.name)
 
 
-@st.cache_data(max_entries=64, show_spinner="Measuring how long a pass takes")
+@st.cache_resource(max_entries=64, show_spinner="Measuring how long a pass takes")
 def _pass_seconds(fingerprint: str, _name: str) -> float:
-    with resources.PASSES:
+    with PASSES:
         return seconds_per_pass(resources.checkpoint(_name).network)
 
 

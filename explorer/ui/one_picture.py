@@ -19,7 +19,7 @@ from explorer.ui.compare import (
     strip_depths,
     training_lines,
 )
-from explorer.ui.resources import Subject
+from explorer.ui.looking import Subject
 
 _SIDE = 96  # of the picture and of what each network sees of it
 _COLUMN = 64  # of a map on the strip

@@ -3,14 +3,17 @@
 The page around it need not run again, and the browser lays out nothing but this.
 """
 
+import secrets
 from typing import Any
+from weakref import WeakValueDictionary
 
 import streamlit as st
 
-from explorer.ui import layers
-from explorer.ui.detail import rows_of, take_view, view
-from explorer.ui.explained import Explained
+from explorer.ui import layers, resources
+from explorer.ui.detail import last_change, rows_of, take_view, view
+from explorer.ui.explained import Explained, last
 from explorer.ui.gallery import sheets
+from explorer.ui.looking import Kept, Passes
 from explorer.ui.packing import HERE, STORE, Packing
 from explorer.ui.predictions import predictions
 from explorer.ui.strip import pack_strip
@@ -29,26 +32,56 @@ _component = st.components.v2.component(
 )
 
 
+Packed = tuple[Packing, dict[str, Any]]
+
+
+class Desk:
+    """What the overview of one session is made from, by a run of its page or without one (`drawings.py`).
+
+    `token` is known to the browser of this session alone. `last` holds the last `Explained` of the session, as
+    "explained". `asked` counts what was asked for without a run: only the newest is worth an answer.
+    """
+
+    def __init__(self, passes: Passes, last: dict[str, Explained]) -> None:
+        self.token = secrets.token_hex(16)
+        self.passes, self.last = passes, last
+        self.packed: Kept[Packed] = Kept(3)
+        self.asked = 0
+
+
+DESKS: WeakValueDictionary[str, Desk] = WeakValueDictionary()  # by token; each goes with its session
+
+
+@st.cache_resource(show_spinner=False, scope="session")
+def desk() -> Desk:
+    """This session's own."""
+    own = Desk(resources.passes(), last())
+    DESKS[own.token] = own
+    return own
+
+
 def overview(explained: Explained) -> None:
-    _component(key="overview", data=message(explained), on_view_change=lambda: take_view("overview"))
+    data = message(explained, last_change(), desk())
+    _component(key="overview", data=data, on_view_change=lambda: take_view("overview"))
 
 
-def message(explained: Explained) -> bytes:
-    """All of it. What is drawn is packed once; what is chosen in it may be another at each run."""
-    seen = view(explained)
+def message(explained: Explained, change: int | None, desk: Desk) -> bytes:
+    """All of it, with the number of the last change that is in it. What is drawn is packed once; what is chosen in it
+    may be another at each run."""
+    seen = view(explained, change)
     state = explained.state
-    header = {"seen": seen, "picture": state.picture, "sheets": sheets(state.sample)}
+    header = {"seen": seen, "picture": state.picture, "sheets": sheets(state.sample), "token": desk.token}
     # The chosen layer goes with it; that costs little, and all that one looks at comes at once.
     chosen = (seen["view"]["layer"], seen["view"]["channel"]) if state.tab == "layer" else None
-    said = f"{explained.subject.title}/{explained.subject.notes}"
-    packing, drawn = _packed(f"{explained.drawing}/{chosen}/{said}", explained, chosen)
+    key = f"{explained.drawing}/{chosen}/{explained.subject.title}/{explained.subject.notes}"
+    with desk.passes.lock:
+        packing, drawn = desk.packed.get(key, lambda: _pack(explained, chosen))
     return packing.pack(drawn | header)
 
 
-@st.cache_resource(max_entries=3, show_spinner=False, scope="session")
-def _packed(key: str, _explained: Explained, _chosen: tuple[str, int | None] | None) -> tuple[Packing, dict[str, Any]]:
+def _pack(explained: Explained, chosen: tuple[str, int | None] | None) -> Packed:
     packing = Packing()
-    strip = pack_strip(packing, rows_of(_explained.looked))
-    inside = layers.inside(packing, _explained, *_chosen) if _chosen else None
-    said = predictions(packing, _explained.subject, _explained.looked)
-    return packing, {**strip, "key": _explained.drawing, "inside": inside, "predictions": said}
+    strip = pack_strip(packing, rows_of(explained.looked))
+    inside = layers.inside(packing, explained, *chosen) if chosen else None
+    said = predictions(packing, explained.subject, explained.looked)
+    return packing, {**strip, "key": explained.drawing, "inside": inside, "predictions": said}

@@ -5,15 +5,18 @@ function coded(text) {
   return text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part));
 }
 
-function pictureBox(picture, body) {
+// `canvas` is that of the picture before: a new one costs more than all else here.
+function pictureBox(picture, body, canvas) {
   const [start, height, width] = picture.pixels;
-  const canvas = make("canvas", { width, height, role: "img", ariaLabel: picture.alt, className: picture.small ? "small" : "" });
-  const image = new ImageData(width, height);
-  for (let pixel = 0; pixel < height * width; pixel += 1) {
-    for (let colour = 0; colour < 3; colour += 1) image.data[4 * pixel + colour] = body[start + 3 * pixel + colour];
-    image.data[4 * pixel + 3] = 255;
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  canvas.ariaLabel = picture.alt;
+  canvas.className = picture.small ? "small" : "";
+  const pixels = new Uint32Array(width * height);
+  for (let pixel = 0, place = start; pixel < pixels.length; pixel += 1, place += 3) {
+    pixels[pixel] = 0xff000000 | (body[place + 2] << 16) | (body[place + 1] << 8) | body[place];
   }
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
   return make("div", {}, make("p", {}, make("b", {}, picture.title), `, ${picture.size}`), canvas, make("p", {}, ...coded(picture.words)));
 }
 
@@ -43,7 +46,9 @@ function networkBox(network) {
 }
 
 function showPredictions(root, { pictures, networks, note }, body) {
-  const grid = make("div", { className: "predictions" }, ...pictures.map((picture) => pictureBox(picture, body)), ...networks.map(networkBox));
+  root.canvases ??= pictures.map(() => make("canvas", { role: "img" }));
+  const boxes = pictures.map((picture, index) => pictureBox(picture, body, root.canvases[index]));
+  const grid = make("div", { className: "predictions" }, ...boxes, ...networks.map(networkBox));
   grid.style.gridTemplateColumns = `minmax(0, 1fr) minmax(0, 1fr) repeat(${networks.length}, minmax(0, 1.5fr))`;
   root.replaceChildren(grid, ...(note === null ? [] : [make("p", { className: "targets" }, note)]));
 }

@@ -7,8 +7,8 @@ import numpy as np
 from explorer.attribution import top_classes
 from explorer.images import to_pixels
 from explorer.ui.compare import NOT_MEASURED, accuracy
+from explorer.ui.looking import Looked, Subject
 from explorer.ui.packing import Packing, number
-from explorer.ui.resources import Looked, Subject
 
 _SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
 _LONGEST = 28  # letters of a class name beside its bar

@@ -26,8 +26,8 @@ from explorer.figures import Chapter, Chart, Table, Thumbnail
 from explorer.ui import charts, differences, findings, one_picture, trainings
 from explorer.ui.compare import Compared, CompareState, relative_depths
 from explorer.ui.findings import Answer, Kind, Question
+from explorer.ui.looking import Looked
 from explorer.ui.one_picture import Picture
-from explorer.ui.resources import Looked
 
 PACKAGES = ("torch", "numpy", "plotly", "streamlit")
 MOST_CELLS = 21_000  # of similarities that are drawn twice; 84 layers beside 84 take half a megabyte each time

@@ -8,9 +8,7 @@ import gc
 import hashlib
 import os
 import sys
-import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +16,18 @@ import streamlit as st
 import torch
 
 from explorer import checkpoints, figures, published, runs
-from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
-from explorer.datasets import shapes
-from explorer.images import decode, to_input
-from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+from explorer.images import decode
 from explorer.ui import models
+from explorer.ui.looking import PICTURE_SIDE, Looked, Passes, Subject, sample_subject
 from explorer.ui.state import AppState
 from explorer.ui.visitor import owner as owner
 from explorer.ui.visitor import remember_owner as remember_owner
 from explorer.ui.visitor import theme as theme
 
-PICTURE_SIDE = 224  # pixels of a picture on the page
 EARLIER_RUNS = 10
 SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
 
-# Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
-PASSES = threading.BoundedSemaphore(2)
 torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 COLLECT_EVERY = 5.0  # seconds between two collections of garbage
@@ -55,24 +48,6 @@ def collect_garbage() -> None:
         gc.collect()
         if _trim:
             _trim(0)
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """The picture that is looked at: pixels uint8 (H, W, 3), and `shown`, the same at a size for the screen; its
-    digest, what to call it, and what is known of it.
-
-    `mask` is bool (H, W) and `label` a class name where the app drew the picture itself, else None. `notes` hold one
-    sentence each.
-    """
-
-    pixels: np.ndarray
-    shown: np.ndarray
-    digest: str
-    title: str
-    notes: tuple[str, ...] = ()
-    mask: np.ndarray | None = None
-    label: str | None = None
 
 
 @st.cache_resource(show_spinner=False)
@@ -211,64 +186,6 @@ def _checkpoint(name: str) -> Checkpoint:
     return checkpoints.load(run.network_file(trained[2]))
 
 
-# A session's own: what was computed of an uploaded picture goes when its session goes. A pass at 224 pixels with every
-# operation holds hundreds of megabytes, so of those only the two on the screen are kept.
-_LARGE = 64
-
-
-@st.cache_resource(max_entries=6, show_spinner=False, scope="session")
-def _traced(key: str, _name: str, _subject: Subject, _target: int | None, _everything: bool) -> Trace:
-    return _pass(_name, _subject, _target, _everything)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False, scope="session")
-def _traced_large(key: str, _name: str, _subject: Subject, _target: int | None, _everything: bool) -> Trace:
-    return _pass(_name, _subject, _target, _everything)
-
-
-def _pass(name: str, subject: Subject, target: int | None, everything: bool) -> Trace:
-    loaded = checkpoint(name)
-    size = loaded.spec.input_shape[1:]
-    image = to_input(subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
-    with PASSES:
-        return trace(loaded.network, image, target, EVERYTHING if everything else STRIP_KINDS)
-
-
-def traced(name: str, subject: Subject, target: int | None, everything: bool) -> Trace:
-    """The pass of this picture through this network; computed once for each content, network and target."""
-    cache = _traced_large if max(checkpoint(name).spec.input_shape) > _LARGE else _traced
-    return cache(_key(name, subject, target, everything), name, subject, target, everything)
-
-
-@st.cache_resource(max_entries=6, show_spinner=False, scope="session")
-def _profiled(key: str, _trace: Trace) -> tuple[LayerProfile, ...]:
-    return profile(_trace)
-
-
-def _key(name: str, subject: Subject, target: int | None, everything: bool) -> str:
-    """One string, since Streamlit confuses nested dataclasses as keys."""
-    return f"{name}/{subject.digest}/{target}/{everything}"
-
-
-def profiled(name: str, subject: Subject, target: int | None, everything: bool) -> tuple[LayerProfile, ...]:
-    """The depth strip's columns for that pass."""
-    return _profiled(_key(name, subject, target, everything), traced(name, subject, target, everything))
-
-
-@st.cache_data(max_entries=2000, show_spinner=False)
-def sample(label: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-    return shapes.sample(label, number)
-
-
-def sample_subject(label: int, number: int) -> Subject:
-    """A drawn shape, with its mask."""
-    label = label % len(shapes.CLASS_NAMES)
-    pixels, mask = sample(label, number)
-    name = shapes.CLASS_NAMES[label]
-    shown = figures.shown(pixels, PICTURE_SIDE)
-    return Subject(pixels, shown, f"sample-{label}-{number}", f"drawn {name}, number {number}", (), mask, name)
-
-
 def keep_picture(data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
     """Decodes a picture, keeps it for this session only, and returns the `picture` of an AppState that shows it.
     `mask` and `label` are those of a picture that the app drew.
@@ -298,24 +215,10 @@ def subject_of(state: AppState) -> Subject | None:
     return st.session_state.get("pictures", {}).get(state.picture)
 
 
-@dataclass(frozen=True, eq=False)
-class Looked:
-    """One network after it has seen the picture; `dashed` tells it from another of the same family and colour."""
-
-    name: str
-    checkpoint: Checkpoint
-    trace: Trace
-    profiles: tuple[LayerProfile, ...]
-    colour: str
-    dashed: bool
-
-    @property
-    def title(self) -> str:
-        return self.checkpoint.spec.name
-
-    @property
-    def target(self) -> str:
-        return self.checkpoint.class_names[self.trace.target]
+@st.cache_resource(show_spinner=False, scope="session")
+def passes() -> Passes:
+    """This session's own: they go when it goes."""
+    return Passes()
 
 
 def look(state: AppState, subject: Subject) -> list[Looked]:
@@ -324,18 +227,7 @@ def look(state: AppState, subject: Subject) -> list[Looked]:
     looked: list[Looked] = []
     for name in filter(None, (state.first, state.second)):
         loaded = checkpoint(name)
-        known = state.target is not None and state.target < len(loaded.class_names)
-        target = state.target if known else None
-        everything = state.layers == "all"
         colour = colours["plain" if loaded.spec.shortcut == "none" else "residual"]
-        looked.append(
-            Looked(
-                name=name,
-                checkpoint=loaded,
-                trace=traced(name, subject, target, everything),
-                profiles=profiled(name, subject, target, everything),
-                colour=colour,
-                dashed=any(other.colour == colour for other in looked),
-            )
-        )
+        dashed = any(other.colour == colour for other in looked)
+        looked.append(passes().look(name, loaded, state, subject, colour, dashed))
     return looked

@@ -16,6 +16,7 @@ from explorer.datasets.builtin import Transfer
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
+from explorer.ui.looking import PASSES
 from explorer.ui.measuring import duration
 from explorer.ui.state import BuildState
 
@@ -147,7 +148,7 @@ def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[floa
 @st.cache_resource(show_spinner=False)
 def speed() -> float:
     """Multiply-accumulates a second of a training on this machine, measured once."""
-    with resources.PASSES:
+    with PASSES:
         return training_speed()
 
 

@@ -28,6 +28,7 @@ from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.ui import controls
 from explorer.ui.detail import selected_layer
 from explorer.ui.layers import profile_of
+from explorer.ui.looking import Looked, Subject
 from explorer.ui.markdown import as_text
 from explorer.ui.measuring import in_turn, measure, result_of
 from explorer.ui.methods import (
@@ -41,7 +42,6 @@ from explorer.ui.methods import (
     pass_seconds,
     seconds_of,
 )
-from explorer.ui.resources import Looked, Subject
 from explorer.ui.state import AppState
 
 ORDERS = 5  # random ones

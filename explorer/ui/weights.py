@@ -4,7 +4,8 @@ import streamlit as st
 
 from explorer.datasets import shapes
 from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, self_test
-from explorer.ui import listing, models, navigation, resources, trainings
+from explorer.ui import listing, models, navigation, trainings
+from explorer.ui.looking import PASSES
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.state import NAME, AppState
 
@@ -122,7 +123,7 @@ def _measure(report: Report, file: str) -> None:
             try:
                 split, names = trainings.test_split(data)
                 split = numbered(split, names, first.class_names, first.spec.classes)
-                with resources.PASSES:
+                with PASSES:
                     trials = self_test(readings, known.values(), split, TRIED)
             except ValueError as error:
                 st.error(str(error))

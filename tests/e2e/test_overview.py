@@ -1,8 +1,10 @@
 """What Explore draws in the browser: the pixels of the library, and a choice at once, without the rest of the page."""
 
 import re
+from typing import Any
 
 import numpy as np
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from explorer import checkpoints, figures, runs
@@ -136,6 +138,40 @@ def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
     expect(page.get_by_text("drawn star, number 9", exact=True)).to_be_visible()
     wait_until_ready(page)
     assert query(page)["picture"] == ["sample-6-9"]
+
+
+def test_another_picture_is_drawn_before_the_page_runs(page: Page) -> None:
+    """And is the picture that was asked for, to the pixel."""
+    visit(page, "/?layer=stages.2.0")
+    page.evaluate("explorerDepth.look = (view) => { globalThis.told = view; }")  # the page hears of nothing
+    page.get_by_role("button", name="heart").click()
+    expect(page.get_by_text("drawn heart, number 6", exact=True)).to_be_visible()
+    label = shapes.CLASS_NAMES.index("heart")
+    page.wait_for_function(f"globalThis.told?.picture === 'sample-{label}-6'")
+    assert "picture" not in query(page)
+    loaded = checkpoints.load_pretrained("shapes-resnet-20")
+    image = to_input(shapes.sample(label, 6)[0], (32, 32), loaded.mean, loaded.std)
+    passed = trace(loaded.network, image, None, STRIP_KINDS)
+    column = next(column for column in profile(passed) if column.name == "stages.2.0")
+    largest = page.locator(".layers tr").filter(has_text="largest Grad-CAM value").locator("td").last
+    expect(largest).to_have_text(f"{column.cam.max():.3g}")
+
+
+@pytest.mark.parametrize("way", ["fails", "belongs to nobody", "is a page"])
+def test_where_no_drawing_can_be_had_the_page_brings_it(page: Page, way: str) -> None:
+    visit(page)
+    if way == "fails":
+        page.evaluate("() => { globalThis.fetch = () => Promise.reject(new TypeError('no connection')); }")
+    else:  # a page comes of a proxy, or of a server that has no such address
+        answer: dict[str, Any] = (
+            {"status": 204} if way == "belongs to nobody" else {"content_type": "text/html", "body": "<p>No</p>"}
+        )
+        page.route("**/drawing", lambda route: route.fulfill(**answer))
+    for number in (7, 8):
+        page.get_by_role("button", name="Next").click()
+        expect(page.get_by_text(f"drawn star, number {number}", exact=True)).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["picture"] == ["sample-6-8"]
 
 
 def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:

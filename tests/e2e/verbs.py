@@ -12,11 +12,12 @@ from playwright.sync_api import Page, expect
 SETTINGS = Path(__file__).parents[2] / ".streamlit" / "config.toml"
 
 # "Not running" is also true for a moment between a click and the rerun that it causes, so it has to last. A skeleton
-# stands where the browser is still loading the code of an element.
+# stands where the browser is still loading the code of an element. Explore's parts say what they have yet to tell.
 SETTLED = """milliseconds => {
     const app = document.querySelector('[data-testid="stApp"]');
     const running = !app || app.dataset.testScriptState !== 'notRunning' ||
-        app.dataset.testConnectionState !== 'CONNECTED' || document.querySelector('[data-testid="stSkeleton"]');
+        app.dataset.testConnectionState !== 'CONNECTED' || document.querySelector('[data-testid="stSkeleton"]') ||
+        globalThis.explorerDepth?.pending?.until > performance.now();
     if (running) delete window.settledSince; else window.settledSince ??= performance.now();
     return !running && performance.now() - window.settledSince >= milliseconds;
 }"""

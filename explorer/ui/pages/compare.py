@@ -8,9 +8,9 @@ from explorer import figures
 from explorer.checkpoints import CheckpointError
 from explorer.ui import charts, compare_controls, compared_methods, differences, measured, resources, seen
 from explorer.ui.compare import Compared, accuracy, change, compare, know_the_same, read, training_lines
+from explorer.ui.looking import Subject, sample_subject
 from explorer.ui.markdown import as_text
 from explorer.ui.picture import choose_picture
-from explorer.ui.resources import Subject
 from explorer.ui.state import AppState
 
 QUIET = {"displayModeBar": False}
@@ -41,7 +41,7 @@ def _show() -> None:
             "This link was made with an uploaded picture, which never leaves the session it was uploaded in. Upload "
             "the picture again to see the same view; until then a drawn shape stands in."
         )
-        subject = resources.sample_subject(6, 6)
+        subject = sample_subject(6, 6)
     compared = compare(state, subject)
     _introduction(compared)
     _differences(compared)

@@ -4,12 +4,12 @@ import streamlit as st
 
 from explorer.checkpoints import CheckpointError
 from explorer.ui import anatomy, channels, controls, layers, methods, navigation, resources, trust
-from explorer.ui.detail import detail_head, open_tab
+from explorer.ui.detail import detail_head, last_change, open_tab
 from explorer.ui.explained import Explained, again, others, read
+from explorer.ui.looking import Looked
 from explorer.ui.markdown import as_text
-from explorer.ui.overview import message, overview
+from explorer.ui.overview import desk, message, overview
 from explorer.ui.picture import choose_picture
-from explorer.ui.resources import Looked
 from explorer.ui.state import AppState
 
 CLASSES_NAMED = 20
@@ -32,7 +32,7 @@ def _show(state: AppState) -> None:
     # All that takes time comes before the first element: a browser lays out the page anew for each that comes alone.
     try:
         explained = read()
-        message(explained)
+        message(explained, last_change(), desk())
     finally:  # whatever cannot be shown, another one can be chosen
         _sidebar(state)
     if explained.missing:

@@ -1,0 +1,98 @@
+"""The server itself: who may open a session, who gets a drawing, and the browser that it opens."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from playwright.sync_api import Page
+
+from tests.depth import unpack
+from tests.e2e.conftest import ROOT, Server
+from tests.e2e.verbs import visit
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost", 101), ("127.0.0.1", 101), ("example.org", 403)])
+def test_a_session_opens_under_the_names_of_this_machine_alone(server: Server, host: str, status: int) -> None:
+    """Else a page from elsewhere whose name leads to 127.0.0.1 could talk to the app."""
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    connection.putrequest("GET", "/_stcore/stream", skip_host=True)
+    for name, value in (
+        ("Host", host),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ):
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == status
+    connection.close()
+    refused = ["Rejecting WebSocket connection" in line for line in server.complaints()]
+    assert refused == ([] if status == 101 else [True]), "and the log says so, nothing else"
+
+
+def test_only_who_knows_a_token_gets_a_drawing(open_page: Callable[[], Page], server: Server) -> None:
+    one, other = open_page(), open_page()
+    visit(one)
+    visit(other, "/?first=cifar10jpeg-plain-20&second=cifar10jpeg-resnet-20")
+    tokens = [each.evaluate("explorerDepth.token") for each in (one, other)]
+    assert len({*tokens}) == 2
+    question = {"picture": "sample-3-4", "layer": None, "channel": None}
+
+    def asked(content: object, **headers: str) -> requests.Response:
+        return requests.post(f"{server.url}/drawing", data=json.dumps(content), headers=headers, timeout=20)
+
+    answers = [asked(question | {"token": token}) for token in tokens]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    titles = [unpack(answer.content)[0]["networks"][0]["title"] for answer in answers]
+    keys = [unpack(answer.content)[0]["key"] for answer in answers]
+    assert titles == ["plain-20"] * 2 and "shapes" in keys[0] and "cifar10jpeg" in keys[1], "each its own networks"
+    assert asked(question | {"token": "0" * 32}).status_code == 404
+    strange: list[object] = [{}, [], "a", None, question]
+    for content in strange:
+        assert asked(content).status_code == 400, content
+    assert asked(question | {"token": tokens[0], "picture": "../app.py"}).status_code == 400
+    assert asked(question | {"token": tokens[0], "picture": "upload-0123456789abcdef"}).status_code == 204
+    assert asked(question | {"token": "x" * 2000}).status_code == 413
+
+
+BROWSER = """#!{python}
+import pathlib, sys
+pathlib.Path({file!r}).write_text(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("headless", [True, False])
+def test_the_app_opens_in_a_browser_unless_it_is_told_not_to(tmp_path: Path, headless: bool) -> None:
+    opened, log, browser = tmp_path / "opened.txt", tmp_path / "log.txt", tmp_path / "browser"
+    browser.write_text(BROWSER.format(python=sys.executable, file=str(opened)))
+    browser.chmod(0o755)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port=0"]
+    command.append(f"--server.headless={str(headless).lower()}")
+    environment = {**os.environ, "BROWSER": str(browser), "EXPLORER_DATA": str(tmp_path), "HOME": str(tmp_path)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (address := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
+            time.sleep(0.1)
+        assert address and requests.get(f"{address[0]}/_stcore/health", timeout=60).text == "ok"
+        while time.monotonic() < deadline and not headless and not opened.exists():
+            time.sleep(0.1)
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert opened.exists() != headless, log.read_text()
+    if not headless:
+        assert opened.read_text() == f"{address[0]}/"

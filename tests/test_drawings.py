@@ -1,0 +1,133 @@
+"""Laws of another picture without a run of the page: what comes is what the page would have sent, or nothing."""
+
+import gc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from explorer import checkpoints
+from explorer.images import to_input
+from explorer.tracing import STRIP_KINDS, trace
+from explorer.ui.drawings import NotHereError, another
+from explorer.ui.explained import Explained
+from explorer.ui.looking import Kept, Looked, Passes, drawn, sample_subject
+from explorer.ui.overview import DESKS, Desk, message
+from explorer.ui.state import AppState
+from tests.depth import picture, unpack
+
+NAMES = ("shapes-plain-20", "shapes-resnet-20")
+FIRST = AppState()
+
+
+def explained(passes: Passes, state: AppState) -> Explained:
+    """As a run of the page has it."""
+    assert state.sample is not None
+    subject = sample_subject(*state.sample)
+    looked = [passes.look(name, checkpoints.load_pretrained(name), state, subject, "#123456", False) for name in NAMES]
+    return Explained(state, subject, False, looked)
+
+
+def desk(state: AppState = FIRST) -> Desk:
+    """Of a session that looks at the view of `state`."""
+    passes = Passes()
+    return Desk(passes, {"explained": explained(passes, state)})
+
+
+@pytest.mark.parametrize("state", [AppState(), AppState(layers="all", target=3, scope="both"), AppState(layer="stem")])
+def test_the_answer_is_what_a_run_of_the_page_sends(state: AppState) -> None:
+    here = desk(state)
+    answer = another(here, {"picture": "sample-4-41", "layer": "stages.1.0", "channel": 2})
+    chosen = replace(state, picture="sample-4-41", layer="stages.1.0", channel=2)
+    other = desk()
+    other.token = here.token
+    assert answer == message(explained(other.passes, chosen), None, other)
+    assert unpack(answer)[0]["key"] != unpack(message(explained(here.passes, state), None, here))[0]["key"]
+    assert here.last["explained"].state == chosen, "what is taken home is of the picture that is shown"
+
+
+def test_the_page_that_runs_afterwards_computes_nothing() -> None:
+    here = desk()
+    another(here, {"picture": "sample-4-41"})
+    seen = [network.trace for network in here.last["explained"].looked]
+    again = explained(here.passes, AppState(picture="sample-4-41"))
+    assert all(network.trace is before for network, before in zip(again.looked, seen, strict=True))
+
+
+def test_the_pixels_are_those_of_the_picture_that_was_asked_for() -> None:
+    header, body = unpack(another(desk(), {"picture": "sample-1-6"}))
+    loaded = checkpoints.load_pretrained(NAMES[1])
+    wanted = trace(loaded.network, to_input(drawn(1, 6)[0], (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
+    place = header["predictions"]["pictures"][0]["pixels"]
+    np.testing.assert_array_equal(picture(body, [place[0], 32, 96]).reshape(32, 32, 3), drawn(1, 6)[0])
+    shown = header["predictions"]["networks"][1]["classes"][0]["probability"]
+    assert shown == pytest.approx(float(wanted.probabilities.max()), abs=1e-6)
+
+
+def test_what_the_page_has_to_answer_is_left_to_it() -> None:
+    for state in (AppState(tab="block"), AppState(tab="trust")):
+        with pytest.raises(NotHereError):
+            another(desk(state), {"picture": "sample-4-41"})
+    with pytest.raises(NotHereError):  # a picture of a session, whosever it is
+        another(desk(), {"picture": "upload-0123456789abcdef"})
+    uploaded = desk()
+    before = uploaded.last["explained"]
+    uploaded.last["explained"] = replace(before, state=replace(before.state, picture="upload-0123456789abcdef"))
+    for own in (uploaded, Desk(Passes(), {})):
+        with pytest.raises(NotHereError):
+            another(own, {"picture": "sample-4-41"})
+    assert uploaded.last["explained"].state.picture == "upload-0123456789abcdef"
+
+
+def test_a_refused_question_changes_nothing() -> None:
+    here = desk()
+    before = here.last["explained"]
+    for asked in ({"picture": "../secret"}, {"picture": None}, {"picture": "sample-4-41", "layer": "a/b"}):
+        with pytest.raises((ValueError, TypeError)):
+            another(here, asked)
+    assert here.last["explained"] is before
+
+
+def test_a_token_lasts_as_long_as_its_session() -> None:
+    here = desk()
+    token = here.token
+    DESKS[token] = here
+    assert DESKS.get(token) is here and len(token) == 32 and token != desk().token
+    del here
+    gc.collect()
+    assert DESKS.get(token) is None
+
+
+def test_the_last_few_are_kept_and_computed_once() -> None:
+    kept: Kept[str] = Kept(2)
+    computed: list[str] = []
+
+    def value(key: str) -> str:
+        return kept.get(key, lambda: computed.append(key) or key)  # type: ignore[func-returns-value]
+
+    assert [value(key) for key in "abab"] == [*"abab"] and computed == [*"ab"]
+    value("c")  # a was used before b
+    assert value("b") == "b" and computed == [*"abc"]
+    assert value("a") == "a" and computed == [*"abca"]
+
+    def fails() -> str:
+        raise ValueError("not computed")
+
+    with pytest.raises(ValueError):
+        kept.get("d", fails)
+    assert value("d") == "d", "a failure is not kept"
+
+
+def test_a_large_pass_makes_room_for_the_next() -> None:
+    """Two at 224 pixels hold hundreds of megabytes."""
+    passes = Passes()
+    loaded = checkpoints.load_pretrained(NAMES[0])
+    seen: list[Looked] = []
+    for label in range(3):
+        seen.append(passes.look(NAMES[0], loaded, AppState(), sample_subject(label, 0), "#123456", False))
+    again = passes.look_again(seen[0], AppState(), sample_subject(0, 0))
+    assert again.trace is seen[0].trace, "six small ones are kept"
+    passes = Passes(large=16)
+    seen = [passes.look(NAMES[0], loaded, AppState(), sample_subject(label, 0), "#123456", False) for label in range(3)]
+    assert passes.look_again(seen[1], AppState(), sample_subject(1, 0)).trace is seen[1].trace
+    assert passes.look_again(seen[0], AppState(), sample_subject(0, 0)).trace is not seen[0].trace
