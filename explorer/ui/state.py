@@ -67,8 +67,11 @@ class AppState:
         if self.scope not in get_args(Scope):
             raise ValueError(f"`scope` must be one of {', '.join(get_args(Scope))}, received {self.scope!r}.")
         for number, highest in ((self.target, 100_000), (self.channel, 100_000), (self.opacity, 100)):
-            if number is not None and not 0 <= number <= highest:
-                raise ValueError(f"a number in the link must lie in 0..{highest}, received {number}.")
+            whole = isinstance(number, int) and not isinstance(number, bool)
+            if number is not None and not (whole and 0 <= number <= highest):
+                raise ValueError(
+                    f"a number in the link must be whole and lie in 0..{highest}, received {number!r:.40}."
+                )
 
     @property
     def sample(self) -> tuple[int, int] | None:
