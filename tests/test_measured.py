@@ -23,6 +23,7 @@ PAGE = """
 import streamlit as st
 from explorer.ui import measured, navigation, resources
 from explorer.ui.compare import CompareState, compare
+from explorer.ui.looking import sample_subject
 
 def show():
     names = tuple(st.query_params["networks"].split(","))

@@ -29,6 +29,7 @@ def test_the_strip_answers_from_every_tab(page: Page) -> None:
         click(page, "tab", tab)
         strip_button(page, layer, "ResNet-20").click()
         expect(page.get_by_role("heading", name=f"Layer {layer}"), f"from the tab {tab}").to_be_visible()
+        wait_until_ready(page)  # Streamlit drops the pictures of a run that another one follows at once
 
 
 PAINTED = """canvas => {
