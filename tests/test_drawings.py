@@ -2,6 +2,7 @@
 
 import gc
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +78,21 @@ def test_what_the_page_has_to_answer_is_left_to_it() -> None:
         with pytest.raises(NotHereError):
             another(own, {"picture": "sample-4-41"})
     assert uploaded.last["explained"].state.picture == "upload-0123456789abcdef"
+
+
+def test_a_late_drawing_does_not_bring_back_what_the_page_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = desk()
+    newer = explained(here.passes, AppState(target=2))
+    look_again = here.passes.look_again
+
+    def meanwhile(*arguments: Any) -> Looked:
+        here.last["explained"] = newer  # a run of the page
+        return look_again(*arguments)
+
+    monkeypatch.setattr(here.passes, "look_again", meanwhile)
+    with pytest.raises(NotHereError):
+        another(here, {"picture": "sample-4-41"})
+    assert here.last["explained"] is newer
 
 
 def test_a_refused_question_changes_nothing() -> None:

@@ -51,6 +51,7 @@ NOT_OURS = {
 # The only places that may import a package; packages that are not named here may be imported anywhere.
 ONLY_IN = {
     "streamlit": {"app", "explorer.ui"},
+    "starlette": {"explorer.ui"},
     "plotly": {"explorer.figures"},
     "captum": {"explorer.attribution"},
 }

@@ -50,6 +50,8 @@ def another(desk: Desk, asked: Mapping[str, Any]) -> bytes:
         looked = [desk.passes.look_again(network, state, subject) for network in before.looked]
         explained = Explained(state, subject, False, looked)
         answer = message(explained, None, desk)
+        if desk.last.get("explained") is not before:
+            raise NotHereError("the page has run meanwhile, maybe with other networks.")
         desk.last["explained"] = explained
     return answer
 
