@@ -8,8 +8,6 @@ page at once, as it always was.
 
 import asyncio
 import json
-import logging
-import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from explorer.ui.explained import Explained
 from explorer.ui.looking import PASSES_AT_ONCE, sample_subject
+from explorer.ui.navigation import incident
 from explorer.ui.overview import DESKS, Desk, message
 
 NAME = "drawing"  # the last part of the address, in depth.js too
@@ -78,10 +77,8 @@ async def answer(request: Request) -> Response:
         return Response(status_code=204)
     except (ValueError, TypeError):
         return PlainTextResponse("`picture`, `layer` or `channel` is none.", 400)
-    except Exception:
-        incident = uuid.uuid4().hex[:8]
-        logging.getLogger(__name__).exception("incident %s", incident)
-        return PlainTextResponse(f"something went wrong that should not have (incident {incident}).", 500)
+    except Exception as error:
+        return PlainTextResponse(f"something went wrong that should not have (incident {incident(error)}).", 500)
     return Response(drawn, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
 

@@ -63,16 +63,29 @@ def _guarded(show: Callable[[], None]) -> None:
         visitor.follow_theme()
 
 
+def incident(error: Exception) -> str:
+    """The id under which the log has that error now; all that a person is told of it."""
+    number = uuid.uuid4().hex[:8]
+    logging.getLogger(__name__).error("incident %s", number, exc_info=error)
+    return number
+
+
+def failed(error: Exception) -> bool:
+    """Says on the page that something went wrong. Streamlit calls this (`app.py`) for what happens outside of every
+    `boundary`, as in the callback of a widget; True, so that it adds nothing of its own."""
+    said = f"Something went wrong that should not have (incident {incident(error)}); reload the page, or choose again."
+    st.error(said)
+    return True
+
+
 @contextmanager
 def boundary() -> Iterator[None]:
     """Around every page, and every part of one that runs again alone: whatever goes wrong, a person sees one sentence,
     and the log has the rest."""
     try:
         yield
-    except Exception:
-        incident = uuid.uuid4().hex[:8]
-        logging.getLogger(__name__).exception("incident %s", incident)
-        st.error(f"Something went wrong that should not have (incident {incident}); reload the page, or choose again.")
+    except Exception as error:
+        failed(error)
     finally:
         resources.collect_garbage()
 

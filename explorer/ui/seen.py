@@ -60,8 +60,9 @@ def _sizes(compared: Sequence[Compared]) -> None:
 
 def _on_column() -> None:
     column, state = st.session_state["aligned"]["column"], read()
-    if column is not None and state is not None:
-        change(depth=round(strip_depths(state.depth)[column], 4))
+    depths = strip_depths(state.depth) if state is not None else []
+    if isinstance(column, int) and 0 <= column < len(depths):  # what the browser says may be anything
+        change(depth=round(depths[column], 4))
 
 
 def _scale_words(state: CompareState, compared: Sequence[Compared], tops: Sequence[Sequence[float]]) -> str:

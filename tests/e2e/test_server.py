@@ -15,6 +15,7 @@ import pytest
 import requests
 from playwright.sync_api import Page
 
+from benchmarks.sessions import Session, SessionError, served
 from tests.depth import unpack
 from tests.e2e.conftest import ROOT, Server
 from tests.e2e.verbs import visit
@@ -96,3 +97,33 @@ def test_the_app_opens_in_a_browser_unless_it_is_told_not_to(tmp_path: Path, hea
     assert opened.exists() != headless, log.read_text()
     if not headless:
         assert opened.read_text() == f"{address[0]}/"
+
+
+FAILING = """
+import streamlit as st
+from explorer.ui import navigation
+
+if __name__ == "__main__":
+    def fail():
+        raise KeyError("a secret")
+
+    st.button("Fail", key="fail", on_click=fail)
+else:
+    app = st.App(__file__, on_script_error=navigation.failed)
+"""
+
+
+def test_a_callback_that_fails_is_a_sentence_with_an_id_that_is_in_the_log(tmp_path: Path) -> None:
+    """It runs before the page, and so outside of the boundary around every page."""
+    assert "on_script_error=navigation.failed" in (ROOT / "app.py").read_text()
+    script, log = tmp_path / "failing.py", tmp_path / "log.txt"
+    script.write_text(FAILING)
+    with served(tmp_path, script=str(script), log=log) as (url, _):
+        session = Session(url)
+        session.rerun()
+        with pytest.raises(SessionError, match="Something went wrong that should not have") as said:
+            session.press("fail")
+        session.close()
+        assert not any(b"secret" in message or b"KeyError" in message for message in session.answer)
+    number = re.search(r"incident ([0-9a-f]{8})", str(said.value))
+    assert number and f"incident {number[1]}" in log.read_text() and "a secret" in log.read_text()
