@@ -9,6 +9,11 @@ _REORDERS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # sign
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
 
 
+def in_order(text: str) -> str:
+    """The text without the signs that turn what stands around them about."""
+    return _REORDERS.sub("", text)
+
+
 def as_code(name: str) -> str:
     """The name in code letters."""
     shown = "".join(letter if letter.isprintable() else " " for letter in name)  # an empty line would end the code
@@ -17,4 +22,4 @@ def as_code(name: str) -> str:
 
 def as_text(name: str) -> str:
     """The name in plain letters, each sign that Markdown, Streamlit or a formula could take for its own escaped."""
-    return _SPECIAL.sub(r"\\\1", _ADDRESS.sub("\u2060", _REORDERS.sub("", " ".join(name.split()))))
+    return _SPECIAL.sub(r"\\\1", _ADDRESS.sub("\u2060", in_order(" ".join(name.split()))))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from explorer.ui.markdown import in_order
+
 HERE = Path(__file__).parent
 STORE = (HERE / "depth.js").read_text()  # in front of each component that shows a part of the depth
 _ALIGNED = 4  # bytes: a browser reads float32 only there
@@ -32,8 +34,10 @@ class Packing:
         return start
 
     def pack(self, header: Mapping[str, Any]) -> bytes:
-        """The header's length (uint32, little-endian), the header as JSON, and the arrays."""
-        text = json.dumps(header, allow_nan=False, separators=(",", ":")).encode()
+        """The header's length (uint32, little-endian), the header as JSON in UTF-8, and the arrays. Names that somebody
+        chose do not turn the words around them about."""
+        words = json.dumps(header, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = in_order(words).encode(errors="replace")  # a name may hold half a character
         text += b" " * (-len(text) % _ALIGNED)
         return b"".join([len(text).to_bytes(4, "little"), text, *self._parts])
 

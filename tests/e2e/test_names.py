@@ -22,21 +22,27 @@ REORDERED = "\u202egnp.tac"
 LONG = "n" * 300
 ALL = f"{HTML} {MARKDOWN} {REORDERED}"
 PATHS = ("../../etc/passwd", "C:\\Windows\\evil")
+TITLES = (*PATHS, HTML, MARKDOWN[:40], MARKDOWN[41:], "n" * 80)  # of models and runs, which have at most 80 letters
 NAMES = (*PATHS, "nul\x00byte", REORDERED, HTML, MARKDOWN, LONG, "one\n# two", " ", "🦀")
+# Most of Explore is drawn within shadow roots.
 BROKEN = """() => {
     const found = [];
     if (window.evil !== undefined) found.push('a name ran as a program');
-    for (const wrong of ['img[src="x"]', '[href*="evil.example"]', '[src*="evil.example"]', 'main h1'])
-        if (document.querySelector(wrong)) found.push(`a name made ${wrong}`);
-    for (const bold of document.querySelectorAll('strong, em'))
-        if (bold.textContent === 'bold') found.push('a name formats');
-    // A field to edit holds the name as it is; what was just uploaded is listed by Streamlit itself, on its own line.
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-    while (texts.nextNode()) {
-        const box = texts.currentNode.parentElement;
-        if (texts.currentNode.data.includes('\\u202e') && !box.closest('textarea, [data-testid=stFileUploader]'))
-            found.push(`a name reorders the text around it: ${box.outerHTML.slice(0, 200)}`);
-    }
+    const look = root => {
+        for (const wrong of ['img[src="x"]', '[href*="evil.example"]', '[src*="evil.example"]', 'main h1'])
+            if (root.querySelector(wrong)) found.push(`a name made ${wrong}`);
+        for (const bold of root.querySelectorAll('strong, em'))
+            if (bold.textContent === 'bold') found.push('a name formats');
+        // A field to edit holds the name as it is; Streamlit itself lists what was just uploaded, on its own line.
+        const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+            const box = texts.currentNode.parentElement;
+            if (texts.currentNode.data.includes('\\u202e') && !box?.closest('textarea, [data-testid=stFileUploader]'))
+                found.push(`a name reorders the text around it: ${box?.outerHTML.slice(0, 200)}`);
+        }
+        for (const each of root.querySelectorAll('*')) if (each.shadowRoot) look(each.shadowRoot);
+    };
+    look(document.body);
     return found;
 }"""
 
@@ -72,10 +78,16 @@ def pictures(*classes: str) -> bytes:
 
 
 def rename_badly(page: Page) -> None:
-    """Gives the model that Models shows one bad name after the other."""
-    for name in (ALL, LONG):
+    """Gives the model that Models shows one bad name after the other. Those that cannot be shown are refused."""
+    for name in TITLES:
+        assert len(name) <= 80
         fill(page, "Name", name)
+        expect(page.get_by_label("Name", exact=True)).to_have_value(name)
+        expect(page.get_by_text("a name has 1 to 80 characters that can be shown.")).to_have_count(0)
         assert_only_text(page, f"a model called {name!r}")
+    fill(page, "Name", REORDERED)
+    expect(page.get_by_text("a name has 1 to 80 characters that can be shown.")).to_be_visible()
+    assert_only_text(page, "a name that is refused")
 
 
 def test_hostile_names_of_files_classes_and_models_are_only_text(page: Page, tmp_path: Path) -> None:
