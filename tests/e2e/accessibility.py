@@ -153,6 +153,7 @@ STOPS = """() => {
             await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
             let at = document.activeElement;
             while (at.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+            at = at.closest('canvas') ?? at;  // a table's cells are elements within its canvas, which draws their frame
             const isOut = at === document.body;
             if (!isOut) passed.push({at, look: look(at)});
             return {place: units.indexOf(unitOf(at)), name: name(at), isOut};
