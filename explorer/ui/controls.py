@@ -12,6 +12,7 @@ import streamlit as st
 
 from explorer.downloads import Transfer
 from explorer.ui import resources
+from explorer.ui.markdown import in_order
 from explorer.ui.state import AppState
 
 NO_NETWORK = "none, look at one alone"
@@ -84,7 +85,7 @@ def choose_target(state: AppState, class_names: tuple[str, ...]) -> None:
         "Class to explain",
         [PREDICTED, *range(len(class_names))],
         key="target",
-        format_func=lambda index: "what each network predicts" if index == PREDICTED else class_names[index],
+        format_func=lambda index: "what each network predicts" if index == PREDICTED else in_order(class_names[index]),
         on_change=_on_change("target", "target", lambda index: None if index == PREDICTED else index),
     )
 

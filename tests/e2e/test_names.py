@@ -14,7 +14,7 @@ from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
 from tests.e2e.test_build import PATIENCE, button, link
-from tests.e2e.verbs import choose, click, fill, no_sideways_scroll, upload, visit, wait_until_ready
+from tests.e2e.verbs import choose, click, fill, no_sideways_scroll, query, upload, visit, wait_until_ready
 
 HTML = "<img src=x onerror=window.evil=1>"
 MARKDOWN = "**bold** [go](https://evil.example) ![i](https://evil.example/i) :red[x] $x^2$ `c`"
@@ -98,6 +98,12 @@ def test_hostile_names_of_files_classes_and_models_are_only_text(page: Page, tmp
         assert_only_text(page, f"the report on {name!r}")
     click(page, "button", "Use this model")
     assert_only_text(page, "Explore")
+    page.get_by_role("combobox", name="Class to explain").click()
+    page.keyboard.type("gnp.tac")
+    page.keyboard.press("Enter")
+    wait_until_ready(page)
+    assert query(page)["target"] == [str(NAMES.index(REORDERED))]
+    assert_only_text(page, "a class whose name reorders")
     click(page, "radio", "File")
     for name in (ALL, LONG):
         upload(page, "upload", f"{name}.png", "image/png", png())
