@@ -4,6 +4,8 @@
 `.streamlit/config.toml`, the second with options that turn the protections off: what differs between their answers is
 what a setting protects from. The user of all three has turned them off as well, for every app: those of an app come
 first.
+
+One file, since all of it asks the same three servers.
 """
 
 import http.client
