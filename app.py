@@ -17,4 +17,10 @@ if __name__ == "__main__":  # as a script, for every visitor
         }
     )
 else:  # as a module, once: Streamlit looks for an `st.App` in this file
-    app = st.App(__file__, routes=server.routes(), lifespan=server.opened, on_script_error=navigation.failed)
+    app = st.App(
+        __file__,
+        routes=server.routes(),
+        middleware=server.middleware(),
+        lifespan=server.opened,
+        on_script_error=navigation.failed,
+    )

@@ -1,5 +1,6 @@
 """The server around the pages: what it answers beside Streamlit's own addresses, and the browser that it opens."""
 
+import logging
 import threading
 import webbrowser
 from collections.abc import AsyncIterator
@@ -7,7 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import streamlit as st
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from explorer.ui import drawings
 
@@ -17,6 +22,38 @@ EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, which no browser can o
 def routes() -> list[Route]:
     """The addresses beside Streamlit's own."""
     return [Route(f"{_base()}/{drawings.NAME}", drawings.answer, methods=["POST"])]
+
+
+class OwnPages:
+    """Opens a session for pages of this server, for origins that `server.corsAllowedOrigins` names, and for programs,
+    which name no origin.
+
+    Streamlit refuses a page from elsewhere too, but only after it has asked checkip.amazonaws.com for the address of
+    this machine, with everybody waiting; and it lets in the pages of any other server on this machine.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "websocket" else Headers()
+        origin = headers.get("origin")
+        if origin is None or _is_ours(origin, headers.get("host")):
+            await self._app(scope, receive, send)
+        else:
+            logging.getLogger(__name__).warning("Refused a session to a page of %r.", origin)
+            await WebSocketClose(1008)(scope, receive, send)
+
+
+def middleware() -> list[Middleware]:
+    """What stands before every request."""
+    return [Middleware(OwnPages)]
+
+
+def _is_ours(origin: str, host: str | None) -> bool:
+    allowed = {each.strip() for each in st.get_option("server.corsAllowedOrigins")}
+    ours = origin.partition("://")[2] == host
+    return ours or origin in allowed or not st.get_option("server.enableCORS")
 
 
 @asynccontextmanager
