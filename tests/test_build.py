@@ -25,8 +25,8 @@ from explorer.architectures.spec import Activation
 from explorer.presets import PRESETS
 from explorer.runs import Run
 from explorer.training import TrainingConfig
-from explorer.ui import inputs
 from explorer.ui.state import MOST_LAYERS, QUICK, BuildState
+from explorer.ui.words import WORDS
 from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
 
 PAGE = "from explorer.ui.pages import build\nbuild.show()"
@@ -197,7 +197,7 @@ def give(app: AppTest, key: str, value: Any) -> None:
 
 
 def test_every_activation_has_its_word():
-    assert [inputs.WORDS[name] for name in get_args(Activation)] == [
+    assert [WORDS[name] for name in get_args(Activation)] == [
         *("ReLU", "leaky ReLU", "ELU", "GELU", "SiLU", "tanh", "sigmoid")
     ]
 

@@ -20,9 +20,18 @@ from explorer.figures import Says, SizeLine, TrainingLine
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
-from explorer.ui import aligned, compare, differences
-from explorer.ui.compare import Compared, CompareState, column_tops, relative_depths, strip_depths
-from explorer.ui.looking import Looked
+from explorer.ui.compare import aligned, differences
+from explorer.ui.compare.compared import (
+    Compared,
+    CompareState,
+    column_tops,
+    relative_depths,
+    seen_part,
+    strip_depths,
+    training_lines,
+)
+from explorer.ui.passes import Looked
+from explorer.ui.words import accuracy
 
 PAGE = """
 import streamlit as st
@@ -224,22 +233,22 @@ def test_twins_differ_in_their_shortcut_and_in_what_came_of_it() -> None:
 
 def test_what_was_not_measured_is_said_to_be_so() -> None:
     for figures_of in ({}, {"test": {"accuracy": "<b>", "n": 5}}, {"test": 7}, {"test": {"accuracy": float("nan")}}):
-        assert compare.accuracy(replace(checkpoint("resnet-8"), figures=figures_of)) == "not measured"
+        assert accuracy(replace(checkpoint("resnet-8"), figures=figures_of)) == "not measured"
     published = replace(checkpoint("resnet-8"), figures={"torchvision": {"accuracy": 0.7}})
-    assert compare.accuracy(published) == "70.0% right, says torchvision"
+    assert accuracy(published) == "70.0% right, says torchvision"
 
 
 @pytest.mark.parametrize("record", [{}, {"epochs": 3}, {"config": {}, "epochs": [{}]}, {"epochs": [], "config": None}])
 def test_a_network_without_a_record_is_named(record: dict) -> None:
     network = compared("resnet-8")
     looked = replace(network.looked, checkpoint=replace(network.looked.checkpoint, record=record))
-    assert compare.training_lines([replace(network, looked=looked)]) == ([], ["resnet-8 × 1"])
+    assert training_lines([replace(network, looked=looked)]) == ([], ["resnet-8 × 1"])
 
 
 def test_a_recorded_training_is_drawn_over_epochs() -> None:
     network = compared("resnet-8")
     loaded = checkpoints.load_pretrained("shapes-resnet-8")
-    lines, without = compare.training_lines([replace(network, looked=replace(network.looked, checkpoint=loaded))])
+    lines, without = training_lines([replace(network, looked=replace(network.looked, checkpoint=loaded))])
     assert not without
     assert lines[0].epochs[-1] == pytest.approx(6, rel=0.01)
     assert lines[0].train[-1][1] == loaded.record["epochs"][-1]["train"]["accuracy"]
@@ -267,8 +276,8 @@ def test_a_size_of_zero_is_a_cross_at_the_bottom() -> None:
 def test_networks_that_cut_the_picture_differently_are_known() -> None:
     network = compared("resnet-8")
     cut = replace(network.looked.checkpoint, resize_shorter_to=40)
-    assert compare.seen_part(network) == 1
-    assert compare.seen_part(replace(network, looked=replace(network.looked, checkpoint=cut))) == 0.8
+    assert seen_part(network) == 1
+    assert seen_part(replace(network, looked=replace(network.looked, checkpoint=cut))) == 0.8
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

@@ -17,11 +17,12 @@ from explorer.datasets import shapes
 from explorer.images import to_input
 from explorer.presets import cifar
 from explorer.tracing import trace
-from explorer.ui import resources, trust
-from explorer.ui.detail import TABS
-from explorer.ui.looking import Looked
-from explorer.ui.measuring import in_turn
-from explorer.ui.methods import known_parameters
+from explorer.ui import resources
+from explorer.ui.explore import trust
+from explorer.ui.explore.detail import TABS
+from explorer.ui.explore.methods import known_parameters
+from explorer.ui.passes import Looked
+from explorer.ui.work import in_turn
 from tests.depth import component
 from tests.test_pages import open_app, texts
 

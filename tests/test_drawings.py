@@ -10,10 +10,10 @@ import pytest
 from explorer import checkpoints
 from explorer.images import to_input
 from explorer.tracing import STRIP_KINDS, trace
-from explorer.ui.drawings import NotHereError, another
-from explorer.ui.explained import Explained
-from explorer.ui.looking import Kept, Looked, Passes, drawn, sample_subject
-from explorer.ui.overview import DESKS, Desk, message
+from explorer.ui.explore.drawings import NotHereError, another
+from explorer.ui.explore.explained import Explained
+from explorer.ui.explore.overview import DESKS, Desk, message
+from explorer.ui.passes import Kept, Looked, Passes, drawn, sample_subject
 from explorer.ui.state import AppState
 from tests.depth import picture, unpack
 

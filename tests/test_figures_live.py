@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import figures
 from explorer.figures import ColourScale, Curve, GradientMap, Prediction, Predictions
-from explorer.ui import live
+from explorer.ui.build import live
 
 PLAIN = GradientMap("plain-8", "#C2540A", ("a", "b"), (0, 1, 2), ((30.0, 0.02), (3.0, 0.0), (None, 0.5)))
 RESIDUAL = GradientMap("ResNet-8", "#0A6CB0", ("a", "c", "b"), (0, 1), ((2.0, 1.0, 0.5), (2e-5, 1.0, math.inf)))
@@ -66,7 +66,7 @@ def test_curves_reach_the_page_with_gaps_for_what_is_not_finite() -> None:
         import math
 
         from explorer.figures import Curve
-        from explorer.ui import live
+        from explorer.ui.build import live
 
         loss = Curve("plain-8 training", "#C2540A", (0, 5, 9), (2.3, math.nan, 0.123456))
         live.training_curves([loss], [Curve("plain-8 training", "#C2540A", (0, 9), (0.1, 0.96))])
@@ -82,7 +82,7 @@ def test_curves_reach_the_page_with_gaps_for_what_is_not_finite() -> None:
 def test_charts_without_anything_measured_are_drawn_too() -> None:
     def page() -> None:
         from explorer.figures import GradientMap
-        from explorer.ui import live
+        from explorer.ui.build import live
 
         live.training_curves([], [])
         live.gradient_maps([GradientMap("plain-8", "#C2540A", ("a",), (), ())])
@@ -93,7 +93,7 @@ def test_charts_without_anything_measured_are_drawn_too() -> None:
 
 def test_maps_of_networks_with_different_layers_share_their_axes() -> None:
     def page() -> None:
-        from explorer.ui import live
+        from explorer.ui.build import live
         from tests.test_figures_live import PLAIN, RESIDUAL
 
         live.gradient_maps([PLAIN, RESIDUAL])

@@ -16,9 +16,10 @@ from explorer.experiments.gradient_verdict import number
 from explorer.figures import FlowKey, FlowLine
 from explorer.presets import cifar
 from explorer.training import GradientSizes
-from explorer.ui import gradients, resources
-from explorer.ui.gradients import Measured
-from explorer.ui.gradients_state import SMALL_GRID, GradientsState
+from explorer.ui import resources
+from explorer.ui.gradients import measured
+from explorer.ui.gradients.measured import Measured
+from explorer.ui.gradients.state import SMALL_GRID, GradientsState
 from explorer.ui.state import NAME
 
 PAGE = """
@@ -348,13 +349,13 @@ def test_a_record_from_anywhere_is_read_or_left_alone(
     loaded = checkpoints.load_pretrained("shapes-plain-8")
     record = {"weight_gradients": {**GOOD, **changes}, "precision": "float33", "config": {"batch_size": "many"}}
     monkeypatch.setattr(resources, "checkpoint", lambda name: replace(loaded, record=record))
-    found = gradients.recorded("shapes-plain-8")
+    found = measured.recorded("shapes-plain-8")
     assert (found is not None) == is_there
     if found:
         assert found.precision == "float32" and found.batch_size is None
     for broken in ({}, {"weight_gradients": None}, {"weight_gradients": GOOD, "config": 5}):
         monkeypatch.setattr(resources, "checkpoint", lambda name, record=broken: replace(loaded, record=record))
-        assert gradients.recorded("shapes-plain-8") is None
+        assert measured.recorded("shapes-plain-8") is None
 
 
 # --- the numbers ------------------------------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ def test_the_table_has_a_line_for_each_network_seed_and_layer() -> None:
     flows = tuple(
         recorded_flow(GradientSizes(layers, (0,), (sizes,)), 0) for sizes in ((4.0, 2.0, 9.0), (0.0, NAN, 9.0))
     )
-    text = gradients.table([Measured("plain-8", cifar(8, "none"), flows, (0, 1))], "weights", "64 shapes")
+    text = measured.table([Measured("plain-8", cifar(8, "none"), flows, (0, 1))], "weights", "64 shapes")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["seed"], row["layer"], row["size"], row["relative_to_last"]) for row in rows] == [
         ("0", "stem.conv", "4", "2"),

@@ -48,6 +48,13 @@ NOT_OURS = {
     "__main__": {"ui"},
 }
 
+# Inside `ui`, pages import from folders, folders from the files at the top, and no folder from another. What is not so:
+UI_FOLDERS = {"explore", "compare", "gradients", "build", "models"}
+UI_EXCEPTIONS = {
+    ("explorer.ui.server", "explorer.ui.explore.drawings"),  # answers beside the pages
+    ("explorer.ui.compare.methods", "explorer.ui.explore.methods"),  # the same methods, for more networks
+}
+
 # The only places that may import a package; packages that are not named here may be imported anywhere.
 ONLY_IN = {
     "streamlit": {"app", "explorer.ui"},
@@ -88,6 +95,20 @@ def room(module: str) -> str | None:
     """`explorer.ui.pages` -> `ui`; None for `explorer` itself and for all that is not ours."""
     parts = module.split(".")
     return parts[1] if parts[0] == "explorer" and len(parts) > 1 else None
+
+
+def ui_place(module: str) -> str | None:
+    """`explorer.ui.compare.maps` -> `compare`; the files at the top of `ui` are in None."""
+    parts = module.split(".")
+    return parts[2] if len(parts) > 2 and parts[2] in {*UI_FOLDERS, "pages"} else None
+
+
+def goes_up_in_ui(module: str, target: str) -> bool:
+    """Whether one file of `ui` imports another that is in no place below its own."""
+    if any(module == source and within(target, {exception}) for source, exception in UI_EXCEPTIONS):
+        return False
+    here, there = ui_place(module), ui_place(target)
+    return there not in {None, here} and not (here == "pages" and there in UI_FOLDERS)
 
 
 def imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[str, str | None]]:
@@ -151,6 +172,8 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
                 wrong.append(f"{module} imports {target}, which is no room above it")
             elif here == "figures" and name not in value_types(target):
                 wrong.append(f"{module} imports {name or 'all'} of {target}: figures may import only value types")
+        elif here == there == "ui" and goes_up_in_ui(module, f"{target}.{name}" if name else target):
+            wrong.append(f"{module} imports {name or 'all'} of {target}: pages -> folders -> top of ui")
         elif package in ONLY_IN and not within(module, ONLY_IN[package]):
             wrong.append(f"{module} imports {package}: only {', '.join(sorted(ONLY_IN[package]))} may")
         elif package in {"torch", "torchvision"} and within(module, WITHOUT_TORCH):
@@ -220,6 +243,17 @@ def test_every_file_has_a_place_in_the_design():
     assert not unknown, "a new room needs a noun of the design and a place in ROOMS"
 
 
+def test_every_folder_of_the_pages_is_known():
+    folders = {path.parent.name for path in (ROOT / "explorer" / "ui").glob("*/*.py")}
+    assert folders == {*UI_FOLDERS, "pages"}
+
+
+def test_every_exception_is_in_use():
+    for module, exception in UI_EXCEPTIONS:
+        tree = ast.parse((ROOT / Path(*module.split("."))).with_suffix(".py").read_text())
+        assert any(exception in (target, f"{target}.{name}") for target, name in imports(tree, module, False))
+
+
 def test_a_long_file_says_why_it_is_one():
     for folder in ("explorer", "tests", "benchmarks", "scripts"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -282,6 +316,14 @@ def test_training_works_without_the_packages_of_the_screen(module):
         ("explorer.ui.pages.explore", "import torch"),
         ("explorer.ui.pages.explore", "from ...__main__ import main"),
         ("explorer.ui.state", "import plotly.graph_objects as go"),
+        ("explorer.ui.state", "from explorer.ui.compare.compared import CompareState"),
+        ("explorer.ui.state", "from explorer.ui import explore"),
+        ("explorer.ui.server", "from explorer.ui.explore import overview"),
+        ("explorer.ui.compare.maps", "from explorer.ui.explore import detail"),
+        ("explorer.ui.compare.maps", "from ..explore.detail import view"),
+        ("explorer.ui.compare.methods", "from explorer.ui.explore.detail import view"),
+        ("explorer.ui.compare.maps", "from explorer.ui.pages import compare"),
+        ("explorer.ui.build.live", "def late():\n    import explorer.ui.gradients.lines"),
         ("explorer.figures", "from explorer.architectures import build"),
         ("explorer.figures", "import explorer.architectures"),
         ("explorer.__main__", "from explorer.ui import state"),
@@ -300,6 +342,10 @@ def test_a_wrong_import_is_found(module, source):
         ("explorer.figures", "from explorer.architectures import ArchitectureSpec"),
         ("explorer.datasets.folders", "from ..images import pixels\nfrom . import shapes\nimport numpy, PIL.Image"),
         ("explorer.ui.pages.explore", "from explorer.ui.state import AppState\nimport streamlit as st"),
+        ("explorer.ui.pages.explore", "from explorer.ui.explore import trust\nimport explorer.ui.compare.maps"),
+        ("explorer.ui.compare.maps", "from . import aligned\nfrom .. import resources, state"),
+        ("explorer.ui.compare.methods", "from explorer.ui.explore.methods import SIDE"),
+        ("explorer.ui.server", "from explorer.ui.explore import drawings"),
         ("explorer.__main__", "import argparse\nfrom explorer import training, __version__"),
         ("explorer.attribution", "import captum.attr"),
         ("app", "import streamlit as st\nfrom explorer.ui.pages import explore"),

@@ -15,20 +15,22 @@ from explorer.checkpoints import Checkpoint, load_pretrained
 from explorer.datasets import shapes
 from explorer.experiments import agreement, similarity
 from explorer.experiments.agreement import Agreement
-from explorer.ui import charts, findings, resources, trainings
-from explorer.ui.findings import Answer, Question
+from explorer.ui import resources, trainings
+from explorer.ui.compare import charts, findings
+from explorer.ui.compare.findings import Answer, Question
 from tests.test_report import hostile_twins
 
 PAGE = """
 import streamlit as st
-from explorer.ui import measured, navigation, resources
-from explorer.ui.compare import CompareState, compare
-from explorer.ui.looking import sample_subject
+from explorer.ui import navigation, resources
+from explorer.ui.compare import many_pictures
+from explorer.ui.compare.compared import CompareState, compare
+from explorer.ui.passes import sample_subject
 
 def show():
     names = tuple(st.query_params["networks"].split(","))
     state, subject = CompareState(names), sample_subject(6, 6)
-    measured.sections([each.looked for each in compare(state, subject)], "many", subject, state)
+    many_pictures.sections([each.looked for each in compare(state, subject)], "many", subject, state)
 
 def explore():
     kept = st.session_state["pictures"][st.query_params["picture"]]

@@ -14,7 +14,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS
 from explorer.presets import cifar
 from explorer.runs import Request, Run
-from explorer.ui import models
+from explorer.ui import kept_models
 from tests.e2e.test_models import theirs
 
 PAGE = """
@@ -86,10 +86,10 @@ def content() -> bytes:
 def test_the_folder_of_a_session_goes_unless_it_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_back: bool
 ) -> None:
-    monkeypatch.setattr(models, "_grace", lambda: 0.1)
+    monkeypatch.setattr(kept_models, "_grace", lambda: 0.1)
     folder = tmp_path / "uploads"
     folder.mkdir()
-    attendance = models._Attendance(models._Folder(folder)).come()
+    attendance = kept_models._Attendance(kept_models._Folder(folder)).come()
     attendance.go()
     if comes_back:
         attendance.come()
@@ -111,7 +111,7 @@ def test_an_upload_is_this_sessions_alone(data_folder: Path, content: bytes) -> 
 
 def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch, content: bytes, other: bytes) -> None:
     app = open_models()
-    monkeypatch.setattr(models, "SESSION_BYTES", len(content) + 1000)
+    monkeypatch.setattr(kept_models, "SESSION_BYTES", len(content) + 1000)
     give(app, content)
     use(app)
     stored = sum(path.stat().st_size for path in folder_of(app).iterdir())
@@ -123,8 +123,8 @@ def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch
     press(app, "Delete")
     press(app, "Yes, delete")
     assert not list(folder_of(app).iterdir())
-    monkeypatch.setattr(models, "SESSION_BYTES", 300 * 2**20)
-    monkeypatch.setattr(models, "ALL_BYTES", len(other) + 1000)
+    monkeypatch.setattr(kept_models, "SESSION_BYTES", 300 * 2**20)
+    monkeypatch.setattr(kept_models, "ALL_BYTES", len(other) + 1000)
     give(app, content)
     use(app)
     stranger = open_models("cd" * 16)
@@ -196,7 +196,7 @@ def test_a_run_is_renamed_and_deleted_by_its_owner_only() -> None:
     press(app, "Delete")
     press(app, "Yes, delete the whole run")
     assert not run.folder.exists()
-    assert models.run_of(name) is None
+    assert kept_models.run_of(name) is None
 
 
 def test_what_is_shared_and_not_opened_for_long_goes(content: bytes) -> None:
@@ -205,11 +205,11 @@ def test_what_is_shared_and_not_opened_for_long_goes(content: bytes) -> None:
     use(app)
     press(app, "Back to Models")
     press(app, "Share by a link")
-    (shared,) = models.shared_folder().glob("*.safetensors")
+    (shared,) = kept_models.shared_folder().glob("*.safetensors")
     (link,) = [block.value for block in app.code]
     assert f"first=shared-{shared.stem}" in link and link.endswith("second=none")
-    long_ago = time.time() - 86_400 * (models.SHARED_DAYS + 1)
-    for path in models.shared_folder().iterdir():
+    long_ago = time.time() - 86_400 * (kept_models.SHARED_DAYS + 1)
+    for path in kept_models.shared_folder().iterdir():
         os.utime(path, (long_ago, long_ago))
     streamlit.cache_resource.clear()  # AppTests are one session to Streamlit
     stranger = open_models("cd" * 16, model=f"shared-{shared.stem}")  # who opens it keeps it

@@ -74,7 +74,7 @@ def told(app: AppTest, **query: str) -> AppTest:
 
 TOLD = """
 import streamlit as st
-from explorer.ui import detail
+from explorer.ui.explore import detail
 st.session_state["views"] = {}
 st.session_state["told"] = {"view": %s}
 detail.take_view("told")
@@ -183,13 +183,14 @@ def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> N
 
 CHOSEN = """
 import streamlit as st
-from explorer.ui import compare, controls, gallery
+from explorer.ui import controls, gallery
+from explorer.ui.compare import compared
 st.session_state["gallery"] = {"picture": %s}
 gallery._take(%s.change)
 """
 
 
-@pytest.mark.parametrize("page", ["controls", "compare"])
+@pytest.mark.parametrize("page", ["controls", "compared"])
 @pytest.mark.parametrize(
     ("said", "taken"),
     [

@@ -18,10 +18,10 @@ from explorer.datasets import Split, shapes
 from explorer.experiments import agreement, maps, similarity
 from explorer.presets import cifar
 from explorer.tracing import trace
-from explorer.ui import charts, report
-from explorer.ui.findings import Answer, Question
-from explorer.ui.looking import Looked
-from explorer.ui.one_picture import Picture
+from explorer.ui.compare import charts, report
+from explorer.ui.compare.findings import Answer, Question
+from explorer.ui.compare.one_picture import Picture
+from explorer.ui.passes import Looked
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
 N = 8

@@ -18,12 +18,12 @@ from explorer.figures import DIVERGING, SEQUENTIAL, ColourScale
 from explorer.images import to_input, to_pixels
 from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, LayerTrace, trace
-from explorer.ui import layers
-from explorer.ui.explained import Explained
-from explorer.ui.looking import Looked, Subject
+from explorer.ui.explore import layers
+from explorer.ui.explore.explained import Explained
+from explorer.ui.explore.strip import StripRow, pack_strip
 from explorer.ui.packing import Packing
+from explorer.ui.passes import Looked, Subject
 from explorer.ui.state import AppState, Scope
-from explorer.ui.strip import StripRow, pack_strip
 from tests.depth import picture, strip, unpack
 from tests.test_pages import open_app
 

@@ -2,8 +2,8 @@
 // component of its own, and all draw from the same numbers: a click changes the view here, at once, and the server is told;
 // it keeps the view in the link. Another picture the server has to look at; its answer comes with the overview alone.
 const depth = (globalThis.explorerDepth ??= {
-  drawing: null, // of overview.py
-  inside: null, // of layers.py: what the detail shows of every layer, or of the chosen one
+  drawing: null, // of explore/overview.py
+  inside: null, // of explore/layers.py: what the detail shows of every layer, or of the chosen one
   view: null, // {layer, channel, scope, opacity}, as AppState has it; layer is always a name
   viewOf: null, // the drawing that the view was made for
   changed: {}, // what the server has not confirmed yet
@@ -13,7 +13,7 @@ const depth = (globalThis.explorerDepth ??= {
   fetch: null, // tells it too, where its answer has to bring what the chosen layer shows
   look: null, // asks it for another picture, where the page has an overview
   take: null, // draws the overview that came
-  token: null, // what the address of drawings.py wants to know
+  token: null, // what the address of explore/drawings.py wants to know
   gallery: null, // hears which picture came: {adopt, part}
   sheets: new Map(), // the pictures of a scene, by its number
 });
@@ -46,8 +46,9 @@ function tell(changes, wait = 0) {
   }, wait);
 }
 
-// Another drawn shape: its drawing alone comes first, from an address of its own (drawings.py), and then the server hears
-// of it. Where no drawing can be had, as of another kind of picture or beside a tab, the server is asked for everything.
+// Another drawn shape: its drawing alone comes first, from an address of its own (explore/drawings.py), and then the
+// server hears of it. Where no drawing can be had, as of another kind of picture or beside a tab, the server is asked for
+// everything.
 async function another(picture) {
   depth.asking?.abort();
   if (!depth.drawing.inside || !depth.drawing.picture.startsWith("sample-")) return tell({ picture });

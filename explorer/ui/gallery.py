@@ -8,8 +8,8 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
-from explorer.ui.looking import drawn
 from explorer.ui.packing import HERE, STORE
+from explorer.ui.passes import drawn
 
 COLUMNS = 5
 SCENES = 1_000_000

@@ -18,8 +18,8 @@ import torch
 from explorer import checkpoints, figures, published, runs
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.images import decode
-from explorer.ui import models
-from explorer.ui.looking import PICTURE_SIDE, Looked, Passes, Subject, sample_subject
+from explorer.ui import kept_models
+from explorer.ui.passes import PICTURE_SIDE, Looked, Passes, Subject, sample_subject
 from explorer.ui.state import AppState
 from explorer.ui.visitor import owner as owner
 from explorer.ui.visitor import remember_owner as remember_owner
@@ -66,7 +66,7 @@ def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
 def network_names() -> tuple[str, ...]:
     """The networks that can be chosen: the pretrained ones, this person's (uploaded, shared, and trained lately), and
     those of torchvision that are here, once the page Models has looked which are."""
-    return (*catalogue()[0], *models.names(), *trained_names(), *st.session_state.get("published", ()))
+    return (*catalogue()[0], *kept_models.names(), *trained_names(), *st.session_state.get("published", ()))
 
 
 def trained_names() -> list[str]:
@@ -99,9 +99,9 @@ def title(name: str) -> str:
         known = about(name)
     except CheckpointError:
         return f"{name[:24]} · cannot be read"
-    if models.title_of(name):
-        return f"{models.title_of(name)} · {known.spec.name}"
-    trained = models.RUN_NETWORK.fullmatch(name)
+    if kept_models.title_of(name):
+        return f"{kept_models.title_of(name)} · {known.spec.name}"
+    trained = kept_models.RUN_NETWORK.fullmatch(name)
     run = f" · your run {trained[1][:4]}" if trained else ""
     return f"{known.spec.name} · {known.data}{run}"
 
@@ -129,7 +129,9 @@ def checkpoint(name: str) -> Checkpoint:
     CheckpointError."""
     if key := published_key(name):
         return _published(key)
-    return models.load(name) if models.file_of(name) or models.MINE.fullmatch(name) else _checkpoint(name)
+    if kept_models.file_of(name) or kept_models.MINE.fullmatch(name):
+        return kept_models.load(name)
+    return _checkpoint(name)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the weights")  # as many as Compare shows; a VGG-19 has 575 MB
@@ -165,19 +167,19 @@ def _about(key: str, _path: Path) -> Header:
 
 
 def _file_of(name: str) -> Path | None:
-    trained = models.RUN_NETWORK.fullmatch(name)
+    trained = kept_models.RUN_NETWORK.fullmatch(name)
     if trained:
         run = runs.find(trained[1])
         return run.network_file(trained[2]) if run else None
     if name in catalogue()[0]:
         return checkpoints.PRETRAINED / f"{name}.safetensors"
-    return models.file_of(name)
+    return kept_models.file_of(name)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _checkpoint(name: str) -> Checkpoint:
     """Shared by all sessions."""
-    trained = models.RUN_NETWORK.fullmatch(name)
+    trained = kept_models.RUN_NETWORK.fullmatch(name)
     if not trained:
         return checkpoints.load_pretrained(name)
     run = runs.find(trained[1])

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from explorer.ui import drawings
+from explorer.ui.explore import drawings
 
 EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, which no browser can open
 

@@ -16,9 +16,9 @@ from explorer.datasets.builtin import Transfer
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
-from explorer.ui.looking import PASSES
-from explorer.ui.measuring import duration
+from explorer.ui.passes import PASSES
 from explorer.ui.state import BuildState
+from explorer.ui.work import duration
 
 CLASSES_SHOWN = 100
 PICTURES_A_CLASS = 5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Route
 
-from explorer.ui import report
+from explorer.ui.compare import report
 from tests.test_report import hostile_twins, measured
 
 

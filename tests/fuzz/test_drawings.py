@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from explorer import checkpoints
 from explorer.datasets import shapes
-from explorer.ui.drawings import another
-from explorer.ui.explained import Explained
-from explorer.ui.looking import Passes, sample_subject
-from explorer.ui.overview import Desk
+from explorer.ui.explore.drawings import another
+from explorer.ui.explore.explained import Explained
+from explorer.ui.explore.overview import Desk
+from explorer.ui.passes import Passes, sample_subject
 from explorer.ui.state import AppState
 from tests.depth import unpack
 from tests.fuzz.laws import examples

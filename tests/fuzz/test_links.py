@@ -8,8 +8,8 @@ from hypothesis.strategies import DrawFn
 
 from explorer.presets import PRESETS
 from explorer.ui import trainings
-from explorer.ui.compare import CompareState
-from explorer.ui.gradients_state import GradientsState
+from explorer.ui.compare.compared import CompareState
+from explorer.ui.gradients.state import GradientsState
 from explorer.ui.state import AppState, BuildState
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import changed_text, words

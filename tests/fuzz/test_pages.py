@@ -86,7 +86,7 @@ def test_an_error_that_nobody_foresaw_is_an_id_on_the_page_and_all_of_it_in_the_
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a real page, whose innermost part fails as nobody expects: the page tells the id alone, the log the rest."""
-    from explorer.ui import listing
+    from explorer.ui.models import listing
 
     def broken() -> None:
         raise LookupError("/secret/place")

@@ -9,7 +9,8 @@ import streamlit as st
 
 from explorer import figures
 from explorer.architectures import ArchitectureSpec
-from explorer.ui import data, follow, form, inputs, resources, settings, trainings
+from explorer.ui import resources, trainings
+from explorer.ui.build import data, fields, follow, form, settings
 from explorer.ui.state import BuildState
 
 SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
@@ -17,7 +18,7 @@ SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy mach
 
 def show() -> None:
     resources.remember_owner()
-    state = inputs.read()
+    state = fields.read()
     if state.run is None:
         _show_form(state)
     else:
@@ -85,7 +86,7 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
         st.toggle(
             "Train its twin too",
             key="twin",
-            on_change=lambda: inputs.write(replace(inputs.read(), twin=st.session_state["twin"])),
+            on_change=lambda: fields.write(replace(fields.read(), twin=st.session_state["twin"])),
             help="Both start from identical weights and see identical batches, step by step.",
         )
     if not trainings.can_start(state.data):
@@ -106,7 +107,7 @@ def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
             st.error(str(error))
             return
         started.update(form=state, run=run.id, at=time.monotonic())
-    inputs.write(replace(state, run=started["run"]))
+    fields.write(replace(state, run=started["run"]))
     st.rerun()
 
 

@@ -6,12 +6,14 @@ import streamlit as st
 
 from explorer import figures
 from explorer.checkpoints import CheckpointError
-from explorer.ui import charts, compare_controls, compared_methods, differences, measured, resources, seen
-from explorer.ui.compare import Compared, accuracy, change, compare, know_the_same, read, training_lines
-from explorer.ui.looking import Subject, sample_subject
+from explorer.ui import resources
+from explorer.ui.compare import charts, controls, differences, many_pictures, maps, methods
+from explorer.ui.compare.compared import Compared, change, compare, know_the_same, read, training_lines
 from explorer.ui.markdown import as_text
+from explorer.ui.passes import Subject, sample_subject
 from explorer.ui.picture import choose_picture
 from explorer.ui.state import AppState
+from explorer.ui.words import accuracy
 
 QUIET = {"displayModeBar": False}
 
@@ -31,11 +33,11 @@ def _show() -> None:
     with st.sidebar:
         st.markdown("#### Compare networks")
         choose_picture(state, change)
-        compare_controls.choose_target(state)
-        compare_controls.choose_view(state)
+        controls.choose_target(state)
+        controls.choose_view(state)
     subject = resources.subject_of(AppState(picture=state.picture))
     st.header(f"{('Two', 'Three', 'Four')[len(state.networks) - 2]} networks, one picture", anchor=False)
-    compare_controls.choose_networks(state)
+    controls.choose_networks(state)
     if subject is None:
         st.info(
             "This link was made with an uploaded picture, which never leaves the session it was uploaded in. Upload "
@@ -46,9 +48,9 @@ def _show() -> None:
     _introduction(compared)
     _differences(compared)
     _say(compared, subject)
-    seen.section(state, compared)
-    compared_methods.section(state, compared, subject)
-    measured.sections([network.looked for network in compared], ",".join(state.networks), subject, state)
+    maps.section(state, compared)
+    methods.section(state, compared, subject)
+    many_pictures.sections([network.looked for network in compared], ",".join(state.networks), subject, state)
 
 
 def _introduction(compared: Sequence[Compared]) -> None:

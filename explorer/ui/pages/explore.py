@@ -3,12 +3,13 @@
 import streamlit as st
 
 from explorer.checkpoints import CheckpointError
-from explorer.ui import anatomy, channels, controls, layers, methods, navigation, resources, trust
-from explorer.ui.detail import detail_head, last_change, open_tab
-from explorer.ui.explained import Explained, again, others, read
-from explorer.ui.looking import Looked
+from explorer.ui import controls, navigation, resources
+from explorer.ui.explore import anatomy, channels, layers, methods, trust
+from explorer.ui.explore.detail import detail_head, last_change, open_tab
+from explorer.ui.explore.explained import Explained, again, others, read
+from explorer.ui.explore.overview import desk, message, overview
 from explorer.ui.markdown import as_text
-from explorer.ui.overview import desk, message, overview
+from explorer.ui.passes import Looked
 from explorer.ui.picture import choose_picture
 from explorer.ui.state import AppState
 

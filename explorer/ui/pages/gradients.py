@@ -7,36 +7,37 @@ import streamlit as st
 
 from explorer import figures
 from explorer.checkpoints import CheckpointError
-from explorer.ui import gradients, gradients_controls, resources, trainings
-from explorer.ui.gradients import Plan
-from explorer.ui.gradients_flows import Flows, show_flows
-from explorer.ui.gradients_lines import flow_lines
-from explorer.ui.gradients_state import SMALL_GRID, GradientsState
+from explorer.ui import resources, trainings
+from explorer.ui.gradients import controls, measured
+from explorer.ui.gradients.flows import Flows, show_flows
+from explorer.ui.gradients.lines import flow_lines
+from explorer.ui.gradients.measured import Plan
+from explorer.ui.gradients.state import SMALL_GRID, GradientsState
 from explorer.ui.markdown import as_text
-from explorer.ui.measuring import duration, measure
+from explorer.ui.work import duration, measure
 
 
 def show() -> None:
     resources.remember_owner()
     _after_stop()
     try:
-        state = gradients_controls.read()
+        state = controls.read()
     except CheckpointError as error:  # damaged since its name was listed
         st.error(as_text(str(error)))
         return
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
         if state.source == "initial":
-            gradients_controls.choose_grid(state)
+            controls.choose_grid(state)
         else:
-            gradients_controls.choose_networks(state)
+            controls.choose_networks(state)
     st.header("How large is the gradient, layer by layer?", anchor=False)
-    gradients_controls.choose(
+    controls.choose(
         "source",
         "Of which networks",
-        list(gradients_controls.SOURCES),
+        list(controls.SOURCES),
         state.source,
-        gradients_controls.SOURCES,
+        controls.SOURCES,
         label_visibility="collapsed",
     )
     try:
@@ -54,22 +55,22 @@ def _at_initialisation(state: GradientsState) -> None:
         "input**, on the left: their first layers learn next to nothing. Where a line rises, the first layers get more."
     )
     data = state.data or "shapes-32"
-    pictures = gradients.batch(data, trainings.data_shape(data)[0][1])
-    found = gradients.measured_grid(state)
+    pictures = measured.batch(data, trainings.data_shape(data)[0][1])
+    found = measured.measured_grid(state)
     show_flows(state, Flows(found, pictures.words), lambda: _offer_grid(state))
 
 
 def _offer_grid(state: GradientsState) -> None:
     """What the chosen grid lacks, and the small grid that shows most of the story."""
-    plan = gradients.grid_plan(state)
+    plan = measured.grid_plan(state)
     if plan is not None:
         _offer(plan, f"Measure the {_passes(plan)} that {'are' if plan.passes > 1 else 'is'} still missing", state)
     small = replace(state, **SMALL_GRID)
     if small != state:
         words = "plain and ResNet, depth 20 and 56, with BatchNorm and without"
-        rest = gradients.grid_plan(small)
+        rest = measured.grid_plan(small)
         if rest is None:
-            st.button(f"Show {words}", key="gradients_small", on_click=lambda: gradients_controls.change(**SMALL_GRID))
+            st.button(f"Show {words}", key="gradients_small", on_click=lambda: controls.change(**SMALL_GRID))
         else:
             _offer(rest, f"Measure {words}", small)
 
@@ -88,7 +89,7 @@ def _offer(plan: Plan, label: str, then: GradientsState) -> None:
         yield from plan.work()
 
     def show_it(_: object) -> None:
-        gradients.forget(plan)
+        measured.forget(plan)
         going.clear()
         st.query_params.from_dict(then.to_query())
         st.rerun()
@@ -116,10 +117,10 @@ def _as_it_is(state: GradientsState) -> None:
         "The gradient of the loss for one batch of labelled pictures, in networks with the weights that they have now. "
         "Look for where the line rises or falls, and compare it with that at initialisation."
     )
-    if not gradients_controls.names_for(state):
+    if not controls.names_for(state):
         st.info("No network is here; train one on Build & train, or upload one on Models.")
         return
-    data = gradients.data_of(state)
+    data = measured.data_of(state)
     if not data:
         spec = resources.checkpoint(state.first).spec
         st.info(
@@ -129,14 +130,14 @@ def _as_it_is(state: GradientsState) -> None:
         )
         return
     name = state.data if state.data in data else data[0]
-    pictures = gradients.batch(name, resources.checkpoint(state.first).spec.input_shape[1])
+    pictures = measured.batch(name, resources.checkpoint(state.first).spec.input_shape[1])
     if sorted(pictures.class_names) != sorted(resources.class_names(state.first)):
         st.warning(
             "The classes of these pictures have other names than those of the network: the gradient is that of labels "
             "which may mean something else to it."
         )
-    plan = gradients.networks_plan(state, name)
-    found = gradients.measured_networks(state, name)
+    plan = measured.networks_plan(state, name)
+    found = measured.measured_networks(state, name)
     when = "after training" if resources.checkpoint(state.first).record else "as it is"
     view = Flows(found, pictures.words, when, "batch")
     show_flows(state, view, lambda: _offer(plan, "Measure", state) if plan else None)
@@ -147,13 +148,13 @@ def _during_a_training(state: GradientsState) -> None:
         "What a training wrote down while it ran: the gradient of each layer's weights, for the batch of that step. "
         "Move the slider from the first weights on, and look for where the line changes its slope."
     )
-    names = gradients.chosen(state)
-    records = {name: found for name in names if (found := gradients.recorded(name)) is not None}
+    names = measured.chosen(state)
+    records = {name: found for name in names if (found := measured.recorded(name)) is not None}
     if not records:
         st.info("No network here has a record of its training; train one on Build & train.")
         return
     state = replace(state, what="weights")
-    steps = gradients.steps_of(list(records.values()))
+    steps = measured.steps_of(list(records.values()))
     if not steps:
         st.info("These two trainings recorded no step in common; choose another second network, or none.")
         return
@@ -164,13 +165,13 @@ def _during_a_training(state: GradientsState) -> None:
             "Step of the training",
             steps,
             key="gradients_step",
-            on_change=lambda: gradients_controls.change(step=st.session_state["gradients_step"]),
+            on_change=lambda: controls.change(step=st.session_state["gradients_step"]),
             help="The steps that were recorded. Step 0 is the first batch, before any weight has changed.",
         )
     sizes = sorted({str(each.batch_size) for each in records.values() if each.batch_size})
     pictures = f"the training batch of that step{', ' + ' and '.join(sizes) + ' pictures' if sizes else ''}"
-    whole = [flow_lines(gradients.measured_records(records, each), state, "run") for each in steps]
+    whole = [flow_lines(measured.measured_records(records, each), state, "run") for each in steps]
     span = figures.flow_span([line for lines in whole for line in lines])
     when = f"at step {step:,} of the training"
-    at_step = gradients.measured_records(records, step)
+    at_step = measured.measured_records(records, step)
     show_flows(state, Flows(at_step, pictures, when, "run", span, step), lambda: None)

@@ -5,9 +5,10 @@ import streamlit as st
 from explorer import figures, published
 from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS, Normalisation
-from explorer.ui import listing, models, navigation, resources, trainings, weights
+from explorer.ui import kept_models, navigation, resources, trainings
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_text
+from explorer.ui.models import listing, weights
 from explorer.ui.state import AppState
 
 
@@ -56,12 +57,12 @@ def _table() -> None:
     )
     names = [row.name for row in rows]
     chosen = st.query_params.get("model", "")
-    if models.SHARED.fullmatch(chosen) and chosen not in names and resources.is_network(chosen):
+    if kept_models.SHARED.fullmatch(chosen) and chosen not in names and resources.is_network(chosen):
         names.append(chosen)  # somebody else's, by their link
     elif chosen and chosen not in names:
         st.info("The model of this link is not here any more.")
     st.session_state["model"] = chosen if chosen in names else names[0]
-    titles = {name: resources.title(name) for name in names if name == chosen and models.SHARED.fullmatch(name)}
+    titles = {name: resources.title(name) for name in names if name == chosen and kept_models.SHARED.fullmatch(name)}
     titles |= {row.name: f"{row.title} · {row.source}" for row in rows}
     st.selectbox(
         "Model",
@@ -113,12 +114,12 @@ def _card(name: str) -> None:
             on_click="ignore",
             help="Weights, spec, classes, normalisation and figures in one safetensors file.",
         )
-        if models.is_mine(name):
+        if kept_models.is_mine(name):
             _own_buttons(name)
-    if models.SHARED.fullmatch(name):
+    if kept_models.SHARED.fullmatch(name):
         st.caption("Whoever has this link can look at it:")
         st.code(navigation.link("explore", AppState(first=name, second=None).to_query()), language=None)
-    if models.MINE.fullmatch(name):
+    if kept_models.MINE.fullmatch(name):
         with st.expander("Classes and normalisation"):
             _changes(name, checkpoint)
     if "model_error" in st.session_state:
@@ -132,21 +133,21 @@ def _offer_download(key: str) -> None:
 
 
 def _own_buttons(name: str) -> None:
-    if models.MINE.fullmatch(name):
+    if kept_models.MINE.fullmatch(name):
         st.button(
             "Share by a link",
             on_click=_share,
             args=(name,),
             help="Keeps it on this server until you delete it, or nobody opens it for "
-            f"{models.SHARED_DAYS} days; whoever has the link can look at it.",
+            f"{kept_models.SHARED_DAYS} days; whoever has the link can look at it.",
         )
     if st.session_state.get("deleting_model") == name:
-        whole_run = " the whole run" if models.RUN_NETWORK.fullmatch(name) else ""
+        whole_run = " the whole run" if kept_models.RUN_NETWORK.fullmatch(name) else ""
         st.button(f"Yes, delete{whole_run}", type="primary", on_click=_delete, args=(name,))
         st.button("Keep", on_click=lambda: st.session_state.pop("deleting_model", None))
     else:
         st.button("Delete", key="delete_model", on_click=lambda: st.session_state.update(deleting_model=name))
-    st.session_state["new_title"] = models.title_of(name)
+    st.session_state["new_title"] = kept_models.title_of(name)
     st.text_input("Name", key="new_title", on_change=_rename, args=(name,), max_chars=80, width=240)
 
 
@@ -172,14 +173,14 @@ def _changes(name: str, checkpoint: Checkpoint) -> None:
 
 def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:
     try:
-        st.query_params["model"] = models.change(name, normalisation, class_names)
+        st.query_params["model"] = kept_models.change(name, normalisation, class_names)
     except (ValueError, OSError) as error:
         st.session_state["model_error"] = str(error)
 
 
 def _share(name: str) -> None:
     try:
-        st.query_params["model"] = models.share(name)
+        st.query_params["model"] = kept_models.share(name)
     except OSError as error:
         st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
     except ValueError as error:
@@ -189,7 +190,7 @@ def _share(name: str) -> None:
 def _delete(name: str) -> None:
     st.session_state.pop("deleting_model", None)
     try:
-        models.delete(name)
+        kept_models.delete(name)
     except OSError as error:
         st.session_state["model_error"] = f"it cannot be removed ({error.strerror}); try again."
     except ValueError as error:
@@ -198,7 +199,7 @@ def _delete(name: str) -> None:
 
 def _rename(name: str) -> None:
     try:
-        models.rename(name, st.session_state["new_title"])
+        kept_models.rename(name, st.session_state["new_title"])
     except OSError as error:
         st.session_state["model_error"] = f"the name cannot be kept ({error.strerror}); free some space on the disk."
     except ValueError as error:

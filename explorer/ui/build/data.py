@@ -1,0 +1,137 @@
+"""The choice of what to train on, and what there is to see of it before."""
+
+from dataclasses import replace
+from typing import BinaryIO
+
+import streamlit as st
+
+from explorer import figures
+from explorer.datasets.builtin import BUILTIN
+from explorer.ui import trainings
+from explorer.ui.build import fields
+from explorer.ui.controls import offer_download
+from explorer.ui.markdown import as_code
+from explorer.ui.state import BuildState
+from explorer.ui.trainings import Card
+
+OWN = "own"
+SIDES = (32, 48, 64, 96, 128, 224)
+
+
+def choose_data(state: BuildState) -> None:
+    """The widgets; what is chosen there is read here too, with its progress."""
+    names = {"shapes-32": "Shapes, 32 × 32 (drawn here)", "shapes-64": "Shapes, 64 × 64 (drawn here)"}
+    names |= {name: each.title for name, each in BUILTIN.items()}
+    names[OWN] = "Your own pictures"
+    st.session_state["data"] = OWN if state.data.startswith("stored-") else state.data
+    st.selectbox(
+        "Data",
+        list(names),
+        key="data",
+        format_func=lambda name: names[name],
+        on_change=lambda: fields.write(replace(fields.read(), data=st.session_state["data"])),
+    )
+    if state.data in BUILTIN and not trainings.is_ready(state.data):
+        _offer_download(state.data)
+    elif st.session_state["data"] == OWN:
+        _ask_for_pictures()
+        if state.data.startswith("stored-") and not trainings.is_ready(state.data):
+            st.info("The pictures of this link are no longer kept here; upload them again.")
+    if trainings.is_ready(state.data):
+        try:
+            show_card(trainings.card(state.data))
+        except ValueError as error:
+            st.error(str(error))
+
+
+def _offer_download(name: str) -> None:
+    about = BUILTIN[name]
+    st.info(
+        f"{about.about} They are not on this machine yet: {about.download_bytes / 1e6:,.0f} MB to download, now or "
+        "when the training starts."
+    )
+    offer_download(f"Download {about.title}", lambda: trainings.download(name))
+
+
+def _ask_for_pictures() -> None:
+    """A zip or a folder of class folders; what was read before stays until the next is read."""
+    st.caption(
+        "One folder for each class, packed as a zip; `train`, `test` and `val` folders around them are understood. "
+        "Pictures are cropped to squares and resized. They are kept on this server for a day, and as long "
+        "as a training of yours needs them."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.session_state.setdefault("side", SIDES[0])
+        side = st.selectbox("Side of the pictures, pixels", SIDES, key="side", width=200)
+        folder = st.text_input(
+            "Or a folder on the server",
+            key="folder",
+            placeholder="pets",
+            width=260,
+            help="Inside the folder that whoever runs this app has set aside for pictures (EXPLORER_PICTURES).",
+        )
+    file = st.file_uploader("A zip of class folders", type=["zip"], key="zip")
+    wish = (file.file_id if file else folder.strip(), side)
+    if not wish[0]:
+        st.session_state.pop("pictures_error", None)
+        return
+    if st.session_state.get("pictures_read") != wish:
+        _read(file or folder.strip(), side, file.name.rsplit(".", 1)[0] if file else folder.strip())
+        st.session_state["pictures_read"] = wish
+        st.rerun()
+    if "pictures_error" in st.session_state:
+        st.error(st.session_state["pictures_error"])
+
+
+def _read(source: BinaryIO | str, side: int, name: str) -> None:
+    st.session_state.pop("pictures_error", None)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, text="Reading the pictures")
+        st.button("Cancel", key="cancel_reading")
+    try:
+        for answer in trainings.read_pictures(source, side, name):
+            if isinstance(answer, str):
+                fields.write(replace(fields.read(), data=answer))
+            else:
+                bar.progress(answer, text=f"Reading the pictures, {answer:.0%}")
+    except ValueError as error:
+        st.session_state["pictures_error"] = str(error)
+
+
+def show_card(card: Card) -> None:
+    """Contact sheet, counts, statistics, and what was left out."""
+    train, validation, test = (sum(counts[index] for counts in card.counts) for index in range(3))
+    channels, height, width = card.input_shape
+    mean, std = (" ".join(f"{value:.3f}" for value in values) for values in (card.mean, card.std))
+    st.caption(
+        f"{as_code(card.name)}: {train:,} training, {validation:,} validation and {test:,} test pictures of "
+        f"{width} × {height} pixels in {len(card.class_names)} classes. Mean {mean}, standard deviation {std} "
+        "(R G B, of 0 to 1)."
+    )
+    rows = [
+        {"class": name, "pictures": figures.data_uri(sheet)} | dict(zip(("train", "val", "test"), counts, strict=True))
+        for name, counts, sheet in zip(card.class_names, card.counts, card.sheets, strict=False)
+    ]
+    st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=44,
+        height=min(480, 38 + 44 * len(rows)),
+        column_config={
+            "class": st.column_config.TextColumn(width=105),
+            "pictures": st.column_config.ImageColumn("for training", width=130),
+        }
+        | {split: st.column_config.NumberColumn(width=50) for split in ("train", "val", "test")},
+        key="contact_sheet",
+    )
+    if len(card.class_names) > len(card.sheets):
+        st.caption(f"The first {len(card.sheets)} of {len(card.class_names)} classes.")
+    for note in card.notes:
+        st.caption(note)
+    if card.skipped:
+        with st.expander(f"Files left out: {len(card.skipped):,}"):
+            st.dataframe(
+                [{"file": skipped.path, "reason": skipped.reason} for skipped in card.skipped],
+                hide_index=True,
+                key="skipped",
+            )

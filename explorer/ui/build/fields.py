@@ -1,0 +1,65 @@
+"""One field of Build & train as a widget: it shows what the URL says, and its change is written there."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer.ui.state import LIMITS, BuildState
+from explorer.ui.words import WORDS
+
+
+def read() -> BuildState:
+    """The state in the URL."""
+    return BuildState.from_query(st.query_params.to_dict())
+
+
+def write(state: BuildState) -> None:
+    """Puts it into the URL, which every widget then shows."""
+    st.query_params.from_dict(state.to_query())
+
+
+def edit(key: str, new: Callable[[BuildState, Any], BuildState]) -> Callable[[], None]:
+    """A callback that puts the widget's value into the state of that moment."""
+    return lambda: write(new(read(), st.session_state[key]))
+
+
+def select(
+    label: str, key: str, options: Sequence[Any], value: Any, new: Callable[[BuildState, Any], BuildState], **more: Any
+) -> None:
+    st.session_state[key] = value
+    words = more.pop("format_func", lambda option: WORDS.get(option, str(option)))
+    st.selectbox(label, options, key=key, format_func=words, on_change=edit(key, new), **more)
+
+
+def number(
+    label: str,
+    key: str,
+    low: float,
+    high: float,
+    value: float,
+    new: Callable[[BuildState, Any], BuildState],
+    **more: Any,
+) -> None:
+    kind = float if isinstance(low, float) else int
+    st.session_state[key] = kind(value)
+    st.number_input(label, low, high, key=key, on_change=edit(key, new), **more)
+
+
+def limited(label: str, field: str, value: float, new: Callable[[BuildState, Any], BuildState], **more: Any) -> None:
+    """A number with the limits of its field."""
+    low, high = LIMITS[field]
+    number(label, field, low, high, value, new, **({"format": "%g"} if isinstance(low, float) else {}), **more)
+
+
+def toggle(label: str, key: str, value: bool, new: Callable[[BuildState, Any], BuildState]) -> None:
+    st.session_state[key] = value
+    st.toggle(label, key=key, on_change=edit(key, new))
+
+
+def of_spec(field: str) -> Callable[[BuildState, Any], BuildState]:
+    return lambda state, value: state.with_spec(**{field: value})
+
+
+def of_config(field: str) -> Callable[[BuildState, Any], BuildState]:
+    return lambda state, value: state.with_config(**{field: value})

@@ -1,0 +1,277 @@
+"""A run on the page: how it stands while it trains, what came of it, and the runs before it."""
+
+import functools
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures, runs
+from explorer.datasets.builtin import BUILTIN
+from explorer.figures import Curve, GradientMap, Prediction, Predictions
+from explorer.runs import Request, Run, RunLog, Status
+from explorer.training import TrainingConfig
+from explorer.ui import navigation, resources
+from explorer.ui.build import fields, live
+from explorer.ui.markdown import as_text
+from explorer.ui.state import AppState, BuildState
+from explorer.ui.words import WORDS as CHOICES
+
+LOOK_EVERY = 1.0  # seconds between two looks at a run
+WORDS = {
+    "queued": "waiting",
+    "running": "training",
+    "finished": "finished",
+    "stopped": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+
+def show_run(state: BuildState, run_id: str) -> None:
+    run = runs.find(run_id)
+    if run is None:
+        st.info("This run is not on this server: it was deleted, or the link is of another machine.")
+        st.button("Build a network", on_click=lambda: fields.write(replace(fields.read(), run=None)))
+        return
+    try:
+        request = _request(run)
+    except ValueError as error:
+        st.error(str(error))
+        return
+    status = runs.status(run)
+    title, names = run.title(), " and ".join(request.names)
+    st.header(as_text(title) if title else names, anchor=False)
+    st.caption((f"{names} · " if title else "") + _settings(request))
+    _buttons(state, run, request, status)
+    going_on = status.state in ("queued", "running")
+    if status.state == "finished":
+        _result(run, status.log)
+    st.fragment(_followed, run_every=LOOK_EVERY if going_on else None)(run, request, going_on)
+
+
+def _request(run: Run) -> Request:
+    """With every field of a config, whatever the file lacks. Raises ValueError where it is damaged."""
+    request = run.request()
+    try:
+        config = TrainingConfig.from_dict(request.config).to_dict()
+    except ValueError as error:
+        raise ValueError(f"The request of this run is damaged; start a new one. ({error})") from None
+    kind, names = request.data.get("kind"), request.names
+    if (
+        not isinstance(kind, str)
+        or len(names) != len(request.specs)
+        or not all(isinstance(each, str) for each in names)
+    ):
+        raise ValueError("The request of this run is damaged; start a new one.")
+    return replace(request, config=config)
+
+
+def _settings(request: Request) -> str:
+    config, data = request.config, request.data
+    names = {"shapes": f"shapes, {data.get('size')} pixels", "stored": "your own pictures"}
+    what = (names | {name: each.title for name, each in BUILTIN.items()}).get(data["kind"], data["kind"])
+    budget = f"{config['epochs']} epochs" if config["epochs"] else f"{config['seconds']:g} s"
+    made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
+    return (
+        f"{made} · {what} · {budget} · {CHOICES[config['optimizer']]}, rate {config['learning_rate']:g}, batch "
+        f"{config['batch_size']} · seed {config['seed']}"
+    )
+
+
+def _buttons(state: BuildState, run: Run, request: Request, status: Status) -> None:
+    mine = request.owner == resources.owner()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if mine and status.state in ("queued", "running"):
+            asked = run.stop_mark.exists()
+            st.button("Stopping" if asked else "Stop", key="stop", on_click=runs.stop, args=(run,), disabled=asked)
+        if mine and status.state in ("stopped", "failed", "interrupted"):
+            st.button("Resume", key="resume", type="primary", on_click=_resume, args=(run,))
+        st.button("New training with these settings", key="again", on_click=_again, args=(state, request))
+    _say_what_failed()
+
+
+def _say_what_failed() -> None:
+    if "run_error" in st.session_state:
+        st.error(st.session_state.pop("run_error"))
+
+
+def _resume(run: Run) -> None:
+    try:
+        runs.resume(run)
+    except (ValueError, OSError) as error:
+        st.session_state["run_error"] = str(error)
+
+
+def _again(state: BuildState, request: Request) -> None:
+    chosen = {name: value for name, value in request.specs[0].items() if name not in ("input_shape", "classes")}
+    data = {"shapes": f"shapes-{request.data.get('size')}", "stored": f"stored-{request.data.get('number')}"}
+    wanted = replace(
+        state, run=None, twin=len(request.specs) > 1, data=data.get(request.data["kind"], request.data["kind"])
+    )
+    fields.write(wanted.with_spec(**chosen).with_config(**request.config))
+
+
+def _followed(run: Run, request: Request, was_going_on: bool) -> None:
+    with navigation.boundary():  # it runs alone too, and what goes wrong there does not reach the page's own
+        _follow(run, request, was_going_on)
+
+
+def _follow(run: Run, request: Request, was_going_on: bool) -> None:
+    """What changes while the run goes on; drawn anew every second then."""
+    status = runs.status(run)
+    if was_going_on != (status.state in ("queued", "running")):
+        st.rerun()
+    log = status.log
+    _standing(status)
+    if not log.progress:
+        return
+    colours = figures.NETWORK_COLOURS[resources.theme()]
+    looks = [
+        (name, colours["plain" if spec["shortcut"] == "none" else "residual"])
+        for name, spec in zip(request.names, request.specs, strict=True)
+    ]
+    live.training_curves(_curves(log, looks, "loss"), _curves(log, looks, "accuracy"))
+    st.caption(
+        "Lines are means over the training batches since the last report, dots the validation pictures after each "
+        "epoch."
+    )
+    maps = [_gradient_map(log, index, name, colour) for index, (name, colour) in enumerate(looks)]
+    if all(each.steps for each in maps):
+        st.markdown(
+            "**Gradient map**: how large the gradient of each layer's weights is, at steps 0, 1, 2, 3, 4, 6, 8, …"
+        )
+        live.gradient_maps(maps)
+    if log.predictions and log.start and run.samples.exists():
+        st.markdown(f"**The same test pictures again and again**, now at step {log.predictions[-1]['step']:,}")
+        names = log.start["class_names"]
+        pictures = np.load(run.samples).transpose(0, 2, 3, 1)
+        said = [
+            Predictions(name, colour, [Prediction(names[label], share) for label, share in zip(*answers, strict=True)])
+            for (name, colour), answers in zip(looks, log.predictions[-1]["networks"], strict=True)
+        ]
+        st.plotly_chart(
+            figures.predictions_chart(
+                list(pictures), [names[label] for label in log.start["labels"]], said, theme=resources.theme()
+            ),
+            key="predictions",
+            config={"displayModeBar": False},
+            alt="What each network says of twelve test pictures",
+        )
+
+
+def _standing(status: Status) -> None:
+    log, last = status.log, status.log.progress[-1] if status.log.progress else None
+    phase = log.phase or {}
+    if status.state == "queued":
+        st.info(f"Queued, {status.ahead} ahead. It starts by itself; this page may be closed meanwhile.")
+    elif status.state == "running" and phase.get("phase") == "downloading":
+        share = min(1.0, phase["done"] / max(1, phase["total"]))
+        st.progress(share, text=f"Downloading, {phase['done'] / 1e6:,.0f} of {phase['total'] / 1e6:,.0f} MB")
+    elif status.state == "running" and (last is None or phase.get("phase") != "training"):
+        st.progress(last["fraction"] if last else 0.0, text=f"{phase.get('phase', 'starting')}".capitalize())
+    elif status.state == "running" and last is not None:
+        left = last["seconds"] * (1 - last["fraction"]) / max(last["fraction"], 1e-3)
+        st.progress(
+            last["fraction"],
+            text=f"Epoch {last['epoch'] + 1}, step {last['step']:,} · {last['images_per_second']:,.0f} images/s · "
+            f"{int(left) // 60}:{int(left) % 60:02} left",
+        )
+    elif status.state in ("failed", "stopped", "interrupted"):
+        saved = f"It was at step {last['step']:,}. " if last else ""
+        words = {
+            "failed": log.end["message"] if log.end else "",
+            "stopped": f"Stopped. {saved}Resume continues where it was.",
+            "interrupted": f"The training ended without a word: it was killed, or the machine was switched off. {saved}"
+            "Resume continues from the last saved state.",
+        }
+        (st.error if status.state == "failed" else st.warning)(words[status.state])
+
+
+def _curves(log: RunLog, looks: list[tuple[str, str]], what: str) -> list[Curve]:
+    curves = []
+    for index, (name, colour) in enumerate(looks):
+        dashed = index > 0 and looks[0][1] == colour
+        for events, points in ((log.progress, False), (log.validations, True)):
+            reports = [(event["step"], event["networks"][index]) for event in events]
+            found = [(step, report[what]) for step, report in reports if report and report[what] is not None]
+            curves.append(
+                Curve(
+                    f"{name}, validation" if points else name,
+                    colour,
+                    [step for step, _ in found],
+                    [value for _, value in found],
+                    dashed,
+                    points,
+                )
+            )
+    return [curve for curve in curves if curve.steps or not curve.points]
+
+
+def _gradient_map(log: RunLog, index: int, name: str, colour: str) -> GradientMap:
+    events = [event for event in log.gradients if event["network"] == index]
+    layers: list[str] = next((event["layers"] for event in events if "layers" in event), [])
+    return GradientMap(name, colour, layers, [event["step"] for event in events], [event["norms"] for event in events])
+
+
+def _result(run: Run, log: RunLog) -> None:
+    st.markdown(runs.summary(log))
+    networks: list[dict[str, Any]] = log.end["networks"] if log.end else []
+    names = [f"run-{run.id}-{network['name']}" for network in networks]
+    with st.container(horizontal=True):
+        if st.button("Explore them side by side" if len(names) > 1 else "Explore it", key="explore", type="primary"):
+            navigation.go("explore", AppState(first=names[0], second=names[1] if len(names) > 1 else None).to_query())
+        for network in networks:
+            st.download_button(
+                f"Download {network['title']}",
+                data=run.network_file(network["name"]).read_bytes,
+                file_name=f"{network['name']}.safetensors",
+                mime="application/octet-stream",
+                on_click="ignore",
+                key=f"download_{network['name']}",
+                help="The weights, with the spec, the settings and all figures in the file's header.",
+            )
+
+
+def show_earlier_runs(state: BuildState) -> None:
+    """The last runs of this person; deleting one asks once."""
+    _say_what_failed()
+    earlier = [run for run in runs.newest(resources.owner(), resources.EARLIER_RUNS + 1) if run.id != state.run]
+    if not earlier:
+        return
+    st.subheader("Your earlier runs", anchor=False)
+    for run in earlier[: resources.EARLIER_RUNS]:
+        request, status = run.request(), runs.status(run)
+        name, words, end = st.columns([5, 12, 5], vertical_alignment="center")
+        name.button(
+            as_text(run.title()) or " and ".join(request.names),
+            key=f"open_{run.id}",
+            on_click=lambda run=run: fields.write(replace(fields.read(), run=run.id)),
+            width="stretch",
+        )
+        if status.state not in ("queued", "running") and st.session_state.get("deleting") == run.id:
+            words.markdown("Delete this run with its networks?")
+            with end.container(horizontal=True, horizontal_alignment="right"):
+                st.button("Yes, delete", key=f"yes_{run.id}", type="primary", on_click=_really_delete, args=(run,))
+                st.button("Keep", key=f"keep_{run.id}", on_click=lambda: st.session_state.pop("deleting", None))
+            continue
+        words.markdown(f"{WORDS[status.state]}{_accuracies(status.log)} · {_settings(request)}")
+        if status.state not in ("queued", "running"):
+            with end.container(horizontal=True, horizontal_alignment="right"):
+                ask = functools.partial(st.session_state.update, deleting=run.id)
+                st.button("Delete", key=f"delete_{run.id}", on_click=ask)
+
+
+def _accuracies(log: RunLog) -> str:
+    networks = (log.end or {}).get("networks", ())
+    return "".join(f" · {network['title']} {network['test']['accuracy']:.1%}" for network in networks)
+
+
+def _really_delete(run: Run) -> None:
+    st.session_state.pop("deleting", None)
+    try:
+        runs.delete(run)
+    except ValueError as error:
+        st.session_state["run_error"] = str(error)

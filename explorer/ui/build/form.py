@@ -1,0 +1,262 @@
+"""The form that is an `ArchitectureSpec`: widgets that edit a `BuildState` in the URL."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, get_args
+
+import streamlit as st
+
+from explorer.architectures.spec import (
+    CONVOLUTIONS_IN_BLOCK,
+    MAXIMUM,
+    Activation,
+    BlockKind,
+    Downsampling,
+    HeadPooling,
+    Initialisation,
+    Norm,
+    Padding,
+    Shortcut,
+    StemPooling,
+)
+from explorer.presets import PRESETS
+from explorer.ui.build.fields import edit, limited, number, of_spec, read, select, toggle, write
+from explorer.ui.state import BuildState
+
+KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
+WIDTHS = (4, 256)  # of the first of three stages of equal length
+DEEPEST = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
+SHORTCUTS: dict[Shortcut, str] = {
+    "none": "plain CNN",
+    "identity": "ResNet, identity (A)",
+    "projection": "ResNet, projection (B)",
+}
+BLOCKS: dict[BlockKind, str] = {
+    "conv": "one convolution",
+    "basic": "basic: two 3×3",
+    "bottleneck": "bottleneck: 1×1, 3×3, 1×1",
+    "pointwise": "1×1, then 3×3",
+    "separable": "depthwise, then pointwise",
+}
+
+
+def choose_preset(state: BuildState) -> None:
+    select(
+        "Start from",
+        "preset",
+        list(PRESETS),
+        state.preset,
+        lambda before, name: replace(before, preset=name, spec="{}", free=False),
+        format_func=lambda name: PRESETS[name].title,
+    )
+    st.caption(PRESETS[state.preset].note)
+    if state.spec != "{}":
+        st.button(
+            "Undo all changes",
+            key="undo",
+            on_click=lambda: write(replace(read(), spec="{}", free=False)),
+            help="Back to the preset as it is.",
+        )
+
+
+def choose_network(state: BuildState) -> None:
+    """Every field of the spec but those that follow from the data."""
+    fields = state.spec_fields()
+    st.session_state["shortcut"] = fields["shortcut"]
+    st.pills(
+        "Family",
+        list(SHORTCUTS),
+        key="shortcut",
+        format_func=lambda kind: SHORTCUTS[kind],
+        on_change=edit("shortcut", of_spec("shortcut")),
+        required=True,
+        help="Identity shortcuts have no parameters (He et al. 2015, option A). Projections put a 1×1 convolution "
+        "where shapes change (option B).",
+    )
+    _choose_depth(state, fields)
+    left, right = st.columns([2, 1])
+    with left:
+        block_words = BLOCKS.__getitem__
+        select("Block", "block", get_args(BlockKind), fields["block"], of_spec("block"), format_func=block_words)
+    with right:
+        weights = get_args(Initialisation)
+        select("First weights", "initialisation", weights, fields["initialisation"], of_spec("initialisation"))
+    left, right = st.columns(2)
+    with left:
+        select("Norm", "norm", get_args(Norm), fields["norm"], of_spec("norm"))
+        select("Downsampling", "downsampling", get_args(Downsampling), fields["downsampling"], of_spec("downsampling"))
+    with right:
+        select("Activation", "activation", get_args(Activation), fields["activation"], of_spec("activation"))
+        select("Head pooling", "head_pooling", get_args(HeadPooling), fields["head_pooling"], of_spec("head_pooling"))
+    _choose_stem(fields)
+    _choose_classifier(fields)
+
+
+def blocks_a_stage(fields: dict[str, Any]) -> int | None:
+    """n, where the stages are those of a 6n + 2 network: three of n blocks that double channels and halve the side."""
+    stages = fields["stages"]
+    if len(stages) != 3 or not fields["stem"]:
+        return None
+    n, width = stages[0]["blocks"], stages[0]["channels"]
+    expected = [{**stages[0], "channels": width * 2**index, "stride": 1 + (index > 0)} for index in range(3)]
+    fits = stages == expected and stages[0]["kernel_size"] == 3 and stages[0]["padding"] == "same"
+    fits = fits and n <= DEEPEST and WIDTHS[0] <= width <= WIDTHS[1]
+    return n if fits and fields["stem"]["channels"] == width else None
+
+
+def _stages(blocks: int, width: int) -> list[dict[str, Any]]:
+    return [
+        {"blocks": blocks, "channels": width * 2**index, "stride": 1 + (index > 0), "kernel_size": 3, "padding": "same"}
+        for index in range(3)
+    ]
+
+
+def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
+    blocks = blocks_a_stage(fields)
+    free = state.free or blocks is None
+    st.session_state["stages_mode"] = "free" if free else "regular"
+    st.pills(
+        "Stages",
+        ["regular", "free"],
+        key="stages_mode",
+        format_func=lambda mode: "three of equal length (6n + 2)" if mode == "regular" else "one by one",
+        on_change=edit("stages_mode", _with_mode),
+        required=True,
+    )
+    if free or blocks is None:
+        _choose_stages(fields)
+        return
+    convolutions = CONVOLUTIONS_IN_BLOCK[fields["block"]]
+    width = fields["stages"][0]["channels"]
+    st.session_state["depth"] = blocks
+    st.select_slider(
+        "Depth, weighted layers",
+        list(range(1, DEEPEST + 1)),
+        key="depth",
+        format_func=lambda n: str(3 * convolutions * n + 2 + len(fields["hidden"])),
+        on_change=edit("depth", lambda before, n: before.with_spec(stages=_stages(n, width))),
+    )
+    number(
+        "Width: channels of the first stage",
+        "width",
+        *WIDTHS,
+        width,
+        _with_width,
+        step=4,
+        help="The second stage has twice as many, the third four times.",
+    )
+
+
+def _with_width(state: BuildState, channels: int) -> BuildState:
+    fields = state.spec_fields()
+    stem = fields["stem"] and {**fields["stem"], "channels": channels}
+    return state.with_spec(stages=_stages(fields["stages"][0]["blocks"], channels), stem=stem)
+
+
+def _with_mode(state: BuildState, mode: str) -> BuildState:
+    if mode == "free":
+        return replace(state, free=True)
+    if blocks_a_stage(state.spec_fields()) is None:  # the paper's stages, and with them the paper's stem
+        paper = PRESETS["resnet-20"].spec.to_dict()
+        state = state.with_spec(**{field: paper[field] for field in ("stages", "stem", "block", "downsampling")})
+    return replace(state, free=False)
+
+
+def _choose_stages(fields: dict[str, Any]) -> None:
+    stages = fields["stages"]
+    names = ("Blocks", "Channels", "Stride", "Kernel", "Padding")
+    widths = [0.9, 3, 4, 3, 4, 5]
+    for column, name in zip(st.columns(widths, gap="xsmall")[1:], names, strict=True):
+        column.caption(name)
+    for index, stage in enumerate(stages):
+        first, *columns = st.columns(widths, gap="xsmall", vertical_alignment="center")
+        first.markdown(f"{index + 1}")
+        labels = [f"{name}, stage {index + 1}" for name in names]
+        more = {"label_visibility": "collapsed"}
+        for place, field in enumerate(("blocks", "channels", "stride")):
+            with columns[place]:
+                new = _stage(index, field)
+                number(labels[place], f"{field}_{index}", 1, MAXIMUM[field], stage[field], new, **more)
+        with columns[3]:
+            new = _stage(index, "kernel_size")
+            select(labels[3], f"kernel_{index}", KERNELS, stage["kernel_size"], new, **more)
+        with columns[4]:
+            new = _stage(index, "padding")
+            select(labels[4], f"padding_{index}", get_args(Padding), stage["padding"], new, **more)
+    with st.container(horizontal=True):
+        if len(stages) < MAXIMUM["stages"]:
+            st.button("Add a stage", key="add_stage", on_click=_change_stages, args=(lambda now: [*now, now[-1]],))
+        if len(stages) > 1:
+            st.button("Remove the last", key="remove_stage", on_click=_change_stages, args=(lambda now: now[:-1],))
+
+
+def _change_stages(new: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+    state = read()
+    write(replace(state, free=True).with_spec(stages=new(state.spec_fields()["stages"])))
+
+
+def _stage(index: int, field: str) -> Callable[[BuildState, Any], BuildState]:
+    def new(state: BuildState, value: Any) -> BuildState:
+        stages = state.spec_fields()["stages"]
+        return state.with_spec(stages=[*stages[:index], {**stages[index], field: value}, *stages[index + 1 :]])
+
+    return new
+
+
+def _choose_stem(fields: dict[str, Any]) -> None:
+    stem = fields["stem"]
+    first = fields["stages"][0]["channels"]
+    toggle(
+        "Stem: a convolution before the first stage",
+        "has_stem",
+        stem is not None,
+        lambda before, on: before.with_spec(stem=_default_stem(first) if on else None),
+    )
+    if stem is None:
+        return
+    columns = st.columns([4, 4, 3, 5], gap="xsmall")
+    with columns[0]:
+        number("Channels", "stem_channels", 1, MAXIMUM["channels"], stem["channels"], _stem("channels"))
+    with columns[1]:
+        select("Kernel", "stem_kernel", KERNELS, stem["kernel_size"], _stem("kernel_size"))
+    with columns[2]:
+        number("Stride", "stem_stride", 1, MAXIMUM["stride"], stem["stride"], _stem("stride"))
+    with columns[3]:
+        select("Pooling", "stem_pooling", get_args(StemPooling), stem["pooling"], _stem("pooling"))
+
+
+def _default_stem(channels: int) -> dict[str, Any]:
+    return {"channels": channels, "kernel_size": 3, "stride": 1, "pooling": "none"}
+
+
+def _stem(field: str) -> Callable[[BuildState, Any], BuildState]:
+    return lambda state, value: state.with_spec(stem={**(state.spec_fields()["stem"] or {}), field: value})
+
+
+def _choose_classifier(fields: dict[str, Any]) -> None:
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    with left:
+        st.session_state["hidden"] = ", ".join(map(str, fields["hidden"]))
+        st.text_input(
+            "Hidden layers of the classifier",
+            key="hidden",
+            on_change=_on_hidden,
+            placeholder="none",
+            help="Units of fully connected layers before the last one, with commas: 120, 84.",
+        )
+    with right:
+        limited("Dropout there", "dropout", fields["dropout"], of_spec("dropout"), step=0.05)
+    if "hidden_error" in st.session_state:
+        st.error(st.session_state.pop("hidden_error"))
+
+
+def _on_hidden() -> None:
+    text = st.session_state["hidden"]
+    try:
+        units = [int(part) for part in text.replace(";", ",").split(",") if part.strip()]
+        state = read().with_spec(hidden=units)
+        write(state)
+    except ValueError:
+        st.session_state["hidden_error"] = (
+            f"Hidden layers must be at most 8 whole numbers from 1 to {MAXIMUM['units']} with commas, such as 120, 84."
+        )

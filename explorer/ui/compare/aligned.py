@@ -1,0 +1,129 @@
+"""The Grad-CAMs of several networks under each other, aligned by relative depth and painted on shared scales."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.attribution import LayerProfile, enlarge
+from explorer.experiments.maps import CamComparison, compare_cams
+from explorer.figures import Alike, ColourScale
+from explorer.images import to_pixels
+from explorer.ui.compare.compared import Compared, CompareState, Grid, column_tops, strip_depths
+
+_HERE = Path(__file__).parent
+_TILE = 64  # pixels of a smooth thumbnail; those on the true grid have as many as their map
+_FINEST = 112  # pixels: a finer map than this has smaller cells than a thumbnail has pixels
+
+SIDE = 224  # of the large pictures: maps of 7, 8, 14, 16, 28, 32, 56 and 112 fit it without a rest
+OPACITY = 0.7
+
+_component = st.components.v2.component(
+    "aligned_maps",
+    html="<div class='aligned'></div>",
+    css=(_HERE / "aligned.css").read_text(),
+    js=(_HERE / "aligned.js").read_text(),
+)
+
+
+def aligned_maps(state: CompareState, compared: Sequence[Compared], on_change: Any) -> None:
+    """Draws the strip; a click puts the number of its column into `st.session_state["aligned"]["column"]` and calls
+    `on_change`."""
+    depths = strip_depths(state.depth)
+    rows = zip(compared, column_tops(compared, depths, state.scope), strict=True)
+    data = {
+        "grid": state.grid,
+        "depths": [f"{depth:.2f}" for depth in depths],
+        "chosen": depths.index(state.depth),
+        "networks": [_row(network, depths, tops, state.grid) for network, tops in rows],
+    }
+    _component(key="aligned", data=data, on_column_change=on_change)
+
+
+def _row(network: Compared, depths: Sequence[float], tops: Sequence[float], grid: Grid) -> dict[str, Any]:
+    seen = seen_pixels(network)
+    return {
+        "title": network.title,
+        "colour": network.looked.colour,
+        "input": figures.data_uri(seen),
+        "seen": f"What {network.title} sees: {seen.shape[1]}×{seen.shape[0]} pixels",
+        "cells": [_cell(network, network.nearest(depth), top, grid) for depth, top in zip(depths, tops, strict=True)],
+    }
+
+
+def _cell(network: Compared, column: LayerProfile, top: float, grid: Grid) -> dict[str, Any]:
+    height, width = column.cam.shape
+    peak = column.zero_reason or f"largest value {column.cam.max():.3g}, scale to {top:.3g}"
+    return {
+        "layer": column.name,
+        "words": [layer_words(column.name, column.kind), f"{height}×{width}"],
+        "image": figures.data_uri(paint(column.cam, top, grid)),
+        "zero": column.zero_reason is not None,
+        "hover": f"{network.title}, {column.name}, {height}×{width}, relative depth {network.depths[column.name]:.3f}\n"
+        f"Grad-CAM: {peak}",
+    }
+
+
+def layer_words(name: str, kind: str) -> str:
+    """`stages.1.0.conv2` -> "1.0 conv2", `stages.1.0` -> "1.0 block"."""
+    parts = name.removeprefix("stages.").split(".")
+    return f"{'.'.join(parts)} {kind}" if name.count(".") == 2 else f"{'.'.join(parts[:-1])} {parts[-1]}"
+
+
+def paint(cam: np.ndarray, top: float, grid: Grid) -> np.ndarray:
+    """The map as a thumbnail, uint8 (H, W, 3): with its own pixels, or smoothly enlarged."""
+    if grid == "true" and max(cam.shape) <= _FINEST:
+        return ColourScale.sizes(top).paint(cam)
+    return ColourScale.sizes(top).paint(enlarge(cam, (_TILE, _TILE)))
+
+
+def seen_pixels(network: Compared) -> np.ndarray:
+    """What the network sees, uint8 (H, W, 3)."""
+    checkpoint = network.looked.checkpoint
+    return to_pixels(network.looked.trace.image, checkpoint.mean, checkpoint.std)
+
+
+def overlay(network: Compared, cam: np.ndarray, top: float, grid: Grid) -> np.ndarray:
+    """The map over what the network sees, uint8 (H, W, 3) of about `SIDE` pixels."""
+    large = figures.shown(seen_pixels(network), SIDE)
+    heat = at_size(cam, grid, large.shape[:2])
+    share = np.clip(heat / top, 0, 1) if top > 0 else np.zeros_like(heat)
+    return figures.overlay(large, share, OPACITY)
+
+
+def at_size(values: np.ndarray, grid: Grid, size: tuple[int, int]) -> np.ndarray:
+    """`values` (h, w) at `size`: each of their pixels as a square, or smooth between them."""
+    return figures.cells(values, size) if grid == "true" else enlarge(values, size)
+
+
+def pairs(compared: Sequence[Compared], depth: float) -> list[CamComparison]:
+    """The first network against each other one, at the layers nearest to that depth."""
+    first, *others = (network.nearest(depth).cam for network in compared)
+    return [compare_cams(first, other) for other in others]
+
+
+def paint_difference(comparison: CamComparison, top: float, grid: Grid) -> np.ndarray:
+    """A - B, uint8 (`SIDE`, `SIDE`, 3), red where A is larger, blue where B is."""
+    return ColourScale.signed(top).paint(at_size(comparison.difference, grid, (SIDE, SIDE)))
+
+
+def alike_along_depth(compared: Sequence[Compared]) -> list[Alike]:
+    """Correlation and overlap of the first network's maps with each other's, column by column."""
+    depths = strip_depths(1.0)
+    found = [pairs(compared, depth) for depth in depths]
+    first, *others = compared
+    return [
+        Alike(
+            title=f"{first.title} and {other.title}",
+            colour=other.looked.colour,
+            dash=other.dash,
+            depths=depths,
+            correlations=[comparisons[place].correlation for comparisons in found],
+            overlaps=[comparisons[place].iou for comparisons in found],
+            notes=[f"{first.nearest(depth).name} and {other.nearest(depth).name}" for depth in depths],
+        )
+        for place, other in enumerate(others)
+    ]

@@ -1,0 +1,303 @@
+"""What the Compare page asks for: two to four networks after they have seen one picture, and what is known of them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self, get_args
+
+import streamlit as st
+
+from explorer import figures
+from explorer.architectures import ArchitectureSpec, describe
+from explorer.attribution import LayerProfile, profile, shared_tops
+from explorer.figures import DASHES, SizeLine, TrainingLine
+from explorer.images import to_input
+from explorer.tracing import STRIP_KINDS, Trace, trace
+from explorer.training import TrainingRecord
+from explorer.ui import resources
+from explorer.ui.passes import PASSES, Looked, Subject
+from explorer.ui.state import NAME, SAMPLE, UPLOAD, AppState, Scope
+from explorer.ui.words import is_number
+
+Grid = Literal["smooth", "true"]
+FEWEST, MOST = 2, 4
+COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 1024 pixels has room for
+
+
+@dataclass(frozen=True)
+class CompareState:
+    """One view of the Compare page.
+
+    `networks` are 2 to 4 names, no two alike; `picture` and `target` are as in an `AppState`, `target` counting in
+    the classes of the first network. `depth`, 0 at the input to 1 at the output, is the relative depth that the
+    detail shows: networks of different depth have no layers in common, but each has one that is nearest to it.
+    `scope` says which maps share a colour scale, `grid` whether maps are drawn with their true pixels.
+    Raises ValueError for a text that could not have come from this app.
+    """
+
+    networks: tuple[str, ...] = ("shapes-plain-20", "shapes-resnet-20")
+    picture: str = "sample-6-6"
+    target: int | None = None
+    depth: float = 1.0
+    scope: Scope = "layer"
+    grid: Grid = "smooth"
+
+    def __post_init__(self) -> None:
+        if not FEWEST <= len(self.networks) <= MOST or len(set(self.networks)) < len(self.networks):
+            raise ValueError(f"`networks` must be {FEWEST} to {MOST} different names, received {self.networks!r}.")
+        for name in self.networks:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not the name of a network.")
+        if not SAMPLE.fullmatch(self.picture) and not UPLOAD.fullmatch(self.picture):
+            raise ValueError(f"`picture` must be a sample or an upload, received {self.picture!r}.")
+        if self.target is not None and not 0 <= self.target <= 100_000:
+            raise ValueError(f"`target` must be a class from 0 to 100000, received {self.target!r}.")
+        if not 0 <= self.depth <= 1:
+            raise ValueError(f"`depth` must lie in 0..1, received {self.depth!r}.")
+        if self.scope not in get_args(Scope):
+            raise ValueError(f"`scope` must be one of {', '.join(get_args(Scope))}, received {self.scope!r}.")
+        if self.grid not in get_args(Grid):
+            raise ValueError(f"`grid` must be one of {', '.join(get_args(Grid))}, received {self.grid!r}.")
+
+    @property
+    def sample(self) -> tuple[int, int] | None:
+        """(label, number) of a drawn picture, or None."""
+        return AppState(picture=self.picture).sample
+
+    def to_query(self) -> dict[str, str]:
+        """What stands in the URL: each field that differs from its default."""
+        texts = {
+            "networks": ",".join(self.networks),
+            "target": str(self.target),
+            "depth": f"{self.depth:.4f}".rstrip("0").rstrip("."),
+        }
+        return {
+            field.name: texts.get(field.name, getattr(self, field.name))
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Self:
+        """The state of that URL. A part that cannot be read takes its default, so any old link shows something."""
+        state: dict[str, Any] = {}
+        for field in fields(cls):
+            value: Any = query.get(field.name)
+            if value is None:
+                continue
+            try:
+                if field.name == "networks":
+                    value = tuple(value.split(","))
+                elif field.name == "target":
+                    value = int(value) if re.fullmatch(r"[0-9]{1,6}", value) else -1
+                elif field.name == "depth":
+                    value = float(value) if re.fullmatch(r"[01]|[01]?\.[0-9]{1,4}", value) else -1.0
+                cls(**{field.name: value})
+            except (ValueError, TypeError):
+                continue
+            state[field.name] = value
+        return cls(**state)
+
+
+def read() -> CompareState | None:
+    """The state in the URL, with networks that are here: an old link may name others. None where there are fewer than
+    two networks at all."""
+    state = CompareState.from_query(st.query_params.to_dict())
+    names = [name for name in state.networks if resources.is_network(name)]
+    spare = [*CompareState.networks, *resources.network_names()]
+    while len(names) < FEWEST:
+        name = next((name for name in spare if name not in names and resources.is_network(name)), None)
+        if name is None:
+            return None
+        names.append(name)
+    return replace(state, networks=tuple(names))
+
+
+def change(**changes: Any) -> None:
+    """Puts the state with these changes into the URL."""
+    state = read()
+    if state is not None:
+        st.query_params.from_dict(replace(state, **changes).to_query())
+
+
+def labels(names: Sequence[str]) -> dict[str, str]:
+    """What each network is called in a list; no two alike, since Streamlit tells options apart by what they read."""
+    named: dict[str, str] = {}
+    for name in names:
+        title = label = resources.title(name)
+        number = 1
+        while label in named.values():
+            number += 1
+            label = f"{title} ({number})"
+        named[name] = label
+    return named
+
+
+# --- the networks after they have seen the picture -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One of the networks. `title` is its own on this page, `dash` one of `figures.DASHES`: it tells networks of one
+    colour apart. `depths` are the relative depths of the layers that the strip can show, in execution order."""
+
+    looked: Looked
+    title: str
+    dash: str
+    depths: Mapping[str, float]
+
+    def nearest(self, depth: float) -> LayerProfile:
+        """The layer whose relative depth is nearest to `depth`; of two equally near ones the later."""
+        name = min(reversed(list(self.depths)), key=lambda layer: abs(self.depths[layer] - depth))
+        return next(column for column in self.looked.profiles if column.name == name)
+
+
+def compare(state: CompareState, subject: Subject) -> list[Compared]:
+    """The networks of the view, each after it has seen the picture."""
+    looked = _look(state, subject)
+    short = [network.title for network in looked]
+    long = labels(state.networks)
+    compared = []
+    for place, network in enumerate(looked):
+        title = network.title if short.count(network.title) == 1 else long[network.name]
+        before = sum(other.colour == network.colour for other in looked[:place])
+        depths = relative_depths(network.checkpoint.spec, [column.name for column in network.profiles])
+        compared.append(Compared(network, title, DASHES[before], depths))
+    return compared
+
+
+def _look(state: CompareState, subject: Subject) -> list[Looked]:
+    colours = figures.NETWORK_COLOURS[resources.theme()]
+    first = resources.class_names(state.networks[0])
+    asked = first[state.target] if state.target is not None and state.target < len(first) else None
+    looked: list[Looked] = []
+    for name in state.networks:
+        loaded = resources.checkpoint(name)
+        target = loaded.class_names.index(asked) if asked in loaded.class_names else None
+        seen, columns = _seen(f"{name}/{subject.digest}/{target}", name, subject, target)
+        colour = colours["plain" if loaded.spec.shortcut == "none" else "residual"]
+        dashed = any(other.colour == colour for other in looked)
+        looked.append(Looked(name, loaded, seen, columns, colour, dashed))
+    return looked
+
+
+@st.cache_resource(max_entries=12, show_spinner="Looking at the picture", scope="session")
+def _seen(key: str, _name: str, _subject: Subject, _target: int | None) -> tuple[Trace, tuple[LayerProfile, ...]]:
+    """The pass without its layers, and the maps that came of them: four networks of 224 pixels at once would hold a
+    gigabyte of activations that this page never shows."""
+    loaded = resources.checkpoint(_name)
+    size = loaded.spec.input_shape[1:]
+    image = to_input(_subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
+    with PASSES:
+        whole = trace(loaded.network, image, _target, STRIP_KINDS)
+        return replace(whole, layers=()), profile(whole)
+
+
+def relative_depths(spec: ArchitectureSpec, layers: Sequence[str]) -> dict[str, float]:
+    """Where each of `layers` lies between the input (0) and the output (1): how many of the network's weighted layers
+    the picture has passed there, divided by all of them.
+
+    The k-th convolution of n weighted layers is at k / n, the block that it ends half a layer behind. What lies on a
+    shortcut is left out: it runs beside the branch, not behind one of its layers. So twins have the same depths.
+    """
+    passed, depths = 0, {}
+    for layer in describe(spec).layers:
+        if layer.kind == "shortcut" or ".shortcut" in layer.name:
+            continue
+        passed += layer.kind == "conv"
+        if layer.name in layers:
+            depths[layer.name] = (passed + (0.5 if layer.kind == "block" else 0.0)) / spec.depth
+    return depths
+
+
+def strip_depths(chosen: float) -> tuple[float, ...]:
+    """The relative depths of the strip's columns, evenly from 0 to 1; the one nearest to `chosen` is moved there, so
+    that the chosen column shows what the detail shows."""
+    even = [column / (COLUMNS - 1) for column in range(COLUMNS)]
+    nearest = min(range(COLUMNS), key=lambda column: abs(even[column] - chosen))
+    return tuple(chosen if column == nearest else depth for column, depth in enumerate(even))
+
+
+def column_tops(compared: Sequence[Compared], depths: Sequence[float], scope: Scope) -> list[list[float]]:
+    """For each network the raw value that is drawn as the brightest colour in each column.
+
+    "layer": one column has one scale in all networks; "network": all layers of a network share one, also those that
+    have no column; "both": all maps of all networks share one.
+    """
+    if scope == "layer":
+        columns = [
+            {str(place): float(network.nearest(depth).cam.max()) for place, depth in enumerate(depths)}
+            for network in compared
+        ]
+        return [list(tops.values()) for tops in shared_tops(columns, "layer")]
+    layers = [
+        {column.name: float(column.cam.max()) for column in network.looked.profiles if column.name in network.depths}
+        for network in compared
+    ]
+    return [[next(iter(tops.values()))] * len(depths) for tops in shared_tops(layers, scope)]
+
+
+def size_lines(compared: Sequence[Compared]) -> list[SizeLine]:
+    """The size of activations and of gradients behind each block. Convolutions inside the blocks are left out: norms
+    behind them set their size anew, so a line through both kinds would go up and down with the kind."""
+    lines = []
+    for network in compared:
+        columns = [column for column in network.looked.profiles if column.kind == "block"]
+        lines.append(
+            SizeLine(
+                title=network.title,
+                colour=network.looked.colour,
+                dash=network.dash,
+                layers=[column.name for column in columns],
+                depths=[network.depths[column.name] for column in columns],
+                activations=[column.activation_magnitude for column in columns],
+                gradients=[column.gradient_magnitude for column in columns],
+            )
+        )
+    return lines
+
+
+# --- what is known of the networks -----------------------------------------------------------------------------------
+
+
+def know_the_same(compared: Sequence[Compared]) -> bool:
+    return len({network.looked.checkpoint.class_names for network in compared}) == 1
+
+
+def seen_part(network: Compared) -> float:
+    """The side of the part of the picture that the network sees, 0..1 of the picture's shorter side."""
+    loaded = network.looked.checkpoint
+    return min(loaded.spec.input_shape[1:]) / loaded.resize_shorter_to if loaded.resize_shorter_to else 1.0
+
+
+def training_lines(compared: Sequence[Compared]) -> tuple[list[TrainingLine], list[str]]:
+    """The training curves of the networks that have a record, and the titles of those that have none."""
+    lines, without = [], []
+    for network in compared:
+        try:
+            record = TrainingRecord.from_dict(network.looked.checkpoint.record)
+            images = record.config.batch_size / record.train_images
+            lines.append(
+                TrainingLine(
+                    title=network.title,
+                    colour=network.looked.colour,
+                    dash=network.dash,
+                    epochs=[epoch.step * images for epoch in record.epochs],
+                    train=[_point(epoch.train) for epoch in record.epochs],
+                    validation=[_point(epoch.validation) for epoch in record.epochs],
+                )
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+            without.append(network.title)
+            continue
+        if not record.epochs:
+            lines.pop()
+            without.append(network.title)
+    return lines, without
+
+
+def _point(measured: Any) -> tuple[float | None, float | None]:
+    if measured is None:
+        return None, None
+    loss, share = (value if is_number(value) else None for value in (measured.loss, measured.accuracy))
+    return loss, share

@@ -1,0 +1,40 @@
+"""Compare, to take away: the report and the raw numbers."""
+
+import io
+
+import streamlit as st
+
+from explorer.ui.compare import findings, report
+from explorer.ui.compare.compared import CompareState
+from explorer.ui.compare.one_picture import Picture
+from explorer.ui.passes import Looked, Subject
+
+
+def section(looked: list[Looked], key: str, subject: Subject | None, state: CompareState | None) -> None:
+    """Two downloads, each made at its click: what waits for it holds no weights and no large picture."""
+    st.subheader("Export", anchor=False)
+    st.markdown(
+        "The report is one HTML file with figures, numbers, specs, seeds and versions, of all that was measured in "
+        "this session; it opens without a network."
+    )
+    names, kept = findings.names_of(looked), findings.answers()
+    light = report.without_weights(looked)
+    picture = None if subject is None else Picture.of(subject)
+    with st.container(horizontal=True):
+        st.download_button(
+            "Report (HTML)",
+            data=lambda: io.BytesIO(report.html_report(light, names, kept, picture, state).encode()),
+            file_name="comparison.html",
+            mime="text/html",
+            on_click="ignore",
+            key=f"{key}-html",
+            type="primary",
+        )
+        st.download_button(
+            "Raw numbers (npz)",
+            data=lambda: report.arrays_npz(light, names, kept),
+            file_name="comparison.npz",
+            on_click="ignore",
+            key=f"{key}-npz",
+            help="What was measured, as arrays: predictions, probabilities, similarities, shares, and the Grad-CAMs.",
+        )

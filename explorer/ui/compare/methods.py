@@ -1,0 +1,141 @@
+"""More methods, in Compare: each network's map by one method, with its cost before it runs, all on one scale."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import streamlit as st
+
+from explorer.attribution import METHODS, Attribution, parameters_of
+from explorer.ui.compare.aligned import OPACITY
+from explorer.ui.compare.compared import Compared, CompareState
+from explorer.ui.explore.methods import (
+    SEED,
+    SIDE,
+    Values,
+    about,
+    attribution_key,
+    draw_fields,
+    draw_maps,
+    explained,
+    known_parameters,
+    scale_bar,
+    seconds_of,
+    shared_top,
+)
+from explorer.ui.markdown import as_code, as_text
+from explorer.ui.passes import Subject
+from explorer.ui.work import in_turn, measure
+
+OF_A_LAYER = "guided_grad_cam"
+_METHOD = "compared_method"  # of the session: a network's layers and sizes make no link that others could use
+_PARAMETERS = "compared_parameters"  # of the session: for each method those that were set
+
+
+def section(state: CompareState, compared: Sequence[Compared], subject: Subject) -> None:
+    st.subheader("More methods", anchor=False)
+    st.markdown(
+        "Other ways to ask each network, as a whole, why it says what it says. Look for whether another method points "
+        "at the same places as the Grad-CAMs above."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        method = _choose_method()
+        if method is None:
+            return
+        chosen = _form(method, compared)
+    about(method, [network.looked for network in compared])
+    asked = _asked(method, chosen, state, compared)
+    if not asked:
+        return
+    try:
+        seconds = sum(seconds_of(network.looked, method, values) for network, values in asked)
+    except ValueError as error:
+        st.error(as_text(str(error)))
+        return
+    measure(
+        "/".join(attribution_key(network.looked, subject, method, values) for network, values in asked),
+        f"Run {METHODS[method].title} on {len(asked)} networks" if len(asked) > 1 else f"Run {METHODS[method].title}",
+        lambda: in_turn([partial(explained, network.looked, method, values) for network, values in asked]),
+        lambda results: _draw(method, asked, results),
+        seconds=seconds,
+    )
+
+
+def _choose_method() -> str | None:
+    """The method of this session; none at first, since what it costs is measured with every network."""
+    st.session_state["compare_method"] = st.session_state.get(_METHOD)
+    name: str | None = st.selectbox(
+        "Method",
+        list(METHODS),
+        index=None,
+        key="compare_method",
+        format_func=lambda name: METHODS[name].title,
+        placeholder="Choose a method",
+        on_change=_on_method,
+        width=260,
+    )
+    return name
+
+
+def _on_method() -> None:
+    st.session_state[_METHOD] = st.session_state["compare_method"]
+
+
+def _form(method: str, compared: Sequence[Compared]) -> Values:
+    """The fields that all networks share, and what stands in them; each has a layer of its own, so none is asked."""
+    if method == OF_A_LAYER:
+        return {}
+    wanted = st.session_state.setdefault(_PARAMETERS, {}).get(method, {})
+    parameters, chosen = known_parameters(method, [network.looked.checkpoint.spec for network in compared], wanted)
+    draw_fields(parameters, chosen, f"compare_parameter_{method}", partial(_on_parameter, method))
+    return chosen
+
+
+def _on_parameter(method: str, key: str, name: str) -> None:
+    value = st.session_state[key]
+    if value is not None:
+        st.session_state[_PARAMETERS].setdefault(method, {})[name] = value
+
+
+def _asked(
+    method: str, chosen: Values, state: CompareState, compared: Sequence[Compared]
+) -> list[tuple[Compared, Values]]:
+    """The networks that the method can explain, each with its parameters."""
+    if method != OF_A_LAYER:
+        sizes = {network.looked.checkpoint.spec.input_shape[1:] for network in compared}
+        if method == "occlusion" and len(sizes) > 1:
+            st.caption("Window and stride count pixels of each network's own input, and the inputs differ in size.")
+        return [(network, chosen) for network in compared]
+    asked: list[tuple[Compared, Values]] = []
+    for network in compared:
+        layer = _layer(network, state.depth)
+        if layer is None:
+            st.info(f"{as_text(network.title)} has no layer with feature maps, so Guided Grad-CAM cannot explain it.")
+        else:
+            asked.append((network, {"layer": layer}))
+    layers = ", ".join(f"{as_text(network.title)} {as_code(str(values['layer']))}" for network, values in asked)
+    if asked:
+        st.caption(f"Of each network the layer nearest to relative depth {state.depth:.2f}, chosen above: {layers}.")
+    return asked
+
+
+def _layer(network: Compared, depth: float) -> str | None:
+    """Of the layers that Guided Grad-CAM can take the one nearest to that relative depth, of two the later."""
+    for parameter in parameters_of(OF_A_LAYER, network.looked.checkpoint.spec):
+        there = [name for name in reversed(parameter.choices) if name in network.depths]
+        if there:
+            return min(there, key=lambda name: abs(network.depths[name] - depth))
+    return None
+
+
+def _draw(method: str, asked: Sequence[tuple[Compared, Values]], results: Sequence[Attribution]) -> None:
+    top = shared_top(results)
+    with st.container(horizontal=True, gap="medium"):
+        for (network, values), result in zip(asked, results, strict=True):
+            with st.container(width=2 * SIDE + 24):
+                st.markdown(f"**{as_text(network.title)}**, explaining *{as_text(network.looked.target)}*")
+                draw_maps(network.looked, network.title, result, values, top, OPACITY)
+    networks = "both networks" if len(asked) == 2 else f"all {len(asked)} networks"
+    scale_bar(method, top, f", one scale for {networks}" if len(asked) > 1 else "")
+    if len({network.looked.target for network, _ in asked}) > 1:
+        st.caption("The networks explain different classes, so their maps may differ for that reason alone.")
+    st.caption("n = 1 picture" + (f", noise of seed {SEED}." if method == "smoothgrad" else "."))

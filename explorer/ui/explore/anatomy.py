@@ -1,0 +1,226 @@
+"""Residual anatomy in the layer's detail: what a block adds to its input, and which way the gradient comes back."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.attribution import magnitude
+from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, anatomy, balances, block_names
+from explorer.figures import ColourScale, DepthLine
+from explorer.ui import controls, resources
+from explorer.ui.explore.detail import selected_layer
+from explorer.ui.markdown import as_text
+from explorer.ui.passes import PASSES, Looked, Subject
+from explorer.ui.scale import colour_bar
+from explorer.ui.state import AppState
+
+SIDE = 96  # pixels of a map
+KINDS = {
+    "identity": "s(x) is x itself",
+    "padded": "s(x) is x with fewer pixels, and zeros for the new channels",
+    "projection": "s(x) is a 1×1 convolution of x",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """One network, the inside of its block, and the channel that is shown of it."""
+
+    network: Looked
+    inside: BlockAnatomy
+    channel: int
+
+    @property
+    def entering(self) -> int | None:
+        """The channel of x that belongs to it; None where there is none."""
+        channels = len(self.inside.input)
+        front = (len(self.inside.sum) - channels) // 2 if self.inside.kind == "padded" else 0  # zeros in front
+        return self.channel - front if 0 <= self.channel - front < channels else None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False, scope="session")
+def _anatomy(key: str, _network: Looked, _block: str) -> BlockAnatomy:
+    with PASSES:
+        return anatomy(_network.checkpoint.network, _network.trace.image, _block, _network.trace.target)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, scope="session")
+def _balances(key: str, _network: Looked) -> tuple[BlockBalance, ...]:
+    with PASSES:
+        return balances(_network.checkpoint.network, _network.trace.image, _network.trace.target)
+
+
+def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+    residual = [network for network in looked if network.checkpoint.spec.shortcut != "none"]
+    _plain(looked)
+    if not residual:
+        return
+    names = list(dict.fromkeys(name for network in residual for name in block_names(network.checkpoint.network)))
+    block = _block_of(selected_layer(state, looked), names)
+    there = [network for network in residual if block in block_names(network.checkpoint.network)]
+    insides = [_anatomy(f"{_key(network, subject)}/{block}", network, block) for network in there]
+    channels = min(len(inside.sum) for inside in insides)
+    channel = state.channel
+    if channel is None or channel >= channels:
+        channel = min(_strongest(insides[0].output), channels - 1)
+    opened = [_Opened(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.session_state["block"] = block
+        st.selectbox("Block", names, key="block", on_change=_on_block, width=200)
+        st.session_state["block_channel"] = channel
+        st.number_input(
+            "Channel",
+            0,
+            channels - 1,
+            key="block_channel",
+            on_change=lambda: controls.change(channel=st.session_state["block_channel"]),
+            help="Of the block's output; at first the one with the largest output.",
+            width=140,
+        )
+    st.markdown(
+        "A residual block does not replace its input x, it adds to it: out comes **x + F(x)**, passed through the "
+        "activation. Look for what F(x) changes, and how large it is beside what the shortcut s(x) hands on."
+    )
+    top = max(each.inside.activation_peak for each in opened)
+    for each in opened:
+        _activations(each, top)
+    colour_bar(figures.DIVERGING, f"activations, ±{top:.3g}{_all(opened)}")
+    st.markdown(
+        "**On the way back** the sum hands the same gradient to both ways. What arrives at x is the sum of what came "
+        "through the shortcut and what came through the branch."
+    )
+    steepest = max(each.inside.gradient_peak for each in opened)
+    for each in opened:
+        _gradients(each, steepest)
+    colour_bar(figures.DIVERGING, f"gradient of the score, ±{steepest:.3g}{_all(opened)}")
+    _all_blocks(subject, residual, block)
+
+
+def _plain(looked: list[Looked]) -> None:
+    """One sentence for each network that has nothing to split, and a way to its twin."""
+    for network in looked:
+        if network.checkpoint.spec.shortcut != "none":
+            continue
+        twin = resources.twin_name(network.name)
+        words = f"{network.title} has no shortcuts, so there is nothing to split in its blocks"
+        if twin and any(other.name == twin for other in looked):
+            st.info(f"{words}; its twin beside it has.")
+        elif twin:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.info(f"{words}; its twin has.")
+                st.button("Look at its twin too", on_click=partial(controls.change, second=twin))
+        else:
+            st.info(f"{words}; choose a ResNet in the sidebar.")
+
+
+def _block_of(layer: str, names: list[str]) -> str:
+    """The block that the layer is in; of a layer before or behind all blocks the nearest."""
+    inside = [name for name in names if layer == name or layer.startswith(f"{name}.")]
+    if inside:
+        return inside[0]
+    stage = [name for name in names if name.split(".")[:2] == layer.split(".")[:2]]
+    return stage[0] if stage else names[0] if layer.startswith("stem") else names[-1]
+
+
+def _on_block() -> None:
+    controls.change(layer=st.session_state["block"], channel=None)
+
+
+def _key(network: Looked, subject: Subject) -> str:
+    return f"{network.name}/{subject.digest}/{network.trace.target}"
+
+
+def _strongest(values: np.ndarray) -> int:
+    """The channel of (C, H, W) with the largest root mean square."""
+    return int(np.square(values, dtype=np.float64).sum(axis=(1, 2)).argmax())
+
+
+def _activations(opened: _Opened, top: float) -> None:
+    inside, channel = opened.inside, opened.channel
+    st.markdown(f"**{opened.network.title}**, block {inside.name}, channel {channel}: {KINDS[inside.kind]}.")
+    entering = None if opened.entering is None else inside.input[opened.entering]
+    with st.container(horizontal=True):
+        _map("x", entering, top, "no channel of x comes here")
+        _map("s(x)", inside.shortcut[channel], top)
+        _map("F(x)", inside.branch[channel], top)
+        _map("s(x) + F(x)" if inside.kind != "identity" else "x + F(x)", inside.sum[channel], top)
+        _map("output", inside.output[channel], top)
+
+
+def _map(name: str, values: np.ndarray | None, top: float, absent: str = "") -> None:
+    with st.container(width=SIDE + 16, gap="xsmall"):
+        st.markdown(f"**{name}**")
+        if values is None:
+            st.caption(f"{absent[:1].upper()}{absent[1:]}.")
+            return
+        painted = figures.shown(ColourScale.signed(top).paint(values), SIDE)
+        words = f"{values.min():.3g} to {values.max():.3g}"
+        st.image(painted, width=SIDE, output_format="PNG", alt=f"Map of {name}, {words}")
+        st.caption(words)
+
+
+def _gradients(opened: _Opened, top: float) -> None:
+    inside = opened.inside
+    channel = opened.entering if opened.entering is not None else _strongest(inside.input_gradient)
+    parts = [
+        ("at x", inside.input_gradient),
+        ("shortcut's part", inside.through_shortcut),
+        ("branch's part", inside.through_branch),
+    ]
+    st.markdown(
+        f"**{opened.network.title}**, gradient of the score of *{as_text(opened.network.target)}*, channel {channel} "
+        "of x"
+    )
+    with st.container(horizontal=True):
+        for name, values in parts:
+            _map(name, values[channel], top)
+    largest = float(np.abs(inside.through_shortcut + inside.through_branch - inside.input_gradient).max())
+    sizes = "; ".join(f"{name} {magnitude(values):.3g}" for name, values in parts)
+    st.caption(
+        f"Sizes over all channels (root mean square): {sizes}. The two parts sum to the whole at every value: "
+        f"the largest deviation is {largest:.1g}, of values up to {np.abs(inside.input_gradient).max():.2g}."
+    )
+
+
+def _all_blocks(subject: Subject, residual: list[Looked], block: str) -> None:
+    st.markdown(
+        "**Block by block**: above the dotted line the branch is the larger one, below it the shortcut. Look for where "
+        f"the network changes its picture most; the grey line marks {block}."
+    )
+    measured = [(network, _balances(_key(network, subject), network)) for network in residual]
+    charts = (
+        ("|F(x)| / |s(x)|, forward", lambda balance: balance.ratio),
+        ("gradient through branch / shortcut", lambda balance: balance.gradient_ratio),
+    )
+    for number, (column, (title, ratio)) in enumerate(zip(st.columns(2, gap="medium"), charts, strict=True)):
+        lines = [
+            DepthLine(
+                network.title,
+                network.colour,
+                network.dashed,
+                [balance.name for balance in blocks],
+                [ratio(balance) for balance in blocks],
+            )
+            for network, blocks in measured
+        ]
+        values = [f"{line.title} from {_span(line.values)}" for line in lines]
+        with column:
+            st.plotly_chart(
+                figures.depth_chart(title, lines, block),
+                key=f"balance_{number}",
+                config={"displayModeBar": False},
+                alt=f"{title} of every block: {'; '.join(values)}",
+            )
+    st.caption("Root mean squares over all channels and pixels, n = 1 picture; no point where the shortcut carries 0.")
+
+
+def _span(values: object) -> str:
+    known = [value for value in values if value is not None]  # type: ignore[attr-defined]
+    return f"{min(known):.3g} to {max(known):.3g}" if known else "nothing measurable"
+
+
+def _all(opened: list[_Opened]) -> str:
+    return ", one scale for both networks" if len(opened) > 1 else ", one scale for all maps"

@@ -1,0 +1,187 @@
+"""What the channels of a layer look for: the kernels of the first layer, and the test pictures that answer most."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.attribution import Kernels, Share, kernels, top_images
+from explorer.ui import controls, trainings
+from explorer.ui.explore.detail import selected_layer
+from explorer.ui.explore.layers import profile_of
+from explorer.ui.explore.methods import pass_seconds
+from explorer.ui.markdown import as_text
+from explorer.ui.passes import Looked
+from explorer.ui.state import AppState
+from explorer.ui.work import in_turn, measure
+
+PICTURES = 1000
+PICTURES_BYTES = 30_000_000  # of those, which are kept for each session
+BEST = 9
+SIDE = 80  # pixels of a picture
+KERNEL_COLUMNS = 8
+KERNEL_SIDE = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """The pictures that the channels of one network's layer answer most strongly, of `n`: for C channels the `values`
+    (C, 9) and `boxes` (C, 9, 4), what is on them `labels` (C, 9), and which of `pictures`, uint8 (M, H, W, 3), they
+    are, `indices` (C, 9)."""
+
+    n: int
+    values: np.ndarray
+    boxes: np.ndarray
+    indices: np.ndarray
+    labels: np.ndarray
+    pictures: np.ndarray
+
+
+def channels_tab(state: AppState, looked: list[Looked]) -> None:
+    _first_layer(looked)
+    _top_images(state, looked)
+
+
+def _first_layer(looked: list[Looked]) -> None:
+    found = []
+    for network in looked:
+        try:
+            found.append((network, kernels(network.checkpoint.network)))
+        except ValueError as error:
+            st.info(as_text(str(error)))
+    if not found:
+        return
+    top = max(kernel.top for _, kernel in found)
+    st.markdown(
+        "**Kernels of the first layer**: what each of its channels looks for in the picture. Look for edges, colours "
+        "and blobs; kernels that look like noise have learned little."
+    )
+    for column, (network, kernel) in zip(st.columns(len(found), gap="large"), found, strict=True):
+        with column:
+            st.markdown(f"**{network.title}**, {as_text(kernel.layer)}, {_times(kernel)}")
+            pictures = figures.kernel_pictures(kernel.values, top)
+            st.image(
+                figures.kernel_sheet(pictures, KERNEL_COLUMNS, KERNEL_SIDE),
+                output_format="PNG",
+                alt=f"The {len(pictures)} kernels of the first layer of {network.title}",
+            )
+    both = " in both networks" if len(found) > 1 else ""
+    st.caption(
+        f"Mid-grey is a weight of 0; red, green and blue are the weights of these colours, darkest −{top:.3g}, "
+        f"brightest {top:.3g}{both}."
+    )
+
+
+def _times(kernel: Kernels) -> str:
+    out, channels, height, width = kernel.values.shape
+    return f"{out} kernels of {channels} × {height} × {width}"
+
+
+def _top_images(state: AppState, looked: list[Looked]) -> None:
+    layer = selected_layer(state, looked)
+    there = [network for network in looked if layer in network.trace.names]
+    st.markdown(
+        f"**What a channel of {as_text(layer)} answers to**: the test pictures with its largest values. Look for what "
+        "they have in common; a frame marks the pixels that the value can depend on."
+    )
+    names = [name for name in _data(there[0]) if all(name in _data(network) for network in there)]
+    if not names:
+        st.info(
+            "No labelled pictures for this network are on this machine, so there is nothing to choose the best from; "
+            "bring a dataset of its classes and size on the page Build & train."
+        )
+        return
+    channels = min(profile_of(network, layer).shape[0] for network in there)
+    channel = state.channel
+    if channel is None or channel >= channels:
+        channel = min(profile_of(there[0], layer).strongest, channels - 1)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.session_state["top_channel"] = channel
+        st.number_input(
+            "Channel",
+            0,
+            channels - 1,
+            key="top_channel",
+            on_change=lambda: controls.change(channel=st.session_state["top_channel"]),
+            help="At first the one that is most active for the picture above.",
+            width=140,
+        )
+        data = st.selectbox("Pictures", names, key="top_data", format_func=trainings.data_title, width=220)
+    seconds = sum(PICTURES * pass_seconds(network) for network in there)
+    measure(
+        f"top/{layer}/{data}/{'/'.join(network.name for network in there)}",
+        "Find the pictures of every channel",
+        lambda: in_turn([partial(_best, network, layer, data) for network in there]),
+        lambda results: _draw(there, channel, results, data),
+        seconds=seconds,
+    )
+
+
+def _data(network: Looked) -> list[str]:
+    """The data at hand that fits this network, first that which it was trained on."""
+    known = trainings.labelled_data(network.checkpoint.spec)
+    own = f"shapes-{network.checkpoint.spec.input_shape[1]}" if network.checkpoint.data.startswith("shapes") else ""
+    return sorted(known, key=lambda name: name != own)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False, scope="session")
+def _pictures(data: str) -> tuple[np.ndarray, np.ndarray]:
+    """At most 1,000 test pictures, and 30 MB, uint8 (N, 3, H, W), evenly of all classes, and what is on each."""
+    split, class_names = trainings.test_split(data)
+    by_class = np.argsort(split.labels, kind="stable")
+    count = min(PICTURES, len(by_class), max(BEST, PICTURES_BYTES // split.images[0].nbytes))
+    chosen = by_class[np.linspace(0, len(by_class) - 1, count).round().astype(int)]
+    return split.images[chosen], np.array(class_names)[split.labels[chosen]]
+
+
+def _best(network: Looked, layer: str, data: str) -> Generator[Share[Best], None, None]:
+    yield Share(0.0)
+    images, labels = _pictures(data)
+    about = network.checkpoint
+    for step in top_images(about.network, images, about.mean, about.std, layer, BEST):
+        if step.result is None:
+            yield Share(step.share)
+            continue
+        found = step.result
+        used, places = np.unique(found.indices, return_inverse=True)
+        yield Share(
+            1.0,
+            Best(
+                n=len(images),
+                values=found.values,
+                boxes=found.boxes,
+                indices=places.reshape(found.indices.shape),
+                labels=labels[found.indices],
+                pictures=images[used].transpose(0, 2, 3, 1),
+            ),
+        )
+
+
+def _draw(there: list[Looked], channel: int, results: list[Best], data: str) -> None:
+    for column, network, best in zip(st.columns(len(there), gap="large"), there, results, strict=True):
+        with column:
+            st.markdown(f"**{network.title}**, channel {channel}")
+            values = best.values[channel]
+            if values.max() == values.min():
+                st.info(f"This channel says {values[0]:.3g} to each of these pictures, so no picture stands out.")
+                continue
+            with st.container(horizontal=True, width=3 * (SIDE + 4) + 40):
+                for value, box, index, label in zip(
+                    values, best.boxes[channel], best.indices[channel], best.labels[channel], strict=True
+                ):
+                    with st.container(width=SIDE + 4, gap="xsmall"):
+                        st.image(
+                            figures.framed(best.pictures[index], box, 96),
+                            width=SIDE,
+                            output_format="PNG",
+                            alt=f"{label}, largest value {value:.3g}, rows {box[0]} to {box[2]}, "
+                            f"columns {box[1]} to {box[3]}",
+                        )
+                        st.caption(f"**{value:.3g}**, {as_text(str(label))}")
+            st.caption(
+                f"The best {len(values)} of {best.n:,} test pictures of {as_text(trainings.data_title(data))}, evenly "
+                "of all classes, by the largest value of the feature map."
+            )

@@ -1,0 +1,277 @@
+"""More ways to ask why: a method, its form, its cost before it runs, and its map beside that of the other network."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.architectures import ArchitectureSpec
+from explorer.attribution import (
+    METHODS,
+    Attribution,
+    Parameter,
+    as_map,
+    cost,
+    explain,
+    note,
+    parameters_of,
+    seconds_per_pass,
+)
+from explorer.figures import ColourScale
+from explorer.images import to_pixels
+from explorer.ui import controls, resources
+from explorer.ui.explore.detail import selected_layer
+from explorer.ui.markdown import as_text
+from explorer.ui.passes import PASSES, Looked, Subject
+from explorer.ui.scale import colour_bar
+from explorer.ui.state import AppState
+from explorer.ui.work import in_turn, measure
+
+SIDE = 230  # pixels of a map
+SEED = 0  # of SmoothGrad's noise
+Values = dict[str, int | float | str]
+
+
+def methods_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+    """A method that explains the whole network, whichever layer is chosen."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        choose_method(state)
+        try:
+            chosen = parameter_form(state, looked)
+        except ValueError as error:
+            st.error(as_text(str(error)))
+            return
+    about(state.method, looked)
+    try:
+        seconds = sum(seconds_of(network, state.method, chosen) for network in looked)
+    except ValueError as error:
+        st.error(as_text(str(error)))
+        return
+    measure(
+        attributions_key(looked, subject, state.method, chosen),
+        f"Run {METHODS[state.method].title}",
+        lambda: in_turn([partial(explained, network, state.method, chosen) for network in looked]),
+        lambda results: _draw(state, looked, results, chosen),
+        seconds=seconds,
+    )
+
+
+def about(name: str, looked: Sequence[Looked]) -> None:
+    """What the method shows, and what a reader of its maps of these networks must know."""
+    st.markdown(f"**{METHODS[name].title}**: {METHODS[name].shows}")
+    for words in dict.fromkeys(note(name, network.checkpoint.spec) for network in looked):
+        if words:
+            st.info(words)
+
+
+def choose_method(state: AppState) -> None:
+    st.session_state["method"] = state.method
+    st.selectbox(
+        "Method",
+        list(METHODS),
+        key="method",
+        format_func=lambda name: METHODS[name].title,
+        on_change=lambda: controls.change(method=st.session_state["method"], parameters="{}"),
+        width=220,
+    )
+
+
+def parameter_form(state: AppState, looked: list[Looked]) -> Values:
+    """The fields of the state's method, and what stands in them. Raises ValueError as `known_parameters` does."""
+    specs = [network.checkpoint.spec for network in looked]
+    parameters, chosen = known_parameters(state.method, specs, state.chosen(), selected_layer(state, looked))
+    draw_fields(parameters, chosen, f"parameter_{state.method}", _on_parameter)
+    return chosen
+
+
+def draw_fields(
+    parameters: Sequence[Parameter], chosen: Values, prefix: str, on_change: Callable[[str, str], None]
+) -> None:
+    """A field for each parameter, with its value; `on_change` is given the widget's key and the parameter's name."""
+    for parameter in parameters:
+        key = f"{prefix}_{parameter.name}"
+        st.session_state[key] = chosen[parameter.name]
+        shared: dict[str, Any] = {
+            "key": key,
+            "help": parameter.meaning,
+            "on_change": on_change,
+            "args": (key, parameter.name),
+        }
+        if parameter.choices:
+            st.selectbox(parameter.title, list(parameter.choices), width=200, **shared)
+        else:
+            step = 1 if isinstance(parameter.default, int) else 0.01
+            st.number_input(parameter.title, parameter.low, parameter.high, step=step, width=130, **shared)
+
+
+def _on_parameter(key: str, name: str) -> None:
+    value = st.session_state[key]
+    if value is not None:
+        controls.change(parameters=json.dumps(controls.read().chosen() | {name: value}, sort_keys=True))
+
+
+def parameter_values(state: AppState, looked: list[Looked]) -> Values:
+    """What the fields of the state's method hold, without drawing them. Raises ValueError as `known_parameters`."""
+    specs = [network.checkpoint.spec for network in looked]
+    return known_parameters(state.method, specs, state.chosen(), selected_layer(state, looked))[1]
+
+
+def known_parameters(
+    method: str, specs: Sequence[ArchitectureSpec], wanted: Values, preferred: str | None = None
+) -> tuple[list[Parameter], Values]:
+    """The parameters that fit every network, and of each the wanted value where it is legal, else the default.
+
+    A choice begins with `preferred` where that is one. Raises ValueError where no choice fits all networks.
+    """
+    each = [{p.name: p for p in parameters_of(method, spec)} for spec in specs]
+    parameters: list[Parameter] = []
+    chosen: Values = {}
+    for name, first in each[0].items():
+        same = [known[name] for known in each if name in known]
+        choices = tuple(word for word in first.choices if all(word in other.choices for other in same))
+        if first.choices and not choices:
+            raise ValueError(f"These networks have no {name} in common, and {METHODS[method].title} needs one of each.")
+        low, high = max(other.low for other in same), min(other.high for other in same)
+        parameters.append(Parameter(name, first.title, first.meaning, first.default, low, high, choices))
+        default = preferred if preferred in choices else first.default
+        if choices and default not in choices:
+            default = choices[-1]
+        value = wanted.get(name, default)
+        if choices:
+            legal = value in choices
+        else:
+            kinds = int if isinstance(first.default, int) else int | float
+            legal = isinstance(value, kinds) and low <= value <= high
+        chosen[name] = value if legal else default
+        if isinstance(first.default, float):
+            chosen[name] = float(chosen[name])
+        elif not choices:
+            chosen[name] = min(max(int(chosen[name]), int(low)), int(high))
+    return parameters, chosen
+
+
+def attribution_key(network: Looked, subject: Subject, method: str, chosen: Values) -> str:
+    """All that an attribution depends on, as one string."""
+    parameters = json.dumps(chosen, sort_keys=True)
+    return f"{method}-{parameters}-{network.name}-{subject.digest}-{network.trace.target}"
+
+
+def attributions_key(looked: Sequence[Looked], subject: Subject, method: str, chosen: Values) -> str:
+    """Where the list of the attributions of all networks is kept, once measured."""
+    return "/".join(attribution_key(network, subject, method, chosen) for network in looked)
+
+
+def explained(network: Looked, method: str, chosen: Values) -> Any:
+    """The work that ends in the `Attribution` of the picture that this network looks at."""
+    return explain(network.checkpoint.network, network.trace.image, network.trace.target, method, chosen, SEED)
+
+
+def seconds_of(network: Looked, method: str, chosen: Values) -> float:
+    """What that method will take here. Raises ValueError for parameters that do not go together."""
+    return cost(method, network.checkpoint.spec, chosen).passes * pass_seconds(network)
+
+
+def pass_seconds(network: Looked) -> float:
+    """Seconds of one pass through that network on this machine, measured once for each spec."""
+    return _pass_seconds(network.checkpoint.spec.fingerprint, network.name)
+
+
+@st.cache_resource(max_entries=64, show_spinner="Measuring how long a pass takes")
+def _pass_seconds(fingerprint: str, _name: str) -> float:
+    with PASSES:
+        return seconds_per_pass(resources.checkpoint(_name).network)
+
+
+def paint(values: np.ndarray, top: float, signed: bool) -> np.ndarray:
+    """A map on the scale of its kind, uint8 (H, W, 3)."""
+    return (ColourScale.signed(top) if signed else ColourScale.sizes(top)).paint(values)
+
+
+def is_signed(method: str) -> bool:
+    return METHODS[method].fold != "largest"
+
+
+def _draw(state: AppState, looked: list[Looked], results: Sequence[Attribution], chosen: Values) -> None:
+    top = shared_top(results)
+    for column, network, result in zip(st.columns(len(looked), gap="large"), looked, results, strict=True):
+        with column:
+            st.markdown(f"**{network.title}**, explaining *{as_text(network.target)}*")
+            draw_maps(network, network.title, result, chosen, top, state.opacity / 100)
+    scale_bar(state.method, top, ", one scale for both networks" if len(looked) > 1 else "")
+
+
+def shared_top(results: Sequence[Attribution]) -> float:
+    """The largest absolute value in any of the maps: where one scale for all of them ends."""
+    return max(float(np.abs(as_map(result)).max()) for result in results)
+
+
+def draw_maps(network: Looked, name: str, result: Attribution, chosen: Values, top: float, opacity: float) -> None:
+    """The method's map over what the network sees, and alone beside it; its range, and its numbers as a file."""
+    values, signed, title = as_map(result), is_signed(result.method), METHODS[result.method].title
+    seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
+    large = figures.nearest(seen, SIDE)
+    grown = figures.nearest(values, SIDE)
+    if signed:
+        over = figures.signed_overlay(large, grown, top, opacity)
+    else:
+        over = figures.overlay(large, grown / top if top else grown, opacity)
+    with st.container(horizontal=True):
+        st.image(over, output_format="PNG", alt=f"{title} of {name} over the picture")
+        st.image(
+            paint(grown, top, signed),
+            output_format="PNG",
+            alt=f"{title} of {name} alone, from {values.min():.3g} to {values.max():.3g}",
+        )
+    st.caption(_words(result, values))
+    st.download_button(
+        "Raw numbers (npz)",
+        data=partial(_npz, network, result, chosen),
+        file_name=f"{network.name}-{result.method}.npz",
+        on_click="ignore",
+        key=f"npz_method_{network.name}",
+        help="The value of each channel and pixel, the map, the picture, the parameters.",
+    )
+
+
+def scale_bar(method: str, top: float, shared: str) -> None:
+    title = METHODS[method].title
+    if is_signed(method):
+        words = f"{title}, ±{top:.3g}{shared}: red speaks for the explained class, blue against it"
+        colour_bar(figures.DIVERGING, words)
+    else:
+        colour_bar(figures.SEQUENTIAL, f"{title}, 0 to {top:.3g}{shared}")
+
+
+def _words(result: Attribution, values: np.ndarray) -> str:
+    if not values.any():
+        return "Zero everywhere: the score does not depend on the picture in this way."
+    words = f"From {values.min():.3g} to {values.max():.3g}."
+    if result.difference is None or result.delta is None:
+        return words
+    return (
+        f"{words} The score of the picture exceeds that of the baseline by {result.difference:.4g}; all values sum to "
+        f"{result.difference + result.delta:.4g}, so {abs(result.delta):.2g} is missed (more steps come closer)."
+    )
+
+
+def _npz(network: Looked, result: Attribution, chosen: Values) -> bytes:
+    arrays: dict[str, Any] = {
+        "values": result.values,
+        "map": as_map(result),
+        "image": network.trace.image,
+        "method": np.array(result.method),
+        "parameters": np.array(json.dumps(chosen, sort_keys=True)),
+        "network": np.array(network.name),
+        "target": np.array(result.target),
+        "class_names": np.array(network.checkpoint.class_names),
+    }
+    if result.difference is not None:
+        arrays |= {"difference": np.array(result.difference), "delta": np.array(result.delta)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

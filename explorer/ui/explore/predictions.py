@@ -1,0 +1,90 @@
+"""What each network says about the picture, beside the picture itself and what is left of it at the input."""
+
+from typing import Any
+
+import numpy as np
+
+from explorer.attribution import top_classes
+from explorer.images import to_pixels
+from explorer.ui.packing import Packing, number
+from explorer.ui.passes import Looked, Subject
+from explorer.ui.words import NOT_MEASURED, accuracy
+
+_SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
+_LONGEST = 28  # letters of a class name beside its bar
+
+
+def predictions(packing: Packing, subject: Subject, looked: list[Looked]) -> dict[str, Any]:
+    """What `predictions.js` shows: the pixels go into the packing. None of the words is markup, they become text."""
+    height, width = subject.pixels.shape[:2]
+    seen = to_pixels(looked[0].trace.image, looked[0].checkpoint.mean, looked[0].checkpoint.std)
+    words = "" if subject.pixels.shape == seen.shape else "Cropped and resized. "
+    words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
+    said = ". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)])
+    targets = {network.trace.target for network in looked}
+    return {
+        "pictures": [
+            {"title": "Original", "size": f"{width}×{height}", "alt": subject.title.strip("`"), "words": said}
+            | _picture(packing, subject.pixels if _is_small(subject.pixels) else subject.shown),
+            {
+                "title": "As the network sees it",
+                "size": f"{seen.shape[1]}×{seen.shape[0]}",
+                "alt": "The input of the network, enlarged",
+                "words": words,
+            }
+            | _picture(packing, seen),
+        ],
+        "networks": [_network(network, subject) for network in looked],
+        "note": _different(looked) if len(targets) > 1 else None,
+    }
+
+
+def _different(looked: list[Looked]) -> str:
+    names = " and ".join(network.target for network in looked)
+    return (
+        f"The networks predict different classes, so each map below explains its own: {names}. Choose a class to "
+        "explain in the sidebar to compare them on one."
+    )
+
+
+def _is_small(pixels: np.ndarray) -> bool:
+    return max(pixels.shape[:2]) <= _SMALL
+
+
+def _picture(packing: Packing, pixels: np.ndarray) -> dict[str, Any]:
+    """Where its RGB values begin, its height and its width."""
+    return {"small": _is_small(pixels), "pixels": [packing.add(pixels), *pixels.shape[:2]]}
+
+
+def _network(network: Looked, subject: Subject) -> dict[str, Any]:
+    known = accuracy(network.checkpoint)
+    best = top_classes(network.trace)
+    if network.trace.target not in [index for index, _ in best]:
+        best.append((network.trace.target, float(network.trace.probabilities[network.trace.target])))
+    names = network.checkpoint.class_names
+    return {
+        "title": network.title,
+        "colour": network.colour,
+        "accuracy": None if known == NOT_MEASURED else known,
+        "classes": [
+            {
+                "name": names[index],
+                "short": names[index] if len(names[index]) <= _LONGEST else f"{names[index][: _LONGEST - 1]}…",
+                "probability": number(probability),
+                "explained": index == network.trace.target,
+            }
+            for index, probability in best
+        ],
+        "verdict": _verdict(network, subject),
+    }
+
+
+def _verdict(network: Looked, subject: Subject) -> str:
+    names, record = network.checkpoint.class_names, network.checkpoint.record
+    predicted = names[network.trace.prediction]
+    right = ""
+    if subject.label in names:
+        right = ": right" if predicted == subject.label else f": wrong, it is a {subject.label}"
+    seed = "" if network.checkpoint.seed is None else f", seed {network.checkpoint.seed}"
+    where = f"; measured on {str(record['device'])[:80]}" if "device" in record else ""
+    return f"Says {predicted}{right}. Trained on {network.checkpoint.data}{seed}{where}."

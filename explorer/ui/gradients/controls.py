@@ -1,0 +1,187 @@
+"""The widgets of the page `Gradients`: they edit a `GradientsState`, which lives in the URL and nowhere else."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from explorer.ui import resources, trainings
+from explorer.ui.gradients import measured
+from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
+
+ALONE = "none, look at one alone"
+SOURCES = {"initial": "At initialisation", "checkpoint": "A network as it is", "record": "During a training"}
+QUANTITIES = {"weights": "weights", "activations": "activations", "blocks": "block outputs"}
+SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
+LABELS = {
+    "depths": "Depth",
+    "shortcuts": "Shortcut",
+    "norms": "Norm",
+    "initialisations": "First weights",
+    "activations": "Activation",
+}
+WORDS = {
+    "shortcuts": {"none": "none (plain)", "identity": "identity", "projection": "projection"},
+    "norms": {"batch": "BatchNorm", "none": "none"},
+    "initialisations": {"he": "He", "pytorch": "PyTorch default"},
+    "activations": {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"},
+}
+
+
+def read() -> GradientsState:
+    """The state in the URL, with networks and data that are here; an old link may name others."""
+    state = GradientsState.from_query(st.query_params.to_dict())
+    if state.data is not None and not trainings.is_ready(state.data):
+        state = replace(state, data=None)
+    names = names_for(state)
+    if state.source == "initial" or not names:
+        return state
+    if state.first not in names and not (resources.is_network(state.first) and _has_source(state, state.first)):
+        state = replace(state, first=GradientsState.first if GradientsState.first in names else names[0])
+    if state.second is not None and not _can_stand_beside(state, state.second):
+        twin = resources.twin_name(state.first)
+        state = replace(state, second=twin if twin and _can_stand_beside(state, twin) else None)
+    return state
+
+
+def names_for(state: GradientsState) -> list[str]:
+    return [name for name in resources.network_names() if _has_source(state, name)] if state.source != "initial" else []
+
+
+def _has_source(state: GradientsState, name: str) -> bool:
+    return state.source != "record" or measured.recorded(name) is not None
+
+
+def _can_stand_beside(state: GradientsState, name: str) -> bool:
+    """Whether the first network of the state can be shown with that one: of a batch both must know the classes."""
+    if name == state.first or not resources.is_network(name) or not _has_source(state, name):
+        return False
+    shapes = [resources.checkpoint(each).spec.input_shape for each in (state.first, name)]
+    return state.source == "record" or (shapes[0] == shapes[1] and resources.know_the_same(state.first, name))
+
+
+def change(**changes: Any) -> None:
+    """Puts the state with these changes into the URL."""
+    st.query_params.from_dict(replace(read(), **changes).to_query())
+
+
+def choose(name: str, label: str, options: list[Any], value: Any, words: dict[Any, str], **rest: Any) -> None:
+    """One choice of the state's field of that name."""
+    key = f"gradients_{name}"
+    st.session_state[key] = value
+    st.segmented_control(
+        label,
+        options,
+        key=key,
+        format_func=lambda option: words[option],
+        on_change=lambda: change(**{name: st.session_state[key]}),
+        required=True,
+        **rest,
+    )
+
+
+def choose_grid(state: GradientsState) -> None:
+    for name, options in FACTORS.items():
+        key = f"gradients_{name}"
+        st.session_state[key] = list(getattr(state, name))
+        st.pills(
+            LABELS[name],
+            list(options),
+            key=key,
+            selection_mode="multi",
+            format_func=partial(_word, name),
+            on_change=_on_factor,
+            args=(name,),
+        )
+    st.session_state["gradients_seeds"] = state.seeds
+    st.slider(
+        "Seeds",
+        1,
+        MOST_SEEDS,
+        key="gradients_seeds",
+        on_change=lambda: change(seeds=st.session_state["gradients_seeds"]),
+        help="Each seed draws other first weights. The line is their median, the band reaches from the smallest to "
+        "the largest.",
+    )
+    names = measured.grid_data()
+    _choose_data(names, state.data if state.data in names else names[0])
+
+
+def _word(factor: str, option: Any) -> str:
+    return WORDS.get(factor, {}).get(option, str(option))
+
+
+def _on_factor(name: str) -> None:
+    chosen = st.session_state[f"gradients_{name}"]
+    picked = tuple(option for option in FACTORS[name] if option in chosen)
+    if picked:  # the last one stays: without it there is no network
+        change(**{name: picked})
+
+
+def _choose_data(names: list[str], value: str) -> None:
+    if len(names) > 1:
+        st.session_state["gradients_data"] = value
+        st.selectbox(
+            "Pictures of the batch",
+            names,
+            key="gradients_data",
+            format_func=trainings.data_title,
+            on_change=lambda: change(data=st.session_state["gradients_data"]),
+            help="A gradient is that of the loss, so it needs pictures with labels.",
+        )
+
+
+def choose_networks(state: GradientsState) -> None:
+    names = names_for(state)
+    names += [state.first] if state.first not in names and names else []  # of a link
+    if not names:
+        return
+    st.session_state["gradients_first"] = state.first
+    st.selectbox(
+        "First network",
+        names,
+        key="gradients_first",
+        format_func=resources.title,
+        on_change=lambda: change(first=st.session_state["gradients_first"]),
+    )
+    alike = [name for name in names if _can_stand_beside(state, name)]
+    alike += [state.second] if state.second and state.second not in alike else []
+    st.session_state["gradients_second"] = state.second or ALONE
+    st.selectbox(
+        "Second network",
+        [ALONE, *alike],
+        key="gradients_second",
+        format_func=lambda name: name if name == ALONE else resources.title(name),
+        on_change=lambda: change(
+            second=None if st.session_state["gradients_second"] == ALONE else st.session_state["gradients_second"]
+        ),
+    )
+    if state.source == "checkpoint":
+        data = measured.data_of(state)
+        if data:
+            _choose_data(data, state.data if state.data in data else data[0])
+        choose(
+            "mode",
+            "Mode of the network",
+            ["evaluation", "training"],
+            state.mode,
+            {"evaluation": "evaluation", "training": "training"},
+            help="Evaluation: BatchNorm takes the statistics that it has learned, as when the network is used. "
+            "Training: those of the batch, as the next training step would.",
+        )
+
+
+def choose_view(state: GradientsState) -> None:
+    with st.container(horizontal=True, gap="small"):
+        choose(
+            "what",
+            "Gradient of",
+            list(QUANTITIES),
+            state.what,
+            QUANTITIES,
+            disabled=state.source == "record",
+            help="Weights: what a training step changes them by, before the learning rate. Activations: what arrives "
+            "at the output of each convolution. Block outputs: what the sums pass on. A training records weights only.",
+        )
+        choose("scale", "Scale", list(SCALES), state.scale, SCALES)

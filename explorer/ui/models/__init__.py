@@ -1,0 +1,1 @@
+"""Models: the table of all networks, and the upload of other people's weights."""

@@ -1,0 +1,102 @@
+"""The table of all networks that a person can look at, and what the page of models does with one of them."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+import torch
+
+from explorer import checkpoints, published
+from explorer.architectures import describe
+from explorer.checkpoints import CheckpointError
+from explorer.foreign import Normalisation, Reading
+from explorer.images import to_input
+from explorer.ui import kept_models
+from explorer.ui.passes import PASSES, Subject, sample_subject
+from explorer.ui.resources import about, catalogue, checkpoint, subject_of, trained_names
+from explorer.ui.state import AppState
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One line of the table of models; `accuracy` is of `n` test pictures, where it was measured."""
+
+    name: str
+    title: str
+    source: str
+    data: str
+    depth: int
+    parameters: int
+    accuracy: float | None
+    n: int | None
+
+
+def model_rows() -> list[ModelRow]:
+    """Every network that this person can look at."""
+    sources = [("in the app", catalogue()[0]), ("your upload", kept_models.names())]
+    rows = []
+    for source, names in [*sources, ("your run", trained_names())]:
+        for name in names:
+            try:
+                loaded = about(name)
+            except CheckpointError:
+                continue
+            test = loaded.figures.get("test", {})
+            rows.append(
+                ModelRow(
+                    name=name,
+                    title=_row_title(name, loaded.spec.name),
+                    source="shared by you" if kept_models.SHARED.fullmatch(name) else source,
+                    data=loaded.data,
+                    depth=loaded.spec.depth,
+                    parameters=describe(loaded.spec).parameters,
+                    accuracy=test.get("accuracy"),
+                    n=test.get("n"),
+                )
+            )
+    for key, entry in published.PUBLISHED.items():
+        here = published.is_there(key)
+        rows.append(
+            ModelRow(
+                name=f"torchvision-{key}",
+                title=entry.title,
+                source="torchvision" if here else "torchvision ↓",
+                data=published.DATA,
+                depth=entry.spec.depth,
+                parameters=entry.parameters,
+                accuracy=entry.top1,
+                n=None,
+            )
+        )
+    st.session_state["published"] = [f"torchvision-{key}" for key in published.PUBLISHED if published.is_there(key)]
+    return rows
+
+
+def _row_title(name: str, network: str) -> str:
+    title = kept_models.title_of(name)
+    return f"{title}: {network}" if title and kept_models.RUN_NETWORK.fullmatch(name) else title or network
+
+
+def file_bytes(name: str) -> bytes:
+    """The network as one file of ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.safetensors")
+        checkpoints.save(checkpoint(name), path)
+        return path.read_bytes()
+
+
+def current_subject() -> Subject:
+    """The picture that Explore shows in this session, or a drawn one."""
+    view = st.session_state.get("views", {}).get("explore", {})
+    return subject_of(AppState.from_query(view)) or sample_subject(6, 6)
+
+
+def try_out(reading: Reading, normalisation: Normalisation, subject: Subject) -> list[tuple[int, float]]:
+    """The three most probable classes of that picture, and their probabilities."""
+    size = reading.spec.input_shape[1:]
+    image = to_input(subject.pixels, size, normalisation.mean, normalisation.std, reading.resize_shorter_to)
+    with PASSES, torch.inference_mode():
+        probabilities = reading.network()(torch.from_numpy(image)[None])[0].softmax(0)
+    best = probabilities.topk(min(3, len(probabilities)))
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))

@@ -1,0 +1,207 @@
+"""Other people's weights: the upload, the report on it, what it asks, and the model that comes of it."""
+
+import streamlit as st
+
+from explorer.datasets import shapes
+from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, self_test
+from explorer.ui import kept_models, navigation, trainings
+from explorer.ui.markdown import as_code, as_text
+from explorer.ui.models import listing
+from explorer.ui.passes import PASSES
+from explorer.ui.state import NAME, AppState
+
+SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
+CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASS_LISTS: dict[str, tuple[str, ...]] = {"CIFAR-10": CIFAR_10, "Shapes": shapes.CLASS_NAMES}
+TRIED = 500  # labelled pictures for each reading with each normalisation
+OTHER = "class 0, class 1, …"
+
+
+def upload() -> None:
+    st.subheader("Load weights", anchor=False)
+    file = st.file_uploader(
+        "A file of weights",
+        type=SUFFIXES,
+        key="weights",
+        help="torchvision's, timm's and the usual CIFAR ResNets and VGGs, or a file of this app. It is read in a "
+        "process of its own and never executed; it stays with your session.",
+    )
+    if file is None:
+        st.session_state.pop("report", None)
+        st.session_state.pop("trials", None)
+        st.caption(
+            "What you upload is recognised by its keys and shapes, translated, and loaded completely or not at all; "
+            "you see by what evidence, and choose where the file alone cannot tell."
+        )
+        return
+    kept: tuple[str, Report | str] | None = st.session_state.get("report")
+    if kept is None or kept[0] != file.file_id:
+        with st.spinner("Reading the file"):
+            try:
+                kept = (file.file_id, kept_models.examine(file.getvalue(), file.name))
+            except ValueError as error:
+                kept = (file.file_id, str(error))
+        st.session_state["report"] = kept
+    if isinstance(kept[1], str):
+        st.error(as_text(kept[1]))
+    else:
+        _show_report(kept[1], kept[0])
+
+
+def _show_report(report: Report, file: str) -> None:
+    """`file` is in the key of each widget: what was answered for one file is no answer for the next."""
+    with st.container(border=True):
+        st.markdown(f"{as_code(_name(report))} is of the family **{report.family}**.")
+        doubts = dict.fromkeys(sentence for reading in report.readings for sentence in reading.uncertain)
+        uncertain = [f"*Uncertain:* {sentence}" for sentence in doubts]
+        st.markdown("\n".join(f"- {sentence}" for sentence in [*report.evidence, *uncertain]))
+        if report.renamed:
+            with st.expander(f"{len(report.renamed)} keys renamed"):
+                st.dataframe([{"in the file": plain(old), "here": new} for old, new in report.renamed], hide_index=True)
+        if report.ignored:
+            with st.expander(f"{len(report.ignored)} keys ignored"):
+                st.dataframe([{"in the file": plain(name)} for name in report.ignored], hide_index=True)
+        if report.question:
+            st.info(report.question)
+        _measure(report, file)
+        index = 0
+        if len(report.readings) > 1:
+            answer = st.radio(
+                "It is",
+                list(range(len(report.readings))),
+                format_func=lambda number: report.readings[number].title,
+                index=None,
+                key=f"reading-{file}",
+            )
+            if answer is None:
+                return
+            index = answer
+        reading = report.readings[index]
+        known = {reading.normalisation.name: reading.normalisation} | NORMALISATIONS
+        normalisation = known[
+            st.selectbox(
+                "Normalisation",
+                list(known),
+                format_func=lambda name: known[name].title,
+                key=f"normalisation-{file}-{index}",
+            )
+        ]
+        st.caption(f"{reading.normalisation.title} is assumed because {reading.normalisation_reason}.")
+        class_names = _class_names(reading, f"{file}-{index}")
+        if class_names is None:
+            return
+        _try_out(reading, normalisation, class_names)
+        title = st.text_input("Name", value=_name(report).rsplit(".", 1)[0][:80], max_chars=80, key=f"title-{file}")
+        if st.button("Use this model", type="primary", key="use"):
+            _use(report, reading, normalisation, class_names, title)
+
+
+def _name(report: Report) -> str:
+    return report.name.strip("`")
+
+
+def _measure(report: Report, file: str) -> None:
+    """Each reading with each normalisation on labelled pictures, where there are some that fit."""
+    first = report.readings[0]
+    fitting = trainings.labelled_data(first.spec)
+    readings = [
+        each
+        for each in report.readings
+        if (each.spec.input_shape, each.spec.classes, each.class_names)
+        == (first.spec.input_shape, first.spec.classes, first.class_names)
+    ]
+    if not fitting:
+        st.caption(
+            "With labelled pictures of the same classes at hand, the readings and normalisations can be measured: "
+            "download CIFAR-10 or upload a zip on the page Build & train, in the tab Data."
+        )
+        return
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    data = left.selectbox("Labelled pictures", fitting, format_func=trainings.data_title, key="labelled")
+    known = {report.normalisation.name: report.normalisation} | NORMALISATIONS
+    if right.button("Measure", key="measure"):
+        with st.spinner("Measuring each reading with each normalisation"):
+            try:
+                split, names = trainings.test_split(data)
+                split = numbered(split, names, first.class_names, first.spec.classes)
+                with PASSES:
+                    trials = self_test(readings, known.values(), split, TRIED)
+            except ValueError as error:
+                st.error(str(error))
+                return
+        st.session_state["trials"] = (report, trials)
+    kept = st.session_state.get("trials")
+    if kept is None or kept[0] is not report:
+        return
+    best = kept[1][0]
+    st.markdown(
+        f"Best on {best.n:,} pictures: **{best.reading.title}** with the normalisation **{best.normalisation.title}**, "
+        f"{best.accuracy:.1%} right. Differences below {2 * (0.25 / best.n) ** 0.5:.0%} may be chance: where the "
+        "assumed normalisation is that near, keep it."
+    )
+    st.button("Take this reading and normalisation", on_click=_take, args=(report, best, file))
+    st.dataframe(
+        [
+            {"reading": trial.reading.title, "normalisation": trial.normalisation.title, "right": 100 * trial.accuracy}
+            for trial in kept[1]
+        ],
+        hide_index=True,
+        column_config={"right": st.column_config.NumberColumn(format="%.1f %%")},
+        key="trials_table",
+    )
+
+
+def _take(report: Report, trial: Trial, file: str) -> None:
+    index = next(number for number, reading in enumerate(report.readings) if reading is trial.reading)
+    st.session_state[f"reading-{file}"] = index
+    st.session_state[f"normalisation-{file}-{index}"] = trial.normalisation.name
+
+
+def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
+    """The names for the network's classes, or None, and a sentence, while there are too few or too many."""
+    count = reading.spec.classes
+    fitting = {name: names for name, names in CLASS_LISTS.items() if len(names) == count}
+    if reading.class_names:
+        known = "of the file" if reading.own else "as the family has them"
+        fitting = {known: reading.class_names} | {
+            name: names for name, names in fitting.items() if names != reading.class_names
+        }
+    numbered = tuple(f"class {index}" for index in range(count))
+    fitting[OTHER] = numbered
+    own = "your own list"
+    choice = st.selectbox("Classes", [*fitting, own], key=f"classes-{key}")
+    if choice != own:
+        return fitting[choice]
+    text = st.text_area("One class a line, in the order of the network's outputs", key=f"class_list-{key}")
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(names) != count:
+        st.info(f"{len(names):,} names so far; the network has {count:,} classes.")
+        return None
+    return names
+
+
+def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...]) -> None:
+    """What it says of one picture, at once: the picture of the Explore page, or a drawn one."""
+    subject = listing.current_subject()
+    best = listing.try_out(reading, normalisation, subject)
+    said = ", ".join(f"{as_code(class_names[index])} {share:.1%}" for index, share in best)
+    left, right = st.columns([1, 4], vertical_alignment="center")
+    left.image(subject.shown, output_format="PNG", alt=subject.title)
+    right.markdown(f"Of {subject.title} it says: {said}.")
+    right.caption("Change the picture on the page Explore.")
+
+
+def _use(
+    report: Report, reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...], title: str
+) -> None:
+    try:
+        name = kept_models.keep(
+            reading, normalisation, class_names, title.strip() or report.name, f"uploaded, {report.family}"
+        )
+    except ValueError as error:
+        st.error(str(error))
+        return
+    assert NAME.fullmatch(name)
+    for key in ("report", "trials"):
+        st.session_state.pop(key, None)
+    navigation.go("explore", AppState(first=name, second=None).to_query())

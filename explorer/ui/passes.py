@@ -1,0 +1,140 @@
+"""A picture, a network that has seen it, and the passes that one session has had computed lately.
+
+Nothing here needs a run of a page, so what answers the browser directly (`explore/drawings.py`) computes with it too.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from explorer import figures
+from explorer.attribution import LayerProfile, profile
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
+from explorer.images import to_input
+from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+from explorer.ui.state import AppState
+
+Value = TypeVar("Value")
+
+PICTURE_SIDE = 224  # pixels of a picture on the page
+
+# Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
+PASSES_AT_ONCE = 2
+PASSES = threading.BoundedSemaphore(PASSES_AT_ONCE)
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The picture that is looked at: pixels uint8 (H, W, 3), and `shown`, the same at a size for the screen; its
+    digest, what to call it, and what is known of it.
+
+    `mask` is bool (H, W) and `label` a class name where the app drew the picture itself, else None. `notes` hold one
+    sentence each.
+    """
+
+    pixels: np.ndarray
+    shown: np.ndarray
+    digest: str
+    title: str
+    notes: tuple[str, ...] = ()
+    mask: np.ndarray | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """One network after it has seen the picture; `dashed` tells it from another of the same family and colour."""
+
+    name: str
+    checkpoint: Checkpoint
+    trace: Trace
+    profiles: tuple[LayerProfile, ...]
+    colour: str
+    dashed: bool
+
+    @property
+    def title(self) -> str:
+        return self.checkpoint.spec.name
+
+    @property
+    def target(self) -> str:
+        return self.checkpoint.class_names[self.trace.target]
+
+
+@lru_cache(maxsize=2000)
+def drawn(label: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and mask of that shape, read-only."""
+    pixels, mask = shapes.sample(label, number)
+    pixels.flags.writeable = mask.flags.writeable = False
+    return pixels, mask
+
+
+def sample_subject(label: int, number: int) -> Subject:
+    """A drawn shape, with its mask."""
+    label = label % len(shapes.CLASS_NAMES)
+    pixels, mask = drawn(label, number)
+    name = shapes.CLASS_NAMES[label]
+    shown = figures.shown(pixels, PICTURE_SIDE)
+    return Subject(pixels, shown, f"sample-{label}-{number}", f"drawn {name}, number {number}", (), mask, name)
+
+
+class Kept(Generic[Value]):
+    """The last few of what was computed, by a key that names all it came from."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[str, Value] = OrderedDict()
+
+    def get(self, key: str, compute: Callable[[], Value]) -> Value:
+        if key not in self._values:
+            self._values[key] = compute()
+        self._values.move_to_end(key)
+        while len(self._values) > self._most:
+            self._values.popitem(last=False)
+        return self._values[key]
+
+
+class Passes:
+    """What one session has had computed lately: it holds what came of uploaded pictures, so it goes with the session.
+
+    A pass at 224 pixels with every operation holds hundreds of megabytes, so of those with more than `large` pixels a
+    side only the two on the screen are kept. `lock` is held while something is computed, else two threads of one
+    session would compute the same.
+    """
+
+    def __init__(self, large: int = 64) -> None:
+        self._from = large
+        self.lock = threading.RLock()
+        self._small: Kept[Trace] = Kept(6)
+        self._large: Kept[Trace] = Kept(2)
+        self._profiles: Kept[tuple[LayerProfile, ...]] = Kept(6)
+
+    def look(
+        self, name: str, loaded: Checkpoint, state: AppState, subject: Subject, colour: str, dashed: bool
+    ) -> Looked:
+        """The network of that name after it has seen the picture, explaining the class of the view if it knows it."""
+        known = state.target is not None and state.target < len(loaded.class_names)
+        target = state.target if known else None
+        key = f"{name}/{subject.digest}/{target}/{state.layers}"
+        traces = self._large if max(loaded.spec.input_shape) > self._from else self._small
+        with self.lock:
+            seen = traces.get(key, lambda: _pass(loaded, subject, target, state.layers == "all"))
+            profiles = self._profiles.get(key, lambda: profile(seen))
+        return Looked(name, loaded, seen, profiles, colour, dashed)
+
+    def look_again(self, looked: Looked, state: AppState, subject: Subject) -> Looked:
+        """The same network after it has seen another picture."""
+        return self.look(looked.name, looked.checkpoint, state, subject, looked.colour, looked.dashed)
+
+
+def _pass(loaded: Checkpoint, subject: Subject, target: int | None, everything: bool) -> Trace:
+    size = loaded.spec.input_shape[1:]
+    image = to_input(subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
+    with PASSES:
+        return trace(loaded.network, image, target, EVERYTHING if everything else STRIP_KINDS)

@@ -1,0 +1,51 @@
+"""What is known of a network, in words: the choices it was made with, and how often it is right."""
+
+import math
+
+from explorer.checkpoints import Checkpoint
+
+NOT_MEASURED = "not measured"
+
+WORDS = {
+    "batch": "BatchNorm",
+    "none": "none",
+    "relu": "ReLU",
+    "leaky_relu": "leaky ReLU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "he": "He",
+    "pytorch": "PyTorch",
+    "conv": "strided convolution",
+    "max": "max pooling",
+    "average": "average pooling",
+    "flatten": "none: every pixel",
+    "same": "same",
+    "valid": "valid",
+    "sgd": "SGD",
+    "adam": "Adam",
+    "constant": "constant",
+    "step": "steps",
+    "cosine": "cosine",
+    "one_cycle": "one cycle",
+    "auto": "fastest here",
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+}
+
+
+def accuracy(checkpoint: Checkpoint) -> str:
+    """The measured share of right predictions with its n, or who says so, or that it was not measured."""
+    for source, words in (("test", "right on {n:,} test pictures"), ("torchvision", "right, says torchvision")):
+        measured = checkpoint.figures.get(source)
+        if isinstance(measured, dict) and is_number(measured.get("accuracy")):
+            n = measured.get("n")
+            if source == "torchvision" or is_number(n):
+                return f"{measured['accuracy']:.1%} {words.format(n=n)}"
+    return NOT_MEASURED
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
