@@ -24,13 +24,14 @@ lint: $(VENV)/.installed-dev ## check style, format and types only
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-bench: $(VENV)/.installed-bench ## measure speed side by side and print the table that README shows
+bench: $(VENV)/.installed-bench ## measure speed side by side, 25 minutes, and put the table into README and docs/bench.md
 	$(PYTHON) tests/e2e/chromium.py
-	$(PYTHON) -m benchmarks
+	$(PYTHON) -m benchmarks --write
 
 load: $(VENV)/.installed-dev ## many visitors at once: waits, errors, memory (a shorter one: make load SESSIONS=8 SECONDS=60)
 	$(PYTHON) tests/e2e/chromium.py
-	$(PYTHON) -m benchmarks load $(if $(SESSIONS),--sessions $(SESSIONS)) $(if $(SECONDS),--seconds $(SECONDS))
+	$(PYTHON) -m benchmarks load $(if $(SESSIONS),--sessions $(SESSIONS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(SESSIONS)$(SECONDS),,--write)
 
 fuzz: $(VENV)/.installed-dev ## damage files, links and JSON at random for some minutes: make fuzz TIMES=50 SEED=7
 	@seed=$${SEED:-$$RANDOM$$RANDOM}; echo "make fuzz TIMES=$(or $(TIMES),20) SEED=$$seed repeats this"; \

@@ -13,6 +13,7 @@ from benchmarks.difficulty import difficulty_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
 from benchmarks.page import page_rows
+from benchmarks.rows import Report, Row, machine
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
 from benchmarks.training import training_rows
@@ -20,8 +21,6 @@ from explorer.architectures import build
 from explorer.datasets import shapes
 from explorer.presets import preset
 from explorer.training import device_name
-
-Row = tuple[str, str, str, int]  # figure, measured, bound, n
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/bench.md and README.md")
     options = parser.parse_args(given)
+    if options.write and options.what != "all":
+        parser.error("--write wants all parts.")
     if options.what == "threads":
         return run_threads(options.seconds, options.threads)
     if options.what == "difficulty":
@@ -46,16 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
         "page": page_rows,
         "runs": run_rows,
     }
-    print("| figure | measured | bound | n |\n|---|---|---|---|")
+    report = Report()
     for name, part in measures.items():
         if options.what in ("all", name):
-            for figure, measured, bound, n in part():
-                print(f"| {figure} | {measured} | {bound} | {n} |", flush=True)
-    print(
-        "\nMedians over n rounds, taken in turns: each round runs every way once and gives one ratio. "
-        f"First weights and pictures of seed 0, float32. {device_name(torch.device('cpu'))}, torch {torch.__version__}."
+            report.show(part())
+    report.end(
+        "Medians over n rounds, taken in turns: each round runs every way once and gives one ratio. "
+        f"First weights and pictures of seed 0, float32. {machine()}."
     )
-    return 0
+    if options.write:
+        report.write("bench")
+    return 1 if report.missed else 0
 
 
 def print_difficulty() -> int:

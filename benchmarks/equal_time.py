@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
+from benchmarks.rows import Row, above
 from benchmarks.training import Pictures
 from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.datasets import Dataset, shapes
@@ -22,8 +23,6 @@ from explorer.ui.state import QUICK
 
 SECONDS, SEEDS = 60.0, 5
 BATCH = 128
-
-Row = tuple[str, str, str, int]
 
 
 def akamaster(spec: ArchitectureSpec, dataset: Dataset, seconds: float, seed: int) -> Network:
@@ -64,4 +63,5 @@ def equal_time_rows(seconds: float = SECONDS, seeds: int = SEEDS) -> Iterator[Ro
     low, middle, high = np.quantile(differences, [0.25, 0.5, 0.75]).tolist()
     each = ", ".join(f"{name} {statistics.median(values):.1%}" for name, values in found.items())
     figure = f"ResNet-20 on the shapes, accuracy after {seconds:g} s: one click − akamaster's recipe"
-    yield figure, f"{middle:+.1f} points (quartiles {low:+.1f} to {high:+.1f}; {each})", "> 0", seeds
+    measured = f"{middle:+.1f} points (quartiles {low:+.1f} to {high:+.1f}; {each})"
+    yield Row(figure, measured, seeds, above(middle, 0))

@@ -10,6 +10,7 @@ import torch
 from captum.attr import LayerGradCam
 from torchcam.methods import GradCAM as TorchcamGradCAM
 
+from benchmarks.rows import Row, at_least, at_most, compared, ratios
 from explorer.architectures import Network, build
 from explorer.attribution import grad_cam, magnitude
 from explorer.datasets import shapes
@@ -23,8 +24,6 @@ NETWORKS = {
 }  # title, rounds
 STRIP_BOUND, EVERYTHING_BOUND, CAPTUM_BOUND, DRAWING_BOUND = 1.25, 1.6, 20, 5
 OTHERS_ROUNDS, DRAWING_ROUNDS = 5, 5
-
-Row = tuple[str, str, str, int]  # figure, measured, bound, n
 
 
 def explaining_rows() -> list[Row]:
@@ -74,10 +73,6 @@ def seconds_of(ways: list[Callable[[], object]], rounds: int) -> list[list[float
     return seconds
 
 
-def ratio(some: list[float], others: list[float]) -> float:
-    return statistics.median(one / other for one, other in zip(some, others, strict=True))
-
-
 def held(recorded: Trace) -> float:
     """Megabytes of a trace's layers; memory that two of them share counts once."""
     arrays = [array for layer in recorded.layers for array in (layer.activation, layer.gradient)]
@@ -98,9 +93,8 @@ def tracing_rows(network: Network, image: np.ndarray, title: str, rounds: int) -
     ):
         recorded = explained(network, image, kinds)
         figure = f"{title}: trace, Grad-CAM and gradient magnitude of {what} ({len(recorded.layers)}) / bare pass"
-        milliseconds = f"{1e3 * statistics.median(taken):.0f} / {1e3 * statistics.median(base):.0f} ms"
-        measured = f"{ratio(taken, base):.2f} ({milliseconds}, holds {held(recorded):.0f} MB)"
-        rows.append((figure, measured, f"≤ {bound}", rounds))
+        measured = f"{compared(taken, base).removesuffix(')')}, holds {held(recorded):.0f} MB)"
+        rows.append(Row(figure, measured, rounds, at_most(statistics.median(ratios(taken, base)), bound)))
     return rows
 
 
@@ -137,16 +131,16 @@ def others_rows(network: Network, image: np.ndarray, title: str) -> list[Row]:
     ours, *theirs = seconds_of(ways, OTHERS_ROUNDS)
     rows = []
     for name, taken in zip(others, theirs, strict=True):
-        ratios = [one / other for one, other in zip(taken, ours, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        milliseconds = f"{1e3 * statistics.median(taken):.0f} / {1e3 * statistics.median(ours):.0f} ms"
-        bound = f"≥ {CAPTUM_BOUND}" if title.startswith("ResNet-50") and "Captum" in name else ""
-        measured = f"{middle:.1f} (quartiles {low:.1f} to {high:.1f}; {milliseconds})"
-        rows.append((f"{title}: {name} / ours, all layers of the strip", measured, bound, OTHERS_ROUNDS))
+        bounded = title.startswith("ResNet-50") and "Captum" in name
+        bound = at_least(statistics.median(ratios(taken, ours)), CAPTUM_BOUND) if bounded else None
+        figure = f"{title}: {name} / ours, all layers of the strip"
+        rows.append(Row(figure, compared(taken, ours), OTHERS_ROUNDS, bound))
     return rows
 
 
 def drawing_row() -> Row:
     (taken,) = seconds_of([lambda: (shapes.draw(20_000, seed=0), shapes.draw(4_000, seed=1))], DRAWING_ROUNDS)
-    measured = f"{statistics.median(taken):.1f} s"
-    return "Shapes: drawing 20,000 + 4,000 pictures with masks", measured, f"≤ {DRAWING_BOUND} s", DRAWING_ROUNDS
+    middle = statistics.median(taken)
+    measured = f"{middle:.1f} s ({min(taken):.1f} to {max(taken):.1f})"
+    figure = "Shapes: drawing 20,000 + 4,000 pictures with masks"
+    return Row(figure, measured, DRAWING_ROUNDS, at_most(middle, DRAWING_BOUND, " s"))

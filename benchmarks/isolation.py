@@ -1,8 +1,8 @@
 """Whether anything of one visitor ever reaches another: `python -m benchmarks isolation`.
 
 Ten visitors at once, each with a picture, a model and a run of their own and a secret word in all their names, look
-around at random; an eleventh asks for what is theirs by its name. Every answer, a whole re-run or a picture fetched by
-its address, is searched for what belongs to somebody else.
+around at random; an eleventh asks for what is theirs by its name, and for drawings by made-up tokens. Every answer, a
+whole re-run, a drawing, or a picture fetched by its address, is searched for what belongs to somebody else.
 """
 
 import argparse
@@ -16,16 +16,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from benchmarks.rows import machine
 from benchmarks.runs import end
 from benchmarks.sessions import Session, SessionError, complaints, served
 from benchmarks.visitors import MIX, PAGES, Visitor, random_picture
 from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.presets import cifar
-from explorer.training import device_name
 from tests.depth import unpack
 
 VISITORS, ANSWERS = 10, 10_000
@@ -40,8 +40,8 @@ class Belongings:
     """What belongs to one visitor, as it would stand in an answer.
 
     `contents` must reach nobody else: the secret word in the names of picture, model, classes and run; cookie and
-    session; the number of the run; their pictures as they are drawn. `keys` name the picture and the model in an
-    address: whoever asks for them finds them in the answer's own address.
+    session, with the token for its drawings; the number of the run; their pictures as they are drawn. `keys` name the
+    picture and the model in an address: whoever asks for them finds them in the answer's own address.
     """
 
     contents: frozenset[bytes]
@@ -99,18 +99,25 @@ class Owner(Visitor):
             self.session.rerun(**self.query, **view)
             pictures = [address for address in self.session.media if len(self.session.file(address)) > LARGE]
             seen += [address.encode() for address in pictures] + list(embedded(self.session.answer))
-        names = [self.word, self.session.owner, self.session.id, self.run.id]
+        names = [self.word, self.session.owner, self.session.id, self.session.token, self.run.id]
         private = [each for each in seen if not any(each in answer for answer in everybodys)]
         return Belongings(
             frozenset([name.encode() for name in names] + private),
             frozenset([self.model.encode(), self.picture.encode()]),
         )
 
+    def draw_mine(self) -> float:
+        """Another drawn shape as the own model sees it, without a run of the page."""
+        self.explore({"first": self.model, "second": "none", "picture": self._drawn()})
+        return self.act("drawing")
+
     def wander(self) -> float:
         """One more interaction, at random; seconds. Raises SessionError."""
         assert self.run is not None
         dice, session = self.dice, self.session
-        kind = dice.choice(["anything", "anything", "mine", "model", "run", "tick", "compare"])
+        kind = dice.choice(["anything", "anything", "mine", "model", "run", "tick", "compare", "drawing"])
+        if kind == "drawing":
+            return self.draw_mine()
         if kind == "mine":
             return self.explore({"first": self.model, "second": "none", "picture": self.picture})
         if kind == "tick" and (taken := session.tick()) is not None:
@@ -132,7 +139,7 @@ def embedded(answer: Iterable[bytes]) -> Iterable[bytes]:
             if len(match[1]) > LARGE:
                 middle = len(match[1]) // 2
                 yield match[1][middle : middle + 64]
-        if content := ForwardMsg.FromString(message).delta.new_element.bidi_component.bytes:
+        if content := _overview(message):
             header, body = unpack(content)
             for network in (header.get("inside") or header)["networks"]:
                 if "picture" in network:  # the pixels at the network's input
@@ -141,11 +148,20 @@ def embedded(answer: Iterable[bytes]) -> Iterable[bytes]:
                     yield body[middle : middle + 64]
 
 
+def _overview(message: bytes) -> bytes:
+    """The content of a component in that message; a drawing is one by itself."""
+    try:
+        return ForwardMsg.FromString(message).delta.new_element.bidi_component.bytes
+    except DecodeError:
+        return message
+
+
 @dataclass
 class Found:
     """How many answers were searched, and what was in them that must not be."""
 
     reruns: int = 0
+    drawings: int = 0
     files: int = 0
     leaks: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -153,7 +169,7 @@ class Found:
 
     @property
     def answers(self) -> int:
-        return self.reruns + self.files
+        return self.reruns + self.drawings + self.files
 
 
 def search(answer: Iterable[bytes], others: Iterable[bytes]) -> list[bytes]:
@@ -171,10 +187,14 @@ class Search:
 
     def look(self, what: str) -> None:
         """At the last answer, and at the pictures in it that were not fetched yet, as a browser would."""
-        self._note(what, self.session.answer, 1, 0)
+        self._note(what, self.session.answer, reruns=1)
         for address in {*self.session.media} - self._fetched:
             self._fetched.add(address)
-            self._note(address, [address.encode(), *self._png(address)], 0, 1)
+            self._note(address, [address.encode(), *self._png(address)], files=1)
+
+    def look_at_drawing(self, what: str) -> None:
+        """At the last answer, which came without a run of the page."""
+        self._note(what, self.session.answer, drawings=1)
 
     def _png(self, address: str) -> Iterable[bytes]:
         try:
@@ -184,10 +204,11 @@ class Search:
             with self.found.lock:
                 self.found.errors.append(f"{self.who}: {address} is not there")
 
-    def _note(self, what: str, answer: Iterable[bytes], reruns: int, files: int) -> None:
+    def _note(self, what: str, answer: Iterable[bytes], reruns: int = 0, drawings: int = 0, files: int = 0) -> None:
         leaked = search(answer, self.others)
         with self.found.lock:
             self.found.reruns += reruns
+            self.found.drawings += drawings
             self.found.files += files
             self.found.leaks += [f"{self.who}, {what}: {each.decode(errors='replace')}" for each in leaked]
 
@@ -248,7 +269,10 @@ def _wandering(
         searching = Search(owner.session, others, found, f"visitor {number}")
         while found.answers < answers and not found.errors:
             owner.wander()
-            searching.look(f"page {owner.page!r}")
+            if owner.session.drew:
+                searching.look_at_drawing("a drawing")
+            else:
+                searching.look(f"page {owner.page!r}")
 
     return wander
 
@@ -275,8 +299,27 @@ def _asking(
             )
             stranger.session.rerun(page, **query)
             searching.look(f"page {page!r} asked for a thing of somebody else")
+            _ask_for_a_drawing(stranger, theirs, found)
+            searching.look_at_drawing("a drawing asked for with what is somebody else's")
 
     return ask
+
+
+def _ask_for_a_drawing(stranger: Visitor, theirs: Owner, found: Found) -> None:
+    """With a token that is made up of what a stranger may know, or for a picture of somebody else: both are refused."""
+    session, dice = stranger.session, stranger.dice
+    own = session.token
+    made_up = [f"{dice.randrange(16**32):032x}", theirs.session.id, theirs.model, theirs.picture, "", own]
+    session.token = dice.choice(made_up)
+    picture = theirs.picture if session.token == own else "sample-0-1"
+    try:
+        session.drawing(picture)
+    except SessionError:
+        return
+    finally:
+        session.token = own
+    with found.lock:
+        found.leaks.append(f"the stranger: a drawing of {picture} was given for a token of no session")
 
 
 def main(arguments: list[str]) -> int:
@@ -291,9 +334,9 @@ def main(arguments: list[str]) -> int:
             found = isolate(url, options.visitors, options.answers)
         found.errors += complaints(log)
     print(
-        f"{len(found.leaks)} of {found.answers:,} answers ({found.reruns:,} re-runs, {found.files:,} pictures by their "
-        f"address) held something of somebody else, {options.visitors} visitors at once and one who asks for what is "
-        f"theirs; {len(found.errors)} errors. {device_name(torch.device('cpu'))}, torch {torch.__version__}."
+        f"{len(found.leaks)} of {found.answers:,} answers ({found.reruns:,} re-runs, {found.drawings:,} drawings, "
+        f"{found.files:,} pictures by their address) held something of somebody else, {options.visitors} visitors at "
+        f"once and one who asks for what is theirs; {len(found.errors)} errors. {machine()}."
     )
     for line in [*found.leaks[:20], *found.errors[:20]]:
         print(line)

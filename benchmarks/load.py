@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]
-import torch
 
-from benchmarks.runs import RERUN_BOUND, SESSIONS, end, percentile, started, visits
+from benchmarks.rows import Bound, Report, Row, at_most, machine, percentile
+from benchmarks.runs import RERUN_BOUND, SESSIONS, end, started, visits
 from benchmarks.sessions import Session, SessionError, complaints, served
 from benchmarks.visitors import PAGES, TABS, THINK, Tally, Visitor, crowd, random_picture
 from explorer import runs
 from explorer.presets import cifar
-from explorer.training import device_name
 
 P95_BOUNDS = {20: 3.0, 40: 10.0}  # seconds, by sessions
 RECOVERED_S, RECOVERY_BOUND = 1.0, 60.0
@@ -36,8 +35,7 @@ THREADS_BOUND, DESCRIPTORS_BOUND = 16, 8
 TTL = 10  # seconds for which the server keeps a session that lost its connection
 AT_ONCE = 8  # of the sessions that come and vanish
 
-Row = tuple[str, str, str, bool | None, int]  # figure, measured, bound, whether it is met, n
-Report = tuple[list[Row], list[str]]  # and what went wrong
+Found = tuple[list[Row], list[str]]  # and what went wrong
 
 
 class Taking(NamedTuple):
@@ -134,7 +132,7 @@ def recovery(url: str) -> float:
         time.sleep(0.5)
 
 
-def stage_rows(url: str, watch: Watch, sessions: int, seconds: float, tabs: int, think: tuple[float, float]) -> Report:
+def stage_rows(url: str, watch: Watch, sessions: int, seconds: float, tabs: int, think: tuple[float, float]) -> Found:
     """One stage: so many sessions for so long, what they waited, and what is left of them afterwards."""
     tally, before, spent = Tally(), watch.now(), watch.cpu_seconds()
     with watch.watching():
@@ -143,36 +141,25 @@ def stage_rows(url: str, watch: Watch, sessions: int, seconds: float, tabs: int,
     peak, recovered = watch.peak, recovery(url)
     count = sum(map(len, tally.taken.values()))
     rows = time_rows(f"{sessions} sessions", tally, P95_BOUNDS.get(sessions))
-    rows.append(
-        (f"{sessions} sessions: processor time an interaction", f"{spent / max(1, count):.2f} s", "", None, count)
-    )
-    rows.append(
-        (
-            f"{sessions} sessions: until one session's re-run takes ≤ {RECOVERED_S:g} s again",
-            f"{recovered:.1f} s",
-            f"≤ {RECOVERY_BOUND:g} s",
-            recovered <= RECOVERY_BOUND,
-            1,
-        )
-    )
+    rows.append(Row(f"{sessions} sessions: processor time an interaction", f"{spent / max(1, count):.2f} s", count))
+    figure = f"{sessions} sessions: until one session's re-run takes ≤ {RECOVERED_S:g} s again"
+    rows.append(Row(figure, f"{recovered:.1f} s", 1, at_most(recovered, RECOVERY_BOUND, " s")))
     return rows + kept_rows(f"{sessions} sessions", before, peak, settle(url, watch)), tally.errors
 
 
 def time_rows(title: str, tally: Tally, bound: float | None) -> list[Row]:
-    rows: list[Row] = []
-    for kind, taken in sorted(tally.taken.items()):
-        rows.append((f"{title}: {kind}", _percentiles(taken), "", None, len(taken)))
+    rows = [Row(f"{title}: {kind}", _percentiles(taken), len(taken)) for kind, taken in sorted(tally.taken.items())]
     taken = tally.over_the_websocket()
     if taken:
-        met = None if bound is None else percentile(taken, 0.95) <= bound
-        rows.append(
-            (f"{title}: **all**", _percentiles(taken), "" if bound is None else f"p95 ≤ {bound:g} s", met, len(taken))
-        )
+        within = None if bound is None else at_most(percentile(taken, 0.95), bound, " s", "p95")
+        rows.append(Row(f"{title}: **all** but the tabs", _percentiles(taken), len(taken), within))
     back = len(tally.taken.get("reconnect", ()))
-    rows.append((f"{title}: answers lost after a reconnect and asked for again", str(tally.lost), "", None, back))
-    count = sum(map(len, tally.taken.values()))
-    rows.append((f"{title}: errors", str(len(tally.errors)), "0", not tally.errors, count))
-    return rows
+    rows.append(Row(f"{title}: answers lost after a reconnect and asked for again", str(tally.lost), back))
+    return [*rows, _errors_row(title, tally, sum(map(len, tally.taken.values())))]
+
+
+def _errors_row(title: str, tally: Tally, n: int) -> Row:
+    return Row(f"{title}: errors", str(len(tally.errors)), n, Bound("0", not tally.errors))
 
 
 def _percentiles(taken: Sequence[float]) -> str:
@@ -182,25 +169,17 @@ def _percentiles(taken: Sequence[float]) -> str:
 
 def kept_rows(title: str, before: Taking, peak: Taking, after: Taking) -> list[Row]:
     """What the server takes: before, at its peak, and after everyone has left."""
-    rows: list[Row] = []
     memory = f"{before.megabytes:,.0f} / {peak.megabytes:,.0f} / {after.megabytes:,.0f} MB"
-    rows.append(
-        (
-            f"{title}: memory before / peak / after",
-            memory,
-            f"peak ≤ {CEILING_BOUND:,.0f} MB",
-            peak.megabytes <= CEILING_BOUND,
-            1,
-        )
-    )
-    for what, some, bound in (("threads", "threads", THREADS_BOUND), ("descriptors", "descriptors", DESCRIPTORS_BOUND)):
+    within = at_most(peak.megabytes, CEILING_BOUND, " MB", "peak")
+    rows = [Row(f"{title}: memory before / peak / after", memory, 1, within)]
+    for some, bound in (("threads", THREADS_BOUND), ("descriptors", DESCRIPTORS_BOUND)):
         first, highest, last = (getattr(each, some) for each in (before, peak, after))
-        measured = f"{first} / {highest} / {last}"
-        rows.append((f"{title}: {what} before / peak / after", measured, f"+{bound}", last <= first + bound, 1))
+        within = Bound(f"after ≤ before + {bound}", last <= first + bound)
+        rows.append(Row(f"{title}: {some} before / peak / after", f"{first} / {highest} / {last}", 1, within))
     return rows
 
 
-def training_rows(url: str) -> Report:
+def training_rows(url: str) -> Found:
     """Five visitors who ask for one picture after the other while a run trains beside them."""
     run = started(3600, cifar(20), cifar(20, "none"))
     while not runs.status(run).log.progress:
@@ -211,11 +190,11 @@ def training_rows(url: str) -> Report:
         return [], [f"while a run trains: {error}"]
     finally:
         end(run)
-    figure, bound = f"{SESSIONS} sessions while a run trains", f"p95 ≤ {RERUN_BOUND:g} s"
-    return [(figure, _percentiles(taken), bound, percentile(taken, 0.95) <= RERUN_BOUND, len(taken))], []
+    within = at_most(percentile(taken, 0.95), RERUN_BOUND, " s", "p95")
+    return [Row(f"{SESSIONS} sessions while a run trains", _percentiles(taken), len(taken), within)], []
 
 
-def soak_rows(url: str, watch: Watch, interactions: int, vanishing: int) -> Report:
+def soak_rows(url: str, watch: Watch, interactions: int, vanishing: int) -> Found:
     """What stays in memory of many interactions of a few sessions, and of many sessions that came and vanished."""
     rows, tally = [], Tally()
     # The first views of everything fill what all share; how much that is belongs to no interaction.
@@ -231,13 +210,12 @@ def soak_rows(url: str, watch: Watch, interactions: int, vanishing: int) -> Repo
     after, before = settle(url, watch), after
     rows.append(_growth_row(f"{vanishing} sessions opened and dropped", before, after, VANISHING_BOUND, vanishing))
     rows += kept_rows(f"{vanishing} sessions opened and dropped", before, watch.peak, after)
-    rows.append(("Soak: errors", str(len(tally.errors)), "0", not tally.errors, interactions + vanishing))
-    return rows, tally.errors
+    return [*rows, _errors_row("Soak", tally, interactions + vanishing)], tally.errors
 
 
 def _growth_row(figure: str, before: Taking, after: Taking, bound: float, n: int) -> Row:
     grown = after.megabytes - before.megabytes
-    return f"{figure}: memory that stays", f"{grown:+,.0f} MB", f"≤ +{bound:g} MB", grown <= bound, n
+    return Row(f"{figure}: memory that stays", f"{grown:+,.0f} MB", n, Bound(f"≤ +{bound:g} MB", grown <= bound))
 
 
 def come_and_vanish(url: str, sessions: int, tally: Tally) -> None:
@@ -271,18 +249,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--interactions", type=int, default=INTERACTIONS, help=f"of the soak (default: {INTERACTIONS})")
     parser.add_argument("--vanishing", type=int, default=VANISHING, help=f"sessions (default: {VANISHING})")
     parser.add_argument("--only", choices=["stages", "training", "soak"], help="one part of it")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/load.md and README.md")
     options = parser.parse_args(arguments)
     errors: list[str] = []
-    print("| figure | measured: p50 / p95 / p99 | bound | met | n |\n|---|---|---|---|---|", flush=True)
+    report = Report()
 
-    def show(report: Report) -> None:
-        rows, wrong = report
+    def show(found: Found) -> None:
+        rows, wrong = found
         errors.extend(wrong)
         for line in wrong:
             print(line, file=sys.stderr, flush=True)
-        for figure, measured, bound, met, n in rows:
-            said = {None: "", True: "yes", False: "**missed**"}[met]
-            print(f"| {figure} | {measured} | {bound} | {said} | {n:,} |", flush=True)
+        report.show(rows)
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["EXPLORER_DATA"] = folder
@@ -298,8 +275,10 @@ def main(arguments: list[str]) -> int:
             if options.only in (None, "soak"):
                 show(soak_rows(url, watch, options.interactions, options.vanishing))
         show(([], complaints(log)))
-    print(
-        f"\nVisitors think {options.think[0]:g} to {options.think[1]:g} s between two interactions, in the soaks not "
-        f"at all. {os.cpu_count()} processors, {device_name(torch.device('cpu'))}, torch {torch.__version__}."
+    report.end(
+        f"Seconds are p50 / p95 / p99 of n answers. Visitors think {options.think[0]:g} to {options.think[1]:g} s "
+        f"between two interactions, in the soaks not at all; {options.seconds:g} s a stage. {machine()}."
     )
-    return 1 if errors else 0
+    if options.write:
+        report.write("load")
+    return 1 if errors or report.missed else 0

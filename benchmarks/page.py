@@ -7,7 +7,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
@@ -18,7 +18,9 @@ import torch
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.explaining import bare
-from benchmarks.sessions import served
+from benchmarks.rows import Row, at_most, compared, ratios
+from benchmarks.sessions import Session, served
+from benchmarks.visitors import random_picture
 from explorer import checkpoints, runs
 from explorer.architectures import Network, build
 from explorer.checkpoints import Checkpoint
@@ -28,12 +30,11 @@ from explorer.training import TrainingConfig
 from tests.e2e.chromium import MISSING, find_chromium
 from tests.e2e.conftest import QUIET
 
-ROUNDS, WARM_UP, STARTS = 7, 2, 5
-SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, START_BOUND = 2.0, 1.5, 1.3, 12.0
+ROUNDS, WARM_UP, STARTS = 15, 2, 5
+SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, START_BOUND, MEMORY_BOUND = 2.0, 1.5, 1.3, 12.0, 2500.0
 QUIET_MS = 700  # without any change: then the page is drawn
 TIMEOUT_S = 120
 
-Row = tuple[str, str, str, int]
 RUN = "a" * 32  # the run whose networks have 224 pixels
 
 # Every change below the page and the sidebar counts, in components too, and every picture that has been decoded. The
@@ -109,8 +110,8 @@ def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
                 ("32", opened(browser, url), [build(cifar(20, "none")).freeze(), build(cifar(20)).freeze()]),
                 ("224", opened(browser, f"{url}/?{large}"), networks),
             ]
-            yield from rerun_rows(opened(browser, blank_url), pages, rounds)
-            yield "Memory of the server with both views open", f"{resident(process):,.0f} MB", "≤ 2,500 MB", 1
+            yield from rerun_rows(opened(browser, blank_url), pages, opened(browser, url), process, rounds)
+            yield from size_rows(url, rounds)
     yield start_row(starts)
 
 
@@ -165,9 +166,39 @@ def seconds_to_draw(page: Page, act: str) -> tuple[float, float]:
     page.bring_to_front()
     page.evaluate(WATCH)
     page.evaluate("act => { bench.start = performance.now(); new Function(act)(); }", act)
+    return _drawn(page)
+
+
+def seconds_to_answer(page: Page, act: Callable[[], object]) -> float:
+    """The same up to the last change, of what only a real keyboard or a real file does."""
+    page.evaluate(WATCH)
+    page.evaluate("bench.start = performance.now()")
+    act()
+    return _drawn(page)[0]
+
+
+def _drawn(page: Page) -> tuple[float, float]:
     page.wait_for_function(SETTLED, arg=QUIET_MS, polling=50)
     drawn, rest = page.evaluate("[bench.last - bench.start, bench.rest - bench.start]")
     return drawn / 1000, rest / 1000
+
+
+def seconds_of_runs(page: Page, number: int) -> dict[str, float]:
+    """What is answered by a run of the page: another class, another network, and an uploaded picture."""
+    page.bring_to_front()
+    taken = {}
+    for name, label in (("another class to explain", "Class to explain"), ("another second network", "Second network")):
+        page.get_by_role("combobox", name=label).click()
+        page.keyboard.press("ArrowUp" if number % 2 else "ArrowDown")
+        page.wait_for_timeout(QUIET_MS)
+        taken[name] = seconds_to_answer(page, lambda: page.keyboard.press("Enter"))
+    if number == 0:
+        page.get_by_role("radio", name="File").click()
+        page.wait_for_timeout(2000)
+    file = {"name": f"{number}.png", "mimeType": "image/png", "buffer": random_picture(number)}
+    box = page.locator("[data-testid=stFileUploader] input")
+    taken["an uploaded picture"] = seconds_to_answer(page, lambda: box.set_input_files(file))  # type: ignore[arg-type]
+    return taken
 
 
 def seconds_of_torch(networks: list[Network]) -> float:
@@ -183,8 +214,12 @@ def seconds_of_torch(networks: list[Network]) -> float:
     return taken
 
 
-def rerun_rows(blank: Page, pages: list[tuple[str, Page, list[Network]]], rounds: int) -> Iterator[Row]:
+def rerun_rows(
+    blank: Page, pages: list[tuple[str, Page, list[Network]]], third: Page, process: int, rounds: int
+) -> Iterator[Row]:
+    """`third` is a page like the first one, for what would disturb it. `process` is the server's."""
     taken: dict[tuple[str, str], list[float]] = {}
+    memory = []
     for number in range(WARM_UP + rounds):
         measured = {("blank", ""): seconds_to_draw(blank, AGAIN)[0]}
         for size, page, networks in pages:
@@ -195,30 +230,65 @@ def rerun_rows(blank: Page, pages: list[tuple[str, Page, list[Network]]], rounds
                 measured[size, change], rest = seconds_to_draw(page, act)
                 rests.append(rest)
             measured[size, "rest"] = statistics.mean(rests)
+        measured |= {("run", name): seconds for name, seconds in seconds_of_runs(third, number).items()}
         if number >= WARM_UP:
+            memory.append(resident(process))
             for key, seconds in measured.items():
                 taken.setdefault(key, []).append(seconds)
     nothing = taken["blank", ""]
-    yield "Re-run of a blank Streamlit page in Chromium", f"{1e3 * statistics.median(nothing):.0f} ms", "", rounds
+    yield Row("Re-run of a blank Streamlit page in Chromium", milliseconds(nothing), rounds)
     for size, _, networks in pages:
         names = " and ".join(network.spec.name for network in networks)
         least = [one + other for one, other in zip(nothing, taken[size, "torch"], strict=True)]
-        bound = SMALL_BOUND if size == "32" else LARGE_BOUND
         figure = f"Explore, {names} at {size}: new picture / (blank + bare passes)"
-        yield figure, compared(taken[size, "new picture"], least), f"≤ {bound:g}", rounds
+        most = SMALL_BOUND if size == "32" else LARGE_BOUND
+        yield ratio_row(figure, taken[size, "new picture"], least, most)
         for change in CHANGES:
-            figure = f"Explore, {names} at {size}: {change} / blank"
-            yield figure, compared(taken[size, change], nothing), f"≤ {CHANGE_BOUND:g}", rounds
-        settled = f"{1e3 * statistics.median(taken[size, 'rest']):.0f} ms"
-        yield f"Explore at {size}: after such a change, until the server has it in the link too", settled, "", rounds
+            yield ratio_row(f"Explore, {names} at {size}: {change} / blank", taken[size, change], nothing, CHANGE_BOUND)
+        figure = f"Explore at {size}: after such a change, until the server has it in the link too"
+        yield Row(figure, milliseconds(taken[size, "rest"]), rounds)
+        if size == "32":
+            for (kind, name), each in taken.items():
+                if kind == "run":
+                    figure = f"Explore at {size}: {name}, by a run of the page / (blank + bare passes)"
+                    yield Row(figure, compared(each, least), rounds)
+    measured_memory = f"{statistics.median(memory):,.0f} MB ({min(memory):,.0f} to {max(memory):,.0f})"
+    bound = at_most(max(memory), MEMORY_BOUND, " MB")
+    yield Row("Memory of the server with three views of Explore open", measured_memory, rounds, bound)
 
 
-def compared(some: list[float], others: list[float]) -> str:
-    """The median of the ratios of each round, their quartiles, and both medians."""
-    ratios = [one / other for one, other in zip(some, others, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    absolute = f"{1e3 * statistics.median(some):.0f} / {1e3 * statistics.median(others):.0f} ms"
-    return f"{middle:.2f} (quartiles {low:.2f} to {high:.2f}; {absolute})"
+def ratio_row(figure: str, some: list[float], others: list[float], most: float) -> Row:
+    return Row(figure, compared(some, others), len(some), at_most(statistics.median(ratios(some, others)), most))
+
+
+def milliseconds(taken: list[float]) -> str:
+    low, middle, high = statistics.quantiles(taken, n=4)
+    return f"{1e3 * middle:.0f} ms (quartiles {1e3 * low:.0f} to {1e3 * high:.0f})"
+
+
+def size_rows(url: str, rounds: int) -> Iterator[Row]:
+    """How much goes over the wire for another drawn shape: the drawing, and the page's run that is told of it."""
+    session = Session(url)
+    drawings: list[float] = []
+    runs_of_page: list[float] = []
+    messages: list[int] = []
+    session.rerun()
+    for number in range(rounds):
+        before = session.received
+        session.drawing(f"sample-{number % 10}-{7000 + number}")
+        drawings.append((session.received - before) / 1e3)
+        before = session.received
+        session.rerun(picture=f"sample-{number % 10}-{7000 + number}")
+        runs_of_page.append((session.received - before) / 1e3)
+        messages.append(len(session.answer))
+    session.close()
+    yield Row("Explore at 32: the drawing of another shape, over the wire", kilobytes(drawings), rounds)
+    said = f"{kilobytes(runs_of_page)} in {statistics.median(messages):.0f} messages"
+    yield Row("Explore at 32: the run of the page after it, over the wire", said, rounds)
+
+
+def kilobytes(sizes: list[float]) -> str:
+    return f"{statistics.median(sizes):,.0f} kB ({min(sizes):,.0f} to {max(sizes):,.0f})"
 
 
 def start_row(starts: int) -> Row:
@@ -235,8 +305,10 @@ def start_row(starts: int) -> Row:
                     page.wait_for_function(f"() => {STRIP} && ({DRAWN})()", polling=50, timeout=TIMEOUT_S * 1000)
                     taken.append(time.perf_counter() - started)
                     context.close()
-    measured = f"{statistics.median(taken):.1f} s ({min(taken):.1f} to {max(taken):.1f})"
-    return "From the start of the server to the first explained picture", measured, f"≤ {START_BOUND:g} s", starts
+    middle = statistics.median(taken)
+    measured = f"{middle:.1f} s ({min(taken):.1f} to {max(taken):.1f})"
+    figure = "From the start of the server to the first explained picture"
+    return Row(figure, measured, starts, at_most(middle, START_BOUND, " s"))
 
 
 def resident(process: int) -> float:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 120.0
 COMPLAINT = re.compile(rb"Something went wrong that should not have|Traceback \(most recent call last\)")
 _INCIDENT = re.compile(rb"incident [0-9a-f]{8}|Traceback")
+_TOKEN = re.compile(rb'"token":"([0-9a-f]{32})"')
 _WIDGET = re.compile(r"\$\$ID-[0-9a-f]{32}-(.+)")
 
 
@@ -56,7 +57,9 @@ class Session:
         self.query: dict[str, str] = {}
         self.answer: list[bytes] = []
         self.media: list[str] = []
-        self.received = 0
+        self.received = 0  # bytes of all answers so far
+        self.drew = False  # whether the last answer was a drawing
+        self.token = ""  # for `drawing`, of the last overview
         self._page: str | None = None
         self._page_hash = ""
         self._widgets: dict[str, tuple[str, str]] = {}  # (id, id of the fragment) by key
@@ -144,6 +147,20 @@ class Session:
         """Runs the part of the page that asked to be run every second, as a browser does; None where none has."""
         return self._ask(self._here(self._tick)) if self._tick else None
 
+    def drawing(self, picture: str, **view: str | int) -> float:
+        """Asks for another drawn shape without a run of the page, as Explore does; `answer` is the drawing.
+
+        Raises SessionError also where the page has to answer.
+        """
+        started = time.perf_counter()
+        question = {"token": self.token, "picture": picture, **view}
+        response = self._http.post(f"{self.url}/drawing", json=question, timeout=TIMEOUT_S)
+        self.answer, self.media, self.drew = [response.content], [], True
+        self.received += len(response.content)
+        if response.status_code != 200:
+            raise SessionError(f"/drawing was answered with {response.status_code}: {response.text[:200]}")
+        return time.perf_counter() - started
+
     def file(self, address: str) -> bytes:
         """The content of a picture that an answer named. Raises SessionError."""
         response = self._http.get(self.url + address, timeout=TIMEOUT_S)
@@ -202,7 +219,7 @@ class Session:
         state.widget_states.widgets.extend([*self._values.values(), *pressed])
         state.context_info.url = f"{self.url}/{self._page or ''}"
         state.context_info.color_scheme = "light"
-        self.answer, self.media = [], []
+        self.answer, self.media, self.drew = [], [], False
         if not state.fragment_id:
             self._widgets, self._tick = {}, ""
         started = time.perf_counter()
@@ -241,6 +258,8 @@ class Session:
             raise SessionError(str(element.exception)[:300])
         if kind == "imgs":
             self.media += [image.url for image in element.imgs.imgs if image.url.startswith("/")]
+        elif kind == "bidi_component" and (token := _TOKEN.search(element.bidi_component.bytes)):
+            self.token = token[1].decode()
         elif kind and (widget := _WIDGET.fullmatch(getattr(getattr(element, kind), "id", "") or "")):
             self._widgets[widget[1]] = (widget[0], message.delta.fragment_id)
 

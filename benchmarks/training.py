@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
+from benchmarks.rows import Row, at_least, ratios, spread
 from explorer.architectures import build
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.presets import cifar
@@ -23,8 +24,6 @@ LIMIT_BOUND, TEXTBOOK_BOUND = 0.95, 2.0
 IMAGES = 50_000
 BATCH, TEXTBOOK_BATCH = 128, 64
 ROUNDS, SHORT_ROUNDS = 5, 60
-
-Row = tuple[str, str, str, int]  # figure, measured, bound, n
 
 
 def cifar_size() -> Dataset:
@@ -169,9 +168,9 @@ def training_rows(seconds: float = 4.0, rounds: int = ROUNDS, short_rounds: int 
         ("compiled fit", "textbook", TEXTBOOK_BOUND, long),
         ("compiled fit", "textbook, 2 workers", TEXTBOOK_BOUND, long),
     ):
-        ratios = [one / two for one, two in zip(speeds[some], speeds[other], strict=True)]
-        low, _, high = statistics.quantiles(ratios, n=4)
+        each = ratios(speeds[some], speeds[other])
         absolute = f"{statistics.median(speeds[some]):,.0f} / {statistics.median(speeds[other]):,.0f} images/s"
-        measured = f"{statistics.median(ratios):.2f} (quartiles {low:.2f} to {high:.2f}; {absolute})"
-        rows.append((f"ResNet-20, 50,000 pictures of 32: {some} / {other}", measured, f"≥ {bound}", len(ratios)))
+        measured = f"{spread(each).removesuffix(')')}; {absolute})"
+        figure = f"ResNet-20, 50,000 pictures of 32: {some} / {other}"
+        rows.append(Row(figure, measured, len(each), at_least(statistics.median(each), bound)))
     return rows

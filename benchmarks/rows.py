@@ -1,0 +1,122 @@
+"""Rows of the tables that the benchmarks print, and their way into README: written by the command, never by hand."""
+
+import os
+import statistics
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from explorer.training import device_name
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+HEAD = "| figure | measured | bound | met | n |\n|---|---|---|---|---|"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What was promised of a figure, and whether what was measured keeps it."""
+
+    words: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: what was measured, with its spread and unit, over `n` rounds, starts or answers."""
+
+    figure: str
+    measured: str
+    n: int
+    bound: Bound | None = None
+
+    def __str__(self) -> str:
+        words, met = ("", "") if self.bound is None else (self.bound.words, "yes" if self.bound.met else "**missed**")
+        return f"| {self.figure} | {self.measured} | {words} | {met} | {self.n:,} |"
+
+
+def at_most(value: float, most: float, unit: str = "", what: str = "") -> Bound:
+    return Bound(f"{what} ≤ {most:,g}{unit}".strip(), value <= most)
+
+
+def at_least(value: float, least: float) -> Bound:
+    return Bound(f"≥ {least:,g}", value >= least)
+
+
+def above(value: float, than: float) -> Bound:
+    return Bound(f"> {than:,g}", value > than)
+
+
+def ratios(some: Sequence[float], others: Sequence[float]) -> list[float]:
+    """Round by round."""
+    return [one / other for one, other in zip(some, others, strict=True)]
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median and the quartiles."""
+    low, _, high = statistics.quantiles(values, n=4)
+    return f"{statistics.median(values):.{digits}f} (quartiles {low:.{digits}f} to {high:.{digits}f})"
+
+
+def compared(some: Sequence[float], others: Sequence[float]) -> str:
+    """Of seconds: the median of the ratios of each round, their quartiles, and both medians."""
+    absolute = f"{1e3 * statistics.median(some):,.0f} / {1e3 * statistics.median(others):,.0f} ms"
+    return f"{spread(ratios(some, others)).removesuffix(')')}; {absolute})"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def machine() -> str:
+    """On what, with what, of which state of this repository, and when."""
+    name = device_name(torch.device("cpu"))
+    return f"{os.cpu_count()} processors, {name}, torch {torch.__version__}, commit {_commit()}, {date.today()}"
+
+
+def _commit() -> str:
+    """Its short number, with a plus where the files differ from it."""
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return (told.stdout.strip() or "unknown") + ("+" if changed else "")
+
+
+class Report:
+    """Prints the rows as they come, and keeps what was printed."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.missed = 0
+        self._print(HEAD)
+
+    def show(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.missed += row.bound is not None and not row.bound.met
+            self._print(str(row))
+
+    def end(self, note: str) -> None:
+        self._print(f"\n{note}")
+
+    def _print(self, text: str) -> None:
+        self.lines += text.split("\n")
+        print(text, flush=True)
+
+    def write(self, name: str) -> None:
+        """To docs/, and between the marks of that name in README."""
+        text = "\n".join(self.lines) + "\n"
+        (ROOT / "docs" / f"{name}.md").write_text(text)
+        README.write_text(replaced(README.read_text(), name, text))
+
+
+def replaced(readme: str, name: str, text: str) -> str:
+    """README with another text between the marks of that name. Raises ValueError where it has none."""
+    begin, end = f"<!-- {name}: written by `make {name}` -->\n", f"<!-- end of {name} -->\n"
+    before, found, rest = readme.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"README.md has no marks {begin.strip()} and {end.strip()}.")
+    return f"{before}{begin}{text}{end}{after}"
