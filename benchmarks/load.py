@@ -241,7 +241,7 @@ def come_and_vanish(url: str, sessions: int, tally: Tally) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks load", description=__doc__)
     parser.add_argument("--sessions", type=int, nargs="*", default=[*P95_BOUNDS], help="of each stage (default: 20 40)")
-    parser.add_argument("--seconds", type=float, default=120, help="of each stage (default: 120)")
+    parser.add_argument("--seconds", type=float, default=60, help="of each stage (default: 60)")
     parser.add_argument("--tabs", type=int, default=2, help="Chromium tabs beside the sessions (default: 2)")
     parser.add_argument(
         "--think", type=float, nargs=2, default=THINK, help=f"seconds between interactions (default: {THINK})"

@@ -64,6 +64,7 @@ class Session:
         self._page_hash = ""
         self._widgets: dict[str, tuple[str, str]] = {}  # (id, id of the fragment) by key
         self._values: dict[str, WidgetState] = {}  # by id
+        self._downloads: dict[str, str] = {}  # what names the file that is made when the button is pressed, by key
         self._tick = ""  # the fragment that asked to be run again and again
         self._http = requests.Session()
         self._stack = ExitStack()
@@ -147,6 +148,21 @@ class Session:
         """Runs the part of the page that asked to be run every second, as a browser does; None where none has."""
         return self._ask(self._here(self._tick)) if self._tick else None
 
+    def download(self, key: str) -> bytes:
+        """Presses a button whose file is made only then; its content."""
+        request = BackMsg()
+        request.backend_operation_request.request_id = secrets.token_hex(8)
+        request.backend_operation_request.session_id = self.id
+        request.backend_operation_request.deferred_file.file_id = self._downloads[self._widget(key)[0]]
+        self._send(request)
+        message = self._receive()
+        while message.WhichOneof("type") != "backend_operation_response":
+            message = self._receive()
+        answer = message.backend_operation_response
+        if answer.error_msg:
+            raise SessionError(answer.error_msg)
+        return self.file(answer.deferred_file.url)
+
     def drawing(self, picture: str, **view: str | int) -> float:
         """Asks for another drawn shape without a run of the page, as Explore does; `answer` is the drawing.
 
@@ -154,7 +170,13 @@ class Session:
         """
         started = time.perf_counter()
         question = {"token": self.token, "picture": picture, **view}
-        response = self._http.post(f"{self.url}/drawing", json=question, timeout=TIMEOUT_S)
+        # On a connection of its own: the server closes one that was idle for some seconds, and where that happens as
+        # the question leaves, a browser asks again by itself, but this client does not.
+        headers = {"Connection": "close"}
+        try:
+            response = requests.post(f"{self.url}/drawing", json=question, headers=headers, timeout=TIMEOUT_S)
+        except requests.RequestException as error:
+            raise SessionError(f"/drawing was not answered: {error!r}") from error
         self.answer, self.media, self.drew = [response.content], [], True
         self.received += len(response.content)
         if response.status_code != 200:
@@ -262,6 +284,8 @@ class Session:
             self.token = token[1].decode()
         elif kind and (widget := _WIDGET.fullmatch(getattr(getattr(element, kind), "id", "") or "")):
             self._widgets[widget[1]] = (widget[0], message.delta.fragment_id)
+            if kind == "download_button":
+                self._downloads[widget[0]] = element.download_button.deferred_file_id
 
     def _send(self, message: BackMsg) -> None:
         try:

@@ -13,6 +13,7 @@ import torch
 from captum.attr import Deconvolution
 from streamlit.testing.v1 import AppTest
 
+from benchmarks.rows import replaced
 from explorer import presets, runs
 from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
@@ -27,6 +28,14 @@ ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/how-to.md")]
 Run = Callable[[str], dict[str, Any]]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["bench", "load"])
+def test_readme_has_a_place_for_each_table(name: str) -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert replaced(readme, name, "other\n") != readme
+    with pytest.raises(ValueError, match="has no marks"):
+        replaced(readme, "unknown", "")
 
 
 def blocks(name: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Pictures from arrays: colours, tiles and overlays, by hand-computed values."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from PIL import Image
 
 from explorer import figures
 from explorer.figures import ColourScale
+from explorer.figures.names import escaped
 
+FIGURES = Path(figures.__file__).parent
 SCALE = ColourScale.sizes(2.0)
 
 
@@ -88,3 +91,9 @@ def test_the_classes_chart_marks_the_explained_class() -> None:
     assert list(bars.x) == [0.9, 0.1]
     assert bars.y[0] == "cat" and bars.y[1] == "<b>▸ dog</b>"
     assert bars.marker.opacity[1] > bars.marker.opacity[0]
+
+
+def test_names_in_figures_and_reports_neither_mark_up_nor_reorder() -> None:
+    assert escaped("<b>\u202egnp.tac\u2066") == "&lt;b&gt;gnp.tac"
+    others = [path.name for path in FIGURES.glob("*.py") if "html.escape" in path.read_text()]
+    assert others == ["names.py"]

@@ -103,7 +103,9 @@ def test_what_was_reported_behind_the_point_of_resumption_is_dropped(place: Path
 
 def test_a_new_attempt_takes_back_how_the_last_one_ended(place: Path):
     path = place / "metrics.jsonl"
-    ended = log_of(path, ("queued", {}), ("phase", {"phase": "training"}), ("end", {"outcome": "failed"}))
+    ended = log_of(
+        path, ("queued", {}), ("phase", {"phase": "training"}), ("end", {"outcome": "failed", "message": "Full."})
+    )
     assert ended.end and ended.phase
     queued = log_of(path, ("queued", {}))
     assert queued.end is None and queued.phase is None and queued.queued
@@ -173,7 +175,9 @@ def test_the_summary_of_twins(place: Path):
 def test_a_difference_within_two_standard_errors_is_called_chance(place: Path, accuracy: float, verdict: str):
     # At 0.5 and 0.57 of 400: 2 · sqrt(0.25 / 400 + 0.2451 / 400) = 0.0704; at 0.58: 0.0702.
     networks = [result("plain-20", 0.5), result("ResNet-20", accuracy)]
-    assert verdict in runs.summary(log_of(place / "metrics.jsonl", ("end", {"networks": networks})))
+    assert verdict in runs.summary(
+        log_of(place / "metrics.jsonl", ("end", {"outcome": "finished", "networks": networks}))
+    )
 
 
 def test_the_summary_of_one_network_that_diverged_and_before_the_end(place: Path):
@@ -181,7 +185,9 @@ def test_the_summary_of_one_network_that_diverged_and_before_the_end(place: Path
     assert runs.summary(log_of(path, measured(0, 0, [1.0] * 5))) == ""
     assert runs.summary(log_of(path, ("end", {"outcome": "failed", "message": "The disk is full."}))) == ""
     network = result("plain-8", 0.1, n=4000, outcome="diverged", steps=30)
-    assert runs.summary(log_of(path, measured(0, 24, [None] * 5), ("end", {"networks": [network]}))) == (
+    assert runs.summary(
+        log_of(path, measured(0, 24, [None] * 5), ("end", {"outcome": "finished", "networks": [network]}))
+    ) == (
         "plain-8 is right on 10.0% of 4,000 test pictures after 30 steps. The training of plain-8 diverged after 30 "
         "steps; its last finite weights are kept. Try a lower learning rate or gradient clipping."
     )

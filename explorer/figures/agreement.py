@@ -1,6 +1,5 @@
 """Charts of many pictures: accuracies, confusions, agreement, similarity of layers, cams on the object."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
+from explorer.figures.names import escaped
 from explorer.figures.tiles import SEQUENTIAL
 
 _STEPS = [step / 32 for step in range(33)]
@@ -101,7 +101,7 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
     figure = make_subplots(
         rows,
         columns,
-        subplot_titles=[html.escape(title) for title in titles],
+        subplot_titles=[escaped(title) for title in titles],
         horizontal_spacing=0.2 if columns > 1 else 0,
     )
     classes = len(class_names)
@@ -140,7 +140,7 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
             showlegend=False,
             **at,
         )
-    shown = [html.escape(_cut(name)) for name in class_names]
+    shown = [escaped(_cut(name)) for name in class_names]
     named = {"tickvals": places, "ticktext": shown} if classes <= NAMED_CLASSES else {"showticklabels": False}
     axis: dict[str, Any] = {"fixedrange": True, "showgrid": False, "zeroline": False, "ticks": "", **named}
     axis["ticklabelstandoff"] = 4
@@ -166,7 +166,7 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
 
 
 def _confusion_hover(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    names = [html.escape(name) for name in class_names]
+    names = [escaped(name) for name in class_names]
     totals = counts.sum(axis=1)
     return np.array(
         [
@@ -194,14 +194,14 @@ def agreement_chart(pairs: Sequence[PairLine]) -> go.Figure:
                 x=[sign * count],
                 orientation="h",
                 marker={"color": colour, "pattern": {"shape": "/" if alike and sign > 0 else ""}},
-                hovertext=f"only {html.escape(name)} is right: {count:,}",
+                hovertext=f"only {escaped(name)} is right: {count:,}",
                 hoverinfo="text",
             )
             figure.add_scatter(  # a bar of no length would not show its text
                 y=[row],
                 x=[sign * count],
                 mode="text",
-                text=f"&nbsp;only {html.escape(_cut(name, 30))}: {count:,}&nbsp;",
+                text=f"&nbsp;only {escaped(_cut(name, 30))}: {count:,}&nbsp;",
                 textposition="middle left" if sign < 0 else "middle right",
                 hoverinfo="skip",
             )
@@ -238,7 +238,7 @@ def similarity_chart(
                 words = f"not defined. {why}"
             else:
                 words = f"{values[row, column]:.3f}"
-            hover[row, column] = f"{html.escape(layer_a)} | {html.escape(layer_b)}: {words}"
+            hover[row, column] = f"{escaped(layer_a)} | {escaped(layer_b)}: {words}"
     height, width = values.shape
     figure = go.Figure()
     common: dict[str, Any] = {"x": list(range(width)), "y": list(range(height)), "hoverongaps": False}
@@ -256,7 +256,7 @@ def similarity_chart(
             line = {f"{axis}0": start - 0.5, f"{axis}1": start - 0.5}
             across = {"x0": 0, "x1": 1, "xref": "paper"} if axis == "y" else {"y0": 0, "y1": 1, "yref": "paper"}
             figure.add_shape(type="line", line={"color": "#FFFFFF", "width": 1.5}, **line, **across)
-        title = f"{html.escape(titles[axis == 'x'])}, input → output"
+        title = f"{escaped(titles[axis == 'x'])}, input → output"
         place = {"tickvals": ticks, "ticktext": texts, "title": {"text": title, "standoff": 16}}
         place |= {"fixedrange": True, "showgrid": False, "zeroline": False, "ticks": "", "ticklabelstandoff": 4}
         figure.update_layout({f"{axis}axis": place})
@@ -300,7 +300,7 @@ def object_share_chart(lines: Sequence[ShareLine], chance: float) -> go.Figure:
             x=places,
             y=list(line.mean),
             mode="lines+markers",
-            name=html.escape(line.name),
+            name=escaped(line.name),
             line={"color": line.colour, "dash": line.dash, "width": 2},
             marker={"size": 6},
             hovertext=[_share_hover(line, index) for index in range(len(line.layers))],
@@ -333,7 +333,7 @@ def _share_hover(line: ShareLine, index: int) -> str:
     value = "no map that is not zero" if mean is None else f"{mean:.1%}"
     spread = "" if error is None else f" ± {error:.1%}"
     counts = f"{line.maps[index]:,} maps, {line.zero[index]:,} zero"
-    return f"{html.escape(line.name)}, {html.escape(line.layers[index])}: {value}{spread} ({counts})"
+    return f"{escaped(line.name)}, {escaped(line.layers[index])}: {value}{spread} ({counts})"
 
 
 def _stages(layers: Sequence[str]) -> tuple[list[int], list[float], list[str]]:
@@ -342,7 +342,7 @@ def _stages(layers: Sequence[str]) -> tuple[list[int], list[float], list[str]]:
     starts = [index for index, name in enumerate(names) if index == 0 or name != names[index - 1]]
     ends = [*starts[1:], len(names)]
     middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
-    return starts, middles, [html.escape(names[start]) for start in starts]
+    return starts, middles, [escaped(names[start]) for start in starts]
 
 
 def _nullable(values: np.ndarray) -> list[list[float | None]]:
@@ -356,4 +356,4 @@ def _cut(name: str, longest: int = _LONGEST) -> str:
 
 def _distinct(names: Sequence[str]) -> list[str]:
     """For an axis, where two of one name would be one place: spaces that nobody sees tell them apart."""
-    return [f"{html.escape(name)}{chr(0x200B) * list(names[:index]).count(name)}" for index, name in enumerate(names)]
+    return [f"{escaped(name)}{chr(0x200B) * list(names[:index]).count(name)}" for index, name in enumerate(names)]

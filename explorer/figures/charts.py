@@ -1,6 +1,5 @@
 """Tables in, charts out: probabilities, predictions of sample pictures, the lines of a training."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
+from explorer.figures.names import escaped
 from explorer.figures.tiles import data_uri, shown
 
 # One colour a network on every page. Light and dark variants of Okabe and Ito's vermilion and blue, which people with
@@ -26,7 +26,7 @@ _LONGEST = 13  # letters of a class name that fit beside its mark and probabilit
 
 def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: str, target: str) -> go.Figure:
     """Horizontal bars of probabilities, the most probable on top; an arrow marks the explained class."""
-    shown_names = [html.escape(name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…") for name in names]
+    shown_names = [escaped(name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…") for name in names]
     labels = [f"<b>▸ {text}</b>" if name == target else text for name, text in zip(names, shown_names, strict=True)]
     figure = go.Figure(
         go.Bar(
@@ -106,9 +106,7 @@ def predictions_chart(
             for index, label in enumerate(labels)
         ]
         hover = [
-            html.escape(
-                label if network is None else f"{network.title}: {network.predictions[index].label}, label {label}"
-            )
+            escaped(label if network is None else f"{network.title}: {network.predictions[index].label}, label {label}")
             for index, label in enumerate(labels)
         ]
         font = {"size": 11, "color": TEXT_COLOURS[theme] if network is None else network.colour}
@@ -155,7 +153,7 @@ def predictions_chart(
 
 def _cut(label: str) -> str:
     """As Plotly writes it: it reads tags, and a class may have any name."""
-    return html.escape(label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…")
+    return escaped(label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…")
 
 
 def _line(prediction: Prediction, label: str) -> str:

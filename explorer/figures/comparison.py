@@ -1,6 +1,5 @@
 """Several networks in one picture: the lines of their trainings, what they say, how alike their maps are."""
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+from explorer.figures.names import escaped
 
 DASHES = ("solid", "dash", "dot", "dashdot")  # tell networks of one family, and so of one colour, apart
 _PATTERNS = dict(zip(DASHES, ("", "/", ".", "x"), strict=True))
@@ -226,4 +227,4 @@ def _symbol(dash: str) -> str:
 
 def _escaped(text: str, longest: int = 60) -> str:
     """As Plotly writes it: it reads tags, and a network or a class may have any name."""
-    return html.escape(text if len(text) <= longest else f"{text[: longest - 1]}…").replace("%{", "% {")
+    return escaped(text if len(text) <= longest else f"{text[: longest - 1]}…").replace("%{", "% {")

@@ -1,6 +1,5 @@
 """Sizes of gradients along depth, one line a network, on a log axis that also has a place for 0 and for no number."""
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.figures.charts import TEXT_COLOURS
+from explorer.figures.names import escaped
 
 GREY = "#7C868B"  # 3:1 against the background of both themes
 _TALL, _SHORT = 430, 290  # pixels of a panel that is alone in its column, and of one of several
@@ -132,7 +132,7 @@ def gradient_flow_chart(
         cols=columns,
         shared_yaxes=True,
         shared_xaxes=True,
-        subplot_titles=[html.escape(panel) for panel in panels] if len(panels) > 1 else None,
+        subplot_titles=[escaped(panel) for panel in panels] if len(panels) > 1 else None,
         horizontal_spacing=0.02,
         vertical_spacing=0.24 / rows,
     )
@@ -164,7 +164,7 @@ def gradient_flow_chart(
     depth = "relative depth" if columns > 1 else "relative depth: 0 is the first layer, 1 the last"
     figure.update_xaxes(title={"text": depth, "standoff": 4, "font": {"color": word}}, row=rows)
     figure.update_annotations(font={"size": 12, "color": word})
-    words = html.escape(size) if rows == 1 else html.escape(size).replace(", ", ",<br>")
+    words = escaped(size) if rows == 1 else escaped(size).replace(", ", ",<br>")
     figure.update_yaxes(title={"text": words, "font": {"color": word}}, row=(rows + 1) // 2, col=1)
     figure.update_layout(
         height=height * rows + 90,
@@ -192,7 +192,7 @@ def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
             line={"color": line.colour, "width": line.width, "dash": "dash" if line.dashed else "solid"},
             name=line.name,
             customdata=_hovers(line, sample),
-            hovertemplate=f"<b>{html.escape(line.name)}</b><br>%{{customdata}}<extra></extra>",
+            hovertemplate=f"<b>{escaped(line.name)}</b><br>%{{customdata}}<extra></extra>",
             showlegend=False,
         )
     )
@@ -210,10 +210,10 @@ def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
                     marker={"symbol": symbol, "size": 8, "color": line.colour, "line": {"width": 1.5}},
                     name=f"{line.name}, {words}",
                     customdata=[
-                        f"{html.escape(line.layers[index])}<br>{words} in {counts[index]} of {line.n} {sample}s"
+                        f"{escaped(line.layers[index])}<br>{words} in {counts[index]} of {line.n} {sample}s"
                         for index in found
                     ],
-                    hovertemplate=f"<b>{html.escape(line.name)}</b><br>%{{customdata}}<extra></extra>",
+                    hovertemplate=f"<b>{escaped(line.name)}</b><br>%{{customdata}}<extra></extra>",
                     showlegend=False,
                     cliponaxis=False,
                 )
@@ -246,7 +246,7 @@ def _bands(line: FlowLine, axis: _Axis) -> list[go.Scatter]:
 def _hovers(line: FlowLine, sample: str) -> list[str]:
     texts = []
     for index, layer in enumerate(line.layers):
-        text = f"{html.escape(layer)}<br>{line.median[index]:.3g}"
+        text = f"{escaped(layer)}<br>{line.median[index]:.3g}"
         if line.n > 1:
             text += f", median of {line.n} {sample}s<br>{line.low[index]:.3g} to {line.high[index]:.3g}"
         texts.append(text)
@@ -273,7 +273,7 @@ def _labels(lines: Sequence[FlowLine], axis: _Axis, height: int) -> go.Scatter:
         x=[-0.012] * len(starts),
         y=places,
         mode="text",
-        text=[html.escape(line.label) for _, line in starts],
+        text=[escaped(line.label) for _, line in starts],
         textposition="middle left",
         textfont={"size": 12, "color": [line.colour for _, line in starts]},
         hoverinfo="skip",
@@ -290,7 +290,7 @@ def _entry(key: FlowKey) -> go.Scatter:
         mode="lines+markers" if key.squares else "lines",
         marker={"symbol": "square", "size": 6, "color": key.colour},
         line={"color": key.colour, "width": 2, "dash": "dash" if key.dashed else "solid"},
-        name=html.escape(key.text),
+        name=escaped(key.text),
         showlegend=True,
     )
 

@@ -1,6 +1,5 @@
 """A report as one HTML file that opens without a network: text, tables, charts and pictures, all in the file."""
 
-import html
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.io import to_json
 from plotly.offline import get_plotlyjs
 
+from explorer.figures.names import escaped
 from explorer.figures.tiles import data_uri
 
 # Nothing may be loaded from anywhere: a browser refuses what this does not name.
@@ -90,19 +90,19 @@ def report_html(title: str, chapters: Sequence[Chapter]) -> str:
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
-        f"<script>{get_plotlyjs()}</script></head><body><h1>{html.escape(title)}</h1>",
+        f"<title>{escaped(title)}</title><style>{_STYLE}</style>",
+        f"<script>{get_plotlyjs()}</script></head><body><h1>{escaped(title)}</h1>",
     ]
     for chapter in chapters:
-        parts.append(f"<section><h2>{html.escape(chapter.heading)}</h2>")
-        parts += [f"<p>{html.escape(sentence)}</p>" for sentence in chapter.sentences]
+        parts.append(f"<section><h2>{escaped(chapter.heading)}</h2>")
+        parts += [f"<p>{escaped(sentence)}</p>" for sentence in chapter.sentences]
         parts += [_table(table) for table in chapter.tables]
         parts += [_strip(strip) for strip in chapter.strips]
         parts += [_chart(chart, f"chart-{next(numbers)}") for chart in chapter.charts]
         if chapter.pictures:
             parts.append(f'<div class="pictures">{"".join(map(_thumbnail, chapter.pictures))}</div>')
         parts += [
-            f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(text)}</pre></details>"
+            f"<details><summary>{escaped(name)}</summary><pre>{escaped(text)}</pre></details>"
             for name, text in chapter.details
         ]
         parts.append("</section>")
@@ -111,8 +111,8 @@ def report_html(title: str, chapters: Sequence[Chapter]) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
-    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    head = "".join(f"<th>{escaped(name)}</th>" for name in table.columns)
+    rows = "".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
@@ -121,16 +121,16 @@ def _strip(strip: Strip) -> str:
     heads = [*([""] if titled else []), *strip.columns]
     rows = ""
     for title, cells in strip.rows:
-        rows += f'<tr class="titled"><th>{html.escape(title)}</th>' if titled else "<tr>"
+        rows += f'<tr class="titled"><th>{escaped(title)}</th>' if titled else "<tr>"
         rows += "".join(_cell(cell, strip.side) for cell in cells) + "</tr>"
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+    head = "".join(f"<th>{escaped(name)}</th>" for name in heads)
     bar = "" if strip.scale is None else f'<img alt="Colour scale" src="{data_uri(strip.scale)}">'
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<figure class="strip wide">{table}{bar}<figcaption>{html.escape(strip.caption)}</figcaption></figure>'
+    return f'<figure class="strip wide">{table}{bar}<figcaption>{escaped(strip.caption)}</figcaption></figure>'
 
 
 def _cell(thumbnail: Thumbnail, side: int) -> str:
-    alt, lines = html.escape(", ".join(thumbnail.lines)), "<br>".join(map(html.escape, thumbnail.lines))
+    alt, lines = escaped(", ".join(thumbnail.lines)), "<br>".join(map(escaped, thumbnail.lines))
     return f'<td><img alt="{alt}" width="{side}" src="{data_uri(thumbnail.pixels)}">{lines}</td>'
 
 
@@ -140,7 +140,7 @@ def _chart(chart: Chart, place: str) -> str:
     config: dict[str, Any] = {"displayModeBar": False, "responsive": True}
     draw = f"(f => Plotly.newPlot('{place}', f.data, f.layout, {_json(config)}))({_json(figure)})"
     return (
-        f'<figure><div id="{place}" class="chart"></div><figcaption>{html.escape(chart.caption)}</figcaption>'
+        f'<figure><div id="{place}" class="chart"></div><figcaption>{escaped(chart.caption)}</figcaption>'
         f"<script>{draw}</script></figure>"
     )
 
@@ -151,6 +151,6 @@ def _json(value: Any) -> str:
 
 
 def _thumbnail(thumbnail: Thumbnail) -> str:
-    lines = "<br>".join(html.escape(line) for line in thumbnail.lines)
-    alt = html.escape(", ".join(thumbnail.lines[:1]))
+    lines = "<br>".join(escaped(line) for line in thumbnail.lines)
+    alt = escaped(", ".join(thumbnail.lines[:1]))
     return f'<figure><img alt="{alt}" src="{data_uri(thumbnail.pixels)}"><figcaption>{lines}</figcaption></figure>'

@@ -59,6 +59,8 @@ def _parsed(content: bytes) -> RunLog:
             kind = event["event"]
             if kind == "start" or kind in found:
                 event["step"] - 0  # a number: by it the reports are ordered
+            if kind == "end" and not _is_whole(event):
+                continue
         except (ValueError, KeyError, TypeError):
             continue
         if kind in found:
@@ -82,6 +84,19 @@ def _parsed(content: bytes) -> RunLog:
         tuple(found["predictions"]),
         latest["end"],
     )
+
+
+def _is_whole(end: dict[str, Any]) -> bool:
+    """Whether an end says what every page shows of it: what came of the networks, or why there is nothing."""
+    if end["outcome"] == "failed":
+        return isinstance(end["message"], str)
+    networks = end["networks"] if end["outcome"] == "finished" else ()
+    for network in networks:
+        words = (network[key] for key in ("name", "title", "outcome"))
+        numbers = (network["steps"], network["test"]["accuracy"], network["test"]["n"])
+        if not all(isinstance(word, str) for word in words) or not all(type(each) in (int, float) for each in numbers):
+            return False
+    return end["outcome"] != "finished" or len(networks) > 0
 
 
 class LogWriter:

@@ -169,7 +169,16 @@ def keep(reading: Reading, normalisation: Normalisation, class_names: tuple[str,
 
     Raises ValueError with one sentence for a person.
     """
-    return _keep(reading.checkpoint(data, normalisation, class_names), title)
+    return _keep(reading.checkpoint(data, normalisation, class_names), checked_title(title))
+
+
+def checked_title(title: str) -> str:
+    """What a person may call a model, on one line. Raises ValueError for no text, a very long one, and one with
+    characters that cannot be shown or turn the words around them about."""
+    title = " ".join(title.split())
+    if not 1 <= len(title) <= 80 or not title.isprintable():
+        raise ValueError("a name has 1 to 80 characters that can be shown.")
+    return title
 
 
 def _keep(checkpoint: Checkpoint, title: str) -> str:
@@ -250,11 +259,9 @@ def title_of(name: str) -> str:
 
 
 def rename(name: str, title: str) -> None:
-    """Calls the model something else; the networks of one run have one name. Raises ValueError for no text or a very
-    long one, and OSError where it cannot be written."""
-    title = " ".join(title.split())
-    if not 1 <= len(title) <= 80 or not title.isprintable():
-        raise ValueError("a name has 1 to 80 characters that can be shown.")
+    """Calls the model something else; the networks of one run have one name. Raises ValueError as `checked_title`
+    does, and OSError where it cannot be written."""
+    title = checked_title(title)
     shared = SHARED.fullmatch(name)
     if run := run_of(name):
         if is_mine(name):

@@ -2,16 +2,12 @@
 
 import re
 
+from explorer.figures.names import in_order as in_order
+
 # Renderers of Markdown make a link of what looks like an address, escaped or not; a word joiner, which is not seen,
 # takes its look away.
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
-_REORDERS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # signs that turn the text around them about
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
-
-
-def in_order(text: str) -> str:
-    """The text without the signs that turn what stands around them about."""
-    return _REORDERS.sub("", text)
 
 
 def as_code(name: str) -> str:

@@ -4,6 +4,8 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
@@ -76,6 +78,22 @@ def failed(error: Exception) -> bool:
     said = f"Something went wrong that should not have (incident {incident(error)}); reload the page, or choose again."
     st.error(said)
     return True
+
+
+def offer_file(label: str, data: Callable[[], bytes | BytesIO | str], **options: Any) -> None:
+    """A button that downloads what `data` gives once it is pressed; `options` are those of Streamlit's own button.
+
+    Streamlit calls `data` outside of any run, and says itself that the file could not be made; the log has an id here.
+    """
+
+    def made() -> bytes | BytesIO | str:
+        try:
+            return data()
+        except Exception as error:
+            incident(error)
+            raise
+
+    st.download_button(label, data=made, on_click="ignore", **options)
 
 
 @contextmanager

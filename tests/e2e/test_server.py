@@ -108,6 +108,8 @@ if __name__ == "__main__":
         raise KeyError("a secret")
 
     st.button("Fail", key="fail", on_click=fail)
+    navigation.offer_file("File", fail, file_name="a.txt", key="broken")
+    navigation.offer_file("File", lambda: b"whole", file_name="b.txt", key="whole")
 else:
     app = st.App(__file__, on_script_error=navigation.failed)
 """
@@ -127,3 +129,20 @@ def test_a_callback_that_fails_is_a_sentence_with_an_id_that_is_in_the_log(tmp_p
         assert not any(b"secret" in message or b"KeyError" in message for message in session.answer)
     number = re.search(r"incident ([0-9a-f]{8})", str(said.value))
     assert number and f"incident {number[1]}" in log.read_text() and "a secret" in log.read_text()
+
+
+def test_a_download_that_fails_is_a_sentence_and_has_an_id_in_the_log(tmp_path: Path) -> None:
+    """It is made outside of any run of a page. The sentence is Streamlit's own, which knows no id."""
+    script, log = tmp_path / "failing.py", tmp_path / "log.txt"
+    script.write_text(FAILING)
+    with served(tmp_path, script=str(script), log=log) as (url, _):
+        session = Session(url)
+        session.rerun()
+        assert session.download("whole") == b"whole"
+        with pytest.raises(SessionError) as said:
+            session.download("broken")
+        session.close()
+    assert str(said.value) == "Failed to generate file for download"
+    assert re.search(r"incident [0-9a-f]{8}", log.read_text()) and "a secret" in log.read_text()
+    unwrapped = [path for path in (ROOT / "explorer").rglob("*.py") if "st.download_button(" in path.read_text()]
+    assert [path.name for path in unwrapped] == ["navigation.py"]

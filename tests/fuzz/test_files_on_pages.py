@@ -21,6 +21,7 @@ from tests.fuzz.test_images import pictures, written
 from tests.fuzz.test_pages import check_app, check_page, opened
 
 RUN = "0123456789abcdef" * 2
+OWNER = "0" * 32
 LAYERS = ("stages.0.0.conv1", "stages.1.0.conv1", "head.fc")
 RECORD = TrainingRecord(
     TrainingConfig(epochs=2),
@@ -36,11 +37,21 @@ RECORD = TrainingRecord(
     "float32",
     1,
 ).to_dict()
-REQUEST = asdict(Request((SPEC.to_dict(),), RECORD["config"], {"kind": "shapes", "size": 32}, names=("plain-6",)))
-NETWORK = {"title": "plain-6", "outcome": "finished", "steps": 20, "file": "a", "test": {"accuracy": 0.5, "n": 10}}
+REQUEST = asdict(
+    Request((SPEC.to_dict(),), RECORD["config"], {"kind": "shapes", "size": 32}, names=("plain-6",), owner=OWNER)
+)
+NETWORK = {
+    "name": "a",
+    "title": "plain-6",
+    "outcome": "finished",
+    "steps": 20,
+    "file": "a",
+    "test": {"accuracy": 0.5, "n": 10},
+}
 EVENTS: list[dict[str, Any]] = [
     {"event": "queued", "time": 1.0},
     {"event": "phase", "phase": "training"},
+    {"event": "end", "outcome": "finished", "networks": [NETWORK]},
     {"event": "gradients", "step": 0, "network": 0, "norms": [0.1, 0.2, 0.3], "layers": list(LAYERS)},
 ]
 
@@ -96,13 +107,18 @@ def test_a_page_shows_a_network_of_odd_descriptions(data_folder: Path, page: str
 def test_a_run_whose_request_is_damaged_is_shown_or_is_a_sentence(data_folder: Path, content: bytes) -> None:
     put_run(data_folder, {"request.json": content})
     check_page("build", {"run": RUN})
+    check_app(opened("build", {}, OWNER))  # among the earlier runs
 
 
 @given(st.one_of(damaged(b"\n".join(json.dumps(event).encode() for event in EVENTS))))
+@example(b'{"event": "end", "outcome": "finished", "networks": [{"title": "plain-6"}]}').via("a network without a name")
+@example(b'{"event": "end", "outcome": "finished"}').via("an end without networks")
+@example(b'{"event": "end", "outcome": "failed"}').via("a failure without its reason")
 @examples(3)
 def test_a_run_whose_metrics_are_damaged_is_shown(data_folder: Path, content: bytes) -> None:
     put_run(data_folder, {"metrics.jsonl": content})
     check_page("build", {"run": RUN})
+    check_app(opened("build", {}, OWNER))
 
 
 @given(pictures().flatmap(lambda made: damaged(written(*made))), words())

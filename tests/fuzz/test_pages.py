@@ -20,8 +20,10 @@ navigation.run({{"{0}": ("{0}", {0}.show)}})
 INCIDENT = "Something went wrong that should not have"  # of explorer/ui/navigation.py: an error that nobody foresaw
 
 
-def opened(page: str, link: dict[str, str]) -> AppTest:
+def opened(page: str, link: dict[str, str], owner: str | None = None) -> AppTest:
     app = AppTest.from_string(PAGE.format(page), default_timeout=120)
+    if owner:
+        app.session_state["owner"] = owner
     for name, value in link.items():
         app.query_params[_sent(name)] = _sent(value)
     return app.run()

@@ -71,8 +71,8 @@ def _request(run: Run) -> Request:
 
 def _settings(request: Request) -> str:
     config, data = request.config, request.data
-    names = {"shapes": f"shapes, {data.get('size')} pixels", "stored": "your own pictures"}
-    what = (names | {name: each.title for name, each in BUILTIN.items()}).get(data["kind"], data["kind"])
+    names = {"shapes": f"shapes, {as_text(str(data.get('size')))} pixels", "stored": "your own pictures"}
+    what = (names | {name: each.title for name, each in BUILTIN.items()}).get(data["kind"]) or as_text(data["kind"])
     budget = f"{config['epochs']} epochs" if config["epochs"] else f"{config['seconds']:g} s"
     made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
     return (
@@ -224,12 +224,11 @@ def _result(run: Run, log: RunLog) -> None:
         if st.button("Explore them side by side" if len(names) > 1 else "Explore it", key="explore", type="primary"):
             navigation.go("explore", AppState(first=names[0], second=names[1] if len(names) > 1 else None).to_query())
         for network in networks:
-            st.download_button(
+            navigation.offer_file(
                 f"Download {network['title']}",
                 data=run.network_file(network["name"]).read_bytes,
                 file_name=f"{network['name']}.safetensors",
                 mime="application/octet-stream",
-                on_click="ignore",
                 key=f"download_{network['name']}",
                 help="The weights, with the spec, the settings and all figures in the file's header.",
             )
@@ -243,10 +242,15 @@ def show_earlier_runs(state: BuildState) -> None:
         return
     st.subheader("Your earlier runs", anchor=False)
     for run in earlier[: resources.EARLIER_RUNS]:
-        request, status = run.request(), runs.status(run)
+        status = runs.status(run)
+        try:
+            request = _request(run)
+            known_as, settings = " and ".join(request.names), _settings(request)
+        except ValueError as error:
+            known_as, settings = "A damaged run", str(error)
         name, words, end = st.columns([5, 12, 5], vertical_alignment="center")
         name.button(
-            as_text(run.title()) or " and ".join(request.names),
+            as_text(run.title() or known_as),
             key=f"open_{run.id}",
             on_click=lambda run=run: fields.write(replace(fields.read(), run=run.id)),
             width="stretch",
@@ -257,7 +261,7 @@ def show_earlier_runs(state: BuildState) -> None:
                 st.button("Yes, delete", key=f"yes_{run.id}", type="primary", on_click=_really_delete, args=(run,))
                 st.button("Keep", key=f"keep_{run.id}", on_click=lambda: st.session_state.pop("deleting", None))
             continue
-        words.markdown(f"{WORDS[status.state]}{_accuracies(status.log)} · {_settings(request)}")
+        words.markdown(f"{WORDS[status.state]}{_accuracies(status.log)} · {settings}")
         if status.state not in ("queued", "running"):
             with end.container(horizontal=True, horizontal_alignment="right"):
                 ask = functools.partial(st.session_state.update, deleting=run.id)
@@ -266,7 +270,7 @@ def show_earlier_runs(state: BuildState) -> None:
 
 def _accuracies(log: RunLog) -> str:
     networks = (log.end or {}).get("networks", ())
-    return "".join(f" · {network['title']} {network['test']['accuracy']:.1%}" for network in networks)
+    return "".join(f" · {as_text(network['title'])} {network['test']['accuracy']:.1%}" for network in networks)
 
 
 def _really_delete(run: Run) -> None:

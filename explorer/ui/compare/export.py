@@ -4,6 +4,7 @@ import io
 
 import streamlit as st
 
+from explorer.ui import navigation
 from explorer.ui.compare import findings, report
 from explorer.ui.compare.compared import CompareState
 from explorer.ui.compare.one_picture import Picture
@@ -21,20 +22,18 @@ def section(looked: list[Looked], key: str, subject: Subject | None, state: Comp
     light = report.without_weights(looked)
     picture = None if subject is None else Picture.of(subject)
     with st.container(horizontal=True):
-        st.download_button(
+        navigation.offer_file(
             "Report (HTML)",
             data=lambda: io.BytesIO(report.html_report(light, names, kept, picture, state).encode()),
             file_name="comparison.html",
             mime="text/html",
-            on_click="ignore",
             key=f"{key}-html",
             type="primary",
         )
-        st.download_button(
+        navigation.offer_file(
             "Raw numbers (npz)",
             data=lambda: report.arrays_npz(light, names, kept),
             file_name="comparison.npz",
-            on_click="ignore",
             key=f"{key}-npz",
             help="What was measured, as arrays: predictions, probabilities, similarities, shares, and the Grad-CAMs.",
         )

@@ -125,12 +125,11 @@ def _draw_said(question: Question, looked: list[Looked], said: dict[str, Predict
     _draw_pairs(looked, names, said, key)
     _draw_gallery(question, looked, names, said, key)
     indices = findings.pictures(question).indices
-    st.download_button(
+    navigation.offer_file(
         "Predictions (CSV)",
         data=lambda: report.predictions_csv(names, said, indices),
         file_name=f"predictions-{question.data[:14]}-{n}.csv",
         mime="text/csv",
-        on_click="ignore",
         key=f"{key}-csv",
         help="One line for each picture: its number in the test split, its label, and what each network says.",
     )

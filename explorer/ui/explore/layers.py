@@ -159,11 +159,10 @@ def _numbers(
 
 def _offer_numbers(name: str, title: str, last: dict[str, Explained], views: dict[str, dict[str, str]]) -> None:
     """Of the picture and the layer that are chosen when somebody clicks: this part of the page may be older."""
-    st.download_button(
+    navigation.offer_file(
         f"Raw numbers of {title} (npz)",
         data=lambda: _npz(name, last["explained"], AppState.from_query(views.get("explore", {}))),
         file_name=f"{name}-layer.npz",
-        on_click="ignore",
         key=f"npz_{name}",
         help="Of the chosen layer, where the network has it: activation, gradient and Grad-CAM. Also image, saliency "
         "and logits, as arrays.",

@@ -24,7 +24,7 @@ from explorer.attribution import (
 )
 from explorer.figures import ColourScale
 from explorer.images import to_pixels
-from explorer.ui import controls, resources
+from explorer.ui import controls, navigation, resources
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.markdown import as_text
 from explorer.ui.passes import PASSES, Looked, Subject
@@ -228,11 +228,10 @@ def draw_maps(network: Looked, name: str, result: Attribution, chosen: Values, t
             alt=f"{title} of {name} alone, from {values.min():.3g} to {values.max():.3g}",
         )
     st.caption(_words(result, values))
-    st.download_button(
+    navigation.offer_file(
         "Raw numbers (npz)",
         data=partial(_npz, network, result, chosen),
         file_name=f"{network.name}-{result.method}.npz",
-        on_click="ignore",
         key=f"npz_method_{network.name}",
         help="The value of each channel and pixel, the map, the picture, the parameters.",
     )

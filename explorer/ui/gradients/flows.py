@@ -10,7 +10,7 @@ from explorer.experiments.gradient_flow import MEASURES
 from explorer.experiments.gradient_grid import band
 from explorer.experiments.gradient_verdict import INITIALISATION, reach, verdict
 from explorer.figures import FlowLine
-from explorer.ui import resources
+from explorer.ui import navigation, resources
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.lines import flow_keys, flow_lines
 from explorer.ui.gradients.measured import Measured
@@ -126,12 +126,11 @@ def _numbers(state: GradientsState, view: Flows) -> None:
                 }
             )
         st.dataframe(rows, hide_index=True, width="stretch")
-        st.download_button(
+        navigation.offer_file(
             "All layers as CSV",
             data=lambda: measured.table(view.found, state.what, view.pictures, view.step),
             file_name=f"gradients-{state.source}-{state.what}.csv",
             mime="text/csv",
-            on_click="ignore",
             key="gradients_csv",
         )
 

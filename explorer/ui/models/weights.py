@@ -91,13 +91,19 @@ def _show_report(report: Report, file: str) -> None:
         if class_names is None:
             return
         _try_out(reading, normalisation, class_names)
-        title = st.text_input("Name", value=_name(report).rsplit(".", 1)[0][:80], max_chars=80, key=f"title-{file}")
+        title = st.text_input("Name", value=_first_title(report), max_chars=80, key=f"title-{file}")
         if st.button("Use this model", type="primary", key="use"):
             _use(report, reading, normalisation, class_names, title)
 
 
 def _name(report: Report) -> str:
     return report.name.strip("`")
+
+
+def _first_title(report: Report) -> str:
+    """The name of the file, as far as a model may be called that."""
+    stem = _name(report).rsplit(".", 1)[0]
+    return "".join(letter for letter in stem if letter.isprintable())[:80].strip() or "uploaded"
 
 
 def _measure(report: Report, file: str) -> None:
@@ -196,7 +202,7 @@ def _use(
 ) -> None:
     try:
         name = kept_models.keep(
-            reading, normalisation, class_names, title.strip() or report.name, f"uploaded, {report.family}"
+            reading, normalisation, class_names, title.strip() or _first_title(report), f"uploaded, {report.family}"
         )
     except ValueError as error:
         st.error(str(error))

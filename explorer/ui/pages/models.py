@@ -106,12 +106,11 @@ def _card(name: str) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if st.button("Explore", key="explore_model", type="primary"):
             navigation.go("explore", AppState(first=name, second=resources.twin_name(name)).to_query())
-        st.download_button(
+        navigation.offer_file(
             "Download as one file",
             data=lambda: listing.file_bytes(name),
             file_name=f"{checkpoint.spec.name.lower()}.safetensors",
             mime="application/octet-stream",
-            on_click="ignore",
             help="Weights, spec, classes, normalisation and figures in one safetensors file.",
         )
         if kept_models.is_mine(name):
