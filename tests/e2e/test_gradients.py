@@ -47,6 +47,7 @@ def test_a_grid_is_widened_measured_and_downloaded(page: Page) -> None:
     expect(button(page, "still missing")).to_have_count(0)
     assert "shortcuts" not in query(page)  # that is the default
     page.get_by_text("The numbers", exact=True).click()
+    wait_until_ready(page)  # while it opens, what is in it moves from under the pointer
     with page.expect_download() as waiting:
         page.get_by_role("button", name="All layers as CSV").click()
     rows = list(csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text())))
