@@ -196,6 +196,9 @@ class Search:
         """At the last answer, which came without a run of the page."""
         self._note(what, self.session.answer, drawings=1)
 
+    def look_at_refusal(self, what: str) -> None:
+        self._note(what, self.session.answer)
+
     def _png(self, address: str) -> Iterable[bytes]:
         try:
             yield self.session.file(address)
@@ -299,27 +302,33 @@ def _asking(
             )
             stranger.session.rerun(page, **query)
             searching.look(f"page {page!r} asked for a thing of somebody else")
-            _ask_for_a_drawing(stranger, theirs, found)
-            searching.look_at_drawing("a drawing asked for with what is somebody else's")
+            _ask_for_a_drawing(stranger, theirs, searching)
 
     return ask
 
 
-def _ask_for_a_drawing(stranger: Visitor, theirs: Owner, found: Found) -> None:
-    """With a token that is made up of what a stranger may know, or for a picture of somebody else: both are refused."""
-    session, dice = stranger.session, stranger.dice
+def _ask_for_a_drawing(stranger: Visitor, theirs: Owner, searching: Search) -> None:
+    """With a token that is made up of what a stranger may know, or for a picture of somebody else: both are refused.
+
+    What is said then is searched too, but a refusal counts as no answer.
+    """
+    session, dice, found = stranger.session, stranger.dice, searching.found
     own = session.token
     made_up = [f"{dice.randrange(16**32):032x}", theirs.session.id, theirs.model, theirs.picture, "", own]
     session.token = dice.choice(made_up)
-    picture = theirs.picture if session.token == own else "sample-0-1"
+    picture, refused = (theirs.picture, "204|400") if session.token == own else ("sample-0-1", "404")
     try:
         session.drawing(picture)
-    except SessionError:
-        return
+    except SessionError as error:
+        searching.look_at_refusal("a drawing asked for with what is somebody else's")
+        if not re.match(f"/drawing was answered with ({refused}):", str(error)):
+            with found.lock:
+                found.errors.append(f"the stranger: {error}")
+    else:
+        with found.lock:
+            found.leaks.append(f"the stranger: a drawing of {picture} was given for a token of no session")
     finally:
         session.token = own
-    with found.lock:
-        found.leaks.append(f"the stranger: a drawing of {picture} was given for a token of no session")
 
 
 def main(arguments: list[str]) -> int:

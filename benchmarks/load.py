@@ -152,7 +152,7 @@ def time_rows(title: str, tally: Tally, bound: float | None) -> list[Row]:
     taken = tally.over_the_websocket()
     if taken:
         within = None if bound is None else at_most(percentile(taken, 0.95), bound, " s", "p95")
-        rows.append(Row(f"{title}: **all** but the tabs", _percentiles(taken), len(taken), within))
+        rows.append(Row(f"{title}: **all** over the websocket", _percentiles(taken), len(taken), within))
     back = len(tally.taken.get("reconnect", ()))
     rows.append(Row(f"{title}: answers lost after a reconnect and asked for again", str(tally.lost), back))
     return [*rows, _errors_row(title, tally, sum(map(len, tally.taken.values())))]
@@ -241,7 +241,7 @@ def come_and_vanish(url: str, sessions: int, tally: Tally) -> None:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks load", description=__doc__)
     parser.add_argument("--sessions", type=int, nargs="*", default=[*P95_BOUNDS], help="of each stage (default: 20 40)")
-    parser.add_argument("--seconds", type=float, default=60, help="of each stage (default: 60)")
+    parser.add_argument("--seconds", type=float, default=120, help="of each stage (default: 120)")
     parser.add_argument("--tabs", type=int, default=2, help="Chromium tabs beside the sessions (default: 2)")
     parser.add_argument(
         "--think", type=float, nargs=2, default=THINK, help=f"seconds between interactions (default: {THINK})"
