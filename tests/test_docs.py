@@ -13,7 +13,7 @@ import torch
 from captum.attr import Deconvolution
 from streamlit.testing.v1 import AppTest
 
-from benchmarks.rows import replaced
+from benchmarks.rows import HEAD, replaced
 from explorer import presets, runs
 from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
@@ -28,6 +28,12 @@ ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/how-to.md")]
 Run = Callable[[str], dict[str, Any]]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def test_the_table_of_make_load_is_as_the_command_wrote_it() -> None:
+    readme, written = (ROOT / "README.md").read_text(), (ROOT / "docs/load.md").read_text()
+    assert replaced(readme, "load", written) == readme
+    assert written.startswith(HEAD) and re.search(r"commit [0-9a-f]{7,}\+?, \d{4}-", written)
 
 
 @pytest.mark.parametrize("name", ["bench", "load"])
