@@ -438,8 +438,8 @@ def test_a_run_started_by_hand_joins_the_queue_and_nobody_executes_it_twice(plac
     second.stop_mark.unlink()
     process = subprocess.Popen([sys.executable, "-m", "explorer", "train", str(second.folder)], cwd=ROOT)
     try:
-        wait_until(lambda: runs.status(second).state == "queued", "it waits")
-        assert runs.status(second).ahead == 1
+        # It is alive, thus queued, a moment before it has its place.
+        wait_until(lambda: (runs.status(second).state, runs.status(second).ahead) == ("queued", 1), "it waits")
         stop(second)
         assert process.wait(LONG_S) == 0
     finally:
