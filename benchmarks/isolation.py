@@ -114,6 +114,8 @@ class Owner(Visitor):
     def wander(self) -> float:
         """One more interaction, at random; seconds. Raises SessionError."""
         assert self.run is not None
+        if self.told:
+            return self.tell()
         dice, session = self.dice, self.session
         kind = dice.choice(["anything", "anything", "mine", "model", "run", "tick", "compare", "drawing"])
         if kind == "drawing":
@@ -126,7 +128,7 @@ class Owner(Visitor):
             way = dice.choices([*MIX], [*MIX.values()])[0]
             if way != "upload":
                 return self.act(way)
-            return self.look_at(self.content, f"{self.word} again.png")
+            return self.show(self.content, f"{self.word} again.png")
         self.page = {"model": "models", "compare": "compare"}.get(kind, "build")
         query = {"model": {"model": self.model}, "compare": {"picture": self.picture}}.get(kind, {"run": self.run.id})
         return session.rerun(self.page, **query)
@@ -318,7 +320,7 @@ def _ask_for_a_drawing(stranger: Visitor, theirs: Owner, searching: Search) -> N
     session.token = dice.choice(made_up)
     picture, refused = (theirs.picture, "204|400") if session.token == own else ("sample-0-1", "404")
     try:
-        session.drawing(picture)
+        session.drawing(picture=picture)
     except SessionError as error:
         searching.look_at_refusal("a drawing asked for with what is somebody else's")
         if not re.match(f"/drawing was answered with ({refused}):", str(error)):

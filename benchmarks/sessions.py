@@ -1,5 +1,6 @@
 """Sessions without a browser: the app's own protocol over its websocket, as many at once as one likes."""
 
+import json
 import os
 import re
 import secrets
@@ -163,18 +164,19 @@ class Session:
             raise SessionError(answer.error_msg)
         return self.file(answer.deferred_file.url)
 
-    def drawing(self, picture: str, **view: str | int) -> float:
-        """Asks for another drawn shape without a run of the page, as Explore does; `answer` is the drawing.
+    def drawing(self, content: bytes = b"", **view: str | int) -> float:
+        """Asks for another picture without a run of the page, as Explore does; `answer` is the drawing. It is the drawn
+        shape `picture`, or the file of that `content`, with its `name`.
 
         Raises SessionError also where the page has to answer.
         """
         started = time.perf_counter()
-        question = {"token": self.token, "picture": picture, **view}
+        question = json.dumps({"token": self.token, **view}).encode() + b"\n" + content
         # On a connection of its own: the server closes one that was idle for some seconds, and where that happens as
         # the question leaves, a browser asks again by itself, but this client does not.
         headers = {"Connection": "close"}
         try:
-            response = requests.post(f"{self.url}/drawing", json=question, headers=headers, timeout=TIMEOUT_S)
+            response = requests.post(f"{self.url}/drawing", data=question, headers=headers, timeout=TIMEOUT_S)
         except requests.RequestException as error:
             raise SessionError(f"/drawing was not answered: {error!r}") from error
         self.answer, self.media, self.drew = [response.content], [], True

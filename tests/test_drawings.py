@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from explorer import checkpoints
+from explorer import checkpoints, figures
 from explorer.images import to_input
 from explorer.tracing import STRIP_KINDS, trace
+from explorer.ui import passes as passes_module
 from explorer.ui.explore.drawings import NotHereError, another
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.overview import DESKS, Desk, message
-from explorer.ui.passes import Kept, Looked, Passes, drawn, sample_subject
+from explorer.ui.passes import Kept, Looked, Passes, Pictures, drawn, sample_subject
 from explorer.ui.state import AppState
 from tests.depth import picture, unpack
 
@@ -32,7 +33,7 @@ def explained(passes: Passes, state: AppState) -> Explained:
 def desk(state: AppState = FIRST) -> Desk:
     """Of a session that looks at the view of `state`."""
     passes = Passes()
-    return Desk(passes, {"explained": explained(passes, state)})
+    return Desk(passes, Pictures(), {"explained": explained(passes, state)})
 
 
 @pytest.mark.parametrize("state", [AppState(), AppState(layers="all", target=3, scope="both"), AppState(layer="stem")])
@@ -74,10 +75,53 @@ def test_what_the_page_has_to_answer_is_left_to_it() -> None:
     uploaded = desk()
     before = uploaded.last["explained"]
     uploaded.last["explained"] = replace(before, state=replace(before.state, picture="upload-0123456789abcdef"))
-    for own in (uploaded, Desk(Passes(), {})):
+    for own in (uploaded, Desk(Passes(), Pictures(), {})):
         with pytest.raises(NotHereError):
             another(own, {"picture": "sample-4-41"})
     assert uploaded.last["explained"].state.picture == "upload-0123456789abcdef"
+
+
+PHOTO = figures.png(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+
+
+@pytest.mark.parametrize("asked", [{"name": "a.png"}, {"name": "a.png", "layer": "stages.1.0", "channel": 2}])
+def test_the_answer_to_a_file_is_what_a_run_of_the_page_sends(asked: dict[str, Any]) -> None:
+    here, other = desk(), desk()
+    other.token = here.token
+    answer = another(here, asked, PHOTO)
+    chosen = {name: value for name, value in asked.items() if name != "name"}
+    state = AppState(picture=other.pictures.keep(PHOTO, "a.png"), **chosen)
+    subject = other.pictures.get(state.picture)
+    assert subject is not None and here.last["explained"].state == state
+    looked = [other.passes.look_again(network, state, subject) for network in other.last["explained"].looked]
+    assert answer == message(Explained(state, subject, False, looked), None, other)
+    kept = here.pictures.get(state.picture)
+    assert kept is not None and kept.digest == subject.digest, "the page's run finds it"
+    again = another(here, {"name": "a.png"}, PHOTO)  # from one uploaded picture to another, here the same
+    assert unpack(again)[0]["key"] == unpack(answer)[0]["key"]
+    assert desk().pictures.get(state.picture) is None, "and no other session"
+
+
+def test_a_file_that_is_no_picture_is_left_to_the_page() -> None:
+    here = desk()
+    before = here.last["explained"]
+    for content in (b"", b"just text", PHOTO[:100]):
+        with pytest.raises(NotHereError):
+            another(here, {"name": "a.png"}, content)
+    assert here.last["explained"] is before
+
+
+def test_the_oldest_pictures_of_a_session_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = Pictures()
+    sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(4)]
+    monkeypatch.setattr(passes_module, "SESSION_BYTES", 2 * 20 * 20 * 3)
+    keys = [pictures.keep(content, "a.png") for content in sizes[:2]]
+    assert pictures.keep(sizes[0], "again.png") == keys[0]
+    keys += [pictures.keep(content, "a.png") for content in sizes[2:3]]
+    assert [pictures.get(key) is not None for key in keys] == [True, False, True], "the one used longest ago goes"
+    monkeypatch.setattr(passes_module, "SESSION_BYTES", 1)
+    last = pictures.keep(sizes[3], "a.png")
+    assert pictures.get(last) is not None and all(pictures.get(key) is None for key in keys), "the newest stays"
 
 
 def test_a_late_drawing_does_not_bring_back_what_the_page_has_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: 
         victim.draw_mine()
         victim.query = looked_at
         thief.token = victim.session.token
-        thief.drawing("sample-1-1")
+        thief.drawing(picture="sample-1-1")
         assert victim.word.encode() in search(thief.answer, theirs.all)
         thief.id = victim.session.id
         thief.reconnect()

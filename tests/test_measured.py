@@ -33,7 +33,7 @@ def show():
     many_pictures.sections([each.looked for each in compare(state, subject)], "many", subject, state)
 
 def explore():
-    kept = st.session_state["pictures"][st.query_params["picture"]]
+    kept = resources.pictures().get(st.query_params["picture"])
     st.markdown(f"explores a {kept.label} with a mask: {kept.mask is not None}")
 
 navigation.run({"compare": ("Compare", show), "explore": ("Explore", explore)})

@@ -15,11 +15,14 @@ const depth = (globalThis.explorerDepth ??= {
   take: null, // draws the overview that came
   token: null, // what the address of explore/drawings.py wants to know
   gallery: null, // hears which picture came: {adopt, part}
+  held: false, // whether the files that are chosen come here first
   sheets: new Map(), // the pictures of a scene, by its number
 });
 
 const KEPT = 20; // scenes
+const LONGEST_NAME = 300; // letters of a file's name that are told
 const REST = 100; // milliseconds in which another picture can be asked for before the server hears of this one
+const LARGEST = 8 * 2 ** 20; // bytes of a file for which that address is asked
 const PATIENCE = 5000; // milliseconds after which a confirmation is no longer waited for
 
 function show() {
@@ -53,23 +56,56 @@ async function another(picture) {
   depth.asking?.abort();
   if (!depth.drawing.inside || !depth.drawing.picture.startsWith("sample-")) return tell({ picture });
   tell({ picture }, PATIENCE); // the page waits, and whatever else is told until then takes it along
-  const asking = (depth.asking = new AbortController());
-  const { layer, channel } = depth.view;
-  let bytes = null;
-  try {
-    const body = JSON.stringify({ token: depth.token, picture, layer, channel });
-    const answer = await fetch(new URL("drawing", location.href), { method: "POST", body, signal: asking.signal });
-    const drawn = answer.ok && answer.headers.get("Content-Type") === "application/octet-stream";
-    if (drawn) bytes = new Uint8Array(await answer.arrayBuffer());
-  } catch {
-    // Aborted, or no connection: then the page says so.
-  }
-  if (asking.signal.aborted || depth.changed.picture !== picture) return;
-  if (bytes && depth.take) {
-    depth.take(bytes);
-    show();
-  }
+  const { signal } = (depth.asking = new AbortController());
+  const bytes = await ask({ picture }, signal);
+  if (signal.aborted || depth.changed.picture !== picture) return;
+  if (bytes) draw(bytes);
   tell({ picture }, bytes ? REST : 0);
+}
+
+// The drawing of a picture that is asked for by its name, or comes as a file; null where there is none.
+async function ask(what, signal, ...file) {
+  const { layer, channel } = depth.view;
+  const body = new Blob([JSON.stringify({ token: depth.token, layer, channel, ...what }), "\n", ...file]);
+  try {
+    const answer = await fetch(new URL("drawing", location.href), { method: "POST", body, signal });
+    const drawn = answer.ok && answer.headers.get("Content-Type") === "application/octet-stream";
+    return drawn ? new Uint8Array(await answer.arrayBuffer()) : null;
+  } catch {
+    return null; // aborted, or no connection: then the page says so
+  }
+}
+
+function draw(bytes) {
+  depth.take?.(bytes);
+  show();
+}
+
+// A file chosen for Streamlit's uploader: it is drawn first, and Streamlit hears of it when that is done. It takes the file
+// itself too, and the page's run says what is wrong with it. One that is dropped goes to Streamlit alone.
+const UPLOADER = "[data-testid=stSidebar] [data-testid=stFileUploader] input[type=file]";
+function holdFiles() {
+  if (depth.held) return;
+  depth.held = true;
+  const passed = new WeakSet();
+  const hold = async (event) => {
+    const input = event.target;
+    if (passed.has(event) || !depth.take || !depth.drawing?.inside || !input.matches?.(UPLOADER)) return;
+    const [file] = input.files;
+    if (input.files.length !== 1 || file.size > LARGEST) return;
+    event.stopImmediatePropagation();
+    depth.asking?.abort();
+    const { signal } = (depth.asking = new AbortController());
+    const bytes = await ask({ name: file.name.slice(0, LONGEST_NAME) }, signal, file);
+    if (bytes && !signal.aborted) draw(bytes);
+    if (input.files[0] !== file) return; // another one was chosen meanwhile
+    setTimeout(() => {
+      const again = new Event("change", { bubbles: true });
+      passed.add(again);
+      input.dispatchEvent(again);
+    }, bytes ? REST : 0);
+  };
+  document.addEventListener("change", hold, true); // before React, which listens further inside
 }
 
 // The server says what the view is of that drawing. What a person has changed since counts more.

@@ -1,8 +1,9 @@
-"""A picture, a network that has seen it, and the passes that one session has had computed lately.
+"""A picture, a network that has seen it, and what one session keeps of both: its pictures and its latest passes.
 
 Nothing here needs a run of a page, so what answers the browser directly (`explore/drawings.py`) computes with it too.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,13 +17,14 @@ from explorer import figures
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.images import to_input
+from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.state import AppState
 
 Value = TypeVar("Value")
 
 PICTURE_SIDE = 224  # pixels of a picture on the page
+SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
 
 # Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
 PASSES_AT_ONCE = 2
@@ -82,6 +84,41 @@ def sample_subject(label: int, number: int) -> Subject:
     name = shapes.CLASS_NAMES[label]
     shown = figures.shown(pixels, PICTURE_SIDE)
     return Subject(pixels, shown, f"sample-{label}-{number}", f"drawn {name}, number {number}", (), mask, name)
+
+
+class Pictures:
+    """The pictures that one session has uploaded: they go with the session, and the oldest earlier, where all together
+    have more than `SESSION_BYTES`."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Subject] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
+        """Decodes a picture and returns the `picture` of an AppState that shows it. `mask` and `label` are those of a
+        picture that the app drew.
+
+        Raises ImageError with one sentence for a person.
+        """
+        picture = decode(data, name)
+        content = hashlib.sha256(repr(picture.pixels.shape).encode())
+        content.update(picture.pixels.data)
+        digest = content.hexdigest()[:16]
+        key = f"upload-{digest}"
+        shown = figures.shown(picture.pixels, PICTURE_SIDE)
+        quoted = f"`{picture.name}`"  # as code, else a name could be Markdown; `decode` leaves no backtick in it
+        subject = Subject(picture.pixels, shown, digest, quoted, picture.notes, mask, label)
+        with self._lock:
+            self._kept.pop(key, None)
+            self._kept[key] = subject
+            for oldest in list(self._kept)[:-1]:
+                if sum(each.pixels.nbytes for each in self._kept.values()) > SESSION_BYTES:
+                    del self._kept[oldest]
+        return key
+
+    def get(self, picture: str) -> Subject | None:
+        """The one that an AppState's `picture` names, or None where it is not here (any more)."""
+        return self._kept.get(picture)
 
 
 class Kept(Generic[Value]):

@@ -50,6 +50,6 @@ def _on_picture(key: str, change: Callable[..., None]) -> None:
     if file is None:
         return
     try:
-        change(picture=resources.keep_picture(file.getvalue(), file.name))
+        change(picture=resources.pictures().keep(file.getvalue(), file.name))
     except ImageError as error:
         st.session_state["picture_error"] = f"{error} The picture that was shown stays."

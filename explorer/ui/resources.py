@@ -5,28 +5,24 @@ One file: who shares what with whom is to be seen in one place.
 
 import ctypes
 import gc
-import hashlib
 import os
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import streamlit as st
 import torch
 
 from explorer import checkpoints, figures, published, runs
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
-from explorer.images import decode
 from explorer.ui import kept_models
-from explorer.ui.passes import PICTURE_SIDE, Looked, Passes, Subject, sample_subject
+from explorer.ui.passes import Looked, Passes, Pictures, Subject, sample_subject
 from explorer.ui.state import AppState
 from explorer.ui.visitor import owner as owner
 from explorer.ui.visitor import remember_owner as remember_owner
 from explorer.ui.visitor import theme as theme
 
 EARLIER_RUNS = 10
-SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
 
 torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
@@ -188,33 +184,17 @@ def _checkpoint(name: str) -> Checkpoint:
     return checkpoints.load(run.network_file(trained[2]))
 
 
-def keep_picture(data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
-    """Decodes a picture, keeps it for this session only, and returns the `picture` of an AppState that shows it.
-    `mask` and `label` are those of a picture that the app drew.
-
-    Raises ImageError with one sentence for a person.
-    """
-    picture = decode(data, name)
-    content = hashlib.sha256(repr(picture.pixels.shape).encode())
-    content.update(picture.pixels.data)
-    digest = content.hexdigest()[:16]
-    kept: dict[str, Subject] = st.session_state.setdefault("pictures", {})
-    key = f"upload-{digest}"
-    kept.pop(key, None)
-    shown = figures.shown(picture.pixels, PICTURE_SIDE)
-    quoted = f"`{picture.name}`"  # as code, else a name could be Markdown; `decode` leaves no backtick in it
-    kept[key] = Subject(picture.pixels, shown, digest, quoted, picture.notes, mask, label)
-    for oldest in list(kept)[:-1]:
-        if sum(subject.pixels.nbytes for subject in kept.values()) > SESSION_BYTES:
-            del kept[oldest]
-    return key
+def pictures() -> Pictures:
+    """This session's own. Not in a cache, which Streamlit empties when the connection is lost."""
+    kept: Pictures = st.session_state.setdefault("pictures", Pictures())
+    return kept
 
 
 def subject_of(state: AppState) -> Subject | None:
     """The picture of this view, or None where it was uploaded in another session and is not here."""
     if state.sample is not None:
         return sample_subject(*state.sample)
-    return st.session_state.get("pictures", {}).get(state.picture)
+    return pictures().get(state.picture)
 
 
 @st.cache_resource(show_spinner=False, scope="session")

@@ -19,7 +19,7 @@ from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import give_photo, photo, strip_button
-from tests.e2e.verbs import choose, click, query, visit, wait_until_ready
+from tests.e2e.verbs import choose, click, query, upload, visit, wait_until_ready
 
 
 def test_the_strip_answers_from_every_tab(page: Page) -> None:
@@ -158,6 +158,48 @@ def test_another_picture_is_drawn_before_the_page_runs(page: Page) -> None:
     expect(largest).to_have_text(f"{column.cam.max():.3g}")
 
 
+def test_a_chosen_file_is_drawn_before_streamlit_hears_of_it(page: Page) -> None:
+    """And then as if it had come by a run of the page: nothing is drawn again, and the view has its picture."""
+    visit(page)
+    click(page, "radio", "File")
+    wait_until_ready(page)
+    for name, width, height in (("one.jpg", 300, 200), ("two.jpg", 90, 120)):
+        page.locator("[data-testid=stFileUploader] input").evaluate(
+            """input => input.addEventListener("change", () => {
+                globalThis.drawn = explorerDepth.drawing.picture;
+            }, { once: true })"""
+        )
+        upload(page, "upload", name, "image/jpeg", photo(width, height))
+        expect(page.get_by_text(f"Original, {width}×{height}")).to_be_visible()
+        picture = query(page)["picture"][0]
+        assert picture.startswith("upload-") and page.evaluate("explorerDepth.drawing.picture") == picture
+        assert page.evaluate("globalThis.drawn") == picture, "it was drawn when Streamlit heard of it"
+    largest = page.locator(".layers tr").filter(has_text="largest Grad-CAM value").locator("td").last
+    before = largest.inner_text()
+    page.reload()  # another session, which does not have it
+    expect(page.get_by_text("This link was made with an uploaded picture")).to_be_visible()
+    page.route("**/drawing", lambda route: route.fulfill(status=204))
+    upload(page, "upload", "two.jpg", "image/jpeg", photo(90, 120))
+    expect(page.get_by_text("Original, 90×120")).to_be_visible()
+    expect(largest).to_have_text(before)
+
+
+def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing(page: Page) -> None:
+    visit(page)
+    click(page, "radio", "File")
+    wait_until_ready(page)
+    box = page.locator("[data-testid=stFileUploader] input")
+    files = [{"name": f"{side}.jpg", "mimeType": "image/jpeg", "buffer": photo(side, side)} for side in (101, 102, 103)]
+    for file in files:  # faster than the server
+        box.set_input_files(file)  # type: ignore[arg-type]
+    expect(page.get_by_text("Original, 103×103")).to_be_visible()
+    wait_until_ready(page)
+    expect(page.get_by_text("Original, 103×103")).to_be_visible()
+    upload(page, "upload", "note.jpg", "image/jpeg", b"just text")
+    expect(page.get_by_text("The picture that was shown stays.")).to_be_visible()
+    expect(page.get_by_text("Original, 103×103")).to_be_visible()
+
+
 @pytest.mark.parametrize("way", ["fails", "belongs to nobody", "is a page"])
 def test_where_no_drawing_can_be_had_the_page_brings_it(page: Page, way: str) -> None:
     visit(page)
@@ -173,6 +215,8 @@ def test_where_no_drawing_can_be_had_the_page_brings_it(page: Page, way: str) ->
         expect(page.get_by_text(f"drawn star, number {number}", exact=True)).to_be_visible()
     wait_until_ready(page)
     assert query(page)["picture"] == ["sample-6-8"]
+    give_photo(page, "good.jpg", photo())
+    expect(page.get_by_text("Original, 300×200")).to_be_visible()
 
 
 def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:

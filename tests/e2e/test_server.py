@@ -18,6 +18,7 @@ from playwright.sync_api import Page
 from benchmarks.sessions import Session, SessionError, served
 from tests.depth import unpack
 from tests.e2e.conftest import ROOT, Server
+from tests.e2e.exploring import photo
 from tests.e2e.verbs import visit
 
 
@@ -63,7 +64,20 @@ def test_only_who_knows_a_token_gets_a_drawing(open_page: Callable[[], Page], se
         assert asked(content).status_code == 400, content
     assert asked(question | {"token": tokens[0], "picture": "../app.py"}).status_code == 400
     assert asked(question | {"token": tokens[0], "picture": "upload-0123456789abcdef"}).status_code == 204
-    assert asked(question | {"token": "x" * 2000}).status_code == 413
+    assert asked(question | {"token": "x" * 5000}).status_code == 413
+
+    def given(token: str, content: bytes) -> requests.Response:
+        line = json.dumps({"token": token, "name": "a.jpg", "layer": None, "channel": None}).encode() + b"\n"
+        return requests.post(f"{server.url}/drawing", data=line + content, timeout=20)
+
+    shown = given(tokens[0], photo())
+    assert shown.status_code == 200
+    picture = unpack(shown.content)[0]["picture"]
+    for token in tokens:  # of the one session by a run of its page, and of the other not at all
+        assert asked(question | {"token": token, "picture": picture}).status_code == 204
+    assert given(tokens[1], b"just text").status_code == 204
+    assert given("0" * 32, photo()).status_code == 404
+    assert given(tokens[1], photo() + bytes(8 * 2**20)).status_code == 413
 
 
 BROWSER = """#!{python}

@@ -60,7 +60,11 @@ def fill(page: Page, label: str, value: str) -> None:
 def upload(page: Page, key: str, name: str, mime_type: str, content: bytes) -> None:
     """Give a file to the file uploader with this widget key."""
     box = page.locator(f".st-key-{key} input[type=file]")
+    # On Explore a picture is drawn first, while nothing else moves.
+    hears = "input => { input.heard = new Promise((done) => input.addEventListener('change', done, { once: true })); }"
+    box.evaluate(hears)
     box.set_input_files({"name": name, "mimeType": mime_type, "buffer": content})
+    box.evaluate("input => input.heard.then(() => null)")
     wait_until_ready(page)
 
 

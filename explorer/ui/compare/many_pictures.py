@@ -223,7 +223,7 @@ def _draw_disagreement(
         name = f"{about.title}, test picture {number}: {label}"
         mask = None if about.split.masks is None else about.split.masks[number]
         drawn = None if mask is None else label  # of a drawn shape it is one of ours
-        picture = resources.keep_picture(figures.png(pixels), name, mask, drawn)
+        picture = resources.pictures().keep(figures.png(pixels), name, mask, drawn)
         navigation.go("explore", AppState(first=pair[0].name, second=pair[1].name, picture=picture).to_query())
 
 

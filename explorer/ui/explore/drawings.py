@@ -1,14 +1,17 @@
-"""Another drawn shape at an address of its own: what Explore shows of it, without a run of the page.
+"""Another picture at an address of its own: what Explore shows of it, without a run of the page.
 
 Streamlit lays out the whole page twice when any part of it runs, and computes meanwhile on the same cores. So the
-browser asks here first, draws what comes, and then tells the page, whose run finds everything computed. Whoever asks
-has to know the token of a session, which only its own page is told. Whatever cannot be answered here is told to the
-page at once, as it always was.
+browser asks here first, for a drawn shape or with a file that was chosen, draws what comes, and then tells the page,
+whose run finds everything computed. Whoever asks has to know the token of a session, which only its own page is told.
+Whatever cannot be answered here is told to the page at once, as it always was.
+
+A question is one line of JSON, `{"token": ..., "picture": ..., "layer": ..., "channel": ...}`, or, without `picture`
+and with the `name` of a file, such a line and the content of the file behind it.
 """
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -16,13 +19,15 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from explorer.images import ImageError
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.overview import DESKS, Desk, message
 from explorer.ui.navigation import incident
 from explorer.ui.passes import PASSES_AT_ONCE, sample_subject
 
 NAME = "drawing"  # the last part of the address, in depth.js too
-LONGEST = 1000  # bytes of a question
+LONGEST = 4000  # bytes of the line
+LARGEST = 8 * 2**20  # bytes of a file, in depth.js too; a larger one the page alone takes, which needs its time anyway
 FIELDS = ("layer", "channel", "picture")  # what it may say of the view
 
 _WORKERS = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix=NAME)
@@ -32,19 +37,37 @@ class NotHereError(ValueError):
     """The page has to answer this."""
 
 
-def another(desk: Desk, asked: Mapping[str, Any]) -> bytes:
-    """The overview's message about another drawn shape, for the networks that the session looks at.
+class _RefusedError(ValueError):
+    """What came is no question; `status` is the HTTP status that says so."""
 
-    `asked` holds the `picture` as `AppState` has it, and the chosen `layer` and `channel`. Raises NotHereError where
-    more than the overview would change, ValueError or TypeError for what no browser of ours asks.
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def another(desk: Desk, asked: Mapping[str, Any], file: bytes = b"") -> bytes:
+    """The overview's message about another picture, for the networks that the session looks at.
+
+    `asked` holds the `picture` of a drawn shape as `AppState` has it, or the `name` of the file, which the session
+    keeps; and the chosen `layer` and `channel`. Raises NotHereError where more than the overview would change or the
+    file is no picture, ValueError or TypeError for what no browser of ours asks.
     """
     before = desk.last.get("explained")
-    if before is None or before.missing or before.state.sample is None or before.state.tab != "layer":
+    if before is None or before.missing or before.state.tab != "layer":
         raise NotHereError("the page around the overview has to change too.")
     state = replace(before.state, **{name: asked[name] for name in FIELDS if name in asked})
-    if state.sample is None:
-        raise NotHereError("an uploaded picture belongs to a run of the page.")
-    subject = sample_subject(*state.sample)
+    if "name" in asked:
+        try:
+            state = replace(state, picture=desk.pictures.keep(file, str(asked["name"])))
+        except ImageError:
+            raise NotHereError("the page says what is wrong with it.") from None
+        subject = desk.pictures.get(state.picture)
+    elif before.state.sample is None or state.sample is None:
+        raise NotHereError("from an uploaded picture to a drawn shape, and back, more changes than the overview.")
+    else:
+        subject = sample_subject(*state.sample)
+    if subject is None:
+        raise NotHereError("other files came meanwhile, and this one is gone.")
     with desk.passes.lock:
         looked = [desk.passes.look_again(network, state, subject) for network in before.looked]
         explained = Explained(state, subject, False, looked)
@@ -58,21 +81,13 @@ def another(desk: Desk, asked: Mapping[str, Any]) -> bytes:
 async def answer(request: Request) -> Response:
     """200 with the message; 204 where the page has to answer, or another question of the session came meanwhile, which
     no browser's console complains of. Else a sentence: 400 and 413 for what is no question, 404 for no session."""
-    content = b""
-    async for piece in request.stream():
-        content += piece
-        if len(content) > LONGEST:
-            return PlainTextResponse("the question is too long.", 413)
     try:
-        asked = json.loads(content)
-        desk = DESKS.get(asked["token"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return PlainTextResponse("a question is a JSON object with `token` and `picture`.", 400)
-    if desk is None:
-        return PlainTextResponse("no session has this token.", 404)
+        desk, asked, file = await _read(request.stream())
+    except _RefusedError as error:
+        return PlainTextResponse(f"{error}", error.status)
     desk.asked += 1
     try:
-        drawn = await asyncio.get_running_loop().run_in_executor(_WORKERS, _newest, desk, desk.asked, asked)
+        drawn = await asyncio.get_running_loop().run_in_executor(_WORKERS, _newest, desk, desk.asked, asked, file)
     except NotHereError:
         return Response(status_code=204)
     except (ValueError, TypeError):
@@ -82,7 +97,40 @@ async def answer(request: Request) -> Response:
     return Response(drawn, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
 
-def _newest(desk: Desk, number: int, asked: Mapping[str, Any]) -> bytes:
+async def _read(stream: AsyncIterator[bytes]) -> tuple[Desk, dict[str, Any], bytes]:
+    """Whose question it is, the line, and the file. No file is read for somebody who knows no token."""
+    content = b""
+    asked: dict[str, Any] | None = None
+    desk = None
+    async for piece in stream:
+        content += piece
+        if asked is None:
+            line, end, rest = content.partition(b"\n")
+            if len(line) > LONGEST:
+                raise _RefusedError(413, "the question is too long.")
+            if end:
+                desk, asked, content = *_question(line), rest
+        if asked is not None and len(content) > (LARGEST if "name" in asked else 0):
+            raise _RefusedError(413, "the file is too large.")
+    if asked is None:
+        desk, asked = _question(content)
+        content = b""
+    assert desk is not None
+    return desk, asked, content
+
+
+def _question(line: bytes) -> tuple[Desk, dict[str, Any]]:
+    try:
+        asked = json.loads(line)
+        desk = DESKS.get(asked["token"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise _RefusedError(400, "a question is a JSON object with `token` and `picture`.") from None
+    if desk is None:
+        raise _RefusedError(404, "no session has this token.")
+    return desk, asked
+
+
+def _newest(desk: Desk, number: int, asked: Mapping[str, Any], file: bytes) -> bytes:
     if number != desk.asked:
         raise NotHereError("another question of this session came meanwhile.")
-    return another(desk, asked)
+    return another(desk, asked, file)

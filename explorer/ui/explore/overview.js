@@ -22,6 +22,7 @@ export default function (component) {
   }
   const part = stripPart(root);
   depth.take = take;
+  holdFiles();
   const look = (view) => setTriggerValue("view", view);
   depth.look = look;
   depth.parts.set("strip", part);

@@ -18,7 +18,7 @@ from explorer.ui.explore.predictions import predictions
 from explorer.ui.explore.strip import pack_strip
 from explorer.ui.gallery import sheets
 from explorer.ui.packing import SCALE, STORE, Packing
-from explorer.ui.passes import Kept, Passes
+from explorer.ui.passes import Kept, Passes, Pictures
 
 _LEAD = """
 <div class="lead"><h3>Depth strip</h3><p>Every layer from input to output. <b>Grad-CAM</b>: where this layer's channels
@@ -46,9 +46,9 @@ class Desk:
     "explained". `asked` counts what was asked for without a run: only the newest is worth an answer.
     """
 
-    def __init__(self, passes: Passes, last: dict[str, Explained]) -> None:
+    def __init__(self, passes: Passes, pictures: Pictures, last: dict[str, Explained]) -> None:
         self.token = secrets.token_hex(16)
-        self.passes, self.last = passes, last
+        self.passes, self.pictures, self.last = passes, pictures, last
         self.packed: Kept[Packed] = Kept(3)
         self.asked = 0
 
@@ -59,7 +59,7 @@ DESKS: WeakValueDictionary[str, Desk] = WeakValueDictionary()  # by token; each 
 @st.cache_resource(show_spinner=False, scope="session")
 def desk() -> Desk:
     """This session's own."""
-    own = Desk(resources.passes(), last())
+    own = Desk(resources.passes(), resources.pictures(), last())
     DESKS[own.token] = own
     return own
 

@@ -9,7 +9,6 @@ from explorer.ui.explore.detail import detail_head, last_change, open_tab
 from explorer.ui.explore.explained import Explained, again, others, read
 from explorer.ui.explore.overview import desk, message, overview
 from explorer.ui.markdown import as_text
-from explorer.ui.passes import Looked
 from explorer.ui.picture import choose_picture
 from explorer.ui.state import AppState
 
@@ -36,14 +35,10 @@ def _show(state: AppState) -> None:
         message(explained, last_change(), desk())
     finally:  # whatever cannot be shown, another one can be chosen
         _sidebar(state)
-    if explained.missing:
-        st.info(
-            "This link was made with an uploaded picture, which never leaves the session it was uploaded in. "
-            "Everything else is as in the link: upload the picture again to see the same view. Until then a drawn "
-            "shape stands in."
-        )
-    _introduction(explained.looked)
-    _offer_other_networks(explained)
+    # One element, whatever is in it: Streamlit tells the parts that run alone by their places, and the browser, which
+    # draws a picture before the page does, may ask for one meanwhile.
+    with st.container():
+        _introduction(explained)
     _overview_alone()
     if state.tab == "layer":
         _head_alone()
@@ -79,7 +74,14 @@ def _head_alone() -> None:
         navigation.remember()
 
 
-def _introduction(looked: list[Looked]) -> None:
+def _introduction(explained: Explained) -> None:
+    looked = explained.looked
+    if explained.missing:
+        st.info(
+            "This link was made with an uploaded picture, which never leaves the session it was uploaded in. "
+            "Everything else is as in the link: upload the picture again to see the same view. Until then a drawn "
+            "shape stands in."
+        )
     st.header("One picture, one network" if len(looked) == 1 else "One picture, two networks", anchor=False)
     if len(looked) == 2 and looked[1].name == resources.twin_name(looked[0].name):
         st.markdown(
@@ -92,6 +94,7 @@ def _introduction(looked: list[Looked]) -> None:
     if len(names) > CLASSES_NAMED:
         known += f" and {len(names) - CLASSES_NAMED:,} more"
     st.caption(f"{'These networks know' if len(looked) > 1 else 'This network knows'} only: {known}.")
+    _offer_other_networks(explained)
 
 
 def _offer_other_networks(explained: Explained) -> None:
