@@ -19,7 +19,7 @@ from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.datasets import Dataset, shapes
 from explorer.presets import cifar
 from explorer.training import TrainingConfig, evaluate, fit
-from explorer.ui.state import QUICK
+from explorer.ui.build_state import QUICK
 
 SECONDS, SEEDS = 60.0, 5
 BATCH = 128

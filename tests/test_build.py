@@ -25,7 +25,7 @@ from explorer.architectures.spec import Activation
 from explorer.presets import PRESETS
 from explorer.runs import Run
 from explorer.training import TrainingConfig
-from explorer.ui.state import MOST_LAYERS, QUICK, BuildState
+from explorer.ui.build_state import MOST_LAYERS, QUICK, BuildState
 from explorer.ui.words import WORDS
 from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
 

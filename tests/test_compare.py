@@ -21,15 +21,8 @@ from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
 from explorer.ui.compare import aligned, differences
-from explorer.ui.compare.compared import (
-    Compared,
-    CompareState,
-    column_tops,
-    relative_depths,
-    seen_part,
-    strip_depths,
-    training_lines,
-)
+from explorer.ui.compare.compared import Compared, column_tops, relative_depths, seen_part, strip_depths, training_lines
+from explorer.ui.compare.state import CompareState
 from explorer.ui.passes import Looked
 from explorer.ui.words import accuracy
 

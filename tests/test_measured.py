@@ -24,7 +24,8 @@ PAGE = """
 import streamlit as st
 from explorer.ui import navigation, resources
 from explorer.ui.compare import many_pictures
-from explorer.ui.compare.compared import CompareState, compare
+from explorer.ui.compare.state import CompareState
+from explorer.ui.compare.compared import compare
 from explorer.ui.passes import sample_subject
 
 def show():

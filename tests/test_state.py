@@ -10,7 +10,8 @@ import pytest
 
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
-from explorer.ui.state import LIMITS, NAME, QUICK, AppState, BuildState
+from explorer.ui.build_state import LIMITS, QUICK, BuildState
+from explorer.ui.state import NAME, AppState
 
 VIEWS = [
     AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any, Literal, Self, get_args
@@ -15,6 +16,17 @@ Downsampling = Literal["conv", "max", "average"]
 HeadPooling = Literal["average", "flatten"]
 Padding = Literal["same", "valid"]
 StemPooling = Literal["none", "max"]
+
+ACTIVATION_NAMES: Mapping[Activation, str] = {
+    "relu": "ReLU",
+    "leaky_relu": "leaky ReLU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+}
+"""What people call them, in charts, forms and sentences."""
 
 CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
 WRONG = "is incomplete or has a field of the wrong type:"
@@ -221,6 +233,11 @@ class ArchitectureSpec:
         """16 hexadecimal digits that two specs share only if they are equal: cache key and file stem."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def activation_name(self) -> str:
+        """What people call the activation: "ReLU"."""
+        return ACTIVATION_NAMES[self.activation]
 
     def twin(self) -> Self:
         """The same network with the shortcuts taken away, or, of a plain one, with identity shortcuts put in.

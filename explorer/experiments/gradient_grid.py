@@ -85,11 +85,6 @@ class GridStep:
     fraction: float
     seconds: float
 
-    @property
-    def seconds_left(self) -> float:
-        """Estimated from what is done so far."""
-        return self.seconds * (1 - self.fraction) / self.fraction
-
 
 def at_initialisation(
     specs: Sequence[ArchitectureSpec],

@@ -32,15 +32,6 @@ _COURSES = {
 _GRADIENTS = {"weights": "weight gradient", "activations": "output gradient", "blocks": "output gradient"}
 _NORMS = {"batch": "BatchNorm", "none": "no norm"}
 _WEIGHTS = {"he": "He's first weights", "pytorch": "PyTorch's first weights"}
-_ACTIVATIONS = {
-    "relu": "ReLU",
-    "leaky_relu": "leaky ReLU",
-    "elu": "ELU",
-    "gelu": "GELU",
-    "silu": "SiLU",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-}
 _SHORTCUTS = {"none": "no shortcuts", "identity": "identity shortcuts", "projection": "projection shortcuts"}
 
 
@@ -210,7 +201,7 @@ def _comparison(names: Sequence[str], reaches: Sequence[Reach], unit: str) -> st
 
 def _circumstances(specs: Sequence[ArchitectureSpec], is_first: bool) -> tuple[list[str], list[list[str]]]:
     """What all specs share, in words, and what each has of its own where they do not."""
-    words = [[_NORMS[spec.norm] for spec in specs], [_ACTIVATIONS[spec.activation] for spec in specs]]
+    words = [[_NORMS[spec.norm] for spec in specs], [spec.activation_name for spec in specs]]
     if is_first:  # after a training the first weights explain nothing any more
         words.insert(1, [_WEIGHTS[spec.initialisation] for spec in specs])
     shared = [column[0] for column in words if len(set(column)) == 1]

@@ -16,12 +16,18 @@ NETWORK_COLOURS = {
     "light": {"plain": "#C2540A", "residual": "#0A6CB0"},
     "dark": {"plain": "#F0883E", "residual": "#58AEE8"},
 }
+
 # Text on the page's own background, where Streamlit would write in a grey of less than 4.5:1.
 TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
 _SIDE = 72  # pixels of a sample picture
 _LINE = 16  # pixels of a line below it
 _WIDEST = 28  # letters of a class name beside a bar
 _LONGEST = 13  # letters of a class name that fit beside its mark and probability; hovering shows all
+
+
+def network_colour(shortcut: str, theme: Literal["light", "dark"]) -> str:
+    """The colour of a network with these shortcuts ("none" makes it plain) in `theme`."""
+    return NETWORK_COLOURS[theme]["plain" if shortcut == "none" else "residual"]
 
 
 def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: str, target: str) -> go.Figure:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from explorer.architectures import Description
-from explorer.figures.charts import NETWORK_COLOURS, TEXT_COLOURS
+from explorer.figures.charts import TEXT_COLOURS, network_colour
 from explorer.figures.sketch import HOP, LARGEST, Group, Sketch, sketch, times
 
 # 3:1 against the background of both themes, what WCAG asks of graphics.
@@ -26,7 +26,6 @@ _KINDS = {
     "pool": ("pooling", 0.4),
     "linear": ("fully connected", 0.8),
 }
-_ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"}
 _SHORTCUTS = {
     "identity": "identity shortcut",
     "padded": "option-A shortcut",
@@ -76,10 +75,10 @@ def network_drawing(
     """
     drawn = sketch(description)
     spec = description.spec
-    colour = NETWORK_COLOURS[theme]["plain" if spec.shortcut == "none" else "residual"]
+    colour = network_colour(spec.shortcut, theme)
     ink = _Ink(colour, _BASES[theme], TEXT_COLOURS[theme])
     names = {kind: name for kind, (name, _) in _KINDS.items()}
-    names["activation"] = _ACTIVATIONS.get(spec.activation, spec.activation)
+    names["activation"] = spec.activation_name
     figure = go.Figure(
         [
             _bands(drawn),

@@ -12,8 +12,6 @@ from explorer.ui.markdown import in_order
 
 HERE = Path(__file__).parent
 STORE = (HERE / "depth.js").read_text()  # in front of each component that shows a part of the depth
-HEAD = (HERE / "head.js").read_text()
-SCALE = (HERE / "scale.css").read_text()  # of the components that show a scale of colours
 _ALIGNED = 4  # bytes: a browser reads float32 only there
 
 

@@ -161,7 +161,7 @@ class Passes:
         key = f"{name}/{subject.digest}/{target}/{state.layers}"
         traces = self._large if max(loaded.spec.input_shape) > self._from else self._small
         with self.lock:
-            seen = traces.get(key, lambda: _pass(loaded, subject, target, state.layers == "all"))
+            seen = traces.get(key, lambda: seen_by(loaded, subject, target, state.layers == "all"))
             profiles = self._profiles.get(key, lambda: profile(seen))
         return Looked(name, loaded, seen, profiles, colour, dashed)
 
@@ -170,7 +170,9 @@ class Passes:
         return self.look(looked.name, looked.checkpoint, state, subject, looked.colour, looked.dashed)
 
 
-def _pass(loaded: Checkpoint, subject: Subject, target: int | None, everything: bool) -> Trace:
+def seen_by(loaded: Checkpoint, subject: Subject, target: int | None, everything: bool = False) -> Trace:
+    """The network's pass over the picture, explaining the class `target`, None for what it predicts: with the layers of
+    the strip, or with every operation."""
     size = loaded.spec.input_shape[1:]
     image = to_input(subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
     with PASSES:

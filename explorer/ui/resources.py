@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -205,11 +206,14 @@ def passes() -> Passes:
 
 def look(state: AppState, subject: Subject) -> list[Looked]:
     """The networks of the view, each after it has seen the picture."""
-    colours = figures.NETWORK_COLOURS[theme()]
     looked: list[Looked] = []
     for name in filter(None, (state.first, state.second)):
         loaded = checkpoint(name)
-        colour = colours["plain" if loaded.spec.shortcut == "none" else "residual"]
-        dashed = any(other.colour == colour for other in looked)
-        looked.append(passes().look(name, loaded, state, subject, colour, dashed))
+        looked.append(passes().look(name, loaded, state, subject, *mark(loaded, looked)))
     return looked
+
+
+def mark(loaded: Checkpoint, before: Sequence[Looked]) -> tuple[str, bool]:
+    """The colour of a network beside those `before` it, and whether its lines are dashed, as another one has it."""
+    colour = figures.network_colour(loaded.spec.shortcut, theme())
+    return colour, any(other.colour == colour for other in before)

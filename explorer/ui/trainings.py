@@ -16,8 +16,8 @@ from explorer.datasets.builtin import Transfer
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
+from explorer.ui.build_state import BuildState
 from explorer.ui.passes import PASSES
-from explorer.ui.state import BuildState
 from explorer.ui.work import duration
 
 CLASSES_SHOWN = 100

@@ -2,20 +2,15 @@
 
 import math
 
+from explorer.architectures import ACTIVATION_NAMES
 from explorer.checkpoints import Checkpoint
 
 NOT_MEASURED = "not measured"
 
-WORDS = {
+WORDS: dict[str, str] = {
     "batch": "BatchNorm",
     "none": "none",
-    "relu": "ReLU",
-    "leaky_relu": "leaky ReLU",
-    "elu": "ELU",
-    "gelu": "GELU",
-    "silu": "SiLU",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
+    **{str(activation): name for activation, name in ACTIVATION_NAMES.items()},
     "he": "He",
     "pytorch": "PyTorch",
     "conv": "strided convolution",

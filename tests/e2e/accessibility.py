@@ -81,14 +81,24 @@ def nameless_pictures(page: Page) -> list[str]:
     return page.evaluate(NAMELESS)
 
 
-# axe-core leaves the text of drawings out. Text inside of a bar or a cell stands on another colour than the page's.
+# axe-core leaves the text of drawings out, in shadow roots too. Text inside of a bar or a cell stands on another colour
+# than the page's.
 PALE = """() => {
     const light = ([red, green, blue]) => [red, green, blue]
         .map(value => value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4)
         .reduce((sum, value, place) => sum + value * [0.2126, 0.7152, 0.0722][place], 0);
     const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
     const page = numbers(getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor);
-    return [...document.querySelectorAll('[data-testid=stPlotlyChart] text')]
+    const texts = [...document.querySelectorAll('[data-testid=stPlotlyChart] text')];
+    const walk = root => {
+        for (const {shadowRoot} of root.querySelectorAll('*')) {
+            if (!shadowRoot) continue;
+            texts.push(...shadowRoot.querySelectorAll('svg text'));
+            walk(shadowRoot);
+        }
+    };
+    walk(document);
+    return texts
         .filter(text => text.textContent.trim() && text.checkVisibility() && !text.closest('.hm, .heatmaplayer') &&
             !text.matches('.bartext-inside'))
         .map(text => {
@@ -99,7 +109,7 @@ PALE = """() => {
             const [darker, lighter] = [light(mixed), light(page)].sort((one, other) => one - other);
             const ratio = (lighter + 0.05) / (darker + 0.05);
             return {ratio, line: `${text.textContent} has ${ratio.toFixed(2)}:1 in the chart ` +
-                text.closest('[data-testid=stPlotlyChart]').getAttribute('aria-label')};
+                text.closest('[data-testid=stPlotlyChart], svg').getAttribute('aria-label')};
         }).filter(({ratio}) => ratio < 4.5).map(({line}) => line);
 }"""
 

@@ -88,6 +88,7 @@ def test_a_running_training_is_watched_zoomed_left_found_again_stopped_and_resum
     assert ticks(page) == zoomed
     button(page, "Show all").first.click()
     assert ticks(page) != zoomed
+    assert_accessible(page, "a training")
 
     # Another person with the link sees it and cannot touch it.
     stranger = open_page()

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
-from tests.e2e.verbs import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
+from tests.e2e.verbs import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 
 
 def map_button(page: Page, layer: str, network: str, depth: str) -> Locator:
@@ -103,6 +103,9 @@ def test_many_pictures_are_measured_stopped_and_open_in_explore(page: Page) -> N
         expect(page.get_by_role("cell", name=network, exact=True)).not_to_have_count(0)
     expect(page.get_by_text("McNemar's test, exact")).to_be_visible()
     wait_until_ready(page)
+    for dark in (True, False):
+        turn(page, dark=dark)
+        assert_accessible(page, "what was measured")
     picture = page.get_by_role("img", name=re.compile(r"^Test picture \d+$")).first
     number = (picture.get_attribute("alt") or "").removeprefix("Test picture ")
     click(page, "button", "Explore")

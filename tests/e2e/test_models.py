@@ -15,7 +15,7 @@ from explorer.architectures import build
 from explorer.presets import cifar
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import Server
-from tests.e2e.verbs import choose, click, no_sideways_scroll, upload, visit, wait_until_ready, windows
+from tests.e2e.verbs import choose, click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
 
 
 def weights_below(folder: Path) -> list[str]:
@@ -125,6 +125,12 @@ def test_a_bad_file_is_one_sentence(page: Page) -> None:
             assert word not in text, name
         assert len(text) > 20, name
         sentences.append(text)
+    assert_accessible(page, "a refused file")
+    upload(page, "weights", "my net.th", "application/octet-stream", theirs())
+    expect(page.get_by_text("best_prec1").first).to_be_visible()
+    for dark in (True, False):
+        turn(page, dark=dark)
+        assert_accessible(page, "a report")
 
 
 def test_the_page_fits_its_window_and_everybody_can_use_it(page: Page) -> None:

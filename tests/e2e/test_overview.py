@@ -17,9 +17,10 @@ from explorer.images import to_input, to_pixels
 from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
+from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import give_photo, photo, strip_button
-from tests.e2e.verbs import choose, click, query, upload, visit, wait_until_ready
+from tests.e2e.verbs import choose, click, query, turn, upload, visit, wait_until_ready
 
 
 def test_the_strip_answers_from_every_tab(page: Page) -> None:
@@ -197,6 +198,9 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
     upload(page, "upload", "note.jpg", "image/jpeg", b"just text")
     expect(page.get_by_text("The picture that was shown stays.")).to_be_visible()
+    for dark in (True, False):
+        turn(page, dark=dark)
+        assert_accessible(page, "what is no picture")
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
 
 

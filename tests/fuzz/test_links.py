@@ -8,9 +8,10 @@ from hypothesis.strategies import DrawFn
 
 from explorer.presets import PRESETS
 from explorer.ui import trainings
-from explorer.ui.compare.compared import CompareState
+from explorer.ui.build_state import BuildState
+from explorer.ui.compare.state import CompareState
 from explorer.ui.gradients.state import GradientsState
-from explorer.ui.state import AppState, BuildState
+from explorer.ui.state import AppState
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import changed_text, words
 

@@ -9,9 +9,9 @@ from explorer import figures
 from explorer.datasets.builtin import BUILTIN
 from explorer.ui import trainings
 from explorer.ui.build import fields
+from explorer.ui.build_state import BuildState
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code
-from explorer.ui.state import BuildState
 from explorer.ui.trainings import Card
 
 OWN = "own"

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.ui.state import LIMITS, BuildState
+from explorer.ui.build_state import LIMITS, BuildState
 from explorer.ui.words import WORDS
 
 

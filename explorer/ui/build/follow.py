@@ -15,8 +15,9 @@ from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
 from explorer.ui import navigation, resources
 from explorer.ui.build import fields, live
+from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_text
-from explorer.ui.state import AppState, BuildState
+from explorer.ui.state import AppState
 from explorer.ui.words import WORDS as CHOICES
 
 LOOK_EVERY = 1.0  # seconds between two looks at a run
@@ -128,9 +129,8 @@ def _follow(run: Run, request: Request, was_going_on: bool) -> None:
     _standing(status)
     if not log.progress:
         return
-    colours = figures.NETWORK_COLOURS[resources.theme()]
     looks = [
-        (name, colours["plain" if spec["shortcut"] == "none" else "residual"])
+        (name, figures.network_colour(spec["shortcut"], resources.theme()))
         for name, spec in zip(request.names, request.specs, strict=True)
     ]
     live.training_curves(_curves(log, looks, "loss"), _curves(log, looks, "accuracy"))

@@ -21,7 +21,7 @@ from explorer.architectures.spec import (
 )
 from explorer.presets import PRESETS
 from explorer.ui.build.fields import edit, limited, number, of_spec, read, select, toggle, write
-from explorer.ui.state import BuildState
+from explorer.ui.build_state import BuildState
 
 KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
 WIDTHS = (4, 256)  # of the first of three stages of equal length

@@ -8,7 +8,7 @@ import streamlit as st
 from explorer.presets import PRESETS
 from explorer.training.config import Optimizer, Precision, Schedule
 from explorer.ui.build.fields import edit, limited, of_config, read, select, toggle, write
-from explorer.ui.state import QUICK, BuildState
+from explorer.ui.build_state import QUICK, BuildState
 
 
 def choose_training(state: BuildState) -> None:

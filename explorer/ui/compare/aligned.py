@@ -12,7 +12,8 @@ from explorer.attribution import LayerProfile, enlarge
 from explorer.experiments.maps import CamComparison, compare_cams
 from explorer.figures import Alike, ColourScale
 from explorer.images import to_pixels
-from explorer.ui.compare.compared import Compared, CompareState, Grid, column_tops, strip_depths
+from explorer.ui.compare.compared import Compared, column_tops, strip_depths
+from explorer.ui.compare.state import CompareState, Grid
 
 _HERE = Path(__file__).parent
 _TILE = 64  # pixels of a smooth thumbnail; those on the true grid have as many as their map

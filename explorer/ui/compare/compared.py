@@ -1,102 +1,23 @@
 """What the Compare page asks for: two to four networks after they have seen one picture, and what is known of them."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
 import streamlit as st
 
-from explorer import figures
 from explorer.architectures import ArchitectureSpec, describe
 from explorer.attribution import LayerProfile, profile, shared_tops
 from explorer.figures import DASHES, SizeLine, TrainingLine
-from explorer.images import to_input
-from explorer.tracing import STRIP_KINDS, Trace, trace
+from explorer.tracing import Trace
 from explorer.training import TrainingRecord
 from explorer.ui import resources
-from explorer.ui.passes import PASSES, Looked, Subject
-from explorer.ui.state import NAME, SAMPLE, UPLOAD, AppState, Scope
+from explorer.ui.compare.state import FEWEST, CompareState
+from explorer.ui.passes import Looked, Subject, seen_by
+from explorer.ui.state import Scope
 from explorer.ui.words import is_number
 
-Grid = Literal["smooth", "true"]
-FEWEST, MOST = 2, 4
 COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 1024 pixels has room for
-
-
-@dataclass(frozen=True)
-class CompareState:
-    """One view of the Compare page.
-
-    `networks` are 2 to 4 names, no two alike; `picture` and `target` are as in an `AppState`, `target` counting in
-    the classes of the first network. `depth`, 0 at the input to 1 at the output, is the relative depth that the
-    detail shows: networks of different depth have no layers in common, but each has one that is nearest to it.
-    `scope` says which maps share a colour scale, `grid` whether maps are drawn with their true pixels.
-    Raises ValueError for a text that could not have come from this app.
-    """
-
-    networks: tuple[str, ...] = ("shapes-plain-20", "shapes-resnet-20")
-    picture: str = "sample-6-6"
-    target: int | None = None
-    depth: float = 1.0
-    scope: Scope = "layer"
-    grid: Grid = "smooth"
-
-    def __post_init__(self) -> None:
-        if not FEWEST <= len(self.networks) <= MOST or len(set(self.networks)) < len(self.networks):
-            raise ValueError(f"`networks` must be {FEWEST} to {MOST} different names, received {self.networks!r}.")
-        for name in self.networks:
-            if not NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not the name of a network.")
-        if not SAMPLE.fullmatch(self.picture) and not UPLOAD.fullmatch(self.picture):
-            raise ValueError(f"`picture` must be a sample or an upload, received {self.picture!r}.")
-        if self.target is not None and not 0 <= self.target <= 100_000:
-            raise ValueError(f"`target` must be a class from 0 to 100000, received {self.target!r}.")
-        if not 0 <= self.depth <= 1:
-            raise ValueError(f"`depth` must lie in 0..1, received {self.depth!r}.")
-        if self.scope not in get_args(Scope):
-            raise ValueError(f"`scope` must be one of {', '.join(get_args(Scope))}, received {self.scope!r}.")
-        if self.grid not in get_args(Grid):
-            raise ValueError(f"`grid` must be one of {', '.join(get_args(Grid))}, received {self.grid!r}.")
-
-    @property
-    def sample(self) -> tuple[int, int] | None:
-        """(label, number) of a drawn picture, or None."""
-        return AppState(picture=self.picture).sample
-
-    def to_query(self) -> dict[str, str]:
-        """What stands in the URL: each field that differs from its default."""
-        texts = {
-            "networks": ",".join(self.networks),
-            "target": str(self.target),
-            "depth": f"{self.depth:.4f}".rstrip("0").rstrip("."),
-        }
-        return {
-            field.name: texts.get(field.name, getattr(self, field.name))
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
-        }
-
-    @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> Self:
-        """The state of that URL. A part that cannot be read takes its default, so any old link shows something."""
-        state: dict[str, Any] = {}
-        for field in fields(cls):
-            value: Any = query.get(field.name)
-            if value is None:
-                continue
-            try:
-                if field.name == "networks":
-                    value = tuple(value.split(","))
-                elif field.name == "target":
-                    value = int(value) if re.fullmatch(r"[0-9]{1,6}", value) else -1
-                elif field.name == "depth":
-                    value = float(value) if re.fullmatch(r"[01]|[01]?\.[0-9]{1,4}", value) else -1.0
-                cls(**{field.name: value})
-            except (ValueError, TypeError):
-                continue
-            state[field.name] = value
-        return cls(**state)
 
 
 def read() -> CompareState | None:
@@ -167,7 +88,6 @@ def compare(state: CompareState, subject: Subject) -> list[Compared]:
 
 
 def _look(state: CompareState, subject: Subject) -> list[Looked]:
-    colours = figures.NETWORK_COLOURS[resources.theme()]
     first = resources.class_names(state.networks[0])
     asked = first[state.target] if state.target is not None and state.target < len(first) else None
     looked: list[Looked] = []
@@ -175,9 +95,7 @@ def _look(state: CompareState, subject: Subject) -> list[Looked]:
         loaded = resources.checkpoint(name)
         target = loaded.class_names.index(asked) if asked in loaded.class_names else None
         seen, columns = _seen(f"{name}/{subject.digest}/{target}", name, subject, target)
-        colour = colours["plain" if loaded.spec.shortcut == "none" else "residual"]
-        dashed = any(other.colour == colour for other in looked)
-        looked.append(Looked(name, loaded, seen, columns, colour, dashed))
+        looked.append(Looked(name, loaded, seen, columns, *resources.mark(loaded, looked)))
     return looked
 
 
@@ -185,12 +103,8 @@ def _look(state: CompareState, subject: Subject) -> list[Looked]:
 def _seen(key: str, _name: str, _subject: Subject, _target: int | None) -> tuple[Trace, tuple[LayerProfile, ...]]:
     """The pass without its layers, and the maps that came of them: four networks of 224 pixels at once would hold a
     gigabyte of activations that this page never shows."""
-    loaded = resources.checkpoint(_name)
-    size = loaded.spec.input_shape[1:]
-    image = to_input(_subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
-    with PASSES:
-        whole = trace(loaded.network, image, _target, STRIP_KINDS)
-        return replace(whole, layers=()), profile(whole)
+    whole = seen_by(resources.checkpoint(_name), _subject, _target)
+    return replace(whole, layers=()), profile(whole)
 
 
 def relative_depths(spec: ArchitectureSpec, layers: Sequence[str]) -> dict[str, float]:

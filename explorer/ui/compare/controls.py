@@ -6,7 +6,8 @@ from typing import Any
 import streamlit as st
 
 from explorer.ui import resources
-from explorer.ui.compare.compared import FEWEST, MOST, CompareState, change, labels, read
+from explorer.ui.compare.compared import change, labels, read
+from explorer.ui.compare.state import FEWEST, MOST, CompareState
 from explorer.ui.controls import PREDICTED
 from explorer.ui.markdown import in_order
 

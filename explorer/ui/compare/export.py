@@ -6,8 +6,8 @@ import streamlit as st
 
 from explorer.ui import navigation
 from explorer.ui.compare import findings, report
-from explorer.ui.compare.compared import CompareState
 from explorer.ui.compare.one_picture import Picture
+from explorer.ui.compare.state import CompareState
 from explorer.ui.passes import Looked, Subject
 
 

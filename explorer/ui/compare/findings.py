@@ -15,9 +15,9 @@ from explorer.experiments.agreement import Predictions
 from explorer.experiments.maps import Target
 from explorer.experiments.similarity import Grams, Similarity
 from explorer.ui import trainings
+from explorer.ui.build_state import BuildState
 from explorer.ui.compare.compared import labels
 from explorer.ui.passes import Looked
-from explorer.ui.state import BuildState
 from explorer.ui.work import Work
 
 SESSION_BYTES = 256_000_000  # of results; the Grams of 84 layers and 500 pictures take 84 MB

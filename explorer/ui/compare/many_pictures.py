@@ -12,8 +12,8 @@ from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
 from explorer.ui import navigation, resources, trainings, work
 from explorer.ui.compare import charts, export, findings, report
-from explorer.ui.compare.compared import CompareState
 from explorer.ui.compare.findings import Question
+from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_text
 from explorer.ui.passes import Looked, Subject
 from explorer.ui.state import AppState

@@ -8,16 +8,8 @@ from explorer import figures
 from explorer.experiments.maps import CamComparison
 from explorer.ui import navigation, resources
 from explorer.ui.compare import aligned, controls
-from explorer.ui.compare.compared import (
-    Compared,
-    CompareState,
-    change,
-    column_tops,
-    read,
-    seen_part,
-    size_lines,
-    strip_depths,
-)
+from explorer.ui.compare.compared import Compared, change, column_tops, read, seen_part, size_lines, strip_depths
+from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_text
 from explorer.ui.scale import colour_bar
 from explorer.ui.state import AppState

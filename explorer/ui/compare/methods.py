@@ -7,7 +7,8 @@ import streamlit as st
 
 from explorer.attribution import METHODS, Attribution, parameters_of
 from explorer.ui.compare.aligned import OPACITY
-from explorer.ui.compare.compared import Compared, CompareState
+from explorer.ui.compare.compared import Compared
+from explorer.ui.compare.state import CompareState
 from explorer.ui.explore.methods import (
     SEED,
     SIDE,

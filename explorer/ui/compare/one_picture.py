@@ -11,7 +11,6 @@ from explorer.figures import Chapter, Chart, Strip, Table, Thumbnail
 from explorer.ui.compare import aligned, charts
 from explorer.ui.compare.compared import (
     Compared,
-    CompareState,
     column_tops,
     know_the_same,
     seen_part,
@@ -19,6 +18,7 @@ from explorer.ui.compare.compared import (
     strip_depths,
     training_lines,
 )
+from explorer.ui.compare.state import CompareState
 from explorer.ui.passes import Subject
 
 _SIDE = 96  # of the picture and of what each network sees of it

@@ -25,9 +25,10 @@ from explorer.experiments.agreement import Predictions, accuracy_of, agreement, 
 from explorer.figures import Chapter, Chart, Table, Thumbnail
 from explorer.ui import trainings
 from explorer.ui.compare import charts, differences, findings, one_picture
-from explorer.ui.compare.compared import Compared, CompareState, relative_depths
+from explorer.ui.compare.compared import Compared, relative_depths
 from explorer.ui.compare.findings import Answer, Kind, Question
 from explorer.ui.compare.one_picture import Picture
+from explorer.ui.compare.state import CompareState
 from explorer.ui.passes import Looked
 
 PACKAGES = ("torch", "numpy", "plotly", "streamlit")
@@ -44,10 +45,8 @@ def html_report(
 ) -> str:
     """The report as one HTML file: the networks, the one picture as that `state` of the page shows it, and all that
     `kept` holds about these networks, a chapter for each question."""
-    light = figures.NETWORK_COLOURS["light"]
     looked = [
-        replace(network, colour=light["plain" if network.checkpoint.spec.shortcut == "none" else "residual"])
-        for network in looked
+        replace(network, colour=figures.network_colour(network.checkpoint.spec.shortcut, "light")) for network in looked
     ]
     dashes = findings.dashes(looked)
     compared = [

@@ -10,7 +10,7 @@ import streamlit as st
 from explorer.ui import controls
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.strip import StripRow, axis_of
-from explorer.ui.packing import HEAD, STORE
+from explorer.ui.packing import STORE
 from explorer.ui.passes import Looked
 from explorer.ui.state import AppState, Tab
 
@@ -24,12 +24,13 @@ TABS: Mapping[Tab, str] = {
 VIEW = ("layer", "channel", "scope", "opacity")  # what the browser changes by itself; for a picture it has to ask
 
 _HERE = Path(__file__).parent
+SCALE = (_HERE / "scale.css").read_text()  # of the components that show a scale of colours
 
 _head = st.components.v2.component(
     "layer_head",
     html="<div class='head'></div>",
     css=(_HERE / "detail.css").read_text(),
-    js=STORE + HEAD,
+    js=STORE + (_HERE / "head.js").read_text(),
 )
 
 

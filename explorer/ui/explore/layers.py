@@ -16,10 +16,10 @@ from explorer.attribution import LayerProfile, channel_statistics, raw_arrays, s
 from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
 from explorer.ui import navigation
-from explorer.ui.explore.detail import last_change, selected_layer, take_view, view
+from explorer.ui.explore.detail import SCALE, last_change, selected_layer, take_view, view
 from explorer.ui.explore.explained import Explained, again, last
 from explorer.ui.gallery import draw_ahead
-from explorer.ui.packing import SCALE, STORE, Packing
+from explorer.ui.packing import STORE, Packing
 from explorer.ui.passes import Looked, Subject
 from explorer.ui.state import AppState
 

@@ -12,12 +12,12 @@ import streamlit as st
 
 from explorer.ui import resources
 from explorer.ui.explore import layers
-from explorer.ui.explore.detail import last_change, rows_of, take_view, view
+from explorer.ui.explore.detail import SCALE, last_change, rows_of, take_view, view
 from explorer.ui.explore.explained import Explained, last
 from explorer.ui.explore.predictions import predictions
 from explorer.ui.explore.strip import pack_strip
 from explorer.ui.gallery import sheets
-from explorer.ui.packing import SCALE, STORE, Packing
+from explorer.ui.packing import STORE, Packing
 from explorer.ui.passes import Kept, Passes, Pictures
 
 _LEAD = """

@@ -1,11 +1,13 @@
 """The widgets of the page `Gradients`: they edit a `GradientsState`, which lives in the URL and nowhere else."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from explorer.architectures import ACTIVATION_NAMES
 from explorer.ui import resources, trainings
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
@@ -21,11 +23,11 @@ LABELS = {
     "initialisations": "First weights",
     "activations": "Activation",
 }
-WORDS = {
+WORDS: dict[str, Mapping[Any, str]] = {
     "shortcuts": {"none": "none (plain)", "identity": "identity", "projection": "projection"},
     "norms": {"batch": "BatchNorm", "none": "none"},
     "initialisations": {"he": "He", "pytorch": "PyTorch default"},
-    "activations": {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"},
+    "activations": ACTIVATION_NAMES,
 }
 
 

@@ -14,7 +14,6 @@ from explorer.ui.gradients.state import GradientsState
 def flow_lines(found: Sequence[Measured], state: GradientsState, sample: str) -> list[FlowLine]:
     """Colours tell plain from residual, squares projections; of a grid dashes tell networks without norm and widths
     depths, else dashes the second network of a family."""
-    colours = figures.NETWORK_COLOURS[resources.theme()]
     specs = [each.spec for each in found]
     depths = sorted({spec.depth for spec in specs})
     varied = [name for name in ("initialisation", "activation") if len({getattr(spec, name) for spec in specs}) > 1]
@@ -22,7 +21,7 @@ def flow_lines(found: Sequence[Measured], state: GradientsState, sample: str) ->
     for each, spec in zip(found, specs, strict=True):
         sizes = band(each.flows, state.what)
         sizes = sizes.relative() if state.scale == "relative" else sizes
-        colour = colours["plain" if spec.shortcut == "none" else "residual"]
+        colour = figures.network_colour(spec.shortcut, resources.theme())
         is_grid = sample == "seed"
         own = ["no norm"] if is_grid and spec.norm == "none" else []
         own += [f"{spec.shortcut} shortcuts"] if is_grid and spec.shortcut == "projection" else []

@@ -18,9 +18,10 @@ from explorer.experiments.gradient_grid import at_initialisation, band, cost, gr
 from explorer.experiments.gradient_verdict import INITIALISATION, Subject
 from explorer.training import GradientSizes
 from explorer.ui import resources, trainings
+from explorer.ui.build_state import BuildState
 from explorer.ui.gradients.state import MOST_STEPS, GradientsState
 from explorer.ui.passes import PASSES
-from explorer.ui.state import NAME, BuildState
+from explorer.ui.state import NAME
 
 PICTURES = ((32, 64), (64, 16), (10**6, 8))
 """Up to how many pixels a side how many pictures: a pass of 64 of the largest would hold gigabytes."""

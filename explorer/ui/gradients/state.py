@@ -1,15 +1,16 @@
 """`GradientsState`: everything that decides what the page `Gradients` shows, as one value that fits into the URL."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from explorer.architectures import ArchitectureSpec
 from explorer.architectures.spec import Activation, Initialisation, Norm, Shortcut
 from explorer.experiments.gradient_flow import Mode, Quantity
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS, SHORTCUTS, grid
 from explorer.ui import trainings
-from explorer.ui.state import DATA, NAME
+from explorer.ui.build_state import DATA
+from explorer.ui.link import Linked, whole
+from explorer.ui.state import NAME
 
 Source = Literal["initial", "checkpoint", "record"]
 Scale = Literal["absolute", "relative"]
@@ -26,7 +27,7 @@ MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True)
-class GradientsState:
+class GradientsState(Linked):
     """One view of the page `Gradients`.
 
     `source` says where the gradients come from: first weights (the grid of `depths` to `activations`, each a tuple in
@@ -74,38 +75,14 @@ class GradientsState:
         factors = (self.depths, self.shortcuts, self.norms, self.initialisations, self.activations)
         return grid(*factors, classes=classes, size=size)
 
-    def to_query(self) -> dict[str, str]:
-        """What stands in the URL: each field that differs from its default; None is "none"."""
-        query = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                parts = value if isinstance(value, tuple) else ("none" if value is None else value,)
-                query[field.name] = ",".join(map(str, parts))
-        return query
-
     @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> Self:
-        """The state of that URL. A part that cannot be read takes its default, so any old link shows something."""
-        state: dict[str, Any] = {}
-        for field in fields(cls):
-            text = query.get(field.name)
-            if text is None:
-                continue
-            value: Any = text
-            if field.name in FACTORS:
-                parts = text.split(",")[:20]
-                value = tuple(option for option in FACTORS[field.name] if str(option) in parts)
-            elif field.name in ("seeds", "step"):
-                value = int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else -1
-            elif field.name in ("second", "data") and text == "none":
-                value = None
-            try:
-                cls(**{field.name: value})
-            except (ValueError, TypeError):
-                continue
-            state[field.name] = value
-        return cls(**state)
+    def _meant(cls, name: str, text: str) -> Any:
+        if name in FACTORS:
+            parts = text.split(",")[:20]
+            return tuple(option for option in FACTORS[name] if str(option) in parts)
+        if name in ("seeds", "step"):
+            return whole(text)
+        return None if name in ("second", "data") and text == "none" else text
 
 
 SMALL_GRID: dict[str, Any] = {

@@ -11,7 +11,7 @@ from explorer import figures
 from explorer.architectures import ArchitectureSpec
 from explorer.ui import resources, trainings
 from explorer.ui.build import data, fields, follow, form, settings
-from explorer.ui.state import BuildState
+from explorer.ui.build_state import BuildState
 
 SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
 

@@ -1,0 +1,155 @@
+"""`BuildState`: everything that decides what Build & train shows, as one value that fits into the URL."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from explorer.architectures import ArchitectureSpec, Stage, Stem
+from explorer.architectures.spec import MAXIMUM, Shortcut
+from explorer.presets import PRESETS
+from explorer.training import TrainingConfig
+from explorer.ui.link import Linked
+
+DATA = re.compile(r"shapes-32|shapes-64|cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
+RUN = re.compile(r"[0-9a-f]{32}")
+LONGEST = 4000  # characters of changes in a link
+MOST_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
+LIMITS: dict[str, tuple[float, float]] = {
+    "seconds": (1.0, 86_400.0),
+    "epochs": (1, 10_000),
+    "batch_size": (2, 65_536),
+    "learning_rate": (1e-6, 100.0),
+    "momentum": (0.0, 0.999),
+    "weight_decay": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.99),
+    "clip": (0.0, 1000.0),
+    "seed": (0, 2**31),
+    "dropout": (0.0, 0.95),
+}
+"""What the form's fields take: nothing starts from a link that a person could not see there."""
+QUICK: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
+"""The training that one click starts: a minute, and small steps, so that there are many of them in it."""
+
+
+@dataclass(frozen=True)
+class BuildState(Linked):
+    """One view of the Build & train page.
+
+    `preset` names a preset, `spec` what was changed of its spec and `config` what was changed of `QUICK`, both as
+    JSON objects of fields. Each field of the spec is legal by itself, but together they need not make a network that
+    exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, "own"
+    while nothing is uploaded yet; `twin` says whether the twin is trained too, `free` whether stages are edited one
+    by one. `run` is the run that is looked at, None for the form.
+    Raises ValueError for a text that could not have come from this app.
+    """
+
+    preset: str = "resnet-20"
+    spec: str = "{}"
+    config: str = "{}"
+    data: str = "shapes-32"
+    twin: bool = True
+    free: bool = False
+    run: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"there is no preset {self.preset!r}.")
+        _check_spec_fields(_changes(self.spec))
+        _check_config_fields(_changes(self.config))
+        if not isinstance(self.data, str) or not DATA.fullmatch(self.data):
+            raise ValueError(f"there is no data {self.data!r}.")
+        if self.run is not None and not RUN.fullmatch(self.run):
+            raise ValueError(f"{self.run!r} is not the number of a run.")
+
+    def spec_fields(self) -> dict[str, Any]:
+        """The fields of the spec as they stand in the form (`ArchitectureSpec.to_dict`), possible or not."""
+        return PRESETS[self.preset].spec.to_dict() | json.loads(self.spec)
+
+    def config_fields(self) -> dict[str, Any]:
+        return QUICK | json.loads(self.config)
+
+    def network(self, input_shape: tuple[int, int, int], classes: int) -> ArchitectureSpec:
+        """The spec for pictures of that shape. Raises ValueError that says what to change."""
+        spec = ArchitectureSpec.from_dict({**self.spec_fields(), "input_shape": list(input_shape), "classes": classes})
+        if spec.depth > MOST_LAYERS:
+            raise ValueError(f"it has {spec.depth:,} layers, and at most {MOST_LAYERS:,} fit here; use fewer blocks.")
+        return spec
+
+    def training(self) -> TrainingConfig:
+        return TrainingConfig.from_dict(self.config_fields())
+
+    def with_spec(self, **changes: Any) -> Self:
+        return replace(self, spec=_difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
+
+    def with_config(self, **changes: Any) -> Self:
+        return replace(self, config=_difference(self.config_fields() | changes, QUICK))
+
+    def with_textbook(self) -> Self:
+        """With the training that the preset's source gives it; where that has no length, a minute."""
+        settings = {**QUICK, **PRESETS[self.preset].settings}
+        settings["seconds"] = None if settings["epochs"] else QUICK["seconds"]
+        return replace(self, config=_difference(json.loads(json.dumps(settings)), QUICK))
+
+    @property
+    def shortcut(self) -> Shortcut:
+        return self.spec_fields()["shortcut"]
+
+    @classmethod
+    def _meant(cls, name: str, text: str) -> Any:
+        if name not in ("twin", "free"):
+            return text
+        if text not in ("yes", "no"):
+            raise ValueError(f"`{name}` must be yes or no, received {text!r}.")
+        return text == "yes"
+
+
+def _changes(text: str) -> dict[str, Any]:
+    """The JSON object in the text. Raises ValueError where there is none."""
+    if not isinstance(text, str) or len(text) > LONGEST:
+        raise ValueError("the link is too long.")
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"{text!r} is not a JSON object.")
+    return values
+
+
+_SMALLEST = ArchitectureSpec((Stage(1, 16),), block="conv", shortcut="none")
+
+
+def _check_spec_fields(changes: dict[str, Any]) -> None:
+    """Raises ValueError where a field could not be that by itself, whatever the others are."""
+    for name, value in changes.items():
+        if name in ("input_shape", "classes"):
+            raise ValueError(f"`{name}` follows from the data.")
+        if name == "stages" and not (isinstance(value, list) and 1 <= len(value) <= MAXIMUM["stages"]):
+            raise ValueError(f"`stages` must be a list of 1 to {MAXIMUM['stages']}, received {value!r}.")
+        try:
+            whole = all(asdict(Stage(**part)) == part for part in value) if name == "stages" else True
+            if name == "stem" and value is not None:
+                whole = asdict(Stem(**value)) == value
+        except TypeError as error:
+            raise ValueError(f"`{name}` has a field of the wrong type: {error}.") from None
+        if not whole:
+            raise ValueError(f"`{name}` lacks a field, received {value!r}.")
+        if name not in ("stages", "stem"):
+            ArchitectureSpec.from_dict(_SMALLEST.to_dict() | {name: value})
+            _check_limit(name, value)
+
+
+def _check_config_fields(changes: dict[str, Any]) -> None:
+    TrainingConfig.from_dict(QUICK | changes)
+    for name, value in changes.items():
+        if name in ("device", "compile"):
+            raise ValueError(f"`{name}` follows from the machine.")
+        _check_limit(name, value)
+
+
+def _check_limit(name: str, value: Any) -> None:
+    if name in LIMITS and value is not None and not LIMITS[name][0] <= value <= LIMITS[name][1]:
+        raise ValueError(f"`{name}` must lie in {LIMITS[name][0]:g}..{LIMITS[name][1]:g}, received {value!r}.")
+
+
+def _difference(values: dict[str, Any], base: dict[str, Any]) -> str:
+    changed = {name: value for name, value in values.items() if value != base[name]}
+    return json.dumps(changed, sort_keys=True, separators=(",", ":"))
