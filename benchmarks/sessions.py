@@ -68,6 +68,9 @@ class Session:
         self._downloads: dict[str, str] = {}  # what names the file that is made when the button is pressed, by key
         self._tick = ""  # the fragment that asked to be run again and again
         self._http = requests.Session()
+        # Each on a connection of its own: the server closes one that was idle for some seconds, and where that happens
+        # as a request leaves, a browser asks again by itself, but this client does not.
+        self._http.headers["Connection"] = "close"
         self._stack = ExitStack()
         self.lost = 0  # answers that did not come after a reconnect, and had to be asked for again
         self._connect()
@@ -172,11 +175,8 @@ class Session:
         """
         started = time.perf_counter()
         question = json.dumps({"token": self.token, **view}).encode() + b"\n" + content
-        # On a connection of its own: the server closes one that was idle for some seconds, and where that happens as
-        # the question leaves, a browser asks again by itself, but this client does not.
-        headers = {"Connection": "close"}
         try:
-            response = requests.post(f"{self.url}/drawing", data=question, headers=headers, timeout=TIMEOUT_S)
+            response = self._http.post(f"{self.url}/drawing", data=question, timeout=TIMEOUT_S)
         except requests.RequestException as error:
             raise SessionError(f"/drawing was not answered: {error!r}") from error
         self.answer, self.media, self.drew = [response.content], [], True

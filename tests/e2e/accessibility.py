@@ -98,9 +98,11 @@ PALE = """() => {
         }
     };
     walk(document);
+    const chartOf = text => text.closest('[data-testid=stPlotlyChart]');
+    const isInCell = text => text.closest('.textpoint') && chartOf(text)?.querySelector('.hm, .heatmaplayer *');
     return texts
-        .filter(text => text.textContent.trim() && text.checkVisibility() && !text.closest('.hm, .heatmaplayer') &&
-            !text.matches('.bartext-inside'))
+        .filter(text => text.textContent.trim() && text.checkVisibility() && !text.matches('.bartext-inside') &&
+            !text.closest('.hm, .heatmaplayer') && !isInCell(text))
         .map(text => {
             const {fill, fillOpacity, opacity} = getComputedStyle(text);
             const [red, green, blue, alpha = 1] = numbers(fill);
@@ -109,7 +111,7 @@ PALE = """() => {
             const [darker, lighter] = [light(mixed), light(page)].sort((one, other) => one - other);
             const ratio = (lighter + 0.05) / (darker + 0.05);
             return {ratio, line: `${text.textContent} has ${ratio.toFixed(2)}:1 in the chart ` +
-                text.closest('[data-testid=stPlotlyChart], svg').getAttribute('aria-label')};
+                (chartOf(text) ?? text.closest('svg')).getAttribute('aria-label')};
         }).filter(({ratio}) => ratio < 4.5).map(({line}) => line);
 }"""
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -90,7 +91,9 @@ def reply(pieces: Sequence[bytes]) -> Response:
     async def receive() -> dict[str, Any]:
         return coming.pop(0)
 
-    return asyncio.run(answer(Request({"type": "http", "method": "POST", "headers": []}, receive)))
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with ThreadPoolExecutor(1) as elsewhere:  # Playwright leaves an event loop in the thread of the tests
+        return elsewhere.submit(lambda: asyncio.run(answer(request))).result()
 
 
 @given(st.data())
