@@ -30,9 +30,10 @@ Run = Callable[[str], dict[str, Any]]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-def test_the_table_of_make_load_is_as_the_command_wrote_it() -> None:
-    readme, written = (ROOT / "README.md").read_text(), (ROOT / "docs/load.md").read_text()
-    assert replaced(readme, "load", written) == readme
+@pytest.mark.parametrize("name", ["bench", "load"])
+def test_a_table_is_as_its_command_wrote_it(name: str) -> None:
+    readme, written = (ROOT / "README.md").read_text(), (ROOT / f"docs/{name}.md").read_text()
+    assert replaced(readme, name, written) == readme
     assert written.startswith(HEAD) and re.search(r"commit [0-9a-f]{7,}\+?, \d{4}-", written)
 
 
