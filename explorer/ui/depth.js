@@ -16,6 +16,7 @@ const depth = (globalThis.explorerDepth ??= {
   token: null, // what the address of explore/drawings.py wants to know
   gallery: null, // hears which picture came: {adopt, part}
   held: false, // whether the files that are chosen come here first
+  awaited: 0, // until when the page's answer to such a file is waited for, by performance.now()
   sheets: new Map(), // the pictures of a scene, by its number
 });
 
@@ -95,6 +96,7 @@ function holdFiles() {
     if (input.files.length !== 1 || file.size > LARGEST) return;
     event.stopImmediatePropagation();
     depth.asking?.abort();
+    depth.awaited = performance.now() + PATIENCE;
     const { signal } = (depth.asking = new AbortController());
     const bytes = await ask({ name: file.name.slice(0, LONGEST_NAME) }, signal, file);
     if (bytes && !signal.aborted) draw(bytes);

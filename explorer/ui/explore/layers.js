@@ -314,7 +314,7 @@ export default function (component) {
   const ask = () => {
     root.leisure = null;
     if (!root.isConnected || depth.inside.every || depth.inside.drawing !== depth.drawing.key) return;
-    if (depth.pending || document.querySelector(RUNNING)) later();
+    if (depth.pending || performance.now() < depth.awaited || document.querySelector(RUNNING)) later();
     else setTriggerValue("ahead", depth.drawing.key);
   };
   const later = () => {

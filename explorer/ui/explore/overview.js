@@ -18,6 +18,7 @@ export default function (component) {
   };
   if (root.data !== data) {
     root.data = data;
+    depth.awaited = 0;
     take(data);
   }
   const part = stripPart(root);
