@@ -1,6 +1,7 @@
 """A dataset as one file: a safetensors file with everything but the pixels as JSON in its header."""
 
 import json
+import math
 import zlib
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -68,7 +69,7 @@ def load(path: str | Path) -> Dataset:
         raise ValueError(f"the dataset {name} is damaged or cut off; prepare the data again.") from None
     try:
         return _dataset(_checked(text or ""), arrays)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(
             f"{name} is not a whole dataset of this app, version {VERSION}; prepare the data again."
         ) from error
@@ -82,7 +83,7 @@ def _checked(text: str) -> Any:
 
 
 def _dataset(header: Any, arrays: dict[str, np.ndarray]) -> Dataset:
-    """Raises ValueError, TypeError or KeyError for everything that `save` would not have written."""
+    """Raises ValueError, TypeError, KeyError or OverflowError for everything that `save` would not have written."""
     if not isinstance(header, dict) or header["version"] != VERSION:
         raise ValueError("not a header of ours")
     for key, kind in _FIELDS.items():
@@ -97,6 +98,9 @@ def _dataset(header: Any, arrays: dict[str, np.ndarray]) -> Dataset:
             raise ValueError(f"`{name}` does not have its checksum")
     red, green, blue = (float(value) for value in header["mean"])
     red_spread, green_spread, blue_spread = (float(value) for value in header["std"])
+    numbers = (red, green, blue, red_spread, green_spread, blue_spread)
+    if not all(map(math.isfinite, numbers)) or min(numbers[3:]) <= 0:
+        raise ValueError("no mean and spread of pixels")
     train, validation, test = (
         Split(arrays[f"{split}.images"], arrays[f"{split}.labels"], arrays.get(f"{split}.masks")) for split in _SPLITS
     )

@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from explorer.runs.directory import Ending
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def _parsed(content: bytes) -> RunLog:
 
 def _is_whole(end: dict[str, Any]) -> bool:
     """Whether an end says what every page shows of it: what came of the networks, or why there is nothing."""
+    if end["outcome"] not in get_args(Ending):
+        return False
     if end["outcome"] == "failed":
         return isinstance(end["message"], str)
     networks = end["networks"] if end["outcome"] == "finished" else ()

@@ -114,6 +114,7 @@ def test_a_run_whose_request_is_damaged_is_shown_or_is_a_sentence(data_folder: P
 @example(b'{"event": "end", "outcome": "finished", "networks": [{"title": "plain-6"}]}').via("a network without a name")
 @example(b'{"event": "end", "outcome": "finished"}').via("an end without networks")
 @example(b'{"event": "end", "outcome": "failed"}').via("a failure without its reason")
+@example(b'{"event": "end", "outcome": "finishe"}').via("an outcome that there is not")
 @examples(3)
 def test_a_run_whose_metrics_are_damaged_is_shown(data_folder: Path, content: bytes) -> None:
     put_run(data_folder, {"metrics.jsonl": content})

@@ -4,10 +4,12 @@ import argparse
 import json
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -144,20 +146,42 @@ def _tiny_dataset() -> bytes:
     return path.read_bytes()
 
 
-@given(st.data())
-@examples(40)
-def test_a_stored_dataset_is_whole_or_is_a_sentence(data_folder: Path, data: st.DataObject) -> None:
-    path = data_folder / "dataset"
+def _with_header(change: Callable[[dict[str, Any]], str]) -> bytes:
+    """The tiny dataset with another text as its header, and its checksum: what is behind it is looked at too."""
     whole = _tiny_dataset()
     length = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + length])
+    text = change(json.loads(header["__metadata__"][stored.HEADER][8:]))
+    header["__metadata__"][stored.HEADER] = f"{zlib.crc32(text.encode(errors='replace')):08x}{text}"
+    coded = json.dumps(header).encode()
+    return len(coded).to_bytes(8, "little") + coded + whole[8 + length :]
+
+
+@given(st.data())
+@examples(40)
+def test_a_stored_dataset_is_whole_or_is_a_sentence(data_folder: Path, data: st.DataObject) -> None:
     if data.draw(st.booleans()):
-        content = data.draw(damaged(whole))
-    else:  # with its checksum, so that what is behind it is looked at too
-        text = data.draw(changed_text(json.loads(header["__metadata__"][stored.HEADER][8:])))
-        header["__metadata__"][stored.HEADER] = f"{zlib.crc32(text.encode(errors='replace')):08x}{text}"
-        coded = json.dumps(header).encode()
-        content = len(coded).to_bytes(8, "little") + coded + whole[8 + length :]
+        content = data.draw(damaged(_tiny_dataset()))
+    else:
+        content = _with_header(lambda header: data.draw(changed_text(header)))
+    _check_stored(data_folder, content)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mean", 10**400), ("mean", "nan"), ("std", 10**400), ("std", 0), ("std", -0.1), ("std", "inf")],
+)
+def test_numbers_that_no_pixels_have_are_a_sentence(data_folder: Path, field: str, value: object) -> None:
+    """Found once: a number too large for a float, and a spread of 0."""
+    path = data_folder / "dataset"
+    path.write_bytes(_with_header(lambda header: json.dumps(header | {field: [value, 0.2, 0.2]})))
+    with pytest.raises(ValueError, match="is not a whole dataset") as refused:
+        stored.load(path)
+    check_sentence(str(refused.value))
+
+
+def _check_stored(data_folder: Path, content: bytes) -> None:
+    path = data_folder / "dataset"
     path.write_bytes(content)
     try:
         dataset = stored.load(path)
