@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from explorer import checkpoints, figures
-from explorer.images import to_input
+from explorer.images import Picture, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import passes as passes_module
 from explorer.ui.explore.drawings import NotHereError, another
@@ -109,6 +109,23 @@ def test_a_file_that_is_no_picture_is_left_to_the_page() -> None:
         with pytest.raises(NotHereError):
             another(here, {"name": "a.png"}, content)
     assert here.last["explained"] is before
+
+
+def test_the_page_does_not_decode_again_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = desk()
+    another(here, {"name": "a.png"}, PHOTO)
+    decoded: list[str] = []
+
+    def counted(data: bytes, name: str) -> Picture:
+        decoded.append(name)
+        return decode(data, name)
+
+    monkeypatch.setattr(passes_module, "decode", counted)
+    picture = here.last["explained"].state.picture
+    assert here.pictures.keep(PHOTO, "a.png") == picture and decoded == []
+    assert here.pictures.keep(PHOTO, "b.png") == picture and decoded == ["b.png"], "it has that name now"
+    kept = here.pictures.get(picture)
+    assert kept is not None and kept.title == "`b.png`"
 
 
 def test_the_oldest_pictures_of_a_session_make_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ NETWORK_COLOURS = {
     "light": {"plain": "#C2540A", "residual": "#0A6CB0"},
     "dark": {"plain": "#F0883E", "residual": "#58AEE8"},
 }
-
 # Text on the page's own background, where Streamlit would write in a grey of less than 4.5:1.
 TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
 _SIDE = 72  # pixels of a sample picture

@@ -92,6 +92,7 @@ function holdFiles() {
   const hold = async (event) => {
     const input = event.target;
     if (passed.has(event) || !depth.take || !depth.drawing?.inside || !input.matches?.(UPLOADER)) return;
+    if (depth.changed.picture) return; // a drawn shape is on its way to the page, which puts the two in order
     const [file] = input.files;
     if (input.files.length !== 1 || file.size > LARGEST) return;
     event.stopImmediatePropagation();

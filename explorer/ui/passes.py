@@ -92,14 +92,19 @@ class Pictures:
 
     def __init__(self) -> None:
         self._kept: dict[str, Subject] = {}
+        self._last: tuple[str, str, str | None, str] | None = None  # checksum, name and label of a file, and its key
         self._lock = threading.Lock()
 
     def keep(self, data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
         """Decodes a picture and returns the `picture` of an AppState that shows it. `mask` and `label` are those of a
-        picture that the app drew.
+        picture that the app drew. The same file once more, as the page gets it after its drawing, is not decoded again.
 
         Raises ImageError with one sentence for a person.
         """
+        file = (hashlib.sha256(data).hexdigest(), name, label)
+        last = self._last
+        if last and last[:3] == file and last[3] in self._kept:
+            return last[3]
         picture = decode(data, name)
         content = hashlib.sha256(repr(picture.pixels.shape).encode())
         content.update(picture.pixels.data)
@@ -111,6 +116,7 @@ class Pictures:
         with self._lock:
             self._kept.pop(key, None)
             self._kept[key] = subject
+            self._last = (*file, key)
             for oldest in list(self._kept)[:-1]:
                 if sum(each.pixels.nbytes for each in self._kept.values()) > SESSION_BYTES:
                     del self._kept[oldest]
