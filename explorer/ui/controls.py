@@ -78,6 +78,11 @@ def choose_first(first: str, second: str | None) -> None:
     change(**changes, channel=None)
 
 
+def class_label(index: int, class_names: tuple[str, ...]) -> str:
+    """What the list of classes to explain says of one of them, in words that fit into a sidebar."""
+    return "what each one predicts" if index == PREDICTED else in_order(class_names[index])
+
+
 def choose_target(state: AppState, class_names: tuple[str, ...]) -> None:
     known = state.target is not None and state.target < len(class_names)
     st.session_state["target"] = state.target if known else PREDICTED
@@ -85,7 +90,7 @@ def choose_target(state: AppState, class_names: tuple[str, ...]) -> None:
         "Class to explain",
         [PREDICTED, *range(len(class_names))],
         key="target",
-        format_func=lambda index: "what each network predicts" if index == PREDICTED else in_order(class_names[index]),
+        format_func=lambda index: class_label(index, class_names),
         on_change=_on_change("target", "target", lambda index: None if index == PREDICTED else index),
     )
 

@@ -8,8 +8,7 @@ import streamlit as st
 from explorer.ui import resources
 from explorer.ui.compare.compared import change, labels, read
 from explorer.ui.compare.state import FEWEST, MOST, CompareState
-from explorer.ui.controls import PREDICTED
-from explorer.ui.markdown import in_order
+from explorer.ui.controls import PREDICTED, class_label
 
 SCOPES = {"layer": "layer", "network": "network", "both": "all"}
 GRIDS = {"smooth": "smooth", "true": "true grid"}
@@ -53,7 +52,7 @@ def choose_target(state: CompareState) -> None:
         "Class to explain",
         [PREDICTED, *shared],
         key="compare_target",
-        format_func=lambda index: "what each network predicts" if index == PREDICTED else in_order(first[index]),
+        format_func=lambda index: class_label(index, first),
         on_change=_on_change("compare_target", "target", lambda index: None if index == PREDICTED else index),
         disabled=not shared,
         help="A class that all of these networks know.",
