@@ -14,8 +14,8 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
-LONG = ("test_load", "test_runs", "test_builtin", "test_build", "test_overview", "test_models", "test_explore")
-LONG += ("test_names", "test_form", "test_compare")
+LONG = """test_load test_runs test_builtin test_build test_overview test_models test_explore test_names test_form
+test_compare""".split()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
