@@ -21,7 +21,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.rows import machine
 from benchmarks.runs import end
-from benchmarks.sessions import Session, SessionError, complaints, served
+from benchmarks.serving import complaints, served
+from benchmarks.sessions import Session, SessionError
 from benchmarks.visitors import MIX, PAGES, Visitor, random_picture
 from explorer import checkpoints, runs
 from explorer.architectures import build

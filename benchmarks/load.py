@@ -20,7 +20,8 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks.rows import Bound, Report, Row, at_most, machine, percentile
 from benchmarks.runs import RERUN_BOUND, SESSIONS, end, started, visits
-from benchmarks.sessions import Session, SessionError, complaints, served
+from benchmarks.serving import complaints, served
+from benchmarks.sessions import Session, SessionError
 from benchmarks.visitors import PAGES, TABS, THINK, Tally, Visitor, crowd, random_picture
 from explorer import runs
 from explorer.presets import cifar

@@ -8,7 +8,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -16,11 +15,12 @@ from urllib.parse import urlencode
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from benchmarks.explaining import bare
 from benchmarks.rows import Row, at_most, compared, ratios
-from benchmarks.sessions import Session, served
+from benchmarks.serving import chromium, served
+from benchmarks.sessions import Session
 from benchmarks.visitors import random_picture
 from explorer import checkpoints, runs
 from explorer.architectures import Network, build
@@ -28,8 +28,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar, imagenet_resnet
 from explorer.training import TrainingConfig
-from tests.e2e.chromium import MISSING, find_chromium
-from tests.e2e.conftest import QUIET
+from tests.e2e.chromium import QUIET
 
 ROUNDS, WARM_UP, STARTS = 15, 2, 5
 SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, START_BOUND, MEMORY_BOUND = 2.0, 1.5, 1.3, 12.0, 2500.0
@@ -116,7 +115,7 @@ class View:
 
 def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
     """Re-runs at 32 and 224 pixels, changes that need no pass, the first visit of a fresh server, and memory."""
-    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+    with tempfile.TemporaryDirectory() as folder, chromium(*QUIET) as browser:
         networks = large_twins(Path(folder))
         blank = Path(folder, "blank.py")
         blank.write_text(BLANK)
@@ -153,17 +152,6 @@ def large_twins(folder: Path) -> list[Network]:
     specs = tuple(network.spec.to_dict() for network in networks)
     runs.Run(home).write_request(runs.Request(specs=specs, config=config, data={"kind": "shapes", "size": 224}))
     return networks
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    executable = find_chromium()
-    if executable is None:
-        raise RuntimeError(MISSING)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
-        yield browser
-        browser.close()
 
 
 def opened(browser: Browser, url: str) -> Page:
@@ -322,7 +310,7 @@ def kilobytes(sizes: list[float]) -> str:
 def start_row(starts: int) -> Row:
     """From the start of the server's process to the first view, drawn, of a browser that has seen nothing yet."""
     taken = []
-    with chromium() as browser:
+    with chromium(*QUIET) as browser:
         for _ in range(starts):
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()

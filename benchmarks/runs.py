@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from benchmarks.rows import Row, at_most, percentile
-from benchmarks.sessions import Session, served
+from benchmarks.serving import served
+from benchmarks.sessions import Session
 from explorer import runs
 from explorer.architectures import ArchitectureSpec
 from explorer.presets import cifar

@@ -1,17 +1,11 @@
 """Sessions without a browser: the app's own protocol over its websocket, as many at once as one likes."""
 
 import json
-import os
 import re
 import secrets
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from urllib.parse import parse_qsl, urlencode
 
 import requests
@@ -23,10 +17,8 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 120.0
 COMPLAINT = re.compile(rb"Something went wrong that should not have|Traceback \(most recent call last\)")
-_INCIDENT = re.compile(rb"incident [0-9a-f]{8}|Traceback")
 _TOKEN = re.compile(rb'"token":"([0-9a-f]{32})"')
 _WIDGET = re.compile(r"\$\$ID-[0-9a-f]{32}-(.+)")
 
@@ -310,63 +302,3 @@ class Session:
         if complaint := COMPLAINT.search(content):
             raise SessionError(content[complaint.start() :][:300].decode(errors="replace"))
         return ForwardMsg.FromString(content)
-
-
-@contextmanager
-def served(data: Path, *options: str, log: Path | None = None, script: str = "app.py") -> Iterator[tuple[str, int]]:
-    """(URL, process id) of the app on a free port, with its own data directory and further options of Streamlit.
-
-    What the app complains of goes into `log`, or else to the terminal.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]
-    with ExitStack() as stack:
-        process = subprocess.Popen(
-            [*command, *options],
-            cwd=ROOT,
-            env={**os.environ, "EXPLORER_DATA": str(data), "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stack.enter_context(log.open("wb")) if log else None,
-        )
-        url = f"http://127.0.0.1:{port}"
-        stack.callback(_end, process)
-        wait_for(lambda: _is_healthy(url) or process.poll() is not None, TIMEOUT_S)
-        if process.poll() is not None or not _is_healthy(url):
-            raise RuntimeError("the app did not start")
-        yield url, process.pid
-
-
-def complaints(log: Path) -> list[str]:
-    """The lines in which the server's log names an unexpected error."""
-    lines = log.read_bytes().splitlines()
-    return [f"the server's log: {line.decode(errors='replace')}" for line in lines if _INCIDENT.search(line)]
-
-
-def _is_healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
-            return bool(answer.read() == b"ok")  # an unknown path answers 200 too, with the page
-    except OSError:
-        return False
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def wait_for(done: Callable[[], bool], seconds: float, every: float = 0.1) -> bool:
-    """Whether that came true within so many seconds; looked at every so often."""
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(every)
-    return True

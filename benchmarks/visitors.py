@@ -5,17 +5,16 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
+from benchmarks.serving import chromium
 from benchmarks.sessions import Session, SessionError
-from tests.e2e.chromium import MISSING, find_chromium
 from tests.e2e.verbs import wait_until_ready
 
 THINK = (1.0, 5.0)  # seconds between an answer and the next interaction
@@ -213,7 +212,7 @@ def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, 
     """Real tabs of Chromium, each with a session of its own, that take turns."""
     dice = random.Random(0)
     try:
-        with _chromium() as browser:
+        with chromium("--no-first-run") as browser:
             pages = []
             for _ in range(tabs):
                 page = browser.new_context(base_url=url, reduced_motion="reduce").new_page()
@@ -236,17 +235,6 @@ def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, 
                 time.sleep(dice.uniform(*think) / tabs)
     except Exception as error:
         tally.fail("tab", error)
-
-
-@contextmanager
-def _chromium() -> Iterator[Browser]:
-    executable = find_chromium()
-    if executable is None:
-        raise RuntimeError(MISSING)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu", "--no-first-run"])
-        yield browser
-        browser.close()
 
 
 def _timed(tally: Tally, kind: str, page: Page, act: Callable[[], object]) -> None:

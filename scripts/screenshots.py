@@ -5,22 +5,16 @@ so that the pictures show what a newcomer sees and nothing of this machine.
 """
 
 import io
-import os
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-from tests.e2e.chromium import MISSING, find_chromium
+from benchmarks.serving import chromium, served
 from tests.e2e.verbs import turn, visit, wait_until_ready
 
 ROOT = Path(__file__).parents[1]
@@ -47,38 +41,6 @@ VIEWS = (
 )
 
 
-@contextmanager
-def app(folder: Path) -> Iterator[str]:
-    """The address of a running app that has its home and data in `folder`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "HOME": str(folder), "EXPLORER_DATA": str(folder / "data"), "EXPLORER_PICTURES": ""}
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            deadline = time.monotonic() + PATIENCE_S
-            while not is_healthy(port):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    sys.exit(f"The app did not start:\n{(folder / 'log.txt').read_text()}")
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def is_healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1) as answer:
-            return bool(answer.read() == b"ok")
-    except OSError:
-        return False
-
-
 def take(page: Page, view: View, dark: bool) -> bytes:
     """A PNG of that view."""
     turn(page, dark=dark)
@@ -91,15 +53,23 @@ def take(page: Page, view: View, dark: bool) -> bytes:
 
 
 def main() -> int:
-    executable = find_chromium()
-    if executable is None:
-        print(MISSING, file=sys.stderr)
+    try:
+        return retaken()
+    except RuntimeError as error:  # no Chromium, or the app did not start
+        print(error, file=sys.stderr)
         return 1
+
+
+def retaken() -> int:
+    """Takes them all; 1 where one is too large."""
     DOCS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, app(Path(folder)) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu"])
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        environment = {"HOME": str(home), "EXPLORER_PICTURES": ""}
+        app = stack.enter_context(served(home / "data", log=home / "log.txt", environment=environment))
+        browser = stack.enter_context(chromium())
         page = browser.new_page(
-            base_url=address, viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", reduced_motion="reduce"
+            base_url=app.url, viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", reduced_motion="reduce"
         )
         page.set_default_timeout(PATIENCE_S * 1000)
         for view in VIEWS:
@@ -114,7 +84,6 @@ def main() -> int:
                     print(f"That is more than {LARGEST:,} bytes: lower QUALITY in {__file__}.", file=sys.stderr)
                     return 1
             turn(page, dark=False)
-        browser.close()
     return 0
 
 

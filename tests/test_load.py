@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.isolation import VIEWS, Owner, embedded, isolate, search
 from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
-from benchmarks.sessions import Session, SessionError, complaints, served
+from benchmarks.serving import complaints, served
+from benchmarks.sessions import Session, SessionError
 from benchmarks.visitors import MIX, PAGES, Tally, Visitor, crowd
 
 SESSIONS, SECONDS, TABS, TTL = 6, 60, 2, 2

@@ -31,7 +31,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.isolation import Owner
-from benchmarks.sessions import Session, SessionError, served, wait_for
+from benchmarks.serving import served, wait_for
+from benchmarks.sessions import Session, SessionError
 from benchmarks.visitors import PAGES
 from tests.depth import unpack
 

@@ -17,6 +17,22 @@ MISSING = (
     "--with-deps chromium`) and run `make test` again."
 )
 
+NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers, so that what it is the way for fails at once
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--in-process-gpu",  # one process less to start and to talk to
+    "--no-first-run",
+    "--renderer-process-limit=1",
+    # What is not on this machine goes to a proxy that is not there. A route of Playwright would stop it as well, and
+    # switch the cache of the browser off.
+    f"--proxy-server={NOBODY}",
+    "--proxy-bypass-list=127.0.0.1",
+]
+
 
 def find_chromium() -> str | None:
     """Path of a Chromium that starts: an installed one, else Playwright's own download. None without, or where

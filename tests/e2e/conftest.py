@@ -4,13 +4,7 @@ A page fails its test when a request leaves this machine, when the browser's con
 shows an exception, or when the server prints anything besides its welcome. It fails, and never skips, without Chromium.
 """
 
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,27 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from tests.e2e.chromium import MISSING, find_chromium
+from benchmarks.serving import ROOT, served
+from tests.e2e.chromium import MISSING, NOBODY, QUIET, find_chromium
+from tests.e2e.verbs import UNANSWERED
 
-ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "test-results"
 TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
 
-NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers, so that what it is the way for fails at once
-QUIET = [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--in-process-gpu",  # one process less to start and to talk to
-    "--no-first-run",
-    "--renderer-process-limit=1",
-    # What is not on this machine goes to a proxy that is not there. A route of Playwright would stop it as well, and
-    # switch the cache of the browser off.
-    f"--proxy-server={NOBODY}",
-    "--proxy-bypass-list=127.0.0.1",
-]
 WELCOME = re.compile(
     r"\s*(|You can now view your Streamlit app in your browser\.|URL: http://\S+|Stopping\.\.\."
     r"|\S+ \S+ Uvicorn server started on \S+)\s*"
@@ -96,46 +76,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("data")
     scratch = tmp_path_factory.mktemp("tmp")
     log = tmp_path_factory.mktemp("server") / "log.txt"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
-    command.append("--server.disconnectedSessionTTL=5")  # seconds; else 2 minutes before anything of a session may go
-    environment = {**os.environ, "HOME": str(home), "TMPDIR": str(scratch), "NO_COLOR": "1"}
-    environment |= {"EXPLORER_DATA": str(data), "EXPLORER_PICTURES": "", "https_proxy": NOBODY}
+    # What is kept of a session that has gone may go after 5 seconds; else Streamlit waits for 2 minutes.
+    environment = {"HOME": str(home), "TMPDIR": str(scratch), "EXPLORER_PICTURES": "", "https_proxy": NOBODY}
     environment["EXPLORER_DOWNLOAD_PAUSES"] = ""  # who does not answer is asked once
-    with log.open("wb") as output, log.open(errors="replace") as reader:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-        running = Server(f"http://127.0.0.1:{port}", reader, data)
+    log.touch()
+    with log.open(errors="replace") as reader:
         try:
-            _wait_until_healthy(running, process)
-            yield running
-        finally:
-            for run in data.glob("runs/*/request.json"):
-                run.with_name("stop").touch()  # a training outlives the app
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            with served(data, "--server.disconnectedSessionTTL=5", log=log, environment=environment) as app:
+                running = Server(app.url, reader, data)
+                yield running
+                for run in data.glob("runs/*/request.json"):
+                    run.with_name("stop").touch()  # a training outlives the app
+        except RuntimeError as error:
+            pytest.fail(str(error), pytrace=False)
         if complaints := running.complaints():
             pytest.fail("\n".join(complaints), pytrace=False)
-
-
-def _wait_until_healthy(server: Server, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            # An unknown path answers 200 too, with the page: only the body tells.
-            with urllib.request.urlopen(f"{server.url}/_stcore/health", timeout=1) as answer:
-                if answer.read() == b"ok":
-                    return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"The app did not start:\n{server.log.read()}", pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -171,6 +126,7 @@ def first_browser(
     context = playwright.chromium.launch_persistent_context(
         profile, executable_path=chromium, args=QUIET, **_screen(server)
     )
+    context.add_init_script(path=UNANSWERED)
     yield context
     context.close()
 
@@ -187,6 +143,7 @@ def open_page(
         if visits:
             browser: Browser = request.getfixturevalue("browser")
             visit = Visit(browser.new_context(**_screen(server)), is_kept=False)
+            visit.context.add_init_script(path=UNANSWERED)
         else:
             visit = Visit(first_browser, is_kept=True)
         visits.append(visit)

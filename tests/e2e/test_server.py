@@ -15,9 +15,10 @@ import pytest
 import requests
 from playwright.sync_api import Page
 
-from benchmarks.sessions import Session, SessionError, served
+from benchmarks.serving import ROOT, served
+from benchmarks.sessions import Session, SessionError
 from tests.depth import unpack
-from tests.e2e.conftest import ROOT, Server
+from tests.e2e.conftest import Server
 from tests.e2e.exploring import photo
 from tests.e2e.verbs import visit
 

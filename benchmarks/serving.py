@@ -1,0 +1,107 @@
+"""The app as a process of its own, on a free port; and the Chromium that looks at it."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.e2e.chromium import MISSING, find_chromium
+
+ROOT = Path(__file__).parents[1]
+START_S = 120.0
+_INCIDENT = re.compile(rb"incident [0-9a-f]{8}|Traceback")
+
+
+class Serving(NamedTuple):
+    """Where it answers, and its process."""
+
+    url: str
+    process: int
+
+
+@contextmanager
+def served(
+    data: Path,
+    *options: str,
+    log: Path | None = None,
+    script: str = "app.py",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Serving]:
+    """The app with its own data directory, further options of Streamlit and what else is set in its environment.
+
+    All that it prints goes into `log`; without one, what it complains of goes to the terminal. Raises RuntimeError
+    where it does not start.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]
+    output = log.open("wb") if log else None
+    process = subprocess.Popen(
+        [*command, *options],
+        cwd=ROOT,
+        env={**os.environ, "EXPLORER_DATA": str(data), "NO_COLOR": "1", **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=output or subprocess.DEVNULL,
+        stderr=subprocess.STDOUT if log else None,
+    )
+    if output:
+        output.close()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(lambda: _is_healthy(url) or process.poll() is not None, START_S)
+        if process.poll() is not None or not _is_healthy(url):
+            raise RuntimeError(f"The app did not start. {log.read_text(errors='replace') if log else ''}")
+        yield Serving(url, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def complaints(log: Path) -> list[str]:
+    """The lines in which the server's log names an unexpected error."""
+    lines = log.read_bytes().splitlines()
+    return [f"the server's log: {line.decode(errors='replace')}" for line in lines if _INCIDENT.search(line)]
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
+            return bool(answer.read() == b"ok")  # an unknown path answers 200 too, with the page
+    except OSError:
+        return False
+
+
+def wait_for(done: Callable[[], bool], seconds: float, every: float = 0.1) -> bool:
+    """Whether that came true within so many seconds; looked at every so often."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every)
+    return True
+
+
+@contextmanager
+def chromium(*arguments: str) -> Iterator[Browser]:
+    """A browser without a window and without a GPU. Raises RuntimeError where none starts."""
+    executable = find_chromium()
+    if executable is None:
+        raise RuntimeError(MISSING)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu", *arguments])
+        yield browser
+        browser.close()
