@@ -4,7 +4,6 @@
 `torchvision.datasets`, what to set on it first, and the folder.
 """
 
-import sys
 from typing import Any
 
 from explorer.downloads import Failure, failure_of, serve
@@ -25,4 +24,4 @@ def fetch(dataset: str, attributes: dict[str, Any], folder: str) -> Failure | No
 
 
 if __name__ == "__main__":
-    sys.exit(serve(fetch))
+    serve(fetch)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # A minimal Debian also lacks libatomic, which the Node.js inside Playwright needs.
 DEBIAN_PACKAGES = ("chromium", "libatomic1")
 MISSING = (
