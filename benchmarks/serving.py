@@ -98,7 +98,7 @@ def wait_for(done: Callable[[], bool], seconds: float, every: float = 0.1) -> bo
 @contextmanager
 def chromium(*arguments: str) -> Iterator[Browser]:
     """A browser without a window and without a GPU. Raises RuntimeError where none starts."""
-    executable = find_chromium()
+    executable = find_chromium(whole=True)
     if executable is None:
         raise RuntimeError(MISSING)
     with sync_playwright() as playwright:
