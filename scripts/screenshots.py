@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from benchmarks.serving import chromium, served
-from tests.e2e.verbs import turn, visit, wait_until_ready
+from tests.e2e.verbs import UNANSWERED, turn, visit, wait_until_ready
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -71,6 +71,7 @@ def retaken() -> int:
         page = browser.new_page(
             base_url=app.url, viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", reduced_motion="reduce"
         )
+        page.add_init_script(path=UNANSWERED)
         page.set_default_timeout(PATIENCE_S * 1000)
         for view in VIEWS:
             visit(page, view.path)

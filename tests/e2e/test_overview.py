@@ -86,7 +86,6 @@ def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(pa
     page.get_by_label("Opacity of the overlay, %").fill("0")
     bare = painted(canvas)
     assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
-    page.evaluate("explorerDepth.pending = null")  # nobody will confirm it
     wait_until_ready(page)
     assert page.url == before
 

@@ -1,11 +1,16 @@
 // What the page has begun and not ended, so that a test can wait for the answer to what it did instead of for a time in
-// which nothing seems to happen: runs of the script that were asked for and have not begun, requests that have no answer,
+// which nothing seems to happen: runs of the script that were asked for and have not ended, requests that have no answer,
 // and timers that are due within `SOON`. It runs before the page's own code.
 (() => {
   const SOON = 300; // milliseconds; what a page does later than that it does by itself, and no test waits for it
   const RERUN = (11 << 3) | 2; // how a BackMsg that asks for a run begins: field 11, of a length (proto/BackMsg.proto)
-  const NEW_SESSION = 4; // the field of the ForwardMsg with which each run begins (proto/ForwardMsg.proto)
-  let asked = false;
+  // Of a ForwardMsg (proto/ForwardMsg.proto): the field with which each run begins, and the one that says how it ended,
+  // with the value for "another run follows at once".
+  const NEW_SESSION = 4;
+  const SCRIPT_FINISHED = 6;
+  const EARLY_FOR_RERUN = 2;
+  let asked = false; // for a run that has not ended
+  let begun = false; // that run
   let requests = 0;
   const timers = new Set();
   globalThis.unanswered = () => asked || requests > 0 || timers.size > 0;
@@ -18,17 +23,18 @@
       if (!(byte >= 128)) return [value, place];
     }
   };
-  // Whether a message has that field, at its top: protobuf's wire format, a key and then a number or a length.
-  const has = (bytes, wanted) => {
+  // The fields at the top of a message with their numbers or lengths: protobuf's wire format.
+  const fields = (bytes) => {
+    const found = new Map();
     for (let place = 0; place < bytes.length; ) {
       let value;
       let key;
       [key, place] = number(bytes, place);
-      if (key >> 3 === wanted) return true;
       [value, place] = number(bytes, place);
+      found.set(key >> 3, value);
       if (key % 8 === 2) place += value;
     }
-    return false;
+    return found;
   };
 
   const Socket = globalThis.WebSocket;
@@ -36,12 +42,15 @@
     constructor(...given) {
       super(...given);
       this.addEventListener("message", ({ data }) => {
-        if (data instanceof ArrayBuffer && has(new Uint8Array(data), NEW_SESSION)) asked = false;
+        const said = data instanceof ArrayBuffer ? fields(new Uint8Array(data)) : new Map();
+        if (said.has(NEW_SESSION)) asked = begun = true;
+        if (said.get(SCRIPT_FINISHED) === EARLY_FOR_RERUN) begun = false;
+        else if (said.has(SCRIPT_FINISHED) && begun) asked = begun = false;
       });
-      this.addEventListener("close", () => (asked = false));
+      this.addEventListener("close", () => (asked = begun = false));
     }
     send(data) {
-      if (data[0] === RERUN) asked = true;
+      if (data[0] === RERUN) [asked, begun] = [true, false];
       super.send(data);
     }
   };
