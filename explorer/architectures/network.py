@@ -36,8 +36,13 @@ class Recorder:
         self.outputs: dict[str, Tensor] = {}
         self.modules: dict[str, nn.Module] = {}
 
-    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
+    def compute(self, module: nn.Module, *inputs: object) -> Tensor:
+        """What the module makes of its inputs."""
         output: Tensor = module(*inputs)
+        return output
+
+    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
+        output = self.compute(module, *inputs)
         name, kind = self.layers[module]
         if self.kinds is None or kind in self.kinds:
             last = next(reversed(self.outputs), "")
