@@ -18,7 +18,7 @@ from benchmarks.rows import Row, at_least, ratios, spread
 from explorer.architectures import build
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.presets import cifar
-from explorer.training import TrainingConfig, choose_device, choose_precision, fit, normalise
+from explorer.training import TrainingConfig, batches, choose_device, choose_precision, fit
 
 LIMIT_BOUND, TEXTBOOK_BOUND = 0.95, 2.0
 IMAGES = 50_000
@@ -51,8 +51,11 @@ def ours(dataset: Dataset, config: TrainingConfig) -> Callable[[], int]:
     return step
 
 
-def compute_limit(config: TrainingConfig) -> Callable[[], int]:
-    """The same steps on one batch that lies ready on the device: no order, no gathering, no augmentation."""
+def compute_limit(dataset: Dataset, config: TrainingConfig) -> Callable[[], int]:
+    """The same steps on one batch that lies ready on the device: no order, no gathering, no augmentation.
+
+    Of real pictures and labels: on zeros, which are learnt at once, a step in bfloat16 is 3 % shorter.
+    """
     device = choose_device()
     dtype = choose_precision(device)
     network = build(cifar(20)).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -60,9 +63,8 @@ def compute_limit(config: TrainingConfig) -> Callable[[], int]:
     optimizer = torch.optim.SGD(
         network.parameters(), config.learning_rate, momentum=0.9, nesterov=True, weight_decay=config.weight_decay
     )
-    zeros = torch.zeros(3, device=device)
-    pixels = torch.zeros(config.batch_size, 32, 32, 3, dtype=torch.uint8, device=device)
-    batch, labels = normalise(pixels, zeros, zeros + 1), torch.zeros(config.batch_size, dtype=torch.long, device=device)
+    images, labels = (whole[: config.batch_size] for whole in batches.on_device(dataset.train, device))
+    batch = batches.normalise(images, *batches.statistics(dataset, device))
 
     def step() -> int:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -106,11 +108,11 @@ def textbook(dataset: Dataset, workers: int) -> Callable[[], int]:
     optimizer = torch.optim.Adam(network.parameters(), 0.001)
     loader = DataLoader(Pictures(dataset), TEXTBOOK_BATCH, shuffle=True, num_workers=workers)
 
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+    def endlessly() -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             yield from loader
 
-    source = batches()
+    source = endlessly()
 
     def step() -> int:
         images, labels = next(source)
@@ -154,7 +156,7 @@ def training_rows(seconds: float = 4.0, rounds: int = ROUNDS, short_rounds: int 
     dataset = cifar_size()
     compiled = replace(CONFIG, compile=True)
     fits = {"fit": ours(dataset, CONFIG), "compiled fit": ours(dataset, compiled)}
-    limits = {"limit": compute_limit(CONFIG), "compiled limit": compute_limit(compiled)}
+    limits = {"limit": compute_limit(dataset, CONFIG), "compiled limit": compute_limit(dataset, compiled)}
     textbooks = {"textbook": textbook(dataset, 0), "textbook, 2 workers": textbook(dataset, 2)}
     short = in_turns(fits | limits, short_rounds, 0.0)
     long = in_turns(fits | textbooks, rounds, seconds)
