@@ -16,7 +16,7 @@ run: $(VENV)/.installed ## open the app in the browser, on 127.0.0.1 (another po
 	$(PYTHON) -m streamlit run app.py $(if $(PORT),--server.port=$(PORT))
 
 test: $(VENV)/.installed-dev lint ## check style and types, then run all tests, the browser tests included
-	$(PYTHON) tests/e2e/chromium.py
+	$(PYTHON) -m driving.chromium
 	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev ## check style, format and types only
@@ -25,11 +25,11 @@ lint: $(VENV)/.installed-dev ## check style, format and types only
 	$(PYTHON) -m mypy
 
 bench: $(VENV)/.installed-bench ## measure speed side by side, 25 minutes, and put the table into README and docs/bench.md
-	$(PYTHON) tests/e2e/chromium.py
+	$(PYTHON) -m driving.chromium --whole
 	$(PYTHON) -m benchmarks --write
 
 load: $(VENV)/.installed-dev ## many visitors at once: waits, errors, memory (a shorter one: make load SESSIONS=8 SECONDS=60)
-	$(PYTHON) tests/e2e/chromium.py
+	$(PYTHON) -m driving.chromium --whole
 	$(PYTHON) -m benchmarks load $(if $(SESSIONS),--sessions $(SESSIONS)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SESSIONS)$(SECONDS),,--write)
 
@@ -41,7 +41,7 @@ pretrained: $(VENV)/.installed ## train the networks in pretrained/ again, which
 	$(PYTHON) -m explorer pretrained all $(if $(DATA),--data "$(DATA)")
 
 screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ again, light and dark
-	$(PYTHON) tests/e2e/chromium.py
+	$(PYTHON) -m driving.chromium
 	$(PYTHON) -m scripts.screenshots
 
 clean: ## remove .venv and everything else that these targets made, but not your runs

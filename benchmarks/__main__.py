@@ -13,7 +13,7 @@ from benchmarks.difficulty import difficulty_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
 from benchmarks.page import page_rows
-from benchmarks.rows import Report, Row, machine
+from benchmarks.rows import Report, Row, machine, write
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
 from benchmarks.training import training_rows
@@ -33,14 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/bench.md and README.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/ and README.md")
     options = parser.parse_args(given)
-    if options.write and options.what != "all":
-        parser.error("--write wants all parts.")
+    if options.write and options.what not in ("all", "difficulty"):
+        parser.error("--write wants all parts, or `difficulty`.")
     if options.what == "threads":
         return run_threads(options.seconds, options.threads)
     if options.what == "difficulty":
-        return print_difficulty()
+        return show_difficulty(options.write)
     measures: dict[str, Callable[[], Iterable[Row]]] = {
         "tracing": explaining_rows,
         "training": training_rows,
@@ -54,20 +54,28 @@ def main(arguments: list[str] | None = None) -> int:
             report.show(part())
     report.end(
         "Medians over n rounds, taken in turns: each round runs every way once and gives one ratio. "
-        f"First weights and pictures of seed 0, float32. {machine()}."
+        f"First weights and pictures of seed 0, float32. {machine(browser=True)}."
     )
     if options.write:
         report.write("bench")
     return 1 if report.missed else 0
 
 
-def print_difficulty() -> int:
-    print("| network | test accuracy | bound | epochs | n |\n|---|---|---|---|---|")
+def show_difficulty(is_written: bool) -> int:
+    lines: list[str] = []
+
+    def show(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    show("| network | test accuracy | bound | epochs | n |")
+    show("|---|---|---|---|---|")
     for name, accuracy, bound, epochs, n in difficulty_rows():
-        print(f"| {name} | {accuracy:.1%} | {bound} | {epochs} | {n:,} |", flush=True)
-    print(
-        f"\n{shapes.load().name}, seed 0, one run each. {device_name(torch.device('cpu'))}, torch {torch.__version__}."
-    )
+        show(f"| {name} | {accuracy:.1%} | {bound} | {epochs} | {n:,} |")
+    show("")
+    show(f"{shapes.load().name}, seed 0, one run each. {machine()}.")
+    if is_written:
+        write("difficulty", lines)
     return 0
 
 

@@ -19,15 +19,15 @@ from pathlib import Path
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from benchmarks.rows import machine
+from benchmarks.rows import machine, write
 from benchmarks.runs import end
-from benchmarks.serving import complaints, served
-from benchmarks.sessions import Session, SessionError
 from benchmarks.visitors import MIX, PAGES, Visitor, random_picture
+from driving.depth import unpack
+from driving.serving import complaints, served
+from driving.sessions import Session, SessionError
 from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.presets import cifar
-from tests.depth import unpack
 
 VISITORS, ANSWERS = 10, 10_000
 VIEWS: tuple[dict[str, str], ...] = ({}, {"tab": "block"})  # drawn by the browser, and from pictures with an address
@@ -338,6 +338,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks isolation", description=__doc__)
     parser.add_argument("--visitors", type=int, default=VISITORS, help=f"at once (default: {VISITORS})")
     parser.add_argument("--answers", type=int, default=ANSWERS, help=f"to search (default: {ANSWERS:,})")
+    parser.add_argument("--write", action="store_true", help="put what was found into docs/isolation.md and README.md")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["EXPLORER_DATA"] = folder
@@ -345,11 +346,14 @@ def main(arguments: list[str]) -> int:
         with served(Path(folder), log=log) as (url, _):
             found = isolate(url, options.visitors, options.answers)
         found.errors += complaints(log)
-    print(
+    told = (
         f"{len(found.leaks)} of {found.answers:,} answers ({found.reruns:,} re-runs, {found.drawings:,} drawings, "
         f"{found.files:,} pictures by their address) held something of somebody else, {options.visitors} visitors at "
         f"once and one who asks for what is theirs; {len(found.errors)} errors. {machine()}."
     )
+    print(told)
+    if options.write:
+        write("isolation", [told])
     for line in [*found.leaks[:20], *found.errors[:20]]:
         print(line)
     return 1 if found.leaks or found.errors else 0

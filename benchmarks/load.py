@@ -19,15 +19,15 @@ from typing import NamedTuple
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks.rows import Bound, Report, Row, at_most, machine, percentile
-from benchmarks.runs import RERUN_BOUND, SESSIONS, end, started, visits
-from benchmarks.serving import complaints, served
-from benchmarks.sessions import Session, SessionError
+from benchmarks.runs import RERUN_BOUND, SESSIONS, trained, visits
 from benchmarks.visitors import PAGES, TABS, THINK, Tally, Visitor, crowd, random_picture
-from explorer import runs
+from driving.serving import complaints, served
+from driving.sessions import Session, SessionError
 from explorer.presets import cifar
 
 P95_BOUNDS = {20: 3.0, 40: 10.0}  # seconds, by sessions
 RECOVERED_S, RECOVERY_BOUND = 1.0, 60.0
+LOST_BOUND = 0.25  # of the reconnects: Streamlit drops what it sends while a session has no connection
 INTERACTIONS, INTERACTIONS_BOUND = 500, 50.0  # MB
 VANISHING, VANISHING_BOUND = 200, 100.0  # MB
 CEILING_BOUND = 2500.0  # MB
@@ -137,7 +137,7 @@ def stage_rows(url: str, watch: Watch, sessions: int, seconds: float, tabs: int,
     """One stage: so many sessions for so long, what they waited, and what is left of them afterwards."""
     tally, before, spent = Tally(), watch.now(), watch.cpu_seconds()
     with watch.watching():
-        crowd(url, sessions, seconds, tally, think=think, tabs=tabs)
+        crowd(url, sessions, seconds, tally, think=think, tabs=tabs, whole=True)
     spent = watch.cpu_seconds() - spent
     peak, recovered = watch.peak, recovery(url)
     count = sum(map(len, tally.taken.values()))
@@ -150,12 +150,13 @@ def stage_rows(url: str, watch: Watch, sessions: int, seconds: float, tabs: int,
 
 def time_rows(title: str, tally: Tally, bound: float | None) -> list[Row]:
     rows = [Row(f"{title}: {kind}", _percentiles(taken), len(taken)) for kind, taken in sorted(tally.taken.items())]
-    taken = tally.over_the_websocket()
+    taken = tally.waited()
     if taken:
         within = None if bound is None else at_most(percentile(taken, 0.95), bound, " s", "p95")
-        rows.append(Row(f"{title}: **all** over the websocket", _percentiles(taken), len(taken), within))
+        rows.append(Row(f"{title}: **all**", _percentiles(taken), len(taken), within))
     back = len(tally.taken.get("reconnect", ()))
-    rows.append(Row(f"{title}: answers lost after a reconnect and asked for again", str(tally.lost), back))
+    figure, most = f"{title}: answers lost after a reconnect and asked for again", max(1, int(LOST_BOUND * back))
+    rows.append(Row(figure, str(tally.lost), back, at_most(tally.lost, most)))
     return [*rows, _errors_row(title, tally, sum(map(len, tally.taken.values())))]
 
 
@@ -182,15 +183,11 @@ def kept_rows(title: str, before: Taking, peak: Taking, after: Taking) -> list[R
 
 def training_rows(url: str) -> Found:
     """Five visitors who ask for one picture after the other while a run trains beside them."""
-    run = started(3600, cifar(20), cifar(20, "none"))
-    while not runs.status(run).log.progress:
-        time.sleep(0.1)
     try:
-        taken = visits(url)
+        with trained(cifar(20), cifar(20, "none")):
+            taken = visits(url)
     except SessionError as error:
         return [], [f"while a run trains: {error}"]
-    finally:
-        end(run)
     within = at_most(percentile(taken, 0.95), RERUN_BOUND, " s", "p95")
     return [Row(f"{SESSIONS} sessions while a run trains", _percentiles(taken), len(taken), within)], []
 
@@ -278,7 +275,7 @@ def main(arguments: list[str]) -> int:
         show(([], complaints(log)))
     report.end(
         f"Seconds are p50 / p95 / p99 of n answers. Visitors think {options.think[0]:g} to {options.think[1]:g} s "
-        f"between two interactions, in the soaks not at all; {options.seconds:g} s a stage. {machine()}."
+        f"between two interactions, in the soaks not at all; {options.seconds:g} s a stage. {machine(browser=True)}."
     )
     if options.write:
         report.write("load")

@@ -19,16 +19,16 @@ from playwright.sync_api import Browser, Page
 
 from benchmarks.explaining import bare
 from benchmarks.rows import Row, at_most, compared, ratios
-from benchmarks.serving import chromium, served
-from benchmarks.sessions import Session
 from benchmarks.visitors import random_picture
+from driving.chromium import QUIET
+from driving.serving import chromium, served
+from driving.sessions import Session
 from explorer import checkpoints, runs
 from explorer.architectures import Network, build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar, imagenet_resnet
 from explorer.training import TrainingConfig
-from tests.e2e.chromium import QUIET
 
 ROUNDS, WARM_UP, STARTS = 15, 2, 5
 SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, START_BOUND, MEMORY_BOUND = 2.0, 1.5, 1.3, 12.0, 2500.0
@@ -115,7 +115,7 @@ class View:
 
 def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
     """Re-runs at 32 and 224 pixels, changes that need no pass, the first visit of a fresh server, and memory."""
-    with tempfile.TemporaryDirectory() as folder, chromium(*QUIET) as browser:
+    with tempfile.TemporaryDirectory() as folder, chromium(*QUIET, whole=True) as browser:
         networks = large_twins(Path(folder))
         blank = Path(folder, "blank.py")
         blank.write_text(BLANK)
@@ -310,7 +310,7 @@ def kilobytes(sizes: list[float]) -> str:
 def start_row(starts: int) -> Row:
     """From the start of the server's process to the first view, drawn, of a browser that has seen nothing yet."""
     taken = []
-    with chromium(*QUIET) as browser:
+    with chromium(*QUIET, whole=True) as browser:
         for _ in range(starts):
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()

@@ -1,6 +1,7 @@
 """Rows of the tables that the benchmarks print, and their way into README: written by the command, never by hand."""
 
 import os
+import re
 import statistics
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from driving.chromium import find_chromium, version
 from explorer.training import device_name
 
 ROOT = Path(__file__).parents[1]
@@ -72,10 +74,14 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def machine() -> str:
-    """On what, with what, of which state of this repository, and when."""
+def machine(*, browser: bool = False) -> str:
+    """On what, with what, of which state of this repository, and when. `browser`: with which one, too."""
     name = device_name(torch.device("cpu"))
-    return f"{os.cpu_count()} processors, {name}, torch {torch.__version__}, commit {_commit()}, {date.today()}"
+    found = find_chromium(whole=True) if browser else None
+    seen_with = f", {version(found)}" if found else ""
+    return (
+        f"{os.cpu_count()} processors, {name}, torch {torch.__version__}{seen_with}, commit {_commit()}, {date.today()}"
+    )
 
 
 def _commit() -> str:
@@ -106,17 +112,20 @@ class Report:
         print(text, flush=True)
 
     def write(self, name: str) -> None:
-        """To docs/, and between the marks of that name in README."""
-        text = "\n".join(self.lines) + "\n"
-        (ROOT / "docs" / f"{name}.md").write_text(text)
-        README.write_text(replaced(README.read_text(), name, text))
+        write(name, self.lines)
+
+
+def write(name: str, lines: Iterable[str]) -> None:
+    """To docs/, and between the marks of that name in README."""
+    text = "\n".join(lines) + "\n"
+    (ROOT / "docs" / f"{name}.md").write_text(text)
+    README.write_text(replaced(README.read_text(), name, text))
 
 
 def replaced(readme: str, name: str, text: str) -> str:
     """README with another text between the marks of that name. Raises ValueError where it has none."""
-    begin, end = f"<!-- {name}: written by `make {name}` -->\n", f"<!-- end of {name} -->\n"
-    before, found, rest = readme.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"README.md has no marks {begin.strip()} and {end.strip()}.")
-    return f"{before}{begin}{text}{end}{after}"
+    marks = re.compile(f"(<!-- {name}: written by `[^`]+` -->\n).*?(<!-- end of {name} -->\n)", re.DOTALL)
+    found = marks.search(readme)
+    if not found:
+        raise ValueError(f"README.md has no marks `<!-- {name}: written by ... -->` and `<!-- end of {name} -->`.")
+    return readme[: found.end(1)] + text + readme[found.start(2) :]

@@ -7,11 +7,13 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from benchmarks.rows import Row, at_most, percentile
-from benchmarks.serving import served
-from benchmarks.sessions import Session
+from driving.serving import served
+from driving.sessions import Session
 from explorer import runs
 from explorer.architectures import ArchitectureSpec
 from explorer.presets import cifar
@@ -19,6 +21,7 @@ from explorer.training import TrainingConfig
 
 FIRST_STEP_BOUND, RERUN_BOUND = 6.0, 1.5
 STARTS, SESSIONS, RERUNS = 5, 5, 12
+GOING = ("queued", "running")
 
 
 def run_rows() -> list[Row]:
@@ -27,8 +30,10 @@ def run_rows() -> list[Row]:
         return [first_step_row(), *rerun_rows(Path(folder))]
 
 
-def started(seconds: float, *specs: ArchitectureSpec) -> runs.Run:
-    """A run of these networks on the shapes, as the page's button starts it."""
+@contextmanager
+def trained(*specs: ArchitectureSpec, seconds: float = 3600) -> Iterator[runs.Run]:
+    """A run of these networks on the shapes, started as the page's button does it, once it has taken its first step;
+    ended afterwards, whatever happens. Raises RuntimeError where it ends before that."""
     request = runs.Request(
         specs=tuple(spec.to_dict() for spec in specs),
         config=TrainingConfig(seconds=seconds, batch_size=64).to_dict(),
@@ -36,18 +41,23 @@ def started(seconds: float, *specs: ArchitectureSpec) -> runs.Run:
         created=time.time(),
         names=tuple(spec.name for spec in specs),
     )
-    return runs.submit(request, secrets.token_hex(16))
+    run = runs.submit(request, secrets.token_hex(16))
+    try:
+        while not runs.status(run).log.progress:
+            if runs.status(run).state not in GOING:
+                raise RuntimeError(f"The run ended before its first step: {runs.status(run).log.end}")
+            time.sleep(0.02)
+        yield run
+    finally:
+        end(run)
 
 
 def first_step_row() -> Row:
     taken = []
     for _ in range(STARTS):
         clock = time.perf_counter()
-        run = started(3600, cifar(20), cifar(20, "none"))
-        while not runs.status(run).log.progress:
-            time.sleep(0.02)
-        taken.append(time.perf_counter() - clock)
-        end(run)
+        with trained(cifar(20), cifar(20, "none")):
+            taken.append(time.perf_counter() - clock)
     middle = statistics.median(taken)
     measured = f"{middle:.1f} s ({min(taken):.1f} to {max(taken):.1f})"
     figure = "From the click to the first training step, twins of 20 layers"
@@ -56,7 +66,7 @@ def first_step_row() -> Row:
 
 def end(run: runs.Run) -> None:
     runs.stop(run)
-    while runs.status(run).state in ("queued", "running"):
+    while runs.status(run).state in GOING:
         time.sleep(0.1)
 
 
@@ -65,12 +75,8 @@ def rerun_rows(folder: Path) -> list[Row]:
     rows = []
     with served(folder) as (url, _):
         for busy in (False, True):
-            run = started(3600, cifar(20), cifar(20, "none")) if busy else None
-            while run and not runs.status(run).log.progress:
-                time.sleep(0.1)
-            taken = visits(url)
-            if run:
-                end(run)
+            with trained(cifar(20), cifar(20, "none")) if busy else nullcontext():
+                taken = visits(url)
             measured = f"{percentile(taken, 0.5):.2f} s, p95 {percentile(taken, 0.95):.2f} s"
             figure = f"Re-run of Explore, a new picture, {SESSIONS} sessions" + (" while a run trains" if busy else "")
             bound = at_most(percentile(taken, 0.95), RERUN_BOUND, " s", "p95") if busy else None

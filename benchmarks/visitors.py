@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page
 
-from benchmarks.serving import chromium
-from benchmarks.sessions import Session, SessionError
-from tests.e2e.verbs import wait_until_ready
+from driving.serving import chromium
+from driving.sessions import Session, SessionError
+from driving.verbs import REST_MS, UNANSWERED, wait_until_ready
 
 THINK = (1.0, 5.0)  # seconds between an answer and the next interaction
 # Of a hundred interactions. "drawing" is what "Next" does, and "upload" what a chosen file does: the drawing by its own
@@ -24,7 +24,6 @@ MIX = {"drawing": 30, "picture": 10, "view": 30, "upload": 10, "page": 15, "reco
 TOLD = ", then the page"  # behind the name of such a drawing: the run
 PAGES = ("", "build", "compare", "gradients", "models")
 TABS = ("layer", "layer", "block", "channels", "trust", "methods")
-TAB_QUIET_MS = 300
 
 
 @dataclass
@@ -48,11 +47,10 @@ class Tally:
         with self._lock:
             self.lost += answers
 
-    def over_the_websocket(self) -> list[float]:
-        """What visitors waited for. The run that the page makes after a drawing has a row of its own: nobody waits for
-        it, and as it is quick it would only make the whole look better."""
-        kinds = {"first view", *MIX}
-        return [seconds for kind, taken in self.taken.items() if kind in kinds for seconds in taken]
+    def waited(self) -> list[float]:
+        """What visitors waited for, over the websocket and in tabs. The run that the page makes after a drawing has a
+        row of its own: nobody waits for it, and as it is quick it would only make the whole look better."""
+        return [seconds for kind, taken in self.taken.items() if not kind.endswith(TOLD) for seconds in taken]
 
 
 class Visitor:
@@ -159,6 +157,7 @@ def crowd(
     *,
     think: tuple[float, float] = THINK,
     tabs: int = 0,
+    whole: bool = False,
     most: int | None = None,
 ) -> None:
     """So many visitors for so long, or until all together have had `most` interactions; and Chromium tabs beside."""
@@ -201,21 +200,22 @@ def crowd(
 
     threads = [threading.Thread(target=visit, args=(number,)) for number in range(sessions)]
     if tabs:
-        threads.append(threading.Thread(target=browse, args=(url, tabs, until, tally, think)))
+        threads.append(threading.Thread(target=browse, args=(url, tabs, until, tally, think, whole)))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, float]) -> None:
-    """Real tabs of Chromium, each with a session of its own, that take turns."""
+def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, float], whole: bool) -> None:
+    """Real tabs of Chromium, each with a session of its own, that take turns. `whole` as in `find_chromium`."""
     dice = random.Random(0)
     try:
-        with chromium("--no-first-run") as browser:
+        with chromium("--no-first-run", whole=whole) as browser:
             pages = []
             for _ in range(tabs):
                 page = browser.new_context(base_url=url, reduced_motion="reduce").new_page()
+                page.add_init_script(path=UNANSWERED)
                 page.set_default_timeout(120_000)
                 page.on("pageerror", lambda error: tally.fail("tab", error))
                 pages.append(page)
@@ -240,7 +240,7 @@ def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, 
 def _timed(tally: Tally, kind: str, page: Page, act: Callable[[], object]) -> None:
     start = time.perf_counter()
     act()
-    wait_until_ready(page, quiet_ms=TAB_QUIET_MS)
-    tally.add(kind, time.perf_counter() - start - TAB_QUIET_MS / 1000)
+    wait_until_ready(page)
+    tally.add(kind, time.perf_counter() - start - REST_MS / 1000)
     if page.get_by_text("Something went wrong").count():
         tally.fail(kind, SessionError(page.get_by_text("Something went wrong").first.inner_text()))

@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.error import HTTPError
 
+from explorer.incidents import PlaceError
+
 try:
     import fcntl
 except ImportError:  # Windows: the app runs there, but has no such locks
@@ -60,7 +62,7 @@ class Transfer:
     attempt: int
 
 
-class DownloadError(ValueError):
+class DownloadError(PlaceError):
     """Something could not be downloaded; the message is one sentence with what to do."""
 
 

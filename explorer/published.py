@@ -16,6 +16,7 @@ from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.downloads import DownloadError, Failure, Job, Transfer, deliver, disk_failure
 from explorer.foreign import ForeignError
+from explorer.incidents import PlaceError
 from explorer.presets import imagenet_resnet, vgg
 
 DATA = "ImageNet-1k"
@@ -179,8 +180,12 @@ def download(name: str, folder: str | Path | None = None) -> Generator[Transfer,
         failure = disk_failure(error)
     if failure is not None:
         _log.warning("download of %s: %s", about.file, failure.detail)
-        raise DownloadError(_sentence(about, path, failure, wrong))
+        raise DownloadError(_sentence(about, failure, wrong), path.parent)
     yield Transfer(total, total, 1)
+
+
+class _UnreadableError(PlaceError, CheckpointError):
+    """A CheckpointError that names where the file lies."""
 
 
 def _is_published(path: Path, about: Published) -> bool:
@@ -191,23 +196,24 @@ def _is_published(path: Path, about: Published) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest().startswith(about.sha256)
 
 
-def _sentence(about: Published, path: Path, failure: Failure, wrong: bool) -> str:
+def _sentence(about: Published, failure: Failure, wrong: bool) -> str:
+    """For a DownloadError, which puts in the place."""
     size = f"{about.download_bytes / 1e6:.0f} MB"
     if failure.kind == "full":
         return (
-            f"the disk is full: downloading {about.title} needs {size} in `{path.parent}`; free some space there and "
+            f"the disk is full: downloading {about.title} needs {size} in {{place}}; free some space there and "
             "start again, or set `TORCH_HOME` to a folder on another disk."
         )
     if failure.kind == "unwritable":
         return (
-            f"{about.title} cannot be stored in `{path.parent}`; allow this program to write there, or set "
+            f"{about.title} cannot be stored in {{place}}; allow this program to write there, or set "
             "`TORCH_HOME` to another folder."
         )
     server = about.address.split("/")[2]
     warning = " (what is there is not the file that was published)" if wrong else ""
     return (
         f"{about.title} cannot be downloaded because {failure.why(server)}; check the network and start again, or put "
-        f"`{about.file}` ({size}, from {about.address}) into `{path.parent}` by hand{warning}, or go on without it: "
+        f"`{about.file}` ({size}, from {about.address}) into {{place}} by hand{warning}, or go on without it: "
         "everything else in this app needs no network."
     )
 
@@ -226,18 +232,20 @@ def load(name: str, folder: str | Path | None = None) -> Checkpoint:
     path = _place(about, folder)
     try:
         if not path.exists():
-            raise CheckpointError(
-                f"`{about.file}` is not in `{path.parent}`; download it first, or put it there by hand."
+            raise _UnreadableError(
+                f"`{about.file}` is not in {{place}}; download it first, or put it there by hand.", path.parent
             )
         if not _is_published(path, about):
-            raise CheckpointError(
-                f"`{about.file}` in `{path.parent}` is not the file that torchvision published, whose sha256 begins "
-                f"with {about.sha256}, so it was not opened; download it again."
+            raise _UnreadableError(
+                f"`{about.file}` in {{place}} is not the file that torchvision published, whose sha256 begins "
+                f"with {about.sha256}, so it was not opened; download it again.",
+                path.parent,
             )
         readings = [reading for reading in foreign.read(path).readings if reading.spec == about.spec]
     except OSError as error:
-        raise CheckpointError(
-            f"`{about.file}` in `{path.parent}` cannot be read ({error.strerror}); allow this program to read it."
+        raise _UnreadableError(
+            f"`{about.file}` in {{place}} cannot be read ({error.strerror}); allow this program to read it.",
+            path.parent,
         ) from None
     except ForeignError as error:
         raise CheckpointError(str(error)) from None

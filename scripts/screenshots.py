@@ -14,8 +14,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
-from benchmarks.serving import chromium, served
-from tests.e2e.verbs import UNANSWERED, turn, visit, wait_until_ready
+from driving.serving import chromium, served
+from driving.verbs import UNANSWERED, turn, visit, wait_until_ready
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -352,9 +352,12 @@ def assert_one_sentence(text: str) -> None:
 )
 def test_each_failure_has_its_sentence(kind, words):
     failure = downloads.Failure(kind, "Traceback: Errno")
-    sentence = builtin._sentence(BUILTIN["cifar10"], builtin._source("cifar10"), Path("data"), failure, [])
-    assert re.search(words, sentence)
-    assert_one_sentence(sentence)
+    told = builtin._told(BUILTIN["cifar10"], builtin._source("cifar10"), Path("data"), failure, [])
+    error = DownloadError(*told)
+    assert re.search(words, str(error))
+    for sentence in (str(error), error.discreet):
+        assert_one_sentence(sentence)
+    assert "`data`" in str(error) and "`data`" not in error.discreet
 
 
 def test_a_server_that_falls_silent_is_given_up(server, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from driving.depth import component
 from explorer import figures
 from explorer.architectures import Stage
 from explorer.attribution import METHODS, Share
@@ -23,7 +24,6 @@ from explorer.ui.explore.detail import TABS
 from explorer.ui.explore.methods import known_parameters
 from explorer.ui.passes import Looked
 from explorer.ui.work import in_turn
-from tests.depth import component
 from tests.test_pages import open_app, texts
 
 SMALL = {"first": "shapes-plain-8", "second": "shapes-resnet-8"}

@@ -14,7 +14,7 @@ from captum.attr import Deconvolution
 from streamlit.testing.v1 import AppTest
 
 from benchmarks.rows import HEAD, replaced
-from explorer import presets, runs
+from explorer import checkpoints, presets, runs
 from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
 from explorer.attribution.methods import METHODS
@@ -30,14 +30,38 @@ Run = Callable[[str], dict[str, Any]]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["bench", "load"])
-def test_a_table_is_as_its_command_wrote_it(name: str) -> None:
+MEASURED = ["bench", "load", "isolation", "difficulty"]
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_a_figure_is_as_its_command_wrote_it(name: str) -> None:
     readme, written = (ROOT / "README.md").read_text(), (ROOT / f"docs/{name}.md").read_text()
     assert replaced(readme, name, written) == readme
-    assert written.startswith(HEAD) and re.search(r"commit [0-9a-f]{7,}\+?, \d{4}-", written)
+    assert written.startswith(HEAD) or name not in ("bench", "load")
+    assert re.search(r"processors, .*, commit [0-9a-f]{7,}\+?, \d{4}-", written)
 
 
-@pytest.mark.parametrize("name", ["bench", "load"])
+@pytest.mark.parametrize(
+    ("data", "split", "words"),
+    [
+        ("shapes", "test", "is right on {plain-56} of the same test pictures, its twin on {resnet-56};"),
+        ("shapes", "train", "and on {plain-56} and {resnet-56} of the training pictures"),
+        ("cifar10jpeg", "train", "({plain-56} against {plain-20} of the training pictures,"),
+        ("cifar10jpeg", "test", "{plain-56} against {plain-20} of the 10,000 test pictures)"),
+        ("cifar10jpeg", "train", "better ({resnet-56} against {resnet-20},"),
+        ("cifar10jpeg", "test", "and {resnet-56} against {resnet-20})."),
+    ],
+)
+def test_what_readme_says_of_the_pretrained_is_what_their_headers_say(data: str, split: str, words: str) -> None:
+    def share(found: re.Match[str]) -> str:
+        measured = checkpoints.load_pretrained(f"{data}-{found[1]}").figures[split]
+        return f"{measured['accuracy']:.1%}".replace("%", " %")
+
+    told = re.sub(r"\{([^}]+)\}", share, words)
+    assert told in " ".join((ROOT / "README.md").read_text().split())
+
+
+@pytest.mark.parametrize("name", MEASURED)
 def test_readme_has_a_place_for_each_table(name: str) -> None:
     readme = (ROOT / "README.md").read_text()
     assert replaced(readme, name, "other\n") != readme

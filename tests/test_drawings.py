@@ -1,22 +1,28 @@
 """Laws of another picture without a run of the page: what comes is what the page would have sent, or nothing."""
 
+import asyncio
 import gc
+import json
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from driving.depth import picture, question, unpack
 from explorer import checkpoints, figures
 from explorer.images import Picture, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import passes as passes_module
-from explorer.ui.explore.drawings import NotHereError, another
+from explorer.ui.explore.drawings import LARGEST, LONGEST, NAME, NotHereError, RefusedError, another, answer
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.overview import DESKS, Desk, message
-from explorer.ui.passes import Kept, Looked, Passes, Pictures, drawn, sample_subject
+from explorer.ui.packing import HERE
+from explorer.ui.passes import Kept, Looked, Passes, Pictures, Subject, drawn, sample_subject
 from explorer.ui.state import AppState
-from tests.depth import picture, unpack
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
 FIRST = AppState()
@@ -156,11 +162,71 @@ def test_a_late_drawing_does_not_bring_back_what_the_page_has_left(monkeypatch: 
     assert here.last["explained"] is newer
 
 
+def test_a_session_has_one_drawing_computed_at_a_time_and_skips_the_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three clicks in a row: else the second would take the other worker from everybody to wait for the first."""
+    here = desk()
+    DESKS[here.token] = here
+    computing, go_on = threading.Event(), threading.Event()
+    computed: list[str] = []
+    look_again = here.passes.look_again
+
+    def slowly(looked: Looked, state: AppState, subject: Subject) -> Looked:
+        computed.append(state.picture)
+        computing.set()
+        assert go_on.wait(60)
+        return look_again(looked, state, subject)
+
+    monkeypatch.setattr(here.passes, "look_again", slowly)
+
+    async def ask(picture: str) -> int:
+        body = json.dumps({"token": here.token, "picture": picture}).encode()
+        return (await answer(question([body]))).status_code
+
+    async def three() -> list[int]:
+        first = asyncio.create_task(ask("sample-1-1"))
+        await asyncio.to_thread(computing.wait, 60)
+        rest = [asyncio.create_task(ask(picture)) for picture in ("sample-2-2", "sample-3-3")]
+        await asyncio.sleep(0.1)
+        assert {*computed} == {"sample-1-1"}, "the others wait without a worker"
+        go_on.set()
+        return [await task for task in (first, *rest)]
+
+    with ThreadPoolExecutor(1) as elsewhere:  # Playwright leaves an event loop in the thread of the tests
+        answers = elsewhere.submit(lambda: asyncio.run(three())).result()
+    assert answers == [200, 204, 200]
+    assert {*computed} == {"sample-1-1", "sample-3-3"}
+
+
+def test_an_error_of_ours_is_no_fault_of_the_question(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = desk()
+    DESKS[here.token] = here
+    monkeypatch.setattr(here.passes, "look_again", lambda *_: np.zeros(2) + np.zeros(3))
+    body = json.dumps({"token": here.token, "picture": "sample-1-1"}).encode()
+    with ThreadPoolExecutor(1) as elsewhere:
+        said = elsewhere.submit(lambda: asyncio.run(answer(question([body])))).result()
+    assert said.status_code == 500
+    found = re.fullmatch(r"Something went wrong .* \(incident ([0-9a-f]{8})\).*\.", bytes(said.body).decode())
+    assert found and found[1] in caplog.text
+
+
+def test_the_browser_knows_the_address_and_the_limit() -> None:
+    script = (HERE / "depth.js").read_text()
+    assert f'new URL("{NAME}", location.href)' in script
+    found = re.search(r"const LARGEST = (\d+) \* 2 \*\* (\d+);", script)
+    assert found and int(found[1]) * 2 ** int(found[2]) == LARGEST
+    longest = re.search(r"const LONGEST_NAME = (\d+);", script)
+    assert longest
+    line = {"token": "0" * 32, "layer": "x" * 200, "channel": 10**6, "name": "\U0001f600" * (int(longest[1]) // 2)}
+    assert len(json.dumps(line)) < LONGEST, "letters outside of Unicode's first plane count twice there"
+
+
 def test_a_refused_question_changes_nothing() -> None:
     here = desk()
     before = here.last["explained"]
     for asked in ({"picture": "../secret"}, {"picture": None}, {"picture": "sample-4-41", "layer": "a/b"}):
-        with pytest.raises((ValueError, TypeError)):
+        with pytest.raises(RefusedError):
             another(here, asked)
     assert here.last["explained"] is before
 

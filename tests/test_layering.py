@@ -2,6 +2,8 @@
 
 Every test reads the syntax tree, so an import inside a function counts like one at the top. The rules themselves are
 tested on bad snippets at the end: a rule that finds nothing wrong there would prove nothing here.
+
+One file: whoever adds a rule needs the table of rooms above it and the bad snippets below it.
 """
 
 import ast
@@ -19,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 # In the order of the design: each imports only from those before it.
 ROOMS = (
     "requirements",
+    "incidents",
     "files",
     "downloads",
     "architectures",
@@ -39,6 +42,9 @@ ROOMS = (
     "commands",
     "__main__",
 )
+
+# Around them, too: each imports from those before it. What drives the app knows nothing of what is inside.
+AROUND = ("driving", "benchmarks", "scripts", "tests")
 
 # Narrower than the order.
 NOT_OURS = {
@@ -255,7 +261,7 @@ def test_every_exception_is_in_use():
 
 
 def test_a_long_file_says_why_it_is_one():
-    for folder in ("explorer", "tests", "benchmarks", "scripts"):
+    for folder in ("explorer", "tests", "benchmarks", "driving", "scripts"):
         for path in (ROOT / folder).rglob("*.py"):
             text = path.read_text()
             if len(text.splitlines()) > LONGEST:
@@ -272,6 +278,15 @@ def test_no_file_is_named_for_being_useful():
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_imports_go_one_way(path):
     assert not wrong_imports(path.read_text(), module_name(path), path.name == "__init__.py")
+
+
+@pytest.mark.parametrize("place", AROUND)
+def test_what_stands_around_imports_one_way(place):
+    later = {*AROUND[AROUND.index(place) + 1 :]} | ({"explorer"} if place == "driving" else set())
+    for path in sorted((ROOT / place).rglob("*.py")):
+        module = module_name(path)
+        for source, _ in imports(ast.parse(path.read_text()), module, path.name == "__init__.py"):
+            assert source.partition(".")[0] not in later, f"{module} imports {source}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_name)

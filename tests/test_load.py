@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.isolation import VIEWS, Owner, embedded, isolate, search
 from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
-from benchmarks.serving import complaints, served
-from benchmarks.sessions import Session, SessionError
 from benchmarks.visitors import MIX, PAGES, Tally, Visitor, crowd
+from driving.serving import complaints, served, wait_for
+from driving.sessions import Session, SessionError
 
 SESSIONS, SECONDS, TABS, TTL = 6, 60, 2, 2
 THINK = (1.0, 3.0)  # seconds: the other tests run meanwhile
@@ -50,6 +50,33 @@ def test_a_minute_of_visitors_leaves_no_error_and_nothing_behind(app: tuple[str,
     assert [str(row) for row in rows if row.bound and not row.bound.met] == []
     assert after.megabytes - before.megabytes <= GROWTH_BOUND
     assert any(kind.startswith("tab") for kind in tally.taken)
+
+
+def test_a_token_ends_with_its_session(app: tuple[str, int, Path, Path]) -> None:
+    """Whoever kept one gets nothing once Streamlit has forgotten the session, which it does when it stores the next."""
+    url, *_ = app
+    session = Session(url)
+    session.rerun()
+    session.drawing(picture="sample-1-1")
+    kept = Session(url)
+    kept.rerun("models")
+    kept.token = session.token
+    kept.drawing(picture="sample-2-2")
+    session.close()
+
+    def is_refused() -> bool:
+        other = Session(url)
+        other.rerun("models")
+        other.close()
+        try:
+            kept.drawing(picture="sample-3-3")
+        except SessionError as error:
+            assert "404" in str(error)
+            return True
+        return False
+
+    assert wait_for(is_refused, 60, every=0.5)
+    kept.close()
 
 
 def test_nothing_of_a_visitor_reaches_another(

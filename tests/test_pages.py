@@ -13,13 +13,13 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from driving.depth import component, explained, strip, view, written
 from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.training import TrainingConfig
-from tests.depth import component, explained, strip, view, written
 
 APP = str(Path(__file__).parents[1] / "app.py")
 

@@ -31,10 +31,10 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.isolation import Owner
-from benchmarks.serving import served, wait_for
-from benchmarks.sessions import Session, SessionError
 from benchmarks.visitors import PAGES
-from tests.depth import unpack
+from driving.depth import unpack
+from driving.serving import served, wait_for
+from driving.sessions import Session, SessionError
 
 ROOT = Path(__file__).parents[1]
 MIB = 2**20

@@ -447,4 +447,7 @@ def test_a_download_that_is_given_up_leaves_nothing_and_harms_no_other(server: S
 @pytest.mark.parametrize("kind", ["checksum", "refused", "unreachable", "stopped", "full", "unwritable"])
 @pytest.mark.parametrize("wrong", [False, True])
 def test_each_failure_has_its_sentence(kind: str, wrong: bool):
-    assert_one_sentence(published._sentence(PUBLISHED["vgg19"], Path("/a/b"), Failure(kind, "Errno"), wrong))
+    error = DownloadError(published._sentence(PUBLISHED["vgg19"], Failure(kind, "Errno"), wrong), Path("/a/b"))
+    for sentence in (str(error), error.discreet):
+        assert_one_sentence(sentence)
+    assert "`/a/b`" in str(error) and "/a/b" not in error.discreet

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from driving.depth import picture, strip, unpack
 from explorer import checkpoints, figures
 from explorer.architectures import build
 from explorer.attribution import LayerProfile, channel_statistics, channel_weights, grad_cam, profile, shared_tops
@@ -24,7 +25,6 @@ from explorer.ui.explore.strip import StripRow, pack_strip
 from explorer.ui.packing import Packing
 from explorer.ui.passes import Looked, Subject
 from explorer.ui.state import AppState, Scope
-from tests.depth import picture, strip, unpack
 from tests.test_pages import open_app
 
 numbers_of = st.lists(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False), min_size=1, max_size=60)

@@ -58,8 +58,10 @@ class _ReceptiveFieldRecorder(Recorder):
         self.fields: dict[int, tuple[Tensor, int, int]] = {id(image): (image, 1, 1)}
 
     def compute(self, module: nn.Module, *inputs: object) -> Tensor:
-        if isinstance(module, nn.BatchNorm2d) and isinstance(inputs[0], Tensor):
-            return torch.empty_like(inputs[0])  # the same shape; to find that out takes torch half of all this time
+        image = inputs[0]
+        if isinstance(module, nn.BatchNorm2d) and isinstance(image, Tensor) and image.is_meta:
+            if image.shape[1] == module.num_features:
+                return torch.empty_like(image)  # the same shape; to find that out takes torch half of all this time
         return super().compute(module, *inputs)
 
     def __call__(self, module: nn.Module, *inputs: object) -> Tensor:

@@ -15,6 +15,7 @@ from explorer.datasets import Dataset, Split, channel_statistics, hold_out
 from explorer.downloads import DownloadError as DownloadError
 from explorer.downloads import Failure, Job, deliver, disk_failure
 from explorer.downloads import Transfer as Transfer
+from explorer.incidents import PlaceError
 
 VALIDATION_SHARE = 0.1
 
@@ -121,7 +122,7 @@ def download(name: str, folder: str | Path) -> Generator[Transfer, None, None]:
         failure = disk_failure(error)
     if failure is not None:
         _log.warning("download of %s: %s", name, failure.detail)
-        raise DownloadError(_sentence(about, source, folder, failure, wrong))
+        raise DownloadError(*_told(about, source, folder, failure, wrong))
     yield Transfer(about.download_bytes, about.download_bytes, 1)
 
 
@@ -148,21 +149,22 @@ def _take(source: _Source, folder: Path, private: Path) -> list[str]:
     return wrong
 
 
-def _sentence(about: Builtin, source: _Source, folder: Path, failure: Failure, wrong: list[str]) -> str:
+def _told(about: Builtin, source: _Source, folder: Path, failure: Failure, wrong: list[str]) -> tuple[str, Path]:
+    """A sentence for a DownloadError, and the place in it."""
     if failure.kind == "full":
+        size = f"{about.disk_bytes / 1e6:.0f} MB"
         return (
-            f"the disk is full: downloading {about.title} needs {about.disk_bytes / 1e6:.0f} MB in `{folder}`; free "
-            "some space there and start again."
-        )
+            f"the disk is full: downloading {about.title} needs {size} in {{place}}; free some space there and start "
+            "again."
+        ), folder
     if failure.kind == "unwritable":
-        return f"{about.title} cannot be stored in `{folder}`; allow this program to write there, or move the folder."
+        return f"{about.title} cannot be stored in {{place}}; allow this program to write there, or move it.", folder
     files = ", ".join(f"`{path.name}`" for path, _ in source.archives)
-    place = folder / source.archives[0][0].parent
     warning = f" (`{wrong[0]}` there is not the file that was published)" if wrong else ""
     return (
         f"{about.title} cannot be downloaded because {failure.why(source.server)}; check the network and start again, "
-        f"or put {files} into `{place}` by hand{warning} and start again, or use the shapes, which need no network."
-    )
+        f"or put {files} into {{place}} by hand{warning} and start again, or use the shapes, which need no network."
+    ), folder / source.archives[0][0].parent
 
 
 def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALIDATION_SHARE) -> Dataset:
@@ -175,7 +177,7 @@ def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALID
     """
     about, source, folder = _known(name), _source(name), Path(folder)
     if not is_there(name, folder):
-        raise ValueError(f"{about.title} is not in `{folder}`; download it first.")
+        raise PlaceError(f"{about.title} is not in {{place}}; download it first.", folder)
     try:
         damaged = [path.name for path, md5 in source.files if not _is_whole(folder / path, md5)]
         if damaged:
@@ -185,8 +187,8 @@ def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALID
             )
         train, test, class_names = _cifar10(folder) if name == "cifar10" else _fashion(folder, source)
     except OSError as error:
-        raise ValueError(
-            f"{about.title} in `{folder}` cannot be read ({error.strerror}); allow this program to read it."
+        raise PlaceError(
+            f"{about.title} in {{place}} cannot be read ({error.strerror}); allow this program to read it.", folder
         ) from error
     train, held_out = hold_out(train, validation, [seed, 1])
     mean, std = channel_statistics(train.images)

@@ -14,6 +14,7 @@ import numpy as np
 from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out
 from explorer.datasets.sources import HIDDEN, FilePath, Listing, UnreadableError, in_zip, on_disk, quoted, shown
 from explorer.images import ImageError, decode, resize
+from explorer.incidents import PlaceError
 
 MAX_UNPACKED = 2**30
 """Bytes that are read for one dataset, counted while they are unpacked: what an archive declares is not believed."""
@@ -108,7 +109,8 @@ def read(
             with path.open("rb") as file:
                 yield from _read(in_zip(file), size, seed, validation, name)
     except OSError as error:
-        raise ValueError(f"`{path}` cannot be read ({error.strerror}); give a folder or a zip file.") from error
+        said = f"{{place}} cannot be read ({error.strerror}); give a folder or a zip file."
+        raise PlaceError(said, path, instead=quoted((name,))) from error
 
 
 def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float, name: str) -> Iterator[Reading]:

@@ -2,21 +2,21 @@
 
 import errno
 import gc
-import logging
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from explorer.incidents import sentence
 from explorer.runs.directory import Ending, Run
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
 
 PATIENCE = 3.0  # seconds for a tidy stop; after that the process ends as it stands
+_ADVICE = "the run's log has the rest"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -63,11 +63,9 @@ def execute(run: Run) -> Ending:
             return end("failed", _disk_full(run))
         if _is_out_of_memory(error):
             return end("failed", _out_of_memory(run))
-        if isinstance(error, ValueError):
-            return end("failed", str(error))
-        return end("failed", _unexpected())
-    except Exception:
-        return end("failed", _unexpected())
+        return end("failed", sentence(error, _ADVICE))
+    except Exception as error:
+        return end("failed", sentence(error, _ADVICE))
 
 
 def _limit_memory(device: str) -> None:
@@ -133,9 +131,3 @@ def _out_of_memory(run: Run) -> str:
 def _disk_full(run: Run) -> str:
     kept = "The last saved state is kept" if run.state.exists() else "Nothing was saved yet"
     return f"The disk is full. {kept}; free some space, for example by deleting runs, and resume."
-
-
-def _unexpected() -> str:
-    incident = uuid.uuid4().hex[:8]
-    logging.exception("incident %s", incident)
-    return f"Something went wrong that should not have (incident {incident}); the run's log has the rest."

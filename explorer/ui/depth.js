@@ -98,9 +98,11 @@ function holdFiles() {
     event.stopImmediatePropagation();
     depth.asking?.abort();
     depth.awaited = performance.now() + PATIENCE;
-    const { signal } = (depth.asking = new AbortController());
-    const bytes = await ask({ name: file.name.slice(0, LONGEST_NAME) }, signal, file);
-    if (bytes && !signal.aborted) draw(bytes);
+    const asking = (depth.asking = new AbortController());
+    const late = setTimeout(() => asking.abort(), PATIENCE); // the page takes it then, and says that it does
+    const bytes = await ask({ name: file.name.slice(0, LONGEST_NAME) }, asking.signal, file);
+    clearTimeout(late);
+    if (bytes && !asking.signal.aborted) draw(bytes);
     if (input.files[0] !== file) return; // another one was chosen meanwhile
     setTimeout(() => {
       const again = new Event("change", { bubbles: true });

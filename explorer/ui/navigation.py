@@ -1,7 +1,5 @@
 """The pages and the ways between them: a page that is left and entered again shows what it showed."""
 
-import logging
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
@@ -11,6 +9,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import streamlit as st
 
 from explorer import requirements
+from explorer.incidents import incident, unexpected
 from explorer.ui import resources, visitor
 
 WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
@@ -65,18 +64,10 @@ def _guarded(show: Callable[[], None]) -> None:
         visitor.follow_theme()
 
 
-def incident(error: Exception) -> str:
-    """The id under which the log has that error now; all that a person is told of it."""
-    number = uuid.uuid4().hex[:8]
-    logging.getLogger(__name__).error("incident %s", number, exc_info=error)
-    return number
-
-
 def failed(error: Exception) -> bool:
     """Says on the page that something went wrong. Streamlit calls this (`app.py`) for what happens outside of every
     `boundary`, as in the callback of a widget; True, so that it adds nothing of its own."""
-    said = f"Something went wrong that should not have (incident {incident(error)}); reload the page, or choose again."
-    st.error(said)
+    st.error(unexpected(error))
     return True
 
 

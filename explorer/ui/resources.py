@@ -16,6 +16,7 @@ import torch
 
 from explorer import checkpoints, figures, published, runs
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
+from explorer.incidents import sentence
 from explorer.ui import kept_models
 from explorer.ui.passes import Looked, Passes, Pictures, Subject, sample_subject
 from explorer.ui.state import AppState
@@ -56,7 +57,7 @@ def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
             checkpoints.check_pretrained(name)
             names.append(name)
         except CheckpointError as error:
-            problems.append(str(error))
+            problems.append(sentence(error))
     return tuple(names), tuple(problems)
 
 

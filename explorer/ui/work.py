@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from explorer.attribution import Share
+from explorer.incidents import sentence
 from explorer.ui.markdown import as_text
 from explorer.ui.passes import PASSES
 
@@ -39,7 +40,7 @@ def measure(
             result = _followed(place, key, work)
         except ValueError as error:
             place.empty()
-            st.error(as_text(str(error)))
+            st.error(as_text(sentence(error)))
             result = None
         if result is not None:
             place.empty()

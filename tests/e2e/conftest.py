@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from benchmarks.serving import ROOT, served
-from tests.e2e.chromium import MISSING, NOBODY, QUIET, find_chromium
-from tests.e2e.verbs import UNANSWERED
+from driving.chromium import MISSING, NOBODY, QUIET, SHELL, find_chromium
+from driving.serving import ROOT, served
+from driving.verbs import UNANSWERED
 
 SCREENSHOTS = ROOT / "test-results"
 TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
@@ -104,7 +104,7 @@ def playwright() -> Iterator[Playwright]:
 def chromium() -> str:
     executable = find_chromium()
     if executable is None:
-        pytest.fail(MISSING, pytrace=False)
+        pytest.fail(MISSING.format(SHELL), pytrace=False)
     return executable
 
 

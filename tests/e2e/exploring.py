@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Locator, Page
 
-from tests.e2e.verbs import click, upload
+from driving.verbs import click, upload
 
 
 def photo(width: int = 300, height: int = 200, orientation: int = 1) -> bytes:

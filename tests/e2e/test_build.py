@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from driving.verbs import choose, click, fill, turn, upload, visit, wait_until_ready
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import Server
-from tests.e2e.verbs import choose, click, fill, turn, upload, visit, wait_until_ready
 
 PATIENCE = 180_000  # milliseconds for what a training does: importing torch, steps, a stop; machines may be busy
 TINY = {

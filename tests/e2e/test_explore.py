@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from driving.verbs import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.exploring import give_photo, photo, strip_button
-from tests.e2e.verbs import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 
 
 def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_layer(page: Page) -> None:

@@ -4,10 +4,11 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from driving.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready, windows
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import Server
 from tests.e2e.test_build import PATIENCE, button, standing
-from tests.e2e.verbs import choose, click, no_sideways_scroll, visit, wait_until_ready, windows
+from tests.fuzz.laws import check_discreet
 
 
 def test_without_a_network_a_download_is_one_clear_sentence(page: Page, server: Server) -> None:
@@ -19,8 +20,10 @@ def test_without_a_network_a_download_is_one_clear_sentence(page: Page, server: 
     wait_until_ready(page)
     expect(alert).to_contain_text("or use the shapes, which need no network")
     expect(button(page, "Cancel")).to_have_count(0)
-    (logged,) = server.complaints()
-    assert "download of cifar10: URLError" in logged
+    check_discreet(alert.inner_text())
+    why, told = server.complaints()
+    assert "download of cifar10: URLError" in why
+    assert f"into `{server.data / 'downloads'}` by hand" in told, "whoever runs the app finds the place there"
     choose(page, "Data", "Fashion-MNIST")
     expect(button(page, "Download Fashion-MNIST")).to_be_visible()
     expect(alert).to_have_count(0)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from driving.verbs import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
-from tests.e2e.verbs import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
 
 CHART = "[data-testid=stPlotlyChart]"
 

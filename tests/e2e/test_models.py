@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 import torch
 from playwright.sync_api import Page, expect
 
+from driving.verbs import choose, click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
 from explorer.architectures import build
 from explorer.presets import cifar
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import Server
-from tests.e2e.verbs import choose, click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
 
 
 def weights_below(folder: Path) -> list[str]:

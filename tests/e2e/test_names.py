@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from driving.verbs import choose, click, fill, no_sideways_scroll, query, upload, visit, wait_until_ready
 from explorer import checkpoints
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
 from tests.e2e.test_build import PATIENCE, button, link
-from tests.e2e.verbs import choose, click, fill, no_sideways_scroll, query, upload, visit, wait_until_ready
 
 HTML = "<img src=x onerror=window.evil=1>"
 MARKDOWN = "**bold** [go](https://evil.example) ![i](https://evil.example/i) :red[x] $x^2$ `c`"

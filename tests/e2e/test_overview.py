@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from driving.verbs import choose, click, query, turn, upload, visit, wait_until_ready
 from explorer import checkpoints, figures, runs
 from explorer.architectures import build
 from explorer.attribution import grad_cam, heatmap, profile
@@ -20,10 +21,10 @@ from explorer.images import to_input, to_pixels
 from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
+from explorer.ui.explore.drawings import LARGEST
 from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import give_photo, photo, strip_button
-from tests.e2e.verbs import choose, click, query, turn, upload, visit, wait_until_ready
 
 
 def test_the_strip_answers_from_every_tab(page: Page) -> None:
@@ -199,6 +200,34 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
         turn(page, dark=dark)
         assert_accessible(page, "what is no picture")
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
+
+
+def test_large_and_dropped_files_go_the_way_of_the_page(page: Page) -> None:
+    visit(page)
+    click(page, "radio", "File")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/drawing") else None)
+    upload(page, "upload", "large.jpg", "image/jpeg", photo(210, 140) + bytes(LARGEST))
+    expect(page.get_by_text("Original, 210×140")).to_be_visible()
+    carry = """bytes => {
+        const carried = new DataTransfer();
+        carried.items.add(new File([Uint8Array.from(bytes)], "dropped.jpg", { type: "image/jpeg" }));
+        return carried;
+    }"""
+    carried = page.evaluate_handle(carry, [*photo(90, 60)])
+    page.get_by_test_id("stFileUploaderDropzone").first.dispatch_event("drop", {"dataTransfer": carried})
+    expect(page.get_by_text("Original, 90×60")).to_be_visible()
+    wait_until_ready(page)
+    assert asked == []
+
+
+def test_a_file_reaches_the_page_where_its_drawing_does_not_come(page: Page) -> None:
+    """A proxy that stalls, or a server that is busy: after five seconds Streamlit takes the file, and shows that."""
+    visit(page)
+    click(page, "radio", "File")
+    page.route("**/drawing", lambda route: None)
+    upload(page, "upload", "one.jpg", "image/jpeg", photo(120, 80))
+    expect(page.get_by_text("Original, 120×80")).to_be_visible()
 
 
 @pytest.mark.parametrize("way", ["fails", "belongs to nobody", "is a page"])

@@ -15,12 +15,12 @@ import pytest
 import requests
 from playwright.sync_api import Page
 
-from benchmarks.serving import ROOT, served
-from benchmarks.sessions import Session, SessionError
-from tests.depth import unpack
+from driving.depth import unpack
+from driving.serving import ROOT, served
+from driving.sessions import Session, SessionError
+from driving.verbs import visit
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import photo
-from tests.e2e.verbs import visit
 
 
 @pytest.mark.parametrize(("host", "status"), [("localhost", 101), ("127.0.0.1", 101), ("example.org", 403)])

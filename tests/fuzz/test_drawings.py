@@ -2,26 +2,29 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Message
 
+from driving.depth import question, unpack
 from explorer import checkpoints, figures
 from explorer.datasets import shapes
-from explorer.ui.explore.drawings import LARGEST, LONGEST, another, answer
+from explorer.ui.explore import drawings
+from explorer.ui.explore.drawings import LARGEST, LONGEST, NotHereError, RefusedError, another, answer
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.overview import DESKS, Desk
 from explorer.ui.passes import Passes, Pictures, sample_subject
 from explorer.ui.state import AppState
-from tests.depth import unpack
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import changed, damaged, json_values, words
 
@@ -56,9 +59,12 @@ def drawn_shape() -> Explained:
 @examples(60)
 def test_a_question_is_answered_or_refused(asked: Any) -> None:
     here, before = desk(), drawn_shape()
+    if not isinstance(asked, Mapping):
+        assert reply([json.dumps(asked).encode()]).status_code in (400, 413)
+        return
     try:
         header, _ = unpack(another(here, asked))
-    except (ValueError, TypeError):
+    except (NotHereError, RefusedError):
         assert here.last["explained"] is before
         return
     state = here.last["explained"].state
@@ -74,7 +80,7 @@ def test_a_file_is_drawn_or_refused(asked: Any, content: bytes) -> None:
     here, before = desk(), drawn_shape()
     try:
         header, _ = unpack(another(here, asked, content))
-    except (ValueError, TypeError):
+    except (NotHereError, RefusedError):
         assert here.last["explained"] is before
         return
     state = here.last["explained"].state
@@ -83,17 +89,10 @@ def test_a_file_is_drawn_or_refused(asked: Any, content: bytes) -> None:
     assert AppState.from_query(state.to_query()) == state
 
 
-def reply(pieces: Sequence[bytes]) -> Response:
-    """What the address answers to a body that comes in these pieces."""
-    coming = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
-    coming.append({"type": "http.request", "body": b"", "more_body": False})
-
-    async def receive() -> dict[str, Any]:
-        return coming.pop(0)
-
-    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+def reply(pieces: Sequence[bytes], end: str = "http.request") -> Response:
+    """What the address answers to a body that comes in these pieces, after which the browser has sent all or left."""
     with ThreadPoolExecutor(1) as elsewhere:  # Playwright leaves an event loop in the thread of the tests
-        return elsewhere.submit(lambda: asyncio.run(answer(request))).result()
+        return elsewhere.submit(lambda: asyncio.run(answer(question(pieces, end)))).result()
 
 
 @given(st.data())
@@ -106,11 +105,45 @@ def test_any_body_gets_an_answer(data: st.DataObject) -> None:
     body = json.dumps(asked).encode() + b"\n" + PHOTO * ("name" in asked)
     body = data.draw(st.one_of(damaged(body), st.binary(max_size=200), st.just(body)))
     cut = data.draw(st.integers(0, len(body)))
-    said = reply([body[:cut], body[cut:]])
+    said = reply([body[:cut], body[cut:]], data.draw(st.sampled_from(["http.request", "http.disconnect"])))
     assert said.status_code in (200, 204, 400, 404, 413), bytes(said.body)[:300]
     if said.status_code not in (200, 204):
         text = bytes(said.body).decode()
         check_sentence(text[:1].upper().replace("`", "P") + text[1:])
+
+
+def test_a_browser_may_leave_at_any_moment() -> None:
+    """It does whenever a second file is chosen: that was a traceback in the log."""
+    here = desk()
+    drawn_shape()
+    DESKS[here.token] = here
+    line = json.dumps(FILE | {"token": here.token}).encode() + b"\n"
+    for pieces in ([], [line[:9]], [line], [line, PHOTO[:50]], [line, PHOTO]):
+        assert reply(pieces, "http.disconnect").status_code == 204
+    assert here.last["explained"].state.sample is not None, "and half a file is none"
+
+
+def test_a_question_that_does_not_come_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawings, "SLOWEST", 0.05)
+
+    async def silence() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits so long")
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, silence)
+    with ThreadPoolExecutor(1) as elsewhere:
+        assert elsewhere.submit(lambda: asyncio.run(answer(request))).result().status_code == 204
+
+
+def test_no_more_questions_are_held_than_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = desk()
+    drawn_shape()
+    DESKS[here.token] = here
+    body = json.dumps(QUESTION | {"token": here.token}).encode()
+    monkeypatch.setattr(drawings, "AT_ONCE", 0)
+    assert reply([body]).status_code == 204
+    monkeypatch.setattr(drawings, "AT_ONCE", 1)
+    assert [reply([body]).status_code for _ in range(3)] == [200] * 3, "who has an answer is no longer counted"
 
 
 def test_a_body_is_read_no_further_than_it_may_go() -> None:

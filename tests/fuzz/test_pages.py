@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from streamlit.testing.v1 import AppTest
 
-from tests.depth import written
+from driving.depth import written
 from tests.fuzz.laws import check_discreet, examples
 from tests.fuzz.test_links import links
 

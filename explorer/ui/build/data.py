@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets.builtin import BUILTIN
+from explorer.incidents import sentence
 from explorer.ui import trainings
 from explorer.ui.build import fields
 from explorer.ui.build_state import BuildState
@@ -41,7 +42,7 @@ def choose_data(state: BuildState) -> None:
         try:
             show_card(trainings.card(state.data))
         except ValueError as error:
-            st.error(str(error))
+            st.error(sentence(error))
 
 
 def _offer_download(name: str) -> None:
@@ -95,7 +96,7 @@ def _read(source: BinaryIO | str, side: int, name: str) -> None:
             else:
                 bar.progress(answer, text=f"Reading the pictures, {answer:.0%}")
     except ValueError as error:
-        st.session_state["pictures_error"] = str(error)
+        st.session_state["pictures_error"] = sentence(error)
 
 
 def show_card(card: Card) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 from explorer import figures, runs
 from explorer.datasets.builtin import BUILTIN
 from explorer.figures import Curve, GradientMap, Prediction, Predictions
+from explorer.incidents import sentence
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
 from explorer.ui import navigation, resources
@@ -40,7 +41,7 @@ def show_run(state: BuildState, run_id: str) -> None:
     try:
         request = _request(run)
     except ValueError as error:
-        st.error(str(error))
+        st.error(sentence(error))
         return
     status = runs.status(run)
     title, names = run.title(), " and ".join(request.names)
@@ -103,7 +104,7 @@ def _resume(run: Run) -> None:
     try:
         runs.resume(run)
     except (ValueError, OSError) as error:
-        st.session_state["run_error"] = str(error)
+        st.session_state["run_error"] = sentence(error)
 
 
 def _again(state: BuildState, request: Request) -> None:
@@ -247,7 +248,7 @@ def show_earlier_runs(state: BuildState) -> None:
             request = _request(run)
             known_as, settings = " and ".join(request.names), _settings(request)
         except ValueError as error:
-            known_as, settings = "A damaged run", str(error)
+            known_as, settings = "A damaged run", sentence(error)
         name, words, end = st.columns([5, 12, 5], vertical_alignment="center")
         name.button(
             as_text(run.title() or known_as),
@@ -278,4 +279,4 @@ def _really_delete(run: Run) -> None:
     try:
         runs.delete(run)
     except ValueError as error:
-        st.session_state["run_error"] = str(error)
+        st.session_state["run_error"] = sentence(error)

@@ -10,6 +10,7 @@ from explorer import figures
 from explorer.experiments.agreement import Predictions, accuracy_of, agreement, disagreements
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
+from explorer.incidents import sentence
 from explorer.ui import navigation, resources, trainings, work
 from explorer.ui.compare import charts, export, findings, report
 from explorer.ui.compare.findings import Question
@@ -32,7 +33,7 @@ def sections(looked: list[Looked], key: str, subject: Subject | None = None, sta
     try:
         shared = findings.shared_data(looked)
     except ValueError as error:
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
         shared = []
     _on_labels(looked, shared, f"{key}-said")
     _inside(looked, shared, f"{key}-cka")

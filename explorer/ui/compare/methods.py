@@ -6,6 +6,7 @@ from functools import partial
 import streamlit as st
 
 from explorer.attribution import METHODS, Attribution, parameters_of
+from explorer.incidents import sentence
 from explorer.ui.compare.aligned import OPACITY
 from explorer.ui.compare.compared import Compared
 from explorer.ui.compare.state import CompareState
@@ -50,7 +51,7 @@ def section(state: CompareState, compared: Sequence[Compared], subject: Subject)
     try:
         seconds = sum(seconds_of(network.looked, method, values) for network, values in asked)
     except ValueError as error:
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
         return
     measure(
         "/".join(attribution_key(network.looked, subject, method, values) for network, values in asked),

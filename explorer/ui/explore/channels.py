@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
+from explorer.incidents import sentence
 from explorer.ui import controls, trainings
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.explore.layers import profile_of
@@ -51,7 +52,7 @@ def _first_layer(looked: list[Looked]) -> None:
         try:
             found.append((network, kernels(network.checkpoint.network)))
         except ValueError as error:
-            st.info(as_text(str(error)))
+            st.info(as_text(sentence(error)))
     if not found:
         return
     top = max(kernel.top for _, kernel in found)

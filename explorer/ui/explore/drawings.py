@@ -16,46 +16,51 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from explorer.images import ImageError
+from explorer.incidents import unexpected
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.overview import DESKS, Desk, message
-from explorer.ui.navigation import incident
 from explorer.ui.passes import PASSES_AT_ONCE, sample_subject
+from explorer.ui.state import AppState
 
 NAME = "drawing"  # the last part of the address, in depth.js too
 LONGEST = 4000  # bytes of the line
 LARGEST = 8 * 2**20  # bytes of a file, in depth.js too; a larger one the page alone takes, which needs its time anyway
+AT_ONCE = 32  # questions that are held in memory; whoever asks more meanwhile is left to the page
+SLOWEST = 60  # seconds that a question may take to come; the browser hands the file to the page long before
 FIELDS = ("layer", "channel", "picture")  # what it may say of the view
 
 _WORKERS = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix=NAME)
+_held = 0  # questions that are here, of the event loop's thread alone
 
 
 class NotHereError(ValueError):
     """The page has to answer this."""
 
 
-class _RefusedError(ValueError):
-    """What came is no question; `status` is the HTTP status that says so."""
+class RefusedError(ValueError):
+    """What came is no question of ours; `status` is the HTTP status that says so."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
 
 
-def another(desk: Desk, asked: Mapping[str, Any], file: bytes = b"") -> bytes:
+def another(desk: Desk, asked: Mapping[str, Any], file: bytes = b"", number: int | None = None) -> bytes:
     """The overview's message about another picture, for the networks that the session looks at.
 
     `asked` holds the `picture` of a drawn shape as `AppState` has it, or the `name` of the file, which the session
-    keeps; and the chosen `layer` and `channel`. Raises NotHereError where more than the overview would change or the
-    file is no picture, ValueError or TypeError for what no browser of ours asks.
+    keeps; and the chosen `layer` and `channel`. `number` is the question's own, of `desk.asked`. Raises NotHereError
+    where more than the overview would change, the file is no picture, or another question came meanwhile, RefusedError
+    for what no browser of ours asks.
     """
     before = desk.last.get("explained")
     if before is None or before.missing or before.state.tab != "layer":
         raise NotHereError("the page around the overview has to change too.")
-    state = replace(before.state, **{name: asked[name] for name in FIELDS if name in asked})
+    state = _view(before.state, asked)
     if "name" in asked:
         try:
             state = replace(state, picture=desk.pictures.keep(file, str(asked["name"])))
@@ -69,6 +74,7 @@ def another(desk: Desk, asked: Mapping[str, Any], file: bytes = b"") -> bytes:
     if subject is None:
         raise NotHereError("other files came meanwhile, and this one is gone.")
     with desk.passes.lock:
+        _check_newest(desk, number)
         looked = [desk.passes.look_again(network, state, subject) for network in before.looked]
         explained = Explained(state, subject, False, looked)
         answer = message(explained, None, desk)
@@ -78,28 +84,46 @@ def another(desk: Desk, asked: Mapping[str, Any], file: bytes = b"") -> bytes:
     return answer
 
 
+def _view(before: AppState, asked: Mapping[str, Any]) -> AppState:
+    try:
+        return replace(before, **{name: asked[name] for name in FIELDS if name in asked})
+    except (ValueError, TypeError):
+        raise RefusedError(400, "`picture`, `layer` or `channel` is none.") from None
+
+
+def _check_newest(desk: Desk, number: int | None) -> None:
+    if number not in (None, desk.asked):
+        raise NotHereError("another question of this session came meanwhile.")
+
+
 async def answer(request: Request) -> Response:
     """200 with the message; 204 where the page has to answer, or another question of the session came meanwhile, which
     no browser's console complains of. Else a sentence: 400 and 413 for what is no question, 404 for no session."""
-    try:
-        desk, asked, file = await _read(request.stream())
-    except _RefusedError as error:
-        return PlainTextResponse(f"{error}", error.status)
-    desk.asked += 1
-    try:
-        drawn = await asyncio.get_running_loop().run_in_executor(_WORKERS, _newest, desk, desk.asked, asked, file)
-    except NotHereError:
+    global _held
+    if _held >= AT_ONCE:
         return Response(status_code=204)
-    except (ValueError, TypeError):
-        return PlainTextResponse("`picture`, `layer` or `channel` is none.", 400)
+    _held += 1
+    try:
+        desk, asked, file = await asyncio.wait_for(_read(request.stream()), SLOWEST)
+        desk.asked += 1
+        number = desk.asked
+        async with desk.turn:  # one worker a session: the others are for the others
+            _check_newest(desk, number)
+            drawn = await asyncio.get_running_loop().run_in_executor(_WORKERS, another, desk, asked, file, number)
+    except (NotHereError, ClientDisconnect, TimeoutError):  # who has left hears nothing anyway
+        return Response(status_code=204)
+    except RefusedError as error:
+        return PlainTextResponse(f"{error}", error.status)
     except Exception as error:
-        return PlainTextResponse(f"something went wrong that should not have (incident {incident(error)}).", 500)
+        return PlainTextResponse(unexpected(error), 500)
+    finally:
+        _held -= 1
     return Response(drawn, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
 
 async def _read(stream: AsyncIterator[bytes]) -> tuple[Desk, dict[str, Any], bytes]:
     """Whose question it is, the line, and the file. No file is read for somebody who knows no token."""
-    content = b""
+    content = bytearray()
     asked: dict[str, Any] | None = None
     desk = None
     async for piece in stream:
@@ -107,30 +131,24 @@ async def _read(stream: AsyncIterator[bytes]) -> tuple[Desk, dict[str, Any], byt
         if asked is None:
             line, end, rest = content.partition(b"\n")
             if len(line) > LONGEST:
-                raise _RefusedError(413, "the question is too long.")
+                raise RefusedError(413, "the question is too long.")
             if end:
                 desk, asked, content = *_question(line), rest
         if asked is not None and len(content) > (LARGEST if "name" in asked else 0):
-            raise _RefusedError(413, "the file is too large.")
+            raise RefusedError(413, "the file is too large.")
     if asked is None:
         desk, asked = _question(content)
-        content = b""
+        content.clear()
     assert desk is not None
-    return desk, asked, content
+    return desk, asked, bytes(content)
 
 
-def _question(line: bytes) -> tuple[Desk, dict[str, Any]]:
+def _question(line: bytearray) -> tuple[Desk, dict[str, Any]]:
     try:
         asked = json.loads(line)
         desk = DESKS.get(asked["token"])
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise _RefusedError(400, "a question is a JSON object with `token` and `picture`.") from None
+        raise RefusedError(400, "a question is a JSON object with `token` and `picture`.") from None
     if desk is None:
-        raise _RefusedError(404, "no session has this token.")
+        raise RefusedError(404, "no session has this token.")
     return desk, asked
-
-
-def _newest(desk: Desk, number: int, asked: Mapping[str, Any], file: bytes) -> bytes:
-    if number != desk.asked:
-        raise NotHereError("another question of this session came meanwhile.")
-    return another(desk, asked, file)

@@ -36,7 +36,8 @@ def read() -> Explained:
     subject = resources.subject_of(state)
     drawn = subject or sample_subject(6, 6)
     explained = Explained(state, drawn, subject is None, resources.look(state, drawn))
-    last().update(explained=explained)
+    with resources.passes().lock:  # else a drawing that is being computed could take its place, with older networks
+        last().update(explained=explained)
     st.session_state["around"] = _around(explained)
     return explained
 

@@ -24,6 +24,7 @@ from explorer.attribution import (
 )
 from explorer.figures import ColourScale
 from explorer.images import to_pixels
+from explorer.incidents import sentence
 from explorer.ui import controls, navigation, resources
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.markdown import as_text
@@ -44,13 +45,13 @@ def methods_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None
         try:
             chosen = parameter_form(state, looked)
         except ValueError as error:
-            st.error(as_text(str(error)))
+            st.error(as_text(sentence(error)))
             return
     about(state.method, looked)
     try:
         seconds = sum(seconds_of(network, state.method, chosen) for network in looked)
     except ValueError as error:
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
         return
     measure(
         attributions_key(looked, subject, state.method, chosen),

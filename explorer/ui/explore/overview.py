@@ -3,6 +3,7 @@
 The page around it need not run again, and the browser lays out nothing but this.
 """
 
+import asyncio
 import secrets
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ class Desk:
     """What the overview of one session is made from, by a run of its page or without one (`drawings.py`).
 
     `token` is known to the browser of this session alone. `last` holds the last `Explained` of the session, as
-    "explained". `asked` counts what was asked for without a run: only the newest is worth an answer.
+    "explained". `asked` counts what was asked for without a run: only the newest is worth an answer, and `turn` lets
+    one at a time be computed.
     """
 
     def __init__(self, passes: Passes, pictures: Pictures, last: dict[str, Explained]) -> None:
@@ -51,6 +53,7 @@ class Desk:
         self.passes, self.pictures, self.last = passes, pictures, last
         self.packed: Kept[Packed] = Kept(3)
         self.asked = 0
+        self.turn = asyncio.Lock()
 
 
 DESKS: WeakValueDictionary[str, Desk] = WeakValueDictionary()  # by token; each goes with its session

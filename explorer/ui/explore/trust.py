@@ -24,6 +24,7 @@ from explorer.attribution import (
     trust_curve,
 )
 from explorer.figures import CascadeLine, TrustLines
+from explorer.incidents import sentence
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.ui import controls
 from explorer.ui.explore.detail import selected_layer
@@ -111,7 +112,7 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     try:
         chosen = parameter_values(state, looked) if asked != GRAD_CAM else {}
     except ValueError as error:
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
         return
     made = result_of(attributions_key(looked, subject, asked, chosen)) or [] if asked != GRAD_CAM else []
     shown = {network.name: attribution for network, attribution in zip(looked, made, strict=False)}
@@ -125,7 +126,7 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     try:
         costs = [_map_seconds(question, network) for network in there]
     except ValueError as error:
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
         return
     keys = "/".join(question.key(network, subject) for network in there)
     st.markdown("#### Do these pixels matter?")

@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer.datasets import shapes
 from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, self_test
+from explorer.incidents import sentence
 from explorer.ui import kept_models, navigation, trainings
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.models import listing
@@ -40,7 +41,7 @@ def upload() -> None:
             try:
                 kept = (file.file_id, kept_models.examine(file.getvalue(), file.name))
             except ValueError as error:
-                kept = (file.file_id, str(error))
+                kept = (file.file_id, sentence(error))
         st.session_state["report"] = kept
     if isinstance(kept[1], str):
         st.error(as_text(kept[1]))
@@ -133,7 +134,7 @@ def _measure(report: Report, file: str) -> None:
                 with PASSES:
                     trials = self_test(readings, known.values(), split, TRIED)
             except ValueError as error:
-                st.error(str(error))
+                st.error(sentence(error))
                 return
         st.session_state["trials"] = (report, trials)
     kept = st.session_state.get("trials")
@@ -205,7 +206,7 @@ def _use(
             reading, normalisation, class_names, title.strip() or _first_title(report), f"uploaded, {report.family}"
         )
     except ValueError as error:
-        st.error(str(error))
+        st.error(sentence(error))
         return
     assert NAME.fullmatch(name)
     for key in ("report", "trials"):

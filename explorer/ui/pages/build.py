@@ -9,6 +9,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.architectures import ArchitectureSpec
+from explorer.incidents import sentence
 from explorer.ui import resources, trainings
 from explorer.ui.build import data, fields, follow, form, settings
 from explorer.ui.build_state import BuildState
@@ -71,7 +72,7 @@ def _networks(state: BuildState) -> tuple[ArchitectureSpec, ...]:
 
 def _as_counted(error: ValueError) -> str:
     """The sentence with stages counted from 1, as the form and the drawing count them, and not from 0 as names do."""
-    return re.sub(r"\bstage (\d+)", lambda match: f"stage {int(match[1]) + 1}", str(error))
+    return re.sub(r"\bstage (\d+)", lambda match: f"stage {int(match[1]) + 1}", sentence(error))
 
 
 def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
@@ -104,7 +105,7 @@ def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
         try:
             run = trainings.start_run(state, specs)
         except ValueError as error:
-            st.error(str(error))
+            st.error(sentence(error))
             return
         started.update(form=state, run=run.id, at=time.monotonic())
     fields.write(replace(state, run=started["run"]))

@@ -6,6 +6,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.checkpoints import CheckpointError
+from explorer.incidents import sentence
 from explorer.ui import resources
 from explorer.ui.compare import charts, controls, differences, many_pictures, maps, methods
 from explorer.ui.compare.compared import Compared, change, compare, know_the_same, read, training_lines
@@ -22,7 +23,7 @@ def show() -> None:
     try:
         _show()
     except CheckpointError as error:  # deleted or damaged since its name was listed
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
 
 
 def _show() -> None:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from explorer.checkpoints import CheckpointError
+from explorer.incidents import sentence
 from explorer.ui import controls, navigation, resources
 from explorer.ui.explore import anatomy, channels, layers, methods, trust
 from explorer.ui.explore.detail import detail_head, last_change, open_tab
@@ -25,7 +26,7 @@ def show() -> None:
         else:
             st.info("No pretrained networks are here. Build them with `python -m explorer pretrained all`.")
     except CheckpointError as error:
-        st.error(f"{error}")
+        st.error(sentence(error))
 
 
 def _show(state: AppState) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.checkpoints import CheckpointError
+from explorer.incidents import sentence
 from explorer.ui import resources, trainings
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.flows import Flows, show_flows
@@ -23,7 +24,7 @@ def show() -> None:
     try:
         state = controls.read()
     except CheckpointError as error:  # damaged since its name was listed
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
         return
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
@@ -43,7 +44,7 @@ def show() -> None:
     try:
         {"initial": _at_initialisation, "checkpoint": _as_it_is, "record": _during_a_training}[state.source](state)
     except (CheckpointError, ValueError) as error:
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
 
 
 # --- the three sources ------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import streamlit as st
 from explorer import figures, published
 from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS, Normalisation
+from explorer.incidents import sentence
 from explorer.ui import kept_models, navigation, resources, trainings
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_text
@@ -82,7 +83,7 @@ def _card(name: str) -> None:
     try:
         checkpoint = resources.checkpoint(name)
     except ValueError as error:
-        st.error(as_text(str(error)))
+        st.error(as_text(sentence(error)))
         if key:
             _offer_download(key)  # which replaces a file that is not the published one
         return
@@ -174,7 +175,7 @@ def _change(name: str, normalisation: Normalisation | None, class_names: tuple[s
     try:
         st.query_params["model"] = kept_models.change(name, normalisation, class_names)
     except (ValueError, OSError) as error:
-        st.session_state["model_error"] = str(error)
+        st.session_state["model_error"] = sentence(error)
 
 
 def _share(name: str) -> None:
@@ -183,7 +184,7 @@ def _share(name: str) -> None:
     except OSError as error:
         st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
     except ValueError as error:
-        st.session_state["model_error"] = str(error)
+        st.session_state["model_error"] = sentence(error)
 
 
 def _delete(name: str) -> None:
@@ -193,7 +194,7 @@ def _delete(name: str) -> None:
     except OSError as error:
         st.session_state["model_error"] = f"it cannot be removed ({error.strerror}); try again."
     except ValueError as error:
-        st.session_state["model_error"] = str(error)
+        st.session_state["model_error"] = sentence(error)
 
 
 def _rename(name: str) -> None:
@@ -202,4 +203,4 @@ def _rename(name: str) -> None:
     except OSError as error:
         st.session_state["model_error"] = f"the name cannot be kept ({error.strerror}); free some space on the disk."
     except ValueError as error:
-        st.session_state["model_error"] = str(error)
+        st.session_state["model_error"] = sentence(error)

@@ -3,9 +3,12 @@
 import html
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from starlette.requests import Request
+from starlette.types import Message
 from streamlit.testing.v1 import AppTest
 
 Packed = tuple[dict[str, Any], bytes]
@@ -15,6 +18,17 @@ def unpack(content: bytes) -> Packed:
     """The header, and the bytes that its places count from."""
     length = int.from_bytes(content[:4], "little")
     return json.loads(content[4 : 4 + length]), content[4 + length :]
+
+
+def question(pieces: Sequence[bytes], end: str = "http.request") -> Request:
+    """What the address of drawings gets: a body in these pieces, after which the browser has sent all or left."""
+    coming = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    coming.append({"type": end, "body": b"", "more_body": False})
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
 
 
 def picture(body: bytes, place: list[int]) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""The Chromium that the browser tests use. As a script: make sure there is one, or say what to install."""
+"""The Chromium that looks at the app. As a script: make sure there is one, or say what to install. `--whole` asks for
+the browser that people have, else the headless shell will do."""
 
 import os
 import shutil
@@ -11,12 +12,11 @@ from playwright.sync_api import sync_playwright
 # The shell is Chromium without the window that nobody sees: it draws the same, at a page a second sooner.
 SHELL = "chromium-headless-shell"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# A minimal Debian also lacks libatomic, which the Node.js inside Playwright needs.
-DEBIAN_PACKAGES = (SHELL, "libatomic1")
+WHOLE = "chromium"
+LIBRARIES = "libatomic1"  # a minimal Debian lacks it, and the Node.js inside Playwright needs it
 MISSING = (
-    "The browser tests need Chromium and the library libatomic: install them "
-    f"(on Debian `sudo apt install {' '.join(DEBIAN_PACKAGES)}`, elsewhere `.venv/bin/python -m playwright install "
-    "--with-deps chromium`) and run `make test` again."
+    "This needs Chromium and the library libatomic: install them (on Debian `sudo apt install {} "
+    f"{LIBRARIES}`, elsewhere `.venv/bin/python -m playwright install --with-deps chromium`) and start again."
 )
 
 NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers, so that what it is the way for fails at once
@@ -38,15 +38,19 @@ QUIET = [
 
 def find_chromium(*, whole: bool = False) -> str | None:
     """Path of a Chromium that starts: an installed one, else Playwright's own download. None without, or where
-    Playwright itself does not start. `whole` prefers the browser that people have, which measurements are about."""
+    Playwright itself does not start. `whole`: no shell, but the browser that people have, which measurements are of."""
     if not starts(sys.executable, "-m", "playwright"):
         return None
-    installed = (
-        path
-        for name in ((*NAMES, SHELL) if whole else (SHELL, *NAMES))
-        if (path := shutil.which(name)) and starts(path)
-    )
+    names = NAMES if whole else (SHELL, *NAMES)
+    installed = (path for name in names if (path := shutil.which(name)) and starts(path))
     return next(installed, None) or (path if starts(path := playwright_chromium()) else None)
+
+
+def version(executable: str) -> str:
+    """What it calls itself, with the shell named as such."""
+    told = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=60).stdout.split()
+    named = " ".join(told[:2])
+    return f"{named}, headless shell" if SHELL in executable else named
 
 
 def playwright_chromium() -> str:
@@ -62,28 +66,29 @@ def starts(*command: str) -> bool:
     return subprocess.run([*command, "--version"], capture_output=True, timeout=60).returncode == 0
 
 
-def install_chromium() -> None:
+def install_chromium(*, whole: bool = False) -> None:
     """Install Debian's package when root; where that gave none, let Playwright download its own."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        print("Installing Chromium for the browser tests.", flush=True)
+        print("Installing Chromium.", flush=True)
         subprocess.run(["apt-get", "update", "-qq"])
         subprocess.run(
-            ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *DEBIAN_PACKAGES],
+            ["apt-get", "install", "-qq", "-y", "--no-install-recommends", WHOLE if whole else SHELL, LIBRARIES],
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )
-    if not find_chromium():
+    if not find_chromium(whole=whole):
         # Where it cannot, it prints a stack trace; MISSING says the same in one sentence.
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], stderr=subprocess.DEVNULL)
 
 
-def main() -> int:
-    if not find_chromium():
-        install_chromium()
-    if not find_chromium():
-        print(MISSING, file=sys.stderr)
+def main(arguments: list[str]) -> int:
+    whole = "--whole" in arguments
+    if not find_chromium(whole=whole):
+        install_chromium(whole=whole)
+    if not find_chromium(whole=whole):
+        print(MISSING.format(WHOLE if whole else SHELL), file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -58,17 +58,21 @@
   const fetch = globalThis.fetch;
   globalThis.fetch = async (...given) => {
     requests += 1;
+    const ended = () => (requests -= 1);
     try {
-      return await fetch(...given);
-    } finally {
-      requests -= 1;
+      const answer = await fetch(...given);
+      answer.clone().arrayBuffer().then(ended, ended); // the whole of it, not its head
+      return answer;
+    } catch (error) {
+      ended();
+      throw error;
     }
   };
   const send = XMLHttpRequest.prototype.send;
   XMLHttpRequest.prototype.send = function (...given) {
+    send.apply(this, given); // throws where there is nothing to wait for
     requests += 1;
     this.addEventListener("loadend", () => (requests -= 1), { once: true });
-    send.apply(this, given);
   };
 
   const { setTimeout, clearTimeout } = globalThis;

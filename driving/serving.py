@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.e2e.chromium import MISSING, find_chromium
+from driving.chromium import MISSING, SHELL, WHOLE, find_chromium
 
 ROOT = Path(__file__).parents[1]
 START_S = 120.0
@@ -36,7 +36,8 @@ def served(
     script: str = "app.py",
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Serving]:
-    """The app with its own data directory, further options of Streamlit and what else is set in its environment.
+    """The app with its own data directory, further options of Streamlit and what else is set in its environment, where
+    options of Streamlit come from nowhere else: whoever measures or tests may have some set for their own work.
 
     All that it prints goes into `log`; without one, what it complains of goes to the terminal. Raises RuntimeError
     where it does not start.
@@ -45,11 +46,12 @@ def served(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
     output = log.open("wb") if log else None
     process = subprocess.Popen(
         [*command, *options],
         cwd=ROOT,
-        env={**os.environ, "EXPLORER_DATA": str(data), "NO_COLOR": "1", **(environment or {})},
+        env=inherited | {"EXPLORER_DATA": str(data), "NO_COLOR": "1", **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=output or subprocess.DEVNULL,
         stderr=subprocess.STDOUT if log else None,
@@ -96,11 +98,12 @@ def wait_for(done: Callable[[], bool], seconds: float, every: float = 0.1) -> bo
 
 
 @contextmanager
-def chromium(*arguments: str) -> Iterator[Browser]:
-    """A browser without a window and without a GPU. Raises RuntimeError where none starts."""
-    executable = find_chromium(whole=True)
+def chromium(*arguments: str, whole: bool = False) -> Iterator[Browser]:
+    """A browser without a window and without a GPU; `whole` as in `find_chromium`. Raises RuntimeError where none
+    starts."""
+    executable = find_chromium(whole=whole)
     if executable is None:
-        raise RuntimeError(MISSING)
+        raise RuntimeError(MISSING.format(WHOLE if whole else SHELL))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu", *arguments])
         yield browser

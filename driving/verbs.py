@@ -9,14 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import Page, expect
 
-SETTINGS = Path(__file__).parents[2] / ".streamlit" / "config.toml"
+SETTINGS = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 
 # "Not running" is also true for a moment between a click and the rerun that it causes, so nothing may be unanswered, as
 # `unanswered.js` has it, and that has to last. A skeleton stands where the browser is still loading the code of an
 # element. Explore's parts say what they have yet to tell.
 SETTLED = """milliseconds => {
     const app = document.querySelector('[data-testid="stApp"]');
-    const running = !app || app.dataset.testScriptState !== 'notRunning' || globalThis.unanswered?.() ||
+    const running = !app || app.dataset.testScriptState !== 'notRunning' || globalThis.unanswered() ||
         app.dataset.testConnectionState !== 'CONNECTED' || document.querySelector('[data-testid="stSkeleton"]') ||
         globalThis.explorerDepth?.pending?.until > performance.now();
     if (running) delete window.settledSince; else window.settledSince ??= performance.now();
@@ -25,11 +25,12 @@ SETTLED = """milliseconds => {
 UNANSWERED = Path(__file__).with_name("unanswered.js")
 
 
-def wait_until_ready(page: Page, *, quiet_ms: int = 100) -> None:
-    """Until the script has run and stayed quiet; fails at once on an exception. Not for a page that reruns itself.
+REST_MS = 100
 
-    In a browser without `UNANSWERED`, "quiet" has to be longer than a request takes to be heard.
-    """
+
+def wait_until_ready(page: Page, *, quiet_ms: int = REST_MS) -> None:
+    """Until the script has run and stayed quiet; fails at once on an exception, and in a browser without `UNANSWERED`.
+    Not for a page that reruns itself."""
     page.evaluate("delete window.settledSince")
     page.wait_for_function(SETTLED, arg=quiet_ms, polling=25)
     expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1)

@@ -1,0 +1,56 @@
+"""What a person is told of an error: the sentence that was written for them, or an id that stands in the log."""
+
+import logging
+import uuid
+from dis import opmap
+from pathlib import Path
+
+ADVICE = "reload the page, or choose again"
+_RAISE = opmap["RAISE_VARARGS"]
+_log = logging.getLogger(__name__)
+
+
+class PlaceError(ValueError):
+    """A sentence about a place on this machine. Its text names the place, for whoever runs the program; `discreet` says
+    `instead`, for a page that others read."""
+
+    def __init__(
+        self, sentence: str, place: Path | None = None, instead: str = "the folder that the app's log names"
+    ) -> None:
+        """`{place}` in `sentence` stands for it, where it has one."""
+        super().__init__(sentence.replace("{place}", f"`{place}`"))
+        self.discreet = sentence.replace("{place}", instead)
+
+
+def is_sentence(error: Exception) -> bool:
+    """Whether it is a ValueError that a `raise` of this package made: numpy, torch and Python have some too, with texts
+    that were written for nobody who looks at a page."""
+    place = error.__traceback__
+    if not isinstance(error, ValueError) or place is None:
+        return False
+    while place.tb_next is not None:
+        place = place.tb_next
+    ours = str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
+    return ours and place.tb_frame.f_code.co_code[place.tb_lasti] == _RAISE
+
+
+def incident(error: Exception) -> str:
+    """The id under which the log has that error now."""
+    number = uuid.uuid4().hex[:8]
+    _log.error("incident %s", number, exc_info=error)
+    return number
+
+
+def unexpected(error: Exception, advice: str = ADVICE) -> str:
+    """All that a person is told of an error that nobody foresaw. The log has it, under that id."""
+    return f"Something went wrong that should not have (incident {incident(error)}); {advice}."
+
+
+def sentence(error: Exception, advice: str = ADVICE) -> str:
+    """What a page may say of it. The log gets what the page leaves out: a place, or all of an unexpected error."""
+    if not is_sentence(error):
+        return unexpected(error, advice)
+    said = error.discreet if isinstance(error, PlaceError) else str(error)
+    if said != str(error):
+        _log.warning("%s", error)
+    return said
