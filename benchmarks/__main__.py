@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             report.show(part())
     report.end(
         "Medians over n rounds, taken in turns: each round runs every way once and gives one ratio. "
-        f"First weights and pictures of seed 0, float32. {machine(browser=True)}."
+        f"First weights and pictures of seed 0, float32 where nothing else is said. {machine(browser=True)}."
     )
     if options.write:
         report.write("bench")

@@ -16,6 +16,8 @@ from explorer.training import device_name
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+# What decides how fast a processor computes, the best first, as torch names it.
+INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "avx512_f": "AVX-512", "avx2": "AVX2"}
 HEAD = "| figure | measured | bound | met | n |\n|---|---|---|---|---|"
 
 
@@ -76,12 +78,12 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def machine(*, browser: bool = False) -> str:
     """On what, with what, of which state of this repository, and when. `browser`: with which one, too."""
-    name = device_name(torch.device("cpu"))
-    found = find_chromium(whole=True) if browser else None
-    seen_with = f", {version(found)}" if found else ""
-    return (
-        f"{os.cpu_count()} processors, {name}, torch {torch.__version__}{seen_with}, commit {_commit()}, {date.today()}"
-    )
+    able = torch.cpu.get_capabilities()
+    computes = next((f" with {words}" for key, words in INSTRUCTIONS.items() if able.get(key)), "")
+    parts = [f"{os.cpu_count()} processors", device_name(torch.device("cpu")) + computes, f"torch {torch.__version__}"]
+    if browser and (found := find_chromium(whole=True)):
+        parts.append(version(found))
+    return ", ".join([*parts, f"commit {_commit()}", str(date.today())])
 
 
 def _commit() -> str:

@@ -162,6 +162,7 @@ def training_rows(seconds: float = 4.0, rounds: int = ROUNDS, short_rounds: int 
     long = in_turns(fits | textbooks, rounds, seconds)
     torch.set_num_threads(before)
     rows = []
+    dtype = str(choose_precision(choose_device())).removeprefix("torch.")
     for some, other, bound, speeds in (
         ("fit", "limit", LIMIT_BOUND, short),
         ("compiled fit", "compiled limit", LIMIT_BOUND, short),
@@ -171,8 +172,9 @@ def training_rows(seconds: float = 4.0, rounds: int = ROUNDS, short_rounds: int 
         ("compiled fit", "textbook, 2 workers", TEXTBOOK_BOUND, long),
     ):
         each = ratios(speeds[some], speeds[other])
+        precision = f"{dtype} / float32" if other.startswith("textbook") and dtype != "float32" else dtype
         absolute = f"{statistics.median(speeds[some]):,.0f} / {statistics.median(speeds[other]):,.0f} images/s"
         measured = f"{spread(each).removesuffix(')')}; {absolute})"
-        figure = f"ResNet-20, 50,000 pictures of 32: {some} / {other}"
+        figure = f"ResNet-20, 50,000 pictures of 32, {precision}: {some} / {other}"
         rows.append(Row(figure, measured, len(each), at_least(statistics.median(each), bound)))
     return rows

@@ -66,7 +66,20 @@ class ShareLine:
 
 def accuracy_chart(lines: Sequence[AccuracyLine]) -> go.Figure:
     """A dot for each network with its interval, from top to bottom."""
-    figure = go.Figure()
+    figure = go.Figure(
+        layout=dict(
+            height=38 * len(lines) + 50,
+            margin={"l": 0, "r": 16, "t": 4, "b": 40},
+            xaxis={
+                "tickformat": ".1%",
+                "title": {"text": "accuracy with 95 % interval"},
+                "fixedrange": True,
+                "nticks": 6,
+            },
+            yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
+            showlegend=False,
+        )
+    )
     names = _distinct([line.name for line in lines])
     for name, line in zip(names, lines, strict=True):
         share = line.right / line.n
@@ -80,13 +93,6 @@ def accuracy_chart(lines: Sequence[AccuracyLine]) -> go.Figure:
             hovertemplate=f"%{{y}}: {share:.2%}, {line.right:,} of {line.n:,}; {line.low:.2%} to {line.high:.2%}"
             "<extra></extra>",
         )
-    figure.update_layout(
-        height=38 * len(lines) + 50,
-        margin={"l": 0, "r": 16, "t": 4, "b": 40},
-        xaxis={"tickformat": ".1%", "title": {"text": "accuracy with 95 % interval"}, "fixedrange": True, "nticks": 6},
-        yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
-        showlegend=False,
-    )
     return figure
 
 
@@ -279,7 +285,17 @@ def similarity_chart(
 def object_share_chart(lines: Sequence[ShareLine], chance: float) -> go.Figure:
     """How much of the cams lies on the object along relative depth, a line for each network with a band of one
     standard error up and down; `chance`, the object's share of the picture, is the grey line."""
-    figure = go.Figure()
+    figure = go.Figure(
+        layout=dict(
+            height=380,
+            margin={"l": 0, "r": 0, "t": 30, "b": 40},
+            xaxis={"title": {"text": "relative depth, input 0 → output 1"}, "fixedrange": True, "range": [-0.02, 1.02]},
+            yaxis={"title": {"text": "share of the Grad-CAM on the object"}, "tickformat": ".0%", "rangemode": "tozero"}
+            | {"fixedrange": True, "automargin": True},
+            legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+            hovermode="closest",
+        )
+    )
     for line in lines:
         places = list(line.depths)
         known = [index for index, mean in enumerate(line.mean) if mean is not None and line.error[index] is not None]
@@ -315,15 +331,6 @@ def object_share_chart(lines: Sequence[ShareLine], chance: float) -> go.Figure:
             "yanchor": "bottom",
             "showarrow": False,
         },
-    )
-    figure.update_layout(
-        height=380,
-        margin={"l": 0, "r": 0, "t": 30, "b": 40},
-        xaxis={"title": {"text": "relative depth, input 0 → output 1"}, "fixedrange": True, "range": [-0.02, 1.02]},
-        yaxis={"title": {"text": "share of the Grad-CAM on the object"}, "tickformat": ".0%", "rangemode": "tozero"}
-        | {"fixedrange": True, "automargin": True},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        hovermode="closest",
     )
     return figure
 

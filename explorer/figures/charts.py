@@ -33,7 +33,7 @@ def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: 
     """Horizontal bars of probabilities, the most probable on top; an arrow marks the explained class."""
     shown_names = [escaped(name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…") for name in names]
     labels = [f"<b>▸ {text}</b>" if name == target else text for name, text in zip(names, shown_names, strict=True)]
-    figure = go.Figure(
+    return go.Figure(
         go.Bar(
             x=list(probabilities),
             y=labels,
@@ -43,17 +43,16 @@ def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: 
             textposition="outside",
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.4f}<extra></extra>",
-        )
+        ),
+        layout=dict(
+            height=28 * len(names) + 34,
+            margin={"l": 0, "r": 60, "t": 4, "b": 24},
+            xaxis={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0, "fixedrange": True},
+            yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
+            bargap=0.25,
+            showlegend=False,
+        ),
     )
-    figure.update_layout(
-        height=28 * len(names) + 34,
-        margin={"l": 0, "r": 60, "t": 4, "b": 24},
-        xaxis={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0, "fixedrange": True},
-        yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
-        bargap=0.25,
-        showlegend=False,
-    )
-    return figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +103,8 @@ def predictions_chart(
     top = _LINE + 10
     x = [index % columns + 0.5 for index in range(len(pictures))]
     y = [top + index // columns * step for index in range(len(pictures))]
-    figure = go.Figure()
-    for place, network in enumerate([None, *networks]):
+    texts = []
+    for line, network in enumerate([None, *networks]):
         lines = [
             f"<b>{_cut(label)}</b>" if network is None else _line(network.predictions[index], label)
             for index, label in enumerate(labels)
@@ -115,45 +114,39 @@ def predictions_chart(
             for index, label in enumerate(labels)
         ]
         font = {"size": 11, "color": TEXT_COLOURS[theme] if network is None else network.colour}
-        at = [value + _SIDE + _LINE * (place + 0.75) for value in y]
-        figure.add_scatter(
-            x=x, y=at, mode="text", text=lines, textfont=font, hovertext=hover, hoverinfo="text", showlegend=False
-        )
-    for index, pixels in enumerate(pictures):
-        figure.add_layout_image(
-            source=data_uri(shown(pixels, _SIDE)),
-            x=x[index],
-            y=y[index],
-            sizex=1,
-            sizey=_SIDE,
-            xref="x",
-            yref="y",
-            xanchor="center",
-            yanchor="top",
-            sizing="contain",
-        )
+        at = [value + _SIDE + _LINE * (line + 0.75) for value in y]
+        text = {"mode": "text", "text": lines, "textfont": font, "hovertext": hover, "hoverinfo": "text"}
+        texts.append(go.Scatter(x=x, y=at, showlegend=False, **text))
+    place = {"sizex": 1, "sizey": _SIDE, "xref": "x", "yref": "y", "xanchor": "center", "yanchor": "top"}
+    images = [
+        {"source": data_uri(shown(pixels, _SIDE)), "x": x[index], "y": y[index], "sizing": "contain", **place}
+        for index, pixels in enumerate(pictures)
+    ]
     scores = [
         f'<span style="color:{network.colour}"><b>{network.title}</b>: {_right(network, labels)} of {len(labels)} right'
         "</span>"
         for network in networks
     ]
-    figure.add_annotation(
-        text="     ".join(scores), x=0, y=0, xref="paper", yref="y", xanchor="left", yanchor="top", showarrow=False
-    )
+    score: dict[str, Any] = {"text": "     ".join(scores), "x": 0, "y": 0, "xref": "paper", "yref": "y"}
+    score |= {"xanchor": "left", "yanchor": "top", "showarrow": False}
     height = top + rows * step
     axis: dict[str, Any] = {"visible": False, "fixedrange": True}
-    figure.update_layout(
-        height=height,
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        xaxis={**axis, "range": [0, columns]},
-        yaxis={**axis, "range": [height, 0]},
-        hovermode="closest",
-        hoverlabel={"font": {"color": TEXT_COLOURS[theme]}},
-        dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
+    return go.Figure(
+        texts,
+        layout=dict(
+            height=height,
+            margin={"l": 0, "r": 0, "t": 0, "b": 0},
+            xaxis={**axis, "range": [0, columns]},
+            yaxis={**axis, "range": [height, 0]},
+            images=images,
+            annotations=[score],
+            hovermode="closest",
+            hoverlabel={"font": {"color": TEXT_COLOURS[theme]}},
+            dragmode=False,
+            paper_bgcolor="rgba(0,0,0,0)",
+            plot_bgcolor="rgba(0,0,0,0)",
+        ),
     )
-    return figure
 
 
 def _cut(label: str) -> str:

@@ -108,7 +108,7 @@ def probabilities_chart(names: Sequence[str], networks: Sequence[Says]) -> go.Fi
     classes that are explained."""
     explained = {network.target for network in networks}
     rows = [f"<b>▸ {_escaped(name, _WIDEST)}</b>" if name in explained else _escaped(name, _WIDEST) for name in names]
-    figure = go.Figure(
+    return go.Figure(
         [
             go.Bar(
                 x=list(network.probabilities),
@@ -122,19 +122,18 @@ def probabilities_chart(names: Sequence[str], networks: Sequence[Says]) -> go.Fi
                 hovertemplate=f"{_escaped(network.title)}, %{{y}}: %{{x:.4f}}<extra></extra>",
             )
             for network in networks
-        ]
+        ],
+        layout=dict(
+            height=(14 + 18 * len(networks)) * len(names) + 76,
+            margin={"l": 0, "r": 60, "t": 36, "b": 30},
+            xaxis={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0, "fixedrange": True},
+            yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
+            barmode="group",
+            bargap=0.2,
+            legend=_LEGEND,
+            showlegend=True,
+        ),
     )
-    figure.update_layout(
-        height=(14 + 18 * len(networks)) * len(names) + 76,
-        margin={"l": 0, "r": 60, "t": 36, "b": 30},
-        xaxis={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0, "fixedrange": True},
-        yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
-        barmode="group",
-        bargap=0.2,
-        legend=_LEGEND,
-        showlegend=True,
-    )
-    return figure
 
 
 def alike_chart(pairs: Sequence[Alike], chosen: float) -> go.Figure:

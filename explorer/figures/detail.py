@@ -111,7 +111,23 @@ def kernel_sheet(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.
 def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str) -> go.Figure:
     """Ratios along depth, from 0, with a line at 1, where both sides are equally large, and a bar at `chosen`."""
     names = list(dict.fromkeys(name for line in lines for name in line.names))
-    figure = go.Figure()
+    figure = go.Figure(
+        layout=dict(
+            height=250,
+            margin={"l": 0, "r": 8, "t": 34, "b": 0},
+            title={"text": title, "font": {"size": 13}},
+            xaxis={
+                "automargin": True,
+                "fixedrange": True,
+                "tickangle": -60,
+                "type": "category",
+                "tickfont": {"size": 10},
+            },
+            yaxis={"automargin": True, "rangemode": "tozero", "fixedrange": True},
+            legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
+            showlegend=len(lines) > 1,
+        )
+    )
     if chosen in names:
         figure.add_vline(x=names.index(chosen), line={"color": "rgba(128,128,128,0.35)", "width": 8})
     for line in lines:
@@ -124,15 +140,6 @@ def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str) -> go.Figur
             hovertemplate="%{x}: %{y:.3g}<extra>" + line.title + "</extra>",
         )
     figure.add_hline(y=1, line={"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "dot"})
-    figure.update_layout(
-        height=250,
-        margin={"l": 0, "r": 8, "t": 34, "b": 0},
-        title={"text": title, "font": {"size": 13}},
-        xaxis={"automargin": True, "fixedrange": True, "tickangle": -60, "type": "category", "tickfont": {"size": 10}},
-        yaxis={"automargin": True, "rangemode": "tozero", "fixedrange": True},
-        legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
-        showlegend=len(lines) > 1,
-    )
     return figure
 
 

@@ -79,7 +79,8 @@ def network_drawing(
     ink = _Ink(colour, _BASES[theme], TEXT_COLOURS[theme])
     names = {kind: name for kind, (name, _) in _KINDS.items()}
     names["activation"] = spec.activation_name
-    figure = go.Figure(
+    axis = {"visible": False, "fixedrange": True}
+    return go.Figure(
         [
             _bands(drawn),
             _main_path(drawn),
@@ -87,25 +88,23 @@ def network_drawing(
             *_shortcuts(drawn, ink, legend),
             _labels(drawn, ink),
             _points(drawn, names),
-        ]
+        ],
+        layout=dict(
+            height=round(_TOP - _BAND[0]) + (_LEGEND if legend else 0),
+            margin={"l": 4, "r": 4, "t": 0, "b": _LEGEND if legend else 0},
+            xaxis={**axis, "range": [0, round(drawn.width, 3)]},
+            yaxis={**axis, "range": [_BAND[0], _TOP]},
+            annotations=[_word(x, text, ink) for x, text in drawn.words],
+            legend={"orientation": "h", "x": 0, "y": 0, "yanchor": "top", "font": {"size": 11}, "title": {"text": ""}}
+            | {"itemclick": False, "itemdoubleclick": False},
+            hovermode="closest",
+            hoverdistance=30,
+            hoverlabel={"font": {"color": ink.word}},
+            dragmode=False,
+            paper_bgcolor="rgba(0,0,0,0)",
+            plot_bgcolor="rgba(0,0,0,0)",
+        ),
     )
-    axis = {"visible": False, "fixedrange": True}
-    figure.update_layout(
-        height=round(_TOP - _BAND[0]) + (_LEGEND if legend else 0),
-        margin={"l": 4, "r": 4, "t": 0, "b": _LEGEND if legend else 0},
-        xaxis={**axis, "range": [0, round(drawn.width, 3)]},
-        yaxis={**axis, "range": [_BAND[0], _TOP]},
-        annotations=[_word(x, text, ink) for x, text in drawn.words],
-        legend={"orientation": "h", "x": 0, "y": 0, "yanchor": "top", "font": {"size": 11}, "title": {"text": ""}}
-        | {"itemclick": False, "itemdoubleclick": False},
-        hovermode="closest",
-        hoverdistance=30,
-        hoverlabel={"font": {"color": ink.word}},
-        dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-    )
-    return figure
 
 
 def _bands(drawn: Sketch) -> go.Scatter:
