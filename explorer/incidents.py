@@ -15,7 +15,7 @@ class PlaceError(ValueError):
     `instead`, for a page that others read."""
 
     def __init__(
-        self, sentence: str, place: Path | None = None, instead: str = "the folder that the app's log names"
+        self, sentence: str, place: Path | None = None, instead: str = "the folder that the app's terminal or log names"
     ) -> None:
         """`{place}` in `sentence` stands for it, where it has one."""
         super().__init__(sentence.replace("{place}", f"`{place}`"))

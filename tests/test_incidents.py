@@ -58,7 +58,7 @@ def test_our_own_sentences_are_told_without_places(act: Any, caplog: pytest.LogC
     assert "/nowhere" not in said
     if isinstance(error, PlaceError):
         assert "`/nowhere/at/all" in str(error) and said == str(error).replace(
-            re.findall(r"`/nowhere[^`]*`", str(error))[0], "the folder that the app's log names"
+            re.findall(r"`/nowhere[^`]*`", str(error))[0], "the folder that the app's terminal or log names"
         )
         assert str(error) in caplog.text, "whoever runs the app finds it there"
     else:
