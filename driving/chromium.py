@@ -2,6 +2,7 @@
 the browser that people have, else the headless shell will do."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,8 +49,9 @@ def find_chromium(*, whole: bool = False) -> str | None:
 
 def version(executable: str) -> str:
     """What it calls itself, with the shell named as such."""
-    told = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=60).stdout.split()
-    named = " ".join(told[:2])
+    told = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=60).stdout
+    found = re.match(r"\D*[\d.]+", told)
+    named = found[0] if found else told.strip()
     return f"{named}, headless shell" if SHELL in executable else named
 
 

@@ -67,10 +67,14 @@ def upload(page: Page, key: str, name: str, mime_type: str, content: bytes) -> N
     """Give a file to the file uploader with this widget key."""
     box = page.locator(f".st-key-{key} input[type=file]")
     # On Explore a picture is drawn first, while nothing else moves.
-    hears = "input => { input.heard = new Promise((done) => input.addEventListener('change', done, { once: true })); }"
-    box.evaluate(hears)
+    box.evaluate(
+        """input => {
+            input.heard = false;
+            input.addEventListener("change", () => (input.heard = true), { once: true });
+        }"""
+    )
     box.set_input_files({"name": name, "mimeType": mime_type, "buffer": content})
-    box.evaluate("input => input.heard.then(() => null)")
+    page.wait_for_function("input => input.heard", arg=box.element_handle())
     wait_until_ready(page)
 
 

@@ -5,21 +5,25 @@ import uuid
 from dis import opmap
 from pathlib import Path
 
+LOG = "the app's terminal or log"
 ADVICE = "reload the page, or choose again"
 _RAISE = opmap["RAISE_VARARGS"]
 _log = logging.getLogger(__name__)
 
 
 class PlaceError(ValueError):
-    """A sentence about a place on this machine. Its text names the place, for whoever runs the program; `discreet` says
-    `instead`, for a page that others read."""
+    """A sentence about a place on this machine. Its text names the place, for whoever runs the program; a page that
+    others read does without."""
 
-    def __init__(
-        self, sentence: str, place: Path | None = None, instead: str = "the folder that the app's terminal or log names"
-    ) -> None:
-        """`{place}` in `sentence` stands for it, where it has one."""
+    def __init__(self, sentence: str, place: Path | None = None, instead: str = "") -> None:
+        """`{place}` in `sentence` stands for it, where it has one; `instead` is what a page says there, else who names
+        it."""
         super().__init__(sentence.replace("{place}", f"`{place}`"))
-        self.discreet = sentence.replace("{place}", instead)
+        self._sentence, self._instead = sentence, instead
+
+    def without_place(self, log: str = LOG) -> str:
+        """The same, with the place left to `log`."""
+        return self._sentence.replace("{place}", self._instead or f"the folder that {log} names")
 
 
 def is_sentence(error: Exception) -> bool:
@@ -46,11 +50,11 @@ def unexpected(error: Exception, advice: str = ADVICE) -> str:
     return f"Something went wrong that should not have (incident {incident(error)}); {advice}."
 
 
-def sentence(error: Exception, advice: str = ADVICE) -> str:
-    """What a page may say of it. The log gets what the page leaves out: a place, or all of an unexpected error."""
+def sentence(error: Exception, advice: str = ADVICE, log: str = LOG) -> str:
+    """What a page may say of it. `log` gets what the page leaves out, a place, and all of an unexpected error."""
     if not is_sentence(error):
         return unexpected(error, advice)
-    said = error.discreet if isinstance(error, PlaceError) else str(error)
+    said = error.without_place(log) if isinstance(error, PlaceError) else str(error)
     if said != str(error):
         _log.warning("%s", error)
     return said

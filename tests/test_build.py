@@ -22,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 from explorer import runs
 from explorer.architectures import ArchitectureSpec, build, describe
 from explorer.architectures.spec import Activation
+from explorer.datasets import builtin
 from explorer.presets import PRESETS
 from explorer.runs import Run
 from explorer.training import TrainingConfig
@@ -245,6 +246,17 @@ def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     check(app)
     assert state_of(app) == BuildState(twin=False, data="fashion-mnist")
     assert "They are not on this machine yet: " in texts(app)
+
+
+def test_damaged_data_is_a_sentence_on_every_tab() -> None:
+    for path, _ in builtin._source("cifar10").files:
+        (runs.downloads_folder() / path).parent.mkdir(parents=True, exist_ok=True)
+        (runs.downloads_folder() / path).write_bytes(b"half")
+    for tab in ("Network", "Training", "Data"):
+        app = open_build(tab, data="cifar10")
+        assert not app.exception and start_label(app) == "Train ResNet-20 and plain-20"
+        said = {error.value for error in app.error}
+        assert len(said) == 1 and "of CIFAR-10 is damaged: it does not have the checksum" in said.pop()
 
 
 def test_the_depth_slider_is_6n_plus_2() -> None:

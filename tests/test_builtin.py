@@ -355,9 +355,9 @@ def test_each_failure_has_its_sentence(kind, words):
     told = builtin._told(BUILTIN["cifar10"], builtin._source("cifar10"), Path("data"), failure, [])
     error = DownloadError(*told)
     assert re.search(words, str(error))
-    for sentence in (str(error), error.discreet):
+    for sentence in (str(error), error.without_place()):
         assert_one_sentence(sentence)
-    assert "`data`" in str(error) and "`data`" not in error.discreet
+    assert "`data`" in str(error) and "`data`" not in error.without_place()
 
 
 def test_a_server_that_falls_silent_is_given_up(server, tmp_path, monkeypatch):

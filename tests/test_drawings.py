@@ -17,6 +17,7 @@ from explorer import checkpoints, figures
 from explorer.images import Picture, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import passes as passes_module
+from explorer.ui.explore import drawings
 from explorer.ui.explore.drawings import LARGEST, LONGEST, NAME, NotHereError, RefusedError, another, answer
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.overview import DESKS, Desk, message
@@ -187,7 +188,9 @@ def test_a_session_has_one_drawing_computed_at_a_time_and_skips_the_old(monkeypa
         await asyncio.to_thread(computing.wait, 60)
         rest = [asyncio.create_task(ask(picture)) for picture in ("sample-2-2", "sample-3-3")]
         await asyncio.sleep(0.1)
-        assert {*computed} == {"sample-1-1"}, "the others wait without a worker"
+        free = asyncio.get_running_loop().run_in_executor(drawings._WORKERS, lambda: "free")
+        assert await asyncio.wait_for(free, 20) == "free", "the others wait without a worker"
+        assert {*computed} == {"sample-1-1"}
         go_on.set()
         return [await task for task in (first, *rest)]
 

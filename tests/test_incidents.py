@@ -34,12 +34,29 @@ def again(error: Exception) -> None:
     raise error
 
 
+def inside(code: str) -> Any:
+    """As if that stood in a module of the package."""
+    names: dict[str, Any] = {"__name__": "explorer.somewhere", "np": np, "torch": torch}
+    return lambda: exec(compile(code, "somewhere.py", "exec"), names)
+
+
 OURS = {
+    "a raise of ours": lambda: inside("raise ValueError('`a` must be 1.')")(),
+    "one instead of another": lambda: inside(
+        "try:\n    int('a')\nexcept ValueError:\n    raise ValueError('`a` is no.') from None"
+    )(),
     "a check of ours": lambda: ArchitectureSpec.from_dict({"classes": -1}),
     "one that replaces another": lambda: load_published("resnet18", "/nowhere/at/all"),
     "a place": lambda: builtin.load("cifar10", "/nowhere/at/all"),
 }
+
+
 FOREIGN = {
+    "Python, called by us": inside("int('a')"),
+    "numpy, called by us": inside("np.zeros(2) + np.zeros(3)"),
+    "a zip of ours": inside("list(zip([1], [], strict=True))"),
+    "torch, called by us": inside("torch.nn.BatchNorm2d(1)(torch.zeros(1, 1, 1, 1))"),
+    "one that we hand on": inside("try: int('a')\nexcept ValueError: raise"),
     "numpy": lambda: np.zeros(2) + np.zeros(3),
     "numpy, from Python": lambda: np.concatenate([]),
     "Python": lambda: int("a"),
@@ -88,7 +105,7 @@ def test_a_sentence_may_say_something_else_instead_of_the_place() -> None:
     error = PlaceError("{place} is full; make room in {place}.", Path("/a/b"), instead="`pets`")
     assert (
         str(error) == "`/a/b` is full; make room in `/a/b`."
-        and error.discreet == "`pets` is full; make room in `pets`."
+        and error.without_place() == "`pets` is full; make room in `pets`."
     )
 
 

@@ -448,6 +448,6 @@ def test_a_download_that_is_given_up_leaves_nothing_and_harms_no_other(server: S
 @pytest.mark.parametrize("wrong", [False, True])
 def test_each_failure_has_its_sentence(kind: str, wrong: bool):
     error = DownloadError(published._sentence(PUBLISHED["vgg19"], Failure(kind, "Errno"), wrong), Path("/a/b"))
-    for sentence in (str(error), error.discreet):
+    for sentence in (str(error), error.without_place()):
         assert_one_sentence(sentence)
-    assert "`/a/b`" in str(error) and "/a/b" not in error.discreet
+    assert "`/a/b`" in str(error) and "/a/b" not in error.without_place()

@@ -313,6 +313,18 @@ def test_stopped_while_it_downloads_from_a_server_that_is_silent(monkeypatch: py
     assert not list(runs.downloads_folder().iterdir()), "something half loaded was left behind"
 
 
+def test_what_fails_names_its_place_in_the_runs_log_alone(monkeypatch: pytest.MonkeyPatch):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("EXPLORER_DOWNLOAD_PAUSES", "")
+    run = submit(replace(request(), data={"kind": "cifar10"}))
+    end = wait_for(run, "failed").log.end
+    assert end and "cannot be downloaded" in end["message"]
+    assert "into the folder that the run's log names by hand" in end["message"]
+    assert f"into `{runs.downloads_folder()}` by hand" in run.log_text.read_text()
+
+
 # --- the queue -------------------------------------------------------------------------------------------------------
 
 SERVER = """

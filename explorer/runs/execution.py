@@ -16,7 +16,7 @@ from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
 
 PATIENCE = 3.0  # seconds for a tidy stop; after that the process ends as it stands
-_ADVICE = "the run's log has the rest"
+_LOG = "the run's log"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -63,9 +63,9 @@ def execute(run: Run) -> Ending:
             return end("failed", _disk_full(run))
         if _is_out_of_memory(error):
             return end("failed", _out_of_memory(run))
-        return end("failed", sentence(error, _ADVICE))
+        return end("failed", sentence(error, f"{_LOG} has the rest", _LOG))
     except Exception as error:
-        return end("failed", sentence(error, _ADVICE))
+        return end("failed", sentence(error, f"{_LOG} has the rest", _LOG))
 
 
 def _limit_memory(device: str) -> None:

@@ -30,11 +30,12 @@ def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
     rows = top[:, None] + torch.arange(height)  # (B, H)
     columns = left[:, None] + torch.arange(width)  # (B, W)
     columns = torch.where(draw[2, :, None] < 0.5, columns, columns.flip(1))
+    rows, columns = rows.to(pixels.device), columns.to(pixels.device)
     padded_height, padded_width = padded.shape[1:3]
-    starts = (torch.arange(batch)[:, None] * padded_height + rows) * padded_width
+    starts = (torch.arange(batch, device=pixels.device)[:, None] * padded_height + rows) * padded_width
     places = (starts[:, :, None] + columns[:, None, :]).flatten()
     # One index per pixel: with one for each of picture, row and column it took three times as long.
-    return padded.flatten(0, 2).index_select(0, places.to(pixels.device)).view_as(pixels)
+    return padded.flatten(0, 2).index_select(0, places).view_as(pixels)
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:

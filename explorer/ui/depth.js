@@ -106,6 +106,7 @@ function holdFiles() {
     if (input.files[0] !== file) return; // another one was chosen meanwhile
     setTimeout(() => {
       const again = new Event("change", { bubbles: true });
+      depth.awaited = performance.now() + PATIENCE;
       passed.add(again);
       input.dispatchEvent(again);
     }, bytes ? REST : 0);

@@ -124,26 +124,40 @@ def test_a_browser_may_leave_at_any_moment() -> None:
 
 
 def test_a_question_that_does_not_come_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawings, "SLOWEST", 0.05)
-
-    async def silence() -> Message:
-        await asyncio.sleep(60)
-        raise AssertionError("nobody waits so long")
-
-    request = Request({"type": "http", "method": "POST", "headers": []}, silence)
-    with ThreadPoolExecutor(1) as elsewhere:
-        assert elsewhere.submit(lambda: asyncio.run(answer(request))).result().status_code == 204
-
-
-def test_no_more_questions_are_held_than_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     here = desk()
     drawn_shape()
     DESKS[here.token] = here
-    body = json.dumps(QUESTION | {"token": here.token}).encode()
-    monkeypatch.setattr(drawings, "AT_ONCE", 0)
-    assert reply([body]).status_code == 204
-    monkeypatch.setattr(drawings, "AT_ONCE", 1)
-    assert [reply([body]).status_code for _ in range(3)] == [200] * 3, "who has an answer is no longer counted"
+    line = json.dumps(FILE | {"token": here.token}).encode() + b"\n"
+    for limit, begun in (("SLOWEST_LINE", []), ("SLOWEST_LINE", [line[:9]]), ("SLOWEST_FILE", [line, PHOTO[:9]])):
+        coming: list[Message] = [{"type": "http.request", "body": piece, "more_body": True} for piece in begun]
+
+        async def some_of_it() -> Message:
+            if coming:  # noqa: B023
+                return coming.pop(0)  # noqa: B023
+            await asyncio.sleep(60)
+            raise AssertionError("nobody waits so long")
+
+        request = Request({"type": "http", "method": "POST", "headers": []}, some_of_it)
+        with monkeypatch.context() as patch, ThreadPoolExecutor(1) as elsewhere:
+            patch.setattr(drawings, limit, 0.05)
+            assert elsewhere.submit(lambda: asyncio.run(answer(request))).result().status_code == 204  # noqa: B023
+
+
+@pytest.mark.parametrize("limit", ["FILES", "FILES_OF_ONE"])
+def test_no_more_files_are_held_than_memory_has_room_for(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    here = desk()
+    drawn_shape()
+    DESKS[here.token] = here
+    line = json.dumps(FILE | {"token": here.token}).encode() + b"\n"
+    monkeypatch.setattr(drawings, limit, 1)
+    answers = [reply([line, PHOTO]).status_code, reply([line, b"no picture"]).status_code]
+    answers += [reply([line], "http.disconnect").status_code, reply([line, PHOTO]).status_code]
+    assert answers == [200, 204, 204, 200], "who has an answer, or has left, is no longer counted"
+    monkeypatch.setattr(drawings, limit, 0)
+    assert reply([line, PHOTO]).status_code == 204
+    drawn_shape()
+    shape = json.dumps(QUESTION | {"token": here.token}).encode()
+    assert reply([shape]).status_code == 200, "a shape needs no room"
 
 
 def test_a_body_is_read_no_further_than_it_may_go() -> None:

@@ -103,7 +103,9 @@ def _say_what_failed() -> None:
 def _resume(run: Run) -> None:
     try:
         runs.resume(run)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        st.session_state["run_error"] = f"The run cannot go on ({error.strerror}); free some space on the disk."
+    except ValueError as error:
         st.session_state["run_error"] = sentence(error)
 
 

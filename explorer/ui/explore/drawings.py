@@ -11,8 +11,10 @@ and with the `name` of a file, such a line and the content of the file behind it
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -29,12 +31,12 @@ from explorer.ui.state import AppState
 NAME = "drawing"  # the last part of the address, in depth.js too
 LONGEST = 4000  # bytes of the line
 LARGEST = 8 * 2**20  # bytes of a file, in depth.js too; a larger one the page alone takes, which needs its time anyway
-AT_ONCE = 32  # questions that are held in memory; whoever asks more meanwhile is left to the page
-SLOWEST = 60  # seconds that a question may take to come; the browser hands the file to the page long before
+FILES, FILES_OF_ONE = 32, 3  # in memory at once, of all and of one session; what else comes is left to the page
+SLOWEST_LINE, SLOWEST_FILE = 5, 60  # seconds; the browser hands a file to the page after 5
 FIELDS = ("layer", "channel", "picture")  # what it may say of the view
 
 _WORKERS = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix=NAME)
-_held = 0  # questions that are here, of the event loop's thread alone
+_files: Counter[str] = Counter()  # by token; of the event loop's thread alone
 
 
 class NotHereError(ValueError):
@@ -97,50 +99,63 @@ def _check_newest(desk: Desk, number: int | None) -> None:
 
 
 async def answer(request: Request) -> Response:
-    """200 with the message; 204 where the page has to answer, or another question of the session came meanwhile, which
-    no browser's console complains of. Else a sentence: 400 and 413 for what is no question, 404 for no session."""
-    global _held
-    if _held >= AT_ONCE:
-        return Response(status_code=204)
-    _held += 1
+    """200 with the message. 204 where the page has to answer, another question of the session came meanwhile, or more
+    comes than there is room or time for; no browser's console complains of that. Else a sentence: 400 and 413 for what
+    is no question, 404 for no session, 500 with an id that is in the log."""
+    stream = request.stream()
     try:
-        desk, asked, file = await asyncio.wait_for(_read(request.stream()), SLOWEST)
-        desk.asked += 1
-        number = desk.asked
-        async with desk.turn:  # one worker a session: the others are for the others
-            _check_newest(desk, number)
-            drawn = await asyncio.get_running_loop().run_in_executor(_WORKERS, another, desk, asked, file, number)
+        desk, asked, begun = await asyncio.wait_for(_head(stream), SLOWEST_LINE)
+        with _room(desk) if "name" in asked else nullcontext():
+            file = await asyncio.wait_for(_file(stream, begun, LARGEST if "name" in asked else 0), SLOWEST_FILE)
+            desk.asked += 1
+            number = desk.asked
+            async with desk.turn:  # one worker a session: the others are for the others
+                _check_newest(desk, number)
+                drawn = await asyncio.get_running_loop().run_in_executor(_WORKERS, another, desk, asked, file, number)
     except (NotHereError, ClientDisconnect, TimeoutError):  # who has left hears nothing anyway
         return Response(status_code=204)
     except RefusedError as error:
         return PlainTextResponse(f"{error}", error.status)
     except Exception as error:
         return PlainTextResponse(unexpected(error), 500)
-    finally:
-        _held -= 1
     return Response(drawn, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _read(stream: AsyncIterator[bytes]) -> tuple[Desk, dict[str, Any], bytes]:
-    """Whose question it is, the line, and the file. No file is read for somebody who knows no token."""
+@contextmanager
+def _room(desk: Desk) -> Iterator[None]:
+    """For one file in memory. Raises NotHereError where others have it all."""
+    if sum(_files.values()) >= FILES or _files[desk.token] >= FILES_OF_ONE:
+        raise NotHereError("too many files are here already.")
+    _files[desk.token] += 1
+    try:
+        yield
+    finally:
+        _files[desk.token] -= 1
+        if not _files[desk.token]:
+            del _files[desk.token]
+
+
+async def _head(stream: AsyncIterator[bytes]) -> tuple[Desk, dict[str, Any], bytearray]:
+    """Whose question it is, the line, and what came behind it. No file is read for somebody who knows no token."""
     content = bytearray()
-    asked: dict[str, Any] | None = None
-    desk = None
     async for piece in stream:
         content += piece
-        if asked is None:
-            line, end, rest = content.partition(b"\n")
-            if len(line) > LONGEST:
-                raise RefusedError(413, "the question is too long.")
-            if end:
-                desk, asked, content = *_question(line), rest
-        if asked is not None and len(content) > (LARGEST if "name" in asked else 0):
-            raise RefusedError(413, "the file is too large.")
-    if asked is None:
-        desk, asked = _question(content)
-        content.clear()
-    assert desk is not None
-    return desk, asked, bytes(content)
+        line, end, rest = content.partition(b"\n")
+        if len(line) > LONGEST:
+            raise RefusedError(413, "the question is too long.")
+        if end:
+            return *_question(line), rest
+    return *_question(content), bytearray()
+
+
+async def _file(stream: AsyncIterator[bytes], content: bytearray, most: int) -> bytes:
+    """The rest of the stream behind `content`."""
+    while len(content) <= most:
+        piece = await anext(stream, None)
+        if piece is None:
+            return bytes(content)
+        content += piece
+    raise RefusedError(413, "the file is too large.")
 
 
 def _question(line: bytearray) -> tuple[Desk, dict[str, Any]]:

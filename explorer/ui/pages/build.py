@@ -92,7 +92,10 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
         )
     if not trainings.can_start(state.data):
         st.info("Upload your pictures first, in the tab Data.")
-    st.caption(trainings.forecast(state, specs))
+    try:
+        st.caption(trainings.forecast(state, specs))
+    except ValueError as error:  # the data is here, but damaged
+        st.error(sentence(error))
     if pressed:
         _start(state, specs)
 

@@ -174,7 +174,9 @@ def _changes(name: str, checkpoint: Checkpoint) -> None:
 def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:
     try:
         st.query_params["model"] = kept_models.change(name, normalisation, class_names)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
+    except ValueError as error:
         st.session_state["model_error"] = sentence(error)
 
 
