@@ -17,7 +17,7 @@ run: $(VENV)/.installed ## open the app in the browser, on 127.0.0.1 (another po
 
 test: $(VENV)/.installed-dev lint ## check style and types, then run all tests, the browser tests included
 	$(PYTHON) -m driving.chromium
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev ## check style, format and types only
 	$(PYTHON) -m ruff check

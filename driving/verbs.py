@@ -13,18 +13,18 @@ SETTINGS = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 
 # "Not running" is also true for a moment between a click and the rerun that it causes, so nothing may be unanswered, as
 # `unanswered.js` has it, and that has to last. A skeleton stands where the browser is still loading the code of an
-# element. Explore's parts say what they have yet to tell.
+# element. Explore's parts say what they have yet to tell. A picture that is still to come would be gone, a 404, after
+# the next run of the page.
 SETTLED = """milliseconds => {
     const app = document.querySelector('[data-testid="stApp"]');
     const running = !app || app.dataset.testScriptState !== 'notRunning' || globalThis.unanswered() ||
         app.dataset.testConnectionState !== 'CONNECTED' || document.querySelector('[data-testid="stSkeleton"]') ||
-        globalThis.explorerDepth?.pending?.until > performance.now();
+        globalThis.explorerDepth?.pending?.until > performance.now() ||
+        [...document.images].some(image => !image.complete && image.loading !== 'lazy');
     if (running) delete window.settledSince; else window.settledSince ??= performance.now();
     return !running && performance.now() - window.settledSince >= milliseconds;
 }"""
 UNANSWERED = Path(__file__).with_name("unanswered.js")
-
-
 REST_MS = 100
 
 
