@@ -221,7 +221,8 @@ def _header(content: bytes, name: str) -> dict[str, Any]:
         )
     try:
         header = json.loads(text)
-        json.dumps(header, ensure_ascii=False).encode()  # half a character, which JSON can spell, has no bytes
+        # What could not be saved again: half a character, which JSON can spell, has no bytes, and NaN is no JSON.
+        json.dumps(header, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise CheckpointError(f"the header of {name} is damaged; save or download it again.") from None
     version = header.get("version") if isinstance(header, dict) else None

@@ -76,6 +76,8 @@ def own_files(draw: DrawFn) -> bytes:
 
 
 @given(own_files())
+@example(with_header(config={"epochs": float("nan")})).via("it was read, and could not be saved again")
+@example(with_header(record={"seconds": float("inf")})).via("and nor could that")
 @example(put_together("[]", b"")).via("a header that is no object")
 @example(put_together('{"__metadata__":null}', b"")).via("safetensors takes it, and we looked into nothing")
 @example(put_together('{"__metadata__":{}}', b"")).via("a file of somebody else")
