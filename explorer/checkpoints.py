@@ -193,7 +193,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             raise CheckpointError(f"{name} holds a negative variance in `{key}`; train it again.")
     network.load_state_dict(state, assign=True)
     try:
-        return Checkpoint(
+        loaded = Checkpoint(
             network=network.freeze(),
             class_names=tuple(header["class_names"]),
             mean=tuple(header["mean"]),
@@ -207,6 +207,13 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         )
     except ValueError as error:
         raise CheckpointError(f"the header of {name} is wrong: {error}") from None
+    try:
+        json.dumps(header, allow_nan=False)  # else it could not be saved again
+    except ValueError:
+        raise CheckpointError(
+            f"the header of {name} holds a number that is none, such as NaN; save it again."
+        ) from None
+    return loaded
 
 
 def _header(content: bytes, name: str) -> dict[str, Any]:
@@ -221,8 +228,7 @@ def _header(content: bytes, name: str) -> dict[str, Any]:
         )
     try:
         header = json.loads(text)
-        # What could not be saved again: half a character, which JSON can spell, has no bytes, and NaN is no JSON.
-        json.dumps(header, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(header, ensure_ascii=False).encode()  # half a character, which JSON can spell, has no bytes
     except (ValueError, RecursionError):
         raise CheckpointError(f"the header of {name} is damaged; save or download it again.") from None
     version = header.get("version") if isinstance(header, dict) else None
