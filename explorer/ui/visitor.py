@@ -46,9 +46,7 @@ def follow_theme() -> None:
     _theme(key="theme", data=theme(), height=0, on_theme_change=lambda: None)
 
 
-_theme = st.components.v2.component(
-    "theme",
-    js="""
+FOLLOW = """
 const schemeOf = () => getComputedStyle(document.querySelector('[data-testid="stApp"]')).colorScheme;
 
 export default function (component) {
@@ -56,16 +54,19 @@ export default function (component) {
   const app = document.querySelector('[data-testid="stApp"]');
   app.dataset.drawn = data;  // for which theme the page above is drawn
   parentElement.observer?.disconnect();  // this is called after every run
+  parentElement.asked = undefined;
   const follow = () => {
     clearTimeout(parentElement.later);
     const scheme = schemeOf();
-    if (scheme === data) parentElement.asked = undefined;
-    if (scheme === data || scheme === parentElement.asked) return;
+    if (scheme === data) parentElement.times = 0;
+    // A run that was asked for too early still has the old theme from Streamlit, so this asks again, but not for ever.
+    if (scheme === data || scheme === parentElement.asked || parentElement.times >= 3) return;
     if (app.dataset.testScriptState !== 'notRunning') {  // what is being measured goes on to its end
       parentElement.later = setTimeout(follow, 300);
       return;
     }
     parentElement.asked = scheme;
+    parentElement.times = (parentElement.times ?? 0) + 1;
     setTriggerValue('theme', scheme);
   };
   parentElement.observer = new MutationObserver(follow);
@@ -73,5 +74,5 @@ export default function (component) {
   follow();
   return () => parentElement.observer.disconnect();
 }
-""",
-)
+"""
+_theme = st.components.v2.component("theme", js=FOLLOW)

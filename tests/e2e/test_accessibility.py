@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
+from explorer.ui.visitor import FOLLOW
 from tests.e2e.accessibility import nameless_pictures, tab_through, violations
 
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
@@ -67,3 +68,30 @@ def test_tab_sees(alone: Page, good: str, bad: str, fault: str) -> None:
     alone.set_content(GOOD.replace(good, bad))
     faults = tab_through(alone)
     assert any(found.startswith(fault) for found in faults), faults
+
+
+def test_a_theme_that_the_server_missed_is_told_again(page: Page) -> None:
+    """A run may begin before Streamlit has told it of the evening; and where its theme stays another, nobody is asked
+    for ever."""
+    page.goto("about:blank")
+    page.set_content("<div data-testid='stApp' data-test-script-state='notRunning' style='color-scheme: light'></div>")
+    page.evaluate(
+        """async code => {
+            const { default: run } = await import(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+            globalThis.told = [];
+            const parentElement = document.createElement("div");
+            const setTriggerValue = (_, scheme) => told.push(scheme);
+            globalThis.ran = data => { run({ data, parentElement, setTriggerValue }); };
+            globalThis.turned = scheme => { document.querySelector("[data-testid]").style.colorScheme = scheme; };
+        }""",
+        FOLLOW,
+    )
+    page.evaluate("() => { ran('light'); turned('dark'); ran('light'); }")
+    assert page.evaluate("told") == ["dark"]
+    page.evaluate("ran('light')")  # too early
+    assert page.evaluate("told") == ["dark", "dark"]
+    page.evaluate("ran('dark')")
+    page.evaluate("() => { turned('light'); ran('dark'); ran('light'); }")
+    assert page.evaluate("told") == ["dark", "dark", "light"]
+    page.evaluate("() => { turned('dark'); for (let run = 0; run < 9; run += 1) ran('light'); }")
+    assert page.evaluate("told") == ["dark", "dark", "light", "dark", "dark", "dark"]
