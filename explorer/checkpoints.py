@@ -211,7 +211,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         json.dumps(header, allow_nan=False)  # else it could not be saved again
     except ValueError:
         raise CheckpointError(
-            f"the header of {name} holds a number that is none, such as NaN; save it again."
+            f"the header of {name} holds a number that is none, such as NaN; save or download it again."
         ) from None
     return loaded
 
