@@ -63,10 +63,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data directory of its own for every test, and no process of its runs left behind."""
     monkeypatch.setenv("EXPLORER_DATA", str(tmp_path / "here"))
     yield tmp_path
-    for process in processes_of(str(tmp_path)):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    wait_until(lambda: not processes_of(str(tmp_path)), "processes end")
+
+    def none_is_left() -> bool:
+        left = processes_of(str(tmp_path))
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        return not left
+
+    wait_until(none_is_left, "processes end")
 
 
 def processes_of(text: str) -> list[int]:
@@ -81,7 +86,9 @@ def processes_of(text: str) -> list[int]:
 
 
 def process_of(run: Run) -> int:
-    (process,) = processes_of(run.id)
+    """The one that executes the run. It lives when `submit` returns, but the kernel may not show its command yet: what
+    started it goes on as soon as the new program has its memory, and its arguments are put there a moment later."""
+    (process,) = wait_until(lambda: processes_of(run.id), "the command of its process can be seen")
     return process
 
 
