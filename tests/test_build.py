@@ -25,8 +25,10 @@ from explorer.architectures.spec import Activation
 from explorer.datasets import builtin
 from explorer.presets import PRESETS
 from explorer.runs import Run
+from explorer.runs.queue import write_end
 from explorer.training import TrainingConfig
 from explorer.ui.build_state import MOST_LAYERS, QUICK, BuildState
+from explorer.ui.markdown import as_sentence
 from explorer.ui.words import WORDS
 from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
 
@@ -256,7 +258,8 @@ def test_damaged_data_is_a_sentence_on_every_tab() -> None:
         app = open_build(tab, data="cifar10")
         assert not app.exception and start_label(app) == "Train ResNet-20 and plain-20"
         said = {error.value for error in app.error}
-        assert len(said) == 1 and "of CIFAR-10 is damaged: it does not have the checksum" in said.pop()
+        words = as_sentence("of CIFAR-10 is damaged: it does not have the checksum")
+        assert len(said) == 1 and words in said.pop()
 
 
 def test_the_depth_slider_is_6n_plus_2() -> None:
@@ -341,7 +344,7 @@ def test_hidden_layers_that_are_none_are_one_sentence(text: str) -> None:
     app.text_input(key="hidden").set_value(text).run()
     check(app)
     assert [error.value for error in app.error] == [
-        "Hidden layers must be at most 8 whole numbers from 1 to 65536 with commas, such as 120, 84."
+        as_sentence("Hidden layers must be at most 8 whole numbers from 1 to 65536 with commas, such as 120, 84.")
     ]
     assert app.query_params == {}
     assert app.text_input(key="hidden").value == ""
@@ -417,6 +420,19 @@ def test_a_run_that_does_not_exist_says_so_and_leads_back() -> None:
     check(app)
     assert app.query_params == {"preset": "lenet"}
     assert start_label(app) == "Train plain-5 and ResNet-5"
+
+
+def test_a_name_in_what_a_failed_run_says_is_only_text() -> None:
+    run = runs.Run(runs.runs_folder() / ("12" * 16))
+    run.folder.mkdir(parents=True)
+    spec = BuildState().network((3, 32, 32), 10)
+    run.write_request(runs.Request((spec.to_dict(),), QUICK, {"kind": "shapes", "size": 32}, names=(spec.name,)))
+    said = "![i](https://evil.example/i).zip has no test pictures; set `size`."
+    write_end(run, "failed", said)
+    app = open_build(run=run.id)
+    check(app)
+    assert [error.value for error in app.error] == [as_sentence(said)]
+    assert "![" not in app.error[0].value and "`size`" in app.error[0].value
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

@@ -232,6 +232,25 @@ def forbidden_constructs(source: str) -> list[str]:
     return wrong
 
 
+def raw_sentences(source: str) -> list[str]:
+    """Every error or warning on a page that is neither written down there nor made harmless: it may hold a name that
+    somebody chose, which would be Markdown."""
+
+    def is_safe(node: ast.expr) -> bool:
+        if isinstance(node, ast.JoinedStr):
+            return all(is_safe(part.value) for part in node.values if isinstance(part, ast.FormattedValue))
+        if isinstance(node, ast.Call):
+            return dotted(node.func) in {"as_sentence", "as_text", "as_code", "unexpected"}
+        return isinstance(node, ast.Constant)
+
+    said = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
+    return [
+        f"line {call.lineno}: {ast.unparse(call)}"
+        for call in said
+        if re.search(r"\bst\.(error|warning)\b", ast.unparse(call.func)) and not is_safe(call.args[0])
+    ]
+
+
 def opens_weights(source: str) -> bool:
     """Whether `torch.load` is named in the source, whatever it is given."""
     nodes = list(ast.walk(ast.parse(source)))
@@ -292,6 +311,25 @@ def test_what_stands_around_imports_one_way(place):
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_nothing_runs_foreign_code(path):
     assert not forbidden_constructs(path.read_text())
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if "ui" in path.parts], ids=module_name)
+def test_names_in_the_sentences_of_a_page_are_only_text(path):
+    assert not raw_sentences(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "source", ["st.error(str(error))", "st.warning(f'{name} is full.')", "(st.error if bad else st.warning)(words[0])"]
+)
+def test_a_raw_sentence_is_found(source):
+    assert len(raw_sentences(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source", ["st.error(as_sentence(text))", "st.warning(f'{as_text(name)} is full.')", "st.info(words)", "x.error(y)"]
+)
+def test_a_harmless_sentence_is_not(source):
+    assert not raw_sentences(source)
 
 
 def test_weights_of_others_are_opened_in_one_place_only():

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from explorer.ui.markdown import as_code, as_text
+from explorer.ui.markdown import as_code, as_sentence, as_text
 
 NAMES = [
     "**bold** _it_ ~gone~ `code` $x^2$ :red[x] :smile:",
@@ -34,3 +34,16 @@ def test_what_reorders_the_text_around_it_is_left_out() -> None:
 def test_words_of_any_script_stay_as_they_are() -> None:
     for name in ("شجرة", "猫 と 犬", "Zürich", "🦀"):
         assert as_text(name) == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sentence_keeps_its_code_and_takes_the_powers_of_the_names_in_it(name: str) -> None:
+    bare = " ".join(name.replace("`", "'").split())
+    said = as_sentence(f"{bare} has none; set `input_shape` of `{bare}` to that.")
+    assert said == f"{as_text(bare)} has none; set `input_shape` of {as_code(bare)} to that\\."
+    outside = re.sub(r"`[^`]*`", "", re.sub(r"\\.", "", as_sentence(f"{name} has none of `these`.")))
+    assert not re.search(r"[*_`\[\]()<>#~$:|!]", outside), "whatever is code then"
+
+
+def test_a_backtick_alone_makes_no_code() -> None:
+    assert as_sentence("a` **b** is full.") == as_text("a` **b** is full.")

@@ -13,7 +13,7 @@ import streamlit as st
 from explorer.downloads import Transfer
 from explorer.incidents import sentence
 from explorer.ui import resources
-from explorer.ui.markdown import in_order
+from explorer.ui.markdown import as_sentence, in_order
 from explorer.ui.state import AppState
 
 NO_NETWORK = "none, look at one alone"
@@ -121,6 +121,6 @@ def offer_download(label: str, download: Callable[[], Iterator[Transfer]]) -> No
             bar.progress(share, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}")
     except ValueError as error:
         place.empty()
-        st.error(sentence(error))
+        st.error(as_sentence(sentence(error)))
         return
     st.rerun()

@@ -1,4 +1,4 @@
-"""Names that somebody chose, for Markdown: they can neither format, link, draw nor run anything."""
+"""Names that somebody chose, and sentences with such names, for Markdown: they neither format, link, draw nor run."""
 
 import re
 
@@ -18,4 +18,18 @@ def as_code(name: str) -> str:
 
 def as_text(name: str) -> str:
     """The name in plain letters, each sign that Markdown, Streamlit or a formula could take for its own escaped."""
-    return _SPECIAL.sub(r"\\\1", _ADDRESS.sub("\u2060", in_order(" ".join(name.split()))))
+    return _plain(" ".join(name.split()))
+
+
+def as_sentence(said: str) -> str:
+    """A sentence of ours, as of an error or in the log of a run: what stands between backticks as code, all else in
+    plain letters. A name in it may have backticks of its own; then more or less of it is code."""
+    text, *rest = " ".join(said.split()).split("`")
+    if len(rest) % 2:
+        return as_text(said)
+    pairs = zip(rest[::2], rest[1::2], strict=True)
+    return _plain(text) + "".join(as_code(code) + _plain(after) for code, after in pairs)
+
+
+def _plain(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", _ADDRESS.sub("\u2060", in_order(text)))

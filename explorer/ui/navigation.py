@@ -11,6 +11,7 @@ import streamlit as st
 from explorer import requirements
 from explorer.incidents import incident, unexpected
 from explorer.ui import resources, visitor
+from explorer.ui.markdown import as_sentence
 
 WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
 # Streamlit's own sign of work in the corner has a "Stop" too. It stops no training, and leaves half a page. Where
@@ -34,7 +35,7 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     try:
         requirements.check_torch()
     except requirements.RequirementError as error:
-        st.error(str(error))
+        st.error(as_sentence(str(error)))
         return
     built = {
         name: st.Page(show, title=title, url_path=name, default=not index)

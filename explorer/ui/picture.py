@@ -8,6 +8,7 @@ import streamlit as st
 from explorer.images import MAX_BYTES, ImageError
 from explorer.ui import resources
 from explorer.ui.gallery import gallery
+from explorer.ui.markdown import as_sentence
 
 
 class HasPicture(Protocol):
@@ -41,7 +42,7 @@ def choose_picture(state: HasPicture, change: Callable[..., None]) -> None:
     else:
         gallery(state.sample, change)
     if source != "Shape" and "picture_error" in st.session_state:
-        st.error(st.session_state["picture_error"])
+        st.error(as_sentence(st.session_state["picture_error"]))
 
 
 def _on_picture(key: str, change: Callable[..., None]) -> None:

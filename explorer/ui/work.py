@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.attribution import Share
 from explorer.incidents import sentence
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence
 from explorer.ui.passes import PASSES
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def measure(
             result = _followed(place, key, work)
         except ValueError as error:
             place.empty()
-            st.error(as_text(sentence(error)))
+            st.error(as_sentence(sentence(error)))
             result = None
         if result is not None:
             place.empty()

@@ -12,7 +12,7 @@ from explorer.ui import trainings
 from explorer.ui.build import fields
 from explorer.ui.build_state import BuildState
 from explorer.ui.controls import offer_download
-from explorer.ui.markdown import as_code
+from explorer.ui.markdown import as_code, as_sentence
 from explorer.ui.trainings import Card
 
 OWN = "own"
@@ -42,7 +42,7 @@ def choose_data(state: BuildState) -> None:
         try:
             show_card(trainings.card(state.data))
         except ValueError as error:
-            st.error(sentence(error))
+            st.error(as_sentence(sentence(error)))
 
 
 def _offer_download(name: str) -> None:
@@ -81,7 +81,7 @@ def _ask_for_pictures() -> None:
         st.session_state["pictures_read"] = wish
         st.rerun()
     if "pictures_error" in st.session_state:
-        st.error(st.session_state["pictures_error"])
+        st.error(as_sentence(st.session_state["pictures_error"]))
 
 
 def _read(source: BinaryIO | str, side: int, name: str) -> None:
@@ -128,7 +128,7 @@ def show_card(card: Card) -> None:
     if len(card.class_names) > len(card.sheets):
         st.caption(f"The first {len(card.sheets)} of {len(card.class_names)} classes.")
     for note in card.notes:
-        st.caption(note)
+        st.caption(as_sentence(note))
     if card.skipped:
         with st.expander(f"Files left out: {len(card.skipped):,}"):
             st.dataframe(

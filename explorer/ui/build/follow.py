@@ -17,7 +17,7 @@ from explorer.training import TrainingConfig
 from explorer.ui import navigation, resources
 from explorer.ui.build import fields, live
 from explorer.ui.build_state import BuildState
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.state import AppState
 from explorer.ui.words import WORDS as CHOICES
 
@@ -41,7 +41,7 @@ def show_run(state: BuildState, run_id: str) -> None:
     try:
         request = _request(run)
     except ValueError as error:
-        st.error(sentence(error))
+        st.error(as_sentence(sentence(error)))
         return
     status = runs.status(run)
     title, names = run.title(), " and ".join(request.names)
@@ -97,7 +97,7 @@ def _buttons(state: BuildState, run: Run, request: Request, status: Status) -> N
 
 def _say_what_failed() -> None:
     if "run_error" in st.session_state:
-        st.error(st.session_state.pop("run_error"))
+        st.error(as_sentence(st.session_state.pop("run_error")))
 
 
 def _resume(run: Run) -> None:
@@ -190,7 +190,7 @@ def _standing(status: Status) -> None:
             "interrupted": f"The training ended without a word: it was killed, or the machine was switched off. {saved}"
             "Resume continues from the last saved state.",
         }
-        (st.error if status.state == "failed" else st.warning)(words[status.state])
+        (st.error if status.state == "failed" else st.warning)(as_sentence(words[status.state]))
 
 
 def _curves(log: RunLog, looks: list[tuple[str, str]], what: str) -> list[Curve]:
@@ -250,7 +250,7 @@ def show_earlier_runs(state: BuildState) -> None:
             request = _request(run)
             known_as, settings = " and ".join(request.names), _settings(request)
         except ValueError as error:
-            known_as, settings = "A damaged run", sentence(error)
+            known_as, settings = "A damaged run", as_sentence(sentence(error))
         name, words, end = st.columns([5, 12, 5], vertical_alignment="center")
         name.button(
             as_text(run.title() or known_as),

@@ -22,6 +22,7 @@ from explorer.architectures.spec import (
 from explorer.presets import PRESETS
 from explorer.ui.build.fields import edit, limited, number, of_spec, read, select, toggle, write
 from explorer.ui.build_state import BuildState
+from explorer.ui.markdown import as_sentence
 
 KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
 WIDTHS = (4, 256)  # of the first of three stages of equal length
@@ -247,7 +248,7 @@ def _choose_classifier(fields: dict[str, Any]) -> None:
     with right:
         limited("Dropout there", "dropout", fields["dropout"], of_spec("dropout"), step=0.05)
     if "hidden_error" in st.session_state:
-        st.error(st.session_state.pop("hidden_error"))
+        st.error(as_sentence(st.session_state.pop("hidden_error")))
 
 
 def _on_hidden() -> None:

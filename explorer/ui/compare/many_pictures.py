@@ -15,7 +15,7 @@ from explorer.ui import navigation, resources, trainings, work
 from explorer.ui.compare import charts, export, findings, report
 from explorer.ui.compare.findings import Question
 from explorer.ui.compare.state import CompareState
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import Looked, Subject
 from explorer.ui.state import AppState
 
@@ -33,7 +33,7 @@ def sections(looked: list[Looked], key: str, subject: Subject | None = None, sta
     try:
         shared = findings.shared_data(looked)
     except ValueError as error:
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
         shared = []
     _on_labels(looked, shared, f"{key}-said")
     _inside(looked, shared, f"{key}-cka")

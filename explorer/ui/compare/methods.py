@@ -24,7 +24,7 @@ from explorer.ui.explore.methods import (
     seconds_of,
     shared_top,
 )
-from explorer.ui.markdown import as_code, as_text
+from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.passes import Subject
 from explorer.ui.work import in_turn, measure
 
@@ -51,7 +51,7 @@ def section(state: CompareState, compared: Sequence[Compared], subject: Subject)
     try:
         seconds = sum(seconds_of(network.looked, method, values) for network, values in asked)
     except ValueError as error:
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
         return
     measure(
         "/".join(attribution_key(network.looked, subject, method, values) for network, values in asked),

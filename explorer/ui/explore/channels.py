@@ -14,7 +14,7 @@ from explorer.ui import controls, trainings
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.explore.layers import profile_of
 from explorer.ui.explore.methods import pass_seconds
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import Looked
 from explorer.ui.state import AppState
 from explorer.ui.work import in_turn, measure
@@ -52,7 +52,7 @@ def _first_layer(looked: list[Looked]) -> None:
         try:
             found.append((network, kernels(network.checkpoint.network)))
         except ValueError as error:
-            st.info(as_text(sentence(error)))
+            st.info(as_sentence(sentence(error)))
     if not found:
         return
     top = max(kernel.top for _, kernel in found)

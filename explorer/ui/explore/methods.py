@@ -27,7 +27,7 @@ from explorer.images import to_pixels
 from explorer.incidents import sentence
 from explorer.ui import controls, navigation, resources
 from explorer.ui.explore.detail import selected_layer
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import PASSES, Looked, Subject
 from explorer.ui.scale import colour_bar
 from explorer.ui.state import AppState
@@ -45,13 +45,13 @@ def methods_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None
         try:
             chosen = parameter_form(state, looked)
         except ValueError as error:
-            st.error(as_text(sentence(error)))
+            st.error(as_sentence(sentence(error)))
             return
     about(state.method, looked)
     try:
         seconds = sum(seconds_of(network, state.method, chosen) for network in looked)
     except ValueError as error:
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
         return
     measure(
         attributions_key(looked, subject, state.method, chosen),

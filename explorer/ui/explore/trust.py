@@ -40,7 +40,7 @@ from explorer.ui.explore.methods import (
     pass_seconds,
     seconds_of,
 )
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import Looked, Subject
 from explorer.ui.state import AppState
 from explorer.ui.work import in_turn, measure, result_of
@@ -112,7 +112,7 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     try:
         chosen = parameter_values(state, looked) if asked != GRAD_CAM else {}
     except ValueError as error:
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
         return
     made = result_of(attributions_key(looked, subject, asked, chosen)) or [] if asked != GRAD_CAM else []
     shown = {network.name: attribution for network, attribution in zip(looked, made, strict=False)}
@@ -126,7 +126,7 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     try:
         costs = [_map_seconds(question, network) for network in there]
     except ValueError as error:
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
         return
     keys = "/".join(question.key(network, subject) for network in there)
     st.markdown("#### Do these pixels matter?")

@@ -6,7 +6,7 @@ from explorer.datasets import shapes
 from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, self_test
 from explorer.incidents import sentence
 from explorer.ui import kept_models, navigation, trainings
-from explorer.ui.markdown import as_code, as_text
+from explorer.ui.markdown import as_code, as_sentence
 from explorer.ui.models import listing
 from explorer.ui.passes import PASSES
 from explorer.ui.state import NAME, AppState
@@ -44,7 +44,7 @@ def upload() -> None:
                 kept = (file.file_id, sentence(error))
         st.session_state["report"] = kept
     if isinstance(kept[1], str):
-        st.error(as_text(kept[1]))
+        st.error(as_sentence(kept[1]))
     else:
         _show_report(kept[1], kept[0])
 
@@ -54,8 +54,8 @@ def _show_report(report: Report, file: str) -> None:
     with st.container(border=True):
         st.markdown(f"{as_code(_name(report))} is of the family **{report.family}**.")
         doubts = dict.fromkeys(sentence for reading in report.readings for sentence in reading.uncertain)
-        uncertain = [f"*Uncertain:* {sentence}" for sentence in doubts]
-        st.markdown("\n".join(f"- {sentence}" for sentence in [*report.evidence, *uncertain]))
+        uncertain = [f"*Uncertain:* {as_sentence(sentence)}" for sentence in doubts]
+        st.markdown("\n".join(f"- {words}" for words in [*map(as_sentence, report.evidence), *uncertain]))
         if report.renamed:
             with st.expander(f"{len(report.renamed)} keys renamed"):
                 st.dataframe([{"in the file": plain(old), "here": new} for old, new in report.renamed], hide_index=True)
@@ -63,7 +63,7 @@ def _show_report(report: Report, file: str) -> None:
             with st.expander(f"{len(report.ignored)} keys ignored"):
                 st.dataframe([{"in the file": plain(name)} for name in report.ignored], hide_index=True)
         if report.question:
-            st.info(report.question)
+            st.info(as_sentence(report.question))
         _measure(report, file)
         index = 0
         if len(report.readings) > 1:
@@ -134,7 +134,7 @@ def _measure(report: Report, file: str) -> None:
                 with PASSES:
                     trials = self_test(readings, known.values(), split, TRIED)
             except ValueError as error:
-                st.error(sentence(error))
+                st.error(as_sentence(sentence(error)))
                 return
         st.session_state["trials"] = (report, trials)
     kept = st.session_state.get("trials")
@@ -206,7 +206,7 @@ def _use(
             reading, normalisation, class_names, title.strip() or _first_title(report), f"uploaded, {report.family}"
         )
     except ValueError as error:
-        st.error(sentence(error))
+        st.error(as_sentence(sentence(error)))
         return
     assert NAME.fullmatch(name)
     for key in ("report", "trials"):

@@ -13,6 +13,7 @@ from explorer.incidents import sentence
 from explorer.ui import resources, trainings
 from explorer.ui.build import data, fields, follow, form, settings
 from explorer.ui.build_state import BuildState
+from explorer.ui.markdown import as_sentence
 
 SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
 
@@ -59,14 +60,14 @@ def _networks(state: BuildState) -> tuple[ArchitectureSpec, ...]:
     try:
         spec = state.network(*trainings.data_shape(state.data))
     except ValueError as error:
-        st.error(f"This network cannot exist: {_as_counted(error)}")
+        st.error(f"This network cannot exist: {as_sentence(_as_counted(error))}")
         return ()
     if not state.twin:
         return (spec,)
     try:
         return spec, spec.twin()
     except ValueError as error:
-        st.warning(f"This network has no twin: {_as_counted(error)} It is trained alone.")
+        st.warning(f"This network has no twin: {as_sentence(_as_counted(error))} It is trained alone.")
         return (spec,)
 
 
@@ -95,7 +96,7 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
     try:
         st.caption(trainings.forecast(state, specs))
     except ValueError as error:  # the data is here, but damaged
-        st.error(sentence(error))
+        st.error(as_sentence(sentence(error)))
     if pressed:
         _start(state, specs)
 
@@ -108,7 +109,7 @@ def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
         try:
             run = trainings.start_run(state, specs)
         except ValueError as error:
-            st.error(sentence(error))
+            st.error(as_sentence(sentence(error)))
             return
         started.update(form=state, run=run.id, at=time.monotonic())
     fields.write(replace(state, run=started["run"]))

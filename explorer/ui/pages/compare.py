@@ -10,7 +10,7 @@ from explorer.incidents import sentence
 from explorer.ui import resources
 from explorer.ui.compare import charts, controls, differences, many_pictures, maps, methods
 from explorer.ui.compare.compared import Compared, change, compare, know_the_same, read, training_lines
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import Subject, sample_subject
 from explorer.ui.picture import choose_picture
 from explorer.ui.state import AppState
@@ -23,7 +23,7 @@ def show() -> None:
     try:
         _show()
     except CheckpointError as error:  # deleted or damaged since its name was listed
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
 
 
 def _show() -> None:

@@ -9,7 +9,7 @@ from explorer.ui.explore import anatomy, channels, layers, methods, trust
 from explorer.ui.explore.detail import detail_head, last_change, open_tab
 from explorer.ui.explore.explained import Explained, again, others, read
 from explorer.ui.explore.overview import desk, message, overview
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.picture import choose_picture
 from explorer.ui.state import AppState
 
@@ -20,13 +20,13 @@ def show() -> None:
     try:
         names, problems = resources.catalogue()
         for problem in problems:
-            st.warning(problem)
+            st.warning(as_sentence(problem))
         if names:
             _show(controls.read())
         else:
             st.info("No pretrained networks are here. Build them with `python -m explorer pretrained all`.")
     except CheckpointError as error:
-        st.error(sentence(error))
+        st.error(as_sentence(sentence(error)))
 
 
 def _show(state: AppState) -> None:

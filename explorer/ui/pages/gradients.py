@@ -14,7 +14,7 @@ from explorer.ui.gradients.flows import Flows, show_flows
 from explorer.ui.gradients.lines import flow_lines
 from explorer.ui.gradients.measured import Plan
 from explorer.ui.gradients.state import SMALL_GRID, GradientsState
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_sentence
 from explorer.ui.work import duration, measure
 
 
@@ -24,7 +24,7 @@ def show() -> None:
     try:
         state = controls.read()
     except CheckpointError as error:  # damaged since its name was listed
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
         return
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
@@ -44,7 +44,7 @@ def show() -> None:
     try:
         {"initial": _at_initialisation, "checkpoint": _as_it_is, "record": _during_a_training}[state.source](state)
     except (CheckpointError, ValueError) as error:
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
 
 
 # --- the three sources ------------------------------------------------------------------------------------------------

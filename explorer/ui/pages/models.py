@@ -8,7 +8,7 @@ from explorer.foreign import NORMALISATIONS, Normalisation
 from explorer.incidents import sentence
 from explorer.ui import kept_models, navigation, resources, trainings
 from explorer.ui.controls import offer_download
-from explorer.ui.markdown import as_code, as_text
+from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import listing, weights
 from explorer.ui.state import AppState
 
@@ -83,7 +83,7 @@ def _card(name: str) -> None:
     try:
         checkpoint = resources.checkpoint(name)
     except ValueError as error:
-        st.error(as_text(sentence(error)))
+        st.error(as_sentence(sentence(error)))
         if key:
             _offer_download(key)  # which replaces a file that is not the published one
         return
@@ -91,7 +91,7 @@ def _card(name: str) -> None:
     known = f" Right on {test['accuracy']:.2%} of {test['n']:,} test pictures." if test else ""
     if "torchvision" in checkpoint.figures:
         said = checkpoint.figures["torchvision"]
-        known = f" Right on {said['accuracy']:.2%}: {said['note']}."
+        known = f" Right on {said['accuracy']:.2%}: {as_text(said['note'])}."
     mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (checkpoint.mean, checkpoint.std))
     st.markdown(
         f"**{checkpoint.spec.name}**, {checkpoint.spec.depth} weighted layers, {len(checkpoint.class_names)} classes, "
@@ -123,7 +123,7 @@ def _card(name: str) -> None:
         with st.expander("Classes and normalisation"):
             _changes(name, checkpoint)
     if "model_error" in st.session_state:
-        st.error(as_text(st.session_state.pop("model_error")))
+        st.error(as_sentence(st.session_state.pop("model_error")))
 
 
 def _offer_download(key: str) -> None:
