@@ -483,20 +483,24 @@ def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> Non
     assert app.button(key="resume").label == "Resume"
 
 
+def back_to_the_form(app: AppTest) -> None:
+    """As the browser's Back does."""
+    del app.query_params["run"], app.session_state["address"]
+    app.run()
+
+
 def test_a_second_click_starts_no_second_run_and_deleting_asks_once() -> None:
     app = open_build(preset="resnet-8", config=SMALL, twin="no")
     app.button(key="start").click().run()
     (run,) = runs.listed()
-    del app.query_params["run"]  # as a click of the moment before the page has changed brings it
-    app.run()
+    back_to_the_form(app)  # from where a click of the moment before the page has changed comes
     app.button(key="start").click().run()
     check(app)
     assert runs.listed() == [run] and app.query_params["run"] == run.id
     assert len(run.request().specs) == 1
 
     end(run)
-    del app.query_params["run"]
-    app.run()
+    back_to_the_form(app)
     app.button(key=f"delete_{run.id}").click().run()
     assert runs.listed() == [run], "it asks before it deletes"
     app.button(key=f"keep_{run.id}").click().run()

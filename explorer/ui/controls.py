@@ -12,7 +12,7 @@ import streamlit as st
 
 from explorer.downloads import Transfer
 from explorer.incidents import sentence
-from explorer.ui import resources
+from explorer.ui import address, resources
 from explorer.ui.markdown import as_sentence, in_order
 from explorer.ui.state import AppState
 
@@ -22,7 +22,7 @@ PREDICTED = -1
 
 def read() -> AppState:
     """The state in the URL, with networks that are here and can be compared; an old link may name others."""
-    state = AppState.from_query(st.query_params.to_dict())
+    state = AppState.from_query(address.query())
     names = resources.network_names()
     if not names:
         return state
@@ -41,7 +41,7 @@ def _partner(first: str, second: str | None) -> str | None:
 
 def change(**changes: Any) -> None:
     """Puts the state with these changes into the URL."""
-    st.query_params.from_dict(replace(read(), **changes).to_query())
+    address.write(replace(read(), **changes).to_query())
 
 
 def _on_change(key: str, field: str, convert: Callable[[Any], Any] = lambda value: value) -> Callable[[], None]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer import requirements
 from explorer.incidents import incident, unexpected
-from explorer.ui import resources, visitor
+from explorer.ui import address, resources, visitor
 from explorer.ui.markdown import as_sentence
 
 WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
@@ -45,8 +45,10 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     page = st.navigation(list(built.values()), position="top")
     name = next(name for name, candidate in built.items() if candidate is page)
     views: dict[str, dict[str, str]] = st.session_state.setdefault("views", {})
-    if st.session_state.get("page") != name and not st.query_params and views.get(name):
-        st.query_params.from_dict(views[name])  # the menu's links know only the bare page
+    if st.session_state.get("page") != name:
+        address.forget()
+        if not st.query_params and views.get(name):
+            address.write(views[name])  # the menu's links know only the bare page
     st.session_state["page"] = name
     _guarded(page.run)
     remember()
@@ -54,7 +56,7 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
 
 def remember() -> None:
     """Keeps the view of the page that is shown; a part of it that runs again alone calls this too."""
-    st.session_state["views"][st.session_state["page"]] = st.query_params.to_dict()
+    st.session_state["views"][st.session_state["page"]] = address.query()
 
 
 def _guarded(show: Callable[[], None]) -> None:

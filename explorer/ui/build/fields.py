@@ -5,18 +5,19 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.ui import address
 from explorer.ui.build_state import LIMITS, BuildState
 from explorer.ui.words import WORDS
 
 
 def read() -> BuildState:
     """The state in the URL."""
-    return BuildState.from_query(st.query_params.to_dict())
+    return BuildState.from_query(address.query())
 
 
 def write(state: BuildState) -> None:
     """Puts it into the URL, which every widget then shows."""
-    st.query_params.from_dict(state.to_query())
+    address.write(state.to_query())
 
 
 def edit(key: str, new: Callable[[BuildState, Any], BuildState]) -> Callable[[], None]:

@@ -11,7 +11,7 @@ from explorer.attribution import LayerProfile, profile, shared_tops
 from explorer.figures import DASHES, SizeLine, TrainingLine
 from explorer.tracing import Trace
 from explorer.training import TrainingRecord
-from explorer.ui import resources
+from explorer.ui import address, resources
 from explorer.ui.compare.state import FEWEST, CompareState
 from explorer.ui.passes import Looked, Subject, seen_by
 from explorer.ui.state import Scope
@@ -23,7 +23,7 @@ COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 
 def read() -> CompareState | None:
     """The state in the URL, with networks that are here: an old link may name others. None where there are fewer than
     two networks at all."""
-    state = CompareState.from_query(st.query_params.to_dict())
+    state = CompareState.from_query(address.query())
     names = [name for name in state.networks if resources.is_network(name)]
     spare = [*CompareState.networks, *resources.network_names()]
     while len(names) < FEWEST:
@@ -38,7 +38,7 @@ def change(**changes: Any) -> None:
     """Puts the state with these changes into the URL."""
     state = read()
     if state is not None:
-        st.query_params.from_dict(replace(state, **changes).to_query())
+        address.write(replace(state, **changes).to_query())
 
 
 def labels(names: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.architectures import ACTIVATION_NAMES
-from explorer.ui import resources, trainings
+from explorer.ui import address, resources, trainings
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 
@@ -33,7 +33,7 @@ WORDS: dict[str, Mapping[Any, str]] = {
 
 def read() -> GradientsState:
     """The state in the URL, with networks and data that are here; an old link may name others."""
-    state = GradientsState.from_query(st.query_params.to_dict())
+    state = GradientsState.from_query(address.query())
     if state.data is not None and not trainings.is_ready(state.data):
         state = replace(state, data=None)
     names = names_for(state)
@@ -65,7 +65,7 @@ def _can_stand_beside(state: GradientsState, name: str) -> bool:
 
 def change(**changes: Any) -> None:
     """Puts the state with these changes into the URL."""
-    st.query_params.from_dict(replace(read(), **changes).to_query())
+    address.write(replace(read(), **changes).to_query())
 
 
 def choose(name: str, label: str, options: list[Any], value: Any, words: dict[Any, str], **rest: Any) -> None:

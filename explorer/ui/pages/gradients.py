@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.checkpoints import CheckpointError
 from explorer.incidents import sentence
-from explorer.ui import resources, trainings
+from explorer.ui import address, resources, trainings
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.flows import Flows, show_flows
 from explorer.ui.gradients.lines import flow_lines
@@ -83,7 +83,7 @@ def _passes(plan: Plan) -> str:
 def _offer(plan: Plan, label: str, then: GradientsState) -> None:
     """The button; when the work is done or stopped, `then` is shown with all that was measured."""
 
-    going, before = st.session_state.setdefault("gradients_going", {}), st.query_params.to_dict()
+    going, before = st.session_state.setdefault("gradients_going", {}), address.query()
 
     def work() -> Iterator[tuple[float, bool | None]]:
         going.update(before=before, then=then.to_query())
@@ -92,7 +92,7 @@ def _offer(plan: Plan, label: str, then: GradientsState) -> None:
     def show_it(_: object) -> None:
         measured.forget(plan)
         going.clear()
-        st.query_params.from_dict(then.to_query())
+        address.write(then.to_query())
         st.rerun()
 
     measure(plan.key, label, work, show_it, seconds=plan.seconds)
@@ -108,8 +108,8 @@ def _after_stop() -> None:
     """Shows what a stopped measurement was for: Stop runs the page again, while the last pass still ends. Who has
     changed the view instead sees that."""
     going = st.session_state.get("gradients_going", {})
-    if going and st.query_params.to_dict() == going["before"]:
-        st.query_params.from_dict(going["then"])
+    if going and address.query() == going["before"]:
+        address.write(going["then"])
     going.clear()
 
 

@@ -6,7 +6,7 @@ from explorer import figures, published
 from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS, Normalisation
 from explorer.incidents import sentence
-from explorer.ui import kept_models, navigation, resources, trainings
+from explorer.ui import address, kept_models, navigation, resources, trainings
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import listing, weights
@@ -57,7 +57,7 @@ def _table() -> None:
         "downloaded first. Accuracies without n are torchvision's own, on the validation pictures of ImageNet-1K."
     )
     names = [row.name for row in rows]
-    chosen = st.query_params.get("model", "")
+    chosen = address.query().get("model", "")
     if kept_models.SHARED.fullmatch(chosen) and chosen not in names and resources.is_network(chosen):
         names.append(chosen)  # somebody else's, by their link
     elif chosen and chosen not in names:
@@ -70,7 +70,7 @@ def _table() -> None:
         names,
         key="model",
         format_func=lambda name: titles[name],
-        on_change=lambda: st.query_params.update(model=st.session_state["model"]),
+        on_change=lambda: address.write({"model": st.session_state["model"]}),
     )
     _card(st.session_state["model"])
 
@@ -173,7 +173,7 @@ def _changes(name: str, checkpoint: Checkpoint) -> None:
 
 def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:
     try:
-        st.query_params["model"] = kept_models.change(name, normalisation, class_names)
+        address.write({"model": kept_models.change(name, normalisation, class_names)})
     except OSError as error:
         st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
     except ValueError as error:
@@ -182,7 +182,7 @@ def _change(name: str, normalisation: Normalisation | None, class_names: tuple[s
 
 def _share(name: str) -> None:
     try:
-        st.query_params["model"] = kept_models.share(name)
+        address.write({"model": kept_models.share(name)})
     except OSError as error:
         st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
     except ValueError as error:

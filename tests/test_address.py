@@ -1,0 +1,77 @@
+"""Laws of the address: what was written stays, whatever a browser still tells that has not heard of it."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.ui import address
+from tests.test_pages import open_app
+
+PAGE = """
+import streamlit as st
+from explorer.ui import address
+
+def add(name):
+    address.write({**address.query(), name: "1"})
+
+for name in "abc":
+    st.button(name, on_click=add, args=(name,))
+st.text("&".join(sorted(address.query())))
+"""
+
+
+def late(app: AppTest, *names: str) -> AppTest:
+    """The browser's next request tells that address."""
+    app.query_params.clear()
+    for name in names:
+        app.query_params[name] = "1"
+    return app
+
+
+def press(app: AppTest, label: str) -> str:
+    next(button for button in app.button if button.label == label).click().run()
+    assert not app.exception
+    return str(app.text[0].value)
+
+
+@pytest.fixture
+def app() -> AppTest:
+    return AppTest.from_string(PAGE, default_timeout=60).run()
+
+
+def test_what_was_written_stays_while_the_browser_has_not_heard_of_it(app: AppTest) -> None:
+    assert press(app, "a") == "a"
+    assert press(late(app), "b") == "a&b" and app.query_params == {"a": "1", "b": "1"}
+    assert late(app).run().text[0].value == "a&b", "a request that asks for nothing else"
+    assert late(app, "a").run().text[0].value == "a&b", "nor one of the address between"
+    assert press(late(app, "a"), "c") == "a&b&c"
+
+
+def test_an_address_that_this_session_never_had_counts(app: AppTest) -> None:
+    assert press(app, "a") == "a"
+    assert late(app, "c").run().text[0].value == "c"
+    assert late(app).run().text[0].value == "", "and what was written before is forgotten"
+
+
+def test_the_browsers_back_and_forward_count(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert press(app, "a") == "a" and press(app, "b") == "a&b"
+    with monkeypatch.context() as step:
+        step.setattr(address, "_has_gone_back", lambda: True)
+        assert late(app, "a").run().text[0].value == "a"
+    assert press(late(app, "a"), "c") == "a&c"
+
+
+def test_who_takes_a_change_back_by_hand_may_change_again(app: AppTest) -> None:
+    again = AppTest.from_string(PAGE.replace('{**address.query(), name: "1"}', '{name: "1"}'), default_timeout=60).run()
+    for label in "abab":
+        assert press(again, label) == label
+    assert late(again, "a").run().text[0].value == "b"
+
+
+def test_two_choices_before_the_browser_hears_of_the_first_are_both_kept() -> None:
+    app = open_app()
+    app.selectbox(key="second").select("none, look at one alone").run()
+    app.query_params.clear()
+    app.selectbox(key="target").select(2).run()
+    assert not app.exception
+    assert app.query_params == {"second": "none", "target": "2"}
+    assert app.selectbox(key="second").value == "none, look at one alone"
