@@ -32,6 +32,7 @@ FIELDS: dict[str, Any] = {  # of the header, as JSON has them
     "resize_shorter_to": int | None,
 }
 MEASURED = ("train", "validation", "test", "torchvision")  # figures that pages show
+SMALLEST_STD = 1e-6  # of a channel; pixels over a much smaller one are too large for a number
 MAX_HEADER = 2**26  # bytes; the longest that safetensors itself takes has 100 MB
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
@@ -72,8 +73,8 @@ class Checkpoint:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(isinstance(value, int | float) and abs(value) <= 1e6 for value in values):
                 raise ValueError(f"`{name}` must be three finite numbers, received {shown(values)}.")
-        if min(self.std) <= 0:
-            raise ValueError(f"`std` must be above 0, received {shown(self.std)}.")
+        if min(self.std) < SMALLEST_STD:
+            raise ValueError(f"`std` must be {SMALLEST_STD:g} or more, received {shown(self.std)}.")
         smallest, shorter = max(self.spec.input_shape[1:]), self.resize_shorter_to
         if shorter is not None and not (isinstance(shorter, int) and smallest <= shorter <= MAXIMUM["pixels"]):
             raise ValueError(

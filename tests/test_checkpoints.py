@@ -224,7 +224,7 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"mean": (0.5, 0.5, float("nan"))}, "`mean` must be three finite numbers"),
     ({"std": (0.5, 0.5, "a")}, "`std` must be three finite numbers"),
     ({"std": (0.5, 10**400, 1)}, "`std` must be three finite numbers"),
-    ({"std": (0.5, 0.5, 0.0)}, "`std` must be above 0"),
+    ({"std": (0.5, 0.5, 0.0)}, "`std` must be 1e-06 or more"),
 ]
 
 
@@ -388,7 +388,7 @@ HEADERS: list[tuple[str, Any, str]] = [
     ("mean", [1, 2], "`mean` must be three finite numbers"),
     ("mean", [10**400, 0, 0], "`mean` must be three finite numbers"),
     ("std", [1, float("nan"), 1], "`std` must be three finite numbers"),
-    ("std", [1, 0, 1], "`std` must be above 0"),
+    ("std", [1, 0, 1], "`std` must be 1e-06 or more"),
     ("spec", {}, "does not describe a network of this app: a spec is incomplete"),
     ("spec", {**SPEC.to_dict(), "skip": 1}, "does not describe a network of this app: a spec has no field `skip`"),
     ("spec", {**SPEC.to_dict(), "classes": 0}, "does not describe a network of this app: `classes` must be"),

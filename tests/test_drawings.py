@@ -163,6 +163,20 @@ def test_a_late_drawing_does_not_bring_back_what_the_page_has_left(monkeypatch: 
     assert here.last["explained"] is newer
 
 
+def test_a_part_of_the_page_that_runs_meanwhile_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the one that asks for all layers while nobody does anything."""
+    here = desk()
+    look_again = here.passes.look_again
+
+    def meanwhile(*arguments: Any) -> Looked:
+        here.last["explained"] = replace(here.last["explained"])
+        return look_again(*arguments)
+
+    monkeypatch.setattr(here.passes, "look_again", meanwhile)
+    another(here, {"picture": "sample-4-41"})
+    assert here.last["explained"].state.picture == "sample-4-41"
+
+
 def test_a_session_has_one_drawing_computed_at_a_time_and_skips_the_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three clicks in a row: else the second would take the other worker from everybody to wait for the first."""
     here = desk()

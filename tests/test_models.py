@@ -133,6 +133,19 @@ def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch
     assert [error.value for error in stranger.error if "all sessions together" in error.value]
 
 
+def test_a_change_takes_the_place_of_what_it_changes(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Else half of what a session may have could never be changed."""
+    app = open_models()
+    give(app, content)
+    name = use(app)
+    press(app, "Back to Models")
+    (path,) = folder_of(app).iterdir()
+    monkeypatch.setattr(kept_models, "SESSION_BYTES", path.stat().st_size + 1000)
+    app.text_area[0].set_value("\n".join("abcdefghij")).run()
+    press(app, "Save the changes")
+    assert not app.error and list(app.session_state["titles"]) != [name]
+
+
 def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) -> None:
     app = open_models()
     give(app, content)

@@ -9,19 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from driving.depth import component, explained, strip, view, written
 from explorer import checkpoints, runs
-from explorer.architectures import build
+from explorer.architectures import ArchitectureSpec, build
+from explorer.architectures.spec import Stage
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.training import TrainingConfig
 
 APP = str(Path(__file__).parents[1] / "app.py")
+COMPARE = """
+from explorer.ui import navigation
+from explorer.ui.pages import compare
+navigation.run({"compare": ("Compare", compare.show)})
+"""
 
 
 def open_app(**query: str) -> AppTest:
@@ -283,3 +290,51 @@ def test_networks_of_other_input_size_and_many_channels_stand_side_by_side(
     ]
     assert len(shares[0]) == 1 and not shares[1]
     assert not [record for record in caplog.records if "default" in record.getMessage()]
+
+
+def kept_run(*specs: ArchitectureSpec) -> runs.Run:
+    """A run with a network of each, untrained."""
+    run = runs.Run(runs.runs_folder() / ("ab" * 16))
+    run.folder.mkdir(parents=True)
+    run.write_request(runs.Request(tuple(spec.to_dict() for spec in specs), {}, {"kind": "shapes", "size": 32}))
+    for number, spec in enumerate(specs):
+        network = build(spec, seed=0).freeze()
+        told = Checkpoint(network, shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-32")
+        checkpoints.save(told, run.network_file(f"net-{number}"))
+    return run
+
+
+def test_a_network_without_maps_is_one_sentence_and_another_one_can_be_chosen() -> None:
+    spec = ArchitectureSpec((Stage(1, 16, 8, 31, "valid"),), block="conv", shortcut="none")
+    run = kept_run(spec)
+    app = open_app(first=f"run-{run.id}-net-0", second="none")
+    (error,) = app.error
+    assert error.value.startswith("no layer of these networks has maps of at least two pixels")
+    app.selectbox(key="first").select("shapes-plain-20").run()
+    assert not app.exception and not app.error and "Says star" in texts(app)
+
+
+def test_maps_that_are_too_large_for_a_number_are_one_sentence_on_compare() -> None:
+    network = build(cifar(8), seed=0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1e30)
+    run = kept_run(cifar(8))
+    told = Checkpoint(network.freeze(), shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-32")
+    checkpoints.save(told, run.network_file("net-0"))
+    app = AppTest.from_string(COMPARE, default_timeout=60)
+    app.query_params["networks"] = f"run-{run.id}-net-0,shapes-plain-20"
+    app.run()
+    assert not app.exception
+    (error,) = app.error
+    assert "are too large for a number" in error.value and "choose another network" in error.value
+
+
+def test_explore_goes_on_where_a_run_was_deleted() -> None:
+    run = kept_run(cifar(8))
+    link = {"first": f"run-{run.id}-net-0", "second": "none"}
+    app = open_app(**link)
+    assert not app.error and app.selectbox(key="first").value == link["first"]
+    run.remove()
+    app = open_app(**link)
+    assert not app.error and app.selectbox(key="first").value == "shapes-plain-20"

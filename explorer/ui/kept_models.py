@@ -143,7 +143,9 @@ def examine(data: bytes, name: str) -> Report:
         raise ValueError(f"the file cannot be kept ({error.strerror}); free some space on the disk.") from None
 
 
-def _check_room(more: int) -> None:
+def _check_room(more: int, instead: Path | None = None) -> None:
+    """For a file of that size, in the place of that one. Raises ValueError."""
+    more -= instead.stat().st_size if instead else 0
     owner = visitor.owner()
     shared = [shared_folder() / f"{number}.safetensors" for number in shared_numbers(owner)]
     mine = _bytes_in(session_folder()) + sum(path.stat().st_size for path in shared)
@@ -181,11 +183,11 @@ def checked_title(title: str) -> str:
     return title
 
 
-def _keep(checkpoint: Checkpoint, title: str) -> str:
+def _keep(checkpoint: Checkpoint, title: str, instead: Path | None = None) -> str:
     path = session_folder() / "new.safetensors"
     try:
         with _ROOM:
-            _check_room(sum(4 * parameter.numel() for parameter in checkpoint.network.parameters()))
+            _check_room(sum(4 * parameter.numel() for parameter in checkpoint.network.parameters()), instead)
             digest = checkpoints.save(checkpoint, path)
             path.rename(session_folder() / f"{digest[:16]}.safetensors")
     except OSError as error:
@@ -203,7 +205,7 @@ def change(name: str, normalisation: Normalisation | None, class_names: tuple[st
     checkpoint = replace(load(name), class_names=class_names)
     if normalisation is not None and (checkpoint.mean, checkpoint.std) != (normalisation.mean, normalisation.std):
         checkpoint = replace(checkpoint, mean=normalisation.mean, std=normalisation.std, figures={})
-    changed = _keep(checkpoint, titles()[name])
+    changed = _keep(checkpoint, titles()[name], instead=file_of(name))
     if changed != name:
         delete(name)
     return changed

@@ -5,7 +5,7 @@ Nothing here needs a run of a page, so what answers the browser directly (`explo
 
 import hashlib
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -125,6 +125,42 @@ class Pictures:
     def get(self, picture: str) -> Subject | None:
         """The one that an AppState's `picture` names, or None where it is not here (any more)."""
         return self._kept.get(picture)
+
+
+class Shelf:
+    """Networks that all sessions share: where all together have more than `most` bytes, those go that nobody has asked
+    for longest. Whoever looks with one keeps it for that time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[str, Checkpoint] = OrderedDict()
+        self._loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by name: each is loaded once
+        self._lock = threading.Lock()
+
+    def get(self, name: str, load: Callable[[], Checkpoint]) -> Checkpoint:
+        """The network of that name; `load` may raise what it likes."""
+        with self._lock:
+            loading = self._loading[name]
+        with loading:
+            with self._lock:
+                if name in self._kept:
+                    self._kept.move_to_end(name)
+                    return self._kept[name]
+            try:
+                loaded = load()
+            finally:
+                with self._lock:
+                    self._loading.pop(name, None)
+            with self._lock:
+                self._kept[name] = loaded
+                while len(self._kept) > 1 and sum(map(_weight_bytes, self._kept.values())) > self._most:
+                    self._kept.popitem(last=False)
+            return loaded
+
+
+def _weight_bytes(checkpoint: Checkpoint) -> int:
+    values = [*checkpoint.network.parameters(), *checkpoint.network.buffers()]
+    return sum(value.nbytes for value in values)
 
 
 class Kept(Generic[Value]):

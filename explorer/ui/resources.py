@@ -18,13 +18,14 @@ from explorer import checkpoints, figures, published, runs
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.incidents import sentence
 from explorer.ui import kept_models
-from explorer.ui.passes import Looked, Passes, Pictures, Subject, sample_subject
+from explorer.ui.passes import Looked, Passes, Pictures, Shelf, Subject, sample_subject
 from explorer.ui.state import AppState
 from explorer.ui.visitor import owner as owner
 from explorer.ui.visitor import remember_owner as remember_owner
 from explorer.ui.visitor import theme as theme
 
 EARLIER_RUNS = 10
+WEIGHT_BYTES = 10**9  # of the networks that are kept in memory for all sessions; a VGG-19 has 575 MB
 
 torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
@@ -82,6 +83,9 @@ def is_network(name: str) -> bool:
         return True
     if key := published_key(name):
         return published.is_there(key)
+    path = _file_of(name)
+    if path is None or not path.is_file():  # its weights may be in memory still
+        return False
     try:
         checkpoint(name)
     except CheckpointError:
@@ -126,15 +130,20 @@ def checkpoint(name: str) -> Checkpoint:
     """The network of that name, frozen: pretrained, torchvision's, of a run, uploaded or shared. Raises
     CheckpointError."""
     if key := published_key(name):
-        return _published(key)
+        return _shelf().get(name, lambda: _published(key))
     if kept_models.file_of(name) or kept_models.MINE.fullmatch(name):
         return kept_models.load(name)
-    return _checkpoint(name)
+    return _shelf().get(name, lambda: _checkpoint(name))
 
 
-@st.cache_resource(max_entries=4, show_spinner="Loading the weights")  # as many as Compare shows; a VGG-19 has 575 MB
+@st.cache_resource(show_spinner=False)
+def _shelf() -> Shelf:
+    return Shelf(WEIGHT_BYTES)
+
+
 def _published(key: str) -> Checkpoint:
-    return published.load(key)
+    with st.spinner("Loading the weights"):
+        return published.load(key)
 
 
 def published_key(name: str) -> str:
@@ -174,9 +183,7 @@ def _file_of(name: str) -> Path | None:
     return kept_models.file_of(name)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
 def _checkpoint(name: str) -> Checkpoint:
-    """Shared by all sessions."""
     trained = kept_models.RUN_NETWORK.fullmatch(name)
     if not trained:
         return checkpoints.load_pretrained(name)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from explorer.architectures import ArchitectureSpec, describe
@@ -74,8 +75,14 @@ class Compared:
 
 
 def compare(state: CompareState, subject: Subject) -> list[Compared]:
-    """The networks of the view, each after it has seen the picture."""
+    """The networks of the view, each after it has seen the picture. Raises ValueError where a map has no numbers."""
     looked = _look(state, subject)
+    for network in looked:
+        if not all(np.isfinite(column.cam).all() for column in network.profiles):
+            raise ValueError(
+                f"the maps of {network.title} are too large for a number, so nothing can be compared with them; choose "
+                "another network."
+            )
     short = [network.title for network in looked]
     long = labels(state.networks)
     compared = []

@@ -297,6 +297,8 @@ function build(root, count) {
 const LEISURE = 400; // milliseconds in which nobody does anything, after which what might be chosen next is asked for
 const ACTS = ["pointerdown", "keydown"];
 const RUNNING = "[data-test-script-state=running]"; // what Streamlit says of the page
+const APP = "[data-testid=stApp]"; // of which it says that
+const OURS = ".stBidiComponent"; // what is done in there is in depth.pending
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
@@ -310,18 +312,21 @@ export default function (component) {
       arrived(pack, pack.drawing, pack.body);
     }
   }
-  // While the page runs, this part of it may be about to vanish, and its request would find nobody.
+  // While the page runs, or is about to because of what somebody has just chosen, this part of it may be about to vanish,
+  // and its request would find nobody.
   const ask = () => {
     root.leisure = null;
     if (!root.isConnected || depth.inside.every || depth.inside.drawing !== depth.drawing.key) return;
-    if (depth.pending || performance.now() < depth.awaited || document.querySelector(RUNNING)) later();
+    const awaited = Math.max(depth.awaited, root.acted ?? 0);
+    if (depth.pending || performance.now() < awaited || document.querySelector(RUNNING)) later();
     else setTriggerValue("ahead", depth.drawing.key);
   };
   const later = () => {
     clearTimeout(root.leisure);
     root.leisure = setTimeout(ask, LEISURE);
   };
-  const postpone = () => {
+  const postpone = ({ target }) => {
+    if (!target.closest?.(OURS)) root.acted = performance.now() + PATIENCE; // a run answers it, sooner or later
     if (root.leisure) later();
   };
   const part = () => {
@@ -343,6 +348,11 @@ export default function (component) {
   root.listening?.abort(); // this runs again with each data, and ends once
   root.listening = new AbortController();
   for (const act of ACTS) addEventListener(act, postpone, { capture: true, signal: root.listening.signal });
+  const runs = new MutationObserver(() => {
+    if (document.querySelector(RUNNING)) root.acted = 0;
+  });
+  runs.observe(document.querySelector(APP), { attributeFilter: ["data-test-script-state"] });
+  root.listening.signal.addEventListener("abort", () => runs.disconnect());
   return () => {
     root.listening.abort();
     clearTimeout(root.leisure);

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer import figures
-from explorer.checkpoints import CheckpointError
 from explorer.incidents import sentence
 from explorer.ui import resources
 from explorer.ui.compare import charts, controls, differences, many_pictures, maps, methods
@@ -22,7 +21,7 @@ QUIET = {"displayModeBar": False}
 def show() -> None:
     try:
         _show()
-    except CheckpointError as error:  # deleted or damaged since its name was listed
+    except ValueError as error:  # deleted or damaged since its name was listed, or without maps to compare
         st.error(as_sentence(sentence(error)))
 
 

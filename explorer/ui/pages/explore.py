@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from explorer.checkpoints import CheckpointError
 from explorer.incidents import sentence
 from explorer.ui import controls, navigation, resources
 from explorer.ui.explore import anatomy, channels, layers, methods, trust
@@ -25,7 +24,7 @@ def show() -> None:
             _show(controls.read())
         else:
             st.info("No pretrained networks are here. Build them with `python -m explorer pretrained all`.")
-    except CheckpointError as error:
+    except ValueError as error:  # damaged, deleted meanwhile, or without anything to show along depth
         st.error(as_sentence(sentence(error)))
 
 
