@@ -1,9 +1,11 @@
 """What an explanation of all layers costs, beside the bare passes and beside what other libraries take for the same."""
 
 import importlib
+import os
 import statistics
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,26 +20,38 @@ from explorer.presets import preset
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 
 NETWORKS = {
-    "imagenet-resnet-18": ("ResNet-18 at 224", 15),
-    "imagenet-resnet-50": ("ResNet-50 at 224", 15),
-    "resnet-56": ("ResNet-56 at 32", 45),
-}  # title, rounds
+    "imagenet-resnet-18": ("ResNet-18 at 224", 18),
+    "imagenet-resnet-50": ("ResNet-50 at 224", 18),
+    "resnet-56": ("ResNet-56 at 32", 48),
+}  # title, rounds: so many that the `orders` come out even, as those of the others do
 STRIP_BOUND, EVERYTHING_BOUND, CAPTUM_BOUND, DRAWING_BOUND = 1.25, 1.6, 20, 5
-OTHERS_ROUNDS, DRAWING_ROUNDS = 5, 5
+OTHERS_ROUNDS, DRAWING_ROUNDS = 8, 5
 
 
-def explaining_rows() -> list[Row]:
-    rows: list[Row] = []
-    for name, (title, rounds) in NETWORKS.items():
-        network = build(preset(name).spec, seed=0).freeze()
-        image = np.random.default_rng(0).standard_normal(network.spec.input_shape).astype(np.float32)
-        rows += tracing_rows(network, image, title, rounds)
-        rows += others_rows(network, image, title)
-    return [*rows, drawing_row()]
+def explaining_rows() -> Iterator[Row]:
+    with threads_of_the_app():
+        for name, (title, rounds) in NETWORKS.items():
+            network = build(preset(name).spec, seed=0).freeze()
+            image = np.random.default_rng(0).standard_normal(network.spec.input_shape).astype(np.float32)
+            yield from tracing_rows(network, image, title, rounds)
+            yield from others_rows(network, image, title)
+        yield drawing_row()
+
+
+@contextmanager
+def threads_of_the_app() -> Iterator[None]:
+    """torch computes on as many threads as in the server (explorer/ui/resources.py), whose import would do more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def bare(network: Network, image: np.ndarray) -> None:
-    """What any explanation by gradients costs at least: one pass forward, one back to the image."""
+    """What any explanation by gradients costs at least: one pass forward, one back to the image. The network is frozen,
+    so neither this nor a trace computes gradients of weights."""
     x = torch.tensor(image)[None].requires_grad_()
     logits = network(x)
     torch.autograd.grad(logits[0, int(logits.argmax())], x)
@@ -60,16 +74,27 @@ def captum_layer_by_layer(network: Network, image: np.ndarray, target: int) -> N
             LayerGradCam(network, network.get_submodule(name)).attribute(x, target, relu_attributions=True)
 
 
+def orders(ways: int, rounds: int) -> list[list[int]]:
+    """An order of the ways for each round: what one leaves behind, in caches and in the allocator, is the next one's to
+    pay. Over as many rounds as there are ways, or twice as many of an odd number of them, each way stands at each place
+    and behind each other equally often (a Williams square)."""
+    first = [place // 2 if place % 2 == 0 else ways - (place + 1) // 2 for place in range(ways)]
+    square = [[(way + shift) % ways for way in first] for shift in range(ways)]
+    if ways % 2:
+        square += [row[::-1] for row in square]
+    return [square[number % len(square)] for number in range(rounds)]
+
+
 def seconds_of(ways: list[Callable[[], object]], rounds: int) -> list[list[float]]:
     """For each way its seconds in each round; a way's first call, outside the rounds, is thrown away."""
     for way in ways:
         way()
     seconds: list[list[float]] = [[] for _ in ways]
-    for _ in range(rounds):
-        for way, taken in zip(ways, seconds, strict=True):
+    for order in orders(len(ways), rounds):
+        for which in order:
             start = time.perf_counter()
-            way()
-            taken.append(time.perf_counter() - start)
+            ways[which]()
+            seconds[which].append(time.perf_counter() - start)
     return seconds
 
 

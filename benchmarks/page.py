@@ -3,23 +3,35 @@
 All pages are open in one browser and take their turns; what a click costs is measured inside the page.
 """
 
-import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
-import torch
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from benchmarks.explaining import bare
+from benchmarks.explaining import bare, threads_of_the_app
 from benchmarks.rows import Row, at_most, compared, ratios
-from benchmarks.visitors import random_picture
+from benchmarks.watching import (
+    AGAIN,
+    CHANGES,
+    DRAWN,
+    NEXT,
+    QUIET_MS,
+    STRIP,
+    TIMEOUT_S,
+    layer_of,
+    opened,
+    seconds_to_answer,
+    seconds_to_draw,
+    seconds_to_explain,
+    seconds_to_open,
+)
 from driving.chromium import QUIET
 from driving.serving import chromium, served
 from driving.sessions import Session
@@ -30,57 +42,11 @@ from explorer.datasets import shapes
 from explorer.presets import cifar, imagenet_resnet
 from explorer.training import TrainingConfig
 
-ROUNDS, WARM_UP, STARTS = 15, 2, 5
+ROUNDS, WARM_UP, STARTS, LINKS = 15, 2, 5, 5
 SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, START_BOUND, MEMORY_BOUND = 2.0, 1.5, 1.3, 12.0, 2500.0
-QUIET_MS = 700  # without any change: then the page is drawn
-TIMEOUT_S = 120
 
 RUN = "a" * 32  # the run whose networks have 224 pixels
-
-# Every change below the page and the sidebar counts, in components too, and every picture that has been decoded. The
-# sign of work in the corner does not: it goes on its own time. Nor do Streamlit's marks of what a running script has
-# not drawn again yet: their style, "opacity 1s ease-in 0.5s", shows nothing for half a second. `rest` counts them too.
-# `main` is the last change outside of the sidebar, where an uploader says how far it is.
-WATCH = """() => {
-  const bench = (window.bench ??= { start: 0, last: 0, main: 0, rest: 0, seen: new WeakSet() });
-  const shows = ({ type, attributeName, target }) => type !== "attributes"
-    || !["class", "data-stale"].includes(attributeName) || !target.matches("[data-stale], [role=tablist]");
-  const watch = (root) => {
-    if (bench.seen.has(root)) return;
-    bench.seen.add(root);
-    const aside = (root.host ?? root).closest("[data-testid=stSidebar]");
-    const now = () => {
-      bench.last = bench.rest = performance.now();
-      if (!aside) bench.main = bench.last;
-    };
-    new MutationObserver((records) => {
-      if (records.some(shows)) now();
-      bench.rest = performance.now();
-      for (const record of records) record.addedNodes.forEach(components);
-    }).observe(root, { subtree: true, childList: true, attributes: true, characterData: true });
-    root.addEventListener("load", now, true);
-  };
-  const components = (node) => {
-    const inside = node.querySelectorAll ? [node, ...node.querySelectorAll("*")] : [];
-    for (const element of inside) if (element.shadowRoot) watch(element.shadowRoot);
-  };
-  document.querySelectorAll("[data-testid=stMain], [data-testid=stSidebar]").forEach(watch);
-  components(document.body);
-}"""
-SETTLED = """quiet => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
-  && !document.querySelector("[data-testid=stSkeleton]")
-  && window.bench.last > window.bench.start && performance.now() - window.bench.rest > quiet"""
-DRAWN = """() => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
-  && !document.querySelector("[data-testid=stSkeleton]")"""
-
-
-def inside(selector: str) -> str:
-    """The first element of a component that fits, in JavaScript."""
-    return f"""[...document.querySelectorAll("*")]
-      .map(each => each.shadowRoot?.querySelector("{selector}")).find(Boolean)"""
-
-
-STRIP = inside(".strip")
+OWNER = "b" * 32  # who finds its networks in the lists
 
 BLANK = """import streamlit as st
 
@@ -88,126 +54,74 @@ st.session_state.setdefault("runs", 0)
 st.button("Again", on_click=lambda: st.session_state.update(runs=st.session_state["runs"] + 1))
 st.write(f"Run {st.session_state['runs']}")
 """
-AGAIN = "document.querySelector('[data-testid=stButton] button').click()"
-NEXT = f"{inside('.gallery .next')}.click()"
-# A layer of both networks that is not the chosen one.
-LAYER = f"""const all = [...{STRIP}.querySelectorAll('button[data-place^="1/cam/"]')].filter(
-    each => /conv[12],/.test(each.ariaLabel));
-  window.turn = ((window.turn ?? 0) + 5) % all.length;
-  all[window.turn].click();"""
-# The tile after the chosen one, on the first sheet of feature maps.
-CHANNEL = f"""const tiles = [...{inside(".tiles")}.querySelectorAll("button")];
-  tiles[(tiles.findIndex(each => each.ariaPressed === "true") + 1) % tiles.length].click();"""
-SCALE = f"""const all = [...{inside(".scopes")}.querySelectorAll("input")];
-  all[(all.findIndex(each => each.checked) + 1) % all.length].click();"""
-CHANGES = {"another layer": LAYER, "another channel": CHANNEL, "another colour scale": SCALE}
 
 
 @dataclass(frozen=True)
 class View:
-    """Explore with those networks of so many pixels: a page that looks at drawn shapes, and one at files."""
+    """Explore with those networks of so many pixels: a page that looks at drawn shapes, one at files, and one for what
+    would disturb these."""
 
     size: str
     networks: list[Network]
     shapes: Page
     files: Page
+    others: Page
 
 
 def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
-    """Re-runs at 32 and 224 pixels, changes that need no pass, the first visit of a fresh server, and memory."""
+    """Re-runs at 32 and 224 pixels, changes that need no pass, links, the first visit of a fresh server, and memory."""
     with tempfile.TemporaryDirectory() as folder, chromium(*QUIET, whole=True) as browser:
         networks = large_twins(Path(folder))
-        blank = Path(folder, "blank.py")
-        blank.write_text(BLANK)
-        with served(Path(folder)) as (url, process), served(Path(folder), script=str(blank)) as (blank_url, _):
-            large = urlencode({"first": name_of(networks[0]), "second": name_of(networks[1])})
+        script = Path(folder, "blank.py")
+        script.write_text(BLANK)
+        with served(Path(folder)) as (url, process), served(Path(folder), script=str(script)) as (blank_url, _):
+            large = f"{url}/?{urlencode({'first': name_of('resnet-18'), 'second': name_of('plain-18')})}"
             small = [build(cifar(20, "none")).freeze(), build(cifar(20)).freeze()]
             views = [
-                View("32", small, opened(browser, url), opened(browser, url)),
-                View("224", networks, *(opened(browser, f"{url}/?{large}") for _ in range(2))),
+                View("32", small, *(opened(browser, url) for _ in range(3))),
+                View("224", networks, *(opened(browser, large, owner=OWNER) for _ in range(3))),
             ]
-            yield from rerun_rows(opened(browser, blank_url), views, opened(browser, url), process, rounds)
+            blank = opened(browser, blank_url)
+            yield from rerun_rows(blank, views, process, rounds)
+            yield layer_row(blank, opened(browser, f"{url}/?first={name_of('resnet-50')}&second=none"), rounds)
+            yield from link_rows(blank, blank_url, zip(views, (f"{url}/?", f"{large}&"), strict=True))
             yield from size_rows(url, rounds)
     yield start_row(starts)
 
 
-def name_of(network: Network) -> str:
-    """Its name in a link."""
-    return f"run-{RUN}-{network.spec.name.lower()}"
+def name_of(stem: str) -> str:
+    """A link's name for the network of that file of the run."""
+    return f"run-{RUN}-{stem}"
 
 
 def large_twins(folder: Path) -> list[Network]:
-    """ResNet-18 and its plain twin of first weights, as networks of a run, which a link can name."""
+    """ResNet-18 and its plain twin of first weights, as networks of a run, which a link can name. The run has another
+    plain twin too, next to the first in every list, and a ResNet-50."""
     spec = imagenet_resnet(18, classes=10)
     dataset = shapes.load()
     home = folder / "runs" / RUN
     home.mkdir(parents=True)
-    networks = []
-    for each in (spec, spec.twin()):
-        network = build(each, seed=0).freeze()
-        checkpoint = Checkpoint(network, shapes.CLASS_NAMES, dataset.mean, dataset.std, dataset.name)
-        checkpoints.save(checkpoint, home / f"{each.name.lower()}.safetensors")
-        networks.append(network)
+    networks = {
+        "resnet-18": build(spec, seed=0),
+        "plain-18": build(spec.twin(), seed=0),
+        "plain-18-other": build(spec.twin(), seed=1),
+        "resnet-50": build(imagenet_resnet(50, classes=10), seed=0),
+    }
+    for stem, network in networks.items():
+        checkpoint = Checkpoint(network.freeze(), shapes.CLASS_NAMES, dataset.mean, dataset.std, dataset.name)
+        checkpoints.save(checkpoint, home / f"{stem}.safetensors")
+    twins = [networks["resnet-18"], networks["plain-18"]]
+    specs = tuple(network.spec.to_dict() for network in twins)
     config = TrainingConfig(seconds=60).to_dict()
-    specs = tuple(network.spec.to_dict() for network in networks)
-    runs.Run(home).write_request(runs.Request(specs=specs, config=config, data={"kind": "shapes", "size": 224}))
-    return networks
-
-
-def opened(browser: Browser, url: str) -> Page:
-    """The page of a new visitor, drawn."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
-    context.set_default_timeout(TIMEOUT_S * 1000)
-    page = context.new_page()
-    page.goto(url)
-    page.wait_for_function(DRAWN, polling=50)
-    page.evaluate(WATCH)
-    page.wait_for_timeout(2000)  # until what is loaded lately is there
-    return page
-
-
-def seconds_to_draw(page: Page, act: str) -> tuple[float, float]:
-    """From the click to the last change of the page, or the last picture that was loaded; and until all is at rest."""
-    page.bring_to_front()
-    page.evaluate(WATCH)
-    page.evaluate("act => { bench.start = performance.now(); new Function(act)(); }", act)
-    return _drawn(page)
-
-
-def seconds_to_answer(page: Page, act: Callable[[], object]) -> float:
-    """The same up to the last change, of what only a real keyboard does."""
-    page.evaluate(WATCH)
-    page.evaluate("bench.start = performance.now()")
-    act()
-    return _drawn(page)[0]
-
-
-def seconds_to_explain(page: Page, number: int) -> float:
-    """From the choice of a file to the last change outside of the sidebar: the last chart that is drawn of it."""
-    page.bring_to_front()
-    if number == 0:
-        page.get_by_role("radio", name="File").click()
-        page.wait_for_timeout(2000)
-    page.evaluate(WATCH)
-    box = page.locator("[data-testid=stFileUploader] input")
-    page.evaluate("bench.start = Infinity")
-    page.evaluate(
-        "window.addEventListener('change', () => (bench.start = performance.now()), { capture: true, once: true })"
-    )
-    box.set_input_files({"name": f"{number}.png", "mimeType": "image/png", "buffer": random_picture(number)})
-    _drawn(page)
-    return float(page.evaluate("bench.main - bench.start")) / 1000
-
-
-def _drawn(page: Page) -> tuple[float, float]:
-    page.wait_for_function(SETTLED, arg=QUIET_MS, polling=50)
-    drawn, rest = page.evaluate("[bench.last - bench.start, bench.rest - bench.start]")
-    return drawn / 1000, rest / 1000
+    data = {"kind": "shapes", "size": 224}
+    runs.Run(home).write_request(runs.Request(specs=specs, config=config, data=data, owner=OWNER))
+    return twins
 
 
 def seconds_of_runs(page: Page, number: int) -> dict[str, float]:
-    """What is answered by a run of the page: another class and another network."""
-    page.bring_to_front()
+    """What is answered by a run of the page: another class and another network. Of another shape each time, or the
+    session would still have these passes and compute nothing."""
+    seconds_to_draw(page, NEXT)
     taken = {}
     for name, label in (("another class to explain", "Class to explain"), ("another second network", "Second network")):
         page.get_by_role("combobox", name=label).click()
@@ -219,21 +133,19 @@ def seconds_of_runs(page: Page, number: int) -> dict[str, float]:
 
 def seconds_of_torch(networks: list[Network]) -> float:
     """One pass forward and one back of each network, on as many threads as the app takes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    started = time.perf_counter()
-    for network in networks:
-        image = np.random.default_rng(0).standard_normal(network.spec.input_shape).astype(np.float32)
-        bare(network, image)
-    taken = time.perf_counter() - started
-    torch.set_num_threads(before)
-    return taken
+    with threads_of_the_app():
+        started = time.perf_counter()
+        for network in networks:
+            image = np.random.default_rng(0).standard_normal(network.spec.input_shape).astype(np.float32)
+            bare(network, image)
+        return time.perf_counter() - started
 
 
-def rerun_rows(blank: Page, views: list[View], third: Page, process: int, rounds: int) -> Iterator[Row]:
-    """`third` is a page at 32 pixels too, for what would disturb the others. `process` is the server's."""
+def rerun_rows(blank: Page, views: list[View], process: int, rounds: int) -> Iterator[Row]:
+    """`process` is the server's."""
     taken: dict[tuple[str, str], list[float]] = {}
     memory = []
+    by_run = []  # what a run of the page answers
     for number in range(WARM_UP + rounds):
         measured = {("blank", ""): seconds_to_draw(blank, AGAIN)[0]}
         for view in views:
@@ -245,7 +157,10 @@ def rerun_rows(blank: Page, views: list[View], third: Page, process: int, rounds
                 measured[view.size, change], rest = seconds_to_draw(view.shapes, act)
                 rests.append(rest)
             measured[view.size, "rest"] = statistics.mean(rests)
-        measured |= {("run", name): seconds for name, seconds in seconds_of_runs(third, number).items()}
+            found = seconds_of_runs(view.others, number)
+            found["a dropped picture"] = seconds_to_explain(view.files, number, dropped=True)
+            by_run = list(found)
+            measured |= {(view.size, name): seconds for name, seconds in found.items()}
         if number >= WARM_UP:
             memory.append(resident(process))
             for key, seconds in measured.items():
@@ -263,14 +178,43 @@ def rerun_rows(blank: Page, views: list[View], third: Page, process: int, rounds
             yield ratio_row(f"Explore, {names} at {size}: {change} / blank", taken[size, change], nothing, CHANGE_BOUND)
         figure = f"Explore at {size}: after such a change, until the server has it in the link too"
         yield Row(figure, milliseconds(taken[size, "rest"]), rounds)
-        if size == "32":
-            for (kind, name), each in taken.items():
-                if kind == "run":
-                    figure = f"Explore at {size}: {name}, by a run of the page / (blank + bare passes)"
-                    yield Row(figure, compared(each, least), rounds)
+        for name in by_run:
+            figure = f"Explore at {size}: {name}, by a run of the page / (blank + bare passes)"
+            yield Row(figure, compared(taken[size, name], least), rounds)
     measured_memory = f"{statistics.median(memory):,.0f} MB ({min(memory):,.0f} to {max(memory):,.0f})"
     bound = at_most(max(memory), MEMORY_BOUND, " MB")
-    yield Row("Memory of the server with five views of Explore open", measured_memory, rounds, bound)
+    yield Row("Memory of the server with six views of Explore open", measured_memory, rounds, bound)
+
+
+def layer_row(blank: Page, large: Page, rounds: int) -> Row:
+    """A change of layer where the layers are too large to be sent before anybody chooses them: the server is asked. No
+    layer is chosen twice, for the browser keeps what came."""
+    if large.evaluate("explorerDepth.inside.every"):
+        raise RuntimeError("the layers of ResNet-50 are sent ahead now; this row wants a larger network.")
+    nothing, taken = [], []
+    for _ in range(rounds):
+        nothing.append(seconds_to_draw(blank, AGAIN)[0])
+        taken.append(seconds_to_draw(large, layer_of(0))[0])
+    figure = "Explore, ResNet-50 at 224, whose layers are not sent ahead: another layer / blank"
+    return Row(figure, compared(taken, nothing), rounds)
+
+
+def link_rows(blank: Page, blank_url: str, views: Iterable[tuple[View, str]]) -> Iterator[Row]:
+    """A link to another picture, opened in a browser that has been there: the page is loaded and runs. With each view
+    comes its link, up to the picture."""
+    views = list(views)
+    nothing: list[float] = []
+    bare_passes: list[list[float]] = [[] for _ in views]
+    taken: list[list[float]] = [[] for _ in views]
+    for number in range(LINKS):
+        nothing.append(seconds_to_open(blank, blank_url, "[data-testid=stButton]"))
+        for (view, link), passes, seconds in zip(views, bare_passes, taken, strict=True):
+            passes.append(seconds_of_torch(view.networks))
+            seconds.append(seconds_to_open(view.shapes, f"{link}picture=sample-{number % 10}-{8000 + number}"))
+    for (view, _), passes, seconds in zip(views, bare_passes, taken, strict=True):
+        least = [one + other for one, other in zip(nothing, passes, strict=True)]
+        figure = f"Explore at {view.size}: a link to another picture, opened / (a blank page, opened + bare passes)"
+        yield Row(figure, compared(seconds, least), LINKS)
 
 
 def ratio_row(figure: str, some: list[float], others: list[float], most: float) -> Row:
