@@ -104,8 +104,9 @@ class Progress:
     """Where a training stands: one `Standing` for each network, in the order they were given.
 
     `fraction` runs from 0 to 1 along the budget; `seconds` have passed since the start; `images_per_second` counts
-    training pictures, each going through every network. `records` hold one `TrainingRecord` for each network on the
-    last one only, else nothing.
+    training pictures, each going through every network. `validates_next` says that a validation follows which may
+    take long: whoever saves the state saves it now. `records` hold one `TrainingRecord` for each network on the last
+    one only, else nothing.
     """
 
     step: int
@@ -115,6 +116,7 @@ class Progress:
     images_per_second: float
     learning_rate: float
     networks: tuple[Standing, ...]
+    validates_next: bool = False
     records: tuple[TrainingRecord, ...] = ()
 
 
