@@ -108,7 +108,7 @@ def fit_together(
             state.seconds = time.perf_counter() - started
             if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not goes_on():
                 for learner in learners:
-                    learner.verify()
+                    learner.verify(state.step)
             if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch and goes_on():
                 reported = time.perf_counter()
                 state.generator = generator.get_state()
@@ -188,15 +188,15 @@ class _Learner:
         self.entry.hits.append((logits.argmax(1) == target).float().mean())
         self.validation = None
 
-    def verify(self) -> None:
-        """Keeps the weights while all is finite; else puts the last kept ones back and ends this training."""
+    def verify(self, step: int) -> None:
+        """Keeps the weights while all is finite; else puts the last kept ones back and ends this training at `step`."""
         if not self.learns:
             return
         if _all_finite(self.network, self.entry.losses[-VERIFY_EVERY:]):
             self.finite = _snapshot(self.network)
         else:
             self.network.load_state_dict(self.finite)
-            self.entry.outcome = "diverged"
+            self.entry.outcome, self.entry.diverged_at = "diverged", step
 
     def end_epoch(self, dataset: Dataset, state: TrainingState) -> None:
         self.remember()
@@ -206,7 +206,8 @@ class _Learner:
         train = Evaluation(_mean(self.entry.losses), _mean(self.entry.hits), len(self.entry.losses) * batch_size)
         if len(dataset.validation):
             self.validation = evaluate(self.network, dataset.validation, dataset.mean, dataset.std)
-        self.entry.epochs.append(EpochResult(state.step, state.seconds, state.learning_rate, train, self.validation))
+        step = self.entry.diverged_at or state.step
+        self.entry.epochs.append(EpochResult(step, state.seconds, state.learning_rate, train, self.validation))
         self.entry.losses.clear()
         self.entry.hits.clear()
         self.reported = 0

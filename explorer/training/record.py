@@ -44,7 +44,8 @@ class GradientSizes:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """Everything that a training left to know beside the weights."""
+    """Everything that a training left to know beside the weights. `steps` are those that it took; where it diverged,
+    those after which that was seen."""
 
     config: TrainingConfig
     outcome: Outcome

@@ -25,11 +25,13 @@ VERSION = 1
 class NetworkState:
     """What `fit_together` remembers of one network beside its weights.
 
-    `losses` and `hits` are of the batches of this epoch; `moments` is the state of the optimiser, one dictionary a
-    parameter, in their order.
+    `diverged_at` is the number of steps after which it was seen to have diverged, None where it has not, or where a
+    state that was saved earlier does not say. `losses` and `hits` are of the batches of this epoch; `moments` is the
+    state of the optimiser, one dictionary a parameter, in their order.
     """
 
     outcome: Outcome | None = None
+    diverged_at: int | None = None
     epochs: list[EpochResult] = field(default_factory=list)
     gradient_steps: list[int] = field(default_factory=list)
     gradient_norms: list[tuple[float, ...]] = field(default_factory=list)
@@ -72,6 +74,7 @@ def save(path: Path, networks: list[Network], state: TrainingState, config: Trai
             {
                 "spec": network.spec.fingerprint,
                 "outcome": entry.outcome,
+                "diverged_at": entry.diverged_at,
                 "epochs": [asdict(epoch) for epoch in entry.epochs],
                 "gradient_steps": entry.gradient_steps,
                 "gradient_norms": entry.gradient_norms,
@@ -151,6 +154,7 @@ def _network_state(number: int, line: dict[str, Any], tensors: dict[str, Tensor]
             moments[int(index)][name] = tensors[key]
     return NetworkState(
         outcome=line["outcome"],
+        diverged_at=line.get("diverged_at"),
         epochs=[epoch_result(epoch) for epoch in line["epochs"]],
         gradient_steps=line["gradient_steps"],
         gradient_norms=[tuple(norms) for norms in line["gradient_norms"]],
