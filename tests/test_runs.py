@@ -512,6 +512,8 @@ def test_a_run_started_by_hand_joins_the_queue_and_nobody_executes_it_twice(plac
     second = submit()
     stop(second)
     second.stop_mark.unlink()
+    failing = lone(replace(request(), device="mps", data={"kind": "stored", "number": "0" * 64}))  # a queue of its own
+    assert by_hand(failing.folder)[0] == 1 and runs.status(failing).state == "failed"
     process = subprocess.Popen([sys.executable, "-m", "explorer", "train", str(second.folder)], cwd=ROOT)
     try:
         # It is alive, thus queued, a moment before it has its place.
