@@ -9,7 +9,8 @@ from explorer.runs import Run
 
 
 def execute(run: Run) -> int:
-    """Waits for the run's turn and executes it. 0 where it ended as asked, 1 where it failed."""
+    """Waits for the run's turn and executes it. 0 where it ended as asked, 1 where it failed; the epilog of
+    `commands/line.py` says that too."""
     try:
         runs.hold(run)
     except (ValueError, OSError) as error:

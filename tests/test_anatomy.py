@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, anatomy, balances, block_names
+from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, anatomies, anatomy, balances, block_names
 from explorer.presets import cifar
 from explorer.tracing import EVERYTHING, trace
 from tests.test_tracing import picture, shaken, state_of
@@ -172,6 +172,19 @@ def test_balances_are_the_root_mean_squares_of_every_blocks_anatomy(name: str) -
             assert getattr(balance, field.name) == pytest.approx(np.sqrt((values**2).mean()), rel=1e-6), field.name
 
 
+@pytest.mark.parametrize("name", ["identity", "projection", "VGG-like"])
+def test_all_blocks_at_once_are_each_by_itself(name: str) -> None:
+    network = shaken(SPECS[name])
+    image = picture(network.spec)
+    every = anatomies(network, image, 2)
+    assert [found.name for found in every] == [*block_names(network)]
+    for found in every:
+        alone = anatomy(network, image, found.name, 2)
+        assert (found.kind, found.target, found.nbytes) == (alone.kind, 2, alone.nbytes)
+        for field in fields(BlockAnatomy)[3:]:
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(alone, field.name))
+
+
 def test_a_gradient_whose_square_float32_cannot_hold_has_a_size() -> None:
     network, image = by_hand()
     network.get_parameter("head.fc.weight").data.mul_(1e-30)
@@ -184,6 +197,7 @@ def test_arrays_are_read_only_float32_and_share_no_memory() -> None:
     arrays = [getattr(found, field.name) for field in fields(BlockAnatomy)[3:]]
     assert all(array.dtype == np.float32 and not array.flags.writeable for array in arrays)
     assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
+    assert found.nbytes == sum(array.nbytes for array in arrays)
 
 
 def test_threads_share_a_network_that_is_left_as_it_was() -> None:

@@ -5,6 +5,7 @@ import gc
 import json
 import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from driving.depth import picture, question, unpack
 from explorer import checkpoints, figures
+from explorer.experiments.anatomy import block_names
 from explorer.images import Picture, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import passes as passes_module
@@ -22,7 +24,7 @@ from explorer.ui.explore.drawings import LARGEST, LONGEST, NAME, NotHereError, R
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.overview import DESKS, Desk, message
 from explorer.ui.packing import HERE
-from explorer.ui.passes import Kept, Looked, Passes, Pictures, Subject, drawn, sample_subject
+from explorer.ui.passes import BLOCKS_BYTES, Kept, Looked, Passes, Pictures, Subject, drawn, sample_subject
 from explorer.ui.state import AppState
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
@@ -291,3 +293,40 @@ def test_a_large_pass_makes_room_for_the_next() -> None:
     seen = [passes.look(NAMES[0], loaded, AppState(), sample_subject(label, 0), "#123456", False) for label in range(3)]
     assert passes.look_again(seen[1], AppState(), sample_subject(1, 0)).trace is seen[1].trace
     assert passes.look_again(seen[0], AppState(), sample_subject(0, 0)).trace is not seen[0].trace
+
+
+def test_blocks_are_opened_at_once_where_there_is_room_and_else_each_when_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded, subject = checkpoints.load_pretrained(NAMES[1]), sample_subject(6, 6)
+    names = block_names(loaded.network)
+    computed: list[str] = []
+
+    def counted(name: str) -> Callable[..., Any]:
+        compute = getattr(passes_module, name)
+
+        def run(*arguments: Any) -> Any:
+            computed.append(name)
+            return compute(*arguments)
+
+        return run
+
+    for each in ("anatomy", "anatomies"):
+        monkeypatch.setattr(passes_module, each, counted(each))
+    passes = Passes()
+    network = passes.look(NAMES[1], loaded, AppState(), subject, "#123456", False)
+    every = {name: passes.block(network, subject, name) for name in (*names, *names)}
+    assert computed == ["anatomies"]
+    taken = sum(inside.nbytes for inside in every.values())
+    assert taken <= BLOCKS_BYTES < 178_000_000, "a ResNet-50's at 224 pixels"
+
+    computed.clear()
+    passes = Passes(blocks_bytes=taken - 1)
+    for name in (names[0], names[-1], names[0]):
+        np.testing.assert_array_equal(passes.block(network, subject, name).sum, every[name].sum)
+    assert computed == ["anatomy", "anatomy"]
+    computed.clear()
+    passes = Passes(blocks_bytes=1)  # less than one block: those of two networks stay all the same
+    for name in (names[0], names[1], names[1], names[0], names[2], names[0], names[1]):
+        passes.block(network, subject, name)
+    assert len(computed) == 4

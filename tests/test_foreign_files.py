@@ -6,6 +6,7 @@ opens all of it, under the app's own limits, because the import of torch takes l
 One file for the corpus: a long list of small cases, each a few lines.
 """
 
+import errno
 import gzip
 import hashlib
 import io
@@ -543,6 +544,21 @@ def test_a_child_that_hangs_dies_or_talks_nonsense_is_a_sentence(
     (tmp_path / "a.pt").write_bytes(b"x")
     with pytest.raises(ForeignError, match="`a.pt` cannot be opened within the limits"):
         read(tmp_path / "a.pt")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+@pytest.mark.parametrize("content", [saved(small()), b"x"], ids=["weights", "refusal"])
+def test_a_disk_that_is_full_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes):
+    (tmp_path / "a.pt").write_bytes(content)
+
+    def none_is_made() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for made in (none_is_made, lambda: open("/dev/full", "r+b", buffering=0)):
+        monkeypatch.setattr("tempfile.TemporaryFile", made)
+        with pytest.raises(ForeignError) as caught:
+            read(tmp_path / "a.pt")
+        assert str(caught.value) == f"`a.pt` {loading.FULL}"
 
 
 def test_the_child_may_neither_start_nor_write_nor_connect():

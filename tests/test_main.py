@@ -457,6 +457,7 @@ def test_an_impossible_twin_is_said_before_the_training(place, tmp_path):
 def test_help_says_all():
     status, out, _ = run("--help")
     assert status == 0 and all(name in out for name, *_ in COMMANDS)
+    assert all(f" {code} " in " ".join(out.split()) for code in (1, 2, 130, 141)), "an exit status is left out"
     for name, *_ in COMMANDS:
         status, out, err = run(name, "--help")
         assert (status, err) == (0, "") and "--json" in out

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from explorer.runs import Request, Run
 from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.training import TrainingConfig, fit_together
+from explorer.training.loop import _Learner
 
 ROOT = Path(__file__).parents[1]
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
@@ -293,6 +295,61 @@ def test_stopped_in_one_phase_after_the_other_it_still_finishes_with_the_same_bi
     assert not run.stop_mark.exists()
 
 
+class Killed(BaseException):
+    """As a kill: nothing is tidied up."""
+
+
+def executed(run: Run) -> list[dict[str, Any]]:
+    """What `fit_run` finds, in this process; no checksums, since a file says how long it took."""
+    with closing(LogWriter(run.metrics)) as log:
+        return [
+            {name: value for name, value in network.items() if name != "sha256"}
+            for network in fit_run(run, run.request(), log)["networks"]
+        ]
+
+
+STEP = "explorer.training.loop._Learner.step"
+
+
+@pytest.mark.parametrize(
+    ("where", "done"),
+    [
+        ("explorer.runs.fitting.checkpoint_of", 6 * STEPS_AN_EPOCH),
+        ("explorer.training.loop.evaluate", STEPS_AN_EPOCH),
+        (STEP, 3),
+    ],
+    ids=["test", "validation", "step"],
+)
+def test_killed_where_a_stop_has_no_patience_a_run_loses_no_step_that_was_done(
+    where: str, done: int, monkeypatch: pytest.MonkeyPatch
+):
+    asked = request()
+    expected = executed(lone(asked))
+    monkeypatch.setattr("explorer.training.loop.LONG_VALIDATION", 0.0)  # as if each took longer than a stop waits
+    monkeypatch.setattr("explorer.runs.fitting.LONG_STEP", 0.0)
+    monkeypatch.setattr("explorer.runs.fitting.fit_together", partial(fit_together, report_every=0))
+    take_step = _Learner.step
+
+    def die(*arguments: Any) -> None:
+        if where == STEP and arguments[4] < done:
+            take_step(*arguments)
+        else:
+            raise Killed
+
+    run = lone(asked)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(where, die)
+        executed(run)
+    before = runs.status(run).log.progress
+    assert executed(run) == expected
+    log = runs.status(run).log
+    assert log.start and log.start["step"] == done
+    assert log.progress[: len(before)] == before, "what was told is told again, or differently"
+    assert [event["step"] for event in log.validations] == [STEPS_AN_EPOCH * (epoch + 1) for epoch in range(6)]
+    check_log(run)
+    assert has_trained_like(run)
+
+
 def test_stopped_in_a_step_that_takes_longer_than_a_person_waits():
     wide = replace(SPEC, stages=(Stage(1, 512),), stem=Stem(512))
     run = submit(request(made(train=1024), (wide,), batch_size=512, epochs=1, augment=False))
@@ -455,6 +512,8 @@ def test_a_run_started_by_hand_joins_the_queue_and_nobody_executes_it_twice(plac
     second = submit()
     stop(second)
     second.stop_mark.unlink()
+    failing = lone(replace(request(), device="mps", data={"kind": "stored", "number": "0" * 64}))  # a queue of its own
+    assert by_hand(failing.folder)[0] == 1 and runs.status(failing).state == "failed"
     process = subprocess.Popen([sys.executable, "-m", "explorer", "train", str(second.folder)], cwd=ROOT)
     try:
         # It is alive, thus queued, a moment before it has its place.

@@ -5,6 +5,7 @@ One file for the one loop: every setting is tried on the same small data and net
 
 import json
 import math
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -625,11 +626,13 @@ def test_one_network_that_diverges_does_not_end_the_others():
     """Of a plain network without norm and one with it, the first cannot bear this rate."""
     specs = [replace(SPEC, norm="none"), SPEC]
     networks = [build(spec) for spec in specs]
-    config = replace(ONE_STEP, epochs=5, batch_size=8, learning_rate=2.0, momentum=0.9)
-    *_, last = fit_together(networks, made(train=80), config)
+    config = replace(ONE_STEP, epochs=1, batch_size=8, learning_rate=8.0, momentum=0.9)
+    *_, last = fit_together(networks, made(train=400), config)
     assert [record.outcome for record in last.records] == ["diverged", "finished"]
-    assert last.records[0].steps < last.records[1].steps == 50
-    assert len(last.records[0].epochs) < len(last.records[1].epochs) == 5
+    alone = trained(build(specs[0]), config, made(train=400))
+    assert last.records[0].steps == alone.steps < last.records[1].steps == 50
+    assert [line.step for line in last.records[0].epochs] == [alone.steps]
+    assert last.records[0].epochs[0].train.n == alone.steps * 8
     assert all(tensor.isfinite().all() for network in networks for tensor in weights_of(network).values())
 
 
@@ -641,18 +644,24 @@ def test_one_network_that_diverges_does_not_end_the_others():
         (replace(SPEC, hidden=(16,), dropout=0.5, initialisation="pytorch"), {"augment": True, "clip": 0.5}),
     ],
 )
-def test_a_training_resumed_at_any_yield_ends_with_the_same_bits(spec: Any, changes: Any, tmp_path: Path):
+def test_a_training_resumed_at_any_yield_ends_with_the_same_bits(
+    spec: Any, changes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also at the one before a long validation, and at the last."""
+    monkeypatch.setattr("explorer.training.loop.LONG_VALIDATION", 0.0)
     config = replace(ONE_STEP, epochs=3, batch_size=8, **changes)
     dataset = made(validation=6)
     whole = [build(spec), build(spec.twin())]
-    *shown, last = fit_together(whole, dataset, config, report_every=0)
+    shown = list(fit_together(whole, dataset, config, report_every=0))
+    last = shown[-1]
+    assert [progress.step for progress in shown if progress.validates_next] == [3, 6, 9]
     for stop in range(len(shown)):
         networks, state = [build(spec), build(spec.twin())], TrainingState()
         training = fit_together(networks, dataset, config, state, report_every=0)
         for _ in range(stop + 1):
             next(training)
         save(tmp_path / "state", networks, state, config)
-        next(training)  # what happens after the file was written is lost
+        next(training, None)  # what happens after the file was written is lost
         training.close()  # type: ignore[attr-defined]
 
         resumed = [build(spec, seed=5), build(spec.twin(), seed=6)]
@@ -661,9 +670,35 @@ def test_a_training_resumed_at_any_yield_ends_with_the_same_bits(spec: Any, chan
         for network, expected, record, right in zip(resumed, whole, end.records, last.records, strict=True):
             assert same(weights_of(network), weights_of(expected))
             assert record.weight_gradients == right.weight_gradients and record.steps == right.steps
-            assert [(line.step, line.train) for line in record.epochs] == [
-                (line.step, line.train) for line in right.epochs
-            ]
+            found, wanted = ([replace(line, seconds=0.0) for line in each.epochs] for each in (record, right))
+            assert found == wanted
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["state", "older state"])
+def test_a_saved_state_remembers_when_a_network_diverged(old: bool, tmp_path: Path):
+    specs = [replace(SPEC, norm="none"), SPEC]
+    config = replace(ONE_STEP, epochs=2, batch_size=8, learning_rate=8.0, momentum=0.9)
+    networks, state, dataset = [build(spec) for spec in specs], TrainingState(), made(train=400)
+    training = fit_together(networks, dataset, config, state, report_every=0)
+    while next(training).networks[0].outcome is None:
+        pass
+    steps = state.step
+    assert steps < 50
+    save(tmp_path / "state", networks, state, config)
+    training.close()  # type: ignore[attr-defined]
+    if old:
+        content = (tmp_path / "state").read_bytes()
+        for number in (str(steps), "null"):
+            content = content.replace(f'\\"diverged_at\\": {number}, '.encode(), b"")
+        content = re.sub(rb'\\"learning_rate\\": [0-9.]+, (?=\\"networks)', b"", content)
+        header = int.from_bytes((tmp_path / "state").read_bytes()[:8], "little")
+        header -= (tmp_path / "state").stat().st_size - len(content)
+        (tmp_path / "state").write_bytes(header.to_bytes(8, "little") + content[8:])
+        assert b"diverged_at" not in content
+    resumed = [build(spec) for spec in specs]
+    *_, last = fit_together(resumed, dataset, config, restore(tmp_path / "state", resumed, config))
+    assert [record.outcome for record in last.records] == ["diverged", "finished"]
+    assert [record.steps for record in last.records] == [50 if old else steps, 100]  # as they said of it
 
 
 def test_the_clock_of_a_training_goes_on_where_it_stopped(tmp_path: Path):

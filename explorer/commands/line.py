@@ -51,7 +51,9 @@ def parser() -> Parser:
         prog="python -m explorer",
         description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at a picture.",
         epilog="`COMMAND --help` says all of one. Each prints text or, with --json, one JSON document; progress goes "
-        "to stderr. Exit status: 0; 2 after wrong use, with one sentence on stderr; 130 after Ctrl-C.",
+        "to stderr. `train RUN`, the directory of a run of the page, goes on with it. Exit status: 0; 1 where such a "
+        "run failed, of which its page and `metrics.jsonl` say why; 2 after wrong use, with one sentence on stderr; "
+        "130 after Ctrl-C; 141 where nobody reads the output to its end.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")

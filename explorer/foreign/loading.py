@@ -4,6 +4,7 @@
 It never learns what the file is called. The answer is the length of a JSON text, the text, and a safetensors file.
 """
 
+import errno
 import json
 import os
 import re
@@ -41,6 +42,9 @@ MAX_BESIDE = 50
 COMMAND = [sys.executable, "-m", "explorer.foreign"]
 ROOT = Path(__file__).resolve().parents[2]
 TOO_MUCH = "cannot be opened within the limits of memory and time that such files get; save the weights alone."
+FULL = "cannot be opened: the disk with this machine's temporary files is full; free some space there, and try again."
+DISK_FULL = 28  # exit status of a process that had no room for its answer, and so none to say it in
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FORMATS = {
     "zip": "a file of `torch.save`",
     "legacy": "a file of `torch.save` before PyTorch 1.6",
@@ -92,6 +96,8 @@ def load(path: Path, name: str) -> Found:
     except FileNotFoundError:
         raise ForeignError(f"there is no file {name}; check the name.") from None
     except OSError as error:
+        if error.errno in NO_SPACE:
+            raise ForeignError(f"{name} {FULL}") from None
         raise ForeignError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
 
 
@@ -113,6 +119,8 @@ def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    if process.returncode == DISK_FULL:
+        raise ForeignError(f"{name} {FULL}")
     if process.returncode:
         raise ForeignError(f"{name} {TOO_MUCH}")
 
@@ -144,14 +152,17 @@ def main() -> None:
     for stream in (1, 2):  # what anything prints from here on is no part of the answer
         os.dup2(nowhere, stream)
     limit_this_process()
-    with open(0, "rb", closefd=False) as file:
-        try:
-            write(answer, *facts_of(file))
-        except ForeignError as error:
-            write(answer, {"refusal": str(error)}, [])
-        except MemoryError:
-            write(answer, {"refusal": TOO_MUCH}, [])
-    answer.flush()
+    try:
+        with open(0, "rb", closefd=False) as file:
+            try:
+                write(answer, *facts_of(file))
+            except ForeignError as error:
+                write(answer, {"refusal": str(error)}, [])
+            except MemoryError:
+                write(answer, {"refusal": TOO_MUCH}, [])
+        answer.flush()
+    except OSError as error:
+        os._exit(DISK_FULL if error.errno in NO_SPACE else 1)  # nothing but the answer is written here
     os._exit(0)  # nothing that the file left behind may run on the way out
 
 

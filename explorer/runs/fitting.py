@@ -16,7 +16,7 @@ from explorer.datasets import Dataset, Split, builtin, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
 from explorer.runs.directory import Request, Run, downloads_folder, stored_data
-from explorer.runs.execution import Stopped
+from explorer.runs.execution import PATIENCE, Stopped
 from explorer.runs.log import LogWriter
 from explorer.training import (
     Progress,
@@ -30,11 +30,14 @@ from explorer.training import (
 )
 
 SAVE_EVERY = 20.0  # seconds of training between two saved states, beside one at each epoch's end
+# A step that takes longer may outlast a tidy stop, which then ends it as it stands: the state is saved after each.
+LONG_STEP = PATIENCE / 2
 SAMPLES = 12
 
 
 def fit_run(run: Run, request: Request, log: LogWriter) -> dict[str, Any]:
-    """Trains, measures and saves the networks, and returns what there is to say of them at the end.
+    """Trains, measures and saves the networks, and returns what there is to say of them at the end. The state is saved
+    before whatever may outlast a tidy stop: whoever is ended then loses a step at most.
 
     Raises Stopped, with the state saved, soon after someone asked for it; ValueError, one sentence for a person, where
     the request or its data are damaged or do not fit together; OSError where the disk is full.
@@ -66,7 +69,7 @@ def fit_run(run: Run, request: Request, log: LogWriter) -> dict[str, Any]:
         names=[spec.name for spec in specs],
     )
     log.write("phase", phase="training")
-    looked, pause = -math.inf, 0.0
+    begun, came, looked, pause = state.step, time.monotonic(), -math.inf, 0.0
     told = [len(entry.gradient_steps) for entry in state.networks] or [0] * len(networks)
     saved, epoch, spoken = time.monotonic(), state.epoch, 0.0
     training = fit_together(networks, dataset, config, state)
@@ -75,26 +78,32 @@ def fit_run(run: Run, request: Request, log: LogWriter) -> dict[str, Any]:
         if progress.records:
             break
         stopping = run.stop_mark.exists()
+        ends = progress.validates_next or progress.epoch > epoch
         if progress.epoch > epoch:
             _tell_validation(log, progress)
         # Half a second at first, for the eye; later less often, so that the file stays small through the night.
         pace = min(10.0, max(0.4, progress.seconds / 120))
-        if stopping or progress.epoch > epoch or time.monotonic() - spoken > pace:
+        if progress.step > begun and (stopping or ends or time.monotonic() - spoken > pace):
             spoken = time.monotonic()
             _tell_progress(log, progress)
         if time.monotonic() - looked > pause and not stopping:
             looked = time.monotonic()
             _tell_predictions(log, progress.step, networks, samples, dataset)
             pause = max(1.5, 40 * (time.monotonic() - looked))  # looking may cost one fortieth of the time
-        if stopping or progress.epoch > epoch or time.monotonic() - saved > SAVE_EVERY:
+        long = time.monotonic() - came > LONG_STEP
+        if stopping or ends or long or time.monotonic() - saved > SAVE_EVERY:
             log.sync()  # what the state has behind it is not told again
             save(run.state, networks, state, config)
             saved, epoch = time.monotonic(), progress.epoch
         if stopping:
             raise Stopped
+        came = time.monotonic()
     _tell_validation(log, progress)
-    _tell_progress(log, progress)
-    _tell_predictions(log, progress.step, networks, samples, dataset)
+    if progress.step > begun:
+        _tell_progress(log, progress)
+        _tell_predictions(log, progress.step, networks, samples, dataset)
+    log.sync()
+    save(run.state, networks, state, config)  # the test may take long
 
     log.write("phase", phase="measuring on the test pictures")
     files: list[dict[str, Any]] = []

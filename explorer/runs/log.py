@@ -66,6 +66,8 @@ def _parsed(content: bytes) -> RunLog:
         except (ValueError, KeyError, TypeError):
             continue
         if kind in found:
+            if kind == "validation" and found[kind] and found[kind][-1]["step"] == event["step"]:
+                found[kind].pop()  # the run was killed before it had saved that it had validated
             found[kind].append(event)
         elif kind in latest:
             latest[kind] = event

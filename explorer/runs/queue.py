@@ -112,8 +112,8 @@ def delete(run: Run) -> None:
 def keep_data(dataset: "Dataset") -> str:
     """Stores the dataset for runs to train on, and returns its number: 256 random bits, since who knows it may use it.
 
-    It goes at a later call, once it is a day old and no run uses it (`sweep_stored_data`). Raises ValueError where the
-    disk does not take it.
+    It goes once it is a day old and no run uses it (`sweep_stored_data`, which the server calls every hour, and each
+    call of this). Raises ValueError where the disk does not take it.
     """
     from explorer.datasets import stored  # here: what waits in the queue needs neither numpy nor what it brings
 

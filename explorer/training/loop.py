@@ -20,6 +20,7 @@ from explorer.training.record import EpochResult, Evaluation, GradientSizes, Pro
 from explorer.training.state import NetworkState, TrainingState
 
 VERIFY_EVERY = 10  # steps between two looks at whether everything is still finite
+LONG_VALIDATION = 1.0  # seconds; before one that may take longer there is a yield
 
 
 def is_gradient_step(step: int) -> bool:
@@ -46,7 +47,7 @@ def fit_together(
     report_every: float = 0.5,
 ) -> Iterator[Progress]:
     """Trains `networks` in place, in turns, each step on the very same batch; yields after the first step, about
-    every `report_every` seconds, after each epoch, and at the end.
+    every `report_every` seconds, before a validation that may take long, after each epoch, and at the end.
 
     The whole training split lies on the device as uint8, in the order of the dataset, and is normalised and
     augmented there, batch by batch. Batches and augmentation follow from the seed alone, so networks that are trained
@@ -75,14 +76,19 @@ def fit_together(
     steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
     batch_size = min(config.batch_size, len(labels))
 
-    rate = 0.0
+    def goes_on() -> bool:
+        return _fraction(state, config, steps_an_epoch) < 1 and any(learner.learns for learner in learners)
+
+    def progress() -> Progress:
+        return _progress(state, config, steps_an_epoch, batch_size, learners)
+
     started, reported = time.perf_counter() - state.seconds, -math.inf
-    while _fraction(state, config, steps_an_epoch) < 1 and any(learner.learns for learner in learners):
+    while state.batches or goes_on():  # an epoch that has begun is ended, also where only its validation is missing
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 % 2**62 + state.epoch)
         order = torch.randperm(len(labels), generator=generator)
         if state.batches and state.generator is not None:
             generator.set_state(state.generator)
-        while state.batches < steps_an_epoch:
+        while state.batches < steps_an_epoch and goes_on():
             tick = time.perf_counter()
             chosen = order[state.batches * batch_size : (state.batches + 1) * batch_size].to(device)
             pixels = images[chosen]  # (B, H, W, 3) uint8
@@ -90,38 +96,40 @@ def fit_together(
                 pixels = augment(pixels, generator)
             batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
             target = labels[chosen]
-            rate = learning_rate_at(config, _fraction(state, config, steps_an_epoch))
+            state.learning_rate = learning_rate_at(config, _fraction(state, config, steps_an_epoch))
             dropout_seed = int(torch.randint(2**62, (), generator=generator)) if _has_dropout(networks) else None
             for learner in learners:
                 if learner.learns:
-                    learner.step(batch, target, rate, state.step, dropout_seed)
+                    learner.step(batch, target, state.learning_rate, state.step, dropout_seed)
 
             state.step += 1
             state.batches += 1
             state.training_seconds += time.perf_counter() - tick
             state.seconds = time.perf_counter() - started
-            ended = _fraction(state, config, steps_an_epoch) >= 1
-            if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or ended:
+            if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not goes_on():
                 for learner in learners:
-                    learner.verify()
-            if ended or not any(learner.learns for learner in learners):
-                break
-            if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch:
+                    learner.verify(state.step)
+            if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch and goes_on():
                 reported = time.perf_counter()
                 state.generator = generator.get_state()
-                yield _progress(state, config, steps_an_epoch, batch_size, rate, learners)
+                yield progress()
+        # A picture takes less time here than in training.
+        if state.training_seconds / (state.step * batch_size) * len(dataset.validation) > LONG_VALIDATION:
+            reported = time.perf_counter()
+            state.generator = generator.get_state()
+            yield replace(progress(), validates_next=True)
         for learner in learners:
-            learner.end_epoch(dataset, state, rate)
+            learner.end_epoch(dataset, state)
         state.epoch += 1
         state.batches = 0
         state.seconds = time.perf_counter() - started
-        if _fraction(state, config, steps_an_epoch) < 1 and any(learner.learns for learner in learners):
-            yield _progress(state, config, steps_an_epoch, batch_size, rate, learners)
-    progress = _progress(state, config, steps_an_epoch, batch_size, rate, learners)
-    records = tuple(learner.record(state, dataset, progress.images_per_second) for learner in learners)
+        if goes_on():
+            yield progress()
+    last = progress()
+    records = tuple(learner.record(state, dataset, last.images_per_second) for learner in learners)
     for network in networks:
         network.to("cpu").eval()
-    yield replace(progress, records=records)
+    yield replace(last, records=records)
 
 
 class _Learner:
@@ -180,17 +188,17 @@ class _Learner:
         self.entry.hits.append((logits.argmax(1) == target).float().mean())
         self.validation = None
 
-    def verify(self) -> None:
-        """Keeps the weights while all is finite; else puts the last kept ones back and ends this training."""
+    def verify(self, step: int) -> None:
+        """Keeps the weights while all is finite; else puts the last kept ones back and ends this training at `step`."""
         if not self.learns:
             return
         if _all_finite(self.network, self.entry.losses[-VERIFY_EVERY:]):
             self.finite = _snapshot(self.network)
         else:
             self.network.load_state_dict(self.finite)
-            self.entry.outcome = "diverged"
+            self.entry.outcome, self.entry.diverged_at = "diverged", step
 
-    def end_epoch(self, dataset: Dataset, state: TrainingState, rate: float) -> None:
+    def end_epoch(self, dataset: Dataset, state: TrainingState) -> None:
         self.remember()
         if not self.entry.losses:  # it diverged in an earlier epoch
             return
@@ -198,7 +206,8 @@ class _Learner:
         train = Evaluation(_mean(self.entry.losses), _mean(self.entry.hits), len(self.entry.losses) * batch_size)
         if len(dataset.validation):
             self.validation = evaluate(self.network, dataset.validation, dataset.mean, dataset.std)
-        self.entry.epochs.append(EpochResult(state.step, state.seconds, rate, train, self.validation))
+        step = self.entry.diverged_at or state.step
+        self.entry.epochs.append(EpochResult(step, state.seconds, state.learning_rate, train, self.validation))
         self.entry.losses.clear()
         self.entry.hits.clear()
         self.reported = 0
@@ -249,7 +258,6 @@ def _progress(
     config: TrainingConfig,
     steps_an_epoch: int,
     batch_size: int,
-    rate: float,
     learners: list[_Learner],
 ) -> Progress:
     return Progress(
@@ -258,7 +266,7 @@ def _progress(
         fraction=_fraction(state, config, steps_an_epoch),
         seconds=state.seconds,
         images_per_second=state.step * batch_size / max(1e-9, state.training_seconds),
-        learning_rate=rate,
+        learning_rate=state.learning_rate,
         networks=tuple(learner.standing() for learner in learners),
     )
 

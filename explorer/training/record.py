@@ -44,7 +44,8 @@ class GradientSizes:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """Everything that a training left to know beside the weights."""
+    """Everything that a training left to know beside the weights. `steps` are those that it took; where it diverged,
+    those after which that was seen."""
 
     config: TrainingConfig
     outcome: Outcome
@@ -104,8 +105,9 @@ class Progress:
     """Where a training stands: one `Standing` for each network, in the order they were given.
 
     `fraction` runs from 0 to 1 along the budget; `seconds` have passed since the start; `images_per_second` counts
-    training pictures, each going through every network. `records` hold one `TrainingRecord` for each network on the
-    last one only, else nothing.
+    training pictures, each going through every network. `validates_next` says that a validation follows which may
+    take long: whoever saves the state saves it now. `records` hold one `TrainingRecord` for each network on the last
+    one only, else nothing.
     """
 
     step: int
@@ -115,6 +117,7 @@ class Progress:
     images_per_second: float
     learning_rate: float
     networks: tuple[Standing, ...]
+    validates_next: bool = False
     records: tuple[TrainingRecord, ...] = ()
 
 

@@ -25,11 +25,13 @@ VERSION = 1
 class NetworkState:
     """What `fit_together` remembers of one network beside its weights.
 
-    `losses` and `hits` are of the batches of this epoch; `moments` is the state of the optimiser, one dictionary a
-    parameter, in their order.
+    `diverged_at` is the number of steps after which it was seen to have diverged, None where it has not, or where a
+    state that was saved earlier does not say. `losses` and `hits` are of the batches of this epoch; `moments` is the
+    state of the optimiser, one dictionary a parameter, in their order.
     """
 
     outcome: Outcome | None = None
+    diverged_at: int | None = None
     epochs: list[EpochResult] = field(default_factory=list)
     gradient_steps: list[int] = field(default_factory=list)
     gradient_norms: list[tuple[float, ...]] = field(default_factory=list)
@@ -45,7 +47,7 @@ class TrainingState:
     Between two yields of the generator the state and the networks belong together: `save` then, `restore` later, and
     on a CPU a training of so many epochs ends with the same bits as one that was never interrupted. `batches` of
     `epoch` are done; `generator` is the state of its random numbers after them. `seconds` is the clock of the
-    training, `training_seconds` what the steps took of it.
+    training, `training_seconds` what the steps took of it, `learning_rate` that of the last step.
     """
 
     step: int = 0
@@ -53,6 +55,7 @@ class TrainingState:
     batches: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
+    learning_rate: float = 0.0
     generator: Tensor | None = None
     networks: list[NetworkState] = field(default_factory=list)
 
@@ -71,6 +74,7 @@ def save(path: Path, networks: list[Network], state: TrainingState, config: Trai
             {
                 "spec": network.spec.fingerprint,
                 "outcome": entry.outcome,
+                "diverged_at": entry.diverged_at,
                 "epochs": [asdict(epoch) for epoch in entry.epochs],
                 "gradient_steps": entry.gradient_steps,
                 "gradient_norms": entry.gradient_norms,
@@ -86,6 +90,7 @@ def save(path: Path, networks: list[Network], state: TrainingState, config: Trai
         "batches": state.batches,
         "seconds": state.seconds,
         "training_seconds": state.training_seconds,
+        "learning_rate": state.learning_rate,
         "networks": lines,
     }
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -118,6 +123,7 @@ def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list
         states.append(_network_state(number, line, tensors))
     counts = {name: header[name] for name in ("step", "epoch", "batches")}
     clocks = {name: header[name] for name in ("seconds", "training_seconds")}
+    clocks["learning_rate"] = header.get("learning_rate", 0.0)  # states saved before it was kept do not need it
     if not all(type(value) is int and value >= 0 for value in counts.values()):
         raise ValueError("no place in a training")
     if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in clocks.values()):
@@ -148,6 +154,7 @@ def _network_state(number: int, line: dict[str, Any], tensors: dict[str, Tensor]
             moments[int(index)][name] = tensors[key]
     return NetworkState(
         outcome=line["outcome"],
+        diverged_at=line.get("diverged_at"),
         epochs=[epoch_result(epoch) for epoch in line["epochs"]],
         gradient_steps=line["gradient_steps"],
         gradient_norms=[tuple(norms) for norms in line["gradient_norms"]],

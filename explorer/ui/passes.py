@@ -17,6 +17,7 @@ from explorer import figures
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
+from explorer.experiments.anatomy import BlockAnatomy, anatomies, anatomy
 from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.state import AppState
@@ -25,6 +26,8 @@ Value = TypeVar("Value")
 
 PICTURE_SIDE = 224  # pixels of a picture on the page
 SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
+
+BLOCKS_BYTES = 50_000_000  # of the insides of all blocks of one network; ResNet-110's take 17 MB
 
 # Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
 PASSES_AT_ONCE = 2
@@ -164,17 +167,18 @@ def _weight_bytes(checkpoint: Checkpoint) -> int:
 
 
 class Kept(Generic[Value]):
-    """The last few of what was computed, by a key that names all it came from."""
+    """The last few of what was computed, by a key that names all it came from: `most` of them, or, where `size` says
+    how much each counts, together at most so much; but never fewer than `least`."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, size: Callable[[Value], int] = lambda _: 1, least: int = 1) -> None:
+        self._most, self._size, self._least = most, size, least
         self._values: OrderedDict[str, Value] = OrderedDict()
 
     def get(self, key: str, compute: Callable[[], Value]) -> Value:
         if key not in self._values:
             self._values[key] = compute()
         self._values.move_to_end(key)
-        while len(self._values) > self._most:
+        while len(self._values) > self._least and sum(map(self._size, self._values.values())) > self._most:
             self._values.popitem(last=False)
         return self._values[key]
 
@@ -183,16 +187,19 @@ class Passes:
     """What one session has had computed lately: it holds what came of uploaded pictures, so it goes with the session.
 
     A pass at 224 pixels with every operation holds hundreds of megabytes, so of those with more than `large` pixels a
-    side only the two on the screen are kept. `lock` is held while something is computed, else two threads of one
-    session would compute the same.
+    side only the two on the screen are kept. The blocks of a network are opened all at once, so that another layer
+    computes nothing; where that would take more than `blocks_bytes`, as of a ResNet-50 at 224 pixels, each when it is
+    looked at. Twice that is kept, for the two networks on the screen. `lock` is held while something is computed, else
+    two threads of one session would compute the same.
     """
 
-    def __init__(self, large: int = 64) -> None:
-        self._from = large
+    def __init__(self, large: int = 64, blocks_bytes: int = BLOCKS_BYTES) -> None:
+        self._from, self._blocks_bytes = large, blocks_bytes
         self.lock = threading.RLock()
         self._small: Kept[Trace] = Kept(6)
         self._large: Kept[Trace] = Kept(2)
         self._profiles: Kept[tuple[LayerProfile, ...]] = Kept(6)
+        self._blocks: Kept[dict[str, BlockAnatomy]] = Kept(2 * blocks_bytes, _bytes, least=2)
 
     def look(
         self, name: str, loaded: Checkpoint, state: AppState, subject: Subject, colour: str, dashed: bool
@@ -210,6 +217,31 @@ class Passes:
     def look_again(self, looked: Looked, state: AppState, subject: Subject) -> Looked:
         """The same network after it has seen another picture."""
         return self.look(looked.name, looked.checkpoint, state, subject, looked.colour, looked.dashed)
+
+    def block(self, looked: Looked, subject: Subject, name: str) -> BlockAnatomy:
+        """The inside of that block while the network looks at the picture. Raises ValueError as `anatomy` does."""
+        network, image, target = looked.checkpoint.network, looked.trace.image, looked.trace.target
+        every = _blocks_bytes(looked) <= self._blocks_bytes
+        key = f"{looked.name}/{subject.digest}/{target}"
+
+        def opened() -> dict[str, BlockAnatomy]:
+            with PASSES:
+                found = anatomies(network, image, target) if every else (anatomy(network, image, name, target),)
+            return {inside.name: inside for inside in found}
+
+        with self.lock:
+            return self._blocks.get(key if every else f"{key}/{name}", opened)[name]
+
+
+def _bytes(blocks: dict[str, BlockAnatomy]) -> int:
+    return sum(inside.nbytes for inside in blocks.values())
+
+
+def _blocks_bytes(looked: Looked) -> int:
+    """What the insides of all blocks would take, before they are computed: of each, four arrays are as large as what
+    goes in, which the block before has put out, and four as what comes out."""
+    sizes = [layer.activation.nbytes for layer in looked.trace.layers if layer.kind == "block"]
+    return 4 * sum(before + size for before, size in zip([*sizes[:1], *sizes], sizes, strict=False))
 
 
 def seen_by(loaded: Checkpoint, subject: Subject, target: int | None, everything: bool = False) -> Trace:

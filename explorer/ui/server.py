@@ -1,5 +1,7 @@
-"""The server around the pages: what it answers beside Streamlit's own addresses, and the browser that it opens."""
+"""The server around the pages: what it answers beside Streamlit's own addresses, the browser that it opens, and what
+it throws away."""
 
+import asyncio
 import logging
 import threading
 import webbrowser
@@ -14,8 +16,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from explorer import runs
 from explorer.ui.explore import drawings
 
+SWEEP_EVERY = 3600.0  # seconds between two looks for uploaded data that has had its day
 EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, which no browser can open
 
 
@@ -58,10 +62,22 @@ def _is_ours(origin: str, host: str | None) -> bool:
 
 @asynccontextmanager
 async def opened(_: st.App) -> AsyncIterator[dict[str, Any] | None]:
-    """Opens a browser, as `streamlit run` does of itself where no app of ours stands around the pages."""
+    """Opens a browser, as `streamlit run` does of itself where no app of ours stands around the pages; and sweeps
+    uploaded data while the server runs, whoever comes."""
     if not st.get_option("server.headless"):
         threading.Thread(target=webbrowser.open, args=[_url()], daemon=True).start()
+    sweeping = asyncio.create_task(_sweep())
     yield None
+    sweeping.cancel()
+
+
+async def _sweep() -> None:
+    while True:
+        try:
+            await asyncio.to_thread(runs.sweep_stored_data)  # it may have to wait for a lock
+        except OSError:
+            logging.getLogger(__name__).exception("Uploaded data could not be swept.")
+        await asyncio.sleep(SWEEP_EVERY)
 
 
 def _url() -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.attribution import magnitude
-from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, anatomy, balances, block_names
+from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
 from explorer.ui import controls, resources
 from explorer.ui.explore.detail import selected_layer
@@ -41,12 +41,6 @@ class _Opened:
         return self.channel - front if 0 <= self.channel - front < channels else None
 
 
-@st.cache_resource(max_entries=4, show_spinner=False, scope="session")
-def _anatomy(key: str, _network: Looked, _block: str) -> BlockAnatomy:
-    with PASSES:
-        return anatomy(_network.checkpoint.network, _network.trace.image, _block, _network.trace.target)
-
-
 @st.cache_resource(max_entries=8, show_spinner=False, scope="session")
 def _balances(key: str, _network: Looked) -> tuple[BlockBalance, ...]:
     with PASSES:
@@ -61,7 +55,7 @@ def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     names = list(dict.fromkeys(name for network in residual for name in block_names(network.checkpoint.network)))
     block = _block_of(selected_layer(state, looked), names)
     there = [network for network in residual if block in block_names(network.checkpoint.network)]
-    insides = [_anatomy(f"{_key(network, subject)}/{block}", network, block) for network in there]
+    insides = [resources.passes().block(network, subject, block) for network in there]
     channels = min(len(inside.sum) for inside in insides)
     channel = state.channel
     if channel is None or channel >= channels:
