@@ -170,8 +170,13 @@ def is_in(run: Run, phase: str) -> bool:
 def has_trained_like(run: Run, **changes: Any) -> bool:
     """Whether its networks have, bit for bit, the weights of a training in this process that nobody disturbed."""
     networks = [build(spec, CONFIG.seed) for spec in TWINS]
-    for _ in fit_together(networks, DATA, replace(CONFIG, **changes)):
-        pass
+    threads = torch.get_num_threads()  # the app may have set them here, and the bits depend on how many there are
+    torch.set_num_threads(1)
+    try:
+        for _ in fit_together(networks, DATA, replace(CONFIG, **changes)):
+            pass
+    finally:
+        torch.set_num_threads(threads)
     for network in networks:
         found = checkpoints.load(run.network_file(network.spec.name.lower())).network.state_dict()
         if not all(torch.equal(tensor, found[name]) for name, tensor in network.state_dict().items()):
