@@ -23,7 +23,7 @@ class ThreadResult:
 
 
 def explain_in_threads(network: Network, seconds: float, threads: int = 4) -> ThreadResult:
-    """Grad-CAM of every strip layer, of other pictures and targets in each thread, for `seconds`."""
+    """Grad-CAM of every strip layer, of other pictures and targets in each thread, for `seconds` and twice at least."""
     random = np.random.default_rng(0)
     images = random.standard_normal((PICTURES, *network.spec.input_shape)).astype(np.float32)
     alone = [_maps(network, image, index) for index, image in enumerate(images)]
@@ -32,7 +32,7 @@ def explain_in_threads(network: Network, seconds: float, threads: int = 4) -> Th
 
     def work(thread: int) -> None:
         try:
-            while time.monotonic() < end:
+            while time.monotonic() < end or counts[thread] < 2:
                 index = (counts[thread] + thread) % PICTURES
                 for name, cam in _maps(network, images[index], index).items():
                     expected = alone[index][name]

@@ -440,7 +440,8 @@ def test_a_name_in_what_a_failed_run_says_is_only_text() -> None:
 
 def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> None:
     changes = {"stages": [stage(1, 4), stage(1, 8, 2)], "stem": {**STEM, "channels": 4}, "activation": "elu"}
-    query = {"preset": "resnet-8", "spec": json.dumps(changes), "config": SMALL[:-1] + ', "seed": 5}'}
+    config = {"seconds": 3600.0, "batch_size": 16, "seed": 5}  # it goes on until it is ended below
+    query = {"preset": "resnet-8", "spec": json.dumps(changes), "config": json.dumps(config)}
     app = open_build(**query)
     form = BuildState.from_query(query)
     app.button(key="start").click().run()

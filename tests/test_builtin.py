@@ -280,7 +280,7 @@ WRONG: dict[str, Callable[[str, bytes], bytes | None]] = {
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["checksum", "cut off", "refused", "unreachable", "full"])
-def test_every_failure_is_told_apart(name, kind, server, tmp_path):
+def test_every_failure_is_told_apart(name, kind, server, tmp_path, refused_address):
     source = builtin._source(name)
     server.serve = WRONG.get(kind, server.serve)
     if kind == "cut off":
@@ -288,7 +288,7 @@ def test_every_failure_is_told_apart(name, kind, server, tmp_path):
         kind = "checksum"
     attributes = source.attributes
     if kind == "unreachable":
-        attributes = {**attributes, "url": refused_address(), "mirrors": [refused_address()]}
+        attributes = {**attributes, "url": refused_address, "mirrors": [refused_address]}
         attributes = {key: value for key, value in attributes.items() if key in source.attributes}
     if kind == "full":
         archive = tmp_path / source.archives[0][0]
@@ -301,16 +301,18 @@ def test_every_failure_is_told_apart(name, kind, server, tmp_path):
     assert failure is not None and failure.kind == kind, failure
 
 
-def refused_address() -> str:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listening.getsockname()[1]}/cifar-10-python.tar.gz"
+@pytest.fixture
+def refused_address() -> Iterator[str]:
+    """Nobody listens there, nor can anybody else begin to during the test."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/cifar-10-python.tar.gz"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_offline_says_what_to_do(name, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(CIFAR10, "url", refused_address())
-    monkeypatch.setattr(FashionMNIST, "mirrors", [refused_address()])
+def test_offline_says_what_to_do(name, server, tmp_path, monkeypatch, refused_address):
+    monkeypatch.setattr(CIFAR10, "url", refused_address)
+    monkeypatch.setattr(FashionMNIST, "mirrors", [refused_address])
     source = builtin._source(name)
     place = tmp_path / source.archives[0][0].parent
     place.mkdir(parents=True, exist_ok=True)
@@ -437,13 +439,14 @@ def test_a_killed_program_takes_its_download_with_it_and_the_next_one_tidies_up(
 
 
 def test_several_at_once_do_not_harm_each_other(server, tmp_path):
-    server.seconds_per_block = 0.02
+    server.seconds_per_block = 1  # so that no child has all before the three are counted
     one, other, given_up = (download("cifar10", tmp_path) for _ in range(3))
     next(given_up), next(one)
     most = 0
     for _ in zip_longest(one, other):
         most = max(most, len(private_folders(tmp_path)))
         given_up.close()
+        server.seconds_per_block = 0.02
     assert most == 3 and not private_folders(tmp_path)
     load("cifar10", tmp_path)
 

@@ -179,12 +179,12 @@ def test_a_reader_never_sees_a_part(tmp_path: Path, content: bytes):
     whole = {content, (tmp_path / "b.safetensors").read_bytes()}
     path = tmp_path / "a.safetensors"
     save(made(), path)
-    seen: list[bytes] = []
+    seen: set[bytes] = set()
     done = threading.Event()
 
     def read() -> None:
         while not done.is_set():
-            seen.append(path.read_bytes())
+            seen.add(path.read_bytes())
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -193,7 +193,7 @@ def test_a_reader_never_sees_a_part(tmp_path: Path, content: bytes):
         save(made(), path)
     done.set()
     reader.join()
-    assert seen and set(seen) <= whole
+    assert seen and seen <= whole
 
 
 def test_a_save_that_fails_changes_nothing(tmp_path: Path):

@@ -16,7 +16,7 @@ from explorer.experiments.gradient_verdict import number
 from explorer.figures import FlowKey, FlowLine
 from explorer.presets import cifar
 from explorer.training import GradientSizes
-from explorer.ui import resources
+from explorer.ui import resources, trainings
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.measured import Measured
 from explorer.ui.gradients.state import SMALL_GRID, GradientsState
@@ -30,6 +30,12 @@ navigation.run({"gradients": ("Gradients", gradients.show)})
 """
 NAN, INFINITE = float("nan"), float("inf")
 QUICK = {"depths": "8", "shortcuts": "identity", "seeds": "1"}
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which two small networks are measured at once; a busy one would ask first."""
+    monkeypatch.setattr(trainings, "speed", lambda: 1e12)
 
 
 def open_gradients(**query: str) -> AppTest:
@@ -269,6 +275,7 @@ def test_the_last_value_of_a_factor_stays() -> None:
     assert app.pills(key="gradients_depths").value == [20] and app.query_params == {}
 
 
+@pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize(("source", "query"), [*zip(["initial", "checkpoint", "record"], HOSTILE[1:], strict=False)])
 def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str], source: str) -> None:
     """Each of the others is the same state, as a test above says."""
@@ -279,6 +286,7 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str], source: 
 # --- the page: a network as it is -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("fast")
 def test_a_network_is_measured_as_it_is_in_the_chosen_mode() -> None:
     app = open_gradients(source="checkpoint", first="shapes-plain-8", second="shapes-resnet-8")
     text = said(app)
@@ -291,6 +299,7 @@ def test_a_network_is_measured_as_it_is_in_the_chosen_mode() -> None:
     assert app.query_params["second"] == "none"
 
 
+@pytest.mark.usefixtures("fast")
 def test_a_network_of_other_classes_has_no_pictures_here_or_a_warning() -> None:
     app = open_gradients(source="checkpoint", first="cifar10jpeg-plain-20", second="shapes-resnet-20")
     assert app.selectbox(key="gradients_second").value == "cifar10jpeg-resnet-20"

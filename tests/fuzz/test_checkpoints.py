@@ -256,7 +256,7 @@ while content:
 def answers(files: list[bytes]) -> list[dict[str, Any]]:
     """What the process that opens such files says of each, under its limits."""
     sent = b"".join(len(file).to_bytes(8, "little") + file for file in files)
-    ran = subprocess.run([sys.executable, "-c", CHILD], input=sent, capture_output=True, cwd=ROOT, timeout=120)
+    ran = subprocess.run([sys.executable, "-c", CHILD], input=sent, capture_output=True, cwd=ROOT, timeout=600)
     assert ran.returncode == 0, ran.stderr.decode()[-2000:]
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
