@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from driving.serving import chromium, served
 from driving.verbs import UNANSWERED, turn, visit, wait_until_ready
@@ -20,6 +20,8 @@ from driving.verbs import UNANSWERED, turn, visit, wait_until_ready
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 WIDTH, HEIGHT = 1440, 900
+MOST = 1600  # pixels of height: a picture is looked at whole
+PADDING = 12  # pixels of a button around its text
 QUALITY = 88  # of WebP: text stays sharp
 LARGEST = 300_000  # bytes of a picture, so that README opens fast
 PATIENCE_S = 120
@@ -27,35 +29,58 @@ PATIENCE_S = 120
 
 @dataclass(frozen=True)
 class View:
-    """A page, scrolled so that the element stands at the top of the window; None for the page's own top."""
+    """What a picture holds of a page: from the heading `first`, or from the page's own top, to above the text `after`.
+    The window is made as high as that, so that nothing is cut."""
 
     name: str
     path: str
-    at_top: str | None = None
+    after: str
+    first: str | None = None
 
 
 VIEWS = (
-    View("explore", "/", at_top="Depth strip"),
-    View("compare", "/compare", at_top=None),
-    View("gradients", "/gradients", at_top=None),
+    View("explore", "/", after="Layer stages.2.2"),
+    View("compare", "/compare", first="What they say", after="How large activations and gradients are along depth"),
+    View("gradients", "/gradients", after="Measure the 4 passes that are still missing"),
 )
 
 
 def take(page: Page, view: View, dark: bool) -> bytes:
-    """A PNG of that view."""
+    """A PNG of that view. Raises RuntimeError where the page no longer has it."""
     turn(page, dark=dark)
-    if view.at_top:
-        heading = page.get_by_role("heading", name=view.at_top, exact=True)
-        heading.evaluate("heading => heading.scrollIntoView()")  # below the menu: Streamlit gives headings the margin
+    menu = page.get_by_test_id("stHeader").evaluate("menu => menu.getBoundingClientRect().bottom")
+    height = _top(page.get_by_text(view.after).first) - PADDING
+    first = page.get_by_role("heading", name=view.first, exact=True) if view.first else None
+    if first:
+        height += menu - _top(first)
+    if not menu < height <= MOST:
+        raise RuntimeError(f"{view.name}: {view.after!r} stands {height} pixels below the picture's top.")
+    page.set_viewport_size({"width": WIDTH, "height": round(height)})
     wait_until_ready(page, quiet_ms=1000)
-    page.mouse.move(WIDTH - 4, HEIGHT - 4)  # over nothing that answers
+    if first:
+        # The menu lies over what is scrolled to the window's top, and Streamlit leaves it no margin.
+        first.evaluate(
+            "(heading, menu) => { heading.style.scrollMarginTop = `${menu}px`; heading.scrollIntoView(); }", menu
+        )
+        if abs(_top(first) - menu) > 1:
+            raise RuntimeError(f"{view.name}: {view.first!r} does not stand below the menu.")
+    wait_until_ready(page, quiet_ms=1000)
+    page.mouse.move(WIDTH - 4, height - 4)  # over nothing that answers
     return page.screenshot(animations="disabled", caret="hide")
+
+
+def _top(element: Locator) -> float:
+    """Where it begins below the window's top."""
+    box = element.bounding_box()
+    if box is None:
+        raise RuntimeError(f"{element} is not to be seen.")
+    return box["y"]
 
 
 def main() -> int:
     try:
         return retaken()
-    except RuntimeError as error:  # no Chromium, or the app did not start
+    except RuntimeError as error:  # no Chromium, the app did not start, or a page has changed
         print(error, file=sys.stderr)
         return 1
 
@@ -85,6 +110,7 @@ def retaken() -> int:
                     print(f"That is more than {LARGEST:,} bytes: lower QUALITY in {__file__}.", file=sys.stderr)
                     return 1
             turn(page, dark=False)
+            page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
     return 0
 
 
