@@ -27,7 +27,6 @@ from explorer.presets import cifar
 
 P95_BOUNDS = {20: 3.0, 40: 10.0}  # seconds, by sessions
 RECOVERED_S, RECOVERY_BOUND = 1.0, 60.0
-LOST_BOUND = 0.25  # of the reconnects: Streamlit drops what it sends while a session has no connection
 INTERACTIONS, INTERACTIONS_BOUND = 500, 50.0  # MB
 VANISHING, VANISHING_BOUND = 200, 100.0  # MB
 CEILING_BOUND = 2500.0  # MB
@@ -154,10 +153,6 @@ def time_rows(title: str, tally: Tally, bound: float | None) -> list[Row]:
     if taken:
         within = None if bound is None else at_most(percentile(taken, 0.95), bound, " s", "p95")
         rows.append(Row(f"{title}: **all**", _percentiles(taken), len(taken), within))
-    back = len(tally.taken.get("reconnect", ()))
-    figure = f"{title}: answers lost after a reconnect and asked for again"
-    within = None if bound is None else at_most(tally.lost, int(LOST_BOUND * back))
-    rows.append(Row(figure, str(tally.lost), back, within))
     return [*rows, _errors_row(title, tally, sum(map(len, tally.taken.values())))]
 
 

@@ -2,28 +2,36 @@
 
 import io
 import random
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import ConsoleMessage, Page
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from driving.serving import chromium
-from driving.sessions import Session, SessionError
-from driving.verbs import REST_MS, UNANSWERED, wait_until_ready
+from driving.sessions import TIMEOUT_S, Session, SessionError
+from driving.verbs import REST_MS, UNANSWERED, click, upload, wait_until_ready
 
 THINK = (1.0, 5.0)  # seconds between an answer and the next interaction
 # Of a hundred interactions. "drawing" is what "Next" does, and "upload" what a chosen file does: the drawing by its own
-# address, then a run of the page that is told of it; "picture" is what a link to another picture does.
-MIX = {"drawing": 30, "picture": 10, "view": 30, "upload": 10, "page": 15, "reconnect": 5}
+# address, then a run of the page that is told of it; "picture" is what a link to another picture does. A connection is
+# lost between two runs or in one.
+MIX = {"drawing": 30, "picture": 10, "view": 30, "upload": 10, "page": 15, "reconnect": 2, "reconnect in a run": 3}
 TOLD = ", then the page"  # behind the name of such a drawing: the run
 PAGES = ("", "build", "compare", "gradients", "models")
 TABS = ("layer", "layer", "block", "channels", "trust", "methods")
+AWAY_S = (0.25, 0.5)  # for which Streamlit's page waits before it asks whether the server is there again
+ASKED = ("/_stcore/health", "/_stcore/host-config")  # what it asks for then
+# Streamlit looks for those two below the page's own path before it finds them at the root.
+HARMLESS_404 = re.compile(r"/[^/]+/_stcore/(health|host-config)")
 
 
 @dataclass
@@ -32,7 +40,6 @@ class Tally:
 
     taken: dict[str, list[float]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
-    lost: int = 0  # answers after a reconnect that had to be asked for again
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, kind: str, seconds: float) -> None:
@@ -43,14 +50,66 @@ class Tally:
         with self._lock:
             self.errors.append(f"{kind}: {error}")
 
-    def lose(self, answers: int) -> None:
-        with self._lock:
-            self.lost += answers
-
     def waited(self) -> list[float]:
         """What visitors waited for, over the websocket and in tabs. The run that the page makes after a drawing has a
         row of its own: nobody waits for it, and as it is quick it would only make the whole look better."""
         return [seconds for kind, taken in self.taken.items() if not kind.endswith(TOLD) for seconds in taken]
+
+
+class _CutError(Exception):
+    """The connection was lost in a run."""
+
+
+class Tab(Session):
+    """A session that loses its connection and comes back as Streamlit's page does in a browser.
+
+    Streamlit 1.67 waits a moment, asks whether the server is there, connects with the session's id, and asks for a run
+    of the whole page only where one had begun and not ended (`handleConnectionStateChanged`). It asks once: where that
+    answer goes to the connection that is gone, the page waits until somebody clicks, so here that is an error.
+    """
+
+    def __init__(self, url: str, owner: str | None = None) -> None:
+        super().__init__(url, owner)
+        self._cut_after: int | None = None  # messages of a run
+        self._run = ""  # the last that began
+        self._cut = ""  # the run that the lost connection was to hear of
+
+    def come_back(self) -> None:
+        """Loses the connection without a word and is there again, as the same session; nothing is asked for."""
+        self._drop()
+        time.sleep(random.uniform(*AWAY_S))
+        for address in ASKED:
+            self.file(address)
+        self._connect()
+
+    def rerun_cut(self, messages: int, page: str = "", **query: str) -> float:
+        """Shows a view, and loses the connection after so many messages of the answer: seconds from then until the
+        whole answer to what the page asks for when it is back is here; of an answer that is no longer, all of it."""
+        before, self._cut_after = self.id, messages
+        try:
+            return self.rerun(page, **query)
+        except _CutError:
+            started = time.perf_counter()
+        finally:
+            self._cut_after = None
+        self.come_back()
+        self._ask(self._here(""))
+        if before not in ("", self.id):
+            raise SessionError(f"session {before} came back as {self.id}")
+        return time.perf_counter() - started
+
+    def _receive(self, patience: float = TIMEOUT_S) -> ForwardMsg:
+        while True:
+            message = super()._receive(patience)
+            kind, run = message.WhichOneof("type"), message.metadata.run.script_run_id
+            if kind == "script_finished" and run and run == self._cut:
+                continue  # what was still to be told of it; it says nothing of the run that was asked for since
+            if kind == "new_session":
+                self._run = run
+            if self._cut_after is not None and kind != "script_finished" and len(self.answer) >= self._cut_after:
+                self._cut = self._run
+                raise _CutError
+            return message
 
 
 class Visitor:
@@ -61,7 +120,7 @@ class Visitor:
 
     def __init__(self, url: str, number: int, owner: str | None = None) -> None:
         self.dice = random.Random(number)
-        self.session = Session(url, owner)
+        self.session = Tab(url, owner)
         self.query: dict[str, str] = {}  # of Explore
         self.page = ""
         self.told: Callable[[], float] | None = None
@@ -69,8 +128,8 @@ class Visitor:
     def act(self, kind: str) -> float:
         """Seconds until the page has answered. `kind` is one of MIX. Raises SessionError."""
         self.told = None
-        if kind == "reconnect":
-            return self.session.reconnect()
+        if kind.startswith("reconnect"):
+            return self._come_back(in_a_run=kind != "reconnect")
         if kind == "page":
             self.page = self.dice.choice([page for page in PAGES if page != self.page])
             return self.session.rerun(self.page)
@@ -80,6 +139,19 @@ class Visitor:
             return self._draw()
         changes = self._another_view() if kind == "view" else {"picture": self._drawn()}
         return self.explore(self.query | changes)
+
+    def _come_back(self, in_a_run: bool) -> float:
+        """Loses the connection; seconds until another view is here, which was asked for before or is so at once."""
+        if self.page:
+            self.explore(self.query)  # the page asks for the page that it shows, not for the one it was to turn to
+        view = self.query | self._another_view()
+        started = time.perf_counter()
+        if in_a_run:
+            self.query = view
+            return self.session.rerun_cut(self.dice.randint(2, 30), **view)
+        self.session.come_back()
+        self.explore(view)
+        return time.perf_counter() - started
 
     def _draw(self) -> float:
         """Another drawn shape without a run of the page, which beside the first tab and a drawn shape is to be had."""
@@ -187,7 +259,6 @@ def crowd(
             except SessionError as error:
                 tally.fail(kind, error)
                 if visitor:
-                    tally.lose(visitor.session.lost)
                     visitor.session.close()
                 visitor = None
             except Exception as error:  # a thread's own would only be printed, and the stage would look well
@@ -195,7 +266,6 @@ def crowd(
                 raise
             time.sleep(dice.uniform(*think))
         if visitor:
-            tally.lose(visitor.session.lost)
             visitor.session.close()
 
     threads = [threading.Thread(target=visit, args=(number,)) for number in range(sessions)]
@@ -218,9 +288,15 @@ def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, 
                 page.add_init_script(path=UNANSWERED)
                 page.set_default_timeout(120_000)
                 page.on("pageerror", lambda error: tally.fail("tab", error))
+                page.on("console", partial(_hear, tally))
                 pages.append(page)
-            for page in pages:
+            for number, page in enumerate(pages):
                 _timed(tally, "tab, first view", page, partial(page.goto, "/"))
+                click(page, "radio", "File")
+                name, content = f"photo {number}.png", random_picture(number)
+                _timed(tally, "tab, upload", page, partial(upload, page, "upload", name, "image/png", content))
+                if not page.get_by_text(name).count():
+                    tally.fail("tab, upload", SessionError(f"{name} is nowhere on the page"))
             while time.monotonic() < until:
                 page = dice.choice(pages)
                 following = page.get_by_role("button", name="Next", exact=True)
@@ -235,6 +311,13 @@ def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, 
                 time.sleep(dice.uniform(*think) / tabs)
     except Exception as error:
         tally.fail("tab", error)
+
+
+def _hear(tally: Tally, message: ConsoleMessage) -> None:
+    source = message.location.get("url", "")
+    harmless = "404" in message.text and HARMLESS_404.fullmatch(urlsplit(source).path)
+    if message.type == "error" and not harmless:
+        tally.fail("tab", SessionError(f"console: {message.text} ({source})"))
 
 
 def _timed(tally: Tally, kind: str, page: Page, act: Callable[[], object]) -> None:

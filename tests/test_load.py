@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.isolation import VIEWS, Owner, embedded, isolate, search
 from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
-from benchmarks.visitors import MIX, PAGES, Tally, Visitor, crowd
+from benchmarks.visitors import MIX, PAGES, Tab, Tally, Visitor, crowd
 from driving.serving import complaints, served, wait_for
 from driving.sessions import Session, SessionError
 
@@ -49,7 +49,7 @@ def test_a_minute_of_visitors_leaves_no_error_and_nothing_behind(app: tuple[str,
     assert complaints(log) == []
     assert [str(row) for row in rows if row.bound and not row.bound.met] == []
     assert after.megabytes - before.megabytes <= GROWTH_BOUND
-    assert any(kind.startswith("tab") for kind in tally.taken)
+    assert len(tally.taken["tab, upload"]) == TABS
 
 
 def test_a_token_ends_with_its_session(app: tuple[str, int, Path, Path]) -> None:
@@ -97,7 +97,7 @@ def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: 
     """Two true leaks: somebody who has another's cookie sees their run; who has their session sees all of it."""
     url, _, data, _ = app
     monkeypatch.setenv("EXPLORER_DATA", str(data))
-    victim, thief = Owner(url, 1), Session(url)
+    victim, thief = Owner(url, 1), Tab(url)
     try:
         victim.move_in()
         thief.rerun()
@@ -119,7 +119,7 @@ def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: 
         thief.drawing(picture="sample-1-1")
         assert victim.word.encode() in search(thief.answer, theirs.all)
         thief.id = victim.session.id
-        thief.reconnect()
+        thief.come_back()
         found: set[bytes] = set()
         for view in VIEWS:
             thief.rerun(**victim.query, **view)
