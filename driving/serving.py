@@ -2,9 +2,9 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +18,7 @@ from driving.chromium import MISSING, SHELL, WHOLE, find_chromium
 
 ROOT = Path(__file__).parents[1]
 START_S = 120.0
+ADDRESS = re.compile(r"\bhttp://127\.0\.0\.1:\d+(?=\s)")  # as it prints it, once it listens there
 _INCIDENT = re.compile(rb"incident [0-9a-f]{8}|Traceback")
 
 
@@ -42,35 +43,50 @@ def served(
     All that it prints goes into `log`; without one, what it complains of goes to the terminal. Raises RuntimeError
     where it does not start.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", f"--server.port={port}"]
+    # It takes a free port itself: one that is found free here may be taken when it comes to it, even by another app.
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", "--server.port=0"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
-    output = log.open("wb") if log else None
-    process = subprocess.Popen(
-        [*command, *options],
-        cwd=ROOT,
-        env=inherited | {"EXPLORER_DATA": str(data), "NO_COLOR": "1", **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=output or subprocess.DEVNULL,
-        stderr=subprocess.STDOUT if log else None,
-    )
-    if output:
-        output.close()
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: _is_healthy(url) or process.poll() is not None, START_S)
-        if process.poll() is not None or not _is_healthy(url):
-            raise RuntimeError(f"The app did not start. {log.read_text(errors='replace') if log else ''}")
-        yield Serving(url, process.pid)
-    finally:
-        process.terminate()
+    with tempfile.TemporaryDirectory() as folder:
+        printed = log or Path(folder, "printed.txt")
+        with printed.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, *options],
+                cwd=ROOT,
+                env=inherited | {"EXPLORER_DATA": str(data), "NO_COLOR": "1", **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if log else None,
+            )
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            url = started(process, printed)
+            if url is None:
+                raise RuntimeError(f"The app did not start. {printed.read_text(errors='replace')}")
+            yield Serving(url, process.pid)
+        finally:
+            end(process)
+
+
+def started(process: subprocess.Popen[bytes], printed: Path) -> str | None:
+    """Where that server answers, by what it has printed there; None where it ends before, or takes too long."""
+    found: list[str] = []
+
+    def has_come() -> bool:
+        addresses = ADDRESS.findall(printed.read_text(errors="replace"))
+        if addresses and _is_healthy(addresses[0]):
+            found.append(addresses[0])
+        return bool(found) or process.poll() is not None
+
+    wait_for(has_come, START_S)
+    return found[0] if found else None
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def complaints(log: Path) -> list[str]:
@@ -81,7 +97,7 @@ def complaints(log: Path) -> list[str]:
 
 def _is_healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
+        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=10) as answer:
             return bool(answer.read() == b"ok")  # an unknown path answers 200 too, with the page
     except OSError:
         return False

@@ -1,6 +1,6 @@
 // What the page has begun and not ended, so that a test can wait for the answer to what it did instead of for a time in
 // which nothing seems to happen: runs of the script that were asked for and have not ended, requests that have no answer,
-// and timers that are due within `SOON`. It runs before the page's own code.
+// components whose code has yet to be called, and timers that are due within `SOON`. It runs before the page's own code.
 (() => {
   const SOON = 300; // milliseconds; what a page does later than that it does by itself, and no test waits for it
   const RERUN = (11 << 3) | 2; // how a BackMsg that asks for a run begins: field 11, of a length (proto/BackMsg.proto)
@@ -9,8 +9,11 @@
   const NEW_SESSION = 4;
   const SCRIPT_FINISHED = 6;
   const EARLY_FOR_RERUN = 2;
+  const SEPARATE = 1000; // milliseconds from the end of a run within which a run that was asked for beside it begins
   let asked = false; // for a run that has not ended
   let begun = false; // that run
+  let owed = 0; // runs that were asked for and have not begun; the server may answer several with one
+  let alone; // the timer after which the last run is known to have been the answer to all
   let requests = 0;
   const timers = new Set();
   globalThis.unanswered = () => asked || requests > 0 || timers.size > 0;
@@ -43,16 +46,33 @@
       super(...given);
       this.addEventListener("message", ({ data }) => {
         const said = data instanceof ArrayBuffer ? fields(new Uint8Array(data)) : new Map();
-        if (said.has(NEW_SESSION)) asked = begun = true;
+        if (said.has(NEW_SESSION)) {
+          clearTimeout(alone);
+          owed = Math.max(0, owed - 1);
+          asked = begun = true;
+        }
         if (said.get(SCRIPT_FINISHED) === EARLY_FOR_RERUN) begun = false;
-        else if (said.has(SCRIPT_FINISHED) && begun) asked = begun = false;
+        else if (said.has(SCRIPT_FINISHED) && begun) {
+          begun = false;
+          if (owed) alone = setTimeout(rest, SEPARATE);
+          else asked = false;
+        }
       });
-      this.addEventListener("close", () => (asked = begun = false));
+      this.addEventListener("close", rest);
     }
     send(data) {
-      if (data[0] === RERUN) [asked, begun] = [true, false];
+      if (data[0] === RERUN) {
+        clearTimeout(alone);
+        owed += 1;
+        [asked, begun] = [true, false];
+      }
       super.send(data);
     }
+  };
+  const rest = () => {
+    clearTimeout(alone);
+    owed = 0;
+    asked = begun = false;
   };
 
   const fetch = globalThis.fetch;
@@ -73,6 +93,36 @@
     send.apply(this, given); // throws where there is nothing to wait for
     requests += 1;
     this.addEventListener("loadend", () => (requests -= 1), { once: true });
+  };
+
+  // Streamlit puts a component's code behind an address, and imports that before each call of the component, which is
+  // neither a request nor a timer. The import is seen where it makes a text of the address; of two imports of our own, one
+  // after the other, the second ends when Streamlit has called it. Others put the code of workers behind addresses.
+  const COMPONENT = "\n//# sourceURL=st-bidi-";
+  const components = new WeakSet();
+  globalThis.Blob = new Proxy(Blob, {
+    construct(target, given, as) {
+      const blob = Reflect.construct(target, given, as);
+      const text = Array.isArray(given[0]) ? given[0][0] : null;
+      if (typeof text === "string" && text.includes(COMPONENT)) components.add(blob);
+      return blob;
+    },
+  });
+  const { createObjectURL } = URL;
+  URL.createObjectURL = (what) => {
+    const address = createObjectURL.call(URL, what);
+    if (!components.has(what)) return address;
+    const follow = async () => {
+      requests += 1;
+      for (let turn = 0; turn < 2; turn += 1) await import(address).catch(() => {}); // Streamlit says what is wrong
+      requests -= 1;
+    };
+    return Object.assign(new String(address), {
+      toString() {
+        follow();
+        return address;
+      },
+    });
   };
 
   const { setTimeout, clearTimeout } = globalThis;

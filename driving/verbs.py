@@ -14,15 +14,24 @@ SETTINGS = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 # "Not running" is also true for a moment between a click and the rerun that it causes, so nothing may be unanswered, as
 # `unanswered.js` has it, and that has to last. A skeleton stands where the browser is still loading the code of an
 # element. Explore's parts say what they have yet to tell. A picture that is still to come would be gone, a 404, after
-# the next run of the page.
+# the next run of the page. On a busy machine the time may be over before the browser has drawn what arrived, and called
+# what comes with it: it has to have drawn twice, and to have been looked at several times.
 SETTLED = """milliseconds => {
     const app = document.querySelector('[data-testid="stApp"]');
     const running = !app || app.dataset.testScriptState !== 'notRunning' || globalThis.unanswered() ||
         app.dataset.testConnectionState !== 'CONNECTED' || document.querySelector('[data-testid="stSkeleton"]') ||
         globalThis.explorerDepth?.pending?.until > performance.now() ||
         [...document.images].some(image => !image.complete && image.loading !== 'lazy');
-    if (running) delete window.settledSince; else window.settledSince ??= performance.now();
-    return !running && performance.now() - window.settledSince >= milliseconds;
+    if (running) {
+        delete window.quiet;
+        return false;
+    }
+    if (!window.quiet) {
+        const quiet = window.quiet = {since: performance.now(), looks: 0, drawn: false};
+        requestAnimationFrame(() => requestAnimationFrame(() => { quiet.drawn = true; }));
+    }
+    window.quiet.looks += 1;
+    return performance.now() - window.quiet.since >= milliseconds && window.quiet.looks > 3 && window.quiet.drawn;
 }"""
 UNANSWERED = Path(__file__).with_name("unanswered.js")
 REST_MS = 100
@@ -31,7 +40,7 @@ REST_MS = 100
 def wait_until_ready(page: Page, *, quiet_ms: int = REST_MS) -> None:
     """Until the script has run and stayed quiet; fails at once on an exception, and in a browser without `UNANSWERED`.
     Not for a page that reruns itself."""
-    page.evaluate("delete window.settledSince")
+    page.evaluate("delete window.quiet")
     page.wait_for_function(SETTLED, arg=quiet_ms, polling=25)
     expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1)
 

@@ -38,11 +38,17 @@ STILL = """() => {
     return !moving.length && !document.querySelector('[data-stale=true]');
 }"""
 
-# What an exception excuses is asked of the element itself, within the shadow root that it stands in.
+# What an exception excuses is asked of the element itself, within the shadow root that it stands in. A page that runs
+# by itself may begin to replace something meanwhile.
 AXE = """async ([within, rules, exceptions]) => {
     const find = target => [target].flat().reduce((root, selector) =>
         (root.shadowRoot ?? root).querySelector(selector), document);
-    const {violations} = await axe.run(within, rules);
+    const solid = new CSSStyleSheet();
+    solid.replaceSync('[data-stale=true] { opacity: 1 !important; transition: none !important }');
+    document.adoptedStyleSheets.push(solid);
+    const {violations} = await axe.run(within, rules).finally(() => {
+        document.adoptedStyleSheets = document.adoptedStyleSheets.filter(sheet => sheet !== solid);
+    });
     return violations.flatMap(({id, help, nodes}) => nodes
         .filter(({target}) => !exceptions.some(({rule, selector}) => rule === id && find(target)?.matches(selector)))
         .map(({html, any, all, none}) => `${id} (${help}): ${html.slice(0, 200)}: ` +

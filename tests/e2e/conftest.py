@@ -20,6 +20,7 @@ from driving.verbs import UNANSWERED
 
 SCREENSHOTS = ROOT / "test-results"
 TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
+PATIENCE = 180_000  # milliseconds for what a machine has to compute: a training, a measurement
 
 WELCOME = re.compile(
     r"\s*(|You can now view your Streamlit app in your browser\.|URL: http://\S+|Stopping\.\.\."
@@ -36,10 +37,16 @@ class Server:
     url: str
     log: TextIO
     data: Path
+    begun: list[str] = field(default_factory=list)  # a line of the log that has no end yet
 
-    def complaints(self) -> list[str]:
-        """What it printed since the last call, without the welcome: warnings and tracebacks."""
-        return [f"server: {line}" for line in self.log.read().splitlines() if not WELCOME.fullmatch(line)]
+    def complaints(self, *, at_the_end: bool = False) -> list[str]:
+        """What it printed since the last call, without the welcome: warnings and tracebacks, in whole lines until the
+        end."""
+        *lines, rest = "".join([*self.begun, self.log.read()]).split("\n")
+        self.begun[:] = [rest]
+        if at_the_end:
+            lines.append(rest)
+        return [f"server: {line}" for line in lines if not WELCOME.fullmatch(line)]
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                     run.with_name("stop").touch()  # a training outlives the app
         except RuntimeError as error:
             pytest.fail(str(error), pytrace=False)
-        if complaints := running.complaints():
+        if complaints := running.complaints(at_the_end=True):
             pytest.fail("\n".join(complaints), pytrace=False)
 
 

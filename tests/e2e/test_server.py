@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ import requests
 from playwright.sync_api import Page
 
 from driving.depth import unpack
-from driving.serving import ROOT, served
+from driving.serving import ROOT, START_S, end, served, started, wait_for
 from driving.sessions import Session, SessionError
 from driving.verbs import visit
 from tests.e2e.conftest import Server
@@ -83,7 +82,10 @@ def test_only_who_knows_a_token_gets_a_drawing(open_page: Callable[[], Page], se
 
 BROWSER = """#!{python}
 import pathlib, sys
-pathlib.Path({file!r}).write_text(sys.argv[1])
+opened = pathlib.Path({file!r})
+written = opened.with_name("written.txt")
+written.write_text(sys.argv[1])
+written.rename(opened)
 """
 
 
@@ -100,18 +102,14 @@ def test_the_app_opens_in_a_browser_unless_it_is_told_not_to(tmp_path: Path, hea
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (address := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
-            time.sleep(0.1)
-        assert address and requests.get(f"{address[0]}/_stcore/health", timeout=60).text == "ok"
-        while time.monotonic() < deadline and not headless and not opened.exists():
-            time.sleep(0.1)
+        address = started(process, log)
+        assert address, log.read_text()
+        assert headless or wait_for(opened.exists, START_S), log.read_text()
     finally:
-        process.terminate()
-        process.wait(20)
+        end(process)
     assert opened.exists() != headless, log.read_text()
     if not headless:
-        assert opened.read_text() == f"{address[0]}/"
+        assert opened.read_text() == f"{address}/"
 
 
 FAILING = """

@@ -37,6 +37,7 @@ BEGUN_RUN = ForwardMsg(new_session=NewSession(name="a"))
 ENDED = ForwardMsg(script_finished=ForwardMsg.FINISHED_SUCCESSFULLY)
 FOLLOWED = ForwardMsg(script_finished=ForwardMsg.FINISHED_EARLY_FOR_RERUN)
 LOST = "the connection is lost"
+LATER = "a second is over"
 
 
 @pytest.mark.parametrize(
@@ -48,12 +49,23 @@ LOST = "the connection is lost"
         [(ASKED, True), (BEGUN_RUN, True), (FOLLOWED, True), (BEGUN_RUN, True), (ENDED, False)],
         [(BEGUN_RUN, True), (ASKED, True), (FOLLOWED, True), (BEGUN_RUN, True), (PING, True), (ENDED, False)],
         [(ASKED, True), (LOST, False)],
+        # Two are asked for before the first begins: each has a run of its own, or one run answers both.
+        [(ASKED, True), (ASKED, True), (BEGUN_RUN, True), (ENDED, True), (BEGUN_RUN, True), (ENDED, False)],
+        [(ASKED, True), (ASKED, True), (BEGUN_RUN, True), (ENDED, True), (LATER, False), (BEGUN_RUN, True)],
+        [(ASKED, True), (ASKED, True), (BEGUN_RUN, True), (ENDED, True), (ASKED, True), (LATER, True)],
+        [(ASKED, True), (ASKED, True), (LOST, False), (ASKED, True), (BEGUN_RUN, True), (ENDED, False)],
     ],
 )
 def test_a_run_is_unanswered_until_its_end(page: Page, course: list[tuple[BackMsg | ForwardMsg | str, bool]]) -> None:
-    """By Streamlit's own messages, over a socket that says nothing by itself."""
+    """By Streamlit's own messages, over a socket that says nothing by itself, and in a time that does not pass."""
     page.goto("about:blank")
     page.evaluate("() => { globalThis.WebSocket = class extends EventTarget { send() {} }; }")
+    page.evaluate(
+        """() => {
+            globalThis.setTimeout = (call, wait) => { globalThis.due = { call, wait }; };
+            globalThis.clearTimeout = () => delete globalThis.due;
+        }"""
+    )
     page.evaluate(UNANSWERED.read_text())
     page.evaluate("() => { globalThis.socket = new WebSocket(); }")
     for what, unanswered in course:
@@ -62,6 +74,46 @@ def test_a_run_is_unanswered_until_its_end(page: Page, course: list[tuple[BackMs
         elif isinstance(what, ForwardMsg):
             data = f"Uint8Array.from({[*what.SerializeToString()]}).buffer"
             act = f"socket.dispatchEvent(new MessageEvent('message', {{ data: {data} }}))"
+        elif what == LATER:
+            act = "if (globalThis.due?.wait === 1000) due.call()"
         else:
             act = "socket.dispatchEvent(new Event('close'))"
         assert page.evaluate(f"() => {{ {act}; return unanswered(); }}") is unanswered, what
+
+
+CALLS = """async () => {
+    const code = "export default () => { globalThis.called = (globalThis.called ?? 0) + 1; }";
+    const blob = new Blob([`${code}\n//# sourceURL=st-bidi-a-1.js`], { type: "text/javascript" });
+    const address = URL.createObjectURL(blob);
+    const turns = new MessageChannel();
+    const seen = [];
+    for (let times = 1; times <= 3; times += 1) {
+        Promise.resolve().then(() => import(address)).then(({ default: call }) => call());
+        await null;
+        await null;
+        seen.push(unanswered());
+        while (unanswered()) await new Promise(done => {
+            turns.port1.onmessage = done;
+            turns.port2.postMessage(null);
+        });
+        seen.push(globalThis.called);
+    }
+    return [...seen, typeof URL.createObjectURL(new Blob(["postMessage(1)"], { type: "text/javascript" }))];
+}"""  # a timer would itself be unanswered
+
+
+def test_a_component_is_unanswered_until_it_has_been_called(page: Page) -> None:
+    """When its code is loaded, and when it is there already and has new data; the code of a worker is no component."""
+    page.goto("about:blank")
+    assert page.evaluate(CALLS) == [True, 1, True, 2, True, 3, "string"]
+    page.add_init_script(
+        """const make = URL.createObjectURL;
+        globalThis.made = [];
+        URL.createObjectURL = what => {
+            const address = make(what);
+            if (what.type === "text/javascript") made.push(typeof address);
+            return address;
+        };"""
+    )
+    visit(page)
+    assert {*page.evaluate("made")} == {"object"}, "and Streamlit's own are known as such"
