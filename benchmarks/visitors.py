@@ -17,7 +17,7 @@ from playwright.sync_api import ConsoleMessage, Page
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from driving.serving import chromium
-from driving.sessions import TIMEOUT_S, Session, SessionError
+from driving.sessions import Session, SessionError
 from driving.verbs import REST_MS, UNANSWERED, click, upload, wait_until_ready
 
 THINK = (1.0, 5.0)  # seconds between an answer and the next interaction
@@ -98,9 +98,9 @@ class Tab(Session):
             raise SessionError(f"session {before} came back as {self.id}")
         return time.perf_counter() - started
 
-    def _receive(self, patience: float = TIMEOUT_S) -> ForwardMsg:
+    def _receive(self) -> ForwardMsg:
         while True:
-            message = super()._receive(patience)
+            message = super()._receive()
             kind, run = message.WhichOneof("type"), message.metadata.run.script_run_id
             if kind == "script_finished" and run and run == self._cut:
                 continue  # what was still to be told of it; it says nothing of the run that was asked for since

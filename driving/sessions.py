@@ -23,15 +23,8 @@ _TOKEN = re.compile(rb'"token":"([0-9a-f]{32})"')
 _WIDGET = re.compile(r"\$\$ID-[0-9a-f]{32}-(.+)")
 
 
-LOST_AFTER_S = 20.0  # without a single message; then the visitor asks again
-
-
 class SessionError(RuntimeError):
     """The app answered with an exception or with the sentence that stands for one, refused, or hung up."""
-
-
-class LostError(SessionError):
-    """Nothing at all came back."""
 
 
 class Session:
@@ -64,7 +57,6 @@ class Session:
         # as a request leaves, a browser asks again by itself, but this client does not.
         self._http.headers["Connection"] = "close"
         self._stack = ExitStack()
-        self.lost = 0  # answers that did not come after a reconnect, and had to be asked for again
         self._connect()
 
     def _connect(self) -> None:
@@ -184,25 +176,6 @@ class Session:
             raise SessionError(f"{address} was answered with {response.status_code}")
         return response.content
 
-    def reconnect(self) -> float:
-        """Loses the connection without a word, comes back as the same session, and shows what it showed.
-
-        Where nothing at all comes back it asks once more, as a person would click again, and counts that in `lost`:
-        Streamlit 1.67 hands out messages from a list of connections that it made before (`Runtime._loop_coroutine`),
-        so on a busy server the first answer may go to the connection that is gone.
-        """
-        self._drop()
-        before = self.id
-        self._connect()
-        try:
-            taken = self._ask(self._here(""), patience=LOST_AFTER_S)
-        except LostError:
-            self.lost += 1
-            taken = LOST_AFTER_S + self._ask(self._here(""))
-        if self.id != before:
-            raise SessionError(f"session {before} came back as {self.id}")
-        return taken
-
     def vanish(self) -> None:
         """Loses the connection without a word and does not come back."""
         self._drop()
@@ -228,7 +201,7 @@ class Session:
         self._values[state.id] = state
         return self._ask(self._here(self._widget(key)[1]))
 
-    def _ask(self, state: ClientState, *pressed: WidgetState, patience: float = TIMEOUT_S) -> float:
+    def _ask(self, state: ClientState, *pressed: WidgetState) -> float:
         shown = {number for number, _ in self._widgets.values()}
         self._values = {number: value for number, value in self._values.items() if number in shown}
         state.query_string = urlencode(self.query)
@@ -241,7 +214,7 @@ class Session:
         started = time.perf_counter()
         self._send(BackMsg(rerun_script=state))
         while True:
-            message = self._receive(TIMEOUT_S if self.answer else patience)
+            message = self._receive()
             kind = message.WhichOneof("type")
             if kind == "new_session":
                 self.id = message.new_session.initialize.session_id or self.id
@@ -287,12 +260,9 @@ class Session:
         except (OSError, WebSocketException) as error:
             raise SessionError(f"the connection is closed: {error!r}") from error
 
-    def _receive(self, patience: float = TIMEOUT_S) -> ForwardMsg:
+    def _receive(self) -> ForwardMsg:
         try:
-            content = self.socket.recv(patience)
-        except TimeoutError as error:
-            kind = SessionError if self.answer else LostError
-            raise kind(f"no end of the answer after {len(self.answer)} messages: {error!r}") from error
+            content = self.socket.recv(TIMEOUT_S)
         except (OSError, WebSocketException) as error:
             # How far it came tells a lost answer from a slow one.
             raise SessionError(f"no end of the answer after {len(self.answer)} messages: {error!r}") from error

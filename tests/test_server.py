@@ -3,9 +3,12 @@
 import asyncio
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from streamlit.runtime.session_manager import ActiveSessionInfo
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from explorer import runs
 from explorer.ui import server
@@ -62,3 +65,27 @@ def test_a_disk_that_cannot_be_swept_is_logged_and_tried_again(
 
     asyncio.run(asyncio.wait_for(run(), 30))
     assert "could not be swept" in caplog.text
+
+
+@dataclass
+class Named:
+    id: str
+
+
+def test_an_answer_goes_to_the_connection_of_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit's loop waits between two sessions, and meanwhile another one may come back over a new connection."""
+    monkeypatch.setattr(WebsocketSessionManager, "list_active_sessions", WebsocketSessionManager.list_active_sessions)
+    server.keep_answers()
+    manager = WebsocketSessionManager(*([None] * 4))  # type: ignore[arg-type]
+    here = manager._active_session_info_by_id
+    for name in "abc":
+        here[name] = ActiveSessionInfo(f"old {name}", Named(name))  # type: ignore[arg-type]
+    assert manager.num_active_sessions() == 3
+    sent = []
+    for known in manager.list_active_sessions():
+        sent.append(known.client)
+        if known.session.id == "a":
+            here["b"] = ActiveSessionInfo("new b", Named("b"))  # type: ignore[arg-type]
+            del here["c"]
+            here["d"] = ActiveSessionInfo("d", Named("d"))  # type: ignore[arg-type]
+    assert sent == ["old a", "new b"], "who has gone gets nothing, and who has just come is in the next round"

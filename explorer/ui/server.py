@@ -5,7 +5,7 @@ import asyncio
 import logging
 import threading
 import webbrowser
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
+from streamlit.runtime.session_manager import ActiveSessionInfo
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from explorer import runs
 from explorer.ui.explore import drawings
@@ -64,11 +66,36 @@ def _is_ours(origin: str, host: str | None) -> bool:
 async def opened(_: st.App) -> AsyncIterator[dict[str, Any] | None]:
     """Opens a browser, as `streamlit run` does of itself where no app of ours stands around the pages; and sweeps
     uploaded data while the server runs, whoever comes."""
+    keep_answers()
     if not st.get_option("server.headless"):
         threading.Thread(target=webbrowser.open, args=[_url()], daemon=True).start()
     sweeping = asyncio.create_task(_sweep())
     yield None
     sweeping.cancel()
+
+
+class _AsTheyAre(list[ActiveSessionInfo]):
+    """The sessions that have a connection, each with the one that it has when its turn comes."""
+
+    def __init__(self, sessions: Mapping[str, ActiveSessionInfo]) -> None:
+        super().__init__(sessions.values())
+        self._sessions = sessions
+
+    def __iter__(self) -> Iterator[ActiveSessionInfo]:
+        for known in super().__iter__():
+            if now := self._sessions.get(known.session.id):
+                yield now
+
+
+def keep_answers() -> None:
+    """Streamlit 1.67 sends what pages are to show to one session after the other, from a list that it made before
+    (`Runtime._loop_coroutine`). With many visitors that takes seconds, and a page that lost its connection is back
+    sooner: its answer then goes to the connection that is gone, and the page waits for ever."""
+    WebsocketSessionManager.list_active_sessions = _as_they_are  # type: ignore[assignment]
+
+
+def _as_they_are(manager: WebsocketSessionManager) -> list[ActiveSessionInfo]:
+    return _AsTheyAre(manager._active_session_info_by_id)
 
 
 async def _sweep() -> None:

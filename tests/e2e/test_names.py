@@ -14,6 +14,7 @@ from explorer import checkpoints
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
+from tests.e2e.conftest import PATIENCE
 from tests.e2e.test_build import button, link
 
 HTML = "<img src=x onerror=window.evil=1>"
