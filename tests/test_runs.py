@@ -384,21 +384,21 @@ STEP = "explorer.training.loop._Learner.step"
 
 
 @pytest.mark.parametrize(
-    ("where", "done"),
+    ("where", "done", "long"),  # `long` is what takes longer here than a stop waits
     [
-        ("explorer.runs.fitting.checkpoint_of", 6 * STEPS_AN_EPOCH),
-        ("explorer.training.loop.evaluate", STEPS_AN_EPOCH),
-        (STEP, 3),
+        ("explorer.runs.fitting.checkpoint_of", 6 * STEPS_AN_EPOCH, None),  # whatever it takes
+        ("explorer.training.loop.evaluate", STEPS_AN_EPOCH, "explorer.training.loop.LONG_VALIDATION"),
+        (STEP, 3, "explorer.runs.fitting.LONG_STEP"),
     ],
     ids=["test", "validation", "step"],
 )
 def test_killed_where_a_stop_has_no_patience_a_run_loses_no_step_that_was_done(
-    where: str, done: int, monkeypatch: pytest.MonkeyPatch
+    where: str, done: int, long: str | None, monkeypatch: pytest.MonkeyPatch
 ):
     asked = request()
     expected = executed(lone(asked))
-    monkeypatch.setattr("explorer.training.loop.LONG_VALIDATION", 0.0)  # as if each took longer than a stop waits
-    monkeypatch.setattr("explorer.runs.fitting.LONG_STEP", 0.0)
+    if long:
+        monkeypatch.setattr(long, 0.0)
     monkeypatch.setattr("explorer.runs.fitting.fit_together", partial(fit_together, report_every=0))
     take_step = _Learner.step
 
