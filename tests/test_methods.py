@@ -198,7 +198,7 @@ def test_a_window_over_everything_takes_the_whole_score():
 def test_without_relu_nothing_is_guided_and_it_says_so(activation: Any, method: str, sentence: str):
     network = built(replace(SMALL, activation=activation))
     said = note(method, network.spec)
-    assert said is not None and said.endswith(sentence) and f"activation is {activation}," in said
+    assert said is not None and said.endswith(sentence) and f"activation is {network.spec.activation_name}," in said
     recorded = trace(network, picture(network.spec), TARGET)
     plain = explained(network, "guided_backprop").values
     np.testing.assert_allclose(plain, recorded.image_gradient, atol=1e-5 * np.abs(plain).max())

@@ -134,7 +134,7 @@ def note(method: str, spec: ArchitectureSpec) -> str | None:
     if not method.startswith("guided") or spec.activation == "relu":
         return None
     plain = "the plain gradient" if method == "guided_backprop" else "Grad-CAM times the plain gradient"
-    return f"This network's activation is {spec.activation}, and only ReLU can be guided: this map is {plain}."
+    return f"This network's activation is {spec.activation_name}, and only ReLU can be guided: this map is {plain}."
 
 
 @dataclass(frozen=True)

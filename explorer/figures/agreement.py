@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from explorer.figures.names import escaped
+from explorer.figures.names import escaped, shortened
 from explorer.figures.tiles import SEQUENTIAL
 
 _STEPS = [step / 32 for step in range(33)]
@@ -146,7 +146,7 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
             showlegend=False,
             **at,
         )
-    shown = [escaped(_cut(name)) for name in class_names]
+    shown = [escaped(shortened(name, _LONGEST)) for name in class_names]
     named = {"tickvals": places, "ticktext": shown} if classes <= NAMED_CLASSES else {"showticklabels": False}
     axis: dict[str, Any] = {"fixedrange": True, "showgrid": False, "zeroline": False, "ticks": "", **named}
     axis["ticklabelstandoff"] = 4
@@ -207,7 +207,7 @@ def agreement_chart(pairs: Sequence[PairLine]) -> go.Figure:
                 y=[row],
                 x=[sign * count],
                 mode="text",
-                text=f"&nbsp;only {escaped(_cut(name, 30))}: {count:,}&nbsp;",
+                text=f"&nbsp;only {escaped(shortened(name, 30))}: {count:,}&nbsp;",
                 textposition="middle left" if sign < 0 else "middle right",
                 hoverinfo="skip",
             )
@@ -355,10 +355,6 @@ def _stages(layers: Sequence[str]) -> tuple[list[int], list[float], list[str]]:
 def _nullable(values: np.ndarray) -> list[list[float | None]]:
     """Plotly leaves out what is null; a NaN is no JSON."""
     return [[float(value) if np.isfinite(value) else None for value in row] for row in values]
-
-
-def _cut(name: str, longest: int = _LONGEST) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

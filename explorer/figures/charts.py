@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import plotly.graph_objects as go
 
-from explorer.figures.names import escaped
+from explorer.figures.names import escaped, shortened
 from explorer.figures.tiles import data_uri, shown
 
 # One colour a network on every page. Light and dark variants of Okabe and Ito's vermilion and blue, which people with
@@ -31,7 +31,7 @@ def network_colour(shortcut: str, theme: Literal["light", "dark"]) -> str:
 
 def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: str, target: str) -> go.Figure:
     """Horizontal bars of probabilities, the most probable on top; an arrow marks the explained class."""
-    shown_names = [escaped(name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…") for name in names]
+    shown_names = [escaped(shortened(name, _WIDEST)) for name in names]
     labels = [f"<b>▸ {text}</b>" if name == target else text for name, text in zip(names, shown_names, strict=True)]
     return go.Figure(
         go.Bar(
@@ -123,8 +123,8 @@ def predictions_chart(
         for index, pixels in enumerate(pictures)
     ]
     scores = [
-        f'<span style="color:{network.colour}"><b>{network.title}</b>: {_right(network, labels)} of {len(labels)} right'
-        "</span>"
+        f'<span style="color:{network.colour}"><b>{escaped(network.title)}</b>: {_right(network, labels)} of '
+        f"{len(labels)} right</span>"
         for network in networks
     ]
     score: dict[str, Any] = {"text": "     ".join(scores), "x": 0, "y": 0, "xref": "paper", "yref": "y"}
@@ -151,7 +151,7 @@ def predictions_chart(
 
 def _cut(label: str) -> str:
     """As Plotly writes it: it reads tags, and a class may have any name."""
-    return escaped(label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…")
+    return escaped(shortened(label, _LONGEST))
 
 
 def _line(prediction: Prediction, label: str) -> str:

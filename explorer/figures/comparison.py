@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.figures.names import escaped
+from explorer.figures.names import in_template, shortened
 
 DASHES = ("solid", "dash", "dot", "dashdot")  # tell networks of one family, and so of one colour, apart
 _PATTERNS = dict(zip(DASHES, ("", "/", ".", "x"), strict=True))
@@ -226,4 +226,4 @@ def _symbol(dash: str) -> str:
 
 def _escaped(text: str, longest: int = 60) -> str:
     """As Plotly writes it: it reads tags, and a network or a class may have any name."""
-    return escaped(text if len(text) <= longest else f"{text[: longest - 1]}…").replace("%{", "% {")
+    return in_template(shortened(text, longest))

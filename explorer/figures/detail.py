@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from explorer.figures.names import in_template
 from explorer.figures.tiles import ColourScale, data_uri, nearest
 
 _FRAME = (33, 167, 156)  # as the frame of a chosen feature map
@@ -137,7 +138,7 @@ def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str) -> go.Figur
             mode="lines+markers",
             name=line.title,
             line={"color": line.colour, "dash": "dash" if line.dashed else "solid"},
-            hovertemplate="%{x}: %{y:.3g}<extra>" + line.title + "</extra>",
+            hovertemplate="%{x}: %{y:.3g}<extra>" + in_template(line.title) + "</extra>",
         )
     figure.add_hline(y=1, line={"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "dot"})
     return figure
@@ -169,7 +170,7 @@ def trust_chart(panels: Sequence[tuple[str, Sequence[TrustLines]]]) -> go.Figure
                 y=line.probabilities,
                 name=f"{line.title}, the map's order",
                 line={"color": line.colour, "width": 3, "dash": dash},
-                hovertemplate="%{x:.0%} of the pixels: %{y:.1%}<extra>" + line.title + "</extra>",
+                hovertemplate="%{x:.0%} of the pixels: %{y:.1%}<extra>" + in_template(line.title) + "</extra>",
                 showlegend=column == 1,
                 **shared,
             )
@@ -207,7 +208,7 @@ def cascade_chart(lines: Sequence[CascadeLine]) -> go.Figure:
             mode="lines+markers",
             name=line.title,
             line={"color": line.colour, "dash": "dash" if line.dashed else "solid"},
-            hovertemplate="%{customdata}: %{y:.2f}<extra>" + line.title + "</extra>",
+            hovertemplate="%{customdata}: %{y:.2f}<extra>" + in_template(line.title) + "</extra>",
         )
         top = (rows - place) * row
         figure.add_annotation(

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.figures.charts import TEXT_COLOURS
-from explorer.figures.names import escaped
+from explorer.figures.names import escaped, in_template
 
 GREY = "#7C868B"  # 3:1 against the background of both themes
 _TALL, _SHORT = 430, 290  # pixels of a panel that is alone in its column, and of one of several
@@ -192,7 +192,7 @@ def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
             line={"color": line.colour, "width": line.width, "dash": "dash" if line.dashed else "solid"},
             name=line.name,
             customdata=_hovers(line, sample),
-            hovertemplate=f"<b>{escaped(line.name)}</b><br>%{{customdata}}<extra></extra>",
+            hovertemplate=f"<b>{in_template(line.name)}</b><br>%{{customdata}}<extra></extra>",
             showlegend=False,
         )
     )
@@ -213,7 +213,7 @@ def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
                         f"{escaped(line.layers[index])}<br>{words} in {counts[index]} of {line.n} {sample}s"
                         for index in found
                     ],
-                    hovertemplate=f"<b>{escaped(line.name)}</b><br>%{{customdata}}<extra></extra>",
+                    hovertemplate=f"<b>{in_template(line.name)}</b><br>%{{customdata}}<extra></extra>",
                     showlegend=False,
                     cliponaxis=False,
                 )

@@ -73,7 +73,9 @@ def labelled_data(spec: ArchitectureSpec) -> list[str]:
 
 
 def data_title(data: str) -> str:
-    return "your own pictures" if data.startswith("stored-") else data
+    if data.startswith("stored-"):
+        return "your own pictures"
+    return builtin.BUILTIN[data].title if data in builtin.BUILTIN else data
 
 
 def test_split(data: str) -> tuple[Split, tuple[str, ...]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from explorer.architectures import ArchitectureSpec, Stage, describe
 from explorer.checkpoints import Checkpoint
+from explorer.figures.names import shortened
 from explorer.ui.words import WORDS, accuracy
 
 _BLOCKS = {
@@ -105,4 +106,4 @@ def _value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return WORDS.get(text, text) if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return WORDS.get(text, shortened(text, _LONGEST))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from explorer.attribution import top_classes
+from explorer.figures.names import shortened
 from explorer.images import to_pixels
 from explorer.ui.packing import Packing, number
 from explorer.ui.passes import Looked, Subject
@@ -69,7 +70,7 @@ def _network(network: Looked, subject: Subject) -> dict[str, Any]:
         "classes": [
             {
                 "name": names[index],
-                "short": names[index] if len(names[index]) <= _LONGEST else f"{names[index][: _LONGEST - 1]}…",
+                "short": shortened(names[index], _LONGEST),
                 "probability": number(probability),
                 "explained": index == network.trace.target,
             }

@@ -112,10 +112,10 @@ def _numbers(state: GradientsState, view: Flows) -> None:
             rows.append(
                 {
                     "network": each.name,
-                    "shortcut": each.spec.shortcut,
-                    "norm": each.spec.norm,
-                    "first weights": each.spec.initialisation,
-                    "activation": each.spec.activation,
+                    "shortcut": controls.WORDS["shortcuts"][each.spec.shortcut],
+                    "norm": controls.WORDS["norms"][each.spec.norm],
+                    "first weights": controls.WORDS["initialisations"][each.spec.initialisation],
+                    "activation": each.spec.activation_name,
                     "n": found.n,
                     "first layer": f"{sizes.median[0]:.3g}",
                     "last layer": f"{sizes.median[-1]:.3g}",
