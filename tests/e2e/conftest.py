@@ -20,6 +20,7 @@ from driving.verbs import UNANSWERED
 
 SCREENSHOTS = ROOT / "test-results"
 TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
+PATIENCE = 180_000  # milliseconds for what a machine has to compute: a training, a measurement
 
 WELCOME = re.compile(
     r"\s*(|You can now view your Streamlit app in your browser\.|URL: http://\S+|Stopping\.\.\."

@@ -6,6 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from driving.verbs import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
+from tests.e2e.conftest import PATIENCE
 
 
 def map_button(page: Page, layer: str, network: str, depth: str) -> Locator:
@@ -98,7 +99,7 @@ def test_many_pictures_are_measured_stopped_and_open_in_explore(page: Page) -> N
     page.get_by_role("option", name="200", exact=True).click()
     wait_until_ready(page)
     page.get_by_role("button", name=re.compile(r"^Measure 2 networks on 200 pictures")).first.click()
-    expect(interval).to_be_visible()
+    expect(interval).to_be_visible(timeout=PATIENCE)
     for network in ("plain-8", "plain-56"):
         expect(page.get_by_role("cell", name=network, exact=True)).not_to_have_count(0)
     expect(page.get_by_text("McNemar's test, exact")).to_be_visible()

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from driving.verbs import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
+from tests.e2e.conftest import PATIENCE
 from tests.e2e.exploring import give_photo, photo, strip_button
 
 
@@ -157,7 +158,8 @@ def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page)
             assert no_sideways_scroll(page), where
             assert_accessible(page, where, "[data-testid=stTabs]")
     page.get_by_role("button", name=re.compile("^Run Integrated Gradients")).click()
-    expect(page.get_by_text(re.compile("The score of the picture exceeds that of the baseline"))).to_have_count(2)
+    exceeds = page.get_by_text(re.compile("The score of the picture exceeds that of the baseline"))
+    expect(exceeds).to_have_count(2, timeout=PATIENCE)
     expect(page.get_by_alt_text("Integrated Gradients of ResNet-8 over the picture")).to_be_visible()
     wait_until_ready(page)
     with page.expect_download() as waiting:
@@ -182,7 +184,7 @@ def test_a_long_occlusion_is_stopped_and_the_page_goes_on(page: Page) -> None:
     expect(page.get_by_alt_text(re.compile("^Occlusion of"))).to_have_count(0)
     choose(page, "Method", "Input × gradient")
     page.get_by_role("button", name=re.compile("^Run Input")).click()
-    expect(page.get_by_alt_text("Input × gradient of plain-56 alone", exact=False)).to_be_visible()
+    expect(page.get_by_alt_text("Input × gradient of plain-56 alone", exact=False)).to_be_visible(timeout=PATIENCE)
     wait_until_ready(page)
 
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from driving.verbs import choose, click, no_sideways_scroll, query, visit, wait_until_ready, windows
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
+from tests.e2e.conftest import PATIENCE
 
 CHART = "[data-testid=stPlotlyChart]"
 
@@ -18,7 +19,17 @@ def button(page: Page, words: str):
     return page.get_by_role("button").filter(has_text=words)
 
 
+def wait_for_sentence(page: Page, sentence: Locator) -> None:
+    """A machine that would measure it for longer than a moment asks first."""
+    measure = button(page, "Measure (about")
+    expect(sentence.or_(measure)).to_be_visible()
+    if measure.is_visible():
+        measure.click()
+    expect(sentence).to_be_visible(timeout=PATIENCE)
+
+
 def test_the_first_visit_shows_a_chart_and_a_measured_sentence_to_everybody(page: Page) -> None:
+    page.set_default_timeout(PATIENCE)  # the page measures before it answers
     visit(page, "/gradients")
     expect(page.get_by_text(re.compile(r"n = 1 seed, 64 shapes, training mode, float32"))).to_be_visible()
     expect(page.locator(CHART)).to_be_visible()
@@ -37,12 +48,12 @@ def test_a_grid_is_widened_measured_and_downloaded(page: Page) -> None:
     visit(page, "/gradients?depths=8&shortcuts=none&seeds=2&initialisations=pytorch&activations=sigmoid&norms=none")
     expect(page.get_by_text("Nothing of this is measured yet")).to_be_visible()
     button(page, "Measure the 2 passes").click()
-    expect(page.get_by_text(re.compile("plain-8's first convolution receives"))).to_be_visible()
+    expect(page.get_by_text(re.compile("plain-8's first convolution receives"))).to_be_visible(timeout=PATIENCE)
     wait_until_ready(page)
     page.locator(".st-key-gradients_shortcuts").get_by_text("identity", exact=True).click()
     expect(button(page, "Measure the 2 passes")).to_be_visible()  # those of plain-8 are kept
     button(page, "Measure the 2 passes").click()
-    expect(page.get_by_text(re.compile("ResNet-8's"))).to_be_visible()
+    expect(page.get_by_text(re.compile("ResNet-8's"))).to_be_visible(timeout=PATIENCE)
     wait_until_ready(page)
     expect(button(page, "still missing")).to_have_count(0)
     assert "shortcuts" not in query(page)  # that is the default
@@ -97,12 +108,8 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
     choose(page, "First network", "plain-8 · shapes-v1-32")
     click(page, "radio", "block outputs")
     click(page, "radio", "relative to last layer")
-    measure = button(page, "Measure (about")
     sentence = page.get_by_text(re.compile("After training, .*plain-8's first block receives"))
-    expect(sentence.or_(measure)).to_be_visible()
-    if measure.is_visible():  # a machine that takes longer than a moment asks first
-        measure.click()
-    expect(sentence).to_be_visible()
+    wait_for_sentence(page, sentence)
     stranger = open_page()
     visit(stranger, page.url)
-    expect(stranger.get_by_text(sentence.inner_text())).to_be_visible()
+    wait_for_sentence(stranger, stranger.get_by_text(sentence.inner_text()))

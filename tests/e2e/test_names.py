@@ -14,7 +14,8 @@ from explorer import checkpoints
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
-from tests.e2e.test_build import PATIENCE, button, link
+from tests.e2e.conftest import PATIENCE
+from tests.e2e.test_build import button, link
 
 HTML = "<img src=x onerror=window.evil=1>"
 MARKDOWN = "**bold** [go](https://evil.example) ![i](https://evil.example/i) :red[x] $x^2$ `c`"
