@@ -77,6 +77,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     wait_until(none_is_left, "processes end")
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As runs have here. The app may have set more in this process, and the bits depend on how many there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def processes_of(text: str) -> list[int]:
     """The processes that execute runs and have the text in their command; zombies have none."""
     found = []
@@ -172,13 +181,8 @@ def is_in(run: Run, phase: str) -> bool:
 def has_trained_like(run: Run, **changes: Any) -> bool:
     """Whether its networks have, bit for bit, the weights of a training in this process that nobody disturbed."""
     networks = [build(spec, CONFIG.seed) for spec in TWINS]
-    threads = torch.get_num_threads()  # the app may have set them here, and the bits depend on how many there are
-    torch.set_num_threads(1)
-    try:
-        for _ in fit_together(networks, DATA, replace(CONFIG, **changes)):
-            pass
-    finally:
-        torch.set_num_threads(threads)
+    for _ in fit_together(networks, DATA, replace(CONFIG, **changes)):
+        pass
     for network in networks:
         found = checkpoints.load(run.network_file(network.spec.name.lower())).network.state_dict()
         if not all(torch.equal(tensor, found[name]) for name, tensor in network.state_dict().items()):
