@@ -71,14 +71,15 @@ def grad_cam(layer: LayerTrace, relu: bool = True) -> np.ndarray:
     if layer.activation.ndim != 3:
         raise ValueError(f"`{layer.name}` has no feature maps, its output is {layer.activation.shape}; choose a conv.")
     channels, height, width = layer.activation.shape
-    cam = (channel_weights(layer) @ layer.activation.reshape(channels, -1)).reshape(height, width)
+    # Not by BLAS: it wakes a thread for each processor, which takes 15 times as long as the sum where others use them too.
+    cam = np.einsum("k,kp->p", channel_weights(layer), layer.activation.reshape(channels, -1)).reshape(height, width)
     return np.maximum(cam, 0, out=cam) if relu else cam
 
 
 def channel_weights(layer: LayerTrace) -> np.ndarray:
     """a_k of Grad-CAM, (C,): the mean over all pixels of d score / d A_k."""
     gradient = layer.gradient.reshape(len(layer.gradient), -1)  # (C, H·W)
-    return gradient @ np.full(gradient.shape[1], 1 / gradient.shape[1], dtype=np.float32)  # BLAS beats .mean
+    return np.add.reduce(gradient, axis=1) / np.float32(gradient.shape[1])
 
 
 def channel_statistics(layer: LayerTrace) -> np.ndarray:
