@@ -71,7 +71,7 @@ def grad_cam(layer: LayerTrace, relu: bool = True) -> np.ndarray:
     if layer.activation.ndim != 3:
         raise ValueError(f"`{layer.name}` has no feature maps, its output is {layer.activation.shape}; choose a conv.")
     channels, height, width = layer.activation.shape
-    # Not by BLAS: it wakes a thread for each processor, which takes 15 times as long as the sum where others use them too.
+    # Not by BLAS: it wakes a thread for each processor, and where others use those too the sum takes 15 times as long.
     cam = np.einsum("k,kp->p", channel_weights(layer), layer.activation.reshape(channels, -1)).reshape(height, width)
     return np.maximum(cam, 0, out=cam) if relu else cam
 
