@@ -151,14 +151,14 @@ class Shelf:
                     return self._kept[name]
             try:
                 loaded = load()
+                with self._lock:
+                    self._kept[name] = loaded
+                    while len(self._kept) > 1 and sum(map(_weight_bytes, self._kept.values())) > self._most:
+                        self._kept.popitem(last=False)
+                return loaded
             finally:
                 with self._lock:
                     self._loading.pop(name, None)
-            with self._lock:
-                self._kept[name] = loaded
-                while len(self._kept) > 1 and sum(map(_weight_bytes, self._kept.values())) > self._most:
-                    self._kept.popitem(last=False)
-            return loaded
 
 
 def _weight_bytes(checkpoint: Checkpoint) -> int:

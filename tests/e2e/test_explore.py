@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 from driving.verbs import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
@@ -198,3 +198,51 @@ def test_the_page_fits_its_window_and_everybody_can_use_it(page: Page) -> None:
     assert_keyboard_goes_everywhere(page)
     page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').style.minWidth = '3000px'")
     assert not no_sideways_scroll(page), "the check itself must see a page that is too wide"
+
+
+def test_the_browsers_back_takes_one_choice_back_and_forward_brings_it_again(page: Page) -> None:
+    visit(page)
+    choose(page, "Class to explain", "ring")
+    choose(page, "Second network", "none, look at one alone")
+    page.go_back()
+    wait_until_ready(page)
+    assert query(page) == {"target": ["1"]}
+    expect(page.get_by_role("heading", name="One picture, two networks")).to_be_visible()
+    choose(page, "Class to explain", "star")
+    assert query(page) == {"target": ["6"]}, "what was taken back stays so"
+    page.go_back()
+    wait_until_ready(page)
+    page.go_back()
+    wait_until_ready(page)
+    assert query(page) == {}
+    page.go_forward()
+    wait_until_ready(page)
+    assert query(page) == {"target": ["1"]}
+
+
+def test_two_choices_over_a_slow_connection_are_both_kept(page: Page) -> None:
+    """The second is told before the browser has heard what came of the first."""
+    held: list[str | bytes] = []
+    ways: list[WebSocketRoute] = []
+    slow = False
+
+    def connect(browser: WebSocketRoute) -> None:
+        ways.append(browser)
+        server = browser.connect_to_server()
+        browser.on_message(server.send)
+        server.on_message(lambda message: held.append(message) if slow else browser.send(message))
+
+    page.route_web_socket(re.compile("/_stcore/stream"), connect)
+    visit(page)
+    slow = True
+    for label, option in (("Second network", "none, look at one alone"), ("Class to explain", "ring")):
+        page.get_by_role("combobox", name=label).click()
+        page.keyboard.type(option)
+        page.get_by_role("option", name=option, exact=True).click()
+        page.wait_for_timeout(500)  # the server answers, and nobody hears it
+    slow = False
+    for message in held:
+        ways[-1].send(message)
+    expect(page.get_by_role("heading", name="One picture, one network")).to_be_visible()
+    wait_until_ready(page)
+    assert query(page) == {"second": ["none"], "target": ["1"]}
