@@ -60,6 +60,13 @@ def test_the_browsers_back_and_forward_count(app: AppTest, monkeypatch: pytest.M
     assert press(late(app, "a"), "c") == "a&c"
 
 
+def test_an_older_address_long_after_the_change_counts(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert press(app, "a") == "a"
+    assert late(app).run().text[0].value == "a"
+    monkeypatch.setattr(address, "LATE_S", 0.0)
+    assert late(app).run().text[0].value == ""
+
+
 def test_who_takes_a_change_back_by_hand_may_change_again(app: AppTest) -> None:
     again = AppTest.from_string(PAGE.replace('{**address.query(), name: "1"}', '{name: "1"}'), default_timeout=60).run()
     for label in "abab":

@@ -5,6 +5,7 @@ still tells the old one: over a slow connection two quick choices, or a choice a
 at its word, it would take the change back.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,14 +13,16 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 KEPT = 50  # queries
+LATE_S = 10.0  # after a change; who tells an older address later than that has been back there
 
 
 @dataclass
 class _Written:
-    """The query that this session wrote last, and those that it replaced: from them nobody comes back to this page but
-    by the browser's own Back and Forward, of which Streamlit tells."""
+    """The query that this session wrote last, when, and those that it replaced: to them nobody comes back but by the
+    browser's own Back and Forward. Streamlit tells of these, unless something else is asked for at that moment."""
 
     now: dict[str, str]
+    at: float
     replaced: list[dict[str, str]]
 
 
@@ -29,7 +32,7 @@ def query() -> dict[str, str]:
     written: _Written | None = st.session_state.get("address")
     if written is None or told == written.now:
         return told
-    if told not in written.replaced or _has_gone_back():
+    if told not in written.replaced or _has_gone_back() or time.monotonic() - written.at > LATE_S:
         forget()
         return told
     st.query_params.from_dict(written.now)
@@ -41,7 +44,7 @@ def write(changed: Mapping[str, str]) -> None:
     before, now = query(), dict(changed)
     written: _Written | None = st.session_state.get("address")
     replaced = [*(written.replaced if written else ()), before]
-    st.session_state["address"] = _Written(now, [each for each in replaced if each != now][-KEPT:])
+    st.session_state["address"] = _Written(now, time.monotonic(), [each for each in replaced if each != now][-KEPT:])
     st.query_params.from_dict(now)
 
 

@@ -295,7 +295,7 @@ function build(root, count) {
 }
 
 const LEISURE = 400; // milliseconds in which nobody does anything, after which what might be chosen next is asked for
-const ACTS = ["pointerdown", "keydown"];
+const ACTS = ["pointerdown", "keydown", "popstate"]; // the last is the browser's Back
 const RUNNING = "[data-test-script-state=running]"; // what Streamlit says of the page
 const APP = "[data-testid=stApp]"; // of which it says that
 const OURS = ".stBidiComponent"; // what is done in there is in depth.pending
