@@ -6,9 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
+
+Started = TypeVar("Started")
 
 # The shell is Chromium without the window that nobody sees: it draws the same, at a page a second sooner.
 SHELL = "chromium-headless-shell"
@@ -45,6 +49,18 @@ def find_chromium(*, whole: bool = False) -> str | None:
     names = NAMES if whole else (SHELL, *NAMES)
     installed = (path for name in names if (path := shutil.which(name)) and starts(path))
     return next(installed, None) or (path if starts(path := playwright_chromium()) else None)
+
+
+def launched(launch: Callable[[], Started]) -> Started:
+    """What that launch of Playwright's gives. Once in hundreds of starts Chromium crashes before it has shown anything
+    (a segmentation fault): that is tried again, twice at most."""
+    for _ in range(2):
+        try:
+            return launch()
+        except Error as error:
+            if "has been closed" not in str(error):
+                raise
+    return launch()
 
 
 def version(executable: str) -> str:

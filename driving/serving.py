@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from playwright.sync_api import Browser, sync_playwright
 
-from driving.chromium import MISSING, SHELL, WHOLE, find_chromium
+from driving.chromium import MISSING, SHELL, WHOLE, find_chromium, launched
 
 ROOT = Path(__file__).parents[1]
 START_S = 120.0
@@ -121,6 +121,7 @@ def chromium(*arguments: str, whole: bool = False) -> Iterator[Browser]:
     if executable is None:
         raise RuntimeError(MISSING.format(WHOLE if whole else SHELL))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--disable-gpu", *arguments])
+        options = ["--disable-gpu", *arguments]
+        browser = launched(lambda: playwright.chromium.launch(executable_path=executable, args=options))
         yield browser
         browser.close()

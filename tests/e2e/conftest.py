@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from driving.chromium import MISSING, NOBODY, QUIET, SHELL, find_chromium
+from driving.chromium import MISSING, NOBODY, QUIET, SHELL, find_chromium, launched
 from driving.serving import ROOT, served
 from driving.verbs import UNANSWERED
 
@@ -118,7 +118,7 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     """For visitors who share nothing with anybody: each context is new, and loads all of Streamlit anew."""
-    browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+    browser = launched(lambda: playwright.chromium.launch(executable_path=chromium, args=QUIET))
     yield browser
     browser.close()
 
@@ -130,8 +130,10 @@ def first_browser(
     """The first visitor's, in all tests: Streamlit's code comes out of its cache and is compiled already, which is a
     quarter of the work of showing a page."""
     profile = tmp_path_factory.mktemp("profile")
-    context = playwright.chromium.launch_persistent_context(
-        profile, executable_path=chromium, args=QUIET, **_screen(server)
+    context = launched(
+        lambda: playwright.chromium.launch_persistent_context(
+            profile, executable_path=chromium, args=QUIET, **_screen(server)
+        )
     )
     context.add_init_script(path=UNANSWERED)
     yield context
