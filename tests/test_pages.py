@@ -260,6 +260,21 @@ def test_whatever_goes_wrong_on_a_page_is_one_sentence_and_an_incident_in_the_lo
     assert logged.exc_info and "/secret/place" in str(logged.exc_info[1])
 
 
+def test_what_goes_wrong_in_a_run_that_another_one_has_replaced_is_told_to_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = AppTest.from_string(
+        "from explorer.ui import navigation\n"
+        "from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx\n"
+        "def stop():\n    raise StopException\n"
+        "def broken():\n    get_script_run_ctx().yield_check = stop\n    raise RuntimeError('changed size')\n"
+        "navigation.run({'broken': ('Broken', broken)})\n",
+        default_timeout=60,
+    ).run()
+    assert not app.exception and not app.error
+    assert not [record for record in caplog.records if "incident" in record.getMessage()]
+
+
 def test_networks_of_other_input_size_and_many_channels_stand_side_by_side(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

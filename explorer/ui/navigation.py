@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import requirements
 from explorer.incidents import incident, unexpected
@@ -97,9 +98,17 @@ def boundary() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        _end_if_replaced()
         failed(error)
     finally:
         resources.collect_garbage()
+
+
+def _end_if_replaced() -> None:
+    """Ends a run that Streamlit has stopped for another one (`runner.fastReruns`). Nobody sees it any more, and until it
+    hears of that both use the state of the session at once: what goes wrong in it may be no more than that."""
+    if run := get_script_run_ctx():
+        run.yield_check()
 
 
 def link(name: str, query: Mapping[str, str]) -> str:
