@@ -105,8 +105,8 @@ def boundary() -> Iterator[None]:
 
 
 def _end_if_replaced() -> None:
-    """Ends a run that Streamlit has stopped for another one (`runner.fastReruns`). Nobody sees it any more, and until it
-    hears of that both use the state of the session at once: what goes wrong in it may be no more than that."""
+    """Ends a run that Streamlit has stopped for another one (`runner.fastReruns`). Nobody sees it any more, and until
+    it hears of that both use the state of the session at once: what goes wrong in it may be no more than that."""
     if run := get_script_run_ctx():
         run.yield_check()
 
