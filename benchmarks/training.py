@@ -1,6 +1,5 @@
 """How fast `fit` trains: beside the same steps without any data handling, and beside the loop of the textbooks."""
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from torchvision import transforms
 from benchmarks.rows import Row, at_least, ratios, spread
 from explorer.architectures import build
 from explorer.datasets import Dataset, Split, channel_statistics
+from explorer.machine import cores
 from explorer.presets import cifar
 from explorer.training import TrainingConfig, batches, choose_device, choose_precision, fit
 
@@ -152,7 +152,7 @@ def training_rows(seconds: float = 4.0, rounds: int = ROUNDS, short_rounds: int 
     in four seconds. Against the textbook turns of `seconds`, or its workers would fetch while the others compute.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     dataset = cifar_size()
     compiled = replace(CONFIG, compile=True)
     fits = {"fit": ours(dataset, CONFIG), "compiled fit": ours(dataset, compiled)}

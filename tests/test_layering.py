@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     "requirements",
     "incidents",
+    "machine",
     "files",
     "downloads",
     "architectures",

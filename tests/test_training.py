@@ -6,6 +6,9 @@ One file for the one loop: every setting is tried on the same small data and net
 import json
 import math
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
+from explorer.architectures.network import call
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.presets import cifar
 from explorer.training import (
@@ -637,17 +641,92 @@ def test_layers_of_a_record_are_those_with_weights():
 TWINS = [SPEC, SPEC.twin()]
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "augment": True}, {"clip": 0.1, "momentum": 0.9}])
-def test_networks_trained_together_end_as_they_do_alone(changes: Any):
-    config = replace(ONE_STEP, epochs=3, batch_size=8, **changes)
-    together = [build(spec) for spec in TWINS]
-    *_, last = fit_together(together, DATA, config)
-    for spec, network, record in zip(TWINS, together, last.records, strict=True):
+DROPOUT = replace(SPEC, hidden=(16,), dropout=0.5)
+THREE = [*TWINS, replace(SPEC, stages=(Stage(2, 8),))]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("specs", "changes", "threads"),
+    [
+        (TWINS, {}, 1),
+        (TWINS, {"epochs": 1}, 2),
+        (TWINS, {"optimizer": "adam", "augment": True, "precision": "bfloat16"}, 1),
+        (THREE, {"clip": 0.1, "momentum": 0.9}, 1),
+        ([DROPOUT, DROPOUT.twin()], {"learning_rate": 0.01}, 1),
+    ],
+)
+def test_networks_trained_together_end_as_they_do_alone(specs: list[ArchitectureSpec], changes: Any, threads: int):
+    """With as many threads each, and with any other state of torch's global generator."""
+    config = replace(ONE_STEP, **{"epochs": 3, "batch_size": 8, **changes})
+    together = [build(spec) for spec in specs]
+    with torch_threads(threads * len(specs)):
+        *_, last = fit_together(together, made(validation=6), config)
+        assert torch.get_num_threads() == threads * len(specs), "as it was"
+    for spec, network, record in zip(specs, together, last.records, strict=True):
+        assert record.threads == threads
         alone = build(spec)
-        expected = trained(alone, config)
+        torch.manual_seed(spec.depth)
+        with torch_threads(threads):
+            expected = trained(alone, config, made(validation=6))
         assert same(weights_of(network), weights_of(alone))
         assert record.weight_gradients == expected.weight_gradients
-        assert [line.train for line in record.epochs] == [line.train for line in expected.epochs]
+        assert [(line.train, line.validation) for line in record.epochs] == [
+            (line.train, line.validation) for line in expected.epochs
+        ]
+
+
+def test_networks_on_a_cpu_take_their_steps_at_the_same_time():
+    """A step that waits for the other network's can only end where both run side by side."""
+    meeting = threading.Barrier(len(THREE), timeout=60)
+
+    class Meets(Network):
+        def forward(self, x: Tensor, run: Any = call) -> Tensor:
+            if self.training:
+                meeting.wait()
+            return super().forward(x, run)
+
+    networks = [build(spec) for spec in THREE]
+    for network in networks:
+        network.__class__ = Meets
+    *_, last = fit_together(networks, DATA, ONE_STEP)
+    assert [record.steps for record in last.records] == [1, 1, 1]
+
+
+def test_an_error_in_one_network_ends_the_training_and_leaves_torch_as_it_was():
+    class Fails(Network):
+        def forward(self, x: Tensor, run: Any = call) -> Tensor:
+            raise RuntimeError("no kernel image is available")
+
+    networks = [build(spec) for spec in TWINS]
+    networks[1].__class__ = Fails
+    with torch_threads(4), pytest.raises(RuntimeError, match="no kernel image"):
+        list(fit_together(networks, DATA, ONE_STEP))
+    alive = [thread for thread in threading.enumerate() if thread.name.startswith("network")]
+    assert not alive
+
+
+def test_a_resumed_training_takes_the_threads_that_it_began_with(tmp_path: Path):
+    config = replace(ONE_STEP, epochs=2)
+    networks, state = [build(spec) for spec in TWINS], TrainingState()
+    with torch_threads(4):
+        next(fit_together(networks, DATA, config, state, report_every=0))
+    assert state.threads == 2
+    save(tmp_path / "state", networks, state, config)
+    networks = [build(spec) for spec in TWINS]
+    with torch_threads(1):
+        *_, last = fit_together(networks, DATA, config, restore(tmp_path / "state", networks, config))
+        assert torch.get_num_threads() == 1
+    assert [record.threads for record in last.records] == [2, 2]
 
 
 def test_one_network_that_diverges_does_not_end_the_others():

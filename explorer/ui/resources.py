@@ -5,7 +5,6 @@ One file: who shares what with whom is to be seen in one place.
 
 import ctypes
 import gc
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import torch
 from explorer import checkpoints, figures, published, runs
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.incidents import sentence
+from explorer.machine import cores
 from explorer.ui import kept_models
 from explorer.ui.passes import Looked, Passes, Pictures, Shelf, Subject, sample_subject
 from explorer.ui.state import AppState
@@ -27,7 +27,7 @@ from explorer.ui.visitor import theme as theme
 EARLIER_RUNS = 10
 WEIGHT_BYTES = 10**9  # of the networks that are kept in memory for all sessions; a VGG-19 has 575 MB
 
-torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+torch.set_num_threads(max(1, cores() // 2))
 
 COLLECT_EVERY = 5.0  # seconds between two collections of garbage
 _collected = time.monotonic()
