@@ -302,15 +302,16 @@ def test_networks_of_other_input_size_and_many_channels_stand_side_by_side(
     assert not [record for record in caplog.records if "default" in record.getMessage()]
 
 
-def kept_run(*specs: ArchitectureSpec) -> runs.Run:
+def kept_run(*specs: ArchitectureSpec, number: str = "ab" * 16, owner: str = "") -> runs.Run:
     """A run with a network of each, untrained."""
-    run = runs.Run(runs.runs_folder() / ("ab" * 16))
+    run = runs.Run(runs.runs_folder() / number)
     run.folder.mkdir(parents=True)
-    run.write_request(runs.Request(tuple(spec.to_dict() for spec in specs), {}, {"kind": "shapes", "size": 32}))
-    for number, spec in enumerate(specs):
+    kept = tuple(spec.to_dict() for spec in specs)
+    run.write_request(runs.Request(kept, {}, {"kind": "shapes", "size": 32}, owner=owner))
+    for place, spec in enumerate(specs):
         network = build(spec, seed=0).freeze()
         told = Checkpoint(network, shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-32")
-        checkpoints.save(told, run.network_file(f"net-{number}"))
+        checkpoints.save(told, run.network_file(f"net-{place}"))
     return run
 
 
@@ -338,6 +339,22 @@ def test_maps_that_are_too_large_for_a_number_are_one_sentence_on_compare() -> N
     assert not app.exception
     (error,) = app.error
     assert "are too large for a number" in error.value and "choose another network" in error.value
+
+
+def test_networks_of_one_name_can_each_be_chosen_on_explore() -> None:
+    owner = "cd" * 16
+    for digits in ("ab" * 16, "ba" * 16):
+        kept_run(cifar(8), number=digits, owner=owner).write_title("again")
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.session_state["owner"] = owner
+    app.run()
+    for key in ("first", "second"):
+        options = app.selectbox(key=key).options
+        assert len(set(options)) == len(options)
+        (again,) = [option for option in options if option.startswith("again · ResNet-8 · abab")]
+        app.selectbox(key=key).select_index(options.index(again)).run()
+        assert not app.exception and app.query_params[key] == f"run-{'ab' * 16}-net-0"
+        app.selectbox(key="first").select("shapes-plain-20").run()
 
 
 def test_explore_goes_on_where_a_run_was_deleted() -> None:

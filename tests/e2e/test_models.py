@@ -84,7 +84,7 @@ def test_a_model_is_renamed_shared_and_deleted(page: Page, open_page: Callable[.
     use(page, "plain-8")
     name = model(page)
     click(page, "link", "Models")
-    choose(page, "Model", "a · your upload")
+    choose(page, "Model", "a · plain-8 · your upload")
     box = page.get_by_label("Name", exact=True)
     box.fill("**Our** net")
     box.press("Enter")

@@ -14,9 +14,8 @@ from explorer.experiments import agreement, maps, similarity
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.maps import Target
 from explorer.experiments.similarity import Grams, Similarity
-from explorer.ui import trainings
+from explorer.ui import resources, trainings
 from explorer.ui.build_state import BuildState
-from explorer.ui.compare.compared import labels
 from explorer.ui.passes import Looked
 from explorer.ui.work import Work
 
@@ -237,7 +236,7 @@ def dashes(looked: Sequence[Looked]) -> dict[str, str]:
 def names_of(looked: Sequence[Looked]) -> dict[str, str]:
     """What to call each network: its title, and more where two have the same."""
     titles = [network.title for network in looked]
-    long = labels([network.name for network in looked]) if len(set(titles)) < len(titles) else {}
+    long = resources.labels([network.name for network in looked]) if len(set(titles)) < len(titles) else {}
     return {
         network.name: network.title if titles.count(network.title) == 1 else long[network.name] for network in looked
     }

@@ -63,13 +63,12 @@ def _table() -> None:
     elif chosen and chosen not in names:
         st.info("The model of this link is not here any more.")
     st.session_state["model"] = chosen if chosen in names else names[0]
-    titles = {name: resources.title(name) for name in names if name == chosen and kept_models.SHARED.fullmatch(name)}
-    titles |= {row.name: f"{row.title} · {row.source}" for row in rows}
+    labels = listing.labels(rows, names)
     st.selectbox(
         "Model",
         names,
         key="model",
-        format_func=lambda name: titles[name],
+        format_func=lambda name: labels[name],
         on_change=lambda: address.write({"model": st.session_state["model"]}),
     )
     _card(st.session_state["model"])
