@@ -1,7 +1,10 @@
-"""`python -m benchmarks` measures speed; `tracing`, `training`, `akamaster`, `page` and `runs` are its parts. `threads`
-explains on one network from threads for a minute; `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and
-says how hard they are. `load` and `isolation` are many visitors at once, with options of their own: `python -m
-benchmarks load --help`."""
+"""`python -m benchmarks` measures speed.
+
+Its parts are `tracing`, `training`, `looking`, `akamaster`, `page` and `runs`.
+`threads` explains on one network from threads for a minute.
+`difficulty` trains on the shapes (minutes; `--size 16`: an hour) and says how hard they are.
+`load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`.
+"""
 
 import argparse
 import sys
@@ -14,6 +17,7 @@ from benchmarks import isolation, load
 from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_rows, linear_accuracy, trained_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
+from benchmarks.looking import looking_rows
 from benchmarks.page import page_rows
 from benchmarks.rows import Report, Row, machine, write
 from benchmarks.runs import run_rows
@@ -31,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given[:1] == [name]:
             return run(given[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = ["all", "tracing", "training", "akamaster", "page", "runs", "threads", "difficulty"]
+    parts = ["all", "tracing", "training", "looking", "akamaster", "page", "runs", "threads", "difficulty"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -53,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     measures: dict[str, Callable[[], Iterable[Row]]] = {
         "tracing": explaining_rows,
         "training": training_rows,
+        "looking": looking_rows,
         "akamaster": equal_time_rows,
         "page": page_rows,
         "runs": run_rows,

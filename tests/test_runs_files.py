@@ -78,7 +78,7 @@ def test_half_a_line_is_left_out_and_the_next_one_is_read(place: Path):
 
 def test_what_was_reported_behind_the_point_of_resumption_is_dropped(place: Path):
     def reports(*steps: int) -> list[tuple[str, dict[str, Any]]]:
-        kinds = ("progress", "validation", "predictions")
+        kinds = ("progress", "validation", "predictions", "cams")
         return [(kind, {"step": step}) for step in steps for kind in kinds]
 
     def gradients(*steps: int) -> list[tuple[str, dict[str, Any]]]:
@@ -94,7 +94,7 @@ def test_what_was_reported_behind_the_point_of_resumption_is_dropped(place: Path
     ]
     second += [*gradients(4), *reports(5, 6)]
     log = log_of(place / "metrics.jsonl", *first, *second)
-    for events in (log.progress, log.validations, log.predictions):
+    for events in (log.progress, log.validations, log.predictions, log.cams):
         assert [event["step"] for event in events] == [2, 4, 5, 6]
     assert [event["step"] for event in log.gradients] == [0, 1, 2, 3, 4]
     again = log_of(place / "metrics.jsonl", ("start", {"step": 0}), *gradients(0))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from explorer.architectures import Network, build
 from explorer.attribution.explanation import Share, baseline, pictures_at_once
-from explorer.attribution.views import enlarge
 from explorer.tracing import check_pass
+from explorer.views import enlarge
 
 READINGS: Mapping[str, str] = MappingProxyType(
     {

@@ -1,29 +1,26 @@
 """`fit_run`: builds and trains what a run's request asks for, and says in the metrics file how it goes."""
 
 import io
-import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from explorer import checkpoints
-from explorer.architectures import ArchitectureSpec, Network, build
+from explorer.architectures import ArchitectureSpec, build
 from explorer.datasets import Dataset, Split, builtin, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
 from explorer.runs.directory import Request, Run, downloads_folder, stored_data
 from explorer.runs.execution import PATIENCE, Stopped
 from explorer.runs.log import LogWriter
+from explorer.runs.looks import Looks
 from explorer.training import (
     Progress,
     TrainingConfig,
     TrainingState,
     fit_together,
-    normalise,
     restore,
     save,
     use_threads,
@@ -35,9 +32,10 @@ LONG_STEP = PATIENCE / 2
 SAMPLES = 12
 
 
-def fit_run(run: Run, request: Request, log: LogWriter) -> dict[str, Any]:
+def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = None) -> dict[str, Any]:
     """Trains, measures and saves the networks, and returns what there is to say of them at the end. The state is saved
-    before whatever may outlast a tidy stop: whoever is ended then loses a step at most.
+    before whatever may outlast a tidy stop: whoever is ended then loses a step at most. `frames` is how often it is
+    looked at them, None for as often as `Looks` finds right.
 
     Raises Stopped, with the state saved, soon after someone asked for it; ValueError, one sentence for a person, where
     the request or its data are damaged or do not fit together; OSError where the disk is full.
@@ -69,7 +67,8 @@ def fit_run(run: Run, request: Request, log: LogWriter) -> dict[str, Any]:
         names=[spec.name for spec in specs],
     )
     log.write("phase", phase="training")
-    begun, came, looked, pause = state.step, time.monotonic(), -math.inf, 0.0
+    begun, came = state.step, time.monotonic()
+    looks = Looks(log, networks, samples, dataset, frames)
     told = [len(entry.gradient_steps) for entry in state.networks] or [0] * len(networks)
     saved, epoch, spoken = time.monotonic(), state.epoch, 0.0
     training = fit_together(networks, dataset, config, state)
@@ -86,10 +85,8 @@ def fit_run(run: Run, request: Request, log: LogWriter) -> dict[str, Any]:
         if progress.step > begun and (stopping or ends or time.monotonic() - spoken > pace):
             spoken = time.monotonic()
             _tell_progress(log, progress)
-        if time.monotonic() - looked > pause and not stopping:
-            looked = time.monotonic()
-            _tell_predictions(log, progress.step, networks, samples, dataset)
-            pause = max(1.5, 40 * (time.monotonic() - looked))  # looking may cost one fortieth of the time
+        if looks.is_due(progress) and not stopping:
+            looks.look(progress)
         long = time.monotonic() - came > LONG_STEP
         if stopping or ends or long or time.monotonic() - saved > SAVE_EVERY:
             log.sync()  # what the state has behind it is not told again
@@ -101,7 +98,7 @@ def fit_run(run: Run, request: Request, log: LogWriter) -> dict[str, Any]:
     _tell_validation(log, progress)
     if progress.step > begun:
         _tell_progress(log, progress)
-        _tell_predictions(log, progress.step, networks, samples, dataset)
+        looks.look(progress)
     log.sync()
     save(run.state, networks, state, config)  # the test may take long
 
@@ -171,21 +168,6 @@ def _tell_gradients(log: LogWriter, progress: Progress, told: list[int]) -> None
             layers = {"layers": list(sizes.layers)} if step == 0 else {}
             log.write("gradients", step=step, network=index, norms=list(norms), **layers)
         told[index] = len(sizes.steps)
-
-
-@torch.no_grad()
-def _tell_predictions(log: LogWriter, step: int, networks: Sequence[Network], samples: Split, dataset: Dataset) -> None:
-    answers = []
-    for network in networks:
-        device = next(network.parameters()).device
-        pixels = torch.from_numpy(samples.images).permute(0, 2, 3, 1).to(device)
-        mean, std = (torch.tensor(values, device=device) for values in (dataset.mean, dataset.std))
-        training = network.training
-        probabilities = network.eval()(normalise(pixels, mean, std)).softmax(1)
-        network.train(training)
-        best = probabilities.max(1)
-        answers.append([best.indices.tolist(), best.values.tolist()])
-    log.write("predictions", step=step, networks=answers)
 
 
 def _samples(split: Split) -> Split:

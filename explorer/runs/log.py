@@ -17,7 +17,8 @@ class RunLog:
     """All that the metrics file says of one run, as it stands.
 
     `progress` are the reports that count, in order of their steps: what was reported behind the point at which the
-    run was later resumed is left out. `validations`, `gradients` and `predictions` are events of the same kind.
+    run was later resumed is left out. `validations`, `gradients`, `predictions` and `cams` are events of the
+    same kind, `cams` none in runs of before they were told.
     `start` tells what is trained where; `phase` what is going on now; `end` how the last attempt ended, None while it
     goes on or where it was killed.
     """
@@ -29,6 +30,7 @@ class RunLog:
     validations: tuple[dict[str, Any], ...]
     gradients: tuple[dict[str, Any], ...]
     predictions: tuple[dict[str, Any], ...]
+    cams: tuple[dict[str, Any], ...]
     end: dict[str, Any] | None
 
 
@@ -52,7 +54,7 @@ def _read(path: Path, size: int) -> RunLog:
 def _parsed(content: bytes) -> RunLog:
     lines = content.split(b"\n")
     found: dict[str, list[dict[str, Any]]] = {
-        kind: [] for kind in ("progress", "validation", "gradients", "predictions")
+        kind: [] for kind in ("progress", "validation", "gradients", "predictions", "cams")
     }
     latest: dict[str, dict[str, Any] | None] = {"queued": None, "start": None, "phase": None, "end": None}
     for line in filter(None, lines):
@@ -86,6 +88,7 @@ def _parsed(content: bytes) -> RunLog:
         tuple(found["validation"]),
         tuple(found["gradients"]),
         tuple(found["predictions"]),
+        tuple(found["cams"]),
         latest["end"],
     )
 
