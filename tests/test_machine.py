@@ -107,3 +107,10 @@ def test_by_default_torch_has_no_more_threads_than_cores():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("limit", ["AVX2", "avx512_core"])
+def test_bfloat16_is_not_taken_where_onednn_may_not_use_its_instructions(limit: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert device.choose_precision(torch.device("cpu")) == torch.float32
+    assert device.choose_precision(torch.device("cpu"), "bfloat16") == torch.bfloat16, "an explicit wish counts"

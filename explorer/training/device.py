@@ -1,5 +1,6 @@
 """What to compute on, in what precision, and with how many threads."""
 
+import os
 import platform
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from explorer.machine import cores, idle_cores
 from explorer.training.config import Device, Precision
 
+_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 _works: set[str] = set()  # devices on which a convolution has been computed in this process
 
 
@@ -63,8 +65,9 @@ def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dt
     and AMD's with AVX-512 BF16.
 
     Not Intel's with AVX-512 BF16 alone: there a ResNet-20 step was 10 % slower than in float32 (measured, its dot
-    product runs at half the rate of float32's). Never float16: plain-56 has been reported to reach NaN in it, and
-    bfloat16 has float32's range.
+    product runs at half the rate of float32's). Not where ONEDNN_MAX_CPU_ISA keeps oneDNN from these instructions: it
+    then computes bfloat16 ten times slower. Never float16: plain-56 has been reported to reach NaN in it, and bfloat16
+    has float32's range.
     """
     if wish != "auto":
         return torch.float32 if wish == "float32" else torch.bfloat16
@@ -73,6 +76,7 @@ def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dt
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
         fast = able.get("amx_bf16") or (able.get("avx512_bf16") and "AMD" in able.get("cpu_name", ""))
+        fast = fast and os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in _WITHOUT_BFLOAT16
         return torch.bfloat16 if fast else torch.float32
     return torch.float32
 
