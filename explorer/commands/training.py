@@ -18,6 +18,7 @@ from explorer.commands import Answer, typed
 from explorer.commands.networks import parameters
 from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
+from explorer.machine import give_way
 from explorer.pretrained import CIFAR_DATA, RECIPES, Recipe, checkpoint_of, measure, rebuild, write_listing
 from explorer.training import (
     Evaluation,
@@ -27,9 +28,11 @@ from explorer.training import (
     device_name,
     evaluate,
     fit_together,
+    propose,
     use_threads,
 )
 from explorer.training.config import Device
+from explorer.training.speed import measure_speed
 
 REPORT_EVERY = 2.0  # seconds between two lines of progress
 LARGEST_DEFAULT = 64  # pixels a side; a training at 224 takes days on a processor, so it has to be asked for
@@ -193,6 +196,26 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
     ]
     rows = [(name, percent(part.accuracy), part.loss, part.n) for name, part in parts.items()]
     return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *noted(dataset.notes)]
+
+
+def measure_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def measure_machine(arguments: argparse.Namespace) -> Answer:
+    """For this process's whole life with the priority of a training, as forecasts need it."""
+    give_way()
+    started = time.perf_counter()
+    speed = measure_speed()
+    proposal = propose(speed)
+    document = {"speed": speed.to_dict(), "took": time.perf_counter() - started}
+    passes = proposal.forecast.passes
+    lines = [
+        f"{speed.device}, {speed.precision}",
+        f"One click trains {proposal.rung.spec.name} and its twin for {proposal.config.seconds:g} s: about "
+        f"{proposal.forecast.steps:,} steps, {passes:.1f} passes through the data.",
+    ]
+    return document, lines
 
 
 def pretrained_arguments(parser: argparse.ArgumentParser) -> None:
