@@ -23,6 +23,7 @@ ROOMS = (
     "requirements",
     "incidents",
     "files",
+    "intervals",
     "downloads",
     "architectures",
     "presets",
