@@ -179,6 +179,7 @@ TRAINING = [
     ("schedule", "step", {"schedule": "step"}),
     ("batch_size", 17, {"batch_size": 17}),
     ("label_smoothing", 0.125, {"label_smoothing": 0.125}),
+    ("class_weights", True, {"class_weights": True}),
     ("seed", 2**31, {"seed": 2**31}),
     ("learning_rate", 1e-6, {"learning_rate": 1e-6}),
     ("weight_decay", 0.0, {"weight_decay": 0.0}),

@@ -24,6 +24,7 @@ ROOMS = (
     "incidents",
     "machine",
     "files",
+    "intervals",
     "downloads",
     "architectures",
     "presets",

@@ -31,6 +31,7 @@ from explorer.training import (
     choose_device,
     choose_precision,
     evaluate,
+    evaluate_classes,
     fit,
     fit_together,
     is_gradient_step,
@@ -210,6 +211,40 @@ def test_label_smoothing_mixes_in_the_mean_over_classes(smoothing: float):
     record = trained(build(SPEC), replace(ONE_STEP, label_smoothing=smoothing))
     assert record.epochs[0].train.loss == pytest.approx(loss, rel=1e-5)
     assert record.weight_gradients.norms[0][-1] == pytest.approx(gradients["head.fc.weight"].norm().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_make_every_class_count_alike(smoothing: float):
+    """The loss is the mean over classes of the mean over each class's pictures: each is worth n / (k n_c) of n."""
+    labels = np.repeat([0, 1], [22, 2])  # of the third class there is none
+    dataset = replace(DATA, train=Split(DATA.train.images, labels))
+    network = build(SPEC)
+    images, target = whole_batch(dataset)
+    logs = network.train()(images).log_softmax(1)
+    worth = torch.tensor([24 / (2 * 22), 24 / (2 * 2), 0.0])
+    expected = (logs[torch.arange(24), target] * worth[target]).mean() * (smoothing - 1)
+    expected -= smoothing * (logs * worth).mean()
+    if not smoothing:
+        by_class = [logs[target == label, label].mean() for label in (0, 1)]
+        assert expected.item() == pytest.approx(-(by_class[0] + by_class[1]).item() / 2, rel=1e-5)
+    (slope,) = torch.autograd.grad(expected, [network.head.fc.weight])
+    config = replace(ONE_STEP, class_weights=True, label_smoothing=smoothing)
+    record = trained(build(SPEC), config, dataset)
+    assert record.epochs[0].train.loss == pytest.approx(expected.item(), rel=1e-5)
+    assert record.weight_gradients.norms[0][-1] == pytest.approx(slope.norm().item(), rel=1e-4)
+
+
+def test_class_weights_find_a_class_that_is_drowned_without_them():
+    """Noise with 60 pictures of one class and 4 of another, learned for 40 steps at a low rate."""
+    random = np.random.default_rng(0)
+    split = Split(random.integers(0, 256, (64, 3, 8, 8), np.uint8), np.repeat([0, 1], [60, 4]))
+    dataset = Dataset("rare", ("common", "rare"), *channel_statistics(split.images), split, DATA.validation, split)
+    found = []
+    for wish in (False, True):
+        network = build(replace(SPEC, classes=2))
+        trained(network, replace(ONE_STEP, epochs=40, batch_size=64, learning_rate=0.01, class_weights=wish), dataset)
+        found.append(evaluate_classes(network, split, dataset.mean, dataset.std).right[1])
+    assert found == [0, 4]
 
 
 STEPS: dict[str, Any] = {
@@ -556,6 +591,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"milestones": (0.5, 1.0)}, r"`milestones` must be shares of the run.*received \(0.5, 1.0\)"),
     ({"milestones": ("a",)}, r"`milestones` must be shares of the run.*received \('a',\)"),
     ({"milestones": [0.5]}, r"`milestones` must be shares of the run.*received \[0.5\]"),
+    ({"class_weights": 1}, "`class_weights` must be true or false, received 1"),
     ({"augment": 1}, "`augment` must be true or false, received 1"),
     ({"nesterov": None}, "`nesterov` must be true or false, received None"),
     ({"compile": "yes"}, "`compile` must be true or false, received 'yes'"),
@@ -840,6 +876,21 @@ def test_a_state_of_another_training_is_refused_before_anything_changes(tmp_path
         with pytest.raises(ValueError, match="cannot be used"):
             restore(tmp_path / "state", [other], config)
     assert same(before, weights_of(other))
+
+
+def test_a_state_from_before_there_were_class_weights_goes_on_without_them(tmp_path: Path):
+    config = replace(ONE_STEP, epochs=2, batch_size=8)
+    network, state = build(SPEC), TrainingState()
+    next(fit(network, DATA, config, state, report_every=0))
+    save(tmp_path / "state", [network], state, config)
+    content = (tmp_path / "state").read_bytes()
+    older = content[8:].replace(rb"\"class_weights\": false, ", b"")
+    length = int.from_bytes(content[:8], "little") - (len(content) - 8 - len(older))
+    (tmp_path / "state").write_bytes(length.to_bytes(8, "little") + older)
+    assert len(older) < len(content) - 8
+    assert restore(tmp_path / "state", [build(SPEC)], config).step == state.step
+    with pytest.raises(ValueError, match="settings differ"):
+        restore(tmp_path / "state", [build(SPEC)], replace(config, class_weights=True))
 
 
 def test_the_same_network_twice_is_refused():

@@ -20,13 +20,14 @@ from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.machine import give_way
 from explorer.pretrained import CIFAR_DATA, RECIPES, Recipe, checkpoint_of, measure, rebuild, write_listing
+from explorer.runs import verdict
 from explorer.training import (
     Evaluation,
     Progress,
     TrainingRecord,
     choose_device,
     device_name,
-    evaluate,
+    evaluate_classes,
     fit_together,
     propose,
     use_threads,
@@ -79,17 +80,23 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         networks[-1] |= {"depth": spec.depth, "shortcut": spec.shortcut, "parameters": record.parameters}
         networks[-1] |= {"outcome": record.outcome, "steps": record.steps, "epochs": len(record.epochs)}
         networks[-1] |= {"seconds": record.seconds, "images_per_second": record.images_per_second}
-        networks[-1] |= checkpoint.figures
+        networks[-1] |= {"passes": record.passes, **checkpoint.figures}
     notes = list(dataset.notes)
     notes += [
         f"{entry['network']} diverged: the file holds its last finite weights; try a lower --learning-rate or --clip."
         for entry in networks
         if entry["outcome"] == "diverged"
     ]
+    judged = [
+        {**entry, "title": entry["network"], "side": dataset.input_shape[1], "weighted": config.class_weights}
+        for entry in networks
+    ]
+    said = verdict(judged, len(dataset.class_names), record.seconds, dataset.name)
     document = {
         "data": dataset.name,
         "input_shape": list(dataset.input_shape),
         "networks": networks,
+        "verdict": said,
         "config": config.to_dict(),
         "device": record.device,
         "precision": record.precision,
@@ -103,7 +110,7 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         for entry in networks
     ]
     heading = f"Trained on {dataset.name}, seed {config.seed}, {record.device}, {record.precision}"
-    return document, [heading, "", *table(header, rows), *noted(notes)]
+    return document, [heading, "", *table(header, rows), "", said, *noted(notes)]
 
 
 def _size(typed_size: int | None, spec: ArchitectureSpec) -> tuple[int, int]:
@@ -163,16 +170,16 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
         raise ValueError(f"{dataset.name} has no {arguments.split} pictures; choose another `--split`.")
 
     checkpoint.network.to(device)
-    parts: dict[str, Evaluation] = {}
-    for index, name in enumerate(dataset.class_names):
-        chosen = split.labels == index
-        if chosen.any():
-            labels = np.full(chosen.sum(), names.index(name), np.int64)
-            parts[name] = evaluate(
-                checkpoint.network, Split(split.images[chosen], labels), checkpoint.mean, checkpoint.std
-            )
-    accuracy = sum(round(part.accuracy * part.n) for part in parts.values()) / len(split)
-    loss = sum(part.loss * part.n for part in parts.values()) / len(split)
+    numbers = np.array([names.index(name) for name in dataset.class_names])
+    found = evaluate_classes(
+        checkpoint.network, Split(split.images, numbers[split.labels]), checkpoint.mean, checkpoint.std
+    )
+    whole = found.together
+    parts = {
+        name: Evaluation(found.losses[number] / found.n[number], found.right[number] / found.n[number], found.n[number])
+        for name, number in zip(dataset.class_names, numbers, strict=True)
+        if found.n[number]
+    }
     document = {
         "checkpoint": arguments.checkpoint,
         "network": spec.name,
@@ -180,9 +187,12 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
         "seed": checkpoint.seed,
         "data": dataset.name,
         "split": arguments.split,
-        "accuracy": accuracy,
-        "loss": loss,
-        "n": len(split),
+        "accuracy": whole.accuracy,
+        "loss": whole.loss,
+        "n": whole.n,
+        "balanced_accuracy": found.balanced_accuracy,
+        "majority": found.majority,
+        "majority_class": names[found.commonest],
         "classes": {name: {"accuracy": part.accuracy, "loss": part.loss, "n": part.n} for name, part in parts.items()},
         "device": device_name(device),
         "notes": list(dataset.notes),
@@ -191,7 +201,8 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
     lines = [
         f"{spec.name}, trained on {checkpoint.data}{seed}, on {len(split):,} {arguments.split} pictures of "
         f"{dataset.name}, {device_name(device)}",
-        f"Accuracy {percent(accuracy)}, loss {loss:.4f}",
+        f"Accuracy {percent(whole.accuracy)}, balanced accuracy {percent(found.balanced_accuracy)}, loss "
+        f"{whole.loss:.4f}; always answering {names[found.commonest]!r} gives {percent(found.majority)}",
         "",
     ]
     rows = [(name, percent(part.accuracy), part.loss, part.n) for name, part in parts.items()]

@@ -38,6 +38,7 @@ CONFIG_HELP = {
     "milestones": "where the step schedule falls, as shares of the run, with commas",
     "step_factor": "by which the step schedule falls there",
     "label_smoothing": "share of each label that is spread over all classes",
+    "class_weights": "weigh the loss so that every class counts alike, however few pictures it has",
     "clip": "largest norm of all gradients together",
     "augment": "shift and flip the pictures at random",
     "seed": "decides first weights, batches and augmentation",

@@ -34,3 +34,6 @@ from explorer.runs.queue import wait_for_turn as wait_for_turn
 from explorer.runs.result import GradientRatio as GradientRatio
 from explorer.runs.result import gradient_ratio as gradient_ratio
 from explorer.runs.result import summary as summary
+from explorer.runs.verdict import class_accuracies as class_accuracies
+from explorer.runs.verdict import is_unbalanced as is_unbalanced
+from explorer.runs.verdict import verdict as verdict

@@ -9,7 +9,9 @@ from explorer.training.device import choose_precision as choose_precision
 from explorer.training.device import device_name as device_name
 from explorer.training.device import unused_device as unused_device
 from explorer.training.device import use_threads as use_threads
-from explorer.training.loop import evaluate as evaluate
+from explorer.training.evaluation import ClassResults as ClassResults
+from explorer.training.evaluation import evaluate as evaluate
+from explorer.training.evaluation import evaluate_classes as evaluate_classes
 from explorer.training.loop import fit as fit
 from explorer.training.loop import fit_together as fit_together
 from explorer.training.loop import is_gradient_step as is_gradient_step

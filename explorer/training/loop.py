@@ -13,10 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.architectures import Network
-from explorer.datasets import Dataset, Split
-from explorer.training.batches import augment, normalise, on_device, statistics
+from explorer.datasets import Dataset
+from explorer.training.batches import augment, class_weights, normalise, on_device, statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
+<<<<<<< HEAD
 from explorer.training.device import choose_device, choose_precision, device_name, threads_each
+=======
+from explorer.training.device import choose_device, choose_precision, device_name
+from explorer.training.evaluation import evaluate
+>>>>>>> 8356c2a63c01b2d52c29b146b1de3fdb95cf8be4
 from explorer.training.record import EpochResult, Evaluation, GradientSizes, Progress, Standing, TrainingRecord
 from explorer.training.state import NetworkState, TrainingState
 
@@ -77,9 +82,14 @@ def fit_together(
     images, labels = on_device(dataset.train, device)
     mean, std = statistics(dataset, device)
     state.networks = state.networks or [NetworkState() for _ in networks]
+<<<<<<< HEAD
     side_by_side = device.type == "cpu" and len(networks) > 1 and not config.compile
     state.threads = state.threads or (threads_each(len(networks)) if side_by_side else torch.get_num_threads())
     learners = [_Learner(*pair, config, device, dtype) for pair in zip(networks, state.networks, strict=True)]
+=======
+    weights = class_weights(dataset).to(device) if config.class_weights else None
+    learners = [_Learner(*pair, config, device, dtype, weights) for pair in zip(networks, state.networks, strict=True)]
+>>>>>>> 8356c2a63c01b2d52c29b146b1de3fdb95cf8be4
     steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
     batch_size = min(config.batch_size, len(labels))
 
@@ -166,10 +176,12 @@ class _Learner:
         config: TrainingConfig,
         device: torch.device,
         dtype: torch.dtype,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = torch.compile(network) if config.compile else network
         self.entry, self.config, self.device, self.dtype = entry, config, device, dtype
+        self.class_weights = class_weights
         self.layers = {
             name: module.weight for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
         }
@@ -204,7 +216,8 @@ class _Learner:
         enabled = self.dtype == torch.bfloat16
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False):
             logits = self.forward(batch)
-        loss = F.cross_entropy(logits.float(), target, label_smoothing=self.config.label_smoothing)
+        smoothing = self.config.label_smoothing
+        loss = F.cross_entropy(logits.float(), target, self.class_weights, label_smoothing=smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if is_gradient_step(step):
@@ -303,37 +316,6 @@ def _progress(
         learning_rate=state.learning_rate,
         networks=tuple(learner.standing() for learner in learners),
     )
-
-
-@torch.no_grad()
-def evaluate(
-    network: Network,
-    split: Split,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    batch_size: int = 500,
-) -> Evaluation:
-    """Loss and accuracy over all of `split`, in float32 and evaluation mode; leaves the network's mode as it was.
-
-    Raises ValueError for a split without pictures.
-    """
-    if not len(split):
-        raise ValueError("`split` holds no pictures, so there is nothing to evaluate on; choose another split.")
-    predictions, losses = [], 0.0
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    statistics = [torch.tensor(values, device=device) for values in (mean, std)]
-    try:
-        for start in range(0, len(split), batch_size):
-            pixels = torch.from_numpy(split.images[start : start + batch_size].copy()).to(device).permute(0, 2, 3, 1)
-            labels = torch.from_numpy(split.labels[start : start + batch_size].copy()).to(device)
-            logits = network(normalise(pixels, *statistics))
-            losses += F.cross_entropy(logits, labels, reduction="sum").item()
-            predictions.append((logits.argmax(1) == labels).sum().item())
-    finally:
-        network.train(was_training)
-    return Evaluation(losses / len(split), sum(predictions) / len(split), len(split))
 
 
 def _check_fit(network: Network, dataset: Dataset) -> None:

@@ -140,7 +140,7 @@ def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list
 
 def _difference(header: dict[str, Any], networks: list[Network], config: TrainingConfig) -> str:
     """What of the training in the header is another's, or ""."""
-    if header["version"] != VERSION or header["config"] != config.to_dict():
+    if header["version"] != VERSION or TrainingConfig.from_dict(header["config"]) != config:
         return "the settings differ"
     if [line["spec"] for line in header["networks"]] != [network.spec.fingerprint for network in networks]:
         return "the networks differ"

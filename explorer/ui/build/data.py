@@ -9,7 +9,7 @@ from explorer import figures
 from explorer.datasets.builtin import BUILTIN
 from explorer.incidents import sentence
 from explorer.ui import trainings
-from explorer.ui.build import fields
+from explorer.ui.build import classes, fields
 from explorer.ui.build_state import BuildState
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_sentence
@@ -125,6 +125,9 @@ def show_card(card: Card) -> None:
         | {split: st.column_config.NumberColumn(width=50) for split in ("train", "val", "test")},
         key="contact_sheet",
     )
+    unbalanced = classes.imbalance(card)
+    if unbalanced:
+        st.warning(as_sentence(unbalanced))
     if len(card.class_names) > len(card.sheets):
         st.caption(f"The first {len(card.sheets)} of {len(card.class_names)} classes.")
     for note in card.notes:

@@ -15,7 +15,7 @@ from explorer.incidents import sentence
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
 from explorer.ui import navigation, resources
-from explorer.ui.build import fields, live
+from explorer.ui.build import classes, fields, live
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.state import AppState
@@ -79,7 +79,7 @@ def _settings(request: Request) -> str:
     made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
     return (
         f"{made} · {what} · {budget} · {CHOICES[config['optimizer']]}, rate {config['learning_rate']:g}, batch "
-        f"{config['batch_size']} · seed {config['seed']}"
+        f"{config['batch_size']}{', class weights' if config['class_weights'] else ''} · seed {config['seed']}"
     )
 
 
@@ -220,7 +220,7 @@ def _gradient_map(log: RunLog, index: int, name: str, colour: str) -> GradientMa
 
 
 def _result(run: Run, log: RunLog) -> None:
-    st.markdown(runs.summary(log))
+    st.markdown(as_sentence(runs.summary(log)))
     networks: list[dict[str, Any]] = log.end["networks"] if log.end else []
     names = [f"run-{run.id}-{network['name']}" for network in networks]
     with st.container(horizontal=True):
@@ -235,6 +235,7 @@ def _result(run: Run, log: RunLog) -> None:
                 key=f"download_{network['name']}",
                 help="The weights, with the spec, the settings and all figures in the file's header.",
             )
+    classes.show_classes((log.start or {}).get("class_names"), networks)
 
 
 def show_earlier_runs(state: BuildState) -> None:
@@ -273,7 +274,12 @@ def show_earlier_runs(state: BuildState) -> None:
 
 def _accuracies(log: RunLog) -> str:
     networks = (log.end or {}).get("networks", ())
-    return "".join(f" · {as_text(network['title'])} {network['test']['accuracy']:.1%}" for network in networks)
+    return "".join(f" · {as_text(network['title'])} {_accuracy(network['test'])}" for network in networks)
+
+
+def _accuracy(test: dict[str, Any]) -> str:
+    balanced = test.get("balanced_accuracy") if runs.is_unbalanced(test) else None
+    return f"{test['accuracy']:.1%}" + (f" (balanced {balanced:.1%})" if isinstance(balanced, float) else "")
 
 
 def _really_delete(run: Run) -> None:
