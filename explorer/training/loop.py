@@ -16,12 +16,8 @@ from explorer.architectures import Network
 from explorer.datasets import Dataset
 from explorer.training.batches import augment, class_weights, normalise, on_device, statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
-<<<<<<< HEAD
 from explorer.training.device import choose_device, choose_precision, device_name, threads_each
-=======
-from explorer.training.device import choose_device, choose_precision, device_name
 from explorer.training.evaluation import evaluate
->>>>>>> 8356c2a63c01b2d52c29b146b1de3fdb95cf8be4
 from explorer.training.record import EpochResult, Evaluation, GradientSizes, Progress, Standing, TrainingRecord
 from explorer.training.state import NetworkState, TrainingState
 
@@ -82,14 +78,10 @@ def fit_together(
     images, labels = on_device(dataset.train, device)
     mean, std = statistics(dataset, device)
     state.networks = state.networks or [NetworkState() for _ in networks]
-<<<<<<< HEAD
     side_by_side = device.type == "cpu" and len(networks) > 1 and not config.compile
     state.threads = state.threads or (threads_each(len(networks)) if side_by_side else torch.get_num_threads())
-    learners = [_Learner(*pair, config, device, dtype) for pair in zip(networks, state.networks, strict=True)]
-=======
     weights = class_weights(dataset).to(device) if config.class_weights else None
     learners = [_Learner(*pair, config, device, dtype, weights) for pair in zip(networks, state.networks, strict=True)]
->>>>>>> 8356c2a63c01b2d52c29b146b1de3fdb95cf8be4
     steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
     batch_size = min(config.batch_size, len(labels))
 

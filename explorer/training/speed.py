@@ -14,7 +14,8 @@ from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describ
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.training.config import TrainingConfig
 from explorer.training.device import choose_device, choose_precision, device_name, use_threads
-from explorer.training.loop import evaluate, fit_together
+from explorer.training.evaluation import evaluate
+from explorer.training.loop import fit_together
 from explorer.training.state import TrainingState
 
 _BATCH = 32

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -65,11 +65,31 @@ def data_shape(data: str) -> tuple[tuple[int, int, int], int]:
     return (3, 32, 32), 10
 
 
-def labelled_data(spec: ArchitectureSpec) -> list[str]:
-    """The data on this machine, or uploaded in this session, that a network of that input and classes may know."""
+def class_names(data: str) -> tuple[str, ...]:
+    """The classes of the `data` of a BuildState, which must be ready unless it can be downloaded."""
+    if data in builtin.BUILTIN:
+        return builtin.BUILTIN[data].class_names
+    if data.startswith("shapes-"):
+        return tuple(data.split("-")[2:]) or shapes.CLASS_NAMES
+    return card(data).class_names
+
+
+def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) -> list[str]:
+    """The data on this machine, or uploaded in this session, that a network of that input and classes may know; with
+    the names of its classes, `known`, only that which has the same."""
     last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
     names = dict.fromkeys([last, *builtin.BUILTIN, "shapes-32", "shapes-64"])
-    return [name for name in names if is_ready(name) and data_shape(name) == (spec.input_shape, spec.classes)]
+    fitting = [name for name in names if is_ready(name) and data_shape(name) == (spec.input_shape, spec.classes)]
+    return [name for name in fitting if known is None or set(class_names(name)) == set(known)]
+
+
+def downloadable_data(spec: ArchitectureSpec, known: Collection[str]) -> list[str]:
+    """The data of these classes and that size that is not on this machine, but can be downloaded."""
+    return [
+        name
+        for name, about in builtin.BUILTIN.items()
+        if not is_ready(name) and data_shape(name)[0] == spec.input_shape and set(about.class_names) == set(known)
+    ]
 
 
 def data_title(data: str) -> str:
