@@ -1,8 +1,9 @@
 """`python -m benchmarks` measures speed.
 
-Its parts are `tracing`, `training`, `looking`, `akamaster`, `page` and `runs`.
+Its parts are `tracing`, `training`, `twins`, `looking`, `akamaster`, `page` and `runs`.
 `threads` explains on one network from threads for a minute.
 `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and says how hard they are.
+`one-click` trains what one click trains on this machine, five times; `forecasts` compares 15 trainings with forecasts.
 `load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import isolation, load
+from benchmarks import isolation, load, one_click
 from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_rows, linear_accuracy, trained_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
@@ -22,7 +23,7 @@ from benchmarks.page import page_rows
 from benchmarks.rows import Report, Row, machine, write
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
-from benchmarks.training import training_rows
+from benchmarks.training import training_rows, twin_rows
 from explorer.architectures import build
 from explorer.datasets import shapes
 from explorer.presets import preset
@@ -34,8 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     for name, run in (("load", load.main), ("isolation", isolation.main)):
         if given[:1] == [name]:
             return run(given[1:])
+    if given[:1] in (["one-click"], ["forecasts"]):
+        return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = ["all", "tracing", "training", "looking", "akamaster", "page", "runs", "threads", "difficulty"]
+    parts = ["all", "tracing", "training", "twins", "looking", "akamaster", "page", "runs", "threads", "difficulty"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -57,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     measures: dict[str, Callable[[], Iterable[Row]]] = {
         "tracing": explaining_rows,
         "training": training_rows,
+        "twins": twin_rows,
         "looking": looking_rows,
         "akamaster": equal_time_rows,
         "page": page_rows,

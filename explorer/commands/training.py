@@ -14,7 +14,7 @@ import numpy as np
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, build
 from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
-from explorer.commands import Answer, typed
+from explorer.commands import Answer, one_click, typed
 from explorer.commands.networks import parameters
 from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
@@ -41,6 +41,11 @@ LARGEST_DEFAULT = 64  # pixels a side; a training at 224 takes days on a process
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
     typed.add_network(parser, "a preset; `describe --list` lists them")
+    parser.add_argument(
+        "--auto",
+        action="store_true",
+        help="instead of NAME: what one click on the page trains on this machine, by its measured speed",
+    )
     parser.add_argument("--data", default="shapes", metavar="DATA", help=f"{typed.DATA_HELP} (default: shapes)")
     parser.add_argument(
         "--size",
@@ -57,6 +62,8 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def train_network(arguments: argparse.Namespace) -> Answer:
+    if arguments.auto:
+        return one_click.train(arguments)
     config = typed.config(arguments)
     choose_device(config.device)
     name, spec = typed.named_spec(arguments)

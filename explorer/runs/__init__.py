@@ -21,6 +21,7 @@ from explorer.runs.execution import execute as execute
 from explorer.runs.log import RunLog as RunLog
 from explorer.runs.queue import MAX_WAITING as MAX_WAITING
 from explorer.runs.queue import Status as Status
+from explorer.runs.queue import any_alive as any_alive
 from explorer.runs.queue import delete as delete
 from explorer.runs.queue import hold as hold
 from explorer.runs.queue import keep_data as keep_data

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from explorer.architectures import ArchitectureSpec
-from explorer.datasets import shapes
+from explorer.datasets.shapes import Drawn
 from explorer.presets import cifar
 from explorer.training.config import TrainingConfig
 from explorer.training.speed import Forecast, Speed, forecast
@@ -31,12 +31,13 @@ class Rung:
         return cifar(self.depth, classes=len(self.classes), size=self.size, width=self.width)
 
     @property
+    def drawn(self) -> Drawn:
+        return Drawn(self.size, self.classes)
+
+    @property
     def pictures(self) -> tuple[int, int, int]:
         """Training, validation and test pictures."""
-        share = len(self.classes) / len(shapes.CLASS_NAMES)
-        counts = (shapes.TRAIN_COUNT, shapes.VALIDATION_COUNT, shapes.TEST_COUNT)
-        train, validation, test = (round(count * share) for count in counts)
-        return train, validation, test
+        return self.drawn.counts
 
 
 _THREE = ("ring", "cross", "star")
@@ -44,8 +45,8 @@ RUNGS = (
     Rung(56, 16, 16, _THREE, 12.0),
     Rung(44, 16, 16, _THREE, 9.0),
     Rung(38, 16, 16, _THREE, 8.0),
-    Rung(32, 16, 16, _THREE, 4.5),
-    Rung(32, 8, 16, _THREE, 4.5),
+    Rung(32, 16, 16, _THREE, 4.0),
+    Rung(32, 8, 16, _THREE, 4.0),
     Rung(20, 8, 16, _THREE, 4.0),
     Rung(14, 8, 16, _THREE, 4.0),
     Rung(8, 8, 16, _THREE, 4.0),

@@ -15,6 +15,8 @@ DATA = re.compile(r"shapes-32|shapes-64|cifar10|fashion-mnist|own|stored-[0-9a-f
 RUN = re.compile(r"[0-9a-f]{32}")
 LONGEST = 4000  # characters of changes in a link
 MOST_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
+WIDTHS = (4, 256)  # of the first of three stages of equal length
+DEEPEST = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
 LIMITS: dict[str, tuple[float, float]] = {
     "seconds": (1.0, 86_400.0),
     "epochs": (1, 10_000),
@@ -80,16 +82,20 @@ class BuildState(Linked):
         return TrainingConfig.from_dict(self.config_fields())
 
     def with_spec(self, **changes: Any) -> Self:
-        return replace(self, spec=_difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
+        return replace(self, spec=difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
 
     def with_config(self, **changes: Any) -> Self:
-        return replace(self, config=_difference(self.config_fields() | changes, QUICK))
+        return replace(self, config=difference(self.config_fields() | changes, QUICK))
 
     def with_textbook(self) -> Self:
         """With the training that the preset's source gives it; where that has no length, a minute."""
         settings = {**QUICK, **PRESETS[self.preset].settings}
         settings["seconds"] = None if settings["epochs"] else QUICK["seconds"]
-        return replace(self, config=_difference(json.loads(json.dumps(settings)), QUICK))
+        return replace(self, config=difference(json.loads(json.dumps(settings)), QUICK))
+
+    def to_query(self) -> dict[str, str]:
+        """Never empty: an empty one is that of a visitor who has chosen nothing yet, and shows the first proposal."""
+        return {"preset": self.preset, **super().to_query()}
 
     @property
     def shortcut(self) -> Shortcut:
@@ -102,6 +108,24 @@ class BuildState(Linked):
         if text not in ("yes", "no"):
             raise ValueError(f"`{name}` must be yes or no, received {text!r}.")
         return text == "yes"
+
+
+def blocks_a_stage(fields: dict[str, Any]) -> int | None:
+    """n, where the stages are those of a 6n + 2 network: three of n blocks that double channels and halve the side."""
+    stages = fields["stages"]
+    if len(stages) != 3 or not fields["stem"]:
+        return None
+    n, width = stages[0]["blocks"], stages[0]["channels"]
+    fits = stages == regular_stages(n, width) and n <= DEEPEST and WIDTHS[0] <= width <= WIDTHS[1]
+    return n if fits and fields["stem"]["channels"] == width else None
+
+
+def regular_stages(blocks: int, width: int) -> list[dict[str, Any]]:
+    """The stages of a 6n + 2 network with `blocks` = n blocks a stage and `width` channels in the first."""
+    return [
+        {"blocks": blocks, "channels": width * 2**index, "stride": 1 + (index > 0), "kernel_size": 3, "padding": "same"}
+        for index in range(3)
+    ]
 
 
 def _changes(text: str) -> dict[str, Any]:
@@ -150,6 +174,7 @@ def _check_limit(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must lie in {LIMITS[name][0]:g}..{LIMITS[name][1]:g}, received {value!r}.")
 
 
-def _difference(values: dict[str, Any], base: dict[str, Any]) -> str:
+def difference(values: dict[str, Any], base: dict[str, Any]) -> str:
+    """The fields of `values` that are not those of `base`, as the JSON object of a link."""
     changed = {name: value for name, value in values.items() if value != base[name]}
     return json.dumps(changed, sort_keys=True, separators=(",", ":"))

@@ -18,7 +18,6 @@ from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
 from explorer.ui.build_state import BuildState
 from explorer.ui.passes import PASSES
-from explorer.ui.work import duration
 
 CLASSES_SHOWN = 100
 PICTURES_A_CLASS = 5
@@ -219,25 +218,6 @@ def numbers(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:
         "Receptive field": f"{fields[-1]:,}\u00a0px",
         "Memory": _bytes(memory),
     }
-
-
-def forecast(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> str:
-    """How long the training of that form takes on this machine, or how far it comes."""
-    config = state.training()
-    images_per_second = speed() / sum(describe(spec).macs for spec in specs)
-    images = 50_000  # CIFAR-10's, while it is not here
-    if state.data.startswith("shapes-"):
-        images = shapes.TRAIN_COUNT
-    elif is_ready(state.data):
-        images = card(state.data).train_images
-    epoch = images / images_per_second
-    if config.epochs:
-        return f"About {duration(epoch * config.epochs)} on this machine, {duration(epoch)} an epoch."
-    seconds = config.seconds or 0.0
-    steps = max(1.0, seconds * images_per_second / config.batch_size)
-    times = seconds / epoch
-    share = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
-    return f"{duration(seconds)}: about {steps:,.0f} steps, {share} times through the data, on this machine."
 
 
 def _short(number: float) -> str:

@@ -11,7 +11,7 @@ from explorer import figures
 from explorer.architectures import ArchitectureSpec
 from explorer.incidents import sentence
 from explorer.ui import resources, trainings
-from explorer.ui.build import classes, data, fields, follow, form, settings
+from explorer.ui.build import budget, classes, data, fields, follow, form, settings
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_sentence
 
@@ -34,6 +34,8 @@ def _show_form(state: BuildState) -> None:
         "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
         "starts from the same weights and sees the same pictures, so the difference is made by the shortcuts alone."
     )
+    with st.container(horizontal=True):
+        budget.offer_forms(state)
     left, right = st.columns([6, 8], gap="medium")
     with left:
         network_tab, training_tab, data_tab = st.tabs(["Network", "Training", "Data"], key="tab", on_change="rerun")
@@ -96,10 +98,7 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
         st.info("Upload your pictures first, in the tab Data.")
     if missing:
         st.error(as_sentence(missing))
-    try:
-        st.caption(trainings.forecast(state, specs))
-    except ValueError as error:  # the data is here, but damaged
-        st.error(as_sentence(sentence(error)))
+    budget.show_budget(state, specs)
     if pressed:
         _start(state, specs)
 
