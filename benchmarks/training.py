@@ -179,11 +179,11 @@ def twin_rows(rounds: int = TWIN_ROUNDS) -> list[Row]:
     dataset = cifar_size()
     rows = []
     for precision in ("float32", "auto"):
-        dtype = str(choose_precision(choose_device(), precision)).removeprefix("torch.")  # type: ignore[arg-type]
+        dtype = str(choose_precision(choose_device(), precision)).removeprefix("torch.")
         if precision == "auto" and dtype == "float32":
             continue
         for depth, least in TWIN_BOUNDS.items():
-            config = replace(CONFIG, batch_size=TEXTBOOK_BATCH, precision=precision)  # type: ignore[arg-type]
+            config = replace(CONFIG, batch_size=TEXTBOOK_BATCH, precision=precision)
             ways = {
                 "side by side": side_by_side(depth, config, dataset),
                 "in turns": one_after_the_other(depth, config, dataset),

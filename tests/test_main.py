@@ -247,6 +247,31 @@ def test_evaluate_draws_what_a_network_was_trained_on(tmp_path):
     assert "shapes-v0-32" in complaint("evaluate", tmp_path / "old.safetensors")
 
 
+def test_some_classes_of_the_shapes_are_trained_on_and_drawn_again(tmp_path):
+    out = tmp_path / "some.safetensors"
+    spec = tmp_path / "small.json"
+    spec.write_text(json.dumps(ArchitectureSpec(stages=(Stage(1, 4, 4),), block="conv", shortcut="none").to_dict()))
+    said = answer(
+        *("train", "--spec", spec, "--data", "shapes:star, ring", "--size", 16, "--seconds", 0.5, "--threads", 1),
+        *("--out", out),
+    )
+    assert (said["data"], said["input_shape"]) == ("shapes-v1-16-ring-star", [3, 16, 16])
+    again = answer("evaluate", out, "--threads", 1)
+    assert (again["data"], again["n"], list(again["classes"])) == ("shapes-v1-16-ring-star", 800, ["ring", "star"])
+    assert again["accuracy"] == pytest.approx(said["networks"][0]["test"]["accuracy"])
+    same = answer("evaluate", out, "--data", "shapes:ring,star", "--threads", 1)
+    assert (same["accuracy"], same["n"]) == (again["accuracy"], 800)
+    assert "'circle'" in complaint("evaluate", out, "--data", "shapes")
+    for wrong, why in (
+        ("shapes:ring", "at least 2 shapes"),
+        ("shapes:", "received none"),
+        ("shapes:oval,ring", "'oval'"),
+    ):
+        assert why in complaint(
+            "train", "resnet-8", "--data", wrong, "--seconds", 1, "--out", tmp_path / "b.safetensors"
+        )
+
+
 def test_a_diverged_training_is_said_and_is_json(place, tmp_path):
     said = answer(
         *("train", "wide-two-conv", "--data", place / "pictures", "--epochs", 20, "--learning-rate", 1e6),

@@ -236,6 +236,17 @@ def test_some_classes_are_the_pictures_of_all_that_show_them(small: Dataset, cla
     assert Drawn(16, classes).counts == (len(some.train), len(some.validation), len(some.test))
 
 
+@pytest.mark.parametrize("count", [2, 7, 401])
+def test_some_classes_are_drawn_equally_often(count: int):
+    split = shapes.draw(count, 5, 16, classes=FOUR)
+    tally = np.bincount(split.labels, minlength=4)
+    assert tally.sum() == count and len(tally) == 4 and tally.max() - tally.min() <= 1
+    assert same(split, shapes.draw(count, 5, 16, classes=FOUR[::-1], threads=1))
+    assert same(shapes.draw(count, 5, 16), shapes.draw(count, 5, 16, classes=CLASS_NAMES))
+    with pytest.raises(ValueError, match="at least 2 shapes"):
+        shapes.draw(count, 5, 16, classes=("ring",))
+
+
 def test_the_order_in_which_classes_are_given_changes_nothing():
     first, second = (shapes.test_split(3, 16, classes=classes) for classes in (FOUR, (*FOUR[::-1], "ring")))
     assert same(first, second)

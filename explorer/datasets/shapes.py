@@ -293,10 +293,12 @@ def _split(
     style: Style,
     threads: int,
     classes: tuple[str, ...] = CLASS_NAMES,
+    among: tuple[str, ...] = CLASS_NAMES,
 ) -> Split:
-    """Of `count` pictures of all classes those of `classes`, in their order; labels are indices into `classes`."""
+    """Of `count` pictures of the classes `among` those of `classes`, in their order; labels are indices into these."""
     order, *streams = stream.spawn(1 + -(-count // _CHUNK))
-    labels = np.random.default_rng(order).permutation(np.arange(count) % len(CLASS_NAMES))
+    chosen = np.random.default_rng(order).permutation(np.arange(count) % len(among))
+    labels = np.array([CLASS_NAMES.index(name) for name in among])[chosen]
     rows = np.flatnonzero(np.isin(labels, [CLASS_NAMES.index(name) for name in classes]))
     starts = np.searchsorted(rows, np.arange(len(streams) + 1) * _CHUNK)  # of each chunk, among the rows
     images = np.empty((len(rows), 3, size, size), np.uint8)
@@ -326,17 +328,27 @@ def _check_seed(seed: int) -> None:
         raise ValueError(f"`seed` must be 0 or more, received {seed}; choose any whole number from 0 up.")
 
 
-def draw(count: int, seed: int, size: int = 32, *, style: Style = STANDARD, threads: int = 2) -> Split:
-    """`count` pictures with labels and masks, of all ten classes equally often (to within one), in random order.
+def draw(
+    count: int,
+    seed: int,
+    size: int = 32,
+    *,
+    classes: Iterable[str] | None = None,
+    style: Style = STANDARD,
+    threads: int = 2,
+) -> Split:
+    """`count` pictures with labels and masks, of all ten classes, or those given, equally often (to within one), in
+    random order. Labels are indices into the classes, which stand in the order of `CLASS_NAMES`.
 
     Images uint8 (count, 3, size, size), labels int64 (count,), masks bool (count, size, size). The same arguments give
     the same bytes, on any number of `threads`. Another `size` shows the same scenes with other noise, another `style`
-    the same scenes with more or less in them. `ValueError` if `count` < 1, `seed` < 0 or `size` is not in `SIZES`.
+    the same scenes with more or less in them. `ValueError` if `count` < 1, `seed` < 0, `size` is not in `SIZES` or
+    `classes` are fewer than 2 or not in `CLASS_NAMES`.
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1, received {count}; ask for one picture or more.")
-    _check_size(size)
-    return _split(count, _stream("draw", seed), size, style, threads)
+    chosen = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed).classes
+    return _split(count, _stream("draw", seed), size, style, threads, chosen, chosen)
 
 
 def sample(label: int, seed: int, size: int = 32, *, style: Style = STANDARD) -> tuple[np.ndarray, np.ndarray]:

@@ -121,7 +121,8 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
 def _dataset(run: Run, request: Request, log: LogWriter) -> Dataset:
     kind = request.data.get("kind")
     if kind == "shapes":
-        return shapes.load(size=request.data.get("size", 32))
+        drawn = shapes.Drawn.requested(request.data)
+        return shapes.load(size=drawn.size, classes=drawn.classes)
     if kind == "stored":
         return stored.load(stored_data(str(request.data.get("number"))))
     if kind in builtin.BUILTIN:

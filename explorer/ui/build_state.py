@@ -7,11 +7,12 @@ from typing import Any, Self
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.architectures.spec import MAXIMUM, Shortcut
+from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
 from explorer.ui.link import Linked
 
-DATA = re.compile(r"shapes-32|shapes-64|cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
+DATA = re.compile(r"cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
 RUN = re.compile(r"[0-9a-f]{32}")
 LONGEST = 4000  # characters of changes in a link
 MOST_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
@@ -40,9 +41,9 @@ class BuildState(Linked):
 
     `preset` names a preset, `spec` what was changed of its spec and `config` what was changed of `QUICK`, both as
     JSON objects of fields. Each field of the spec is legal by itself, but together they need not make a network that
-    exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, "own"
-    while nothing is uploaded yet; `twin` says whether the twin is trained too, `free` whether stages are edited one
-    by one. `run` is the run that is looked at, None for the form.
+    exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, see
+    `canonical`; "own" while nothing is uploaded yet. `twin` says whether the twin is trained too, `free` whether stages
+    are edited one by one. `run` is the run that is looked at, None for the form.
     Raises ValueError for a text that could not have come from this app.
     """
 
@@ -59,8 +60,7 @@ class BuildState(Linked):
             raise ValueError(f"there is no preset {self.preset!r}.")
         _check_spec_fields(_changes(self.spec))
         _check_config_fields(_changes(self.config))
-        if not isinstance(self.data, str) or not DATA.fullmatch(self.data):
-            raise ValueError(f"there is no data {self.data!r}.")
+        object.__setattr__(self, "data", canonical(self.data))
         if self.run is not None and not RUN.fullmatch(self.run):
             raise ValueError(f"{self.run!r} is not the number of a run.")
 
@@ -126,6 +126,19 @@ def regular_stages(blocks: int, width: int) -> list[dict[str, Any]]:
         {"blocks": blocks, "channels": width * 2**index, "stride": 1 + (index > 0), "kernel_size": 3, "padding": "same"}
         for index in range(3)
     ]
+
+
+def canonical(data: str) -> str:
+    """The same data as a link names it: "shapes-32", "shapes-16-ring-star" with its classes in their order, "cifar10",
+    "stored-..." or "own". Raises ValueError with one sentence for what is none."""
+    if isinstance(data, str) and data.startswith("shapes-"):
+        drawn = shapes.Drawn.read(data)
+        if drawn.seed:
+            raise ValueError(f"the shapes of a link have the seed 0, received {data!r}; leave the seed out.")
+        return shapes.Drawn(drawn.size, drawn.classes).key
+    if not isinstance(data, str) or not DATA.fullmatch(data):
+        raise ValueError(f"there is no data {data!r}.")
+    return data
 
 
 def _changes(text: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 
 from explorer import checkpoints, figures, published, runs
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
+from explorer.datasets import shapes
 from explorer.incidents import sentence
 from explorer.machine import cores
 from explorer.ui import kept_models
@@ -180,6 +181,16 @@ def published_key(name: str) -> str:
 def class_names(name: str) -> tuple[str, ...]:
     key = published_key(name)
     return published.PUBLISHED[key].class_names if key else about(name).class_names
+
+
+def first_picture(name: str) -> str:
+    """The `picture` of an AppState with a drawn shape which that network knows: the usual one, if it can.
+
+    Raises CheckpointError.
+    """
+    known = [label for label, shape in enumerate(shapes.CLASS_NAMES) if shape in class_names(name)]
+    usual, number = AppState.picture.split("-")[1:]
+    return AppState.picture if int(usual) in known or not known else f"sample-{known[0]}-{number}"
 
 
 def about(name: str) -> Header:

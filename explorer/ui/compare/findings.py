@@ -75,17 +75,17 @@ def shared_data(looked: Sequence[Looked]) -> list[str]:
 
     Raises ValueError where the files of the data are damaged.
     """
-    names = trainings.labelled_data(looked[0].checkpoint.spec)
-    for network in looked[1:]:
-        known = trainings.labelled_data(network.checkpoint.spec)
+    first, *others = (network.checkpoint for network in looked)
+    names = trainings.labelled_data(first.spec, first.class_names)
+    for other in others:
+        known = trainings.labelled_data(other.spec, other.class_names)
         names = [name for name in names if name in known]
     return [name for name in names if all(_knows(network, name) for network in looked)]
 
 
 def _knows(network: Looked, data: str) -> bool:
-    names = shapes.CLASS_NAMES if data.startswith("shapes-") else trainings.card(data).class_names
     try:
-        agreement.class_order(network.checkpoint, names)
+        agreement.class_order(network.checkpoint, trainings.class_names(data))
     except ValueError:
         return False
     return True
@@ -94,14 +94,14 @@ def _knows(network: Looked, data: str) -> bool:
 def any_data() -> list[str]:
     """All data on this machine, the last that this session trained on first: to compare layers needs no labels."""
     last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
-    names = dict.fromkeys([last, "shapes-32", "shapes-64", *builtin.BUILTIN])
+    names = dict.fromkeys([last, "shapes-32", "shapes-16", "shapes-64", *builtin.BUILTIN])
     return [name for name in names if trainings.is_ready(name)]
 
 
 def test_count(data: str) -> int:
     """How many test pictures there are; cheap for what is drawn, and read once for the rest."""
-    if data.startswith("shapes-"):
-        return shapes.TEST_COUNT
+    if drawn := shapes.named(data):
+        return drawn.counts[2]
     return sum(test for _, _, test in trainings.card(data).counts)
 
 

@@ -107,7 +107,8 @@ def choose_grid(state: GradientsState) -> None:
         "the largest.",
     )
     names = measured.grid_data()
-    _choose_data(names, state.data if state.data in names else names[0])
+    names += [state.data] if state.data and state.data not in names else []  # of a link
+    _choose_data(names, state.data or names[0])
 
 
 def _word(factor: str, option: Any) -> str:

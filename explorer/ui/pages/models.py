@@ -105,7 +105,8 @@ def _card(name: str) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if st.button("Explore", key="explore_model", type="primary"):
-            navigation.go("explore", AppState(first=name, second=resources.twin_name(name)).to_query())
+            picture = resources.first_picture(name)
+            navigation.go("explore", AppState(first=name, second=resources.twin_name(name), picture=picture).to_query())
         navigation.offer_file(
             "Download as one file",
             data=lambda: listing.file_bytes(name),
