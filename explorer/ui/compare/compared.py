@@ -12,7 +12,7 @@ from explorer.attribution import LayerProfile, profile, shared_tops
 from explorer.figures import DASHES, SizeLine, TrainingLine
 from explorer.tracing import Trace
 from explorer.training import TrainingRecord
-from explorer.ui import address, resources
+from explorer.ui import address, gone, resources
 from explorer.ui.compare.state import FEWEST, CompareState
 from explorer.ui.passes import Looked, Subject, seen_by
 from explorer.ui.state import Scope
@@ -22,24 +22,35 @@ COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 
 
 
 def read() -> CompareState | None:
-    """The state in the URL, with networks that are here: an old link may name others. None where there are fewer than
-    two networks at all."""
+    """The state in the URL, with networks that are here: an old link may name others. Of these the first have
+    stand-ins, where fewer than two would be left. None where there are fewer than two networks at all."""
     state = CompareState.from_query(address.query())
-    names = [name for name in state.networks if resources.is_network(name)]
-    spare = [*CompareState.networks, *resources.network_names()]
-    while len(names) < FEWEST:
-        name = next((name for name in spare if name not in names and resources.is_network(name)), None)
-        if name is None:
-            return None
-        names.append(name)
-    return replace(state, networks=tuple(names))
+    here = [name for name in state.networks if resources.is_network(name)]
+    beside = [gone.companion(name) for name in here]
+    spare = [*filter(None, beside), *CompareState.networks, *resources.network_names()]
+    names: list[str] = []
+    for name in state.networks:
+        if name in here:
+            names.append(name)
+        elif len({*here, *names}) < FEWEST:
+            names += [each for each in spare if each not in {*here, *names} and resources.is_network(each)][:1]
+    return replace(state, networks=tuple(names)) if len(names) >= FEWEST else None
+
+
+def lost() -> dict[str, str]:
+    """The networks in the URL that are not here, as `gone.of` names them."""
+    return gone.of(CompareState.from_query(address.query()).networks)
 
 
 def change(**changes: Any) -> None:
-    """Puts the state with these changes into the URL."""
+    """Puts the state with these changes into the URL. It goes on naming networks that are gone, until others are
+    chosen: they may be brought again."""
     state = read()
-    if state is not None:
-        address.write(replace(state, **changes).to_query())
+    if state is None:
+        return
+    if "networks" not in changes and lost():
+        state = replace(state, networks=CompareState.from_query(address.query()).networks)
+    address.write(replace(state, **changes).to_query())
 
 
 # --- the networks after they have seen the picture -------------------------------------------------------------------
