@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -123,6 +123,13 @@ def labels(names: Iterable[str], words: Callable[[str], str] = title) -> dict[st
         named = {name: label if often[label] == 1 else f"{plain[name]} · {own(name)}" for name, label in named.items()}
     often = Counter(named.values())  # a person may have called one just like that
     return {name: label if often[label] == 1 else name for name, label in named.items()}
+
+
+def titles(networks: Mapping[str, str]) -> dict[str, str]:
+    """What to call each network beside the others: what its architecture is called, which `networks` says by name, and
+    where two have the same, what a list calls it."""
+    often, long = Counter(networks.values()), labels(networks) if len({*networks.values()}) < len(networks) else {}
+    return {name: own if often[own] == 1 else long[name] for name, own in networks.items()}
 
 
 def _number(name: str) -> str:
@@ -239,10 +246,11 @@ def passes() -> Passes:
 
 def look(state: AppState, subject: Subject) -> list[Looked]:
     """The networks of the view, each after it has seen the picture."""
+    networks = {name: checkpoint(name) for name in filter(None, (state.first, state.second))}
+    called = titles({name: loaded.spec.name for name, loaded in networks.items()})
     looked: list[Looked] = []
-    for name in filter(None, (state.first, state.second)):
-        loaded = checkpoint(name)
-        looked.append(passes().look(name, loaded, state, subject, *mark(loaded, looked)))
+    for name, loaded in networks.items():
+        looked.append(passes().look(name, loaded, state, subject, *mark(loaded, looked), called[name]))
     return looked
 
 

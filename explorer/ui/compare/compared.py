@@ -81,26 +81,24 @@ def compare(state: CompareState, subject: Subject) -> list[Compared]:
                 f"the maps of {network.title} are too large for a number, so nothing can be compared with them; choose "
                 "another network."
             )
-    short = [network.title for network in looked]
-    long = resources.labels(state.networks)
     compared = []
     for place, network in enumerate(looked):
-        title = network.title if short.count(network.title) == 1 else long[network.name]
         before = sum(other.colour == network.colour for other in looked[:place])
         depths = relative_depths(network.checkpoint.spec, [column.name for column in network.profiles])
-        compared.append(Compared(network, title, DASHES[before], depths))
+        compared.append(Compared(network, network.title, DASHES[before], depths))
     return compared
 
 
 def _look(state: CompareState, subject: Subject) -> list[Looked]:
     first = resources.class_names(state.networks[0])
     asked = first[state.target] if state.target is not None and state.target < len(first) else None
+    networks = {name: resources.checkpoint(name) for name in state.networks}
+    called = resources.titles({name: loaded.spec.name for name, loaded in networks.items()})
     looked: list[Looked] = []
-    for name in state.networks:
-        loaded = resources.checkpoint(name)
+    for name, loaded in networks.items():
         target = loaded.class_names.index(asked) if asked in loaded.class_names else None
         seen, columns = _seen(f"{name}/{subject.digest}/{target}", name, subject, target)
-        looked.append(Looked(name, loaded, seen, columns, *resources.mark(loaded, looked)))
+        looked.append(Looked(name, loaded, seen, columns, *resources.mark(loaded, looked), called[name]))
     return looked
 
 

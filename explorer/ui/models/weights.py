@@ -260,10 +260,9 @@ def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[
 def _use(
     report: Report, reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...], title: str
 ) -> None:
+    data = f"{kept_models.UPLOADED}{report.family}"
     try:
-        name = kept_models.keep(
-            reading, normalisation, class_names, title.strip() or _first_title(report), f"uploaded, {report.family}"
-        )
+        name = kept_models.keep(reading, normalisation, class_names, title.strip() or _first_title(report), data)
     except ValueError as error:
         st.error(as_sentence(sentence(error)))
         return

@@ -79,10 +79,11 @@ def _introduction(explained: Explained) -> None:
     st.header("One picture, one network" if len(looked) == 1 else "One picture, two networks", anchor=False)
     gone.say(controls.lost(), [network.name for network in looked], explained.missing, controls.change)
     if len(looked) == 2 and looked[1].name == resources.twin_name(looked[0].name):
+        first, second = (as_text(network.title) for network in looked)
         st.markdown(
-            f"**{looked[0].title}** and **{looked[1].title}** are twins: they started from the same weights and "
-            "learned from the same pictures in the same order. The shortcuts are the only difference, so every "
-            "difference below comes from them."
+            f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
+            "pictures in the same order. The shortcuts are the only difference, so every difference below comes from "
+            "them."
         )
     names = looked[0].checkpoint.class_names
     known = ", ".join(map(as_text, names[:CLASSES_NAMED]))
