@@ -16,6 +16,7 @@ import streamlit as st
 import torch
 
 from explorer import checkpoints, figures, published, runs
+from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.incidents import sentence
 from explorer.ui import kept_models
@@ -67,8 +68,9 @@ def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def network_names() -> tuple[str, ...]:
     """The networks that can be chosen: the pretrained ones, this person's (uploaded, shared, and trained lately), and
-    those of torchvision that are here, once the page Models has looked which are."""
-    return (*catalogue()[0], *kept_models.names(), *trained_names(), *st.session_state.get("published", ()))
+    those of torchvision that are here."""
+    from_torchvision = (f"torchvision-{key}" for key in published.downloaded())
+    return (*catalogue()[0], *kept_models.names(), *trained_names(), *from_torchvision)
 
 
 def trained_names() -> list[str]:
@@ -187,6 +189,12 @@ def published_key(name: str) -> str:
 def class_names(name: str) -> tuple[str, ...]:
     key = published_key(name)
     return published.PUBLISHED[key].class_names if key else about(name).class_names
+
+
+def spec(name: str) -> ArchitectureSpec:
+    """That network's architecture, without its weights. Raises CheckpointError."""
+    key = published_key(name)
+    return published.PUBLISHED[key].spec if key else about(name).spec
 
 
 def about(name: str) -> Header:

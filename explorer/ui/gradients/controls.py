@@ -74,7 +74,7 @@ def _can_stand_beside(state: GradientsState, name: str) -> bool:
     """Whether the first network of the state can be shown with that one: of a batch both must know the classes."""
     if name == state.first or not _is_here(state, name):
         return False
-    shapes = [resources.checkpoint(each).spec.input_shape for each in (state.first, name)]
+    shapes = [resources.spec(each).input_shape for each in (state.first, name)]
     return state.source == "record" or (shapes[0] == shapes[1] and resources.know_the_same(state.first, name))
 
 
