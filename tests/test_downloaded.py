@@ -1,4 +1,4 @@
-"""torchvision's networks that are downloaded: each page offers them from its first visit, and asks torchvision if it must."""
+"""torchvision's networks that are downloaded: each page offers them from its first visit on."""
 
 import subprocess
 import sys
