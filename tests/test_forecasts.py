@@ -45,7 +45,7 @@ def test_the_costs_are_found_again_in_the_steps_that_follow_from_them() -> None:
     specs = [cifar(8), cifar(20), cifar(8, size=16), cifar(8, width=64), cifar(8, size=64)]
     amounts = [speed._amounts(spec) for spec in specs]
     batches = [32, 8, 32, 32, 16]
-    seconds = [costs @ [a, b * m, b * s] for (a, m, s), b in zip(amounts, batches, strict=True)]
+    seconds = [float(costs @ [a, b * m, b * s]) for (a, m, s), b in zip(amounts, batches, strict=True)]
     assert speed._solved(amounts, batches, seconds) == pytest.approx(tuple(costs), rel=1e-6)
 
 

@@ -62,7 +62,7 @@ def _first_layer(looked: list[Looked]) -> None:
     )
     for column, (network, kernel) in zip(st.columns(len(found), gap="large"), found, strict=True):
         with column:
-            st.markdown(f"**{network.title}**, {as_text(kernel.layer)}, {_times(kernel)}")
+            st.markdown(f"**{as_text(network.title)}**, {as_text(kernel.layer)}, {_times(kernel)}")
             pictures = figures.kernel_pictures(kernel.values, top)
             st.image(
                 figures.kernel_sheet(pictures, KERNEL_COLUMNS, KERNEL_SIDE),
@@ -164,7 +164,7 @@ def _best(network: Looked, layer: str, data: str) -> Generator[Share[Best], None
 def _draw(there: list[Looked], channel: int, results: list[Best], data: str) -> None:
     for column, network, best in zip(st.columns(len(there), gap="large"), there, results, strict=True):
         with column:
-            st.markdown(f"**{network.title}**, channel {channel}")
+            st.markdown(f"**{as_text(network.title)}**, channel {channel}")
             values = best.values[channel]
             if values.max() == values.min():
                 st.info(f"This channel says {values[0]:.3g} to each of these pictures, so no picture stands out.")

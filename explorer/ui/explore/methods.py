@@ -201,7 +201,7 @@ def _draw(state: AppState, looked: list[Looked], results: Sequence[Attribution],
     top = shared_top(results)
     for column, network, result in zip(st.columns(len(looked), gap="large"), looked, results, strict=True):
         with column:
-            st.markdown(f"**{network.title}**, explaining *{as_text(network.target)}*")
+            st.markdown(f"**{as_text(network.title)}**, explaining *{as_text(network.target)}*")
             draw_maps(network, network.title, result, chosen, top, state.opacity / 100)
     scale_bar(state.method, top, ", one scale for both networks" if len(looked) > 1 else "")
 
@@ -230,7 +230,7 @@ def draw_maps(network: Looked, name: str, result: Attribution, chosen: Values, t
         )
     st.caption(_words(result, values))
     navigation.offer_file(
-        "Raw numbers (npz)",
+        f"Raw numbers of {as_text(name)} (npz)",
         data=partial(_npz, network, result, chosen),
         file_name=f"{network.name}-{result.method}.npz",
         key=f"npz_method_{network.name}",

@@ -118,6 +118,13 @@ function chart(pack, found, [name, box], choose) {
   box.replaceChildren(svg, hits);
 }
 
+// A short line as the network's in the charts: dashed where another one has its colour.
+function lineOf({ colour, dashed }) {
+  const line = make("i", { className: "line", ariaHidden: "true" });
+  line.style.borderTop = `3px ${dashed ? "dashed" : "solid"} ${colour}`;
+  return line;
+}
+
 // Everything but the colours and the choice, which `paint` and `select` add.
 function build(root, pack) {
   const columns = pack.columns.length;
@@ -151,6 +158,7 @@ function build(root, pack) {
       if (kind === "cam") {
         name.append(make("b", {}, network.title));
         name.firstChild.style.color = network.colour;
+        if (pack.networks.some(({ dashed }) => dashed)) name.append(lineOf(network)); // its lines in the charts below
       }
       name.append(make("span", {}, kind === "cam" ? "Grad-CAM" : "strongest map"));
       const canvas = put(make("canvas", { className: "row", width: columns * tile, height: tile }), row, 0, columns);
@@ -205,7 +213,7 @@ function fill(root, pack) {
     pack.columns,
     pack.groups,
     pack.charts.length,
-    pack.networks.map(({ title, colour, cells }) => [title, colour, cells.map((cell) => cell !== null)]),
+    pack.networks.map(({ title, colour, dashed, cells }) => [title, colour, dashed, cells.map((cell) => cell !== null)]),
   ]);
   if (root.shape !== shape) {
     const before = root.querySelector(".scroller");

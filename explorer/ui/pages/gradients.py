@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.checkpoints import CheckpointError
 from explorer.incidents import sentence
-from explorer.ui import address, resources, trainings
+from explorer.ui import address, gone, resources, trainings
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.flows import Flows, show_flows
 from explorer.ui.gradients.lines import flow_lines
@@ -41,6 +41,8 @@ def show() -> None:
         controls.SOURCES,
         label_visibility="collapsed",
     )
+    if state.source != "initial":
+        gone.say(controls.lost(), list(filter(None, (state.first, state.second))), False, controls.change)
     try:
         {"initial": _at_initialisation, "checkpoint": _as_it_is, "record": _during_a_training}[state.source](state)
     except (CheckpointError, ValueError) as error:
