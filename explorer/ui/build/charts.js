@@ -2,6 +2,7 @@
 // a person looks closer do not move it. `update` draws from plain data; all colours and scales come from live.py. What
 // lies behind the step `until` is not shown yet, as in a replay.
 const TOP = 24, BOTTOM = 38, RIGHT = 10;
+const NARROW = 560; // pixels within which two charts do not fit beside each other
 
 function ticks(low, high, most) {
   const rough = (high - low) / Math.max(1, most), power = 10 ** Math.floor(Math.log10(rough));
@@ -76,20 +77,22 @@ function charts(root) {
     if (!data || width < 100) return;
     reset.disabled = view === null;
     const left = isMap() ? Math.min(150, 14 + 5.8 * Math.max(...data.rows.map((name) => name.length))) : 46;
-    const gap = isMap() ? 18 : left + 24, count = data.panels.length, each = (width - left - RIGHT - gap * (count - 1)) / count;
-    const height = isMap() ? Math.min(460, Math.max(200, data.rows.length * 15)) : 250;
+    const stacked = !isMap() && width < NARROW, gap = isMap() ? 18 : left + 24, count = data.panels.length;
+    const each = stacked ? width - left - RIGHT : (width - left - RIGHT - gap * (count - 1)) / count;
+    const height = isMap() ? Math.min(460, Math.max(200, data.rows.length * 15)) : stacked ? 170 : 250;
+    const below = stacked ? TOP + height + BOTTOM : 0, beside = stacked ? 0 : each + gap;
     svg.replaceChildren();
     svg.setAttribute("width", width);
-    svg.setAttribute("height", TOP + height + BOTTOM);
-    frames = data.panels.map((panel, index) => ({ left: left + index * (each + gap), width: each, top: TOP, height, y: isMap() ? seen().y : range(panel) }));
+    svg.setAttribute("height", TOP + height + BOTTOM + below * (count - 1));
+    frames = data.panels.map((panel, index) => ({ left: left + index * beside, width: each, top: TOP + index * below, height, y: isMap() ? seen().y : range(panel) }));
     data.panels.forEach((panel, index) => {
       const frame = frames[index], clip = `clip-${own}-${index}`;
       make(make(svg, "clipPath", { id: clip }), "rect", { x: frame.left, y: frame.top, width: frame.width, height });
-      make(svg, "text", { x: frame.left, y: 14, class: "title", style: panel.colour ? `fill:${panel.colour}` : "" }, panel.title);
+      make(svg, "text", { x: frame.left, y: frame.top - 10, class: "title", style: panel.colour ? `fill:${panel.colour}` : "" }, panel.title);
       const inside = make(svg, "g", { "clip-path": `url(#${clip})` });
       (isMap() ? drawMap : drawLines)(panel, frame, inside, index);
       make(svg, "rect", { x: frame.left, y: frame.top, width: frame.width, height, class: "frame" });
-      make(svg, "text", { x: frame.left + frame.width / 2, y: TOP + height + 33, "text-anchor": "middle" }, "training step");
+      make(svg, "text", { x: frame.left + frame.width / 2, y: frame.top + height + 33, "text-anchor": "middle" }, "training step");
     });
     over = make(svg, "g");
     point();
@@ -112,7 +115,7 @@ function charts(root) {
       make(inside, "line", { x1: frame.left, x2: frame.left + frame.width, y1: y, y2: y, class: "rule" });
       label(frame.left - 6, y + 3, panel.percent ? `${Number((100 * tick).toFixed(3))} %` : String(tick), "end");
     }
-    for (const tick of ticks(...seen().x, frame.width / 70)) label(toX(frame, tick), TOP + frame.height + 15, String(tick), "middle");
+    for (const tick of ticks(...seen().x, frame.width / 70)) label(toX(frame, tick), frame.top + frame.height + 15, String(tick), "middle");
     for (const line of panel.lines) {
       let path = "", pen = "M";
       const there = line.x.slice(0, reached(line.x, until));
@@ -133,7 +136,7 @@ function charts(root) {
     make(there, "rect", { x: toX(frame, 0), y: toY(frame, 0), width: column * reached(data.columns, until), height: row * data.rows.length });
     make(inside, "image", { href: panel.image, x: toX(frame, 0), y: toY(frame, 0), width: column * data.columns.length, height: row * data.rows.length, preserveAspectRatio: "none", "clip-path": `url(#there-${own}-${index})` });
     const each = Math.ceil(34 / column);
-    for (let i = Math.ceil(x[0] - 0.5); i < x[1] - 0.4; i++) if (i >= 0 && i % each === 0) label(toX(frame, i + 0.5), TOP + frame.height + 15, String(data.columns[i]), "middle");
+    for (let i = Math.ceil(x[0] - 0.5); i < x[1] - 0.4; i++) if (i >= 0 && i % each === 0) label(toX(frame, i + 0.5), frame.top + frame.height + 15, String(data.columns[i]), "middle");
     for (const group of data.groups) if (group.start > y[0] && group.start < y[1]) make(inside, "line", { x1: frame.left, x2: frame.left + frame.width, y1: toY(frame, group.start), y2: toY(frame, group.start), class: "cut" });
     if (index) return;
     label(frame.left - 6, 14, "input ↓ output", "end");
@@ -174,7 +177,7 @@ function charts(root) {
     for (const [colour, name, value] of rows) make(make(tip, "div"), "span", { style: `color:${colour}` }, name).after(` ${value}`);
     const frame = frames[cursor.panel ?? 0], x = toX(frame, cursor.x);
     tip.style.left = `${Math.max(0, Math.min(x + 14 + tip.offsetWidth > width ? x - tip.offsetWidth - 14 : x + 14, width - tip.offsetWidth))}px`;
-    tip.style.top = `${isMap() ? Math.min(toY(frame, cursor.y) + 14, TOP + frame.height - tip.offsetHeight) : TOP + 6}px`;
+    tip.style.top = `${isMap() ? Math.min(toY(frame, cursor.y) + 14, frame.top + frame.height - tip.offsetHeight) : frame.top + 6}px`;
   }
   function box({ from, now, frame }) {
     const [a, b] = [from.px, Math.min(Math.max(now.px, frame.left), frame.left + frame.width)].sort((a, b) => a - b);
