@@ -1,15 +1,12 @@
 """Training charts: one scale for all gradient maps, zero and missing told apart, nothing that JSON cannot hold."""
 
-import json
 import math
-from typing import Any
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from explorer import figures
-from explorer.figures import ColourScale, Curve, GradientMap, Prediction, Predictions
+from explorer.figures import ColourScale, Curve, GradientMap
 from explorer.ui.build import live
 
 PLAIN = GradientMap("plain-8", "#C2540A", ("a", "b"), (0, 1, 2), ((30.0, 0.02), (3.0, 0.0), (None, 0.5)))
@@ -54,24 +51,9 @@ def test_a_size_stands_in_the_row_of_its_layer_and_the_column_of_its_step() -> N
     np.testing.assert_array_equal(table, [[2.0, 2e-5, np.nan], [1.0, 1.0, np.nan], [0.5, np.nan, np.nan]])
 
 
-def mounted(script: Any) -> list[dict[str, Any]]:
-    """What the components of a script receive."""
-    app = AppTest.from_function(script).run()
-    assert not app.exception
-    return [json.loads(part.proto.json) for part in app.get("bidi_component")]
-
-
 def test_curves_reach_the_page_with_gaps_for_what_is_not_finite() -> None:
-    def page() -> None:
-        import math
-
-        from explorer.figures import Curve
-        from explorer.ui.build import live
-
-        loss = Curve("plain-8 training", "#C2540A", (0, 5, 9), (2.3, math.nan, 0.123456))
-        live.training_curves([loss], [Curve("plain-8 training", "#C2540A", (0, 9), (0.1, 0.96))])
-
-    (data,) = mounted(page)
+    loss = Curve("plain-8 training", "#C2540A", (0, 5, 9), (2.3, math.nan, 0.123456))
+    data = live.training_curves([loss], [Curve("plain-8 training", "#C2540A", (0, 9), (0.1, 0.96))])
     assert data["last"] == 9
     (line,) = data["panels"][0]["lines"]
     assert (line["x"], line["y"]) == ([0, 5, 9], [2.3, None, 0.1235])
@@ -80,26 +62,14 @@ def test_curves_reach_the_page_with_gaps_for_what_is_not_finite() -> None:
 
 
 def test_charts_without_anything_measured_are_drawn_too() -> None:
-    def page() -> None:
-        from explorer.figures import GradientMap
-        from explorer.ui.build import live
-
-        live.training_curves([], [])
-        live.gradient_maps([GradientMap("plain-8", "#C2540A", ("a",), (), ())])
-
-    (curves,) = mounted(page)
+    curves = live.training_curves([], [])
     assert curves["last"] == 1 and "Nothing measured yet" in curves["alt"]
+    assert live.gradient_maps([GradientMap("plain-8", "#C2540A", ("a",), (), ())]) is None
 
 
 def test_maps_of_networks_with_different_layers_share_their_axes() -> None:
-    def page() -> None:
-        from explorer.ui.build import live
-        from tests.test_figures_live import PLAIN, RESIDUAL
-
-        live.gradient_maps([PLAIN, RESIDUAL])
-
-    (data,) = mounted(page)
-    assert (data["rows"], data["columns"]) == (["a", "c", "b"], [0, 1, 2])
+    data = live.gradient_maps([PLAIN, RESIDUAL])
+    assert data and (data["rows"], data["columns"]) == (["a", "c", "b"], [0, 1, 2])
     assert [panel["sizes"][1] for panel in data["panels"]] == [[None] * 3, [1.0, 1.0, None]]
     assert data["bar"]["ticks"][0] == {"label": "1e-5", "at": 0.0}
 
@@ -119,22 +89,3 @@ def test_layers_of_one_stage_are_named_together() -> None:
         {"label": "stage 2", "start": 3, "end": 4},
         {"label": "head", "start": 4, "end": 6},
     ]
-
-
-def test_predictions_are_marked_right_or_wrong_in_words() -> None:
-    pictures = [np.zeros((8, 8, 3), np.uint8)] * 3
-    said = Predictions("plain-8", "#C2540A", [Prediction("cat", 0.9), Prediction("cat", 0.4), Prediction("<b>", 1.0)])
-    figure = figures.predictions_chart(pictures, ["cat", "dog", "<b>"], [said], columns=2)
-    labels, lines = figure.data
-    assert list(labels.text) == ["<b>cat</b>", "<b>dog</b>", "<b>&lt;b&gt;</b>"]
-    assert list(lines.text) == ["✓ cat 90%", "✗ cat 40%", "✓ &lt;b&gt; 100%"]
-    assert "2 of 3 right" in figure.layout.annotations[0].text
-    assert len(figure.layout.images) == 3 and lines.textfont.color == "#C2540A"
-    assert list(labels.x) == list(lines.x) == [0.5, 1.5, 0.5]
-    assert all(lower > upper for lower, upper in zip(lines.y, labels.y, strict=True))
-
-
-def test_a_network_whose_numbers_ran_away_says_no_probability() -> None:
-    said = Predictions("plain-8", "#C2540A", [Prediction("cat", None)])
-    figure = figures.predictions_chart([np.zeros((8, 8, 3), np.uint8)], ["cat"], [said])
-    assert figure.data[1].text == ("✓ cat not a number",)

@@ -62,17 +62,18 @@ def inputs(count: int = 6, side: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(count, 3, side, side, generator=generator), torch.arange(count) % 4
 
 
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
 @pytest.mark.parametrize("spec", [SPEC, SPEC.twin(), replace(SPEC, shortcut="projection", hidden=(5,), dropout=0.5)])
-def test_a_look_shows_the_maps_and_logits_of_a_trace(spec: ArchitectureSpec) -> None:
-    network = trained(spec)
+def test_a_look_shows_the_maps_and_logits_of_a_trace(spec: ArchitectureSpec, device: str) -> None:
+    network = trained(spec).to(device)
     images, labels = inputs()
-    seen = look(network, LAYER, images, labels, explained=4)
+    seen = look(network, LAYER, images.to(device), labels.to(device), explained=4)
     frozen = deepcopy(network).freeze()
     assert len(seen.cams) == 4 and len(seen.logits) == 6 and any(cam.any() for cam in seen.cams)
     for index, cam in enumerate(seen.cams):
         traced = trace(frozen, images[index].numpy(), int(labels[index]))
-        np.testing.assert_allclose(cam, grad_cam(traced[LAYER]), rtol=1e-4, atol=1e-7)
-        np.testing.assert_allclose(seen.logits[index], traced.logits, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(cam, grad_cam(traced[LAYER]), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(seen.logits[index], traced.logits, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("channels", [3, 4])

@@ -12,11 +12,8 @@ from explorer.figures.agreement import similarity_chart as similarity_chart
 from explorer.figures.charts import NETWORK_COLOURS as NETWORK_COLOURS
 from explorer.figures.charts import TEXT_COLOURS as TEXT_COLOURS
 from explorer.figures.charts import Curve as Curve
-from explorer.figures.charts import Prediction as Prediction
-from explorer.figures.charts import Predictions as Predictions
 from explorer.figures.charts import classes_chart as classes_chart
 from explorer.figures.charts import network_colour as network_colour
-from explorer.figures.charts import predictions_chart as predictions_chart
 from explorer.figures.comparison import DASHES as DASHES
 from explorer.figures.comparison import Alike as Alike
 from explorer.figures.comparison import Says as Says

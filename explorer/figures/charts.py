@@ -1,14 +1,12 @@
-"""Tables in, charts out: probabilities, predictions of sample pictures, the lines of a training."""
+"""Tables in, charts out: the probabilities of classes; the lines of a training as values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import plotly.graph_objects as go
 
 from explorer.figures.names import escaped, shortened
-from explorer.figures.tiles import data_uri, shown
 
 # One colour a network on every page. Light and dark variants of Okabe and Ito's vermilion and blue, which people with
 # any common colour blindness can tell apart.
@@ -18,10 +16,7 @@ NETWORK_COLOURS = {
 }
 # Text on the page's own background, where Streamlit would write in a grey of less than 4.5:1.
 TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
-_SIDE = 72  # pixels of a sample picture
-_LINE = 16  # pixels of a line below it
 _WIDEST = 28  # letters of a class name beside a bar
-_LONGEST = 13  # letters of a class name that fit beside its mark and probability; hovering shows all
 
 
 def network_colour(shortcut: str, theme: Literal["light", "dark"]) -> str:
@@ -66,98 +61,3 @@ class Curve:
     values: Sequence[float | None]
     dashed: bool = False
     points: bool = False
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a network says about one picture: a class and its probability, None where it is not a number."""
-
-    label: str
-    probability: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What one network says about each of some pictures."""
-
-    title: str
-    colour: str
-    predictions: Sequence[Prediction]
-
-
-def predictions_chart(
-    pictures: Sequence[np.ndarray],
-    labels: Sequence[str],
-    networks: Sequence[Predictions],
-    *,
-    theme: Literal["light", "dark"] = "light",
-    columns: int = 6,
-) -> go.Figure:
-    """Pictures, uint8 (H, W, 3), in rows of `columns`; under each its label and a line for each network in its colour.
-
-    A line is ✓ or ✗, the predicted class and its probability; above all of them stands how many each network has
-    right. For `st.plotly_chart(figure, config={"displayModeBar": False})`.
-    """
-    rows = -(-len(pictures) // columns)
-    step = _SIDE + _LINE * (len(networks) + 1) + 12
-    top = _LINE + 10
-    x = [index % columns + 0.5 for index in range(len(pictures))]
-    y = [top + index // columns * step for index in range(len(pictures))]
-    texts = []
-    for line, network in enumerate([None, *networks]):
-        lines = [
-            f"<b>{_cut(label)}</b>" if network is None else _line(network.predictions[index], label)
-            for index, label in enumerate(labels)
-        ]
-        hover = [
-            escaped(label if network is None else f"{network.title}: {network.predictions[index].label}, label {label}")
-            for index, label in enumerate(labels)
-        ]
-        font = {"size": 11, "color": TEXT_COLOURS[theme] if network is None else network.colour}
-        at = [value + _SIDE + _LINE * (line + 0.75) for value in y]
-        text = {"mode": "text", "text": lines, "textfont": font, "hovertext": hover, "hoverinfo": "text"}
-        texts.append(go.Scatter(x=x, y=at, showlegend=False, **text))
-    place = {"sizex": 1, "sizey": _SIDE, "xref": "x", "yref": "y", "xanchor": "center", "yanchor": "top"}
-    images = [
-        {"source": data_uri(shown(pixels, _SIDE)), "x": x[index], "y": y[index], "sizing": "contain", **place}
-        for index, pixels in enumerate(pictures)
-    ]
-    scores = [
-        f'<span style="color:{network.colour}"><b>{escaped(network.title)}</b>: {_right(network, labels)} of '
-        f"{len(labels)} right</span>"
-        for network in networks
-    ]
-    score: dict[str, Any] = {"text": "     ".join(scores), "x": 0, "y": 0, "xref": "paper", "yref": "y"}
-    score |= {"xanchor": "left", "yanchor": "top", "showarrow": False}
-    height = top + rows * step
-    axis: dict[str, Any] = {"visible": False, "fixedrange": True}
-    return go.Figure(
-        texts,
-        layout=dict(
-            height=height,
-            margin={"l": 0, "r": 0, "t": 0, "b": 0},
-            xaxis={**axis, "range": [0, columns]},
-            yaxis={**axis, "range": [height, 0]},
-            images=images,
-            annotations=[score],
-            hovermode="closest",
-            hoverlabel={"font": {"color": TEXT_COLOURS[theme]}},
-            dragmode=False,
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(0,0,0,0)",
-        ),
-    )
-
-
-def _cut(label: str) -> str:
-    """As Plotly writes it: it reads tags, and a class may have any name."""
-    return escaped(shortened(label, _LONGEST))
-
-
-def _line(prediction: Prediction, label: str) -> str:
-    share = "not a number" if prediction.probability is None else f"{prediction.probability:.0%}"
-    return f"{'✓' if prediction.label == label else '✗'} {_cut(prediction.label)} {share}"
-
-
-def _right(network: Predictions, labels: Sequence[str]) -> int:
-    return sum(prediction.label == label for prediction, label in zip(network.predictions, labels, strict=True))

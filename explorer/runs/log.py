@@ -39,19 +39,20 @@ def read(path: Path) -> RunLog:
     try:
         size = path.stat().st_size  # it only grows
     except OSError:
-        return _parsed(b"")
+        return parsed(b"")
     return _read(path, size)
 
 
 @lru_cache(maxsize=32)
 def _read(path: Path, size: int) -> RunLog:
     try:
-        return _parsed(path.read_bytes()[:size])
+        return parsed(path.read_bytes()[:size])
     except OSError:
-        return _parsed(b"")
+        return parsed(b"")
 
 
-def _parsed(content: bytes) -> RunLog:
+def parsed(content: bytes) -> RunLog:
+    """What the lines say."""
     lines = content.split(b"\n")
     found: dict[str, list[dict[str, Any]]] = {
         kind: [] for kind in ("progress", "validation", "gradients", "predictions", "cams")

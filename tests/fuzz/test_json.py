@@ -128,8 +128,8 @@ METRICS = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS)
 @example(b'{"event":["start"]}').via("a kind of event that cannot be looked up did")
 @examples(80)
 def test_a_damaged_metrics_file_says_less_and_raises_nothing(content: bytes) -> None:
-    log = run_log._parsed(content)
-    for event in (*log.progress, *log.gradients, *log.validations, *log.predictions):
+    log = run_log.parsed(content)
+    for event in (*log.progress, *log.gradients, *log.validations, *log.predictions, *log.cams):
         assert isinstance(event, dict)
 
 

@@ -12,12 +12,11 @@ import streamlit as st
 from explorer import figures, runs
 from explorer.datasets import shapes
 from explorer.datasets.builtin import BUILTIN
-from explorer.figures import Curve, GradientMap, Prediction, Predictions
 from explorer.incidents import sentence
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
 from explorer.ui import navigation, resources
-from explorer.ui.build import classes, fields, live
+from explorer.ui.build import classes, fields, live, logged
 from explorer.ui.build_state import BuildState, canonical
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.state import AppState
@@ -156,33 +155,21 @@ def _follow(run: Run, request: Request, was_going_on: bool) -> None:
         (name, figures.network_colour(spec["shortcut"], resources.theme()))
         for name, spec in zip(request.names, request.specs, strict=True)
     ]
-    live.training_curves(_curves(log, looks, "loss"), _curves(log, looks, "accuracy"))
+    live.draw(logged.curves(log, looks), "training_curves")
     st.caption(
         "Lines are means over the training batches since the last report, dots the validation pictures after each "
         "epoch."
     )
-    maps = [_gradient_map(log, index, name, colour) for index, (name, colour) in enumerate(looks)]
-    if all(each.steps for each in maps):
+    samples = logged.samples(log, np.load(run.samples)) if log.start and run.samples.exists() else None
+    if log.cams and samples:
+        live.draw(live.cams(log.cams[-1:], samples, looks), "cams")
+    if maps := logged.gradients(log, looks):
         st.markdown(
             "**Gradient map**: how large the gradient of each layer's weights is, at steps 0, 1, 2, 3, 4, 6, 8, …"
         )
-        live.gradient_maps(maps)
-    if log.predictions and log.start and run.samples.exists():
-        st.markdown(f"**The same test pictures again and again**, now at step {log.predictions[-1]['step']:,}")
-        names = log.start["class_names"]
-        pictures = np.load(run.samples).transpose(0, 2, 3, 1)
-        said = [
-            Predictions(name, colour, [Prediction(names[label], share) for label, share in zip(*answers, strict=True)])
-            for (name, colour), answers in zip(looks, log.predictions[-1]["networks"], strict=True)
-        ]
-        st.plotly_chart(
-            figures.predictions_chart(
-                list(pictures), [names[label] for label in log.start["labels"]], said, theme=resources.theme()
-            ),
-            key="predictions",
-            config={"displayModeBar": False},
-            alt="What each network says of twelve test pictures",
-        )
+        live.draw(maps, "gradient_maps")
+    if log.predictions and samples:
+        live.draw(live.predictions(log.predictions[-1:], samples, looks), "predictions")
 
 
 def _standing(status: Status) -> None:
@@ -211,32 +198,6 @@ def _standing(status: Status) -> None:
             "Resume continues from the last saved state.",
         }
         (st.error if status.state == "failed" else st.warning)(as_sentence(words[status.state]))
-
-
-def _curves(log: RunLog, looks: list[tuple[str, str]], what: str) -> list[Curve]:
-    curves = []
-    for index, (name, colour) in enumerate(looks):
-        dashed = index > 0 and looks[0][1] == colour
-        for events, points in ((log.progress, False), (log.validations, True)):
-            reports = [(event["step"], event["networks"][index]) for event in events]
-            found = [(step, report[what]) for step, report in reports if report and report[what] is not None]
-            curves.append(
-                Curve(
-                    f"{name}, validation" if points else name,
-                    colour,
-                    [step for step, _ in found],
-                    [value for _, value in found],
-                    dashed,
-                    points,
-                )
-            )
-    return [curve for curve in curves if curve.steps or not curve.points]
-
-
-def _gradient_map(log: RunLog, index: int, name: str, colour: str) -> GradientMap:
-    events = [event for event in log.gradients if event["network"] == index]
-    layers: list[str] = next((event["layers"] for event in events if "layers" in event), [])
-    return GradientMap(name, colour, layers, [event["step"] for event in events], [event["norms"] for event in events])
 
 
 def _result(run: Run, log: RunLog) -> None:

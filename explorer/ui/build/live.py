@@ -1,12 +1,16 @@
-"""Charts of a training while it runs, as a component: what a person has zoomed into stays when new numbers arrive.
+"""What a training shows while it runs, as a component: what a person has zoomed into stays when new numbers arrive.
 
-Streamlit's own charts do not all keep it (measured with 1.67 in Chromium: `st.plotly_chart` is mounted anew and
-`st.echarts_chart` set anew at each change of data, so the zoom is lost at once; `st.vega_lite_chart` keeps it, but
-takes the mouse wheel from the page and has no keys).
+Each part is data that the browser draws, so that a recorded training (replay.py) is drawn by the same code.
+
+Streamlit's own charts do not all keep the zoom (measured with 1.67 in Chromium: `st.plotly_chart` is mounted anew and
+`st.echarts_chart` set anew at each change of data, so it is lost at once; `st.vega_lite_chart` keeps it, but takes the
+mouse wheel from the page and has no keys).
 """
 
+import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +21,34 @@ from explorer import figures
 from explorer.attribution import shared_axis
 from explorer.figures import Curve, GradientMap
 
-_HERE = Path(__file__).parent
+HERE = Path(__file__).parent
+DRAWING = "".join((HERE / name).read_text() for name in ("elements.js", "charts.js", "pictures.js"))
+STYLE = (HERE / "charts.css").read_text()
 _MOST_POINTS = 600  # of one line: more than a panel has pixels
+_SIDE = 72  # pixels of a test picture on the page
+_OPACITY = 0.7  # of a Grad-CAM over its picture, where it is largest
 
 _component = st.components.v2.component(
-    "live_charts",
-    html="<div class='live'></div>",
-    css=(_HERE / "live.css").read_text(),
-    js=(_HERE / "live.js").read_text(),
+    "live_charts", html="<div class='live'></div>", css=STYLE, js=DRAWING + (HERE / "live.js").read_text()
 )
 
 
-def training_curves(loss: Sequence[Curve], accuracy: Sequence[Curve], *, key: str = "training_curves") -> None:
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The test pictures that a training looks at again and again: uint8 (N, H, W, 3), the number of each one's class,
+    and the names of all classes."""
+
+    pictures: Sequence[np.ndarray]
+    labels: Sequence[int]
+    names: Sequence[str]
+
+
+def draw(part: Mapping[str, Any], key: str) -> None:
+    """Draws one of the parts below. What the person has zoomed into stays as long as the key does."""
+    _component(key=key, data=dict(part))
+
+
+def training_curves(loss: Sequence[Curve], accuracy: Sequence[Curve]) -> dict[str, Any]:
     """Loss on the left, accuracy (0..1, shown in per cent) on the right, over training steps.
 
     A curve of the one chart and a curve of the other that belong together have the same name, which no others have:
@@ -38,9 +58,11 @@ def training_curves(loss: Sequence[Curve], accuracy: Sequence[Curve], *, key: st
     panels = [("Loss", False, loss), ("Accuracy", True, accuracy)]
     names = dict.fromkeys((curve.name, curve.colour, curve.dashed, curve.points) for curve in [*loss, *accuracy])
     last = max((curve.steps[-1] for curve in [*loss, *accuracy] if curve.steps), default=1)
-    data = {
+    about = "Loss and accuracy over training steps"
+    return {
         "kind": "curves",
-        "alt": "Loss and accuracy over training steps. " + _last_values(panels),
+        "about": about,
+        "alt": f"{about}. {_last_values(panels)}",
         "last": max(int(last), 1),
         "legend": [
             {"name": name, "colour": colour, "dashed": dashed, "points": points}
@@ -51,27 +73,28 @@ def training_curves(loss: Sequence[Curve], accuracy: Sequence[Curve], *, key: st
             for title, percent, curves in panels
         ],
     }
-    _component(key=key, data=data)
 
 
-def gradient_maps(maps: Sequence[GradientMap], *, key: str = "gradient_maps") -> None:
-    """Layer by step, one map for each network side by side, the weight gradient's size as colour on one scale.
+def gradient_maps(maps: Sequence[GradientMap]) -> dict[str, Any] | None:
+    """Layer by step, one map for each network side by side, the weight gradient's size as colour on one scale; None
+    where nothing is measured yet.
 
     The layers run from the input at the top to the output at the bottom; a layer that one network lacks is hatched.
     """
     layers = shared_axis(*(each.layers for each in maps))
     steps = sorted({step for each in maps for step in each.steps})
     if not layers or not steps:
-        st.caption("The sizes of the gradients arrive with the first training step.")
-        return
+        return None
     low, high = figures.decades(maps)
     ticks = range(low, high + 1, max(1, math.ceil((high - low) / 5)))
-    data = {
+    about = (
+        f"Size of the weight gradient of {len(layers)} layers at {len(steps)} training steps, from 1e{low} to "
+        f"1e{high}, of {' and '.join(each.title for each in maps)}"
+    )
+    return {
         "kind": "map",
-        "alt": (
-            f"Size of the weight gradient of {len(layers)} layers at {len(steps)} training steps, from 1e{low} to "
-            f"1e{high}, of {' and '.join(each.title for each in maps)}."
-        ),
+        "about": about,
+        "alt": f"{about}.",
         "rows": list(layers),
         "columns": [int(step) for step in steps],
         "groups": _groups(layers),
@@ -91,7 +114,46 @@ def gradient_maps(maps: Sequence[GradientMap], *, key: str = "gradient_maps") ->
             "zero": f"rgb{figures.ZERO}",
         },
     }
-    _component(key=key, data=data)
+
+
+def predictions(
+    events: Sequence[Mapping[str, Any]], samples: Samples, looks: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """What each network says of every sample, at the steps of `events`, of which the last one is shown."""
+    return {
+        "kind": "predictions",
+        "alt": f"What each network says of {len(samples.pictures)} test pictures",
+        **_samples(samples, looks, len(samples.pictures)),
+        "frames": [{"step": event["step"], "networks": event["networks"]} for event in events],
+    }
+
+
+def cams(events: Sequence[Mapping[str, Any]], samples: Samples, looks: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Grad-CAM of each network on the first samples, for their true classes, at the steps of `events`, of which the
+    last one is shown. All maps of one step share a scale, which ends at the largest of their values."""
+    layers = dict.fromkeys(events[-1]["layers"])
+    return {
+        "kind": "cams",
+        "alt": f"Grad-CAM of {' and '.join(name for name, _ in looks)} on test pictures, on one scale",
+        "layer": " and ".join(layers),
+        **_samples(samples, looks, len(events[-1]["networks"][0]["maps"])),
+        "palette": base64.b64encode(figures.palette(figures.SEQUENTIAL).tobytes()).decode(),
+        "opacity": _OPACITY,
+        "bar": {
+            "image": figures.data_uri(figures.colour_bar(figures.SEQUENTIAL)),
+            "title": "Grad-CAM: how strongly a place speaks for the true class; one scale for all maps of this step",
+        },
+        "frames": [{"step": event["step"], "networks": event["networks"]} for event in events],
+    }
+
+
+def _samples(samples: Samples, looks: Sequence[tuple[str, str]], count: int) -> dict[str, Any]:
+    return {
+        "pictures": [figures.data_uri(figures.shown(pixels, _SIDE)) for pixels in samples.pictures[:count]],
+        "labels": [int(label) for label in samples.labels[:count]],
+        "names": list(samples.names),
+        "networks": [{"title": name, "colour": colour} for name, colour in looks],
+    }
 
 
 def _last_values(panels: Sequence[tuple[str, bool, Sequence[Curve]]]) -> str:
