@@ -54,8 +54,8 @@ def show() -> None:
 
 def _at_initialisation(state: GradientsState) -> None:
     st.markdown(
-        "Networks that have learned nothing yet, each with several seeds. Look for lines that **fall toward the "
-        "input**, on the left: their first layers learn next to nothing. Where a line rises, the first layers get more."
+        "Networks that have learned nothing yet, each with several seeds. The input is on the left, the output on the "
+        "right. Look for whether a line falls, rises or stays level on its way back to the input."
     )
     data = state.data or "shapes-32"
     pictures = measured.batch(data, trainings.data_shape(data)[0][1])
