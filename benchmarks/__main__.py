@@ -1,16 +1,21 @@
-"""`python -m benchmarks` measures speed; `tracing`, `training`, `looking`, `akamaster`, `page` and `runs` are its
-parts. `threads` explains on one network from threads for a minute; `difficulty` trains on the shapes (minutes) and says
-how hard they are. `load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks
-load --help`."""
+"""`python -m benchmarks` measures speed.
+
+Its parts are `tracing`, `training`, `twins`, `looking`, `akamaster`, `page` and `runs`.
+`threads` explains on one network from threads for a minute.
+`difficulty` trains on the shapes (minutes; `--size 16`: an hour) and says how hard they are.
+`one-click` trains what one click trains on this machine, five times; `forecasts` compares 15 trainings with forecasts.
+`load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`.
+"""
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import torch
 
-from benchmarks import isolation, load
-from benchmarks.difficulty import difficulty_rows
+from benchmarks import isolation, load, one_click
+from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_rows, linear_accuracy, trained_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
 from benchmarks.looking import looking_rows
@@ -18,7 +23,7 @@ from benchmarks.page import page_rows
 from benchmarks.rows import Report, Row, machine, write
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
-from benchmarks.training import training_rows
+from benchmarks.training import training_rows, twin_rows
 from explorer.architectures import build
 from explorer.datasets import shapes
 from explorer.presets import preset
@@ -30,11 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
     for name, run in (("load", load.main), ("isolation", isolation.main)):
         if given[:1] == [name]:
             return run(given[1:])
+    if given[:1] in (["one-click"], ["forecasts"]):
+        return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = ["all", "tracing", "training", "looking", "akamaster", "page", "runs", "threads", "difficulty"]
+    parts = ["all", "tracing", "training", "twins", "looking", "akamaster", "page", "runs", "threads", "difficulty"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
+    parser.add_argument(
+        "--size", type=int, choices=[SMALL, 32], default=32, help="pixels of `difficulty` (default: 32)"
+    )
+    kept = Path(f"difficulty-{SMALL}.json")
+    parser.add_argument("--kept", type=Path, metavar="FILE", default=kept, help=f"where `--size {SMALL}` continues")
     parser.add_argument("--write", action="store_true", help="put the table into docs/ and README.md")
     options = parser.parse_args(given)
     if options.write and options.what not in ("all", "difficulty"):
@@ -42,10 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.what == "threads":
         return run_threads(options.seconds, options.threads)
     if options.what == "difficulty":
-        return show_difficulty(options.write)
+        if options.size == SMALL:
+            return show_difficulty(small_difficulty_lines(options.kept), f"difficulty-{SMALL}", options.write)
+        return show_difficulty(difficulty_lines(), "difficulty", options.write)
     measures: dict[str, Callable[[], Iterable[Row]]] = {
         "tracing": explaining_rows,
         "training": training_rows,
+        "twins": twin_rows,
         "looking": looking_rows,
         "akamaster": equal_time_rows,
         "page": page_rows,
@@ -64,21 +79,37 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if report.missed else 0
 
 
-def show_difficulty(is_written: bool) -> int:
-    lines: list[str] = []
-
-    def show(line: str) -> None:
-        lines.append(line)
-        print(line, flush=True)
-
-    show("| network | test accuracy | bound | epochs | n |")
-    show("|---|---|---|---|---|")
+def difficulty_lines() -> Iterator[str]:
+    yield "| network | test accuracy | bound | epochs | n |"
+    yield "|---|---|---|---|---|"
     for name, accuracy, bound, epochs, n in difficulty_rows():
-        show(f"| {name} | {accuracy:.1%} | {bound} | {epochs} | {n:,} |")
-    show("")
-    show(f"{shapes.load().name}, seed 0, one run each. {machine()}.")
+        yield f"| {name} | {accuracy:.1%} | {bound} | {epochs} | {n:,} |"
+    yield ""
+    yield f"{shapes.load().name}, seed 0, one run each. {machine()}."
+
+
+def small_difficulty_lines(kept: Path) -> Iterator[str]:
+    """`kept` is where the networks that are trained already are kept."""
+    yield "| network | test accuracy | accuracy on the training pictures | bound | epochs | n |"
+    yield "|---|---|---|---|---|---|"
+    dataset = shapes.load(size=SMALL)
+    linear, ways = linear_accuracy(dataset), []
+    yield f"| linear classifier on the pixels | {linear.accuracy:.1%} | | < 40 % | {LINEAR_EPOCHS} | {linear.n:,} |"
+    for row in trained_rows(kept):
+        yield f"| {row.network} | {row.test:.1%} | {row.train:.1%} | | {row.epochs} | {row.n:,} |"
+        ways.append(f"{row.precision}, {row.machine}")
+    yield ""
+    yield f"{dataset.name}, seed 0, one run each, {SMALL_WORDS}. {'; '.join(dict.fromkeys(ways))}."
+
+
+def show_difficulty(lines: Iterator[str], name: str, is_written: bool) -> int:
+    """Prints the lines as they come; `name` is that of the table where they are written to."""
+    shown = []
+    for line in lines:
+        shown.append(line)
+        print(line, flush=True)
     if is_written:
-        write("difficulty", lines)
+        write(name, shown)
     return 0
 
 

@@ -1,7 +1,6 @@
 """What an explanation of all layers costs, beside the bare passes and beside what other libraries take for the same."""
 
 import importlib
-import os
 import statistics
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -16,6 +15,7 @@ from benchmarks.rows import Row, at_least, at_most, compared, ratios
 from explorer.architectures import Network, build
 from explorer.attribution import grad_cam, magnitude
 from explorer.datasets import shapes
+from explorer.machine import cores
 from explorer.presets import preset
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 
@@ -42,7 +42,7 @@ def explaining_rows() -> Iterator[Row]:
 def threads_of_the_app() -> Iterator[None]:
     """torch computes on as many threads as in the server (explorer/ui/resources.py), whose import would do more."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    torch.set_num_threads(max(1, cores() // 2))
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """Rows of the tables that the benchmarks print, and their way into README: written by the command, never by hand."""
 
-import os
 import re
 import statistics
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from driving.chromium import find_chromium, version
+from explorer.machine import cores
 from explorer.training import device_name
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +80,7 @@ def machine(*, browser: bool = False) -> str:
     """On what, with what, of which state of this repository, and when. `browser`: with which one, too."""
     able = torch.cpu.get_capabilities()
     computes = next((f" with {words}" for key, words in INSTRUCTIONS.items() if able.get(key)), "")
-    parts = [f"{os.cpu_count()} processors", device_name(torch.device("cpu")) + computes, f"torch {torch.__version__}"]
+    parts = [f"{cores()} processors", device_name(torch.device("cpu")) + computes, f"torch {torch.__version__}"]
     if browser and (found := find_chromium(whole=True)):
         parts.append(version(found))
     return ", ".join([*parts, f"commit {_commit()}", str(date.today())])

@@ -1,6 +1,5 @@
 """How fast `fit` trains: beside the same steps without any data handling, and beside the loop of the textbooks."""
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +16,15 @@ from torchvision import transforms
 from benchmarks.rows import Row, at_least, ratios, spread
 from explorer.architectures import build
 from explorer.datasets import Dataset, Split, channel_statistics
+from explorer.machine import cores
 from explorer.presets import cifar
-from explorer.training import TrainingConfig, batches, choose_device, choose_precision, fit
+from explorer.training import TrainingConfig, batches, choose_device, choose_precision, fit, fit_together
 
 LIMIT_BOUND, TEXTBOOK_BOUND = 0.95, 2.0
 IMAGES = 50_000
 BATCH, TEXTBOOK_BATCH = 128, 64
-ROUNDS, SHORT_ROUNDS = 5, 60
+ROUNDS, SHORT_ROUNDS, TWIN_ROUNDS = 5, 60, 30
+TWIN_BOUNDS = {20: 1.5, 8: 1.6}  # by depth, on 2 cores
 
 
 def cifar_size() -> Dataset:
@@ -145,6 +146,64 @@ def in_turns(ways: dict[str, Callable[[], int]], rounds: int, seconds: float) ->
     return speeds
 
 
+def side_by_side(depth: int, config: TrainingConfig, dataset: Dataset) -> Callable[[], int]:
+    """A function that takes one step of twins of that depth as `fit_together` does, with all cores."""
+    torch.set_num_threads(cores())
+    spec = cifar(depth)
+    steps = fit_together([build(spec.twin()), build(spec)], dataset, config, report_every=0)
+
+    def step() -> int:
+        next(steps)
+        return config.batch_size
+
+    return step
+
+
+def one_after_the_other(depth: int, config: TrainingConfig, dataset: Dataset) -> Callable[[], int]:
+    """The same steps in turns, with one core left free: as without threads of their own."""
+    torch.set_num_threads(max(1, cores() - 1))
+    spec = cifar(depth)
+    trainings = [fit(build(each), dataset, config, report_every=0) for each in (spec.twin(), spec)]
+
+    def step() -> int:
+        for training in trainings:
+            next(training)
+        return config.batch_size
+
+    return step
+
+
+def twin_rows(rounds: int = TWIN_ROUNDS) -> list[Row]:
+    """Pictures a second of each twin, in turns of one step; bounds in float32, as on a processor without bfloat16."""
+    before = torch.get_num_threads()
+    dataset = cifar_size()
+    rows = []
+    for precision in ("float32", "auto"):
+        dtype = str(choose_precision(choose_device(), precision)).removeprefix("torch.")
+        if precision == "auto" and dtype == "float32":
+            continue
+        for depth, least in TWIN_BOUNDS.items():
+            config = replace(CONFIG, batch_size=TEXTBOOK_BATCH, precision=precision)
+            ways = {
+                "side by side": side_by_side(depth, config, dataset),
+                "in turns": one_after_the_other(depth, config, dataset),
+            }
+            torch.set_num_threads(1)
+            speeds = in_turns(ways, rounds, 0.0)
+            each = ratios(speeds["side by side"], speeds["in turns"])
+            absolute = " / ".join(f"{statistics.median(speeds[way]):,.0f}" for way in ways)
+            rows.append(
+                Row(
+                    f"Twins of depth {depth} at 32 pixels, {dtype}: side by side / in turns",
+                    f"{spread(each).removesuffix(')')}; {absolute} images/s of each)",
+                    len(each),
+                    at_least(statistics.median(each), least) if precision == "float32" else None,
+                )
+            )
+    torch.set_num_threads(before)
+    return rows
+
+
 def training_rows(seconds: float = 4.0, rounds: int = ROUNDS, short_rounds: int = SHORT_ROUNDS) -> list[Row]:
     """Both bounds with as many threads as there are cores.
 
@@ -152,7 +211,7 @@ def training_rows(seconds: float = 4.0, rounds: int = ROUNDS, short_rounds: int 
     in four seconds. Against the textbook turns of `seconds`, or its workers would fetch while the others compute.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     dataset = cifar_size()
     compiled = replace(CONFIG, compile=True)
     fits = {"fit": ours(dataset, CONFIG), "compiled fit": ours(dataset, compiled)}

@@ -18,7 +18,7 @@ from explorer.training import (
     TrainingConfig,
     TrainingRecord,
     TrainingState,
-    evaluate,
+    evaluate_classes,
     fit,
     restore,
     save,
@@ -125,9 +125,19 @@ def checkpoint_of(network: Network, dataset: Dataset, record: TrainingRecord) ->
 
 
 def _figure(network: Network, dataset: Dataset, split: Split) -> dict[str, Any]:
-    result = evaluate(network, split, dataset.mean, dataset.std)
-    loss = round(result.loss, 4) if math.isfinite(result.loss) else None
-    return {"accuracy": result.accuracy, "loss": loss, "n": result.n}
+    """Accuracy, loss and n of the split, and what data that is not balanced needs: the mean of the classes' accuracies,
+    what always answering the commonest class gives, and right answers and pictures of each class, in their order."""
+    found = evaluate_classes(network, split, dataset.mean, dataset.std)
+    result = found.together
+    return {
+        "accuracy": result.accuracy,
+        "loss": round(result.loss, 4) if math.isfinite(result.loss) else None,
+        "n": result.n,
+        "balanced_accuracy": found.balanced_accuracy,
+        "majority": found.majority,
+        "majority_class": dataset.class_names[found.commonest],
+        "classes": {"right": list(found.right), "n": list(found.n)},
+    }
 
 
 def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:

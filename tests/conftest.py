@@ -1,6 +1,7 @@
 """What every test gets: one torch thread, a data folder of its own and empty Streamlit caches."""
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,18 @@ from typing import BinaryIO
 
 import pytest
 
+from explorer.machine import core_limit
+
 # Read by torch when it is imported, and by every process that a test starts. Two busy torch threads beside another
 # process on two cores slowed a training step from 0.11 s to 3.1 s.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+
+SPEED = {
+    "layer": 0.00017, "mac": 5.3e-11, "byte": 5.2e-10, "alone": 0.6, "float32": 1.0, "test": 0.45, "start": 4.0, "fit": 2,
+    "device": "CPU (AMD EPYC, 1 thread)", "precision": "float32", "measured": 4e9,
+}  # fmt: skip
+"""What `python -m explorer speed` found on two cores without bfloat16; it never gets old."""
 
 LONG = """test_load test_runs test_builtin test_build test_overview test_models test_explore test_names test_form
 test_compare""".split()
@@ -31,6 +40,8 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     """Where runs, uploads and downloads of this test lie: never in the repository."""
     folder = tmp_path_factory.mktemp("data")
     monkeypatch.setenv("EXPLORER_DATA", str(folder))
+    speed = json.dumps({"cores": core_limit(), "speed": SPEED})
+    folder.joinpath("speed.json").write_text(speed)  # measured, or each page that needs it would take seconds to do so
     monkeypatch.delenv("EXPLORER_PICTURES", raising=False)
     return folder
 

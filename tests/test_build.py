@@ -22,18 +22,25 @@ from streamlit.testing.v1 import AppTest
 from explorer import runs
 from explorer.architectures import ArchitectureSpec, build, describe
 from explorer.architectures.spec import Activation
-from explorer.datasets import builtin
+from explorer.datasets import builtin, shapes
 from explorer.presets import PRESETS
 from explorer.runs import Run
 from explorer.runs.queue import write_end
 from explorer.training import TrainingConfig
+from explorer.ui import trainings
 from explorer.ui.build_state import MOST_LAYERS, QUICK, BuildState
 from explorer.ui.markdown import as_sentence
 from explorer.ui.words import WORDS
 from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
 
 PAGE = "from explorer.ui.pages import build\nbuild.show()"
-BUILT_IN = {"shapes-32": 32, "shapes-64": 64, "cifar10": 32, "fashion-mnist": 32}  # and the side of their pictures
+BUILT_IN = {
+    "shapes-16": 16,
+    "shapes-32": 32,
+    "shapes-64": 64,
+    "cifar10": 32,
+    "fashion-mnist": 32,
+}  # and the side of their pictures
 SMALL = json.dumps({"seconds": 1.0, "batch_size": 16})
 
 
@@ -104,8 +111,9 @@ def start_label(app: AppTest) -> str | None:
 def test_every_preset_with_every_data_is_exactly_its_spec(data: str) -> None:
     app = open_build(data=data)
     side = BUILT_IN.get(data, 32)
-    some = ("lenet", "resnet-20", "vgg-16")  # the data change no more than the size and the words
-    for name, preset in PRESETS.items() if data.startswith("shapes") else [(name, PRESETS[name]) for name in some]:
+    some = ("lenet", "resnet-20", "two-conv" if side < 32 else "vgg-16")  # the data change only the size and the words
+    every = data in ("shapes-32", "shapes-64")  # a VGG halves its pictures five times
+    for name, preset in PRESETS.items() if every else [(name, PRESETS[name]) for name in some]:
         app.selectbox(key="preset").select(name).run()
         check(app)
         assert not app.error and not app.warning
@@ -179,6 +187,7 @@ TRAINING = [
     ("schedule", "step", {"schedule": "step"}),
     ("batch_size", 17, {"batch_size": 17}),
     ("label_smoothing", 0.125, {"label_smoothing": 0.125}),
+    ("class_weights", True, {"class_weights": True}),
     ("seed", 2**31, {"seed": 2**31}),
     ("learning_rate", 1e-6, {"learning_rate": 1e-6}),
     ("weight_decay", 0.0, {"weight_decay": 0.0}),
@@ -248,6 +257,90 @@ def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     check(app)
     assert state_of(app) == BuildState(twin=False, data="fashion-mnist")
     assert "They are not on this machine yet: " in texts(app)
+
+
+FOUR = ("ring", "cross", "star", "arrow")
+
+
+def chosen(app: AppTest) -> list[str]:
+    return [box.label for box in app.checkbox if str(box.key).startswith("class_") and box.value]
+
+
+def test_classes_are_chosen_by_their_pictures_and_part_of_the_link() -> None:
+    app = open_build("Data", data="shapes-16")
+    assert chosen(app) == list(shapes.CLASS_NAMES) and "4,000 test pictures" in texts(app)
+    for name in shapes.CLASS_NAMES:
+        if name not in FOUR:
+            app.checkbox(key=f"class_{name}").uncheck().run()
+            check(app)
+    assert state_of(app) == BuildState(data="shapes-16-ring-cross-star-arrow")
+    assert chosen(app) == list(FOUR)
+    assert "8,000 training, 800 validation and 1,600 test pictures of 16 × 16 pixels in 4 classes" in texts(app)
+    app.checkbox(key="class_ring").uncheck().run()
+    app.checkbox(key="class_ring").check().run()
+    assert state_of(app).data == "shapes-16-ring-cross-star-arrow", "the order of the clicks changes nothing"
+    app.selectbox(key="data").select("shapes-32").run()
+    assert state_of(app).data == "shapes-32-ring-cross-star-arrow", "another size has the same classes"
+    app.button(key="classes_all").click().run()
+    assert app.query_params == {}
+    app.button(key="classes_four").click().run()
+    assert state_of(app).data == "shapes-32-ring-cross-star-arrow"
+    app.selectbox(key="data").select("fashion-mnist").run()
+    assert state_of(app).data == "fashion-mnist" and not app.checkbox
+    check(app)
+
+
+def test_the_last_two_classes_stay_and_a_sentence_says_why() -> None:
+    app = open_build("Data", data="shapes-16-heart-star", preset="resnet-20", twin="no")
+    before = dict(app.query_params)
+    app.checkbox(key="class_star").uncheck().run()
+    check(app)
+    assert dict(app.query_params) == before and chosen(app) == ["star", "heart"]
+    assert [warning.value for warning in app.warning] == [
+        as_sentence(
+            "A network needs at least 2 shapes to tell apart, so star and heart stay; choose another one first."
+        )
+    ]
+    app.checkbox(key="class_circle").check().run()
+    assert not app.warning and state_of(app).data == "shapes-16-circle-star-heart"
+
+
+@pytest.mark.parametrize("data", ["shapes-16-ring-star", "shapes-16"])
+def test_the_card_of_shapes_is_what_the_dataset_holds(data: str) -> None:
+    drawn = shapes.Drawn.read(data)
+    dataset, card = shapes.load(size=16, classes=drawn.classes), trainings.card(data)
+    assert (card.name, card.class_names, card.input_shape) == (dataset.name, dataset.class_names, dataset.input_shape)
+    assert (card.mean, card.std, card.notes) == (dataset.mean, dataset.std, dataset.notes)
+    splits = (dataset.train, dataset.validation, dataset.test)
+    assert card.counts == tuple(
+        tuple(int((split.labels == label).sum()) for split in splits) for label in range(len(drawn.classes))
+    )
+    assert len(card.sheets) == len(drawn.classes)
+    assert card.train_images == len(dataset.train)
+
+
+def test_the_forecast_follows_the_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainings, "speed", lambda: 1e9)
+
+    def epochs(data: str) -> float:
+        state = BuildState(data=data)
+        told = trainings.forecast(state, (state.network(*trainings.data_shape(data)),))
+        return float(re.findall(r"([\d.,]+) times through the data", told)[0])
+
+    assert epochs("shapes-16-ring-cross-star-arrow") == pytest.approx(2.5 * epochs("shapes-16"), rel=0.02)
+
+
+def test_a_run_trains_on_the_classes_of_its_form() -> None:
+    state = BuildState(data="shapes-16-ring-star").with_config(seconds=1.0)
+    app = open_build(**state.to_query())
+    app.button(key="start").click().run()
+    check(app)
+    (run,) = runs.listed()
+    assert run.request().data == {"kind": "shapes", "size": 16, "classes": ["ring", "star"]}
+    assert "shapes, 16 pixels: ring, star" in texts(app)
+    app.button(key="again").click().run()
+    check(app)
+    assert state_of(app).data == state.data
 
 
 def test_damaged_data_is_a_sentence_on_every_tab() -> None:

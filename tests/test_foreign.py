@@ -10,8 +10,10 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
+from fractions import Fraction
 from functools import cache
 from io import BytesIO
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,10 @@ from explorer.foreign import (
     ForeignError,
     Reading,
     Report,
+    Trial,
     loading,
     numbered,
+    reached_by_guessing,
     read,
     readings_of,
     self_test,
@@ -673,8 +677,23 @@ def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_
     assert (best.reading, best.normalisation.name) == (readings[truth[0]], truth[1])
     assert best.accuracy >= 59 / 60 and others[0].accuracy < best.accuracy and others[-1].accuracy < 0.9
     assert [trial.accuracy for trial in trials] == sorted((trial.accuracy for trial in trials), reverse=True)
+    assert best.guessing == np.bincount(split.labels).max() / 60
+    assert reached_by_guessing(trials) < best.accuracy
     (few,) = self_test([readings[0]], [NORMALISATIONS["none"]], split, limit=7)
     assert few.n == 7
+
+
+@pytest.mark.parametrize(("n", "guessing", "tries"), [(10, 0.1, 1), (10, 0.1, 10), (500, 0.1, 14), (2, 0.5, 1)])
+def test_what_guessing_reaches_is_exceeded_once_in_a_thousand_times(n: int, guessing: float, tries: int):
+    trials = [Trial(None, None, 0.0, n, guessing)] * tries  # type: ignore[arg-type]
+    reached = round(n * reached_by_guessing(trials))
+    share = Fraction(guessing)
+    exactly = [comb(n, right) * share**right * (1 - share) ** (n - right) for right in range(n + 1)]
+    assert sum(exactly[reached + 1 :]) <= Fraction(1, 1000) / tries < sum(exactly[reached:])
+
+
+def test_where_one_class_is_all_there_is_nothing_beats_guessing():
+    assert reached_by_guessing([Trial(None, None, 1.0, 5, 1.0)]) == 1  # type: ignore[arg-type]
 
 
 def test_the_self_test_refuses_pictures_that_cannot_decide():

@@ -81,6 +81,12 @@ def test_inspect_says_what_the_library_says(place: Path, inspected: dict):
     assert inspected["question"].endswith("?") and inspected["class_names"] is None
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_network_that_has_learned_nothing_is_not_recommended(place: Path):
+    _, out, _ = run("inspect", place / "weights.th", "--data", place / "pictures", "--threads", 1)
+    assert "No reading beats guessing, which reaches" in out and "Best:" not in out
+
+
 def test_inspect_measures_each_reading_with_each_normalisation(place: Path, inspected: dict):
     trials = inspected["self_test"]["trials"]
     assert {(trial["reading"], trial["normalisation"]) for trial in trials} == {
@@ -171,8 +177,8 @@ def test_a_difference_within_the_error_is_not_called_one():
     """Of 100 pictures 80 % have a standard error of 4 %: 73 % may be as good, 71 % is not."""
     report = SimpleNamespace(normalisation=NORMALISATIONS["imagenet"])
     reading: Any = object()
-    best = Trial(reading, NORMALISATIONS["cifar10"], 0.80, 100)
+    best = Trial(reading, NORMALISATIONS["cifar10"], 0.80, 100, 0.1)
     for accuracy, doubted in ((0.73, True), (0.71, False)):
-        trials = [best, Trial(reading, NORMALISATIONS["imagenet"], accuracy, 100)]
+        trials = [best, Trial(reading, NORMALISATIONS["imagenet"], accuracy, 100, 0.1)]
         assert bool(_doubts(trials, report)) == doubted  # type: ignore[arg-type]
-    assert _doubts([Trial(reading, NORMALISATIONS["imagenet"], 0.8, 100), best], report) == []  # type: ignore[arg-type]
+    assert _doubts([Trial(reading, NORMALISATIONS["imagenet"], 0.8, 100, 0.1), best], report) == []  # type: ignore[arg-type]

@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     "requirements",
     "incidents",
+    "machine",
     "files",
+    "intervals",
     "downloads",
     "architectures",
     "presets",

@@ -26,8 +26,9 @@ from explorer.commands import typed
 from explorer.commands.line import COMMANDS, main, parser
 from explorer.datasets import folders, shapes
 from explorer.pretrained import Recipe
+from explorer.runs import verdict
 from explorer.tracing import EVERYTHING, trace
-from explorer.training import TrainingConfig, evaluate, fit
+from explorer.training import TrainingConfig, evaluate, evaluate_classes, fit
 
 ROOT = Path(__file__).parents[1]
 SPEC = ArchitectureSpec(stages=(Stage(1, 8), Stage(1, 16, 2)), stem=Stem(8), input_shape=(3, 16, 16), classes=3)
@@ -160,8 +161,17 @@ def test_train_is_fit(place, training):
         for name, tensor in network.state_dict().items():
             assert torch.equal(tensor, saved.network.state_dict()[name]), name
         assert entry["steps"] == last.step == 3 * 33 // 8
-        test = evaluate(network, dataset.test, dataset.mean, dataset.std)
-        assert entry["test"] == {"accuracy": test.accuracy, "loss": round(test.loss, 4), "n": 15}
+        test = evaluate_classes(network, dataset.test, dataset.mean, dataset.std)
+        assert entry["test"] == {
+            "accuracy": sum(test.right) / 15,
+            "loss": round(test.together.loss, 4),
+            "n": 15,
+            "balanced_accuracy": pytest.approx(sum(test.right) / 15),
+            "majority": 1 / 3,
+            "majority_class": "blue",
+            "classes": {"right": list(test.right), "n": [5, 5, 5]},
+        }
+        assert entry["passes"] == 12 * 8 / 33
         assert saved.figures == {"test": entry["test"]}
         assert (saved.seed, saved.config, saved.data) == (5, CONFIG.to_dict(), "pictures")
         assert saved.record["steps"] == entry["steps"]
@@ -198,6 +208,31 @@ def test_evaluate_finds_classes_by_their_names(place, network, tmp_path):
         assert part["loss"] == pytest.approx(every["classes"][name]["loss"], rel=1e-5)
 
 
+def test_train_says_what_was_learned_beside_guessing(place, tmp_path):
+    """Two steps of eight pictures at a rate of next to nothing: right on what chance gives of three classes."""
+    said = answer(
+        *("train", "two-conv", "--data", place / "pictures", "--size", 16, "--out", tmp_path / "a.safetensors"),
+        *("--threads", 1, "--epochs", 1, "--batch-size", 16, "--learning-rate", 1e-12),
+    )
+    (entry,) = said["networks"]
+    judged = {**entry, "title": entry["network"], "side": 16}
+    assert said["verdict"] == verdict([judged], 3, entry["seconds"], "pictures")
+    assert "guessing, which is right on 33.3%" in said["verdict"] and "Train for 4 times" in said["verdict"]
+
+
+def test_evaluate_tells_what_always_answering_the_commonest_class_gives(place, network, tmp_path):
+    """All 5 red test pictures and 1 green one: two classes, 5 : 1."""
+    for split, name, count in (("train", "red", 5), ("train", "green", 5), ("test", "red", 5), ("test", "green", 1)):
+        (tmp_path / "some" / split / name).mkdir(parents=True)
+        for file in sorted((place / "pictures" / split / name).iterdir())[:count]:
+            shutil.copy(file, tmp_path / "some" / split / name)
+    said = answer("evaluate", network, "--data", tmp_path / "some", "--threads", 1)
+    red, green = (said["classes"][name]["accuracy"] for name in ("red", "green"))
+    assert (said["majority"], said["majority_class"], said["n"]) == (5 / 6, "red", 6)
+    assert said["balanced_accuracy"] == (green + red) / 2
+    assert said["accuracy"] == pytest.approx((5 * red + green) / 6)
+
+
 def test_evaluate_draws_what_a_network_was_trained_on(tmp_path):
     spec = ArchitectureSpec(stages=(Stage(1, 4, 4),), block="conv", shortcut="none")
     data = shapes.load()
@@ -210,6 +245,31 @@ def test_evaluate_draws_what_a_network_was_trained_on(tmp_path):
 
     checkpoints.save(replace(known, data="shapes-v0-32"), tmp_path / "old.safetensors")
     assert "shapes-v0-32" in complaint("evaluate", tmp_path / "old.safetensors")
+
+
+def test_some_classes_of_the_shapes_are_trained_on_and_drawn_again(tmp_path):
+    out = tmp_path / "some.safetensors"
+    spec = tmp_path / "small.json"
+    spec.write_text(json.dumps(ArchitectureSpec(stages=(Stage(1, 4, 4),), block="conv", shortcut="none").to_dict()))
+    said = answer(
+        *("train", "--spec", spec, "--data", "shapes:star, ring", "--size", 16, "--seconds", 0.5, "--threads", 1),
+        *("--out", out),
+    )
+    assert (said["data"], said["input_shape"]) == ("shapes-v1-16-ring-star", [3, 16, 16])
+    again = answer("evaluate", out, "--threads", 1)
+    assert (again["data"], again["n"], list(again["classes"])) == ("shapes-v1-16-ring-star", 800, ["ring", "star"])
+    assert again["accuracy"] == pytest.approx(said["networks"][0]["test"]["accuracy"])
+    same = answer("evaluate", out, "--data", "shapes:ring,star", "--threads", 1)
+    assert (same["accuracy"], same["n"]) == (again["accuracy"], 800)
+    assert "'circle'" in complaint("evaluate", out, "--data", "shapes")
+    for wrong, why in (
+        ("shapes:ring", "at least 2 shapes"),
+        ("shapes:", "received none"),
+        ("shapes:oval,ring", "'oval'"),
+    ):
+        assert why in complaint(
+            "train", "resnet-8", "--data", wrong, "--seconds", 1, "--out", tmp_path / "b.safetensors"
+        )
 
 
 def test_a_diverged_training_is_said_and_is_json(place, tmp_path):
@@ -225,7 +285,8 @@ def test_a_diverged_training_is_said_and_is_json(place, tmp_path):
 def test_options_become_the_training_config():
     typed_config = parser().parse_args(
         "train lenet --seconds 9.5 --batch-size 32 --optimizer adam --learning-rate 0.001 --momentum 0.8 --no-nesterov "
-        "--weight-decay 0 --schedule step --milestones 0.25,0.5,0.75 --step-factor 0.5 --label-smoothing 0.1 --clip 2 "
+        "--weight-decay 0 --schedule step --milestones 0.25,0.5,0.75 --step-factor 0.5 --label-smoothing 0.1 "
+        "--class-weights --clip 2 "
         "--no-augment --seed 3 --precision float32 --device cpu --compile".split()
     )
     expected = TrainingConfig(
@@ -240,6 +301,7 @@ def test_options_become_the_training_config():
         milestones=(0.25, 0.5, 0.75),
         step_factor=0.5,
         label_smoothing=0.1,
+        class_weights=True,
         clip=2,
         augment=False,
         seed=3,

@@ -194,7 +194,7 @@ def test_names_are_never_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     data = "stored-" + "0" * 64
     original = resources.checkpoint
     monkeypatch.setattr(resources, "checkpoint", lambda name: replace(original(name), class_names=names))
-    monkeypatch.setattr(trainings, "labelled_data", lambda spec: [data])
+    monkeypatch.setattr(trainings, "labelled_data", lambda spec, class_names: [data])
     monkeypatch.setattr(trainings, "card", lambda data: SimpleNamespace(class_names=names))
     monkeypatch.setattr(trainings, "test_split", lambda data: (replace(split, masks=None), names))
     app = press(open_page("shapes-plain-8", "shapes-plain-56"), f"Measure 2 networks on {N} pictures")

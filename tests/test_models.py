@@ -15,8 +15,9 @@ from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS
 from explorer.presets import cifar
 from explorer.runs import Request, Run
-from explorer.ui import kept_models
+from explorer.ui import kept_models, resources
 from explorer.ui.markdown import as_code, as_text
+from explorer.ui.models import weights
 from tests.e2e.test_models import theirs
 
 PAGE = """
@@ -28,7 +29,11 @@ def explore():
     if st.button("Back to Models"):
         navigation.go("models", {"model": st.query_params["first"]})
 
-navigation.run({"models": ("Models", models.show), "explore": ("Explore", explore)})
+def build():
+    st.write("here is Build & train")
+
+pages = {"models": models.show, "explore": explore, "build": build}
+navigation.run({name: (name.title(), page) for name, page in pages.items()})
 """
 OWNER = "ab" * 16
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -205,9 +210,74 @@ def test_what_a_file_notes_is_only_text(tmp_path: Path) -> None:
     assert "![" not in card.replace(as_code(note), "") and "**bold" not in card.replace(as_code(note), "")
 
 
-def trained(owner: str) -> Run:
+# --- labelled pictures tell readings apart ---------------------------------------------------------------------------
+
+
+def shipped(name: str) -> bytes:
+    """The weights of a pretrained network in a file that is laid out like akamaster's."""
+    return theirs(8, checkpoints.load_pretrained(name).network.state_dict())
+
+
+def labels_of(app: AppTest) -> list[str]:
+    return [box.label for box in app.selectbox]
+
+
+def test_a_network_is_measured_on_pictures_of_its_own_classes_alone(content: bytes) -> None:
+    app = open_models()
+    give(app, content)
+    assert "Labelled pictures" not in labels_of(app)
+    assert [text for text in app.caption if "CIFAR-10's test pictures, which are not on this machine" in text.value]
+    press(app, "Get CIFAR-10 on Build & train")
+    assert [text.value for text in app.markdown] == ["here is Build & train"]
+    assert app.query_params == {"data": "cifar10"} and app.session_state["tab"] == "Data"
+
+    app = open_models()
+    give(app, content)
+    (classes,) = [box for box in app.selectbox if box.label == "Classes"]
+    check(classes.select("Shapes").run())
+    assert app.selectbox(key="labelled").options == ["shapes-32"]
+    (classes,) = [box for box in app.selectbox if box.label == "Classes"]
+    check(classes.select("class 0, class 1, …").run())
+    assert "Labelled pictures" not in labels_of(app)
+    assert [button for button in app.button if button.label == "Upload pictures on Build & train"]
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, content: bytes) -> AppTest:
+    monkeypatch.setattr(weights, "TRIED", 60)
+    app = open_models()
+    give(app, content)
+    (classes,) = [box for box in app.selectbox if box.label == "Classes"]
+    check(classes.select("Shapes").run())
+    press(app, "Measure")
+    return app
+
+
+def test_what_does_not_beat_chance_is_not_recommended(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    app = measured(monkeypatch, content)
+    (warning,) = app.warning
+    said = warning.value.replace("\\", "")
+    assert said.startswith("No reading beats chance on these images.")
+    assert "(n = 60)" in said and "in 12 tries" in said
+    assert len(app.dataframe[-1].value) == 12, "the figures are there"
+    assert not [button for button in app.button if button.label.startswith("Take this")]
+    assert not [text for text in app.markdown if "Best on" in text.value]
+
+
+def test_what_beats_chance_is_recommended_and_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = measured(monkeypatch, shipped("shapes-resnet-8"))
+    assert not app.warning
+    (best,) = [text.value for text in app.markdown if text.value.startswith("Best on 60 pictures")]
+    assert "ResNet\\-8, option A" in best
+    press(app, "Take this reading and normalisation")
+    assert app.radio[0].value == 0 and "Use this model" in [button.label for button in app.button]
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def trained(owner: str, number: str = "12" * 16) -> Run:
     """A run that has finished with two networks, as its directory says."""
-    run = Run(runs.runs_folder() / ("12" * 16))
+    run = Run(runs.runs_folder() / number)
     run.folder.mkdir(parents=True)
     specs = (cifar(8), cifar(8, "none"))
     run.write_request(Request(tuple(spec.to_dict() for spec in specs), {}, {"kind": "shapes", "size": 32}, owner=owner))
@@ -216,6 +286,61 @@ def trained(owner: str) -> Run:
         checkpoint = Checkpoint(network, tuple("abcdefghij"), (0.1,) * 3, (0.4,) * 3, "shapes")
         checkpoints.save(checkpoint, run.network_file(spec.name.lower()))
     return run
+
+
+def picker(app: AppTest, key: str = "model") -> list[str]:
+    return list(app.selectbox(key=key).options)
+
+
+def test_every_network_of_the_picker_has_a_label_of_its_own_and_is_the_one_that_opens() -> None:
+    app = open_models()
+    labels = picker(app)
+    assert len(set(labels)) == len(labels) == len(app.dataframe[0].value)
+    assert "plain-20 · Shapes" in labels and "plain-20 · CIFAR-10 (JPEG copy)" in labels
+    for index, name in reversed(list(enumerate(checkpoints.pinned()))):  # what is shown at first is chosen last
+        app.selectbox(key="model").select_index(index).run()
+        check(app)
+        assert app.query_params["model"] == name
+        (card,) = [text.value for text in app.markdown if "weighted layers" in text.value]
+        assert as_code(checkpoints.load_pretrained(name).data) in card
+
+
+def test_uploads_and_runs_of_one_name_have_labels_of_their_own(content: bytes, other: bytes) -> None:
+    for number in ("12" * 16, "12ff" * 8, "34" * 16):
+        trained(OWNER, number).write_title("mine")
+    app = open_models()
+    for each in (content, other):
+        for reading in (0, 1):
+            give(app, each)
+            use(app, reading)
+            press(app, "Back to Models")
+    labels = picker(app)
+    assert len(set(labels)) == len(labels)
+    assert len([label for label in labels if label.endswith("your run") or "your run ·" in label]) == 6
+    assert len([label for label in labels if "your upload" in label]) == 4
+    for label in [label for label in labels if "your" in label]:
+        app.selectbox(key="model").select_index(labels.index(label)).run()
+        check(app)
+        index = app.selectbox(key="model").index
+        assert index is not None and picker(app)[index] == label
+
+
+def test_an_upload_changes_no_choice(content: bytes) -> None:
+    app = open_models()
+    before = app.selectbox(key="model").value
+    give(app, content)
+    assert app.selectbox(key="model").value == before and "model" not in app.query_params
+    app.selectbox(key="model").select_index(2).run()
+    give(app, content, "again.th")
+    assert app.selectbox(key="model").value == app.query_params["model"] == list(checkpoints.pinned())[2]
+
+
+def test_a_label_depends_on_no_order_and_none_can_be_taken() -> None:
+    called = {"shapes-plain-20": "a", "shapes-plain-8": "a", "shapes-resnet-8": "a · shapes-plain-8", "x": "\u202ea"}
+    found = resources.labels(called, called.__getitem__)
+    assert len(set(found.values())) == len(called)
+    assert resources.labels(reversed(called), called.__getitem__) == found
+    assert not any("\u202e" in label for label in found.values())
 
 
 def test_a_run_is_renamed_and_deleted_by_its_owner_only() -> None:

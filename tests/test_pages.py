@@ -275,16 +275,17 @@ def test_what_goes_wrong_in_a_run_that_another_one_has_replaced_is_told_to_nobod
     assert not [record for record in caplog.records if "incident" in record.getMessage()]
 
 
+@pytest.mark.parametrize(("data", "masked"), [("photos", False), ("shapes-v1-64", True)])
 def test_networks_of_other_input_size_and_many_channels_stand_side_by_side(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    data: str, masked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Only the 32-pixel one has the size of the drawn object's mask."""
+    """A drawn object has a mask at the size of a network that has learned from shapes, and at no other one."""
     monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
     number, spec = "a" * 32, cifar(8, size=64, width=32)
     home = tmp_path / "runs" / number
     home.mkdir(parents=True)
     checkpoints.save(
-        Checkpoint(build(spec).freeze(), shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-64"),
+        Checkpoint(build(spec).freeze(), shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, data),
         home / "resnet-8.safetensors",
     )
     config = TrainingConfig(seconds=60).to_dict()
@@ -298,19 +299,20 @@ def test_networks_of_other_input_size_and_many_channels_stand_side_by_side(
         [name for name, _ in each["layers"]["stages.2.0"]["numbers"] if "on the object" in name]
         for each in (small, large)
     ]
-    assert len(shares[0]) == 1 and not shares[1]
+    assert len(shares[0]) == 1 and len(shares[1]) == masked
     assert not [record for record in caplog.records if "default" in record.getMessage()]
 
 
-def kept_run(*specs: ArchitectureSpec) -> runs.Run:
+def kept_run(*specs: ArchitectureSpec, number: str = "ab" * 16, owner: str = "") -> runs.Run:
     """A run with a network of each, untrained."""
-    run = runs.Run(runs.runs_folder() / ("ab" * 16))
+    run = runs.Run(runs.runs_folder() / number)
     run.folder.mkdir(parents=True)
-    run.write_request(runs.Request(tuple(spec.to_dict() for spec in specs), {}, {"kind": "shapes", "size": 32}))
-    for number, spec in enumerate(specs):
+    kept = tuple(spec.to_dict() for spec in specs)
+    run.write_request(runs.Request(kept, {}, {"kind": "shapes", "size": 32}, owner=owner))
+    for place, spec in enumerate(specs):
         network = build(spec, seed=0).freeze()
         told = Checkpoint(network, shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-32")
-        checkpoints.save(told, run.network_file(f"net-{number}"))
+        checkpoints.save(told, run.network_file(f"net-{place}"))
     return run
 
 
@@ -338,6 +340,22 @@ def test_maps_that_are_too_large_for_a_number_are_one_sentence_on_compare() -> N
     assert not app.exception
     (error,) = app.error
     assert "are too large for a number" in error.value and "choose another network" in error.value
+
+
+def test_networks_of_one_name_can_each_be_chosen_on_explore() -> None:
+    owner = "cd" * 16
+    for digits in ("ab" * 16, "ba" * 16):
+        kept_run(cifar(8), number=digits, owner=owner).write_title("again")
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.session_state["owner"] = owner
+    app.run()
+    for key in ("first", "second"):
+        options = app.selectbox(key=key).options
+        assert len(set(options)) == len(options)
+        (again,) = [option for option in options if option.startswith("again · ResNet-8 · abab")]
+        app.selectbox(key=key).select_index(options.index(again)).run()
+        assert not app.exception and app.query_params[key] == f"run-{'ab' * 16}-net-0"
+        app.selectbox(key="first").select("shapes-plain-20").run()
 
 
 def test_explore_goes_on_where_a_run_was_deleted() -> None:

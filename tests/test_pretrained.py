@@ -8,7 +8,7 @@ from explorer.architectures import build
 from explorer.checkpoints import PRETRAINED, load_pretrained, pinned
 from explorer.datasets import Split, shapes
 from explorer.pretrained import CIFAR_DATA, RECIPES, write_listing
-from explorer.training import evaluate
+from explorer.training import TrainingConfig, evaluate
 
 TWINS = [(name, name.replace("-plain-", "-resnet-")) for name in RECIPES if "-plain-" in name]
 
@@ -23,7 +23,7 @@ def test_a_file_is_what_its_recipe_makes(name: str) -> None:
     checkpoint, recipe = load_pretrained(name), RECIPES[name]
     assert checkpoint.spec == recipe.spec
     assert checkpoint.data.startswith(recipe.data)
-    assert checkpoint.config == recipe.config.to_dict()
+    assert TrainingConfig.from_dict(checkpoint.config) == recipe.config
     assert checkpoint.record["outcome"] == "finished"
     assert checkpoint.record["weight_gradients"]["steps"][0] == 0
 

@@ -742,6 +742,10 @@ def test_what_cannot_be_trained_is_said_in_one_sentence(place: Path):
     assert "both networks are called ResNet-6" in complaint(request(specs=(SPEC, replace(SPEC, norm="none"))))
     assert "there is no data of the kind '../../etc'" in complaint(replace(gone, data={"kind": "../../etc"}))
     assert "`size`" in complaint(replace(gone, data={"kind": "shapes", "size": "large"}))
+    assert "`classes` must be a list" in complaint(replace(gone, data={"kind": "shapes", "classes": "ring"}))
+    assert "at least 2 shapes" in complaint(replace(gone, data={"kind": "shapes", "size": 16, "classes": ["ring"]}))
+    some = complaint(replace(gone, data={"kind": "shapes", "size": 16, "classes": ["ring", "star"]}))
+    assert "shapes-v1-16-ring-star has (3, 16, 16)" in some, "they are drawn, and the network takes others"
     assert "hexadecimal" in complaint(replace(gone, data={"kind": "stored", "number": "../../../etc/passwd"}))
     assert "`learning_rate`" in complaint(replace(gone, config={**gone.config, "learning_rate": "fast"}))
     assert "spec" in complaint(replace(gone, specs=({"stages": 5},)))

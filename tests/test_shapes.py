@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from explorer.datasets import Dataset, Split, shapes
-from explorer.datasets.shapes import CLASS_NAMES, STANDARD, Style
+from benchmarks.difficulty import linear_accuracy
+from explorer.datasets import Dataset, Split, channel_statistics, shapes
+from explorer.datasets.shapes import CLASS_NAMES, STANDARD, Drawn, Style
 
 PLAIN = Style(texture=0.0, clutter=0.0, noise=0.0)
 CLUTTER_ONLY = Style(texture=0, clutter=1, noise=0)
@@ -16,6 +17,11 @@ CLUTTER_ONLY = Style(texture=0, clutter=1, noise=0)
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     return shapes.load()
+
+
+@pytest.fixture(scope="module")
+def small() -> Dataset:
+    return shapes.load(size=16)
 
 
 def same(first: Split, second: Split) -> bool:
@@ -47,6 +53,18 @@ def test_the_frozen_drawing_has_not_moved():
     assert (shapes.VERSION, digest.hexdigest()) == (
         1,
         "841a43d75a88ca703655a1207b158ab3d737318d6bc541fe3ce6e29a06bc77be",
+    )
+
+
+def test_the_frozen_drawing_has_not_moved_at_16_pixels():
+    digest = hashlib.sha256()
+    split = shapes.draw(300, seed=0, size=16)
+    assert split.masks is not None
+    for array in (split.images, split.labels.astype("<i8"), split.masks, *shapes.sample(6, seed=2, size=16)):
+        digest.update(array.tobytes())
+    assert (shapes.VERSION, digest.hexdigest()) == (
+        1,
+        "07a1f4d07457b9e6214edd34662d65a3d5f8dd0137bfbdb4e6cca1bcaa40c782",
     )
 
 
@@ -169,13 +187,143 @@ def test_a_circle_fills_pi_quarters_of_its_box():
         assert mask.sum() == pytest.approx(math.pi / 4 * width * height, rel=0.05)
 
 
-def test_size_64_shows_the_scene_of_size_32():
-    small, large = shapes.draw(100, seed=9), shapes.draw(100, seed=9, size=64)
-    assert small.masks is not None and large.masks is not None
-    assert np.array_equal(small.labels, large.labels)
-    shrunk = large.masks.reshape(100, 32, 2, 32, 2).mean(axis=(2, 4))
-    assert (np.abs(shrunk - small.masks) <= 0.5).mean() > 0.98
-    assert (large.masks.sum() / 4) / small.masks.sum() == pytest.approx(1, abs=0.03)
+@pytest.mark.parametrize(("few", "many"), [(32, 64), (16, 32), (16, 64)])
+def test_another_size_shows_the_same_scene(few: int, many: int):
+    coarse, fine = shapes.draw(100, seed=9, size=few), shapes.draw(100, seed=9, size=many)
+    assert coarse.masks is not None and fine.masks is not None
+    assert np.array_equal(coarse.labels, fine.labels)
+    side = many // few
+    shrunk = fine.masks.reshape(100, few, side, few, side).mean(axis=(2, 4))
+    assert (np.abs(shrunk - coarse.masks) <= 0.5).mean() > 0.98
+    assert (fine.masks.sum() / side**2) / coarse.masks.sum() == pytest.approx(1, abs=0.03)
+
+
+def test_every_object_can_be_seen_at_16_pixels(small: Dataset):
+    for split in (small.train, small.validation, small.test):
+        assert split.masks is not None
+        assert split.masks.sum(axis=(1, 2)).min() >= 5  # a quarter of what 32 pixels show
+        assert not split.masks.all(axis=(1, 2)).any()
+
+
+def test_a_linear_classifier_cannot_tell_them_apart_at_16_pixels(small: Dataset):
+    assert 0.1 < linear_accuracy(small).accuracy < 0.4
+
+
+FOUR = ("ring", "cross", "star", "arrow")
+
+
+def chosen_by_hand(split: Split, classes: tuple[str, ...]) -> Split:
+    assert split.masks is not None
+    kept = np.array([CLASS_NAMES[label] in classes for label in split.labels])
+    labels = np.array([classes.index(CLASS_NAMES[label]) for label in split.labels[kept]])
+    return Split(split.images[kept], labels, split.masks[kept])
+
+
+@pytest.mark.parametrize("classes", [FOUR, ("circle", "arrow"), CLASS_NAMES[:9], CLASS_NAMES])
+def test_some_classes_are_the_pictures_of_all_that_show_them(small: Dataset, classes: tuple[str, ...]):
+    some = shapes.load(size=16, classes=classes, threads=1)
+    assert some.class_names == classes
+    for whole, part, each in zip(
+        (small.train, small.validation, small.test),
+        (some.train, some.validation, some.test),
+        (2000, 200, 400),
+        strict=True,
+    ):
+        assert same(part, chosen_by_hand(whole, classes))
+        assert np.bincount(part.labels).tolist() == [each] * len(classes)
+    assert (some.mean, some.std) == channel_statistics(chosen_by_hand(small.train, classes).images)
+    assert same(some.test, shapes.test_split(size=16, classes=classes, threads=4))
+    assert Drawn(16, classes).counts == (len(some.train), len(some.validation), len(some.test))
+
+
+@pytest.mark.parametrize("count", [2, 7, 401])
+def test_some_classes_are_drawn_equally_often(count: int):
+    split = shapes.draw(count, 5, 16, classes=FOUR)
+    tally = np.bincount(split.labels, minlength=4)
+    assert tally.sum() == count and len(tally) == 4 and tally.max() - tally.min() <= 1
+    assert same(split, shapes.draw(count, 5, 16, classes=FOUR[::-1], threads=1))
+    assert same(shapes.draw(count, 5, 16), shapes.draw(count, 5, 16, classes=CLASS_NAMES))
+    with pytest.raises(ValueError, match="at least 2 shapes"):
+        shapes.draw(count, 5, 16, classes=("ring",))
+
+
+def test_the_order_in_which_classes_are_given_changes_nothing():
+    first, second = (shapes.test_split(3, 16, classes=classes) for classes in (FOUR, (*FOUR[::-1], "ring")))
+    assert same(first, second)
+    assert Drawn(16, FOUR) == Drawn(16, (*FOUR[::-1], "ring"))
+
+
+@pytest.mark.parametrize(
+    ("drawn", "name", "key"),
+    [
+        (Drawn(), "shapes-v1-32", "shapes-32"),
+        (Drawn(16), "shapes-v1-16", "shapes-16"),
+        (Drawn(16, FOUR), "shapes-v1-16-ring-cross-star-arrow", "shapes-16-ring-cross-star-arrow"),
+        (Drawn(64, ("heart", "circle"), 7), "shapes-v1-64-circle-heart-seed7", "shapes-64-circle-heart-seed7"),
+        (Drawn(seed=2**70), f"shapes-v1-32-seed{2**70}", f"shapes-32-seed{2**70}"),
+    ],
+)
+def test_names_are_read_as_they_are_written(drawn: Drawn, name: str, key: str):
+    assert (drawn.name, drawn.key) == (name, key)
+    assert shapes.named(name) == shapes.named(key) == drawn
+    if not drawn.seed:
+        assert Drawn.requested(drawn.request) == drawn
+
+
+def test_every_set_of_classes_has_a_name_of_its_own():
+    choices = [tuple(name for index, name in enumerate(CLASS_NAMES) if bits >> index & 1) for bits in range(2**10)]
+    sets = [Drawn(16, classes) for classes in choices if len(classes) >= 2]
+    assert len({drawn.name for drawn in sets}) == len({drawn.key for drawn in sets}) == len(sets) == 1013
+    assert [shapes.named(drawn.name) for drawn in sets] == sets
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("shapes-16-star-ring", Drawn(16, ("ring", "star"))),
+        ("shapes-16-ring-ring-star", Drawn(16, ("ring", "star"))),
+        ("shapes-32-" + "-".join(CLASS_NAMES), Drawn()),
+        ("shapes-v1-32-seed0", Drawn()),
+        ("shapes-032", Drawn()),
+    ],
+)
+def test_what_is_written_otherwise_is_read_and_is_no_name(text: str, meant: Drawn):
+    assert Drawn.read(text) == meant
+    assert shapes.named(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("shapes-v2-32", "is version 2 of the shapes, and this app draws version 1"),
+        ("shapes-33", "`size` must be one of"),
+        ("shapes-16-ring", "at least 2 shapes to tell apart, received ring; choose another one"),
+        ("shapes-16-ring-ring", "at least 2 shapes"),
+        ("shapes-16-ring-oval", "there is no drawn shape 'oval'; choose of circle, ring"),
+        *((text, "names no drawn shapes") for text in ("cifar10", "shapes", "shapes-", "shapes-16-", "shapes-16-RING")),
+        *(
+            (text, "names no drawn shapes")
+            for text in ("shapes-16-ring-star\n", "shapes-\u0661\u0666", "shapes-16-seed1x")
+        ),
+        ("shapes-16-seed", "there is no drawn shape 'seed'"),
+    ],
+)
+def test_what_is_not_drawn_is_refused_in_one_sentence(text: str, why: str):
+    with pytest.raises(ValueError, match=why):
+        Drawn.read(text)
+    assert shapes.named(text) is None
+
+
+@pytest.mark.parametrize("data", [{"size": "16"}, {"size": None}, {"size": 32.0}, {"size": True}])
+def test_a_request_of_another_size_is_refused(data: dict[str, object]):
+    with pytest.raises(ValueError, match="`size` must be one of"):
+        Drawn.requested(data)
+
+
+@pytest.mark.parametrize("classes", [None, "ring", 3, {"ring": 1}, ["ring", 3], [["ring"], "star"]])
+def test_a_request_without_a_list_of_names_is_refused(classes: object):
+    with pytest.raises(ValueError, match="`classes` must be a list of names"):
+        Drawn.requested({"size": 16, "classes": classes})
 
 
 def test_sample_is_one_picture_fixed_by_label_and_seed():
@@ -203,6 +351,7 @@ def test_name_tells_size_and_seed(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(shapes, constant, 10)
     assert shapes.load(size=64).name == f"shapes-v{shapes.VERSION}-64"
     assert shapes.load(seed=7).name == f"shapes-v{shapes.VERSION}-32-seed7"
+    assert shapes.load(5, 16, classes=("star", "ring")).name == f"shapes-v{shapes.VERSION}-16-ring-star-seed5"
 
 
 @pytest.mark.parametrize("count", [0, -1])
@@ -211,7 +360,7 @@ def test_draw_refuses_a_count_below_one(count: int):
         shapes.draw(count, seed=0)
 
 
-@pytest.mark.parametrize("size", [0, 16, 33, 224])
+@pytest.mark.parametrize("size", [0, 8, 15, 33, 224])
 def test_other_sizes_are_refused(size: int):
     for call in (lambda: shapes.draw(1, 0, size), lambda: shapes.sample(0, 0, size), lambda: shapes.load(0, size)):
         with pytest.raises(ValueError, match="`size` must be one of.*choose 32"):

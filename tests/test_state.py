@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
 from explorer.ui.build_state import LIMITS, QUICK, BuildState
+from explorer.ui.gradients.state import GradientsState
 from explorer.ui.state import NAME, AppState
+from tests.fuzz.laws import check_sentence
 
 VIEWS = [
     AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]
@@ -80,7 +83,7 @@ FORMS = [
         PRESETS,
         ["{}", '{"norm":"none","stem":null}'],
         ["{}", '{"epochs":3,"seconds":null}'],
-        ["shapes-32", "cifar10", "own", "stored-" + "0f" * 32],
+        ["shapes-32", "shapes-16-ring-cross-star-arrow", "cifar10", "own", "stored-" + "0f" * 32],
         [True, False],
         [True, False],
         [None, "0f" * 16],
@@ -101,6 +104,42 @@ def test_an_empty_form_needs_no_parameters_and_one_click() -> None:
     assert BuildState.from_query({}) == BuildState()
     assert BuildState().network((3, 32, 32), 10) == PRESETS["resnet-20"].spec
     assert BuildState().training() == TrainingConfig.from_dict(QUICK)
+
+
+@pytest.mark.parametrize(
+    ("data", "meant"),
+    [
+        ("shapes-16-star-ring", "shapes-16-ring-star"),
+        ("shapes-64-ring-star-ring", "shapes-64-ring-star"),
+        ("shapes-16-" + "-".join(shapes.CLASS_NAMES), "shapes-16"),
+        ("shapes-v1-16-ring-star", "shapes-16-ring-star"),
+    ],
+)
+def test_one_choice_of_shapes_has_one_link(data: str, meant: str) -> None:
+    assert BuildState(data=data) == BuildState(data=meant)
+    assert BuildState.from_query({"data": data}).to_query() == {"data": meant}
+    assert GradientsState(data=data) == GradientsState(data=meant)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("shapes-16-ring", "at least 2 shapes"),
+        ("shapes-16-ring-oval", "no drawn shape 'oval'"),
+        ("shapes-24", "`size`"),
+        ("shapes-v2-32", "version 2"),
+        ("shapes-32-seed7", "have the seed 0"),
+        ("shapes-16-ring-star\n", "names no drawn shapes"),
+        ("shapes-" + "9" * 5000, "names no drawn shapes"),
+        ("imagenet", "there is no data"),
+        (None, "there is no data"),
+    ],
+)
+def test_data_that_nobody_has_is_one_sentence_and_no_link(data: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as error:
+        BuildState(data=data)
+    check_sentence(str(error.value))
+    assert BuildState.from_query({"data": data or ""}) == BuildState()
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -6,6 +6,9 @@ One file for the one loop: every setting is tried on the same small data and net
 import json
 import math
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
+from explorer.architectures.network import call
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.presets import cifar
 from explorer.training import (
@@ -27,6 +31,7 @@ from explorer.training import (
     choose_device,
     choose_precision,
     evaluate,
+    evaluate_classes,
     fit,
     fit_together,
     is_gradient_step,
@@ -206,6 +211,40 @@ def test_label_smoothing_mixes_in_the_mean_over_classes(smoothing: float):
     record = trained(build(SPEC), replace(ONE_STEP, label_smoothing=smoothing))
     assert record.epochs[0].train.loss == pytest.approx(loss, rel=1e-5)
     assert record.weight_gradients.norms[0][-1] == pytest.approx(gradients["head.fc.weight"].norm().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_make_every_class_count_alike(smoothing: float):
+    """The loss is the mean over classes of the mean over each class's pictures: each is worth n / (k n_c) of n."""
+    labels = np.repeat([0, 1], [22, 2])  # of the third class there is none
+    dataset = replace(DATA, train=Split(DATA.train.images, labels))
+    network = build(SPEC)
+    images, target = whole_batch(dataset)
+    logs = network.train()(images).log_softmax(1)
+    worth = torch.tensor([24 / (2 * 22), 24 / (2 * 2), 0.0])
+    expected = (logs[torch.arange(24), target] * worth[target]).mean() * (smoothing - 1)
+    expected -= smoothing * (logs * worth).mean()
+    if not smoothing:
+        by_class = [logs[target == label, label].mean() for label in (0, 1)]
+        assert expected.item() == pytest.approx(-(by_class[0] + by_class[1]).item() / 2, rel=1e-5)
+    (slope,) = torch.autograd.grad(expected, [network.head.fc.weight])
+    config = replace(ONE_STEP, class_weights=True, label_smoothing=smoothing)
+    record = trained(build(SPEC), config, dataset)
+    assert record.epochs[0].train.loss == pytest.approx(expected.item(), rel=1e-5)
+    assert record.weight_gradients.norms[0][-1] == pytest.approx(slope.norm().item(), rel=1e-4)
+
+
+def test_class_weights_find_a_class_that_is_drowned_without_them():
+    """Noise with 60 pictures of one class and 4 of another, learned for 40 steps at a low rate."""
+    random = np.random.default_rng(0)
+    split = Split(random.integers(0, 256, (64, 3, 8, 8), np.uint8), np.repeat([0, 1], [60, 4]))
+    dataset = Dataset("rare", ("common", "rare"), *channel_statistics(split.images), split, DATA.validation, split)
+    found = []
+    for wish in (False, True):
+        network = build(replace(SPEC, classes=2))
+        trained(network, replace(ONE_STEP, epochs=40, batch_size=64, learning_rate=0.01, class_weights=wish), dataset)
+        found.append(evaluate_classes(network, split, dataset.mean, dataset.std).right[1])
+    assert found == [0, 4]
 
 
 STEPS: dict[str, Any] = {
@@ -552,6 +591,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"milestones": (0.5, 1.0)}, r"`milestones` must be shares of the run.*received \(0.5, 1.0\)"),
     ({"milestones": ("a",)}, r"`milestones` must be shares of the run.*received \('a',\)"),
     ({"milestones": [0.5]}, r"`milestones` must be shares of the run.*received \[0.5\]"),
+    ({"class_weights": 1}, "`class_weights` must be true or false, received 1"),
     ({"augment": 1}, "`augment` must be true or false, received 1"),
     ({"nesterov": None}, "`nesterov` must be true or false, received None"),
     ({"compile": "yes"}, "`compile` must be true or false, received 'yes'"),
@@ -637,17 +677,92 @@ def test_layers_of_a_record_are_those_with_weights():
 TWINS = [SPEC, SPEC.twin()]
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "adam", "augment": True}, {"clip": 0.1, "momentum": 0.9}])
-def test_networks_trained_together_end_as_they_do_alone(changes: Any):
-    config = replace(ONE_STEP, epochs=3, batch_size=8, **changes)
-    together = [build(spec) for spec in TWINS]
-    *_, last = fit_together(together, DATA, config)
-    for spec, network, record in zip(TWINS, together, last.records, strict=True):
+DROPOUT = replace(SPEC, hidden=(16,), dropout=0.5)
+THREE = [*TWINS, replace(SPEC, stages=(Stage(2, 8),))]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("specs", "changes", "threads"),
+    [
+        (TWINS, {}, 1),
+        (TWINS, {"epochs": 1}, 2),
+        (TWINS, {"optimizer": "adam", "augment": True, "precision": "bfloat16"}, 1),
+        (THREE, {"clip": 0.1, "momentum": 0.9}, 1),
+        ([DROPOUT, DROPOUT.twin()], {"learning_rate": 0.01}, 1),
+    ],
+)
+def test_networks_trained_together_end_as_they_do_alone(specs: list[ArchitectureSpec], changes: Any, threads: int):
+    """With as many threads each, and with any other state of torch's global generator."""
+    config = replace(ONE_STEP, **{"epochs": 3, "batch_size": 8, **changes})
+    together = [build(spec) for spec in specs]
+    with torch_threads(threads * len(specs)):
+        *_, last = fit_together(together, made(validation=6), config)
+        assert torch.get_num_threads() == threads * len(specs), "as it was"
+    for spec, network, record in zip(specs, together, last.records, strict=True):
+        assert record.threads == threads
         alone = build(spec)
-        expected = trained(alone, config)
+        torch.manual_seed(spec.depth)
+        with torch_threads(threads):
+            expected = trained(alone, config, made(validation=6))
         assert same(weights_of(network), weights_of(alone))
         assert record.weight_gradients == expected.weight_gradients
-        assert [line.train for line in record.epochs] == [line.train for line in expected.epochs]
+        assert [(line.train, line.validation) for line in record.epochs] == [
+            (line.train, line.validation) for line in expected.epochs
+        ]
+
+
+def test_networks_on_a_cpu_take_their_steps_at_the_same_time():
+    """A step that waits for the other network's can only end where both run side by side."""
+    meeting = threading.Barrier(len(THREE), timeout=60)
+
+    class Meets(Network):
+        def forward(self, x: Tensor, run: Any = call) -> Tensor:
+            if self.training:
+                meeting.wait()
+            return super().forward(x, run)
+
+    networks = [build(spec) for spec in THREE]
+    for network in networks:
+        network.__class__ = Meets
+    *_, last = fit_together(networks, DATA, ONE_STEP)
+    assert [record.steps for record in last.records] == [1, 1, 1]
+
+
+def test_an_error_in_one_network_ends_the_training_and_leaves_torch_as_it_was():
+    class Fails(Network):
+        def forward(self, x: Tensor, run: Any = call) -> Tensor:
+            raise RuntimeError("no kernel image is available")
+
+    networks = [build(spec) for spec in TWINS]
+    networks[1].__class__ = Fails
+    with torch_threads(4), pytest.raises(RuntimeError, match="no kernel image"):
+        list(fit_together(networks, DATA, ONE_STEP))
+    alive = [thread for thread in threading.enumerate() if thread.name.startswith("network")]
+    assert not alive
+
+
+def test_a_resumed_training_takes_the_threads_that_it_began_with(tmp_path: Path):
+    config = replace(ONE_STEP, epochs=2)
+    networks, state = [build(spec) for spec in TWINS], TrainingState()
+    with torch_threads(4):
+        next(fit_together(networks, DATA, config, state, report_every=0))
+    assert state.threads == 2
+    save(tmp_path / "state", networks, state, config)
+    networks = [build(spec) for spec in TWINS]
+    with torch_threads(1):
+        *_, last = fit_together(networks, DATA, config, restore(tmp_path / "state", networks, config))
+        assert torch.get_num_threads() == 1
+    assert [record.threads for record in last.records] == [2, 2]
 
 
 def test_one_network_that_diverges_does_not_end_the_others():
@@ -761,6 +876,21 @@ def test_a_state_of_another_training_is_refused_before_anything_changes(tmp_path
         with pytest.raises(ValueError, match="cannot be used"):
             restore(tmp_path / "state", [other], config)
     assert same(before, weights_of(other))
+
+
+def test_a_state_from_before_there_were_class_weights_goes_on_without_them(tmp_path: Path):
+    config = replace(ONE_STEP, epochs=2, batch_size=8)
+    network, state = build(SPEC), TrainingState()
+    next(fit(network, DATA, config, state, report_every=0))
+    save(tmp_path / "state", [network], state, config)
+    content = (tmp_path / "state").read_bytes()
+    older = content[8:].replace(rb"\"class_weights\": false, ", b"")
+    length = int.from_bytes(content[:8], "little") - (len(content) - 8 - len(older))
+    (tmp_path / "state").write_bytes(length.to_bytes(8, "little") + older)
+    assert len(older) < len(content) - 8
+    assert restore(tmp_path / "state", [build(SPEC)], config).step == state.step
+    with pytest.raises(ValueError, match="settings differ"):
+        restore(tmp_path / "state", [build(SPEC)], replace(config, class_weights=True))
 
 
 def test_the_same_network_twice_is_refused():

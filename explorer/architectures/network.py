@@ -177,6 +177,21 @@ class StemLayers(nn.Module):
         return x
 
 
+class Dropout(nn.Dropout):
+    """Dropout whose random numbers come from `generator`, torch's global one where that is None.
+
+    Two networks that are trained side by side in two threads would take turns at the global one, in no fixed order.
+    """
+
+    generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0 or self.generator is None:
+            return super().forward(x)
+        kept = torch.rand(x.shape, generator=self.generator, device=x.device) >= self.p
+        return x * kept / (1 - self.p)
+
+
 class Head(nn.Module):
     """pool, flatten, hidden layers, fc: (N, C, H, W) -> logits (N, classes)."""
 
@@ -191,7 +206,7 @@ class Head(nn.Module):
             self.add_module(f"fc{index}", nn.Linear(features, units))
             self.add_module(f"activation{index}", activation(spec))
             if spec.dropout:
-                self.add_module(f"dropout{index}", nn.Dropout(spec.dropout))
+                self.add_module(f"dropout{index}", Dropout(spec.dropout))
             features = units
         self.fc = nn.Linear(features, spec.classes)
 
@@ -239,6 +254,12 @@ class Network(nn.Module):
             for part in stage.children():
                 x = run(part, x, run) if isinstance(part, Block) else run(part, x)
         return self.head(x, run)
+
+    def draw_dropout_from(self, generator: torch.Generator | None) -> None:
+        """Lets all dropout draw its random numbers from `generator`; None: from torch's global one."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
 
     def freeze(self) -> "Network":
         """Evaluation mode and parameters that ask for no gradient: what a network that is only looked at must be."""

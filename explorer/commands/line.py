@@ -15,6 +15,8 @@ from explorer.commands.text import finite, sentence, visible
 from explorer.commands.training import (
     evaluate_arguments,
     evaluate_network,
+    measure_arguments,
+    measure_machine,
     pretrained_arguments,
     rebuild_pretrained,
     train_arguments,
@@ -33,6 +35,7 @@ COMMANDS = (
     ("evaluate", evaluate_arguments, evaluate_network, "measure a network's accuracy and loss, class by class"),
     ("classify", classify_arguments, classify_pictures, "give the five most probable classes of pictures"),
     ("explain", explain_arguments, explain_picture, "show layer by layer how a network looks at a picture"),
+    ("speed", measure_arguments, measure_machine, "measure how fast this machine trains, as forecasts need it"),
     ("pretrained", pretrained_arguments, rebuild_pretrained, "list the pretrained networks, or train them again"),
     ("inspect", inspect_arguments, inspect_file, "say what weights of anybody's are, and how sure that is"),
     ("convert", convert_arguments, convert_file, "save weights of anybody's as a file of this app"),

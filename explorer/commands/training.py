@@ -14,12 +14,13 @@ import numpy as np
 from explorer import checkpoints, recordings
 from explorer.architectures import ArchitectureSpec, build
 from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
-from explorer.commands import Answer, typed
+from explorer.commands import Answer, one_click, typed
 from explorer.commands.networks import parameters
 from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
+from explorer.machine import give_way
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
-from explorer.runs import recording
+from explorer.runs import recording, verdict
 from explorer.runs.log import LogWriter
 from explorer.training import (
     Evaluation,
@@ -27,11 +28,13 @@ from explorer.training import (
     TrainingRecord,
     choose_device,
     device_name,
-    evaluate,
+    evaluate_classes,
     fit_together,
+    propose,
     use_threads,
 )
 from explorer.training.config import Device
+from explorer.training.speed import measure_speed
 
 REPORT_EVERY = 2.0  # seconds between two lines of progress
 LARGEST_DEFAULT = 64  # pixels a side; a training at 224 takes days on a processor, so it has to be asked for
@@ -39,6 +42,11 @@ LARGEST_DEFAULT = 64  # pixels a side; a training at 224 takes days on a process
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
     typed.add_network(parser, "a preset; `describe --list` lists them")
+    parser.add_argument(
+        "--auto",
+        action="store_true",
+        help="instead of NAME: what one click on the page trains on this machine, by its measured speed",
+    )
     parser.add_argument("--data", default="shapes", metavar="DATA", help=f"{typed.DATA_HELP} (default: shapes)")
     parser.add_argument(
         "--size",
@@ -55,6 +63,8 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def train_network(arguments: argparse.Namespace) -> Answer:
+    if arguments.auto:
+        return one_click.train(arguments)
     config = typed.config(arguments)
     choose_device(config.device)
     name, spec = typed.named_spec(arguments)
@@ -78,17 +88,23 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         networks[-1] |= {"depth": spec.depth, "shortcut": spec.shortcut, "parameters": record.parameters}
         networks[-1] |= {"outcome": record.outcome, "steps": record.steps, "epochs": len(record.epochs)}
         networks[-1] |= {"seconds": record.seconds, "images_per_second": record.images_per_second}
-        networks[-1] |= checkpoint.figures
+        networks[-1] |= {"passes": record.passes, **checkpoint.figures}
     notes = list(dataset.notes)
     notes += [
         f"{entry['network']} diverged: the file holds its last finite weights; try a lower --learning-rate or --clip."
         for entry in networks
         if entry["outcome"] == "diverged"
     ]
+    judged = [
+        {**entry, "title": entry["network"], "side": dataset.input_shape[1], "weighted": config.class_weights}
+        for entry in networks
+    ]
+    said = verdict(judged, len(dataset.class_names), record.seconds, dataset.name)
     document = {
         "data": dataset.name,
         "input_shape": list(dataset.input_shape),
         "networks": networks,
+        "verdict": said,
         "config": config.to_dict(),
         "device": record.device,
         "precision": record.precision,
@@ -102,7 +118,7 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         for entry in networks
     ]
     heading = f"Trained on {dataset.name}, seed {config.seed}, {record.device}, {record.precision}"
-    return document, [heading, "", *table(header, rows), *noted(notes)]
+    return document, [heading, "", *table(header, rows), "", said, *noted(notes)]
 
 
 def _size(typed_size: int | None, spec: ArchitectureSpec) -> tuple[int, int]:
@@ -171,16 +187,16 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
         raise ValueError(f"{dataset.name} has no {arguments.split} pictures; choose another `--split`.")
 
     checkpoint.network.to(device)
-    parts: dict[str, Evaluation] = {}
-    for index, name in enumerate(dataset.class_names):
-        chosen = split.labels == index
-        if chosen.any():
-            labels = np.full(chosen.sum(), names.index(name), np.int64)
-            parts[name] = evaluate(
-                checkpoint.network, Split(split.images[chosen], labels), checkpoint.mean, checkpoint.std
-            )
-    accuracy = sum(round(part.accuracy * part.n) for part in parts.values()) / len(split)
-    loss = sum(part.loss * part.n for part in parts.values()) / len(split)
+    numbers = np.array([names.index(name) for name in dataset.class_names])
+    found = evaluate_classes(
+        checkpoint.network, Split(split.images, numbers[split.labels]), checkpoint.mean, checkpoint.std
+    )
+    whole = found.together
+    parts = {
+        name: Evaluation(found.losses[number] / found.n[number], found.right[number] / found.n[number], found.n[number])
+        for name, number in zip(dataset.class_names, numbers, strict=True)
+        if found.n[number]
+    }
     document = {
         "checkpoint": arguments.checkpoint,
         "network": spec.name,
@@ -188,9 +204,12 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
         "seed": checkpoint.seed,
         "data": dataset.name,
         "split": arguments.split,
-        "accuracy": accuracy,
-        "loss": loss,
-        "n": len(split),
+        "accuracy": whole.accuracy,
+        "loss": whole.loss,
+        "n": whole.n,
+        "balanced_accuracy": found.balanced_accuracy,
+        "majority": found.majority,
+        "majority_class": names[found.commonest],
         "classes": {name: {"accuracy": part.accuracy, "loss": part.loss, "n": part.n} for name, part in parts.items()},
         "device": device_name(device),
         "notes": list(dataset.notes),
@@ -199,11 +218,32 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
     lines = [
         f"{spec.name}, trained on {checkpoint.data}{seed}, on {len(split):,} {arguments.split} pictures of "
         f"{dataset.name}, {device_name(device)}",
-        f"Accuracy {percent(accuracy)}, loss {loss:.4f}",
+        f"Accuracy {percent(whole.accuracy)}, balanced accuracy {percent(found.balanced_accuracy)}, loss "
+        f"{whole.loss:.4f}; always answering {names[found.commonest]!r} gives {percent(found.majority)}",
         "",
     ]
     rows = [(name, percent(part.accuracy), part.loss, part.n) for name, part in parts.items()]
     return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *noted(dataset.notes)]
+
+
+def measure_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def measure_machine(arguments: argparse.Namespace) -> Answer:
+    """For this process's whole life with the priority of a training, as forecasts need it."""
+    give_way()
+    started = time.perf_counter()
+    speed = measure_speed()
+    proposal = propose(speed)
+    document = {"speed": speed.to_dict(), "took": time.perf_counter() - started}
+    passes = proposal.forecast.passes
+    lines = [
+        f"{speed.device}, {speed.precision}",
+        f"One click trains {proposal.rung.spec.name} and its twin for {proposal.config.seconds:g} s: about "
+        f"{proposal.forecast.steps:,} steps, {passes:.1f} passes through the data.",
+    ]
+    return document, lines
 
 
 def pretrained_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,10 @@ from explorer.training import TrainingConfig
 
 CHECKPOINT_HELP = "a file that `train` saved, or the name of a pretrained network"
 PICTURE_HELP = "a JPEG, PNG, GIF, BMP, WEBP or TIFF file"
-DATA_HELP = "`shapes`, which are drawn, or a folder or zip of class folders"
+DATA_HELP = (
+    "`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or a folder or zip of class "
+    "folders"
+)
 DEFAULT_SECONDS = 60.0
 
 CONFIG_HELP = {
@@ -38,6 +41,7 @@ CONFIG_HELP = {
     "milestones": "where the step schedule falls, as shares of the run, with commas",
     "step_factor": "by which the step schedule falls there",
     "label_smoothing": "share of each label that is spread over all classes",
+    "class_weights": "weigh the loss so that every class counts alike, however few pictures it has",
     "clip": "largest norm of all gradients together",
     "augment": "shift and flip the pictures at random",
     "seed": "decides first weights, batches and augmentation",
@@ -110,24 +114,28 @@ def checkpoint(text: str) -> Checkpoint:
 
 def dataset(text: str, size: tuple[int, int]) -> Dataset:
     """Pictures of `size` (height, width). The split is the same whatever the seed of a training is."""
-    return shapes.load(size=size[0]) if text == "shapes" else folders.load(text, size)
+    if text == "shapes":
+        return shapes.load(size=size[0])
+    if text.startswith("shapes:") and not Path(text).exists():
+        names = text.removeprefix("shapes:").split(",")
+        return shapes.load(size=size[0], classes=[name.strip() for name in names if name.strip()])
+    return folders.load(text, size)
 
 
 def drawn_for(checkpoint: Checkpoint) -> Dataset:
-    """The shapes that the network was trained on."""
-    drawn = re.fullmatch(r"shapes-v(\d+)-(\d+)(?:-seed(\d+))?", checkpoint.data)
-    if drawn is None:
+    """The shapes that the network was trained on, the same classes of them."""
+    drawn = shapes.named(checkpoint.data)
+    if drawn is not None:
+        return shapes.load(drawn.seed, drawn.size, classes=drawn.classes)
+    if checkpoint.data.startswith("shapes-"):
         raise ValueError(
-            f"the network was trained on {checkpoint.data}, which cannot be drawn; give its class folders as "
-            "`--data FOLDER`."
-        )
-    version, size, seed = (int(number or 0) for number in drawn.groups())
-    if version != shapes.VERSION:
-        raise ValueError(
-            f"the network was trained on {checkpoint.data}, and this app draws version {shapes.VERSION} of them; "
+            f"the network was trained on {checkpoint.data}, and this app draws {shapes.Drawn().name} and the like; "
             "`--data shapes` evaluates it on these."
         )
-    return shapes.load(seed, size)
+    raise ValueError(
+        f"the network was trained on {checkpoint.data}, which cannot be drawn; give its class folders as "
+        "`--data FOLDER`."
+    )
 
 
 def picture(file: str) -> Picture:

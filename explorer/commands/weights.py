@@ -7,7 +7,18 @@ from pathlib import Path
 from explorer import checkpoints
 from explorer.commands import Answer, typed
 from explorer.commands.text import noted, percent, table
-from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, read, self_test
+from explorer.foreign import (
+    NORMALISATIONS,
+    Normalisation,
+    Reading,
+    Report,
+    Trial,
+    numbered,
+    plain,
+    reached_by_guessing,
+    read,
+    self_test,
+)
 from explorer.training import use_threads
 
 FILE_HELP = "a .pt, .pth, .th, .t7, .ckpt or .safetensors file of a state dict"
@@ -38,10 +49,12 @@ def inspect_file(arguments: argparse.Namespace) -> Answer:
         numbers = {id(reading): number for number, reading in enumerate(report.readings, start=1)}
         rows = [
             (numbers[id(reading)], reading.title, normalisation.name, percent(accuracy), n)
-            for reading, normalisation, accuracy, n in trials
+            for reading, normalisation, accuracy, n, _ in trials
         ]
         document["self_test"] = {
             "data": data,
+            "guessing": trials[0].guessing,
+            "reached_by_guessing": reached_by_guessing(trials),
             "trials": [
                 {"reading": row[0], "title": row[1], "normalisation": row[2], "accuracy": trial.accuracy, "n": row[4]}
                 for row, trial in zip(rows, trials, strict=True)
@@ -50,15 +63,25 @@ def inspect_file(arguments: argparse.Namespace) -> Answer:
         best = trials[0]
         lines += ["", f"Measured on {best.n:,} pictures of {data}:", ""]
         lines += table(("reading", "network", "normalisation", "accuracy", "n"), rows)
-        lines += ["", f"Best: {best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"]
-        lines += noted(_doubts(trials, report))
+        lines += ["", *_recommended(trials, report)]
     return document, lines
+
+
+def _recommended(trials: list[Trial], report: Report) -> list[str]:
+    best, chance = trials[0], reached_by_guessing(trials)
+    words = f"{best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"
+    if best.accuracy > chance:
+        return [f"Best: {words}", *noted(_doubts(trials, report))]
+    return [
+        f"No reading beats guessing, which reaches {percent(chance)} in {len(trials)} tries on {best.n:,} pictures "
+        f"({percent(best.guessing)} on average). The best was {words}. The network was not trained on such pictures."
+    ]
 
 
 def _doubts(trials: list[Trial], report: Report) -> list[str]:
     """Whether so few pictures can tell the best normalisation from the one that is assumed."""
     best = trials[0]
-    for reading, normalisation, accuracy, n in trials[1:]:
+    for reading, normalisation, accuracy, n, _ in trials[1:]:
         if reading is best.reading and normalisation.name == report.normalisation.name:
             error = math.sqrt(best.accuracy * (1 - best.accuracy) / n)
             if best.accuracy - accuracy <= 2 * error:

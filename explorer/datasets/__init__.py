@@ -97,10 +97,21 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, float, float], 
     deviation is at least one level, 1/255: a channel that is the same everywhere is then 0 once normalised, and not
     divided by 0.
     """
+    return statistics_of(level_counts(images))
+
+
+def level_counts(images: np.ndarray) -> np.ndarray:
+    """How often each of the 256 levels is in each channel of uint8 images (N, 3, H, W): int64 (3, 256). The counts of
+    two sets of images add up to those of both."""
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), _CHUNK):
         for channel in range(3):
             counts[channel] += np.bincount(images[start : start + _CHUNK, channel].ravel(), minlength=256)
+    return counts
+
+
+def statistics_of(counts: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel, as `channel_statistics` has them, from `level_counts`."""
     means, stds = [], []
     levels = np.arange(256) / 255
     for row in counts:

@@ -30,6 +30,7 @@ class Builtin:
     """
 
     title: str
+    class_names: tuple[str, ...]
     about: str
     download_bytes: int
     disk_bytes: int
@@ -38,12 +39,17 @@ class Builtin:
 BUILTIN = {
     "cifar10": Builtin(
         "CIFAR-10",
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         "60,000 colour photographs of 32 × 32 pixels in 10 classes, from airplane to truck.",
         170_498_071,
         360_000_000,
     ),
     "fashion-mnist": Builtin(
         "Fashion-MNIST",
+        (
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
         "70,000 grey pictures of 28 × 28 pixels of clothes, shoes and bags in 10 classes.",
         30_878_645,
         90_000_000,

@@ -1,4 +1,4 @@
-"""The dataset that is always there: ten classes of shapes, drawn by this file, nothing to download.
+"""The dataset that is always there: ten classes of shapes, or some of them, drawn here, nothing to download.
 
 Every picture shows one object of random colour, size, place and rotation on a textured background, with lines and dots
 behind and in front of it, and noise. Which pixels show the object is known exactly (`Split.masks`), so an explanation
@@ -13,17 +13,22 @@ and cosine of a random angle are rounded to multiples of 2**-16 before use.
 Lengths are in half pictures: a picture spans -1..1 in both directions, x to the right and y down.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 
 from explorer.datasets import Dataset, Split, channel_statistics
+from explorer.datasets.outlines import CLASS_NAMES as CLASS_NAMES
+from explorer.datasets.outlines import OUTLINES
 
 VERSION = 1
-SIZES = (32, 64)
-TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT = 20_000, 2_000, 4_000
+SIZES = (16, 32, 64)
+TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT = 20_000, 2_000, 4_000  # of all ten classes together
+FEWEST_CLASSES = 2
 _CHUNK = 200  # pictures that share one generator (part of the frozen drawing); one float plane of 32x32 is 800 kB
 _STREAMS = ("train", "validation", "test", "draw", "sample")  # one family of random streams each, from the same seed
 
@@ -52,90 +57,106 @@ class Style:
 STANDARD = Style()
 
 
-# Signed distance to the outline of each class, centred, within a circle of radius 1; negative inside.
+@dataclass(frozen=True)
+class Drawn:
+    """Which of the drawn pictures: their `size` in pixels, their `classes`, and the `seed` of the drawing.
+
+    `classes` stand in the order of `CLASS_NAMES`, each once, in whichever order they were given. `name` is the name of
+    the dataset, `key` the short one in links, where the seed is 0. Raises ValueError with one sentence for anything
+    that is not drawn.
+    """
+
+    size: int = 32
+    classes: tuple[str, ...] = CLASS_NAMES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        _check_seed(self.seed)
+        unknown = [name for name in self.classes if name not in CLASS_NAMES]
+        if unknown:
+            raise ValueError(f"there is no drawn shape {str(unknown[0])[:40]!r}; choose of {', '.join(CLASS_NAMES)}.")
+        classes = tuple(name for name in CLASS_NAMES if name in self.classes)
+        if len(classes) < FEWEST_CLASSES:
+            raise ValueError(
+                f"a network needs at least {FEWEST_CLASSES} shapes to tell apart, received "
+                f"{', '.join(classes) or 'none'}; choose another one."
+            )
+        object.__setattr__(self, "classes", classes)
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """What this name or key says, with its classes in any order. Raises ValueError."""
+        parts = re.fullmatch(r"shapes(?:-v(\d{1,4}))?-(\d{1,4})((?:-[a-z]+)*)(?:-seed(\d{1,40}))?", text, re.ASCII)
+        if parts is None:
+            raise ValueError(f"{text[:80]!r} names no drawn shapes; a name is `{cls().name}`.")
+        version, size, classes, seed = parts.groups()
+        if version is not None and int(version) != VERSION:
+            raise ValueError(f"{text[:80]!r} is version {version} of the shapes, and this app draws version {VERSION}.")
+        return cls(int(size), tuple(classes.split("-")[1:]) if classes else CLASS_NAMES, int(seed or 0))
+
+    @classmethod
+    def requested(cls, data: Mapping[str, Any]) -> Self:
+        """What the `data` of a run asks for: {"kind": "shapes", "size": 16, "classes": ["ring", "star"]}, the latter
+        two if they differ from 32 and all. Raises ValueError."""
+        size, classes = data.get("size", 32), data.get("classes", CLASS_NAMES)
+        if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+            raise ValueError(f"`classes` must be a list of names, received {str(classes)[:80]!r}.")
+        return cls(size, tuple(classes))
+
+    @property
+    def name(self) -> str:
+        return f"shapes-v{VERSION}-{self.size}{self._some()}" + (f"-seed{self.seed}" if self.seed else "")
+
+    @property
+    def key(self) -> str:
+        return f"shapes-{self.size}{self._some()}" + (f"-seed{self.seed}" if self.seed else "")
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The inverse of `requested`, of the seed 0."""
+        some = {} if self.classes == CLASS_NAMES else {"classes": list(self.classes)}
+        return {"kind": "shapes", "size": self.size, **some}
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many training, validation and test pictures there are; each class has equally many."""
+        train, validation, test = (
+            count * len(self.classes) // len(CLASS_NAMES) for count in (TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT)
+        )
+        return train, validation, test
+
+    def _some(self) -> str:
+        return "" if self.classes == CLASS_NAMES else "".join(f"-{name}" for name in self.classes)
 
 
-def _circle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.sqrt(x * x + y * y) - 0.85
-
-
-def _ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.abs(np.sqrt(x * x + y * y) - 0.69) - 0.21
-
-
-def _square(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.maximum(np.abs(x), np.abs(y)) - 0.71
-
-
-def _triangle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.maximum(-y, 0.8660254 * np.abs(x) + 0.5 * y) - 0.5
-
-
-def _hexagon(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x, y = np.abs(x), np.abs(y)
-    return np.maximum(y, 0.8660254 * x + 0.5 * y) - 0.79
-
-
-def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x, y = np.abs(x), np.abs(y)
-    return np.maximum(np.minimum(x, y) - 0.29, np.maximum(x, y) - 0.92)
-
-
-def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x = np.abs(x)
-    for fold_x in (0.809017, -0.809017):  # mirror the other points onto the upper one
-        ahead = 2 * np.maximum(fold_x * x - 0.587785 * y, 0)
-        x, y = x - ahead * fold_x, y + ahead * 0.587785
-    return 0.837 * np.abs(x) + 0.547 * (y - 1)
-
-
-def _heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x, y = np.abs(x), y + 0.1
-    lobe_x, lobe_y = x - 0.39, y - 0.39
-    lobe = np.sqrt(lobe_x * lobe_x + lobe_y * lobe_y) - 0.5515
-    return np.minimum(lobe, 0.7071068 * (x + np.abs(y) - 0.78))
-
-
-def _crescent(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    bite = x - 0.45
-    return np.maximum(np.sqrt(x * x + y * y) - 0.92, 0.7 - np.sqrt(bite * bite + y * y))
-
-
-def _arrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x = np.abs(x)
-    head = np.maximum(-y, 0.7474 * x + 0.6644 * (y - 0.95))
-    return np.minimum(head, np.maximum(x - 0.27, np.abs(y + 0.4) - 0.5))
-
-
-_OUTLINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "circle": _circle,
-    "ring": _ring,
-    "square": _square,
-    "triangle": _triangle,
-    "hexagon": _hexagon,
-    "cross": _cross,
-    "star": _star,
-    "heart": _heart,
-    "crescent": _crescent,
-    "arrow": _arrow,
-}
-CLASS_NAMES = tuple(_OUTLINES)
+def named(text: str) -> Drawn | None:
+    """The drawn pictures whose `name` or `key` this is exactly, or None where they are none."""
+    try:
+        drawn = Drawn.read(text)
+    except ValueError:
+        return None
+    return drawn if text in (drawn.name, drawn.key) else None
 
 
 class _Dice:
-    """Random parameters of n pictures, float32, with the axes that broadcast against planes (n, H, W)."""
+    """Random parameters of n pictures, float32, with the axes that broadcast against planes (n, H, W).
 
-    def __init__(self, rng: np.random.Generator, count: int) -> None:
+    They are thrown for `count` pictures, and those of `rows` are kept: a picture is the same whichever are drawn.
+    """
+
+    def __init__(self, rng: np.random.Generator, count: int, rows: np.ndarray) -> None:
         self.rng = rng
         self.shape = (count, 1, 1)
+        self.rows = rows
 
     def uniform(self, low: float, high: float) -> np.ndarray:
         """(n, 1, 1), low..high."""
-        return np.float32(low) + np.float32(high - low) * self.rng.random(self.shape, dtype=np.float32)
+        return np.float32(low) + np.float32(high - low) * self.rng.random(self.shape, dtype=np.float32)[self.rows]
 
     def direction(self) -> tuple[np.ndarray, np.ndarray]:
         """Cosine and sine of a random angle, each (n, 1, 1)."""
-        angle = 2 * np.pi * self.rng.random(self.shape)
+        angle = 2 * np.pi * self.rng.random(self.shape)[self.rows]
         cos, sin = np.rint(np.cos(angle) * 65536) / 65536, np.rint(np.sin(angle) * 65536) / 65536
         return cos.astype(np.float32), sin.astype(np.float32)
 
@@ -203,11 +224,13 @@ def _ground_colour(dice: _Dice, colour: np.ndarray) -> np.ndarray:
 
 
 def _pictures(
-    labels: np.ndarray, stream: np.random.SeedSequence, size: int, style: Style
+    labels: np.ndarray, rows: np.ndarray, stream: np.random.SeedSequence, size: int, style: Style
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, 3, H, W) and masks bool (n, H, W) of these labels; the same scenes at every size."""
+    """Images uint8 (n, 3, H, W) and masks bool (n, H, W) of the `rows` of these labels; the same scenes at every size,
+    and the same pictures whichever rows are drawn."""
     rng = np.random.default_rng(stream)
-    dice = _Dice(rng, len(labels))
+    count, labels = len(labels), labels[rows]
+    dice = _Dice(rng, count, rows)
     centres = (np.arange(size, dtype=np.float32) * 2 + 1) / size - 1
     x, y = centres[None, None, :], centres[None, :, None]
     texture, clutter, noise = (np.float32(amount) for amount in (style.texture, style.clutter, style.noise))
@@ -233,10 +256,10 @@ def _pictures(
     right, down = (x - centre_x) / radius, (y - centre_y) / radius
     object_x, object_y = right * cos + down * sin, down * cos - right * sin
     distance = np.empty_like(object_x)
-    for label, outline in enumerate(_OUTLINES.values()):
-        rows = np.flatnonzero(labels == label)
-        if len(rows):
-            distance[rows] = outline(object_x[rows], object_y[rows])
+    for label, outline in enumerate(OUTLINES.values()):
+        members = np.flatnonzero(labels == label)
+        if len(members):
+            distance[members] = outline(object_x[members], object_y[members])
     shown = _coverage(distance * radius)
     shade = 1 + texture * dice.uniform(-0.25, 0.25) * object_x
     _paint(images, shown, colour * shade[:, None])
@@ -249,7 +272,7 @@ def _pictures(
     strength = noise * dice.uniform(0.03, 0.15)
     pixels = np.empty(images.shape, np.uint8)
     for channel in range(3):
-        grain = rng.integers(0, 256, (2, len(labels), size, size), dtype=np.uint8)
+        grain = rng.integers(0, 256, (2, count, size, size), dtype=np.uint8)[:, rows]
         plane = grain[0].astype(np.float32)
         plane -= grain[1]
         plane *= strength
@@ -259,42 +282,73 @@ def _pictures(
 
 
 def _stream(name: str, seed: int) -> np.random.SeedSequence:
-    if seed < 0:
-        raise ValueError(f"`seed` must be 0 or more, received {seed}; choose any whole number from 0 up.")
+    _check_seed(seed)
     return np.random.SeedSequence(seed, spawn_key=(_STREAMS.index(name),))
 
 
-def _split(count: int, stream: np.random.SeedSequence, size: int, style: Style, threads: int) -> Split:
+def _split(
+    count: int,
+    stream: np.random.SeedSequence,
+    size: int,
+    style: Style,
+    threads: int,
+    classes: tuple[str, ...] = CLASS_NAMES,
+    among: tuple[str, ...] = CLASS_NAMES,
+) -> Split:
+    """Of `count` pictures of the classes `among` those of `classes`, in their order; labels are indices into these."""
     order, *streams = stream.spawn(1 + -(-count // _CHUNK))
-    labels = np.random.default_rng(order).permutation(np.arange(count) % len(CLASS_NAMES))
-    images = np.empty((count, 3, size, size), np.uint8)
-    masks = np.empty((count, size, size), np.bool_)
+    chosen = np.random.default_rng(order).permutation(np.arange(count) % len(among))
+    labels = np.array([CLASS_NAMES.index(name) for name in among])[chosen]
+    rows = np.flatnonzero(np.isin(labels, [CLASS_NAMES.index(name) for name in classes]))
+    starts = np.searchsorted(rows, np.arange(len(streams) + 1) * _CHUNK)  # of each chunk, among the rows
+    images = np.empty((len(rows), 3, size, size), np.uint8)
+    masks = np.empty((len(rows), size, size), np.bool_)
 
     def fill(index: int) -> None:
-        part = slice(index * _CHUNK, (index + 1) * _CHUNK)
-        images[part], masks[part] = _pictures(labels[part], streams[index], size, style)
+        first, part = index * _CHUNK, slice(starts[index], starts[index + 1])
+        chunk = labels[first : first + _CHUNK]
+        images[part], masks[part] = _pictures(chunk, rows[part] - first, streams[index], size, style)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(fill, range(len(streams))))  # a list, so that an error in a thread is raised here
-    return Split(images, labels, masks)
+    renumbered = np.array([classes.index(name) if name in classes else -1 for name in CLASS_NAMES])
+    return Split(images, renumbered[labels[rows]], masks)
 
 
 def _check_size(size: int) -> None:
-    if size not in SIZES:
-        raise ValueError(f"`size` must be one of {SIZES} pixels, received {size!r}; choose 32, or 64 for finer maps.")
+    if not isinstance(size, int) or size not in SIZES:
+        raise ValueError(
+            f"`size` must be one of {SIZES} pixels, received {size!r}; choose 32, 16 for a faster training, or 64 for "
+            "finer maps."
+        )
 
 
-def draw(count: int, seed: int, size: int = 32, *, style: Style = STANDARD, threads: int = 2) -> Split:
-    """`count` pictures with labels and masks, of all classes equally often (to within one), in random order.
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise ValueError(f"`seed` must be 0 or more, received {seed}; choose any whole number from 0 up.")
+
+
+def draw(
+    count: int,
+    seed: int,
+    size: int = 32,
+    *,
+    classes: Iterable[str] | None = None,
+    style: Style = STANDARD,
+    threads: int = 2,
+) -> Split:
+    """`count` pictures with labels and masks, of all ten classes, or those given, equally often (to within one), in
+    random order. Labels are indices into the classes, which stand in the order of `CLASS_NAMES`.
 
     Images uint8 (count, 3, size, size), labels int64 (count,), masks bool (count, size, size). The same arguments give
     the same bytes, on any number of `threads`. Another `size` shows the same scenes with other noise, another `style`
-    the same scenes with more or less in them. `ValueError` if `count` < 1, `seed` < 0 or `size` is not in `SIZES`.
+    the same scenes with more or less in them. `ValueError` if `count` < 1, `seed` < 0, `size` is not in `SIZES` or
+    `classes` are fewer than 2 or not in `CLASS_NAMES`.
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1, received {count}; ask for one picture or more.")
-    _check_size(size)
-    return _split(count, _stream("draw", seed), size, style, threads)
+    chosen = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed).classes
+    return _split(count, _stream("draw", seed), size, style, threads, chosen, chosen)
 
 
 def sample(label: int, seed: int, size: int = 32, *, style: Style = STANDARD) -> tuple[np.ndarray, np.ndarray]:
@@ -309,31 +363,34 @@ def sample(label: int, seed: int, size: int = 32, *, style: Style = STANDARD) ->
             "find the index of a name with `CLASS_NAMES.index(name)`."
         )
     _check_size(size)
-    images, masks = _pictures(np.array([label]), _stream("sample", seed), size, style)
+    images, masks = _pictures(np.array([label]), np.array([0]), _stream("sample", seed), size, style)
     return np.ascontiguousarray(images[0].transpose(1, 2, 0)), masks[0]
 
 
-def test_split(seed: int = 0, size: int = 32, *, threads: int = 2) -> Split:
-    """The 4,000 test pictures of `load` alone, in a sixth of its time. `ValueError` as there."""
-    _check_size(size)
-    return _split(TEST_COUNT, _stream("test", seed), size, STANDARD, threads)
+def test_split(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None = None, threads: int = 2) -> Split:
+    """The test pictures of `load` alone, 400 of each class, in a sixth of its time. `ValueError` as there."""
+    drawn = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed)
+    return _split(TEST_COUNT, _stream("test", seed), size, STANDARD, threads, drawn.classes)
 
 
-def load(seed: int = 0, size: int = 32, *, threads: int = 2) -> Dataset:
-    """The dataset: 20,000 training, 2,000 validation and 4,000 test pictures, each from its own random streams.
+def load(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None = None, threads: int = 2) -> Dataset:
+    """The dataset: 2,000 training, 200 validation and 400 test pictures of each class, from a random stream each split.
 
-    Named `shapes-v<VERSION>-<size>`, with `-seed<seed>` behind it for any seed but 0; the same seed gives the same
-    bytes. `ValueError` if `seed` < 0 or `size` is not in `SIZES`.
+    `classes` are all ten, or those given: exactly the pictures of all ten that show one of them, in the same order.
+    Labels, mean and standard deviation are those of the given classes, which stand in the order of `CLASS_NAMES`.
+    Named `shapes-v<VERSION>-<size>`, then the classes if they are not all, then `-seed<seed>` for any seed but 0; the
+    same arguments give the same bytes, on any number of `threads`. `ValueError` if `seed` < 0, `size` is not in `SIZES`
+    or `classes` are fewer than 2 or not in `CLASS_NAMES`.
     """
-    _check_size(size)
+    drawn = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed)
     train, validation, test = (
-        _split(count, _stream(name, seed), size, STANDARD, threads)
+        _split(count, _stream(name, seed), size, STANDARD, threads, drawn.classes)
         for name, count in (("train", TRAIN_COUNT), ("validation", VALIDATION_COUNT), ("test", TEST_COUNT))
     )
     mean, std = channel_statistics(train.images)
     return Dataset(
-        name=f"shapes-v{VERSION}-{size}" + (f"-seed{seed}" if seed else ""),
-        class_names=CLASS_NAMES,
+        name=drawn.name,
+        class_names=drawn.classes,
         mean=mean,
         std=std,
         train=train,

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -13,10 +12,9 @@ from explorer.architectures import ArchitectureSpec, describe
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
 from explorer.images import to_input
+from explorer.intervals import Accuracy as Accuracy
+from explorer.intervals import accuracy as accuracy
 
-CONFIDENCE = 0.95
-
-_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _BATCH_MACS = 4_000_000_000  # about a fifth of a second on one core: a page stays quick, and Stop is heard
 _BATCH_VALUES = 2**23  # of the largest output, 32 MB
 
@@ -47,20 +45,6 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """`right` of `n` pictures, with the interval `low`..`high` that holds the true share with 95 % confidence."""
-
-    right: int
-    n: int
-    low: float
-    high: float
-
-    @property
-    def share(self) -> float:
-        return self.right / self.n
 
 
 @dataclass(frozen=True)
@@ -162,20 +146,6 @@ def _batch_size(spec: ArchitectureSpec) -> int:
     description = describe(spec)
     largest = max(math.prod(layer.output_shape) for layer in description.layers)
     return max(1, min(256, _BATCH_MACS // description.macs, _BATCH_VALUES // largest))
-
-
-def accuracy(right: int, n: int) -> Accuracy:
-    """With Wilson's score interval (Wilson 1927; Agresti and Coull 1998, equation 2): unlike the usual p ± z s it
-    stays within 0..1, and does not shrink to a point where all or none are right.
-
-    Raises ValueError for no pictures, or more right ones than there are.
-    """
-    if not 0 <= right <= n or n < 1:
-        raise ValueError(f"`right` must be 0..`n` and `n` at least 1, received {right} of {n}; count over pictures.")
-    share, spread = right / n, _Z**2 / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
-    return Accuracy(right, n, 0.0 if right == 0 else centre - half, 1.0 if right == n else centre + half)
 
 
 def accuracy_of(said: Predictions) -> Accuracy:

@@ -142,9 +142,9 @@ def tile(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.ndarray:
     """Pictures, uint8 (H, W, 3) each, as one: rows of `columns` tiles of `side` pixels, uint8 (H', W', 3).
 
     Tiles are enlarged by repeating pixels (or reduced by averaging), in reading order; places that stay empty and the
-    gaps between tiles are mid-grey, which is legible on light and dark.
+    gaps between tiles are mid-grey, which is legible on light and dark. No pictures give one empty row.
     """
-    rows = -(-len(pictures) // columns)
+    rows = max(1, -(-len(pictures) // columns))
     step = side + GAP
     sheet = np.full((rows * step - GAP, columns * step - GAP, 3), 128, dtype=np.uint8)
     for index, pixels in enumerate(pictures):

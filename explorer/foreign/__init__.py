@@ -10,4 +10,5 @@ from explorer.foreign.report import Report as Report
 from explorer.foreign.report import plain as plain
 from explorer.foreign.trial import Trial as Trial
 from explorer.foreign.trial import numbered as numbered
+from explorer.foreign.trial import reached_by_guessing as reached_by_guessing
 from explorer.foreign.trial import self_test as self_test

@@ -1,5 +1,6 @@
 """Where a file leaves a choice: which reading, with which normalisation, knows labelled pictures best."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from explorer.datasets import Split
 from explorer.foreign.report import ForeignError, Normalisation, Reading
 
 BATCH = 100
+CHANCE = 1e-3  # of taking the best of all trials for more than guessing, where it is none
 
 
 def numbered(split: Split, names: Sequence[str], class_names: Sequence[str] | None, classes: int) -> Split:
@@ -30,12 +32,35 @@ def numbered(split: Split, names: Sequence[str], class_names: Sequence[str] | No
 
 
 class Trial(NamedTuple):
-    """`accuracy` is the share, 0..1, of the `n` pictures that the reading classifies as they are labelled."""
+    """`accuracy` is the share, 0..1, of the `n` pictures that the reading classifies as they are labelled, `guessing`
+    the share of their commonest class: that much is right where one class is always named."""
 
     reading: Reading
     normalisation: Normalisation
     accuracy: float
     n: int
+    guessing: float
+
+
+def reached_by_guessing(trials: Sequence[Trial]) -> float:
+    """The largest share of right answers, 0..1, that the best of these trials reaches by guessing, but for one time in
+    1,000. A reading with no more than that is not recommended.
+
+    Exactly, by the binomial distribution: with a chance above `CHANCE` / trials (Bonferroni 1936) for each of them.
+    """
+    n, share = trials[0].n, trials[0].guessing
+    tail = 0.0
+    for right in range(n, 0, -1):
+        tail += 1.0 if share == 1 else math.exp(_log_binomial(right, n, share))
+        if tail > CHANCE / len(trials):
+            return right / n
+    return 0.0
+
+
+def _log_binomial(right: int, n: int, share: float) -> float:
+    """The logarithm of the probability of so many right ones of n."""
+    ways = math.lgamma(n + 1) - math.lgamma(right + 1) - math.lgamma(n - right + 1)
+    return ways + right * math.log(share) + (n - right) * math.log1p(-share)
 
 
 def self_test(
@@ -64,6 +89,7 @@ def self_test(
                 f"the network knows {reading.spec.classes} classes, the labelled pictures have {labels.max() + 1}; "
                 "choose the data that it was trained for."
             )
+    guessing = float(np.bincount(labels).max() / len(labels))
     trials = []
     for reading in readings:
         network = reading.network()
@@ -76,5 +102,5 @@ def self_test(
                     pixels = torch.from_numpy(images[start : start + BATCH].copy())
                     predictions = network((pixels.float() / 255 - mean) / std).argmax(1)
                     right += int((predictions.numpy() == labels[start : start + BATCH]).sum())
-            trials.append(Trial(reading, normalisation, right / len(labels), len(labels)))
+            trials.append(Trial(reading, normalisation, right / len(labels), len(labels), guessing))
     return sorted(trials, key=lambda trial: -trial.accuracy)

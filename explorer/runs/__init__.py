@@ -21,6 +21,7 @@ from explorer.runs.execution import execute as execute
 from explorer.runs.log import RunLog as RunLog
 from explorer.runs.queue import MAX_WAITING as MAX_WAITING
 from explorer.runs.queue import Status as Status
+from explorer.runs.queue import any_alive as any_alive
 from explorer.runs.queue import delete as delete
 from explorer.runs.queue import hold as hold
 from explorer.runs.queue import keep_data as keep_data
@@ -34,3 +35,6 @@ from explorer.runs.queue import wait_for_turn as wait_for_turn
 from explorer.runs.result import GradientRatio as GradientRatio
 from explorer.runs.result import gradient_ratio as gradient_ratio
 from explorer.runs.result import summary as summary
+from explorer.runs.verdict import class_accuracies as class_accuracies
+from explorer.runs.verdict import is_unbalanced as is_unbalanced
+from explorer.runs.verdict import verdict as verdict

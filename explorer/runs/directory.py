@@ -51,9 +51,10 @@ class Request:
     """What a run is asked to do; JSON all through.
 
     `specs` are one or two networks to train together (`ArchitectureSpec.to_dict`), `config` a
-    `TrainingConfig.to_dict`. `data` says what to train on: {"kind": "shapes", "size": 32}, {"kind": "cifar10"},
-    {"kind": "fashion-mnist"} or {"kind": "stored", "number": ...}. `device` is the resolved one; runs of
-    one device wait for each other. `owner` is the person who may stop and delete it, by a secret of their browser.
+    `TrainingConfig.to_dict`. `data` says what to train on: {"kind": "shapes", "size": 16, "classes": ["ring", "star"]}
+    (without "classes": all ten), {"kind": "cifar10"}, {"kind": "fashion-mnist"} or {"kind": "stored", "number": ...}.
+    `device` is the resolved one; runs of one device wait for each other. `owner` is the person who may stop and delete
+    it, by a secret of their browser.
     """
 
     specs: tuple[dict[str, Any], ...]

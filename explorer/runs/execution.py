@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.incidents import sentence
+from explorer.machine import give_way
 from explorer.runs.directory import Ending, Run
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
@@ -28,8 +29,10 @@ def execute(run: Run) -> Ending:
     """Trains what the run's request says, from the saved state where there is one, and returns how it ended.
 
     Whatever happens is written into the metrics file. Raises OSError only where not even that can be written. Memory:
-    the run may take what is free when it starts and no more, so that it fails and not the app beside it.
+    the run may take what is free when it starts and no more, so that it fails and not the app beside it. Processor
+    time: the page comes first.
     """
+    give_way()  # before torch starts threads, which inherit it
     turn = threading.Lock()
     ended: list[Ending] = []  # whoever ends the run first, the training or the watch, has the last word
 

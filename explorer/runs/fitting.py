@@ -50,6 +50,10 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
     dataset = _dataset(run, request, log)
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test pictures to measure the result on; give each class 2 or more.")
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    if not counts.all():
+        name = dataset.class_names[int(counts.argmin())]
+        raise ValueError(f"{dataset.name} has no training pictures of the class {name!r}; add some or remove it.")
     networks = [build(spec, config.seed) for spec in specs]
     state = TrainingState()
     if run.state.exists():
@@ -110,13 +114,15 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         sha256 = checkpoints.save(checkpoint, run.network_file(name))
         files.append({"name": name, "title": spec.name, "sha256": sha256, "outcome": record.outcome})
         files[-1] |= {"steps": record.steps, "shortcut": spec.shortcut, **checkpoint.figures}
+        files[-1] |= {"passes": record.passes, "side": spec.input_shape[1], "weighted": config.class_weights}
     return {"networks": files, "seconds": progress.seconds, "device": record.device, "precision": record.precision}
 
 
 def _dataset(run: Run, request: Request, log: LogWriter) -> Dataset:
     kind = request.data.get("kind")
     if kind == "shapes":
-        return shapes.load(size=request.data.get("size", 32))
+        drawn = shapes.Drawn.requested(request.data)
+        return shapes.load(size=drawn.size, classes=drawn.classes)
     if kind == "stored":
         return stored.load(stored_data(str(request.data.get("number"))))
     if kind in builtin.BUILTIN:

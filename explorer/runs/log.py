@@ -106,6 +106,8 @@ def _is_whole(end: dict[str, Any]) -> bool:
         numbers = (network["steps"], network["test"]["accuracy"], network["test"]["n"])
         if not all(isinstance(word, str) for word in words) or not all(type(each) in (int, float) for each in numbers):
             return False
+        if not (0 <= network["test"]["accuracy"] <= 1 and network["test"]["n"] >= 1):
+            return False
     return end["outcome"] != "finished" or len(networks) > 0
 
 

@@ -219,6 +219,11 @@ def _living() -> list[Run]:
     return [run for run in found if run is not None and is_alive(run)]
 
 
+def any_alive() -> bool:
+    """Whether a run waits or works, on any device."""
+    return bool(_living())
+
+
 def _ticket(run: Run) -> tuple[int, str]:
     """(number, device) of the run's place in the queue; one that is just being queued has the last place."""
     try:

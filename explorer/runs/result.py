@@ -1,9 +1,9 @@
 """What a run has found, in words and numbers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from explorer.runs.log import RunLog
+from explorer.runs.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,22 @@ def gradient_ratio(log: RunLog, network: int, at_end: bool) -> GradientRatio | N
 
 
 def summary(log: RunLog) -> str:
-    """One paragraph: accuracies on the test pictures with their n, which network learned more, and how large the
-    gradient of the first convolution was beside that of the last, at step 0 and at the end. Empty before the end."""
-    networks = log.end.get("networks") if log.end else None
+    """One paragraph: what the networks learned, compared with each other and with guessing (`verdict`), and how large
+    the gradient of the first convolution was beside that of the last, at step 0 and at the end. Empty before the end.
+    """
+    end, start = log.end or {}, log.start or {}
+    networks = end.get("networks")
     if not networks:
         return ""
-    sentences = [_accuracies(networks)]
+    names, data = start.get("class_names"), start.get("data")
+    classes = len(names) if isinstance(names, list) else 0
+    sentences = [verdict(networks, classes, end.get("seconds"), data if isinstance(data, str) else "")]
     for index, network in enumerate(networks):
-        begin, end = gradient_ratio(log, index, at_end=False), gradient_ratio(log, index, at_end=True)
-        if begin and end and begin.ratio is not None and end.ratio is not None:
+        begin, last = gradient_ratio(log, index, at_end=False), gradient_ratio(log, index, at_end=True)
+        if begin and last and begin.ratio is not None and last.ratio is not None:
             sentences.append(
                 f"In {network['title']} the weights of the first convolution received {_times(begin.ratio)} the "
-                f"gradient of the last one at step 0, and {_times(end.ratio)} at step {end.step:,}."
+                f"gradient of the last one at step 0, and {_times(last.ratio)} at step {last.step:,}."
             )
         if network["outcome"] == "diverged":
             sentences.append(
@@ -49,26 +53,6 @@ def summary(log: RunLog) -> str:
                 "weights are kept. Try a lower learning rate or gradient clipping."
             )
     return " ".join(sentences)
-
-
-def _accuracies(networks: Sequence[dict]) -> str:
-    measured = [
-        f"{network['title']} is right on {network['test']['accuracy']:.1%} of {network['test']['n']:,} test pictures"
-        for network in networks
-    ]
-    steps = f" after {max(network['steps'] for network in networks):,} steps"
-    if len(networks) == 1:
-        return measured[0] + steps + "."
-    first, second = (network["test"]["accuracy"] for network in networks)
-    n = networks[0]["test"]["n"]
-    # Two standard errors of a difference of two shares, taken as if each had its own pictures: cautious for twins.
-    margin = 2 * (first * (1 - first) / n + second * (1 - second) / n) ** 0.5
-    if abs(first - second) <= margin:
-        verdict = f"a difference of {abs(first - second) * 100:.1f} points, within what chance alone would give"
-    else:
-        better = networks[0 if first > second else 1]["title"]
-        verdict = f"so {better} learned more, by {abs(first - second) * 100:.1f} points"
-    return f"{measured[0]}, {measured[1]}{steps}: {verdict}."
 
 
 def _times(ratio: float) -> str:

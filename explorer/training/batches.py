@@ -21,6 +21,14 @@ def statistics(dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.tensor(dataset.mean, device=device), torch.tensor(dataset.std, device=device)
 
 
+def class_weights(dataset: Dataset) -> Tensor:
+    """What each class's pictures count for in the loss, float32 (classes,): n / (k n_c) for n_c of the n training
+    pictures, where k classes have any, so that the mean over the pictures is 1; 0 for a class without."""
+    counts = torch.from_numpy(np.bincount(dataset.train.labels, minlength=len(dataset.class_names)))
+    weights = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
+    return torch.where(counts > 0, weights, 0.0).float()
+
+
 def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
     """A random crop of each picture padded by 4 black pixels, and a flip of every second: uint8 (B, H, W, 3), same."""
     batch, height, width, _ = pixels.shape

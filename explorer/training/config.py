@@ -21,7 +21,8 @@ class TrainingConfig:
     Exactly one of `epochs` and `seconds` is the budget; where `seconds` is given, the schedule follows the clock.
     `learning_rate` is the highest one of the schedule. "step" multiplies it by `step_factor` at each of
     `milestones`, shares of the run; "cosine" lets it fall to 0 along half a cosine; "one_cycle" lets it rise
-    linearly for a quarter of the run and then fall to 0 along half a cosine. `clip` is the largest allowed norm of
+    linearly for a quarter of the run and then fall to 0 along half a cosine. `class_weights` makes every class count
+    alike in the loss, however many training pictures it has. `clip` is the largest allowed norm of
     all gradients together. `augment` pads by 4, crops at random and flips half of the pictures. `precision` "auto"
     is bfloat16 autocast where the processor gains from it, else float32. `compile` fuses operations with
     torch.compile: needs a C++ compiler, costs a minute or more once, and made ResNet-20 steps 1.25 times as fast on
@@ -40,6 +41,7 @@ class TrainingConfig:
     milestones: tuple[float, ...] = (0.5, 0.75)
     step_factor: float = 0.1
     label_smoothing: float = 0.0
+    class_weights: bool = False
     clip: float | None = None
     augment: bool = True
     seed: int = 0
@@ -79,7 +81,7 @@ class TrainingConfig:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
                 raise ValueError(f"`{name}` must be a number from {lowest:g} to {highest:g}, received {shown(value)}.")
-        for name in ("nesterov", "augment", "compile"):
+        for name in ("class_weights", "nesterov", "augment", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`{name}` must be true or false, received {shown(getattr(self, name))}.")
         if not isinstance(self.milestones, tuple) or not all(

@@ -4,21 +4,60 @@ import os
 import platform
 
 import torch
+import torch.nn.functional as F
 
+from explorer.machine import cores, idle_cores
 from explorer.training.config import Device, Precision
+
+_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+_works: set[str] = set()  # devices on which a convolution has been computed in this process
 
 
 def choose_device(wish: Device = "auto") -> torch.device:
-    """The device to compute on; "auto" takes CUDA, then Apple's MPS, then the CPU.
+    """The device to compute on; "auto" takes CUDA, then Apple's MPS, then the CPU, the first on which a small
+    convolution can be computed forward and back.
 
-    Raises ValueError where the wished device is not there.
+    Raises ValueError with the reason where the wished device cannot be used.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wish == "auto":
-        return torch.device(next(name for name, found in there.items() if found))
-    if not there[wish]:
-        raise ValueError(f'`device` "{wish}" is not available on this machine; use "auto" or "cpu".')
+        return torch.device(next((name for name in ("cuda", "mps") if _problem(name) is None), "cpu"))
+    problem = _problem(wish)
+    if problem is not None:
+        raise ValueError(f'`device` "{wish}" is not available on this machine{problem}; use "auto" or "cpu".')
     return torch.device(wish)
+
+
+def unused_device() -> str:
+    """Why "auto" does not use a GPU that is there, as one sentence; empty where it does, or where there is none."""
+    for name, title in (("cuda", "GPU"), ("mps", "Apple GPU")):
+        problem = _problem(name)
+        if problem is None:
+            return ""
+        if problem:
+            return f"The {title} of this machine is not used{problem}; the CPU computes instead."
+    return ""
+
+
+def _problem(name: str) -> str | None:
+    """None where the device computes, "" where there is none, else ": " and the reason in one line.
+
+    An old GPU passes `is_available()` and has no kernels in this torch: only a computation shows it.
+    """
+    if name == "cpu" or name in _works:
+        return None
+    if not (torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()):
+        return ""
+    try:
+        images = torch.ones(2, 3, 8, 8, device=name, requires_grad=True)
+        weights = torch.ones(4, 3, 3, 3, device=name, requires_grad=True)
+        loss = F.conv2d(images, weights, padding=1).sum()
+        gradients = torch.autograd.grad(loss, [images, weights])
+        sum(gradient.sum() for gradient in gradients).item()  # type: ignore[union-attr]  # waits for the device
+    except Exception as error:  # whatever a driver or a build of torch raises
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return f": {lines[0][:150].rstrip('.')}"
+    _works.add(name)
+    return None
 
 
 def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dtype:
@@ -26,8 +65,9 @@ def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dt
     and AMD's with AVX-512 BF16.
 
     Not Intel's with AVX-512 BF16 alone: there a ResNet-20 step was 10 % slower than in float32 (measured, its dot
-    product runs at half the rate of float32's). Never float16: plain-56 has been reported to reach NaN in it, and
-    bfloat16 has float32's range.
+    product runs at half the rate of float32's). Not where ONEDNN_MAX_CPU_ISA keeps oneDNN from these instructions: it
+    then computes bfloat16 ten times slower. Never float16: plain-56 has been reported to reach NaN in it, and bfloat16
+    has float32's range.
     """
     if wish != "auto":
         return torch.float32 if wish == "float32" else torch.bfloat16
@@ -36,27 +76,37 @@ def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dt
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
         fast = able.get("amx_bf16") or (able.get("avx512_bf16") and "AMD" in able.get("cpu_name", ""))
+        fast = fast and os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in _WITHOUT_BFLOAT16
         return torch.bfloat16 if fast else torch.float32
     return torch.float32
 
 
-def device_name(device: torch.device) -> str:
-    """What a figure says it was measured on: the GPU's name, or the processor's."""
+def device_name(device: torch.device, threads: int | None = None) -> str:
+    """What a figure says it was measured on: the GPU's name, or the processor's with the threads of each network."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "mps":
         return "Apple GPU"
     name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
-    count = torch.get_num_threads()
+    count = threads or torch.get_num_threads()
     return f"CPU ({name}, {count} thread{'' if count == 1 else 's'})"
 
 
 def use_threads(count: int | None = None) -> None:
-    """By default one thread less than there are cores, and no more than OMP_NUM_THREADS allows.
+    """Computes with `count` threads from now on; by default with one for each core that this process may use and that
+    is idle now, and no more than OMP_NUM_THREADS allows. Raises ValueError for a count that is not in 1..1024.
 
-    The threads of one operation wait for each other, so with one on every core all wait whenever another process
-    runs: two busy torch threads beside a process on 2 cores took 3.1 s for a training step of 0.11 s.
+    The threads of one operation wait for each other, also for the one that has no core at that moment: with two
+    threads beside a busy process on 2 cores a training step of 0.11 s took 3.1 s, asleep or spinning.
     """
     if count is not None and not 1 <= count <= 1024:
         raise ValueError(f"the number of threads must be a whole number from 1 to 1024, received {count}.")
-    torch.set_num_threads(count or min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) - 1)))
+    most = min(torch.get_num_threads(), cores())
+    if count is None and most > 1:
+        most = max(1, min(most, int(min(idle_cores(), most) + 0.35)))
+    torch.set_num_threads(count or most)
+
+
+def threads_each(networks: int) -> int:
+    """Threads of each of so many networks that are trained side by side on a CPU: an equal share, at least one."""
+    return max(1, torch.get_num_threads() // networks)

@@ -3,8 +3,9 @@
 import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
@@ -12,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.architectures import Network
-from explorer.datasets import Dataset, Split
-from explorer.training.batches import augment, normalise, on_device, statistics
+from explorer.datasets import Dataset
+from explorer.training.batches import augment, class_weights, normalise, on_device, statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
-from explorer.training.device import choose_device, choose_precision, device_name
+from explorer.training.device import choose_device, choose_precision, device_name, threads_each
+from explorer.training.evaluation import evaluate
 from explorer.training.record import EpochResult, Evaluation, GradientSizes, Progress, Standing, TrainingRecord
 from explorer.training.state import NetworkState, TrainingState
 
@@ -46,16 +48,20 @@ def fit_together(
     state: TrainingState | None = None,
     report_every: float = 0.5,
 ) -> Iterator[Progress]:
-    """Trains `networks` in place, in turns, each step on the very same batch; yields after the first step, about
+    """Trains `networks` in place, side by side, each step on the very same batch; yields after the first step, about
     every `report_every` seconds, before a validation that may take long, after each epoch, and at the end.
+
+    On a CPU each network takes its steps in a thread of its own, with its share of torch's threads; a single network
+    has them all. On a GPU, and with `compile`, the networks take turns. Between two yields nothing computes.
 
     The whole training split lies on the device as uint8, in the order of the dataset, and is normalised and
     augmented there, batch by batch. Batches and augmentation follow from the seed alone, so networks that are trained
-    apart see the same ones too. On a CPU one seed gives the same weights twice. The last `Progress` carries a
-    `TrainingRecord` for each network; the networks are then on the CPU, in evaluation mode. Closing the generator
-    early leaves the weights of that moment.
+    apart see the same ones too. On a CPU one seed and one number of threads a network give the same bits, whatever is
+    trained beside it. The last `Progress` carries a `TrainingRecord` for each network; the networks are then on the
+    CPU, in evaluation mode. Closing the generator early leaves the weights of that moment.
 
-    `state` is advanced in place. One that `restore` read continues where it was saved, a new one begins.
+    `state` is advanced in place. One that `restore` read continues where it was saved, with the threads that it began
+    with; a new one begins.
 
     When the loss or a weight of a network is no longer finite, its training ends with outcome "diverged" and the last
     weights that were seen to be finite; the others go on.
@@ -72,7 +78,10 @@ def fit_together(
     images, labels = on_device(dataset.train, device)
     mean, std = statistics(dataset, device)
     state.networks = state.networks or [NetworkState() for _ in networks]
-    learners = [_Learner(*pair, config, device, dtype) for pair in zip(networks, state.networks, strict=True)]
+    side_by_side = device.type == "cpu" and len(networks) > 1 and not config.compile
+    state.threads = state.threads or (threads_each(len(networks)) if side_by_side else torch.get_num_threads())
+    weights = class_weights(dataset).to(device) if config.class_weights else None
+    learners = [_Learner(*pair, config, device, dtype, weights) for pair in zip(networks, state.networks, strict=True)]
     steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
     batch_size = min(config.batch_size, len(labels))
 
@@ -82,54 +91,71 @@ def fit_together(
     def progress() -> Progress:
         return _progress(state, config, steps_an_epoch, batch_size, learners)
 
-    started, reported = time.perf_counter() - state.seconds, -math.inf
-    while state.batches or goes_on():  # an epoch that has begun is ended, also where only its validation is missing
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 % 2**62 + state.epoch)
-        order = torch.randperm(len(labels), generator=generator)
-        if state.batches and state.generator is not None:
-            generator.set_state(state.generator)
-        while state.batches < steps_an_epoch and goes_on():
-            tick = time.perf_counter()
-            chosen = order[state.batches * batch_size : (state.batches + 1) * batch_size].to(device)
-            pixels = images[chosen]  # (B, H, W, 3) uint8
-            if config.augment:
-                pixels = augment(pixels, generator)
-            batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
-            target = labels[chosen]
-            state.learning_rate = learning_rate_at(config, _fraction(state, config, steps_an_epoch))
-            dropout_seed = int(torch.randint(2**62, (), generator=generator)) if _has_dropout(networks) else None
-            for learner in learners:
-                if learner.learns:
-                    learner.step(batch, target, state.learning_rate, state.step, dropout_seed)
+    with ExitStack() as cleanup:
+        cleanup.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(state.threads)
+        pools = [cleanup.enter_context(_thread(state.threads)) for _ in learners] if side_by_side else []
 
-            state.step += 1
-            state.batches += 1
-            state.training_seconds += time.perf_counter() - tick
-            state.seconds = time.perf_counter() - started
-            if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not goes_on():
+        def each(call: Callable[..., None], *values: object) -> None:
+            """Calls it for every network, in its thread, and waits for all; an error comes out once all have ended."""
+            if not pools:
                 for learner in learners:
-                    learner.verify(state.step)
-            if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch and goes_on():
+                    call(learner, *values)
+                return
+            calls = [pool.submit(call, learner, *values) for pool, learner in zip(pools, learners, strict=True)]
+            wait(calls)
+            for finished in calls:
+                finished.result()
+
+        started, reported = time.perf_counter() - state.seconds, -math.inf
+        while state.batches or goes_on():  # an epoch that has begun is ended, also where only its validation is missing
+            generator = torch.Generator().manual_seed(config.seed * 1_000_003 % 2**62 + state.epoch)
+            order = torch.randperm(len(labels), generator=generator)
+            if state.batches and state.generator is not None:
+                generator.set_state(state.generator)
+            while state.batches < steps_an_epoch and goes_on():
+                tick = time.perf_counter()
+                chosen = order[state.batches * batch_size : (state.batches + 1) * batch_size].to(device)
+                pixels = images[chosen]  # (B, H, W, 3) uint8
+                if config.augment:
+                    pixels = augment(pixels, generator)
+                batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
+                target = labels[chosen]
+                state.learning_rate = learning_rate_at(config, _fraction(state, config, steps_an_epoch))
+                dropout_seed = int(torch.randint(2**62, (), generator=generator)) if _has_dropout(networks) else None
+                each(_Learner.step, batch, target, state.learning_rate, state.step, dropout_seed)
+
+                state.step += 1
+                state.batches += 1
+                state.training_seconds += time.perf_counter() - tick
+                state.seconds = time.perf_counter() - started
+                if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not goes_on():
+                    each(_Learner.verify, state.step)
+                if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch and goes_on():
+                    reported = time.perf_counter()
+                    state.generator = generator.get_state()
+                    yield progress()
+            # A picture takes less time here than in training.
+            if state.training_seconds / (state.step * batch_size) * len(dataset.validation) > LONG_VALIDATION:
                 reported = time.perf_counter()
                 state.generator = generator.get_state()
+                yield replace(progress(), validates_next=True)
+            each(_Learner.end_epoch, dataset, state)
+            state.epoch += 1
+            state.batches = 0
+            state.seconds = time.perf_counter() - started
+            if goes_on():
                 yield progress()
-        # A picture takes less time here than in training.
-        if state.training_seconds / (state.step * batch_size) * len(dataset.validation) > LONG_VALIDATION:
-            reported = time.perf_counter()
-            state.generator = generator.get_state()
-            yield replace(progress(), validates_next=True)
+        last = progress()
+        records = tuple(learner.record(state, dataset, last.images_per_second) for learner in learners)
         for learner in learners:
-            learner.end_epoch(dataset, state)
-        state.epoch += 1
-        state.batches = 0
-        state.seconds = time.perf_counter() - started
-        if goes_on():
-            yield progress()
-    last = progress()
-    records = tuple(learner.record(state, dataset, last.images_per_second) for learner in learners)
-    for network in networks:
-        network.to("cpu").eval()
-    yield replace(last, records=records)
+            learner.release()
+        yield replace(last, records=records)
+
+
+def _thread(torch_threads: int) -> ThreadPoolExecutor:
+    """A thread for one network: torch computes there with so many threads."""
+    return ThreadPoolExecutor(1, "network", lambda: torch.set_num_threads(torch_threads))
 
 
 class _Learner:
@@ -142,10 +168,12 @@ class _Learner:
         config: TrainingConfig,
         device: torch.device,
         dtype: torch.dtype,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward = torch.compile(network) if config.compile else network
         self.entry, self.config, self.device, self.dtype = entry, config, device, dtype
+        self.class_weights = class_weights
         self.layers = {
             name: module.weight for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
         }
@@ -156,6 +184,8 @@ class _Learner:
                 name: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.clone()
                 for name, value in moments.items()
             }
+        self.random = torch.Generator(device) if network.spec.dropout else None
+        network.draw_dropout_from(self.random)
         self.finite = _snapshot(network)
         self.reported = len(entry.losses)
         self.recent = (math.nan, math.nan)
@@ -166,16 +196,20 @@ class _Learner:
         return self.entry.outcome is None
 
     def step(self, batch: Tensor, target: Tensor, rate: float, step: int, dropout_seed: int | None) -> None:
+        if not self.learns:
+            return
         if not self.network.training:  # whoever looked at the network between two yields may have left it so
             self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with (
-            _seeded_dropout(dropout_seed, self.device),
-            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16),
-        ):
+        if self.random is not None and dropout_seed is not None:
+            self.random.manual_seed(dropout_seed)
+        # Autocast's cache of weights is one for all threads, and saves nothing where each is used once.
+        enabled = self.dtype == torch.bfloat16
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False):
             logits = self.forward(batch)
-        loss = F.cross_entropy(logits.float(), target, label_smoothing=self.config.label_smoothing)
+        smoothing = self.config.label_smoothing
+        loss = F.cross_entropy(logits.float(), target, self.class_weights, label_smoothing=smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if is_gradient_step(step):
@@ -217,6 +251,11 @@ class _Learner:
             self.recent = (_mean(self.entry.losses[self.reported :]), _mean(self.entry.hits[self.reported :]))
             self.reported = len(self.entry.losses)
 
+    def release(self) -> None:
+        """Leaves the network to whoever uses it next."""
+        self.network.draw_dropout_from(None)
+        self.network.to("cpu").eval()
+
     def standing(self) -> Standing:
         """Also brings the state of the optimiser into the training's, which may be saved now."""
         self.remember()
@@ -240,9 +279,9 @@ class _Learner:
             train_images=len(dataset.train),
             epochs=tuple(self.entry.epochs),
             weight_gradients=self.gradients(),
-            device=device_name(self.device),
+            device=device_name(self.device, state.threads),
             precision=str(self.dtype).removeprefix("torch."),
-            threads=torch.get_num_threads(),
+            threads=state.threads,
             versions={"torch": torch.__version__, "python": platform.python_version()},
         )
 
@@ -269,37 +308,6 @@ def _progress(
         learning_rate=state.learning_rate,
         networks=tuple(learner.standing() for learner in learners),
     )
-
-
-@torch.no_grad()
-def evaluate(
-    network: Network,
-    split: Split,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    batch_size: int = 500,
-) -> Evaluation:
-    """Loss and accuracy over all of `split`, in float32 and evaluation mode; leaves the network's mode as it was.
-
-    Raises ValueError for a split without pictures.
-    """
-    if not len(split):
-        raise ValueError("`split` holds no pictures, so there is nothing to evaluate on; choose another split.")
-    predictions, losses = [], 0.0
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    statistics = [torch.tensor(values, device=device) for values in (mean, std)]
-    try:
-        for start in range(0, len(split), batch_size):
-            pixels = torch.from_numpy(split.images[start : start + batch_size].copy()).to(device).permute(0, 2, 3, 1)
-            labels = torch.from_numpy(split.labels[start : start + batch_size].copy()).to(device)
-            logits = network(normalise(pixels, *statistics))
-            losses += F.cross_entropy(logits, labels, reduction="sum").item()
-            predictions.append((logits.argmax(1) == labels).sum().item())
-    finally:
-        network.train(was_training)
-    return Evaluation(losses / len(split), sum(predictions) / len(split), len(split))
 
 
 def _check_fit(network: Network, dataset: Dataset) -> None:
@@ -335,17 +343,6 @@ def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimize
 
 def _has_dropout(networks: Sequence[Network]) -> bool:
     return any(network.spec.dropout for network in networks)
-
-
-@contextmanager
-def _seeded_dropout(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Dropout draws from torch's global generator: seeded here by the training's own, and put back afterwards."""
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _norms(gradients: list[Tensor | None]) -> tuple[float, ...]:

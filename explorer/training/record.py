@@ -61,6 +61,11 @@ class TrainingRecord:
     threads: int
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def passes(self) -> float:
+        """How many times it went through the training pictures."""
+        return self.steps * min(self.config.batch_size, self.train_images) / self.train_images
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, numbers rounded to 6 significant digits."""
         return _rounded({**asdict(self), "config": self.config.to_dict()})

@@ -1,26 +1,171 @@
-"""How fast this machine trains: what a forecast of the time is made from."""
+"""How fast this machine trains, measured on a few small networks, and what follows from it for any other."""
 
-import os
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import combinations
+from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from explorer.architectures import Stage, Stem, build, describe
-from explorer.architectures.spec import ArchitectureSpec
-from explorer.training.device import choose_device
+from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
+from explorer.datasets import Dataset, Split, channel_statistics
+from explorer.training.config import TrainingConfig
+from explorer.training.device import choose_device, choose_precision, device_name, use_threads
+from explorer.training.evaluation import evaluate
+from explorer.training.loop import fit_together
+from explorer.training.state import TrainingState
 
-_REFERENCE = ArchitectureSpec((Stage(2, 16), Stage(2, 32, 2), Stage(2, 64, 2)), stem=Stem(16))
 _BATCH = 32
+_TEST_PICTURES = 512
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a training step of a network costs on this machine, in seconds.
+
+    A step of B pictures takes `layer` for each visible layer of the network, and for each picture `mac` for each
+    multiply-accumulate of the forward pass and `byte` for each byte of its activations. `networks` that are trained
+    side by side take the time of the slowest; where there are more of them than fit, and on a GPU, their times add up.
+    `alone` is the time of a single network with all cores as a share of its time in one thread, `float32` the time in
+    float32 as a share of that in the precision that "auto" takes. `test` is the time of a picture in evaluation as a
+    share of its time in training, `start` what passes before the first step. `measured` is the time of day.
+    """
+
+    layer: float
+    mac: float
+    byte: float
+    alone: float
+    float32: float
+    test: float
+    start: float
+    fit: int
+    device: str
+    precision: str
+    measured: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and (not isinstance(value, int | float) or not 0 <= value < float("inf")):
+                raise ValueError(f"`{field.name}` of a speed must be 0 or more, received {value!r}; measure it again.")
+        if type(self.fit) is not int or self.fit < 1:
+            raise ValueError(f"`fit` of a speed must be 1 or more, received {self.fit!r}; measure it again.")
+
+    def step_seconds(self, specs: Sequence[ArchitectureSpec], batch_size: int, precision: str = "auto") -> float:
+        """Time of one step of all `specs` together, trained as `fit_together` does."""
+        costs = [self._seconds(spec, batch_size) for spec in specs]
+        factor = self.float32 if precision == "float32" else 1.0
+        if len(specs) == 1:
+            return costs[0] * self.alone * factor
+        if self.fit == 1:
+            return sum(costs) * factor
+        return max(max(costs), sum(costs) / self.fit) * factor
+
+    def _seconds(self, spec: ArchitectureSpec, pictures: int) -> float:
+        layers, macs, size = _amounts(spec)
+        return self.layer * layers + pictures * (self.mac * macs + self.byte * size)
+
+    def test_seconds(self, specs: Sequence[ArchitectureSpec], pictures: int) -> float:
+        """Time to measure all `specs` on so many pictures, in batches of hundreds."""
+        return self.test * self.step_seconds(specs, 500) / 500 * pictures
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Raises ValueError for anything but what `to_dict` gives."""
+        try:
+            return cls(**values)
+        except TypeError:
+            raise ValueError("the measured speed is damaged; measure it again.") from None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a training of some networks comes to on this machine. `passes` counts how often every training picture is
+    seen, `seconds` is the training's time, `measuring` what the start and the test at the end take beside it."""
+
+    steps: int
+    passes: float
+    seconds: float
+    measuring: float
+
+
+LOOKING = 0.045
+"""Share of a run's time that goes into its predictions and Grad-CAMs and into its files, at most."""
+
+
+def forecast(
+    speed: Speed,
+    specs: Sequence[ArchitectureSpec],
+    config: TrainingConfig,
+    pictures: tuple[int, int, int],
+) -> Forecast:
+    """For a data set of so many training, validation and test `pictures`."""
+    train, validation, test = pictures
+    batch_size = max(1, min(config.batch_size, train))
+    steps_an_epoch = max(1, train // batch_size)
+    step = speed.step_seconds(specs, batch_size, config.precision) * (1 + LOOKING)
+    epoch = steps_an_epoch * step + speed.test_seconds(specs, validation)
+    seconds = config.seconds if config.seconds is not None else (config.epochs or 0) * epoch
+    epochs = seconds / epoch
+    # The last epoch is cut off before its validation.
+    steps = int(epochs) * steps_an_epoch + min(steps_an_epoch, int((epochs % 1) * epoch / step))
+    measuring = speed.start + speed.test_seconds(specs, validation + test)
+    return Forecast(max(1, steps), max(1, steps) * batch_size / train, seconds, measuring)
+
+
+def measure_speed(seconds: float = 0.3) -> Speed:
+    """Trains twins of 8 layers on noise, `seconds` for each of six sizes, as a run does. Takes about 3 seconds."""
+    started = time.time()
+    device = choose_device()
+    use_threads()
+    auto = choose_precision(device)
+    small, large = _reference(16), _reference(32)
+    points = [
+        (small, _BATCH, _measured(small, _BATCH, seconds)),
+        (small, 8, _measured(small, 8, seconds)),
+        (large, _BATCH, _measured(large, _BATCH, seconds)),
+        (_reference(16, blocks=3), _BATCH, _measured(_reference(16, blocks=3), _BATCH, seconds)),
+        (_reference(16, width=64), _BATCH, _measured(_reference(16, width=64), _BATCH, seconds)),
+    ]
+    together = points[2][2]
+    alone = _measured(large, _BATCH, seconds, twin=False)
+    float32 = 1.0
+    if auto != torch.float32:
+        float32 = _measured(large, _BATCH, seconds, precision="float32") / together
+    in_turns = device.type != "cpu"
+    layer, mac, byte = _solved(
+        [[value * (2 if in_turns else 1) for value in _amounts(spec.twin())] for spec, _, _ in points],
+        [batch for _, batch, _ in points],
+        [taken for _, _, taken in points],
+    )
+    return Speed(
+        layer=layer,
+        mac=mac,
+        byte=byte,
+        alone=alone / together * (2 if in_turns else 1),
+        float32=float32,
+        test=_test_seconds(large) / (together / _BATCH / (2 if in_turns else 1)),
+        start=0.0,
+        fit=1 if in_turns else max(2, torch.get_num_threads()),
+        device=device_name(device),
+        precision=str(auto).removeprefix("torch."),
+        measured=started,
+    )
 
 
 def training_speed(seconds: float = 0.4) -> float:
-    """Multiply-accumulates of the forward pass that a training gets through in a second, measured for `seconds` on a
-    ResNet-14. A network of m MACs learns from about this / m pictures a second: within a factor of two or so, since
-    layers differ in how well they use a processor."""
+    """Multiply-accumulates of the forward pass that a training in this process gets through in a second, measured for
+    `seconds` on a ResNet-14: what passes of other networks in this process take follows within a factor of two."""
     device = choose_device()
-    network = build(_REFERENCE).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    images = torch.zeros(_BATCH, *_REFERENCE.input_shape, device=device).to(memory_format=torch.channels_last)
+    spec = _reference(32, blocks=2).twin()
+    network = build(spec).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    images = torch.zeros(_BATCH, *spec.input_shape, device=device).to(memory_format=torch.channels_last)
     labels = torch.zeros(_BATCH, dtype=torch.long, device=device)
     steps, started = -1, 0.0  # the first step warms up
     while steps < 1 or time.perf_counter() - started < seconds:
@@ -30,10 +175,7 @@ def training_speed(seconds: float = 0.4) -> float:
         steps += 1
         if steps == 0:
             started = time.perf_counter()
-    elapsed = time.perf_counter() - started
-    # A training has all cores but one; this process may have been given fewer.
-    threads = max(1, (os.cpu_count() or 1) - 1) / torch.get_num_threads() if device.type == "cpu" else 1.0
-    return steps * _BATCH * describe(_REFERENCE).macs / elapsed * max(1.0, threads)
+    return steps * _BATCH * describe(spec).macs / (time.perf_counter() - started)
 
 
 def training_memory(parameters: int, activation_bytes: int, batch_size: int, optimizer: str) -> int:
@@ -41,3 +183,77 @@ def training_memory(parameters: int, activation_bytes: int, batch_size: int, opt
     the outputs of all layers for one batch, which wait for the backward pass."""
     copies = 4 if optimizer == "adam" else 3
     return 4 * copies * parameters + activation_bytes * batch_size
+
+
+def _reference(size: int, blocks: int = 1, width: int = 16) -> ArchitectureSpec:
+    stages = (Stage(blocks, width), Stage(blocks, 2 * width, 2), Stage(blocks, 4 * width, 2))
+    return ArchitectureSpec(stages, shortcut="none", stem=Stem(width), input_shape=(3, size, size))
+
+
+def _amounts(spec: ArchitectureSpec) -> tuple[float, float, float]:
+    """Visible layers, multiply-accumulates and activation bytes of the forward pass of one picture."""
+    built = describe(spec)
+    return float(len(built.layers)), float(built.macs), float(built.activation_bytes)
+
+
+def _noise(size: int, count: int) -> Dataset:
+    random = np.random.default_rng(0)
+    train, none = (
+        Split(random.integers(0, 256, (n, 3, size, size), np.uint8), random.integers(0, 10, n)) for n in (count, 0)
+    )
+    return Dataset("noise", tuple("abcdefghij"), *channel_statistics(train.images), train, none, none)
+
+
+def _measured(
+    spec: ArchitectureSpec, batch_size: int, seconds: float, twin: bool = True, precision: str = "auto"
+) -> float:
+    """Seconds of a step of the network, with its twin or without, after two steps that do not count."""
+    specs = (spec, spec.twin()) if twin else (spec,)
+    config = TrainingConfig(
+        epochs=100_000,
+        batch_size=batch_size,
+        learning_rate=1e-3,
+        augment=False,
+        precision=precision,  # type: ignore[arg-type]
+    )
+    state = TrainingState()
+    training = fit_together(
+        [build(each) for each in specs], _noise(spec.input_shape[1], 8 * batch_size), config, state, report_every=0
+    )
+    next(training), next(training)
+    steps, before = state.step, state.training_seconds
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds or state.step < steps + 2:
+        next(training)
+    training.close()  # type: ignore[attr-defined]
+    return (state.training_seconds - before) / (state.step - steps)
+
+
+def _test_seconds(spec: ArchitectureSpec) -> float:
+    """Seconds of one picture of a network in evaluation."""
+    noise, network = _noise(spec.input_shape[1], _TEST_PICTURES), build(spec).to(choose_device())
+    part = replace(noise.train, images=noise.train.images[:32], labels=noise.train.labels[:32])
+    evaluate(network, part, noise.mean, noise.std)
+    started = time.perf_counter()
+    evaluate(network, noise.train, noise.mean, noise.std)
+    return (time.perf_counter() - started) / _TEST_PICTURES
+
+
+def _solved(
+    amounts: Sequence[Sequence[float]], batches: Sequence[int], seconds: Sequence[float]
+) -> tuple[float, float, float]:
+    """Costs of a layer, a multiply-accumulate and a byte, none below 0, with the least squared relative error."""
+    rows = np.array(
+        [[layers, batch * macs, batch * size] for (layers, macs, size), batch in zip(amounts, batches, strict=True)]
+    )
+    rows = rows / np.array(seconds)[:, None]  # of 1 = 100 % each
+    best, found = np.inf, np.zeros(3)
+    for count in (1, 2, 3):
+        for chosen in map(list, combinations(range(3), count)):
+            scale = rows[:, chosen].max(0)  # of about one size, or the least squares lose the small ones
+            solution = np.linalg.lstsq(rows[:, chosen] / scale, np.ones(len(rows)), rcond=None)[0] / scale
+            error = float(((rows[:, chosen] @ solution - 1) ** 2).sum())
+            if (solution >= 0).all() and error < best:
+                best, found = error, np.zeros(3)
+                found[chosen] = solution
+    return float(found[0]), float(found[1]), float(found[2])

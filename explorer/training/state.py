@@ -47,7 +47,8 @@ class TrainingState:
     Between two yields of the generator the state and the networks belong together: `save` then, `restore` later, and
     on a CPU a training of so many epochs ends with the same bits as one that was never interrupted. `batches` of
     `epoch` are done; `generator` is the state of its random numbers after them. `seconds` is the clock of the
-    training, `training_seconds` what the steps took of it, `learning_rate` that of the last step.
+    training, `training_seconds` what the steps took of it, `learning_rate` that of the last step. `threads` are torch's
+    for each network, 0 where it has not begun.
     """
 
     step: int = 0
@@ -56,6 +57,7 @@ class TrainingState:
     seconds: float = 0.0
     training_seconds: float = 0.0
     learning_rate: float = 0.0
+    threads: int = 0
     generator: Tensor | None = None
     networks: list[NetworkState] = field(default_factory=list)
 
@@ -91,6 +93,7 @@ def save(path: Path, networks: list[Network], state: TrainingState, config: Trai
         "seconds": state.seconds,
         "training_seconds": state.training_seconds,
         "learning_rate": state.learning_rate,
+        "threads": state.threads,
         "networks": lines,
     }
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -122,9 +125,11 @@ def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list
         weights.append({name: tensors[f"{number}.weights.{name}"] for name in network.state_dict()})
         states.append(_network_state(number, line, tensors))
     counts = {name: header[name] for name in ("step", "epoch", "batches")}
+    # States that were saved before threads were kept are of networks that took turns with the same threads.
+    counts["threads"] = header.get("threads", 0)
     clocks = {name: header[name] for name in ("seconds", "training_seconds")}
     clocks["learning_rate"] = header.get("learning_rate", 0.0)  # states saved before it was kept do not need it
-    if not all(type(value) is int and value >= 0 for value in counts.values()):
+    if not all(type(value) is int and value >= 0 for value in counts.values()) or counts["threads"] > 1024:
         raise ValueError("no place in a training")
     if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in clocks.values()):
         raise ValueError("no time")
@@ -135,7 +140,7 @@ def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list
 
 def _difference(header: dict[str, Any], networks: list[Network], config: TrainingConfig) -> str:
     """What of the training in the header is another's, or ""."""
-    if header["version"] != VERSION or header["config"] != config.to_dict():
+    if header["version"] != VERSION or TrainingConfig.from_dict(header["config"]) != config:
         return "the settings differ"
     if [line["spec"] for line in header["networks"]] != [network.spec.fingerprint for network in networks]:
         return "the networks differ"

@@ -7,16 +7,19 @@ from typing import Any, Self
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.architectures.spec import MAXIMUM, Shortcut
+from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
 from explorer.ui.link import Linked
 
-DATA = re.compile(r"shapes-32|shapes-64|cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
+DATA = re.compile(r"cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
 RUN = re.compile(r"[0-9a-f]{32}")
 RECORDINGS = {"shapes-56": "plain-56 and ResNet-56"}
 """The recorded trainings that a link may ask for, and what they are of."""
 LONGEST = 4000  # characters of changes in a link
 MOST_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
+WIDTHS = (4, 256)  # of the first of three stages of equal length
+DEEPEST = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
 LIMITS: dict[str, tuple[float, float]] = {
     "seconds": (1.0, 86_400.0),
     "epochs": (1, 10_000),
@@ -40,9 +43,10 @@ class BuildState(Linked):
 
     `preset` names a preset, `spec` what was changed of its spec and `config` what was changed of `QUICK`, both as
     JSON objects of fields. Each field of the spec is legal by itself, but together they need not make a network that
-    exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, "own"
-    while nothing is uploaded yet; `twin` says whether the twin is trained too, `free` whether stages are edited one
-    by one. `run` is the run that is looked at, None for the form; `replay` the recorded training that is watched.
+    exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, see
+    `canonical`; "own" while nothing is uploaded yet. `twin` says whether the twin is trained too, `free` whether stages
+    are edited one by one. `run` is the run that is looked at, None for the form; `replay` the recorded training that
+    is watched.
     Raises ValueError for a text that could not have come from this app.
     """
 
@@ -60,8 +64,7 @@ class BuildState(Linked):
             raise ValueError(f"there is no preset {self.preset!r}.")
         _check_spec_fields(_changes(self.spec))
         _check_config_fields(_changes(self.config))
-        if not isinstance(self.data, str) or not DATA.fullmatch(self.data):
-            raise ValueError(f"there is no data {self.data!r}.")
+        object.__setattr__(self, "data", canonical(self.data))
         if self.run is not None and not RUN.fullmatch(self.run):
             raise ValueError(f"{self.run!r} is not the number of a run.")
         if self.replay is not None and self.replay not in RECORDINGS:
@@ -85,16 +88,20 @@ class BuildState(Linked):
         return TrainingConfig.from_dict(self.config_fields())
 
     def with_spec(self, **changes: Any) -> Self:
-        return replace(self, spec=_difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
+        return replace(self, spec=difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
 
     def with_config(self, **changes: Any) -> Self:
-        return replace(self, config=_difference(self.config_fields() | changes, QUICK))
+        return replace(self, config=difference(self.config_fields() | changes, QUICK))
 
     def with_textbook(self) -> Self:
         """With the training that the preset's source gives it; where that has no length, a minute."""
         settings = {**QUICK, **PRESETS[self.preset].settings}
         settings["seconds"] = None if settings["epochs"] else QUICK["seconds"]
-        return replace(self, config=_difference(json.loads(json.dumps(settings)), QUICK))
+        return replace(self, config=difference(json.loads(json.dumps(settings)), QUICK))
+
+    def to_query(self) -> dict[str, str]:
+        """Never empty: an empty one is that of a visitor who has chosen nothing yet, and shows the first proposal."""
+        return {"preset": self.preset, **super().to_query()}
 
     @property
     def shortcut(self) -> Shortcut:
@@ -107,6 +114,37 @@ class BuildState(Linked):
         if text not in ("yes", "no"):
             raise ValueError(f"`{name}` must be yes or no, received {text!r}.")
         return text == "yes"
+
+
+def blocks_a_stage(fields: dict[str, Any]) -> int | None:
+    """n, where the stages are those of a 6n + 2 network: three of n blocks that double channels and halve the side."""
+    stages = fields["stages"]
+    if len(stages) != 3 or not fields["stem"]:
+        return None
+    n, width = stages[0]["blocks"], stages[0]["channels"]
+    fits = stages == regular_stages(n, width) and n <= DEEPEST and WIDTHS[0] <= width <= WIDTHS[1]
+    return n if fits and fields["stem"]["channels"] == width else None
+
+
+def regular_stages(blocks: int, width: int) -> list[dict[str, Any]]:
+    """The stages of a 6n + 2 network with `blocks` = n blocks a stage and `width` channels in the first."""
+    return [
+        {"blocks": blocks, "channels": width * 2**index, "stride": 1 + (index > 0), "kernel_size": 3, "padding": "same"}
+        for index in range(3)
+    ]
+
+
+def canonical(data: str) -> str:
+    """The same data as a link names it: "shapes-32", "shapes-16-ring-star" with its classes in their order, "cifar10",
+    "stored-..." or "own". Raises ValueError with one sentence for what is none."""
+    if isinstance(data, str) and data.startswith("shapes-"):
+        drawn = shapes.Drawn.read(data)
+        if drawn.seed:
+            raise ValueError(f"the shapes of a link have the seed 0, received {data!r}; leave the seed out.")
+        return shapes.Drawn(drawn.size, drawn.classes).key
+    if not isinstance(data, str) or not DATA.fullmatch(data):
+        raise ValueError(f"there is no data {data!r}.")
+    return data
 
 
 def _changes(text: str) -> dict[str, Any]:
@@ -155,6 +193,7 @@ def _check_limit(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must lie in {LIMITS[name][0]:g}..{LIMITS[name][1]:g}, received {value!r}.")
 
 
-def _difference(values: dict[str, Any], base: dict[str, Any]) -> str:
+def difference(values: dict[str, Any], base: dict[str, Any]) -> str:
+    """The fields of `values` that are not those of `base`, as the JSON object of a link."""
     changed = {name: value for name, value in values.items() if value != base[name]}
     return json.dumps(changed, sort_keys=True, separators=(",", ":"))

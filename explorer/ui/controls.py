@@ -51,8 +51,9 @@ def _on_change(key: str, field: str, convert: Callable[[Any], Any] = lambda valu
 def choose_networks(state: AppState) -> None:
     names = list(resources.network_names())
     names += [name for name in (state.first, state.second) if name and name not in names]  # of a link
+    labels = resources.labels(names)
     st.session_state["first"] = state.first
-    st.selectbox("First network", names, key="first", format_func=resources.title, on_change=_on_first_change)
+    st.selectbox("First network", names, key="first", format_func=lambda name: labels[name], on_change=_on_first_change)
     known = resources.class_names(state.first)
     alike = [name for name in names if name != state.first and resources.class_names(name) == known]
     st.session_state["second"] = state.second or NO_NETWORK  # None would show as nothing chosen
@@ -60,7 +61,7 @@ def choose_networks(state: AppState) -> None:
         "Second network",
         [NO_NETWORK, *alike],
         key="second",
-        format_func=lambda name: name if name == NO_NETWORK else resources.title(name),
+        format_func=lambda name: name if name == NO_NETWORK else labels[name],
         on_change=_on_change("second", "second", lambda name: None if name == NO_NETWORK else name),
         help="Only networks that know the same classes can be compared.",
     )

@@ -42,6 +42,9 @@ function build(root, data, ask) {
     tiles.forEach((tile, index) => {
       const pressed = String(root.chosen && index === label);
       if (tile.ariaPressed !== pressed) tile.ariaPressed = pressed;
+      const strange = Boolean(root.data.strange[index]);
+      tile.classList.toggle("strange", strange);
+      tile.title = strange ? "No class of these networks" : "";
     });
     if (!tiles.includes(root.getRootNode().activeElement)) stop(label);
   };

@@ -1,6 +1,6 @@
 """The ten drawn shapes of one scene, as a component: a click, another scene or "Next" chooses the picture."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 import numpy as np
@@ -22,13 +22,15 @@ _component = st.components.v2.component(
 )
 
 
-def gallery(sample: tuple[int, int] | None, change: Callable[..., None]) -> None:
-    """`change(picture=...)` is called with what was chosen, unless the page has a drawing that takes it alone."""
+def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: Collection[str]) -> None:
+    """`change(picture=...)` is called with what was chosen, unless the page has a drawing that takes it alone. `known`
+    are the classes of the networks: where some shapes are among them, the others are marked as strange."""
     label, number = sample or (6, 6)
     data = {
         "picture": f"sample-{label}-{number}",
         "shown": sample is not None,
         "names": list(shapes.CLASS_NAMES),
+        "strange": [name not in known for name in shapes.CLASS_NAMES] if set(shapes.CLASS_NAMES) & set(known) else [],
         "columns": COLUMNS,
         "scenes": SCENES,
         "sheets": sheets((label, number)),

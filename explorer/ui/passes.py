@@ -39,8 +39,8 @@ class Subject:
     """The picture that is looked at: pixels uint8 (H, W, 3), and `shown`, the same at a size for the screen; its
     digest, what to call it, and what is known of it.
 
-    `mask` is bool (H, W) and `label` a class name where the app drew the picture itself, else None. `notes` hold one
-    sentence each.
+    `mask` is bool (H, W) and `label` a class name where the app drew the picture itself, else None. `sample` is the
+    label and the number of a drawn shape, which can be drawn at other sizes too. `notes` hold one sentence each.
     """
 
     pixels: np.ndarray
@@ -50,6 +50,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     mask: np.ndarray | None = None
     label: str | None = None
+    sample: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +74,9 @@ class Looked:
 
 
 @lru_cache(maxsize=2000)
-def drawn(label: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+def drawn(label: int, number: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and mask of that shape, read-only."""
-    pixels, mask = shapes.sample(label, number)
+    pixels, mask = shapes.sample(label, number, size)
     pixels.flags.writeable = mask.flags.writeable = False
     return pixels, mask
 
@@ -86,7 +87,8 @@ def sample_subject(label: int, number: int) -> Subject:
     pixels, mask = drawn(label, number)
     name = shapes.CLASS_NAMES[label]
     shown = figures.shown(pixels, PICTURE_SIDE)
-    return Subject(pixels, shown, f"sample-{label}-{number}", f"drawn {name}, number {number}", (), mask, name)
+    title = f"drawn {name}, number {number}"
+    return Subject(pixels, shown, f"sample-{label}-{number}", title, (), mask, name, (label, number))
 
 
 class Pictures:
@@ -244,10 +246,20 @@ def _blocks_bytes(looked: Looked) -> int:
     return 4 * sum(before + size for before, size in zip([*sizes[:1], *sizes], sizes, strict=False))
 
 
+def at_its_size(loaded: Checkpoint, subject: Subject) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels and mask of the picture for that network: where it has learned from drawn shapes, a shape is drawn at
+    their size, with the noise that it knows. Any other picture is given as it is."""
+    known = shapes.named(loaded.data)
+    if subject.sample is None or known is None:
+        return subject.pixels, subject.mask
+    return drawn(*subject.sample, known.size)
+
+
 def seen_by(loaded: Checkpoint, subject: Subject, target: int | None, everything: bool = False) -> Trace:
     """The network's pass over the picture, explaining the class `target`, None for what it predicts: with the layers of
     the strip, or with every operation."""
     size = loaded.spec.input_shape[1:]
-    image = to_input(subject.pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
+    pixels, _ = at_its_size(loaded, subject)
+    image = to_input(pixels, size, loaded.mean, loaded.std, loaded.resize_shorter_to)
     with PASSES:
         return trace(loaded.network, image, target, EVERYTHING if everything else STRIP_KINDS)

@@ -1,6 +1,6 @@
 """The choice of the picture that is looked at: a drawn shape, a file or the camera, on every page that has one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import streamlit as st
@@ -18,8 +18,8 @@ class HasPicture(Protocol):
     def sample(self) -> tuple[int, int] | None: ...
 
 
-def choose_picture(state: HasPicture, change: Callable[..., None]) -> None:
-    """`change(picture=...)` puts what was chosen into the state of the page."""
+def choose_picture(state: HasPicture, change: Callable[..., None], known: Collection[str]) -> None:
+    """`change(picture=...)` puts what was chosen into the state of the page; `known` are its networks' classes."""
     source = st.segmented_control(
         "Picture",
         ["Shape", "File", "Camera"],
@@ -40,7 +40,7 @@ def choose_picture(state: HasPicture, change: Callable[..., None]) -> None:
     elif source == "Camera":
         st.camera_input("Take a picture", key="camera", on_change=_on_picture, args=("camera", change))
     else:
-        gallery(state.sample, change)
+        gallery(state.sample, change, known)
     if source != "Shape" and "picture_error" in st.session_state:
         st.error(as_sentence(st.session_state["picture_error"]))
 

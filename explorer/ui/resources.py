@@ -5,10 +5,10 @@ One file: who shares what with whom is to be seen in one place.
 
 import ctypes
 import gc
-import os
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -16,18 +16,22 @@ import torch
 
 from explorer import checkpoints, figures, published, runs
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
+from explorer.datasets import shapes
 from explorer.incidents import sentence
+from explorer.machine import cores
 from explorer.ui import kept_models
+from explorer.ui.markdown import in_order
 from explorer.ui.passes import Looked, Passes, Pictures, Shelf, Subject, sample_subject
 from explorer.ui.state import AppState
 from explorer.ui.visitor import owner as owner
 from explorer.ui.visitor import remember_owner as remember_owner
 from explorer.ui.visitor import theme as theme
+from explorer.ui.words import dataset_title
 
 EARLIER_RUNS = 10
 WEIGHT_BYTES = 10**9  # of the networks that are kept in memory for all sessions; a VGG-19 has 575 MB
 
-torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+torch.set_num_threads(max(1, cores() // 2))
 
 COLLECT_EVERY = 5.0  # seconds between two collections of garbage
 _collected = time.monotonic()
@@ -94,7 +98,7 @@ def is_network(name: str) -> bool:
 
 
 def title(name: str) -> str:
-    """What a person reads in a list: "plain-20 · shapes-v1-32"."""
+    """What a person reads of that network: "plain-20 · Shapes". Two may have the same: `labels` tells them apart."""
     if key := published_key(name):
         return f"{published.PUBLISHED[key].title} · torchvision"
     try:
@@ -105,7 +109,29 @@ def title(name: str) -> str:
         return f"{kept_models.title_of(name)} · {known.spec.name}"
     trained = kept_models.RUN_NETWORK.fullmatch(name)
     run = f" · your run {trained[1][:4]}" if trained else ""
-    return f"{known.spec.name} · {known.data}{run}"
+    return f"{known.spec.name} · {dataset_title(known.data)}{run}"
+
+
+def labels(names: Iterable[str], words: Callable[[str], str] = title) -> dict[str, str]:
+    """What each network is called in a list, by name: its `words`, and where others have the same words its number.
+
+    No two are alike, since Streamlit tells options apart by what they read. None depends on the order of the names.
+    """
+    plain = {name: in_order(words(name)) for name in names}
+    named = plain
+    for own in (_number, str):
+        often = Counter(named.values())
+        named = {name: label if often[label] == 1 else f"{plain[name]} · {own(name)}" for name, label in named.items()}
+    often = Counter(named.values())  # a person may have called one just like that
+    return {name: label if often[label] == 1 else name for name, label in named.items()}
+
+
+def _number(name: str) -> str:
+    """The beginning of what tells an upload or a run from all others."""
+    if trained := kept_models.RUN_NETWORK.fullmatch(name):
+        return f"{trained[1][:4]} {trained[2]}"
+    given = kept_models.MINE.fullmatch(name) or kept_models.SHARED.fullmatch(name)
+    return given[1][:4] if given else name
 
 
 def twin_name(name: str) -> str | None:
@@ -155,6 +181,16 @@ def published_key(name: str) -> str:
 def class_names(name: str) -> tuple[str, ...]:
     key = published_key(name)
     return published.PUBLISHED[key].class_names if key else about(name).class_names
+
+
+def first_picture(name: str) -> str:
+    """The `picture` of an AppState with a drawn shape which that network knows: the usual one, if it can.
+
+    Raises CheckpointError.
+    """
+    known = [label for label, shape in enumerate(shapes.CLASS_NAMES) if shape in class_names(name)]
+    usual, number = AppState.picture.split("-")[1:]
+    return AppState.picture if int(usual) in known or not known else f"sample-{known[0]}-{number}"
 
 
 def about(name: str) -> Header:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -11,14 +11,25 @@ import streamlit as st
 
 from explorer import figures, runs
 from explorer.architectures import ArchitectureSpec, Description, describe
-from explorer.datasets import Dataset, Skipped, Split, builtin, folders, shapes, sources, stored
+from explorer.datasets import (
+    Dataset,
+    Skipped,
+    Split,
+    builtin,
+    folders,
+    level_counts,
+    shapes,
+    sources,
+    statistics_of,
+    stored,
+)
 from explorer.datasets.builtin import Transfer
+from explorer.datasets.shapes import Drawn
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
 from explorer.ui.build_state import BuildState
 from explorer.ui.passes import PASSES
-from explorer.ui.work import duration
 
 CLASSES_SHOWN = 100
 PICTURES_A_CLASS = 5
@@ -57,43 +68,128 @@ def _stored(data: str) -> Any:
 
 def data_shape(data: str) -> tuple[tuple[int, int, int], int]:
     """(input shape, classes) of the `data` of a BuildState; those of CIFAR-10 while it is not here."""
-    if data == "shapes-64":
-        return (3, 64, 64), len(shapes.CLASS_NAMES)
+    if drawn := shapes.named(data):
+        return (3, drawn.size, drawn.size), len(drawn.classes)
     if data.startswith("stored-") and is_ready(data):
         stored_card = card(data)
         return stored_card.input_shape, len(stored_card.class_names)
     return (3, 32, 32), 10
 
 
-def labelled_data(spec: ArchitectureSpec) -> list[str]:
-    """The data on this machine, or uploaded in this session, that a network of that input and classes may know."""
+def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) -> list[str]:
+    """The data on this machine, or uploaded in this session, that a network of that input and classes may know; with
+    the names of its classes, `known`, only that which has the same, the shapes of some classes among it."""
     last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
-    names = dict.fromkeys([last, *builtin.BUILTIN, "shapes-32", "shapes-64"])
-    return [name for name in names if is_ready(name) and data_shape(name) == (spec.input_shape, spec.classes)]
+    names = dict.fromkeys([last, *builtin.BUILTIN, *(Drawn(size).key for size in shapes.SIZES)])
+    side = spec.input_shape[1]
+    if known and side in shapes.SIZES and shapes.FEWEST_CLASSES <= len(known) and set(known) < {*shapes.CLASS_NAMES}:
+        names[Drawn(side, tuple(known)).key] = None
+    fitting = [name for name in names if is_ready(name) and data_shape(name) == (spec.input_shape, spec.classes)]
+    return [name for name in fitting if known is None or set(class_names(name)) == set(known)]
+
+
+def downloadable_data(spec: ArchitectureSpec, known: Collection[str]) -> list[str]:
+    """The data of these classes and that size that is not on this machine, but can be downloaded."""
+    return [
+        name
+        for name, about in builtin.BUILTIN.items()
+        if not is_ready(name) and data_shape(name)[0] == spec.input_shape and set(about.class_names) == set(known)
+    ]
+
+
+def key_of(name: str) -> str:
+    """The `data` of a BuildState for what a network was trained on, as its file names it: of the shapes those that have
+    its classes and the seed 0; any other name as it is."""
+    drawn = shapes.named(name)
+    return Drawn(drawn.size, drawn.classes).key if drawn else name
 
 
 def data_title(data: str) -> str:
     if data.startswith("stored-"):
         return "your own pictures"
+    if drawn := shapes.named(data):
+        return _drawn_title(drawn)
     return builtin.BUILTIN[data].title if data in builtin.BUILTIN else data
+
+
+def _drawn_title(drawn: Drawn) -> str:
+    """`shapes-32`, `shapes-16: ring, star` or `shapes-16 without heart`: the shorter list."""
+    if len(drawn.classes) <= len(shapes.CLASS_NAMES) // 2:
+        return f"shapes-{drawn.size}: {', '.join(drawn.classes)}"
+    without = [name for name in shapes.CLASS_NAMES if name not in drawn.classes]
+    return f"shapes-{drawn.size}" + (f" without {', '.join(without)}" if without else "")
 
 
 def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
     """The test pictures of that data, and the names of its classes. Raises ValueError where its files are damaged."""
-    if data.startswith("shapes-"):
-        return _drawn(int(data.removeprefix("shapes-"))), shapes.CLASS_NAMES
+    if drawn := shapes.named(data):
+        return _drawn(data), drawn.classes
     dataset = _dataset(data)
     return dataset.test, dataset.class_names
 
 
-@st.cache_resource(show_spinner="Drawing the test pictures")
-def _drawn(size: int) -> Split:
-    return shapes.test_split(size=size)
+@st.cache_resource(max_entries=4, show_spinner="Drawing the test pictures")
+def _drawn(data: str) -> Split:
+    drawn = Drawn.read(data)
+    return shapes.test_split(size=drawn.size, classes=drawn.classes)
+
+
+def class_names(data: str) -> tuple[str, ...]:
+    """The names of its classes; what is drawn or downloaded need not be here for that. Raises ValueError as `card`."""
+    if data in builtin.BUILTIN:
+        return builtin.BUILTIN[data].class_names
+    drawn = shapes.named(data)
+    return drawn.classes if drawn else card(data).class_names
 
 
 def card(data: str) -> Card:
     """What there is to know of the data, which must be ready. Raises ValueError where its files are damaged."""
-    return _card(data)
+    drawn = shapes.named(data)
+    return _drawn_card(drawn) if drawn else _card(data)
+
+
+@dataclass(frozen=True, eq=False)
+class _ClassPart:
+    """What one class of the shapes adds to a card: the levels of its training pixels, see `level_counts`, and some of
+    its pictures."""
+
+    levels: np.ndarray
+    sheet: np.ndarray
+
+
+@st.cache_resource(show_spinner="Drawing the shapes")
+def _class_parts(size: int) -> tuple[dict[str, _ClassPart], tuple[str, ...]]:
+    """Of each class; and the notes of the dataset. Drawn once for all choices of classes."""
+    dataset = shapes.load(size=size)
+    parts = {}
+    for label, name in enumerate(dataset.class_names):
+        images = dataset.train.images[dataset.train.labels == label]
+        parts[name] = _ClassPart(level_counts(images), _sheet(images, size))
+    return parts, dataset.notes
+
+
+def _drawn_card(drawn: Drawn) -> Card:
+    parts, notes = _class_parts(drawn.size)
+    chosen = [parts[name] for name in drawn.classes]
+    mean, std = statistics_of(np.sum([part.levels for part in chosen], axis=0))
+    train, validation, test = (count // len(drawn.classes) for count in drawn.counts)
+    return Card(
+        name=drawn.name,
+        input_shape=(3, drawn.size, drawn.size),
+        class_names=drawn.classes,
+        counts=((train, validation, test),) * len(drawn.classes),
+        mean=mean,
+        std=std,
+        notes=notes,
+        skipped=(),
+        sheets=tuple(part.sheet for part in chosen),
+    )
+
+
+def _sheet(images: np.ndarray, size: int) -> np.ndarray:
+    """The first of these pictures beside each other, uint8 (H, W, 3)."""
+    side = min(40, max(32, size))
+    return figures.tile(list(images[:PICTURES_A_CLASS].transpose(0, 2, 3, 1)), PICTURES_A_CLASS, side)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the data")
@@ -101,12 +197,10 @@ def _card(data: str) -> Card:
     dataset = _dataset(data)
     splits = [np.bincount(split.labels, minlength=len(dataset.class_names)) for split in _splits(dataset)]
     counts = tuple((int(train), int(validation), int(test)) for train, validation, test in zip(*splits, strict=True))
-    side = min(40, dataset.input_shape[1])
     sheets = []
     for index in range(min(CLASSES_SHOWN, len(dataset.class_names))):
         chosen = np.flatnonzero(dataset.train.labels == index)[:PICTURES_A_CLASS]
-        pictures = list(dataset.train.images[chosen].transpose(0, 2, 3, 1))
-        sheets.append(figures.tile(pictures, PICTURES_A_CLASS, side))
+        sheets.append(_sheet(dataset.train.images[chosen], dataset.input_shape[1]))
     return Card(
         name=dataset.name,
         input_shape=dataset.input_shape,
@@ -125,8 +219,8 @@ def _splits(dataset: Dataset) -> tuple[Any, Any, Any]:
 
 
 def _dataset(data: str) -> Dataset:
-    if data.startswith("shapes-"):
-        return shapes.load(size=int(data.removeprefix("shapes-")))
+    if drawn := shapes.named(data):
+        return shapes.load(size=drawn.size, classes=drawn.classes)
     if data.startswith("stored-"):
         return stored.load(_stored(data))
     return builtin.load(data, runs.downloads_folder())
@@ -157,8 +251,8 @@ def speed() -> float:
 def start_run(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Run:
     """Queues the training of that form. Raises ValueError with one sentence for a person."""
     data: dict[str, Any] = {"kind": state.data}
-    if state.data.startswith("shapes-"):
-        data = {"kind": "shapes", "size": int(state.data.removeprefix("shapes-"))}
+    if drawn := shapes.named(state.data):
+        data = drawn.request
     elif state.data.startswith("stored-"):
         data = {"kind": "stored", "number": state.data.removeprefix("stored-")}
     request = Request(
@@ -199,25 +293,6 @@ def numbers(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:
         "Receptive field": f"{fields[-1]:,}\u00a0px",
         "Memory": _bytes(memory),
     }
-
-
-def forecast(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> str:
-    """How long the training of that form takes on this machine, or how far it comes."""
-    config = state.training()
-    images_per_second = speed() / sum(describe(spec).macs for spec in specs)
-    images = 50_000  # CIFAR-10's, while it is not here
-    if state.data.startswith("shapes-"):
-        images = shapes.TRAIN_COUNT
-    elif is_ready(state.data):
-        images = card(state.data).train_images
-    epoch = images / images_per_second
-    if config.epochs:
-        return f"About {duration(epoch * config.epochs)} on this machine, {duration(epoch)} an epoch."
-    seconds = config.seconds or 0.0
-    steps = max(1.0, seconds * images_per_second / config.batch_size)
-    times = seconds / epoch
-    share = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
-    return f"{duration(seconds)}: about {steps:,.0f} steps, {share} times through the data, on this machine."
 
 
 def _short(number: float) -> str:

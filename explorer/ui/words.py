@@ -1,11 +1,14 @@
 """What is known of a network, in words: the choices it was made with, and how often it is right."""
 
 import math
+import re
 
 from explorer.architectures import ACTIVATION_NAMES
 from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
 
 NOT_MEASURED = "not measured"
+_SHAPES = re.compile(r"shapes-v([0-9]+)-([0-9]+)(?:-([a-z-]+))?")  # a dataset's name: version, side, some classes
 
 WORDS: dict[str, str] = {
     "batch": "BatchNorm",
@@ -40,6 +43,17 @@ def accuracy(checkpoint: Checkpoint) -> str:
             if source == "torchvision" or is_number(n):
                 return f"{measured['accuracy']:.1%} {words.format(n=n)}"
     return NOT_MEASURED
+
+
+def dataset_title(data: str) -> str:
+    """What a list calls the data of a network: "Shapes" for `shapes-v1-32`, any other name as it is."""
+    known = _SHAPES.fullmatch(data)
+    if known is None:
+        return data
+    version, side, classes = known.groups()
+    words = "Shapes" if int(version) == shapes.VERSION else f"Shapes, version {version}"
+    words += "" if side == "32" else f" {side}×{side}"
+    return f"{words}: {classes.replace('-', ', ')}" if classes else words
 
 
 def is_number(value: object) -> bool:

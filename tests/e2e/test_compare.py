@@ -25,7 +25,7 @@ def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
     expect(map_button(page, "stages.2.2", "plain-20", "1.00")).to_have_attribute("aria-pressed", "true")
     assert query(page) == {}, "a first visit needs nothing in the URL"
 
-    choose(page, "Networks", "ResNet-8 · shapes-v1-32")
+    choose(page, "Networks", "ResNet-8 · Shapes")
     page.keyboard.press("Escape")
     expect(page.get_by_role("heading", name="Three networks, one picture")).to_be_visible()
     expect(map_button(page, "stages.2.0", "ResNet-8", "1.00")).to_be_visible()

@@ -105,7 +105,7 @@ def test_the_steps_of_a_training_answer_to_the_keyboard(page: Page) -> None:
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
     visit(page, "/gradients")
     click(page, "radio", "A network as it is")
-    choose(page, "First network", "plain-8 · shapes-v1-32")
+    choose(page, "First network", "plain-8 · Shapes")
     click(page, "radio", "block outputs")
     click(page, "radio", "relative to last layer")
     sentence = page.get_by_text(re.compile("After training, .*plain-8's first block receives"))

@@ -4,7 +4,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,10 +23,10 @@ def weights_below(folder: Path) -> list[str]:
     return [name for _, _, names in os.walk(folder) for name in names if name.endswith(".safetensors")]
 
 
-def theirs(depth: int = 8) -> bytes:
+def theirs(depth: int = 8, weights: Mapping[str, torch.Tensor] | None = None) -> bytes:
     """A file laid out like akamaster's: keys of a CIFAR ResNet below `module.`, the weights below `state_dict`."""
     state = {}
-    for name, tensor in build(cifar(depth), seed=3).state_dict().items():
+    for name, tensor in (weights or build(cifar(depth), seed=3).state_dict()).items():
         name = re.sub(r"^stem\.(conv|norm)", lambda match: {"conv": "conv1", "norm": "bn1"}[match[1]], name)
         name = re.sub(r"^stages\.(\d)", lambda match: f"layer{int(match[1]) + 1}", name)
         name = name.replace("norm", "bn").replace("head.fc", "linear")
@@ -84,7 +84,7 @@ def test_a_model_is_renamed_shared_and_deleted(page: Page, open_page: Callable[.
     use(page, "plain-8")
     name = model(page)
     click(page, "link", "Models")
-    choose(page, "Model", "a · your upload")
+    choose(page, "Model", "a · plain-8 · your upload")
     box = page.get_by_label("Name", exact=True)
     box.fill("**Our** net")
     box.press("Enter")

@@ -348,7 +348,7 @@ def test_what_the_browser_changes_is_all_that_changes_in_the_link(page: Page) ->
     expect(page.get_by_text("One scale for everything; weak layers then look empty.")).to_be_visible()
     wait_until_ready(page)
     assert query(page) == {"opacity": ["20"], "scope": ["both"]}
-    choose(page, "First network", "ResNet-56 · shapes-v1-32")
+    choose(page, "First network", "ResNet-56 · Shapes")
     expect(page.get_by_role("heading", name="Layer stages.2.8", exact=True)).to_be_visible()
     # Two things at once: neither takes the other back.
     strip_button(page, "stages.1.4.conv1", "ResNet-56").click()

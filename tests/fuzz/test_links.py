@@ -44,7 +44,18 @@ FORMS: dict[str, st.SearchStrategy[str]] = {
     "initialisations": st.lists(st.sampled_from(("he", "pytorch", "x")), max_size=5).map(",".join),
     "activations": st.lists(st.sampled_from(("relu", "sigmoid", "tanh", "x")), max_size=5).map(",".join),
     "run": st.sampled_from(("0" * 32, "f" * 32, "0" * 31, "../" + "0" * 29)),
-    "data": st.sampled_from(("shapes-32", "shapes-64", "cifar10", "own", "stored-" + "0" * 64, "stored-../../x")),
+    "data": st.sampled_from(
+        (
+            "shapes-16-ring-star",
+            "shapes-16-star-ring-",
+            "shapes-64-ring",
+            "shapes-64",
+            "cifar10",
+            "own",
+            "stored-" + "0" * 64,
+            "stored-../../x",
+        )
+    ),
     "preset": st.sampled_from((*PRESETS, "resnet-9999")),
     "picture": st.sampled_from(PICTURES),
     "method": st.sampled_from(("integrated_gradients", "occlusion", "grad_cam", "__class__")),

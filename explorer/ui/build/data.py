@@ -6,10 +6,12 @@ from typing import BinaryIO
 import streamlit as st
 
 from explorer import figures
+from explorer.datasets import shapes
 from explorer.datasets.builtin import BUILTIN
 from explorer.incidents import sentence
 from explorer.ui import trainings
-from explorer.ui.build import fields
+from explorer.ui.build import classes, fields
+from explorer.ui.build.shape_classes import choose_classes
 from explorer.ui.build_state import BuildState
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_sentence
@@ -21,17 +23,15 @@ SIDES = (32, 48, 64, 96, 128, 224)
 
 def choose_data(state: BuildState) -> None:
     """The widgets; what is chosen there is read here too, with its progress."""
-    names = {"shapes-32": "Shapes, 32 × 32 (drawn here)", "shapes-64": "Shapes, 64 × 64 (drawn here)"}
+    names = {f"shapes-{size}": f"Shapes, {size} × {size} (drawn here)" for size in shapes.SIZES}
     names |= {name: each.title for name, each in BUILTIN.items()}
     names[OWN] = "Your own pictures"
-    st.session_state["data"] = OWN if state.data.startswith("stored-") else state.data
-    st.selectbox(
-        "Data",
-        list(names),
-        key="data",
-        format_func=lambda name: names[name],
-        on_change=lambda: fields.write(replace(fields.read(), data=st.session_state["data"])),
-    )
+    drawn = shapes.named(state.data)
+    kind = f"shapes-{drawn.size}" if drawn else state.data
+    st.session_state["data"] = OWN if state.data.startswith("stored-") else kind
+    st.selectbox("Data", list(names), key="data", format_func=lambda name: names[name], on_change=_on_data)
+    if drawn:
+        choose_classes(drawn)
     if state.data in BUILTIN and not trainings.is_ready(state.data):
         _offer_download(state.data)
     elif st.session_state["data"] == OWN:
@@ -43,6 +43,15 @@ def choose_data(state: BuildState) -> None:
             show_card(trainings.card(state.data))
         except ValueError as error:
             st.error(as_sentence(sentence(error)))
+
+
+def _on_data() -> None:
+    """Of the shapes at another size the same classes are wanted."""
+    state, data = fields.read(), st.session_state["data"]
+    before, drawn = shapes.named(state.data), shapes.named(data)
+    if before and drawn:
+        data = replace(drawn, classes=before.classes).key
+    fields.write(replace(state, data=data))
 
 
 def _offer_download(name: str) -> None:
@@ -125,6 +134,9 @@ def show_card(card: Card) -> None:
         | {split: st.column_config.NumberColumn(width=50) for split in ("train", "val", "test")},
         key="contact_sheet",
     )
+    unbalanced = classes.imbalance(card)
+    if unbalanced:
+        st.warning(as_sentence(unbalanced))
     if len(card.class_names) > len(card.sheets):
         st.caption(f"The first {len(card.sheets)} of {len(card.class_names)} classes.")
     for note in card.notes:

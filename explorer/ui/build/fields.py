@@ -1,18 +1,22 @@
 """One field of Build & train as a widget: it shows what the URL says, and its change is written there."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 
-from explorer.ui import address
+from explorer.ui import address, forecasts
 from explorer.ui.build_state import LIMITS, BuildState
 from explorer.ui.words import WORDS
 
 
 def read() -> BuildState:
-    """The state in the URL."""
-    return BuildState.from_query(address.query())
+    """The state in the URL; that of the first proposal where the URL says nothing of this page."""
+    query = address.query()
+    if not any(field.name in query for field in dataclasses.fields(BuildState)):
+        return forecasts.first_form()
+    return BuildState.from_query(query)
 
 
 def write(state: BuildState) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures, runs
+from explorer.datasets import shapes
 from explorer.datasets.builtin import BUILTIN
 from explorer.incidents import sentence
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
 from explorer.ui import navigation, resources
-from explorer.ui.build import fields, live, logged
-from explorer.ui.build_state import BuildState
+from explorer.ui.build import classes, fields, live, logged
+from explorer.ui.build_state import BuildState, canonical
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.state import AppState
 from explorer.ui.words import WORDS as CHOICES
@@ -72,14 +74,24 @@ def _request(run: Run) -> Request:
 
 def _settings(request: Request) -> str:
     config, data = request.config, request.data
-    names = {"shapes": f"shapes, {as_text(str(data.get('size')))} pixels", "stored": "your own pictures"}
+    names = {"shapes": _shapes(data), "stored": "your own pictures"}
     what = (names | {name: each.title for name, each in BUILTIN.items()}).get(data["kind"]) or as_text(data["kind"])
     budget = f"{config['epochs']} epochs" if config["epochs"] else f"{config['seconds']:g} s"
     made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
     return (
         f"{made} · {what} · {budget} · {CHOICES[config['optimizer']]}, rate {config['learning_rate']:g}, batch "
-        f"{config['batch_size']} · seed {config['seed']}"
+        f"{config['batch_size']}{', class weights' if config['class_weights'] else ''} · seed {config['seed']}"
     )
+
+
+def _shapes(data: Mapping[str, Any]) -> str:
+    """The size and classes of a run's shapes, as far as its request names some."""
+    try:
+        drawn = shapes.Drawn.requested(data)
+    except ValueError:
+        return f"shapes, {as_text(str(data.get('size')))} pixels"
+    some = f": {', '.join(drawn.classes)}" if drawn.classes != shapes.CLASS_NAMES else ""
+    return f"shapes, {drawn.size} pixels{some}"
 
 
 def _buttons(state: BuildState, run: Run, request: Request, status: Status) -> None:
@@ -110,11 +122,19 @@ def _resume(run: Run) -> None:
 
 def _again(state: BuildState, request: Request) -> None:
     chosen = {name: value for name, value in request.specs[0].items() if name not in ("input_shape", "classes")}
-    data = {"shapes": f"shapes-{request.data.get('size')}", "stored": f"stored-{request.data.get('number')}"}
-    wanted = replace(
-        state, run=None, twin=len(request.specs) > 1, data=data.get(request.data["kind"], request.data["kind"])
-    )
+    wanted = replace(state, run=None, twin=len(request.specs) > 1, data=_data_of(request) or state.data)
     fields.write(wanted.with_spec(**chosen).with_config(**request.config))
+
+
+def _data_of(request: Request) -> str | None:
+    """The `data` of a BuildState for what the run trains on, None where its request is damaged."""
+    kind = request.data["kind"]
+    try:
+        if kind == "shapes":
+            return shapes.Drawn.requested(request.data).key
+        return canonical(f"stored-{request.data.get('number')}" if kind == "stored" else kind)
+    except ValueError:
+        return None
 
 
 def _followed(run: Run, request: Request, was_going_on: bool) -> None:
@@ -181,12 +201,14 @@ def _standing(status: Status) -> None:
 
 
 def _result(run: Run, log: RunLog) -> None:
-    st.markdown(runs.summary(log))
+    st.markdown(as_sentence(runs.summary(log)))
     networks: list[dict[str, Any]] = log.end["networks"] if log.end else []
     names = [f"run-{run.id}-{network['name']}" for network in networks]
     with st.container(horizontal=True):
         if st.button("Explore them side by side" if len(names) > 1 else "Explore it", key="explore", type="primary"):
-            navigation.go("explore", AppState(first=names[0], second=names[1] if len(names) > 1 else None).to_query())
+            picture = resources.first_picture(names[0])
+            view = AppState(first=names[0], second=names[1] if len(names) > 1 else None, picture=picture)
+            navigation.go("explore", view.to_query())
         for network in networks:
             navigation.offer_file(
                 f"Download {network['title']}",
@@ -196,6 +218,7 @@ def _result(run: Run, log: RunLog) -> None:
                 key=f"download_{network['name']}",
                 help="The weights, with the spec, the settings and all figures in the file's header.",
             )
+    classes.show_classes((log.start or {}).get("class_names"), networks)
 
 
 def show_earlier_runs(state: BuildState) -> None:
@@ -234,7 +257,12 @@ def show_earlier_runs(state: BuildState) -> None:
 
 def _accuracies(log: RunLog) -> str:
     networks = (log.end or {}).get("networks", ())
-    return "".join(f" · {as_text(network['title'])} {network['test']['accuracy']:.1%}" for network in networks)
+    return "".join(f" · {as_text(network['title'])} {_accuracy(network['test'])}" for network in networks)
+
+
+def _accuracy(test: dict[str, Any]) -> str:
+    balanced = test.get("balanced_accuracy") if runs.is_unbalanced(test) else None
+    return f"{test['accuracy']:.1%}" + (f" (balanced {balanced:.1%})" if isinstance(balanced, float) else "")
 
 
 def _really_delete(run: Run) -> None:

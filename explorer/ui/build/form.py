@@ -21,12 +21,10 @@ from explorer.architectures.spec import (
 )
 from explorer.presets import PRESETS
 from explorer.ui.build.fields import edit, limited, number, of_spec, read, select, toggle, write
-from explorer.ui.build_state import BuildState
+from explorer.ui.build_state import DEEPEST, WIDTHS, BuildState, blocks_a_stage, regular_stages
 from explorer.ui.markdown import as_sentence
 
 KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
-WIDTHS = (4, 256)  # of the first of three stages of equal length
-DEEPEST = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
 SHORTCUTS: dict[Shortcut, str] = {
     "none": "plain CNN",
     "identity": "ResNet, identity (A)",
@@ -93,25 +91,6 @@ def choose_network(state: BuildState) -> None:
     _choose_classifier(fields)
 
 
-def blocks_a_stage(fields: dict[str, Any]) -> int | None:
-    """n, where the stages are those of a 6n + 2 network: three of n blocks that double channels and halve the side."""
-    stages = fields["stages"]
-    if len(stages) != 3 or not fields["stem"]:
-        return None
-    n, width = stages[0]["blocks"], stages[0]["channels"]
-    expected = [{**stages[0], "channels": width * 2**index, "stride": 1 + (index > 0)} for index in range(3)]
-    fits = stages == expected and stages[0]["kernel_size"] == 3 and stages[0]["padding"] == "same"
-    fits = fits and n <= DEEPEST and WIDTHS[0] <= width <= WIDTHS[1]
-    return n if fits and fields["stem"]["channels"] == width else None
-
-
-def _stages(blocks: int, width: int) -> list[dict[str, Any]]:
-    return [
-        {"blocks": blocks, "channels": width * 2**index, "stride": 1 + (index > 0), "kernel_size": 3, "padding": "same"}
-        for index in range(3)
-    ]
-
-
 def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
     blocks = blocks_a_stage(fields)
     free = state.free or blocks is None
@@ -135,7 +114,7 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
         list(range(1, DEEPEST + 1)),
         key="depth",
         format_func=lambda n: str(3 * convolutions * n + 2 + len(fields["hidden"])),
-        on_change=edit("depth", lambda before, n: before.with_spec(stages=_stages(n, width))),
+        on_change=edit("depth", lambda before, n: before.with_spec(stages=regular_stages(n, width))),
     )
     number(
         "Width: channels of the first stage",
@@ -151,7 +130,7 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
 def _with_width(state: BuildState, channels: int) -> BuildState:
     fields = state.spec_fields()
     stem = fields["stem"] and {**fields["stem"], "channels": channels}
-    return state.with_spec(stages=_stages(fields["stages"][0]["blocks"], channels), stem=stem)
+    return state.with_spec(stages=regular_stages(fields["stages"][0]["blocks"], channels), stem=stem)
 
 
 def _with_mode(state: BuildState, mode: str) -> BuildState:

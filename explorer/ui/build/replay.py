@@ -21,21 +21,20 @@ _component = st.components.v2.component(
 
 
 def offer_replay() -> None:
-    """The way from the form to each recorded training that is here."""
+    """A button for each recorded training that is here."""
     try:
         found = recordings.names()
     except ValueError:  # Explore says what is damaged
         return
     for name in found:
         if name in RECORDINGS:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.button(
-                    f"Watch a recorded training: {RECORDINGS[name]}",
-                    key=f"replay_{name}",
-                    icon=":material/play_circle:",
-                    on_click=lambda name=name: fields.write(replace(fields.read(), replay=name)),
-                )
-                st.caption("It plays in 20 seconds. Nothing is trained for it.", width="content")
+            st.button(
+                f"Watch a recorded training: {RECORDINGS[name]}",
+                key=f"replay_{name}",
+                icon=":material/play_circle:",
+                on_click=lambda name=name: fields.write(replace(fields.read(), replay=name)),
+                help="It plays in 20 seconds, or step by step. Nothing is trained for it.",
+            )
 
 
 def show_replay(name: str) -> None:

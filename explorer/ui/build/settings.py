@@ -51,6 +51,8 @@ def choose_training(state: BuildState) -> None:
         st.caption(f"The rate is multiplied by {fields['step_factor']:g} after {shares} of the training.")
     if fields["optimizer"] == "sgd":
         toggle("Nesterov's momentum", "nesterov", fields["nesterov"], of_config("nesterov"))
+    weights = "Class weights: rare classes count as much in the loss as common ones"
+    toggle(weights, "class_weights", fields["class_weights"], of_config("class_weights"))
     augment = "Augmentation: random crops of the picture padded by 4, and flips"
     toggle(augment, "augment", fields["augment"], of_config("augment"))
 

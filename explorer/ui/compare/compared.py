@@ -42,19 +42,6 @@ def change(**changes: Any) -> None:
         address.write(replace(state, **changes).to_query())
 
 
-def labels(names: Sequence[str]) -> dict[str, str]:
-    """What each network is called in a list; no two alike, since Streamlit tells options apart by what they read."""
-    named: dict[str, str] = {}
-    for name in names:
-        title = label = resources.title(name)
-        number = 1
-        while label in named.values():
-            number += 1
-            label = f"{title} ({number})"
-        named[name] = label
-    return named
-
-
 # --- the networks after they have seen the picture -------------------------------------------------------------------
 
 
@@ -84,7 +71,7 @@ def compare(state: CompareState, subject: Subject) -> list[Compared]:
                 "another network."
             )
     short = [network.title for network in looked]
-    long = labels(state.networks)
+    long = resources.labels(state.networks)
     compared = []
     for place, network in enumerate(looked):
         title = network.title if short.count(network.title) == 1 else long[network.name]

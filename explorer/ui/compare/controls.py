@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.ui import resources
-from explorer.ui.compare.compared import change, labels, read
+from explorer.ui.compare.compared import change, read
 from explorer.ui.compare.state import FEWEST, MOST, CompareState
 from explorer.ui.controls import PREDICTED, class_label
 
@@ -19,7 +19,7 @@ def _on_change(key: str, field: str, convert: Callable[[Any], Any] = lambda valu
 
 
 def choose_networks(state: CompareState) -> None:
-    names = labels([*dict.fromkeys([*resources.network_names(), *state.networks])])
+    names = resources.labels([*dict.fromkeys([*resources.network_names(), *state.networks])])
     st.session_state["compare_networks"] = list(state.networks)
     st.multiselect(
         "Networks",

@@ -14,9 +14,8 @@ from explorer.experiments import agreement, maps, similarity
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.maps import Target
 from explorer.experiments.similarity import Grams, Similarity
-from explorer.ui import trainings
+from explorer.ui import resources, trainings
 from explorer.ui.build_state import BuildState
-from explorer.ui.compare.compared import labels
 from explorer.ui.passes import Looked
 from explorer.ui.work import Work
 
@@ -76,17 +75,17 @@ def shared_data(looked: Sequence[Looked]) -> list[str]:
 
     Raises ValueError where the files of the data are damaged.
     """
-    names = trainings.labelled_data(looked[0].checkpoint.spec)
-    for network in looked[1:]:
-        known = trainings.labelled_data(network.checkpoint.spec)
+    first, *others = (network.checkpoint for network in looked)
+    names = trainings.labelled_data(first.spec, first.class_names)
+    for other in others:
+        known = trainings.labelled_data(other.spec, other.class_names)
         names = [name for name in names if name in known]
     return [name for name in names if all(_knows(network, name) for network in looked)]
 
 
 def _knows(network: Looked, data: str) -> bool:
-    names = shapes.CLASS_NAMES if data.startswith("shapes-") else trainings.card(data).class_names
     try:
-        agreement.class_order(network.checkpoint, names)
+        agreement.class_order(network.checkpoint, trainings.class_names(data))
     except ValueError:
         return False
     return True
@@ -95,14 +94,14 @@ def _knows(network: Looked, data: str) -> bool:
 def any_data() -> list[str]:
     """All data on this machine, the last that this session trained on first: to compare layers needs no labels."""
     last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
-    names = dict.fromkeys([last, "shapes-32", "shapes-64", *builtin.BUILTIN])
+    names = dict.fromkeys([last, "shapes-32", "shapes-16", "shapes-64", *builtin.BUILTIN])
     return [name for name in names if trainings.is_ready(name)]
 
 
 def test_count(data: str) -> int:
     """How many test pictures there are; cheap for what is drawn, and read once for the rest."""
-    if data.startswith("shapes-"):
-        return shapes.TEST_COUNT
+    if drawn := shapes.named(data):
+        return drawn.counts[2]
     return sum(test for _, _, test in trainings.card(data).counts)
 
 
@@ -237,7 +236,7 @@ def dashes(looked: Sequence[Looked]) -> dict[str, str]:
 def names_of(looked: Sequence[Looked]) -> dict[str, str]:
     """What to call each network: its title, and more where two have the same."""
     titles = [network.title for network in looked]
-    long = labels([network.name for network in looked]) if len(set(titles)) < len(titles) else {}
+    long = resources.labels([network.name for network in looked]) if len(set(titles)) < len(titles) else {}
     return {
         network.name: network.title if titles.count(network.title) == 1 else long[network.name] for network in looked
     }

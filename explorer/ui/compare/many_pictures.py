@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures
+from explorer.datasets import shapes
 from explorer.experiments.agreement import Predictions, accuracy_of, agreement, disagreements
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
@@ -37,7 +38,7 @@ def sections(looked: list[Looked], key: str, subject: Subject | None = None, sta
         shared = []
     _on_labels(looked, shared, f"{key}-said")
     _inside(looked, shared, f"{key}-cka")
-    if drawn := [data for data in shared if data.startswith("shapes-")]:
+    if drawn := [data for data in shared if shapes.named(data)]:
         _on_objects(looked, drawn, f"{key}-shares")
     export.section(looked, key, subject, state)
 

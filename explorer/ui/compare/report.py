@@ -6,7 +6,6 @@ Nothing here asks Streamlit for anything: a download is made at its click, when 
 import csv
 import io
 import json
-import os
 import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from explorer import __version__, figures
 from explorer.architectures import ArchitectureSpec, Network
 from explorer.experiments.agreement import Predictions, accuracy_of, agreement, confusion
 from explorer.figures import Chapter, Chart, Table, Thumbnail
+from explorer.machine import cores
 from explorer.ui import trainings
 from explorer.ui.compare import charts, differences, findings, one_picture
 from explorer.ui.compare.compared import Compared, relative_depths
@@ -208,7 +208,7 @@ def _objects(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[s
 def _made_with() -> Chapter:
     rows = [["CNN & ResNet Explorer", __version__], ["Python", platform.python_version()]]
     rows += [[package, version(package)] for package in PACKAGES]
-    rows += [["machine", f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"]]
+    rows += [["machine", f"{platform.machine()}, {cores()} cores, {platform.system()}"]]
     rows += [["made", strftime("%Y-%m-%d %H:%M UTC", gmtime())]]
     return Chapter("Made with", (), [Table(["", ""], rows)])
 

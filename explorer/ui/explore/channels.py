@@ -123,9 +123,9 @@ def _top_images(state: AppState, looked: list[Looked]) -> None:
 
 def _data(network: Looked) -> list[str]:
     """The data at hand that fits this network, first that which it was trained on."""
-    known = trainings.labelled_data(network.checkpoint.spec)
-    own = f"shapes-{network.checkpoint.spec.input_shape[1]}" if network.checkpoint.data.startswith("shapes") else ""
-    return sorted(known, key=lambda name: name != own)
+    about = network.checkpoint
+    known = trainings.labelled_data(about.spec, about.class_names)
+    return sorted(known, key=lambda name: name != trainings.key_of(about.data))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False, scope="session")

@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer import published
 from explorer.checkpoints import CheckpointError
+from explorer.datasets import shapes
 from explorer.pretrained import CIFAR_DATA
 from explorer.ui import controls, resources
 from explorer.ui.passes import Looked, Subject, sample_subject
@@ -65,8 +66,12 @@ def _around(explained: Explained) -> list[Any]:
 
 def others(explained: Explained) -> tuple[str, str, tuple[str, str | None]] | None:
     """Twins that might know this picture, where those of the page cannot: (why, words on the button, their names)."""
-    data, drawn = explained.looked[0].checkpoint.data, explained.subject.mask is not None
-    if data.startswith("shapes") and not drawn:
+    about, drawn = explained.looked[0].checkpoint, explained.subject.mask is not None
+    data, known, label = about.data, shapes.named(about.data), explained.subject.label
+    if known and label is not None and label not in about.class_names:
+        why = f"These networks have never seen a {label}: they tell only {', '.join(about.class_names)} apart."
+        words, names = "Look with the twins that know all shapes", (AppState.first, AppState.second)
+    elif data.startswith("shapes") and not drawn:
         why = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
         words, names = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
     elif data in (CIFAR_DATA, published.DATA) and drawn:

@@ -20,7 +20,7 @@ from explorer.ui.explore.detail import SCALE, last_change, selected_layer, take_
 from explorer.ui.explore.explained import Explained, again, last
 from explorer.ui.gallery import draw_ahead
 from explorer.ui.packing import STORE, Packing
-from explorer.ui.passes import Looked, Subject
+from explorer.ui.passes import Looked, Subject, at_its_size
 from explorer.ui.state import AppState
 
 MAP_SIDE = 56  # pixels of a large feature map among others of its layer; the chosen one comes whole
@@ -150,9 +150,10 @@ def _numbers(
         ("largest Grad-CAM value", f"{profile.cam.max():.3g}"),
     ]
     # Of two networks with inputs of different size only one may have the size of the drawn object's mask.
-    if subject.mask is not None and subject.mask.shape == network.trace.image.shape[1:]:
-        share = share_on_object(profile.cam, subject.mask)
-        words = f"Grad-CAM on the object, which covers {subject.mask.mean():.0%} of the picture"
+    _, mask = at_its_size(network.checkpoint, subject)
+    if mask is not None and mask.shape == network.trace.image.shape[1:]:
+        share = share_on_object(profile.cam, mask)
+        words = f"Grad-CAM on the object, which covers {mask.mean():.0%} of the picture"
         rows.append((words, "none there" if share is None else f"{share:.0%}"))
     return rows
 

@@ -8,7 +8,7 @@ from explorer.attribution import top_classes
 from explorer.figures.names import shortened
 from explorer.images import to_pixels
 from explorer.ui.packing import Packing, number
-from explorer.ui.passes import Looked, Subject
+from explorer.ui.passes import Looked, Subject, at_its_size
 from explorer.ui.words import NOT_MEASURED, accuracy
 
 _SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
@@ -19,7 +19,9 @@ def predictions(packing: Packing, subject: Subject, looked: list[Looked]) -> dic
     """What `predictions.js` shows: the pixels go into the packing. None of the words is markup, they become text."""
     height, width = subject.pixels.shape[:2]
     seen = to_pixels(looked[0].trace.image, looked[0].checkpoint.mean, looked[0].checkpoint.std)
-    words = "" if subject.pixels.shape == seen.shape else "Cropped and resized. "
+    given, _ = at_its_size(looked[0].checkpoint, subject)
+    words = "" if given.shape == seen.shape else "Cropped and resized. "
+    words += "" if given is subject.pixels else "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
     said = ". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)])
     targets = {network.trace.target for network in looked}

@@ -107,7 +107,8 @@ def choose_grid(state: GradientsState) -> None:
         "the largest.",
     )
     names = measured.grid_data()
-    _choose_data(names, state.data if state.data in names else names[0])
+    names += [state.data] if state.data and state.data not in names else []  # of a link
+    _choose_data(names, state.data or names[0])
 
 
 def _word(factor: str, option: Any) -> str:
@@ -139,12 +140,13 @@ def choose_networks(state: GradientsState) -> None:
     names += [state.first] if state.first not in names and names else []  # of a link
     if not names:
         return
+    labels = resources.labels([*names, *([state.second] if state.second and state.second not in names else [])])
     st.session_state["gradients_first"] = state.first
     st.selectbox(
         "First network",
         names,
         key="gradients_first",
-        format_func=resources.title,
+        format_func=lambda name: labels[name],
         on_change=lambda: change(first=st.session_state["gradients_first"]),
     )
     alike = [name for name in names if _can_stand_beside(state, name)]
@@ -154,7 +156,7 @@ def choose_networks(state: GradientsState) -> None:
         "Second network",
         [ALONE, *alike],
         key="gradients_second",
-        format_func=lambda name: name if name == ALONE else resources.title(name),
+        format_func=lambda name: name if name == ALONE else labels[name],
         on_change=lambda: change(
             second=None if st.session_state["gradients_second"] == ALONE else st.session_state["gradients_second"]
         ),

@@ -64,9 +64,9 @@ def batch(data: str, side: int) -> Batch:
 @st.cache_resource(max_entries=6, show_spinner="Reading the pictures")
 def _batch(key: str, _data: str) -> Batch:
     count = int(key.rsplit("/", 1)[1])
-    if _data.startswith("shapes-"):
-        drawn = shapes.draw(count, seed=0, size=int(_data.removeprefix("shapes-")), threads=1)
-        return Batch(drawn.images, drawn.labels.astype(np.int64), f"{count} shapes", shapes.CLASS_NAMES)
+    if known := shapes.named(_data):
+        drawn = shapes.draw(count, seed=0, size=known.size, classes=known.classes, threads=1)
+        return Batch(drawn.images, drawn.labels.astype(np.int64), f"{count} shapes", known.classes)
     split, class_names = trainings.test_split(_data)
     chosen = np.sort(np.random.default_rng(0).permutation(len(split.labels))[:count])
     whose = "of your own pictures" if _data.startswith("stored-") else f"test pictures of {trainings.data_title(_data)}"
@@ -78,7 +78,9 @@ def grid_data() -> list[str]:
     """The data on this machine that the networks of the grid can be measured on."""
     here = [*trainings.labelled_data(grid((8,), ("identity",), ("batch",), ("he",), ("relu",))[0])]
     own = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
-    return list(dict.fromkeys(["shapes-32", "shapes-64", *here, *([own] if trainings.is_ready(own) else [])]))
+    return list(
+        dict.fromkeys(["shapes-32", "shapes-16", "shapes-64", *here, *([own] if trainings.is_ready(own) else [])])
+    )
 
 
 # --- at initialisation ------------------------------------------------------------------------------------------------
@@ -221,9 +223,9 @@ def _cost(key: str, _spec: ArchitectureSpec, _pictures: int) -> tuple[float, int
 
 def data_of(state: GradientsState) -> list[str]:
     """The labelled data that fits the networks of the state, first what the first one was trained on."""
-    names = trainings.labelled_data(resources.checkpoint(state.first).spec)
-    own = resources.checkpoint(state.first).data.replace("shapes-v1-", "shapes-")
-    return sorted(names, key=lambda name: name != own)
+    first = resources.checkpoint(state.first)
+    names = trainings.labelled_data(first.spec, first.class_names)
+    return sorted(names, key=lambda name: name != trainings.key_of(first.data))
 
 
 def chosen(state: GradientsState) -> list[str]:
@@ -271,7 +273,7 @@ def _network_key(name: str, data: str, mode: Mode) -> str:
 def titles(names: Sequence[str]) -> list[str]:
     """What to call the networks: by their specs, and by their data too where those have one name."""
     short = [resources.checkpoint(name).spec.name for name in names]
-    return short if len(set(short)) == len(short) else [resources.title(name) for name in names]
+    return short if len(set(short)) == len(short) else list(resources.labels(names).values())
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from explorer.architectures.spec import Activation, Initialisation, Norm, Shortc
 from explorer.experiments.gradient_flow import Mode, Quantity
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS, SHORTCUTS, grid
 from explorer.ui import trainings
-from explorer.ui.build_state import DATA
+from explorer.ui.build_state import canonical
 from explorer.ui.link import Linked, whole
 from explorer.ui.state import NAME
 
@@ -66,8 +66,8 @@ class GradientsState(Linked):
         for network in (self.first,) if self.second is None else (self.first, self.second):
             if not isinstance(network, str) or not NAME.fullmatch(network):
                 raise ValueError(f"{network!r} is not the name of a network.")
-        if self.data is not None and not DATA.fullmatch(self.data):
-            raise ValueError(f"there is no data {self.data!r}.")
+        if self.data is not None:
+            object.__setattr__(self, "data", canonical(self.data))
 
     def specs(self) -> tuple[ArchitectureSpec, ...]:
         """The networks of the grid, for the pictures of `data`. Raises ValueError where one cannot take them."""

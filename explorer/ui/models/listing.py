@@ -1,6 +1,7 @@
 """The table of all networks that a person can look at, and what the page of models does with one of them."""
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from explorer.architectures import describe
 from explorer.checkpoints import CheckpointError
 from explorer.foreign import Normalisation, Reading
 from explorer.images import to_input
-from explorer.ui import kept_models
+from explorer.ui import kept_models, resources
 from explorer.ui.passes import PASSES, Subject, sample_subject
-from explorer.ui.resources import about, catalogue, checkpoint, subject_of, trained_names
+from explorer.ui.resources import about, catalogue, checkpoint, subject_of, title, trained_names
 from explorer.ui.state import AppState
+from explorer.ui.words import dataset_title
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def model_rows() -> list[ModelRow]:
                     name=name,
                     title=_row_title(name, loaded.spec.name),
                     source="shared by you" if kept_models.SHARED.fullmatch(name) else source,
-                    data=loaded.data,
+                    data=dataset_title(loaded.data),
                     depth=loaded.spec.depth,
                     parameters=describe(loaded.spec).parameters,
                     accuracy=test.get("accuracy"),
@@ -74,8 +76,22 @@ def model_rows() -> list[ModelRow]:
 
 
 def _row_title(name: str, network: str) -> str:
-    title = kept_models.title_of(name)
-    return f"{title}: {network}" if title and kept_models.RUN_NETWORK.fullmatch(name) else title or network
+    own = kept_models.title_of(name)
+    return f"{own}: {network}" if own and kept_models.RUN_NETWORK.fullmatch(name) else own or network
+
+
+def labels(rows: Iterable[ModelRow], names: Iterable[str]) -> dict[str, str]:
+    """What the picker calls each of these networks, by name; no two are alike."""
+    sources = {row.name: row.source for row in rows}
+
+    def words(name: str) -> str:
+        source = sources.get(name, "")
+        if source == "torchvision ↓":
+            return f"{title(name)} ↓"
+        is_own = source in ("your upload", "your run", "shared by you")
+        return f"{title(name)} · {source}" if is_own and source not in title(name) else title(name)
+
+    return resources.labels(names, words)
 
 
 def file_bytes(name: str) -> bytes:

@@ -1,19 +1,33 @@
 """Other people's weights: the upload, the report on it, what it asks, and the model that comes of it."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import streamlit as st
 
 from explorer.datasets import shapes
-from explorer.foreign import NORMALISATIONS, Normalisation, Reading, Report, Trial, numbered, plain, self_test
+from explorer.datasets.builtin import BUILTIN
+from explorer.foreign import (
+    NORMALISATIONS,
+    Normalisation,
+    Reading,
+    Report,
+    Trial,
+    numbered,
+    plain,
+    reached_by_guessing,
+    self_test,
+)
 from explorer.incidents import sentence
 from explorer.ui import kept_models, navigation, trainings
-from explorer.ui.markdown import as_code, as_sentence
+from explorer.ui.build_state import BuildState
+from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import listing
 from explorer.ui.passes import PASSES
 from explorer.ui.state import NAME, AppState
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
-CIFAR_10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CLASS_LISTS: dict[str, tuple[str, ...]] = {"CIFAR-10": CIFAR_10, "Shapes": shapes.CLASS_NAMES}
+CLASS_LISTS = {about.title: about.class_names for about in BUILTIN.values()} | {"Shapes": shapes.CLASS_NAMES}
 TRIED = 500  # labelled pictures for each reading with each normalisation
 OTHER = "class 0, class 1, …"
 
@@ -64,7 +78,10 @@ def _show_report(report: Report, file: str) -> None:
                 st.dataframe([{"in the file": plain(name)} for name in report.ignored], hide_index=True)
         if report.question:
             st.info(as_sentence(report.question))
-        _measure(report, file)
+        class_names = _class_names(report.readings[0], file)
+        if class_names is None:
+            return
+        _measure(report, class_names, file)
         index = 0
         if len(report.readings) > 1:
             answer = st.radio(
@@ -88,9 +105,6 @@ def _show_report(report: Report, file: str) -> None:
             )
         ]
         st.caption(f"{reading.normalisation.title} is assumed because {reading.normalisation_reason}.")
-        class_names = _class_names(reading, f"{file}-{index}")
-        if class_names is None:
-            return
         _try_out(reading, normalisation, class_names)
         title = st.text_input("Name", value=_first_title(report), max_chars=80, key=f"title-{file}")
         if st.button("Use this model", type="primary", key="use"):
@@ -107,55 +121,95 @@ def _first_title(report: Report) -> str:
     return "".join(letter for letter in stem if letter.isprintable())[:80].strip() or "uploaded"
 
 
-def _measure(report: Report, file: str) -> None:
-    """Each reading with each normalisation on labelled pictures, where there are some that fit."""
+def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
+    """Each reading with each normalisation on labelled pictures of these classes, or where to get such pictures."""
     first = report.readings[0]
-    fitting = trainings.labelled_data(first.spec)
-    readings = [
-        each
-        for each in report.readings
-        if (each.spec.input_shape, each.spec.classes, each.class_names)
-        == (first.spec.input_shape, first.spec.classes, first.class_names)
-    ]
+    takes = (first.spec.input_shape, first.spec.classes)
+    readings = [each for each in report.readings if (each.spec.input_shape, each.spec.classes) == takes]
+    try:
+        fitting = trainings.labelled_data(first.spec, class_names)
+    except ValueError as error:  # uploaded pictures that are damaged
+        st.error(as_sentence(sentence(error)))
+        return
     if not fitting:
-        st.caption(
-            "With labelled pictures of the same classes at hand, the readings and normalisations can be measured: "
-            "download CIFAR-10 or upload a zip on the page Build & train, in the tab Data."
-        )
+        _offer_pictures(first, class_names)
         return
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    data = left.selectbox("Labelled pictures", fitting, format_func=trainings.data_title, key="labelled")
+    data = left.selectbox(
+        "Labelled pictures",
+        fitting,
+        format_func=trainings.data_title,
+        key="labelled",
+        help="Only pictures of the network's own classes can tell the readings apart.",
+    )
     known = {report.normalisation.name: report.normalisation} | NORMALISATIONS
     if right.button("Measure", key="measure"):
         with st.spinner("Measuring each reading with each normalisation"):
             try:
                 split, names = trainings.test_split(data)
-                split = numbered(split, names, first.class_names, first.spec.classes)
+                split = numbered(split, names, class_names, first.spec.classes)
                 with PASSES:
                     trials = self_test(readings, known.values(), split, TRIED)
             except ValueError as error:
                 st.error(as_sentence(sentence(error)))
                 return
-        st.session_state["trials"] = (report, trials)
+        st.session_state["trials"] = (report, data, class_names, trials)
     kept = st.session_state.get("trials")
-    if kept is None or kept[0] is not report:
+    if kept is None or kept[0] is not report or kept[1:3] != (data, class_names):
         return
-    best = kept[1][0]
-    st.markdown(
-        f"Best on {best.n:,} pictures: **{best.reading.title}** with the normalisation **{best.normalisation.title}**, "
-        f"{best.accuracy:.1%} right. Differences below {2 * (0.25 / best.n) ** 0.5:.0%} may be chance: where the "
-        "assumed normalisation is that near, keep it."
-    )
-    st.button("Take this reading and normalisation", on_click=_take, args=(report, best, file))
+    trials = kept[3]
+    _recommend(report, trials, file)
     st.dataframe(
         [
             {"reading": trial.reading.title, "normalisation": trial.normalisation.title, "right": 100 * trial.accuracy}
-            for trial in kept[1]
+            for trial in trials
         ],
         hide_index=True,
         column_config={"right": st.column_config.NumberColumn(format="%.1f %%")},
         key="trials_table",
     )
+
+
+def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
+    """Where to get pictures of these classes."""
+    missing = trainings.downloadable_data(first.spec, class_names)
+    if missing:
+        title = BUILTIN[missing[0]].title
+        st.caption(
+            f"The readings and normalisations can be measured on {title}'s test pictures, which are not on this "
+            "machine. Download them on Build & train, in the tab Data, and upload this file here again."
+        )
+    else:
+        st.caption(
+            f"No labelled pictures of these classes at {first.spec.input_shape[1]} pixels are on this machine. With "
+            "some, the readings and normalisations can be measured: upload a zip with a folder for each class, called "
+            "like the class, on Build & train, in the tab Data."
+        )
+    words = f"Get {title} on Build & train" if missing else "Upload pictures on Build & train"
+    if st.button(words, key="get_pictures"):
+        kept = BuildState.from_query(st.session_state.get("views", {}).get("build", {}))
+        st.session_state["tab"] = "Data"
+        navigation.go("build", replace(kept, data=missing[0] if missing else "own", run=None).to_query())
+
+
+def _recommend(report: Report, trials: Sequence[Trial], file: str) -> None:
+    """The best reading and a button that takes it; none, and why, where it is right no more often than by chance."""
+    best, chance = trials[0], reached_by_guessing(trials)
+    if best.accuracy <= chance:
+        said = (
+            f"No reading beats chance on these images. The best is {best.reading.title} with the normalisation "
+            f"{best.normalisation.title}: {best.accuracy:.1%} right (n = {best.n:,}). Guessing gives "
+            f"{best.guessing:.1%} and in {len(trials)} tries up to {chance:.1%}. Either the network was not trained on "
+            "such images, or it was not trained at all."
+        )
+        st.warning(as_sentence(said))
+        return
+    st.markdown(
+        f"Best on {best.n:,} pictures: **{as_text(best.reading.title)}** with the normalisation "
+        f"**{best.normalisation.title}**, {best.accuracy:.1%} right; guessing reaches {chance:.1%} at most. If the "
+        f"assumed normalisation is within {2 * (0.25 / best.n) ** 0.5:.0%}, keep it: the difference may be chance."
+    )
+    st.button("Take this reading and normalisation", on_click=_take, args=(report, best, file))
 
 
 def _take(report: Report, trial: Trial, file: str) -> None:

@@ -11,7 +11,7 @@ from explorer import figures
 from explorer.architectures import ArchitectureSpec
 from explorer.incidents import sentence
 from explorer.ui import resources, trainings
-from explorer.ui.build import data, fields, follow, form, replay, settings
+from explorer.ui.build import budget, classes, data, fields, follow, form, replay, settings
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_sentence
 
@@ -36,7 +36,9 @@ def _show_form(state: BuildState) -> None:
         "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
         "starts from the same weights and sees the same pictures, so the difference is made by the shortcuts alone."
     )
-    replay.offer_replay()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        budget.offer_forms(state)
+        replay.offer_replay()
     left, right = st.columns([6, 8], gap="medium")
     with left:
         network_tab, training_tab, data_tab = st.tabs(["Network", "Training", "Data"], key="tab", on_change="rerun")
@@ -80,12 +82,13 @@ def _as_counted(error: ValueError) -> str:
 
 
 def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
+    missing = _missing_pictures(state)
     with st.container(horizontal=True, vertical_alignment="center"):
         pressed = st.button(
             "Train " + " and ".join(spec.name for spec in specs),
             key="start",
             type="primary",
-            disabled=not trainings.can_start(state.data),
+            disabled=bool(missing) or not trainings.can_start(state.data),
         )
         st.session_state["twin"] = state.twin
         st.toggle(
@@ -96,12 +99,21 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
         )
     if not trainings.can_start(state.data):
         st.info("Upload your pictures first, in the tab Data.")
-    try:
-        st.caption(trainings.forecast(state, specs))
-    except ValueError as error:  # the data is here, but damaged
-        st.error(as_sentence(sentence(error)))
+    if missing:
+        st.error(as_sentence(missing))
+    budget.show_budget(state, specs)
     if pressed:
         _start(state, specs)
+
+
+def _missing_pictures(state: BuildState) -> str:
+    """Which uploaded pictures a training lacks, in one sentence; empty where it lacks none, or the file is damaged."""
+    if not state.data.startswith("stored-") or not trainings.is_ready(state.data):
+        return ""
+    try:
+        return classes.missing_pictures(trainings.card(state.data))
+    except ValueError:  # the forecast says it
+        return ""
 
 
 def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:

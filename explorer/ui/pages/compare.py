@@ -32,7 +32,8 @@ def _show() -> None:
         return
     with st.sidebar:
         st.markdown("#### Compare networks")
-        choose_picture(state, change)
+        known = {each for name in state.networks for each in resources.class_names(name)}
+        choose_picture(state, change, known)
         controls.choose_target(state)
         controls.choose_view(state)
     subject = resources.subject_of(AppState(picture=state.picture))

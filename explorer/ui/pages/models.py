@@ -63,13 +63,12 @@ def _table() -> None:
     elif chosen and chosen not in names:
         st.info("The model of this link is not here any more.")
     st.session_state["model"] = chosen if chosen in names else names[0]
-    titles = {name: resources.title(name) for name in names if name == chosen and kept_models.SHARED.fullmatch(name)}
-    titles |= {row.name: f"{row.title} · {row.source}" for row in rows}
+    labels = listing.labels(rows, names)
     st.selectbox(
         "Model",
         names,
         key="model",
-        format_func=lambda name: titles[name],
+        format_func=lambda name: labels[name],
         on_change=lambda: address.write({"model": st.session_state["model"]}),
     )
     _card(st.session_state["model"])
@@ -106,7 +105,8 @@ def _card(name: str) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if st.button("Explore", key="explore_model", type="primary"):
-            navigation.go("explore", AppState(first=name, second=resources.twin_name(name)).to_query())
+            picture = resources.first_picture(name)
+            navigation.go("explore", AppState(first=name, second=resources.twin_name(name), picture=picture).to_query())
         navigation.offer_file(
             "Download as one file",
             data=lambda: listing.file_bytes(name),

@@ -1,0 +1,151 @@
+"""`python -m benchmarks one-click`: what one click teaches on this machine; `forecasts`: how near forecasts come."""
+
+import argparse
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from benchmarks.rows import ROOT, machine
+from explorer import runs
+from explorer.datasets.shapes import Drawn
+from explorer.presets import cifar
+from explorer.runs import Request
+from explorer.runs import speed as machine_speed
+from explorer.training import TrainingConfig, choose_device, choose_precision, forecast
+
+RESIDUAL, RESIDUAL_FAST, POINTS, OFTEN = 0.80, 0.92, 0.15, 0.8
+NEAR, NEAR_SHARE = 0.25, 13 / 15
+DEPTHS, SIZES = (8, 20, 56), (16, 32)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", choices=["one-click", "forecasts"])
+    parser.add_argument("--seeds", type=int, default=5, help="how many clicks, of seeds 0, 1, ... (default: 5)")
+    parser.add_argument("--seconds", type=float, help="budget of each (default: 60; for forecasts 20)")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/")
+    options = parser.parse_args(arguments)
+    if options.what == "one-click":
+        lines, met = clicks(options.seeds, options.seconds or 60.0)
+    else:
+        lines, met = forecasts(options.seconds or 20.0)
+    if options.write:
+        fast = choose_precision(choose_device()) == torch.bfloat16
+        name = f"{options.what}-{'bfloat16' if fast else 'float32'}.md"
+        (ROOT / "docs" / name).write_text("\n".join(lines) + "\n")
+    return 0 if met else 1
+
+
+def clicks(seeds: int, seconds: float) -> tuple[list[str], bool]:
+    """The table, and whether the bounds of this machine are met."""
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    say("| seed | network | data | forecast | steps | passes | plain | residual | difference | seconds in all |")
+    say("|---|---|---|---|---|---|---|---|---|---|")
+    found = []
+    for seed in range(seeds):
+        command = [sys.executable, "-m", "explorer", "train", "--auto", "--json"]
+        command += ["--seconds", f"{seconds:g}", "--seed", str(seed)]
+        answer = json.loads(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout)
+        accuracy = {entry["shortcut"] == "none": entry["test"] for entry in answer["networks"]}
+        plain, residual = accuracy[True]["accuracy"], accuracy[False]["accuracy"]
+        found.append((plain, residual, answer["steps"] / answer["forecast"]["steps"]))
+        say(
+            f"| {seed} | {answer['proposal']['network']}, width {answer['proposal']['width']} | {answer['data']} "
+            f"| {answer['forecast']['steps']:,} | {answer['steps']:,} | {answer['passes']:.1f} | {plain:.1%} "
+            f"| {residual:.1%} | {100 * (residual - plain):+.1f} points | {answer['took']:.0f} |"
+        )
+    least = RESIDUAL_FAST if answer["precision"] == "bfloat16" or "CPU" not in answer["device"] else RESIDUAL
+    median = statistics.median(residual for _, residual, _ in found)
+    better = sum(residual - plain >= POINTS for plain, residual, _ in found)
+    met = median >= least and better >= OFTEN * seeds
+    say("")
+    say(
+        f"Residual twin, median of {seeds} seeds: {median:.1%} (bound {least:.0%}); at least {POINTS:.0%} better than "
+        f"its plain twin in {better} of {seeds} (bound {OFTEN * seeds:g}). n = {accuracy[False]['n']:,} test pictures, "
+        f"{answer['precision']}, {seconds:g} s. {machine()}."
+    )
+    return lines, met
+
+
+def forecasts(seconds: float) -> tuple[list[str], bool]:
+    """15 trials: every depth and size on the idle machine, the same beside a busy process, three once more."""
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    trials = [(depth, size, busy) for busy in (False, True) for depth in DEPTHS for size in SIZES]
+    trials += [(8, 32, False), (20, 16, False), (56, 32, True)]
+    say("| depth | pixels | beside | forecast | steps | steps / forecast |")
+    say("|---|---|---|---|---|---|")
+    near = 0
+    for depth, size, busy in trials:
+        with tempfile.TemporaryDirectory() as folder, _busy(busy):
+            os.environ["EXPLORER_DATA"] = folder
+            expected, came = trial(depth, size, seconds)
+        near += abs(came / expected - 1) <= NEAR
+        beside = "a busy process" if busy else "nothing"
+        say(f"| {depth} | {size} | {beside} | {expected:,} | {came:,} | {came / expected:.2f} |")
+    least = round(NEAR_SHARE * len(trials))
+    say("")
+    say(
+        f"{near} of {len(trials)} within ± {NEAR:.0%} (bound {least}). Twins, batch 64, {seconds:g} s each, seed 0, "
+        f"{str(choose_precision(choose_device())).removeprefix('torch.')}. {machine()}."
+    )
+    return lines, near >= least
+
+
+def trial(depth: int, size: int, seconds: float) -> tuple[int, int]:
+    """Steps that were forecast, and those that a run took."""
+    config = TrainingConfig(seconds=seconds, batch_size=64, augment=False)
+    drawn = Drawn(size)
+    specs = (cifar(depth, "none", size=size), cifar(depth, size=size))
+    expected = forecast(machine_speed.measure(), specs, config, drawn.counts).steps
+    request = Request(
+        specs=tuple(spec.to_dict() for spec in specs),
+        config=config.to_dict(),
+        data=drawn.request,
+        device=choose_device().type,
+        created=time.time(),
+        names=tuple(spec.name for spec in specs),
+    )
+    run = runs.submit(request, secrets.token_hex(16))
+    while not (status := runs.status(run)).log.end:
+        if status.state not in ("queued", "running"):
+            break
+        time.sleep(0.3)
+    networks = (runs.status(run).log.end or {}).get("networks")
+    if not networks:
+        raise RuntimeError(f"the training of depth {depth} did not end: {run.log_text.read_text()}")
+    while runs.status(run).state == "running":
+        time.sleep(0.1)
+    return expected, max(network["steps"] for network in networks)
+
+
+@contextmanager
+def _busy(wanted: bool) -> Iterator[None]:
+    """Beside a process that uses one core all the time, with the priority of a page."""
+    if not wanted:
+        yield
+        return
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,62 @@
+"""Shares of pictures that are right, each with the interval that says how far chance may have moved it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+CONFIDENCE = 0.95
+
+_Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """`right` of `n` pictures, with the interval `low`..`high` that holds the true share with 95 % confidence."""
+
+    right: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def share(self) -> float:
+        return self.right / self.n
+
+
+@dataclass(frozen=True)
+class BalancedAccuracy:
+    """The mean of the accuracies of several classes, with its 95 % interval `low`..`high`."""
+
+    share: float
+    low: float
+    high: float
+
+
+def accuracy(right: int, n: int) -> Accuracy:
+    """With Wilson's score interval (Wilson 1927; Agresti and Coull 1998, equation 2): unlike the usual p ± z s it
+    stays within 0..1, and does not shrink to a point where all or none are right.
+
+    Raises ValueError for no pictures, or more right ones than there are.
+    """
+    if not 0 <= right <= n or n < 1:
+        raise ValueError(f"`right` must be 0..`n` and `n` at least 1, received {right} of {n}; count over pictures.")
+    share, spread = right / n, _Z**2 / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    return Accuracy(right, n, 0.0 if right == 0 else centre - half, 1.0 if right == n else centre + half)
+
+
+def balanced_accuracy(classes: Sequence[Accuracy]) -> BalancedAccuracy:
+    """The mean over classes, whatever their sizes; its interval adds the squares of the distances to Wilson's limits
+    (Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10; Zou and Donner
+    2008 for any sum). A class with one picture makes it wide.
+
+    Raises ValueError for no classes.
+    """
+    if not classes:
+        raise ValueError("`classes` must hold the accuracy of one class or more; count over pictures.")
+    share = sum(each.share for each in classes) / len(classes)
+    below = math.sqrt(sum((each.share - each.low) ** 2 for each in classes)) / len(classes)
+    above = math.sqrt(sum((each.high - each.share) ** 2 for each in classes)) / len(classes)
+    return BalancedAccuracy(share, max(0.0, share - below), min(1.0, share + above))

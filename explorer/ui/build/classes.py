@@ -1,0 +1,80 @@
+"""The classes of a dataset: whether they can be trained and are balanced, and how often each is classified rightly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer import runs
+from explorer.figures.names import shortened
+from explorer.ui.markdown import as_sentence
+from explorer.ui.trainings import Card
+
+UNBALANCED = 5  # times as many training pictures in the largest class as in the smallest, from which the page warns
+NAMED, LONGEST = 3, 40  # classes in a sentence, and letters of their names
+
+
+def missing_pictures(card: Card) -> str:
+    """Why nothing can be trained on that data, in one sentence with what to do; empty where it can."""
+    without = [name for name, (train, _, _) in zip(card.class_names, card.counts, strict=True) if not train]
+    if without:
+        return f"{_have(without)} no training pictures; add some or remove the folder, and upload the pictures again."
+    if not any(test for _, _, test in card.counts):
+        return "There are no test pictures to measure the result on; give each class 2 or more, and upload them again."
+    return ""
+
+
+def imbalance(card: Card) -> str:
+    """From 1 to `UNBALANCED` training pictures on: which classes differ, what always answering the commonest one
+    gives, and what helps. Empty where the classes are more alike, or one has none."""
+    counts = {name: train for name, (train, _, _) in zip(card.class_names, card.counts, strict=True)}
+    commonest = max(counts, key=counts.__getitem__)
+    most, fewest = counts[commonest], min(counts.values())
+    if not fewest or most < UNBALANCED * fewest:
+        return ""
+    rare = sorted((name for name in counts if counts[name] * UNBALANCED <= most), key=counts.__getitem__)
+    pictures = ", ".join(f"{_quoted(name)} {counts[name]:,}" for name in rare[:NAMED])
+    others = f", and {len(rare) - NAMED:,} more classes a fifth of that or less" if len(rare) > NAMED else ""
+    tests = [test for _, _, test in card.counts]
+    answered = tests[card.class_names.index(commonest)] / max(1, sum(tests))
+    return (
+        f"The classes are not balanced, {most / fewest:,.0f} to 1: {_quoted(commonest)} has {most:,} training "
+        f"pictures, {pictures}{others}. Always answering {_quoted(commonest)} is right on {answered:.1%} of the test "
+        "pictures. "
+        "Class weights, in the tab Training, make rare classes count as much in the loss as common ones."
+    )
+
+
+def show_classes(names: object, networks: Sequence[dict[str, Any]]) -> None:
+    """Accuracy, n and 95 % interval of each class for each network; nothing where that was not measured."""
+    found = [runs.class_accuracies(network["test"]) for network in networks]
+    if not isinstance(names, list) or not all(len(each) == len(names) > 0 for each in found):
+        return
+    counts = [each.n if each else 0 for each in found[0]]
+    for count, words in ((0, "no test pictures, so no accuracy"), (1, "one test picture, so no interval")):
+        some = [str(name) for name, n in zip(names, counts, strict=True) if n == count]
+        if some:
+            st.caption(as_sentence(f"{_have(some)} {words}."))
+    rows: list[dict[str, Any]] = [{"class": name, "n": n} for name, n in zip(names, counts, strict=True)]
+    for network, each in zip(networks, found, strict=True):
+        title = network["title"]
+        for row, measured in zip(rows, each, strict=True):
+            row[title] = 100 * measured.share if measured else None
+            row[f"{title}, 95 %"] = (
+                f"{100 * measured.low:.1f} to {100 * measured.high:.1f}" if measured and measured.n > 1 else ""
+            )
+    shares = {network["title"]: st.column_config.NumberColumn(format="%.1f %%") for network in networks}
+    with st.expander("Accuracy of each class"):
+        st.dataframe(rows, hide_index=True, column_config=shares, key="classes")
+
+
+def _have(names: Sequence[str]) -> str:
+    """The subject and verb of a sentence on these classes."""
+    if len(names) == 1:
+        return f"The class {_quoted(names[0])} has"
+    listed = ", ".join(map(_quoted, names[:NAMED]))
+    return f"The classes {listed}{f' and {len(names) - NAMED:,} more' if len(names) > NAMED else ''} have"
+
+
+def _quoted(name: str) -> str:
+    return f"'{shortened(name, LONGEST)}'"

@@ -1,0 +1,199 @@
+"""What a training on this machine comes to before it starts: the first proposal, and what would be enough."""
+
+import threading
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from explorer import runs
+from explorer.architectures import ArchitectureSpec
+from explorer.datasets import builtin, shapes
+from explorer.machine import core_limit
+from explorer.presets import PRESETS
+from explorer.runs import speed as machine_speed
+from explorer.training import Forecast, Speed, TrainingConfig, propose
+from explorer.training import forecast as forecast_of
+from explorer.training.proposal import LEAST_PASSES, RUNGS, Proposal, Rung, enough, one_click
+from explorer.ui import trainings
+from explorer.ui.build_state import QUICK, BuildState, blocks_a_stage, difference, regular_stages
+from explorer.ui.work import duration
+
+CLASSROOM = next(rung for rung in RUNGS if rung.width < 16)  # what one click trains where the machine is slow
+CIFAR_COUNTS = (50_000, 0, 10_000)  # of what is not downloaded yet
+_measuring = threading.Lock()
+
+
+def speed() -> Speed:
+    """How fast this machine trains: measured at the first call, which takes some seconds, and again beside the page
+    when the last measurement is older than a minute and no run of this server trains.
+
+    Raises ValueError, one sentence, where it cannot be measured.
+    """
+    kept = machine_speed.kept()
+    if kept is None:
+        with _measuring, st.spinner("Measuring how fast this machine trains, once, for some seconds"):
+            return machine_speed.kept() or machine_speed.measure()
+    if not machine_speed.is_fresh(kept) and not _measuring.locked() and not runs.any_alive():
+        threading.Thread(target=_measure_again, daemon=True).start()
+    return kept
+
+
+def _measure_again() -> None:
+    if _measuring.acquire(blocking=False):
+        try:
+            machine_speed.measure()
+        except ValueError:
+            pass  # the last measurement stays
+        finally:
+            _measuring.release()
+
+
+def first_form() -> BuildState:
+    """The form of a visitor who has chosen nothing yet, the same for the whole visit: what learns in a minute here."""
+    if "first_form" not in st.session_state:
+        try:
+            st.session_state["first_form"] = form_of(propose(speed()).rung)
+        except ValueError:
+            st.session_state["first_form"] = form_of(CLASSROOM)
+    form: BuildState = st.session_state["first_form"]
+    return form
+
+
+def form_of(rung: Rung) -> BuildState:
+    """The form that trains these twins in one click."""
+    config = one_click().to_dict()
+    preset = f"resnet-{rung.depth}"
+    state = BuildState(
+        preset=preset if preset in PRESETS else "resnet-20", config=difference(config, QUICK), data=rung.drawn.key
+    )
+    return state.with_spec(
+        stages=regular_stages(rung.spec.stages[0].blocks, rung.width),
+        stem={**state.spec_fields()["stem"], "channels": rung.width},
+    )
+
+
+def proposal() -> Proposal:
+    """What one click trains here. Raises ValueError as `speed` does."""
+    return propose(speed())
+
+
+def counts(data: str) -> tuple[int, int, int]:
+    """Training, validation and test pictures of the `data` of a BuildState. Raises ValueError where it is damaged."""
+    drawn = shapes.named(data)
+    if drawn:
+        return drawn.counts
+    if data in builtin.BUILTIN and not trainings.is_ready(data) or data == "own":
+        return CIFAR_COUNTS
+    totals = [sum(row[index] for row in trainings.card(data).counts) for index in range(3)]
+    return totals[0], totals[1], totals[2]
+
+
+def forecast(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Forecast:
+    """Raises ValueError where the data is damaged, or the speed cannot be measured."""
+    return forecast_of(speed(), specs, state.training(), counts(state.data))
+
+
+def sentence(state: BuildState, specs: tuple[ArchitectureSpec, ...], found: Forecast) -> str:
+    """How far the training of that form comes, or how long it takes, on this machine."""
+    config = state.training()
+    passes = f"{found.passes:,.0f}" if found.passes >= 10 else f"{found.passes:.1f}"
+    each = " for each network" if len(specs) > 1 else ""
+    share = core_limit()
+    limit = f" This app may use {share:.2g} of a core." if share < 1 else ""
+    total = duration(found.seconds + found.measuring)
+    if config.epochs:
+        return (
+            f"About {total} on this machine with start and test: {found.steps:,} steps of {config.batch_size}.{limit}"
+        )
+    return (
+        f"{duration(found.seconds)}: about {found.steps:,} steps of {config.batch_size}{each}, {passes} passes through "
+        f"the data, on this machine; {total} with start and test.{limit}"
+    )
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One change of the form after which the budget buys enough passes."""
+
+    label: str
+    form: BuildState
+
+
+def remedies(state: BuildState, found: Forecast) -> list[Remedy]:
+    """What would be enough where the form's budget buys fewer than `LEAST_PASSES` passes: fewer layers, smaller
+    pictures, more minutes; each that suffices by itself."""
+    config = state.training()
+    if config.seconds is None or found.passes >= LEAST_PASSES:
+        return []
+    changed: list[Remedy] = []
+    fields = state.spec_fields()
+    width = fields["stages"][0]["channels"]
+    blocks = blocks_a_stage(fields)
+    if blocks is not None:
+        for n in range(blocks - 1, 0, -1):
+            fewer = state.with_spec(stages=regular_stages(n, width))
+            depth = _depth(fewer)
+            if depth and _passes(fewer) >= LEAST_PASSES:
+                changed.append(Remedy(f"{depth} layers", fewer))
+                break
+    drawn = shapes.named(state.data)
+    if drawn and drawn.size > 16:
+        smaller = replace(state, data=replace(drawn, size=16).key)
+        if _passes(smaller) >= LEAST_PASSES:
+            changed.append(Remedy("16 pixels", smaller))
+    seconds = enough(lambda budget: _forecast_for(state, budget))
+    if seconds is not None:
+        changed.append(Remedy(f"{duration(seconds)}", state.with_config(seconds=seconds)))
+    return changed
+
+
+def _specs(state: BuildState) -> tuple[ArchitectureSpec, ...]:
+    """The networks of the form. Raises ValueError where they cannot exist."""
+    spec = state.network(*trainings.data_shape(state.data))
+    try:
+        return (spec, spec.twin()) if state.twin else (spec,)
+    except ValueError:
+        return (spec,)
+
+
+def _depth(state: BuildState) -> int | None:
+    try:
+        return _specs(state)[0].depth
+    except ValueError:
+        return None
+
+
+def _passes(state: BuildState) -> float:
+    try:
+        return forecast(state, _specs(state)).passes
+    except ValueError:
+        return 0.0
+
+
+def _forecast_for(state: BuildState, seconds: float) -> Forecast:
+    config: TrainingConfig = replace(state.training(), seconds=seconds)
+    return forecast_of(speed(), _specs(state), config, counts(state.data))
+
+
+def what_is_proposed(state: BuildState) -> str:
+    """Why the first form is what it is, in one sentence; empty for any other form."""
+    if state != first_form():
+        return ""
+    rung = _rung_of(state)
+    if rung is None:
+        return ""
+    names = ", ".join(rung.classes)
+    return (
+        f"A minute suffices for this one on this machine: the deepest pair for which it buys enough passes through the "
+        f"data ({rung.passes:g}), on three shapes ({names}) at {rung.size} pixels."
+    )
+
+
+def _rung_of(state: BuildState) -> Rung | None:
+    return next((rung for rung in RUNGS if form_of(rung) == state), None)
+
+
+def offers() -> dict[str, Any]:
+    """Forms that one button sets, by its label."""
+    return {"For this machine": first_form(), "Classroom": form_of(CLASSROOM)}
