@@ -279,19 +279,21 @@ def _check_names(expected: set[str], found: set[str], name: str) -> None:
         )
 
 
-def pinned(folder: Path = PRETRAINED) -> dict[str, str]:
-    """Name -> sha256 of the checkpoints that come with the app, as `SHA256SUMS` pins them."""
+def pinned(folder: Path = PRETRAINED, kind: str = "safetensors") -> dict[str, str]:
+    """Name -> sha256 of the checkpoints that come with the app, as `SHA256SUMS` pins them; `kind` "replay" gives the
+    recorded trainings instead."""
     sums = folder / "SHA256SUMS"
     if not sums.exists():
         return {}
     pins = {}
     for line in filter(str.strip, sums.read_text(errors="replace").splitlines()):
-        match = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)\.safetensors", line)
+        match = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)\.(safetensors|replay)", line)
         if not match:
             raise CheckpointError(
                 "`SHA256SUMS` is damaged; restore it, or run `python -m explorer pretrained --listing`."
             )
-        pins[match[2]] = match[1]
+        if match[3] == kind:
+            pins[match[2]] = match[1]
     return pins
 
 

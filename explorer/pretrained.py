@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from explorer import checkpoints
+from explorer import checkpoints, recordings
 from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.architectures.spec import Shortcut
 from explorer.checkpoints import Checkpoint, CheckpointError
@@ -57,6 +57,8 @@ def _recipes() -> dict[str, Recipe]:
 
 
 RECIPES: dict[str, Recipe] = _recipes()
+RECORDED: dict[str, tuple[str, ...]] = {"shapes-56": ("shapes-plain-56", "shapes-resnet-56")}
+"""The trainings of which a recording ships: recipes that are trained together."""
 
 
 def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> Iterator[Progress]:
@@ -141,8 +143,9 @@ def _figure(network: Network, dataset: Dataset, split: Split) -> dict[str, Any]:
 def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
     """Regenerates `SHA256SUMS` and `README.md` of `folder` from the files that lie in it."""
     files = sorted(folder.glob("*.safetensors"), key=lambda file: _order(file.stem))
-    digests = {file.stem: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    sums = "".join(f"{digest}  {name}.safetensors\n" for name, digest in digests.items())
+    recorded = sorted(folder.glob(f"*.{recordings.SUFFIX}"))
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in [*files, *recorded]}
+    sums = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
     rows = [
         "# Pretrained networks",
         "",
@@ -164,10 +167,38 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
         rows.append(
             f"| `{file.name}` | {checkpoint.data} | {checkpoint.spec.depth} | {record['parameters']:,} "
             f"| {learned} | {test['accuracy']:.2%} | {test['n']:,} | {checkpoint.seed} | {len(record['epochs'])} "
-            f"| {record['seconds'] / 60:.0f} min | {record['device']}, {record['precision']} | `{digests[file.stem]}` |"
+            f"| {record['seconds'] / 60:.0f} min | {record['device']}, {record['precision']} | `{digests[file.name]}` |"
         )
+    if recorded:
+        rows += _recorded_rows(recorded, digests)
     checkpoints.write_atomically(folder / "SHA256SUMS", sums.encode())
     checkpoints.write_atomically(folder / "README.md", ("\n".join(rows) + "\n").encode())
+
+
+def _recorded_rows(files: list[Path], digests: dict[str, str]) -> list[str]:
+    rows = [
+        "",
+        "# Recorded trainings",
+        "",
+        "Made by `python -m explorer pretrained --record`: twins that were trained together, from the same weights and",
+        "with the same batches. A file holds curves, gradient sizes, predictions and Grad-CAM along the steps. `same`",
+        "says whether the weights at the end are bit by bit those of the file of the same recipe above. Where they are",
+        "not, it is another training, with figures of its own.",
+        "",
+        "| file | network | test | n | same | seed | steps | trained in | machine | sha256 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for file in files:
+        facts = recordings.read(file).facts
+        for network in facts["networks"]:
+            test = network["test"]
+            rows.append(
+                f"| `{file.name}` | {network['title']} | {test['accuracy']:.2%} | {test['n']:,} "
+                f"| {'yes' if network['same_weights'] else 'no'} | {facts['seed']} | {facts['steps']:,} "
+                f"| {facts['seconds'] / 60:.0f} min | {facts['device']}, {facts['precision']} "
+                f"| `{digests[file.name]}` |"
+            )
+    return rows
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from explorer import checkpoints
+from explorer import checkpoints, recordings
 from explorer.architectures import ArchitectureSpec, build
 from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
 from explorer.commands import Answer, one_click, typed
@@ -19,8 +19,9 @@ from explorer.commands.networks import parameters
 from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.machine import give_way
-from explorer.pretrained import CIFAR_DATA, RECIPES, Recipe, checkpoint_of, measure, rebuild, write_listing
-from explorer.runs import verdict
+from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
+from explorer.runs import recording, verdict
+from explorer.runs.log import LogWriter
 from explorer.training import (
     Evaluation,
     Progress,
@@ -149,6 +150,15 @@ def _follow(labels: list[str], training: Iterator[Progress]) -> tuple[TrainingRe
     return progress.records
 
 
+class TellingLog(LogWriter):
+    """A run's log that tells its progress on stderr too."""
+
+    def write(self, event: str, **values: Any) -> None:
+        super().write(event, **values)
+        if event == "progress":
+            print(f"{values['fraction']:4.0%}  step {values['step']:,}  {values['seconds']:,.0f} s", file=sys.stderr)
+
+
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help=typed.CHECKPOINT_HELP)
     parser.add_argument(
@@ -242,6 +252,7 @@ def pretrained_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="FOLDER", help=f"the {CIFAR_DATA} as class folders in train/ and test/")
     parser.add_argument("--folder", default=PRETRAINED, metavar="FOLDER", help="where they lie (default: pretrained/)")
     parser.add_argument("--measure", action="store_true", help="measure the accuracies again instead of training")
+    parser.add_argument("--record", action="store_true", help="train and record what the app replays, half an hour")
     parser.add_argument("--listing", action="store_true", help="write README.md and SHA256SUMS from the files there")
     typed.add_threads(parser)
 
@@ -259,6 +270,9 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
                 f"{name} is trained on {CIFAR_DATA}; give its class folders in train/ and test/ as `--data FOLDER`."
             )
     use_threads(arguments.threads)
+    if arguments.record:
+        for name in RECORDED:
+            recording.record(name, folder, TellingLog)
     datasets: dict[str, Dataset] = {}
     for recipe in map(RECIPES.__getitem__, names):
         if recipe.data not in datasets and recipe.data == CIFAR_DATA:
@@ -278,8 +292,18 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
     for entry in networks:
         measured = (percent(entry["test"]["accuracy"]), entry["test"]["n"]) if entry["test"] else (None, None)
         rows.append([*(entry[key] for key in header[:5]), *measured, entry["state"]])
+    recorded = [_recorded_state(name, folder) for name in RECORDED]
     lines = [*table(header, rows), "", "`pretrained NAME` trains one again, `pretrained all` all of them."]
-    return {"folder": str(folder), "networks": networks}, lines
+    lines += [f"Recorded training {entry['name']}.replay: {entry['state']}" for entry in recorded]
+    return {"folder": str(folder), "networks": networks, "recordings": recorded}, lines
+
+
+def _recorded_state(name: str, folder: Path) -> dict[str, Any]:
+    try:
+        facts = recordings.load(name, folder).facts
+    except ValueError as error:
+        return {"name": name, "state": str(error), "facts": None}
+    return {"name": name, "state": "ready", "facts": facts}
 
 
 def _state(recipe: Recipe, folder: Path) -> dict[str, Any]:

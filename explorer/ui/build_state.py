@@ -14,6 +14,8 @@ from explorer.ui.link import Linked
 
 DATA = re.compile(r"cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
 RUN = re.compile(r"[0-9a-f]{32}")
+RECORDINGS = {"shapes-56": "plain-56 and ResNet-56"}
+"""The recorded trainings that a link may ask for, and what they are of."""
 LONGEST = 4000  # characters of changes in a link
 MOST_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
 WIDTHS = (4, 256)  # of the first of three stages of equal length
@@ -43,7 +45,8 @@ class BuildState(Linked):
     JSON objects of fields. Each field of the spec is legal by itself, but together they need not make a network that
     exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, see
     `canonical`; "own" while nothing is uploaded yet. `twin` says whether the twin is trained too, `free` whether stages
-    are edited one by one. `run` is the run that is looked at, None for the form.
+    are edited one by one. `run` is the run that is looked at, None for the form; `replay` the recorded training that
+    is watched.
     Raises ValueError for a text that could not have come from this app.
     """
 
@@ -54,6 +57,7 @@ class BuildState(Linked):
     twin: bool = True
     free: bool = False
     run: str | None = None
+    replay: str | None = None
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -63,6 +67,8 @@ class BuildState(Linked):
         object.__setattr__(self, "data", canonical(self.data))
         if self.run is not None and not RUN.fullmatch(self.run):
             raise ValueError(f"{self.run!r} is not the number of a run.")
+        if self.replay is not None and self.replay not in RECORDINGS:
+            raise ValueError(f"there is no recorded training {self.replay!r}.")
 
     def spec_fields(self) -> dict[str, Any]:
         """The fields of the spec as they stand in the form (`ArchitectureSpec.to_dict`), possible or not."""

@@ -239,7 +239,7 @@ def show_earlier_runs(state: BuildState) -> None:
         name.button(
             as_text(run.title() or known_as),
             key=f"open_{run.id}",
-            on_click=lambda run=run: fields.write(replace(fields.read(), run=run.id)),
+            on_click=lambda run=run: fields.write(replace(fields.read(), run=run.id, replay=None)),
             width="stretch",
         )
         if status.state not in ("queued", "running") and st.session_state.get("deleting") == run.id:

@@ -11,7 +11,7 @@ from explorer import figures
 from explorer.architectures import ArchitectureSpec
 from explorer.incidents import sentence
 from explorer.ui import resources, trainings
-from explorer.ui.build import budget, classes, data, fields, follow, form, settings
+from explorer.ui.build import budget, classes, data, fields, follow, form, replay, settings
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_sentence
 
@@ -21,10 +21,12 @@ SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy mach
 def show() -> None:
     resources.remember_owner()
     state = fields.read()
-    if state.run is None:
-        _show_form(state)
-    else:
+    if state.run is not None:
         follow.show_run(state, state.run)
+    elif state.replay is not None:
+        replay.show_replay(state.replay)
+    else:
+        _show_form(state)
     follow.show_earlier_runs(state)
 
 
@@ -34,8 +36,9 @@ def _show_form(state: BuildState) -> None:
         "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
         "starts from the same weights and sees the same pictures, so the difference is made by the shortcuts alone."
     )
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         budget.offer_forms(state)
+        replay.offer_replay()
     left, right = st.columns([6, 8], gap="medium")
     with left:
         network_tab, training_tab, data_tab = st.tabs(["Network", "Training", "Data"], key="tab", on_change="rerun")

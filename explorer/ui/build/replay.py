@@ -1,0 +1,113 @@
+"""A recorded training on the page: it plays in the browser, with no training on this machine."""
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from explorer import figures, recordings, runs
+from explorer.incidents import sentence
+from explorer.recordings import Recording
+from explorer.runs.log import parsed
+from explorer.ui import navigation, resources
+from explorer.ui.build import fields, live, logged
+from explorer.ui.build_state import RECORDINGS
+from explorer.ui.markdown import as_sentence
+from explorer.ui.state import AppState
+
+_component = st.components.v2.component(
+    "replay", html="<div class='replay'></div>", css=live.STYLE, js=live.DRAWING + (live.HERE / "replay.js").read_text()
+)
+
+
+def offer_replay() -> None:
+    """A button for each recorded training that is here."""
+    try:
+        found = recordings.names()
+    except ValueError:  # Explore says what is damaged
+        return
+    for name in found:
+        if name in RECORDINGS:
+            st.button(
+                f"Watch a recorded training: {RECORDINGS[name]}",
+                key=f"replay_{name}",
+                icon=":material/play_circle:",
+                on_click=lambda name=name: fields.write(replace(fields.read(), replay=name)),
+                help="It plays in 20 seconds, or step by step. Nothing is trained for it.",
+            )
+
+
+def show_replay(name: str) -> None:
+    st.header(f"A recorded training: {RECORDINGS[name]}", anchor=False)
+    try:
+        recording = recordings.load(name)
+    except ValueError as error:
+        st.error(as_sentence(sentence(error)))
+        _back()
+        return
+    st.caption(_circumstances(recording))
+    with st.container(horizontal=True):
+        first, second = (network["shipped"] for network in recording.facts["networks"])
+        if st.button("Explore these two networks", key="explore", type="primary"):
+            navigation.go("explore", AppState(first=first, second=second).to_query())
+        _back()
+    st.markdown(
+        "Both start from the same weights and see the same pictures in the same order. The gradient map shows them "
+        "apart from step 0 on, the accuracy only later."
+    )
+    _component(key="replay", data=_parts(name, resources.theme()))
+    st.caption(
+        "Lines are means over the training batches since the last report, dots the validation pictures after each "
+        "epoch. The gradient map has the steps 0, 1, 2, 3, 4, 6, 8, … of the training."
+    )
+    st.markdown(ending(recording))
+
+
+def _back() -> None:
+    st.button("Build a network", key="back", on_click=lambda: fields.write(replace(fields.read(), replay=None)))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _parts(name: str, theme: str) -> dict[str, Any]:
+    return parts(recordings.load(name), theme)
+
+
+def parts(recording: Recording, theme: Any) -> dict[str, Any]:
+    """All that the browser draws, of the whole training: it shows each part up to the step that it has come to."""
+    log = parsed(recording.metrics)
+    looks = [
+        (name, figures.network_colour(spec["shortcut"], theme))
+        for name, spec in zip(recording.request["names"], recording.request["specs"], strict=True)
+    ]
+    samples = logged.samples(log, recording.samples)
+    curves = logged.curves(log, looks)
+    return {
+        "last": curves["last"],
+        "curves": curves,
+        "map": logged.gradients(log, looks),
+        "cams": live.cams(log.cams, samples, looks),
+        "predictions": live.predictions(log.predictions, samples, looks),
+    }
+
+
+def _circumstances(recording: Recording) -> str:
+    facts, config = recording.facts, recording.request["config"]
+    return (
+        f"Recorded once: {facts['steps']:,} steps, {config['epochs']} epochs of the shapes, seed {facts['seed']}, "
+        f"{facts['seconds'] / 60:.0f} minutes on {facts['device']} in {facts['precision']}."
+    )
+
+
+def ending(recording: Recording) -> str:
+    """What came of the training, and how the networks that come with the app stand beside it."""
+    networks = recording.facts["networks"]
+    summary = runs.summary(parsed(recording.metrics))
+    if all(network["same_weights"] for network in networks):
+        return f"{summary} These are the networks that come with the app, bit for bit."
+    known = [resources.about(network["shipped"]) for network in networks]
+    shipped = " and ".join(f"{header.spec.name} {header.figures['test']['accuracy']:.1%}" for header in known)
+    return (
+        f"{summary} The networks that come with the app have the same recipe and the same seed, but other weights: "
+        f"they were trained on another machine ({known[0].record['device']}, {known[0].record['precision']}), where "
+        f"rounding differs from the first step on. They are right on {shipped} of the same pictures."
+    )
