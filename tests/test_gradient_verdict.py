@@ -139,7 +139,7 @@ def test_the_guidance_names_only_courses_that_are_there() -> None:
     assert guidance(["a", "b", "c", "d", "e"], [falls, rises, level, zero, none]) == (
         "The lines of a and d fall toward the input: the first layers receive less than the last. "
         "The line of b rises toward the input: the first layers receive more than the last. "
-        "The line of c is level toward the input: the first layers receive about as much as the last."
+        "The line of c ends within a factor of 3 of where it began: the first layers receive about as much as the last."
     )
     assert guidance(["e"], [none]) == ""
     assert guidance(list("abcde"), [falls] * 5).startswith("The lines of a, b, c and 2 more fall")

@@ -108,18 +108,19 @@ def course_of(ratio: float | None) -> Course:
 
 
 def guidance(names: Sequence[str], reaches: Sequence[Reach]) -> str:
-    """What the lines that are there mean: which of the named networks fall, rise or stay level toward the input; ""
-    where none has a course."""
+    """What the lines that are there mean: which of the named networks fall, rise or end where they began, seen from
+    the output; "" where none has a course."""
     courses: dict[str, list[str]] = {"shrinks": [], "zero": [], "grows": [], "equal": [], "undefined": []}
     for name, found in zip(names, reaches, strict=True):
         courses[found.course].append(name)
     falling, rising, level = courses["shrinks"] + courses["zero"], courses["grows"], courses["equal"]
+    within = f"within a factor of {ABOUT_EQUAL:g} of where"
     said = [
-        f"{_line_of(which)} {verb if len({*which}) == 1 else verbs} toward the input: the first layers receive {share}."
-        for which, verb, verbs, share in (
-            (falling, "falls", "fall", "less than the last"),
-            (rising, "rises", "rise", "more than the last"),
-            (level, "is level", "are level", "about as much as the last"),
+        f"{_line_of(which)} {one if len({*which}) == 1 else many}: the first layers receive {share}."
+        for which, one, many, share in (
+            (falling, "falls toward the input", "fall toward the input", "less than the last"),
+            (rising, "rises toward the input", "rise toward the input", "more than the last"),
+            (level, f"ends {within} it began", f"end {within} they began", "about as much as the last"),
         )
         if which
     ]

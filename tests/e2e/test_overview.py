@@ -105,7 +105,7 @@ def test_bars_say_how_strong_a_layer_is_whatever_its_maps_glow_like(page: Page) 
         assert all((top > 0) == (found > 0) for top, found in zip(row, tall, strict=True))
         found = np.array(tall) / len(picture)
         np.testing.assert_allclose(found, np.array(row) / strongest, atol=1 / len(picture))
-    assert max(bar.any(axis=2).any(axis=1).sum() for bar in bars) == len(bars[0]), "the longest is as tall as its row"
+    assert max(int(bar.any(axis=(1, 2)).sum()) for bar in bars) == len(bars[0]), "the longest is as tall as its row"
     expect(page.get_by_text(re.compile("a weak layer glows like a strong one"))).to_be_visible()
     page.get_by_text("all", exact=True).click()
     expect(page.get_by_text(re.compile("a weak layer glows like a strong one"))).to_have_count(0)

@@ -69,7 +69,7 @@ def _first_layer(looked: list[Looked]) -> None:
                 alt=f"The {len(pictures)} kernels of the first layer of {network.title}",
             )
             st.caption(f"Darkest −{kernel.top:.3g}, brightest {kernel.top:.3g}.")
-    own = " Each network has a scale of its own, since its norms set the sizes anew." if len(found) > 1 else ""
+    own = " Each network has a scale of its own." if len(found) > 1 else ""
     st.caption(f"Mid-grey is a weight of 0; red, green and blue are the weights of these colours.{own}")
 
 
