@@ -65,7 +65,7 @@ def form_of(rung: Rung) -> BuildState:
     config = one_click().to_dict()
     preset = f"resnet-{rung.depth}"
     state = BuildState(
-        preset=preset if preset in PRESETS else "resnet-20", config=difference(config, QUICK), data=rung.drawn.key
+        preset=preset if preset in PRESETS else "resnet-32", config=difference(config, QUICK), data=rung.drawn.key
     )
     return state.with_spec(
         stages=regular_stages(rung.spec.stages[0].blocks, rung.width),
