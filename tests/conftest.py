@@ -35,13 +35,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
+def keep_speed(folder: Path) -> None:
+    """Puts `SPEED` into a data folder; without it the first page that needs it takes seconds to measure it."""
+    folder.joinpath("speed.json").write_text(json.dumps({"cores": core_limit(), "speed": SPEED}))
+
+
 @pytest.fixture(autouse=True)
 def data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where runs, uploads and downloads of this test lie: never in the repository."""
     folder = tmp_path_factory.mktemp("data")
     monkeypatch.setenv("EXPLORER_DATA", str(folder))
-    speed = json.dumps({"cores": core_limit(), "speed": SPEED})
-    folder.joinpath("speed.json").write_text(speed)  # measured, or each page that needs it would take seconds to do so
+    keep_speed(folder)
     monkeypatch.delenv("EXPLORER_PICTURES", raising=False)
     return folder
 
