@@ -40,7 +40,7 @@ class Rung:
         return self.drawn.counts
 
 
-_THREE = ("ring", "cross", "star")
+_THREE = ("ring", "triangle", "cross")
 RUNGS = (
     Rung(56, 16, 16, _THREE, 12.0),
     Rung(44, 16, 16, _THREE, 6.0),
