@@ -30,7 +30,7 @@ Run = Callable[[str], dict[str, Any]]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-MEASURED = ["bench", "load", "isolation", "difficulty"]
+MEASURED = ["bench", "load", "isolation", "difficulty", "difficulty-16"]
 
 
 @pytest.mark.parametrize("name", MEASURED)
