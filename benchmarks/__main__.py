@@ -1,6 +1,7 @@
 """`python -m benchmarks` measures speed; `tracing`, `training`, `akamaster`, `page` and `runs` are its parts. `threads`
 explains on one network from threads for a minute; `difficulty` trains on the shapes (minutes) and says how hard they
-are. `load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`."""
+are; `batchnorm` (half an hour) says after how many steps the running statistics of BatchNorm lag behind. `load` and
+`isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`."""
 
 import argparse
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable
 import torch
 
 from benchmarks import isolation, load
+from benchmarks.batchnorm import show_batchnorm
 from benchmarks.difficulty import difficulty_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
@@ -29,18 +31,20 @@ def main(arguments: list[str] | None = None) -> int:
         if given[:1] == [name]:
             return run(given[1:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = ["all", "tracing", "training", "akamaster", "page", "runs", "threads", "difficulty"]
+    parts = ["all", "tracing", "training", "akamaster", "page", "runs", "threads", "difficulty", "batchnorm"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/ and README.md")
     options = parser.parse_args(given)
-    if options.write and options.what not in ("all", "difficulty"):
-        parser.error("--write wants all parts, or `difficulty`.")
+    if options.write and options.what not in ("all", "difficulty", "batchnorm"):
+        parser.error("--write wants all parts, `difficulty` or `batchnorm`.")
     if options.what == "threads":
         return run_threads(options.seconds, options.threads)
     if options.what == "difficulty":
         return show_difficulty(options.write)
+    if options.what == "batchnorm":
+        return show_batchnorm(options.write)
     measures: dict[str, Callable[[], Iterable[Row]]] = {
         "tracing": explaining_rows,
         "training": training_rows,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from explorer.architectures import Network
 from explorer.datasets import Dataset
 from explorer.training.batches import augment, class_weights, normalise, on_device, statistics
+from explorer.training.batchnorm import PICTURES, SETTLED, recompute_batchnorm, running_statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
 from explorer.training.device import choose_device, choose_precision, device_name
 from explorer.training.evaluation import evaluate
@@ -54,7 +55,8 @@ def fit_together(
     augmented there, batch by batch. Batches and augmentation follow from the seed alone, so networks that are trained
     apart see the same ones too. On a CPU one seed gives the same weights twice. The last `Progress` carries a
     `TrainingRecord` for each network; the networks are then on the CPU, in evaluation mode. Closing the generator
-    early leaves the weights of that moment.
+    early leaves the weights of that moment. After so few steps that the running statistics of BatchNorm lag behind
+    (`SETTLED`), they are recomputed over training pictures before the end.
 
     `state` is advanced in place. One that `restore` read continues where it was saved, a new one begins.
 
@@ -83,6 +85,10 @@ def fit_together(
 
     def progress() -> Progress:
         return _progress(state, config, steps_an_epoch, batch_size, learners)
+
+    def time_of(pictures: int) -> float:
+        """Seconds that so many take in training; they take less without the backward pass."""
+        return state.training_seconds / (state.step * batch_size) * pictures
 
     started, reported = time.perf_counter() - state.seconds, -math.inf
     while state.batches or goes_on():  # an epoch that has begun is ended, also where only its validation is missing
@@ -115,11 +121,13 @@ def fit_together(
                 reported = time.perf_counter()
                 state.generator = generator.get_state()
                 yield progress()
-        # A picture takes less time here than in training.
-        if state.training_seconds / (state.step * batch_size) * len(dataset.validation) > LONG_VALIDATION:
+        lagging = [learner for learner in learners if learner.lags(state)] if not goes_on() else []
+        if time_of(len(dataset.validation) + (min(PICTURES, len(labels)) if lagging else 0)) > LONG_VALIDATION:
             reported = time.perf_counter()
             state.generator = generator.get_state()
             yield replace(progress(), validates_next=True)
+        for learner in lagging:
+            learner.settle(dataset)
         for learner in learners:
             learner.end_epoch(dataset, state)
         state.epoch += 1
@@ -217,6 +225,18 @@ class _Learner:
         self.entry.hits.clear()
         self.reported = 0
 
+    def lags(self, state: TrainingState) -> bool:
+        """Whether the running statistics of BatchNorm are not yet those of the weights."""
+        return self.entry.outcome is None and state.step < SETTLED and self.network.spec.norm == "batch"
+
+    def settle(self, dataset: Dataset) -> None:
+        """Recomputes them; the state keeps those that training left."""
+        left, config = running_statistics(self.network), self.config
+        if recompute_batchnorm(
+            self.network, dataset, batch_size=config.batch_size, augmented=config.augment, seed=config.seed
+        ):
+            self.entry.running = left
+
     def remember(self) -> None:
         if len(self.entry.losses) > self.reported:
             self.recent = (_mean(self.entry.losses[self.reported :]), _mean(self.entry.hits[self.reported :]))
@@ -248,6 +268,7 @@ class _Learner:
             device=device_name(self.device),
             precision=str(self.dtype).removeprefix("torch."),
             threads=torch.get_num_threads(),
+            batchnorm_images=min(PICTURES, len(dataset.train)) if self.entry.running else 0,
             versions={"torch": torch.__version__, "python": platform.python_version()},
         )
 

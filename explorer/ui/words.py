@@ -1,9 +1,11 @@
 """What is known of a network, in words: the choices it was made with, and how often it is right."""
 
 import math
+from typing import Any, TypeGuard
 
 from explorer.architectures import ACTIVATION_NAMES
 from explorer.checkpoints import Checkpoint
+from explorer.runs import is_unbalanced
 
 NOT_MEASURED = "not measured"
 
@@ -38,9 +40,15 @@ def accuracy(checkpoint: Checkpoint) -> str:
         if isinstance(measured, dict) and is_number(measured.get("accuracy")):
             n = measured.get("n")
             if source == "torchvision" or is_number(n):
-                return f"{measured['accuracy']:.1%} {words.format(n=n)}"
+                return f"{measured['accuracy']:.1%} {words.format(n=n)}{balanced(measured)}"
     return NOT_MEASURED
 
 
-def is_number(value: object) -> bool:
+def balanced(measured: dict[str, Any]) -> str:
+    """The balanced accuracy in those figures, where their classes are not balanced."""
+    share = measured.get("balanced_accuracy")
+    return f", balanced accuracy {share:.1%}" if is_unbalanced(measured) and is_number(share) else ""
+
+
+def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
