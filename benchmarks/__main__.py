@@ -3,6 +3,7 @@
 Its parts are `tracing`, `training`, `twins`, `looking`, `akamaster`, `page` and `runs`.
 `threads` explains on one network from threads for a minute.
 `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and says how hard they are.
+`batchnorm` (half an hour) says after how many steps the running statistics of BatchNorm lag behind.
 `one-click` trains what one click trains on this machine, five times; `forecasts` compares 15 trainings with forecasts.
 `load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import isolation, load, one_click
+from benchmarks.batchnorm import show_batchnorm
 from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_rows, linear_accuracy, trained_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
@@ -38,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given[:1] in (["one-click"], ["forecasts"]):
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = ["all", "tracing", "training", "twins", "looking", "akamaster", "page", "runs", "threads", "difficulty"]
+    parts = ["all", "tracing", "training", "twins", "looking", "akamaster", "page", "runs", "threads"]
+    parts += ["difficulty", "batchnorm"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -49,14 +52,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kept", type=Path, metavar="FILE", default=kept, help=f"where `--size {SMALL}` continues")
     parser.add_argument("--write", action="store_true", help="put the table into docs/ and README.md")
     options = parser.parse_args(given)
-    if options.write and options.what not in ("all", "difficulty"):
-        parser.error("--write wants all parts, or `difficulty`.")
+    if options.write and options.what not in ("all", "difficulty", "batchnorm"):
+        parser.error("--write wants all parts, `difficulty` or `batchnorm`.")
     if options.what == "threads":
         return run_threads(options.seconds, options.threads)
     if options.what == "difficulty":
         if options.size == SMALL:
             return show_difficulty(small_difficulty_lines(options.kept), f"difficulty-{SMALL}", options.write)
         return show_difficulty(difficulty_lines(), "difficulty", options.write)
+    if options.what == "batchnorm":
+        return show_batchnorm(options.write)
     measures: dict[str, Callable[[], Iterable[Row]]] = {
         "tracing": explaining_rows,
         "training": training_rows,

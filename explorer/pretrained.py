@@ -2,10 +2,12 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from explorer import checkpoints, recordings
 from explorer.architectures import ArchitectureSpec, Network, build
@@ -23,9 +25,11 @@ from explorer.training import (
     restore,
     save,
 )
+from explorer.training.batchnorm import running_statistics
 
 TWINS: tuple[Shortcut, Shortcut] = ("none", "identity")
 CIFAR_DATA = "CIFAR-10 (JPEG copy)"
+COMPARED = 1_000  # test pictures at most, that two states of one network are compared on
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,23 @@ def _ship(recipe: Recipe, checkpoint: Checkpoint, dataset: Dataset, folder: Path
     write_listing(folder)
 
 
-def checkpoint_of(network: Network, dataset: Dataset, record: TrainingRecord) -> Checkpoint:
-    """The `network` that `fit` trained on `dataset`, with the record it gave and the figures of the whole test split.
+def checkpoint_of(
+    network: Network, dataset: Dataset, record: TrainingRecord, running: Mapping[str, Tensor] | None = None
+) -> Checkpoint:
+    """The `network` that `fit` trained on `dataset`, with the record it gave and the figures of the whole test split:
+    "test", and where the training's state has the `running` statistics of BatchNorm from before they were recomputed,
+    "test_running" with these, of every k-th test picture: a second look at all would double the wait.
 
     A loss that is not finite is None there: JSON has no word for it.
     """
+    figures = {"test": _figure(network, dataset, dataset.test)}
+    if running:
+        recomputed = running_statistics(network)
+        network.load_state_dict(running, strict=False)
+        every = slice(None, None, -(-len(dataset.test) // COMPARED))
+        left = _figure(network, dataset, Split(dataset.test.images[every], dataset.test.labels[every]))
+        figures["test_running"] = {name: left[name] for name in ("accuracy", "loss", "n", "balanced_accuracy")}
+        network.load_state_dict(recomputed, strict=False)
     return Checkpoint(
         network=network,
         class_names=dataset.class_names,
@@ -120,7 +136,7 @@ def checkpoint_of(network: Network, dataset: Dataset, record: TrainingRecord) ->
         seed=record.config.seed,
         config=record.config.to_dict(),
         record=record.to_dict(),
-        figures={"test": _figure(network, dataset, dataset.test)},
+        figures=figures,
     )
 
 

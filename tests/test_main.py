@@ -172,7 +172,8 @@ def test_train_is_fit(place, training):
             "classes": {"right": list(test.right), "n": [5, 5, 5]},
         }
         assert entry["passes"] == 12 * 8 / 33
-        assert saved.figures == {"test": entry["test"]}
+        assert saved.figures == {"test": entry["test"], "test_running": entry["test_running"]}
+        assert entry["batchnorm_images"] == 33 and any("running statistics" in note for note in training["notes"])
         assert (saved.seed, saved.config, saved.data) == (5, CONFIG.to_dict(), "pictures")
         assert saved.record["steps"] == entry["steps"]
 

@@ -16,6 +16,7 @@ from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.ui.build.classes import imbalance, missing_pictures
 from explorer.ui.markdown import as_sentence
 from explorer.ui.trainings import Card
+from explorer.ui.words import balanced
 from tests.test_build import check, open_build, shown, state_of, texts, upload, zipped
 
 
@@ -79,10 +80,19 @@ def test_one_to_eighty_from_the_zip_to_the_sentence() -> None:
     for network in runs.status(run).log.end["networks"]:  # type: ignore[index]
         right = network["test"]["classes"]["right"]
         assert list(table[network["title"]]) == [pytest.approx(100 * right[0] / 40), 100 * right[1]]
-        intervals = list(table[f"{network['title']}, 95 %"])
+        intervals = list(table[f"{network['title']}, 95 % interval"])
         assert " to " in intervals[0] and intervals[1] == ""
         saved = checkpoints.load(run.network_file(network["name"]))
         assert saved.config["class_weights"] and saved.figures["test"]["classes"]["n"] == [40, 1]
+
+
+def test_the_balanced_accuracy_stands_beside_the_accuracy_where_they_differ() -> None:
+    test = {"accuracy": 80 / 81, "n": 81, "balanced_accuracy": 0.5, "classes": {"right": [80, 0], "n": [80, 1]}}
+    assert balanced(test) == ", balanced accuracy 50.0%"
+    assert (
+        balanced({**test, "classes": {"right": [40, 0], "n": [41, 40]}}) == balanced({"accuracy": 0.5, "n": 81}) == ""
+    )
+    assert balanced({**test, "balanced_accuracy": "most"}) == ""
 
 
 @pytest.mark.parametrize(("rare", "is_said"), [(20, True), (21, False), (0, False)])

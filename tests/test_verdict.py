@@ -7,7 +7,7 @@ import pytest
 
 from explorer import runs
 from explorer.intervals import accuracy
-from explorer.runs import class_accuracies, verdict
+from explorer.runs import class_accuracies, recomputed, verdict
 
 
 def network(title: str, right: float, n: int = 4000, **more: Any) -> dict[str, Any]:
@@ -159,3 +159,12 @@ def test_old_figures_have_no_classes_and_a_class_without_pictures_no_accuracy() 
     found = class_accuracies(by_class("a", [3, 0, 1], [5, 0, 1])["test"])
     assert found == (accuracy(3, 5), None, accuracy(1, 1))
     assert runs.verdict([network("a", 0.05)], 0) == "a is right on 5.0% of 4,000 test pictures after 73 steps."
+
+
+def test_both_accuracies_are_said_where_statistics_were_recomputed() -> None:
+    left: dict[str, Any] = {"batchnorm_images": 1000, "test_running": {"accuracy": 0.1, "n": 500}}
+    said = recomputed([network("a", 0.5, **left), network("b", 0.6, **left)])
+    assert "over 1,000 training pictures before the test" in said
+    assert said.endswith("a is right on 10.0% of 500 test pictures and b is right on 10.0% of 500 test pictures.")
+    assert recomputed([network("a", 0.5)]) == recomputed([network("a", 0.5, test_running=left["test_running"])]) == ""
+    assert recomputed([network("a", 0.5, batchnorm_images=1000, test_running={"accuracy": "x", "n": 5})]) == ""

@@ -20,12 +20,13 @@ from explorer.commands.text import knows, noted, percent, table
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.machine import give_way
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
-from explorer.runs import recording, verdict
+from explorer.runs import recomputed, recording, verdict
 from explorer.runs.log import LogWriter
 from explorer.training import (
     Evaluation,
     Progress,
     TrainingRecord,
+    TrainingState,
     choose_device,
     device_name,
     evaluate_classes,
@@ -81,15 +82,17 @@ def train_network(arguments: argparse.Namespace) -> Answer:
 
     specs = [replace(spec, input_shape=dataset.input_shape, classes=len(dataset.class_names)) for spec in specs]
     trained = [build(spec, config.seed) for spec in specs]  # twins get the same weights
-    records = _follow([spec.name for spec in specs], fit_together(trained, dataset, config))
+    state = TrainingState()
+    records = _follow([spec.name for spec in specs], fit_together(trained, dataset, config, state))
     networks: list[dict[str, Any]] = []
-    for spec, network, record, file in zip(specs, trained, records, files, strict=True):
-        checkpoint = checkpoint_of(network, dataset, record)
+    for spec, network, record, entry, file in zip(specs, trained, records, state.networks, files, strict=True):
+        checkpoint = checkpoint_of(network, dataset, record, entry.running)
         networks.append({"network": spec.name, "file": str(file), "sha256": checkpoints.save(checkpoint, file)})
         networks[-1] |= {"depth": spec.depth, "shortcut": spec.shortcut, "parameters": record.parameters}
         networks[-1] |= {"outcome": record.outcome, "steps": record.steps, "epochs": len(record.epochs)}
         networks[-1] |= {"seconds": record.seconds, "images_per_second": record.images_per_second}
-        networks[-1] |= {"passes": record.passes, **checkpoint.figures}
+        networks[-1] |= {"passes": record.passes, "batchnorm_images": record.batchnorm_images}
+        networks[-1] |= checkpoint.figures
     notes = list(dataset.notes)
     notes += [
         f"{entry['network']} diverged: the file holds its last finite weights; try a lower --learning-rate or --clip."
@@ -101,6 +104,7 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         for entry in networks
     ]
     said = verdict(judged, len(dataset.class_names), record.seconds, dataset.name)
+    notes += filter(None, [recomputed(judged)])
     document = {
         "data": dataset.name,
         "input_shape": list(dataset.input_shape),

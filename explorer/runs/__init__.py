@@ -37,4 +37,5 @@ from explorer.runs.result import gradient_ratio as gradient_ratio
 from explorer.runs.result import summary as summary
 from explorer.runs.verdict import class_accuracies as class_accuracies
 from explorer.runs.verdict import is_unbalanced as is_unbalanced
+from explorer.runs.verdict import recomputed as recomputed
 from explorer.runs.verdict import verdict as verdict

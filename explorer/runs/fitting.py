@@ -108,13 +108,14 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
 
     log.write("phase", phase="measuring on the test pictures")
     files: list[dict[str, Any]] = []
-    for spec, network, record in zip(specs, networks, progress.records, strict=True):
-        checkpoint = checkpoint_of(network, dataset, record)
+    for spec, network, record, entry in zip(specs, networks, progress.records, state.networks, strict=True):
+        checkpoint = checkpoint_of(network, dataset, record, entry.running)
         name = spec.name.lower()
         sha256 = checkpoints.save(checkpoint, run.network_file(name))
         files.append({"name": name, "title": spec.name, "sha256": sha256, "outcome": record.outcome})
         files[-1] |= {"steps": record.steps, "shortcut": spec.shortcut, **checkpoint.figures}
         files[-1] |= {"passes": record.passes, "side": spec.input_shape[1], "weighted": config.class_weights}
+        files[-1] |= {"batchnorm_images": record.batchnorm_images}
     return {"networks": files, "seconds": progress.seconds, "device": record.device, "precision": record.precision}
 
 

@@ -167,3 +167,21 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def recomputed(networks: Sequence[dict[str, Any]]) -> str:
+    """That running statistics of BatchNorm were recomputed before the test, over how many pictures, and the accuracy
+    with those that training left. Empty where they were not, or the figures are damaged."""
+    measured = []
+    for network in networks:
+        left = network.get("test_running")
+        share, n = (_known([left], key) if isinstance(left, dict) else None for key in ("accuracy", "n"))
+        if share is not None and n is not None:
+            measured.append(f"{network['title']} is right on {share:.1%} of {n:,} test pictures")
+    pictures = _known(networks, "batchnorm_images")
+    if not measured or not pictures:
+        return ""
+    return (
+        "After so few steps the running statistics of BatchNorm lag behind the weights. They were recomputed over "
+        f"{pictures:,} training pictures before the test. With those that training left, {' and '.join(measured)}."
+    )

@@ -2,6 +2,7 @@
 
 from explorer.training.batches import augment as augment
 from explorer.training.batches import normalise as normalise
+from explorer.training.batchnorm import recompute_batchnorm as recompute_batchnorm
 from explorer.training.config import TrainingConfig as TrainingConfig
 from explorer.training.config import learning_rate_at as learning_rate_at
 from explorer.training.device import choose_device as choose_device

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from explorer.architectures import Network
 from explorer.datasets import Dataset
 from explorer.training.batches import augment, class_weights, normalise, on_device, statistics
+from explorer.training.batchnorm import PICTURES, SETTLED, recompute_batchnorm, running_statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
 from explorer.training.device import choose_device, choose_precision, device_name, threads_each
 from explorer.training.evaluation import evaluate
@@ -58,7 +59,8 @@ def fit_together(
     augmented there, batch by batch. Batches and augmentation follow from the seed alone, so networks that are trained
     apart see the same ones too. On a CPU one seed and one number of threads a network give the same bits, whatever is
     trained beside it. The last `Progress` carries a `TrainingRecord` for each network; the networks are then on the
-    CPU, in evaluation mode. Closing the generator early leaves the weights of that moment.
+    CPU, in evaluation mode. Closing the generator early leaves the weights of that moment. After so few steps that the
+    running statistics of BatchNorm lag behind (`SETTLED`), they are recomputed over training pictures before the end.
 
     `state` is advanced in place. One that `restore` read continues where it was saved, with the threads that it began
     with; a new one begins.
@@ -90,6 +92,10 @@ def fit_together(
 
     def progress() -> Progress:
         return _progress(state, config, steps_an_epoch, batch_size, learners)
+
+    def time_of(pictures: int) -> float:
+        """Seconds that so many take in training; they take less without the backward pass."""
+        return state.training_seconds / (state.step * batch_size) * pictures
 
     with ExitStack() as cleanup:
         cleanup.callback(torch.set_num_threads, torch.get_num_threads())
@@ -135,11 +141,13 @@ def fit_together(
                     reported = time.perf_counter()
                     state.generator = generator.get_state()
                     yield progress()
-            # A picture takes less time here than in training.
-            if state.training_seconds / (state.step * batch_size) * len(dataset.validation) > LONG_VALIDATION:
+            lagging = not goes_on() and any(learner.lags(state) for learner in learners)
+            if time_of(len(dataset.validation) + lagging * min(PICTURES, len(labels))) > LONG_VALIDATION:
                 reported = time.perf_counter()
                 state.generator = generator.get_state()
                 yield replace(progress(), validates_next=True)
+            if lagging:
+                each(_Learner.settle, dataset, state)
             each(_Learner.end_epoch, dataset, state)
             state.epoch += 1
             state.batches = 0
@@ -246,6 +254,20 @@ class _Learner:
         self.entry.hits.clear()
         self.reported = 0
 
+    def lags(self, state: TrainingState) -> bool:
+        """Whether the running statistics of BatchNorm are not yet those of the weights."""
+        return self.entry.outcome is None and state.step < SETTLED and self.network.spec.norm == "batch"
+
+    def settle(self, dataset: Dataset, state: TrainingState) -> None:
+        """Recomputes them where they lag; the state keeps those that training left."""
+        if not self.lags(state):
+            return
+        left, config = running_statistics(self.network), self.config
+        if recompute_batchnorm(
+            self.network, dataset, batch_size=config.batch_size, augmented=config.augment, seed=config.seed
+        ):
+            self.entry.running = left
+
     def remember(self) -> None:
         if len(self.entry.losses) > self.reported:
             self.recent = (_mean(self.entry.losses[self.reported :]), _mean(self.entry.hits[self.reported :]))
@@ -282,6 +304,7 @@ class _Learner:
             device=device_name(self.device, state.threads),
             precision=str(self.dtype).removeprefix("torch."),
             threads=state.threads,
+            batchnorm_images=min(PICTURES, len(dataset.train)) if self.entry.running else 0,
             versions={"torch": torch.__version__, "python": platform.python_version()},
         )
 

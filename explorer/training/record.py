@@ -45,7 +45,8 @@ class GradientSizes:
 @dataclass(frozen=True)
 class TrainingRecord:
     """Everything that a training left to know beside the weights. `steps` are those that it took; where it diverged,
-    those after which that was seen."""
+    those after which that was seen. `batchnorm_images` training pictures are those over which the running statistics
+    of BatchNorm were recomputed at the end; 0 where they are as training left them."""
 
     config: TrainingConfig
     outcome: Outcome
@@ -60,6 +61,7 @@ class TrainingRecord:
     precision: str
     threads: int
     versions: dict[str, str] = field(default_factory=dict)
+    batchnorm_images: int = 0
 
     @property
     def passes(self) -> float:
@@ -110,9 +112,9 @@ class Progress:
     """Where a training stands: one `Standing` for each network, in the order they were given.
 
     `fraction` runs from 0 to 1 along the budget; `seconds` have passed since the start; `images_per_second` counts
-    training pictures, each going through every network. `validates_next` says that a validation follows which may
-    take long: whoever saves the state saves it now. `records` hold one `TrainingRecord` for each network on the last
-    one only, else nothing.
+    training pictures, each going through every network. `validates_next` says that a validation follows, or that
+    statistics of BatchNorm are recomputed, which may take long: whoever saves the state saves it now. `records` hold
+    one `TrainingRecord` for each network on the last one only, else nothing.
     """
 
     step: int

@@ -27,7 +27,8 @@ class NetworkState:
 
     `diverged_at` is the number of steps after which it was seen to have diverged, None where it has not, or where a
     state that was saved earlier does not say. `losses` and `hits` are of the batches of this epoch; `moments` is the
-    state of the optimiser, one dictionary a parameter, in their order.
+    state of the optimiser, one dictionary a parameter, in their order. `running` are the statistics of BatchNorm that
+    training left, where they were recomputed at its end.
     """
 
     outcome: Outcome | None = None
@@ -38,6 +39,7 @@ class NetworkState:
     losses: list[Tensor] = field(default_factory=list)
     hits: list[Tensor] = field(default_factory=list)
     moments: list[dict[str, Tensor]] = field(default_factory=list)
+    running: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -68,6 +70,7 @@ def save(path: Path, networks: list[Network], state: TrainingState, config: Trai
     lines = []
     for number, (network, entry) in enumerate(zip(networks, state.networks, strict=True)):
         tensors |= {f"{number}.weights.{name}": tensor for name, tensor in network.state_dict().items()}
+        tensors |= {f"{number}.running.{name}": tensor for name, tensor in entry.running.items()}
         for index, moments in enumerate(entry.moments):
             tensors |= {f"{number}.moments.{index}.{name}": tensor for name, tensor in moments.items()}
         for name, values in (("losses", entry.losses), ("hits", entry.hits)):
@@ -166,6 +169,11 @@ def _network_state(number: int, line: dict[str, Any], tensors: dict[str, Tensor]
         losses=list(tensors[f"{number}.losses"]),
         hits=list(tensors[f"{number}.hits"]),
         moments=moments,
+        running={
+            key.removeprefix(f"{number}.running."): tensor
+            for key, tensor in tensors.items()
+            if key.startswith(f"{number}.running.")
+        },
     )
 
 

@@ -1,14 +1,14 @@
 """What is known of a network, in words: the choices it was made with, and how often it is right."""
 
 import math
-import re
+from typing import Any, TypeGuard
 
 from explorer.architectures import ACTIVATION_NAMES
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
+from explorer.runs import is_unbalanced
 
 NOT_MEASURED = "not measured"
-_SHAPES = re.compile(r"shapes-v([0-9]+)-([0-9]+)(?:-([a-z-]+))?")  # a dataset's name: version, side, some classes
 
 WORDS: dict[str, str] = {
     "batch": "BatchNorm",
@@ -41,20 +41,24 @@ def accuracy(checkpoint: Checkpoint) -> str:
         if isinstance(measured, dict) and is_number(measured.get("accuracy")):
             n = measured.get("n")
             if source == "torchvision" or is_number(n):
-                return f"{measured['accuracy']:.1%} {words.format(n=n)}"
+                return f"{measured['accuracy']:.1%} {words.format(n=n)}{balanced(measured)}"
     return NOT_MEASURED
 
 
 def dataset_title(data: str) -> str:
     """What a list calls the data of a network: "Shapes" for `shapes-v1-32`, any other name as it is."""
-    known = _SHAPES.fullmatch(data)
-    if known is None:
+    drawn = shapes.named(data)
+    if drawn is None:
         return data
-    version, side, classes = known.groups()
-    words = "Shapes" if int(version) == shapes.VERSION else f"Shapes, version {version}"
-    words += "" if side == "32" else f" {side}×{side}"
-    return f"{words}: {classes.replace('-', ', ')}" if classes else words
+    words = "Shapes" if drawn.size == 32 else f"Shapes {drawn.size}×{drawn.size}"
+    return words if drawn.classes == shapes.CLASS_NAMES else f"{words}: {', '.join(drawn.classes)}"
 
 
-def is_number(value: object) -> bool:
+def balanced(measured: dict[str, Any]) -> str:
+    """The balanced accuracy in those figures, where their classes are not balanced."""
+    share = measured.get("balanced_accuracy")
+    return f", balanced accuracy {share:.1%}" if is_unbalanced(measured) and is_number(share) else ""
+
+
+def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -60,7 +60,7 @@ def show_classes(names: object, networks: Sequence[dict[str, Any]]) -> None:
         title = network["title"]
         for row, measured in zip(rows, each, strict=True):
             row[title] = 100 * measured.share if measured else None
-            row[f"{title}, 95 %"] = (
+            row[f"{title}, 95 % interval"] = (
                 f"{100 * measured.low:.1f} to {100 * measured.high:.1f}" if measured and measured.n > 1 else ""
             )
     shares = {network["title"]: st.column_config.NumberColumn(format="%.1f %%") for network in networks}

@@ -21,6 +21,7 @@ from explorer.ui.build_state import BuildState, canonical
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.state import AppState
 from explorer.ui.words import WORDS as CHOICES
+from explorer.ui.words import balanced
 
 LOOK_EVERY = 1.0  # seconds between two looks at a run
 WORDS = {
@@ -218,6 +219,9 @@ def _result(run: Run, log: RunLog) -> None:
                 key=f"download_{network['name']}",
                 help="The weights, with the spec, the settings and all figures in the file's header.",
             )
+    recomputed = runs.recomputed(networks)
+    if recomputed:
+        st.caption(as_sentence(recomputed))
     classes.show_classes((log.start or {}).get("class_names"), networks)
 
 
@@ -257,12 +261,10 @@ def show_earlier_runs(state: BuildState) -> None:
 
 def _accuracies(log: RunLog) -> str:
     networks = (log.end or {}).get("networks", ())
-    return "".join(f" · {as_text(network['title'])} {_accuracy(network['test'])}" for network in networks)
-
-
-def _accuracy(test: dict[str, Any]) -> str:
-    balanced = test.get("balanced_accuracy") if runs.is_unbalanced(test) else None
-    return f"{test['accuracy']:.1%}" + (f" (balanced {balanced:.1%})" if isinstance(balanced, float) else "")
+    return "".join(
+        f" · {as_text(network['title'])} {network['test']['accuracy']:.1%}{balanced(network['test'])}"
+        for network in networks
+    )
 
 
 def _really_delete(run: Run) -> None:
