@@ -37,10 +37,10 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     except ValueError as error:  # the data is here, but damaged
         st.error(as_sentence(sentence(error)))
         return
-    st.caption(forecasts.sentence(state, specs, found))
+    st.caption(as_sentence(forecasts.sentence(state, specs, found)))
     proposed = forecasts.what_is_proposed(state, found)
     if proposed:
-        st.caption(proposed)
+        st.caption(as_sentence(proposed))
     enough = forecasts.remedies(state, found)
     if not enough:
         return
