@@ -45,8 +45,10 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     if not enough:
         return
     st.warning(
-        f"Too little to learn: fewer than {LEAST_PASSES:g} passes through the data end near guessing. Each of these "
-        "alone is enough, and so is the proposal for this machine:"
+        as_sentence(
+            f"Too little to learn: fewer than {LEAST_PASSES:g} passes through the data end near guessing. Each of these "
+            "alone is enough, and so is the proposal for this machine:"
+        )
     )
     with st.container(horizontal=True):
         for number, remedy in enumerate(enough):
