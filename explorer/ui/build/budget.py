@@ -46,8 +46,8 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
         return
     st.warning(
         as_sentence(
-            f"Too little to learn: fewer than {LEAST_PASSES:g} passes through the data end near guessing. Each of these "
-            "alone is enough, and so is the proposal for this machine:"
+            f"Too little to learn: fewer than {LEAST_PASSES:g} passes through the data end near guessing. Each of "
+            "these alone is enough, and so is the proposal for this machine:"
         )
     )
     with st.container(horizontal=True):
