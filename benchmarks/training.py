@@ -1,6 +1,10 @@
 """How fast `fit` trains: beside the same steps without any data handling, and beside the loop of the textbooks."""
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,12 +17,14 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from benchmarks.rows import Row, at_least, ratios, spread
+from benchmarks.rows import ROOT, Row, at_least, ratios, spread
 from explorer.architectures import build
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.machine import cores
 from explorer.presets import cifar
+from explorer.runs.queue import KEEP_MEMORY
 from explorer.training import TrainingConfig, batches, choose_device, choose_precision, fit, fit_together
+from explorer.training.config import Precision
 
 LIMIT_BOUND, TEXTBOOK_BOUND = 0.95, 2.0
 IMAGES = 50_000
@@ -174,34 +180,45 @@ def one_after_the_other(depth: int, config: TrainingConfig, dataset: Dataset) ->
 
 
 def twin_rows(rounds: int = TWIN_ROUNDS) -> list[Row]:
-    """Pictures a second of each twin, in turns of one step; bounds in float32, as on a processor without bfloat16."""
-    before = torch.get_num_threads()
-    dataset = cifar_size()
+    """Pictures a second of each twin, in turns of one step; bounds in float32, as on a processor without bfloat16.
+
+    In a process that keeps the memory of a step for the next one, as that of a run does.
+    """
+    command = [sys.executable, "-c", f"from benchmarks import training; training.print_twin_speeds({rounds})"]
+    result = subprocess.run(command, cwd=ROOT, env={**KEEP_MEMORY, **os.environ}, stdout=subprocess.PIPE, check=True)
     rows = []
-    for precision in ("float32", "auto"):
+    for depth, dtype, speeds in json.loads(result.stdout):
+        each = ratios(*speeds)
+        absolute = " / ".join(f"{statistics.median(way):,.0f}" for way in speeds)
+        least = TWIN_BOUNDS[depth] if dtype == "float32" else None
+        rows.append(
+            Row(
+                f"Twins of depth {depth} at 32 pixels, {dtype}: side by side / in turns",
+                f"{spread(each).removesuffix(')')}; {absolute} images/s of each)",
+                len(each),
+                at_least(statistics.median(each), least) if least else None,
+            )
+        )
+    return rows
+
+
+def print_twin_speeds(rounds: int) -> None:
+    """As JSON: depth, precision, and pictures a second side by side and in turns, a number each round."""
+    dataset, found = cifar_size(), []
+    precisions: tuple[Precision, ...] = ("float32", "auto")
+    for precision in precisions:
         dtype = str(choose_precision(choose_device(), precision)).removeprefix("torch.")
         if precision == "auto" and dtype == "float32":
             continue
-        for depth, least in TWIN_BOUNDS.items():
+        for depth in TWIN_BOUNDS:
             config = replace(CONFIG, batch_size=TEXTBOOK_BATCH, precision=precision)
             ways = {
                 "side by side": side_by_side(depth, config, dataset),
                 "in turns": one_after_the_other(depth, config, dataset),
             }
             torch.set_num_threads(1)
-            speeds = in_turns(ways, rounds, 0.0)
-            each = ratios(speeds["side by side"], speeds["in turns"])
-            absolute = " / ".join(f"{statistics.median(speeds[way]):,.0f}" for way in ways)
-            rows.append(
-                Row(
-                    f"Twins of depth {depth} at 32 pixels, {dtype}: side by side / in turns",
-                    f"{spread(each).removesuffix(')')}; {absolute} images/s of each)",
-                    len(each),
-                    at_least(statistics.median(each), least) if precision == "float32" else None,
-                )
-            )
-    torch.set_num_threads(before)
-    return rows
+            found.append((depth, dtype, list(in_turns(ways, rounds, 0.0).values())))
+    print(json.dumps(found))
 
 
 def training_rows(seconds: float = 4.0, rounds: int = ROUNDS, short_rounds: int = SHORT_ROUNDS) -> list[Row]:

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from explorer import requirements, runs
+from explorer import machine, requirements, runs
 from explorer.runs import Run
 
 
@@ -13,6 +13,7 @@ def execute(run: Run) -> int:
     `commands/line.py` says that too."""
     try:
         runs.hold(run)
+        machine.give_way()  # before torch starts threads, which inherit it
     except (ValueError, OSError) as error:
         print(f"explorer: {error}", file=sys.stderr)
         return 2

@@ -23,6 +23,7 @@ DATA = "ImageNet-1k"
 NOTE = "torchvision's own figure for the validation pictures of ImageNet-1K, not measured here"
 V1, V2 = "IMAGENET1K_V1", "IMAGENET1K_V2"
 
+_FILE = re.compile(r"([a-z0-9_]+)-[0-9a-f]{8,64}\.pth")
 _SLACK = 2**20  # bytes: torchvision gives sizes rounded to a thousandth of a MiB
 _log = logging.getLogger(__name__)
 
@@ -145,6 +146,19 @@ def cache_folder() -> Path:
 def is_there(name: str, folder: str | Path | None = None) -> bool:
     """Whether the file of that network lies in `folder`; it costs no reading, so damage is found by `load` only."""
     return os.path.isfile(_place(published(name), folder))
+
+
+def downloaded(folder: str | Path | None = None) -> tuple[str, ...]:
+    """The names of those whose file lies in `folder`. torchvision is asked only where a file there may be one of them:
+    to import it takes 1.5 s and 160 MB."""
+    builders = {about.builder for about in PUBLISHED.values()}
+    try:
+        files = os.listdir(cache_folder() if folder is None else folder)
+    except OSError:
+        return ()
+    if not any((match := _FILE.fullmatch(file)) and match[1] in builders for file in files):
+        return ()
+    return tuple(name for name in PUBLISHED if is_there(name, folder))
 
 
 def _place(about: Published, folder: str | Path | None) -> Path:

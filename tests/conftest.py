@@ -18,8 +18,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 SPEED = {
-    "layer": 0.00017, "mac": 5.3e-11, "byte": 5.2e-10, "alone": 0.6, "float32": 1.0, "test": 0.45, "start": 4.0, "fit": 2,
-    "device": "CPU (AMD EPYC, 1 thread)", "precision": "float32", "measured": 4e9,
+    "layer": 0.00017, "mac": 5.3e-11, "byte": 5.2e-10, "alone": 0.6, "float32": 1.0, "test": 0.45, "start": 4.0,
+    "fit": 2, "device": "CPU (AMD EPYC, 1 thread)", "precision": "float32", "measured": 4e9,
 }  # fmt: skip
 """What `python -m explorer speed` found on two cores without bfloat16; it never gets old."""
 
@@ -35,13 +35,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
+def keep_speed(folder: Path) -> None:
+    """Puts `SPEED` into a data folder; without it the first page that needs it takes seconds to measure it."""
+    folder.joinpath("speed.json").write_text(json.dumps({"cores": core_limit(), "speed": SPEED}))
+
+
 @pytest.fixture(autouse=True)
 def data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where runs, uploads and downloads of this test lie: never in the repository."""
     folder = tmp_path_factory.mktemp("data")
     monkeypatch.setenv("EXPLORER_DATA", str(folder))
-    speed = json.dumps({"cores": core_limit(), "speed": SPEED})
-    folder.joinpath("speed.json").write_text(speed)  # measured, or each page that needs it would take seconds to do so
+    keep_speed(folder)
     monkeypatch.delenv("EXPLORER_PICTURES", raising=False)
     return folder
 

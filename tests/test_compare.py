@@ -182,6 +182,14 @@ def test_maps_that_are_ten_times_larger_have_other_colours_on_one_scale() -> Non
     assert np.abs(painted[0].astype(int) - painted[1]).max() <= 3
 
 
+def test_under_each_map_stands_its_largest_value_which_its_colours_do_not_say() -> None:
+    weak, strong = compared("plain-8"), compared("resnet-8", 10.0)
+    for network in (weak, strong):
+        column = network.nearest(0.3)
+        for top in (float(column.cam.max()), 7.0):
+            assert aligned._cell(network, column, top, "true")["words"][-1] == f"≤ {column.cam.max():.2g}"
+
+
 def test_one_scale_for_all_holds_the_largest_map_of_all_layers() -> None:
     networks = [compared("resnet-20"), compared("resnet-20", factor=0.1)]
     largest = [

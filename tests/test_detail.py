@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from driving.depth import component
-from explorer import figures
+from explorer import checkpoints, figures
 from explorer.architectures import Stage
-from explorer.attribution import METHODS, Share
+from explorer.attribution import METHODS, Attribution, Share, kernels
 from explorer.datasets import shapes
 from explorer.images import to_input
 from explorer.presets import cifar
@@ -21,7 +22,7 @@ from explorer.tracing import trace
 from explorer.ui import resources
 from explorer.ui.explore import trust
 from explorer.ui.explore.detail import TABS
-from explorer.ui.explore.methods import known_parameters
+from explorer.ui.explore.methods import known_parameters, sum_words
 from explorer.ui.passes import Looked
 from explorer.ui.work import in_turn
 from tests.test_pages import open_app, texts
@@ -98,6 +99,33 @@ def test_every_method_shows_both_networks_on_one_scale(method: str) -> None:
     app.query_params["opacity"] = "30"
     app.run()
     assert "one scale for both networks" in texts(app), "a result is kept"
+
+
+@pytest.mark.parametrize(
+    ("difference", "delta", "said"),
+    [
+        (0.11, -0.45, "has the wrong sign"),
+        (-2.0, 2.5, "has the wrong sign"),
+        (1.0, -0.7, "More than half is missed or added"),
+        (1.0, 0.6, "More than half is missed or added"),
+        (0.0, 0.2, "More than half is missed or added"),
+        (1.0, -0.3, "so 0.3 is missed (more steps come closer)"),
+        (-1.0, 0.1, "so 0.1 is missed (more steps come closer)"),
+    ],
+)
+def test_a_sum_that_is_far_from_the_score_makes_no_map_of_use(difference: float, delta: float, said: str) -> None:
+    values = np.ones((3, 2, 2), np.float32)
+    words = sum_words(Attribution("integrated_gradients", 0, values, difference, delta), values[0])
+    assert said in words and ("**not usable**" in words) == ("missed (" not in words)
+
+
+def test_kernels_have_a_scale_of_their_own_and_nothing_is_read_into_their_noise() -> None:
+    app = open_app(first="shapes-plain-56", second="shapes-resnet-56", tab="channels")
+    words = texts(app)
+    assert "learned little" not in words and "a scale of its own" in words
+    tops = [float(top) for top in re.findall(r"brightest ([\d.]+)\.", words)]
+    own = [kernels(checkpoints.load_pretrained(name).network).top for name in ("shapes-plain-56", "shapes-resnet-56")]
+    assert tops == [float(f"{top:.3g}") for top in own] and tops[0] != tops[1]
 
 
 def test_a_parameter_and_a_method_go_into_the_url() -> None:

@@ -12,7 +12,7 @@ from explorer.architectures import ArchitectureSpec, build
 from explorer.datasets import shapes
 from explorer.experiments.gradient_flow import GradientFlow, recorded_flow
 from explorer.experiments.gradient_grid import at_initialisation
-from explorer.experiments.gradient_verdict import Subject, course_of, number, reach, verdict
+from explorer.experiments.gradient_verdict import Subject, course_of, guidance, number, reach, verdict
 from explorer.presets import cifar
 from explorer.training import GradientSizes
 
@@ -127,6 +127,23 @@ def test_a_sentence_by_hand(subjects: list[Subject], sentence: str) -> None:
 )
 def test_zeros_and_overflows_are_said_as_they_are(flows: list[GradientFlow], said: str) -> None:
     assert said in verdict([Subject(PLAIN, tuple(flows))], "64 shapes")
+
+
+def test_the_guidance_names_only_courses_that_are_there() -> None:
+    falls, rises, level, zero, none = (
+        reach([flow(first, 1, 1, last)]) for first, last in ((0.1, 2), (800, 2), (2, 2), (0, 2), (NAN, 2))
+    )
+    assert guidance(["plain-56"], [rises]) == (
+        "The line of plain-56 rises toward the input: the first layers receive more than the last."
+    )
+    assert guidance(["a", "b", "c", "d", "e"], [falls, rises, level, zero, none]) == (
+        "The lines of a and d fall toward the input: the first layers receive less than the last. "
+        "The line of b rises toward the input: the first layers receive more than the last. "
+        "The line of c ends within a factor of 3 of where it began: the first layers receive about as much as the last."
+    )
+    assert guidance(["e"], [none]) == ""
+    assert guidance(list("abcde"), [falls] * 5).startswith("The lines of a, b, c and 2 more fall")
+    assert guidance(["a", "a"], [falls] * 2).startswith("The line of a falls")
 
 
 def test_a_plain_network_of_zeros_beside_its_twin() -> None:

@@ -41,8 +41,9 @@ def open_app(**query: str) -> AppTest:
 
 
 def texts(app: AppTest) -> str:
+    """What a person reads."""
     said = [element.value for kind in (app.markdown, app.caption, app.info, app.error) for element in kind]
-    return "\n".join([*said, *written(app)])
+    return "\n".join([*said, *written(app)]).replace("\\", "")
 
 
 def test_first_visit_shows_both_twins_explained() -> None:

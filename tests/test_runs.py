@@ -714,6 +714,26 @@ def test_a_damaged_request_or_state_fails_with_one_sentence(place: Path, disk: S
     assert said[2].endswith("); start the training again.") and str(place) not in said[2]
 
 
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("words", ["CUDA error: unspecified launch failure", "cuDNN error: CUDNN_STATUS_MAPPING_ERROR"])
+def test_a_gpu_that_disappears_ends_the_run_with_its_last_state(
+    words: str, saved: bool, monkeypatch: pytest.MonkeyPatch
+):
+    from explorer.runs import fitting
+
+    def fails(*arguments: Any) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(fitting, "fit_run", fails)
+    run = lone(request())
+    if saved:
+        run.state.write_bytes(b"state")
+    assert runs.execute(run) == "failed"
+    end = runs.status(run).log.end
+    assert end and end["message"].startswith("The GPU no longer answers. ") and words not in end["message"]
+    assert ("last saved state is kept" in end["message"]) == saved == run.state.exists()
+
+
 def lone(asked: Request) -> Run:
     """A run that no process executes."""
     run = Run(runs.runs_folder() / secrets.token_hex(16))

@@ -99,8 +99,9 @@ def test_different_forms_have_different_urls() -> None:
     assert len({tuple(sorted(form.to_query().items())) for form in FORMS}) == len(FORMS)
 
 
-def test_an_empty_form_needs_no_parameters_and_one_click() -> None:
-    assert BuildState().to_query() == {}
+def test_a_form_is_never_an_empty_link_which_is_that_of_the_first_visit() -> None:
+    assert BuildState().to_query() == {"preset": "resnet-20"}
+    assert BuildState(twin=False).to_query() == {"twin": "no"}
     assert BuildState.from_query({}) == BuildState()
     assert BuildState().network((3, 32, 32), 10) == PRESETS["resnet-20"].spec
     assert BuildState().training() == TrainingConfig.from_dict(QUICK)

@@ -52,7 +52,8 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=int,
         metavar="PIXELS",
-        help=f"side of the pictures (default: what the network takes if that is up to {LARGEST_DEFAULT}, else 32)",
+        help="side of the pictures, 16, 32 or 64 for shapes (default: what the network takes if that is up to "
+        f"{LARGEST_DEFAULT}, else 32)",
     )
     parser.add_argument("--twin", action="store_true", help="train its twin too, from the same weights and batches")
     parser.add_argument(

@@ -21,6 +21,7 @@ NEAR_UNDERFLOW = 1e5
 weight gradient is a sum over pictures and pixels of what arrives at its layer and is up to so much larger than that."""
 
 INITIALISATION = "at initialisation"
+NAMED = 3  # networks in a sentence, the others are counted
 
 Value = TypeVar("Value")
 Course = Literal["grows", "shrinks", "equal", "zero", "undefined"]
@@ -104,6 +105,33 @@ def course_of(ratio: float | None) -> Course:
     if ratio > ABOUT_EQUAL:
         return "grows"
     return "shrinks" if ratio * ABOUT_EQUAL < 1 else "equal"
+
+
+def guidance(names: Sequence[str], reaches: Sequence[Reach]) -> str:
+    """What the lines that are there mean: which of the named networks fall, rise or end where they began, seen from
+    the output; "" where none has a course."""
+    courses: dict[str, list[str]] = {"shrinks": [], "zero": [], "grows": [], "equal": [], "undefined": []}
+    for name, found in zip(names, reaches, strict=True):
+        courses[found.course].append(name)
+    falling, rising, level = courses["shrinks"] + courses["zero"], courses["grows"], courses["equal"]
+    within = f"within a factor of {ABOUT_EQUAL:g} of where"
+    said = [
+        f"{_line_of(which)} {one if len({*which}) == 1 else many}: the first layers receive {share}."
+        for which, one, many, share in (
+            (falling, "falls toward the input", "fall toward the input", "less than the last"),
+            (rising, "rises toward the input", "rise toward the input", "more than the last"),
+            (level, f"ends {within} it began", f"end {within} they began", "about as much as the last"),
+        )
+        if which
+    ]
+    return " ".join(said)
+
+
+def _line_of(names: Sequence[str]) -> str:
+    unique = _unique(names)
+    more = len(unique) - NAMED
+    named = _joined([*unique[:NAMED], *([f"{more} more"] if more > 0 else [])])
+    return f"The line{'s' if len(unique) > 1 else ''} of {named}"
 
 
 def verdict(

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.figures.names import in_template
+from explorer.figures.names import escaped, in_template
 from explorer.figures.tiles import ColourScale, data_uri, nearest
 
 _FRAME = (33, 167, 156)  # as the frame of a chosen feature map
@@ -136,7 +136,7 @@ def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str) -> go.Figur
             x=list(line.names),
             y=list(line.values),
             mode="lines+markers",
-            name=line.title,
+            name=escaped(line.title),
             line={"color": line.colour, "dash": "dash" if line.dashed else "solid"},
             hovertemplate="%{x}: %{y:.3g}<extra>" + in_template(line.title) + "</extra>",
         )
@@ -158,7 +158,7 @@ def trust_chart(panels: Sequence[tuple[str, Sequence[TrustLines]]]) -> go.Figure
                 figure.add_scatter(
                     x=line.shares,
                     y=order,
-                    name=f"{line.title}, random orders",
+                    name=f"{escaped(line.title)}, random orders",
                     # No opacity of the trace: each such layer makes the whole panel a little darker in Chromium.
                     line={"color": _pale(line.colour), "width": 1, "dash": dash},
                     hoverinfo="skip",
@@ -168,7 +168,7 @@ def trust_chart(panels: Sequence[tuple[str, Sequence[TrustLines]]]) -> go.Figure
             figure.add_scatter(
                 x=line.shares,
                 y=line.probabilities,
-                name=f"{line.title}, the map's order",
+                name=f"{escaped(line.title)}, the map's order",
                 line={"color": line.colour, "width": 3, "dash": dash},
                 hovertemplate="%{x:.0%} of the pixels: %{y:.1%}<extra>" + in_template(line.title) + "</extra>",
                 showlegend=column == 1,
@@ -206,13 +206,13 @@ def cascade_chart(lines: Sequence[CascadeLine]) -> go.Figure:
             y=list(line.correlations),
             customdata=list(line.names),
             mode="lines+markers",
-            name=line.title,
+            name=escaped(line.title),
             line={"color": line.colour, "dash": "dash" if line.dashed else "solid"},
             hovertemplate="%{customdata}: %{y:.2f}<extra>" + in_template(line.title) + "</extra>",
         )
         top = (rows - place) * row
         figure.add_annotation(
-            text=line.title,
+            text=escaped(line.title),
             x=0,
             y=top / height,
             xref="paper",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from explorer.incidents import sentence
-from explorer.machine import give_way
 from explorer.runs.directory import Ending, Run
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
@@ -29,10 +28,8 @@ def execute(run: Run) -> Ending:
     """Trains what the run's request says, from the saved state where there is one, and returns how it ended.
 
     Whatever happens is written into the metrics file. Raises OSError only where not even that can be written. Memory:
-    the run may take what is free when it starts and no more, so that it fails and not the app beside it. Processor
-    time: the page comes first.
+    the run may take what is free when it starts and no more, so that it fails and not the app beside it.
     """
-    give_way()  # before torch starts threads, which inherit it
     turn = threading.Lock()
     ended: list[Ending] = []  # whoever ends the run first, the training or the watch, has the last word
 
@@ -66,6 +63,8 @@ def execute(run: Run) -> Ending:
             return end("failed", _disk_full(run))
         if _is_out_of_memory(error):
             return end("failed", _out_of_memory(run))
+        if _is_of_the_gpu(error):
+            return end("failed", _gpu_gone(run))
         return end("failed", sentence(error, f"{_LOG} has the rest", _LOG))
     except Exception as error:
         return end("failed", sentence(error, f"{_LOG} has the rest", _LOG))
@@ -129,6 +128,16 @@ def _out_of_memory(run: Run) -> str:
     batch = run.request().config.get("batch_size", 2)
     smaller = f"a batch size of {batch // 2} or less, or with " if batch >= 4 else ""
     return f"It ran out of memory with {batch} pictures a step. Start it again with {smaller}a smaller network."
+
+
+def _is_of_the_gpu(error: Exception) -> bool:
+    """Whether a driver says it: torch raises RuntimeErrors that begin with its name."""
+    return isinstance(error, RuntimeError) and str(error).lstrip().startswith(("CUDA", "HIP", "cuDNN", "MPS"))
+
+
+def _gpu_gone(run: Run) -> str:
+    kept = "The last saved state is kept: resume when it is back, or" if run.state.exists() else "When it is back,"
+    return f"The GPU no longer answers. {kept} start the training again; without a GPU it runs on the CPU."
 
 
 def _disk_full(run: Run) -> str:

@@ -40,12 +40,11 @@ class Rung:
         return self.drawn.counts
 
 
-_THREE = ("ring", "cross", "star")
+_THREE = ("ring", "triangle", "cross")
 RUNGS = (
     Rung(56, 16, 16, _THREE, 12.0),
-    Rung(44, 16, 16, _THREE, 9.0),
-    Rung(38, 16, 16, _THREE, 8.0),
-    Rung(32, 16, 16, _THREE, 4.0),
+    Rung(44, 16, 16, _THREE, 6.0),
+    Rung(38, 8, 16, _THREE, 4.5),
     Rung(32, 8, 16, _THREE, 4.0),
     Rung(20, 8, 16, _THREE, 4.0),
     Rung(14, 8, 16, _THREE, 4.0),

@@ -101,7 +101,7 @@ class BuildState(Linked):
 
     def to_query(self) -> dict[str, str]:
         """Never empty: an empty one is that of a visitor who has chosen nothing yet, and shows the first proposal."""
-        return {"preset": self.preset, **super().to_query()}
+        return super().to_query() or {"preset": self.preset}
 
     @property
     def shortcut(self) -> Shortcut:

@@ -12,7 +12,7 @@ import streamlit as st
 
 from explorer.downloads import Transfer
 from explorer.incidents import sentence
-from explorer.ui import address, resources
+from explorer.ui import address, gone, resources
 from explorer.ui.markdown import as_sentence, in_order
 from explorer.ui.state import AppState
 
@@ -26,9 +26,20 @@ def read() -> AppState:
     names = resources.network_names()
     if not names:
         return state
-    if not resources.is_network(state.first):
-        state = replace(state, first=AppState.first if AppState.first in names else names[0])
-    return replace(state, second=_partner(state.first, state.second))
+    first, second = state.first, state.second
+    if not resources.is_network(first):
+        if second is not None and resources.is_network(second):
+            beside = gone.companion(second)
+            first, second = (beside, second) if beside else (second, None)
+        else:
+            first = AppState.first if AppState.first in names else names[0]
+    return replace(state, first=first, second=_partner(first, second))
+
+
+def lost() -> dict[str, str]:
+    """The networks in the URL that are not here, as `gone.of` names them."""
+    state = AppState.from_query(address.query())
+    return gone.of((state.first, state.second))
 
 
 def _partner(first: str, second: str | None) -> str | None:
@@ -40,8 +51,12 @@ def _partner(first: str, second: str | None) -> str | None:
 
 
 def change(**changes: Any) -> None:
-    """Puts the state with these changes into the URL."""
-    address.write(replace(read(), **changes).to_query())
+    """Puts the state with these changes into the URL. It goes on naming networks that are gone, until others are
+    chosen: they may be brought again."""
+    state, before = read(), AppState.from_query(address.query())
+    if not {"first", "second"} & set(changes) and lost():
+        state = replace(state, first=before.first, second=before.second)
+    address.write(replace(state, **changes).to_query())
 
 
 def _on_change(key: str, field: str, convert: Callable[[Any], Any] = lambda value: value) -> Callable[[], None]:

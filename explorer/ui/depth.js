@@ -258,7 +258,10 @@ function scaleWords(kind, scope) {
   const words = kind === "cam" ? "Grad-CAM" : "feature map";
   const from = kind === "cam" ? "0 to " : "±";
   const { networks, tops } = depth.drawing;
-  if (scope === "layer") return `${words}: ${from}the largest value found in that layer${networks.length > 1 ? " of both networks" : ""}`;
+  if (scope === "layer") {
+    const found = `${words}: ${from}the largest value found in that layer${networks.length > 1 ? " of both networks" : ""}`;
+    return kind === "cam" ? `${found}. So a weak layer glows like a strong one: the bars under the maps say how strong it is` : found;
+  }
   const parts = networks.map((network, index) => `${from}${short(tops[kind][scope][index])}`);
   if (scope === "both" || parts.length === 1) return `${words}: ${parts[0]}`;
   return `${words}: ${parts.map((part, index) => `${part} (${networks[index].title})`).join(", ")}`;

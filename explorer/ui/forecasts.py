@@ -65,7 +65,7 @@ def form_of(rung: Rung) -> BuildState:
     config = one_click().to_dict()
     preset = f"resnet-{rung.depth}"
     state = BuildState(
-        preset=preset if preset in PRESETS else "resnet-20", config=difference(config, QUICK), data=rung.drawn.key
+        preset=preset if preset in PRESETS else "resnet-32", config=difference(config, QUICK), data=rung.drawn.key
     )
     return state.with_spec(
         stages=regular_stages(rung.spec.stages[0].blocks, rung.width),
@@ -97,7 +97,7 @@ def forecast(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Forecast
 def sentence(state: BuildState, specs: tuple[ArchitectureSpec, ...], found: Forecast) -> str:
     """How far the training of that form comes, or how long it takes, on this machine."""
     config = state.training()
-    passes = f"{found.passes:,.0f}" if found.passes >= 10 else f"{found.passes:.1f}"
+    passes = f"{found.passes:,.0f}" if found.passes >= 10 else f"{found.passes:.2g}"
     each = " for each network" if len(specs) > 1 else ""
     share = core_limit()
     limit = f" This app may use {share:.2g} of a core." if share < 1 else ""
@@ -144,7 +144,9 @@ def remedies(state: BuildState, found: Forecast) -> list[Remedy]:
             changed.append(Remedy("16 pixels", smaller))
     seconds = enough(lambda budget: _forecast_for(state, budget))
     if seconds is not None:
-        changed.append(Remedy(f"{duration(seconds)}", state.with_config(seconds=seconds)))
+        changed.append(
+            Remedy(f"Train for {duration(seconds).replace('.0 h', ' h')}", state.with_config(seconds=seconds))
+        )
     return changed
 
 
@@ -176,17 +178,19 @@ def _forecast_for(state: BuildState, seconds: float) -> Forecast:
     return forecast_of(speed(), _specs(state), config, counts(state.data))
 
 
-def what_is_proposed(state: BuildState) -> str:
+def what_is_proposed(state: BuildState, found: Forecast) -> str:
     """Why the first form is what it is, in one sentence; empty for any other form."""
     if state != first_form():
         return ""
     rung = _rung_of(state)
     if rung is None:
         return ""
-    names = ", ".join(rung.classes)
+    data = f"three shapes ({', '.join(rung.classes)}) at {rung.size} pixels"
+    if found.passes < rung.passes:
+        return f"This machine is slow now: even the smallest pair, on {data}, needs {rung.passes:g} passes to learn."
     return (
         f"A minute suffices for this one on this machine: the deepest pair for which it buys enough passes through the "
-        f"data ({rung.passes:g}), on three shapes ({names}) at {rung.size} pixels."
+        f"data ({rung.passes:g}), on {data}."
     )
 
 

@@ -26,6 +26,7 @@ from explorer.ui import visitor
 RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 MINE = re.compile(r"mine-([0-9a-f]{16})")
 SHARED = re.compile(r"shared-([0-9a-f]{32})")
+UPLOADED = "uploaded, "  # before the family, as the data of a file that does not say its own
 SESSION_BYTES = 300 * 2**20
 ALL_BYTES = 2 * 2**30
 SHARED_DAYS = 90

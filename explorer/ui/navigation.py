@@ -15,6 +15,8 @@ from explorer.ui import address, resources, visitor
 from explorer.ui.markdown import as_sentence
 
 WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
+# The menu lies over the top of the page: of a heading over its margin, of a box over its first line.
+BELOW_THE_MENU = ".stMainBlockContainer > .stVerticalBlock > :nth-child(-n+2):has(> .stAlert) { margin-top: 1.75rem }"
 # Streamlit's own sign of work in the corner has a "Stop" too. It stops no training, and leaves half a page. Where
 # something can be stopped, the page has its own.
 ONE_STOP = "[data-testid=stStatusWidget] button { display: none }"
@@ -62,7 +64,7 @@ def remember() -> None:
 
 def _guarded(show: Callable[[], None]) -> None:
     chosen = CHOSEN % (st.get_option("theme.light.linkColor"), st.get_option("theme.dark.linkColor"))
-    st.html(f"<style>{WIDE} {ONE_STOP} {FOCUSED} {LEGIBLE} {chosen}</style>")
+    st.html(f"<style>{WIDE} {BELOW_THE_MENU} {ONE_STOP} {FOCUSED} {LEGIBLE} {chosen}</style>")
     with boundary():
         show()
         visitor.follow_theme()

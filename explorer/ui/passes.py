@@ -55,7 +55,10 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """One network after it has seen the picture; `dashed` tells it from another of the same family and colour."""
+    """One network after it has seen the picture; `dashed` tells it from another of the same family and colour.
+
+    `called` is its title where another one beside it has the same name; a person may have chosen it.
+    """
 
     name: str
     checkpoint: Checkpoint
@@ -63,10 +66,11 @@ class Looked:
     profiles: tuple[LayerProfile, ...]
     colour: str
     dashed: bool
+    called: str = ""
 
     @property
     def title(self) -> str:
-        return self.checkpoint.spec.name
+        return self.called or self.checkpoint.spec.name
 
     @property
     def target(self) -> str:
@@ -204,7 +208,14 @@ class Passes:
         self._blocks: Kept[dict[str, BlockAnatomy]] = Kept(2 * blocks_bytes, _bytes, least=2)
 
     def look(
-        self, name: str, loaded: Checkpoint, state: AppState, subject: Subject, colour: str, dashed: bool
+        self,
+        name: str,
+        loaded: Checkpoint,
+        state: AppState,
+        subject: Subject,
+        colour: str,
+        dashed: bool,
+        called: str = "",
     ) -> Looked:
         """The network of that name after it has seen the picture, explaining the class of the view if it knows it."""
         known = state.target is not None and state.target < len(loaded.class_names)
@@ -214,11 +225,11 @@ class Passes:
         with self.lock:
             seen = traces.get(key, lambda: seen_by(loaded, subject, target, state.layers == "all"))
             profiles = self._profiles.get(key, lambda: profile(seen))
-        return Looked(name, loaded, seen, profiles, colour, dashed)
+        return Looked(name, loaded, seen, profiles, colour, dashed, called)
 
     def look_again(self, looked: Looked, state: AppState, subject: Subject) -> Looked:
         """The same network after it has seen another picture."""
-        return self.look(looked.name, looked.checkpoint, state, subject, looked.colour, looked.dashed)
+        return self.look(looked.name, looked.checkpoint, state, subject, looked.colour, looked.dashed, looked.called)
 
     def block(self, looked: Looked, subject: Subject, name: str) -> BlockAnatomy:
         """The inside of that block while the network looks at the picture. Raises ValueError as `anatomy` does."""

@@ -28,21 +28,26 @@ def choose_picture(state: HasPicture, change: Callable[..., None], known: Collec
         required=True,
     )
     if source == "File":
-        st.file_uploader(
-            "A photo or drawing",
-            key="upload",
-            on_change=_on_picture,
-            args=("upload", change),
-            max_upload_size=MAX_BYTES // 2**20,
-            help="JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and 64 MB. It stays in the memory of your "
-            "session and leaves it with you.",
-        )
+        upload_picture("A photo or drawing", "upload", change)
     elif source == "Camera":
         st.camera_input("Take a picture", key="camera", on_change=_on_picture, args=("camera", change))
     else:
         gallery(state.sample, change, known)
     if source != "Shape" and "picture_error" in st.session_state:
         st.error(as_sentence(st.session_state["picture_error"]))
+
+
+def upload_picture(label: str, key: str, change: Callable[..., None]) -> None:
+    """The field that takes a file."""
+    st.file_uploader(
+        label,
+        key=key,
+        on_change=_on_picture,
+        args=(key, change),
+        max_upload_size=MAX_BYTES // 2**20,
+        help="JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and 64 MB. It stays in the memory of your session "
+        "and leaves it with you.",
+    )
 
 
 def _on_picture(key: str, change: Callable[..., None]) -> None:

@@ -8,13 +8,14 @@ import gc
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
 import torch
 
 from explorer import checkpoints, figures, published, runs
+from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
 from explorer.incidents import sentence
@@ -68,8 +69,9 @@ def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def network_names() -> tuple[str, ...]:
     """The networks that can be chosen: the pretrained ones, this person's (uploaded, shared, and trained lately), and
-    those of torchvision that are here, once the page Models has looked which are."""
-    return (*catalogue()[0], *kept_models.names(), *trained_names(), *st.session_state.get("published", ()))
+    those of torchvision that are here."""
+    from_torchvision = (f"torchvision-{key}" for key in published.downloaded())
+    return (*catalogue()[0], *kept_models.names(), *trained_names(), *from_torchvision)
 
 
 def trained_names() -> list[str]:
@@ -124,6 +126,13 @@ def labels(names: Iterable[str], words: Callable[[str], str] = title) -> dict[st
         named = {name: label if often[label] == 1 else f"{plain[name]} · {own(name)}" for name, label in named.items()}
     often = Counter(named.values())  # a person may have called one just like that
     return {name: label if often[label] == 1 else name for name, label in named.items()}
+
+
+def titles(networks: Mapping[str, str]) -> dict[str, str]:
+    """What to call each network beside the others: what its architecture is called, which `networks` says by name, and
+    where two have the same, what a list calls it."""
+    often, long = Counter(networks.values()), labels(networks) if len({*networks.values()}) < len(networks) else {}
+    return {name: own if often[own] == 1 else long[name] for name, own in networks.items()}
 
 
 def _number(name: str) -> str:
@@ -193,6 +202,12 @@ def first_picture(name: str) -> str:
     return AppState.picture if int(usual) in known or not known else f"sample-{known[0]}-{number}"
 
 
+def spec(name: str) -> ArchitectureSpec:
+    """That network's architecture, without its weights. Raises CheckpointError."""
+    key = published_key(name)
+    return published.PUBLISHED[key].spec if key else about(name).spec
+
+
 def about(name: str) -> Header:
     """What the file of that network says of it: lists of many networks need no weights. Not for torchvision's.
 
@@ -250,10 +265,11 @@ def passes() -> Passes:
 
 def look(state: AppState, subject: Subject) -> list[Looked]:
     """The networks of the view, each after it has seen the picture."""
+    networks = {name: checkpoint(name) for name in filter(None, (state.first, state.second))}
+    called = titles({name: loaded.spec.name for name, loaded in networks.items()})
     looked: list[Looked] = []
-    for name in filter(None, (state.first, state.second)):
-        loaded = checkpoint(name)
-        looked.append(passes().look(name, loaded, state, subject, *mark(loaded, looked)))
+    for name, loaded in networks.items():
+        looked.append(passes().look(name, loaded, state, subject, *mark(loaded, looked), called[name]))
     return looked
 
 

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from driving.chromium import MISSING, NOBODY, QUIET, SHELL, find_chromium, launched
 from driving.serving import ROOT, served
 from driving.verbs import UNANSWERED
+from tests.conftest import keep_speed
 
 SCREENSHOTS = ROOT / "test-results"
 TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
@@ -81,6 +82,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """
     home = tmp_path_factory.mktemp("home")
     data = tmp_path_factory.mktemp("data")
+    keep_speed(data)
     scratch = tmp_path_factory.mktemp("tmp")
     log = tmp_path_factory.mktemp("server") / "log.txt"
     # What is kept of a session that has gone may go after 5 seconds; else Streamlit waits for 2 minutes.

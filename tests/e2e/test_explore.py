@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from driving.verbs import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
+from driving.verbs import choose, click, no_sideways_scroll, query, turn, upload, visit, wait_until_ready, windows
+from explorer.architectures import ArchitectureSpec, Stage
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
-from tests.e2e.conftest import PATIENCE
+from tests.e2e.conftest import PATIENCE, Server
 from tests.e2e.exploring import give_photo, photo, strip_button
+from tests.test_pages import kept_run
 
 
 def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_layer(page: Page) -> None:
@@ -116,6 +118,32 @@ def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
     expect(stranger.get_by_text("A photo or drawing")).to_be_visible()  # where to upload it again
     expect(stranger.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
     expect(stranger.get_by_text("Original, 200×300")).to_have_count(0)
+
+
+def test_what_is_said_in_the_place_of_a_page_stands_below_the_menu(
+    page: Page, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPLORER_DATA", str(server.data))
+    run = kept_run(ArchitectureSpec((Stage(1, 16, 8, 31, "valid"),), block="conv", shortcut="none"), number="0a" * 16)
+    visit(page, f"/?first=run-{run.id}-net-0&second=none")
+    alert, menu = page.get_by_test_id("stAlert").bounding_box(), page.get_by_test_id("stHeader").bounding_box()
+    assert alert is not None and menu is not None
+    assert alert["y"] >= menu["y"] + menu["height"]
+    run.remove()
+
+
+def test_a_link_whose_uploads_are_gone_says_which_below_its_heading(page: Page) -> None:
+    visit(page, "/?first=mine-0123456789abcdef&second=cifar10jpeg-resnet-8&picture=upload-0123456789abcdef")
+    box = page.locator(".st-key-gone")
+    expect(box.get_by_text("First network", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile("^ResNet-8, [0-9.]+% right on 10,000"))).to_be_visible()
+    heading, shown = page.get_by_role("heading", name="One picture, two networks").bounding_box(), box.bounding_box()
+    assert heading is not None and shown is not None and shown["y"] >= heading["y"] + heading["height"]
+    assert_accessible(page, "a box of what is gone")
+    upload(page, "upload_again", "a.jpg", "image/jpeg", photo())
+    expect(page.get_by_text("Original, 300×200")).to_be_visible()
+    expect(box.get_by_text("made with an uploaded picture")).to_have_count(0)
+    assert query(page)["first"] == ["mine-0123456789abcdef"]
 
 
 BROKEN = {

@@ -92,6 +92,25 @@ def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(pa
     assert page.url == before
 
 
+def test_bars_say_how_strong_a_layer_is_whatever_its_maps_glow_like(page: Page) -> None:
+    visit(page, "/?first=shapes-plain-56&second=shapes-resnet-56&picture=sample-6-3")
+    tops = page.evaluate(
+        "explorerDepth.drawing.networks.map(({ cells }) => cells.map(cell => cell === null ? 0 : cell.largest))"
+    )
+    bars = [painted(page.locator("canvas.strengths").nth(which)) for which in range(2)]
+    strongest = max(map(max, tops))
+    for row, picture in zip(tops, bars, strict=True):
+        tile = picture.shape[1] // len(row)
+        tall = [int(picture[:, tile * place + tile // 2].any(axis=1).sum()) for place in range(len(row))]
+        assert all((top > 0) == (found > 0) for top, found in zip(row, tall, strict=True))
+        found = np.array(tall) / len(picture)
+        np.testing.assert_allclose(found, np.array(row) / strongest, atol=1 / len(picture))
+    assert max(int(bar.any(axis=(1, 2)).sum()) for bar in bars) == len(bars[0]), "the longest is as tall as its row"
+    expect(page.get_by_text(re.compile("a weak layer glows like a strong one"))).to_be_visible()
+    page.get_by_text("all", exact=True).click()
+    expect(page.get_by_text(re.compile("a weak layer glows like a strong one"))).to_have_count(0)
+
+
 def test_a_layer_that_is_too_large_to_be_sent_ahead_follows_its_click(page: Page) -> None:
     visit(page, "/?first=shapes-plain-56&second=shapes-resnet-56&layer=stages.0.0.conv1")
     for layer in ("stages.1.3.conv1", "stages.2.8"):

@@ -38,7 +38,7 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
         st.error(as_sentence(sentence(error)))
         return
     st.caption(forecasts.sentence(state, specs, found))
-    proposed = forecasts.what_is_proposed(state)
+    proposed = forecasts.what_is_proposed(state, found)
     if proposed:
         st.caption(proposed)
     enough = forecasts.remedies(state, found)
@@ -46,7 +46,7 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
         return
     st.warning(
         f"Too little to learn: fewer than {LEAST_PASSES:g} passes through the data end near guessing. Each of these "
-        "alone is enough:"
+        "alone is enough, and so is the proposal for this machine:"
     )
     with st.container(horizontal=True):
         for number, remedy in enumerate(enough):

@@ -46,7 +46,8 @@ export default function (component) {
       button.setAttribute("aria-pressed", String(place === data.chosen));
       button.onclick = () => setTriggerValue("column", place);
       const label = make("div", "layer");
-      label.append(make("b", "", cell.words[0]), make("span", "", cell.words[1]));
+      const [layer, size, largest] = cell.words;
+      label.append(make("b", "", layer), make("span", "", size), make("div", "", largest));
       box.append(button, label);
       grid.append(box);
       return button;

@@ -60,7 +60,7 @@ def _cell(network: Compared, column: LayerProfile, top: float, grid: Grid) -> di
     peak = column.zero_reason or f"largest value {column.cam.max():.3g}, scale to {top:.3g}"
     return {
         "layer": column.name,
-        "words": [layer_words(column.name, column.kind), f"{height}×{width}"],
+        "words": [layer_words(column.name, column.kind), f"{height}×{width}", f"≤ {column.cam.max():.2g}"],
         "image": figures.data_uri(paint(column.cam, top, grid)),
         "zero": column.zero_reason is not None,
         "hover": f"{network.title}, {column.name}, {height}×{width}, relative depth {network.depths[column.name]:.3f}\n"

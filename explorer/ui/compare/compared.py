@@ -12,7 +12,7 @@ from explorer.attribution import LayerProfile, profile, shared_tops
 from explorer.figures import DASHES, SizeLine, TrainingLine
 from explorer.tracing import Trace
 from explorer.training import TrainingRecord
-from explorer.ui import address, resources
+from explorer.ui import address, gone, resources
 from explorer.ui.compare.state import FEWEST, CompareState
 from explorer.ui.passes import Looked, Subject, seen_by
 from explorer.ui.state import Scope
@@ -22,24 +22,35 @@ COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 
 
 
 def read() -> CompareState | None:
-    """The state in the URL, with networks that are here: an old link may name others. None where there are fewer than
-    two networks at all."""
+    """The state in the URL, with networks that are here: an old link may name others. Of these the first have
+    stand-ins, where fewer than two would be left. None where there are fewer than two networks at all."""
     state = CompareState.from_query(address.query())
-    names = [name for name in state.networks if resources.is_network(name)]
-    spare = [*CompareState.networks, *resources.network_names()]
-    while len(names) < FEWEST:
-        name = next((name for name in spare if name not in names and resources.is_network(name)), None)
-        if name is None:
-            return None
-        names.append(name)
-    return replace(state, networks=tuple(names))
+    here = [name for name in state.networks if resources.is_network(name)]
+    beside = [gone.companion(name) for name in here]
+    spare = [*filter(None, beside), *CompareState.networks, *resources.network_names()]
+    names: list[str] = []
+    for name in state.networks:
+        if name in here:
+            names.append(name)
+        elif len({*here, *names}) < FEWEST:
+            names += [each for each in spare if each not in {*here, *names} and resources.is_network(each)][:1]
+    return replace(state, networks=tuple(names)) if len(names) >= FEWEST else None
+
+
+def lost() -> dict[str, str]:
+    """The networks in the URL that are not here, as `gone.of` names them."""
+    return gone.of(CompareState.from_query(address.query()).networks)
 
 
 def change(**changes: Any) -> None:
-    """Puts the state with these changes into the URL."""
+    """Puts the state with these changes into the URL. It goes on naming networks that are gone, until others are
+    chosen: they may be brought again."""
     state = read()
-    if state is not None:
-        address.write(replace(state, **changes).to_query())
+    if state is None:
+        return
+    if "networks" not in changes and lost():
+        state = replace(state, networks=CompareState.from_query(address.query()).networks)
+    address.write(replace(state, **changes).to_query())
 
 
 # --- the networks after they have seen the picture -------------------------------------------------------------------
@@ -70,26 +81,24 @@ def compare(state: CompareState, subject: Subject) -> list[Compared]:
                 f"the maps of {network.title} are too large for a number, so nothing can be compared with them; choose "
                 "another network."
             )
-    short = [network.title for network in looked]
-    long = resources.labels(state.networks)
     compared = []
     for place, network in enumerate(looked):
-        title = network.title if short.count(network.title) == 1 else long[network.name]
         before = sum(other.colour == network.colour for other in looked[:place])
         depths = relative_depths(network.checkpoint.spec, [column.name for column in network.profiles])
-        compared.append(Compared(network, title, DASHES[before], depths))
+        compared.append(Compared(network, network.title, DASHES[before], depths))
     return compared
 
 
 def _look(state: CompareState, subject: Subject) -> list[Looked]:
     first = resources.class_names(state.networks[0])
     asked = first[state.target] if state.target is not None and state.target < len(first) else None
+    networks = {name: resources.checkpoint(name) for name in state.networks}
+    called = resources.titles({name: loaded.spec.name for name, loaded in networks.items()})
     looked: list[Looked] = []
-    for name in state.networks:
-        loaded = resources.checkpoint(name)
+    for name, loaded in networks.items():
         target = loaded.class_names.index(asked) if asked in loaded.class_names else None
         seen, columns = _seen(f"{name}/{subject.digest}/{target}", name, subject, target)
-        looked.append(Looked(name, loaded, seen, columns, *resources.mark(loaded, looked)))
+        looked.append(Looked(name, loaded, seen, columns, *resources.mark(loaded, looked), called[name]))
     return looked
 
 

@@ -235,8 +235,4 @@ def dashes(looked: Sequence[Looked]) -> dict[str, str]:
 
 def names_of(looked: Sequence[Looked]) -> dict[str, str]:
     """What to call each network: its title, and more where two have the same."""
-    titles = [network.title for network in looked]
-    long = resources.labels([network.name for network in looked]) if len(set(titles)) < len(titles) else {}
-    return {
-        network.name: network.title if titles.count(network.title) == 1 else long[network.name] for network in looked
-    }
+    return resources.titles({network.name: network.title for network in looked})

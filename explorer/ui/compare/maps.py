@@ -28,8 +28,8 @@ def section(state: CompareState, compared: Sequence[Compared]) -> None:
     st.markdown(
         "Grad-CAM: where a layer's channels speak for the explained class. Layers stand where they lie between input "
         "(0) and output (1), counted in weighted layers, so that networks of different depth can be compared; each "
-        "column shows the layer of each network that is nearest to it. Look for the depth at which the object appears. "
-        "Click a map for its detail."
+        "column shows the layer of each network that is nearest to it. Look for the depth at which the object appears, "
+        "and at the number under the map, its largest value. Click a map for its detail."
     )
     aligned.aligned_maps(state, mapped, _on_column)
     tops = column_tops(mapped, strip_depths(state.depth), state.scope)
@@ -69,7 +69,10 @@ def _on_column() -> None:
 
 def _scale_words(state: CompareState, compared: Sequence[Compared], tops: Sequence[Sequence[float]]) -> str:
     if state.scope == "layer":
-        return "Grad-CAM: 0 to the largest value found in that column, over all networks"
+        return (
+            "Grad-CAM: 0 to the largest value found in that column, over all networks. So a weak column glows like a "
+            "strong one: the numbers under the maps say how strong it is"
+        )
     if state.scope == "both":
         return f"Grad-CAM: 0 to {tops[0][0]:.3g}, everywhere"
     parts = ", ".join(

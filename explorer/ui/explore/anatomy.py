@@ -99,7 +99,7 @@ def _plain(looked: list[Looked]) -> None:
         if network.checkpoint.spec.shortcut != "none":
             continue
         twin = resources.twin_name(network.name)
-        words = f"{network.title} has no shortcuts, so there is nothing to split in its blocks"
+        words = f"{as_text(network.title)} has no shortcuts, so there is nothing to split in its blocks"
         if twin and any(other.name == twin for other in looked):
             st.info(f"{words}; its twin beside it has.")
         elif twin:
@@ -134,7 +134,7 @@ def _strongest(values: np.ndarray) -> int:
 
 def _activations(opened: _Opened, top: float) -> None:
     inside, channel = opened.inside, opened.channel
-    st.markdown(f"**{opened.network.title}**, block {inside.name}, channel {channel}: {KINDS[inside.kind]}.")
+    st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {KINDS[inside.kind]}.")
     entering = None if opened.entering is None else inside.input[opened.entering]
     with st.container(horizontal=True):
         _map("x", entering, top, "no channel of x comes here")
@@ -165,8 +165,8 @@ def _gradients(opened: _Opened, top: float) -> None:
         ("branch's part", inside.through_branch),
     ]
     st.markdown(
-        f"**{opened.network.title}**, gradient of the score of *{as_text(opened.network.target)}*, channel {channel} "
-        "of x"
+        f"**{as_text(opened.network.title)}**, gradient of the score of *{as_text(opened.network.target)}*, channel "
+        f"{channel} of x"
     )
     with st.container(horizontal=True):
         for name, values in parts:

@@ -55,25 +55,22 @@ def _first_layer(looked: list[Looked]) -> None:
             st.info(as_sentence(sentence(error)))
     if not found:
         return
-    top = max(kernel.top for _, kernel in found)
     st.markdown(
         "**Kernels of the first layer**: what each of its channels looks for in the picture. Look for edges, colours "
-        "and blobs; kernels that look like noise have learned little."
+        "and blobs. How colourful or noisy the kernels are does not say how well a network classifies."
     )
     for column, (network, kernel) in zip(st.columns(len(found), gap="large"), found, strict=True):
         with column:
-            st.markdown(f"**{network.title}**, {as_text(kernel.layer)}, {_times(kernel)}")
-            pictures = figures.kernel_pictures(kernel.values, top)
+            st.markdown(f"**{as_text(network.title)}**, {as_text(kernel.layer)}, {_times(kernel)}")
+            pictures = figures.kernel_pictures(kernel.values, kernel.top)
             st.image(
                 figures.kernel_sheet(pictures, KERNEL_COLUMNS, KERNEL_SIDE),
                 output_format="PNG",
                 alt=f"The {len(pictures)} kernels of the first layer of {network.title}",
             )
-    both = " in both networks" if len(found) > 1 else ""
-    st.caption(
-        f"Mid-grey is a weight of 0; red, green and blue are the weights of these colours, darkest −{top:.3g}, "
-        f"brightest {top:.3g}{both}."
-    )
+            st.caption(f"Darkest −{kernel.top:.3g}, brightest {kernel.top:.3g}.")
+    own = " Each network has a scale of its own." if len(found) > 1 else ""
+    st.caption(f"Mid-grey is a weight of 0; red, green and blue are the weights of these colours.{own}")
 
 
 def _times(kernel: Kernels) -> str:
@@ -164,7 +161,7 @@ def _best(network: Looked, layer: str, data: str) -> Generator[Share[Best], None
 def _draw(there: list[Looked], channel: int, results: list[Best], data: str) -> None:
     for column, network, best in zip(st.columns(len(there), gap="large"), there, results, strict=True):
         with column:
-            st.markdown(f"**{network.title}**, channel {channel}")
+            st.markdown(f"**{as_text(network.title)}**, channel {channel}")
             values = best.values[channel]
             if values.max() == values.min():
                 st.info(f"This channel says {values[0]:.3g} to each of these pictures, so no picture stands out.")

@@ -71,7 +71,7 @@ def others(explained: Explained) -> tuple[str, str, tuple[str, str | None]] | No
     if known and label is not None and label not in about.class_names:
         why = f"These networks have never seen a {label}: they tell only {', '.join(about.class_names)} apart."
         words, names = "Look with the twins that know all shapes", (AppState.first, AppState.second)
-    elif data.startswith("shapes") and not drawn:
+    elif known and not drawn:
         why = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
         words, names = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
     elif data in (CIFAR_DATA, published.DATA) and drawn:

@@ -19,6 +19,7 @@ from explorer.ui import navigation
 from explorer.ui.explore.detail import SCALE, last_change, selected_layer, take_view, view
 from explorer.ui.explore.explained import Explained, again, last
 from explorer.ui.gallery import draw_ahead
+from explorer.ui.markdown import as_text
 from explorer.ui.packing import STORE, Packing
 from explorer.ui.passes import Looked, Subject, at_its_size
 from explorer.ui.state import AppState
@@ -161,7 +162,7 @@ def _numbers(
 def _offer_numbers(name: str, title: str, last: dict[str, Explained], views: dict[str, dict[str, str]]) -> None:
     """Of the picture and the layer that are chosen when somebody clicks: this part of the page may be older."""
     navigation.offer_file(
-        f"Raw numbers of {title} (npz)",
+        f"Raw numbers of {as_text(title)} (npz)",
         data=lambda: _npz(name, last["explained"], AppState.from_query(views.get("explore", {}))),
         file_name=f"{name}-layer.npz",
         key=f"npz_{name}",

@@ -35,6 +35,7 @@ from explorer.ui.work import in_turn, measure
 
 SIDE = 230  # pixels of a map
 SEED = 0  # of SmoothGrad's noise
+MISSED = 0.5  # of the score's difference: the most by which the values of a map that is of use may miss it
 Values = dict[str, int | float | str]
 
 
@@ -201,7 +202,7 @@ def _draw(state: AppState, looked: list[Looked], results: Sequence[Attribution],
     top = shared_top(results)
     for column, network, result in zip(st.columns(len(looked), gap="large"), looked, results, strict=True):
         with column:
-            st.markdown(f"**{network.title}**, explaining *{as_text(network.target)}*")
+            st.markdown(f"**{as_text(network.title)}**, explaining *{as_text(network.target)}*")
             draw_maps(network, network.title, result, chosen, top, state.opacity / 100)
     scale_bar(state.method, top, ", one scale for both networks" if len(looked) > 1 else "")
 
@@ -228,9 +229,9 @@ def draw_maps(network: Looked, name: str, result: Attribution, chosen: Values, t
             output_format="PNG",
             alt=f"{title} of {name} alone, from {values.min():.3g} to {values.max():.3g}",
         )
-    st.caption(_words(result, values))
+    st.caption(sum_words(result, values))
     navigation.offer_file(
-        "Raw numbers (npz)",
+        f"Raw numbers of {as_text(name)} (npz)",
         data=partial(_npz, network, result, chosen),
         file_name=f"{network.name}-{result.method}.npz",
         key=f"npz_method_{network.name}",
@@ -247,16 +248,24 @@ def scale_bar(method: str, top: float, shared: str) -> None:
         colour_bar(figures.SEQUENTIAL, f"{title}, 0 to {top:.3g}{shared}")
 
 
-def _words(result: Attribution, values: np.ndarray) -> str:
+def sum_words(result: Attribution, values: np.ndarray) -> str:
+    """The range of the map, and of Integrated Gradients whether its sum is what it must be: the score's difference
+    (Sundararajan et al. 2017, proposition 1)."""
     if not values.any():
         return "Zero everywhere: the score does not depend on the picture in this way."
     words = f"From {values.min():.3g} to {values.max():.3g}."
     if result.difference is None or result.delta is None:
         return words
-    return (
-        f"{words} The score of the picture exceeds that of the baseline by {result.difference:.4g}; all values sum to "
-        f"{result.difference + result.delta:.4g}, so {abs(result.delta):.2g} is missed (more steps come closer)."
+    total = result.difference + result.delta
+    words += (
+        f" The score of the picture exceeds that of the baseline by {result.difference:.4g}; all values sum to "
+        f"{total:.4g}"
     )
+    if total * result.difference < 0:
+        return f"{words}, which has the wrong sign. This map is **not usable**; take more steps or another baseline."
+    if abs(result.delta) > MISSED * abs(result.difference):
+        return f"{words}. More than half is missed or added, so this map is **not usable**; take more steps."
+    return f"{words}, so {abs(result.delta):.2g} is missed (more steps come closer)."
 
 
 def _npz(network: Looked, result: Attribution, chosen: Values) -> bytes:

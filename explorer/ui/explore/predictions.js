@@ -25,7 +25,9 @@ function bars(network) {
   const rows = network.classes.flatMap(({ name, short, probability, explained }) => {
     const title = `${name}: ${probability === null ? "nan" : probability.toFixed(4)}`; // nan: the network has diverged
     const bar = make("div", { className: "filled" });
-    Object.assign(bar.style, { width: `${100 * (probability ?? 0)}%`, background: network.colour, opacity: explained ? 1 : 0.55 });
+    // As its lines are dashed where another network has the same colour.
+    const fill = network.dashed ? `repeating-linear-gradient(90deg, ${network.colour} 0 9px, transparent 9px 12px)` : network.colour;
+    Object.assign(bar.style, { width: `${100 * (probability ?? 0)}%`, background: fill, opacity: explained ? 1 : 0.55 });
     return [
       make("div", { className: "class", title }, explained ? make("b", {}, `▸ ${short}`) : short),
       make("div", { className: "rail", title }, bar, make("span", {}, probability === null ? "nan" : `${(100 * probability).toFixed(1)}%`)),

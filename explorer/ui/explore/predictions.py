@@ -7,6 +7,7 @@ import numpy as np
 from explorer.attribution import top_classes
 from explorer.figures.names import shortened
 from explorer.images import to_pixels
+from explorer.ui.kept_models import UPLOADED
 from explorer.ui.packing import Packing, number
 from explorer.ui.passes import Looked, Subject, at_its_size
 from explorer.ui.words import NOT_MEASURED, accuracy
@@ -68,6 +69,7 @@ def _network(network: Looked, subject: Subject) -> dict[str, Any]:
     return {
         "title": network.title,
         "colour": network.colour,
+        "dashed": network.dashed,
         "accuracy": None if known == NOT_MEASURED else known,
         "classes": [
             {
@@ -90,4 +92,8 @@ def _verdict(network: Looked, subject: Subject) -> str:
         right = ": right" if predicted == subject.label else f": wrong, it is a {subject.label}"
     seed = "" if network.checkpoint.seed is None else f", seed {network.checkpoint.seed}"
     where = f"; measured on {str(record['device'])[:80]}" if "device" in record else ""
-    return f"Says {predicted}{right}. Trained on {network.checkpoint.data}{seed}{where}."
+    data = network.checkpoint.data
+    family = data.removeprefix(UPLOADED)
+    if family != data:
+        return f"Says {predicted}{right}. Uploaded, laid out as {family} does; the file does not say its training data."
+    return f"Says {predicted}{right}. Trained on {data}{seed}{where}."

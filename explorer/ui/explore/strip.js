@@ -3,6 +3,7 @@ const LABELS = 124; // pixels of the column that stays while the layers scroll
 const NARROWEST = 24; // a thumbnail must still show a shape and take a click
 const WIDEST = 46;
 const TILE = 32; // pixels of a thumbnail in the row's canvas, at most; the browser scales it
+const STRENGTH = 16; // pixels of the longest bar
 const WIDEST_CANVAS = 16384; // pixels, which every browser can draw
 const KINDS = { cam: "Grad-CAM", map: "strongest feature map" };
 
@@ -44,6 +45,22 @@ function paintRow(canvas, pack, which, kind, scope) {
     context.drawImage(picture, index * tile, 0, tile, tile);
   });
 }
+
+// How large the largest Grad-CAM value of each layer is, beside the largest of all layers and networks: one canvas a row.
+function paintStrengths(canvas, pack, which) {
+  const context = canvas.getContext("2d");
+  const [tile, height] = [canvas.width / pack.columns.length, canvas.height];
+  context.clearRect(0, 0, canvas.width, height);
+  context.fillStyle = pack.networks[which].colour;
+  const top = strongest(pack);
+  pack.networks[which].cells.forEach((cell, index) => {
+    const share = cell?.largest > 0 && top > 0 ? cell.largest / top : 0;
+    const tall = share && Math.max(1, Math.round(share * height)); // what is more than nothing can be seen
+    context.fillRect(index * tile + 1, height - tall, tile - 2, tall);
+  });
+}
+
+const strongest = (pack) => Math.max(...pack.networks.flatMap(({ cells }) => cells.map((cell) => cell?.largest ?? 0)));
 
 function words(cell, name, kind, top) {
   if (cell.peak === null) return `${name}\nits values are no finite numbers: the network has diverged\n${cell.sizes}`;
@@ -118,6 +135,13 @@ function chart(pack, found, [name, box], choose) {
   box.replaceChildren(svg, hits);
 }
 
+// A short line as the network's in the charts: dashed where another one has its colour.
+function lineOf({ colour, dashed }) {
+  const line = make("i", { className: "line", ariaHidden: "true" });
+  line.style.borderTop = `3px ${dashed ? "dashed" : "solid"} ${colour}`;
+  return line;
+}
+
 // Everything but the colours and the choice, which `paint` and `select` add.
 function build(root, pack) {
   const columns = pack.columns.length;
@@ -151,8 +175,10 @@ function build(root, pack) {
       if (kind === "cam") {
         name.append(make("b", {}, network.title));
         name.firstChild.style.color = network.colour;
+        if (pack.networks.some(({ dashed }) => dashed)) name.append(lineOf(network)); // its lines in the charts below
       }
       name.append(make("span", {}, kind === "cam" ? "Grad-CAM" : "strongest map"));
+      const below = kind === "cam" ? row + 1 : row; // the bars
       const canvas = put(make("canvas", { className: "row", width: columns * tile, height: tile }), row, 0, columns);
       canvas.ariaHidden = "true"; // the buttons over it say what it shows
       Object.assign(canvas.dataset, { network: which, kind });
@@ -181,7 +207,12 @@ function build(root, pack) {
         Object.assign(button.dataset, { place: `${which}/${kind}/${index}`, row: `${which}/${kind}`, column: index });
         buttons.push(put(button, row, index));
       });
-      row += 1;
+      row = below + 1;
+      if (kind === "map") continue;
+      put(make("div", { className: "name" }, make("span", { className: "small" }, "its largest value")), below, -1);
+      const bars = put(make("canvas", { className: "strengths", width: columns * tile, height: STRENGTH }), below, 0, columns);
+      bars.ariaHidden = "true"; // the words of the buttons say it
+      bars.dataset.network = which;
     }
   });
   root.charts = pack.charts.map(() => {
@@ -205,7 +236,7 @@ function fill(root, pack) {
     pack.columns,
     pack.groups,
     pack.charts.length,
-    pack.networks.map(({ title, colour, cells }) => [title, colour, cells.map((cell) => cell !== null)]),
+    pack.networks.map(({ title, colour, dashed, cells }) => [title, colour, dashed, cells.map((cell) => cell !== null)]),
   ]);
   if (root.shape !== shape) {
     const before = root.querySelector(".scroller");
@@ -218,6 +249,7 @@ function fill(root, pack) {
   }
   root.key = pack.key;
   root.scope = undefined;
+  for (const canvas of root.querySelectorAll("canvas.strengths")) paintStrengths(canvas, pack, Number(canvas.dataset.network));
   pack.charts.forEach((found, index) => chart(pack, found, root.charts[index], root.choose));
   for (const button of root.querySelectorAll("button")) {
     const [which, kind, index] = button.dataset.place.split("/");

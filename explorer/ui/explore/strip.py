@@ -118,7 +118,7 @@ def _network(
                 f"gradient size {column.gradient_magnitude:.3g}",
             }
         )
-    return {"title": row.title, "colour": row.colour, "cells": cells}
+    return {"title": row.title, "colour": row.colour, "dashed": row.dashed, "cells": cells}
 
 
 def _picture(packing: Packing, values: np.ndarray) -> list[int]:

@@ -120,9 +120,9 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     there = [network for network in looked if asked != GRAD_CAM or layer in network.trace.names]
     for network in looked:
         if network not in there:
-            st.info(f"{network.title} has no layer {layer}; choose one that both networks have.")
+            st.info(f"{as_text(network.title)} has no layer {layer}; choose one that both networks have.")
         elif asked == GRAD_CAM and (reason := profile_of(network, layer).zero_reason):
-            st.info(f"The Grad-CAM of {network.title} is zero everywhere, so its order is chance. {reason}")
+            st.info(f"The Grad-CAM of {as_text(network.title)} is zero everywhere, so its order is chance. {reason}")
     try:
         costs = [_map_seconds(question, network) for network in there]
     except ValueError as error:
@@ -276,12 +276,12 @@ def _draw_curves(
     ]
     for network, out, into in areas:
         table.append(
-            f"| {network.title}, *{as_text(network.target)}* | {out.area:.3f} | {_spread(out)} | {into.area:.3f} | "
-            f"{_spread(into)} |"
+            f"| {as_text(network.title)}, *{as_text(network.target)}* | {out.area:.3f} | {_spread(out)} | "
+            f"{into.area:.3f} | {_spread(into)} |"
         )
     st.markdown("\n".join(table))
     for network, out, into in areas:
-        st.markdown(f"**{network.title}**: {_verdict(question, out, into)}")
+        st.markdown(f"**{as_text(network.title)}**: {_verdict(question, out, into)}")
     out, into = results[0]
     st.caption(
         f"n = 1 picture, {len(out.shares) - 1} steps, {len(out.random)} random orders (lowest to highest area), seed "
@@ -322,7 +322,7 @@ def _draw_cascade(there: Sequence[Looked], results: Sequence[Forgotten]) -> None
         + ". ".join(f"{network.title}: {_ends(found)}" for network, found in zip(there, results, strict=True)),
     )
     for network, found in zip(there, results, strict=True):
-        st.markdown(f"**{network.title}**: {_ends(found)}.")
+        st.markdown(f"**{as_text(network.title)}**: {_ends(found)}.")
     st.caption(
         "From left to right: the map of the trained network, then with ever more layers random, "
         "from the head back to the input; each map on a scale of its own, since random weights change its size "
@@ -332,7 +332,7 @@ def _draw_cascade(there: Sequence[Looked], results: Sequence[Forgotten]) -> None
     )
     with st.expander("All steps as numbers"):
         for network, found in zip(there, results, strict=True):
-            st.markdown(f"**{network.title}**")
+            st.markdown(f"**{as_text(network.title)}**")
             st.dataframe(
                 [
                     {

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.architectures import ACTIVATION_NAMES
-from explorer.ui import address, resources, trainings
+from explorer.ui import address, gone, resources, trainings
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 
@@ -39,8 +39,13 @@ def read() -> GradientsState:
     names = names_for(state)
     if state.source == "initial" or not names:
         return state
-    if state.first not in names and not (resources.is_network(state.first) and _has_source(state, state.first)):
-        state = replace(state, first=GradientsState.first if GradientsState.first in names else names[0])
+    if not _is_here(state, state.first):
+        if state.second is not None and _is_here(state, state.second):
+            beside = gone.companion(state.second)
+            pair = (beside, state.second) if beside in names else (state.second, None)
+            state = replace(state, first=pair[0], second=pair[1])
+        else:
+            state = replace(state, first=GradientsState.first if GradientsState.first in names else names[0])
     if state.second is not None and not _can_stand_beside(state, state.second):
         twin = resources.twin_name(state.first)
         state = replace(state, second=twin if twin and _can_stand_beside(state, twin) else None)
@@ -51,21 +56,35 @@ def names_for(state: GradientsState) -> list[str]:
     return [name for name in resources.network_names() if _has_source(state, name)] if state.source != "initial" else []
 
 
+def _is_here(state: GradientsState, name: str) -> bool:
+    return resources.is_network(name) and _has_source(state, name)
+
+
+def lost() -> dict[str, str]:
+    """The networks in the URL that are not here, as `gone.of` names them; none is needed at initialisation."""
+    state = GradientsState.from_query(address.query())
+    return gone.of((state.first, state.second)) if state.source != "initial" else {}
+
+
 def _has_source(state: GradientsState, name: str) -> bool:
     return state.source != "record" or measured.recorded(name) is not None
 
 
 def _can_stand_beside(state: GradientsState, name: str) -> bool:
     """Whether the first network of the state can be shown with that one: of a batch both must know the classes."""
-    if name == state.first or not resources.is_network(name) or not _has_source(state, name):
+    if name == state.first or not _is_here(state, name):
         return False
-    shapes = [resources.checkpoint(each).spec.input_shape for each in (state.first, name)]
+    shapes = [resources.spec(each).input_shape for each in (state.first, name)]
     return state.source == "record" or (shapes[0] == shapes[1] and resources.know_the_same(state.first, name))
 
 
 def change(**changes: Any) -> None:
-    """Puts the state with these changes into the URL."""
-    address.write(replace(read(), **changes).to_query())
+    """Puts the state with these changes into the URL. It goes on naming networks that are gone, until others are
+    chosen: they may be brought again."""
+    state, before = read(), GradientsState.from_query(address.query())
+    if not {"first", "second"} & set(changes) and lost():
+        state = replace(state, first=before.first, second=before.second)
+    address.write(replace(state, **changes).to_query())
 
 
 def choose(name: str, label: str, options: list[Any], value: Any, words: dict[Any, str], **rest: Any) -> None:

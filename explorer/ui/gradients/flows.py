@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.experiments.gradient_flow import MEASURES
 from explorer.experiments.gradient_grid import band
-from explorer.experiments.gradient_verdict import INITIALISATION, reach, verdict
+from explorer.experiments.gradient_verdict import INITIALISATION, guidance, reach, verdict
 from explorer.figures import FlowLine
 from explorer.ui import navigation, resources
 from explorer.ui.gradients import controls, measured
@@ -45,8 +45,11 @@ def show_flows(state: GradientsState, view: Flows, offer: Callable[[], None]) ->
         offer()
         return
     _sentences(state, view)
-    controls.choose_view(state)
     lines = flow_lines(view.found, state, view.sample)
+    reaches = [reach(each.flows, state.what) for each in view.found]
+    if words := guidance([_whole_name(line) for line in lines], reaches):
+        st.markdown(as_text(words))
+    controls.choose_view(state)
     unit = f"{MEASURES[state.what]}{', last layer = 1' if state.scale == 'relative' else ''}"
     most = max(sum(line.panel == panel for line in lines) for panel in {line.panel for line in lines})
     st.plotly_chart(
@@ -69,6 +72,10 @@ def show_flows(state: GradientsState, view: Flows, offer: Callable[[], None]) ->
         st.caption(f"{most} lines are hard to tell apart; choose fewer, or point at a line to read its name.")
     offer()
     _numbers(state, view)
+
+
+def _whole_name(line: FlowLine) -> str:
+    return f"{line.name}, {line.panel}" if line.panel else line.name
 
 
 def _verdicts(state: GradientsState, view: Flows) -> list[str]:

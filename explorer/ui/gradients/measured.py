@@ -272,8 +272,7 @@ def _network_key(name: str, data: str, mode: Mode) -> str:
 
 def titles(names: Sequence[str]) -> list[str]:
     """What to call the networks: by their specs, and by their data too where those have one name."""
-    short = [resources.checkpoint(name).spec.name for name in names]
-    return short if len(set(short)) == len(short) else list(resources.labels(names).values())
+    return list(resources.titles({name: resources.checkpoint(name).spec.name for name in names}).values())
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,6 @@ def model_rows() -> list[ModelRow]:
                 n=None,
             )
         )
-    st.session_state["published"] = [f"torchvision-{key}" for key in published.PUBLISHED if published.is_there(key)]
     return rows
 
 

@@ -19,7 +19,7 @@ from explorer.foreign import (
     self_test,
 )
 from explorer.incidents import sentence
-from explorer.ui import kept_models, navigation, trainings
+from explorer.ui import gone, kept_models, navigation, trainings
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import listing
@@ -34,6 +34,11 @@ OTHER = "class 0, class 1, …"
 
 def upload() -> None:
     st.subheader("Load weights", anchor=False)
+    if name := gone.awaited():
+        st.info(
+            f"The link that you opened needs the network {as_code(name)}. Upload its file, answer as before and use "
+            "it; then the view of the link opens."
+        )
     file = st.file_uploader(
         "A file of weights",
         type=SUFFIXES,
@@ -255,14 +260,15 @@ def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[
 def _use(
     report: Report, reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...], title: str
 ) -> None:
+    data = f"{kept_models.UPLOADED}{report.family}"
     try:
-        name = kept_models.keep(
-            reading, normalisation, class_names, title.strip() or _first_title(report), f"uploaded, {report.family}"
-        )
+        name = kept_models.keep(reading, normalisation, class_names, title.strip() or _first_title(report), data)
     except ValueError as error:
         st.error(as_sentence(sentence(error)))
         return
     assert NAME.fullmatch(name)
     for key in ("report", "trials"):
         st.session_state.pop(key, None)
+    if gone.open_awaited(name):
+        return
     navigation.go("explore", AppState(first=name, second=None).to_query())

@@ -6,9 +6,9 @@ import streamlit as st
 
 from explorer import figures
 from explorer.incidents import sentence
-from explorer.ui import resources
+from explorer.ui import gone, resources
 from explorer.ui.compare import charts, controls, differences, many_pictures, maps, methods
-from explorer.ui.compare.compared import Compared, change, compare, know_the_same, read, training_lines
+from explorer.ui.compare.compared import Compared, change, compare, know_the_same, lost, read, training_lines
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import Subject, sample_subject
 from explorer.ui.picture import choose_picture
@@ -38,13 +38,9 @@ def _show() -> None:
         controls.choose_view(state)
     subject = resources.subject_of(AppState(picture=state.picture))
     st.header(f"{('Two', 'Three', 'Four')[len(state.networks) - 2]} networks, one picture", anchor=False)
+    gone.say(lost(), state.networks, subject is None, change)
     controls.choose_networks(state)
-    if subject is None:
-        st.info(
-            "This link was made with an uploaded picture, which never leaves the session it was uploaded in. Upload "
-            "the picture again to see the same view; until then a drawn shape stands in."
-        )
-        subject = sample_subject(6, 6)
+    subject = subject or sample_subject(6, 6)
     compared = compare(state, subject)
     _introduction(compared)
     _differences(compared)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.incidents import sentence
-from explorer.ui import controls, navigation, resources
+from explorer.ui import controls, gone, navigation, resources
 from explorer.ui.explore import anatomy, channels, layers, methods, trust
 from explorer.ui.explore.detail import detail_head, last_change, open_tab
 from explorer.ui.explore.explained import Explained, again, others, read
@@ -76,18 +76,14 @@ def _head_alone() -> None:
 
 def _introduction(explained: Explained) -> None:
     looked = explained.looked
-    if explained.missing:
-        st.info(
-            "This link was made with an uploaded picture, which never leaves the session it was uploaded in. "
-            "Everything else is as in the link: upload the picture again to see the same view. Until then a drawn "
-            "shape stands in."
-        )
     st.header("One picture, one network" if len(looked) == 1 else "One picture, two networks", anchor=False)
+    gone.say(controls.lost(), [network.name for network in looked], explained.missing, controls.change)
     if len(looked) == 2 and looked[1].name == resources.twin_name(looked[0].name):
+        first, second = (as_text(network.title) for network in looked)
         st.markdown(
-            f"**{looked[0].title}** and **{looked[1].title}** are twins: they started from the same weights and "
-            "learned from the same pictures in the same order. The shortcuts are the only difference, so every "
-            "difference below comes from them."
+            f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
+            "pictures in the same order. The shortcuts are the only difference, so every difference below comes from "
+            "them."
         )
     names = looked[0].checkpoint.class_names
     known = ", ".join(map(as_text, names[:CLASSES_NAMED]))

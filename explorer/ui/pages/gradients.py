@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.checkpoints import CheckpointError
 from explorer.incidents import sentence
-from explorer.ui import address, resources, trainings
+from explorer.ui import address, gone, resources, trainings
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.flows import Flows, show_flows
 from explorer.ui.gradients.lines import flow_lines
@@ -41,6 +41,8 @@ def show() -> None:
         controls.SOURCES,
         label_visibility="collapsed",
     )
+    if state.source != "initial":
+        gone.say(controls.lost(), list(filter(None, (state.first, state.second))), False, controls.change)
     try:
         {"initial": _at_initialisation, "checkpoint": _as_it_is, "record": _during_a_training}[state.source](state)
     except (CheckpointError, ValueError) as error:
@@ -52,8 +54,8 @@ def show() -> None:
 
 def _at_initialisation(state: GradientsState) -> None:
     st.markdown(
-        "Networks that have learned nothing yet, each with several seeds. Look for lines that **fall toward the "
-        "input**, on the left: their first layers learn next to nothing. Where a line rises, the first layers get more."
+        "Networks that have learned nothing yet, each with several seeds. The input is on the left, the output on the "
+        "right. Look for whether a line falls, rises or stays level on its way back to the input."
     )
     data = state.data or "shapes-32"
     pictures = measured.batch(data, trainings.data_shape(data)[0][1])

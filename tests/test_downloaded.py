@@ -1,0 +1,55 @@
+"""torchvision's networks that are downloaded: each page offers them from its first visit on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer import published
+from explorer.published import PUBLISHED, downloaded
+from tests.test_compare import open_compare
+from tests.test_gradients import open_gradients
+from tests.test_pages import open_app
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where torchvision's files lie, with that of ResNet-18: its name alone, which is all that a list needs."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = published.cache_folder()
+    folder.mkdir(parents=True)
+    (folder / PUBLISHED["resnet18"].file).write_bytes(b"weights")
+    return folder
+
+
+def test_those_whose_file_is_there_are_known(folder: Path) -> None:
+    assert downloaded() == ("resnet18",)
+    (folder / PUBLISHED["resnet50"].file).touch()
+    (folder / "resnet34-0123456789ab.pth").touch()  # not the published one
+    assert downloaded() == ("resnet18", "resnet50")
+    assert downloaded(folder / "nowhere") == ()
+
+
+def test_torchvision_is_not_asked_where_no_file_can_be_one_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "alexnet-owt-7be5be79.pth").touch()
+    (tmp_path / "resnet18.pth").touch()
+    asked = (
+        "import sys; from pathlib import Path; from explorer.published import downloaded; "
+        f"assert downloaded(Path({str(tmp_path)!r})) == (); assert 'torchvision' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", asked], check=True, timeout=120)
+
+
+def test_every_page_offers_them_at_its_first_visit(folder: Path) -> None:
+    app = open_app()
+    assert "ResNet-18 · torchvision" in app.selectbox(key="first").options
+    assert "ResNet-18 · torchvision" not in app.selectbox(key="second").options, "it knows other classes"
+    assert "ResNet-18 · torchvision" in open_compare().multiselect(key="compare_networks").options
+    gradients = open_gradients(source="checkpoint")
+    assert "ResNet-18 · torchvision" in gradients.selectbox(key="gradients_first").options
+
+
+def test_what_is_not_downloaded_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert not [option for option in open_app().selectbox(key="first").options if "torchvision" in option]
