@@ -199,7 +199,7 @@ def _recorded_rows(files: list[Path], digests: dict[str, str]) -> list[str]:
         "Made by `python -m explorer pretrained --record`: twins that were trained together, from the same weights and",
         "with the same batches. A file holds curves, gradient sizes, predictions and Grad-CAM along the steps. `same`",
         "says whether the weights at the end are bit by bit those of the file of the same recipe above. Where they are",
-        "not, it is another training, with figures of its own.",
+        "not, it is another training, with figures of its own. The minutes are of a machine that did other work too.",
         "",
         "| file | network | test | n | same | seed | steps | trained in | machine | sha256 |",
         "|---|---|---|---|---|---|---|---|---|---|",

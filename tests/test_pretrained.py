@@ -7,7 +7,7 @@ from explorer import checkpoints
 from explorer.architectures import build
 from explorer.checkpoints import PRETRAINED, load_pretrained, pinned
 from explorer.datasets import Split, shapes
-from explorer.pretrained import CIFAR_DATA, RECIPES, write_listing
+from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, write_listing
 from explorer.training import TrainingConfig, evaluate
 
 TWINS = [(name, name.replace("-plain-", "-resnet-")) for name in RECIPES if "-plain-" in name]
@@ -84,6 +84,8 @@ def test_the_listing_is_the_one_that_the_files_give(tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("pretrained")
     for name in RECIPES:
         (folder / f"{name}.safetensors").write_bytes((PRETRAINED / f"{name}.safetensors").read_bytes())
+    for name in RECORDED:
+        (folder / f"{name}.replay").write_bytes((PRETRAINED / f"{name}.replay").read_bytes())
     write_listing(folder)
     for file in ("README.md", "SHA256SUMS"):
         assert (folder / file).read_text() == (PRETRAINED / file).read_text()

@@ -9,9 +9,9 @@ from explorer import figures, recordings, runs
 from explorer.incidents import sentence
 from explorer.recordings import Recording
 from explorer.runs.log import parsed
-from explorer.ui import navigation, resources
+from explorer.ui import forecasts, navigation, resources
 from explorer.ui.build import fields, live, logged
-from explorer.ui.build_state import RECORDINGS
+from explorer.ui.build_state import RECORDINGS, BuildState
 from explorer.ui.markdown import as_sentence
 from explorer.ui.state import AppState
 
@@ -64,7 +64,13 @@ def show_replay(name: str) -> None:
 
 
 def _back() -> None:
-    st.button("Build a network", key="back", on_click=lambda: fields.write(replace(fields.read(), replay=None)))
+    st.button("Build a network", key="back", on_click=_leave)
+
+
+def _leave() -> None:
+    """To the form as it was; that of the first proposal where a link named the recording and nothing else."""
+    form = replace(fields.read(), replay=None)
+    fields.write(forecasts.first_form() if form == BuildState() else form)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -93,8 +99,8 @@ def parts(recording: Recording, theme: Any) -> dict[str, Any]:
 def _circumstances(recording: Recording) -> str:
     facts, config = recording.facts, recording.request["config"]
     return (
-        f"Recorded once: {facts['steps']:,} steps, {config['epochs']} epochs of the shapes, seed {facts['seed']}, "
-        f"{facts['seconds'] / 60:.0f} minutes on {facts['device']} in {facts['precision']}."
+        f"Recorded once: {facts['steps']:,} steps, {config['epochs']} epochs of the shapes, seed {facts['seed']}, on "
+        f"{facts['device']} in {facts['precision']}."
     )
 
 
@@ -105,9 +111,11 @@ def ending(recording: Recording) -> str:
     if all(network["same_weights"] for network in networks):
         return f"{summary} These are the networks that come with the app, bit for bit."
     known = [resources.about(network["shipped"]) for network in networks]
-    shipped = " and ".join(f"{header.spec.name} {header.figures['test']['accuracy']:.1%}" for header in known)
+    shipped = " and ".join(
+        f"{header.spec.name} is right on {header.figures['test']['accuracy']:.1%}" for header in known
+    )
     return (
-        f"{summary} The networks that come with the app have the same recipe and the same seed, but other weights: "
-        f"they were trained on another machine ({known[0].record['device']}, {known[0].record['precision']}), where "
-        f"rounding differs from the first step on. They are right on {shipped} of the same pictures."
+        f"{summary} The networks that come with the app have the same recipe and the same seed, but other weights. "
+        f"They were trained on {known[0].record['device']} in {known[0].record['precision']}, where rounding differs "
+        f"from the first step on. Of them, {shipped} of the same pictures."
     )
