@@ -18,7 +18,8 @@ from explorer.ui.markdown import as_code, as_sentence
 from explorer.ui.trainings import Card
 
 OWN = "own"
-SIDES = (32, 48, 64, 96, 128, 224)
+USUAL_SIDE = 32
+SIDES = (16, 32, 48, 64, 96, 128, 224)
 
 
 def choose_data(state: BuildState) -> None:
@@ -71,7 +72,7 @@ def _ask_for_pictures() -> None:
         "as a training of yours needs them."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state.setdefault("side", SIDES[0])
+        st.session_state.setdefault("side", USUAL_SIDE)
         side = st.selectbox("Side of the pictures, pixels", SIDES, key="side", width=200)
         folder = st.text_input(
             "Or a folder on the server",
