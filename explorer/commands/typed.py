@@ -168,4 +168,4 @@ def check_new(file: Path, suffix: str) -> None:
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (default: one for each core that is idle)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one for each core that is idle)")
