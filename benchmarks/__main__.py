@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, run in (("load", load.main), ("isolation", isolation.main)):
         if given[:1] == [name]:
             return run(given[1:])
-    if given[:1] in (["one-click"], ["forecasts"]):
+    if given[:1] in (["one-click"], ["rungs"], ["forecasts"]):
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parts = ["all", "tracing", "training", "twins", "looking", "akamaster", "page", "runs", "threads"]

@@ -1,4 +1,5 @@
-"""`python -m benchmarks one-click`: what one click teaches on this machine; `forecasts`: how near forecasts come."""
+"""`python -m benchmarks one-click`: what one click teaches on this machine; `rungs`: each of its networks;
+`forecasts`: how near forecasts come."""
 
 import argparse
 import json
@@ -11,16 +12,28 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
 from benchmarks.rows import ROOT, machine
 from explorer import runs
+from explorer.architectures import build
+from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
 from explorer.presets import cifar
 from explorer.runs import Request
 from explorer.runs import speed as machine_speed
-from explorer.training import TrainingConfig, choose_device, choose_precision, forecast
+from explorer.training import (
+    TrainingConfig,
+    choose_device,
+    choose_precision,
+    evaluate,
+    fit_together,
+    forecast,
+    use_threads,
+)
+from explorer.training.proposal import RUNGS, one_click
 
 RESIDUAL, RESIDUAL_FAST, POINTS, OFTEN = 0.80, 0.92, 0.15, 0.8
 NEAR, NEAR_SHARE = 0.25, 13 / 15
@@ -29,13 +42,15 @@ DEPTHS, SIZES = (8, 20, 56), (16, 32)
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["one-click", "forecasts"])
+    parser.add_argument("what", choices=["one-click", "rungs", "forecasts"])
     parser.add_argument("--seeds", type=int, default=5, help="how many clicks, of seeds 0, 1, ... (default: 5)")
     parser.add_argument("--seconds", type=float, help="budget of each (default: 60; for forecasts 20)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/")
     options = parser.parse_args(arguments)
     if options.what == "one-click":
         lines, met = clicks(options.seeds, options.seconds or 60.0)
+    elif options.what == "rungs":
+        lines, met = rungs(options.seeds)
     else:
         lines, met = forecasts(options.seconds or 20.0)
     if options.write:
@@ -81,6 +96,35 @@ def clicks(seeds: int, seconds: float) -> tuple[list[str], bool]:
     return lines, met
 
 
+def rungs(seeds: int) -> tuple[list[str], bool]:
+    """Each rung trained for as many passes as it needs, measured on pictures of another drawing."""
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    use_threads()
+    say("| network | passes | seed | plain | residual | difference |")
+    say("|---|---|---|---|---|---|")
+    for rung in RUNGS:
+        dataset = shapes.load(size=rung.size, classes=rung.classes)
+        unseen = shapes.load(seed=1, size=rung.size, classes=rung.classes).train
+        for seed in range(seeds):
+            config = replace(one_click(1.0, seed), seconds=None, epochs=round(rung.passes + 0.49))
+            networks = [build(rung.spec.twin(), seed), build(rung.spec, seed)]
+            for _ in fit_together(networks, dataset, config):
+                pass
+            plain, residual = (evaluate(each, unseen, dataset.mean, dataset.std).accuracy for each in networks)
+            say(
+                f"| {rung.spec.name}, width {rung.width} | {config.epochs} | {seed} | {plain:.1%} | {residual:.1%} "
+                f"| {100 * (residual - plain):+.1f} points |"
+            )
+    say("")
+    say(f"n = {len(unseen):,} pictures that no other measurement has. {machine()}.")
+    return lines, True
+
+
 def forecasts(seconds: float) -> tuple[list[str], bool]:
     """15 trials: every depth and size on the idle machine, the same beside a busy process, three once more."""
     lines: list[str] = []
@@ -96,8 +140,12 @@ def forecasts(seconds: float) -> tuple[list[str], bool]:
     near = 0
     for depth, size, busy in trials:
         with tempfile.TemporaryDirectory() as folder, _busy(busy):
+            before = os.environ.get("EXPLORER_DATA")
             os.environ["EXPLORER_DATA"] = folder
             expected, came = trial(depth, size, seconds)
+            del os.environ["EXPLORER_DATA"]
+            if before is not None:
+                os.environ["EXPLORER_DATA"] = before
         near += abs(came / expected - 1) <= NEAR
         beside = "a busy process" if busy else "nothing"
         say(f"| {depth} | {size} | {beside} | {expected:,} | {came:,} | {came / expected:.2f} |")

@@ -39,12 +39,13 @@ def idle_cores(seconds: float = 0.3, system: Path = _SYSTEM) -> float:
 
 
 def _ticks(system: Path) -> tuple[int, int]:
-    """(idle, all) ticks of all processors since the machine started; those that wait for a disk are idle."""
+    """(idle, all) ticks of all processors since the machine started. Those that wait for a disk count as idle, and so
+    do those of lower priority: the app's own measurement of the speed, and trainings, which wait for each other."""
     name, *ticks = (system / "proc/stat").read_text().partition("\n")[0].split()
     if name != "cpu" or len(ticks) < 8:
         raise ValueError("no ticks of processors")
     values = [int(tick) for tick in ticks[:8]]  # what a virtual machine's guests take is counted in the first two
-    return values[3] + values[4], sum(values)
+    return values[1] + values[3] + values[4], sum(values)
 
 
 def give_way() -> None:

@@ -98,7 +98,7 @@ def test_twice_the_budget_buys_twice_the_steps_and_half_the_speed_half_of_them()
     double = forecast(MEASURED, TWINS, replace(MINUTE, seconds=120.0), COUNTS)
     assert double.steps == pytest.approx(2 * minute.steps, rel=0.05)
     assert forecast(times(2), TWINS, MINUTE, COUNTS).steps == pytest.approx(minute.steps / 2, rel=0.05)
-    assert double.measuring == minute.measuring > MEASURED.start
+    assert double.measuring == minute.measuring > MEASURED.start  # of as many test pictures
 
 
 def test_epochs_take_as_long_as_that_long_a_budget_buys() -> None:

@@ -18,10 +18,10 @@ from explorer.machine import core_limit
 from explorer.runs import Request, Run, RunLog
 from explorer.runs import speed as machine_speed
 from explorer.training import TrainingConfig, choose_device, propose, unused_device
-from explorer.training.proposal import SECONDS, Proposal
+from explorer.training.proposal import SECONDS, Proposal, one_click
 
 LOOK_EVERY = 0.5  # seconds between two looks at the run
-_OPTIONS = ("seconds", "seed", "device")
+_OPTIONS = ("seconds", "seed")
 
 
 def train(arguments: argparse.Namespace) -> Answer:
@@ -41,9 +41,11 @@ def train(arguments: argparse.Namespace) -> Answer:
     files = [out, out.with_stem(f"{out.stem}-twin")] if out else []
     for file in files:
         typed.check_new(file, ".safetensors")
-    device = choose_device(arguments.device or "auto")
-    speed = machine_speed.measure()
-    proposal = propose(speed, arguments.seconds or SECONDS, arguments.seed or 0)
+    device = choose_device()
+    seconds = SECONDS if arguments.seconds is None else arguments.seconds
+    seed = arguments.seed or 0
+    one_click(seconds, seed)  # a budget that cannot be is said before anything is measured
+    proposal = propose(machine_speed.measure(), seconds, seed)
     config = proposal.config
     drawn = proposal.rung.drawn
     specs = (proposal.rung.spec.twin(), proposal.rung.spec)

@@ -23,6 +23,7 @@ from explorer.training import (
     fit_together,
     restore,
     save,
+    unused_device,
     use_threads,
 )
 
@@ -66,7 +67,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         step=state.step,
         data=dataset.name,
         class_names=list(dataset.class_names),
-        notes=list(dataset.notes),
+        notes=[*dataset.notes, *filter(None, [unused_device() if request.device == "cpu" else ""])],
         labels=samples.labels.tolist(),
         names=[spec.name for spec in specs],
     )
@@ -99,6 +100,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         if stopping:
             raise Stopped
         came = time.monotonic()
+    training.close()  # type: ignore[attr-defined]  # torch has all threads again
     _tell_validation(log, progress)
     if progress.step > begun:
         _tell_progress(log, progress)

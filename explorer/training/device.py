@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from explorer.training.config import Device, Precision
 
 _WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 _works: set[str] = set()  # devices on which a convolution has been computed in this process
+_fails: dict[str, tuple[float, str]] = {}  # and those on which it failed: when, and why
+_TRY_AGAIN_S = 60.0
 
 
 def choose_device(wish: Device = "auto") -> torch.device:
@@ -47,6 +50,8 @@ def _problem(name: str) -> str | None:
         return None
     if not (torch.cuda.is_available() if name == "cuda" else torch.backends.mps.is_available()):
         return ""
+    if name in _fails and time.monotonic() - _fails[name][0] < _TRY_AGAIN_S:
+        return _fails[name][1]
     try:
         images = torch.ones(2, 3, 8, 8, device=name, requires_grad=True)
         weights = torch.ones(4, 3, 3, 3, device=name, requires_grad=True)
@@ -55,7 +60,8 @@ def _problem(name: str) -> str | None:
         sum(gradient.sum() for gradient in gradients).item()  # type: ignore[union-attr]  # waits for the device
     except Exception as error:  # whatever a driver or a build of torch raises
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return f": {lines[0][:150].rstrip('.')}"
+        _fails[name] = time.monotonic(), f": {lines[0][:150].rstrip('.')}"
+        return _fails[name][1]
     _works.add(name)
     return None
 

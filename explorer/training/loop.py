@@ -100,6 +100,8 @@ def fit_together(
     with ExitStack() as cleanup:
         cleanup.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(state.threads)
+        for network in networks:
+            cleanup.callback(network.draw_dropout_from, None)
         pools = [cleanup.enter_context(_thread(state.threads)) for _ in learners] if side_by_side else []
 
         def each(call: Callable[..., None], *values: object) -> None:
@@ -128,7 +130,7 @@ def fit_together(
                 batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
                 target = labels[chosen]
                 state.learning_rate = learning_rate_at(config, _fraction(state, config, steps_an_epoch))
-                dropout_seed = int(torch.randint(2**62, (), generator=generator)) if _has_dropout(networks) else None
+                dropout_seed = (config.seed * 1_000_003 + 7_919 * state.step + 1) % 2**62  # whatever is trained beside
                 each(_Learner.step, batch, target, state.learning_rate, state.step, dropout_seed)
 
                 state.step += 1
@@ -154,10 +156,12 @@ def fit_together(
             state.seconds = time.perf_counter() - started
             if goes_on():
                 yield progress()
+            elif not lagging:  # the budget ran out in this validation
+                each(_Learner.settle, dataset, state)
         last = progress()
         records = tuple(learner.record(state, dataset, last.images_per_second) for learner in learners)
-        for learner in learners:
-            learner.release()
+        for network in networks:
+            network.to("cpu").eval()
         yield replace(last, records=records)
 
 
@@ -203,14 +207,14 @@ class _Learner:
     def learns(self) -> bool:
         return self.entry.outcome is None
 
-    def step(self, batch: Tensor, target: Tensor, rate: float, step: int, dropout_seed: int | None) -> None:
+    def step(self, batch: Tensor, target: Tensor, rate: float, step: int, dropout_seed: int) -> None:
         if not self.learns:
             return
         if not self.network.training:  # whoever looked at the network between two yields may have left it so
             self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        if self.random is not None and dropout_seed is not None:
+        if self.random is not None:
             self.random.manual_seed(dropout_seed)
         # Autocast's cache of weights is one for all threads, and saves nothing where each is used once.
         enabled = self.dtype == torch.bfloat16
@@ -272,11 +276,6 @@ class _Learner:
         if len(self.entry.losses) > self.reported:
             self.recent = (_mean(self.entry.losses[self.reported :]), _mean(self.entry.hits[self.reported :]))
             self.reported = len(self.entry.losses)
-
-    def release(self) -> None:
-        """Leaves the network to whoever uses it next."""
-        self.network.draw_dropout_from(None)
-        self.network.to("cpu").eval()
 
     def standing(self) -> Standing:
         """Also brings the state of the optimiser into the training's, which may be saved now."""
@@ -362,10 +361,6 @@ def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimize
         nesterov=config.nesterov and config.momentum > 0,
         weight_decay=config.weight_decay,
     )
-
-
-def _has_dropout(networks: Sequence[Network]) -> bool:
-    return any(network.spec.dropout for network in networks)
 
 
 def _norms(gradients: list[Tensor | None]) -> tuple[float, ...]:

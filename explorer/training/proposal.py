@@ -50,7 +50,8 @@ RUNGS = (
     Rung(14, 8, 16, _THREE, 4.0),
     Rung(8, 8, 16, _THREE, 4.0),
 )
-"""From the deepest on. How many passes each needs was measured on the validation pictures: docs/one-click.md."""
+"""From the deepest on. `python -m benchmarks rungs` trains each for as many passes as it needs here and measures on
+pictures of another drawing; `python -m benchmarks one-click` shows what one click gives on the test pictures."""
 
 
 def one_click(seconds: float = SECONDS, seed: int = 0) -> TrainingConfig:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.datasets import Dataset, Split, channel_statistics
+from explorer.training.batchnorm import PICTURES, SETTLED
 from explorer.training.config import TrainingConfig
 from explorer.training.device import choose_device, choose_precision, device_name, use_threads
 from explorer.training.evaluation import evaluate
@@ -27,12 +28,12 @@ class Speed:
     """What a training step of a network costs on this machine, in seconds.
 
     A step of B pictures takes `layer` for each visible layer of the network, and for each picture `mac` for each
-    multiply-accumulate of the forward pass and `byte` for each byte of its activations. `networks` that are trained
-    side by side take the time of the slowest; where there are more of them than fit, and on a GPU, their times add up.
-    `alone` is the time of a single network with all cores as a share of its time in one thread, `float32` the time in
-    float32 as a share of that in the precision that "auto" takes. `test` is the time of a picture in evaluation as a
-    share of its time in training, `start` what passes before the first step. `measured` is when, in
-    seconds since 1970.
+    multiply-accumulate of the forward pass and `byte` for each byte of its activations. Networks that are trained side
+    by side take the time of the slowest; where there are more than `fit`, and on a GPU, their times add up. `alone` is
+    the time of a single network with all cores as a share of its time in one thread, `float32` the time in float32 as
+    a share of that in the precision that "auto" takes. `test` is the time of a picture in evaluation, with all cores,
+    as a share of its time in training beside another network, `start` what passes before the first step. `measured`
+    is when, in seconds since 1970.
     """
 
     layer: float
@@ -70,8 +71,8 @@ class Speed:
         return self.layer * layers + pictures * (self.mac * macs + self.byte * size)
 
     def test_seconds(self, specs: Sequence[ArchitectureSpec], pictures: int) -> float:
-        """Time to measure all `specs` on so many pictures, in batches of hundreds."""
-        return self.test * self.step_seconds(specs, 500) / 500 * pictures
+        """Time to measure all `specs` on so many pictures, one after the other with all cores."""
+        return self.test * sum(self._seconds(spec, 500) for spec in specs) / 500 * pictures
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -96,8 +97,8 @@ class Forecast:
     measuring: float
 
 
-LOOKING = 0.045
-"""Share of a run's time that goes into its predictions and Grad-CAMs and into its files, at most."""
+LOOKING = 0.03
+"""Share of a run's time that goes into its predictions and Grad-CAMs, and into its files."""
 
 
 def forecast(
@@ -112,11 +113,14 @@ def forecast(
     steps_an_epoch = max(1, train // batch_size)
     step = speed.step_seconds(specs, batch_size, config.precision) * (1 + LOOKING)
     epoch = steps_an_epoch * step + speed.test_seconds(specs, validation)
-    seconds = config.seconds if config.seconds is not None else (config.epochs or 0) * epoch
-    epochs = seconds / epoch
-    # The last epoch is cut off before its validation.
-    steps = int(epochs) * steps_an_epoch + min(steps_an_epoch, int((epochs % 1) * epoch / step))
-    measuring = speed.start + speed.test_seconds(specs, validation + test)
+    if config.seconds is None:
+        steps, seconds = (config.epochs or 0) * steps_an_epoch, (config.epochs or 0) * epoch
+    else:
+        seconds, epochs = config.seconds, config.seconds / epoch
+        # The last epoch is cut off before its validation.
+        steps = int(epochs) * steps_an_epoch + min(steps_an_epoch, int((epochs % 1) * epoch / step))
+    settling = min(train, PICTURES) + test if steps < SETTLED else 0  # recomputed, and measured without that too
+    measuring = speed.start + speed.test_seconds(specs, validation + test + settling)
     return Forecast(max(1, steps), max(1, steps) * batch_size / train, seconds, measuring)
 
 

@@ -1,8 +1,8 @@
 """What a training on this machine comes to before it starts: the first proposal, and what would be enough."""
 
+import math
 import threading
 from dataclasses import dataclass, replace
-from typing import Any
 
 import streamlit as st
 
@@ -89,9 +89,9 @@ def counts(data: str) -> tuple[int, int, int]:
     return totals[0], totals[1], totals[2]
 
 
-def forecast(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Forecast:
-    """Raises ValueError where the data is damaged, or the speed cannot be measured."""
-    return forecast_of(speed(), specs, state.training(), counts(state.data))
+def forecast(state: BuildState, specs: tuple[ArchitectureSpec, ...], measured: Speed) -> Forecast:
+    """On a machine of that speed. Raises ValueError where the data is damaged."""
+    return forecast_of(measured, specs, state.training(), counts(state.data))
 
 
 def sentence(state: BuildState, specs: tuple[ArchitectureSpec, ...], found: Forecast) -> str:
@@ -104,7 +104,8 @@ def sentence(state: BuildState, specs: tuple[ArchitectureSpec, ...], found: Fore
     total = duration(found.seconds + found.measuring)
     if config.epochs:
         return (
-            f"About {total} on this machine with start and test: {found.steps:,} steps of {config.batch_size}.{limit}"
+            f"About {total} on this machine with start and test: {found.steps:,} steps of {config.batch_size}{each}, "
+            f"{passes} passes through the data.{limit}"
         )
     return (
         f"{duration(found.seconds)}: about {found.steps:,} steps of {config.batch_size}{each}, {passes} passes through "
@@ -120,12 +121,15 @@ class Remedy:
     form: BuildState
 
 
-def remedies(state: BuildState, found: Forecast) -> list[Remedy]:
+def remedies(state: BuildState, found: Forecast, measured: Speed) -> list[Remedy]:
     """What would be enough where the form's budget buys fewer than `LEAST_PASSES` passes: fewer layers, smaller
     pictures, more minutes; each that suffices by itself."""
     config = state.training()
-    if config.seconds is None or found.passes >= LEAST_PASSES:
+    if found.passes >= LEAST_PASSES or config.epochs and config.epochs >= LEAST_PASSES:
         return []
+    if config.seconds is None:
+        epochs = math.ceil(LEAST_PASSES)
+        return [Remedy(f"Train for {epochs} epochs", state.with_config(epochs=epochs))]
     changed: list[Remedy] = []
     fields = state.spec_fields()
     width = fields["stages"][0]["channels"]
@@ -134,15 +138,15 @@ def remedies(state: BuildState, found: Forecast) -> list[Remedy]:
         for n in range(blocks - 1, 0, -1):
             fewer = state.with_spec(stages=regular_stages(n, width))
             depth = _depth(fewer)
-            if depth and _passes(fewer) >= LEAST_PASSES:
+            if depth and _passes(fewer, measured) >= LEAST_PASSES:
                 changed.append(Remedy(f"{depth} layers", fewer))
                 break
     drawn = shapes.named(state.data)
     if drawn and drawn.size > 16:
         smaller = replace(state, data=replace(drawn, size=16).key)
-        if _passes(smaller) >= LEAST_PASSES:
+        if _passes(smaller, measured) >= LEAST_PASSES:
             changed.append(Remedy("16 pixels", smaller))
-    seconds = enough(lambda budget: _forecast_for(state, budget))
+    seconds = enough(lambda budget: _forecast_for(state, budget, measured))
     if seconds is not None:
         changed.append(
             Remedy(f"Train for {duration(seconds).replace('.0 h', ' h')}", state.with_config(seconds=seconds))
@@ -166,16 +170,16 @@ def _depth(state: BuildState) -> int | None:
         return None
 
 
-def _passes(state: BuildState) -> float:
+def _passes(state: BuildState, measured: Speed) -> float:
     try:
-        return forecast(state, _specs(state)).passes
+        return forecast(state, _specs(state), measured).passes
     except ValueError:
         return 0.0
 
 
-def _forecast_for(state: BuildState, seconds: float) -> Forecast:
+def _forecast_for(state: BuildState, seconds: float, measured: Speed) -> Forecast:
     config: TrainingConfig = replace(state.training(), seconds=seconds)
-    return forecast_of(speed(), _specs(state), config, counts(state.data))
+    return forecast_of(measured, _specs(state), config, counts(state.data))
 
 
 def what_is_proposed(state: BuildState, found: Forecast) -> str:
@@ -187,7 +191,9 @@ def what_is_proposed(state: BuildState, found: Forecast) -> str:
         return ""
     data = f"three shapes ({', '.join(rung.classes)}) at {rung.size} pixels"
     if found.passes < rung.passes:
-        return f"This machine is slow now: even the smallest pair, on {data}, needs {rung.passes:g} passes to learn."
+        return (
+            f"This machine is slow now: this pair, on {data}, needs {rung.passes:g} passes through it to learn."
+        )
     return (
         f"A minute suffices for this one on this machine: the deepest pair for which it buys enough passes through the "
         f"data ({rung.passes:g}), on {data}."
@@ -196,8 +202,3 @@ def what_is_proposed(state: BuildState, found: Forecast) -> str:
 
 def _rung_of(state: BuildState) -> Rung | None:
     return next((rung for rung in RUNGS if form_of(rung) == state), None)
-
-
-def offers() -> dict[str, Any]:
-    """Forms that one button sets, by its label."""
-    return {"For this machine": first_form(), "Classroom": form_of(CLASSROOM)}

@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer.architectures import ArchitectureSpec
 from explorer.incidents import sentence
+from explorer.training import unused_device
 from explorer.training.proposal import LEAST_PASSES
 from explorer.ui import forecasts
 from explorer.ui.build import fields
@@ -33,7 +34,9 @@ def offer_forms(state: BuildState) -> None:
 def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     """How far the training comes; where that is too little to learn, what would be enough, as buttons."""
     try:
-        found = forecasts.forecast(state, specs)
+        measured = forecasts.speed()
+        found = forecasts.forecast(state, specs, measured)
+        enough = forecasts.remedies(state, found, measured)
     except ValueError as error:  # the data is here, but damaged
         st.error(as_sentence(sentence(error)))
         return
@@ -41,7 +44,8 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     proposed = forecasts.what_is_proposed(state, found)
     if proposed:
         st.caption(as_sentence(proposed))
-    enough = forecasts.remedies(state, found)
+    if unused := unused_device():
+        st.caption(as_sentence(unused))
     if not enough:
         return
     st.warning(
