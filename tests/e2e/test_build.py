@@ -67,7 +67,7 @@ def step_in(place: Locator) -> int:
 
 def ticks(page: Page) -> list[str]:
     """The steps written under the charts."""
-    return curves(page).locator("text.tick").all_inner_texts()
+    return curves(page).locator("text.tick").all_text_contents()
 
 
 def test_a_running_training_is_watched_zoomed_left_found_again_stopped_and_resumed(
@@ -127,8 +127,7 @@ def test_a_running_training_is_watched_zoomed_left_found_again_stopped_and_resum
 
 
 def test_a_twin_pair_is_built_trained_stopped_resumed_explored_and_taken_home(page: Page, server: Server) -> None:
-    visit(page, "/")
-    click(page, "link", "Build & train")
+    visit(page, "/build?preset=resnet-20")
     choose(page, "Start from", "ResNet-8")
     fill(page, "Width: channels of the first stage", "4")
     click(page, "tab", "Training")

@@ -222,9 +222,10 @@ def _cost(key: str, _spec: ArchitectureSpec, _pictures: int) -> tuple[float, int
 
 
 def data_of(state: GradientsState) -> list[str]:
-    """The labelled data that fits the networks of the state, first what the first one was trained on."""
+    """The labelled data that fits the networks of the state, first what the first one was trained on; of other classes
+    where there is none of its own."""
     first = resources.checkpoint(state.first)
-    names = trainings.labelled_data(first.spec, first.class_names)
+    names = trainings.labelled_data(first.spec, first.class_names) or trainings.labelled_data(first.spec)
     return sorted(names, key=lambda name: name != trainings.key_of(first.data))
 
 
