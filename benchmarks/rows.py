@@ -1,5 +1,6 @@
 """Rows of the tables that the benchmarks print, and their way into README: written by the command, never by hand."""
 
+import os
 import re
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 # What decides how fast a processor computes, the best first, as torch names it.
 INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "avx512_f": "AVX-512", "avx2": "AVX2"}
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # which keep torch from some of them
 HEAD = "| figure | measured | bound | met | n |\n|---|---|---|---|---|"
 
 
@@ -81,6 +83,7 @@ def machine(*, browser: bool = False) -> str:
     able = torch.cpu.get_capabilities()
     computes = next((f" with {words}" for key, words in INSTRUCTIONS.items() if able.get(key)), "")
     parts = [f"{cores()} processors", device_name(torch.device("cpu")) + computes, f"torch {torch.__version__}"]
+    parts += [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
     if browser and (found := find_chromium(whole=True)):
         parts.append(version(found))
     return ", ".join([*parts, f"commit {_commit()}", str(date.today())])
