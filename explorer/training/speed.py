@@ -27,15 +27,16 @@ _TEST_PICTURES = 512
 class Speed:
     """What a training step of a network costs on this machine, in seconds.
 
-    A step of B pictures takes `layer` for each visible layer of the network, and for each picture `mac` for each
-    multiply-accumulate of the forward pass and `byte` for each byte of its activations. Networks that are trained side
-    by side take the time of the slowest; where there are more than `fit`, and on a GPU, their times add up. `alone` is
-    the time of a single network with all cores as a share of its time in one thread, `float32` the time in float32 as
+    A step of B pictures takes `step`, `layer` for each visible layer of the network, and for each picture `mac` for
+    each multiply-accumulate of the forward pass and `byte` for each byte of its activations. Networks that are trained
+    side by side take the time of the slowest; where there are more than `fit`, and on a GPU, their times add up. `alone`
+    is the time of a single network with all cores as a share of its time in one thread, `float32` the time in float32 as
     a share of that in the precision that "auto" takes. `test` is the time of a picture in evaluation, with all cores,
     as a share of its time in training beside another network, `start` what passes before the first step. `measured`
     is when, in seconds since 1970.
     """
 
+    step: float
     layer: float
     mac: float
     byte: float
@@ -68,7 +69,7 @@ class Speed:
 
     def _seconds(self, spec: ArchitectureSpec, pictures: int) -> float:
         layers, macs, size = _amounts(spec)
-        return self.layer * layers + pictures * (self.mac * macs + self.byte * size)
+        return self.step + self.layer * layers + pictures * (self.mac * macs + self.byte * size)
 
     def test_seconds(self, specs: Sequence[ArchitectureSpec], pictures: int) -> float:
         """Time to measure all `specs` on so many pictures, one after the other with all cores."""
@@ -125,7 +126,7 @@ def forecast(
 
 
 def measure_speed(seconds: float = 0.3) -> Speed:
-    """Trains twins of 8 layers on noise, `seconds` for each of six sizes, as a run does. Takes about 3 seconds."""
+    """Trains twins of 8, 20 and 38 layers on noise, `seconds` for each of eight cases, as a run does."""
     device = choose_device()
     use_threads()
     auto = choose_precision(device)
@@ -135,6 +136,7 @@ def measure_speed(seconds: float = 0.3) -> Speed:
         (small, 8, _measured(small, 8, seconds)),
         (large, _BATCH, _measured(large, _BATCH, seconds)),
         (_reference(16, blocks=3), _BATCH, _measured(_reference(16, blocks=3), _BATCH, seconds)),
+        (_reference(16, blocks=6), _BATCH, _measured(_reference(16, blocks=6), _BATCH, seconds)),
         (_reference(16, width=64), _BATCH, _measured(_reference(16, width=64), _BATCH, seconds)),
     ]
     together = points[2][2]
@@ -143,12 +145,13 @@ def measure_speed(seconds: float = 0.3) -> Speed:
     if auto != torch.float32:
         float32 = _measured(large, _BATCH, seconds, precision="float32") / together
     in_turns = device.type != "cpu"
-    layer, mac, byte = _solved(
+    step, layer, mac, byte = _solved(
         [[value * (2 if in_turns else 1) for value in _amounts(spec.twin())] for spec, _, _ in points],
         [batch for _, batch, _ in points],
         [taken for _, _, taken in points],
     )
     return Speed(
+        step=step,
         layer=layer,
         mac=mac,
         byte=byte,
@@ -245,19 +248,23 @@ def _test_seconds(spec: ArchitectureSpec) -> float:
 
 def _solved(
     amounts: Sequence[Sequence[float]], batches: Sequence[int], seconds: Sequence[float]
-) -> tuple[float, float, float]:
-    """Costs of a layer, a multiply-accumulate and a byte, none below 0, with the least squared relative error."""
+) -> tuple[float, float, float, float]:
+    """Costs of a step, a layer, a multiply-accumulate and a byte, none below 0, of the least squared relative error."""
     rows = np.array(
-        [[layers, batch * macs, batch * size] for (layers, macs, size), batch in zip(amounts, batches, strict=True)]
+        [
+            [1.0, layers, batch * macs, batch * size]
+            for (layers, macs, size), batch in zip(amounts, batches, strict=True)
+        ]
     )
     rows = rows / np.array(seconds)[:, None]  # of 1 = 100 % each
-    best, found = np.inf, np.zeros(3)
-    for count in (1, 2, 3):
-        for chosen in map(list, combinations(range(3), count)):
+    best, found = np.inf, np.zeros(4)
+    for count in (1, 2, 3, 4):
+        for chosen in map(list, combinations(range(4), count)):
             scale = rows[:, chosen].max(0)  # of about one size, or the least squares lose the small ones
             solution = np.linalg.lstsq(rows[:, chosen] / scale, np.ones(len(rows)), rcond=None)[0] / scale
             error = float(((rows[:, chosen] @ solution - 1) ** 2).sum())
             if (solution >= 0).all() and error < best:
-                best, found = error, np.zeros(3)
+                best, found = error, np.zeros(4)
                 found[chosen] = solution
-    return float(found[0]), float(found[1]), float(found[2])
+    step, layer, mac, byte = found.tolist()
+    return step, layer, mac, byte

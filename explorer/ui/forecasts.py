@@ -191,9 +191,7 @@ def what_is_proposed(state: BuildState, found: Forecast) -> str:
         return ""
     data = f"three shapes ({', '.join(rung.classes)}) at {rung.size} pixels"
     if found.passes < rung.passes:
-        return (
-            f"This machine is slow now: this pair, on {data}, needs {rung.passes:g} passes through it to learn."
-        )
+        return f"This machine is slow now: this pair, on {data}, needs {rung.passes:g} passes through it to learn."
     return (
         f"A minute suffices for this one on this machine: the deepest pair for which it buys enough passes through the "
         f"data ({rung.passes:g}), on {data}."
