@@ -28,12 +28,12 @@ class Speed:
     """What a training step of a network costs on this machine, in seconds.
 
     A step of B pictures takes `step`, `layer` for each visible layer of the network, and for each picture `mac` for
-    each multiply-accumulate of the forward pass and `byte` for each byte of its activations. Networks that are trained
-    side by side take the time of the slowest; where there are more than `fit`, and on a GPU, their times add up. `alone`
-    is the time of a single network with all cores as a share of its time in one thread, `float32` the time in float32 as
-    a share of that in the precision that "auto" takes. `test` is the time of a picture in evaluation, with all cores,
-    as a share of its time in training beside another network, `start` what passes before the first step. `measured`
-    is when, in seconds since 1970.
+    each multiply-accumulate of the forward pass and `byte` for each byte of its activations. Networks that are
+    trained side by side take the time of the slowest; where there are more than `fit`, and on a GPU, their times
+    add up. `alone` is the time of a single network with all cores as a share of its time in one thread, `float32`
+    the time in float32 as a share of that in the precision that "auto" takes. `test` is the time of a picture in
+    evaluation, with all cores, as a share of its time in training beside another network, `start` what passes
+    before the first step. `measured` is when, in seconds since 1970.
     """
 
     step: float
