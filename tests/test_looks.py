@@ -202,6 +202,9 @@ def looks_of(
         if looking.is_due(progress):
             at.append(log.now - began)
             looking.look(progress)
+    if frames is None:
+        at.append(log.now - began)
+        looking.look(progress)  # the last one, after the training
     return looking, at
 
 
@@ -214,8 +217,8 @@ def test_looking_keeps_to_its_share_and_the_file_small(
         looking, at = looks_of(log, seconds, step_takes, monkeypatch)
     assert at[0] == pytest.approx(step_takes), "the first one is at the beginning"
     assert looking.spent == pytest.approx(cost * len(at))
-    assert looking.spent <= max(cost, looks.SHARE * seconds) + 1e-6
-    assert min(np.diff(at), default=9.0) >= looks.SHORTEST and len(at) < 800
+    assert looking.spent <= max(2 * cost, looks.SHARE * seconds) + 1e-6
+    assert min(np.diff(at[:-1]), default=9.0) >= looks.SHORTEST and len(at) < 800
     if cost <= 0.02:
         assert len(at) >= 35, "where it costs little, a minute has a look every 1.5 seconds"
 

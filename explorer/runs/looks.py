@@ -98,8 +98,8 @@ def explained_layer(spec: ArchitectureSpec) -> str:
 class Looks:
     """The looks at the networks of one training, each told as one event "predictions" and one event "cams".
 
-    They take `SHARE` of the time at most, beside the first and the last one. With `frames` they are that many at equal
-    distances instead, whatever time they take.
+    They take `SHARE` of the time at most, where the first and the last one alone do not take more. With `frames` they
+    are that many at equal distances instead, whatever time they take.
     """
 
     def __init__(
@@ -122,7 +122,8 @@ class Looks:
         now = time.monotonic()
         if now - self.looked < max(SHORTEST, progress.seconds / LOOKS_PER_AGE):
             return False
-        return self.spent + self.last_took <= SHARE * (now - self.began)
+        # As much again is kept for the last look, which comes whatever it costs.
+        return self.spent + 2 * self.last_took <= SHARE * (now - self.began)
 
     def look(self, progress: Progress) -> None:
         """Looks once, and writes what was seen into the log."""
