@@ -55,6 +55,10 @@ class Trained:
         """How many times as high the loss is with the running statistics as with recomputed ones."""
         return self.loss["running"] / self.loss["augmented"]
 
+    @property
+    def lags(self) -> bool:
+        return self.lag > MOST_LAG or self.better("augmented", "running")
+
     def accuracy(self, way: str) -> float:
         return float(self.right[way].mean())
 
@@ -142,10 +146,20 @@ def summary_lines(found: list[Trained]) -> Iterator[str]:
             yield f"| {counts} | {accuracy} | {loss} | {max(each.lag for each in some):,.3g} |"
 
 
-def settled(found: list[Trained]) -> int:
-    """The number of steps, of STEPS, from which no network lags."""
-    late = [steps for steps in STEPS if any(each.lag > MOST_LAG for each in found if each.steps == steps)]
-    return next((steps for steps in STEPS if steps > max(late, default=0)), 2 * STEPS[-1])
+def settled(found: list[Trained], schedule: Schedule) -> int | None:
+    """The number of steps, of STEPS, from which no network lags with that schedule; None where some do to the end."""
+    late = [each.steps for each in found if each.schedule == schedule and each.lags]
+    return next((steps for steps in STEPS if steps > max(late, default=0)), None)
+
+
+def rule_line(found: list[Trained]) -> str:
+    when = {schedule: settled(found, schedule) for schedule in ("one_cycle", "constant")}
+    words = {schedule: f"after fewer than {steps} steps" if steps else "always" for schedule, steps in when.items()}
+    return (
+        f"Rule: recompute {words['one_cycle']} with a rate that falls, {words['constant']} with a constant one. From "
+        f"there on no network has a loss more than {MOST_LAG:g} times as high with the running statistics, and none is "
+        "better recomputed."
+    )
 
 
 def detail_lines(found: list[Trained]) -> Iterator[str]:
@@ -180,8 +194,7 @@ def show_batchnorm(is_written: bool) -> int:
         "",
         *summary_lines(found),
         "",
-        f"Rule: recompute after fewer than {settled(found)} steps. From there on no network's loss is more than "
-        f"{MOST_LAG:g} times as high with the running statistics, over all rates, batches and schedules.",
+        rule_line(found),
         "",
         "Accuracy in percent, with the running statistics → with recomputed ones (augmented); bold: p < 0.001.",
         "",

@@ -25,11 +25,10 @@ from explorer.training import (
     restore,
     save,
 )
-from explorer.training.batchnorm import running_statistics
+from explorer.training.batchnorm import COMPARED, running_statistics
 
 TWINS: tuple[Shortcut, Shortcut] = ("none", "identity")
 CIFAR_DATA = "CIFAR-10 (JPEG copy)"
-COMPARED = 1_000  # test pictures at most, that two states of one network are compared on
 
 
 @dataclass(frozen=True)

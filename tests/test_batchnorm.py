@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.batchnorm import STEPS, Trained, settled
+from benchmarks.batchnorm import STEPS, Trained, rule_line, settled
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.pretrained import checkpoint_of
@@ -154,11 +155,22 @@ def build_like(network: Network) -> Network:
     return copy
 
 
-@pytest.mark.parametrize(("steps", "recomputes"), [(SETTLED - 1, True), (SETTLED, False)])
-def test_from_so_many_steps_on_they_stay_as_training_left_them(steps: int, recomputes: bool) -> None:
+@pytest.mark.parametrize(
+    ("schedule", "steps", "recomputes"),
+    [
+        ("one_cycle", SETTLED - 1, True),
+        ("one_cycle", SETTLED, False),
+        ("cosine", SETTLED, False),
+        ("step", SETTLED, False),
+        ("constant", SETTLED, True),
+    ],
+)
+def test_from_so_many_steps_on_they_stay_as_training_left_them_but_at_a_constant_rate(
+    schedule: Any, steps: int, recomputes: bool
+) -> None:
     dataset = coloured(2 * steps)
     network, state = build(SPEC), TrainingState()
-    *_, last = fit(network, dataset, replace(CONFIG, batch_size=2), state)
+    *_, last = fit(network, dataset, replace(CONFIG, batch_size=2, schedule=schedule), state)
     assert last.records[0].steps == steps
     assert last.records[0].batchnorm_images == (min(1000, 2 * steps) if recomputes else 0)
     assert bool(state.networks[0].running) == recomputes
@@ -238,13 +250,18 @@ def test_killed_before_or_after_it_a_run_ends_with_the_same_bits_and_figures(
 
 
 def test_the_benchmark_calls_settled_what_no_network_lags_after() -> None:
-    def found(steps: int, running: float) -> Trained:
-        return Trained("a", "one_cycle", 8, 0.1, steps, {}, {"running": running, "augmented": 1.0})
+    def found(steps: int, running: float, right: int = 60, schedule: Any = "one_cycle") -> Trained:
+        ways = {"running": np.arange(120) < right, "augmented": np.arange(120) < 60}
+        return Trained("a", schedule, 8, 0.1, steps, ways, {"running": running, "augmented": 1.0})
 
     some = [found(steps, 1.05) for steps in STEPS]
-    assert settled(some) == STEPS[0]
-    assert settled([*some, found(10, 50.0), found(40, 1.2)]) == 80
-    assert settled([*some, found(200, 1.2)]) > 200
+    assert settled(some, "one_cycle") == settled(some, "constant") == STEPS[0]
+    assert settled([*some, found(10, 50.0), found(40, 1.2)], "one_cycle") == 80
+    assert settled([*some, found(80, 1.0, right=30)], "one_cycle") == 200
+    assert settled([*some, found(200, 1.2, schedule="constant")], "constant") is None
+    assert "after fewer than 10 steps with a rate that falls, always with a constant one" in rule_line(
+        [*some, found(200, 1.2, schedule="constant")]
+    )
 
 
 @pytest.mark.parametrize("running", [[1, 1, 0] * 40, [1, 0, 1] * 40])

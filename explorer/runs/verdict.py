@@ -182,6 +182,7 @@ def recomputed(networks: Sequence[dict[str, Any]]) -> str:
     if not measured or not pictures:
         return ""
     return (
-        "After so few steps the running statistics of BatchNorm lag behind the weights. They were recomputed over "
-        f"{pictures:,} training pictures before the test. With those that training left, {' and '.join(measured)}."
+        "After few steps, and at a constant rate, the running statistics of BatchNorm lag behind the weights. They "
+        f"were recomputed over {pictures:,} training pictures before the test. With those that training left, "
+        f"{' and '.join(measured)}."
     )

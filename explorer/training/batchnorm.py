@@ -1,4 +1,4 @@
-"""Running statistics of BatchNorm: after how few steps they lag behind, and how they are measured anew."""
+"""Running statistics of BatchNorm: when they lag behind, and how they are measured anew."""
 
 import numpy as np
 import torch
@@ -7,12 +7,20 @@ from torch import Tensor, nn
 from explorer.architectures import Network
 from explorer.datasets import Dataset
 from explorer.training.batches import augment, normalise, statistics
+from explorer.training.config import TrainingConfig
 
-# From this number of steps on, recomputing makes no difference that is worth its time: docs/batchnorm.md. The running
-# average forgets a tenth a step; after 80 steps 0.02 % is left of the values it began with.
+# The rule of docs/batchnorm.md. The running average forgets a tenth a step; after 80 steps 0.02 % is left of the values
+# it began with.
 SETTLED = 80  # steps
 PICTURES = 1_000
+COMPARED = 1_000  # test pictures at most, on which the network is measured with the running statistics too
 SMALLEST_BATCH = 8  # pictures: a thousand in pairs would take as long as some hundred steps
+
+
+def lags(config: TrainingConfig, steps: int) -> bool:
+    """Whether running statistics are not yet those of the weights after so many steps: after few ones, and wherever the
+    rate stays as high as it was, so that the last steps move the weights far."""
+    return steps < SETTLED or config.schedule == "constant"
 
 
 def running_statistics(network: Network) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from explorer.architectures import Network
 from explorer.datasets import Dataset
 from explorer.training.batches import augment, class_weights, normalise, on_device, statistics
-from explorer.training.batchnorm import PICTURES, SETTLED, recompute_batchnorm, running_statistics
+from explorer.training.batchnorm import PICTURES, lags, recompute_batchnorm, running_statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
 from explorer.training.device import choose_device, choose_precision, device_name, threads_each
 from explorer.training.evaluation import evaluate
@@ -59,8 +59,8 @@ def fit_together(
     augmented there, batch by batch. Batches and augmentation follow from the seed alone, so networks that are trained
     apart see the same ones too. On a CPU one seed and one number of threads a network give the same bits, whatever is
     trained beside it. The last `Progress` carries a `TrainingRecord` for each network; the networks are then on the
-    CPU, in evaluation mode. Closing the generator early leaves the weights of that moment. After so few steps that the
-    running statistics of BatchNorm lag behind (`SETTLED`), they are recomputed over training pictures before the end.
+    CPU, in evaluation mode. Closing the generator early leaves the weights of that moment. Where the running
+    statistics of BatchNorm lag behind (`lags`), they are recomputed over training pictures before the end.
 
     `state` is advanced in place. One that `restore` read continues where it was saved, with the threads that it began
     with; a new one begins.
@@ -260,7 +260,7 @@ class _Learner:
 
     def lags(self, state: TrainingState) -> bool:
         """Whether the running statistics of BatchNorm are not yet those of the weights."""
-        return self.entry.outcome is None and state.step < SETTLED and self.network.spec.norm == "batch"
+        return self.entry.outcome is None and self.network.spec.norm == "batch" and lags(self.config, state.step)
 
     def settle(self, dataset: Dataset, state: TrainingState) -> None:
         """Recomputes them where they lag; the state keeps those that training left."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.datasets import Dataset, Split, channel_statistics
-from explorer.training.batchnorm import PICTURES, SETTLED
+from explorer.training.batchnorm import COMPARED, PICTURES, lags
 from explorer.training.config import TrainingConfig
 from explorer.training.device import choose_device, choose_precision, device_name, use_threads
 from explorer.training.evaluation import evaluate
@@ -120,7 +120,8 @@ def forecast(
         seconds, epochs = config.seconds, config.seconds / epoch
         # The last epoch is cut off before its validation.
         steps = int(epochs) * steps_an_epoch + min(steps_an_epoch, int((epochs % 1) * epoch / step))
-    settling = min(train, PICTURES) + test if steps < SETTLED else 0  # recomputed, and measured without that too
+    # Statistics of BatchNorm are recomputed, and the network is measured without that too.
+    settling = min(train, PICTURES) + min(test, COMPARED) if lags(config, steps) else 0
     measuring = speed.start + speed.test_seconds(specs, validation + test + settling)
     return Forecast(max(1, steps), max(1, steps) * batch_size / train, seconds, measuring)
 
