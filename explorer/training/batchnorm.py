@@ -9,8 +9,8 @@ from explorer.datasets import Dataset
 from explorer.training.batches import augment, normalise, statistics
 from explorer.training.config import TrainingConfig
 
-# The rule of docs/batchnorm.md. The running average forgets a tenth a step; after 80 steps 0.02 % is left of the values
-# it began with.
+# `python -m benchmarks batchnorm` shows where they lag. The running average forgets a tenth a step; after 80 steps
+# 0.02 % is left of the values it began with.
 SETTLED = 80  # steps
 PICTURES = 1_000
 COMPARED = 1_000  # test pictures at most, on which the network is measured with the running statistics too
