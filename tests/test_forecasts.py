@@ -98,8 +98,8 @@ def test_twice_the_budget_buys_twice_the_steps_and_half_the_speed_half_of_them()
     minute = forecast(MEASURED, TWINS, MINUTE, COUNTS)
     assert minute.passes == pytest.approx(minute.steps * 64 / COUNTS[0])
     double = forecast(MEASURED, TWINS, replace(MINUTE, seconds=120.0), COUNTS)
-    assert double.steps == pytest.approx(2 * minute.steps, rel=0.05)
-    # The last epoch is cut off before its validation, so not to the step.
+    # Not to the step: the last epoch is cut off before its validation, which takes some per cent of an epoch.
+    assert double.steps == pytest.approx(2 * minute.steps, rel=0.1)
     assert forecast(times(2), TWINS, MINUTE, COUNTS).steps == pytest.approx(minute.steps / 2, rel=0.1)
     assert double.measuring == minute.measuring > MEASURED.start  # of as many test pictures
 
