@@ -24,7 +24,7 @@ lint: $(VENV)/.installed-dev ## check style, format and types only
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-bench: $(VENV)/.installed-bench ## measure speed side by side, half an hour, and put the table into README and docs/bench.md
+bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and put the table into README and docs/bench.md
 	$(PYTHON) -m driving.chromium --whole
 	$(PYTHON) -m benchmarks --write
 

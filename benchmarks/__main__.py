@@ -4,7 +4,8 @@ Its parts are `tracing`, `training`, `twins`, `looking`, `akamaster`, `page` and
 `threads` explains on one network from threads for a minute.
 `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and says how hard they are.
 `batchnorm` (half an hour) says after how many steps the running statistics of BatchNorm lag behind.
-`one-click` trains what one click trains on this machine, five times; `forecasts` compares 15 trainings with forecasts.
+`one-click` trains what one click trains on this machine, five times; `forecasts` compares 15 trainings with forecasts;
+all parts together hold a summary of both.
 `load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`.
 """
 
@@ -67,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         "training": training_rows,
         "twins": twin_rows,
         "looking": looking_rows,
+        "one click": lambda: one_click.one_click_rows(options.write),
         "akamaster": equal_time_rows,
         "page": page_rows,
         "runs": run_rows,

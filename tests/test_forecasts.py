@@ -246,6 +246,18 @@ def test_too_small_a_budget_is_said_with_what_would_be_enough() -> None:
     assert state_of(app).data == "shapes-16" and "Too little to learn" not in words(app)
 
 
+def test_a_speed_that_cannot_be_measured_is_said_and_not_tried_at_each_run_of_the_page(data_folder, monkeypatch) -> None:
+    """A folder in the place of the interpreter that would measure it."""
+    data_folder.joinpath("speed.json").unlink()
+    monkeypatch.setattr("sys.executable", str(data_folder))
+    monkeypatch.setattr(forecasts, "_failed", {})
+    app = opened()
+    assert not app.exception and "could not be measured" in app.error[0].value
+    (when,) = forecasts._failed.values()
+    app.run()
+    assert "could not be measured" in app.error[0].value and list(forecasts._failed.values()) == [when]
+
+
 def test_classroom_sets_the_form_of_a_slow_machine() -> None:
     app = opened(preset="vgg-11")
     app.button(key="classroom").click().run()

@@ -875,6 +875,12 @@ def test_a_state_of_another_training_is_refused_before_anything_changes(tmp_path
         (tmp_path / "state").write_bytes(damaged)
         with pytest.raises(ValueError, match="cannot be used"):
             restore(tmp_path / "state", [other], config)
+    name = next(name for name in before if name.endswith("running_mean"))
+    for running in ({"stem": torch.zeros(1)}, {name: torch.zeros(1, 2, 3)}):
+        state.networks[0].running = running
+        save(tmp_path / "state", [network], state, config)
+        with pytest.raises(ValueError, match="cannot be used"):
+            restore(tmp_path / "state", [other], config)
     assert same(before, weights_of(other))
 
 

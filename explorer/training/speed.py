@@ -126,12 +126,14 @@ def forecast(
     return Forecast(max(1, steps), max(1, steps) * batch_size / train, seconds, measuring)
 
 
-def measure_speed(seconds: float = 0.3) -> Speed:
-    """Trains twins of 8, 20 and 38 layers on noise, `seconds` for each of eight cases, as a run does."""
+def measure_speed(seconds: float = 0.3, warm_up: float = 1.5) -> Speed:
+    """Trains twins of 8, 20 and 38 layers on noise, `seconds` for each of eight cases, as a run does. A processor that
+    has rested computes faster for some seconds, a training lasts longer: so `warm_up` seconds come first."""
     device = choose_device()
     use_threads()
     auto = choose_precision(device)
     small, large = _reference(16), _reference(32)
+    _measured(small, _BATCH, warm_up)
     points = [
         (small, _BATCH, _measured(small, _BATCH, seconds)),
         (small, 8, _measured(small, 8, seconds)),

@@ -127,6 +127,10 @@ def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list
     for number, (network, line) in enumerate(zip(networks, header["networks"], strict=True)):
         weights.append({name: tensors[f"{number}.weights.{name}"] for name in network.state_dict()})
         states.append(_network_state(number, line, tensors))
+        shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        for name, tensor in [*weights[-1].items(), *states[-1].running.items()]:
+            if tensor.shape != shapes[name]:
+                raise ValueError("tensors of another network")
     counts = {name: header[name] for name in ("step", "epoch", "batches")}
     # States that were saved before threads were kept are of networks that took turns with the same threads.
     counts["threads"] = header.get("threads", 0)

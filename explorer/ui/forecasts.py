@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -22,21 +23,34 @@ from explorer.ui.work import duration
 CLASSROOM = next(rung for rung in RUNGS if rung.depth == 38)  # what one click trains where the machine is slow
 CIFAR_COUNTS = (50_000, 0, 10_000)  # of what is not downloaded yet
 _measuring = threading.Lock()
+_failed: dict[str, float] = {}  # why the speed could not be measured, and when: not tried again at each run of the page
 
 
 def speed() -> Speed:
     """How fast this machine trains: measured at the first call, which takes some seconds, and again beside the page
     when the last measurement is older than a minute and no run of this server trains.
 
-    Raises ValueError, one sentence, where it cannot be measured.
+    Raises ValueError, one sentence, where it cannot be measured; it is tried again after a minute.
     """
     kept = machine_speed.kept()
     if kept is None:
         with _measuring, st.spinner("Measuring how fast this machine trains, once, for some seconds"):
-            return machine_speed.kept() or machine_speed.measure()
+            return machine_speed.kept() or _measure()
     if not machine_speed.is_fresh(kept) and not _measuring.locked() and not runs.any_alive():
         threading.Thread(target=_measure_again, daemon=True).start()
     return kept
+
+
+def _measure() -> Speed:
+    for reason, when in _failed.items():
+        if time.monotonic() - when < machine_speed.FRESH_S:
+            raise ValueError(reason)
+    _failed.clear()
+    try:
+        return machine_speed.measure()
+    except ValueError as error:
+        _failed[str(error)] = time.monotonic()
+        raise
 
 
 def _measure_again() -> None:
