@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shlex
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from explorer import checkpoints, presets, runs
 from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
 from explorer.attribution.methods import METHODS
-from explorer.commands.line import COMMANDS
+from explorer.commands.line import COMMANDS, parser
 from explorer.datasets import shapes, stored
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
@@ -275,3 +276,14 @@ def test_texts_name_only_commands_that_exist(text: Path) -> None:
     parts = content("benchmarks/__main__.py")
     for name in re.findall(r"python -m benchmarks ([a-z][a-z-]*)", written):
         assert f'"{name}"' in parts, f"{text.name}: `python -m benchmarks {name}`"
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+def test_commands_in_texts_have_options_that_exist(text: Path) -> None:
+    """Those of code blocks and of code in sentences."""
+    written = text.read_text()
+    lines = re.findall(r"^python -m explorer (.*)$", written, re.MULTILINE)
+    for line in [*lines, *re.findall(r"`python -m explorer ([^`|]*)`", " ".join(written.split()))]:
+        arguments = shlex.split(line, comments=True)
+        if "--help" not in arguments and "COMMAND" not in arguments:
+            parser().parse_args(arguments)  # raises ValueError with the reason
