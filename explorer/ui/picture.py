@@ -7,8 +7,8 @@ import streamlit as st
 
 from explorer.images import MAX_BYTES, ImageError
 from explorer.ui import resources
-from explorer.ui.gallery import gallery
 from explorer.ui.markdown import as_sentence
+from explorer.ui.viewer.places import gallery
 
 
 class HasPicture(Protocol):

@@ -12,22 +12,39 @@ from typing import Any
 import streamlit as st
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 from streamlit.runtime.session_manager import ActiveSessionInfo
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from explorer import runs
-from explorer.ui.explore import drawings
+from explorer.ui import viewer
+from explorer.ui.api import explain
 
 SWEEP_EVERY = 3600.0  # seconds between two looks for uploaded data that has had its day
 EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, which no browser can open
 
 
-def routes() -> list[Route]:
+def routes() -> list[BaseRoute]:
     """The addresses beside Streamlit's own."""
-    return [Route(f"{_base()}/{drawings.NAME}", drawings.answer, methods=["POST"])]
+    modules = _Immutable(directory=viewer.STATIC)
+    return [
+        Route(f"{_base()}/{explain.ROUTE}", explain.handle_explain, methods=["POST"]),
+        Route(f"{_base()}/{explain.ARRAYS_ROUTE}", explain.handle_arrays, methods=["POST"]),
+        Mount(f"{_base()}/{viewer.ROUTE}/{viewer.HASH}", modules),
+    ]
+
+
+class _Immutable(StaticFiles):
+    """Files under a path that names their content."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
 
 
 class OwnPages:
