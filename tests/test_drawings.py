@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from explorer.ui.explore.drawings import LARGEST, LONGEST, NAME, NotHereError, RefusedError, another, answer
+from explorer.ui.explore.explained import Explained
+from explorer.ui.explore.overview import DESKS, Desk, message
+from explorer.ui.packing import HERE
 
 from driving.depth import picture, question, unpack
 from explorer import checkpoints, figures
@@ -20,10 +24,6 @@ from explorer.images import Picture, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import passes as passes_module
 from explorer.ui.explore import drawings
-from explorer.ui.explore.drawings import LARGEST, LONGEST, NAME, NotHereError, RefusedError, another, answer
-from explorer.ui.explore.explained import Explained
-from explorer.ui.explore.overview import DESKS, Desk, message
-from explorer.ui.packing import HERE
 from explorer.ui.passes import BLOCKS_BYTES, Kept, Looked, Passes, Pictures, Subject, drawn, sample_subject
 from explorer.ui.state import AppState
 

@@ -5,6 +5,9 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from explorer.ui.explore.explained import Explained
+from explorer.ui.explore.strip import StripRow, pack_strip
+from explorer.ui.packing import Packing
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,9 +23,6 @@ from explorer.images import to_input, to_pixels
 from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, LayerTrace, trace
 from explorer.ui.explore import layers
-from explorer.ui.explore.explained import Explained
-from explorer.ui.explore.strip import StripRow, pack_strip
-from explorer.ui.packing import Packing
 from explorer.ui.passes import Looked, Subject
 from explorer.ui.state import AppState, Scope
 from tests.test_pages import open_app

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from explorer.ui.explore.drawings import LARGEST, LONGEST, NotHereError, RefusedError, another, answer
+from explorer.ui.explore.explained import Explained
+from explorer.ui.explore.overview import DESKS, Desk
 from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
@@ -20,9 +23,6 @@ from driving.depth import question, unpack
 from explorer import checkpoints, figures
 from explorer.datasets import shapes
 from explorer.ui.explore import drawings
-from explorer.ui.explore.drawings import LARGEST, LONGEST, NotHereError, RefusedError, another, answer
-from explorer.ui.explore.explained import Explained
-from explorer.ui.explore.overview import DESKS, Desk
 from explorer.ui.passes import Passes, Pictures, sample_subject
 from explorer.ui.state import AppState
 from tests.fuzz.laws import check_sentence, examples

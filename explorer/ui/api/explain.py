@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from explorer.attribution import raw_arrays
-from explorer.images import ImageError
+from explorer.images import MAX_BYTES, ImageError
 from explorer.incidents import unexpected
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
@@ -33,8 +33,8 @@ ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
 TOKEN_HEADER = "X-Explorer-Token"
 MAX_LINE_BYTES = 8000
-MAX_FILE_BYTES = 64 * 2**20  # as the uploader of the other pages
-MAX_FILES, MAX_FILES_OF_SESSION = 8, 2  # in memory at once
+MAX_FILE_BYTES = MAX_BYTES
+MAX_FILES, MAX_FILES_OF_SESSION = 4, 2  # in memory at once
 LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
 VIEW_FIELDS = ("picture", "target", "layers", "layer", "channel")
 ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer

@@ -50,7 +50,7 @@ def _show(state: AppState) -> None:
 def _sidebar(state: AppState) -> None:
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
-        choose_picture(state, controls.change, resources.class_names(state.first))
+        choose_picture(state, controls.change, resources.class_names(state.first), viewer=True)
         controls.choose_networks(state)
         controls.choose_target(state, resources.class_names(state.first))
         controls.choose_view(state)

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.datasets import shapes
+from explorer.images import MAX_BYTES
 from explorer.ui.scenes import COLUMNS, SCENES, sheets
 from explorer.ui.viewer import place
 
@@ -23,6 +24,7 @@ _overview = place(
 )
 _header = place("header", "<div class='head'></div>", ("detail.css",))
 _panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css"))
+_upload = place("upload", "<div class='upload'></div>", ("upload.css",))
 _gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
 
 
@@ -46,6 +48,14 @@ def layer_header() -> None:
 def layer_panel() -> None:
     """Overlays, numbers and feature maps of the layer."""
     _panel(key="layers")
+
+
+def upload() -> None:
+    """Where a picture file is chosen, dropped or pasted: the viewer sends it to its own address."""
+    limit = MAX_BYTES // 2**20
+    formats = f"JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and {limit} MB. "
+    data = {"limit": limit, "help": f"{formats}It stays in the memory of your session and leaves it with you."}
+    _upload(key="upload", data=data)
 
 
 def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: Collection[str]) -> None:

@@ -36,6 +36,12 @@ export function toggle(element, visible) {
 }
 
 /**
+ * Text, with what stands between backticks as code.
+ * @param {string} text
+ */
+export const coded = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+
+/**
  * The first element that matches; throws where there is none.
  * @param {ParentNode} root
  * @param {string} selector

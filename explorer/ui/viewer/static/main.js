@@ -10,6 +10,7 @@ import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
 import { predictionsView } from "./views/predictions.js";
 import { stripView } from "./views/strip.js";
+import { uploadView } from "./views/upload.js";
 
 /** @typedef {import("./store.js").State} State */
 /** @typedef {import("./store.js").Event} Event */
@@ -19,7 +20,7 @@ import { stripView } from "./views/strip.js";
 /**
  * @typedef {object} Component what Streamlit hands to a place: the call comes again after each run
  * @property {any} data
- * @property {ParentNode & {viewer?: any}} parentElement
+ * @property {ParentNode & {viewer?: any, listening?: AbortController}} parentElement
  * @property {(name: string, value: unknown) => void} setTriggerValue
  * @property {(name: string, value: unknown) => void} setStateValue
  */
@@ -66,6 +67,15 @@ function dispatch(event) {
 
 function draw() {
   for (const place of places.values()) place(state);
+  const { dataset } = document.documentElement;
+  if (!places.has("overview")) delete dataset.viewer;
+  else dataset.viewer = isBusy() ? "busy" : state.message?.every ? "complete" : "idle";
+}
+
+/** Whether something is still to come, or the server has yet to hear of a picture. */
+function isBusy() {
+  if (state.uploading || (state.chosen !== null && server)) return true;
+  return !state.error && (!state.view || state.key !== keyOf(state.view) || needsFetch(state));
 }
 
 /**
@@ -138,7 +148,7 @@ function prefetch() {
  */
 async function load(key, what, more, file) {
   const { data, view } = state;
-  if (!data || !view || (fetched === `${what} ${key}` && !file)) return;
+  if (!data || !view || (fetched === `${what} ${key}` && !file) || (state.uploading && !file)) return;
   fetching?.abort();
   clearTimeout(timers.idle);
   const controller = new AbortController();
@@ -159,7 +169,8 @@ async function load(key, what, more, file) {
     else event = { type: "layers", key, message };
   } catch (error) {
     if (controller.signal.aborted) return;
-    event = { type: "failed", error: error instanceof RequestError ? error.message : String(error) };
+    const text = error instanceof RequestError ? error.message : String(error);
+    event = { type: file ? "refused" : "failed", error: text };
   }
   fetching = fetched = null;
   state = reduce(state, event);
@@ -167,7 +178,22 @@ async function load(key, what, more, file) {
   else if (event.type === "failed") tellPicture();
   if (state.message && state.key) keep(state.key, state.message);
   draw();
-  if (event.type !== "failed") request();
+  if (event.type !== "failed" && event.type !== "refused") request();
+}
+
+/**
+ * A person chose, dropped or pasted a picture file.
+ * @param {File} file
+ * @param {number} limit megabytes
+ */
+function chooseFile(file, limit) {
+  if (file.size > limit * 2 ** 20) {
+    const error = `\`${file.name}\` has ${Math.ceil(file.size / 2 ** 20)} MB and the limit is ${limit}. Choose a smaller one.`;
+    dispatch({ type: "refused", error });
+    return;
+  }
+  dispatch({ type: "uploading", name: file.name });
+  load(file.name, "file", { name: file.name.slice(0, 300) }, file);
 }
 
 /** What has to follow once a picture is on the screen. */
@@ -203,9 +229,10 @@ addEventListener("popstate", () => {
  */
 function mount(name, place) {
   places.set(name, place);
-  if (state.data) place(state);
+  if (state.data || name === "upload" || name === "gallery") place(state);
   return () => {
     if (places.get(name) === place) places.delete(name);
+    draw();
   };
 }
 
@@ -231,9 +258,7 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
     return (/** @type {State} */ now) => {
       setText(alert, now.error);
       alert.hidden = !now.error;
-      const waits = !now.view || now.key !== keyOf(now.view);
-      box.dataset.state = waits || needsFetch(now) || now.chosen !== null ? "busy" : "idle";
-      box.setAttribute("aria-busy", String(waits));
+      box.setAttribute("aria-busy", String(!now.view || now.key !== keyOf(now.view)));
       if (!now.message) return;
       predictions(now.message);
       strip(now.message, shownLayer(now), now.selection.scope);
@@ -294,6 +319,24 @@ function save(content, name) {
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** @param {Component} component */
+export function upload({ data, parentElement }) {
+  const place = once(parentElement, () => uploadView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
+  const paste = (/** @type {ClipboardEvent} */ event) => {
+    const file = event.clipboardData?.files[0];
+    if (file) chooseFile(file, data.limit);
+  };
+  parentElement.listening?.abort(); // Streamlit calls this again after each run, and the end once
+  const listening = new AbortController();
+  parentElement.listening = listening;
+  document.addEventListener("paste", paste, { signal: listening.signal });
+  const unmount = mount("upload", (now) => place(now, data));
+  return () => {
+    listening.abort();
+    unmount();
+  };
 }
 
 /** @param {Component} component */

@@ -32,6 +32,8 @@ import { DEFAULTS } from "./url.js";
  * @property {string | null} key of the view that the message is of
  * @property {Selection} selection
  * @property {string} error a sentence about the last request that failed; "" for none
+ * @property {string} uploading the name of the file that is being read; "" for none
+ * @property {string} uploadError a sentence about the last file that could not be shown
  */
 
 /**
@@ -42,6 +44,8 @@ import { DEFAULTS } from "./url.js";
  *   | {type: "received", key: string, message: Message}
  *   | {type: "layers", key: string, message: Message}
  *   | {type: "uploaded", key: string, message: Message}
+ *   | {type: "uploading", name: string}
+ *   | {type: "refused", error: string}
  *   | {type: "failed", error: string}} Event
  */
 
@@ -54,6 +58,8 @@ export const EMPTY = Object.freeze({
   key: null,
   selection: DEFAULTS,
   error: "",
+  uploading: "",
+  uploadError: "",
 });
 
 /**
@@ -78,7 +84,8 @@ export function reduce(state, event) {
       return { ...state, selection: event.selection, chosen: null, view: state.data?.view ?? null };
     case "picture": {
       if (!state.view) return state;
-      return { ...state, chosen: event.picture, view: { ...state.view, picture: event.picture }, error: "" };
+      const view = { ...state.view, picture: event.picture };
+      return { ...state, chosen: event.picture, view, error: "", uploading: "", uploadError: "" };
     }
     case "received":
       if (!state.view || keyOf(state.view) !== event.key) return state; // something else was chosen meanwhile
@@ -86,11 +93,16 @@ export function reduce(state, event) {
     case "uploaded": {
       if (!state.view) return state;
       const view = { ...state.view, picture: event.message.picture };
-      return { ...state, view, chosen: view.picture, message: event.message, key: keyOf(view), error: "" };
+      const shown = { message: event.message, key: keyOf(view), error: "", uploading: "", uploadError: "" };
+      return { ...state, view, chosen: view.picture, ...shown };
     }
     case "layers":
       if (!state.message || state.key !== event.key) return state;
       return { ...state, message: mergeLayers(state.message, event.message), error: "" };
+    case "uploading":
+      return { ...state, uploading: event.name, uploadError: "" };
+    case "refused": // the picture that was shown stays
+      return { ...state, uploading: "", uploadError: event.error };
     case "failed":
       return { ...state, error: event.error };
   }

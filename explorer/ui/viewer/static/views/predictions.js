@@ -1,12 +1,6 @@
 // What each network predicts, beside the picture itself and what is left of it at the input.
 
-import { context2d, el } from "../dom.js";
-
-/**
- * Text, with what stands between backticks as code.
- * @param {string} text
- */
-const coded = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+import { coded, context2d, el } from "../dom.js";
 
 /**
  * @param {any} picture
