@@ -41,6 +41,7 @@ const cache = new Map();
 let fetching = null;
 /** @type {string | null} */
 let fetched = null; // what is being fetched
+let renewed = ""; // the token for which a new one was asked
 /** @type {{picture: (picture: string) => void, selection: (selection: Selection) => void} | null} */
 let server = null;
 /** @type {Record<string, ReturnType<typeof setTimeout>>} */
@@ -169,6 +170,13 @@ async function load(key, what, more, file) {
     else event = { type: "layers", key, message };
   } catch (error) {
     if (controller.signal.aborted) return;
+    if (error instanceof RequestError && error.code === "session" && renewed !== data.token && server) {
+      renewed = data.token; // the connection was lost: a run of the page brings a new token, and with it this view
+      fetching = null;
+      fetched = null;
+      server.picture(view.picture);
+      return;
+    }
     const text = error instanceof RequestError ? error.message : String(error);
     event = { type: file ? "refused" : "failed", error: text };
   }
@@ -216,7 +224,7 @@ function keep(key, message) {
 }
 
 addEventListener("popstate", () => {
-  if (state.data && places.size) {
+  if (state.data && places.has("overview")) {
     dispatch({ type: "history", selection: parseFragment(location.hash) });
     tellSelection();
   }
@@ -269,7 +277,12 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
     selection: (selection) => setStateValue("selection", selection),
   };
   const fragment = location.hash ? parseFragment(location.hash) : null;
-  const unmount = mount("overview", place);
+  const told = server;
+  const leave = mount("overview", place);
+  const unmount = () => {
+    if (server === told) server = null;
+    leave();
+  };
   dispatch({ type: "data", data, fragment });
   writeAddress("replace"); // a run that changed the query has dropped the fragment
   tellSelection();
