@@ -49,8 +49,8 @@ class _Immutable(StaticFiles):
 
 
 class OwnPages:
-    """Opens a session, and answers at our own addresses, for pages of this server, for origins that `server.corsAllowedOrigins` names, and for programs,
-    which name no origin.
+    """Opens a session, and answers at our own addresses, for pages of this server, for origins that
+    `server.corsAllowedOrigins` names, and for programs, which name no origin.
 
     Streamlit refuses a page from elsewhere too, but only after it has asked checkip.amazonaws.com for the address of
     this machine, with everybody waiting; and it lets in the pages of any other server on this machine.

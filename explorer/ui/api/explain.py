@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -40,6 +40,7 @@ VIEW_FIELDS = ("picture", "target", "layers", "layer", "channel")
 ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
 
 _WORKERS = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="explain")
+_AHEAD = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="ahead")
 _files: Counter[str] = Counter()  # by token; used by the event loop's thread alone
 
 
@@ -65,6 +66,15 @@ class ExploreSession:
         self.messages: Kept[bytes] = Kept(3)
         self.latest = 0
         self.turn = asyncio.Lock()
+
+    def look_ahead(self, state: AppState, subject: Subject, names: Sequence[str]) -> None:
+        """Begins the passes that the browser will ask for, while the page is still on its way to it."""
+
+        def begin() -> None:
+            with suppress(Exception):  # the request meets the same, and answers with it
+                self.look(state, subject, names)
+
+        _AHEAD.submit(begin)
 
     def look(self, state: AppState, subject: Subject, names: Sequence[str]) -> list[Looked]:
         """The networks of these names after they have seen the picture."""
