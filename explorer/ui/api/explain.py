@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 from explorer.attribution import raw_arrays
 from explorer.images import ImageError
-from explorer.incidents import unexpected
+from explorer.incidents import is_sentence, sentence, unexpected
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
@@ -95,21 +95,33 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
         raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
     with session.passes.lock:
         _reject_superseded(session, number)
-        looked = session.look(state, subject, names)
-        titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in looked)
-        key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}/{subject.digest}"
-        key += f"/{subject.title}/{subject.notes}/{subject.mask is None}"
-        return session.messages.get(key, lambda: _pack(state, subject, looked, only))
+        with _told_as_sentence():
+            looked = session.look(state, subject, names)
+            titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in looked)
+            key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
+            key += f"/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
+            return session.messages.get(key, lambda: _pack(state, subject, looked, only))
 
 
 def _pack(state: AppState, subject: Subject, looked: list[Looked], only: str | None) -> bytes:
+    if only is None:
+        return view_message(state.picture, subject, looked, state.layer, state.channel)
+    layer = shown_layer(state.layer, looked) if only == "layer" or not is_prefetched(looked) else None
+    return layers_message(state.picture, subject, looked, layer, state.channel)
+
+
+@contextmanager
+def _told_as_sentence() -> Iterator[None]:
+    """Turns an error whose text was written for a person into a RequestError. Any other stays an error of ours."""
     try:
-        if only is None:
-            return view_message(state.picture, subject, looked, state.layer, state.channel)
-        layer = shown_layer(state.layer, looked) if only == "layer" or not is_prefetched(looked) else None
-        return layers_message(state.picture, subject, looked, layer, state.channel)
+        yield
+    except RequestError:
+        raise
     except ValueError as error:
-        raise RequestError(200, "networks", f"{error}"[:1].upper() + f"{error}"[1:]) from None
+        if not is_sentence(error):
+            raise
+        text = sentence(error)
+        raise RequestError(200, "networks", text[:1].upper() + text[1:]) from None
 
 
 def arrays(session: ExploreSession, asked: Mapping[str, Any]) -> bytes:
@@ -118,7 +130,7 @@ def arrays(session: ExploreSession, asked: Mapping[str, Any]) -> bytes:
     subject = sample_subject(*state.sample) if state.sample else session.pictures.get(state.picture)
     if subject is None:
         raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
-    with session.passes.lock:
+    with session.passes.lock, _told_as_sentence():
         (network,) = session.look(state, subject, names[:1])
     layers = [state.layer] if state.layer in network.trace.names and state.layer else []
     found = raw_arrays(network.trace, layers) | {"class_names": np.array(network.checkpoint.class_names)}
