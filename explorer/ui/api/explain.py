@@ -9,7 +9,7 @@ import io
 import json
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -160,19 +160,25 @@ async def handle_explain(request: Request) -> Response:
     """200 with the message as `application/octet-stream`. Else JSON `{code, message}`: 200 where a user chose something
     that cannot be shown, 400 and 413 for no request of ours, 404 for no session, 409 where a newer request came, 429
     for too many files at once, 500 with an id that is in the log."""
-    return await _answered(request, "application/octet-stream", MAX_FILE_BYTES, explain)
+    return await _answered(request, "application/octet-stream", explain, MAX_FILE_BYTES, supersedes=True)
 
 
 async def handle_arrays(request: Request) -> Response:
-    """200 with an npz file, else as `handle_explain`."""
+    """200 with an npz file, else as `handle_explain`. A download supersedes no view, and no view supersedes it."""
 
-    def made(session: ExploreSession, asked: Mapping[str, Any], _file: bytes, _number: int) -> bytes:
+    def made(session: ExploreSession, asked: Mapping[str, Any], _file: bytes, _number: int | None) -> bytes:
         return arrays(session, asked)
 
-    return await _answered(request, "application/zip", 0, made)
+    return await _answered(request, "application/zip", made)
 
 
-async def _answered(request: Request, media_type: str, max_file: int, make: Any) -> Response:
+async def _answered(
+    request: Request,
+    media_type: str,
+    make: Callable[[ExploreSession, Mapping[str, Any], bytes, int | None], bytes],
+    max_file: int = 0,
+    supersedes: bool = False,
+) -> Response:
     stream = request.stream()
     try:
         session = SESSIONS.get(request.headers.get(TOKEN_HEADER, ""))
@@ -182,8 +188,10 @@ async def _answered(request: Request, media_type: str, max_file: int, make: Any)
         is_file = "name" in asked
         with _reserved(session) if is_file else nullcontext():
             file = await asyncio.wait_for(_read_file(stream, begun, max_file if is_file else 0), FILE_TIMEOUT_S)
-            session.latest += 1
-            number = session.latest
+            number = None
+            if supersedes:
+                session.latest += 1
+                number = session.latest
             async with session.turn:  # at most one worker per session
                 _reject_superseded(session, number)
                 content = await asyncio.get_running_loop().run_in_executor(_WORKERS, make, session, asked, file, number)
