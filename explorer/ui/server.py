@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,8 +48,8 @@ class _Immutable(StaticFiles):
 
 
 class OwnPages:
-    """Opens a session for pages of this server, for origins that `server.corsAllowedOrigins` names, and for programs,
-    which name no origin.
+    """Opens a session, and answers a POST, for pages of this server, for origins that `server.corsAllowedOrigins`
+    names, and for programs, which name no origin.
 
     Streamlit refuses a page from elsewhere too, but only after it has asked checkip.amazonaws.com for the address of
     this machine, with everybody waiting; and it lets in the pages of any other server on this machine.
@@ -59,13 +59,18 @@ class OwnPages:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "websocket" else Headers()
+        opens_session = scope["type"] == "websocket"
+        checked = opens_session or (scope["type"] == "http" and scope["method"] == "POST")
+        headers = Headers(scope=scope) if checked else Headers()
         origin = headers.get("origin")
         if origin is None or _is_ours(origin, headers.get("host")):
             await self._app(scope, receive, send)
-        else:
+        elif opens_session:
             logging.getLogger(__name__).warning("Refused a session to a page of %r.", origin)
             await WebSocketClose(1008)(scope, receive, send)
+        else:
+            message = "Only a page of this server may ask for this."
+            await JSONResponse({"code": "origin", "message": message}, 403)(scope, receive, send)
 
 
 def middleware() -> list[Middleware]:
