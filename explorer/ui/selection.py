@@ -10,9 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.ui.state import AppState
-
-FIELDS = ("layer", "channel", "scope", "opacity")
+from explorer.ui.state import SELECTION_FIELDS, AppState
 
 
 @dataclass
@@ -47,7 +45,7 @@ def take(told: Any) -> None:
     if current is None or not isinstance(told, Mapping):
         return
     try:
-        current.values = of(replace(AppState(), **{name: told[name] for name in FIELDS if name in told}))
+        current.values = of(replace(AppState(), **{name: told[name] for name in SELECTION_FIELDS if name in told}))
     except (ValueError, TypeError):
         return
 
@@ -59,7 +57,7 @@ def for_viewer(state: AppState) -> dict[str, Any]:
 
 
 def of(state: AppState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in FIELDS}
+    return {name: getattr(state, name) for name in SELECTION_FIELDS}
 
 
 def _current(state: AppState) -> _Selection:

@@ -27,7 +27,7 @@ from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.passes import PASSES_AT_ONCE, ChosenNetwork, Kept, Looked, Passes, Pictures, Subject, sample_subject
-from explorer.ui.state import AppState
+from explorer.ui.state import PASS_FIELDS, AppState
 
 ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
@@ -36,7 +36,7 @@ MAX_LINE_BYTES = 8000
 MAX_FILE_BYTES = MAX_BYTES
 MAX_FILES, MAX_FILES_OF_SESSION = 4, 2  # in memory at once
 LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
-VIEW_FIELDS = ("picture", "target", "layers", "layer", "channel")
+VIEW_FIELDS = (*PASS_FIELDS, "layer", "channel")
 ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
 
 _WORKERS = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="explain")

@@ -155,9 +155,15 @@ async function load(key, what, more, file) {
   const controller = new AbortController();
   fetching = controller;
   fetched = `${what} ${key}`;
-  const { picture, target, layers, networks } = view;
+  const { picture, networks, ...fields } = view;
   const names = networks.map((network) => network.name);
-  const question = { target, layers, networks: names, layer: state.selection.layer, channel: state.selection.channel, ...more };
+  const question = {
+    ...fields,
+    networks: names,
+    layer: state.selection.layer,
+    channel: state.selection.channel,
+    ...more,
+  };
   /** @type {Event} */
   let event;
   try {
@@ -312,8 +318,9 @@ export function layers({ parentElement }) {
 async function downloadArrays(which) {
   const { data, view } = state;
   if (!data || !view) return;
-  const { name } = view.networks[which];
-  const question = { picture: view.picture, target: view.target, layers: view.layers, networks: [name], layer: shownLayer(state) };
+  const { networks, ...fields } = view;
+  const { name } = networks[which];
+  const question = { ...fields, networks: [name], layer: shownLayer(state) };
   try {
     const connection = { url: new URL("api/arrays", document.baseURI), token: data.token };
     save(await fetchFile(connection, question), `${name}-layer.npz`);

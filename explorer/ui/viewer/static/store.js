@@ -6,11 +6,10 @@ import { DEFAULTS } from "./url.js";
 /** @typedef {import("./message.js").Message} Message */
 
 /**
- * @typedef {object} View what needs a pass through the networks; the server owns it
- * @property {string} picture
- * @property {number | null} target
- * @property {string} layers "main" or "all"
- * @property {{name: string, title: string, colour: string, dashed: boolean}[]} networks
+ * What needs a pass through the networks; the server owns it. The browser hands it back as it is, with the picture that
+ * was chosen here: PASS_FIELDS in state.py, and the networks.
+ * @typedef {{picture: string, networks: {name: string, title: string, colour: string, dashed: boolean}[],
+ *   [field: string]: unknown}} View
  */
 
 /**
@@ -66,7 +65,7 @@ export const EMPTY = Object.freeze({
  * Names all that a message depends on.
  * @param {View} view
  */
-export const keyOf = (view) => JSON.stringify([view.picture, view.target, view.layers, view.networks]);
+export const keyOf = (view) => JSON.stringify(view);
 
 /**
  * The state after an event. It changes nothing in place but the layers of a message, which only grow.
