@@ -44,6 +44,8 @@ class _Immutable(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        if path.endswith(".js"):  # some systems call it plain text, which no browser imports
+            response.headers["Content-Type"] = "text/javascript; charset=utf-8"
         return response
 
 
