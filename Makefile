@@ -28,11 +28,11 @@ lint: $(VENV)/.installed-dev node_modules/.installed ## check style, format and 
 	$(NODE) node_modules/.bin/biome ci --error-on-warnings
 	$(NODE) node_modules/.bin/tsc
 
-bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and put the table into README and docs/bench.md
+bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and write docs/bench.md
 	$(PYTHON) -m driving.chromium --whole
 	$(PYTHON) -m benchmarks --write
 
-load: $(VENV)/.installed-dev ## many visitors at once: waits, errors, memory (a shorter one: make load SESSIONS=8 SECONDS=60)
+load: $(VENV)/.installed-dev ## many users at once: waits, errors, memory, written to docs/load.md (shorter, unwritten: make load SESSIONS=8 SECONDS=60)
 	$(PYTHON) -m driving.chromium --whole
 	$(PYTHON) -m benchmarks load $(if $(SESSIONS),--sessions $(SESSIONS)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SESSIONS)$(SECONDS),,--write)
