@@ -53,7 +53,7 @@ def take(told: Any) -> None:
 def for_viewer(state: AppState) -> dict[str, Any]:
     """The fields of the viewer's data that concern the selection."""
     current = _current(state)
-    return {"entry": current.entry, "initial": current.initial, "selection": current.values}
+    return {"visit": current.page, "entry": current.entry, "initial": current.initial, "selection": current.values}
 
 
 def of(state: AppState) -> dict[str, Any]:

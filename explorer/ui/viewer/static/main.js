@@ -41,6 +41,7 @@ const cache = new Map();
 let fetching = null;
 /** @type {string | null} */
 let fetched = null; // what is being fetched
+let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
 /** @type {{picture: (picture: string) => void, selection: (selection: Selection) => void} | null} */
 let server = null;
@@ -107,9 +108,14 @@ function tellPicture() {
 
 /** The panels that the server draws need the selection; while none is open, it hears of nothing. */
 function tellSelection() {
-  if (!state.data || state.data.tab === "layer") return;
-  const selection = { ...state.selection, layer: shownLayer(state) };
-  after("selection", REST_MS, () => server?.selection(selection));
+  const { data, selection } = state;
+  if (!data || data.tab === "layer") return;
+  const text = JSON.stringify(selection);
+  if (text === JSON.stringify(data.selection) || text === told) return;
+  after("selection", REST_MS, () => {
+    told = text;
+    server?.selection(selection);
+  });
 }
 
 /** @param {"push" | "replace"} how */
@@ -283,14 +289,15 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
     selection: (selection) => setStateValue("selection", selection),
   };
   const fragment = location.hash ? parseFragment(location.hash) : null;
-  const told = server;
+  const own = server;
   const leave = mount("overview", place);
   const unmount = () => {
-    if (server === told) server = null;
+    if (server === own) server = null;
     leave();
   };
+  const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
   dispatch({ type: "data", data, fragment });
-  writeAddress("replace"); // a run that changed the query has dropped the fragment
+  writeAddress(isCommand ? "push" : "replace"); // a run that changed the query has dropped the fragment
   tellSelection();
   return unmount;
 }
