@@ -4,7 +4,8 @@ Its parts are `tracing`, `training`, `twins`, `looking`, `akamaster`, `page` and
 `threads` explains on one network from threads for a minute.
 `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and says how hard they are.
 `batchnorm` (half an hour) says after how many steps the running statistics of BatchNorm lag behind.
-`one-click` trains what one click trains on this machine, five times; `forecasts` compares 15 trainings with forecasts.
+`one-click` trains what one click trains on this machine, five times; `forecasts` compares 15 trainings with forecasts;
+all parts together hold a summary of both.
 `load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`.
 """
 
@@ -22,14 +23,14 @@ from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
 from benchmarks.looking import looking_rows
 from benchmarks.page import page_rows
-from benchmarks.rows import Report, Row, machine, write
+from benchmarks.rows import ROOT, Report, Row, machine, write
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
 from benchmarks.training import training_rows, twin_rows
 from explorer.architectures import build
 from explorer.datasets import shapes
 from explorer.presets import preset
-from explorer.training import device_name
+from explorer.training import choose_device, choose_precision, device_name
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,8 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kept", type=Path, metavar="FILE", default=kept, help=f"where `--size {SMALL}` continues")
     parser.add_argument("--write", action="store_true", help="put the table into docs/ and README.md")
     options = parser.parse_args(given)
-    if options.write and options.what not in ("all", "difficulty", "batchnorm"):
-        parser.error("--write wants all parts, `difficulty` or `batchnorm`.")
+    written = ("all", "twins", "looking", "difficulty", "batchnorm")
+    if options.write and options.what not in written:
+        parser.error(f"--write wants one of {', '.join(written)}.")
     if options.what == "threads":
         return run_threads(options.seconds, options.threads)
     if options.what == "difficulty":
@@ -67,6 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         "training": training_rows,
         "twins": twin_rows,
         "looking": looking_rows,
+        "one click": lambda: one_click.one_click_rows(options.write),
         "akamaster": equal_time_rows,
         "page": page_rows,
         "runs": run_rows,
@@ -79,8 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
         "Medians over n rounds, taken in turns: each round runs every way once and gives one ratio. "
         f"First weights and pictures of seed 0, float32 where nothing else is said. {machine(browser=True)}."
     )
-    if options.write:
+    if options.write and options.what == "all":
         report.write("bench")
+    elif options.write:  # of machines that are fast in bfloat16, and of others
+        precision = str(choose_precision(choose_device())).removeprefix("torch.")
+        (ROOT / "docs" / f"{options.what}-{precision}.md").write_text("\n".join(report.lines) + "\n")
     return 1 if report.missed else 0
 
 

@@ -10,13 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import torch
-
-from benchmarks.rows import ROOT, machine
+from benchmarks.rows import ROOT, Bound, Row, machine, spread
 from explorer import runs
 from explorer.architectures import build
 from explorer.datasets import shapes
@@ -48,29 +46,51 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--write", action="store_true", help="put the table into docs/")
     options = parser.parse_args(arguments)
     if options.what == "one-click":
-        lines, met = clicks(options.seeds, options.seconds or 60.0)
+        lines, rows = clicks(options.seeds, options.seconds or 60.0)
     elif options.what == "rungs":
-        lines, met = rungs(options.seeds)
+        lines, rows = rungs(options.seeds), []
     else:
-        lines, met = forecasts(options.seconds or 20.0)
+        lines, rows = forecasts(options.seconds or 20.0)
     if options.write:
-        fast = choose_precision(choose_device()) == torch.bfloat16
-        name = f"{options.what}-{'bfloat16' if fast else 'float32'}.md"
-        (ROOT / "docs" / name).write_text("\n".join(lines) + "\n")
-    return 0 if met else 1
+        _write(options.what, lines)
+    return 1 if any(row.bound and not row.bound.met for row in rows) else 0
 
 
-def clicks(seeds: int, seconds: float) -> tuple[list[str], bool]:
-    """The table, and whether the bounds of this machine are met."""
+def one_click_rows(write: bool = False) -> list[Row]:
+    """What one click teaches and how near forecasts come, as rows of `make bench`; `write`: their tables into docs/."""
+    found = []
+    for name, measure in (("one-click", clicks), ("forecasts", forecasts)):
+        lines, rows = measure(say=lambda line: print(line, file=sys.stderr, flush=True))
+        found += rows
+        if write:
+            _write(name, lines)
+    return found
+
+
+def _write(name: str, lines: list[str]) -> None:
+    """A table for each precision, as they are of different machines."""
+    (ROOT / "docs" / f"{name}-{_precision()}.md").write_text("\n".join(lines) + "\n")
+
+
+def _precision() -> str:
+    return str(choose_precision(choose_device())).removeprefix("torch.")
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def clicks(seeds: int = 5, seconds: float = 60.0, say: Callable[[str], None] = _print) -> tuple[list[str], list[Row]]:
+    """The table, each line told as it comes, and its rows with the bounds of this machine."""
     lines: list[str] = []
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         lines.append(line)
-        print(line, flush=True)
+        say(line)
 
-    say("| seed | network | data | forecast | steps | passes | plain | residual | difference | seconds in all |")
-    say("|---|---|---|---|---|---|---|---|---|---|")
-    found = []
+    tell("| seed | network | data | forecast | steps | passes | plain | residual | difference | seconds in all |")
+    tell("|---|---|---|---|---|---|---|---|---|---|")
+    found, networks = [], []
     for seed in range(seeds):
         command = [sys.executable, "-m", "explorer", "train", "--auto", "--json"]
         command += ["--seconds", f"{seconds:g}", "--seed", str(seed)]
@@ -78,31 +98,54 @@ def clicks(seeds: int, seconds: float) -> tuple[list[str], bool]:
         accuracy = {entry["shortcut"] == "none": entry["test"] for entry in answer["networks"]}
         plain, residual = accuracy[True]["accuracy"], accuracy[False]["accuracy"]
         found.append((plain, residual, answer["steps"] / answer["forecast"]["steps"]))
-        say(
-            f"| {seed} | {answer['proposal']['network']}, width {answer['proposal']['width']} | {answer['data']} "
+        networks.append(f"{answer['proposal']['network']}, width {answer['proposal']['width']}")
+        tell(
+            f"| {seed} | {networks[-1]} | {answer['data']} "
             f"| {answer['forecast']['steps']:,} | {answer['steps']:,} | {answer['passes']:.1f} | {plain:.1%} "
             f"| {residual:.1%} | {100 * (residual - plain):+.1f} points | {answer['took']:.0f} |"
         )
-    least = RESIDUAL_FAST if answer["precision"] == "bfloat16" or "CPU" not in answer["device"] else RESIDUAL
-    median = statistics.median(residual for _, residual, _ in found)
-    better = sum(residual - plain >= POINTS for plain, residual, _ in found)
-    met = median >= least and better >= OFTEN * seeds
-    say("")
-    say(
-        f"Residual twin, median of {seeds} seeds: {median:.1%} (bound {least:.0%}); at least {POINTS:.0%} better than "
-        f"its plain twin in {better} of {seeds} (bound {OFTEN * seeds:g}). n = {accuracy[False]['n']:,} test pictures, "
-        f"{answer['precision']}, {seconds:g} s. {machine()}."
+    fast = answer["precision"] == "bfloat16" or "CPU" not in answer["device"]
+    least = RESIDUAL_FAST if fast else RESIDUAL
+    residuals = [residual for _, residual, _ in found]
+    gaps = [residual - plain for plain, residual, _ in found]
+    better, steps = sum(gap >= POINTS for gap in gaps), [ratio for _, _, ratio in found]
+    what = f"One click, {seconds:g} s in {answer['precision']} ({', '.join(dict.fromkeys(networks))})"
+    rows = [
+        Row(
+            f"{what}: test accuracy of the residual twin",
+            f"{statistics.median(residuals):.1%} ({min(residuals):.1%} to {max(residuals):.1%})",
+            seeds,
+            Bound(f"≥ {least:.0%}", statistics.median(residuals) >= least),
+        ),
+        Row(
+            f"{what}: residual − plain",
+            f"{100 * statistics.median(gaps):+.1f} points ({100 * min(gaps):+.1f} to {100 * max(gaps):+.1f}; "
+            f"{better} of {seeds} ≥ {100 * POINTS:g})",
+            seeds,
+            Bound(f"{OFTEN * seeds:g} of {seeds} ≥ {100 * POINTS:g} points", better >= OFTEN * seeds),
+        ),
+        Row(
+            f"{what}: steps / forecast",
+            f"{statistics.median(steps):.2f} ({min(steps):.2f} to {max(steps):.2f})",
+            seeds,
+        ),
+    ]
+    tell("")
+    tell(
+        f"Residual twin, median of {seeds} seeds: {statistics.median(residuals):.1%} (bound {least:.0%}); at least "
+        f"{100 * POINTS:g} points better than its plain twin in {better} of {seeds} (bound {OFTEN * seeds:g}). "
+        f"n = {accuracy[False]['n']:,} test pictures, {answer['precision']}, {seconds:g} s. {machine()}."
     )
-    return lines, met
+    return lines, rows
 
 
-def rungs(seeds: int) -> tuple[list[str], bool]:
+def rungs(seeds: int) -> list[str]:
     """Each rung trained for as many passes as it needs, measured on pictures of another drawing."""
     lines: list[str] = []
 
     def say(line: str) -> None:
         lines.append(line)
-        print(line, flush=True)
+        _print(line)
 
     use_threads()
     say("| network | passes | seed | plain | residual | difference |")
@@ -122,22 +165,22 @@ def rungs(seeds: int) -> tuple[list[str], bool]:
             )
     say("")
     say(f"n = {len(unseen):,} pictures that no other measurement has. {machine()}.")
-    return lines, True
+    return lines
 
 
-def forecasts(seconds: float) -> tuple[list[str], bool]:
+def forecasts(seconds: float = 20.0, say: Callable[[str], None] = _print) -> tuple[list[str], list[Row]]:
     """15 trials: every depth and size on the idle machine, the same beside a busy process, three once more."""
     lines: list[str] = []
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         lines.append(line)
-        print(line, flush=True)
+        say(line)
 
     trials = [(depth, size, busy) for busy in (False, True) for depth in DEPTHS for size in SIZES]
     trials += [(8, 32, False), (20, 16, False), (56, 32, True)]
-    say("| depth | pixels | beside | forecast | steps | steps / forecast |")
-    say("|---|---|---|---|---|---|")
-    near = 0
+    tell("| depth | pixels | beside | forecast | steps | steps / forecast |")
+    tell("|---|---|---|---|---|---|")
+    found = []
     for depth, size, busy in trials:
         with tempfile.TemporaryDirectory() as folder, _busy(busy):
             before = os.environ.get("EXPLORER_DATA")
@@ -146,16 +189,23 @@ def forecasts(seconds: float) -> tuple[list[str], bool]:
             del os.environ["EXPLORER_DATA"]
             if before is not None:
                 os.environ["EXPLORER_DATA"] = before
-        near += abs(came / expected - 1) <= NEAR
+        found.append(came / expected)
         beside = "a busy process" if busy else "nothing"
-        say(f"| {depth} | {size} | {beside} | {expected:,} | {came:,} | {came / expected:.2f} |")
-    least = round(NEAR_SHARE * len(trials))
-    say("")
-    say(
+        tell(f"| {depth} | {size} | {beside} | {expected:,} | {came:,} | {found[-1]:.2f} |")
+    near, least = sum(abs(ratio - 1) <= NEAR for ratio in found), round(NEAR_SHARE * len(trials))
+    tell("")
+    tell(
         f"{near} of {len(trials)} within ± {NEAR:.0%} (bound {least}). Twins, batch 64, {seconds:g} s each, seed 0, "
-        f"{str(choose_precision(choose_device())).removeprefix('torch.')}. {machine()}."
+        f"{_precision()}. {machine()}."
     )
-    return lines, near >= least
+    depths, sizes = ", ".join(map(str, DEPTHS)), " and ".join(map(str, SIZES))
+    row = Row(
+        f"Twins of {depths} layers at {sizes} pixels, idle and beside a busy process, {seconds:g} s: steps / forecast",
+        f"{spread(found).removesuffix(')')}; {near} of {len(trials)} within ± {NEAR:.0%})",
+        len(trials),
+        Bound(f"{least} of {len(trials)} within ± {NEAR:.0%}", near >= least),
+    )
+    return lines, [row]
 
 
 def trial(depth: int, size: int, seconds: float) -> tuple[int, int]:
