@@ -100,8 +100,8 @@ class Forecast:
     measuring: float
 
 
-LOOKING = 0.03
-"""Share of a run's time that goes into its predictions and Grad-CAMs, and into its files."""
+OVERHEAD = 0.06
+"""Share of a run's time beside its steps: predictions and Grad-CAMs (2 %), files, reports, checks."""
 
 
 def forecast(
@@ -114,7 +114,7 @@ def forecast(
     train, validation, test = pictures
     batch_size = max(1, min(config.batch_size, train))
     steps_an_epoch = max(1, train // batch_size)
-    step = speed.step_seconds(specs, batch_size, config.precision) * (1 + LOOKING)
+    step = speed.step_seconds(specs, batch_size, config.precision) * (1 + OVERHEAD)
     epoch = steps_an_epoch * step + speed.test_seconds(specs, validation)
     if config.seconds is None:
         steps, seconds = (config.epochs or 0) * steps_an_epoch, (config.epochs or 0) * epoch
@@ -128,7 +128,7 @@ def forecast(
     return Forecast(max(1, steps), max(1, steps) * batch_size / train, seconds, measuring)
 
 
-def measure_speed(seconds: float = 0.3, warm_up: float = 1.5) -> Speed:
+def measure_speed(seconds: float = 0.3, warm_up: float = 2.5) -> Speed:
     """Trains twins of 8, 20 and 38 layers on noise, `seconds` for each of eight cases, as a run does. A processor that
     has rested computes faster for some seconds, a training lasts longer: so `warm_up` seconds come first."""
     device = choose_device()
