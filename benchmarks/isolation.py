@@ -16,9 +16,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-
 from benchmarks.rows import machine, write
 from benchmarks.runs import end
 from benchmarks.visitors import MIX, PAGES, Visitor, random_picture
@@ -98,6 +95,7 @@ class Owner(Visitor):
         seen = []
         for view in VIEWS:
             self.session.rerun(**self.query, **view)
+            self.session.explain(with_run=True)
             pictures = [address for address in self.session.media if len(self.session.file(address)) > LARGE]
             seen += [address.encode() for address in pictures] + list(embedded(self.session.answer))
         names = [self.word, self.session.owner, self.session.id, self.session.token, self.run.id]
@@ -142,21 +140,13 @@ def embedded(answer: Iterable[bytes]) -> Iterable[bytes]:
             if len(match[1]) > LARGE:
                 middle = len(match[1]) // 2
                 yield match[1][middle : middle + 64]
-        if content := _overview(message):
-            header, body = unpack(content)
-            for network in (header.get("inside") or header)["networks"]:
-                if "picture" in network:  # the pixels at the network's input
-                    start, height, width = network["picture"]
+        if message[4:5] == b"{":  # that of the viewer; the others are protobuf
+            header, body = unpack(message)
+            for network in header["networks"]:
+                if "input" in network:  # the pixels at the network's input
+                    start, height, width = network["input"]
                     middle = start + 3 * height * width // 2
                     yield body[middle : middle + 64]
-
-
-def _overview(message: bytes) -> bytes:
-    """The content of a component in that message; a drawing is one by itself."""
-    try:
-        return ForwardMsg.FromString(message).delta.new_element.bidi_component.bytes
-    except DecodeError:
-        return message
 
 
 @dataclass
@@ -304,6 +294,8 @@ def _asking(
                 ]
             )
             stranger.session.rerun(page, **query)
+            if not page:
+                stranger.session.explain(with_run=True)
             searching.look(f"page {page!r} asked for a thing of somebody else")
             _ask_for_a_drawing(stranger, theirs, searching)
 
@@ -319,12 +311,12 @@ def _ask_for_a_drawing(stranger: Visitor, theirs: Owner, searching: Search) -> N
     own = session.token
     made_up = [f"{dice.randrange(16**32):032x}", theirs.session.id, theirs.model, theirs.picture, "", own]
     session.token = dice.choice(made_up)
-    picture, refused = (theirs.picture, "204|400") if session.token == own else ("sample-0-1", "404")
+    picture = theirs.picture if session.token == own else "sample-0-1"
     try:
-        session.drawing(picture=picture)
+        session.explain(picture=picture)
     except SessionError as error:
         searching.look_at_refusal("a drawing asked for with what is somebody else's")
-        if not re.match(f"/drawing was answered with ({refused}):", str(error)):
+        if "api/explain was answered with 404:" not in str(error):
             with found.lock:
                 found.errors.append(f"the stranger: {error}")
     else:

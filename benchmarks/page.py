@@ -190,7 +190,7 @@ def rerun_rows(blank: Page, views: list[View], process: int, rounds: int) -> Ite
 def layer_row(blank: Page, large: Page, rounds: int) -> Row:
     """A change of layer where the layers are too large to be sent before anybody chooses them: the server is asked. No
     layer is chosen twice, for the browser keeps what came."""
-    if large.evaluate("explorerDepth.inside.every"):
+    if large.evaluate("document.documentElement.dataset.viewer === 'complete'"):
         raise RuntimeError("the layers of ResNet-50 are sent ahead now; this row wants a larger network.")
     nothing, taken = [], []
     for _ in range(rounds):
@@ -236,7 +236,7 @@ def size_rows(url: str, rounds: int) -> Iterator[Row]:
     session.rerun()
     for number in range(rounds):
         before = session.received
-        session.drawing(picture=f"sample-{number % 10}-{7000 + number}")
+        session.explain(picture=f"sample-{number % 10}-{7000 + number}")
         drawings.append((session.received - before) / 1e3)
         before = session.received
         session.rerun(picture=f"sample-{number % 10}-{7000 + number}")

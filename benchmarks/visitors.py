@@ -16,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import ConsoleMessage, Page
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from driving.depth import unpack
 from driving.serving import chromium
 from driving.sessions import Session, SessionError
 from driving.verbs import REST_MS, UNANSWERED, click, upload, wait_until_ready
@@ -154,47 +155,39 @@ class Visitor:
         return time.perf_counter() - started
 
     def _draw(self) -> float:
-        """Another drawn shape without a run of the page, which beside the first tab and a drawn shape is to be had."""
-        drawn = self.query.get("picture", "sample").startswith("sample")
-        if self.page or not drawn or self.query.get("tab", "layer") != "layer":
-            self.explore({**self.query, "tab": "layer", "picture": self._drawn()})
+        """Another drawn shape, which the browser asks for before the page hears of it."""
+        if self.page:
+            self.explore(self.query)
         picture = self._drawn()
-        taken = self.session.drawing(picture=picture)
+        taken = self.session.explain(picture=picture)
         self.query = {**self.query, "picture": picture}
-        self.told = lambda: self.explore(self.query)
+        self.told = lambda: self.session.rerun(**self.query)
         return taken
 
     def tell(self) -> float:
-        """Lets the page know of the last drawing; seconds until it has run, for which nobody waits."""
+        """Lets the page know of the last picture; seconds until it has run, for which nobody waits."""
         assert self.told is not None
         told, self.told = self.told, None
         return told()
 
     def explore(self, query: dict[str, str]) -> float:
+        """Shows that view: a run of the page, and then what its viewer asks for."""
         self.page, self.query = "", query
-        return self.session.rerun(**query)
+        taken = self.session.rerun(**query)
+        return taken + self.session.explain(with_run=True)
 
     def show(self, content: bytes, name: str) -> float:
-        """Chooses a file on Explore: it is drawn without a run of the page, beside the first tab."""
-        if self.query.get("tab", "layer") != "layer":
-            self.explore({**self.query, "tab": "layer"})
-        self._open_uploader()
-        taken = self.session.drawing(content, name=name)
-        self.told = lambda: self.look_at(content, name)
+        """Gives a file to Explore, which is drawn before the page hears of it."""
+        if self.page:
+            self.explore(self.query)
+        taken = self.session.explain(content, name=name)
+        self.query = {**self.query, "picture": picture_of(self.session.answer[0])}
+        self.told = lambda: self.session.rerun(**self.query)
         return taken
 
     def look_at(self, content: bytes, name: str) -> float:
-        """Uploads a picture on Explore by a run of the page; seconds from the choice of the file to its end."""
-        self._open_uploader()
-        taken = self.session.upload("upload", name, content)
-        self.query = dict(self.session.query)
-        return taken
-
-    def _open_uploader(self) -> None:
-        if self.page or not self.session.has("upload"):
-            self.explore(self.query)
-        if not self.session.has("upload"):
-            self.session.choose("source", "File")
+        """The same with the run of the page."""
+        return self.show(content, name) + self.tell()
 
     def _drawn(self) -> str:
         return f"sample-{self.dice.randrange(10)}-{self.dice.randrange(1_000_000)}"
@@ -211,6 +204,11 @@ class Visitor:
                 {"layers": dice.choice(["main", "main", "all"])},
             ]
         )
+
+
+def picture_of(message: bytes) -> str:
+    """How a view names the picture that the message shows."""
+    return str(unpack(message)[0]["picture"])
 
 
 def random_picture(seed: int, side: int = 240) -> bytes:

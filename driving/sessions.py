@@ -6,6 +6,7 @@ import secrets
 import socket
 import time
 from contextlib import ExitStack
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import requests
@@ -19,7 +20,6 @@ from websockets.typing import Origin, Subprotocol
 
 TIMEOUT_S = 120.0
 COMPLAINT = re.compile(rb"Something went wrong that should not have|Traceback \(most recent call last\)")
-_TOKEN = re.compile(rb'"token":"([0-9a-f]{32})"')
 _WIDGET = re.compile(r"\$\$ID-[0-9a-f]{32}-(.+)")
 
 
@@ -44,8 +44,9 @@ class Session:
         self.answer: list[bytes] = []
         self.media: list[str] = []
         self.received = 0  # bytes of all answers so far
-        self.drew = False  # whether the last answer was a drawing
-        self.token = ""  # for `drawing`, of the last overview
+        self.drew = False  # whether the last answer was that to `explain` alone
+        self.token = ""  # for `explain`, of the last viewer
+        self.viewer: dict[str, Any] = {}  # what the last viewer was told
         self._page: str | None = None
         self._page_hash = ""
         self._widgets: dict[str, tuple[str, str]] = {}  # (id, id of the fragment) by key
@@ -151,22 +152,32 @@ class Session:
             raise SessionError(answer.error_msg)
         return self.file(answer.deferred_file.url)
 
-    def drawing(self, content: bytes = b"", **view: str | int) -> float:
-        """Asks for another picture without a run of the page, as Explore does; `answer` is the drawing. It is the drawn
-        shape `picture`, or the file of that `content`, with its `name`.
+    def explain(self, content: bytes = b"", *, with_run: bool = False, **changes: Any) -> float:
+        """Asks for what the viewer draws, with these `changes` of its view, as the browser does. `content` is that of a
+        picture file, whose `name` is among the changes. `answer` is the message; `with_run`: behind those of the run
+        before.
 
-        Raises SessionError also where the page has to answer.
+        Raises SessionError where none comes.
         """
         started = time.perf_counter()
-        question = json.dumps({"token": self.token, **view}).encode() + b"\n" + content
+        view, selection = self.viewer.get("view", {}), self.viewer.get("selection", {})
+        asked = {name: view.get(name) for name in ("picture", "target", "layers") if name in view}
+        asked |= {name: selection.get(name) for name in ("layer", "channel")}
+        asked |= {"networks": [network["name"] for network in view.get("networks", [])], **changes}
+        if content:
+            asked.pop("picture", None)
+        question = json.dumps(asked).encode() + b"\n" + content
+        headers = {"X-Explorer-Token": self.token}
         try:
-            response = self._http.post(f"{self.url}/drawing", data=question, timeout=TIMEOUT_S)
+            response = self._http.post(f"{self.url}/api/explain", data=question, headers=headers, timeout=TIMEOUT_S)
         except requests.RequestException as error:
-            raise SessionError(f"/drawing was not answered: {error!r}") from error
-        self.answer, self.media, self.drew = [response.content], [], True
+            raise SessionError(f"api/explain was not answered: {error!r}") from error
+        before = self.answer if with_run else []
+        self.answer, self.drew = [*before, response.content], not with_run
+        self.media = self.media if with_run else []
         self.received += len(response.content)
-        if response.status_code != 200:
-            raise SessionError(f"/drawing was answered with {response.status_code}: {response.text[:200]}")
+        if response.headers.get("Content-Type") != "application/octet-stream":
+            raise SessionError(f"api/explain was answered with {response.status_code}: {response.text[:200]}")
         return time.perf_counter() - started
 
     def file(self, address: str) -> bytes:
@@ -247,8 +258,9 @@ class Session:
             raise SessionError(str(element.exception)[:300])
         if kind == "imgs":
             self.media += [image.url for image in element.imgs.imgs if image.url.startswith("/")]
-        elif kind == "bidi_component" and (token := _TOKEN.search(element.bidi_component.bytes)):
-            self.token = token[1].decode()
+        elif kind == "bidi_component" and '"token"' in element.bidi_component.json:
+            self.viewer = json.loads(element.bidi_component.json)
+            self.token = self.viewer["token"]
         elif kind and (widget := _WIDGET.fullmatch(getattr(getattr(element, kind), "id", "") or "")):
             self._widgets[widget[1]] = (widget[0], message.delta.fragment_id)
             if kind == "download_button":

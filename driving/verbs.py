@@ -13,14 +13,14 @@ SETTINGS = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 
 # "Not running" is also true for a moment between a click and the rerun that it causes, so nothing may be unanswered, as
 # `unanswered.js` has it, and that has to last. A skeleton stands where the browser is still loading the code of an
-# element. Explore's parts say what they have yet to tell. A picture that is still to come would be gone, a 404, after
+# element. Explore's viewer says whether it waits. A picture that is still to come would be gone, a 404, after
 # the next run of the page. On a busy machine the time may be over before the browser has drawn what arrived, and called
 # what comes with it: it has to have drawn twice, and to have been looked at several times.
 SETTLED = """milliseconds => {
     const app = document.querySelector('[data-testid="stApp"]');
     const running = !app || app.dataset.testScriptState !== 'notRunning' || globalThis.unanswered() ||
         app.dataset.testConnectionState !== 'CONNECTED' || document.querySelector('[data-testid="stSkeleton"]') ||
-        globalThis.explorerDepth?.pending?.until > performance.now() ||
+        document.documentElement.dataset.viewer === 'busy' ||
         [...document.images].some(image => !image.complete && image.loading !== 'lazy');
     if (running) {
         delete window.quiet;
@@ -72,19 +72,13 @@ def fill(page: Page, label: str, value: str) -> None:
     wait_until_ready(page)
 
 
-def upload(page: Page, key: str, name: str, mime_type: str, content: bytes) -> None:
+def upload(page: Page, key: str, name: str, mime_type: str, content: bytes, *, wait: bool = True) -> None:
     """Give a file to the file uploader with this widget key."""
-    box = page.locator(f".st-key-{key} input[type=file]")
-    # On Explore a picture is drawn first, while nothing else moves.
-    box.evaluate(
-        """input => {
-            input.heard = false;
-            input.addEventListener("change", () => (input.heard = true), { once: true });
-        }"""
+    page.locator(f".st-key-{key} input[type=file]").set_input_files(
+        {"name": name, "mimeType": mime_type, "buffer": content}
     )
-    box.set_input_files({"name": name, "mimeType": mime_type, "buffer": content})
-    page.wait_for_function("input => input.heard", arg=box.element_handle())
-    wait_until_ready(page)
+    if wait:
+        wait_until_ready(page)
 
 
 def no_sideways_scroll(page: Page) -> bool:
@@ -131,5 +125,6 @@ def windows(page: Page) -> Iterator[Window]:
 
 
 def query(page: Page) -> dict[str, list[str]]:
-    """What stands in the address, after the question mark."""
-    return parse_qs(urlsplit(page.url).query)
+    """What stands in the address, after the question mark, and what the viewer keeps behind the hash."""
+    address = urlsplit(page.url)
+    return parse_qs(address.query) | parse_qs(address.fragment)

@@ -57,11 +57,11 @@ def test_a_token_ends_with_its_session(app: tuple[str, int, Path, Path]) -> None
     url, *_ = app
     session = Session(url)
     session.rerun()
-    session.drawing(picture="sample-1-1")
+    session.explain(picture="sample-1-1")
     kept = Session(url)
     kept.rerun("models")
     kept.token = session.token
-    kept.drawing(picture="sample-2-2")
+    kept.explain(picture="sample-2-2")
     session.close()
 
     def is_refused() -> bool:
@@ -69,7 +69,7 @@ def test_a_token_ends_with_its_session(app: tuple[str, int, Path, Path]) -> None
         other.rerun("models")
         other.close()
         try:
-            kept.drawing(picture="sample-3-3")
+            kept.explain(picture="sample-3-3")
         except SessionError as error:
             assert "404" in str(error)
             return True
@@ -116,7 +116,7 @@ def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: 
         victim.draw_mine()
         victim.query = looked_at
         thief.token = victim.session.token
-        thief.drawing(picture="sample-1-1")
+        thief.explain(picture="sample-1-1")
         assert victim.word.encode() in search(thief.answer, theirs.all)
         thief.id = victim.session.id
         thief.come_back()

@@ -12,9 +12,9 @@ import streamlit as st
 
 from explorer.downloads import Transfer
 from explorer.incidents import sentence
-from explorer.ui import address, gone, resources
+from explorer.ui import address, gone, resources, selection
 from explorer.ui.markdown import as_sentence, in_order
-from explorer.ui.state import AppState
+from explorer.ui.state import SELECTION_FIELDS, AppState
 
 NO_NETWORK = "none, look at one alone"
 PREDICTED = -1
@@ -22,7 +22,7 @@ PREDICTED = -1
 
 def read() -> AppState:
     """The state in the URL, with networks that are here and can be compared; an old link may name others."""
-    state = AppState.from_query(address.query())
+    state = selection.apply(AppState.from_query(address.query()))
     names = resources.network_names()
     if not names:
         return state
@@ -51,12 +51,16 @@ def _partner(first: str, second: str | None) -> str | None:
 
 
 def change(**changes: Any) -> None:
-    """Puts the state with these changes into the URL. It goes on naming networks that are gone, until others are
-    chosen: they may be brought again."""
+    """Puts the state with these changes into the URL, or tells the viewer, which owns the selection. The URL goes on
+    naming networks that are gone, until others are chosen: they may be brought again."""
     state, before = read(), AppState.from_query(address.query())
     if not {"first", "second"} & set(changes) and lost():
         state = replace(state, first=before.first, second=before.second)
-    address.write(replace(state, **changes).to_query())
+    selected = {name: changes.pop(name) for name in SELECTION_FIELDS if name in changes}
+    if selected:
+        selection.change(before, **selected)
+    changed = replace(state, **changes)
+    address.write(replace(changed, **selection.of(AppState())).to_query())
 
 
 def _on_change(key: str, field: str, convert: Callable[[Any], Any] = lambda value: value) -> Callable[[], None]:
@@ -92,7 +96,7 @@ def choose_first(first: str, second: str | None) -> None:
     changes = {"first": first, "second": _partner(first, second)}
     if not resources.know_the_same(first, read().first):
         changes["target"] = None
-    change(**changes, channel=None)
+    change(**changes)
 
 
 def class_label(index: int, class_names: tuple[str, ...]) -> str:

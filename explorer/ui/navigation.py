@@ -50,7 +50,9 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     views: dict[str, dict[str, str]] = st.session_state.setdefault("views", {})
     if st.session_state.get("page") != name:
         address.forget()
-        if not st.query_params and views.get(name):
+        st.session_state["entries"] = st.session_state.get("entries", 0) + 1
+        st.session_state["entered_again"] = not st.query_params and name in views
+        if st.session_state["entered_again"] and views[name]:
             address.write(views[name])  # the menu's links know only the bare page
     st.session_state["page"] = name
     _guarded(page.run)

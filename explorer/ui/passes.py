@@ -1,6 +1,6 @@
 """A picture, a network that has seen it, and what one session keeps of both: its pictures and its latest passes.
 
-Nothing here needs a run of a page, so what answers the browser directly (`explore/drawings.py`) computes with it too.
+Nothing here needs a run of a page, so what answers the browser directly (`api/explain.py`) computes with it too.
 """
 
 import hashlib
@@ -51,6 +51,21 @@ class Subject:
     mask: np.ndarray | None = None
     label: str | None = None
     sample: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenNetwork:
+    """A network of the page, with its colour there; `dashed` and `called` as in `Looked`."""
+
+    name: str
+    checkpoint: Checkpoint
+    colour: str
+    dashed: bool
+    called: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.called or self.checkpoint.spec.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,9 +242,11 @@ class Passes:
             profiles = self._profiles.get(key, lambda: profile(seen))
         return Looked(name, loaded, seen, profiles, colour, dashed, called)
 
-    def look_again(self, looked: Looked, state: AppState, subject: Subject) -> Looked:
-        """The same network after it has seen another picture."""
-        return self.look(looked.name, looked.checkpoint, state, subject, looked.colour, looked.dashed, looked.called)
+    def look_with(self, network: ChosenNetwork, state: AppState, subject: Subject) -> Looked:
+        """That network after it has seen the picture."""
+        return self.look(
+            network.name, network.checkpoint, state, subject, network.colour, network.dashed, network.called
+        )
 
     def block(self, looked: Looked, subject: Subject, name: str) -> BlockAnatomy:
         """The inside of that block while the network looks at the picture. Raises ValueError as `anatomy` does."""

@@ -7,8 +7,8 @@ import streamlit as st
 
 from explorer.images import MAX_BYTES, ImageError
 from explorer.ui import resources
-from explorer.ui.gallery import gallery
 from explorer.ui.markdown import as_sentence
+from explorer.ui.viewer.places import gallery, upload
 
 
 class HasPicture(Protocol):
@@ -18,8 +18,11 @@ class HasPicture(Protocol):
     def sample(self) -> tuple[int, int] | None: ...
 
 
-def choose_picture(state: HasPicture, change: Callable[..., None], known: Collection[str]) -> None:
-    """`change(picture=...)` puts what was chosen into the state of the page; `known` are its networks' classes."""
+def choose_picture(
+    state: HasPicture, change: Callable[..., None], known: Collection[str], *, viewer: bool = False
+) -> None:
+    """`change(picture=...)` puts what was chosen into the state of the page; `known` are its networks' classes. Where
+    the page has the `viewer`, that takes files by itself."""
     source = st.segmented_control(
         "Picture",
         ["Shape", "File", "Camera"],
@@ -27,7 +30,9 @@ def choose_picture(state: HasPicture, change: Callable[..., None], known: Collec
         key="source",
         required=True,
     )
-    if source == "File":
+    if source == "File" and viewer:
+        upload()
+    elif source == "File":
         upload_picture("A photo or drawing", "upload", change)
     elif source == "Camera":
         st.camera_input("Take a picture", key="camera", on_change=_on_picture, args=("camera", change))

@@ -22,7 +22,7 @@ from explorer.incidents import sentence
 from explorer.machine import cores
 from explorer.ui import kept_models
 from explorer.ui.markdown import in_order
-from explorer.ui.passes import Looked, Passes, Pictures, Shelf, Subject, sample_subject
+from explorer.ui.passes import ChosenNetwork, Looked, Passes, Pictures, Shelf, Subject, sample_subject
 from explorer.ui.state import AppState
 from explorer.ui.visitor import owner as owner
 from explorer.ui.visitor import remember_owner as remember_owner
@@ -263,17 +263,17 @@ def passes() -> Passes:
     return Passes()
 
 
-def look(state: AppState, subject: Subject) -> list[Looked]:
-    """The networks of the view, each after it has seen the picture."""
+def chosen_networks(state: AppState) -> list[ChosenNetwork]:
+    """The networks of the view, with their colours beside each other. Raises CheckpointError."""
     networks = {name: checkpoint(name) for name in filter(None, (state.first, state.second))}
     called = titles({name: loaded.spec.name for name, loaded in networks.items()})
-    looked: list[Looked] = []
+    chosen: list[ChosenNetwork] = []
     for name, loaded in networks.items():
-        looked.append(passes().look(name, loaded, state, subject, *mark(loaded, looked), called[name]))
-    return looked
+        chosen.append(ChosenNetwork(name, loaded, *mark(loaded, chosen), called[name]))
+    return chosen
 
 
-def mark(loaded: Checkpoint, before: Sequence[Looked]) -> tuple[str, bool]:
+def mark(loaded: Checkpoint, before: Sequence[ChosenNetwork | Looked]) -> tuple[str, bool]:
     """The colour of a network beside those `before` it, and whether its lines are dashed, as another one has it."""
     colour = figures.network_colour(loaded.spec.shortcut, theme())
     return colour, any(other.colour == colour for other in before)

@@ -12,27 +12,46 @@ from typing import Any
 import streamlit as st
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 from streamlit.runtime.session_manager import ActiveSessionInfo
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from explorer import runs
-from explorer.ui.explore import drawings
+from explorer.ui import viewer
+from explorer.ui.api import explain
 
 SWEEP_EVERY = 3600.0  # seconds between two looks for uploaded data that has had its day
 EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, which no browser can open
 
 
-def routes() -> list[Route]:
+def routes() -> list[BaseRoute]:
     """The addresses beside Streamlit's own."""
-    return [Route(f"{_base()}/{drawings.NAME}", drawings.answer, methods=["POST"])]
+    modules = _Immutable(directory=viewer.STATIC)
+    return [
+        Route(f"{_base()}/{explain.ROUTE}", explain.handle_explain, methods=["POST"]),
+        Route(f"{_base()}/{explain.ARRAYS_ROUTE}", explain.handle_arrays, methods=["POST"]),
+        Mount(f"{_base()}/{viewer.ROUTE}/{viewer.HASH}", modules),
+    ]
+
+
+class _Immutable(StaticFiles):
+    """Files under a path that names their content."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        if path.endswith(".js"):  # some systems call it plain text, which no browser imports
+            response.headers["Content-Type"] = "text/javascript; charset=utf-8"
+        return response
 
 
 class OwnPages:
-    """Opens a session for pages of this server, for origins that `server.corsAllowedOrigins` names, and for programs,
-    which name no origin.
+    """Opens a session, and answers a POST, for pages of this server, for origins that `server.corsAllowedOrigins`
+    names, and for programs, which name no origin.
 
     Streamlit refuses a page from elsewhere too, but only after it has asked checkip.amazonaws.com for the address of
     this machine, with everybody waiting; and it lets in the pages of any other server on this machine.
@@ -42,13 +61,18 @@ class OwnPages:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "websocket" else Headers()
+        opens_session = scope["type"] == "websocket"
+        checked = opens_session or (scope["type"] == "http" and scope["method"] == "POST")
+        headers = Headers(scope=scope) if checked else Headers()
         origin = headers.get("origin")
         if origin is None or _is_ours(origin, headers.get("host")):
             await self._app(scope, receive, send)
-        else:
+        elif opens_session:
             logging.getLogger(__name__).warning("Refused a session to a page of %r.", origin)
             await WebSocketClose(1008)(scope, receive, send)
+        else:
+            message = "Only a page of this server may ask for this."
+            await JSONResponse({"code": "origin", "message": message}, 403)(scope, receive, send)
 
 
 def middleware() -> list[Middleware]:

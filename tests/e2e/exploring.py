@@ -1,12 +1,40 @@
 """What tests of Explore do and look at."""
 
 import io
+import re
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, WebSocketRoute
 
 from driving.verbs import click, upload
+
+EXPLAIN = "**/api/explain"
+COMPLETE = "document.documentElement.dataset.viewer === 'complete'"  # all layers have been fetched
+
+
+class Line:
+    """The connection over which the page hears from its browser; while it `is_held`, it hears of nothing. To be made
+    before the page is opened."""
+
+    def __init__(self, page: Page) -> None:
+        self.is_held = False
+        self.held: list[str | bytes] = []
+        self._send: list[Callable[[str | bytes], None]] = []
+        page.route_web_socket(re.compile("/_stcore/stream"), self._connect)
+
+    def release(self) -> None:
+        self.is_held = False
+        held, self.held = self.held, []
+        for message in held:
+            self._send[-1](message)
+
+    def _connect(self, browser: WebSocketRoute) -> None:
+        server = browser.connect_to_server()
+        self._send.append(server.send)
+        server.on_message(browser.send)
+        browser.on_message(lambda message: self.held.append(message) if self.is_held else server.send(message))
 
 
 def photo(width: int = 300, height: int = 200, orientation: int = 1) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from driving.depth import unpack
 from driving.verbs import choose, click, query, turn, upload, visit, wait_until_ready
 from explorer import checkpoints, figures, runs
 from explorer.architectures import build
@@ -21,10 +22,9 @@ from explorer.images import to_input, to_pixels
 from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
-from explorer.ui.explore.drawings import LARGEST
 from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import give_photo, photo, strip_button
+from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, photo, strip_button
 
 
 def test_the_strip_answers_from_every_tab(page: Page) -> None:
@@ -71,10 +71,11 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
 
 def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(page: Page) -> None:
     visit(page)
-    page.wait_for_function("explorerDepth.inside?.every")  # what might be chosen next has been sent
-    wait_until_ready(page)  # a component that is called sets its way to the server anew
-    page.evaluate("explorerDepth.send = explorerDepth.fetch = null")  # the server hears of nothing
-    before = page.url
+    page.wait_for_function(COMPLETE)  # what might be chosen next has been fetched
+    wait_until_ready(page)
+    heard: list[str] = []
+    page.on("request", lambda request: heard.append(request.url))
+    page.evaluate("WebSocket.prototype.send = () => { throw new Error('the server would hear of it'); }")
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
     expect(page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the picture")).to_have_count(2)
@@ -89,14 +90,15 @@ def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(pa
     bare = painted(canvas)
     assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
     wait_until_ready(page)
-    assert page.url == before
+    assert heard == []
+    assert query(page) == {"layer": ["stages.1.0.conv2"], "channel": ["3"], "scope": ["network"], "opacity": ["0"]}
 
 
 def test_bars_say_how_strong_a_layer_is_whatever_its_maps_glow_like(page: Page) -> None:
-    visit(page, "/?first=shapes-plain-56&second=shapes-resnet-56&picture=sample-6-3")
-    tops = page.evaluate(
-        "explorerDepth.drawing.networks.map(({ cells }) => cells.map(cell => cell === null ? 0 : cell.largest))"
-    )
+    with page.expect_response(EXPLAIN) as waiting:
+        visit(page, "/?first=shapes-plain-56&second=shapes-resnet-56&picture=sample-6-3")
+    networks = unpack(waiting.value.body())[0]["networks"]
+    tops = [[cell["largest"] if cell else 0 for cell in network["cells"]] for network in networks]
     bars = [painted(page.locator("canvas.strengths").nth(which)) for which in range(2)]
     strongest = max(map(max, tops))
     for row, picture in zip(tops, bars, strict=True):
@@ -162,53 +164,62 @@ def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
 
 def test_another_picture_is_drawn_before_the_page_runs(page: Page) -> None:
     """And is the picture that was asked for, to the pixel."""
+    line = Line(page)
     visit(page, "/?layer=stages.2.0")
-    page.evaluate("explorerDepth.look = (view) => { globalThis.told = view; }")  # the page hears of nothing
+    line.is_held = True  # the page hears of nothing
     page.get_by_role("button", name="heart").click()
     expect(page.get_by_text("drawn heart, number 6", exact=True)).to_be_visible()
+    page.wait_for_timeout(300)
+    assert line.held and "picture" not in query(page)
     label = shapes.CLASS_NAMES.index("heart")
-    page.wait_for_function(f"globalThis.told?.picture === 'sample-{label}-6'")
-    assert "picture" not in query(page)
     loaded = checkpoints.load_pretrained("shapes-resnet-20")
     image = to_input(shapes.sample(label, 6)[0], (32, 32), loaded.mean, loaded.std)
     passed = trace(loaded.network, image, None, STRIP_KINDS)
     column = next(column for column in profile(passed) if column.name == "stages.2.0")
     largest = page.locator(".layers tr").filter(has_text="largest Grad-CAM value").locator("td").last
     expect(largest).to_have_text(f"{column.cam.max():.3g}")
+    line.release()
+    wait_until_ready(page)
+    assert query(page)["picture"] == [f"sample-{label}-6"]
 
 
-# Where a drawing takes longer than 5 seconds, Streamlit hears of the file first. That is another test; a busy machine
-# gets more time here.
-PATIENT = """() => {
-    const { setTimeout } = globalThis;
-    globalThis.setTimeout = (call, wait, ...given) => setTimeout(call, wait === 5000 ? 600000 : wait, ...given);
+DROP = """([zone, bytes]) => {
+    const carried = new DataTransfer();
+    carried.items.add(new File([Uint8Array.from(bytes)], "dropped.jpg", { type: "image/jpeg" }));
+    zone.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+}"""
+PASTE = """bytes => {
+    const carried = new DataTransfer();
+    carried.items.add(new File([Uint8Array.from(bytes)], "pasted.jpg", { type: "image/jpeg" }));
+    document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: carried }));
 }"""
 
 
-def test_a_chosen_file_is_drawn_before_streamlit_hears_of_it(page: Page) -> None:
-    """And then as if it had come by a run of the page: nothing is drawn again, and the view has its picture."""
+def test_a_file_is_drawn_before_the_page_hears_of_it_however_it_comes(page: Page) -> None:
+    """Chosen, dropped and pasted; and then nothing is drawn again, and the view has its picture."""
+    line = Line(page)
     visit(page)
     click(page, "radio", "File")
     wait_until_ready(page)
-    page.evaluate(PATIENT)
-    for name, width, height in (("one.jpg", 300, 200), ("two.jpg", 90, 120)):
-        page.locator("[data-testid=stFileUploader] input").evaluate(
-            """input => input.addEventListener("change", () => {
-                globalThis.drawn = explorerDepth.drawing.picture;
-            }, { once: true })"""
-        )
-        upload(page, "upload", name, "image/jpeg", photo(width, height))
+    ways = {
+        (300, 200): lambda content: upload(page, "upload", "one.jpg", "image/jpeg", content, wait=False),
+        (90, 60): lambda content: page.evaluate(DROP, [page.locator(".zone").element_handle(), [*content]]),
+        (120, 80): lambda content: page.evaluate(PASTE, [*content]),
+    }
+    for (width, height), give in ways.items():
+        line.is_held = True
+        give(photo(width, height))
         expect(page.get_by_text(f"Original, {width}×{height}")).to_be_visible()
-        picture = query(page)["picture"][0]
-        assert picture.startswith("upload-") and page.evaluate("explorerDepth.drawing.picture") == picture
-        assert page.evaluate("globalThis.drawn") == picture, "it was drawn when Streamlit heard of it"
+        line.release()
+        wait_until_ready(page)
+        assert query(page)["picture"][0].startswith("upload-")
     largest = page.locator(".layers tr").filter(has_text="largest Grad-CAM value").locator("td").last
     before = largest.inner_text()
     page.reload()  # another session, which does not have it
     expect(page.get_by_text("This link was made with an uploaded picture")).to_be_visible()
-    page.route("**/drawing", lambda route: route.fulfill(status=204))
-    upload(page, "upload", "two.jpg", "image/jpeg", photo(90, 120))
-    expect(page.get_by_text("Original, 90×120")).to_be_visible()
+    wait_until_ready(page)
+    upload(page, "upload", "three.jpg", "image/jpeg", photo(120, 80))
+    expect(page.get_by_text("Original, 120×80")).to_be_visible()
     expect(largest).to_have_text(before)
 
 
@@ -216,7 +227,7 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
     visit(page)
     click(page, "radio", "File")
     wait_until_ready(page)
-    box = page.locator("[data-testid=stFileUploader] input")
+    box = page.locator(".st-key-upload input[type=file]")
     files = [{"name": f"{side}.jpg", "mimeType": "image/jpeg", "buffer": photo(side, side)} for side in (101, 102, 103)]
     for file in files:  # faster than the server
         box.set_input_files(file)  # type: ignore[arg-type]
@@ -231,51 +242,45 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
 
 
-def test_large_and_dropped_files_go_the_way_of_the_page(page: Page) -> None:
+def test_a_file_that_is_too_large_is_not_sent(page: Page) -> None:
     visit(page)
     click(page, "radio", "File")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/drawing") else None)
-    upload(page, "upload", "large.jpg", "image/jpeg", photo(210, 140) + bytes(LARGEST))
-    expect(page.get_by_text("Original, 210×140")).to_be_visible()
-    carry = """bytes => {
+    heard: list[str] = []
+    page.on("request", lambda request: heard.append(request.url))
+    sparse = """input => {
+        const file = new File([new Uint8Array(65 * 2 ** 20)], "large.jpg", { type: "image/jpeg" });
         const carried = new DataTransfer();
-        carried.items.add(new File([Uint8Array.from(bytes)], "dropped.jpg", { type: "image/jpeg" }));
-        return carried;
+        carried.items.add(file);
+        input.files = carried.files;
+        input.dispatchEvent(new Event("change"));
     }"""
-    carried = page.evaluate_handle(carry, [*photo(90, 60)])
-    page.get_by_test_id("stFileUploaderDropzone").first.dispatch_event("drop", {"dataTransfer": carried})
-    expect(page.get_by_text("Original, 90×60")).to_be_visible()
-    wait_until_ready(page)
-    assert asked == []
+    page.locator(".st-key-upload input[type=file]").evaluate(sparse)
+    expect(page.get_by_text("and the limit is 64")).to_be_visible()
+    assert not [url for url in heard if url.endswith(EXPLAIN.removeprefix("**"))]
 
 
-def test_a_file_reaches_the_page_where_its_drawing_does_not_come(page: Page) -> None:
-    """A proxy that stalls, or a server that is busy: after five seconds Streamlit takes the file, and shows that."""
+@pytest.mark.parametrize("way", ["fails", "is empty", "is a page"])
+def test_where_nothing_answers_the_viewer_says_so_and_goes_on(page: Page, way: str) -> None:
+    """What was shown stays, and the next choice tries again."""
     visit(page)
-    click(page, "radio", "File")
-    page.route("**/drawing", lambda route: None)
-    upload(page, "upload", "one.jpg", "image/jpeg", photo(120, 80))
-    expect(page.get_by_text("Original, 120×80")).to_be_visible()
-
-
-@pytest.mark.parametrize("way", ["fails", "belongs to nobody", "is a page"])
-def test_where_no_drawing_can_be_had_the_page_brings_it(page: Page, way: str) -> None:
-    visit(page)
+    page.evaluate("globalThis.before = globalThis.fetch")
     if way == "fails":
         page.evaluate("() => { globalThis.fetch = () => Promise.reject(new TypeError('no connection')); }")
-    else:  # a page comes of a proxy, or of a server that has no such address
+    else:  # a page comes of a proxy
         answer: dict[str, Any] = (
-            {"status": 204} if way == "belongs to nobody" else {"content_type": "text/html", "body": "<p>No</p>"}
+            {"content_type": "text/html", "body": "<p>No</p>"} if way == "is a page" else {"status": 204}
         )
-        page.route("**/drawing", lambda route: route.fulfill(**answer))
-    for number in (7, 8):
-        page.get_by_role("button", name="Next").click()
-        expect(page.get_by_text(f"drawn star, number {number}", exact=True)).to_be_visible()
+        page.route(EXPLAIN, lambda route: route.fulfill(**answer))
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_role("alert").filter(has_text=re.compile("server"))).to_be_visible()
+    expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
     wait_until_ready(page)
-    assert query(page)["picture"] == ["sample-6-8"]
-    give_photo(page, "good.jpg", photo())
-    expect(page.get_by_text("Original, 300×200")).to_be_visible()
+    assert query(page)["picture"] == ["sample-6-7"]
+    page.unroute(EXPLAIN)
+    page.evaluate("() => { globalThis.fetch = globalThis.before; }")
+    click(page, "button", "Next")
+    expect(page.get_by_text("drawn star, number 8", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text=re.compile("server"))).to_have_count(0)
 
 
 def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:
@@ -335,7 +340,7 @@ def test_many_channels_take_pages_and_the_keyboard_stays_on_them(page: Page, ser
     config = TrainingConfig(seconds=60).to_dict()
     runs.Run(home).write_request(runs.Request((spec.to_dict(),), config, {"kind": "shapes", "size": 64}))
     visit(page, f"/?first=run-{number}-resnet-8&second=none&layer=stages.2.0&channel=100")
-    page.wait_for_function("explorerDepth.inside?.every")
+    page.wait_for_function(COMPLETE)
     expect(page.get_by_text("Feature maps 64–127 of 128. Click one to enlarge it.")).to_be_visible()
     page.get_by_role("button", name="Page 1", exact=True).focus()
     page.keyboard.press("Enter")

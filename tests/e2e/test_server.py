@@ -19,7 +19,7 @@ from driving.serving import ROOT, START_S, end, served, started, wait_for
 from driving.sessions import Session, SessionError
 from driving.verbs import visit
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import photo
+from tests.e2e.exploring import EXPLAIN, photo
 
 
 @pytest.mark.parametrize(("host", "status"), [("localhost", 101), ("127.0.0.1", 101), ("example.org", 403)])
@@ -42,42 +42,46 @@ def test_a_session_opens_under_the_names_of_this_machine_alone(server: Server, h
     assert refused == ([] if status == 101 else [True]), "and the log says so, nothing else"
 
 
-def test_only_who_knows_a_token_gets_a_drawing(open_page: Callable[[], Page], server: Server) -> None:
+def test_only_who_knows_a_token_gets_a_message(open_page: Callable[[], Page], server: Server) -> None:
     one, other = open_page(), open_page()
-    visit(one)
-    visit(other, "/?first=cifar10jpeg-plain-20&second=cifar10jpeg-resnet-20")
-    tokens = [each.evaluate("explorerDepth.token") for each in (one, other)]
+    tokens = []
+    for page, path in ((one, "/"), (other, "/?first=cifar10jpeg-plain-20&second=cifar10jpeg-resnet-20")):
+        with page.expect_request(EXPLAIN) as waiting:
+            visit(page, path)
+        tokens.append(waiting.value.headers["x-explorer-token"])
     assert len({*tokens}) == 2
-    question = {"picture": "sample-3-4", "layer": None, "channel": None}
+    names = [["shapes-plain-20"], ["cifar10jpeg-plain-20"]]
 
-    def asked(content: object, **headers: str) -> requests.Response:
-        return requests.post(f"{server.url}/drawing", data=json.dumps(content), headers=headers, timeout=20)
+    def ask(token: str, **asked: object) -> requests.Response:
+        content = json.dumps(
+            {"picture": "sample-3-4", "networks": names[tokens.index(token) if token in tokens else 0]} | asked
+        )
+        return requests.post(f"{server.url}/api/explain", content, headers={"X-Explorer-Token": token}, timeout=20)
 
-    answers = [asked(question | {"token": token}) for token in tokens]
+    answers = [ask(token) for token in tokens]
     assert [answer.status_code for answer in answers] == [200, 200]
-    titles = [unpack(answer.content)[0]["networks"][0]["title"] for answer in answers]
-    keys = [unpack(answer.content)[0]["key"] for answer in answers]
-    assert titles == ["plain-20"] * 2 and "shapes" in keys[0] and "cifar10jpeg" in keys[1], "each its own networks"
-    assert asked(question | {"token": "0" * 32}).status_code == 404
-    strange: list[object] = [{}, [], "a", None, question]
-    for content in strange:
-        assert asked(content).status_code == 400, content
-    assert asked(question | {"token": tokens[0], "picture": "../app.py"}).status_code == 400
-    assert asked(question | {"token": tokens[0], "picture": "upload-0123456789abcdef"}).status_code == 204
-    assert asked(question | {"token": "x" * 5000}).status_code == 413
+    assert [unpack(answer.content)[0]["networks"][0]["title"] for answer in answers] == ["plain-20"] * 2
+    assert ask("0" * 32).status_code == ask("").status_code == 404
+    assert ask(tokens[0], networks=names[1]).status_code == 409, "each its own networks"
+    for strange in ({"networks": "a"}, {"networks": None}, {"picture": "../app.py"}, {"layer": "a/b"}, {"only": "all"}):
+        assert ask(tokens[0], **strange).status_code == 400, strange
+    assert ask(tokens[0], picture="upload-0123456789abcdef").status_code == 404
+    assert ask(tokens[0], layer="x" * 9000).status_code == 413
 
-    def given(token: str, content: bytes) -> requests.Response:
-        line = json.dumps({"token": token, "name": "a.jpg", "layer": None, "channel": None}).encode() + b"\n"
-        return requests.post(f"{server.url}/drawing", data=line + content, timeout=20)
+    def give(token: str, content: bytes) -> requests.Response:
+        line = json.dumps({"name": "a.jpg", "networks": names[tokens.index(token) if token in tokens else 0]}).encode()
+        headers = {"X-Explorer-Token": token}
+        return requests.post(f"{server.url}/api/explain", line + b"\n" + content, headers=headers, timeout=60)
 
-    shown = given(tokens[0], photo())
+    shown = give(tokens[0], photo())
     assert shown.status_code == 200
     picture = unpack(shown.content)[0]["picture"]
-    for token in tokens:  # of the one session by a run of its page, and of the other not at all
-        assert asked(question | {"token": token, "picture": picture}).status_code == 204
-    assert given(tokens[1], b"just text").status_code == 204
-    assert given("0" * 32, photo()).status_code == 404
-    assert given(tokens[1], photo() + bytes(8 * 2**20)).status_code == 413
+    assert ask(tokens[0], picture=picture).headers["Content-Type"] == "application/octet-stream"
+    assert ask(tokens[1], picture=picture).status_code == 404, "it belongs to the other session"
+    refused = give(tokens[1], b"just text")
+    assert refused.status_code == 200 and "`a.jpg`" in refused.json()["message"]
+    assert give("0" * 32, photo()).status_code == 404
+    assert give(tokens[1], photo() + bytes(64 * 2**20)).status_code == 413
 
 
 BROWSER = """#!{python}

@@ -11,7 +11,7 @@ from explorer.attribution import magnitude
 from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
 from explorer.ui import controls, resources
-from explorer.ui.explore.detail import selected_layer
+from explorer.ui.api.strip import shown_layer
 from explorer.ui.markdown import as_text
 from explorer.ui.passes import PASSES, Looked, Subject
 from explorer.ui.scale import colour_bar
@@ -53,7 +53,7 @@ def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     if not residual:
         return
     names = list(dict.fromkeys(name for network in residual for name in block_names(network.checkpoint.network)))
-    block = _block_of(selected_layer(state, looked), names)
+    block = _block_of(shown_layer(state.layer, looked), names)
     there = [network for network in residual if block in block_names(network.checkpoint.network)]
     insides = [resources.passes().block(network, subject, block) for network in there]
     channels = min(len(inside.sum) for inside in insides)

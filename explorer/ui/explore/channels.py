@@ -11,8 +11,8 @@ from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.incidents import sentence
 from explorer.ui import controls, trainings
-from explorer.ui.explore.detail import selected_layer
-from explorer.ui.explore.layers import profile_of
+from explorer.ui.api.layers import profile_of
+from explorer.ui.api.strip import shown_layer
 from explorer.ui.explore.methods import pass_seconds
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import Looked
@@ -79,7 +79,7 @@ def _times(kernel: Kernels) -> str:
 
 
 def _top_images(state: AppState, looked: list[Looked]) -> None:
-    layer = selected_layer(state, looked)
+    layer = shown_layer(state.layer, looked)
     there = [network for network in looked if layer in network.trace.names]
     st.markdown(
         f"**What a channel of {as_text(layer)} answers to**: the test pictures with its largest values. Look for what "

@@ -26,7 +26,7 @@ from explorer.figures import ColourScale
 from explorer.images import to_pixels
 from explorer.incidents import sentence
 from explorer.ui import controls, navigation, resources
-from explorer.ui.explore.detail import selected_layer
+from explorer.ui.api.strip import shown_layer
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import PASSES, Looked, Subject
 from explorer.ui.scale import colour_bar
@@ -86,7 +86,7 @@ def choose_method(state: AppState) -> None:
 def parameter_form(state: AppState, looked: list[Looked]) -> Values:
     """The fields of the state's method, and what stands in them. Raises ValueError as `known_parameters` does."""
     specs = [network.checkpoint.spec for network in looked]
-    parameters, chosen = known_parameters(state.method, specs, state.chosen(), selected_layer(state, looked))
+    parameters, chosen = known_parameters(state.method, specs, state.chosen(), shown_layer(state.layer, looked))
     draw_fields(parameters, chosen, f"parameter_{state.method}", _on_parameter)
     return chosen
 
@@ -120,7 +120,7 @@ def _on_parameter(key: str, name: str) -> None:
 def parameter_values(state: AppState, looked: list[Looked]) -> Values:
     """What the fields of the state's method hold, without drawing them. Raises ValueError as `known_parameters`."""
     specs = [network.checkpoint.spec for network in looked]
-    return known_parameters(state.method, specs, state.chosen(), selected_layer(state, looked))[1]
+    return known_parameters(state.method, specs, state.chosen(), shown_layer(state.layer, looked))[1]
 
 
 def known_parameters(

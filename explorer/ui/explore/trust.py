@@ -27,8 +27,8 @@ from explorer.figures import CascadeLine, TrustLines
 from explorer.incidents import sentence
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.ui import controls
-from explorer.ui.explore.detail import selected_layer
-from explorer.ui.explore.layers import profile_of
+from explorer.ui.api.layers import profile_of
+from explorer.ui.api.strip import shown_layer
 from explorer.ui.explore.methods import (
     SEED,
     Values,
@@ -97,7 +97,7 @@ class _Question:
 
 
 def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
-    layer = selected_layer(state, looked)
+    layer = shown_layer(state.layer, looked)
     asked = GRAD_CAM if state.questioned == "grad_cam" else state.method
     st.session_state["questioned"] = asked
     st.selectbox(

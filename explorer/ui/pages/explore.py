@@ -1,16 +1,19 @@
 """Explore: one picture through one or two networks: predictions, depth strip, layer detail."""
 
+from contextlib import suppress
+from typing import Any
+
 import streamlit as st
 
 from explorer.incidents import sentence
-from explorer.ui import controls, gone, navigation, resources
-from explorer.ui.explore import anatomy, channels, layers, methods, trust
-from explorer.ui.explore.detail import detail_head, last_change, open_tab
-from explorer.ui.explore.explained import Explained, again, others, read
-from explorer.ui.explore.overview import desk, message, overview
+from explorer.ui import address, controls, gone, navigation, resources, selection
+from explorer.ui.explore import anatomy, channels, methods, trust
+from explorer.ui.explore.detail import open_tab
+from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragment, other_networks, session
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.picture import choose_picture
-from explorer.ui.state import AppState
+from explorer.ui.state import PASS_FIELDS, AppState
+from explorer.ui.viewer.places import layer_header, layer_panel, overview
 
 CLASSES_NAMED = 20
 
@@ -29,89 +32,101 @@ def show() -> None:
 
 
 def _show(state: AppState) -> None:
-    # All that takes time comes before the first element: a browser lays out the page anew for each that comes alone.
     try:
-        explained = read()
-        message(explained, last_change(), desk())
+        view = load_view()
     finally:  # whatever cannot be shown, another one can be chosen
         _sidebar(state)
-    # One element, whatever is in it: Streamlit tells the parts that run alone by their places, and the browser, which
-    # draws a picture before the page does, may ask for one meanwhile.
+    # One element, whatever is in it: Streamlit identifies the parts that run alone by their places.
     with st.container():
-        _introduction(explained)
-    _overview_alone()
+        _introduction(view)
     if state.tab == "layer":
-        _head_alone()
-    else:
-        detail_head(explained)
-    _detail(explained)
+        _viewer_alone()
+    else:  # another picture or layer changes what the server draws too
+        _viewer(view)
+    layer_header()
+    _detail(view)
 
 
 def _sidebar(state: AppState) -> None:
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
-        choose_picture(state, controls.change, resources.class_names(state.first))
+        choose_picture(state, controls.change, resources.class_names(state.first), viewer=True)
         controls.choose_networks(state)
         controls.choose_target(state, resources.class_names(state.first))
         controls.choose_view(state)
 
 
 @st.fragment
-def _overview_alone() -> None:
-    """Another picture changes nothing else on the page, unless a tab is open that shows it too."""
+def _viewer_alone() -> None:
+    """Another picture changes nothing else on the page."""
     with navigation.boundary():
-        explained = again()
-        overview(explained)
+        _viewer(load_view_in_fragment())
         navigation.remember()
 
 
-@st.fragment
-def _head_alone() -> None:
-    """The layer's head. What is chosen there the browser has drawn by itself, so the page need not run again."""
-    with navigation.boundary():
-        explained = again()
-        detail_head(explained)
-        navigation.remember()
+def _viewer(view: ExploreView) -> None:
+    state = view.state
+    data = {
+        "token": session().token,
+        "view": {
+            **{name: getattr(state, name) for name in PASS_FIELDS},
+            "picture": view.picture,
+            "networks": [
+                {"name": network.name, "title": network.title, "colour": network.colour, "dashed": network.dashed}
+                for network in view.networks
+            ],
+        },
+        "tab": state.tab,
+        "query": address.query(),
+        **selection.for_viewer(state),
+    }
+    overview(data, _take_picture, selection.take)
 
 
-def _introduction(explained: Explained) -> None:
-    looked = explained.looked
-    st.header("One picture, one network" if len(looked) == 1 else "One picture, two networks", anchor=False)
-    gone.say(controls.lost(), [network.name for network in looked], explained.missing, controls.change)
-    if len(looked) == 2 and looked[1].name == resources.twin_name(looked[0].name):
-        first, second = (as_text(network.title) for network in looked)
+def _take_picture(told: Any) -> None:
+    """What the browser tells of a picture that was chosen there may be anything."""
+    with suppress(ValueError, TypeError):
+        controls.change(picture=told)
+
+
+def _introduction(view: ExploreView) -> None:
+    networks = view.networks
+    st.header("One picture, one network" if len(networks) == 1 else "One picture, two networks", anchor=False)
+    gone.say(controls.lost(), [network.name for network in networks], view.missing, controls.change)
+    if len(networks) == 2 and networks[1].name == resources.twin_name(networks[0].name):
+        first, second = (as_text(network.title) for network in networks)
         st.markdown(
             f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
             "pictures in the same order. The shortcuts are the only difference, so every difference below comes from "
             "them."
         )
-    names = looked[0].checkpoint.class_names
+    names = networks[0].checkpoint.class_names
     known = ", ".join(map(as_text, names[:CLASSES_NAMED]))
     if len(names) > CLASSES_NAMED:
         known += f" and {len(names) - CLASSES_NAMED:,} more"
-    st.caption(f"{'These networks know' if len(looked) > 1 else 'This network knows'} only: {known}.")
-    _offer_other_networks(explained)
+    st.caption(f"{'These networks know' if len(networks) > 1 else 'This network knows'} only: {known}.")
+    _offer_other_networks(view)
 
 
-def _offer_other_networks(explained: Explained) -> None:
-    if offer := others(explained):
+def _offer_other_networks(view: ExploreView) -> None:
+    if offer := other_networks(view):
         why, words, names = offer
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info(why)
             st.button(words, type="primary", on_click=lambda: controls.choose_first(*names))
 
 
-def _detail(explained: Explained) -> None:
-    state, subject, looked = explained.state, explained.subject, explained.looked
+def _detail(view: ExploreView) -> None:
+    state, subject = view.state, view.subject
     tab, place = open_tab(state)
     with place:
         if tab == "layer":
-            layers.layer_tab(looked)
+            layer_panel()
         elif tab == "block":
-            anatomy.block_tab(state, subject, looked)
+            anatomy.block_tab(state, subject, view.looked)
         elif tab == "methods":
-            methods.methods_tab(state, subject, looked)
+            methods.methods_tab(state, subject, view.looked)
         elif tab == "channels":
-            channels.channels_tab(state, looked)
+            channels.channels_tab(state, view.looked)
         else:
-            trust.trust_tab(state, subject, looked)
+            trust.trust_tab(state, subject, view.looked)

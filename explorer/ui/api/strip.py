@@ -1,18 +1,17 @@
-"""The depth strip: all layers of one or two networks on one axis, packed for the browser."""
+"""The depth strip: all layers of one or two networks on one axis, as a part of the message for the browser."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from explorer import figures
 from explorer.attribution import LayerProfile, shared_axis, shared_tops
 from explorer.figures import DIVERGING, SEQUENTIAL
-from explorer.ui.packing import Packing, number
+from explorer.ui.api.binary import MessageWriter, json_float
+from explorer.ui.passes import Looked
 
-_MAP_SIDE = 32  # pixels of a thumbnail, at most
+_MAP_SIDE_PX = 32  # of a thumbnail, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,27 +24,45 @@ class StripRow:
     profiles: Sequence[LayerProfile]
 
 
-def axis_of(rows: Sequence[StripRow]) -> tuple[str, ...]:
+def strip_rows(looked: Sequence[Looked]) -> list[StripRow]:
+    return [StripRow(network.title, network.colour, network.dashed, network.profiles) for network in looked]
+
+
+def shown_layer(wanted: str | None, looked: Sequence[Looked]) -> str:
+    """The wanted layer where a network has it, else the last block: the deepest layer with feature maps.
+
+    Raises ValueError where no layer has maps.
+    """
+    axis = layer_axis(strip_rows(looked))
+    if wanted in axis and wanted is not None:
+        return wanted
+    if not axis:
+        raise ValueError("no layer of these networks has maps of at least two pixels, so there is no depth to show.")
+    blocks = [column.name for column in looked[0].profiles if column.kind == "block"]
+    return blocks[-1] if blocks else axis[-1]
+
+
+def layer_axis(rows: Sequence[StripRow]) -> tuple[str, ...]:
     """The layers on the strip's axis."""
     return shared_axis(*([column.name for column in row.profiles] for row in rows))
 
 
-def pack_strip(packing: Packing, rows: Sequence[StripRow]) -> dict[str, Any]:
-    """What `strip.js` draws: the numbers go into the packing, and the rest is returned for its header."""
-    axis = axis_of(rows)
-    cams = [{column.name: _top(column.cam.max()) for column in row.profiles} for row in rows]
-    maps = [{column.name: _top(column.peak) for column in row.profiles} for row in rows]
+def pack_strip(writer: MessageWriter, rows: Sequence[StripRow]) -> dict[str, Any]:
+    """What `strip.js` draws: the arrays go into the message, the rest is returned for its header."""
+    axis = layer_axis(rows)
+    cams = [{column.name: _scale_end(column.cam.max()) for column in row.profiles} for row in rows]
+    maps = [{column.name: _scale_end(column.peak) for column in row.profiles} for row in rows]
     return {
-        "columns": [{"name": name, "label": _short(name), "kind": _kind(rows, name)} for name in axis],
+        "columns": [{"name": name, "label": _short_label(name), "kind": _kind(rows, name)} for name in axis],
         "groups": _groups(axis, rows),
         "palettes": {
-            "cam": packing.add(figures.palette(SEQUENTIAL)),
-            "map": packing.add(figures.palette(DIVERGING)),
+            "cam": writer.add(figures.palette(SEQUENTIAL)),
+            "map": writer.add(figures.palette(DIVERGING)),
         },
         "networks": [
-            _network(row, axis, packing, own, largest) for row, own, largest in zip(rows, cams, maps, strict=True)
+            _network(row, axis, writer, own, largest) for row, own, largest in zip(rows, cams, maps, strict=True)
         ],
-        "tops": {"cam": _tops(axis, cams), "map": _tops(axis, maps)},
+        "maxima": {"cam": _scale_maxima(axis, cams), "map": _scale_maxima(axis, maps)},
         "charts": [
             _chart("activation size", "activation_magnitude", rows, axis),
             _chart("gradient size", "gradient_magnitude", rows, axis),
@@ -53,12 +70,12 @@ def pack_strip(packing: Packing, rows: Sequence[StripRow]) -> dict[str, Any]:
     }
 
 
-def _top(value: float) -> float:
+def _scale_end(value: float) -> float:
     """Where a colour scale can end; a network that diverged has no such number."""
     return float(value) if math.isfinite(value) else 0.0
 
 
-def _tops(axis: Sequence[str], largest: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _scale_maxima(axis: Sequence[str], largest: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """The raw value that is drawn as the brightest colour: by scope, network and layer."""
     found = {scope: shared_tops(largest, scope) for scope in ("layer", "network", "both")}
     return {
@@ -68,7 +85,7 @@ def _tops(axis: Sequence[str], largest: Sequence[Mapping[str, float]]) -> dict[s
     }
 
 
-def _short(name: str) -> str:
+def _short_label(name: str) -> str:
     """`stages.1.0.conv2` -> "0.conv2": the stage stands in the header above it."""
     parts = name.split(".")
     return ".".join(parts[2:]) if parts[0] == "stages" else parts[-1]
@@ -94,7 +111,7 @@ def _groups(axis: Sequence[str], rows: Sequence[StripRow]) -> list[dict[str, Any
 
 
 def _network(
-    row: StripRow, axis: Sequence[str], packing: Packing, cams: Mapping[str, float], maps: Mapping[str, float]
+    row: StripRow, axis: Sequence[str], writer: MessageWriter, cams: Mapping[str, float], maps: Mapping[str, float]
 ) -> dict[str, Any]:
     """Each of its layers: the Grad-CAM whole, since the overlay needs it, and the strongest map as a thumbnail."""
     columns = {column.name: column for column in row.profiles}
@@ -104,13 +121,13 @@ def _network(
         if column is None:
             cells.append(None)
             continue
-        strongest = figures.reduced(column.feature_map, _MAP_SIDE)
+        strongest = figures.reduced(column.feature_map, _MAP_SIDE_PX)
         cells.append(
             {
-                "cam": _picture(packing, figures.shares(column.cam, cams[name])),
-                "map": _picture(packing, figures.signed_shares(strongest, maps[name])),
-                "largest": number(column.cam.max()),
-                "peak": number(column.peak),
+                "cam": writer.picture(figures.shares(column.cam, cams[name])),
+                "map": writer.picture(figures.signed_shares(strongest, maps[name])),
+                "largest": json_float(column.cam.max()),
+                "peak": json_float(column.peak),
                 "zero": column.zero_reason,
                 "strongest": column.strongest,
                 "channels": column.shape[0],
@@ -119,11 +136,6 @@ def _network(
             }
         )
     return {"title": row.title, "colour": row.colour, "dashed": row.dashed, "cells": cells}
-
-
-def _picture(packing: Packing, values: np.ndarray) -> list[int]:
-    """[where it begins, height, width]"""
-    return [packing.add(values), *values.shape]
 
 
 def _chart(title: str, field: str, rows: Sequence[StripRow], axis: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What each network says about the picture, beside the picture itself and what is left of it at the input."""
+"""What each network predicts, beside the picture itself and what is left of it at the input."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import numpy as np
 from explorer.attribution import top_classes
 from explorer.figures.names import shortened
 from explorer.images import to_pixels
+from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.kept_models import UPLOADED
-from explorer.ui.packing import Packing, number
 from explorer.ui.passes import Looked, Subject, at_its_size
 from explorer.ui.words import NOT_MEASURED, accuracy
 
@@ -16,8 +16,8 @@ _SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
 _LONGEST = 28  # letters of a class name beside its bar
 
 
-def predictions(packing: Packing, subject: Subject, looked: list[Looked]) -> dict[str, Any]:
-    """What `predictions.js` shows: the pixels go into the packing. None of the words is markup, they become text."""
+def pack_predictions(writer: MessageWriter, subject: Subject, looked: list[Looked]) -> dict[str, Any]:
+    """What `predictions.js` shows: the pixels go into the message. None of the words is markup, they become text."""
     height, width = subject.pixels.shape[:2]
     seen = to_pixels(looked[0].trace.image, looked[0].checkpoint.mean, looked[0].checkpoint.std)
     given, _ = at_its_size(looked[0].checkpoint, subject)
@@ -29,14 +29,14 @@ def predictions(packing: Packing, subject: Subject, looked: list[Looked]) -> dic
     return {
         "pictures": [
             {"title": "Original", "size": f"{width}×{height}", "alt": subject.title.strip("`"), "words": said}
-            | _picture(packing, subject.pixels if _is_small(subject.pixels) else subject.shown),
+            | _picture(writer, subject.pixels if _is_small(subject.pixels) else subject.shown),
             {
                 "title": "As the network sees it",
                 "size": f"{seen.shape[1]}×{seen.shape[0]}",
                 "alt": "The input of the network, enlarged",
                 "words": words,
             }
-            | _picture(packing, seen),
+            | _picture(writer, seen),
         ],
         "networks": [_network(network, subject) for network in looked],
         "note": _different(looked) if len(targets) > 1 else None,
@@ -55,9 +55,9 @@ def _is_small(pixels: np.ndarray) -> bool:
     return max(pixels.shape[:2]) <= _SMALL
 
 
-def _picture(packing: Packing, pixels: np.ndarray) -> dict[str, Any]:
+def _picture(writer: MessageWriter, pixels: np.ndarray) -> dict[str, Any]:
     """Where its RGB values begin, its height and its width."""
-    return {"small": _is_small(pixels), "pixels": [packing.add(pixels), *pixels.shape[:2]]}
+    return {"small": _is_small(pixels), "pixels": writer.picture(pixels)}
 
 
 def _network(network: Looked, subject: Subject) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _network(network: Looked, subject: Subject) -> dict[str, Any]:
             {
                 "name": names[index],
                 "short": shortened(names[index], _LONGEST),
-                "probability": number(probability),
+                "probability": json_float(probability),
                 "explained": index == network.trace.target,
             }
             for index, probability in best

@@ -1,0 +1,264 @@
+"""`POST api/explain`: the one address that answers what Explore draws.
+
+A request is one line of JSON; a picture file may follow behind the line. Its header `X-Explorer-Token` names a session,
+whose token only its own page is told. The answer is one binary message, or JSON with a `message` for the user.
+"""
+
+import asyncio
+import io
+import json
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from explorer.attribution import raw_arrays
+from explorer.images import MAX_BYTES, ImageError
+from explorer.incidents import is_sentence, sentence, unexpected
+from explorer.ui.api.layers import is_prefetched
+from explorer.ui.api.message import layers_message, view_message
+from explorer.ui.api.strip import shown_layer
+from explorer.ui.passes import PASSES_AT_ONCE, ChosenNetwork, Kept, Looked, Passes, Pictures, Subject, sample_subject
+from explorer.ui.state import PASS_FIELDS, AppState
+
+ROUTE = "api/explain"
+ARRAYS_ROUTE = "api/arrays"
+TOKEN_HEADER = "X-Explorer-Token"
+MAX_LINE_BYTES = 8000
+MAX_FILE_BYTES = MAX_BYTES
+MAX_FILES, MAX_FILES_OF_SESSION = 4, 2  # in memory at once
+LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
+VIEW_FIELDS = (*PASS_FIELDS, "layer", "channel")
+ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
+
+_WORKERS = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="explain")
+_AHEAD = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="ahead")
+_files: Counter[str] = Counter()  # by token; used by the event loop's thread alone
+
+
+class RequestError(ValueError):
+    """An answer other than a message; its text is for the user."""
+
+    def __init__(self, status: int, code: str, text: str) -> None:
+        super().__init__(text)
+        self.status, self.code = status, code
+
+
+class ExploreSession:
+    """What one session may ask for: its pictures, and the networks that its page has offered.
+
+    `token` is known to the browser of this session alone. `latest` counts the requests: only the newest is answered.
+    `turn` lets one at a time be computed.
+    """
+
+    def __init__(self, passes: Passes, pictures: Pictures) -> None:
+        self.token = secrets.token_hex(16)
+        self.passes, self.pictures = passes, pictures
+        self.networks: Mapping[str, ChosenNetwork] = {}
+        self.messages: Kept[bytes] = Kept(3)
+        self.latest = 0
+        self.turn = asyncio.Lock()
+
+    def look_ahead(self, state: AppState, subject: Subject, names: Sequence[str]) -> None:
+        """Begins the passes that the browser will ask for, while the page is still on its way to it."""
+
+        def begin() -> None:
+            with suppress(Exception):  # the request meets the same, and answers with it
+                self.look(state, subject, names)
+
+        _AHEAD.submit(begin)
+
+    def look(self, state: AppState, subject: Subject, names: Sequence[str]) -> list[Looked]:
+        """The networks of these names after they have seen the picture."""
+        networks = self.networks
+        if not names or any(name not in networks for name in names):
+            raise RequestError(409, "networks", "The page shows other networks now. Reload it if this stays.")
+        return [self.passes.look_with(networks[name], state, subject) for name in names]
+
+
+SESSIONS: WeakValueDictionary[str, ExploreSession] = WeakValueDictionary()  # by token; each goes with its session
+
+
+def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b"", number: int | None = None) -> bytes:
+    """The message about a view, or about layers of it.
+
+    `asked` holds the fields of the view (VIEW_FIELDS), the names of the `networks`, and `only` (ONLY). With the `name`
+    of a `file` instead of a `picture`, the session keeps that picture. `number` is that of the request. Raises
+    RequestError.
+    """
+    state, names, only = _view(asked)
+    if "name" in asked:
+        try:
+            state = replace(state, picture=session.pictures.keep(file, str(asked["name"])[:300]))
+        except ImageError as error:
+            raise RequestError(200, "picture", f"{error} The picture that was shown stays.") from None
+    subject = sample_subject(*state.sample) if state.sample else session.pictures.get(state.picture)
+    if subject is None:
+        raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
+    with session.passes.lock:
+        _reject_superseded(session, number)
+        with _told_as_sentence():
+            looked = session.look(state, subject, names)
+            titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in looked)
+            key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
+            key += f"/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
+            return session.messages.get(key, lambda: _pack(state, subject, looked, only))
+
+
+def _pack(state: AppState, subject: Subject, looked: list[Looked], only: str | None) -> bytes:
+    if only is None:
+        return view_message(state.picture, subject, looked, state.layer, state.channel)
+    layer = shown_layer(state.layer, looked) if only == "layer" or not is_prefetched(looked) else None
+    return layers_message(state.picture, subject, looked, layer, state.channel)
+
+
+@contextmanager
+def _told_as_sentence() -> Iterator[None]:
+    """Turns an error whose text was written for a person into a RequestError. Any other stays an error of ours."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except ValueError as error:
+        if not is_sentence(error):
+            raise
+        text = sentence(error)
+        raise RequestError(200, "networks", text[:1].upper() + text[1:]) from None
+
+
+def arrays(session: ExploreSession, asked: Mapping[str, Any]) -> bytes:
+    """The raw numbers of the shown layer of the first of the `networks`, as an npz file. Raises RequestError."""
+    state, names, _ = _view(asked)
+    subject = sample_subject(*state.sample) if state.sample else session.pictures.get(state.picture)
+    if subject is None:
+        raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
+    with session.passes.lock, _told_as_sentence():
+        (network,) = session.look(state, subject, names[:1])
+    layers = [state.layer] if state.layer in network.trace.names and state.layer else []
+    found = raw_arrays(network.trace, layers) | {"class_names": np.array(network.checkpoint.class_names)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **found)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
+    """The view, the names of its networks, and which part of the message is wanted."""
+    try:
+        state = replace(AppState(), **{name: asked[name] for name in VIEW_FIELDS if name in asked})
+        names, only = asked["networks"], asked.get("only")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or only not in ONLY:
+            raise ValueError("no request of ours")
+    except (ValueError, TypeError, KeyError):
+        raise RequestError(400, "request", "This is not a view of Explore. Reload the page.") from None
+    return state, names[:2], only
+
+
+def _reject_superseded(session: ExploreSession, number: int | None) -> None:
+    if number not in (None, session.latest):
+        raise RequestError(409, "superseded", "A newer view was asked for meanwhile.")
+
+
+async def handle_explain(request: Request) -> Response:
+    """200 with the message as `application/octet-stream`. Else JSON `{code, message}`: 200 where a user chose something
+    that cannot be shown, 400 and 413 for no request of ours, 404 for no session, 409 where a newer request came, 429
+    for too many files at once, 500 with an id that is in the log."""
+    return await _answered(request, "application/octet-stream", explain, MAX_FILE_BYTES, supersedes=True)
+
+
+async def handle_arrays(request: Request) -> Response:
+    """200 with an npz file, else as `handle_explain`. A download supersedes no view, and no view supersedes it."""
+
+    def made(session: ExploreSession, asked: Mapping[str, Any], _file: bytes, _number: int | None) -> bytes:
+        return arrays(session, asked)
+
+    return await _answered(request, "application/zip", made)
+
+
+async def _answered(
+    request: Request,
+    media_type: str,
+    make: Callable[[ExploreSession, Mapping[str, Any], bytes, int | None], bytes],
+    max_file: int = 0,
+    supersedes: bool = False,
+) -> Response:
+    stream = request.stream()
+    try:
+        session = SESSIONS.get(request.headers.get(TOKEN_HEADER, ""))
+        if session is None:
+            raise RequestError(404, "session", "The session of this page has ended. Reload the page.")
+        asked, begun = await asyncio.wait_for(_read_line(stream), LINE_TIMEOUT_S)
+        is_file = "name" in asked
+        with _reserved(session) if is_file else nullcontext():
+            file = await asyncio.wait_for(_read_file(stream, begun, max_file if is_file else 0), FILE_TIMEOUT_S)
+            number = None
+            if supersedes:
+                session.latest += 1
+                number = session.latest
+            async with session.turn:  # at most one worker per session
+                _reject_superseded(session, number)
+                content = await asyncio.get_running_loop().run_in_executor(_WORKERS, make, session, asked, file, number)
+    except RequestError as error:
+        return JSONResponse({"code": error.code, "message": str(error)}, error.status)
+    except (ClientDisconnect, TimeoutError):
+        return JSONResponse({"code": "timeout", "message": "The request took too long. Try again."}, 408)
+    except Exception as error:
+        return JSONResponse({"code": "incident", "message": unexpected(error)}, 500)
+    return Response(content, media_type=media_type, headers={"Cache-Control": "no-store"})
+
+
+@contextmanager
+def _reserved(session: ExploreSession) -> Iterator[None]:
+    """Room for one file in memory."""
+    token = session.token
+    if sum(_files.values()) >= MAX_FILES or _files[token] >= MAX_FILES_OF_SESSION:
+        raise RequestError(429, "files", "Too many pictures are being uploaded at this moment. Try again.")
+    _files[token] += 1
+    try:
+        yield
+    finally:
+        _files[token] -= 1
+        if not _files[token]:
+            del _files[token]
+
+
+async def _read_line(stream: AsyncIterator[bytes]) -> tuple[dict[str, Any], bytearray]:
+    """The line, and what came behind it."""
+    content = bytearray()
+    async for piece in stream:
+        content += piece
+        line, end, rest = content.partition(b"\n")
+        if len(line) > MAX_LINE_BYTES:
+            raise RequestError(413, "request", "The request is too long.")
+        if end:
+            return _parsed(line), rest
+    return _parsed(content), bytearray()
+
+
+def _parsed(line: bytearray) -> dict[str, Any]:
+    try:
+        asked = json.loads(line)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise RequestError(400, "request", "A request is a JSON object.")
+    return asked
+
+
+async def _read_file(stream: AsyncIterator[bytes], content: bytearray, most: int) -> bytes:
+    """The rest of the stream behind `content`."""
+    while len(content) <= most:
+        piece = await anext(stream, None)
+        if piece is None:
+            return bytes(content)
+        content += piece
+    if not most:
+        raise RequestError(413, "request", "The request is too long.")
+    raise RequestError(413, "file", f"The file is larger than {most // 2**20} MB. Choose a smaller one.")

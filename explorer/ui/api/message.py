@@ -1,0 +1,44 @@
+"""What Explore draws in the browser, as one message: predictions, depth strip, and the layer panel."""
+
+from typing import Any
+
+from explorer.ui.api.binary import MessageWriter
+from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
+from explorer.ui.api.predictions import pack_predictions
+from explorer.ui.api.strip import pack_strip, shown_layer, strip_rows
+from explorer.ui.passes import Looked, Subject
+from explorer.ui.scenes import sheets
+
+
+def view_message(
+    picture: str, subject: Subject, looked: list[Looked], layer: str | None = None, channel: int | None = None
+) -> bytes:
+    """All that depends on the view, with the layer that is shown. `picture` is that of the AppState.
+
+    Raises ValueError where no layer of the networks has maps.
+    """
+    writer = MessageWriter()
+    header = pack_strip(writer, strip_rows(looked))
+    only = shown_layer(layer, looked)
+    layers = pack_layers(writer, subject, looked, only, channel)
+    for entry, network, own in zip(header["networks"], looked, layers, strict=True):
+        entry |= {"target": network.target, "input": pack_input(writer, network), "layers": own}
+    header |= {
+        "picture": picture,
+        "layer": shown_layer(None, looked),
+        "predictions": pack_predictions(writer, subject, looked),
+        "prefetch": is_prefetched(looked),
+        "every": False,
+        "sheets": sheets(subject.sample),
+    }
+    return writer.write(header)
+
+
+def layers_message(
+    picture: str, subject: Subject, looked: list[Looked], only: str | None, channel: int | None = None
+) -> bytes:
+    """The layer `only` for the layer panel, or all layers where they are small enough to be fetched ahead."""
+    writer = MessageWriter()
+    layers = pack_layers(writer, subject, looked, only, channel)
+    networks: list[dict[str, Any]] = [{"layers": own} for own in layers]
+    return writer.write({"picture": picture, "networks": networks, "every": only is None})

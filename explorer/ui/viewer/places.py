@@ -1,0 +1,82 @@
+"""The places of the viewer on the page: what Streamlit mounts, and what it hears from them."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import streamlit as st
+
+from explorer.datasets import shapes
+from explorer.images import MAX_BYTES
+from explorer.ui.scenes import COLUMNS, SCENES, sheets
+from explorer.ui.viewer import place
+
+_LEAD = """
+<div class="lead"><h3>Depth strip</h3><p>Every layer from input to output. <b>Grad-CAM</b>: where this layer's channels
+speak for the explained class; the bar under it is its largest value. <b>Strongest map</b>: its most active channel.
+Look for where the object appears and how strong it is there, and whether the gradient keeps its size on the way back to
+the input. Click a layer for its detail.</p></div>
+"""
+_overview = place(
+    "overview",
+    f"<div class='overview'><p class='error' role='alert' hidden></p><div class='around'></div>{_LEAD}"
+    "<div class='strip'></div></div>",
+    ("scale.css", "predictions.css", "strip.css"),
+)
+_header = place("header", "<div class='head'></div>", ("detail.css",))
+_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css"))
+_upload = place("upload", "<div class='upload'></div>", ("upload.css",))
+_gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
+
+
+def overview(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
+    """Predictions and depth strip of the view that `data` names (`Data` in store.js). What the browser tells may be
+    anything: a picture that was chosen there, and the selection where a panel of the server needs it."""
+    _overview(
+        key="overview",
+        data=data,
+        default={"selection": None},
+        on_picture_change=lambda: on_picture(st.session_state["overview"]["picture"]),
+        on_selection_change=lambda: on_selection(st.session_state["overview"]["selection"]),
+    )
+
+
+def layer_header() -> None:
+    """Which layer is shown, and how: the viewer's own controls."""
+    _header(key="head")
+
+
+def layer_panel() -> None:
+    """Overlays, numbers and feature maps of the layer."""
+    _panel(key="layers")
+
+
+def upload() -> None:
+    """Where a picture file is chosen, dropped or pasted: the viewer sends it to its own address."""
+    limit = MAX_BYTES // 2**20
+    formats = f"JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and {limit} MB. "
+    data = {"limit": limit, "help": f"{formats}It stays in the memory of your session and leaves it with you."}
+    _upload(key="upload", data=data)
+
+
+def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: Collection[str]) -> None:
+    """The ten drawn shapes of one scene. `change(picture=...)` is called with what was chosen on a page without the
+    viewer. `known` are the classes of the networks: where some shapes are among them, the others are marked."""
+    label, number = sample or (6, 6)
+    data = {
+        "picture": f"sample-{label}-{number}",
+        "shown": sample is not None,
+        "names": list(shapes.CLASS_NAMES),
+        "strange": [name not in known for name in shapes.CLASS_NAMES] if set(shapes.CLASS_NAMES) & set(known) else [],
+        "columns": COLUMNS,
+        "scenes": SCENES,
+        "sheets": sheets((label, number)),
+    }
+    _gallery(key="gallery", data=data, on_picture_change=lambda: _take(change))
+
+
+def _take(change: Callable[..., None]) -> None:
+    """What the browser tells may be anything."""
+    try:
+        change(picture=st.session_state["gallery"]["picture"])
+    except (ValueError, TypeError):
+        return

@@ -1,0 +1,117 @@
+// Colour scales, and pictures painted with them: the counterparts of `explorer/figures/tiles.py`.
+
+/** @typedef {"cam" | "map"} Kind Grad-CAM, from 0 on; or a signed feature map */
+/** @typedef {"layer" | "network" | "both"} Scope what shares one colour scale */
+
+/**
+ * The colours of steps 0..255 of a picture whose steps end at `own`, on a scale that ends at `max`.
+ * @param {Uint8Array} palette 256 colours, three bytes each
+ * @param {Kind} kind
+ * @param {number} own
+ * @param {number} max
+ * @returns {Uint32Array} 256 pixels of an ImageData
+ */
+export function colorTable(palette, kind, own, max) {
+  const [zero, steps] = kind === "map" ? [128, 127] : [0, 255];
+  const table = new Uint32Array(256);
+  for (let step = 0; step < 256; step += 1) {
+    let fraction = max > 0 ? ((step - zero) / steps) * (own / max) : 0;
+    if (kind === "map") fraction = 0.5 + fraction / 2;
+    const place = 3 * Math.round(255 * Math.min(Math.max(fraction, 0), 1));
+    table[step] = (255 << 24) | (palette[place + 2] << 16) | (palette[place + 1] << 8) | palette[place];
+  }
+  return table;
+}
+
+/**
+ * @param {Uint8Array} values steps 0..255, height × width
+ * @param {number} height
+ * @param {number} width
+ * @param {Uint32Array} table
+ */
+export function toImageData(values, height, width, table) {
+  const pixels = new Uint32Array(width * height);
+  for (let index = 0; index < pixels.length; index += 1) pixels[index] = table[values[index]];
+  return new ImageData(new Uint8ClampedArray(pixels.buffer), width, height);
+}
+
+/**
+ * Where each pixel of an enlarged line lies between two of the small one: pixel centres kept in place.
+ * @param {number} from length of the small line
+ * @param {number} to length of the enlarged line
+ * @returns {[below: Uint16Array, fraction: Float32Array]}
+ */
+export function samplePositions(from, to) {
+  const below = new Uint16Array(to);
+  const fraction = new Float32Array(to);
+  for (let index = 0; index < to; index += 1) {
+    const at = Math.min(Math.max(((index + 0.5) * from) / to - 0.5, 0), from - 1);
+    below[index] = Math.min(Math.floor(at), Math.max(from - 2, 0));
+    fraction[index] = at - below[index];
+  }
+  return [below, fraction];
+}
+
+export const HEAT_STEPS = 1023;
+
+/**
+ * For each step of heat: how much of the picture stays, and the premultiplied colour over it. The picture stays itself
+ * where the heat is 0; at 1 the colour covers it up to `opacity`, as `figures.overlay` in Python.
+ * @param {Uint8Array} palette
+ * @param {number} opacity 0..1
+ */
+export function heatTable(palette, opacity) {
+  const table = new Float32Array(4 * (HEAT_STEPS + 1));
+  for (let step = 0; step <= HEAT_STEPS; step += 1) {
+    const alpha = opacity * Math.sqrt(step / HEAT_STEPS);
+    const color = 3 * Math.round((255 * step) / HEAT_STEPS);
+    table[4 * step] = 1 - alpha;
+    for (let channel = 0; channel < 3; channel += 1) table[4 * step + 1 + channel] = 0.5 + alpha * palette[color + channel];
+  }
+  return table;
+}
+
+/**
+ * The picture, enlarged with hard edges by `factor`, under its Grad-CAM, enlarged smoothly.
+ * @param {Uint8Array} pixels RGB, height × width
+ * @param {number} height
+ * @param {number} width
+ * @param {number} factor
+ * @param {Uint8Array} cam steps 0..255, rows × columns
+ * @param {number} rows
+ * @param {number} columns
+ * @param {number} strength steps of heat of one step of the cam
+ * @param {Float32Array} table of `heatTable`
+ * @returns {Uint32Array<ArrayBuffer>} pixels of an ImageData, factor × height, factor × width
+ */
+export function overlayPixels(pixels, height, width, factor, cam, rows, columns, strength, table) {
+  const [tall, wide] = [height * factor, width * factor];
+  const [lefts, overs] = samplePositions(columns, wide);
+  const [aboves, downs] = samplePositions(rows, tall);
+  const next = columns > 1 ? 1 : 0;
+  const line = new Float32Array(columns); // the cam between two of its rows
+  const found = new Uint32Array(tall * wide);
+  for (let y = 0; y < tall; y += 1) {
+    const above = aboves[y] * columns;
+    const below = rows > 1 ? above + columns : above;
+    const down = downs[y];
+    for (let x = 0; x < columns; x += 1) line[x] = strength * (cam[above + x] * (1 - down) + cam[below + x] * down);
+    for (let x = 0, place = 3 * width * Math.floor(y / factor), repeat = factor; x < wide; x += 1) {
+      const left = lefts[x];
+      const heat = line[left] + (line[left + next] - line[left]) * overs[x];
+      const step = 4 * (heat < HEAT_STEPS ? (heat + 0.5) | 0 : HEAT_STEPS);
+      const rest = table[step];
+      found[y * wide + x] =
+        0xff000000 |
+        ((pixels[place + 2] * rest + table[step + 3]) << 16) |
+        ((pixels[place + 1] * rest + table[step + 2]) << 8) |
+        (pixels[place] * rest + table[step + 1]);
+      repeat -= 1;
+      if (repeat === 0) {
+        place += 3;
+        repeat = factor;
+      }
+    }
+  }
+  return found;
+}

@@ -1,0 +1,16 @@
+// Numbers as text, as Python writes them with ".3g".
+
+/**
+ * @param {number | null} value null stands for a number that JSON cannot hold
+ * @returns {string}
+ */
+export function formatNumber(value) {
+  if (value === null || Number.isNaN(value)) return "nan";
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  if (value === 0) return "0";
+  const [digits, power] = value.toExponential(2).split("e");
+  const exponent = Number(power);
+  if (exponent >= -4 && exponent < 3) return String(Number(value.toPrecision(3)));
+  const sign = exponent < 0 ? "-" : "+";
+  return `${Number(digits)}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`;
+}

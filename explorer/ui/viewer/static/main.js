@@ -1,0 +1,378 @@
+// The viewer of Explore: one store, several places on the page. Streamlit mounts each place and tells it what the view
+// is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
+
+import { explain, fetchFile, RequestError } from "./api.js";
+import { find, setText } from "./dom.js";
+import { EMPTY, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
+import { formatFragment, parseFragment } from "./url.js";
+import { galleryView, keepSheets } from "./views/gallery.js";
+import { headerView } from "./views/layer_header.js";
+import { panelView } from "./views/layer_panel.js";
+import { predictionsView } from "./views/predictions.js";
+import { stripView } from "./views/strip.js";
+import { uploadView } from "./views/upload.js";
+
+/** @typedef {import("./store.js").State} State */
+/** @typedef {import("./store.js").Event} Event */
+/** @typedef {import("./url.js").Selection} Selection */
+/** @typedef {(state: State) => void} Draw */
+
+/**
+ * @typedef {object} Component what Streamlit hands to a place: the call comes again after each run
+ * @property {any} data
+ * @property {ParentNode & {viewer?: any, listening?: AbortController}} parentElement
+ * @property {(name: string, value: unknown) => void} setTriggerValue
+ * @property {(name: string, value: unknown) => void} setStateValue
+ */
+
+const CACHED = 8; // messages, so that Back needs no request
+const REST_MS = 100; // after a picture was drawn, before the server hears of it: another choice may follow at once
+const PATIENCE_MS = 5000; // after which the server hears of a picture that has not come
+const IDLE_MS = 400; // without a choice, after which all layers are fetched
+const DRAG_MS = 200; // between two addresses while a slider is dragged
+
+/** @type {State} */
+let state = EMPTY;
+/** @type {Map<string, Draw>} */
+const places = new Map();
+/** @type {Map<string, import("./message.js").Message>} */
+const cache = new Map();
+/** @type {AbortController | null} */
+let fetching = null;
+/** @type {string | null} */
+let fetched = null; // what is being fetched
+let told = ""; // the selection that the server heard last
+let renewed = ""; // the token for which a new one was asked
+/** @type {{picture: (picture: string) => void, selection: (selection: Selection) => void} | null} */
+let server = null;
+/** @type {Record<string, ReturnType<typeof setTimeout>>} */
+const timers = {};
+
+/**
+ * @param {string} name
+ * @param {number} wait
+ * @param {() => void} call
+ */
+function after(name, wait, call) {
+  clearTimeout(timers[name]);
+  timers[name] = setTimeout(call, wait);
+}
+
+/** @param {Event} event */
+function dispatch(event) {
+  const before = state;
+  state = reduce(state, event);
+  if (state === before) return;
+  request();
+  draw();
+}
+
+function draw() {
+  for (const place of places.values()) place(state);
+  const { dataset } = document.documentElement;
+  if (!places.has("overview")) delete dataset.viewer;
+  else dataset.viewer = isBusy() ? "busy" : state.message?.every ? "complete" : "idle";
+}
+
+/** Whether something is still to come, or the server has yet to hear of a picture. */
+function isBusy() {
+  if (state.uploading || (state.chosen !== null && server)) return true;
+  return !state.error && (!state.view || state.key !== keyOf(state.view) || needsFetch(state));
+}
+
+/**
+ * A person chose something that the browser draws by itself.
+ * @param {Partial<Selection>} changes
+ * @param {boolean} [dragged] one of many on the way: the address has room for the last one only
+ */
+export function select(changes, dragged = false) {
+  dispatch({ type: "select", changes });
+  if (dragged) after("address", DRAG_MS, () => writeAddress("replace"));
+  else writeAddress("push");
+  tellSelection();
+}
+
+/**
+ * A person chose another drawn shape.
+ * @param {string} picture
+ */
+export function choosePicture(picture) {
+  dispatch({ type: "picture", picture });
+  after("picture", state.view && state.key === keyOf(state.view) ? REST_MS : PATIENCE_MS, tellPicture);
+}
+
+function tellPicture() {
+  clearTimeout(timers.picture);
+  if (state.chosen !== null) server?.picture(state.chosen);
+}
+
+/** The panels that the server draws need the selection; while none is open, it hears of nothing. */
+function tellSelection() {
+  const { data, selection } = state;
+  if (!data || data.tab === "layer") return;
+  const text = JSON.stringify(selection);
+  if (text === JSON.stringify(data.selection) || text === told) return;
+  after("selection", REST_MS, () => {
+    told = text;
+    server?.selection(selection);
+  });
+}
+
+/** @param {"push" | "replace"} how */
+function writeAddress(how) {
+  clearTimeout(timers.address);
+  const address = `${location.pathname}${location.search}${formatFragment(state.selection)}`;
+  if (address === `${location.pathname}${location.search}${location.hash}`) return;
+  history[how === "push" ? "pushState" : "replaceState"](history.state, "", address);
+}
+
+/** Fetches what the state needs and nothing has: the view, else the shown layer. */
+function request() {
+  if (!state.data || !state.view) return;
+  const key = keyOf(state.view);
+  if (state.key !== key) {
+    const cached = cache.get(key);
+    if (!cached) return load(key, "view", {});
+    keep(key, cached);
+    state = reduce(state, { type: "received", key, message: cached });
+    afterDrawing();
+  }
+  if (needsFetch(state)) return load(key, `layer ${shownLayer(state)} ${state.selection.channel}`, { only: "layer" });
+  after("idle", IDLE_MS, prefetch);
+}
+
+function prefetch() {
+  const { message, view, data } = state;
+  if (!message || !view || !data || data.tab !== "layer" || message.every || !message.prefetch) return;
+  if (state.key === keyOf(view) && fetched === null && places.size) load(keyOf(view), "all layers", { only: "layers" });
+}
+
+/**
+ * @param {string} key
+ * @param {string} what
+ * @param {object} more
+ * @param {File} [file]
+ */
+async function load(key, what, more, file) {
+  const { data, view } = state;
+  if (!data || !view || (fetched === `${what} ${key}` && !file) || (state.uploading && !file)) return;
+  fetching?.abort();
+  clearTimeout(timers.idle);
+  const controller = new AbortController();
+  fetching = controller;
+  fetched = `${what} ${key}`;
+  const { picture, networks, ...fields } = view;
+  const names = networks.map((network) => network.name);
+  const question = {
+    ...fields,
+    networks: names,
+    layer: state.selection.layer,
+    channel: state.selection.channel,
+    ...more,
+  };
+  /** @type {Event} */
+  let event;
+  try {
+    const connection = { url: new URL("api/explain", document.baseURI), token: data.token };
+    const message = await explain(connection, file ? question : { ...question, picture }, controller.signal, file);
+    if (controller.signal.aborted) return;
+    keepSheets(message.sheets ?? {});
+    if (file) event = { type: "uploaded", key, message };
+    else if (what === "view") event = { type: "received", key, message };
+    else event = { type: "layers", key, message };
+  } catch (error) {
+    if (controller.signal.aborted) return;
+    if (error instanceof RequestError && error.code === "session" && renewed !== data.token && server) {
+      renewed = data.token; // the connection was lost: a run of the page brings a new token, and with it this view
+      fetching = null;
+      fetched = null;
+      server.picture(view.picture);
+      return;
+    }
+    const text = error instanceof RequestError ? error.message : String(error);
+    event = { type: file ? "refused" : "failed", error: text };
+  }
+  fetching = fetched = null;
+  state = reduce(state, event);
+  if (event.type === "received" || event.type === "uploaded") afterDrawing();
+  else if (event.type === "failed") tellPicture();
+  if (state.message && state.key) keep(state.key, state.message);
+  draw();
+  if (event.type !== "failed" && event.type !== "refused") request();
+}
+
+/**
+ * A person chose, dropped or pasted a picture file.
+ * @param {File} file
+ * @param {number} limit megabytes
+ */
+function chooseFile(file, limit) {
+  if (file.size > limit * 2 ** 20) {
+    const error = `\`${file.name}\` has ${Math.ceil(file.size / 2 ** 20)} MB and the limit is ${limit}. Choose a smaller one.`;
+    dispatch({ type: "refused", error });
+    return;
+  }
+  dispatch({ type: "uploading", name: file.name });
+  load(file.name, "file", { name: file.name.slice(0, 300) }, file);
+}
+
+/** What has to follow once a picture is on the screen. */
+function afterDrawing() {
+  tellSelection();
+  if (state.chosen !== null) after("picture", REST_MS, tellPicture);
+}
+
+/**
+ * @param {string} key
+ * @param {import("./message.js").Message} message
+ */
+function keep(key, message) {
+  cache.delete(key);
+  cache.set(key, message);
+  for (const oldest of cache.keys()) {
+    if (cache.size <= CACHED) break;
+    cache.delete(oldest);
+  }
+}
+
+addEventListener("popstate", () => {
+  if (state.data && places.has("overview")) {
+    dispatch({ type: "history", selection: parseFragment(location.hash) });
+    tellSelection();
+  }
+});
+
+/**
+ * A place of the page: `draw` is called at each change, until the place is gone.
+ * @param {string} name
+ * @param {Draw} place
+ */
+function mount(name, place) {
+  places.set(name, place);
+  if (state.data || name === "upload" || name === "gallery") place(state);
+  return () => {
+    if (places.get(name) === place) places.delete(name);
+    draw();
+  };
+}
+
+/**
+ * The view once per place: Streamlit calls a component again after each run.
+ * @template View
+ * @param {Component["parentElement"]} root
+ * @param {() => View} make
+ * @returns {View}
+ */
+function once(root, make) {
+  root.viewer ??= make();
+  return root.viewer;
+}
+
+/** @param {Component} component */
+export function overview({ data, parentElement, setTriggerValue, setStateValue }) {
+  const place = once(parentElement, () => {
+    const alert = find(parentElement, ".error");
+    const predictions = predictionsView(find(parentElement, ".around"));
+    const strip = stripView(find(parentElement, ".strip"), select);
+    const box = find(parentElement, ".overview");
+    return (/** @type {State} */ now) => {
+      setText(alert, now.error);
+      alert.hidden = !now.error;
+      box.setAttribute("aria-busy", String(!now.view || now.key !== keyOf(now.view)));
+      if (!now.message) return;
+      predictions(now.message);
+      strip(now.message, shownLayer(now), now.selection.scope);
+    };
+  });
+  server = {
+    picture: (picture) => setTriggerValue("picture", picture),
+    selection: (selection) => setStateValue("selection", selection),
+  };
+  const fragment = location.hash ? parseFragment(location.hash) : null;
+  const own = server;
+  const leave = mount("overview", place);
+  const unmount = () => {
+    if (server === own) server = null;
+    leave();
+  };
+  const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
+  dispatch({ type: "data", data, fragment });
+  writeAddress(isCommand ? "push" : "replace"); // a run that changed the query has dropped the fragment
+  tellSelection();
+  return unmount;
+}
+
+/** @param {Component} component */
+export function header({ parentElement }) {
+  return mount(
+    "header",
+    once(parentElement, () => headerView(find(parentElement, ".head"), select)),
+  );
+}
+
+/** @param {Component} component */
+export function layers({ parentElement }) {
+  return mount(
+    "layers",
+    once(parentElement, () => panelView(find(parentElement, ".layers"), select, downloadArrays)),
+  );
+}
+
+/**
+ * Saves the raw numbers of the shown layer of a network as an npz file.
+ * @param {number} which
+ */
+async function downloadArrays(which) {
+  const { data, view } = state;
+  if (!data || !view) return;
+  const { networks, ...fields } = view;
+  const { name } = networks[which];
+  const question = { ...fields, networks: [name], layer: shownLayer(state) };
+  try {
+    const connection = { url: new URL("api/arrays", document.baseURI), token: data.token };
+    save(await fetchFile(connection, question), `${name}-layer.npz`);
+  } catch (error) {
+    dispatch({ type: "failed", error: error instanceof RequestError ? error.message : String(error) });
+  }
+}
+
+/**
+ * @param {Blob} content
+ * @param {string} name
+ */
+function save(content, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** @param {Component} component */
+export function upload({ data, parentElement }) {
+  const place = once(parentElement, () => uploadView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
+  const paste = (/** @type {ClipboardEvent} */ event) => {
+    const file = event.clipboardData?.files[0];
+    if (file) chooseFile(file, data.limit);
+  };
+  parentElement.listening?.abort(); // Streamlit calls this again after each run, and the end once
+  const listening = new AbortController();
+  parentElement.listening = listening;
+  document.addEventListener("paste", paste, { signal: listening.signal });
+  const unmount = mount("upload", (now) => place(now, data));
+  return () => {
+    listening.abort();
+    unmount();
+  };
+}
+
+/** @param {Component} component */
+export function gallery({ data, parentElement, setTriggerValue }) {
+  const place = once(parentElement, () => galleryView(find(parentElement, ".gallery")));
+  keepSheets(data.sheets);
+  const choose = (/** @type {string} */ picture) => {
+    if (places.has("overview")) choosePicture(picture);
+    else setTriggerValue("picture", picture); // a page without this viewer
+  };
+  return mount("gallery", (now) => place(data, now, choose, places.has("overview")));
+}

@@ -1,0 +1,66 @@
+// Which layer is shown, how opaque overlays are, and what shares a colour scale.
+
+import { el, setText } from "../dom.js";
+import { shownLayer } from "../store.js";
+
+/** @type {Record<string, [label: string, meaning: string]>} */
+const SCOPES = {
+  layer: ["layer", "The two networks can be compared at one layer."],
+  network: ["network", "The layers of one network can be compared."],
+  both: ["all", "One scale for everything; weak layers then look empty."],
+};
+
+/**
+ * @param {HTMLElement} root
+ * @param {(changes: Partial<import("../url.js").Selection>, dragged?: boolean) => void} select
+ * @returns {(state: import("../store.js").State) => void}
+ */
+export function headerView(root, select) {
+  const heading = el("h3", {});
+  const picker = el("select", { id: "layer", onchange: () => select({ layer: picker.value, channel: null }) });
+  const percent = el("output", {});
+  percent.htmlFor.add("opacity");
+  const opacity = el("input", { id: "opacity", type: "range", min: "0", max: "100" });
+  opacity.oninput = () => select({ opacity: Number(opacity.value) }, true);
+  opacity.onchange = () => select({ opacity: Number(opacity.value) }, true);
+  const radios = Object.keys(SCOPES).map((scope) =>
+    el("input", { type: "radio", name: "scope", value: scope, onchange: () => select({ scope: /** @type {any} */ (scope) }) }),
+  );
+  const labels = radios.map((radio) => el("label", {}, radio, el("span", {}, SCOPES[radio.value][0])));
+  const meaning = el("span", { id: "meaning", className: "meaning" });
+  const group = el("div", { className: "scopes", role: "radiogroup", ariaLabel: "One colour scale for each" }, ...labels);
+  group.setAttribute("aria-describedby", "meaning");
+  root.replaceChildren(
+    heading,
+    el(
+      "div",
+      { className: "controls" },
+      el("div", { className: "field" }, el("label", { htmlFor: "layer" }, "Layer"), picker),
+      el(
+        "div",
+        { className: "field" },
+        el("label", { htmlFor: "opacity" }, "Opacity of the overlay, %"),
+        el("div", { className: "slider" }, opacity, percent),
+      ),
+      el("div", { className: "field" }, el("span", {}, "One colour scale for each"), el("div", { className: "choice" }, group, meaning)),
+    ),
+  );
+  let names = "";
+  return (state) => {
+    const layer = shownLayer(state);
+    root.hidden = !state.message;
+    if (!state.message || layer === null) return;
+    const layers = state.message.columns.map((column) => column.name);
+    if (names !== layers.join()) {
+      names = layers.join();
+      picker.replaceChildren(...layers.map((name) => el("option", { value: name }, name)));
+    }
+    setText(heading, `Layer ${layer}`);
+    if (picker.value !== layer) picker.value = layer;
+    const value = String(state.selection.opacity);
+    if (opacity.value !== value) opacity.value = value;
+    if (percent.value !== value) percent.value = value;
+    setText(meaning, SCOPES[state.selection.scope][1]);
+    for (const radio of radios) radio.checked = radio.value === state.selection.scope;
+  };
+}

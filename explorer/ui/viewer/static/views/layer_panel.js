@@ -1,0 +1,333 @@
+// The detail of the selected layer: overlays, numbers and feature maps of each network.
+
+import { colorTable, HEAT_STEPS, heatTable, overlayPixels, toImageData } from "../colors.js";
+import { context2d, el, setText, toggle } from "../dom.js";
+import { formatNumber } from "../format.js";
+import { floats } from "../message.js";
+import { shownLayer } from "../store.js";
+import { colorBar, paletteOf, scaleMax } from "./scales.js";
+
+/** @typedef {import("../message.js").Message} Message */
+/** @typedef {import("../url.js").Selection} Selection */
+/** @typedef {Selection & {layer: string}} Shown */
+
+const OVERLAY_PX = 320; // of a side, about
+const PAGE = 64; // feature maps at once
+const COLUMNS = 8;
+const LARGE_PX = 180; // of the chosen map
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Message} message
+ * @param {number} which
+ * @param {number} column
+ * @param {Shown} shown
+ */
+function drawOverlay(canvas, message, which, column, shown) {
+  const { cells, input } = message.networks[which];
+  const cell = cells[column];
+  if (!cell) return;
+  const [start, height, width] = input;
+  const [from, rows, columns] = cell.cam;
+  const factor = Math.max(1, Math.round(OVERLAY_PX / Math.max(height, width)));
+  const max = scaleMax(message, "cam", which, column, shown.scope);
+  const found = overlayPixels(
+    message.body.subarray(start, start + 3 * height * width),
+    height,
+    width,
+    factor,
+    message.body.subarray(from, from + rows * columns),
+    rows,
+    columns,
+    max > 0 ? ((cell.largest ?? 0) / max / 255) * HEAT_STEPS : 0,
+    heatTable(paletteOf(message, "cam"), shown.opacity / 100),
+  );
+  const [tall, wide] = [height * factor, width * factor];
+  if (canvas.width !== wide) canvas.width = wide;
+  if (canvas.height !== tall) canvas.height = tall;
+  context2d(canvas).putImageData(new ImageData(new Uint8ClampedArray(found.buffer), wide, tall), 0, 0);
+}
+
+/**
+ * What one feature map says; `weight` is its weight in the layer's Grad-CAM.
+ * @param {ArrayLike<number>} stats
+ * @param {string} target
+ */
+function channelText(stats, target) {
+  const [low, high, size, weight] = Array.from(stats);
+  if (low === 0 && high === 0) return "Zero everywhere: for this picture nothing passes this channel.";
+  const sizes = `From ${formatNumber(low)} to ${formatNumber(high)}, size ${formatNumber(size)}.`;
+  if (weight === 0) return `${sizes} Its Grad-CAM weight is 0: it has no say in ${target}.`;
+  const [red, blue] = weight > 0 ? ["for", "against"] : ["against", "for"];
+  const below = low < 0 ? `, where it is blue ${blue} it` : "";
+  return `${sizes} Its Grad-CAM weight is ${formatNumber(weight)}: where it is red it speaks ${red} ${target}${below}.`;
+}
+
+/**
+ * Overlay and colour bar of one network.
+ * @param {number} which
+ */
+function camPart(which) {
+  const canvas = el("canvas", { className: "overlay", role: "img", ariaLabel: "No Grad-CAM" });
+  const zero = el("p", { className: "note" });
+  const scale = colorBar("cam");
+  const absent = el("p", { className: "note" });
+  const inside = el("div", { className: "side" }, canvas, el("div", { className: "beside" }, zero, scale.box));
+  const [title, target] = [el("b"), el("em")];
+  const box = el("section", {}, el("p", {}, title, ", explaining ", target), inside, absent);
+  return {
+    box,
+    /**
+     * @param {Message} message
+     * @param {number} column
+     * @param {Shown} shown
+     */
+    update(message, column, shown) {
+      const network = message.networks[which];
+      setText(title, network.title);
+      setText(target, network.target);
+      const cell = network.cells[column] ?? null;
+      toggle(inside, cell !== null);
+      toggle(absent, cell === null);
+      if (cell === null) {
+        setText(absent, `${network.title} has no layer ${shown.layer}; choose one that both networks have.`);
+        return;
+      }
+      drawOverlay(canvas, message, which, column, shown);
+      canvas.setAttribute("aria-label", `Grad-CAM of ${shown.layer} over the picture`);
+      toggle(zero, cell.zero !== null);
+      setText(zero, cell.zero === null ? "" : `The Grad-CAM is zero everywhere. ${cell.zero}`);
+      scale.show(message, `Grad-CAM, 0 to ${formatNumber(scaleMax(message, "cam", which, column, shown.scope))}`);
+    },
+  };
+}
+
+/**
+ * One table of what was measured in this layer, a column for each network that has it.
+ * @param {HTMLTableElement} table
+ * @param {Message} message
+ * @param {string} layer
+ */
+function fillTable(table, { networks }, layer) {
+  const there = networks.filter((network) => network.layers[layer]);
+  const names = [...new Set(there.flatMap((network) => network.layers[layer].numbers.map(([name]) => name)))];
+  const head = el("tr", {}, el("td"), ...there.map((network) => el("th", { scope: "col" }, network.title)));
+  const rows = names.map((name) => {
+    const values = there.map((network) => new Map(network.layers[layer].numbers).get(name) ?? "not measured");
+    return el("tr", {}, el("th", { scope: "row" }, name), ...values.map((value) => el("td", {}, value)));
+  });
+  table.replaceChildren(el("thead", {}, head), el("tbody", {}, ...rows));
+}
+
+/**
+ * @param {string} title
+ * @param {() => void} onclick
+ */
+function downloadButton(title, onclick) {
+  const button = el("button", { type: "button", onclick }, `Raw numbers of ${title} (npz)`);
+  button.title =
+    "Of the chosen layer, where the network has it: activation, gradient and Grad-CAM. Also image, saliency and logits, as arrays.";
+  return button;
+}
+
+/**
+ * The feature maps of one network, 64 at a time, and the chosen one enlarged.
+ * @param {number} which
+ * @param {(changes: Partial<Selection>) => void} select
+ */
+function mapsPart(which, select) {
+  const caption = el("p");
+  const pages = el("div", { className: "pages", role: "group" });
+  const sheet = el("canvas", { className: "sheet" });
+  sheet.ariaHidden = "true";
+  const grid = el("div", { className: "tiles", role: "group" }, sheet);
+  const scale = colorBar("map");
+  const number = el("input", { id: `channel${which}`, type: "number", min: "0", placeholder: "none" });
+  const large = el("canvas", { className: "large", role: "img", ariaLabel: "No feature map is chosen" });
+  const meaning = el("p", { className: "caption" });
+  const inside = el(
+    "div",
+    { className: "side" },
+    el("div", {}, grid, scale.box),
+    el("div", { className: "field chosen" }, el("label", { htmlFor: `channel${which}` }, "Channel"), number, large, meaning),
+  );
+  const section = el("section", {}, caption, pages, inside);
+  let [page, pageOf, channels] = [0, "", 0];
+  /** @type {HTMLButtonElement[]} */
+  let buttons = [];
+  /** @type {() => void} */
+  let again = () => {};
+  number.onchange = () => {
+    const value = number.value === "" ? null : Math.min(Math.max(Math.round(Number(number.value)), 0), channels - 1);
+    number.value = value === null ? "" : String(value);
+    select({ channel: value });
+  };
+
+  /** @param {number} count */
+  const fillTiles = (count) => {
+    if (buttons.length === count) return;
+    buttons = Array.from({ length: count }, (_, index) => {
+      const button = el("button", { type: "button", tabIndex: -1 });
+      button.onclick = () => select({ channel: page * PAGE + index });
+      button.onkeydown = (event) => {
+        const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -COLUMNS, ArrowDown: COLUMNS }[event.key];
+        if (by === undefined) return;
+        event.preventDefault();
+        const next = buttons[index + by];
+        if (!next) return;
+        button.tabIndex = -1;
+        next.tabIndex = 0;
+        next.focus();
+      };
+      return button;
+    });
+    grid.replaceChildren(sheet, ...buttons);
+  };
+
+  return {
+    box: section,
+    /**
+     * @param {Message} message
+     * @param {number} column
+     * @param {Shown} shown
+     */
+    update(message, column, shown) {
+      again = () => this.update(message, column, shown);
+      const network = message.networks[which];
+      const layer = network.layers[shown.layer];
+      const cell = network.cells[column] ?? null;
+      toggle(section, cell !== null);
+      if (cell === null) return;
+      section.classList.toggle("waiting", !layer); // what is too large to be fetched ahead is on its way
+      if (!layer) return;
+      channels = layer.channels;
+      const chosen = shown.channel !== null && shown.channel < channels ? shown.channel : null;
+      const key = JSON.stringify([message.picture, shown.layer, chosen, network.title]);
+      if (pageOf !== key) [page, pageOf] = [chosen === null ? 0 : Math.floor(chosen / PAGE), key]; // a new channel turns to its page
+      const [start, height, width] = layer.maps;
+      const first = page * PAGE;
+      const count = Math.min(PAGE, channels - first);
+      const max = scaleMax(message, "map", which, column, shown.scope);
+      const table = colorTable(paletteOf(message, "map"), "map", cell.peak ?? 0, max);
+      const map = (/** @type {number} */ channel) => {
+        const at = start + channel * height * width;
+        return toImageData(layer.body.subarray(at, at + height * width), height, width, table);
+      };
+
+      caption.replaceChildren(el("b", {}, "Feature maps"), ` ${first}–${first + count - 1} of ${channels}. Click one to enlarge it.`);
+      const pageCount = Math.ceil(channels / PAGE);
+      toggle(pages, pageCount > 1);
+      if (pages.childElementCount !== pageCount) {
+        const turn = (/** @type {number} */ index) => () => {
+          page = index;
+          again();
+        };
+        pages.replaceChildren(
+          ...Array.from({ length: pageCount }, (_, index) =>
+            el("button", { type: "button", ariaLabel: `Page ${index + 1}`, onclick: turn(index) }, String(index + 1)),
+          ),
+        );
+      }
+      pages.ariaLabel = `Pages of feature maps of ${network.title}`;
+      [...pages.children].forEach((button, index) => {
+        button.ariaCurrent = String(index === page);
+      });
+
+      const rows = Math.ceil(count / COLUMNS);
+      fillTiles(count);
+      grid.setAttribute("aria-label", `Feature maps of ${shown.layer} of ${network.title}`);
+      grid.style.aspectRatio = `${COLUMNS} / ${rows}`;
+      sheet.width = COLUMNS * width;
+      sheet.height = rows * height;
+      const context = context2d(sheet);
+      context.fillStyle = "#808080";
+      context.fillRect(0, 0, sheet.width, sheet.height);
+      const stats = floats(layer.body, layer.stats, 4 * channels);
+      buttons.forEach((button, index) => {
+        context.putImageData(map(first + index), (index % COLUMNS) * width, Math.floor(index / COLUMNS) * height);
+        const [low, high] = stats.subarray(4 * (first + index));
+        const label = `channel ${first + index}, from ${formatNumber(low)} to ${formatNumber(high)}`;
+        button.title = label;
+        button.ariaLabel = label;
+        button.ariaPressed = String(first + index === chosen);
+        button.tabIndex = -1;
+      });
+      const stop = chosen !== null && chosen >= first && chosen < first + count ? chosen - first : 0;
+      buttons[stop].tabIndex = 0;
+      scale.show(message, `feature map, ±${formatNumber(max)}`);
+
+      number.max = String(channels - 1);
+      const text = chosen === null ? "" : String(chosen);
+      if (number.value !== text) number.value = text;
+      toggle(large, chosen !== null);
+      toggle(meaning, chosen !== null);
+      if (chosen === null) return;
+      const whole = layer.chosen?.channel === chosen ? layer.chosen.map : null;
+      const [from, tall, wide] = whole ?? [start + chosen * height * width, height, width];
+      large.width = wide;
+      large.height = tall;
+      large.style.width = `${wide * Math.max(1, Math.round(LARGE_PX / Math.max(tall, wide)))}px`;
+      context2d(large).putImageData(toImageData(layer.body.subarray(from, from + tall * wide), tall, wide, table), 0, 0);
+      large.setAttribute("aria-label", `Feature map of channel ${chosen}`);
+      setText(meaning, channelText(stats.subarray(4 * chosen, 4 * chosen + 4), network.target));
+    },
+  };
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {(changes: Partial<Selection>) => void} select
+ * @param {(which: number) => void} download saves the raw numbers of the shown layer of a network
+ * @returns {(state: import("../store.js").State) => void}
+ */
+export function panelView(root, select, download) {
+  /** @type {ReturnType<typeof camPart>[]} */
+  let cams = [];
+  /** @type {ReturnType<typeof mapsPart>[]} */
+  let maps = [];
+  const table = el("table");
+  let built = "";
+  /** @type {Record<string, unknown[]>} */
+  const drawn = {}; // what each part shows, so that it is drawn anew only where that changes
+  /**
+   * @param {string} part
+   * @param {unknown[]} key
+   * @param {() => void} draw
+   */
+  const memo = (part, key, draw) => {
+    if (drawn[part]?.every((value, index) => value === key[index])) return;
+    drawn[part] = key;
+    draw();
+  };
+  return (state) => {
+    const { message, selection } = state;
+    const layer = shownLayer(state);
+    if (!message || layer === null) return;
+    const titles = message.networks.map(({ title }) => title).join("\n");
+    if (built !== titles) {
+      built = titles;
+      cams = message.networks.map((_, which) => camPart(which));
+      maps = message.networks.map((_, which) => mapsPart(which, select));
+      root.replaceChildren(
+        el("div", { className: "columns" }, ...cams.map((part) => part.box)),
+        table,
+        el("div", { className: "columns" }, ...maps.map((part) => part.box)),
+        el("div", { className: "downloads" }, ...message.networks.map(({ title }, which) => downloadButton(title, () => download(which)))),
+      );
+      for (const part of Object.keys(drawn)) delete drawn[part];
+    }
+    const shown = { ...selection, layer };
+    const column = message.columns.findIndex(({ name }) => name === layer);
+    const there = message.networks.map((network) => network.layers[layer]);
+    const { scope, opacity, channel } = selection;
+    memo("cams", [message.predictions, layer, scope, opacity], () => {
+      for (const part of cams) part.update(message, column, shown);
+    });
+    const isThere = there.some(Boolean);
+    table.classList.toggle("waiting", !isThere);
+    if (isThere) memo("table", [layer, ...there], () => fillTable(table, message, layer));
+    memo("maps", [message.predictions, layer, scope, channel, ...there], () => {
+      for (const part of maps) part.update(message, column, shown);
+    });
+  };
+}

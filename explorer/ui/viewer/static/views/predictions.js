@@ -1,0 +1,81 @@
+// What each network predicts, beside the picture itself and what is left of it at the input.
+
+import { coded, context2d, el } from "../dom.js";
+
+/**
+ * @param {any} picture
+ * @param {Uint8Array} body
+ * @param {HTMLCanvasElement} canvas that of the picture before: a new one costs more than all else here
+ */
+function pictureBox(picture, body, canvas) {
+  const [start, height, width] = picture.pixels;
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  canvas.ariaLabel = picture.alt;
+  canvas.className = picture.small ? "small" : "";
+  const pixels = new Uint32Array(width * height);
+  for (let pixel = 0, place = start; pixel < pixels.length; pixel += 1, place += 3) {
+    pixels[pixel] = 0xff000000 | (body[place + 2] << 16) | (body[place + 1] << 8) | body[place];
+  }
+  context2d(canvas).putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
+  return el("div", {}, el("p", {}, el("b", {}, picture.title), `, ${picture.size}`), canvas, el("p", {}, ...coded(picture.words)));
+}
+
+/**
+ * Probabilities as bars from 0 to 100 %; an arrow marks the explained class.
+ * @param {any} network
+ */
+function bars(network) {
+  const rows = network.classes.flatMap((/** @type {any} */ { name, short, probability, explained }) => {
+    const title = `${name}: ${probability === null ? "nan" : probability.toFixed(4)}`; // nan: the network has diverged
+    const bar = el("div", { className: "filled" });
+    // As its lines are dashed where another network has the same colour.
+    const fill = network.dashed ? `repeating-linear-gradient(90deg, ${network.colour} 0 9px, transparent 9px 12px)` : network.colour;
+    Object.assign(bar.style, { width: `${100 * (probability ?? 0)}%`, background: fill, opacity: explained ? 1 : 0.55 });
+    const text = probability === null ? "nan" : `${(100 * probability).toFixed(1)}%`;
+    return [
+      el("div", { className: "class", title }, explained ? el("b", {}, `▸ ${short}`) : short),
+      el("div", { className: "rail", title }, bar, el("span", {}, text)),
+    ];
+  });
+  const ticks = [0, 50, 100].map((at) => {
+    const tick = el("span", {}, `${at}%`);
+    Object.assign(tick.style, { left: `${at}%`, transform: `translateX(-${at}%)` });
+    return tick;
+  });
+  const axis = el("div", { className: "axis", ariaHidden: "true" }, ...ticks);
+  return el(
+    "div",
+    { className: "bars", role: "group", ariaLabel: `The five most probable classes of ${network.title}` },
+    ...rows,
+    el("span"),
+    axis,
+  );
+}
+
+/** @param {any} network */
+function networkBox(network) {
+  const heading = el("p", {}, el("b", {}, network.title), network.accuracy === null ? "" : `, ${network.accuracy}`);
+  return el("div", {}, heading, bars(network), el("p", {}, network.verdict));
+}
+
+/**
+ * @param {HTMLElement} root
+ * @returns {(message: import("../message.js").Message) => void}
+ */
+export function predictionsView(root) {
+  /** @type {HTMLCanvasElement[]} */
+  const canvases = [];
+  /** @type {unknown} */
+  let shown = null;
+  return ({ predictions, body }) => {
+    if (shown === predictions) return;
+    shown = predictions;
+    const { pictures, networks, note } = predictions;
+    while (canvases.length < pictures.length) canvases.push(el("canvas", { role: "img" }));
+    const boxes = pictures.map((/** @type {any} */ picture, /** @type {number} */ index) => pictureBox(picture, body, canvases[index]));
+    const grid = el("div", { className: "predictions" }, ...boxes, ...networks.map(networkBox));
+    grid.style.gridTemplateColumns = `minmax(0, 1fr) minmax(0, 1fr) repeat(${networks.length}, minmax(0, 1.5fr))`;
+    root.replaceChildren(grid, ...(note === null ? [] : [el("p", { className: "targets" }, note)]));
+  };
+}

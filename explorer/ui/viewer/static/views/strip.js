@@ -1,0 +1,358 @@
+// The depth strip: all layers of one or two networks on one axis.
+
+import { colorTable, toImageData } from "../colors.js";
+import { context2d, el, find } from "../dom.js";
+import { formatNumber } from "../format.js";
+import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
+
+/** @typedef {import("../message.js").Message} Message */
+/** @typedef {import("../message.js").Cell} Cell */
+/** @typedef {import("../colors.js").Kind} Kind */
+/** @typedef {import("../colors.js").Scope} Scope */
+
+const LABELS_PX = 124; // the column that stays while the layers scroll
+const MIN_COLUMN_PX = 24; // a thumbnail must still show a shape and take a click
+const MAX_COLUMN_PX = 46;
+const TILE_PX = 32; // of a thumbnail in the row's canvas, at most; the browser scales it
+const BAR_PX = 16; // of the longest bar
+const MAX_CANVAS_PX = 16384; // which every browser can draw
+const SVG = "http://www.w3.org/2000/svg";
+/** @type {[Kind, string, string][]} kind, what a screen reader says of a button, what stands beside the row */
+const ROWS = [
+  ["cam", "Grad-CAM", "Grad-CAM"],
+  ["map", "strongest feature map", "strongest map"],
+];
+
+/**
+ * One canvas a row: hundreds of small ones take longer.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Message} message
+ * @param {number} which
+ * @param {Kind} kind
+ * @param {Scope} scope
+ */
+function paintRow(canvas, message, which, kind, scope) {
+  const context = context2d(canvas);
+  const tile = canvas.height;
+  const palette = paletteOf(message, kind);
+  context.imageSmoothingQuality = "high";
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  message.networks[which].cells.forEach((cell, index) => {
+    if (cell === null) return;
+    const [start, height, width] = cell[kind];
+    const own = (kind === "cam" ? cell.largest : cell.peak) ?? 0;
+    const values = message.body.subarray(start, start + height * width);
+    const table = colorTable(palette, kind, own, scaleMax(message, kind, which, index, scope));
+    const picture = asCanvas(toImageData(values, height, width, table));
+    context.imageSmoothingEnabled = Math.max(height, width) > tile; // smaller ones keep their hard edges
+    context.drawImage(picture, index * tile, 0, tile, tile);
+  });
+}
+
+/**
+ * How large the largest Grad-CAM value of each layer is, beside the largest of all layers and networks.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Message} message
+ * @param {number} which
+ */
+function paintStrengths(canvas, message, which) {
+  const context = context2d(canvas);
+  const [tile, height] = [canvas.width / message.columns.length, canvas.height];
+  const max = Math.max(...message.networks.flatMap(({ cells }) => cells.map((cell) => cell?.largest ?? 0)));
+  context.clearRect(0, 0, canvas.width, height);
+  context.fillStyle = message.networks[which].colour;
+  message.networks[which].cells.forEach((cell, index) => {
+    const largest = cell?.largest ?? 0;
+    const fraction = largest > 0 && max > 0 ? largest / max : 0;
+    const tall = fraction && Math.max(1, Math.round(fraction * height)); // what is more than nothing can be seen
+    context.fillRect(index * tile + 1, height - tall, tile - 2, tall);
+  });
+}
+
+/**
+ * @param {Cell} cell
+ * @param {string} name
+ * @param {Kind} kind
+ * @param {number} max
+ */
+function hoverText(cell, name, kind, max) {
+  if (cell.peak === null) return `${name}\nits values are no finite numbers: the network has diverged\n${cell.sizes}`;
+  if (kind === "cam") {
+    const largest = `largest value ${formatNumber(cell.largest)}, scale to ${formatNumber(max)}`;
+    return `${name}\nGrad-CAM: ${cell.zero ?? largest}\n${cell.sizes}`;
+  }
+  const scale = `scale to ±${formatNumber(max)}`;
+  if (cell.peak === 0) {
+    return `${name}\nall ${cell.channels} channels are zero for this picture: nothing passes this layer, ${scale}\n${cell.sizes}`;
+  }
+  return `${name}\nchannel ${cell.strongest}, the strongest of ${cell.channels}, ${scale}\n${cell.sizes}`;
+}
+
+/**
+ * @param {Message} message
+ * @param {any} found
+ * @param {HTMLElement} name
+ * @param {HTMLElement} box
+ * @param {(column: number) => void} choose
+ */
+function drawChart(message, found, name, box, choose) {
+  const columns = message.columns.length;
+  const ticks = el("div", { className: "ticks" });
+  for (const tick of found.ticks) {
+    const label = el("span", {}, tick.label);
+    label.style.bottom = `${tick.at * 100}%`;
+    ticks.append(label);
+  }
+  name.replaceChildren(el("div", {}, found.title), ticks);
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${columns} 100`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", found.alt);
+  /**
+   * @param {string} d
+   * @param {string} className
+   * @param {object} style
+   */
+  const draw = (d, className, style) => {
+    const path = document.createElementNS(SVG, "path");
+    path.setAttribute("d", d);
+    if (className) path.setAttribute("class", className);
+    Object.assign(path.style, style);
+    svg.append(path);
+  };
+  for (const tick of found.ticks) draw(`M0 ${100 - tick.at * 100}H${columns}`, "rule", {});
+  for (const { points, colour, dash } of found.series) {
+    const places = points
+      .map((/** @type {number | null} */ y, /** @type {number} */ index) => (y === null ? null : [index + 0.5, 100 - y * 100]))
+      .filter(Boolean);
+    const line = places.map((/** @type {number[]} */ [x, y], /** @type {number} */ index) => `${index ? "L" : "M"}${x} ${y}`);
+    draw(line.join(""), "", { stroke: colour, strokeWidth: 1.5, strokeDasharray: dash });
+    draw(places.map((/** @type {number[]} */ [x, y]) => `M${x} ${y}h0`).join(""), "", { stroke: colour, strokeWidth: 6 });
+  }
+  const hits = el("div", { className: "hits" });
+  const columnAt = (/** @type {MouseEvent} */ event) =>
+    Math.min(Math.max(Math.floor((event.offsetX / hits.clientWidth) * columns), 0), columns - 1);
+  hits.onclick = (event) => choose(columnAt(event));
+  hits.onpointermove = (event) => {
+    hits.title = found.hover[columnAt(event)];
+  };
+  box.replaceChildren(svg, hits);
+}
+
+/**
+ * A short line as the network's in the charts: dashed where another one has its colour.
+ * @param {{colour: string, dashed: boolean}} network
+ */
+function lineSample({ colour, dashed }) {
+  const line = el("i", { className: "line", ariaHidden: "true" });
+  line.style.borderTop = `3px ${dashed ? "dashed" : "solid"} ${colour}`;
+  return line;
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {(changes: Partial<import("../url.js").Selection>) => void} select
+ * @returns {(message: Message, layer: string | null, scope: Scope) => void}
+ */
+export function stripView(root, select) {
+  /** @type {Message} */
+  let message;
+  /** @type {Scope | null} */
+  let scope = null;
+  let [shape, selected, moved] = ["", -2, false];
+  /** @type {number | undefined} */
+  let scrolled;
+  /** @type {HTMLElement[][]} */
+  let charts = [];
+  const scales = { cam: colorBar("cam"), map: colorBar("map") };
+  const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
+  const buttons = () => /** @type {HTMLButtonElement[]} */ ([...root.querySelectorAll("button")]);
+
+  // Hundreds of texts are not written ahead.
+  function explain(/** @type {Event} */ event) {
+    if (!(event.target instanceof HTMLElement) || !event.target.dataset.place || scope === null) return;
+    const [which, kind, index] = event.target.dataset.place.split("/");
+    const [network, column] = [Number(which), Number(index)];
+    const cell = message.networks[network].cells[column];
+    const max = scaleMax(message, /** @type {Kind} */ (kind), network, column, scope);
+    if (cell) event.target.title = hoverText(cell, message.columns[column].name, /** @type {Kind} */ (kind), max);
+  }
+
+  // Everything but the colours and the selection.
+  function build() {
+    const columns = message.columns.length;
+    const grid = el("div", { className: "grid" });
+    grid.style.gridTemplateColumns = `${LABELS_PX}px repeat(${columns}, minmax(${MIN_COLUMN_PX}px, ${MAX_COLUMN_PX}px))`;
+    grid.style.minWidth = `${LABELS_PX + columns * MIN_COLUMN_PX}px`;
+    /**
+     * @template {HTMLElement} E
+     * @param {E} element
+     * @param {number | string} row
+     * @param {number} column -1: the column of the labels
+     */
+    const put = (element, row, column, span = 1) => {
+      element.style.gridRow = String(row);
+      element.style.gridColumn = `${column + 2} / span ${span}`;
+      grid.append(element);
+      return element;
+    };
+    const tile = Math.max(1, Math.min(TILE_PX, Math.floor(MAX_CANVAS_PX / columns)));
+
+    put(el("div", { className: "corner" }), 1, -1);
+    let start = 0;
+    for (const group of message.groups) {
+      put(el("div", { className: "group", title: group.title }, group.label), 1, start, group.span);
+      start += group.span;
+    }
+    put(el("div", { className: "corner" }, el("span", {}, "layers, input to output →")), 2, -1);
+    message.columns.forEach((column, index) => {
+      put(el("div", { className: `layer ${column.kind}`, title: column.name }, column.label), 2, index);
+    });
+
+    let row = 3;
+    const hasDashes = message.networks.some(({ dashed }) => dashed);
+    message.networks.forEach((network, which) => {
+      for (const [kind, spoken, title] of ROWS) {
+        const name = put(el("div", { className: "name" }), row, -1);
+        if (kind === "cam") {
+          const heading = el("b", {}, network.title);
+          heading.style.color = network.colour;
+          name.append(heading, ...(hasDashes ? [lineSample(network)] : [])); // its lines in the charts below
+        }
+        name.append(el("span", {}, title));
+        const canvas = put(el("canvas", { className: "row", width: columns * tile, height: tile }), row, 0, columns);
+        canvas.ariaHidden = "true"; // the buttons over it say what it shows
+        Object.assign(canvas.dataset, { network: which, kind });
+        /** @type {HTMLButtonElement[]} */
+        const stops = [];
+        network.cells.forEach((cell, index) => {
+          if (cell === null) {
+            put(el("div", { className: "absent", title: `${network.title} has no such layer` }, "–"), row, index);
+            return;
+          }
+          const ariaLabel = `${message.columns[index].name}, ${network.title}, ${spoken}`;
+          const button = el("button", { type: "button", ariaLabel, tabIndex: -1, onclick: () => choose(index) });
+          button.onkeydown = (event) => {
+            const here = stops.indexOf(button);
+            const to = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: stops.length - 1 }[event.key];
+            if (to === undefined) return;
+            event.preventDefault();
+            const next = stops[Math.min(Math.max(to, 0), stops.length - 1)];
+            button.tabIndex = -1;
+            next.tabIndex = 0;
+            next.focus();
+          };
+          Object.assign(button.dataset, { place: `${which}/${kind}/${index}`, row: `${which}/${kind}`, column: index });
+          stops.push(put(button, row, index));
+        });
+        row += 1;
+        if (kind === "map") continue;
+        put(el("div", { className: "name" }, el("span", { className: "small" }, "its largest value")), row, -1);
+        const bars = put(el("canvas", { className: "strengths", width: columns * tile, height: BAR_PX }), row, 0, columns);
+        bars.ariaHidden = "true"; // the labels of the buttons say it
+        bars.dataset.network = String(which);
+        row += 1;
+      }
+    });
+    charts = message.charts.map(() => {
+      const parts = [put(el("div", { className: "chartname" }), row, -1), put(el("div", { className: "chart" }), row, 0, columns)];
+      row += 1;
+      return parts;
+    });
+    put(el("div", { className: "band" }), `1 / ${row}`, 0);
+    const scroller = el("div", { className: "scroller", onpointerover: explain }, grid);
+    scroller.addEventListener("focusin", explain);
+    root.replaceChildren(scroller, el("div", { className: "scales" }, scales.cam.box, scales.map.box));
+    selected = -2;
+  }
+
+  // What has the same layers of the same networks keeps its elements, and with them the focus.
+  function fill() {
+    const { columns, groups, networks } = message;
+    const wanted = JSON.stringify([
+      columns,
+      groups,
+      message.charts.length,
+      networks.map(({ title, colour, dashed, cells }) => [title, colour, dashed, cells.map((cell) => cell !== null)]),
+    ]);
+    if (shape !== wanted) {
+      const active = /** @type {ShadowRoot} */ (root.getRootNode()).activeElement;
+      const focused = active instanceof HTMLElement ? active.dataset.place : undefined;
+      scrolled = root.querySelector(".scroller")?.scrollLeft;
+      build();
+      shape = wanted;
+      moved = true;
+      const same = buttons().find((button) => button.dataset.place === focused);
+      if (focused) same?.focus();
+    }
+    scope = null;
+    for (const canvas of root.querySelectorAll("canvas.strengths")) {
+      if (canvas instanceof HTMLCanvasElement) paintStrengths(canvas, message, Number(canvas.dataset.network));
+    }
+    message.charts.forEach((found, index) => {
+      drawChart(message, found, charts[index][0], charts[index][1], choose);
+    });
+    for (const button of buttons()) {
+      const [which, kind, index] = (button.dataset.place ?? "").split("/");
+      const cell = networks[Number(which)].cells[Number(index)];
+      const name = (kind === "cam" ? cell?.zero !== null : cell?.peak === 0) ? "zero" : "";
+      if (button.className !== name) button.className = name;
+    }
+  }
+
+  function paint(/** @type {Scope} */ wanted) {
+    scope = wanted;
+    for (const button of buttons()) button.removeAttribute("title"); // of other numbers
+    for (const canvas of root.querySelectorAll("canvas.row")) {
+      if (!(canvas instanceof HTMLCanvasElement)) continue;
+      paintRow(canvas, message, Number(canvas.dataset.network), /** @type {Kind} */ (canvas.dataset.kind), wanted);
+    }
+    scales.cam.show(message, scaleCaption(message, "cam", wanted));
+    scales.map.show(message, scaleCaption(message, "map", wanted));
+  }
+
+  // Marks the selected layer's column.
+  function mark(/** @type {number} */ column) {
+    selected = column;
+    const band = find(root, ".band");
+    band.style.display = column < 0 ? "none" : "";
+    band.style.gridColumn = `${Math.max(column, 0) + 2} / span 1`;
+    // One stop of the Tab key a row: the selected layer, or the one nearest to it that this network has.
+    /** @type {Map<string | undefined, HTMLButtonElement>} */
+    const stops = new Map();
+    for (const button of buttons()) {
+      const own = Number(button.dataset.column);
+      const pressed = String(own === column);
+      if (button.ariaPressed !== pressed) button.ariaPressed = pressed;
+      const nearest = stops.get(button.dataset.row);
+      if (!nearest || Math.abs(own - column) < Math.abs(Number(nearest.dataset.column) - column)) {
+        stops.set(button.dataset.row, button);
+      }
+    }
+    const wanted = new Set(stops.values());
+    for (const button of buttons()) {
+      const stop = wanted.has(button) ? 0 : -1;
+      if (button.tabIndex !== stop) button.tabIndex = stop;
+    }
+  }
+
+  /** @type {unknown} */
+  let filled = null;
+  return (now, layer, wanted) => {
+    message = now;
+    if (filled !== now.predictions) {
+      filled = now.predictions; // another message; more layers of the same one change nothing here
+      fill();
+    }
+    if (scope !== wanted) paint(wanted);
+    const column = now.columns.findIndex(({ name }) => name === layer);
+    if (column !== selected) mark(column);
+    if (!moved) return;
+    // Later drawings stay where the person scrolled to; the first shows the selected layer of a network that is too deep.
+    const scroller = find(root, ".scroller");
+    if (scrolled !== undefined) scroller.scrollLeft = scrolled;
+    else if (column >= 0) scroller.scrollLeft = find(root, ".band").offsetLeft - scroller.clientWidth / 2;
+    moved = false;
+  };
+}

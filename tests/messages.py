@@ -1,0 +1,76 @@
+"""What the viewer is told on a page under AppTest, and what its address answers then: no browser runs there."""
+
+import html
+import json
+import re
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from driving.depth import Packed, component, unpack
+from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain
+
+
+def told(app: AppTest) -> dict[str, Any]:
+    """The data of the viewer; StopIteration where the page has none."""
+    data: dict[str, Any] = json.loads(component(app, "overview").json)
+    return data
+
+
+def session(app: AppTest) -> ExploreSession:
+    return SESSIONS[told(app)["token"]]
+
+
+def request(app: AppTest, **changes: Any) -> dict[str, Any]:
+    """What the browser asks for first, with these changes."""
+    data = told(app)
+    view, selection = data["view"], data["selection"]
+    names = [network["name"] for network in view["networks"]]
+    chosen = {name: selection[name] for name in ("layer", "channel")}
+    return {**{name: view[name] for name in ("picture", "target", "layers")}, "networks": names, **chosen, **changes}
+
+
+def message(app: AppTest, **changes: Any) -> Packed:
+    """What the browser draws."""
+    return unpack(explain(session(app), request(app, **changes)))
+
+
+def shown_layer(app: AppTest) -> str:
+    """The layer that the browser shows."""
+    header, layer = message(app)[0], told(app)["selection"]["layer"]
+    named = [column["name"] for column in header["columns"]]
+    return layer if layer in named else header["layer"]
+
+
+def view(app: AppTest) -> dict[str, Any]:
+    """The selection, with the layer that the browser shows."""
+    selection: dict[str, Any] = told(app)["selection"]
+    return {**selection, "layer": shown_layer(app)}
+
+
+def explained(app: AppTest) -> dict[str, str]:
+    """The class that is explained, by network."""
+    return {network["title"]: network["target"] for network in message(app)[0]["networks"]}
+
+
+def written(app: AppTest) -> list[str]:
+    """The text of what the page writes as HTML, and of the predictions, or the sentence that the viewer shows."""
+    texts = [html.unescape(re.sub("<[^>]*>", " ", each.proto.body)) for each in app.get("html")]
+    if not any(each.proto.component_name.endswith("overview") for each in app.get("bidi_component")):
+        return texts
+    try:
+        shown = message(app)[0]["predictions"]
+    except RequestError as error:
+        return [*texts, str(error)]
+    pictures = [f"{picture['title']}, {picture['size']} {picture['words']}" for picture in shown["pictures"]]
+    networks = [
+        " ".join(
+            [
+                f"{network['title']}, {network['accuracy']}",
+                *(row["name"] for row in network["classes"]),
+                network["verdict"],
+            ]
+        )
+        for network in shown["networks"]
+    ]
+    return [*texts, *pictures, *networks, shown["note"] or ""]

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { colorTable, HEAT_STEPS, heatTable, overlayPixels, samplePositions } from "../../explorer/ui/viewer/static/colors.js";
+
+const PALETTE = Uint8Array.from({ length: 768 }, (_, index) => Math.floor(index / 3)); // grey
+const red = (pixel) => pixel & 255;
+
+test("a Grad-CAM begins at the first colour and ends at the end of its scale", () => {
+  const own = colorTable(PALETTE, "cam", 2, 2);
+  assert.deepEqual([red(own[0]), red(own[255])], [0, 255]);
+  const half = colorTable(PALETTE, "cam", 2, 4);
+  assert.equal(red(half[255]), 128);
+  assert.equal(red(colorTable(PALETTE, "cam", 2, 1)[255]), 255, "what is beyond the end keeps its colour");
+  assert.equal(red(colorTable(PALETTE, "cam", 0, 0)[200]), 0, "a scale that ends at 0 has one colour");
+});
+
+test("a signed map has 0 in the middle", () => {
+  const table = colorTable(PALETTE, "map", 3, 3);
+  assert.deepEqual([red(table[1]), red(table[128]), red(table[255])], [0, 128, 255]);
+});
+
+test("an enlarged line keeps pixel centres in place", () => {
+  const [below, fraction] = samplePositions(2, 4);
+  assert.deepEqual([...below], [0, 0, 0, 0]);
+  assert.deepEqual([...fraction], [0, 0.25, 0.75, 1]);
+});
+
+test("an overlay without opacity or heat is the picture", () => {
+  const pixels = Uint8Array.from([10, 20, 30, 40, 50, 60]);
+  for (const [cam, opacity] of [
+    [0, 1],
+    [255, 0],
+  ]) {
+    const found = overlayPixels(pixels, 1, 2, 2, Uint8Array.from([cam]), 1, 1, HEAT_STEPS / 255, heatTable(PALETTE, opacity));
+    const bytes = [...new Uint8Array(found.buffer)];
+    assert.deepEqual(bytes.slice(0, 16), [10, 20, 30, 255, 10, 20, 30, 255, 40, 50, 60, 255, 40, 50, 60, 255]);
+  }
+});
+
+test("full heat at full opacity is the last colour", () => {
+  const found = overlayPixels(Uint8Array.from([0, 0, 0]), 1, 1, 3, Uint8Array.from([255]), 1, 1, HEAT_STEPS / 255, heatTable(PALETTE, 1));
+  assert.ok([...found].every((pixel) => red(pixel) === 255));
+});

@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { EMPTY, keyOf, mergeLayers, needsFetch, reduce, shownLayer } from "../../explorer/ui/viewer/static/store.js";
+import { DEFAULTS } from "../../explorer/ui/viewer/static/url.js";
+
+const network = (name) => ({ name, title: name, colour: "#123456", dashed: false });
+const VIEW = { picture: "sample-6-6", target: null, layers: "main", networks: [network("a"), network("b")] };
+const data = (changes = {}) => ({
+  token: "t",
+  view: VIEW,
+  tab: "layer",
+  query: "",
+  visit: 1,
+  entry: 1,
+  initial: DEFAULTS,
+  selection: DEFAULTS,
+  ...changes,
+});
+const message = (changes = {}) => ({
+  picture: "sample-6-6",
+  layer: "block",
+  columns: [{ name: "stem" }, { name: "block" }],
+  networks: [{ layers: { block: { reduced: false, channels: 4 } } }, { layers: {} }],
+  every: false,
+  ...changes,
+});
+const after = (state, ...events) => events.reduce(reduce, state);
+const received = (view, changes) => ({ type: "received", key: keyOf(view), message: message(changes) });
+const opened = () => after(EMPTY, { type: "data", data: data(), fragment: null }, received(VIEW));
+
+test("what a run tells is shown once its message has come", () => {
+  const asked = reduce(EMPTY, { type: "data", data: data(), fragment: null });
+  assert.deepEqual(asked.view, VIEW);
+  assert.equal(asked.key, null);
+  assert.equal(opened().key, keyOf(VIEW));
+});
+
+test("a message of another view is not shown", () => {
+  const other = { ...VIEW, target: 3 };
+  const state = after(opened(), { type: "data", data: data({ view: other }), fragment: null });
+  assert.equal(reduce(state, received(VIEW)), state);
+  assert.equal(reduce(state, received(other)).key, keyOf(other));
+});
+
+test("a picture that was chosen here stays until a run has it", () => {
+  const chosen = reduce(opened(), { type: "picture", picture: "sample-1-1" });
+  assert.equal(chosen.view.picture, "sample-1-1");
+  const late = reduce(chosen, { type: "data", data: data({ view: { ...VIEW, target: 2 } }), fragment: null });
+  assert.deepEqual([late.view.picture, late.view.target, late.chosen], ["sample-1-1", 2, "sample-1-1"]);
+  const confirmed = reduce(late, { type: "data", data: data({ view: { ...VIEW, picture: "sample-1-1" } }), fragment: null });
+  assert.deepEqual([confirmed.view.picture, confirmed.chosen], ["sample-1-1", null]);
+});
+
+test("the last of two quick pictures stays, whatever comes of the first", () => {
+  const first = reduce(opened(), { type: "picture", picture: "sample-1-1" });
+  const second = reduce(first, { type: "picture", picture: "sample-2-2" });
+  assert.equal(reduce(second, received(first.view)), second);
+  const run = reduce(second, { type: "data", data: data({ view: { ...VIEW, picture: "sample-1-1" } }), fragment: null });
+  assert.equal(run.view.picture, "sample-2-2");
+});
+
+test("a file is shown under the name that the server gave it", () => {
+  const uploaded = reduce(opened(), { type: "uploaded", key: "", message: message({ picture: "upload-0123456789abcdef" }) });
+  assert.equal(uploaded.view.picture, "upload-0123456789abcdef");
+  assert.equal(uploaded.key, keyOf(uploaded.view));
+  assert.equal(uploaded.chosen, "upload-0123456789abcdef");
+});
+
+test("a step of the browser's history takes its selection, and no picture that no run has", () => {
+  const state = after(opened(), { type: "select", changes: { layer: "stem", channel: 2 } }, { type: "picture", picture: "sample-1-1" });
+  const back = reduce(state, { type: "history", selection: DEFAULTS });
+  assert.deepEqual(back.selection, DEFAULTS);
+  assert.deepEqual([back.view.picture, back.chosen], ["sample-6-6", null]);
+});
+
+test("the address counts more than the server's first selection, which counts more than what was chosen before", () => {
+  const initial = { ...DEFAULTS, layer: "stem" };
+  const fragment = { ...DEFAULTS, channel: 5 };
+  assert.deepEqual(reduce(EMPTY, { type: "data", data: data({ initial }), fragment }).selection, fragment);
+  assert.deepEqual(reduce(EMPTY, { type: "data", data: data({ initial }), fragment: null }).selection, initial);
+  const chosen = reduce(opened(), { type: "select", changes: { layer: "stem" } });
+  const again = reduce(chosen, { type: "data", data: data({ visit: 2, entry: 2, initial: null }), fragment: null });
+  assert.equal(again.selection.layer, "stem", "a page that is entered again goes on");
+  const link = reduce(chosen, { type: "data", data: data({ visit: 2, entry: 2, initial: DEFAULTS }), fragment: null });
+  assert.equal(link.selection.layer, null, "a link begins anew");
+  const run = reduce(chosen, { type: "data", data: data({ initial }), fragment: null });
+  assert.equal(run.selection.layer, "stem", "a further run of the same visit changes nothing");
+  const command = data({ entry: 2, initial: { ...DEFAULTS, layer: "block" } });
+  const commanded = reduce(chosen, { type: "data", data: command, fragment });
+  assert.equal(commanded.selection.layer, "block", "a control of the server changes it, whatever the address still says");
+});
+
+test("other networks forget the channel and keep the layer", () => {
+  const chosen = reduce(opened(), { type: "select", changes: { layer: "stem", channel: 2 } });
+  const same = reduce(chosen, { type: "data", data: data({ view: { ...VIEW, target: 1 } }), fragment: null });
+  assert.deepEqual([same.selection.layer, same.selection.channel], ["stem", 2]);
+  const networks = [network("a"), network("c")];
+  const other = reduce(chosen, { type: "data", data: data({ view: { ...VIEW, networks } }), fragment: null });
+  assert.deepEqual([other.selection.layer, other.selection.channel], ["stem", null]);
+});
+
+test("an error is said until something comes", () => {
+  const failed = reduce(opened(), { type: "failed", error: "No." });
+  assert.equal(failed.error, "No.");
+  assert.equal(reduce(failed, received(VIEW)).error, "");
+  assert.equal(reduce(failed, { type: "picture", picture: "sample-1-1" }).error, "");
+  assert.equal(reduce(failed, { type: "select", changes: { opacity: 3 } }).error, "No.");
+});
+
+test("the shown layer is one that a network has", () => {
+  assert.equal(shownLayer(opened()), "block");
+  assert.equal(shownLayer(reduce(opened(), { type: "select", changes: { layer: "stem" } })), "stem");
+  assert.equal(shownLayer(reduce(opened(), { type: "select", changes: { layer: "none" } })), "block");
+});
+
+test("a layer is fetched where it is missing, or where the whole map of the channel is", () => {
+  assert.equal(needsFetch(opened()), false);
+  assert.equal(needsFetch(reduce(opened(), { type: "select", changes: { layer: "stem" } })), true);
+  const reduced = (chosen) => ({ networks: [{ layers: { block: { reduced: true, channels: 4, chosen } } }, { layers: {} }] });
+  const large = after(EMPTY, { type: "data", data: data(), fragment: null }, received(VIEW, reduced()));
+  assert.equal(needsFetch(large), false);
+  assert.equal(needsFetch(reduce(large, { type: "select", changes: { channel: 2 } })), true);
+  assert.equal(needsFetch(reduce(large, { type: "select", changes: { channel: 4 } })), false, "no such channel");
+  const there = after(EMPTY, { type: "data", data: data(), fragment: null }, received(VIEW, reduced({ channel: 2 })));
+  assert.equal(needsFetch(reduce(there, { type: "select", changes: { channel: 2 } })), false);
+});
+
+test("layers that come later join those that are there", () => {
+  const before = message();
+  const more = { networks: [{ layers: { stem: { reduced: false } } }, { layers: { stem: { reduced: false } } }], every: true };
+  const merged = mergeLayers(before, more);
+  assert.deepEqual(Object.keys(merged.networks[0].layers), ["block", "stem"]);
+  assert.equal(merged.every, true);
+  assert.equal(before.every, false, "the message before is not changed");
+  const state = reduce(opened(), { type: "layers", key: "of another view", message: more });
+  assert.equal(Object.keys(state.message.networks[0].layers).length, 1);
+});
