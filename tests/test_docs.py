@@ -3,7 +3,6 @@
 import re
 import runpy
 import shlex
-import statistics
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -106,20 +105,6 @@ def share_of(network: str, split: str) -> str:
 @cache
 def figures_of(network: str) -> Mapping[str, Any]:
     return checkpoints.load_pretrained(network).figures
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_what_is_said_of_one_click_is_what_its_table_says(precision: str) -> None:
-    table = content(f"docs/one-click-{precision}.md")
-    clicks = [line.split("|") for line in table.splitlines() if re.match(r"\| \d+ \|", line)]  # begin with a seed
-    residual = [float(cells[8].strip(" %")) for cells in clicks]
-    differences = [float(cells[9].removesuffix(" points ")) for cells in clicks]
-    (told,) = (line for line in content("docs/measurements.md").splitlines() if f"[{precision}](one-click-" in line)
-    *_, seeds, median, difference, _ = (cell.strip() for cell in told.split("|"))
-    assert seeds.split(";")[0] == str(len(clicks))
-    assert median.replace(" ", "") in table
-    assert abs(float(median.removesuffix(" %")) - statistics.median(residual)) < 0.0501  # of rounded ones
-    assert difference == f"{min(differences):+.1f} to {max(differences):+.1f} points"
 
 
 def test_every_share_with_a_decimal_stands_in_a_table_or_in_the_header_of_a_network() -> None:
