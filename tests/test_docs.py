@@ -190,10 +190,7 @@ def _build_page() -> None:
     navigation.run({"build": ("Build & train", build.show), "explore": ("Explore", explore.show)})
 
 
-def test_an_added_dataset_is_learned_and_opens_in_build_and_train(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
+def test_an_added_dataset_is_learned_and_opens_in_build_and_train(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = run(how_to("stripes"))["dataset"]
     link = urlsplit(capsys.readouterr().out.strip())
     assert link.path == "/build"
