@@ -35,6 +35,17 @@ def message(app: AppTest, **changes: Any) -> Packed:
     return unpack(explain(session(app), request(app, **changes)))
 
 
+def give_file(app: AppTest, name: str, content: bytes) -> Packed:
+    """As after a person gave the viewer a picture file: it is drawn, then the page hears of it. Raises RequestError."""
+    asked = request(app)
+    del asked["picture"]
+    drawn = unpack(explain(session(app), asked | {"name": name}, content))
+    app.query_params["picture"] = drawn[0]["picture"]
+    app.run()
+    assert not app.exception and told(app)["view"]["picture"] == drawn[0]["picture"]
+    return drawn
+
+
 def shown_layer(app: AppTest) -> str:
     """The layer that the browser shows."""
     header, layer = message(app)[0], told(app)["selection"]["layer"]
