@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from driving.depth import Packed, component, unpack
 from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain
+from explorer.ui.state import PASS_FIELDS
 
 
 def told(app: AppTest) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def request(app: AppTest, **changes: Any) -> dict[str, Any]:
     view, selection = data["view"], data["selection"]
     names = [network["name"] for network in view["networks"]]
     chosen = {name: selection[name] for name in ("layer", "channel")}
-    return {**{name: view[name] for name in ("picture", "target", "layers")}, "networks": names, **chosen, **changes}
+    return {**{name: view[name] for name in PASS_FIELDS}, "networks": names, **chosen, **changes}
 
 
 def message(app: AppTest, **changes: Any) -> Packed:
