@@ -358,7 +358,7 @@ def kept_run(*specs: ArchitectureSpec, number: str = "ab" * 16, owner: str = "")
     return run
 
 
-NEED_A_LAYER = {"block", "methods", "channels", "trust"}
+NEED_A_LAYER = {"methods", "channels", "trust"}  # of a block, a plain network has nothing to split
 
 
 def test_a_network_without_maps_is_one_sentence_and_another_one_can_be_chosen() -> None:
