@@ -50,7 +50,7 @@ from explorer.ui.state import AppState
 from explorer.ui.viewer import STATIC
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
-VIEW = {"picture": "sample-6-6", "target": None, "layers": "main", "networks": [*NAMES]}
+VIEW: dict[str, Any] = {"picture": "sample-6-6", "target": None, "layers": "main", "networks": [*NAMES]}
 PHOTO = figures.png(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
 
 
@@ -345,7 +345,7 @@ def test_the_browser_knows_the_addresses_and_the_header() -> None:
 def test_the_longest_view_fits_into_the_line() -> None:
     longest = VIEW | {"networks": ["n" * 80] * 2, "layer": "x" * 80, "channel": 100_000, "only": "layers"}
     longest |= {"target": 100_000, "name": "\U0001f600" * 255}  # file systems take no longer name
-    assert AppState(layer=longest["layer"], first=longest["networks"][0], target=longest["target"])  # type: ignore[arg-type]
+    assert AppState(layer=longest["layer"], first=longest["networks"][0], target=longest["target"])
     assert len(json.dumps(longest)) < MAX_LINE_BYTES
 
 
