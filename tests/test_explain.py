@@ -18,7 +18,6 @@ from starlette.responses import Response
 from driving.depth import picture, question, unpack
 from explorer import checkpoints, figures
 from explorer.attribution import raw_arrays
-from explorer.experiments.anatomy import block_names
 from explorer.images import Picture, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import passes as passes_module
@@ -39,9 +38,7 @@ from explorer.ui.api.explain import (
 )
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.passes import (
-    BLOCKS_BYTES,
     ChosenNetwork,
-    Kept,
     Looked,
     Passes,
     Pictures,
@@ -53,7 +50,7 @@ from explorer.ui.state import AppState
 from explorer.ui.viewer import STATIC
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
-VIEW = {"picture": "sample-6-6", "target": None, "layers": "main", "networks": [*NAMES]}
+VIEW: dict[str, Any] = {"picture": "sample-6-6", "target": None, "layers": "main", "networks": [*NAMES]}
 PHOTO = figures.png(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
 
 
@@ -232,19 +229,6 @@ def test_the_page_does_not_decode_again_what_was_drawn(monkeypatch: pytest.Monke
     assert header["predictions"]["pictures"][0]["alt"] == "b.png", "and the viewer is told of that"
 
 
-def test_the_oldest_pictures_of_a_session_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = Pictures()
-    sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(4)]
-    monkeypatch.setattr(passes_module, "SESSION_BYTES", 2 * 20 * 20 * 3)
-    keys = [pictures.keep(content, "a.png") for content in sizes[:2]]
-    assert pictures.keep(sizes[0], "again.png") == keys[0]
-    keys += [pictures.keep(content, "a.png") for content in sizes[2:3]]
-    assert [pictures.get(key) is not None for key in keys] == [True, False, True], "the one used longest ago goes"
-    monkeypatch.setattr(passes_module, "SESSION_BYTES", 1)
-    last = pictures.keep(sizes[3], "a.png")
-    assert pictures.get(last) is not None and all(pictures.get(key) is None for key in keys), "the newest stays"
-
-
 def test_the_raw_numbers_are_those_of_the_shown_layer_of_the_picture() -> None:
     own = session()
     content = arrays(own, VIEW | {"picture": "sample-1-6", "networks": [NAMES[1]], "layer": "stages.1.0"})
@@ -361,7 +345,7 @@ def test_the_browser_knows_the_addresses_and_the_header() -> None:
 def test_the_longest_view_fits_into_the_line() -> None:
     longest = VIEW | {"networks": ["n" * 80] * 2, "layer": "x" * 80, "channel": 100_000, "only": "layers"}
     longest |= {"target": 100_000, "name": "\U0001f600" * 255}  # file systems take no longer name
-    assert AppState(layer=longest["layer"], first=longest["networks"][0], target=longest["target"])  # type: ignore[arg-type]
+    assert AppState(layer=longest["layer"], first=longest["networks"][0], target=longest["target"])
     assert len(json.dumps(longest)) < MAX_LINE_BYTES
 
 
@@ -401,76 +385,3 @@ def test_a_token_lasts_as_long_as_its_session() -> None:
     del own
     gc.collect()
     assert SESSIONS.get(token) is None
-
-
-def test_the_last_few_are_kept_and_computed_once() -> None:
-    kept: Kept[str] = Kept(2)
-    computed: list[str] = []
-
-    def value(key: str) -> str:
-        return kept.get(key, lambda: computed.append(key) or key)  # type: ignore[func-returns-value]
-
-    assert [value(key) for key in "abab"] == [*"abab"] and computed == [*"ab"]
-    value("c")  # a was used before b
-    assert value("b") == "b" and computed == [*"abc"]
-    assert value("a") == "a" and computed == [*"abca"]
-
-    def fails() -> str:
-        raise ValueError("not computed")
-
-    with pytest.raises(ValueError):
-        kept.get("d", fails)
-    assert value("d") == "d", "a failure is not kept"
-
-
-def test_a_large_pass_makes_room_for_the_next() -> None:
-    """Two at 224 pixels hold hundreds of megabytes."""
-    loaded = checkpoints.load_pretrained(NAMES[0])
-
-    def look(label: int) -> Looked:
-        return passes.look(NAMES[0], loaded, AppState(), sample_subject(label, 0), "#123456", False)
-
-    passes = Passes()
-    seen = [look(label) for label in range(3)]
-    assert look(0).trace is seen[0].trace, "six small ones are kept"
-    passes = Passes(large=16)
-    seen = [look(label) for label in range(3)]
-    assert look(1).trace is seen[1].trace
-    assert look(0).trace is not seen[0].trace
-
-
-def test_blocks_are_opened_at_once_where_there_is_room_and_else_each_when_it_is_looked_at(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    loaded, subject = checkpoints.load_pretrained(NAMES[1]), sample_subject(6, 6)
-    names = block_names(loaded.network)
-    computed: list[str] = []
-
-    def counted(name: str) -> Callable[..., Any]:
-        compute = getattr(passes_module, name)
-
-        def run(*arguments: Any) -> Any:
-            computed.append(name)
-            return compute(*arguments)
-
-        return run
-
-    for each in ("anatomy", "anatomies"):
-        monkeypatch.setattr(passes_module, each, counted(each))
-    passes = Passes()
-    network = passes.look(NAMES[1], loaded, AppState(), subject, "#123456", False)
-    every = {name: passes.block(network, subject, name) for name in (*names, *names)}
-    assert computed == ["anatomies"]
-    taken = sum(inside.nbytes for inside in every.values())
-    assert taken <= BLOCKS_BYTES < 178_000_000, "a ResNet-50's at 224 pixels"
-
-    computed.clear()
-    passes = Passes(blocks_bytes=taken - 1)
-    for name in (names[0], names[-1], names[0]):
-        np.testing.assert_array_equal(passes.block(network, subject, name).sum, every[name].sum)
-    assert computed == ["anatomy", "anatomy"]
-    computed.clear()
-    passes = Passes(blocks_bytes=1)  # less than one block: those of two networks stay all the same
-    for name in (names[0], names[1], names[1], names[0], names[2], names[0], names[1]):
-        passes.block(network, subject, name)
-    assert len(computed) == 4

@@ -80,9 +80,9 @@ TOLD = """
 import streamlit as st
 from explorer.ui import selection
 from explorer.ui.state import AppState
-selection.for_viewer(AppState(layer="stem.conv"))
+selection.apply(AppState(layer="stem.conv"))
 selection.take(%s)
-st.session_state["found"] = selection.for_viewer(AppState(layer="stem.conv"))["selection"]
+st.session_state["found"] = selection.for_viewer()["selection"]
 """
 SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10}
 
@@ -113,6 +113,19 @@ def test_a_browser_may_say_anything_of_its_selection(said: Any, taken: dict[str,
     default = {"layer": None, "channel": None, "scope": "layer", "opacity": 70}
     wanted = default | ({"layer": "stem.conv"} if taken is None else taken)
     assert app.session_state["found"] == wanted
+
+
+def test_the_viewer_keeps_its_selection_until_a_link_or_the_server_changes_it() -> None:
+    app = open_app(opacity="20", tab="block")
+    app.selectbox(key="target").select(2).run()
+    tell(app, opacity=70, channel=3)
+    app.selectbox(key="target").select(3).run()
+    assert told(app)["entry"] == 1 and view(app)["opacity"] == 70, "else the viewer would go back to what the link said"
+    app.number_input(key="block_channel").set_value(0).run()
+    assert told(app)["entry"] == 2 and told(app)["initial"] == view(app) | {"layer": None, "channel": 0}
+    app.run()
+    link(app, opacity="30")
+    assert told(app)["entry"] == 3 and told(app)["initial"]["opacity"] == 30
 
 
 def test_what_a_browser_says_before_any_page_is_let_be() -> None:
@@ -358,7 +371,7 @@ def kept_run(*specs: ArchitectureSpec, number: str = "ab" * 16, owner: str = "")
     return run
 
 
-NEED_A_LAYER = {"block", "methods", "channels", "trust"}
+NEED_A_LAYER = {"methods", "channels", "trust"}  # of a block, a plain network has nothing to split
 
 
 def test_a_network_without_maps_is_one_sentence_and_another_one_can_be_chosen() -> None:

@@ -50,9 +50,9 @@ def take(told: Any) -> None:
         return
 
 
-def for_viewer(state: AppState) -> dict[str, Any]:
-    """The fields of the viewer's data that concern the selection."""
-    current = _current(state)
+def for_viewer() -> dict[str, Any]:
+    """The fields of the viewer's data that concern the selection, after `apply` in the same run."""
+    current: _Selection = st.session_state["selection"]
     return {"visit": current.page, "entry": current.entry, "initial": current.initial, "selection": current.values}
 
 

@@ -152,6 +152,7 @@ def test_a_browser_may_leave_at_any_moment() -> None:
 
 
 def test_a_request_that_does_not_come_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow: tuple[tuple[str, list[bytes]], ...]
     slow = (("LINE_TIMEOUT_S", []), ("LINE_TIMEOUT_S", [line()[:9]]), ("FILE_TIMEOUT_S", [line(), PHOTO[:9]]))
     for limit, begun in slow:
         coming: list[Message] = [{"type": "http.request", "body": piece, "more_body": True} for piece in begun]

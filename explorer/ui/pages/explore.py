@@ -78,7 +78,7 @@ def _viewer(view: ExploreView) -> None:
         },
         "tab": state.tab,
         "query": address.query(),
-        **selection.for_viewer(state),
+        **selection.for_viewer(),
     }
     overview(data, _take_picture, selection.take)
 

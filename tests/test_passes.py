@@ -1,0 +1,101 @@
+"""What a session keeps of its pictures and passes: as much as its limits allow, computed once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from explorer import checkpoints, figures
+from explorer.experiments.anatomy import block_names
+from explorer.ui import passes as passes_module
+from explorer.ui.passes import BLOCKS_BYTES, Kept, Looked, Passes, Pictures, sample_subject
+from explorer.ui.state import AppState
+
+NAMES = ("shapes-plain-20", "shapes-resnet-20")
+
+
+def test_the_oldest_pictures_of_a_session_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = Pictures()
+    sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(4)]
+    monkeypatch.setattr(passes_module, "SESSION_BYTES", 2 * 20 * 20 * 3)
+    keys = [pictures.keep(content, "a.png") for content in sizes[:2]]
+    assert pictures.keep(sizes[0], "again.png") == keys[0]
+    keys += [pictures.keep(content, "a.png") for content in sizes[2:3]]
+    assert [pictures.get(key) is not None for key in keys] == [True, False, True], "the one used longest ago goes"
+    monkeypatch.setattr(passes_module, "SESSION_BYTES", 1)
+    last = pictures.keep(sizes[3], "a.png")
+    assert pictures.get(last) is not None and all(pictures.get(key) is None for key in keys), "the newest stays"
+
+
+def test_the_last_few_are_kept_and_computed_once() -> None:
+    kept: Kept[str] = Kept(2)
+    computed: list[str] = []
+
+    def value(key: str) -> str:
+        return kept.get(key, lambda: computed.append(key) or key)  # type: ignore[func-returns-value]
+
+    assert [value(key) for key in "abab"] == [*"abab"] and computed == [*"ab"]
+    value("c")  # a was used before b
+    assert value("b") == "b" and computed == [*"abc"]
+    assert value("a") == "a" and computed == [*"abca"]
+
+    def fails() -> str:
+        raise ValueError("not computed")
+
+    with pytest.raises(ValueError):
+        kept.get("d", fails)
+    assert value("d") == "d", "a failure is not kept"
+
+
+def test_a_large_pass_makes_room_for_the_next() -> None:
+    """Two at 224 pixels hold hundreds of megabytes."""
+    loaded = checkpoints.load_pretrained(NAMES[0])
+
+    def look(label: int) -> Looked:
+        return passes.look(NAMES[0], loaded, AppState(), sample_subject(label, 0), "#123456", False)
+
+    passes = Passes()
+    seen = [look(label) for label in range(3)]
+    assert look(0).trace is seen[0].trace, "six small ones are kept"
+    passes = Passes(large=16)
+    seen = [look(label) for label in range(3)]
+    assert look(1).trace is seen[1].trace
+    assert look(0).trace is not seen[0].trace
+
+
+def test_blocks_are_opened_at_once_where_there_is_room_and_else_each_when_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded, subject = checkpoints.load_pretrained(NAMES[1]), sample_subject(6, 6)
+    names = block_names(loaded.network)
+    computed: list[str] = []
+
+    def counted(name: str) -> Callable[..., Any]:
+        compute = getattr(passes_module, name)
+
+        def run(*arguments: Any) -> Any:
+            computed.append(name)
+            return compute(*arguments)
+
+        return run
+
+    for each in ("anatomy", "anatomies"):
+        monkeypatch.setattr(passes_module, each, counted(each))
+    passes = Passes()
+    network = passes.look(NAMES[1], loaded, AppState(), subject, "#123456", False)
+    every = {name: passes.block(network, subject, name) for name in (*names, *names)}
+    assert computed == ["anatomies"]
+    taken = sum(inside.nbytes for inside in every.values())
+    assert taken <= BLOCKS_BYTES < 178_000_000, "a ResNet-50's at 224 pixels"
+
+    computed.clear()
+    passes = Passes(blocks_bytes=taken - 1)
+    for name in (names[0], names[-1], names[0]):
+        np.testing.assert_array_equal(passes.block(network, subject, name).sum, every[name].sum)
+    assert computed == ["anatomy", "anatomy"]
+    computed.clear()
+    passes = Passes(blocks_bytes=1)  # less than one block: those of two networks stay all the same
+    for name in (names[0], names[1], names[1], names[0], names[2], names[0], names[1]):
+        passes.block(network, subject, name)
+    assert len(computed) == 4
