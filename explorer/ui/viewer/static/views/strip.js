@@ -1,7 +1,7 @@
 // The depth strip: all layers of one or two networks on one axis.
 
 import { colorTable, toImageData } from "../colors.js";
-import { context2d, el, find } from "../dom.js";
+import { context2d, el, find, svgEl } from "../dom.js";
 import { formatNumber } from "../format.js";
 import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
 
@@ -16,7 +16,6 @@ const MAX_COLUMN_PX = 46;
 const TILE_PX = 32; // of a thumbnail in the row's canvas, at most; the browser scales it
 const BAR_PX = 16; // of the longest bar
 const MAX_CANVAS_PX = 16384; // which every browser can draw
-const SVG = "http://www.w3.org/2000/svg";
 /** @type {[Kind, string, string][]} kind, what a screen reader says of a button, what stands beside the row */
 const ROWS = [
   ["cam", "Grad-CAM", "Grad-CAM"],
@@ -104,20 +103,14 @@ function drawChart(message, found, name, box, choose) {
     ticks.append(label);
   }
   name.replaceChildren(el("div", {}, found.title), ticks);
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", `0 0 ${columns} 100`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", found.alt);
+  const svg = svgEl("svg", { viewBox: `0 0 ${columns} 100`, preserveAspectRatio: "none", role: "img", "aria-label": found.alt });
   /**
    * @param {string} d
    * @param {string} className
    * @param {object} style
    */
   const draw = (d, className, style) => {
-    const path = document.createElementNS(SVG, "path");
-    path.setAttribute("d", d);
-    if (className) path.setAttribute("class", className);
+    const path = svgEl("path", { d, class: className });
     Object.assign(path.style, style);
     svg.append(path);
   };
