@@ -24,7 +24,7 @@ _MOST_POINTS = 600  # of one line: more than a panel has pixels
 _SIDE = 72  # pixels of a test picture on the page
 _OPACITY = 0.7  # of a Grad-CAM over its picture, where it is largest
 
-_component = place("live_charts", "<div class='live'></div>", ("training.css",), "training.js")
+_component = place("live_charts", "<div class='live'></div>", ("training.css", "picture_tools.css"), "training.js")
 
 
 @dataclass(frozen=True, eq=False)

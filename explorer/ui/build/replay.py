@@ -16,7 +16,7 @@ from explorer.ui.markdown import as_sentence
 from explorer.ui.state import AppState
 from explorer.ui.viewer import place
 
-_component = place("replay", "<div class='replay'></div>", ("training.css",), "training.js")
+_component = place("replay", "<div class='replay'></div>", ("training.css", "picture_tools.css"), "training.js")
 
 
 def offer_replay() -> None:

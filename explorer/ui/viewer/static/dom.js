@@ -99,3 +99,14 @@ export function once(root, make) {
   root.viewer ??= make();
   return root.viewer;
 }
+
+/**
+ * Hands a file to the browser's downloads.
+ * @param {Blob} content
+ * @param {string} name
+ */
+export function save(content, name) {
+  const link = el("a", { href: URL.createObjectURL(content), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

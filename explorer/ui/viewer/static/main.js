@@ -2,7 +2,7 @@
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 
 import { explain, fetchFile, RequestError } from "./api.js";
-import { find, once, setText } from "./dom.js";
+import { find, once, save, setText } from "./dom.js";
 import { EMPTY, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { galleryView, keepSheets } from "./views/gallery.js";
@@ -288,18 +288,6 @@ async function downloadArrays(which) {
   } catch (error) {
     dispatch({ type: "failed", error: error instanceof RequestError ? error.message : String(error) });
   }
-}
-
-/**
- * @param {Blob} content
- * @param {string} name
- */
-function save(content, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(content);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 /** @param {Component} component */

@@ -6,7 +6,13 @@ import { answersView } from "./training/answers.js";
 import { camsView } from "./training/cams.js";
 import { replayView } from "./training/replay.js";
 
-const VIEWS = { curves: chartsView, map: chartsView, predictions: answersView, cams: camsView };
+/** @type {Record<string, (root: HTMLElement) => (data: any) => void>} */
+const VIEWS = {
+  curves: (root) => chartsView(root, "loss and accuracy"),
+  map: (root) => chartsView(root, "gradient map"),
+  predictions: answersView,
+  cams: camsView,
+};
 
 /** @typedef {import("./dom.js").Component} Component */
 
@@ -15,8 +21,7 @@ const VIEWS = { curves: chartsView, map: chartsView, predictions: answersView, c
  * @param {Component} component
  */
 export function live_charts({ data, parentElement }) {
-  const view = VIEWS[/** @type {keyof typeof VIEWS} */ (data.kind)];
-  once(parentElement, () => view(find(parentElement, ".live")))(data);
+  once(parentElement, () => VIEWS[data.kind](find(parentElement, ".live")))(data);
 }
 
 /** @param {Component} component */

@@ -2,6 +2,7 @@
 // person looks closer do not move it. All colours and scales come from live.py.
 
 import { el, svgEl } from "../dom.js";
+import { pictureTools } from "../picture_tools.js";
 import { layPanels, toX, toY } from "./frame.js";
 import { linePanels } from "./line_panel.js";
 import { mapPanels } from "./map_panel.js";
@@ -13,11 +14,15 @@ import { limitView, zoomView } from "./span.js";
 /** @typedef {import("./moving.js").Chart} Chart */
 
 const MIN_WIDTH = 100; // pixels, below which nothing is drawn
+const ROUND_PX = 260; // what stands above and below panels that fill the screen
 const HELP = "Drag to zoom, Shift and drag to move. Keys: arrows read values, + and − zoom, 0 shows all.";
 let count = 0; // of all charts on the page: what a drawing names for itself has a name of its own in each
 
-/** @param {HTMLElement} root */
-export function chartsView(root) {
+/**
+ * @param {HTMLElement} root
+ * @param {string} name
+ */
+export function chartsView(root, name) {
   count += 1;
   const own = count;
   let [width, until] = [0, Number.POSITIVE_INFINITY];
@@ -43,7 +48,9 @@ export function chartsView(root) {
   const stage = el("div", { className: "stage", tabIndex: 0, role: "group" }, svg, tip);
   const bar = el("div", { className: "bar" });
   const spoken = el("div", { className: "says", ariaLive: "polite" });
-  root.append(legend, el("div", { className: "tools" }, ...zooms, el("span", {}, HELP)), stage, bar, spoken);
+  const subject = () => ({ parts: [legend, stage, bar], caption: svg.getAttribute("aria-label") ?? name });
+  const tools = el("div", { className: "tools" }, ...zooms, pictureTools(root, name, subject), el("span", {}, HELP));
+  root.append(legend, tools, stage, bar, spoken);
 
   /** @param {import("./span.js").View | null} wanted */
   function look(wanted) {
@@ -57,7 +64,9 @@ export function chartsView(root) {
     width = stage.clientWidth;
     if (!panels || width < MIN_WIDTH) return;
     reset.disabled = view === null;
-    const { boxes, height } = layPanels(panels.panels.length, width, panels.layout(width));
+    const layout = panels.layout(width);
+    if (root.matches(":fullscreen")) layout.height = Math.max(layout.height, (innerHeight - ROUND_PX) / (layout.stacked ? 2 : 1));
+    const { boxes, height } = layPanels(panels.panels.length, width, layout);
     svg.setAttribute("width", String(width));
     svg.setAttribute("height", String(height));
     svg.replaceChildren();

@@ -1,6 +1,7 @@
 // Every test picture with its label, and what each network says of it.
 
 import { el, setText } from "../dom.js";
+import { pictureTools } from "../picture_tools.js";
 import { answerText, frameAt } from "./samples.js";
 
 /** @typedef {import("./samples.js").Answers} Answers */
@@ -12,7 +13,8 @@ export function answersView(root) {
   const heading = el("div", { className: "heading" });
   const scores = el("div", { className: "scores" });
   const list = el("ul", { className: "sheet" });
-  root.append(heading, scores, list);
+  const subject = () => ({ parts: [scores, list], caption: `${heading.textContent}.` });
+  root.append(heading, scores, list, pictureTools(root, "predictions of the test pictures", subject));
   /** @type {HTMLElement[]} */
   let counts = [];
   /** @type {HTMLElement[][]} */

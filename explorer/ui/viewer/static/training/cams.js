@@ -4,6 +4,7 @@ import { tickedBar } from "../charts/ticked_bar.js";
 import { heatPixels } from "../colors.js";
 import { context2d, el, setText } from "../dom.js";
 import { formatReading } from "../format.js";
+import { pictureTools } from "../picture_tools.js";
 import { answerText, frameAt } from "./samples.js";
 
 /**
@@ -46,7 +47,8 @@ export function camsView(root) {
   const heading = el("div", { className: "heading" });
   const list = el("ul", { className: "cams" });
   const bar = el("div", { className: "bar" });
-  root.append(heading, list, bar);
+  const subject = () => ({ parts: [list, bar], caption: `${heading.textContent}.` });
+  root.append(heading, list, bar, pictureTools(root, "Grad-CAM of the test pictures", subject));
   /** @type {{face: HTMLElement, canvas: HTMLCanvasElement, line: HTMLElement}[][]} */
   let tiles = [];
   /** @type {ReturnType<typeof tickedBar> | null} */

@@ -46,7 +46,8 @@ export function replayView(root) {
   const controls = el("div", { className: "controls" }, button, slider, place);
   const heading = el("div", { className: "heading" }, "Gradient map: how large the gradient of each layer's weights is");
   root.append(controls, boxes[0], boxes[1], heading, boxes[2], boxes[3]);
-  const [curves, cams, map, answers] = [chartsView(boxes[0]), camsView(boxes[1]), chartsView(boxes[2]), answersView(boxes[3])];
+  const [curves, map] = [chartsView(boxes[0], "loss and accuracy"), chartsView(boxes[2], "gradient map")];
+  const [cams, answers] = [camsView(boxes[1]), answersView(boxes[3])];
   /** @type {ReplayData | null} */
   let data = null;
   let [at, drawnAt, before, running] = [1, 0, 0, 0]; // `running`: the frame that is asked for; 0 stands still
