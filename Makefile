@@ -4,6 +4,7 @@
 SHELL := bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+NODE := $(VENV)/bin/node
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -16,19 +17,22 @@ run: $(VENV)/.installed ## open the app in the browser, on 127.0.0.1 (another po
 	$(PYTHON) -m streamlit run app.py $(if $(PORT),--server.port=$(PORT))
 
 test: $(VENV)/.installed-dev lint ## check style and types, then run all tests, the browser tests included
+	$(NODE) --test --test-reporter=dot $(wildcard tests/viewer/*.mjs)
 	$(PYTHON) -m driving.chromium
 	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-lint: $(VENV)/.installed-dev ## check style, format and types only
+lint: $(VENV)/.installed-dev node_modules/.installed ## check style, format and types only
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
+	$(NODE) node_modules/.bin/biome ci --error-on-warnings
+	$(NODE) node_modules/.bin/tsc
 
-bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and put the table into README and docs/bench.md
+bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and write docs/bench.md
 	$(PYTHON) -m driving.chromium --whole
 	$(PYTHON) -m benchmarks --write
 
-load: $(VENV)/.installed-dev ## many visitors at once: waits, errors, memory (a shorter one: make load SESSIONS=8 SECONDS=60)
+load: $(VENV)/.installed-dev ## many users at once: waits, errors, memory, written to docs/load.md (shorter, unwritten: make load SESSIONS=8 SECONDS=60)
 	$(PYTHON) -m driving.chromium --whole
 	$(PYTHON) -m benchmarks load $(if $(SESSIONS),--sessions $(SESSIONS)) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(SESSIONS)$(SECONDS),,--write)
@@ -45,7 +49,7 @@ screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ aga
 	$(PYTHON) -m scripts.screenshots
 
 clean: ## remove .venv and everything else that these targets made, but not your runs
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache test-results
+	rm -rf $(VENV) node_modules .mypy_cache .pytest_cache .ruff_cache test-results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: requirements.txt $(PYTHON)
@@ -59,6 +63,11 @@ $(PYTHON):
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(PIP_INSTALL) --quiet -r requirements-dev.txt
+	@touch $@
+
+# The type checker, formatter and linter of the browser's modules. Node and npm come with the Python packages.
+node_modules/.installed: package.json package-lock.json $(VENV)/.installed-dev
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" npm ci --no-audit --no-fund --silent
 	@touch $@
 
 $(VENV)/.installed-bench: requirements-bench.txt $(VENV)/.installed-dev

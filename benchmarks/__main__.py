@@ -1,12 +1,13 @@
-"""`python -m benchmarks` measures speed.
+"""`python -m benchmarks` measures speed; docs/measurements.md describes each method.
 
 Its parts are `tracing`, `training`, `twins`, `looking`, `akamaster`, `page` and `runs`.
-`threads` explains on one network from threads for a minute.
-`difficulty` trains on the shapes (minutes; `--size 16`: an hour) and says how hard they are.
-`batchnorm` (half an hour) says after how many steps the running statistics of BatchNorm lag behind.
-`one-click` trains what one click trains on this machine, five times; `forecasts` compares 15 trainings with forecasts;
-all parts together hold a summary of both.
-`load` and `isolation` are many visitors at once, with options of their own: `python -m benchmarks load --help`.
+`threads` explains on one network from several threads for a minute.
+`difficulty` trains on the shapes (minutes; `--size 16`: an hour) and measures how hard they are.
+`batchnorm` (half an hour) measures after how many steps the running statistics of BatchNorm stop lagging behind.
+`one-click` trains what one click trains on this machine, five times. `forecasts` compares 15 trainings with forecasts.
+All parts together include a summary of these two.
+`load` and `isolation` simulate many users and have options of their own: `python -m benchmarks load --help`.
+`--write` writes one table: docs/bench.md for all parts together, else docs/PART.md.
 """
 
 import argparse
@@ -51,10 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     kept = Path(f"difficulty-{SMALL}.json")
     parser.add_argument("--kept", type=Path, metavar="FILE", default=kept, help=f"where `--size {SMALL}` continues")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/ and README.md")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/")
     options = parser.parse_args(given)
-    if options.write and options.what not in ("all", "difficulty", "batchnorm"):
-        parser.error("--write wants all parts, `difficulty` or `batchnorm`.")
+    if options.write and options.what == "threads":
+        parser.error("`threads` has no table to --write.")
     if options.what == "threads":
         return run_threads(options.seconds, options.threads)
     if options.what == "difficulty":
@@ -82,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"First weights and pictures of seed 0, float32 where nothing else is said. {machine(browser=True)}."
     )
     if options.write:
-        report.write("bench")
+        report.write("bench" if options.what == "all" else options.what)
     return 1 if report.missed else 0
 
 
@@ -110,7 +111,7 @@ def small_difficulty_lines(kept: Path) -> Iterator[str]:
 
 
 def show_difficulty(lines: Iterator[str], name: str, is_written: bool) -> int:
-    """Prints the lines as they come; `name` is that of the table where they are written to."""
+    """Prints the lines as they come, and writes them to docs/NAME.md where `is_written`."""
     shown = []
     for line in lines:
         shown.append(line)

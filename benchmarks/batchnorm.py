@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from benchmarks.rows import ROOT, machine
+from benchmarks.rows import machine, write
 from explorer.architectures import Network, build
 from explorer.datasets import Dataset, Split, channel_statistics, shapes
 from explorer.experiments.agreement import mcnemar
@@ -204,5 +204,5 @@ def show_batchnorm(is_written: bool) -> int:
     ]
     print("\n".join(lines))
     if is_written:
-        (ROOT / "docs" / "batchnorm.md").write_text("\n".join(lines) + "\n")
+        write("batchnorm", lines)
     return 0

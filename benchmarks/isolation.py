@@ -330,7 +330,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks isolation", description=__doc__)
     parser.add_argument("--visitors", type=int, default=VISITORS, help=f"at once (default: {VISITORS})")
     parser.add_argument("--answers", type=int, default=ANSWERS, help=f"to search (default: {ANSWERS:,})")
-    parser.add_argument("--write", action="store_true", help="put what was found into docs/isolation.md and README.md")
+    parser.add_argument("--write", action="store_true", help="write the result to docs/isolation.md")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["EXPLORER_DATA"] = folder

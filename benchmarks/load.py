@@ -243,7 +243,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--interactions", type=int, default=INTERACTIONS, help=f"of the soak (default: {INTERACTIONS})")
     parser.add_argument("--vanishing", type=int, default=VANISHING, help=f"sessions (default: {VANISHING})")
     parser.add_argument("--only", choices=["stages", "training", "soak"], help="one part of it")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/load.md and README.md")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/load.md")
     options = parser.parse_args(arguments)
     errors: list[str] = []
     report = Report()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from benchmarks.rows import ROOT, Bound, Row, machine, spread
+from benchmarks.rows import ROOT, Bound, Row, machine, spread, write
 from explorer import runs
 from explorer.architectures import build
 from explorer.datasets import shapes
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("what", choices=["one-click", "rungs", "forecasts"])
     parser.add_argument("--seeds", type=int, default=5, help="how many clicks, of seeds 0, 1, ... (default: 5)")
     parser.add_argument("--seconds", type=float, help="budget of each (default: 60; for forecasts 20)")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/")
+    parser.add_argument("--write", action="store_true", help="write the table to docs/WHAT-PRECISION.md")
     options = parser.parse_args(arguments)
     if options.what == "one-click":
         lines, rows = clicks(options.seeds, options.seconds or 60.0)
@@ -52,24 +52,25 @@ def main(arguments: list[str]) -> int:
     else:
         lines, rows = forecasts(options.seconds or 20.0)
     if options.write:
-        _write(options.what, lines)
+        write(_table(options.what), lines)
     return 1 if any(row.bound and not row.bound.met for row in rows) else 0
 
 
-def one_click_rows(write: bool = False) -> list[Row]:
-    """What one click teaches and how near forecasts come, as rows of `make bench`; `write`: their tables into docs/."""
+def one_click_rows(is_written: bool = False) -> list[Row]:
+    """Rows of `make bench`: what one click teaches and how close forecasts come; `is_written`: also writes both tables
+    into docs/."""
     found = []
     for name, measure in (("one-click", clicks), ("forecasts", forecasts)):
         lines, rows = measure(say=lambda line: print(line, file=sys.stderr, flush=True))
         found += rows
-        if write:
-            _write(name, lines)
+        if is_written:
+            write(_table(name), lines)
     return found
 
 
-def _write(name: str, lines: list[str]) -> None:
-    """A table for each precision, as they are of different machines."""
-    (ROOT / "docs" / f"{name}-{_precision()}.md").write_text("\n".join(lines) + "\n")
+def _table(name: str) -> str:
+    """The name of the table in docs/: one for each precision, since machines with and without bfloat16 differ."""
+    return f"{name}-{_precision()}"
 
 
 def _precision() -> str:

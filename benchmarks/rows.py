@@ -1,7 +1,6 @@
-"""Rows of the tables that the benchmarks print, and their way into README: written by the command, never by hand."""
+"""Rows of the tables that the benchmarks print and write into docs/: written by the command, never by hand."""
 
 import os
-import re
 import statistics
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -16,7 +15,6 @@ from explorer.machine import cores
 from explorer.training import device_name
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
 # What decides how fast a processor computes, the best first, as torch names it.
 INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "avx512_f": "AVX-512", "avx2": "AVX2"}
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # which keep torch from some of them
@@ -121,16 +119,5 @@ class Report:
 
 
 def write(name: str, lines: Iterable[str]) -> None:
-    """To docs/, and between the marks of that name in README."""
-    text = "\n".join(lines) + "\n"
-    (ROOT / "docs" / f"{name}.md").write_text(text)
-    README.write_text(replaced(README.read_text(), name, text))
-
-
-def replaced(readme: str, name: str, text: str) -> str:
-    """README with another text between the marks of that name. Raises ValueError where it has none."""
-    marks = re.compile(f"(<!-- {name}: written by `[^`]+` -->\n).*?(<!-- end of {name} -->\n)", re.DOTALL)
-    found = marks.search(readme)
-    if not found:
-        raise ValueError(f"README.md has no marks `<!-- {name}: written by ... -->` and `<!-- end of {name} -->`.")
-    return readme[: found.end(1)] + text + readme[found.start(2) :]
+    """Writes the table to `docs/NAME.md`, which docs/measurements.md links to."""
+    (ROOT / "docs" / f"{name}.md").write_text("\n".join(lines) + "\n")

@@ -18,7 +18,7 @@ from driving.chromium import MISSING, SHELL, WHOLE, find_chromium, launched
 
 ROOT = Path(__file__).parents[1]
 START_S = 120.0
-ADDRESS = re.compile(r"\bhttp://127\.0\.0\.1:\d+(?=\s)")  # as it prints it, once it listens there
+ADDRESS = re.compile(r"\bhttp://127\.0\.0\.1:\d+(?:/\w+)?(?=\s)")  # as it prints it, once it listens there
 _INCIDENT = re.compile(rb"incident [0-9a-f]{8}|Traceback")
 
 

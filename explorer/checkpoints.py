@@ -105,7 +105,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> str:
         "record": checkpoint.record,
         "figures": checkpoint.figures,
     }
-    if checkpoint.resize_shorter_to is not None:  # files from before this field keep their bytes
+    if checkpoint.resize_shorter_to is not None:  # left out, so that older files are saved with the same bytes
         header["resize_shorter_to"] = checkpoint.resize_shorter_to
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     content = serialise(tensors, {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)})

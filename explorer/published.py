@@ -110,9 +110,8 @@ class Published:
 
 
 def _all() -> dict[str, Published]:
-    # One recipe for all, so that only the network differs between them: IMAGENET1K_V1, the only one that every network
-    # has. V2, torchvision's default for the three deep ResNets, adds label smoothing, mixup, CutMix, averaged weights
-    # and 600 epochs: 4 points more, and much flatter probabilities. It is offered beside.
+    # IMAGENET1K_V1 is the only recipe that every network has: with it, only the network differs between two entries.
+    # V2 (docs/decisions/2026-11-22-published-recipes.md) is offered beside it.
     found = {
         f"resnet{depth}": Published(f"ResNet-{depth}", imagenet_resnet(depth), f"resnet{depth}") for depth in (18, 34)
     }

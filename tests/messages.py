@@ -8,7 +8,7 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 
 from driving.depth import Packed, component, unpack
-from explorer.ui.api.explain import SESSIONS, ExploreSession, explain
+from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain
 
 
 def told(app: AppTest) -> dict[str, Any]:
@@ -54,11 +54,14 @@ def explained(app: AppTest) -> dict[str, str]:
 
 
 def written(app: AppTest) -> list[str]:
-    """The text of what the page writes as HTML, and of the predictions."""
+    """The text of what the page writes as HTML, and of the predictions, or the sentence that the viewer shows."""
     texts = [html.unescape(re.sub("<[^>]*>", " ", each.proto.body)) for each in app.get("html")]
     if not any(each.proto.component_name.endswith("overview") for each in app.get("bidi_component")):
         return texts
-    shown = message(app)[0]["predictions"]
+    try:
+        shown = message(app)[0]["predictions"]
+    except RequestError as error:
+        return [*texts, str(error)]
     pictures = [f"{picture['title']}, {picture['size']} {picture['words']}" for picture in shown["pictures"]]
     networks = [
         " ".join(

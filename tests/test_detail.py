@@ -25,6 +25,7 @@ from explorer.ui.explore.detail import TABS
 from explorer.ui.explore.methods import known_parameters, sum_words
 from explorer.ui.passes import Looked
 from explorer.ui.work import in_turn
+from tests.messages import told, view
 from tests.test_pages import open_app, texts
 
 SMALL = {"first": "shapes-plain-8", "second": "shapes-resnet-8"}
@@ -46,7 +47,7 @@ def alts(app: AppTest) -> str:
 def test_the_first_view_computes_no_other_tab() -> None:
     app = open_app(**SMALL)
     assert app.session_state["tab"] == "Layer"
-    assert component(app, "layer_detail")
+    assert component(app, "layers")
     assert not [button for button in app.button if button.key and button.key.startswith("measure-")]
 
 
@@ -145,7 +146,7 @@ def test_a_block_is_split_and_a_plain_one_says_why_not() -> None:
     for name in ("x", "s(x)", "F(x)", "s(x) + F(x)", "output", "at x", "shortcut's part", "branch's part"):
         assert f"Map of {name}," in alts(app), name
     app.number_input(key="block_channel").set_value(0).run()
-    assert not app.exception and app.query_params["channel"] == "0"
+    assert not app.exception and view(app)["channel"] == 0 and told(app)["initial"]["channel"] == 0
     assert "No channel of x comes here" in texts(app)  # option A puts zeros in front
 
 

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import torch
 from captum.attr import Deconvolution
 from streamlit.testing.v1 import AppTest
 
-from benchmarks.rows import HEAD, replaced
+from benchmarks import rows
+from benchmarks.rows import HEAD
 from explorer import checkpoints, presets, runs
 from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
 from explorer.attribution.methods import METHODS
+from explorer.commands.line import COMMANDS
 from explorer.datasets import shapes, stored
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
@@ -25,20 +28,55 @@ from explorer.tracing import trace
 from explorer.training import TrainingConfig, fit
 
 ROOT = Path(__file__).parents[1]
-TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/how-to.md")]
+WRITTEN_BY_HAND = ("guide", "how-to", "measurements", "scale")  # the other files of docs/ are tables of commands
+MEASURED = sorted({path.stem for path in ROOT.glob("docs/*.md")} - {*WRITTEN_BY_HAND})
+TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
+TEXTS += [ROOT / f"docs/{name}.md" for name in WRITTEN_BY_HAND]
+FIGURE = re.compile(r"[+−-]?\d+\.\d+(?= ?%| points| to [+−-]?\d+\.\d+ points)")
+DECISIONS = sorted(ROOT.glob("docs/decisions/*.md"))
 Run = Callable[[str], dict[str, Any]]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-MEASURED = ["bench", "load", "isolation", "difficulty", "difficulty-16"]
+def content(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def in_one_line(name: str) -> str:
+    return " ".join(content(name).split())
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_figure_is_as_its_command_wrote_it(name: str) -> None:
-    readme, written = (ROOT / "README.md").read_text(), (ROOT / f"docs/{name}.md").read_text()
-    assert replaced(readme, name, written) == readme
-    assert written.startswith(HEAD) or name not in ("bench", "load")
+def test_a_table_is_as_its_command_wrote_it(name: str) -> None:
+    written = content(f"docs/{name}.md")
     assert re.search(r"processors, .*, commit [0-9a-f]{7,}\+?, \d{4}-", written)
+    if name in ("bench", "load"):
+        assert written.startswith(HEAD)
+        for row in written.splitlines()[2:-2]:
+            _, figure, measured, bound, met, n, _ = (cell.strip() for cell in row.split("|"))
+            assert figure and measured and re.fullmatch(r"[\d,]+", n), row
+            assert met in (("yes", "**missed**") if bound else ("",)), row
+
+
+def test_each_command_writes_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(rows, "ROOT", tmp_path)
+    rows.write("bench", [HEAD, "a note"])
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert file == tmp_path / "docs/bench.md" and file.read_text() == f"{HEAD}\na note\n"
+
+
+def test_measurements_leads_to_each_table_and_none_is_copied() -> None:
+    linked = set(re.findall(r"\]\(([^)#/]+)\.md\)", content("docs/measurements.md")))
+    assert set(MEASURED) <= linked, "docs/measurements.md says what each table of docs/ is"
+    assert {"bench", "load", "isolation", "difficulty", "difficulty-16"} <= set(MEASURED)
+    lines = [line for name in MEASURED for line in content(f"docs/{name}.md").splitlines()]
+    measured = {line for line in lines if re.search(r"\d", line)}
+    for text in [*TEXTS, *DECISIONS]:
+        assert not measured & set(text.read_text().splitlines()), text
 
 
 @pytest.mark.parametrize(
@@ -52,25 +90,54 @@ def test_a_figure_is_as_its_command_wrote_it(name: str) -> None:
         ("cifar10jpeg", "test", "and {resnet-56} against {resnet-20})."),
     ],
 )
-def test_what_readme_says_of_the_pretrained_is_what_their_headers_say(data: str, split: str, words: str) -> None:
+def test_what_is_said_of_the_pretrained_is_what_their_headers_say(data: str, split: str, words: str) -> None:
     def share(found: re.Match[str]) -> str:
-        measured = checkpoints.load_pretrained(f"{data}-{found[1]}").figures[split]
-        return f"{measured['accuracy']:.1%}".replace("%", " %")
+        return share_of(f"{data}-{found[1]}", split)
 
-    told = re.sub(r"\{([^}]+)\}", share, words)
-    assert told in " ".join((ROOT / "README.md").read_text().split())
+    assert re.sub(r"\{([^}]+)\}", share, words) in in_one_line("docs/measurements.md")
 
 
-@pytest.mark.parametrize("name", MEASURED)
-def test_readme_has_a_place_for_each_table(name: str) -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert replaced(readme, name, "other\n") != readme
-    with pytest.raises(ValueError, match="has no marks"):
-        replaced(readme, "unknown", "")
+def share_of(network: str, split: str) -> str:
+    return f"{checkpoints.load_pretrained(network).figures[split]['accuracy']:.1%}".replace("%", " %")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_is_said_of_one_click_is_what_its_table_says(precision: str) -> None:
+    table = content(f"docs/one-click-{precision}.md")
+    clicks = [line.split("|") for line in table.splitlines() if re.match(r"\| \d+ \|", line)]  # begin with a seed
+    residual = [float(cells[8].strip(" %")) for cells in clicks]
+    differences = [float(cells[9].removesuffix(" points ")) for cells in clicks]
+    (told,) = (line for line in content("docs/measurements.md").splitlines() if f"[{precision}](one-click-" in line)
+    *_, seeds, median, difference, _ = (cell.strip() for cell in told.split("|"))
+    assert seeds.split(";")[0] == str(len(clicks))
+    assert median.replace(" ", "") in table
+    assert abs(float(median.removesuffix(" %")) - statistics.median(residual)) < 0.0501  # of rounded ones
+    assert difference == f"{min(differences):+.1f} to {max(differences):+.1f} points"
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+def test_every_share_with_a_decimal_stands_in_a_table_or_in_the_header_of_a_network(text: Path) -> None:
+    tables = "\n".join(content(f"docs/{name}.md") for name in MEASURED)
+    shares = {share_of(name, split).split()[0] for name in checkpoints.pinned() for split in ("train", "test")}
+    for figure in FIGURE.findall(text.read_text()):
+        assert figure in shares or re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", tables), figure
+
+
+def test_the_bounds_that_scale_names_are_those_of_the_load_test() -> None:
+    bounds = {row.split("|")[3].strip() for row in content("docs/load.md").splitlines() if row.count("|") == 6}
+    named = re.findall(r"^\| [^|]+ \| ((?:p95 |peak )?≤ [^|]+|0) \|$", content("docs/scale.md"), re.MULTILINE)
+    assert len(named) == 8 and set(named) <= bounds, set(named) - bounds
+
+
+def test_readme_is_short() -> None:
+    assert len(content("README.md").splitlines()) <= 150
+
+
+# --- code -------------------------------------------------------------------------------------------------------------
 
 
 def blocks(name: str) -> list[str]:
-    return BLOCK.findall((ROOT / name).read_text())
+    return BLOCK.findall(content(name))
 
 
 @pytest.fixture
@@ -169,16 +236,42 @@ def test_an_added_method_equals_captums(run: Run, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(last.result.values, theirs[0].detach().numpy(), rtol=1e-5, atol=1e-9)
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+# --- links and names --------------------------------------------------------------------------------------------------
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("text", [*TEXTS, *DECISIONS], ids=lambda path: path.name)
 def test_every_link_into_the_repository_leads_somewhere(text: Path) -> None:
-    content = text.read_text()
-    targets = re.findall(r"\]\(([^)#]+)\)", content) + re.findall(r"(?:src|srcset)=\"([^\"]+)\"", content)
+    written = text.read_text()
+    targets = re.findall(r"\]\(([^)]+)\)", written) + re.findall(r"(?:src|srcset)=\"([^\"]+)\"", written)
     for target in targets:
-        if not urlsplit(target).scheme:
-            assert (text.parent / target).exists(), f"{text.name} links to {target}"
+        if urlsplit(target).scheme:
+            continue
+        name, _, anchor = target.partition("#")
+        file = text.parent / name if name else text
+        assert file.exists(), f"{text.name} links to {target}"
+        headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in map(slug, headings), f"{text.name} links to {target}"
 
 
-def test_readme_names_only_targets_that_make_has() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make ([a-z]+)|`make ([a-z]+)`", (ROOT / "README.md").read_text(), re.MULTILINE):
-        assert re.search(rf"^{''.join(target)}:", makefile, re.MULTILINE), f"README names `make {''.join(target)}`"
+def test_every_decision_is_listed() -> None:
+    linked = re.findall(r"\]\(([^)/]+\.md)\)", content("docs/decisions/README.md"))
+    assert sorted(linked) == [path.name for path in DECISIONS if path.name != "README.md"]
+    assert all(re.match(r"\d{4}-\d\d-\d\d-", name) for name in linked)
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+def test_texts_name_only_commands_that_exist(text: Path) -> None:
+    written, makefile = text.read_text(), content("Makefile")
+    for target in re.findall(r"^make ([a-z]+)|`make ([a-z]+)", written, re.MULTILINE):
+        assert re.search(rf"^{''.join(target)}:", makefile, re.MULTILINE), f"{text.name}: `make {''.join(target)}`"
+    commands = {name for name, *_ in COMMANDS}
+    for name in re.findall(r"python -m explorer ([a-z][a-z-]*)", written):
+        assert name in commands, f"{text.name}: `python -m explorer {name}`"
+    parts = content("benchmarks/__main__.py")
+    for name in re.findall(r"python -m benchmarks ([a-z][a-z-]*)", written):
+        assert f'"{name}"' in parts, f"{text.name}: `python -m benchmarks {name}`"

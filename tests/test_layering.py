@@ -10,7 +10,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -58,10 +58,11 @@ NOT_OURS = {
     "__main__": {"ui"},
 }
 
-# Inside `ui`, pages import from folders, folders from the files at the top, and no folder from another. What is not so:
+# Inside `ui`, pages import from folders, and folders from what is below: the files at the top, `api` and `viewer`. No
+# folder imports from another, and nothing in a circle. What is not so:
 UI_FOLDERS = {"explore", "compare", "gradients", "build", "models"}
+UI_BELOW = {"api", "viewer"}
 UI_EXCEPTIONS = {
-    ("explorer.ui.server", "explorer.ui.explore.drawings"),  # answers beside the pages
     ("explorer.ui.compare.methods", "explorer.ui.explore.methods"),  # the same methods, for more networks
 }
 
@@ -76,6 +77,9 @@ ONLY_IN = {
 # Pictures and pages know no networks, and what draws pictures knows arrays only.
 WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datasets.folders", "explorer.figures"}
 WITHOUT_TORCH |= {"explorer.downloads", "explorer.datasets.sources", "explorer.datasets.stored", "explorer.ui.pages"}
+
+# What answers the browser directly has no run of a page around it.
+WITHOUT_STREAMLIT = {"explorer.ui.api", "explorer.ui.passes", "explorer.ui.state", "explorer.ui.link"}
 
 FORBIDDEN_FILE_NAMES = re.compile(r"_?(util|helper|manager|handler|common|misc)s?")
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
@@ -110,7 +114,7 @@ def room(module: str) -> str | None:
 def ui_place(module: str) -> str | None:
     """`explorer.ui.compare.maps` -> `compare`; the files at the top of `ui` are in None."""
     parts = module.split(".")
-    return parts[2] if len(parts) > 2 and parts[2] in {*UI_FOLDERS, "pages"} else None
+    return parts[2] if len(parts) > 2 and parts[2] in {*UI_FOLDERS, *UI_BELOW, "pages"} else None
 
 
 def goes_up_in_ui(module: str, target: str) -> bool:
@@ -118,6 +122,8 @@ def goes_up_in_ui(module: str, target: str) -> bool:
     if any(module == source and within(target, {exception}) for source, exception in UI_EXCEPTIONS):
         return False
     here, there = ui_place(module), ui_place(target)
+    if there in UI_BELOW:
+        return here in UI_BELOW - {there}
     return there not in {None, here} and not (here == "pages" and there in UI_FOLDERS)
 
 
@@ -183,14 +189,44 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
             elif here == "figures" and name not in value_types(target):
                 wrong.append(f"{module} imports {name or 'all'} of {target}: figures may import only value types")
         elif here == there == "ui" and goes_up_in_ui(module, f"{target}.{name}" if name else target):
-            wrong.append(f"{module} imports {name or 'all'} of {target}: pages -> folders -> top of ui")
+            wrong.append(f"{module} imports {name or 'all'} of {target}: pages -> folders -> api, viewer, top of ui")
         elif package in ONLY_IN and not within(module, ONLY_IN[package]):
             wrong.append(f"{module} imports {package}: only {', '.join(sorted(ONLY_IN[package]))} may")
         elif package in {"torch", "torchvision"} and within(module, WITHOUT_TORCH):
             wrong.append(f"{module} imports {package}: it has to do without")
+        elif package == "streamlit" and within(module, WITHOUT_STREAMLIT):
+            wrong.append(f"{module} imports {package}: no run of a page is around it")
         elif package not in {"explorer", *declared_packages(), *sys.stdlib_module_names}:
             wrong.append(f"{module} imports {package}: requirements.txt does not name it")
     return wrong
+
+
+def circle(imported: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, or none. `imported` has what each module imports."""
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> list[str]:
+        if module in way:
+            return way[way.index(module) :]
+        if module not in done:
+            for target in sorted(imported.get(module, ())):
+                if found := visit(target, [*way, module]):
+                    return found
+            done.add(module)
+        return []
+
+    return next(filter(None, (visit(module, []) for module in imported)), [])
+
+
+def imported_in_ui() -> dict[str, set[str]]:
+    """What each file of `ui` imports of the others."""
+    files = {module_name(path): path for path in sources() if "ui" in path.parts}
+    found: dict[str, set[str]] = {}
+    for module, path in files.items():
+        taken = list(imports(ast.parse(path.read_text()), module, path.name == "__init__.py"))
+        names = {f"{target}.{name}" if f"{target}.{name}" in files else target for target, name in taken}
+        found[module] = names & files.keys() - {module}
+    return found
 
 
 def declared_packages() -> set[str]:
@@ -274,7 +310,18 @@ def test_every_file_has_a_place_in_the_design():
 
 def test_every_folder_of_the_pages_is_known():
     folders = {path.parent.name for path in (ROOT / "explorer" / "ui").glob("*/*.py")}
-    assert folders == {*UI_FOLDERS, "pages"}
+    assert folders == {*UI_FOLDERS, *UI_BELOW, "pages"}
+
+
+def test_nothing_in_ui_imports_in_a_circle():
+    imported = imported_in_ui()
+    assert "explorer.ui.api.message" in imported["explorer.ui.api.explain"], "the graph is not empty"
+    assert not circle(imported)
+
+
+def test_a_circle_is_found_and_a_diamond_is_none():
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": {"b"}}) == ["b", "c"]
+    assert not circle({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()})
 
 
 def test_every_exception_is_in_use():
@@ -375,7 +422,12 @@ def test_training_works_without_the_packages_of_the_screen(module):
         ("explorer.ui.state", "import plotly.graph_objects as go"),
         ("explorer.ui.state", "from explorer.ui.compare.compared import CompareState"),
         ("explorer.ui.state", "from explorer.ui import explore"),
-        ("explorer.ui.server", "from explorer.ui.explore import overview"),
+        ("explorer.ui.server", "from explorer.ui.explore import view"),
+        ("explorer.ui.api.message", "from explorer.ui.explore.view import load_view"),
+        ("explorer.ui.api.message", "from explorer.ui import viewer"),
+        ("explorer.ui.viewer.places", "from ..api import explain"),
+        ("explorer.ui.viewer.places", "from explorer.ui.pages import explore"),
+        ("explorer.ui.api.layers", "import streamlit as st"),
         ("explorer.ui.compare.maps", "from explorer.ui.explore import detail"),
         ("explorer.ui.compare.maps", "from ..explore.detail import view"),
         ("explorer.ui.compare.methods", "from explorer.ui.explore.detail import view"),
@@ -402,7 +454,10 @@ def test_a_wrong_import_is_found(module, source):
         ("explorer.ui.pages.explore", "from explorer.ui.explore import trust\nimport explorer.ui.compare.maps"),
         ("explorer.ui.compare.maps", "from . import aligned\nfrom .. import resources, state"),
         ("explorer.ui.compare.methods", "from explorer.ui.explore.methods import SIDE"),
-        ("explorer.ui.server", "from explorer.ui.explore import drawings"),
+        ("explorer.ui.server", "from explorer.ui.api import explain"),
+        ("explorer.ui.explore.view", "from ..api.explain import SESSIONS"),
+        ("explorer.ui.pages.explore", "from explorer.ui.viewer.places import overview"),
+        ("explorer.ui.api.message", "from explorer.ui.passes import Looked"),
         ("explorer.__main__", "import argparse\nfrom explorer import training, __version__"),
         ("explorer.attribution", "import captum.attr"),
         ("app", "import streamlit as st\nfrom explorer.ui.pages import explore"),

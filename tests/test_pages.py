@@ -13,7 +13,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from driving.depth import component, explained, strip, view, written
+from driving.depth import component
 from explorer import checkpoints, runs
 from explorer.architectures import ArchitectureSpec, build
 from explorer.architectures.spec import Stage
@@ -21,7 +21,9 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.training import TrainingConfig
+from explorer.ui.api.explain import RequestError
 from explorer.ui.explore.detail import TABS
+from tests.messages import explained, message, told, view, written
 
 APP = str(Path(__file__).parents[1] / "app.py")
 COMPARE = """
@@ -69,66 +71,93 @@ def test_a_widget_changes_the_url_and_nothing_else_there() -> None:
     app = open_app(opacity="20")
     app.selectbox(key="target").select(2).run()
     assert not app.exception
-    assert app.query_params == {"opacity": "20", "target": "2"}
+    assert app.query_params == {"target": "2"} and view(app)["opacity"] == 20, "the viewer has that"
+    assert told(app)["entry"] == 1, "and is told of it once"
     assert explained(app) == {"plain-20": "square", "ResNet-20": "square"}
-
-
-def told(app: AppTest, **query: str) -> AppTest:
-    """As after the browser told of another view."""
-    for name, value in query.items():
-        app.query_params[name] = value
-    return app
 
 
 TOLD = """
 import streamlit as st
-from explorer.ui.explore import detail
-st.session_state["views"] = {}
-st.session_state["told"] = {"view": %s}
-detail.take_view("told")
+from explorer.ui import selection
+from explorer.ui.state import AppState
+selection.for_viewer(AppState(layer="stem.conv"))
+selection.take(%s)
+st.session_state["found"] = selection.for_viewer(AppState(layer="stem.conv"))["selection"]
 """
+SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10}
 
 
 @pytest.mark.parametrize(
     ("said", "taken"),
     [
-        ({"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10, "id": 7}, True),
-        ({"layer": "stages.1.0"}, True),
-        ({"layer": "stages.1.0", "picture": "sample-3-9", "id": 8}, True),
-        ({"picture": "sample-3-9/../../x"}, False),
-        ({"layer": "../../etc/passwd"}, False),
-        ({"layer": {"a": []}, "channel": "3"}, False),
-        ({"scope": ["layer"]}, False),
-        ({"opacity": 1e9}, False),
-        ({"channel": -1, "layer": "stages.1.0"}, False),
-        ([], False),
-        ("layer", False),
-        (None, False),
+        (SELECTED, SELECTED),
+        (SELECTED | {"id": 7}, SELECTED),
+        ({"layer": "stages.1.0"}, {"layer": "stages.1.0"}),
+        ({"layer": "stages.1.0", "picture": "sample-3-9/../../x", "first": "../x"}, {"layer": "stages.1.0"}),
+        ({"layer": None, "channel": None}, {"layer": None}),
+        ({"layer": "../../etc/passwd"}, None),
+        ({"layer": {"a": []}, "channel": "3"}, None),
+        ({"scope": ["layer"]}, None),
+        ({"opacity": 1e9}, None),
+        ({"opacity": None}, None),
+        ({"channel": -1, "layer": "stages.1.0"}, None),
+        ({"channel": True}, None),
+        ([], None),
+        ("layer", None),
+        (None, None),
     ],
 )
-def test_a_browser_may_say_anything_of_its_view(said: Any, taken: bool) -> None:
+def test_a_browser_may_say_anything_of_its_selection(said: Any, taken: dict[str, Any] | None) -> None:
     app = AppTest.from_string(TOLD % repr(said), default_timeout=60).run()
-    assert not app.exception and not app.error
-    wanted = {name: str(value) for name, value in said.items() if name != "id"} if taken else {}
-    assert app.query_params == wanted
+    assert not app.exception and not app.error and not app.query_params
+    default = {"layer": None, "channel": None, "scope": "layer", "opacity": 70}
+    wanted = default | ({"layer": "stem.conv"} if taken is None else taken)
+    assert app.session_state["found"] == wanted
+
+
+def test_what_a_browser_says_before_any_page_is_let_be() -> None:
+    script = "from explorer.ui import selection\nselection.take({'layer': 'stem.conv'})"
+    app = AppTest.from_string(script, default_timeout=60).run()
+    assert not app.exception and "selection" not in app.session_state
 
 
 @pytest.mark.parametrize("tab", TABS)
 def test_another_layer_channel_or_scale_computes_no_pass(tab: str) -> None:
     app = open_app(tab=tab)
+    message(app)
     seen: list[str] = []
     spy = register_module_forward_pre_hook(lambda module, _: seen.append(type(module).__name__))
     try:
-        for name, value in (("layer", "stages.1.0.conv1"), ("channel", "5"), ("scope", "both"), ("opacity", "20")):
-            told(app, **{name: value}).run()
-            assert not app.exception and not app.error
-            assert not seen, f"{name}: {len(seen)} calls"
-        told(app, layer="stages.0.1", channel="2").run()  # of yet another block, and both at once
-        assert not seen, f"{len(seen)} calls"
-        told(app, picture="sample-6-7").run()
+        # As the viewer tells it, and as a link that is opened meanwhile does.
+        for ways in (tell, link):
+            for name, value in (("layer", "stages.1.0.conv1"), ("channel", 5), ("scope", "both"), ("opacity", 20)):
+                ways(app, **{name: value})
+                assert view(app)[name] == value
+                message(app, only="layer")
+                assert not seen, f"{name}: {len(seen)} calls"
+            ways(app, layer="stages.0.1", channel=2)  # of yet another block, and both at once
+            message(app, only="layers")
+            assert view(app)["layer"] == "stages.0.1" and not seen, f"{len(seen)} calls"
+        link(app, picture="sample-6-7")
+        message(app)
         assert seen  # else the spy would see nothing
     finally:
         spy.remove()
+
+
+def tell(app: AppTest, **selected: Any) -> None:
+    """As after the viewer told the server of its selection."""
+    app.session_state["selection"].values |= selected
+    app.run()
+    assert not app.exception and not app.error
+
+
+def link(app: AppTest, **query: Any) -> None:
+    """As after a link to another view."""
+    for name, value in query.items():
+        app.query_params[name] = str(value)
+    app.run()
+    assert not app.exception and not app.error
 
 
 def test_networks_of_other_classes_are_never_paired() -> None:
@@ -186,14 +215,23 @@ def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> N
 
 CHOSEN = """
 import streamlit as st
-from explorer.ui import controls, gallery
+from explorer.ui import controls
 from explorer.ui.compare import compared
+from explorer.ui.pages import explore
+from explorer.ui.viewer import places
 st.session_state["gallery"] = {"picture": %s}
-gallery._take(%s.change)
+%s
 """
 
 
-@pytest.mark.parametrize("page", ["controls", "compared"])
+@pytest.mark.parametrize(
+    "take",
+    [
+        "places._take(controls.change)",
+        "places._take(compared.change)",
+        "explore._take_picture(st.session_state['gallery']['picture'])",
+    ],
+)
 @pytest.mark.parametrize(
     ("said", "taken"),
     [
@@ -206,8 +244,8 @@ gallery._take(%s.change)
         (["sample-1-6"], False),
     ],
 )
-def test_a_browser_may_say_anything_of_its_picture(page: str, said: Any, taken: bool) -> None:
-    app = AppTest.from_string(CHOSEN % (repr(said), page), default_timeout=60).run()
+def test_a_browser_may_say_anything_of_its_picture(take: str, said: Any, taken: bool) -> None:
+    app = AppTest.from_string(CHOSEN % (repr(said), take), default_timeout=60).run()
     assert not app.exception and not app.error
     assert app.query_params == ({"picture": said} if taken else {})
 
@@ -222,7 +260,8 @@ def test_the_gallery_is_told_the_scene_and_the_picture_of_the_link() -> None:
         row, column = divmod(label, 5)
         tile = sheet[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
         np.testing.assert_array_equal(tile, shapes.sample(label, 41)[0])
-    assert strip(app)[0]["sheets"] == said["sheets"] and strip(app)[0]["picture"] == said["picture"]
+    header, _ = message(app)
+    assert header["sheets"] == said["sheets"] and header["picture"] == said["picture"]
 
 
 def test_shapes_and_photo_networks_offer_each_other() -> None:
@@ -294,7 +333,7 @@ def test_networks_of_other_input_size_and_many_channels_stand_side_by_side(
     app = open_app(first="shapes-resnet-8", second=f"run-{number}-resnet-8", layer="stages.2.0")
     assert app.selectbox(key="second").value == f"run-{number}-resnet-8"
     assert not app.error
-    small, large = strip(app)[0]["inside"]["networks"]
+    small, large = message(app)[0]["networks"]
     assert large["layers"]["stages.2.0"]["channels"] == 128
     shares = [
         [name for name, _ in each["layers"]["stages.2.0"]["numbers"] if "on the object" in name]
@@ -317,12 +356,19 @@ def kept_run(*specs: ArchitectureSpec, number: str = "ab" * 16, owner: str = "")
     return run
 
 
+NEED_A_LAYER = {"block", "methods", "channels", "trust"}
+
+
 def test_a_network_without_maps_is_one_sentence_and_another_one_can_be_chosen() -> None:
     spec = ArchitectureSpec((Stage(1, 16, 8, 31, "valid"),), block="conv", shortcut="none")
     run = kept_run(spec)
-    app = open_app(first=f"run-{run.id}-net-0", second="none")
-    (error,) = app.error
-    assert error.value.startswith("no layer of these networks has maps of at least two pixels")
+    reason = "o layer of these networks has maps of at least two pixels"
+    for tab in TABS:  # a tab that the server draws says it too
+        app = open_app(first=f"run-{run.id}-net-0", second="none", tab=tab)
+        with pytest.raises(RequestError, match=f"^N{reason}") as refused:
+            message(app)
+        assert refused.value.status == 200
+        assert [error.value.startswith(f"n{reason}") for error in app.error] == [True] * (tab in NEED_A_LAYER)
     app.selectbox(key="first").select("shapes-plain-20").run()
     assert not app.exception and not app.error and "Says star" in texts(app)
 

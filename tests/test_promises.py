@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,6 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.isolation import Owner
 from benchmarks.visitors import PAGES
-from driving.depth import unpack
 from driving.serving import served, wait_for
 from driving.sessions import Session, SessionError
 
@@ -299,29 +298,33 @@ def test_a_page_from_elsewhere_reads_no_answer(app: Server, guarded: Server, ung
             assert set(allowed.values()) == {None}, allowed
 
 
-def test_a_page_from_elsewhere_gets_no_drawing(app: Server) -> None:
-    """It may send the question, as a form may, but does not know the token and could not read the answer."""
+def test_a_page_from_elsewhere_gets_no_explanation(app: Server) -> None:
+    """Its browser asks first whether it may send the token's header, which nothing here allows. And it tells where the
+    page is from."""
     session = Session(app.url)
     session.rerun()
-    contents = [ForwardMsg.FromString(message).delta.new_element.bidi_component.bytes for message in session.answer]
-    tokens = {unpack(content)[0].get("token") for content in contents if content} - {None}
-    [token] = tokens
-    question = {"picture": "sample-3-4", "layer": None, "channel": None}
+    parts = [ForwardMsg.FromString(message).delta.new_element.bidi_component for message in session.answer]
+    [told] = [json.loads(part.json) for part in parts if part.component_name.endswith("overview")]
+    view = {"picture": "sample-3-4", "networks": [network["name"] for network in told["view"]["networks"]]}
 
-    def ask(said: Mapping[str, object], **headers: str) -> requests.Response:
-        headers = {"Content-Type": "text/plain", **headers}
-        return requests.post(f"{app.url}/drawing", data=json.dumps(said), headers=headers, timeout=20)
+    def ask(route: str, token: str | None, **headers: str) -> requests.Response:
+        headers |= {"X-Explorer-Token": token} if token else {}
+        return requests.post(f"{app.url}/{route}", data=json.dumps(view), headers=headers, timeout=20)
 
-    for origin in (ELSEWHERE, "null"):
-        assert ask(question, Origin=origin).status_code == 400
-        assert ask(question | {"token": secrets.token_hex(16)}, Origin=origin).status_code == 404
-        assert ask(question | {"token": None}, Origin=origin).status_code == 404
-        answer = ask(question | {"token": token}, Origin=origin, Cookie=f"explorer_owner={session.owner}")
-        assert answer.status_code == 200, "the token is all that it wants"
-        assert not [name for name in answer.headers if name.lower().startswith("access-control")]
-    asked = {"Origin": ELSEWHERE, "Access-Control-Request-Method": "POST"}
-    before = requests.options(f"{app.url}/drawing", headers=asked, timeout=20)
-    assert before.status_code == 405 and "Access-Control-Allow-Origin" not in before.headers
+    for route in ("api/explain", "api/arrays"):
+        for origin in FOREIGN:
+            for token in (told["token"], secrets.token_hex(16), None):
+                answer = ask(route, token, Origin=origin, Cookie=f"explorer_owner={session.owner}")
+                assert (answer.status_code, answer.json()["code"]) == (403, "origin")
+                assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+        for token in (secrets.token_hex(16), None):  # a form, whose token would be in the body
+            assert ask(route, token, **{"Content-Type": "text/plain"}).status_code == 404
+        for own in ({}, {"Origin": app.url}):
+            assert ask(route, told["token"], **own).status_code == 200
+        asked = {"Origin": ELSEWHERE, "Access-Control-Request-Method": "POST"}
+        asked["Access-Control-Request-Headers"] = "x-explorer-token"
+        before = requests.options(f"{app.url}/{route}", headers=asked, timeout=20)
+        assert before.status_code == 405 and "Access-Control-Allow-Origin" not in before.headers
     session.close()
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from driving.depth import strip
 from explorer.figures import NETWORK_COLOURS
 from explorer.presets import cifar
 from explorer.ui.explore.detail import TABS
 from explorer.ui.resources import titles
+from tests.messages import message, told
 from tests.test_pages import kept_run, open_app
 
 EVIL = "**a** | <img src=x> [b](c)"
@@ -24,23 +24,25 @@ def open_two(**query: str) -> AppTest:
 
 
 def networks(app: AppTest, part: str) -> list[dict[str, Any]]:
-    told = strip(app)[0]
-    found: list[dict[str, Any]] = (told if part == "strip" else told[part])["networks"]
+    """Of the strip, of the predictions, or of what the viewer names its downloads by."""
+    if part == "view":
+        named: list[dict[str, Any]] = told(app)["view"]["networks"]
+        return named
+    header = message(app)[0]
+    found: list[dict[str, Any]] = (header if part == "strip" else header[part])["networks"]
     return found
 
 
 def test_titles_lines_rows_and_downloads_tell_them_apart() -> None:
     app = open_two()
-    for part in ("strip", "predictions", "inside"):
+    for part in ("strip", "predictions", "view"):
         assert [network["title"] for network in networks(app, part)] == ["ResNet-8 · Shapes", f"{EVIL} · ResNet-8"]
-    for part in ("strip", "predictions"):
+    for part in ("strip", "predictions", "view"):
         assert {network["colour"] for network in networks(app, part)} == {NETWORK_COLOURS["light"]["residual"]}
         assert [network["dashed"] for network in networks(app, part)] == [False, True]
-    for chart in strip(app)[0]["charts"]:
+    for chart in message(app)[0]["charts"]:
         assert [bool(series["dash"]) for series in chart["series"]] == [False, True]
         assert all(f"{EVIL} · ResNet-8: " in words for words in chart["hover"])
-    labels = [each.proto.label for each in app.get("download_button") if each.proto.label.startswith("Raw numbers of")]
-    assert len(set(labels)) == len(labels) == 2
 
 
 @pytest.mark.parametrize("tab", TABS)

@@ -3,15 +3,19 @@
 import asyncio
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import streamlit as st
+from starlette.applications import Starlette
+from starlette.types import Message
 from streamlit.runtime.session_manager import ActiveSessionInfo
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from explorer import runs
-from explorer.ui import server
+from explorer.ui import server, viewer
 
 
 def test_uploaded_data_that_has_had_its_day_goes_when_the_app_starts_and_while_it_runs(
@@ -89,3 +93,54 @@ def test_an_answer_goes_to_the_connection_of_its_moment(monkeypatch: pytest.Monk
             del here["c"]
             here["d"] = ActiveSessionInfo("d", Named("d"))  # type: ignore[arg-type]
     assert sent == ["old a", "new b"], "who has gone gets nothing, and who has just come is in the next round"
+
+
+def answered(path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and content of what the addresses beside Streamlit's own answer."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    app = Starlette(routes=server.routes(), middleware=server.middleware())
+    named = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": method, "path": path, "root_path": "", "query_string": b"", "headers": named}
+    with ThreadPoolExecutor(1) as elsewhere:  # Playwright leaves an event loop in the thread of the tests
+        elsewhere.submit(lambda: asyncio.run(app(scope, receive, send))).result()
+    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+@pytest.mark.parametrize("folder", ["", "explorer", "/deep/explorer/"])
+def test_the_viewer_and_its_addresses_are_in_the_folder_of_the_app(
+    monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    options = {"server.baseUrlPath": folder, "server.corsAllowedOrigins": [], "server.enableCORS": True}
+    monkeypatch.setattr(st, "get_option", options.__getitem__)
+    base = f"/{folder.strip('/')}" if folder else ""
+    for file in sorted(viewer.STATIC.rglob("*.js")):
+        path = f"{base}/{viewer.ROUTE}/{viewer.HASH}/{file.relative_to(viewer.STATIC).as_posix()}"
+        status, headers, content = answered(path)
+        assert (status, content) == (200, file.read_bytes())
+        assert "javascript" in headers["content-type"] and "immutable" in headers["cache-control"]
+    for route in ("api/explain", "api/arrays"):
+        assert answered(f"{base}/{route}", "POST")[0] == 404, "of no session"
+        assert answered(f"{base}/{route}", "POST", origin="http://here", host="here")[0] == 404
+        assert answered(f"{base}/{route}", "POST", origin="http://elsewhere", host="here")[0] == 403
+        assert answered(f"{base}/{route}")[0] == 405
+    for path in (f"{base}/viewer/{'0' * 12}/main.js", f"{base}/viewer/{viewer.HASH}/../__init__.py", "/elsewhere"):
+        assert answered(path)[0] == 404
+
+
+def test_another_module_has_another_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A browser keeps what lies under a path for ever."""
+    monkeypatch.setattr(viewer, "STATIC", tmp_path)
+    (tmp_path / "views").mkdir()
+    seen = set()
+    for name, text in (("main.js", "1"), ("main.js", "2"), ("views/main.js", "2"), ("views/a.js", ""), ("b.js", "")):
+        (tmp_path / name).write_text(text)
+        seen.add(viewer._hash())
+    assert len(seen) == 5

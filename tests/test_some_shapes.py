@@ -16,7 +16,8 @@ from explorer.images import to_input
 from explorer.presets import cifar
 from explorer.training import evaluate
 from explorer.ui import resources, trainings
-from explorer.ui.explore import channels, layers
+from explorer.ui.api import layers
+from explorer.ui.explore import channels
 from explorer.ui.gradients import measured
 from explorer.ui.passes import Passes, at_its_size, sample_subject
 from explorer.ui.state import AppState

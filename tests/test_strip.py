@@ -5,14 +5,11 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from explorer.ui.explore.explained import Explained
-from explorer.ui.explore.strip import StripRow, pack_strip
-from explorer.ui.packing import Packing
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from driving.depth import picture, strip, unpack
+from driving.depth import picture, unpack
 from explorer import checkpoints, figures
 from explorer.architectures import build
 from explorer.attribution import LayerProfile, channel_statistics, channel_weights, grad_cam, profile, shared_tops
@@ -22,9 +19,13 @@ from explorer.figures import DIVERGING, SEQUENTIAL, ColourScale
 from explorer.images import to_input, to_pixels
 from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, LayerTrace, trace
-from explorer.ui.explore import layers
+from explorer.ui.api import layers
+from explorer.ui.api.binary import MessageWriter
+from explorer.ui.api.message import layers_message, view_message
+from explorer.ui.api.strip import StripRow, pack_strip
 from explorer.ui.passes import Looked, Subject
-from explorer.ui.state import AppState, Scope
+from explorer.ui.state import Scope
+from tests.messages import message
 from tests.test_pages import open_app
 
 numbers_of = st.lists(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False), min_size=1, max_size=60)
@@ -72,38 +73,38 @@ def test_a_reduced_map_is_the_mean_of_what_it_stands_for(shape: tuple[int, ...])
 
 
 def test_what_is_packed_comes_out_again_where_the_header_says() -> None:
-    packing = Packing()
+    writer = MessageWriter()
     odd = np.arange(7, dtype=np.uint8)
     floats = np.linspace(-1, 1, 5, dtype=np.float32)
-    places = [packing.add(odd), packing.add(floats), packing.add(odd[:0]), packing.add(odd)]
-    header, body = unpack(packing.pack({"ö": places}))
+    places = [writer.add(odd), writer.add(floats), writer.add(odd[:0]), writer.add(odd)]
+    header, body = unpack(writer.write({"ö": places}))
     assert header == {"ö": places}
     assert all(place % 4 == 0 for place in places), "a browser reads float32 only there"
     np.testing.assert_array_equal(np.frombuffer(body, np.float32, 5, places[1]), floats)
     for place in (places[0], places[3]):
         np.testing.assert_array_equal(np.frombuffer(body, np.uint8, 7, place), odd)
     with pytest.raises(TypeError, match="float64"):
-        packing.add(np.zeros(3))
+        writer.add(np.zeros(3))
     with pytest.raises(ValueError, match="JSON"):
-        packing.pack({"x": float("nan")})
+        writer.write({"x": float("nan")})
 
 
-def first_visit() -> Explained:
-    """The networks and the picture of the first visit, as the library sees them."""
+def first_visit() -> tuple[Subject, list[Looked]]:
+    """The picture and the networks of the first visit, as the library sees them."""
     pixels, mask = shapes.sample(6, 6)
     looked = []
     for name in ("shapes-plain-20", "shapes-resnet-20"):
         loaded = checkpoints.load_pretrained(name)
         passed = trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
         looked.append(Looked(name, loaded, passed, profile(passed), "#000000", False))
-    return Explained(AppState(), Subject(pixels, pixels, "sample-6-6", "star", (), mask, "star"), False, looked)
+    return Subject(pixels, pixels, "sample-6-6", "star", (), mask, "star"), looked
 
 
 def test_the_browser_has_every_number_of_the_strip() -> None:
     """Cams and the tops of their scales, against what the library says of the same pass."""
-    header, body = strip(open_app())
+    header, body = message(open_app())
     axis = [column["name"] for column in header["columns"]]
-    seen = [network.trace for network in first_visit().looked]
+    seen = [network.trace for network in first_visit()[1]]
     for which, (passed, network) in enumerate(zip(seen, header["networks"], strict=True)):
         columns = {column.name: column for column in profile(passed)}
         assert {name for name, cell in zip(axis, network["cells"], strict=True) if cell} == set(columns)
@@ -120,23 +121,19 @@ def test_the_browser_has_every_number_of_the_strip() -> None:
         }
         for kind, scope in itertools.product(largest, get_args(Scope)):
             wanted = shared_tops(largest[kind], scope)[which]
-            told_tops = header["tops"][kind][scope][which]
+            maxima = header["maxima"][kind][scope][which]
             for index, name in enumerate(axis):
                 if name in wanted:
-                    assert (told_tops[index] if scope == "layer" else told_tops) == pytest.approx(wanted[name])
+                    assert (maxima[index] if scope == "layer" else maxima) == pytest.approx(wanted[name])
 
 
 def test_the_browser_has_every_number_of_the_layers() -> None:
     """Feature maps and the numbers of each channel: of all layers when it asks for them, of the chosen one before."""
-    explained = first_visit()
-    packing = Packing()
-    header, body = unpack(packing.pack(layers.inside(packing, explained)))
+    subject, looked = first_visit()
+    header, body = unpack(layers_message("sample-6-6", subject, looked, None))
     assert header["every"]
-    for network, found in zip(explained.looked, header["networks"], strict=True):
+    for network, found in zip(looked, header["networks"], strict=True):
         assert list(found["layers"]) == [layer.name for layer in network.trace.layers if layer.is_spatial]
-        start, height, width = found["picture"]
-        seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
-        assert body[start : start + 3 * height * width] == seen.tobytes()
         for name, detail in found["layers"].items():
             layer = network.trace[name]
             peak = float(np.abs(layer.activation).max())
@@ -153,10 +150,19 @@ def test_the_browser_has_every_number_of_the_layers() -> None:
             told = dict(detail["numbers"])
             silent = sum(not each.any() for each in flat)
             assert told["channels that are 0 everywhere"] == f"{silent} of {detail['channels']}"
-    shown, _ = strip(open_app(layer="stages.1.0.conv1"))
-    for network, found in zip(header["networks"], shown["inside"]["networks"], strict=True):
+    shown, _ = message(open_app(layer="stages.1.0.conv1"))
+    for network, found in zip(header["networks"], shown["networks"], strict=True):
         assert list(found["layers"]) == ["stages.1.0.conv1"]
         assert found["layers"]["stages.1.0.conv1"]["numbers"] == network["layers"]["stages.1.0.conv1"]["numbers"]
+
+
+def test_the_browser_has_the_picture_as_each_network_gets_it() -> None:
+    subject, looked = first_visit()
+    header, body = unpack(view_message("sample-6-6", subject, looked))
+    for network, found in zip(looked, header["networks"], strict=True):
+        start, height, width = found["input"]
+        seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
+        assert body[start : start + 3 * height * width] == seen.tobytes()
 
 
 def test_what_is_too_much_is_reduced_but_for_the_chosen_channel() -> None:
@@ -166,18 +172,13 @@ def test_what_is_too_much_is_reduced_but_for_the_chosen_channel() -> None:
     passed = trace(network, image, None, STRIP_KINDS)
     loaded = Checkpoint(network, shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-32")
     pixels = np.zeros((128, 128, 3), np.uint8)
-    explained = Explained(
-        AppState(),
-        Subject(pixels, pixels, "black", "black"),
-        False,
-        [Looked("large", loaded, passed, profile(passed), "#000000", False)],
-    )
-    packing = Packing()
-    header, body = unpack(packing.pack(layers.inside(packing, explained, "stages.0.0", 3)))
+    subject = Subject(pixels, pixels, "black", "black")
+    looked = [Looked("large", loaded, passed, profile(passed), "#000000", False)]
+    header, body = unpack(layers_message("sample-6-6", subject, looked, "stages.0.0", 3))
     assert not header["every"]
     (found,) = header["networks"][0]["layers"].values()
     start, height, width = found["maps"]
-    assert found["reduced"] and max(height, width) <= layers.MAP_SIDE
+    assert found["reduced"] and max(height, width) <= layers.MAP_SIDE_PX
     assert found["chosen"]["channel"] == 3
     whole = passed["stages.0.0"].activation[3]
     chosen = picture(body, found["chosen"]["map"])
@@ -192,9 +193,8 @@ def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() ->
         cam = np.full((2, 2), np.nan, np.float32)
         column = LayerProfile("stem.conv", "conv", (2, 2, 2), cam, 0, values[0], np.nan, np.inf, np.nan, None)
         statistics = channel_statistics(layer)
-    packing = Packing()
-    packed = packing.pack(pack_strip(packing, [StripRow("broken", "#000000", False, [column])]))
-    header, body = unpack(packed)
+    writer = MessageWriter()
+    header, body = unpack(writer.write(pack_strip(writer, [StripRow("broken", "#000000", False, [column])])))
     (cell,) = header["networks"][0]["cells"]
     assert cell["peak"] is None and cell["largest"] is None
     assert (picture(body, cell["cam"]) == 0).all() and (picture(body, cell["map"]) == 128).all()

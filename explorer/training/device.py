@@ -70,10 +70,8 @@ def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dt
     """float32 or bfloat16; "auto" takes bfloat16 where it is faster: GPUs that compute in it, processors with AMX,
     and AMD's with AVX-512 BF16.
 
-    Not Intel's with AVX-512 BF16 alone: there a ResNet-20 step was 10 % slower than in float32 (measured, its dot
-    product runs at half the rate of float32's). Not where ONEDNN_MAX_CPU_ISA keeps oneDNN from these instructions: it
-    then computes bfloat16 ten times slower. Never float16: plain-56 has been reported to reach NaN in it, and bfloat16
-    has float32's range.
+    Intel's with AVX-512 BF16 alone are slower in it than in float32, and so is oneDNN where ONEDNN_MAX_CPU_ISA excludes
+    these instructions. float16 lacks the range of float32. Figures: docs/decisions/2026-11-22-bfloat16.md.
     """
     if wish != "auto":
         return torch.float32 if wish == "float32" else torch.bfloat16
@@ -102,8 +100,8 @@ def use_threads(count: int | None = None) -> None:
     """Computes with `count` threads from now on; by default with one for each core that this process may use and that
     is idle now, and no more than OMP_NUM_THREADS allows. Raises ValueError for a count that is not in 1..1024.
 
-    The threads of one operation wait for each other, also for the one that has no core at that moment: with two
-    threads beside a busy process on 2 cores a training step of 0.11 s took 3.1 s, asleep or spinning.
+    The threads of one operation wait for each other, also for one that has no core at that moment. More threads than
+    idle cores therefore slow every step (docs/decisions/2026-11-22-threads.md).
     """
     if count is not None and not 1 <= count <= 1024:
         raise ValueError(f"the number of threads must be a whole number from 1 to 1024, received {count}.")

@@ -44,7 +44,7 @@ _THREE = ("ring", "triangle", "cross")
 RUNGS = (
     Rung(56, 16, 16, _THREE, 12.0),
     Rung(44, 16, 16, _THREE, 5.0),
-    Rung(44, 8, 16, _THREE, 6.5),
+    Rung(44, 8, 16, _THREE, 5.0),
     Rung(38, 8, 16, _THREE, 4.5),
     Rung(32, 8, 16, _THREE, 4.0),
     Rung(20, 8, 16, _THREE, 4.0),

@@ -1,5 +1,6 @@
 """How fast this machine trains, measured on a few small networks, and what follows from it for any other."""
 
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -21,6 +22,7 @@ from explorer.training.state import TrainingState
 
 _BATCH = 32
 _TEST_PICTURES = 512
+_PLAIN_STEPS = 97  # from here on 30 steps measure no gradients, as nearly all steps of a longer training
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class Forecast:
     measuring: float
 
 
-LOOKING = 0.03
-"""Share of a run's time that goes into its predictions and Grad-CAMs, and into its files."""
+OVERHEAD = 0.06
+"""Share of a run's time beside its steps: predictions and Grad-CAMs (2 %), files, reports, checks."""
 
 
 def forecast(
@@ -112,7 +114,7 @@ def forecast(
     train, validation, test = pictures
     batch_size = max(1, min(config.batch_size, train))
     steps_an_epoch = max(1, train // batch_size)
-    step = speed.step_seconds(specs, batch_size, config.precision) * (1 + LOOKING)
+    step = speed.step_seconds(specs, batch_size, config.precision) * (1 + OVERHEAD)
     epoch = steps_an_epoch * step + speed.test_seconds(specs, validation)
     if config.seconds is None:
         steps, seconds = (config.epochs or 0) * steps_an_epoch, (config.epochs or 0) * epoch
@@ -126,7 +128,7 @@ def forecast(
     return Forecast(max(1, steps), max(1, steps) * batch_size / train, seconds, measuring)
 
 
-def measure_speed(seconds: float = 0.3, warm_up: float = 1.5) -> Speed:
+def measure_speed(seconds: float = 0.3, warm_up: float = 2.5) -> Speed:
     """Trains twins of 8, 20 and 38 layers on noise, `seconds` for each of eight cases, as a run does. A processor that
     has rested computes faster for some seconds, a training lasts longer: so `warm_up` seconds come first."""
     device = choose_device()
@@ -217,7 +219,7 @@ def _noise(size: int, count: int) -> Dataset:
 def _measured(
     spec: ArchitectureSpec, batch_size: int, seconds: float, twin: bool = True, precision: str = "auto"
 ) -> float:
-    """Seconds of a step of the network, with its twin or without, after two steps that do not count."""
+    """Seconds of a step of the network, with its twin or without: the median of the steps behind the first two."""
     specs = (spec, spec.twin()) if twin else (spec,)
     config = TrainingConfig(
         epochs=100_000,
@@ -226,17 +228,20 @@ def _measured(
         augment=False,
         precision=precision,  # type: ignore[arg-type]
     )
-    state = TrainingState()
+    state = TrainingState(step=_PLAIN_STEPS)
     training = fit_together(
         [build(each) for each in specs], _noise(spec.input_shape[1], 8 * batch_size), config, state, report_every=0
     )
     next(training), next(training)
-    steps, before = state.step, state.training_seconds
+    taken: list[float] = []
     started = time.perf_counter()
-    while time.perf_counter() - started < seconds or state.step < steps + 2:
+    while time.perf_counter() - started < seconds or len(taken) < 3:
+        before = state.training_seconds
         next(training)
+        if state.training_seconds > before:  # else it was the validation of an epoch
+            taken.append(state.training_seconds - before)
     training.close()  # type: ignore[attr-defined]
-    return (state.training_seconds - before) / (state.step - steps)
+    return statistics.median(taken)
 
 
 def _test_seconds(spec: ArchitectureSpec) -> float:

@@ -14,7 +14,7 @@ from explorer.downloads import Transfer
 from explorer.incidents import sentence
 from explorer.ui import address, gone, resources, selection
 from explorer.ui.markdown import as_sentence, in_order
-from explorer.ui.state import AppState
+from explorer.ui.state import SELECTION_FIELDS, AppState
 
 NO_NETWORK = "none, look at one alone"
 PREDICTED = -1
@@ -56,7 +56,7 @@ def change(**changes: Any) -> None:
     state, before = read(), AppState.from_query(address.query())
     if not {"first", "second"} & set(changes) and lost():
         state = replace(state, first=before.first, second=before.second)
-    selected = {name: changes.pop(name) for name in selection.FIELDS if name in changes}
+    selected = {name: changes.pop(name) for name in SELECTION_FIELDS if name in changes}
     if selected:
         selection.change(before, **selected)
     changed = replace(state, **changes)

@@ -10,9 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.ui.state import AppState
-
-FIELDS = ("layer", "channel", "scope", "opacity")
+from explorer.ui.state import SELECTION_FIELDS, AppState
 
 
 @dataclass
@@ -47,7 +45,7 @@ def take(told: Any) -> None:
     if current is None or not isinstance(told, Mapping):
         return
     try:
-        current.values = of(replace(AppState(), **{name: told[name] for name in FIELDS if name in told}))
+        current.values = of(replace(AppState(), **{name: told[name] for name in SELECTION_FIELDS if name in told}))
     except (ValueError, TypeError):
         return
 
@@ -55,11 +53,11 @@ def take(told: Any) -> None:
 def for_viewer(state: AppState) -> dict[str, Any]:
     """The fields of the viewer's data that concern the selection."""
     current = _current(state)
-    return {"entry": current.entry, "initial": current.initial, "selection": current.values}
+    return {"visit": current.page, "entry": current.entry, "initial": current.initial, "selection": current.values}
 
 
 def of(state: AppState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in FIELDS}
+    return {name: getattr(state, name) for name in SELECTION_FIELDS}
 
 
 def _current(state: AppState) -> _Selection:

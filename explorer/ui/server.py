@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,7 +25,6 @@ from explorer.ui import viewer
 from explorer.ui.api import explain
 
 SWEEP_EVERY = 3600.0  # seconds between two looks for uploaded data that has had its day
-API = "api"  # the first part of our own addresses
 EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, which no browser can open
 
 
@@ -45,12 +44,14 @@ class _Immutable(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        if path.endswith(".js"):  # some systems call it plain text, which no browser imports
+            response.headers["Content-Type"] = "text/javascript; charset=utf-8"
         return response
 
 
 class OwnPages:
-    """Opens a session, and answers at our own addresses, for pages of this server, for origins that `server.corsAllowedOrigins` names, and for programs,
-    which name no origin.
+    """Opens a session, and answers a POST, for pages of this server, for origins that `server.corsAllowedOrigins`
+    names, and for programs, which name no origin.
 
     Streamlit refuses a page from elsewhere too, but only after it has asked checkip.amazonaws.com for the address of
     this machine, with everybody waiting; and it lets in the pages of any other server on this machine.
@@ -60,17 +61,18 @@ class OwnPages:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_socket = scope["type"] == "websocket"
-        is_ours = scope["type"] == "http" and scope["path"].startswith(f"{_base()}/{API}/")
-        headers = Headers(scope=scope) if is_socket or is_ours else Headers()
+        opens_session = scope["type"] == "websocket"
+        checked = opens_session or (scope["type"] == "http" and scope["method"] == "POST")
+        headers = Headers(scope=scope) if checked else Headers()
         origin = headers.get("origin")
         if origin is None or _is_ours(origin, headers.get("host")):
             await self._app(scope, receive, send)
-        elif is_socket:
+        elif opens_session:
             logging.getLogger(__name__).warning("Refused a session to a page of %r.", origin)
             await WebSocketClose(1008)(scope, receive, send)
         else:
-            await PlainTextResponse("This address answers pages of this server only.", 403)(scope, receive, send)
+            message = "Only a page of this server may ask for this."
+            await JSONResponse({"code": "origin", "message": message}, 403)(scope, receive, send)
 
 
 def middleware() -> list[Middleware]:

@@ -18,6 +18,12 @@ SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 
+# What a pass through the networks depends on, besides the networks: the browser asks with it.
+PASS_FIELDS = ("picture", "target", "layers")
+# What the browser owns: it draws another one by itself, and keeps it behind the hash of the address.
+SELECTION_FIELDS = ("layer", "channel", "scope", "opacity")
+
+
 @dataclass(frozen=True)
 class AppState(Linked):
     """One view of the Explore page.

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from streamlit.testing.v1 import AppTest
 
-from driving.depth import written
 from tests.fuzz.laws import check_discreet, examples
 from tests.fuzz.test_links import links
+from tests.messages import written
 
 PAGE = """
 from explorer.ui import navigation

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { colorTable, heatTable, HEAT_STEPS, overlayPixels, samplePositions } from "../../explorer/ui/viewer/static/colors.js";
+import { colorTable, HEAT_STEPS, heatTable, overlayPixels, samplePositions } from "../../explorer/ui/viewer/static/colors.js";
 
 const PALETTE = Uint8Array.from({ length: 768 }, (_, index) => Math.floor(index / 3)); // grey
 const red = (pixel) => pixel & 255;
@@ -27,7 +27,10 @@ test("an enlarged line keeps pixel centres in place", () => {
 
 test("an overlay without opacity or heat is the picture", () => {
   const pixels = Uint8Array.from([10, 20, 30, 40, 50, 60]);
-  for (const [cam, opacity] of [[0, 1], [255, 0]]) {
+  for (const [cam, opacity] of [
+    [0, 1],
+    [255, 0],
+  ]) {
     const found = overlayPixels(pixels, 1, 2, 2, Uint8Array.from([cam]), 1, 1, HEAT_STEPS / 255, heatTable(PALETTE, opacity));
     const bytes = [...new Uint8Array(found.buffer)];
     assert.deepEqual(bytes.slice(0, 16), [10, 20, 30, 255, 10, 20, 30, 255, 40, 50, 60, 255, 40, 50, 60, 255]);

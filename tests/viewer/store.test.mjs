@@ -5,7 +5,17 @@ import { DEFAULTS } from "../../explorer/ui/viewer/static/url.js";
 
 const network = (name) => ({ name, title: name, colour: "#123456", dashed: false });
 const VIEW = { picture: "sample-6-6", target: null, layers: "main", networks: [network("a"), network("b")] };
-const data = (changes = {}) => ({ token: "t", view: VIEW, tab: "layer", query: "", entry: 1, initial: DEFAULTS, ...changes });
+const data = (changes = {}) => ({
+  token: "t",
+  view: VIEW,
+  tab: "layer",
+  query: "",
+  visit: 1,
+  entry: 1,
+  initial: DEFAULTS,
+  selection: DEFAULTS,
+  ...changes,
+});
 const message = (changes = {}) => ({
   picture: "sample-6-6",
   layer: "block",
@@ -69,12 +79,15 @@ test("the address counts more than the server's first selection, which counts mo
   assert.deepEqual(reduce(EMPTY, { type: "data", data: data({ initial }), fragment }).selection, fragment);
   assert.deepEqual(reduce(EMPTY, { type: "data", data: data({ initial }), fragment: null }).selection, initial);
   const chosen = reduce(opened(), { type: "select", changes: { layer: "stem" } });
-  const again = reduce(chosen, { type: "data", data: data({ entry: 2, initial: null }), fragment: null });
+  const again = reduce(chosen, { type: "data", data: data({ visit: 2, entry: 2, initial: null }), fragment: null });
   assert.equal(again.selection.layer, "stem", "a page that is entered again goes on");
-  const link = reduce(chosen, { type: "data", data: data({ entry: 2, initial: DEFAULTS }), fragment: null });
+  const link = reduce(chosen, { type: "data", data: data({ visit: 2, entry: 2, initial: DEFAULTS }), fragment: null });
   assert.equal(link.selection.layer, null, "a link begins anew");
   const run = reduce(chosen, { type: "data", data: data({ initial }), fragment: null });
   assert.equal(run.selection.layer, "stem", "a further run of the same visit changes nothing");
+  const command = data({ entry: 2, initial: { ...DEFAULTS, layer: "block" } });
+  const commanded = reduce(chosen, { type: "data", data: command, fragment });
+  assert.equal(commanded.selection.layer, "block", "a control of the server changes it, whatever the address still says");
 });
 
 test("other networks forget the channel and keep the layer", () => {

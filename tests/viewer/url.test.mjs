@@ -14,7 +14,18 @@ test("a selection is the same after its fragment", () => {
 });
 
 test("what cannot be read takes its default", () => {
-  for (const fragment of ["#layer=../x", "#layer=", "#channel=-1", "#channel=1e3", "#scope=all", "#opacity=101", "#opacity=x", "#a=b", "#%", ""]) {
+  for (const fragment of [
+    "#layer=../x",
+    "#layer=",
+    "#channel=-1",
+    "#channel=1e3",
+    "#scope=all",
+    "#opacity=101",
+    "#opacity=x",
+    "#a=b",
+    "#%",
+    "",
+  ]) {
     assert.deepEqual(parseFragment(fragment), DEFAULTS, fragment);
   }
   assert.deepEqual(parseFragment("#layer=stem&channel=x&opacity=5"), { ...DEFAULTS, layer: "stem", opacity: 5 });

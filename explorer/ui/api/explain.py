@@ -9,9 +9,9 @@ import io
 import json
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -22,12 +22,12 @@ from starlette.responses import JSONResponse, Response
 
 from explorer.attribution import raw_arrays
 from explorer.images import MAX_BYTES, ImageError
-from explorer.incidents import unexpected
+from explorer.incidents import is_sentence, sentence, unexpected
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.passes import PASSES_AT_ONCE, ChosenNetwork, Kept, Looked, Passes, Pictures, Subject, sample_subject
-from explorer.ui.state import AppState
+from explorer.ui.state import PASS_FIELDS, AppState
 
 ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
@@ -36,10 +36,11 @@ MAX_LINE_BYTES = 8000
 MAX_FILE_BYTES = MAX_BYTES
 MAX_FILES, MAX_FILES_OF_SESSION = 4, 2  # in memory at once
 LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
-VIEW_FIELDS = ("picture", "target", "layers", "layer", "channel")
+VIEW_FIELDS = (*PASS_FIELDS, "layer", "channel")
 ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
 
 _WORKERS = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="explain")
+_AHEAD = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="ahead")
 _files: Counter[str] = Counter()  # by token; used by the event loop's thread alone
 
 
@@ -65,6 +66,15 @@ class ExploreSession:
         self.messages: Kept[bytes] = Kept(3)
         self.latest = 0
         self.turn = asyncio.Lock()
+
+    def look_ahead(self, state: AppState, subject: Subject, names: Sequence[str]) -> None:
+        """Begins the passes that the browser will ask for, while the page is still on its way to it."""
+
+        def begin() -> None:
+            with suppress(Exception):  # the request meets the same, and answers with it
+                self.look(state, subject, names)
+
+        _AHEAD.submit(begin)
 
     def look(self, state: AppState, subject: Subject, names: Sequence[str]) -> list[Looked]:
         """The networks of these names after they have seen the picture."""
@@ -95,21 +105,33 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
         raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
     with session.passes.lock:
         _reject_superseded(session, number)
-        looked = session.look(state, subject, names)
-        titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in looked)
-        key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}/{subject.digest}"
-        key += f"/{subject.title}/{subject.notes}/{subject.mask is None}"
-        return session.messages.get(key, lambda: _pack(state, subject, looked, only))
+        with _told_as_sentence():
+            looked = session.look(state, subject, names)
+            titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in looked)
+            key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
+            key += f"/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
+            return session.messages.get(key, lambda: _pack(state, subject, looked, only))
 
 
 def _pack(state: AppState, subject: Subject, looked: list[Looked], only: str | None) -> bytes:
+    if only is None:
+        return view_message(state.picture, subject, looked, state.layer, state.channel)
+    layer = shown_layer(state.layer, looked) if only == "layer" or not is_prefetched(looked) else None
+    return layers_message(state.picture, subject, looked, layer, state.channel)
+
+
+@contextmanager
+def _told_as_sentence() -> Iterator[None]:
+    """Turns an error whose text was written for a person into a RequestError. Any other stays an error of ours."""
     try:
-        if only is None:
-            return view_message(state.picture, subject, looked, state.layer, state.channel)
-        layer = shown_layer(state.layer, looked) if only == "layer" or not is_prefetched(looked) else None
-        return layers_message(state.picture, subject, looked, layer, state.channel)
+        yield
+    except RequestError:
+        raise
     except ValueError as error:
-        raise RequestError(200, "networks", f"{error}"[:1].upper() + f"{error}"[1:]) from None
+        if not is_sentence(error):
+            raise
+        text = sentence(error)
+        raise RequestError(200, "networks", text[:1].upper() + text[1:]) from None
 
 
 def arrays(session: ExploreSession, asked: Mapping[str, Any]) -> bytes:
@@ -118,7 +140,7 @@ def arrays(session: ExploreSession, asked: Mapping[str, Any]) -> bytes:
     subject = sample_subject(*state.sample) if state.sample else session.pictures.get(state.picture)
     if subject is None:
         raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
-    with session.passes.lock:
+    with session.passes.lock, _told_as_sentence():
         (network,) = session.look(state, subject, names[:1])
     layers = [state.layer] if state.layer in network.trace.names and state.layer else []
     found = raw_arrays(network.trace, layers) | {"class_names": np.array(network.checkpoint.class_names)}
@@ -148,19 +170,25 @@ async def handle_explain(request: Request) -> Response:
     """200 with the message as `application/octet-stream`. Else JSON `{code, message}`: 200 where a user chose something
     that cannot be shown, 400 and 413 for no request of ours, 404 for no session, 409 where a newer request came, 429
     for too many files at once, 500 with an id that is in the log."""
-    return await _answered(request, "application/octet-stream", MAX_FILE_BYTES, explain)
+    return await _answered(request, "application/octet-stream", explain, MAX_FILE_BYTES, supersedes=True)
 
 
 async def handle_arrays(request: Request) -> Response:
-    """200 with an npz file, else as `handle_explain`."""
+    """200 with an npz file, else as `handle_explain`. A download supersedes no view, and no view supersedes it."""
 
-    def made(session: ExploreSession, asked: Mapping[str, Any], _file: bytes, _number: int) -> bytes:
+    def made(session: ExploreSession, asked: Mapping[str, Any], _file: bytes, _number: int | None) -> bytes:
         return arrays(session, asked)
 
-    return await _answered(request, "application/zip", 0, made)
+    return await _answered(request, "application/zip", made)
 
 
-async def _answered(request: Request, media_type: str, max_file: int, make: Any) -> Response:
+async def _answered(
+    request: Request,
+    media_type: str,
+    make: Callable[[ExploreSession, Mapping[str, Any], bytes, int | None], bytes],
+    max_file: int = 0,
+    supersedes: bool = False,
+) -> Response:
     stream = request.stream()
     try:
         session = SESSIONS.get(request.headers.get(TOKEN_HEADER, ""))
@@ -170,8 +198,10 @@ async def _answered(request: Request, media_type: str, max_file: int, make: Any)
         is_file = "name" in asked
         with _reserved(session) if is_file else nullcontext():
             file = await asyncio.wait_for(_read_file(stream, begun, max_file if is_file else 0), FILE_TIMEOUT_S)
-            session.latest += 1
-            number = session.latest
+            number = None
+            if supersedes:
+                session.latest += 1
+                number = session.latest
             async with session.turn:  # at most one worker per session
                 _reject_superseded(session, number)
                 content = await asyncio.get_running_loop().run_in_executor(_WORKERS, make, session, asked, file, number)

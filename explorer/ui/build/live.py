@@ -2,9 +2,8 @@
 
 Each part is data that the browser draws, so that a recorded training (replay.py) is drawn by the same code.
 
-Streamlit's own charts do not all keep the zoom (measured with 1.67 in Chromium: `st.plotly_chart` is mounted anew and
-`st.echarts_chart` set anew at each change of data, so it is lost at once; `st.vega_lite_chart` keeps it, but takes the
-mouse wheel from the page and has no keys).
+Streamlit's own charts lose the zoom at new data or have no keyboard control; docs/decisions/2026-11-22-live-charts.md
+lists them.
 """
 
 import base64

@@ -44,6 +44,7 @@ def load_view() -> ExploreView:
     networks = resources.chosen_networks(state)
     session().networks = {network.name: network for network in networks}
     view = ExploreView(state, subject or sample_subject(6, 6), subject is None, networks)
+    session().look_ahead(state, view.subject, [network.name for network in networks])
     st.session_state["around"] = _around(view)
     return view
 

@@ -12,7 +12,7 @@ from explorer.ui.explore.detail import open_tab
 from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragment, other_networks, session
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.picture import choose_picture
-from explorer.ui.state import AppState
+from explorer.ui.state import PASS_FIELDS, AppState
 from explorer.ui.viewer.places import layer_header, layer_panel, overview
 
 CLASSES_NAMED = 20
@@ -69,9 +69,8 @@ def _viewer(view: ExploreView) -> None:
     data = {
         "token": session().token,
         "view": {
+            **{name: getattr(state, name) for name in PASS_FIELDS},
             "picture": view.picture,
-            "target": state.target,
-            "layers": state.layers,
             "networks": [
                 {"name": network.name, "title": network.title, "colour": network.colour, "dashed": network.dashed}
                 for network in view.networks

@@ -9,7 +9,16 @@ import { decode } from "./message.js";
  */
 
 /** A sentence for the person, from the server or about the connection. */
-export class RequestError extends Error {}
+export class RequestError extends Error {
+  /**
+   * @param {string} message
+   * @param {string} [code] what the server calls it
+   */
+  constructor(message, code = "") {
+    super(message);
+    this.code = code;
+  }
+}
 
 /**
  * @param {Connection} connection
@@ -50,7 +59,10 @@ async function post({ url, token }, body, wanted, signal) {
   }
   const type = response.headers.get("Content-Type") ?? "";
   if (response.ok && type === wanted) return response;
-  if (type.startsWith("application/json")) throw new RequestError((await response.json()).message);
+  if (type.startsWith("application/json")) {
+    const { message, code } = await response.json();
+    throw new RequestError(message, code);
+  }
   throw new RequestError(`The server gave no answer to this view (status ${response.status}). Reload the page.`);
 }
 

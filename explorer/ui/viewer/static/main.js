@@ -34,6 +34,8 @@ const cache = new Map();
 let fetching = null;
 /** @type {string | null} */
 let fetched = null; // what is being fetched
+let told = ""; // the selection that the server heard last
+let renewed = ""; // the token for which a new one was asked
 /** @type {{picture: (picture: string) => void, selection: (selection: Selection) => void} | null} */
 let server = null;
 /** @type {Record<string, ReturnType<typeof setTimeout>>} */
@@ -99,9 +101,14 @@ function tellPicture() {
 
 /** The panels that the server draws need the selection; while none is open, it hears of nothing. */
 function tellSelection() {
-  if (!state.data || state.data.tab === "layer") return;
-  const selection = { ...state.selection, layer: shownLayer(state) };
-  after("selection", REST_MS, () => server?.selection(selection));
+  const { data, selection } = state;
+  if (!data || data.tab === "layer") return;
+  const text = JSON.stringify(selection);
+  if (text === JSON.stringify(data.selection) || text === told) return;
+  after("selection", REST_MS, () => {
+    told = text;
+    server?.selection(selection);
+  });
 }
 
 /** @param {"push" | "replace"} how */
@@ -147,9 +154,15 @@ async function load(key, what, more, file) {
   const controller = new AbortController();
   fetching = controller;
   fetched = `${what} ${key}`;
-  const { picture, target, layers, networks } = view;
+  const { picture, networks, ...fields } = view;
   const names = networks.map((network) => network.name);
-  const question = { target, layers, networks: names, layer: state.selection.layer, channel: state.selection.channel, ...more };
+  const question = {
+    ...fields,
+    networks: names,
+    layer: state.selection.layer,
+    channel: state.selection.channel,
+    ...more,
+  };
   /** @type {Event} */
   let event;
   try {
@@ -162,6 +175,13 @@ async function load(key, what, more, file) {
     else event = { type: "layers", key, message };
   } catch (error) {
     if (controller.signal.aborted) return;
+    if (error instanceof RequestError && error.code === "session" && renewed !== data.token && server) {
+      renewed = data.token; // the connection was lost: a run of the page brings a new token, and with it this view
+      fetching = null;
+      fetched = null;
+      server.picture(view.picture);
+      return;
+    }
     const text = error instanceof RequestError ? error.message : String(error);
     event = { type: file ? "refused" : "failed", error: text };
   }
@@ -209,7 +229,7 @@ function keep(key, message) {
 }
 
 addEventListener("popstate", () => {
-  if (state.data && places.size) {
+  if (state.data && places.has("overview")) {
     dispatch({ type: "history", selection: parseFragment(location.hash) });
     tellSelection();
   }
@@ -250,9 +270,15 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
     selection: (selection) => setStateValue("selection", selection),
   };
   const fragment = location.hash ? parseFragment(location.hash) : null;
-  const unmount = mount("overview", place);
+  const own = server;
+  const leave = mount("overview", place);
+  const unmount = () => {
+    if (server === own) server = null;
+    leave();
+  };
+  const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
   dispatch({ type: "data", data, fragment });
-  writeAddress("replace"); // a run that changed the query has dropped the fragment
+  writeAddress(isCommand ? "push" : "replace"); // a run that changed the query has dropped the fragment
   tellSelection();
   return unmount;
 }
@@ -280,8 +306,9 @@ export function layers({ parentElement }) {
 async function downloadArrays(which) {
   const { data, view } = state;
   if (!data || !view) return;
-  const { name } = view.networks[which];
-  const question = { picture: view.picture, target: view.target, layers: view.layers, networks: [name], layer: shownLayer(state) };
+  const { networks, ...fields } = view;
+  const { name } = networks[which];
+  const question = { ...fields, networks: [name], layer: shownLayer(state) };
   try {
     const connection = { url: new URL("api/arrays", document.baseURI), token: data.token };
     save(await fetchFile(connection, question), `${name}-layer.npz`);

@@ -6,11 +6,10 @@ import { DEFAULTS } from "./url.js";
 /** @typedef {import("./message.js").Message} Message */
 
 /**
- * @typedef {object} View what needs a pass through the networks; the server owns it
- * @property {string} picture
- * @property {number | null} target
- * @property {string} layers "main" or "all"
- * @property {{name: string, title: string, colour: string, dashed: boolean}[]} networks
+ * What needs a pass through the networks; the server owns it. The browser hands it back as it is, with the picture that
+ * was chosen here: PASS_FIELDS in state.py, and the networks.
+ * @typedef {{picture: string, networks: {name: string, title: string, colour: string, dashed: boolean}[],
+ *   [field: string]: unknown}} View
  */
 
 /**
@@ -19,8 +18,11 @@ import { DEFAULTS } from "./url.js";
  * @property {View} view
  * @property {string} tab the open tab; all but "layer" are drawn by the server
  * @property {string} query the query of the address
- * @property {number} entry counts how often the page was entered
- * @property {Selection | null} initial the selection of a link that was opened; null where the page was entered again
+ * @property {number} visit counts how often the page was entered
+ * @property {number} entry counts what the server told of the selection
+ * @property {Selection | null} initial the selection of a link that was opened, or that a control of the server changed;
+ *   null where the page was entered again
+ * @property {Selection} selection what the server knows of the selection
  */
 
 /**
@@ -66,7 +68,7 @@ export const EMPTY = Object.freeze({
  * Names all that a message depends on.
  * @param {View} view
  */
-export const keyOf = (view) => JSON.stringify([view.picture, view.target, view.layers, view.networks]);
+export const keyOf = (view) => JSON.stringify(view);
 
 /**
  * The state after an event. It changes nothing in place but the layers of a message, which only grow.
@@ -119,7 +121,8 @@ function withData(state, data, fragment) {
   const view = chosen === null ? data.view : { ...data.view, picture: chosen };
   const before = state.data;
   let { selection } = state;
-  if (!before || before.entry !== data.entry) selection = fragment ?? data.initial ?? selection;
+  if (!before || before.visit !== data.visit) selection = fragment ?? data.initial ?? selection;
+  else if (before.entry !== data.entry) selection = data.initial ?? selection;
   else if (names(before.view) !== names(data.view)) selection = { ...selection, channel: null };
   return { ...state, data, view, chosen, selection, error: "" };
 }
