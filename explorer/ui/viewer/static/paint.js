@@ -2,7 +2,7 @@
 
 import { context2d, el } from "./dom.js";
 
-const UNSEEN = ".picture-tools, .says, .tip";
+const UNSEEN = ".picture-tools, .says, .tip, .band"; // the band of the selected layer lies below the pictures
 /** What a drawing has from style sheets, which do not come with it. */
 const STYLES = `fill fill-opacity stroke stroke-width stroke-dasharray stroke-linejoin stroke-linecap opacity vector-effect font-family
   font-size font-weight image-rendering`.split(/\s+/);
@@ -92,6 +92,26 @@ function drawText(context, text, style) {
 
 /**
  * @param {CanvasRenderingContext2D} context
+ * @param {DOMRect} box
+ * @param {CSSStyleDeclaration} style
+ */
+function drawBorders(context, { left, top, width, height }, style) {
+  const thick = (/** @type {string} */ size) => Number.parseFloat(size) || 0;
+  const [above, below] = [thick(style.borderTopWidth), thick(style.borderBottomWidth)];
+  const [before, after] = [thick(style.borderLeftWidth), thick(style.borderRightWidth)];
+  context.fillStyle = style.borderTopColor;
+  for (let x = 0; x < width; x += 3 * above) {
+    context.fillRect(left + x, top, Math.min(style.borderTopStyle === "dashed" ? 2 * above : width, width - x), above);
+    if (style.borderTopStyle !== "dashed" || !above) break;
+  }
+  context.fillStyle = style.borderBottomColor;
+  context.fillRect(left, top + height - below, width, below);
+  context.fillRect(left, top, before, height);
+  context.fillRect(left + width - after, top, after, height);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
  * @param {Element} element
  * @param {Map<Element, HTMLImageElement>} pictures
  * @param {number} opacity of what it is in
@@ -105,22 +125,27 @@ function drawElement(context, element, pictures, opacity) {
   context.globalAlpha = seen;
   context.fillStyle = style.backgroundColor;
   context.fillRect(left, top, width, height);
-  const [above, below] = [Number.parseFloat(style.borderTopWidth), Number.parseFloat(style.borderBottomWidth)];
-  context.fillStyle = style.borderTopColor;
-  context.fillRect(left, top, width, above);
-  context.fillStyle = style.borderBottomColor;
-  context.fillRect(left, top + height - below, width, below);
+  drawBorders(context, box, style);
   const picture = pictures.get(element) ?? element;
   if (picture instanceof HTMLImageElement || picture instanceof HTMLCanvasElement) {
     context.imageSmoothingEnabled = style.imageRendering !== "pixelated";
-    context.drawImage(picture, left, top, width, height);
+    const [wide, tall] = picture instanceof HTMLImageElement ? [picture.naturalWidth, picture.naturalHeight] : [width, height];
+    const fit = style.objectFit === "contain" ? Math.min(width / wide, height / tall) : 0;
+    context.drawImage(picture, left, top, fit * wide || width, fit * tall || height);
   }
   if (element instanceof SVGSVGElement) return;
+  context.save();
+  if (style.overflow !== "visible") {
+    context.beginPath();
+    context.rect(left, top, width, height);
+    context.clip(); // names that are too long
+  }
   for (const child of element.childNodes) {
     if (child instanceof Text) drawText(context, child, style);
     else if (child instanceof Element) drawElement(context, child, pictures, seen);
     context.globalAlpha = seen;
   }
+  context.restore();
   const after = getComputedStyle(element, "::after");
   if (after.content.startsWith('"')) drawWord(context, JSON.parse(after.content), box, after);
 }

@@ -106,7 +106,9 @@ export const mapPanels = (data) => ({
   bar() {
     const { parts, setMarks } = tickedBar(data.bar);
     setMarks(data.bar.ticks);
+    const lines = svgEl("path", { d: "M-2 6L6 -2M-1 11L11 -1M5 13L16 2", class: "hatch" });
+    const none = svgEl("svg", { width: 14, height: 11, class: "none" }, lines);
     const zero = el("span", {}, el("i", { style: `background:${data.bar.zero}` }), "exactly zero");
-    return [...parts, zero, el("span", {}, el("i", { className: "none" }), "not measured")];
+    return [...parts, zero, el("span", {}, none, "not measured")];
   },
 });
