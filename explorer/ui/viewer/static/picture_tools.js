@@ -11,9 +11,11 @@ import { BAR, contentWidth, enlargement, fileName, LINE, layOut, wrap } from "./
  * @property {Element[]} parts one canvas, or elements of the page, which are drawn under each other as they are seen
  * @property {string} caption
  * @property {Bar[]} [bars]
+ * @property {[columns: number, rows: number]} [cells] of the canvas, with lines between them
  */
 
 const SCALE = 2; // pixels of the file for one of the page
+const LINE_COLOR = "#808080"; // as on the page
 
 /**
  * @param {CanvasRenderingContext2D} context
@@ -39,7 +41,7 @@ function drawBar(context, { source, title, ends: [low, high] }, { x, y }, font) 
  * @param {Subject} subject
  * @returns {Promise<Blob>}
  */
-async function compose(page, { parts, caption, bars = [] }) {
+async function compose(page, { parts, caption, bars = [], cells = [1, 1] }) {
   const [first] = parts;
   const isCanvas = first instanceof HTMLCanvasElement;
   const picture = isCanvas ? first : await paintElements(parts, SCALE);
@@ -58,7 +60,12 @@ async function compose(page, { parts, caption, bars = [] }) {
   context.fillStyle = style.getPropertyValue("--st-background-color") || "#fff";
   context.fillRect(0, 0, layout.width, layout.height);
   context.imageSmoothingEnabled = false;
-  context.drawImage(picture, layout.picture.x, layout.picture.y, width, height);
+  const { x, y } = layout.picture;
+  context.drawImage(picture, x, y, width, height);
+  const [columns, rows] = cells;
+  context.fillStyle = LINE_COLOR;
+  for (let column = 1; column < columns; column += 1) context.fillRect(x + (column / columns) * width - 0.5, y, 1, height);
+  for (let row = 1; row < rows; row += 1) context.fillRect(x, y + (row / rows) * height - 0.5, width, 1);
   context.fillStyle = style.color;
   context.textBaseline = "top";
   bars.forEach((bar, index) => {

@@ -225,10 +225,16 @@ function mapsPart(which, name, select) {
         return toImageData(layer.body.subarray(at, at + height * width), height, width, table);
       };
 
+      const rows = Math.ceil(count / COLUMNS);
       const range = `${first}–${first + count - 1} of ${channels}`;
       caption.replaceChildren(el("b", {}, "Feature maps"), ` ${range}. Click one to enlarge it.`);
       const bars = [scale.saved(message, shown.scope, max)];
-      subjects.all = { parts: [sheet], caption: `Feature maps ${range} of ${shown.layer} of ${network.title}.`, bars };
+      subjects.all = {
+        parts: [sheet],
+        caption: `Feature maps ${range} of ${shown.layer} of ${network.title}.`,
+        bars,
+        cells: [COLUMNS, rows],
+      };
       const pageCount = Math.ceil(channels / PAGE);
       toggle(pages, pageCount > 1);
       if (pages.childElementCount !== pageCount) {
@@ -247,10 +253,10 @@ function mapsPart(which, name, select) {
         button.ariaCurrent = String(index === page);
       });
 
-      const rows = Math.ceil(count / COLUMNS);
       fillTiles(count);
       grid.setAttribute("aria-label", `Feature maps of ${shown.layer} of ${network.title}`);
       grid.style.aspectRatio = `${COLUMNS} / ${rows}`;
+      grid.style.setProperty("--ratio", String(COLUMNS / rows)); // to fill the screen
       sheet.width = COLUMNS * width;
       sheet.height = rows * height;
       const context = context2d(sheet);
