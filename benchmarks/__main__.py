@@ -7,7 +7,7 @@ Its parts are `tracing`, `training`, `twins`, `looking`, `akamaster`, `page` and
 `one-click` trains what one click trains on this machine, five times. `forecasts` compares 15 trainings with forecasts.
 All parts together include a summary of these two.
 `load` and `isolation` simulate many users and have options of their own: `python -m benchmarks load --help`.
-`--write` writes one table: docs/bench.md for all parts together, else docs/PART.md.
+`--write` writes one table: docs/bench.md for all parts together, docs/PART-PRECISION.md for one of them.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
 from benchmarks.looking import looking_rows
 from benchmarks.page import page_rows
-from benchmarks.rows import Report, Row, machine, write
+from benchmarks.rows import Report, Row, by_precision, machine, write
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
 from benchmarks.training import training_rows, twin_rows
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"First weights and pictures of seed 0, float32 where nothing else is said. {machine(browser=True)}."
     )
     if options.write:
-        report.write("bench" if options.what == "all" else options.what)
+        report.write("bench" if options.what == "all" else by_precision(options.what))
     return 1 if report.missed else 0
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from benchmarks.rows import ROOT, Bound, Row, machine, spread, write
+from benchmarks.rows import ROOT, Bound, Row, by_precision, machine, precision, spread, write
 from explorer import runs
 from explorer.architectures import build
 from explorer.datasets import shapes
@@ -25,7 +25,6 @@ from explorer.runs import speed as machine_speed
 from explorer.training import (
     TrainingConfig,
     choose_device,
-    choose_precision,
     evaluate,
     fit_together,
     forecast,
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> int:
     else:
         lines, rows = forecasts(options.seconds or 20.0)
     if options.write:
-        write(_table(options.what), lines)
+        write(by_precision(options.what), lines)
     return 1 if any(row.bound and not row.bound.met for row in rows) else 0
 
 
@@ -64,17 +63,8 @@ def one_click_rows(is_written: bool = False) -> list[Row]:
         lines, rows = measure(say=lambda line: print(line, file=sys.stderr, flush=True))
         found += rows
         if is_written:
-            write(_table(name), lines)
+            write(by_precision(name), lines)
     return found
-
-
-def _table(name: str) -> str:
-    """The name of the table in docs/: one for each precision, since machines with and without bfloat16 differ."""
-    return f"{name}-{_precision()}"
-
-
-def _precision() -> str:
-    return str(choose_precision(choose_device())).removeprefix("torch.")
 
 
 def _print(line: str) -> None:
@@ -197,7 +187,7 @@ def forecasts(seconds: float = 20.0, say: Callable[[str], None] = _print) -> tup
     tell("")
     tell(
         f"{near} of {len(trials)} within ± {NEAR:.0%} (bound {least}). Twins, batch 64, {seconds:g} s each, seed 0, "
-        f"{_precision()}. {machine()}."
+        f"{precision()}. {machine()}."
     )
     depths, sizes = ", ".join(map(str, DEPTHS)), " and ".join(map(str, SIZES))
     row = Row(

@@ -12,7 +12,7 @@ import torch
 
 from driving.chromium import find_chromium, version
 from explorer.machine import cores
-from explorer.training import device_name
+from explorer.training import choose_device, choose_precision, device_name
 
 ROOT = Path(__file__).parents[1]
 # What decides how fast a processor computes, the best first, as torch names it.
@@ -85,6 +85,16 @@ def machine(*, browser: bool = False) -> str:
     if browser and (found := find_chromium(whole=True)):
         parts.append(version(found))
     return ", ".join([*parts, f"commit {_commit()}", str(date.today())])
+
+
+def precision() -> str:
+    """What this machine trains in, "float32" or "bfloat16"."""
+    return str(choose_precision(choose_device())).removeprefix("torch.")
+
+
+def by_precision(name: str) -> str:
+    """The name of a table that both kinds of machines have, those that train in bfloat16 and the others."""
+    return f"{name}-{precision()}"
 
 
 def _commit() -> str:

@@ -12,8 +12,8 @@ import pytest
 
 from explorer.machine import core_limit
 
-# Read by torch when it is imported, and by every process that a test starts. Several test processes share the cores, and
-# threads without a core of their own slow every step (docs/decisions/2026-11-22-threads.md).
+# Read by torch when it is imported, and by every process that a test starts. Several test processes share the cores,
+# and threads without a core of their own slow every step (docs/decisions/2026-11-22-threads.md).
 os.environ["OMP_NUM_THREADS"] = "1"
 
 

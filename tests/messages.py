@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from driving.depth import Packed, component, unpack
 from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain
+from explorer.ui.state import PASS_FIELDS
 
 
 def told(app: AppTest) -> dict[str, Any]:
@@ -27,12 +28,23 @@ def request(app: AppTest, **changes: Any) -> dict[str, Any]:
     view, selection = data["view"], data["selection"]
     names = [network["name"] for network in view["networks"]]
     chosen = {name: selection[name] for name in ("layer", "channel")}
-    return {**{name: view[name] for name in ("picture", "target", "layers")}, "networks": names, **chosen, **changes}
+    return {**{name: view[name] for name in PASS_FIELDS}, "networks": names, **chosen, **changes}
 
 
 def message(app: AppTest, **changes: Any) -> Packed:
     """What the browser draws."""
     return unpack(explain(session(app), request(app, **changes)))
+
+
+def give_file(app: AppTest, name: str, content: bytes) -> Packed:
+    """As after a person gave the viewer a picture file: it is drawn, then the page hears of it. Raises RequestError."""
+    asked = request(app)
+    del asked["picture"]
+    drawn = unpack(explain(session(app), asked | {"name": name}, content))
+    app.query_params["picture"] = drawn[0]["picture"]
+    app.run()
+    assert not app.exception and told(app)["view"]["picture"] == drawn[0]["picture"]
+    return drawn
 
 
 def shown_layer(app: AppTest) -> str:

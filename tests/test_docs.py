@@ -2,8 +2,9 @@
 
 import re
 import runpy
-import statistics
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from explorer import checkpoints, presets, runs
 from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
 from explorer.attribution.methods import METHODS
-from explorer.commands.line import COMMANDS
+from explorer.commands.line import COMMANDS, parser
 from explorer.datasets import shapes, stored
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
@@ -98,29 +99,22 @@ def test_what_is_said_of_the_pretrained_is_what_their_headers_say(data: str, spl
 
 
 def share_of(network: str, split: str) -> str:
-    return f"{checkpoints.load_pretrained(network).figures[split]['accuracy']:.1%}".replace("%", " %")
+    return f"{figures_of(network)[split]['accuracy']:.1%}".replace("%", " %")
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_what_is_said_of_one_click_is_what_its_table_says(precision: str) -> None:
-    table = content(f"docs/one-click-{precision}.md")
-    clicks = [line.split("|") for line in table.splitlines() if re.match(r"\| \d+ \|", line)]  # begin with a seed
-    residual = [float(cells[8].strip(" %")) for cells in clicks]
-    differences = [float(cells[9].removesuffix(" points ")) for cells in clicks]
-    (told,) = (line for line in content("docs/measurements.md").splitlines() if f"[{precision}](one-click-" in line)
-    *_, seeds, median, difference, _ = (cell.strip() for cell in told.split("|"))
-    assert seeds.split(";")[0] == str(len(clicks))
-    assert median.replace(" ", "") in table
-    assert abs(float(median.removesuffix(" %")) - statistics.median(residual)) < 0.0501  # of rounded ones
-    assert difference == f"{min(differences):+.1f} to {max(differences):+.1f} points"
+@cache
+def figures_of(network: str) -> Mapping[str, Any]:
+    return checkpoints.load_pretrained(network).figures
 
 
-@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
-def test_every_share_with_a_decimal_stands_in_a_table_or_in_the_header_of_a_network(text: Path) -> None:
+def test_every_share_with_a_decimal_stands_in_a_table_or_in_the_header_of_a_network() -> None:
     tables = "\n".join(content(f"docs/{name}.md") for name in MEASURED)
     shares = {share_of(name, split).split()[0] for name in checkpoints.pinned() for split in ("train", "test")}
-    for figure in FIGURE.findall(text.read_text()):
-        assert figure in shares or re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", tables), figure
+    named = {figure: text.name for text in TEXTS for figure in FIGURE.findall(text.read_text())}
+    assert named
+    for figure, text in named.items():
+        measured = figure in shares or re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", tables)
+        assert measured, f"{text} names {figure}, which no table of docs/ and no header has"
 
 
 def test_the_bounds_that_scale_names_are_those_of_the_load_test() -> None:
@@ -196,10 +190,7 @@ def _build_page() -> None:
     navigation.run({"build": ("Build & train", build.show), "explore": ("Explore", explore.show)})
 
 
-def test_an_added_dataset_is_learned_and_opens_in_build_and_train(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
+def test_an_added_dataset_is_learned_and_opens_in_build_and_train(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = run(how_to("stripes"))["dataset"]
     link = urlsplit(capsys.readouterr().out.strip())
     assert link.path == "/build"
@@ -275,3 +266,14 @@ def test_texts_name_only_commands_that_exist(text: Path) -> None:
     parts = content("benchmarks/__main__.py")
     for name in re.findall(r"python -m benchmarks ([a-z][a-z-]*)", written):
         assert f'"{name}"' in parts, f"{text.name}: `python -m benchmarks {name}`"
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
+def test_commands_in_texts_have_options_that_exist(text: Path) -> None:
+    """Those of code blocks and of code in sentences."""
+    written = text.read_text()
+    lines = re.findall(r"^python -m explorer (.*)$", written, re.MULTILINE)
+    for line in [*lines, *re.findall(r"`python -m explorer ([^`|]*)`", " ".join(written.split()))]:
+        arguments = shlex.split(line, comments=True)
+        if "--help" not in arguments and "COMMAND" not in arguments:
+            parser().parse_args(arguments)  # raises ValueError with the reason

@@ -35,16 +35,15 @@ GOLDEN = Path(__file__).parent / "viewer" / "golden"
 UPDATE = "UPDATE_GOLDEN" in os.environ
 MAX_BYTES = 200_000  # of all files
 MAX_BINARY_BYTES = 60_000
-SAMPLES = 8  # values of an array that are kept
-TWINS = ("shapes-plain-20", "shapes-resnet-20")
-SMALL = ("shapes-plain-8", "shapes-resnet-8")
+SAMPLES = 5  # values of an array that are kept, from its first to its last
+TWINS = ("shapes-plain-8", "shapes-resnet-8")
 PHOTO = np.add.outer(np.arange(40), np.arange(60))[..., None] * np.array([2, 1, 0]) % 256  # two gradients
 CASES: dict[str, dict[str, Any]] = {
     "twins": {"networks": TWINS, "picture": "sample-6-6"},
-    "alone": {"networks": SMALL[1:], "picture": "sample-6-6"},
-    "uploaded": {"networks": SMALL, "name": "photo.png", "target": 3, "layers": "all"},
-    "layers": {"networks": SMALL, "picture": "sample-3-41", "layer": "stages.1.0", "only": "layers"},
-    "layer": {"networks": SMALL, "picture": "sample-3-41", "layer": "stages.1.0.shortcut", "only": "layer"},
+    "alone": {"networks": TWINS[1:], "picture": "sample-6-6"},
+    "uploaded": {"networks": TWINS, "name": "photo.png", "target": 3, "layers": "all"},
+    "layers": {"networks": TWINS, "picture": "sample-3-41", "layer": "stages.1.0", "only": "layers"},
+    "layer": {"networks": TWINS, "picture": "sample-3-41", "layer": "stages.1.0.shortcut", "only": "layer"},
     "reduced": {"networks": ("large",), "picture": "sample-1-6", "layer": "stages.0.0", "channel": 3},
 }
 
@@ -93,13 +92,9 @@ def described(message: Packed) -> dict[str, Any]:
     for array in arrays_of(header):
         values = array.values(body)
         flat = values.ravel()
-        chosen = [int(index) for index in np.linspace(0, flat.size - 1, min(SAMPLES, flat.size))]
+        chosen = [number * (flat.size - 1) // (SAMPLES - 1) for number in range(SAMPLES)]
         kept: dict[str, Any] = {"start": array.start, "dtype": array.dtype, "shape": list(array.shape)}
-        kept |= {
-            "mean": float(values.mean(dtype=float)),
-            "at": chosen,
-            "values": [float(flat[index]) for index in chosen],
-        }
+        kept |= {"mean": float(f"{values.mean(dtype=float):.6g}"), "values": [flat[index].item() for index in chosen]}
         if array.path.startswith("palettes.") or array.path == "predictions.pictures.0":  # no network computed these
             kept["sha256"] = hashlib.sha256(values.tobytes()).hexdigest()
         arrays[array.path] = kept
@@ -116,7 +111,7 @@ def _pixels_digest(sheet: str) -> str:
 @cache
 def session() -> ExploreSession:
     own = ExploreSession(Passes(), Pictures())
-    networks = {name: checkpoints.load_pretrained(name) for name in {*TWINS, *SMALL}} | {"large": _large()}
+    networks = {name: checkpoints.load_pretrained(name) for name in TWINS} | {"large": _large()}
     own.networks = {
         name: ChosenNetwork(name, loaded, figures.network_colour(loaded.spec.shortcut, "light"), False)
         for name, loaded in sorted(networks.items())
@@ -179,7 +174,7 @@ def _is_sample(path: str) -> bool:
 
 
 def _is_close(now: Any, kept: Any, steps: float) -> bool:
-    if isinstance(now, float) and isinstance(kept, float):
+    if isinstance(now, float) and isinstance(kept, float) or steps:
         return abs(now - kept) <= max(steps, 1e-3 * abs(kept), 1e-6)
     if isinstance(now, str) and isinstance(kept, str):
         number = r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[-+]?\d+)?"

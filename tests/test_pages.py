@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from driving.depth import component
-from explorer import checkpoints, runs
+from explorer import checkpoints, figures, runs
 from explorer.architectures import ArchitectureSpec, build
 from explorer.architectures.spec import Stage
 from explorer.checkpoints import Checkpoint
@@ -23,7 +23,7 @@ from explorer.presets import cifar
 from explorer.training import TrainingConfig
 from explorer.ui.api.explain import RequestError
 from explorer.ui.explore.detail import TABS
-from tests.messages import explained, message, told, view, written
+from tests.messages import explained, give_file, message, told, view, written
 
 APP = str(Path(__file__).parents[1] / "app.py")
 COMPARE = """
@@ -200,16 +200,19 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
 def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
     app = open_app()
     app.segmented_control(key="source").set_value("File").run()
-    app.file_uploader(key="upload").upload("note.png", b"just text", "image/png").run()
-    assert not app.exception
-    assert [error.value for error in app.error if "note.png" in error.value]
-    assert "drawn star" in texts(app)
+    assert component(app, "upload") and not app.get("file_uploader")
+    with pytest.raises(RequestError, match=r"note\.png.*The picture that was shown stays\.$"):
+        give_file(app, "note.png", b"just text")
+    app.run()
+    assert not app.exception and not app.error and "drawn star" in texts(app)
+    give_file(app, "good.png", figures.png(np.zeros((30, 40, 3), np.uint8)))
+    assert "Original, 40×30" in texts(app)
 
 
 def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> None:
     app = open_app(picture="upload-0123456789abcdef", layer="stages.1.1")
     assert "made with an uploaded picture" in texts(app)
-    assert app.file_uploader(key="upload").value is None
+    assert component(app, "upload") and app.file_uploader(key="upload_again").value is None
     assert view(app)["layer"] == "stages.1.1"
 
 
@@ -276,8 +279,7 @@ def test_the_name_of_an_upload_is_never_markdown() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), (200, 30, 30)).save(buffer, "PNG")
     app = open_app(picture="upload-0123456789abcdef")
-    app.file_uploader(key="upload").upload("![x](y) `<b>`.png", buffer.getvalue(), "image/png").run()
-    assert not app.exception
+    give_file(app, "![x](y) `<b>`.png", buffer.getvalue())
     assert "Original, 40×30" in texts(app)
     assert "![x](y) '<b>'.png" in texts(app)
     assert not [each for each in app.get("html") if "'<b>'" in each.proto.body]

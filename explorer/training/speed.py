@@ -129,19 +129,19 @@ def forecast(
 
 
 def measure_speed(seconds: float = 0.3, warm_up: float = 2.5) -> Speed:
-    """Trains twins of 8, 20 and 38 layers on noise, `seconds` for each of eight cases, as a run does. A processor that
+    """Trains twins of 8 and 38 layers on noise, `seconds` for each of eight cases, as a run does. A processor that
     has rested computes faster for some seconds, a training lasts longer: so `warm_up` seconds come first."""
     device = choose_device()
     use_threads()
     auto = choose_precision(device)
-    small, large = _reference(16), _reference(32)
+    small, large, narrow = _reference(16), _reference(32), _reference(16, blocks=6, width=8)
     _measured(small, _BATCH, warm_up)
     points = [
         (small, _BATCH, _measured(small, _BATCH, seconds)),
         (small, 8, _measured(small, 8, seconds)),
         (large, _BATCH, _measured(large, _BATCH, seconds)),
-        (_reference(16, blocks=3), _BATCH, _measured(_reference(16, blocks=3), _BATCH, seconds)),
         (_reference(16, blocks=6), _BATCH, _measured(_reference(16, blocks=6), _BATCH, seconds)),
+        (narrow, 2 * _BATCH, _measured(narrow, 2 * _BATCH, seconds)),  # as what one click trains on a slow machine
         (_reference(16, width=64), _BATCH, _measured(_reference(16, width=64), _BATCH, seconds)),
     ]
     together = points[2][2]

@@ -75,7 +75,7 @@ def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(pa
     wait_until_ready(page)
     heard: list[str] = []
     page.on("request", lambda request: heard.append(request.url))
-    page.evaluate("WebSocket.prototype.send = () => { throw new Error('the server would hear of it'); }")
+    page.evaluate("() => { WebSocket.prototype.send = () => { throw new Error('the server would hear of it'); }; }")
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
     expect(page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the picture")).to_have_count(2)

@@ -14,11 +14,13 @@ from explorer import checkpoints
 from explorer.checkpoints import HEADER, CheckpointError
 from explorer.runs import Request
 from explorer.training import EpochResult, Evaluation, GradientSizes, TrainingConfig, TrainingRecord
+from explorer.ui.api.explain import RequestError
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import changed, damaged, words
 from tests.fuzz.test_checkpoints import SPEC, own_file, own_files, put_together, split_up
 from tests.fuzz.test_images import pictures, written
 from tests.fuzz.test_pages import check_app, check_page, opened
+from tests.messages import give_file
 
 RUN = "0123456789abcdef" * 2
 OWNER = "0" * 32
@@ -126,8 +128,13 @@ def test_a_run_whose_metrics_are_damaged_is_shown(data_folder: Path, content: by
 @examples(2)
 def test_any_upload_is_a_picture_or_a_sentence(content: bytes, name: str) -> None:
     app = opened("explore", {"picture": "upload-0123456789abcdef"})
-    name = "".join(letter for letter in name if letter.isprintable()) + ".png"
-    app.file_uploader(key="upload").upload(name, content, "image/png").run()
+    printable = "".join(letter for letter in name if letter.isprintable()) + ".png"
+    app.file_uploader(key="upload_again").upload(printable, content, "image/png").run()
+    check_app(app)
+    try:
+        give_file(app, name, content)
+    except RequestError as refused:
+        check_sentence(str(refused))
     check_app(app)
 
 

@@ -19,15 +19,12 @@ test("each array lies where Python found it", () => {
   const { body } = decode(content);
   const paths = Object.entries(golden.arrays);
   assert.ok(paths.length > 20 && paths.some(([, { dtype }]) => dtype === "float32"));
-  for (const [path, { start, dtype, shape, mean, at, values }] of paths) {
+  for (const [path, { start, dtype, shape, mean, values }] of paths) {
     const count = shape.reduce((product, size) => product * size, 1);
     const found = dtype === "float32" ? floats(body, start, count) : body.subarray(start, start + count);
     assert.equal(found.length, count, path);
-    assert.deepEqual(
-      at.map((index) => found[index]),
-      values,
-      path,
-    );
+    const sample = values.map((_, index) => found[Math.floor((index * (count - 1)) / (values.length - 1))]);
+    assert.deepEqual(sample, values, path);
     const sum = found.reduce((total, value) => total + value, 0);
     assert.ok(Math.abs(sum / count - mean) <= 1e-4 * Math.abs(mean) + 1e-6, path);
   }
