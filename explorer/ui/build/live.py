@@ -10,26 +10,20 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
 from explorer import figures
 from explorer.attribution import shared_axis
 from explorer.figures import Curve, GradientMap
+from explorer.ui.viewer import place
 
-HERE = Path(__file__).parent
-DRAWING = "".join((HERE / name).read_text() for name in ("elements.js", "charts.js", "pictures.js"))
-STYLE = (HERE / "charts.css").read_text()
 _MOST_POINTS = 600  # of one line: more than a panel has pixels
 _SIDE = 72  # pixels of a test picture on the page
 _OPACITY = 0.7  # of a Grad-CAM over its picture, where it is largest
 
-_component = st.components.v2.component(
-    "live_charts", html="<div class='live'></div>", css=STYLE, js=DRAWING + (HERE / "live.js").read_text()
-)
+_component = place("live_charts", "<div class='live'></div>", ("training.css", "picture_tools.css"), "training.js")
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,9 @@ from explorer.ui.build import fields, live, logged
 from explorer.ui.build_state import RECORDINGS, BuildState
 from explorer.ui.markdown import as_sentence
 from explorer.ui.state import AppState
+from explorer.ui.viewer import place
 
-_component = st.components.v2.component(
-    "replay", html="<div class='replay'></div>", css=live.STYLE, js=live.DRAWING + (live.HERE / "replay.js").read_text()
-)
+_component = place("replay", "<div class='replay'></div>", ("training.css", "picture_tools.css"), "training.js")
 
 
 def offer_replay() -> None:

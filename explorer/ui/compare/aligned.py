@@ -1,11 +1,9 @@
 """The Grad-CAMs of several networks under each other, aligned by relative depth and painted on shared scales."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
 from explorer import figures
 from explorer.attribution import LayerProfile, enlarge
@@ -14,32 +12,32 @@ from explorer.figures import Alike, ColourScale
 from explorer.images import to_pixels
 from explorer.ui.compare.compared import Compared, column_tops, strip_depths
 from explorer.ui.compare.state import CompareState, Grid
+from explorer.ui.viewer import place
 
-_HERE = Path(__file__).parent
 _TILE = 64  # pixels of a smooth thumbnail; those on the true grid have as many as their map
 _FINEST = 112  # pixels: a finer map than this has smaller cells than a thumbnail has pixels
 
 SIDE = 224  # of the large pictures: maps of 7, 8, 14, 16, 28, 32, 56 and 112 fit it without a rest
 OPACITY = 0.7
+_ENDS = {"layer": "largest of the column", "network": "largest of the network"}
 
-_component = st.components.v2.component(
-    "aligned_maps",
-    html="<div class='aligned'></div>",
-    css=(_HERE / "aligned.css").read_text(),
-    js=(_HERE / "aligned.js").read_text(),
-)
+_component = place("aligned", "<div class='aligned'></div>", ("aligned.css", "picture_tools.css"), "aligned.js")
 
 
-def aligned_maps(state: CompareState, compared: Sequence[Compared], on_change: Any) -> None:
-    """Draws the strip; a click puts the number of its column into `st.session_state["aligned"]["column"]` and calls
-    `on_change`."""
+def aligned_maps(state: CompareState, compared: Sequence[Compared], scale: str, on_change: Any) -> None:
+    """Draws the strip, of whose colours `scale` is a sentence; a click puts the number of its column into
+    `st.session_state["aligned"]["column"]` and calls `on_change`."""
     depths = strip_depths(state.depth)
-    rows = zip(compared, column_tops(compared, depths, state.scope), strict=True)
+    tops = column_tops(compared, depths, state.scope)
+    titles = " and ".join(network.title for network in compared)
     data = {
         "grid": state.grid,
         "depths": [f"{depth:.2f}" for depth in depths],
         "chosen": depths.index(state.depth),
-        "networks": [_row(network, depths, tops, state.grid) for network, tops in rows],
+        "networks": [_row(network, depths, row, state.grid) for network, row in zip(compared, tops, strict=True)],
+        "caption": f"What {titles} see, by relative depth. {scale}.",
+        "bar": figures.data_uri(figures.colour_bar(figures.SEQUENTIAL)),
+        "ends": ["0", f"{tops[0][0]:.3g}" if state.scope == "both" else _ENDS[state.scope]],
     }
     _component(key="aligned", data=data, on_column_change=on_change)
 

@@ -31,9 +31,10 @@ def section(state: CompareState, compared: Sequence[Compared]) -> None:
         "column shows the layer of each network that is nearest to it. Look for the depth at which the object appears, "
         "and at the number under the map, its largest value. Click a map for its detail."
     )
-    aligned.aligned_maps(state, mapped, _on_column)
     tops = column_tops(mapped, strip_depths(state.depth), state.scope)
-    colour_bar(figures.SEQUENTIAL, _scale_words(state, mapped, tops))
+    titles = [network.title for network in mapped]
+    aligned.aligned_maps(state, mapped, _scale_words(state, titles, tops), _on_column)
+    colour_bar(figures.SEQUENTIAL, _scale_words(state, [as_text(title) for title in titles], tops))
     parts = {seen_part(network) for network in mapped}
     if len(parts) > 1:
         shares = ", ".join(f"{as_text(network.title)} {seen_part(network):.0%}" for network in mapped)
@@ -67,7 +68,7 @@ def _on_column() -> None:
         change(depth=round(depths[column], 4))
 
 
-def _scale_words(state: CompareState, compared: Sequence[Compared], tops: Sequence[Sequence[float]]) -> str:
+def _scale_words(state: CompareState, titles: Sequence[str], tops: Sequence[Sequence[float]]) -> str:
     if state.scope == "layer":
         return (
             "Grad-CAM: 0 to the largest value found in that column, over all networks. So a weak column glows like a "
@@ -75,9 +76,7 @@ def _scale_words(state: CompareState, compared: Sequence[Compared], tops: Sequen
         )
     if state.scope == "both":
         return f"Grad-CAM: 0 to {tops[0][0]:.3g}, everywhere"
-    parts = ", ".join(
-        f"0 to {top[0]:.3g} ({as_text(network.title)})" for network, top in zip(compared, tops, strict=True)
-    )
+    parts = ", ".join(f"0 to {top[0]:.3g} ({title})" for title, top in zip(titles, tops, strict=True))
     return f"Grad-CAM: {parts}"
 
 

@@ -20,10 +20,10 @@ _overview = place(
     "overview",
     f"<div class='overview'><p class='error' role='alert' hidden></p><div class='around'></div>{_LEAD}"
     "<div class='strip'></div></div>",
-    ("scale.css", "predictions.css", "strip.css"),
+    ("scale.css", "predictions.css", "strip.css", "picture_tools.css"),
 )
 _header = place("header", "<div class='head'></div>", ("detail.css",))
-_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css"))
+_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
 _upload = place("upload", "<div class='upload'></div>", ("upload.css",))
 _gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
 

@@ -115,3 +115,31 @@ export function overlayPixels(pixels, height, width, factor, cam, rows, columns,
   }
   return found;
 }
+
+/**
+ * A Grad-CAM, enlarged smoothly to a square that is laid over a picture: transparent where it is 0, as the picture under
+ * it stays itself there.
+ * @param {Uint8Array} cam steps 0..255, rows × columns
+ * @param {number} rows
+ * @param {number} columns
+ * @param {number} strength heat of one step of the cam
+ * @param {Uint8Array} palette
+ * @param {number} opacity 0..1
+ * @param {number} side of the square
+ */
+export function heatPixels(cam, rows, columns, strength, palette, opacity, side) {
+  const pixels = new Uint8ClampedArray(4 * side * side);
+  const [lefts, overs] = samplePositions(columns, side);
+  const [aboves, downs] = samplePositions(rows, side);
+  const [right, below] = [columns > 1 ? 1 : 0, rows > 1 ? columns : 0]; // steps to the neighbours
+  for (let place = 0; place < side * side; place += 1) {
+    const [x, y] = [place % side, Math.floor(place / side)];
+    const at = aboves[y] * columns + lefts[x];
+    const upper = cam[at] * (1 - overs[x]) + cam[at + right] * overs[x];
+    const lower = cam[at + below] * (1 - overs[x]) + cam[at + below + right] * overs[x];
+    const heat = Math.min((upper * (1 - downs[y]) + lower * downs[y]) * strength, 1);
+    const color = 3 * Math.round(255 * heat);
+    pixels.set([...palette.subarray(color, color + 3), Math.round(255 * opacity * Math.sqrt(heat))], 4 * place);
+  }
+  return pixels;
+}

@@ -1,6 +1,7 @@
-// Numbers as text, as Python writes them with ".3g".
+// Numbers as text.
 
 /**
+ * As Python writes it with ".3g".
  * @param {number | null} value null stands for a number that JSON cannot hold
  * @returns {string}
  */
@@ -13,4 +14,15 @@ export function formatNumber(value) {
   if (exponent >= -4 && exponent < 3) return String(Number(value.toPrecision(3)));
   const sign = exponent < 0 ? "-" : "+";
   return `${Number(digits)}e${sign}${String(Math.abs(exponent)).padStart(2, "0")}`;
+}
+
+/**
+ * A measured number as the charts show it: 1000 and 0.001 stay plain numbers.
+ * @param {number | null} value null where nothing was measured
+ */
+export function formatReading(value) {
+  if (value === null) return "not measured";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return size < 1e-3 || size >= 1e4 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
 }

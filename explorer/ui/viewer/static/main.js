@@ -2,7 +2,7 @@
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 
 import { explain, fetchFile, RequestError } from "./api.js";
-import { find, setText } from "./dom.js";
+import { find, once, save, setText } from "./dom.js";
 import { EMPTY, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { galleryView, keepSheets } from "./views/gallery.js";
@@ -15,15 +15,8 @@ import { uploadView } from "./views/upload.js";
 /** @typedef {import("./store.js").State} State */
 /** @typedef {import("./store.js").Event} Event */
 /** @typedef {import("./url.js").Selection} Selection */
+/** @typedef {import("./dom.js").Component} Component */
 /** @typedef {(state: State) => void} Draw */
-
-/**
- * @typedef {object} Component what Streamlit hands to a place: the call comes again after each run
- * @property {any} data
- * @property {ParentNode & {viewer?: any, listening?: AbortController}} parentElement
- * @property {(name: string, value: unknown) => void} setTriggerValue
- * @property {(name: string, value: unknown) => void} setStateValue
- */
 
 const CACHED = 8; // messages, so that Back needs no request
 const REST_MS = 100; // after a picture was drawn, before the server hears of it: another choice may follow at once
@@ -256,18 +249,6 @@ function mount(name, place) {
   };
 }
 
-/**
- * The view once per place: Streamlit calls a component again after each run.
- * @template View
- * @param {Component["parentElement"]} root
- * @param {() => View} make
- * @returns {View}
- */
-function once(root, make) {
-  root.viewer ??= make();
-  return root.viewer;
-}
-
 /** @param {Component} component */
 export function overview({ data, parentElement, setTriggerValue, setStateValue }) {
   const place = once(parentElement, () => {
@@ -334,18 +315,6 @@ async function downloadArrays(which) {
   } catch (error) {
     dispatch({ type: "failed", error: error instanceof RequestError ? error.message : String(error) });
   }
-}
-
-/**
- * @param {Blob} content
- * @param {string} name
- */
-function save(content, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(content);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 /** @param {Component} component */

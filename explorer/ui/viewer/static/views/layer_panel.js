@@ -4,6 +4,7 @@ import { colorTable, HEAT_STEPS, heatTable, overlayPixels, toImageData } from ".
 import { context2d, el, setText, toggle } from "../dom.js";
 import { formatNumber } from "../format.js";
 import { floats } from "../message.js";
+import { pictureTools } from "../picture_tools.js";
 import { shownLayer } from "../store.js";
 import { colorBar, paletteOf, scaleMax } from "./scales.js";
 
@@ -66,15 +67,20 @@ function channelText(stats, target) {
 /**
  * Overlay and colour bar of one network.
  * @param {number} which
+ * @param {string} name of the network
  */
-function camPart(which) {
+function camPart(which, name) {
   const canvas = el("canvas", { className: "overlay", role: "img", ariaLabel: "No Grad-CAM" });
   const zero = el("p", { className: "note" });
   const scale = colorBar("cam");
   const absent = el("p", { className: "note" });
-  const inside = el("div", { className: "side" }, canvas, el("div", { className: "beside" }, zero, scale.box));
+  const beside = el("div", { className: "beside" }, zero, scale.box);
+  const inside = el("div", { className: "side" }, canvas, beside);
   const [title, target] = [el("b"), el("em")];
   const box = el("section", {}, el("p", {}, title, ", explaining ", target), inside, absent);
+  /** @type {import("../picture_tools.js").Subject} */
+  let subject;
+  beside.append(pictureTools(box, `Grad-CAM of ${name}`, () => subject));
   return {
     box,
     /**
@@ -97,7 +103,10 @@ function camPart(which) {
       canvas.setAttribute("aria-label", `Grad-CAM of ${shown.layer} over the picture`);
       toggle(zero, cell.zero !== null);
       setText(zero, cell.zero === null ? "" : `The Grad-CAM is zero everywhere. ${cell.zero}`);
-      scale.show(message, `Grad-CAM, 0 to ${formatNumber(scaleMax(message, "cam", which, column, shown.scope))}`);
+      const max = scaleMax(message, "cam", which, column, shown.scope);
+      scale.show(message, `Grad-CAM, 0 to ${formatNumber(max)}`);
+      const caption = `Grad-CAM of ${shown.layer} of ${network.title} over the picture, explaining ${network.target}. ${zero.textContent}`;
+      subject = { parts: [canvas], caption, bars: [scale.saved(message, shown.scope, max)] };
     },
   };
 }
@@ -133,9 +142,10 @@ function downloadButton(title, onclick) {
 /**
  * The feature maps of one network, 64 at a time, and the chosen one enlarged.
  * @param {number} which
+ * @param {string} name of the network
  * @param {(changes: Partial<Selection>) => void} select
  */
-function mapsPart(which, select) {
+function mapsPart(which, name, select) {
   const caption = el("p");
   const pages = el("div", { className: "pages", role: "group" });
   const sheet = el("canvas", { className: "sheet" });
@@ -145,12 +155,13 @@ function mapsPart(which, select) {
   const number = el("input", { id: `channel${which}`, type: "number", min: "0", placeholder: "none" });
   const large = el("canvas", { className: "large", role: "img", ariaLabel: "No feature map is chosen" });
   const meaning = el("p", { className: "caption" });
-  const inside = el(
-    "div",
-    { className: "side" },
-    el("div", {}, grid, scale.box),
-    el("div", { className: "field chosen" }, el("label", { htmlFor: `channel${which}` }, "Channel"), number, large, meaning),
-  );
+  const [all, one] = [el("div", { className: "all" }, grid, scale.box), el("div", { className: "field chosen" })];
+  /** @type {Record<"all" | "one", import("../picture_tools.js").Subject>} */
+  const subjects = { all: { parts: [sheet], caption: "" }, one: { parts: [large], caption: "" } };
+  all.append(pictureTools(all, `feature maps of ${name}`, () => subjects.all));
+  const tools = pictureTools(one, `chosen feature map of ${name}`, () => subjects.one);
+  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, large, meaning, tools);
+  const inside = el("div", { className: "side" }, all, one);
   const section = el("section", {}, caption, pages, inside);
   let [page, pageOf, channels] = [0, "", 0];
   /** @type {HTMLButtonElement[]} */
@@ -214,7 +225,16 @@ function mapsPart(which, select) {
         return toImageData(layer.body.subarray(at, at + height * width), height, width, table);
       };
 
-      caption.replaceChildren(el("b", {}, "Feature maps"), ` ${first}–${first + count - 1} of ${channels}. Click one to enlarge it.`);
+      const rows = Math.ceil(count / COLUMNS);
+      const range = `${first}–${first + count - 1} of ${channels}`;
+      caption.replaceChildren(el("b", {}, "Feature maps"), ` ${range}. Click one to enlarge it.`);
+      const bars = [scale.saved(message, shown.scope, max)];
+      subjects.all = {
+        parts: [sheet],
+        caption: `Feature maps ${range} of ${shown.layer} of ${network.title}.`,
+        bars,
+        cells: [COLUMNS, rows],
+      };
       const pageCount = Math.ceil(channels / PAGE);
       toggle(pages, pageCount > 1);
       if (pages.childElementCount !== pageCount) {
@@ -233,10 +253,10 @@ function mapsPart(which, select) {
         button.ariaCurrent = String(index === page);
       });
 
-      const rows = Math.ceil(count / COLUMNS);
       fillTiles(count);
       grid.setAttribute("aria-label", `Feature maps of ${shown.layer} of ${network.title}`);
       grid.style.aspectRatio = `${COLUMNS} / ${rows}`;
+      grid.style.setProperty("--ratio", String(COLUMNS / rows)); // to fill the screen
       sheet.width = COLUMNS * width;
       sheet.height = rows * height;
       const context = context2d(sheet);
@@ -261,6 +281,7 @@ function mapsPart(which, select) {
       if (number.value !== text) number.value = text;
       toggle(large, chosen !== null);
       toggle(meaning, chosen !== null);
+      toggle(tools, chosen !== null);
       if (chosen === null) return;
       const whole = layer.chosen?.channel === chosen ? layer.chosen.map : null;
       const [from, tall, wide] = whole ?? [start + chosen * height * width, height, width];
@@ -270,6 +291,8 @@ function mapsPart(which, select) {
       context2d(large).putImageData(toImageData(layer.body.subarray(from, from + tall * wide), tall, wide, table), 0, 0);
       large.setAttribute("aria-label", `Feature map of channel ${chosen}`);
       setText(meaning, channelText(stats.subarray(4 * chosen, 4 * chosen + 4), network.target));
+      const what = `Feature map of channel ${chosen} of ${shown.layer} of ${network.title}. ${meaning.textContent}`;
+      subjects.one = { parts: [large], caption: what, bars };
     },
   };
 }
@@ -306,8 +329,8 @@ export function panelView(root, select, download) {
     const titles = message.networks.map(({ title }) => title).join("\n");
     if (built !== titles) {
       built = titles;
-      cams = message.networks.map((_, which) => camPart(which));
-      maps = message.networks.map((_, which) => mapsPart(which, select));
+      cams = message.networks.map(({ title }, which) => camPart(which, title));
+      maps = message.networks.map(({ title }, which) => mapsPart(which, title, select));
       root.replaceChildren(
         el("div", { className: "columns" }, ...cams.map((part) => part.box)),
         table,

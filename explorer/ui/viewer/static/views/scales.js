@@ -28,13 +28,17 @@ export function scaleMax({ maxima }, kind, network, column, scope) {
   return scope === "layer" ? found[column] : found;
 }
 
-const buffer = document.createElement("canvas");
+/** @type {Record<Kind, string>} */
+const TITLES = { cam: "Grad-CAM", map: "feature map" };
+/** @type {HTMLCanvasElement | undefined} */
+let buffer;
 
 /**
  * A canvas with that picture, to be drawn enlarged; the next call overwrites it.
  * @param {ImageData} image
  */
 export function asCanvas(image) {
+  buffer ??= document.createElement("canvas");
   buffer.width = image.width;
   buffer.height = image.height;
   context2d(buffer).putImageData(image, 0, 0);
@@ -52,6 +56,16 @@ export function colorBar(kind) {
   return {
     box: el("div", { className: "scale" }, canvas, caption),
     /**
+     * The bar of a saved picture.
+     * @param {Message} message
+     * @param {Scope} scope
+     * @param {number} [max] of all that the picture shows
+     * @returns {import("../picture_tools.js").Bar}
+     */
+    saved(message, scope, max) {
+      return { source: canvas, title: TITLES[kind], ends: scaleEnds(message, kind, scope, max) };
+    },
+    /**
      * @param {Message} message
      * @param {string} text
      */
@@ -68,13 +82,28 @@ export function colorBar(kind) {
 }
 
 /**
+ * What the ends of a colour bar stand for.
+ * @param {Pick<Message, "networks" | "maxima">} message
+ * @param {Kind} kind
+ * @param {Scope} scope
+ * @param {number} [max] where it is known
+ * @returns {[low: string, high: string]}
+ */
+export function scaleEnds({ networks, maxima }, kind, scope, max) {
+  const shared = scope === "both" || (scope === "network" && networks.length === 1) ? maxima[kind][scope][0] : undefined;
+  const known = max ?? shared;
+  const end = known === undefined ? `largest of the ${scope}` : formatNumber(known);
+  return kind === "cam" ? ["0", end] : [`−${end}`, end];
+}
+
+/**
  * What one scale for each layer, network or all means, in words and numbers.
  * @param {Message} message
  * @param {Kind} kind
  * @param {Scope} scope
  */
 export function scaleCaption({ networks, maxima }, kind, scope) {
-  const name = kind === "cam" ? "Grad-CAM" : "feature map";
+  const name = TITLES[kind];
   const from = kind === "cam" ? "0 to " : "±";
   if (scope === "layer") {
     const text = `${name}: ${from}the largest value found in that layer${networks.length > 1 ? " of both networks" : ""}`;

@@ -1,8 +1,9 @@
 // The depth strip: all layers of one or two networks on one axis.
 
 import { colorTable, toImageData } from "../colors.js";
-import { context2d, el, find } from "../dom.js";
+import { context2d, el, find, svgEl } from "../dom.js";
 import { formatNumber } from "../format.js";
+import { pictureTools } from "../picture_tools.js";
 import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
 
 /** @typedef {import("../message.js").Message} Message */
@@ -16,7 +17,8 @@ const MAX_COLUMN_PX = 46;
 const TILE_PX = 32; // of a thumbnail in the row's canvas, at most; the browser scales it
 const BAR_PX = 16; // of the longest bar
 const MAX_CANVAS_PX = 16384; // which every browser can draw
-const SVG = "http://www.w3.org/2000/svg";
+/** @type {Kind[]} */
+const KINDS = ["cam", "map"];
 /** @type {[Kind, string, string][]} kind, what a screen reader says of a button, what stands beside the row */
 const ROWS = [
   ["cam", "Grad-CAM", "Grad-CAM"],
@@ -104,20 +106,14 @@ function drawChart(message, found, name, box, choose) {
     ticks.append(label);
   }
   name.replaceChildren(el("div", {}, found.title), ticks);
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", `0 0 ${columns} 100`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", found.alt);
+  const svg = svgEl("svg", { viewBox: `0 0 ${columns} 100`, preserveAspectRatio: "none", role: "img", "aria-label": found.alt });
   /**
    * @param {string} d
    * @param {string} className
    * @param {object} style
    */
   const draw = (d, className, style) => {
-    const path = document.createElementNS(SVG, "path");
-    path.setAttribute("d", d);
-    if (className) path.setAttribute("class", className);
+    const path = svgEl("path", { d, class: className });
     Object.assign(path.style, style);
     svg.append(path);
   };
@@ -167,7 +163,13 @@ export function stripView(root, select) {
   let charts = [];
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
-  const buttons = () => /** @type {HTMLButtonElement[]} */ ([...root.querySelectorAll("button")]);
+  const buttons = () => /** @type {HTMLButtonElement[]} */ ([...root.querySelectorAll("button[data-place]")]);
+  const tools = pictureTools(root, "depth strip", () => {
+    const captions = [`Depth strip of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
+    for (const kind of KINDS) captions.push(scaleCaption(message, kind, scope ?? "layer"));
+    const bars = KINDS.map((kind) => scales[kind].saved(message, scope ?? "layer"));
+    return { parts: [find(root, ".grid")], caption: `${captions.join(". ")}.`, bars };
+  });
 
   // Hundreds of texts are not written ahead.
   function explain(/** @type {Event} */ event) {
@@ -263,7 +265,7 @@ export function stripView(root, select) {
     put(el("div", { className: "band" }), `1 / ${row}`, 0);
     const scroller = el("div", { className: "scroller", onpointerover: explain }, grid);
     scroller.addEventListener("focusin", explain);
-    root.replaceChildren(scroller, el("div", { className: "scales" }, scales.cam.box, scales.map.box));
+    root.replaceChildren(scroller, el("div", { className: "scales" }, scales.cam.box, scales.map.box, tools));
     selected = -2;
   }
 

@@ -1,0 +1,66 @@
+// Where panels lie in a drawing, and how data become pixels there.
+
+import { svgEl } from "../dom.js";
+
+/** @typedef {import("./span.js").Span} Span */
+/** @typedef {{left: number, top: number, width: number, height: number}} Box in pixels */
+/** @typedef {Box & {x: Span, y: Span}} Frame of a panel, with the data at its left and right, top and bottom */
+/** @typedef {{left: number, gap: number, height: number, stacked: boolean}} Layout `left`: room for the names of rows */
+
+const TOP = 24;
+const BOTTOM = 38;
+const RIGHT = 10;
+
+/**
+ * Panels of one size, beside each other or under each other.
+ * @param {number} count
+ * @param {number} width of all
+ * @param {Layout} layout
+ * @returns {{boxes: Box[], height: number}}
+ */
+export function layPanels(count, width, { left, gap, height, stacked }) {
+  const free = width - left - RIGHT;
+  const each = stacked ? free : (free - gap * (count - 1)) / count;
+  const whole = TOP + height + BOTTOM;
+  const boxes = Array.from({ length: count }, (_, index) => ({
+    left: left + (stacked ? 0 : index * (each + gap)),
+    top: TOP + (stacked ? index * whole : 0),
+    width: each,
+    height,
+  }));
+  return { boxes, height: whole * (stacked ? count : 1) };
+}
+
+/**
+ * @param {Frame} frame
+ * @param {number} x
+ */
+export const toX = ({ left, width, x: [from, to] }, x) => left + ((x - from) / (to - from)) * width;
+
+/**
+ * @param {Frame} frame
+ * @param {number} y
+ */
+export const toY = ({ top, height, y: [from, to] }, y) => top + ((y - from) / (to - from)) * height;
+
+/**
+ * A number or a name beside a frame.
+ * @param {Element} parent
+ * @param {number} x
+ * @param {number} y
+ * @param {string} text
+ * @param {"middle" | "end"} anchor
+ */
+export function label(parent, x, y, text, anchor) {
+  parent.append(svgEl("text", { x, y, "text-anchor": anchor, class: "tick" }, text));
+}
+
+/**
+ * @param {Element} parent
+ * @param {Frame} frame
+ * @param {number} y a pixel
+ * @param {string} className
+ */
+export function across(parent, { left, width }, y, className) {
+  parent.append(svgEl("line", { x1: left, x2: left + width, y1: y, y2: y, class: className }));
+}

@@ -1,0 +1,73 @@
+// Which part of the charts is seen, and how zooming and moving change it.
+
+/** @typedef {[from: number, to: number]} Span */
+/** @typedef {{x: Span, y: Span}} View in training steps and shares of the height, or in columns and rows */
+
+/**
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high wins where it is below `low`
+ */
+export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+/**
+ * @param {Span} span
+ * @param {number} start of what can be seen, whose end is `end`
+ * @param {number} end
+ * @param {number} least the shortest span
+ * @returns {Span}
+ */
+function limitSpan([from, to], start, end, least) {
+  const length = clamp(to - from, Math.min(end, least), end);
+  const begin = clamp(from, start, end - length);
+  return [begin, begin + length];
+}
+
+/**
+ * The nearest view within `full`; null where that is all of it.
+ * @param {View} view
+ * @param {View} full
+ * @param {number} least
+ * @returns {View | null}
+ */
+export function limitView(view, full, least) {
+  const limited = { x: limitSpan(view.x, ...full.x, least), y: limitSpan(view.y, ...full.y, least) };
+  const isAll = limited.x[1] - limited.x[0] >= full.x[1] && limited.y[1] - limited.y[0] >= full.y[1];
+  return isAll ? null : limited;
+}
+
+/**
+ * @param {View} view
+ * @param {{x: number, y: number} | null} middle what stays where it is; null: the middle of the view
+ * @param {number} factor above 1 shows more
+ * @returns {View}
+ */
+export function zoomView(view, middle, factor) {
+  /** @type {(axis: "x" | "y") => Span} */
+  const zoom = (axis) => {
+    const [from, to] = view[axis];
+    const kept = middle ? middle[axis] : (from + to) / 2;
+    return [kept - (kept - from) * factor, kept + (to - kept) * factor];
+  };
+  return { x: zoom("x"), y: zoom("y") };
+}
+
+/**
+ * @param {View} view
+ * @param {number} x
+ * @param {number} y
+ * @returns {View}
+ */
+export const moveView = (view, x, y) => ({ x: [view.x[0] + x, view.x[1] + x], y: [view.y[0] + y, view.y[1] + y] });
+
+/**
+ * The view moved as little as makes it contain that place.
+ * @param {View} view
+ * @param {{x: number, y: number}} place
+ * @param {number} room that the place takes behind itself
+ */
+export function followPlace(view, place, room) {
+  /** @type {(axis: "x" | "y") => number} */
+  const missing = (axis) => Math.min(0, place[axis] - view[axis][0]) + Math.max(0, place[axis] - view[axis][1] + room);
+  return moveView(view, missing("x"), missing("y"));
+}

@@ -1,0 +1,68 @@
+// Where the parts of a saved picture lie: the picture, its colour bars, its caption.
+
+/** @typedef {{x: number, y: number}} Corner top left, in pixels of the page */
+
+export const BAR = { width: 200, height: 10, title: 18, ends: 16 }; // words above the bar and below it
+export const LINE = 20; // of the caption
+const MARGIN = 16;
+const GAP = 24; // between two bars
+const SMALLEST = 320; // the longer side of a picture whose own pixels are fewer
+const NAME_LETTERS = 80;
+
+/**
+ * How many pixels one of a painted picture becomes: whole ones, so that its cells stay squares.
+ * @param {number} width
+ * @param {number} height
+ */
+export const enlargement = (width, height) => Math.max(1, Math.round(SMALLEST / Math.max(width, height)));
+
+/**
+ * The lines of a text that is no wider than `width`; a longer word has a line of its own.
+ * @param {string} text
+ * @param {number} width
+ * @param {(text: string) => number} measure
+ */
+export function wrap(text, width, measure) {
+  /** @type {string[]} */
+  const lines = [];
+  for (const word of text.split(/\s+/).filter(Boolean)) {
+    const longer = lines.length ? `${lines[lines.length - 1]} ${word}` : word;
+    if (lines.length && measure(longer) <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** @param {number} width of the picture */
+export const contentWidth = (width) => Math.max(width, SMALLEST);
+
+/**
+ * @param {{width: number, height: number}} picture
+ * @param {number} bars
+ * @param {number} lines of the caption
+ * @returns {{width: number, height: number, picture: Corner, bars: Corner[], caption: Corner}}
+ */
+export function layOut(picture, bars, lines) {
+  const inner = contentWidth(picture.width);
+  const inRow = Math.max(1, Math.floor((inner + GAP) / (BAR.width + GAP)));
+  const rowHeight = BAR.title + BAR.height + BAR.ends + MARGIN / 2;
+  const below = MARGIN + picture.height + MARGIN;
+  const places = Array.from({ length: bars }, (_, index) => ({
+    x: MARGIN + (index % inRow) * (BAR.width + GAP),
+    y: below + Math.floor(index / inRow) * rowHeight,
+  }));
+  const caption = { x: MARGIN, y: below + Math.ceil(bars / inRow) * rowHeight };
+  return { width: inner + 2 * MARGIN, height: caption.y + lines * LINE + MARGIN, picture: { x: MARGIN, y: MARGIN }, bars: places, caption };
+}
+
+/**
+ * @param {string} caption
+ * @returns {string} that every system can keep
+ */
+export function fileName(caption) {
+  const words = caption
+    .normalize("NFKD")
+    .replace(/\p{M}/gu, "")
+    .replace(/[^A-Za-z0-9._]+/g, "-");
+  return `${words.slice(0, NAME_LETTERS).replace(/^[-.]+|[-.]+$/g, "") || "picture"}.png`;
+}

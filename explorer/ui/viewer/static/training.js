@@ -1,0 +1,32 @@
+// The places of Build: one part of a training that is watched, and a recorded training.
+
+import { chartsView } from "./charts/charts.js";
+import { find, once } from "./dom.js";
+import { answersView } from "./training/answers.js";
+import { camsView } from "./training/cams.js";
+import { replayView } from "./training/replay.js";
+
+/** @type {Record<string, (root: HTMLElement) => (data: any) => void>} */
+const VIEWS = {
+  curves: (root) => chartsView(root, "loss and accuracy"),
+  map: (root) => chartsView(root, "gradient map"),
+  predictions: answersView,
+  cams: camsView,
+};
+
+/** @typedef {import("./dom.js").Component} Component */
+
+/**
+ * Its data come anew with each report.
+ * @param {Component} component
+ */
+export function live_charts({ data, parentElement }) {
+  once(parentElement, () => VIEWS[data.kind](find(parentElement, ".live")))(data);
+}
+
+/** @param {Component} component */
+export function replay({ data, parentElement }) {
+  const { update, stop } = once(parentElement, () => replayView(find(parentElement, ".replay")));
+  update(data);
+  return stop;
+}

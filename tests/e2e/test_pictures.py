@@ -1,0 +1,84 @@
+"""Every picture fills the screen, and is saved as a PNG with its colour bar and caption, in both themes."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from driving.verbs import visit
+from tests.e2e.conftest import SCREENSHOTS
+
+
+def saved(page: Page, name: str) -> tuple[str, np.ndarray]:
+    """The name and the pixels of the file that the button of that picture saves."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Save as PNG: {name}", exact=True).click()
+    content = download.value.path().read_bytes()
+    SCREENSHOTS.mkdir(exist_ok=True)
+    (SCREENSHOTS / f"saved-{download.value.suggested_filename}").write_bytes(content)
+    return download.value.suggested_filename, np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def fills_the_screen(page: Page, name: str) -> None:
+    button = page.get_by_role("button", name=f"Full screen: {name}", exact=True)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(button).to_be_in_viewport()
+    page.keyboard.press("Escape")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    expect(button).to_be_focused()
+
+
+def test_the_pictures_of_explore(page: Page) -> None:
+    visit(page, "/?second=shapes-resnet-20#layer=stages.1.0&channel=5&scope=both")
+    name, overlay = saved(page, "Grad-CAM of plain-20")
+    assert name.startswith("Grad-CAM-of-stages.1.0-of-plain-20-over-the-picture") and name.endswith(".png")
+    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0 over the picture").first
+    pixels = canvas.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 320, 320).data]")
+    shown = np.array(pixels, np.uint8).reshape(320, 320, 4)[..., :3]
+    np.testing.assert_array_equal(
+        overlay[32 : 32 + 640 : 2, 32 : 32 + 640 : 2], shown, "two pixels for each of the page"
+    )
+    assert (overlay[:32] == 255).all(), "on the background of the page"
+    assert (overlay[672:] != 255).any(), "the bar and the caption"
+
+    for picture in ("feature maps of ResNet-20", "chosen feature map of ResNet-20"):
+        name, pixels = saved(page, picture)
+        assert "stages.1.0-of-ResNet-20" in name and min(pixels.shape[:2]) >= 624
+    name, strip = saved(page, "depth strip")
+    assert name.startswith("Depth-strip-of-plain-20-explaining-")
+    band = page.locator(".strip .grid")
+    size = band.evaluate("grid => [grid.offsetHeight, grid.offsetWidth]")
+    assert strip.shape[0] > 2 * size[0] and strip.shape[1] == pytest.approx(2 * size[1] + 64, abs=2)
+    assert len(np.unique(strip.reshape(-1, 3), axis=0)) > 500, "maps, lines and words"
+    for picture in ("depth strip", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
+        fills_the_screen(page, picture)
+
+
+def test_the_pictures_of_a_training(page: Page) -> None:
+    visit(page, "/build?replay=shapes-56")
+    page.get_by_role("slider", name="Training step").focus()
+    page.keyboard.press("End")
+    for picture, start in {
+        "loss and accuracy": "Loss-and-accuracy",
+        "gradient map": "Size-of-the-weight-gradient",
+        "Grad-CAM of the test pictures": "Where-they-look",
+        "predictions of the test pictures": "The-same-test-pictures",
+    }.items():
+        name, pixels = saved(page, picture)
+        assert name.startswith(start)
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200
+    fills_the_screen(page, "loss and accuracy")
+
+
+def test_the_strip_of_compare(page: Page) -> None:
+    page.emulate_media(color_scheme="dark")
+    visit(page, "/compare?networks=shapes-plain-8,shapes-resnet-8")
+    name, pixels = saved(page, "aligned maps")
+    assert name.startswith("What-plain-8-and-ResNet-8-see")
+    assert (pixels[:32] < 64).all() and (pixels[-200:] > 200).any(), "bright words on the dark page"
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500
+    fills_the_screen(page, "aligned maps")

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { heatPixels } from "../../explorer/ui/viewer/static/colors.js";
+import { formatReading } from "../../explorer/ui/viewer/static/format.js";
+import { stepText } from "../../explorer/ui/viewer/static/training/replay.js";
+import { answerText, frameAt, percentText } from "../../explorer/ui/viewer/static/training/samples.js";
+
+test("the frame of a step is the last one that is not behind it", () => {
+  const frames = [{ step: 2 }, { step: 5 }, { step: 9 }];
+  assert.deepEqual([1, 2, 4, 5, 8, 9, Infinity].map((until) => frameAt(frames, until).step), [2, 2, 2, 5, 5, 9, 9]);
+});
+
+test("an answer says whether it is right, and how sure it is", () => {
+  const samples = { labels: [1, 0], names: ["cross", "heart"] };
+  const answers = [[1, 1], [0.456, null]];
+  assert.equal(answerText(samples, answers, 0), "✓ heart 46 %");
+  assert.equal(answerText(samples, answers, 1), "✗ heart not a number");
+  assert.equal(percentText(1), "100 %");
+});
+
+test("the slider says what the lines have come to", () => {
+  const line = (name, points, x, y) => ({ name, points, x, y });
+  const panels = [
+    { title: "Loss", percent: false, lines: [line("plain-8", false, [1, 3], [2.3456, null]), line("dots", true, [1], [1])] },
+    { title: "Accuracy", percent: true, lines: [line("plain-8", false, [2], [0.254])] },
+  ];
+  assert.equal(stepText({ panels, last: 4 }, 0), "step 0 of 4");
+  assert.equal(stepText({ panels, last: 4 }, 1), "step 1 of 4: loss of plain-8 2.35");
+  assert.equal(stepText({ panels, last: 4 }, 4), "step 4 of 4: loss of plain-8 not measured, accuracy of plain-8 25 %");
+});
+
+test("readings keep plain numbers where they are short", () => {
+  const texts = [null, 0, 0.001, 0.00099, -0.5, 1234, 9999, 10000, 12345].map(formatReading);
+  assert.deepEqual(texts, ["not measured", "0", "0.001", "9.90e-4", "-0.5", "1230", "10000", "1.00e+4", "1.23e+4"]);
+});
+
+const PALETTE = Uint8Array.from({ length: 768 }, (_, index) => Math.floor(index / 3)); // grey
+const pixel = (pixels, index) => [...pixels.slice(4 * index, 4 * index + 4)];
+
+test("heat of one value covers the square evenly", () => {
+  const quarter = heatPixels(Uint8Array.from([51]), 1, 1, 1 / 204, PALETTE, 0.7, 3); // heat 0.25
+  for (let index = 0; index < 9; index += 1) assert.deepEqual(pixel(quarter, index), [64, 64, 64, 89]); // 255 * 0.7 * 0.5
+  assert.deepEqual(pixel(heatPixels(Uint8Array.from([0]), 1, 1, 1, PALETTE, 1, 1), 0), [0, 0, 0, 0], "no heat is transparent");
+  assert.deepEqual(pixel(heatPixels(Uint8Array.from([200]), 1, 1, 1, PALETTE, 1, 1), 0), [255, 255, 255, 255], "beyond the scale");
+});
+
+test("heat is smooth between the centres of pixels", () => {
+  const row = heatPixels(Uint8Array.from([0, 255]), 1, 2, 1 / 255, PALETTE, 1, 4);
+  // The four columns lie at 0, 1/4, 3/4 and 1 of the way.
+  assert.deepEqual([0, 1, 2, 3].map((index) => pixel(row, index)), [
+    [0, 0, 0, 0],
+    [64, 64, 64, 128], // 255 / 4, and 255 * sqrt(1 / 4)
+    [191, 191, 191, 221], // 255 * 3 / 4, and 255 * sqrt(3 / 4)
+    [255, 255, 255, 255],
+  ]);
+  const column = heatPixels(Uint8Array.from([0, 255]), 2, 1, 1 / 255, PALETTE, 1, 4);
+  assert.deepEqual(pixel(column, 4 * 2), [191, 191, 191, 221], "downwards the same");
+});
