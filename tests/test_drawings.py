@@ -24,7 +24,8 @@ from explorer.ui.explore.drawings import LARGEST, LONGEST, NAME, NotHereError, R
 from explorer.ui.explore.explained import Explained
 from explorer.ui.explore.overview import DESKS, Desk, message
 from explorer.ui.packing import HERE
-from explorer.ui.passes import BLOCKS_BYTES, Kept, Looked, Passes, Pictures, Subject, drawn, sample_subject
+from explorer.ui.passes import Looked, Passes, Pictures, Subject, drawn, sample_subject
+from explorer.ui.services.caches import BLOCKS_BYTES, CACHES
 from explorer.ui.state import AppState
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
@@ -137,17 +138,15 @@ def test_the_page_does_not_decode_again_what_was_drawn(monkeypatch: pytest.Monke
     assert kept is not None and kept.title == "`b.png`"
 
 
-def test_the_oldest_pictures_of_a_session_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = Pictures()
-    sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(4)]
-    monkeypatch.setattr(passes_module, "SESSION_BYTES", 2 * 20 * 20 * 3)
+def test_the_oldest_pictures_of_a_session_make_room() -> None:
+    pictures = Pictures(replace(CACHES["ui.passes.Pictures"], bytes=2 * 20 * 20 * 3))
+    sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(3)]
     keys = [pictures.keep(content, "a.png") for content in sizes[:2]]
     assert pictures.keep(sizes[0], "again.png") == keys[0]
     keys += [pictures.keep(content, "a.png") for content in sizes[2:3]]
     assert [pictures.get(key) is not None for key in keys] == [True, False, True], "the one used longest ago goes"
-    monkeypatch.setattr(passes_module, "SESSION_BYTES", 1)
-    last = pictures.keep(sizes[3], "a.png")
-    assert pictures.get(last) is not None and all(pictures.get(key) is None for key in keys), "the newest stays"
+    large = pictures.keep(figures.png(np.zeros((40, 40, 3), np.uint8)), "a.png")
+    assert pictures.get(large) is not None and all(pictures.get(key) is None for key in keys), "the newest stays"
 
 
 def test_a_late_drawing_does_not_bring_back_what_the_page_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,26 +257,6 @@ def test_a_token_lasts_as_long_as_its_session() -> None:
     del here
     gc.collect()
     assert DESKS.get(token) is None
-
-
-def test_the_last_few_are_kept_and_computed_once() -> None:
-    kept: Kept[str] = Kept(2)
-    computed: list[str] = []
-
-    def value(key: str) -> str:
-        return kept.get(key, lambda: computed.append(key) or key)  # type: ignore[func-returns-value]
-
-    assert [value(key) for key in "abab"] == [*"abab"] and computed == [*"ab"]
-    value("c")  # a was used before b
-    assert value("b") == "b" and computed == [*"abc"]
-    assert value("a") == "a" and computed == [*"abca"]
-
-    def fails() -> str:
-        raise ValueError("not computed")
-
-    with pytest.raises(ValueError):
-        kept.get("d", fails)
-    assert value("d") == "d", "a failure is not kept"
 
 
 def test_a_large_pass_makes_room_for_the_next() -> None:

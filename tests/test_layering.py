@@ -60,6 +60,7 @@ NOT_OURS = {
 
 # Inside `ui`, pages import from folders, folders from the files at the top, and no folder from another. What is not so:
 UI_FOLDERS = {"explore", "compare", "gradients", "build", "models"}
+SERVICES = "explorer.ui.services"  # below all of `ui`, and without Streamlit
 UI_EXCEPTIONS = {
     ("explorer.ui.server", "explorer.ui.explore.drawings"),  # answers beside the pages
     ("explorer.ui.compare.methods", "explorer.ui.explore.methods"),  # the same methods, for more networks
@@ -68,6 +69,7 @@ UI_EXCEPTIONS = {
 # The only places that may import a package; packages that are not named here may be imported anywhere.
 ONLY_IN = {
     "streamlit": {"app", "explorer.ui"},
+    "cachetools": {SERVICES},
     "starlette": {"explorer.ui"},
     "plotly": {"explorer.figures"},
     "captum": {"explorer.attribution"},
@@ -117,6 +119,8 @@ def goes_up_in_ui(module: str, target: str) -> bool:
     """Whether one file of `ui` imports another that is in no place below its own."""
     if any(module == source and within(target, {exception}) for source, exception in UI_EXCEPTIONS):
         return False
+    if within(module, {SERVICES}):
+        return not within(target, {SERVICES})
     here, there = ui_place(module), ui_place(target)
     return there not in {None, here} and not (here == "pages" and there in UI_FOLDERS)
 
@@ -186,6 +190,8 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
             wrong.append(f"{module} imports {name or 'all'} of {target}: pages -> folders -> top of ui")
         elif package in ONLY_IN and not within(module, ONLY_IN[package]):
             wrong.append(f"{module} imports {package}: only {', '.join(sorted(ONLY_IN[package]))} may")
+        elif package == "streamlit" and within(module, {SERVICES}):
+            wrong.append(f"{module} imports {package}: it has to do without")
         elif package in {"torch", "torchvision"} and within(module, WITHOUT_TORCH):
             wrong.append(f"{module} imports {package}: it has to do without")
         elif package not in {"explorer", *declared_packages(), *sys.stdlib_module_names}:
@@ -274,7 +280,7 @@ def test_every_file_has_a_place_in_the_design():
 
 def test_every_folder_of_the_pages_is_known():
     folders = {path.parent.name for path in (ROOT / "explorer" / "ui").glob("*/*.py")}
-    assert folders == {*UI_FOLDERS, "pages"}
+    assert folders == {*UI_FOLDERS, "pages", "services"}
 
 
 def test_every_exception_is_in_use():
@@ -380,6 +386,9 @@ def test_training_works_without_the_packages_of_the_screen(module):
         ("explorer.ui.compare.maps", "from ..explore.detail import view"),
         ("explorer.ui.compare.methods", "from explorer.ui.explore.detail import view"),
         ("explorer.ui.compare.maps", "from explorer.ui.pages import compare"),
+        ("explorer.ui.services.caches", "from explorer.ui.state import AppState"),
+        ("explorer.ui.services.caches", "import streamlit as st"),
+        ("explorer.ui.work", "import cachetools"),
         ("explorer.ui.build.live", "def late():\n    import explorer.ui.gradients.lines"),
         ("explorer.figures", "from explorer.architectures import build"),
         ("explorer.figures", "import explorer.architectures"),
@@ -403,6 +412,8 @@ def test_a_wrong_import_is_found(module, source):
         ("explorer.ui.compare.maps", "from . import aligned\nfrom .. import resources, state"),
         ("explorer.ui.compare.methods", "from explorer.ui.explore.methods import SIDE"),
         ("explorer.ui.server", "from explorer.ui.explore import drawings"),
+        ("explorer.ui.passes", "from explorer.ui.services.caches import CACHES"),
+        ("explorer.ui.services.caches", "import cachetools\nfrom explorer.images import decode"),
         ("explorer.__main__", "import argparse\nfrom explorer import training, __version__"),
         ("explorer.attribution", "import captum.attr"),
         ("app", "import streamlit as st\nfrom explorer.ui.pages import explore"),

@@ -22,6 +22,7 @@ from explorer.files import write_atomically
 from explorer.foreign import Normalisation, Reading, Report
 from explorer.runs import Run
 from explorer.ui import visitor
+from explorer.ui.services.caches import CACHES
 
 RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 MINE = re.compile(r"mine-([0-9a-f]{16})")
@@ -238,7 +239,7 @@ def load(name: str) -> Checkpoint:
     return _loaded(name, str(path))
 
 
-@st.cache_resource(max_entries=4, show_spinner=False, scope="session")
+@st.cache_resource(max_entries=CACHES["ui.kept_models._loaded"].entries, show_spinner=False, scope="session")
 def _loaded(name: str, _path: str) -> Checkpoint:
     if SHARED.fullmatch(name):
         for path in (Path(_path), Path(_path).with_suffix(".json")):

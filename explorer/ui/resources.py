@@ -22,7 +22,8 @@ from explorer.incidents import sentence
 from explorer.machine import cores
 from explorer.ui import kept_models
 from explorer.ui.markdown import in_order
-from explorer.ui.passes import Looked, Passes, Pictures, Shelf, Subject, sample_subject
+from explorer.ui.passes import Looked, Passes, Pictures, Subject, sample_subject
+from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.state import AppState
 from explorer.ui.visitor import owner as owner
 from explorer.ui.visitor import remember_owner as remember_owner
@@ -30,7 +31,6 @@ from explorer.ui.visitor import theme as theme
 from explorer.ui.words import dataset_title
 
 EARLIER_RUNS = 10
-WEIGHT_BYTES = 10**9  # of the networks that are kept in memory for all sessions; a VGG-19 has 575 MB
 
 torch.set_num_threads(max(1, cores() // 2))
 
@@ -165,15 +165,20 @@ def checkpoint(name: str) -> Checkpoint:
     """The network of that name, frozen: pretrained, torchvision's, of a run, uploaded or shared. Raises
     CheckpointError."""
     if key := published_key(name):
-        return _shelf().get(name, lambda: _published(key))
+        return _networks().get(name, lambda: _published(key))
     if kept_models.file_of(name) or kept_models.MINE.fullmatch(name):
         return kept_models.load(name)
-    return _shelf().get(name, lambda: _checkpoint(name))
+    return _networks().get(name, lambda: _checkpoint(name))
 
 
 @st.cache_resource(show_spinner=False)
-def _shelf() -> Shelf:
-    return Shelf(WEIGHT_BYTES)
+def _networks() -> LruCache[Checkpoint]:
+    return LruCache(CACHES["ui.resources._networks"], weight_bytes)
+
+
+def weight_bytes(loaded: Checkpoint) -> int:
+    values = [*loaded.network.parameters(), *loaded.network.buffers()]
+    return sum(value.nbytes for value in values)
 
 
 def _published(key: str) -> Checkpoint:
@@ -219,7 +224,7 @@ def about(name: str) -> Header:
     return _about(f"{path}/{path.stat().st_mtime_ns}", path)
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
+@st.cache_resource(max_entries=CACHES["ui.resources._about"].entries, show_spinner=False)
 def _about(key: str, _path: Path) -> Header:
     return checkpoints.read_header(_path)
 

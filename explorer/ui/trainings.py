@@ -30,6 +30,7 @@ from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
 from explorer.ui.build_state import BuildState
 from explorer.ui.passes import PASSES
+from explorer.ui.services.caches import CACHES
 
 CLASSES_SHOWN = 100
 PICTURES_A_CLASS = 5
@@ -128,7 +129,7 @@ def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
     return dataset.test, dataset.class_names
 
 
-@st.cache_resource(max_entries=4, show_spinner="Drawing the test pictures")
+@st.cache_resource(max_entries=CACHES["ui.trainings._drawn"].entries, show_spinner="Drawing the test pictures")
 def _drawn(data: str) -> Split:
     drawn = Drawn.read(data)
     return shapes.test_split(size=drawn.size, classes=drawn.classes)
@@ -192,7 +193,7 @@ def _sheet(images: np.ndarray, size: int) -> np.ndarray:
     return figures.tile(list(images[:PICTURES_A_CLASS].transpose(0, 2, 3, 1)), PICTURES_A_CLASS, side)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading the data")
+@st.cache_resource(max_entries=CACHES["ui.trainings._card"].entries, show_spinner="Reading the data")
 def _card(data: str) -> Card:
     dataset = _dataset(data)
     splits = [np.bincount(split.labels, minlength=len(dataset.class_names)) for split in _splits(dataset)]

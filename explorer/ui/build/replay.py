@@ -13,6 +13,7 @@ from explorer.ui import forecasts, navigation, resources
 from explorer.ui.build import fields, live, logged
 from explorer.ui.build_state import RECORDINGS, BuildState
 from explorer.ui.markdown import as_sentence
+from explorer.ui.services.caches import CACHES
 from explorer.ui.state import AppState
 
 _component = st.components.v2.component(
@@ -73,7 +74,7 @@ def _leave() -> None:
     fields.write(forecasts.first_form() if form == BuildState() else form)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=CACHES["ui.build.replay._parts"].entries, show_spinner=False)
 def _parts(name: str, theme: str) -> dict[str, Any]:
     return parts(recordings.load(name), theme)
 

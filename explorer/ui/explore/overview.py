@@ -19,7 +19,8 @@ from explorer.ui.explore.predictions import predictions
 from explorer.ui.explore.strip import pack_strip
 from explorer.ui.gallery import sheets
 from explorer.ui.packing import STORE, Packing
-from explorer.ui.passes import Kept, Passes, Pictures
+from explorer.ui.passes import Passes, Pictures
+from explorer.ui.services.caches import CACHES, LruCache
 
 _LEAD = """
 <div class="lead"><h3>Depth strip</h3><p>Every layer from input to output. <b>Grad-CAM</b>: where this layer's channels
@@ -52,7 +53,7 @@ class Desk:
     def __init__(self, passes: Passes, pictures: Pictures, last: dict[str, Explained]) -> None:
         self.token = secrets.token_hex(16)
         self.passes, self.pictures, self.last = passes, pictures, last
-        self.packed: Kept[Packed] = Kept(3)
+        self.packed: LruCache[Packed] = LruCache(CACHES["ui.explore.overview.Desk"])
         self.asked = 0
         self.turn = asyncio.Lock()
 
