@@ -7,6 +7,7 @@ One file: whoever adds a rule needs the table of rooms above it and the bad snip
 """
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -140,6 +141,20 @@ def imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[str,
                     yield f"explorer.{alias.name}", None
                 else:
                     yield source, alias.name
+
+
+def circle(files: dict[str, tuple[str, bool]]) -> list[str]:
+    """The modules of a circle of imports, [] where there is none. `files` are (source, whether it is a package)."""
+    graph: dict[str, set[str]] = {}
+    for module, (source, is_package) in files.items():
+        taken = list(imports(ast.parse(source), module, is_package))
+        targets = {f"{target}.{name}" if f"{target}.{name}" in files else target for target, name in taken}
+        graph[module] = targets & {*files} - {module}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def dotted(node: ast.expr) -> str:
@@ -298,6 +313,22 @@ def test_a_long_file_says_why_it_is_one():
                 assert re.search(r"^One file\b", docstring, re.MULTILINE), (
                     f"{path.relative_to(ROOT)} passes {LONGEST} lines"
                 )
+
+
+def test_no_files_import_each_other():
+    assert not circle({module_name(path): (path.read_text(), path.name == "__init__.py") for path in sources()})
+
+
+def test_a_circle_is_found():
+    late = "def late():\n    from . import b"
+    assert set(circle({"explorer.a": (late, False), "explorer.b": ("from explorer.a import x", False)})) == {
+        "explorer.a",
+        "explorer.b",
+    }
+    assert not circle({"explorer.a": ("from explorer.b import a", False), "explorer.b": ("import explorer", False)})
+    package = {"explorer.p": ("from explorer.p.a import x", True), "explorer.p.a": ("from explorer.p import b", False)}
+    assert not circle({**package, "explorer.p.b": ("", False)}), "it takes the file of the package alone"
+    assert circle({**package, "explorer.p.b": ("from explorer import p", False)})
 
 
 def test_no_file_is_named_for_being_useful():
