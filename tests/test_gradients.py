@@ -246,7 +246,7 @@ def test_a_wider_grid_measures_only_what_is_new_and_the_verdict_follows_the_numb
     check(app.pills(key="gradients_norms").set_value(["none", "batch"]).run())
     assert app.query_params["norms"] == "batch,none"
     press(app, "Measure the 1 pass that is still missing")
-    kept = app.session_state["gradient_flows"].snapshot()
+    kept = app.session_state["session"].flows.snapshot()
     assert len(kept) == 2
     press(check(app.pills(key="gradients_shortcuts").set_value(["none", "identity"]).run()), "Measure the 2 passes")
     text = said(app)

@@ -18,6 +18,7 @@ from explorer.training import forecast as forecast_of
 from explorer.training.proposal import LEAST_PASSES, RUNGS, Proposal, Rung, enough, one_click
 from explorer.ui import trainings
 from explorer.ui.build_state import QUICK, BuildState, blocks_a_stage, difference, regular_stages
+from explorer.ui.session import session
 from explorer.ui.work import duration
 
 CLASSROOM = next(rung for rung in RUNGS if rung.depth == 38)  # what one click trains where the machine is slow
@@ -65,12 +66,13 @@ def _measure_again() -> None:
 
 def first_form() -> BuildState:
     """The form of a visitor who has chosen nothing yet, the same for the whole visit: what learns in a minute here."""
-    if "first_form" not in st.session_state:
+    form = session().first_form
+    if form is None:
         try:
-            st.session_state["first_form"] = form_of(propose(speed()).rung)
+            form = form_of(propose(speed()).rung)
         except ValueError:
-            st.session_state["first_form"] = form_of(CLASSROOM)
-    form: BuildState = st.session_state["first_form"]
+            form = form_of(CLASSROOM)
+        session().first_form = form
     return form
 
 

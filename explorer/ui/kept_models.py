@@ -23,6 +23,7 @@ from explorer.foreign import Normalisation, Reading, Report
 from explorer.runs import Run
 from explorer.ui import visitor
 from explorer.ui.services.caches import CACHES
+from explorer.ui.session import session
 
 RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 MINE = re.compile(r"mine-([0-9a-f]{16})")
@@ -126,7 +127,7 @@ def titles() -> dict[str, str]:
     """What this session calls its uploaded models, by name."""
     if "uploads" in st.session_state:
         _attending()
-    return st.session_state.setdefault("titles", {})
+    return session().titles
 
 
 def examine(data: bytes, name: str) -> Report:

@@ -31,6 +31,7 @@ from explorer.ui import resources
 from explorer.ui.build_state import BuildState
 from explorer.ui.passes import PASSES
 from explorer.ui.services.caches import CACHES
+from explorer.ui.session import session
 
 CLASSES_SHOWN = 100
 PICTURES_A_CLASS = 5
@@ -77,11 +78,15 @@ def data_shape(data: str) -> tuple[tuple[int, int, int], int]:
     return (3, 32, 32), 10
 
 
+def last_data() -> str:
+    """The `data` of a BuildState that Build & train showed last in this session."""
+    return BuildState.from_query(session().view("build")).data
+
+
 def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) -> list[str]:
     """The data on this machine, or uploaded in this session, that a network of that input and classes may know; with
     the names of its classes, `known`, only that which has the same, the shapes of some classes among it."""
-    last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
-    names = dict.fromkeys([last, *builtin.BUILTIN, *(Drawn(size).key for size in shapes.SIZES)])
+    names = dict.fromkeys([last_data(), *builtin.BUILTIN, *(Drawn(size).key for size in shapes.SIZES)])
     side = spec.input_shape[1]
     if known and side in shapes.SIZES and shapes.FEWEST_CLASSES <= len(known) and set(known) < {*shapes.CLASS_NAMES}:
         names[Drawn(side, tuple(known)).key] = None

@@ -49,7 +49,7 @@ def show_replay(name: str) -> None:
     st.caption(_circumstances(recording))
     with st.container(horizontal=True):
         first, second = (network["shipped"] for network in recording.facts["networks"])
-        if st.button("Explore these two networks", key="explore", type="primary"):
+        if st.button("Explore these two networks", key="explore_recorded", type="primary"):
             navigation.go("explore", AppState(first=first, second=second).to_query())
         _back()
     st.markdown(

@@ -1,6 +1,6 @@
 """The Grad-CAMs of several networks under each other, aligned by relative depth and painted on shared scales."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ _component = st.components.v2.component(
 )
 
 
-def aligned_maps(state: CompareState, compared: Sequence[Compared], on_change: Any) -> None:
-    """Draws the strip; a click puts the number of its column into `st.session_state["aligned"]["column"]` and calls
-    `on_change`."""
+def aligned_maps(state: CompareState, compared: Sequence[Compared], choose: Callable[[Any], None]) -> None:
+    """Draws the strip; a click calls `choose` with the number of its column, which may be anything: the browser says
+    it."""
     depths = strip_depths(state.depth)
     rows = zip(compared, column_tops(compared, depths, state.scope), strict=True)
     data = {
@@ -41,7 +41,7 @@ def aligned_maps(state: CompareState, compared: Sequence[Compared], on_change: A
         "chosen": depths.index(state.depth),
         "networks": [_row(network, depths, tops, state.grid) for network, tops in rows],
     }
-    _component(key="aligned", data=data, on_column_change=on_change)
+    _component(key="aligned", data=data, on_column_change=lambda: choose(st.session_state["aligned"]["column"]))
 
 
 def _row(network: Compared, depths: Sequence[float], tops: Sequence[float], grid: Grid) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from explorer.experiments.agreement import Predictions
 from explorer.experiments.maps import Target
 from explorer.experiments.similarity import Grams, Similarity
 from explorer.ui import resources, trainings
-from explorer.ui.build_state import BuildState
 from explorer.ui.passes import Looked
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.work import Work
@@ -93,8 +92,7 @@ def _knows(network: Looked, data: str) -> bool:
 
 def any_data() -> list[str]:
     """All data on this machine, the last that this session trained on first: to compare layers needs no labels."""
-    last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
-    names = dict.fromkeys([last, "shapes-32", "shapes-16", "shapes-64", *builtin.BUILTIN])
+    names = dict.fromkeys([trainings.last_data(), "shapes-32", "shapes-16", "shapes-64", *builtin.BUILTIN])
     return [name for name in names if trainings.is_ready(name)]
 
 

@@ -22,6 +22,7 @@ from explorer.ui.gallery import draw_ahead
 from explorer.ui.markdown import as_text
 from explorer.ui.packing import STORE, Packing
 from explorer.ui.passes import Looked, Subject, at_its_size
+from explorer.ui.session import session
 from explorer.ui.state import AppState
 
 MAP_SIDE = 56  # pixels of a large feature map among others of its layer; the chosen one comes whole
@@ -40,7 +41,7 @@ _component = st.components.v2.component(
 
 def layer_tab(looked: list[Looked]) -> None:
     _layers_alone()
-    views: dict[str, dict[str, str]] = st.session_state["views"]
+    views = session().views
     with st.container(horizontal=True):
         for network in looked:
             _offer_numbers(network.name, network.title, last(), views)

@@ -18,12 +18,11 @@ from explorer.experiments.gradient_grid import at_initialisation, band, cost, gr
 from explorer.experiments.gradient_verdict import INITIALISATION, Subject
 from explorer.training import GradientSizes
 from explorer.ui import resources, trainings
-from explorer.ui.build_state import BuildState
 from explorer.ui.gradients.state import MOST_STEPS, GradientsState
 from explorer.ui.passes import PASSES
-from explorer.ui.services.caches import CACHES, LruCache
+from explorer.ui.services.caches import CACHES
+from explorer.ui.session import session
 from explorer.ui.state import NAME
-from explorer.ui.work import results
 
 PICTURES = ((32, 64), (64, 16), (10**6, 8))
 """Up to how many pixels a side how many pictures: a pass of 64 of the largest would hold gigabytes."""
@@ -78,7 +77,7 @@ def _batch(key: str, _data: str) -> Batch:
 def grid_data() -> list[str]:
     """The data on this machine that the networks of the grid can be measured on."""
     here = [*trainings.labelled_data(grid((8,), ("identity",), ("batch",), ("he",), ("relu",))[0])]
-    own = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
+    own = trainings.last_data()
     return list(
         dict.fromkeys(["shapes-32", "shapes-16", "shapes-64", *here, *([own] if trainings.is_ready(own) else [])])
     )
@@ -104,14 +103,9 @@ def _key(spec: ArchitectureSpec, seed: int, data: str | None) -> str:
     return f"{spec.fingerprint}/{seed}/{data or 'shapes-32'}"
 
 
-def _flows() -> LruCache[GradientFlow]:
-    """What this session has measured; nothing is measured twice."""
-    return st.session_state.setdefault("gradient_flows", LruCache(CACHES["ui.gradients.measured._flows"]))
-
-
 def _known(data: str | None) -> Callable[[ArchitectureSpec, int], GradientFlow | None]:
     """Finds the flow of a network of the grid and a seed, None where it was not measured yet."""
-    beginning, kept = _beginning()[0], _flows()
+    beginning, kept = _beginning()[0], session().flows
 
     def find(spec: ArchitectureSpec, seed: int) -> GradientFlow | None:
         key = _key(spec, seed, data)
@@ -158,7 +152,7 @@ def grid_plan(state: GradientsState) -> Plan | None:
     missing = [(seed, spec) for seed in range(state.seeds) for spec in state.specs() if known(spec, seed) is None]
     if not missing:
         return None
-    data, store = state.data, _flows()
+    data, store = state.data, session().flows
     pictures = batch(data or "shapes-32", missing[0][1].input_shape[1])
     passes = [_pass(spec, len(pictures.labels)) for _, spec in missing]
 
@@ -175,7 +169,7 @@ def grid_plan(state: GradientsState) -> Plan | None:
 
 def _plan(key: str, passes: list[tuple[float, int]], steps: Callable[[], Iterator[float]], rate: float) -> Plan:
     total = sum(macs for macs, _ in passes)
-    kept, name = results(), f"gradients-{key}"
+    results, name = session().results, f"gradients-{key}"
 
     def work() -> Iterator[tuple[float, bool | None]]:
         done = 0.0
@@ -186,7 +180,7 @@ def _plan(key: str, passes: list[tuple[float, int]], steps: Callable[[], Iterato
         except GeneratorExit:
             # Stop: what was measured until now is to be shown, as at the end. `measure` draws what stands here. The
             # cache was fetched before: at its next use of the session's state this script ends.
-            kept.keep(name, True)
+            results.keep(name, True)
             raise
         yield 1.0, True
 
@@ -202,7 +196,7 @@ def _plan(key: str, passes: list[tuple[float, int]], steps: Callable[[], Iterato
 
 def forget(plan: Plan) -> None:
     """The work itself keeps no result: each flow is kept by itself."""
-    results().forget(plan.key)
+    session().results.forget(plan.key)
 
 
 def _pass(spec: ArchitectureSpec, pictures: int) -> tuple[float, int]:
@@ -235,7 +229,7 @@ def chosen(state: GradientsState) -> list[str]:
 
 
 def measured_networks(state: GradientsState, data: str) -> list[Measured]:
-    flows = _flows()
+    flows = session().flows
     return [
         Measured(title, resources.checkpoint(name).spec, (flow,))
         for name, title in zip(chosen(state), titles(chosen(state)), strict=True)
@@ -245,7 +239,7 @@ def measured_networks(state: GradientsState, data: str) -> list[Measured]:
 
 def networks_plan(state: GradientsState, data: str) -> Plan | None:
     """What the state's networks still lack; little is measured at once, and None comes back."""
-    store, mode = _flows(), state.mode
+    store, mode = session().flows, state.mode
     missing = [name for name in chosen(state) if _network_key(name, data, mode) not in store]
     if not missing:
         return None

@@ -73,10 +73,10 @@ CACHES: Mapping[str, Limit] = {
     "ui.compare.findings.answers": Limit(  # the Grams of 84 layers and 500 pictures take 84 MB
         "what was measured on many pictures; the last four are on the screen", "session", bytes=256_000_000, least=4
     ),
-    "ui.gradients.measured._flows": Limit(  # the whole grid with all seeds has 1,800
+    "ui.session.SessionData.flows": Limit(  # the whole grid with all seeds has 1,800
         "gradients along the depth, a few kilobytes each", "session", entries=4000
     ),
-    "ui.work.results": Limit("what a click on a measuring button found", "session", entries=12),
+    "ui.session.SessionData.results": Limit("what a click on a measuring button found", "session", entries=12),
     "ui.kept_models._loaded": Limit("uploaded and shared networks with their weights", "session", entries=4),
     "ui.kept_models._attending": Limit("whether the session is connected, one value", "session"),
 }
