@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -24,7 +23,6 @@ from explorer.ui.work import duration
 CLASSROOM = next(rung for rung in RUNGS if rung.depth == 38)  # what one click trains where the machine is slow
 CIFAR_COUNTS = (50_000, 0, 10_000)  # of what is not downloaded yet
 _measuring = threading.Lock()
-_failed: dict[str, float] = {}  # why the speed could not be measured, and when: not tried again at each run of the page
 
 
 def speed() -> Speed:
@@ -43,15 +41,20 @@ def speed() -> Speed:
 
 
 def _measure() -> Speed:
-    for reason, when in _failed.items():
-        if time.monotonic() - when < machine_speed.FRESH_S:
-            raise ValueError(reason)
-    _failed.clear()
+    for reason in _failures():
+        raise ValueError(reason)
     try:
         return machine_speed.measure()
     except ValueError as error:
-        _failed[str(error)] = time.monotonic()
+        _failures.clear()  # its minute begins now
+        _failures().append(str(error))
         raise
+
+
+@st.cache_resource(ttl=machine_speed.FRESH_S, show_spinner=False)
+def _failures() -> list[str]:
+    """Why the speed could not be measured, for a minute: it is not tried again at each run of the page."""
+    return []
 
 
 def _measure_again() -> None:

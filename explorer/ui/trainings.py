@@ -25,12 +25,15 @@ from explorer.datasets import (
 )
 from explorer.datasets.builtin import Transfer
 from explorer.datasets.shapes import Drawn
+from explorer.machine import cores
 from explorer.runs import Request, Run
+from explorer.runs import speed as machine_speed
 from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
 from explorer.ui.build_state import BuildState
 from explorer.ui.passes import PASSES
 from explorer.ui.services.caches import CACHES
+from explorer.ui.services.process_tuning import threads
 from explorer.ui.session import session
 
 CLASSES_SHOWN = 100
@@ -247,9 +250,18 @@ def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[floa
     yield f"stored-{runs.keep_data(reading.dataset)}"
 
 
-@st.cache_resource(show_spinner=False)
 def speed() -> float:
-    """Multiply-accumulates a second of a training on this machine, measured once."""
+    """Multiply-accumulates of the forward pass a second, of a training in this process. They follow from the speed that
+    was measured last; where none was, the page does not wait seconds for it, and a shorter measurement serves."""
+    kept = machine_speed.kept()
+    if kept is None:
+        return _speed_here()
+    share = threads() / cores() if choose_device().type == "cpu" else 1.0
+    return kept.macs_a_second() * share
+
+
+@st.cache_resource(show_spinner=False)
+def _speed_here() -> float:
     with PASSES:
         return training_speed()
 
