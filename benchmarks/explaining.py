@@ -15,9 +15,9 @@ from benchmarks.rows import Row, at_least, at_most, compared, ratios
 from explorer.architectures import Network, build
 from explorer.attribution import grad_cam, magnitude
 from explorer.datasets import shapes
-from explorer.machine import cores
 from explorer.presets import preset
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+from explorer.ui.services import process_tuning
 
 NETWORKS = {
     "imagenet-resnet-18": ("ResNet-18 at 224", 18),
@@ -40,9 +40,9 @@ def explaining_rows() -> Iterator[Row]:
 
 @contextmanager
 def threads_of_the_app() -> Iterator[None]:
-    """torch computes on as many threads as in the server (explorer/ui/resources.py), whose import would do more."""
+    """torch computes on as many threads as in the server ."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, cores() // 2))
+    torch.set_num_threads(process_tuning.threads())
     try:
         yield
     finally:

@@ -76,18 +76,6 @@ def packages_are_scanned_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def speed_is_measured_once() -> Iterator[None]:
-    """How fast this machine trains, which the app measures once too: with the caches it would go after each test."""
-    trainings = sys.modules.get("explorer.ui.trainings")
-    if trainings is None:
-        yield
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainings, "training_speed", functools.cache(trainings.training_speed))
-        yield
-
-
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads the weights of others here: a child takes seconds to start, and `test_foreign_files` has its laws."""

@@ -69,7 +69,7 @@ def end(run: Run) -> None:
 
 def open_build(tab: str = "Network", **query: str) -> AppTest:
     app = AppTest.from_string(PAGE, default_timeout=180)
-    app.session_state["tab"] = tab
+    app.session_state["build_tab"] = tab
     for name, value in query.items():
         app.query_params[name] = value
     app.run()

@@ -24,6 +24,7 @@ from explorer.ui.compare import aligned, differences
 from explorer.ui.compare.compared import Compared, column_tops, relative_depths, seen_part, strip_depths, training_lines
 from explorer.ui.compare.state import CompareState
 from explorer.ui.passes import Looked
+from explorer.ui.session import SessionData
 from explorer.ui.words import accuracy
 
 PAGE = """
@@ -413,7 +414,7 @@ def test_the_view_opens_in_explore() -> None:
 def test_two_networks_with_one_name_are_told_apart_and_no_name_is_markdown() -> None:
     app = AppTest.from_string(PAGE, default_timeout=120)
     evil = "**a** | <img src=x> [b](c)"
-    app.session_state["titles"] = {"shapes-plain-20": evil, "cifar10jpeg-plain-20": evil}
+    app.session_state["session"] = SessionData(titles={"shapes-plain-20": evil, "cifar10jpeg-plain-20": evil})
     app.query_params["networks"] = "shapes-plain-20,cifar10jpeg-plain-20"
     check(app.run())
     options = app.multiselect(key="compare_networks").options

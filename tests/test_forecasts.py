@@ -14,12 +14,14 @@ from explorer import runs
 from explorer.__main__ import main
 from explorer.architectures import describe
 from explorer.datasets.shapes import Drawn
+from explorer.machine import cores
 from explorer.presets import cifar
 from explorer.runs import speed as machine_speed
-from explorer.training import Speed, TrainingConfig, forecast, propose, speed
+from explorer.training import Speed, TrainingConfig, choose_device, forecast, propose, speed
 from explorer.training.proposal import LEAST_PASSES, RUNGS, enough, one_click
-from explorer.ui import forecasts
+from explorer.ui import forecasts, trainings
 from explorer.ui.build_state import QUICK, BuildState
+from explorer.ui.services.process_tuning import threads
 from tests.conftest import SPEED
 
 TWINS = (cifar(20, "none"), cifar(20))
@@ -89,6 +91,14 @@ def test_this_machines_speed_is_measured_by_a_process_of_its_own_and_kept(data_f
 def test_a_kept_speed_that_is_damaged_or_of_another_machine_is_measured_again(text: str, data_folder) -> None:
     data_folder.joinpath("speed.json").write_text(text)
     assert machine_speed.kept() is None
+
+
+def test_pages_that_measure_use_the_speed_that_is_kept_and_do_not_wait_for_one(data_folder) -> None:
+    share = threads() / cores() if choose_device().type == "cpu" else 1.0
+    assert trainings.speed() == pytest.approx(MEASURED.macs_a_second() * share)
+    assert replace(MEASURED, float32=2.0).macs_a_second() == pytest.approx(MEASURED.macs_a_second() / 2)
+    data_folder.joinpath("speed.json").unlink()
+    assert trainings.speed() > 0 and machine_speed.kept() is None
 
 
 # --- the forecast ----------------------------------------------------------------------------------------------------
@@ -251,13 +261,13 @@ def test_a_speed_that_cannot_be_measured_is_said_and_not_tried_at_each_run_of_th
 ) -> None:
     """A folder in the place of the interpreter that would measure it."""
     data_folder.joinpath("speed.json").unlink()
-    monkeypatch.setattr("sys.executable", str(data_folder))
-    monkeypatch.setattr(forecasts, "_failed", {})
-    app = opened()
+    with monkeypatch.context() as broken:
+        broken.setattr("sys.executable", str(data_folder))
+        app = opened()
     assert not app.exception and "could not be measured" in app.error[0].value
-    (when,) = forecasts._failed.values()
     app.run()
-    assert "could not be measured" in app.error[0].value and list(forecasts._failed.values()) == [when]
+    assert "could not be measured" in app.error[0].value, "another try would have measured it"
+    assert not data_folder.joinpath("speed.json").exists()
 
 
 def test_classroom_sets_the_form_of_a_slow_machine() -> None:

@@ -246,14 +246,14 @@ def test_a_wider_grid_measures_only_what_is_new_and_the_verdict_follows_the_numb
     check(app.pills(key="gradients_norms").set_value(["none", "batch"]).run())
     assert app.query_params["norms"] == "batch,none"
     press(app, "Measure the 1 pass that is still missing")
-    kept = app.session_state["gradient_flows"]
+    kept = app.session_state["session"].flows
     assert len(kept) == 2
     press(check(app.pills(key="gradients_shortcuts").set_value(["none", "identity"]).run()), "Measure the 2 passes")
     text = said(app)
     assert "with no norm, He's first weights and ReLU, plain-8's first convolution receives" in text
-    found = {spec.norm + spec.shortcut: kept[f"{spec.fingerprint}/0/shapes-32"] for spec in (
+    found = {spec.norm + spec.shortcut: kept.find(f"{spec.fingerprint}/0/shapes-32") for spec in (
         GradientsState(depths=(8,), norms=("batch", "none")).specs())}  # fmt: skip
-    assert len(found) == 4
+    assert len(found) == 4 and None not in found.values()
     ratios = [
         found[key].weights[0] / found[key].weights[-2] for key in ("batchnone", "nonenone")
     ]  # the last is the head

@@ -7,10 +7,11 @@ One file: whoever adds a rule needs the table of rooms above it and the bad snip
 """
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,7 @@ NOT_OURS = {
 # folder imports from another, and nothing in a circle. What is not so:
 UI_FOLDERS = {"explore", "compare", "gradients", "build", "models"}
 UI_BELOW = {"api", "viewer"}
+SERVICES = "explorer.ui.services"  # below all of `ui`, and without Streamlit
 UI_EXCEPTIONS = {
     ("explorer.ui.compare.methods", "explorer.ui.explore.methods"),  # the same methods, for more networks
 }
@@ -69,6 +71,7 @@ UI_EXCEPTIONS = {
 # The only places that may import a package; packages that are not named here may be imported anywhere.
 ONLY_IN = {
     "streamlit": {"app", "explorer.ui"},
+    "cachetools": {SERVICES},
     "starlette": {"explorer.ui"},
     "plotly": {"explorer.figures"},
     "captum": {"explorer.attribution"},
@@ -121,6 +124,8 @@ def goes_up_in_ui(module: str, target: str) -> bool:
     """Whether one file of `ui` imports another that is in no place below its own."""
     if any(module == source and within(target, {exception}) for source, exception in UI_EXCEPTIONS):
         return False
+    if within(module, {SERVICES}):
+        return not within(target, {SERVICES})
     here, there = ui_place(module), ui_place(target)
     if there in UI_BELOW:
         return here in UI_BELOW - {there}
@@ -142,6 +147,20 @@ def imports(tree: ast.AST, module: str, is_package: bool) -> Iterator[tuple[str,
                     yield f"explorer.{alias.name}", None
                 else:
                     yield source, alias.name
+
+
+def circle(files: dict[str, tuple[str, bool]]) -> list[str]:
+    """The modules of a circle of imports, [] where there is none. `files` are (source, whether it is a package)."""
+    graph: dict[str, set[str]] = {}
+    for module, (source, is_package) in files.items():
+        taken = list(imports(ast.parse(source), module, is_package))
+        targets = {f"{target}.{name}" if f"{target}.{name}" in files else target for target, name in taken}
+        graph[module] = targets & {*files} - {module}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
 
 
 def dotted(node: ast.expr) -> str:
@@ -192,6 +211,8 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
             wrong.append(f"{module} imports {name or 'all'} of {target}: pages -> folders -> api, viewer, top of ui")
         elif package in ONLY_IN and not within(module, ONLY_IN[package]):
             wrong.append(f"{module} imports {package}: only {', '.join(sorted(ONLY_IN[package]))} may")
+        elif package == "streamlit" and within(module, {SERVICES}):
+            wrong.append(f"{module} imports {package}: it has to do without")
         elif package in {"torch", "torchvision"} and within(module, WITHOUT_TORCH):
             wrong.append(f"{module} imports {package}: it has to do without")
         elif package == "streamlit" and within(module, WITHOUT_STREAMLIT):
@@ -199,34 +220,6 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
         elif package not in {"explorer", *declared_packages(), *sys.stdlib_module_names}:
             wrong.append(f"{module} imports {package}: requirements.txt does not name it")
     return wrong
-
-
-def circle(imported: Mapping[str, set[str]]) -> list[str]:
-    """Modules that import each other in a circle, or none. `imported` has what each module imports."""
-    done: set[str] = set()
-
-    def visit(module: str, way: list[str]) -> list[str]:
-        if module in way:
-            return way[way.index(module) :]
-        if module not in done:
-            for target in sorted(imported.get(module, ())):
-                if found := visit(target, [*way, module]):
-                    return found
-            done.add(module)
-        return []
-
-    return next(filter(None, (visit(module, []) for module in imported)), [])
-
-
-def imported_in_ui() -> dict[str, set[str]]:
-    """What each file of `ui` imports of the others."""
-    files = {module_name(path): path for path in sources() if "ui" in path.parts}
-    found: dict[str, set[str]] = {}
-    for module, path in files.items():
-        taken = list(imports(ast.parse(path.read_text()), module, path.name == "__init__.py"))
-        names = {f"{target}.{name}" if f"{target}.{name}" in files else target for target, name in taken}
-        found[module] = names & files.keys() - {module}
-    return found
 
 
 def declared_packages() -> set[str]:
@@ -310,18 +303,7 @@ def test_every_file_has_a_place_in_the_design():
 
 def test_every_folder_of_the_pages_is_known():
     folders = {path.parent.name for path in (ROOT / "explorer" / "ui").glob("*/*.py")}
-    assert folders == {*UI_FOLDERS, *UI_BELOW, "pages"}
-
-
-def test_nothing_in_ui_imports_in_a_circle():
-    imported = imported_in_ui()
-    assert "explorer.ui.api.message" in imported["explorer.ui.api.explain"], "the graph is not empty"
-    assert not circle(imported)
-
-
-def test_a_circle_is_found_and_a_diamond_is_none():
-    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": {"b"}}) == ["b", "c"]
-    assert not circle({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()})
+    assert folders == {*UI_FOLDERS, *UI_BELOW, "pages", "services"}
 
 
 def test_every_exception_is_in_use():
@@ -339,6 +321,22 @@ def test_a_long_file_says_why_it_is_one():
                 assert re.search(r"^One file\b", docstring, re.MULTILINE), (
                     f"{path.relative_to(ROOT)} passes {LONGEST} lines"
                 )
+
+
+def test_no_files_import_each_other():
+    assert not circle({module_name(path): (path.read_text(), path.name == "__init__.py") for path in sources()})
+
+
+def test_a_circle_is_found():
+    late = "def late():\n    from . import b"
+    assert set(circle({"explorer.a": (late, False), "explorer.b": ("from explorer.a import x", False)})) == {
+        "explorer.a",
+        "explorer.b",
+    }
+    assert not circle({"explorer.a": ("from explorer.b import a", False), "explorer.b": ("import explorer", False)})
+    package = {"explorer.p": ("from explorer.p.a import x", True), "explorer.p.a": ("from explorer.p import b", False)}
+    assert not circle({**package, "explorer.p.b": ("", False)}), "it takes the file of the package alone"
+    assert circle({**package, "explorer.p.b": ("from explorer import p", False)})
 
 
 def test_no_file_is_named_for_being_useful():
@@ -432,6 +430,9 @@ def test_training_works_without_the_packages_of_the_screen(module):
         ("explorer.ui.compare.maps", "from ..explore.detail import view"),
         ("explorer.ui.compare.methods", "from explorer.ui.explore.detail import view"),
         ("explorer.ui.compare.maps", "from explorer.ui.pages import compare"),
+        ("explorer.ui.services.caches", "from explorer.ui.state import AppState"),
+        ("explorer.ui.services.caches", "import streamlit as st"),
+        ("explorer.ui.work", "import cachetools"),
         ("explorer.ui.build.live", "def late():\n    import explorer.ui.gradients.lines"),
         ("explorer.figures", "from explorer.architectures import build"),
         ("explorer.figures", "import explorer.architectures"),
@@ -458,6 +459,8 @@ def test_a_wrong_import_is_found(module, source):
         ("explorer.ui.explore.view", "from ..api.explain import SESSIONS"),
         ("explorer.ui.pages.explore", "from explorer.ui.viewer.places import overview"),
         ("explorer.ui.api.message", "from explorer.ui.passes import Looked"),
+        ("explorer.ui.passes", "from explorer.ui.services.caches import CACHES"),
+        ("explorer.ui.services.caches", "import cachetools\nfrom explorer.images import decode"),
         ("explorer.__main__", "import argparse\nfrom explorer import training, __version__"),
         ("explorer.attribution", "import captum.attr"),
         ("app", "import streamlit as st\nfrom explorer.ui.pages import explore"),

@@ -18,6 +18,7 @@ from explorer.experiments.agreement import Agreement
 from explorer.ui import resources, trainings
 from explorer.ui.compare import charts, findings
 from explorer.ui.compare.findings import Answer, Question
+from explorer.ui.services.caches import CACHES
 from tests.test_report import hostile_twins
 
 PAGE = """
@@ -77,7 +78,7 @@ def texts(app: AppTest) -> str:
 
 
 def kept(app: AppTest) -> dict[str, Answer]:
-    return app.session_state["findings"]
+    return app.session_state["findings"].snapshot()
 
 
 def test_the_networks_are_asked_at_a_click_and_the_numbers_are_those_of_the_experiment() -> None:
@@ -210,13 +211,14 @@ def test_pictures_are_taken_evenly_over_the_split(monkeypatch: pytest.MonkeyPatc
 
 
 def test_old_results_make_room_but_the_last_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf: dict[str, Answer] = {}
-    monkeypatch.setattr(findings, "answers", lambda: shelf)
-    monkeypatch.setattr(findings, "SESSION_BYTES", 1000)
+    limit = replace(CACHES["ui.compare.findings.answers"], bytes=1000)
+    monkeypatch.setattr(findings, "CACHES", {"ui.compare.findings.answers": limit})
+    store = findings.answers()
+    monkeypatch.setattr(findings, "answers", lambda: store)
     for number in range(8):
         grams = similarity.Grams(("a",), np.zeros((1, 10, 10), np.float32), {})  # 400 bytes
         findings.keep(Question("grams", "shapes-32", 10), (f"network-{number}",), grams)
-    assert [answer.names[0] for answer in shelf.values()] == [f"network-{number}" for number in range(4, 8)]
+    assert [answer.names[0] for answer in store.snapshot().values()] == [f"network-{number}" for number in range(4, 8)]
 
 
 def test_the_verdict_says_what_the_counts_say() -> None:

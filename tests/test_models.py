@@ -17,6 +17,7 @@ from explorer.presets import cifar
 from explorer.runs import Request, Run
 from explorer.ui import kept_models, resources
 from explorer.ui.markdown import as_code, as_text
+from explorer.ui.session import SessionData
 from tests.e2e.test_models import theirs
 
 PAGE = """
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("in_this_process")
 
 def open_models(owner: str = OWNER, **query: str) -> AppTest:
     app = AppTest.from_string(PAGE, default_timeout=120)
-    app.session_state["owner"] = owner
+    app.session_state["session"] = SessionData(owner=owner)
     for name, value in query.items():
         app.query_params[name] = value
     app.run()
@@ -66,11 +67,11 @@ def press(app: AppTest, label: str) -> None:
 
 def use(app: AppTest, reading: int = 0) -> str:
     """Answers the question of a file that asks one, and returns the name of the model that is used then."""
-    before = set(app.session_state["titles"]) if "titles" in app.session_state else set()
+    before = set(app.session_state["session"].titles)
     if app.radio:
         app.radio[0].set_value(reading).run()
     press(app, "Use this model")
-    (name,) = set(app.session_state["titles"]) - before
+    (name,) = set(app.session_state["session"].titles) - before
     return str(name)
 
 
@@ -119,7 +120,7 @@ def test_an_upload_is_this_sessions_alone(data_folder: Path, content: bytes) -> 
     folder = folder_of(app)
     assert [path.suffix for path in folder.iterdir()] == [".safetensors"] and folder.parent == data_folder / "uploads"
     stranger.run()
-    assert "titles" not in stranger.session_state or not stranger.session_state["titles"]
+    assert not stranger.session_state["session"].titles
 
 
 def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch, content: bytes, other: bytes) -> None:
@@ -155,7 +156,7 @@ def test_a_change_takes_the_place_of_what_it_changes(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(kept_models, "SESSION_BYTES", path.stat().st_size + 1000)
     app.text_area[0].set_value("\n".join("abcdefghij")).run()
     press(app, "Save the changes")
-    assert not app.error and list(app.session_state["titles"]) != [name]
+    assert not app.error and list(app.session_state["session"].titles) != [name]
 
 
 def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) -> None:
@@ -167,7 +168,7 @@ def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) 
     app.text_area(key=f"change-classes-{name}").set_value("\n".join(names)).run()
     app.selectbox(key=f"change-normalisation-{name}").set_value("half").run()
     press(app, "Save the changes")
-    (changed,) = app.session_state["titles"]
+    (changed,) = app.session_state["session"].titles
     assert changed != name and app.query_params["model"] == changed
     (path,) = folder_of(app).iterdir()
     loaded = checkpoints.load(path)
@@ -175,7 +176,7 @@ def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) 
     app.text_area(key=f"change-classes-{changed}").set_value("one").run()
     press(app, "Save the changes")
     assert [error.value for error in app.error if "must name the 10 classes" in error.value]
-    assert list(app.session_state["titles"]) == [changed]
+    assert list(app.session_state["session"].titles) == [changed]
 
 
 def test_a_file_of_ours_that_is_uploaded_keeps_its_figures(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from explorer.presets import cifar
 from explorer.training import TrainingConfig
 from explorer.ui.api.explain import RequestError
 from explorer.ui.explore.detail import TABS
+from explorer.ui.session import SessionData
 from tests.messages import explained, give_file, message, told, view, written
 
 APP = str(Path(__file__).parents[1] / "app.py")
@@ -409,7 +410,7 @@ def test_networks_of_one_name_can_each_be_chosen_on_explore() -> None:
     for digits in ("ab" * 16, "ba" * 16):
         kept_run(cifar(8), number=digits, owner=owner).write_title("again")
     app = AppTest.from_file(APP, default_timeout=60)
-    app.session_state["owner"] = owner
+    app.session_state["session"] = SessionData(owner=owner)
     app.run()
     for key in ("first", "second"):
         options = app.selectbox(key=key).options

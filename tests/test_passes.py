@@ -1,6 +1,7 @@
 """What a session keeps of its pictures and passes: as much as its limits allow, computed once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,43 +10,22 @@ import pytest
 from explorer import checkpoints, figures
 from explorer.experiments.anatomy import block_names
 from explorer.ui import passes as passes_module
-from explorer.ui.passes import BLOCKS_BYTES, Kept, Looked, Passes, Pictures, sample_subject
+from explorer.ui.passes import Looked, Passes, Pictures, sample_subject
+from explorer.ui.services.caches import BLOCKS_BYTES, CACHES
 from explorer.ui.state import AppState
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
 
 
-def test_the_oldest_pictures_of_a_session_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = Pictures()
-    sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(4)]
-    monkeypatch.setattr(passes_module, "SESSION_BYTES", 2 * 20 * 20 * 3)
+def test_the_oldest_pictures_of_a_session_make_room() -> None:
+    pictures = Pictures(replace(CACHES["ui.passes.Pictures"], bytes=2 * 20 * 20 * 3))
+    sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(3)]
     keys = [pictures.keep(content, "a.png") for content in sizes[:2]]
     assert pictures.keep(sizes[0], "again.png") == keys[0]
     keys += [pictures.keep(content, "a.png") for content in sizes[2:3]]
     assert [pictures.get(key) is not None for key in keys] == [True, False, True], "the one used longest ago goes"
-    monkeypatch.setattr(passes_module, "SESSION_BYTES", 1)
-    last = pictures.keep(sizes[3], "a.png")
-    assert pictures.get(last) is not None and all(pictures.get(key) is None for key in keys), "the newest stays"
-
-
-def test_the_last_few_are_kept_and_computed_once() -> None:
-    kept: Kept[str] = Kept(2)
-    computed: list[str] = []
-
-    def value(key: str) -> str:
-        return kept.get(key, lambda: computed.append(key) or key)  # type: ignore[func-returns-value]
-
-    assert [value(key) for key in "abab"] == [*"abab"] and computed == [*"ab"]
-    value("c")  # a was used before b
-    assert value("b") == "b" and computed == [*"abc"]
-    assert value("a") == "a" and computed == [*"abca"]
-
-    def fails() -> str:
-        raise ValueError("not computed")
-
-    with pytest.raises(ValueError):
-        kept.get("d", fails)
-    assert value("d") == "d", "a failure is not kept"
+    large = pictures.keep(figures.png(np.zeros((40, 40, 3), np.uint8)), "a.png")
+    assert pictures.get(large) is not None and all(pictures.get(key) is None for key in keys), "the newest stays"
 
 
 def test_a_large_pass_makes_room_for_the_next() -> None:

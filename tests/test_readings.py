@@ -32,7 +32,7 @@ def test_a_network_is_measured_on_pictures_of_its_own_classes_alone(content: byt
     assert [text for text in app.caption if "CIFAR-10's test pictures, which are not on this machine" in text.value]
     press(app, "Get CIFAR-10 on Build & train")
     assert [text.value for text in app.markdown] == ["here is Build & train"]
-    assert app.query_params == {"data": "cifar10"} and app.session_state["tab"] == "Data"
+    assert app.query_params == {"data": "cifar10"} and app.session_state["session"].build_tab == "Data"
 
     app = open_models()
     give(app, content)

@@ -67,8 +67,8 @@ class Cost:
     bytes: int
 
     def seconds(self, speed: float) -> float:
-        """About how long it takes at `speed` multiply-accumulates a second: about 3.5 times what `training_speed`
-        measures, which also goes back (measured: 15e9 against 4.2e9 on one busy core of this repository's machine)."""
+        """About how long it takes at `speed` multiply-accumulates a second: about 3.5 times those of a training, which
+        also goes back (measured: 15e9 against 4.2e9 on one busy core of this repository's machine)."""
         return self.macs / speed
 
 

@@ -17,8 +17,14 @@ DATA_NUMBER = re.compile(r"[0-9a-f]{64}")
 OWNER = re.compile(r"[0-9a-f]{32}")
 RESERVE = 2**17  # bytes kept back, so that a run can still say that the disk is full
 
+PATIENCE = 3.0  # seconds for a tidy stop of a run; after that its process ends as it stands
+
 Ending = Literal["finished", "stopped", "failed"]
 _ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stopped(Exception):
+    """Someone asked this run to stop."""
 
 
 def data_folder() -> Path:

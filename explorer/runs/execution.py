@@ -11,17 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from explorer.incidents import sentence
-from explorer.runs.directory import Ending, Run
+from explorer.runs.directory import PATIENCE, Ending, Run, Stopped
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
 
-PATIENCE = 3.0  # seconds for a tidy stop; after that the process ends as it stands
 _LOG = "the run's log"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-class Stopped(Exception):
-    """Someone asked this run to stop."""
 
 
 def execute(run: Run) -> Ending:

@@ -12,8 +12,7 @@ from explorer.architectures import ArchitectureSpec, build
 from explorer.datasets import Dataset, Split, builtin, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
-from explorer.runs.directory import Request, Run, downloads_folder, stored_data
-from explorer.runs.execution import PATIENCE, Stopped
+from explorer.runs.directory import PATIENCE, Request, Run, Stopped, downloads_folder, stored_data
 from explorer.runs.log import LogWriter
 from explorer.runs.looks import Looks
 from explorer.training import (

@@ -73,6 +73,12 @@ class Speed:
         layers, macs, size = _amounts(spec)
         return self.step + self.layer * layers + pictures * (self.mac * macs + self.byte * size)
 
+    def macs_a_second(self) -> float:
+        """Multiply-accumulates of the forward pass that trainings of two ResNet-14 get through together, in float32
+        with all cores; what passes of other networks take follows within a factor of two."""
+        spec = _reference(32, blocks=2).twin()
+        return 2 * _BATCH * describe(spec).macs / max(self.step_seconds([spec, spec], _BATCH, "float32"), 1e-9)
+
     def test_seconds(self, specs: Sequence[ArchitectureSpec], pictures: int) -> float:
         """Time to measure all `specs` on so many pictures, one after the other with all cores."""
         return self.test * sum(self._seconds(spec, 500) for spec in specs) / 500 * pictures

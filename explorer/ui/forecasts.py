@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -18,12 +17,12 @@ from explorer.training import forecast as forecast_of
 from explorer.training.proposal import LEAST_PASSES, RUNGS, Proposal, Rung, enough, one_click
 from explorer.ui import trainings
 from explorer.ui.build_state import QUICK, BuildState, blocks_a_stage, difference, regular_stages
+from explorer.ui.session import session
 from explorer.ui.work import duration
 
 CLASSROOM = next(rung for rung in RUNGS if rung.depth == 38)  # what one click trains where the machine is slow
 CIFAR_COUNTS = (50_000, 0, 10_000)  # of what is not downloaded yet
 _measuring = threading.Lock()
-_failed: dict[str, float] = {}  # why the speed could not be measured, and when: not tried again at each run of the page
 
 
 def speed() -> Speed:
@@ -42,15 +41,20 @@ def speed() -> Speed:
 
 
 def _measure() -> Speed:
-    for reason, when in _failed.items():
-        if time.monotonic() - when < machine_speed.FRESH_S:
-            raise ValueError(reason)
-    _failed.clear()
+    for reason in _failures():
+        raise ValueError(reason)
     try:
         return machine_speed.measure()
     except ValueError as error:
-        _failed[str(error)] = time.monotonic()
+        _failures.clear()  # its minute begins now
+        _failures().append(str(error))
         raise
+
+
+@st.cache_resource(ttl=machine_speed.FRESH_S, show_spinner=False)
+def _failures() -> list[str]:
+    """Why the speed could not be measured, for a minute: it is not tried again at each run of the page."""
+    return []
 
 
 def _measure_again() -> None:
@@ -65,12 +69,13 @@ def _measure_again() -> None:
 
 def first_form() -> BuildState:
     """The form of a visitor who has chosen nothing yet, the same for the whole visit: what learns in a minute here."""
-    if "first_form" not in st.session_state:
+    form = session().first_form
+    if form is None:
         try:
-            st.session_state["first_form"] = form_of(propose(speed()).rung)
+            form = form_of(propose(speed()).rung)
         except ValueError:
-            st.session_state["first_form"] = form_of(CLASSROOM)
-    form: BuildState = st.session_state["first_form"]
+            form = form_of(CLASSROOM)
+        session().first_form = form
     return form
 
 

@@ -1,13 +1,13 @@
 """What a link names that is not here: it is said, and can be brought again. Everything else stays as in the link."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
 from explorer.ui import address, kept_models, navigation, resources
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.picture import upload_picture
+from explorer.ui.session import Awaited, session
 
 PLACES = ("First network", "Second network", "Third network", "Fourth network")
 
@@ -27,7 +27,7 @@ def companion(name: str) -> str | None:
 def say(lost: Mapping[str, str], shown: Sequence[str], picture: bool, change: Callable[..., None]) -> None:
     """A box that names each network that is `lost`, what is `shown`, and the `picture` where that is lost too, and
     offers to bring them again. `change` puts a picture into the view."""
-    st.session_state.pop("awaited", None)  # it was asked for on a page that is here again
+    session().awaited = None  # it was asked for on a page that is here again
     if not lost and not picture:
         return
     with st.container(border=True, key="gone"):
@@ -81,27 +81,28 @@ def _offer(lost: Mapping[str, str]) -> None:
             elif kept_models.MINE.fullmatch(name):
                 words, query = "Upload the", {}
             if words and st.button(f"{words} {place.lower()} on Models", key=f"gone_{place}"):
-                page = st.session_state["page"]
-                st.session_state["awaited"] = {"page": page, "query": dict(address.query()), "name": name}
+                linked = dict(address.query())
+                session().awaited = Awaited(session().page, linked, name)
                 navigation.go("models", query)
 
 
 def awaited() -> str | None:
     """The name of the network that a link waits for, where somebody went to bring it again."""
-    waiting: dict[str, Any] | None = st.session_state.get("awaited")
-    return waiting["name"] if waiting else None
+    waiting = session().awaited
+    return waiting.name if waiting else None
 
 
 def open_awaited(name: str) -> bool:
     """Opens the link that waits, with the network of that name in the place of the one that is gone; False without."""
-    waiting: dict[str, Any] | None = st.session_state.pop("awaited", None)
+    waiting = session().awaited
+    session().awaited = None
     if waiting is None:
         return False
     query = {
-        field: ",".join(name if part == waiting["name"] else part for part in text.split(","))
+        field: ",".join(name if part == waiting.name else part for part in text.split(","))
         if field in ("first", "second", "networks")
         else text
-        for field, text in waiting["query"].items()
+        for field, text in waiting.query.items()
     }
-    navigation.go(waiting["page"], query)
+    navigation.go(waiting.page, query)
     return True

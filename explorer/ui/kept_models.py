@@ -22,6 +22,8 @@ from explorer.files import write_atomically
 from explorer.foreign import Normalisation, Reading, Report
 from explorer.runs import Run
 from explorer.ui import visitor
+from explorer.ui.services.caches import CACHES
+from explorer.ui.session import session
 
 RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 MINE = re.compile(r"mine-([0-9a-f]{16})")
@@ -125,7 +127,7 @@ def titles() -> dict[str, str]:
     """What this session calls its uploaded models, by name."""
     if "uploads" in st.session_state:
         _attending()
-    return st.session_state.setdefault("titles", {})
+    return session().titles
 
 
 def examine(data: bytes, name: str) -> Report:
@@ -238,7 +240,7 @@ def load(name: str) -> Checkpoint:
     return _loaded(name, str(path))
 
 
-@st.cache_resource(max_entries=4, show_spinner=False, scope="session")
+@st.cache_resource(max_entries=CACHES["ui.kept_models._loaded"].entries, show_spinner=False, scope="session")
 def _loaded(name: str, _path: str) -> Checkpoint:
     if SHARED.fullmatch(name):
         for path in (Path(_path), Path(_path).with_suffix(".json")):

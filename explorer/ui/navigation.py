@@ -11,8 +11,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import requirements
 from explorer.incidents import incident, unexpected
-from explorer.ui import address, resources, visitor
+from explorer.ui import address, visitor
 from explorer.ui.markdown import as_sentence
+from explorer.ui.services.process_tuning import collect_garbage
+from explorer.ui.session import session
 
 WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
 # The menu lies over the top of the page: of a heading over its margin, of a box over its first line.
@@ -44,24 +46,25 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
         name: st.Page(show, title=title, url_path=name, default=not index)
         for index, (name, (title, show)) in enumerate(pages.items())
     }
-    st.session_state["pages"] = built
+    session().pages = built
     page = st.navigation(list(built.values()), position="top")
     name = next(name for name, candidate in built.items() if candidate is page)
-    views: dict[str, dict[str, str]] = st.session_state.setdefault("views", {})
-    if st.session_state.get("page") != name:
+    if session().page != name:
         address.forget()
-        st.session_state["entries"] = st.session_state.get("entries", 0) + 1
-        st.session_state["entered_again"] = not st.query_params and name in views
-        if st.session_state["entered_again"] and views[name]:
-            address.write(views[name])  # the menu's links know only the bare page
-    st.session_state["page"] = name
+        session().entries += 1
+        session().entered_again = not st.query_params and name in session().views
+        if session().entered_again and (view := session().view(name)):
+            address.write(view)  # the menu's links know only the bare page
+    session().page = name
     _guarded(page.run)
     remember()
 
 
 def remember() -> None:
     """Keeps the view of the page that is shown; a part of it that runs again alone calls this too."""
-    st.session_state["views"][st.session_state["page"]] = address.query()
+    query = address.query()
+    here = session()
+    here.views[here.page] = query
 
 
 def _guarded(show: Callable[[], None]) -> None:
@@ -105,7 +108,7 @@ def boundary() -> Iterator[None]:
         _end_if_replaced()
         failed(error)
     finally:
-        resources.collect_garbage()
+        collect_garbage()
 
 
 def _end_if_replaced() -> None:
@@ -118,11 +121,11 @@ def _end_if_replaced() -> None:
 def link(name: str, query: Mapping[str, str]) -> str:
     """The address of that view, for somebody else."""
     here = urlsplit(st.context.url or "")
-    page = st.session_state["pages"][name].url_path  # "" of the first page
+    page = session().pages[name].url_path  # "" of the first page
     folder = here.path.rsplit("/", 1)[0]
     return urlunsplit((here.scheme, here.netloc, f"{folder}/{page}", urlencode(query), ""))
 
 
 def go(name: str, query: Mapping[str, str]) -> None:
     """Opens another page at that view. Not inside a callback."""
-    st.switch_page(st.session_state["pages"][name], query_params=dict(query))
+    st.switch_page(session().pages[name], query_params=dict(query))

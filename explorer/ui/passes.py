@@ -5,11 +5,8 @@ Nothing here needs a run of a page, so what answers the browser directly (`api/e
 
 import hashlib
 import threading
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -20,14 +17,10 @@ from explorer.datasets import shapes
 from explorer.experiments.anatomy import BlockAnatomy, anatomies, anatomy
 from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
 from explorer.ui.state import AppState
 
-Value = TypeVar("Value")
-
 PICTURE_SIDE = 224  # pixels of a picture on the page
-SESSION_BYTES = 200_000_000  # of decoded pictures; one of 50 megapixels takes 150 MB
-
-BLOCKS_BYTES = 50_000_000  # of the insides of all blocks of one network; ResNet-110's take 17 MB
 
 # Two passes at a time share the cores; more would only wait for each other with their arrays in memory.
 PASSES_AT_ONCE = 2
@@ -92,7 +85,7 @@ class Looked:
         return self.checkpoint.class_names[self.trace.target]
 
 
-@lru_cache(maxsize=2000)
+@lru_cache(CACHES["ui.passes.drawn"].entries)
 def drawn(label: int, number: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and mask of that shape, read-only."""
     pixels, mask = shapes.sample(label, number, size)
@@ -111,13 +104,12 @@ def sample_subject(label: int, number: int) -> Subject:
 
 
 class Pictures:
-    """The pictures that one session has uploaded: they go with the session, and the oldest earlier, where all together
-    have more than `SESSION_BYTES`."""
+    """The pictures that one session has uploaded: they go with the session, those that were not used for longest
+    earlier, where all together pass the limit."""
 
-    def __init__(self) -> None:
-        self._kept: dict[str, Subject] = {}
+    def __init__(self, limit: Limit = CACHES["ui.passes.Pictures"]) -> None:
+        self._kept: LruCache[Subject] = LruCache(limit, lambda subject: subject.pixels.nbytes)
         self._last: tuple[str, str, str | None, str] | None = None  # checksum, name and label of a file, and its key
-        self._lock = threading.Lock()
 
     def keep(self, data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
         """Decodes a picture and returns the `picture` of an AppState that shows it. `mask` and `label` are those of a
@@ -127,7 +119,7 @@ class Pictures:
         """
         file = (hashlib.sha256(data).hexdigest(), name, label)
         last = self._last
-        if last and last[:3] == file and last[3] in self._kept:
+        if last and last[:3] == file and self._kept.find(last[3]):
             return last[3]
         picture = decode(data, name)
         content = hashlib.sha256(repr(picture.pixels.shape).encode())
@@ -137,71 +129,13 @@ class Pictures:
         shown = figures.shown(picture.pixels, PICTURE_SIDE)
         quoted = f"`{picture.name}`"  # as code, else a name could be Markdown; `decode` leaves no backtick in it
         subject = Subject(picture.pixels, shown, digest, quoted, picture.notes, mask, label)
-        with self._lock:
-            self._kept.pop(key, None)
-            self._kept[key] = subject
-            self._last = (*file, key)
-            for oldest in list(self._kept)[:-1]:
-                if sum(each.pixels.nbytes for each in self._kept.values()) > SESSION_BYTES:
-                    del self._kept[oldest]
+        self._kept.keep(key, subject)
+        self._last = (*file, key)
         return key
 
     def get(self, picture: str) -> Subject | None:
         """The one that an AppState's `picture` names, or None where it is not here (any more)."""
-        return self._kept.get(picture)
-
-
-class Shelf:
-    """Networks that all sessions share: where all together have more than `most` bytes, those go that nobody has asked
-    for longest. Whoever looks with one keeps it for that time."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[str, Checkpoint] = OrderedDict()
-        self._loading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by name: each is loaded once
-        self._lock = threading.Lock()
-
-    def get(self, name: str, load: Callable[[], Checkpoint]) -> Checkpoint:
-        """The network of that name; `load` may raise what it likes."""
-        with self._lock:
-            loading = self._loading[name]
-        with loading:
-            with self._lock:
-                if name in self._kept:
-                    self._kept.move_to_end(name)
-                    return self._kept[name]
-            try:
-                loaded = load()
-                with self._lock:
-                    self._kept[name] = loaded
-                    while len(self._kept) > 1 and sum(map(_weight_bytes, self._kept.values())) > self._most:
-                        self._kept.popitem(last=False)
-                return loaded
-            finally:
-                with self._lock:
-                    self._loading.pop(name, None)
-
-
-def _weight_bytes(checkpoint: Checkpoint) -> int:
-    values = [*checkpoint.network.parameters(), *checkpoint.network.buffers()]
-    return sum(value.nbytes for value in values)
-
-
-class Kept(Generic[Value]):
-    """The last few of what was computed, by a key that names all it came from: `most` of them, or, where `size` says
-    how much each counts, together at most so much; but never fewer than `least`."""
-
-    def __init__(self, most: int, size: Callable[[Value], int] = lambda _: 1, least: int = 1) -> None:
-        self._most, self._size, self._least = most, size, least
-        self._values: OrderedDict[str, Value] = OrderedDict()
-
-    def get(self, key: str, compute: Callable[[], Value]) -> Value:
-        if key not in self._values:
-            self._values[key] = compute()
-        self._values.move_to_end(key)
-        while len(self._values) > self._least and sum(map(self._size, self._values.values())) > self._most:
-            self._values.popitem(last=False)
-        return self._values[key]
+        return self._kept.find(picture)
 
 
 class Passes:
@@ -217,10 +151,11 @@ class Passes:
     def __init__(self, large: int = 64, blocks_bytes: int = BLOCKS_BYTES) -> None:
         self._from, self._blocks_bytes = large, blocks_bytes
         self.lock = threading.RLock()
-        self._small: Kept[Trace] = Kept(6)
-        self._large: Kept[Trace] = Kept(2)
-        self._profiles: Kept[tuple[LayerProfile, ...]] = Kept(6)
-        self._blocks: Kept[dict[str, BlockAnatomy]] = Kept(2 * blocks_bytes, _bytes, least=2)
+        self._small: LruCache[Trace] = LruCache(CACHES["ui.passes.Passes.small"])
+        self._large: LruCache[Trace] = LruCache(CACHES["ui.passes.Passes.large"])
+        self._profiles: LruCache[tuple[LayerProfile, ...]] = LruCache(CACHES["ui.passes.Passes.profiles"])
+        both = replace(CACHES["ui.passes.Passes.blocks"], bytes=2 * blocks_bytes)
+        self._blocks: LruCache[dict[str, BlockAnatomy]] = LruCache(both, _bytes)
 
     def look(
         self,

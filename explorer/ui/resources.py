@@ -3,26 +3,22 @@
 One file: who shares what with whom is to be seen in one place.
 """
 
-import ctypes
-import gc
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
-import torch
 
 from explorer import checkpoints, figures, published, runs
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
 from explorer.incidents import sentence
-from explorer.machine import cores
 from explorer.ui import kept_models
 from explorer.ui.markdown import in_order
-from explorer.ui.passes import ChosenNetwork, Looked, Passes, Pictures, Shelf, Subject, sample_subject
+from explorer.ui.passes import ChosenNetwork, Looked, Passes, Pictures, Subject, sample_subject
+from explorer.ui.services.caches import CACHES, LruCache
+from explorer.ui.session import session
 from explorer.ui.state import AppState
 from explorer.ui.visitor import owner as owner
 from explorer.ui.visitor import remember_owner as remember_owner
@@ -30,28 +26,6 @@ from explorer.ui.visitor import theme as theme
 from explorer.ui.words import dataset_title
 
 EARLIER_RUNS = 10
-WEIGHT_BYTES = 10**9  # of the networks that are kept in memory for all sessions; a VGG-19 has 575 MB
-
-torch.set_num_threads(max(1, cores() // 2))
-
-COLLECT_EVERY = 5.0  # seconds between two collections of garbage
-_collected = time.monotonic()
-# glibc keeps what is freed: messages of a megabyte leave holes, which it hands back only when asked.
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-gc.collect()
-gc.freeze()  # what is imported never becomes garbage: looking through it takes a tenth of a second
-
-
-def collect_garbage() -> None:
-    """Called after every run of a page or of a part of it, collects every few seconds. Streamlit's own way, after every
-    run of every session (`runner.postScriptGC`), took two thirds of the time of a server with 20 visitors, during
-    which all of them wait."""
-    global _collected
-    if time.monotonic() - _collected > COLLECT_EVERY:
-        _collected = time.monotonic()
-        gc.collect()
-        if _trim:
-            _trim(0)
 
 
 @st.cache_resource(show_spinner=False)
@@ -165,15 +139,20 @@ def checkpoint(name: str) -> Checkpoint:
     """The network of that name, frozen: pretrained, torchvision's, of a run, uploaded or shared. Raises
     CheckpointError."""
     if key := published_key(name):
-        return _shelf().get(name, lambda: _published(key))
+        return _networks().get(name, lambda: _published(key))
     if kept_models.file_of(name) or kept_models.MINE.fullmatch(name):
         return kept_models.load(name)
-    return _shelf().get(name, lambda: _checkpoint(name))
+    return _networks().get(name, lambda: _checkpoint(name))
 
 
 @st.cache_resource(show_spinner=False)
-def _shelf() -> Shelf:
-    return Shelf(WEIGHT_BYTES)
+def _networks() -> LruCache[Checkpoint]:
+    return LruCache(CACHES["ui.resources._networks"], weight_bytes)
+
+
+def weight_bytes(loaded: Checkpoint) -> int:
+    values = [*loaded.network.parameters(), *loaded.network.buffers()]
+    return sum(value.nbytes for value in values)
 
 
 def _published(key: str) -> Checkpoint:
@@ -219,7 +198,7 @@ def about(name: str) -> Header:
     return _about(f"{path}/{path.stat().st_mtime_ns}", path)
 
 
-@st.cache_resource(max_entries=256, show_spinner=False)
+@st.cache_resource(max_entries=CACHES["ui.resources._about"].entries, show_spinner=False)
 def _about(key: str, _path: Path) -> Header:
     return checkpoints.read_header(_path)
 
@@ -246,8 +225,7 @@ def _checkpoint(name: str) -> Checkpoint:
 
 def pictures() -> Pictures:
     """This session's own. Not in a cache, which Streamlit empties when the connection is lost."""
-    kept: Pictures = st.session_state.setdefault("pictures", Pictures())
-    return kept
+    return session().pictures
 
 
 def subject_of(state: AppState) -> Subject | None:

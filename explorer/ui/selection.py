@@ -10,6 +10,7 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.ui.session import session
 from explorer.ui.state import SELECTION_FIELDS, AppState
 
 
@@ -64,10 +65,10 @@ def _current(state: AppState) -> _Selection:
     """That of this visit of the page: a link that was opened begins anew, a page that is entered again goes on."""
     current: _Selection | None = st.session_state.get("selection")
     linked = of(state)
-    page = st.session_state.get("entries", 0)
+    page = session().entries
     is_default = linked == of(AppState())
     if current is None or page != current.page or (linked != current.linked and not is_default):
-        again = current is not None and is_default and bool(st.session_state.get("entered_again"))
+        again = current is not None and is_default and session().entered_again
         values = current.values if again and current else linked
         entry = current.entry + 1 if current else 1
         current = _Selection(entry, page, linked, None if again else linked, values)

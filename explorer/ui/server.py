@@ -23,6 +23,7 @@ from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 from explorer import runs
 from explorer.ui import viewer
 from explorer.ui.api import explain
+from explorer.ui.services import process_tuning
 
 SWEEP_EVERY = 3600.0  # seconds between two looks for uploaded data that has had its day
 EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, which no browser can open
@@ -88,8 +89,9 @@ def _is_ours(origin: str, host: str | None) -> bool:
 
 @asynccontextmanager
 async def opened(_: st.App) -> AsyncIterator[dict[str, Any] | None]:
-    """Opens a browser, as `streamlit run` does of itself where no app of ours stands around the pages; and sweeps
-    uploaded data while the server runs, whoever comes."""
+    """Tunes the process; opens a browser, as `streamlit run` does of itself where no app of ours stands around the
+    pages; and sweeps uploaded data while the server runs, whoever comes."""
+    process_tuning.tune()
     keep_answers()
     if not st.get_option("server.headless"):
         threading.Thread(target=webbrowser.open, args=[_url()], daemon=True).start()

@@ -25,11 +25,16 @@ from explorer.datasets import (
 )
 from explorer.datasets.builtin import Transfer
 from explorer.datasets.shapes import Drawn
+from explorer.machine import cores
 from explorer.runs import Request, Run
+from explorer.runs import speed as machine_speed
 from explorer.training import choose_device, training_memory, training_speed
 from explorer.ui import resources
 from explorer.ui.build_state import BuildState
 from explorer.ui.passes import PASSES
+from explorer.ui.services.caches import CACHES
+from explorer.ui.services.process_tuning import threads
+from explorer.ui.session import session
 
 CLASSES_SHOWN = 100
 PICTURES_A_CLASS = 5
@@ -76,11 +81,15 @@ def data_shape(data: str) -> tuple[tuple[int, int, int], int]:
     return (3, 32, 32), 10
 
 
+def last_data() -> str:
+    """The `data` of a BuildState that Build & train showed last in this session."""
+    return BuildState.from_query(session().view("build")).data
+
+
 def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) -> list[str]:
     """The data on this machine, or uploaded in this session, that a network of that input and classes may know; with
     the names of its classes, `known`, only that which has the same, the shapes of some classes among it."""
-    last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
-    names = dict.fromkeys([last, *builtin.BUILTIN, *(Drawn(size).key for size in shapes.SIZES)])
+    names = dict.fromkeys([last_data(), *builtin.BUILTIN, *(Drawn(size).key for size in shapes.SIZES)])
     side = spec.input_shape[1]
     if known and side in shapes.SIZES and shapes.FEWEST_CLASSES <= len(known) and set(known) < {*shapes.CLASS_NAMES}:
         names[Drawn(side, tuple(known)).key] = None
@@ -128,7 +137,7 @@ def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
     return dataset.test, dataset.class_names
 
 
-@st.cache_resource(max_entries=4, show_spinner="Drawing the test pictures")
+@st.cache_resource(max_entries=CACHES["ui.trainings._drawn"].entries, show_spinner="Drawing the test pictures")
 def _drawn(data: str) -> Split:
     drawn = Drawn.read(data)
     return shapes.test_split(size=drawn.size, classes=drawn.classes)
@@ -192,7 +201,7 @@ def _sheet(images: np.ndarray, size: int) -> np.ndarray:
     return figures.tile(list(images[:PICTURES_A_CLASS].transpose(0, 2, 3, 1)), PICTURES_A_CLASS, side)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading the data")
+@st.cache_resource(max_entries=CACHES["ui.trainings._card"].entries, show_spinner="Reading the data")
 def _card(data: str) -> Card:
     dataset = _dataset(data)
     splits = [np.bincount(split.labels, minlength=len(dataset.class_names)) for split in _splits(dataset)]
@@ -241,9 +250,18 @@ def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[floa
     yield f"stored-{runs.keep_data(reading.dataset)}"
 
 
-@st.cache_resource(show_spinner=False)
 def speed() -> float:
-    """Multiply-accumulates a second of a training on this machine, measured once."""
+    """Multiply-accumulates of the forward pass a second, of a training in this process. They follow from the speed that
+    was measured last; where none was, the page does not wait seconds for it, and a shorter measurement serves."""
+    kept = machine_speed.kept()
+    if kept is None:
+        return _speed_here()
+    share = threads() / cores() if choose_device().type == "cpu" else 1.0
+    return kept.macs_a_second() * share
+
+
+@st.cache_resource(show_spinner=False)
+def _speed_here() -> float:
     with PASSES:
         return training_speed()
 

@@ -6,6 +6,7 @@ from typing import Literal
 import streamlit as st
 
 from explorer import runs
+from explorer.ui.session import session
 
 COOKIE = "explorer_owner"
 
@@ -15,9 +16,10 @@ def owner() -> str:
     known = _known_owner()
     if known:
         return known
-    if "owner" not in st.session_state:
-        st.session_state["owner"] = secrets.token_hex(16)
-    return st.session_state["owner"]
+    here = session()
+    if not here.owner:
+        here.owner = secrets.token_hex(16)
+    return here.owner
 
 
 def _known_owner() -> str | None:

@@ -11,12 +11,11 @@ from explorer.attribution import Share
 from explorer.incidents import sentence
 from explorer.ui.markdown import as_sentence
 from explorer.ui.passes import PASSES
+from explorer.ui.session import session
 
 T = TypeVar("T")
 Work = Iterator[tuple[float, T | None] | Share[T]]
 """Shares 0..1 of what is done, each with None, and at the end 1 with the result: as pairs, or each as a `Share`."""
-MOST_KEPT = 12
-_ASKED = "measuring"  # of the session: the key of what a click has just asked for
 DRAW_EVERY = 0.2  # seconds between two drawings of the progress
 
 
@@ -30,12 +29,12 @@ def measure(
     script that runs has ended (`_fragment_run_should_not_preempt_script` in Streamlit 1.67), so its Stop would stop
     nothing. A ValueError of `work` is shown as its sentence.
     """
-    if key in _kept():
-        draw(_kept()[key])
+    if (known := session().results.find(key)) is not None:
+        draw(known)
         return
     place = st.empty()
-    if st.session_state.get(_ASKED) == key:
-        del st.session_state[_ASKED]  # before the work, so that it is over when a click has ended it
+    if session().asked == key:
+        session().asked = ""  # before the work, so that it is over when a click has ended it
         try:
             result = _followed(place, key, work)
         except ValueError as error:
@@ -44,7 +43,7 @@ def measure(
             result = None
         if result is not None:
             place.empty()
-            keep(key, result)
+            session().results.keep(key, result)
             draw(result)
             return
     cost = f" (about {duration(seconds)})" if seconds is not None else ""
@@ -52,7 +51,7 @@ def measure(
 
 
 def _ask(key: str) -> None:
-    st.session_state[_ASKED] = key
+    session().asked = key
 
 
 def _followed(place: Any, key: str, work: Callable[[], Work[T]]) -> T | None:
@@ -92,20 +91,7 @@ def in_turn(works: Sequence[Callable[[], Work[Any]]]) -> Generator[Share[list[An
 
 def result_of(key: str) -> Any:
     """What was measured under that key in this session, or None."""
-    return _kept().get(key)
-
-
-def keep(key: str, result: object) -> None:
-    """Keeps a result, and drops the oldest where there are too many."""
-    kept = _kept()
-    kept.pop(key, None)
-    kept[key] = result
-    while len(kept) > MOST_KEPT:
-        del kept[next(iter(kept))]
-
-
-def _kept() -> dict[str, Any]:
-    return st.session_state.setdefault("measured", {})
+    return session().results.find(key)
 
 
 def duration(seconds: float) -> str:

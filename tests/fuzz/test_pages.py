@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from streamlit.testing.v1 import AppTest
 
+from explorer.ui.session import SessionData
 from tests.fuzz.laws import check_discreet, examples
 from tests.fuzz.test_links import links
 from tests.messages import written
@@ -23,7 +24,7 @@ INCIDENT = "Something went wrong that should not have"  # of explorer/ui/navigat
 def opened(page: str, link: dict[str, str], owner: str | None = None) -> AppTest:
     app = AppTest.from_string(PAGE.format(page), default_timeout=120)
     if owner:
-        app.session_state["owner"] = owner
+        app.session_state["session"] = SessionData(owner=owner)
     for name, value in link.items():
         app.query_params[_sent(name)] = _sent(value)
     return app.run()

@@ -26,7 +26,8 @@ from explorer.incidents import is_sentence, sentence, unexpected
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
-from explorer.ui.passes import PASSES_AT_ONCE, ChosenNetwork, Kept, Looked, Passes, Pictures, Subject, sample_subject
+from explorer.ui.passes import PASSES_AT_ONCE, ChosenNetwork, Looked, Passes, Pictures, Subject, sample_subject
+from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.state import PASS_FIELDS, AppState
 
 ROUTE = "api/explain"
@@ -63,7 +64,7 @@ class ExploreSession:
         self.token = secrets.token_hex(16)
         self.passes, self.pictures = passes, pictures
         self.networks: Mapping[str, ChosenNetwork] = {}
-        self.messages: Kept[bytes] = Kept(3)
+        self.messages: LruCache[bytes] = LruCache(CACHES["ui.api.explain.ExploreSession"])
         self.latest = 0
         self.turn = asyncio.Lock()
 

@@ -206,7 +206,9 @@ def _result(run: Run, log: RunLog) -> None:
     networks: list[dict[str, Any]] = log.end["networks"] if log.end else []
     names = [f"run-{run.id}-{network['name']}" for network in networks]
     with st.container(horizontal=True):
-        if st.button("Explore them side by side" if len(names) > 1 else "Explore it", key="explore", type="primary"):
+        if st.button(
+            "Explore them side by side" if len(names) > 1 else "Explore it", key="explore_run", type="primary"
+        ):
             picture = resources.first_picture(names[0])
             view = AppState(first=names[0], second=names[1] if len(names) > 1 else None, picture=picture)
             navigation.go("explore", view.to_query())

@@ -13,6 +13,7 @@ from explorer.ui import forecasts, navigation, resources
 from explorer.ui.build import fields, live, logged
 from explorer.ui.build_state import RECORDINGS, BuildState
 from explorer.ui.markdown import as_sentence
+from explorer.ui.services.caches import CACHES
 from explorer.ui.state import AppState
 from explorer.ui.viewer import place
 
@@ -47,7 +48,7 @@ def show_replay(name: str) -> None:
     st.caption(_circumstances(recording))
     with st.container(horizontal=True):
         first, second = (network["shipped"] for network in recording.facts["networks"])
-        if st.button("Explore these two networks", key="explore", type="primary"):
+        if st.button("Explore these two networks", key="explore_recorded", type="primary"):
             navigation.go("explore", AppState(first=first, second=second).to_query())
         _back()
     st.markdown(
@@ -72,7 +73,7 @@ def _leave() -> None:
     fields.write(forecasts.first_form() if form == BuildState() else form)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=CACHES["ui.build.replay._parts"].entries, show_spinner=False)
 def _parts(name: str, theme: str) -> dict[str, Any]:
     return parts(recordings.load(name), theme)
 

@@ -1,7 +1,7 @@
 """The choice of which drawn shapes a network learns to tell apart: a picture of each, with a checkbox."""
 
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, partial
 
 import streamlit as st
 
@@ -64,7 +64,7 @@ def _write(classes: tuple[str, ...]) -> None:
     fields.write(replace(state, data=replace(drawn, classes=classes).key))
 
 
-@lru_cache(maxsize=len(CLASS_NAMES))
+@cache
 def _picture(name: str) -> str:
     """The shape alone on its ground, as an address that holds the PNG."""
     pixels, _ = shapes.sample(CLASS_NAMES.index(name), SCENE, 64, style=PLAIN)

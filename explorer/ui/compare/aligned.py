@@ -1,9 +1,10 @@
 """The Grad-CAMs of several networks under each other, aligned by relative depth and painted on shared scales."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import streamlit as st
 
 from explorer import figures
 from explorer.attribution import LayerProfile, enlarge
@@ -24,9 +25,9 @@ _ENDS = {"layer": "largest of the column", "network": "largest of the network"}
 _component = place("aligned", "<div class='aligned'></div>", ("aligned.css", "picture_tools.css"), "aligned.js")
 
 
-def aligned_maps(state: CompareState, compared: Sequence[Compared], scale: str, on_change: Any) -> None:
-    """Draws the strip, of whose colours `scale` is a sentence; a click puts the number of its column into
-    `st.session_state["aligned"]["column"]` and calls `on_change`."""
+def aligned_maps(state: CompareState, compared: Sequence[Compared], scale: str, choose: Callable[[Any], None]) -> None:
+    """Draws the strip, of whose colours `scale` is a sentence; a click calls `choose` with the number of its column,
+    which may be anything: the browser says it."""
     depths = strip_depths(state.depth)
     tops = column_tops(compared, depths, state.scope)
     titles = " and ".join(network.title for network in compared)
@@ -39,7 +40,7 @@ def aligned_maps(state: CompareState, compared: Sequence[Compared], scale: str, 
         "bar": figures.data_uri(figures.colour_bar(figures.SEQUENTIAL)),
         "ends": ["0", f"{tops[0][0]:.3g}" if state.scope == "both" else _ENDS[state.scope]],
     }
-    _component(key="aligned", data=data, on_column_change=on_change)
+    _component(key="aligned", data=data, on_column_change=lambda: choose(st.session_state["aligned"]["column"]))
 
 
 def _row(network: Compared, depths: Sequence[float], tops: Sequence[float], grid: Grid) -> dict[str, Any]:

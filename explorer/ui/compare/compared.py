@@ -15,6 +15,7 @@ from explorer.training import TrainingRecord
 from explorer.ui import address, gone, resources
 from explorer.ui.compare.state import FEWEST, CompareState
 from explorer.ui.passes import Looked, Subject, seen_by
+from explorer.ui.services.caches import CACHES
 from explorer.ui.state import Scope
 from explorer.ui.words import is_number
 
@@ -102,7 +103,9 @@ def _look(state: CompareState, subject: Subject) -> list[Looked]:
     return looked
 
 
-@st.cache_resource(max_entries=12, show_spinner="Looking at the picture", scope="session")
+@st.cache_resource(
+    max_entries=CACHES["ui.compare.compared._seen"].entries, show_spinner="Looking at the picture", scope="session"
+)
 def _seen(key: str, _name: str, _subject: Subject, _target: int | None) -> tuple[Trace, tuple[LayerProfile, ...]]:
     """The pass without its layers, and the maps that came of them: four networks of 224 pixels at once would hold a
     gigabyte of activations that this page never shows."""

@@ -18,13 +18,13 @@ def section(looked: list[Looked], key: str, subject: Subject | None, state: Comp
         "The report is one HTML file with figures, numbers, specs, seeds and versions, of all that was measured in "
         "this session; it opens without a network."
     )
-    names, kept = findings.names_of(looked), findings.answers()
+    names, answers = findings.names_of(looked), findings.answers()
     light = report.without_weights(looked)
     picture = None if subject is None else Picture.of(subject)
     with st.container(horizontal=True):
         navigation.offer_file(
             "Report (HTML)",
-            data=lambda: io.BytesIO(report.html_report(light, names, kept, picture, state).encode()),
+            data=lambda: io.BytesIO(report.html_report(light, names, answers.snapshot(), picture, state).encode()),
             file_name="comparison.html",
             mime="text/html",
             key=f"{key}-html",
@@ -32,7 +32,7 @@ def section(looked: list[Looked], key: str, subject: Subject | None, state: Comp
         )
         navigation.offer_file(
             "Raw numbers (npz)",
-            data=lambda: report.arrays_npz(light, names, kept),
+            data=lambda: report.arrays_npz(light, names, answers.snapshot()),
             file_name="comparison.npz",
             key=f"{key}-npz",
             help="What was measured, as arrays: predictions, probabilities, similarities, shares, and the Grad-CAMs.",

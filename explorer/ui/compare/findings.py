@@ -15,11 +15,10 @@ from explorer.experiments.agreement import Predictions
 from explorer.experiments.maps import Target
 from explorer.experiments.similarity import Grams, Similarity
 from explorer.ui import resources, trainings
-from explorer.ui.build_state import BuildState
 from explorer.ui.passes import Looked
+from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.work import Work
 
-SESSION_BYTES = 256_000_000  # of results; the Grams of 84 layers and 500 pictures take 84 MB
 PASS_BYTES = 1_500_000_000  # of activations while layers are compared: two people may do that at once
 
 Kind = Literal["said", "grams", "cka", "shares", "pictures"]
@@ -93,8 +92,7 @@ def _knows(network: Looked, data: str) -> bool:
 
 def any_data() -> list[str]:
     """All data on this machine, the last that this session trained on first: to compare layers needs no labels."""
-    last = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
-    names = dict.fromkeys([last, "shapes-32", "shapes-16", "shapes-64", *builtin.BUILTIN])
+    names = dict.fromkeys([trainings.last_data(), "shapes-32", "shapes-16", "shapes-64", *builtin.BUILTIN])
     return [name for name in names if trainings.is_ready(name)]
 
 
@@ -112,29 +110,25 @@ def pictures(question: Question) -> TestPictures:
     return TestPictures(trainings.data_title(question.data), split, class_names, np.arange(n) * len(split) // n)
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
+@st.cache_resource(max_entries=CACHES["ui.compare.findings._test_split"].entries, show_spinner=False)
 def _test_split(data: str) -> tuple[Split, tuple[str, ...]]:
     return trainings.test_split(data)
 
 
-def answers() -> dict[str, Answer]:
-    """All of this session by their keys, the oldest first."""
-    return st.session_state.setdefault("findings", {})
+def answers() -> LruCache[Answer]:
+    """Those of this session, by the keys of their questions."""
+    limit = CACHES["ui.compare.findings.answers"]
+    return st.session_state.setdefault("findings", LruCache(limit, lambda each: _bytes(each.result)))
 
 
 def answer(question: Question, *names: str) -> Any:
     """What came of it, or None where it was not asked yet."""
-    found = answers().get(question.key(*names))
+    found = answers().find(question.key(*names))
     return found.result if found else None
 
 
 def keep(question: Question, names: tuple[str, ...], result: Any) -> None:
-    kept = answers()
-    kept.pop(question.key(*names), None)
-    kept[question.key(*names)] = Answer(question, names, result)
-    for oldest in list(kept)[:-4]:  # the last stay, however large: they are on the screen
-        if sum(_bytes(each.result) for each in kept.values()) > SESSION_BYTES:
-            del kept[oldest]
+    answers().keep(question.key(*names), Answer(question, names, result))
 
 
 def _bytes(result: Any) -> int:
@@ -218,7 +212,7 @@ def most_pictures(looked: Sequence[Looked]) -> int:
 def asked(kept: Mapping[str, Answer], kind: Kind, names: Collection[str]) -> dict[Question, list[Answer]]:
     """Every question of this kind that any of these networks was asked, with their answers; the first asked first."""
     found: dict[Question, list[Answer]] = {}
-    for each in list(kept.values()):
+    for each in kept.values():
         if each.question.kind == kind and set(each.names) <= set(names):
             found.setdefault(each.question, []).append(each)
     return found

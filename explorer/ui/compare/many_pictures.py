@@ -18,6 +18,7 @@ from explorer.ui.compare.findings import Question
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import Looked, Subject
+from explorer.ui.session import session
 from explorer.ui.state import AppState
 
 PICTURES_A_PAGE = 12
@@ -97,7 +98,7 @@ def _ask(question: Question, looked: list[Looked], draw: Callable[[dict[str, Any
     lacking = findings.missing(question, looked)
     if not lacking:
         known = {network.name: findings.answer(question, network.name) for network in looked}
-        work.keep(key, known)
+        session().results.keep(key, known)
     count = "1 network" if len(lacking) == 1 else f"{len(lacking)} networks"
     work.measure(
         key,
@@ -274,7 +275,7 @@ def _inside(looked: list[Looked], shared: list[str], key: str) -> None:
     question = Question("cka", data, n)
     known = findings.answer(question, a.name, b.name)
     if known is not None:
-        work.keep(question.key(a.name, b.name), known)
+        session().results.keep(question.key(a.name, b.name), known)
     two = [a] if a.name == b.name else [a, b]
     work.measure(
         question.key(a.name, b.name),

@@ -1,6 +1,7 @@
 """What the compared networks see of one picture: their maps along relative depth, and one depth in detail."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -33,7 +34,7 @@ def section(state: CompareState, compared: Sequence[Compared]) -> None:
     )
     tops = column_tops(mapped, strip_depths(state.depth), state.scope)
     titles = [network.title for network in mapped]
-    aligned.aligned_maps(state, mapped, _scale_words(state, titles, tops), _on_column)
+    aligned.aligned_maps(state, mapped, _scale_words(state, titles, tops), _choose)
     colour_bar(figures.SEQUENTIAL, _scale_words(state, [as_text(title) for title in titles], tops))
     parts = {seen_part(network) for network in mapped}
     if len(parts) > 1:
@@ -61,8 +62,8 @@ def _sizes(compared: Sequence[Compared]) -> None:
     st.caption("n = 1 picture. The axes are logarithmic; what is exactly 0 lies as a cross on the line at the bottom.")
 
 
-def _on_column() -> None:
-    column, state = st.session_state["aligned"]["column"], read()
+def _choose(column: Any) -> None:
+    state = read()
     depths = strip_depths(state.depth) if state is not None else []
     if isinstance(column, int) and 0 <= column < len(depths):  # what the browser says may be anything
         change(depth=round(depths[column], 4))

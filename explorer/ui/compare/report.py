@@ -30,6 +30,7 @@ from explorer.ui.compare.findings import Answer, Kind, Question
 from explorer.ui.compare.one_picture import Picture
 from explorer.ui.compare.state import CompareState
 from explorer.ui.passes import Looked
+from explorer.ui.services.caches import CACHES
 
 PACKAGES = ("torch", "numpy", "plotly", "streamlit")
 MOST_CELLS = 21_000  # of similarities that are drawn twice; 84 layers beside 84 take half a megabyte each time
@@ -63,7 +64,7 @@ def html_report(
     return figures.report_html(f"Comparison of {_list(list(names.values()))}", chapters)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(CACHES["ui.compare.report._empty"].entries)
 def _empty(spec: ArchitectureSpec) -> Network:
     with torch.device("meta"), torch.no_grad():
         return Network(spec).eval()

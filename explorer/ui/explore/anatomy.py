@@ -15,6 +15,7 @@ from explorer.ui.api.strip import shown_layer
 from explorer.ui.markdown import as_text
 from explorer.ui.passes import PASSES, Looked, Subject
 from explorer.ui.scale import colour_bar
+from explorer.ui.services.caches import CACHES
 from explorer.ui.state import AppState
 
 SIDE = 96  # pixels of a map
@@ -41,7 +42,7 @@ class _Opened:
         return self.channel - front if 0 <= self.channel - front < channels else None
 
 
-@st.cache_resource(max_entries=8, show_spinner=False, scope="session")
+@st.cache_resource(max_entries=CACHES["ui.explore.anatomy._balances"].entries, show_spinner=False, scope="session")
 def _balances(key: str, _network: Looked) -> tuple[BlockBalance, ...]:
     with PASSES:
         return balances(_network.checkpoint.network, _network.trace.image, _network.trace.target)

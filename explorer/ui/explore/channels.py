@@ -16,6 +16,7 @@ from explorer.ui.api.strip import shown_layer
 from explorer.ui.explore.methods import pass_seconds
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import Looked
+from explorer.ui.services.caches import CACHES
 from explorer.ui.state import AppState
 from explorer.ui.work import in_turn, measure
 
@@ -125,7 +126,7 @@ def _data(network: Looked) -> list[str]:
     return sorted(known, key=lambda name: name != trainings.key_of(about.data))
 
 
-@st.cache_resource(max_entries=2, show_spinner=False, scope="session")
+@st.cache_resource(max_entries=CACHES["ui.explore.channels._pictures"].entries, show_spinner=False, scope="session")
 def _pictures(data: str) -> tuple[np.ndarray, np.ndarray]:
     """At most 1,000 test pictures, and 30 MB, uint8 (N, 3, H, W), evenly of all classes, and what is on each."""
     split, class_names = trainings.test_split(data)

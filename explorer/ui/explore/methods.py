@@ -30,6 +30,7 @@ from explorer.ui.api.strip import shown_layer
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import PASSES, Looked, Subject
 from explorer.ui.scale import colour_bar
+from explorer.ui.services.caches import CACHES
 from explorer.ui.state import AppState
 from explorer.ui.work import in_turn, measure
 
@@ -183,7 +184,9 @@ def pass_seconds(network: Looked) -> float:
     return _pass_seconds(network.checkpoint.spec.fingerprint, network.name)
 
 
-@st.cache_resource(max_entries=64, show_spinner="Measuring how long a pass takes")
+@st.cache_resource(
+    max_entries=CACHES["ui.explore.methods._pass_seconds"].entries, show_spinner="Measuring how long a pass takes"
+)
 def _pass_seconds(fingerprint: str, _name: str) -> float:
     with PASSES:
         return seconds_per_pass(resources.checkpoint(_name).network)

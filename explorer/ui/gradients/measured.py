@@ -18,14 +18,14 @@ from explorer.experiments.gradient_grid import at_initialisation, band, cost, gr
 from explorer.experiments.gradient_verdict import INITIALISATION, Subject
 from explorer.training import GradientSizes
 from explorer.ui import resources, trainings
-from explorer.ui.build_state import BuildState
 from explorer.ui.gradients.state import MOST_STEPS, GradientsState
 from explorer.ui.passes import PASSES
+from explorer.ui.services.caches import CACHES
+from explorer.ui.session import session
 from explorer.ui.state import NAME
 
 PICTURES = ((32, 64), (64, 16), (10**6, 8))
 """Up to how many pixels a side how many pictures: a pass of 64 of the largest would hold gigabytes."""
-MOST_FLOWS = 4000  # kept of a session, a few kilobytes each; the whole grid with all seeds has 1,800
 AT_ONCE = 3.0  # seconds that a page may take without asking
 
 
@@ -61,7 +61,7 @@ def batch(data: str, side: int) -> Batch:
     return _batch(f"{data}/{next(count for widest, count in PICTURES if side <= widest)}", data)
 
 
-@st.cache_resource(max_entries=6, show_spinner="Reading the pictures")
+@st.cache_resource(max_entries=CACHES["ui.gradients.measured._batch"].entries, show_spinner="Reading the pictures")
 def _batch(key: str, _data: str) -> Batch:
     count = int(key.rsplit("/", 1)[1])
     if known := shapes.named(_data):
@@ -77,7 +77,7 @@ def _batch(key: str, _data: str) -> Batch:
 def grid_data() -> list[str]:
     """The data on this machine that the networks of the grid can be measured on."""
     here = [*trainings.labelled_data(grid((8,), ("identity",), ("batch",), ("he",), ("relu",))[0])]
-    own = BuildState.from_query(st.session_state.get("views", {}).get("build", {})).data
+    own = trainings.last_data()
     return list(
         dict.fromkeys(["shapes-32", "shapes-16", "shapes-64", *here, *([own] if trainings.is_ready(own) else [])])
     )
@@ -103,23 +103,24 @@ def _key(spec: ArchitectureSpec, seed: int, data: str | None) -> str:
     return f"{spec.fingerprint}/{seed}/{data or 'shapes-32'}"
 
 
-def _kept() -> dict[str, GradientFlow]:
-    """What this session has measured; nothing is measured twice."""
-    kept: dict[str, GradientFlow] = st.session_state.setdefault("gradient_flows", {})
-    while len(kept) > MOST_FLOWS:
-        del kept[next(iter(kept))]
-    return kept
+def _known(data: str | None) -> Callable[[ArchitectureSpec, int], GradientFlow | None]:
+    """Finds the flow of a network of the grid and a seed, None where it was not measured yet."""
+    beginning, kept = _beginning()[0], session().flows
+
+    def find(spec: ArchitectureSpec, seed: int) -> GradientFlow | None:
+        key = _key(spec, seed, data)
+        return beginning.get(key) or kept.find(key)
+
+    return find
 
 
 def measured_grid(state: GradientsState) -> list[Measured]:
     """The networks of the grid that have been measured with at least one of the chosen seeds."""
-    flows = {**_kept(), **_beginning()[0]}
-    found = []
+    known, found = _known(state.data), []
     for spec in state.specs():
-        seeds = [seed for seed in range(state.seeds) if _key(spec, seed, state.data) in flows]
-        if seeds:
-            measured = tuple(flows[_key(spec, seed, state.data)] for seed in seeds)
-            found.append(Measured(spec.name, spec, measured, tuple(seeds)))
+        flows = {seed: flow for seed in range(state.seeds) if (flow := known(spec, seed)) is not None}
+        if flows:
+            found.append(Measured(spec.name, spec, tuple(flows.values()), tuple(flows)))
     return found
 
 
@@ -147,16 +148,11 @@ class Plan:
 def grid_plan(state: GradientsState) -> Plan | None:
     """What the grid still lacks, or None. All networks with the first seed come first: stopped early, there are fewer
     seeds, not fewer networks."""
-    known = {*_kept(), *_beginning()[0]}
-    missing = [
-        (seed, spec)
-        for seed in range(state.seeds)
-        for spec in state.specs()
-        if _key(spec, seed, state.data) not in known
-    ]
+    known = _known(state.data)
+    missing = [(seed, spec) for seed in range(state.seeds) for spec in state.specs() if known(spec, seed) is None]
     if not missing:
         return None
-    data, store = state.data, _kept()
+    data, store = state.data, session().flows
     pictures = batch(data or "shapes-32", missing[0][1].input_shape[1])
     passes = [_pass(spec, len(pictures.labels)) for _, spec in missing]
 
@@ -164,7 +160,7 @@ def grid_plan(state: GradientsState) -> Plan | None:
         for (seed, spec), (macs, _) in zip(missing, passes, strict=True):
             if _key(spec, seed, data) not in store:  # the last pass of a stopped work may have ended meanwhile
                 (step,) = at_initialisation([spec], pictures.images, pictures.labels, [seed])
-                store[_key(spec, seed, data)] = step.flow
+                store.keep(_key(spec, seed, data), step.flow)
             yield macs
 
     key = f"{_key(missing[0][1], missing[0][0], data)}-{len(missing)}-{_key(missing[-1][1], missing[-1][0], data)}"
@@ -173,8 +169,7 @@ def grid_plan(state: GradientsState) -> Plan | None:
 
 def _plan(key: str, passes: list[tuple[float, int]], steps: Callable[[], Iterator[float]], rate: float) -> Plan:
     total = sum(macs for macs, _ in passes)
-    stopped: dict[str, Any] = st.session_state.setdefault("measured", {})
-    name = f"gradients-{key}"
+    results, name = session().results, f"gradients-{key}"
 
     def work() -> Iterator[tuple[float, bool | None]]:
         done = 0.0
@@ -183,9 +178,9 @@ def _plan(key: str, passes: list[tuple[float, int]], steps: Callable[[], Iterato
                 done += macs
                 yield min(done / total, 0.999), None
         except GeneratorExit:
-            # Stop: what was measured until now is to be shown, as at the end. `measure` draws what stands here. Only
-            # in place: at its next use of the session's state this script ends.
-            stopped[name] = True
+            # Stop: what was measured until now is to be shown, as at the end. `measure` draws what stands here. The
+            # cache was fetched before: at its next use of the session's state this script ends.
+            results.keep(name, True)
             raise
         yield 1.0, True
 
@@ -201,7 +196,7 @@ def _plan(key: str, passes: list[tuple[float, int]], steps: Callable[[], Iterato
 
 def forget(plan: Plan) -> None:
     """The work itself keeps no result: each flow is kept by itself."""
-    st.session_state.get("measured", {}).pop(plan.key, None)
+    session().results.forget(plan.key)
 
 
 def _pass(spec: ArchitectureSpec, pictures: int) -> tuple[float, int]:
@@ -212,7 +207,7 @@ def _pass(spec: ArchitectureSpec, pictures: int) -> tuple[float, int]:
     return found[0], found[1]
 
 
-@st.cache_resource(max_entries=500, show_spinner=False)
+@st.cache_resource(max_entries=CACHES["ui.gradients.measured._cost"].entries, show_spinner=False)
 def _cost(key: str, _spec: ArchitectureSpec, _pictures: int) -> tuple[float, int]:
     found = cost([_spec], 1, _pictures)
     return found.macs / 3, found.activation_bytes
@@ -234,17 +229,17 @@ def chosen(state: GradientsState) -> list[str]:
 
 
 def measured_networks(state: GradientsState, data: str) -> list[Measured]:
-    flows = _kept()
+    flows = session().flows
     return [
-        Measured(title, resources.checkpoint(name).spec, (flows[_network_key(name, data, state.mode)],))
+        Measured(title, resources.checkpoint(name).spec, (flow,))
         for name, title in zip(chosen(state), titles(chosen(state)), strict=True)
-        if _network_key(name, data, state.mode) in flows
+        if (flow := flows.find(_network_key(name, data, state.mode))) is not None
     ]
 
 
 def networks_plan(state: GradientsState, data: str) -> Plan | None:
     """What the state's networks still lack; little is measured at once, and None comes back."""
-    store, mode = _kept(), state.mode
+    store, mode = session().flows, state.mode
     missing = [name for name in chosen(state) if _network_key(name, data, mode) not in store]
     if not missing:
         return None
@@ -255,9 +250,9 @@ def networks_plan(state: GradientsState, data: str) -> Plan | None:
 
     def steps() -> Iterator[float]:
         for name, each, (macs, _) in zip(missing, loaded, passes, strict=True):
-            store[_network_key(name, data, mode)] = flow_on_pictures(
-                each.network, pictures.images, _labels_for(each, pictures), each.mean, each.std, mode
-            )
+            labels = _labels_for(each, pictures)
+            flow = flow_on_pictures(each.network, pictures.images, labels, each.mean, each.std, mode)
+            store.keep(_network_key(name, data, mode), flow)
             yield macs
 
     if sum(macs for macs, _ in passes) <= AT_ONCE * trainings.speed():

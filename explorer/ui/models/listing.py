@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import streamlit as st
 import torch
 
 from explorer import checkpoints, published
@@ -16,6 +15,7 @@ from explorer.images import to_input
 from explorer.ui import kept_models, resources
 from explorer.ui.passes import PASSES, Subject, sample_subject
 from explorer.ui.resources import about, catalogue, checkpoint, subject_of, title, trained_names
+from explorer.ui.session import session
 from explorer.ui.state import AppState
 from explorer.ui.words import dataset_title
 
@@ -103,8 +103,7 @@ def file_bytes(name: str) -> bytes:
 
 def current_subject() -> Subject:
     """The picture that Explore shows in this session, or a drawn one."""
-    view = st.session_state.get("views", {}).get("explore", {})
-    return subject_of(AppState.from_query(view)) or sample_subject(6, 6)
+    return subject_of(AppState.from_query(session().view("explore"))) or sample_subject(6, 6)
 
 
 def try_out(reading: Reading, normalisation: Normalisation, subject: Subject) -> list[tuple[int, float]]:

@@ -24,6 +24,7 @@ from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import listing
 from explorer.ui.passes import PASSES
+from explorer.ui.session import session
 from explorer.ui.state import NAME, AppState
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
@@ -192,8 +193,8 @@ def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
         )
     words = f"Get {title} on Build & train" if missing else "Upload pictures on Build & train"
     if st.button(words, key="get_pictures"):
-        kept = BuildState.from_query(st.session_state.get("views", {}).get("build", {}))
-        st.session_state["tab"] = "Data"
+        kept = BuildState.from_query(session().view("build"))
+        session().build_tab = "Data"
         navigation.go("build", replace(kept, data=missing[0] if missing else "own", run=None).to_query())
 
 

@@ -14,6 +14,7 @@ from explorer.ui import resources, trainings
 from explorer.ui.build import budget, classes, data, fields, follow, form, replay, settings
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_sentence
+from explorer.ui.session import session
 
 SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
 
@@ -30,6 +31,14 @@ def show() -> None:
     follow.show_earlier_runs(state)
 
 
+def _tabs() -> Any:
+    """Those of the form; another page may say which one is open."""
+    if tab := session().build_tab:
+        st.session_state["build_tab"] = tab
+        session().build_tab = None
+    return st.tabs(["Network", "Training", "Data"], key="build_tab", on_change="rerun")
+
+
 def _show_form(state: BuildState) -> None:
     st.header("Build a network and train it", anchor=False)
     st.markdown(
@@ -41,7 +50,7 @@ def _show_form(state: BuildState) -> None:
         replay.offer_replay()
     left, right = st.columns([6, 8], gap="medium")
     with left:
-        network_tab, training_tab, data_tab = st.tabs(["Network", "Training", "Data"], key="tab", on_change="rerun")
+        network_tab, training_tab, data_tab = _tabs()
         if network_tab.open:
             with network_tab:
                 form.choose_preset(state)
@@ -167,5 +176,5 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
                 for layer in trainings.description(specs[0]).layers
             ],
             hide_index=True,
-            key="layers",
+            key="layer_table",
         )

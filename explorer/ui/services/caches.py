@@ -1,0 +1,141 @@
+"""Every cache of the app in one table, with its limit and lifetime, and the LRU cache of ours."""
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+from weakref import WeakValueDictionary
+
+import cachetools
+
+Value = TypeVar("Value")
+
+BLOCKS_BYTES = 50_000_000  # of the insides of all blocks of one network; ResNet-110's take 17 MB
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one cache holds, how long, and how much: at most `entries`, or at most `bytes` in all.
+
+    A cache without a limit holds one value, or one for each of a few fixed keys; `holds` says which. A cache with a
+    limit in bytes keeps `least` entries however large they are.
+    """
+
+    holds: str
+    lifetime: Literal["process", "session"]
+    entries: int | None = None
+    bytes: int | None = None
+    least: int = 1
+
+
+CACHES: Mapping[str, Limit] = {
+    # Of the process: all sessions share them.
+    "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
+    "attribution.channels._places": Limit("place and distance of each layer's values", "process", entries=128),
+    "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
+    "ui.resources.catalogue": Limit("names of the pretrained networks, one value", "process"),
+    "ui.resources._networks": Limit(  # a VGG-19 has 575 MB
+        "networks with their weights, pretrained, of torchvision and of runs", "process", bytes=10**9
+    ),
+    "ui.resources._about": Limit("headers of checkpoints", "process", entries=256),
+    "ui.passes.drawn": Limit("drawn shapes with their masks, up to 16 kB each", "process", entries=2000),
+    "ui.scenes.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
+    "ui.scale._bar": Limit("colour bars as PNG, one for each palette", "process"),
+    "ui.build.shape_classes._picture": Limit("shapes as PNG, one for each class", "process"),
+    "ui.build.replay._parts": Limit("charts of recorded trainings, for each theme", "process", entries=4),
+    "ui.trainings._drawn": Limit("test splits of the shapes", "process", entries=4),
+    "ui.trainings._class_parts": Limit("statistics of each class of the shapes, for each size", "process"),
+    "ui.trainings._card": Limit("summaries of datasets", "process", entries=8),
+    "ui.trainings._speed_here": Limit("how fast this process trains, one value", "process"),
+    "ui.forecasts._failures": Limit("why the speed could not be measured, one value for a minute", "process"),
+    "ui.explore.methods._pass_seconds": Limit("seconds that a pass of a network takes", "process", entries=64),
+    "ui.compare.findings._test_split": Limit("test splits", "process", entries=2),
+    "ui.compare.report._empty": Limit("networks without weights", "process", entries=64),
+    "ui.gradients.measured._batch": Limit("batches to measure gradients on", "process", entries=6),
+    "ui.gradients.measured._beginning": Limit("gradients of the first two networks, one value", "process"),
+    "ui.gradients.measured._cost": Limit("what a pass of an architecture costs", "process", entries=500),
+    # Of a session: they go with it.
+    "ui.passes.Pictures": Limit(  # one of 50 megapixels takes 150 MB
+        "uploaded pictures, decoded", "session", bytes=200_000_000
+    ),
+    "ui.resources.passes": Limit("the four caches of `Passes`, one value", "session"),
+    "ui.passes.Passes.small": Limit("passes of up to 64 pixels a side", "session", entries=6),
+    "ui.passes.Passes.large": Limit("passes of more pixels, hundreds of megabytes each", "session", entries=2),
+    "ui.passes.Passes.profiles": Limit("maps of every layer of a pass", "session", entries=6),
+    "ui.passes.Passes.blocks": Limit(  # of the two networks on the screen
+        "the insides of the blocks of a network", "session", bytes=2 * BLOCKS_BYTES, least=2
+    ),
+    "ui.explore.view.session": Limit("the cache of messages, one value", "session"),
+    "ui.api.explain.ExploreSession": Limit("messages for the browser", "session", entries=3),
+    "ui.explore.anatomy._balances": Limit("branch and shortcut of each block of a network", "session", entries=8),
+    "ui.explore.channels._pictures": Limit("test pictures to rank for a channel, up to 30 MB", "session", entries=2),
+    "ui.compare.compared._seen": Limit("maps of a network for a picture", "session", entries=12),
+    "ui.compare.findings.answers": Limit(  # the Grams of 84 layers and 500 pictures take 84 MB
+        "what was measured on many pictures; the last four are on the screen", "session", bytes=256_000_000, least=4
+    ),
+    "ui.session.SessionData.flows": Limit(  # the whole grid with all seeds has 1,800
+        "gradients along the depth, a few kilobytes each", "session", entries=4000
+    ),
+    "ui.session.SessionData.results": Limit("what a click on a measuring button found", "session", entries=12),
+    "ui.kept_models._loaded": Limit("uploaded and shared networks with their weights", "session", entries=4),
+    "ui.kept_models._attending": Limit("whether the session is connected, one value", "session"),
+}
+"""By the place that uses it: the function, the class or the method in `explorer/`."""
+
+
+class LruCache(Generic[Value]):
+    """The values that were used last, by a key that names all that they depend on. Threads may share it."""
+
+    def __init__(self, limit: Limit, size: Callable[[Value], int] | None = None) -> None:
+        """`size` gives the bytes of a value, where the limit is in bytes."""
+        most = limit.entries if size is None else limit.bytes
+        if most is None:
+            raise ValueError(f"the cache of {limit.holds} has no such limit: give `size` for one in bytes alone.")
+        self._most, self._least = most, limit.least
+        # Without a maximum: cachetools refuses a value that is larger than it, and here `least` values stay.
+        self._values: cachetools.LRUCache[str, Value] = cachetools.LRUCache(math.inf, size)
+        self._lock = threading.Lock()
+        self._loading: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+
+    def get(self, key: str, compute: Callable[[], Value]) -> Value:
+        """The value of that key. Several threads that ask at once compute it once; an error of `compute` is raised."""
+        if (found := self.find(key)) is not None:
+            return found
+        with self._lock:
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:
+            if (found := self.find(key)) is None:
+                found = compute()
+                self.keep(key, found)
+            return found
+
+    def find(self, key: str) -> Value | None:
+        """The value of that key, or None."""
+        with self._lock:
+            return self._values.get(key)
+
+    def keep(self, key: str, value: Value) -> None:
+        """Keeps the value as the newest one and drops the ones that were not used for longest."""
+        with self._lock:
+            self._values.pop(key, None)
+            self._values[key] = value
+            while len(self._values) > self._least and self._values.currsize > self._most:
+                self._values.popitem()
+
+    def forget(self, key: str) -> None:
+        with self._lock:
+            self._values.pop(key, None)
+
+    def snapshot(self) -> dict[str, Value]:
+        """All of them by their keys, the one that was kept first in front."""
+        with self._lock:  # with the plain look-up: a list of all is no use of each
+            return {key: cachetools.Cache.__getitem__(self._values, key) for key in self._values}
+
+    def __contains__(self, key: str) -> bool:
+        with self._lock:
+            return key in self._values
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._values)
