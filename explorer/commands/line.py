@@ -11,7 +11,7 @@ from typing import NoReturn
 from explorer import __version__
 from explorer.commands.networks import describe_arguments, describe_network
 from explorer.commands.pictures import classify_arguments, classify_pictures, explain_arguments, explain_picture
-from explorer.commands.text import finite, sentence, visible
+from explorer.commands.text import sentence, visible
 from explorer.commands.training import (
     evaluate_arguments,
     evaluate_network,
@@ -23,6 +23,7 @@ from explorer.commands.training import (
     train_network,
 )
 from explorer.commands.weights import convert_arguments, convert_file, inspect_arguments, inspect_file
+from explorer.numbers import finite
 
 COMMANDS = (
     (

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from explorer.figures.names import escaped, shortened
 from explorer.figures.tiles import SEQUENTIAL
+from explorer.numbers import finite
 
 _STEPS = [step / 32 for step in range(33)]
 # Not by its name: Streamlit's theme takes the first colour of Inferno, #000004, for a placeholder and draws it pink.
@@ -125,10 +126,10 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
         common: dict[str, Any] = {"x": places, "y": places, "xgap": 1, "ygap": 1, "hoverongaps": False}
         common |= {"hovertemplate": "%{hovertext}<extra></extra>"} | at
         words = np.where(kept, "", hover)  # each cell's once: they are most of what a browser gets
-        figure.add_heatmap(z=_nullable(mistakes), hovertext=words, coloraxis="coloraxis", **common)
+        figure.add_heatmap(z=finite(mistakes), hovertext=words, coloraxis="coloraxis", **common)
         grey = {"colorscale": [[0, NEUTRAL], [1, NEUTRAL]], "showscale": False}
         words = np.where(kept, hover, "")
-        figure.add_heatmap(z=_nullable(np.where(kept, 1.0, np.nan)), hovertext=words, **grey, **common)
+        figure.add_heatmap(z=finite(np.where(kept, 1.0, np.nan)), hovertext=words, **grey, **common)
         numbered.append((counts, shares, at))
     for counts, shares, at in numbered if classes <= NUMBERED_CLASSES else ():
         rows_of, columns_of = np.nonzero(counts)
@@ -251,11 +252,9 @@ def similarity_chart(
     common["hovertemplate"] = "%{hovertext}<extra></extra>"
     of_values = np.where(known, "", hover)  # each cell's once: they are most of what a browser gets
     shown = values.filled(np.nan).round(4)
-    figure.add_heatmap(z=_nullable(shown), hovertext=of_values, coloraxis="coloraxis", **common)
+    figure.add_heatmap(z=finite(shown), hovertext=of_values, coloraxis="coloraxis", **common)
     grey: dict[str, Any] = {"colorscale": [[0, NEUTRAL], [1, NEUTRAL]], "showscale": False}
-    figure.add_heatmap(
-        z=_nullable(np.where(known, 1.0, np.nan)), hovertext=np.where(known, hover, ""), **grey, **common
-    )
+    figure.add_heatmap(z=finite(np.where(known, 1.0, np.nan)), hovertext=np.where(known, hover, ""), **grey, **common)
     for axis, names in (("y", layers[0]), ("x", layers[1])):
         starts, ticks, texts = _stages(names)
         for start in starts[1:]:
@@ -350,11 +349,6 @@ def _stages(layers: Sequence[str]) -> tuple[list[int], list[float], list[str]]:
     ends = [*starts[1:], len(names)]
     middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
     return starts, middles, [escaped(names[start]) for start in starts]
-
-
-def _nullable(values: np.ndarray) -> list[list[float | None]]:
-    """Plotly leaves out what is null; a NaN is no JSON."""
-    return [[float(value) if np.isfinite(value) else None for value in row] for row in values]
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

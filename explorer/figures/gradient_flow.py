@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from explorer.figures.charts import TEXT_COLOURS
 from explorer.figures.names import escaped, in_template
+from explorer.numbers import finite
 
 GREY = "#7C868B"  # 3:1 against the background of both themes
 _TALL, _SHORT = 430, 290  # pixels of a panel that is alone in its column, and of one of several
@@ -120,7 +121,7 @@ def gradient_flow_chart(
     A line is the median of the n, a band reaches from the smallest to the largest. Sizes that are exactly 0 lie on a
     dotted line of their own below the decades, labelled so, and those that are no finite number on one above. All
     panels share both axes; `span` fixes the decades, so that several figures share them. `size` names what is
-    measured, `sample` what the n are. For `st.plotly_chart(figure, config={"displayModeBar": False})`.
+    measured, `sample` what the n are.
     """
     panels = list(dict.fromkeys(line.panel for line in lines)) or [""]
     columns = 1 if len(panels) == 1 else 3 if len(panels) in (3, 5, 6) else 2
@@ -186,7 +187,7 @@ def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
     traces.append(
         go.Scatter(
             x=list(line.depth),
-            y=_plain(axis.place(line.median)),
+            y=finite(axis.place(line.median)),
             mode="lines+markers" if line.squares or len(line.layers) < 3 else "lines",
             marker=marker,
             line={"color": line.colour, "width": line.width, "dash": "dash" if line.dashed else "solid"},
@@ -293,7 +294,3 @@ def _entry(key: FlowKey) -> go.Scatter:
         name=escaped(key.text),
         showlegend=True,
     )
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in values]

@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.labels import label as label_of
 from explorer.ui import address, forecasts
 from explorer.ui.build_state import LIMITS, BuildState
-from explorer.ui.words import WORDS
 
 
 def read() -> BuildState:
@@ -33,7 +33,7 @@ def select(
     label: str, key: str, options: Sequence[Any], value: Any, new: Callable[[BuildState, Any], BuildState], **more: Any
 ) -> None:
     st.session_state[key] = value
-    words = more.pop("format_func", lambda option: WORDS.get(option, str(option)))
+    words = more.pop("format_func", lambda option: label_of(key, option))
     st.selectbox(label, options, key=key, format_func=words, on_change=edit(key, new), **more)
 
 

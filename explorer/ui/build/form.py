@@ -16,27 +16,15 @@ from explorer.architectures.spec import (
     Initialisation,
     Norm,
     Padding,
-    Shortcut,
     StemPooling,
 )
+from explorer.labels import FAMILIES
 from explorer.presets import PRESETS
 from explorer.ui.build.fields import edit, limited, number, of_spec, read, select, toggle, write
 from explorer.ui.build_state import DEEPEST, WIDTHS, BuildState, blocks_a_stage, regular_stages
 from explorer.ui.markdown import as_sentence
 
 KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
-SHORTCUTS: dict[Shortcut, str] = {
-    "none": "plain CNN",
-    "identity": "ResNet, identity (A)",
-    "projection": "ResNet, projection (B)",
-}
-BLOCKS: dict[BlockKind, str] = {
-    "conv": "one convolution",
-    "basic": "basic: two 3×3",
-    "bottleneck": "bottleneck: 1×1, 3×3, 1×1",
-    "pointwise": "1×1, then 3×3",
-    "separable": "depthwise, then pointwise",
-}
 
 
 def choose_preset(state: BuildState) -> None:
@@ -64,9 +52,9 @@ def choose_network(state: BuildState) -> None:
     st.session_state["shortcut"] = fields["shortcut"]
     st.pills(
         "Family",
-        list(SHORTCUTS),
+        list(FAMILIES),
         key="shortcut",
-        format_func=lambda kind: SHORTCUTS[kind],
+        format_func=FAMILIES.__getitem__,
         on_change=edit("shortcut", of_spec("shortcut")),
         required=True,
         help="Identity shortcuts have no parameters (He et al. 2015, option A). Projections put a 1×1 convolution "
@@ -75,11 +63,11 @@ def choose_network(state: BuildState) -> None:
     _choose_depth(state, fields)
     left, right = st.columns([2, 1])
     with left:
-        block_words = BLOCKS.__getitem__
-        select("Block", "block", get_args(BlockKind), fields["block"], of_spec("block"), format_func=block_words)
+        select("Block", "block", get_args(BlockKind), fields["block"], of_spec("block"))
     with right:
-        weights = get_args(Initialisation)
-        select("First weights", "initialisation", weights, fields["initialisation"], of_spec("initialisation"))
+        initialisations = get_args(Initialisation)
+        value = fields["initialisation"]
+        select("Initialisation", "initialisation", initialisations, value, of_spec("initialisation"))
     left, right = st.columns(2)
     with left:
         select("Norm", "norm", get_args(Norm), fields["norm"], of_spec("norm"))

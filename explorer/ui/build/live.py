@@ -20,6 +20,7 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import shared_axis
 from explorer.figures import Curve, GradientMap
+from explorer.numbers import finite
 
 HERE = Path(__file__).parent
 DRAWING = "".join((HERE / name).read_text() for name in ("elements.js", "charts.js", "pictures.js"))
@@ -103,7 +104,7 @@ def gradient_maps(maps: Sequence[GradientMap]) -> dict[str, Any] | None:
                 "title": each.title,
                 "colour": each.colour,
                 "image": figures.data_uri(figures.paint_gradients(each, layers, steps, low, high)),
-                "sizes": [[_plain(size) for size in row] for row in figures.size_table(each, layers, steps)],
+                "sizes": finite(figures.size_table(each, layers, steps), 4),
             }
             for each in maps
         ],
@@ -161,7 +162,7 @@ def _last_values(panels: Sequence[tuple[str, bool, Sequence[Curve]]]) -> str:
         f"{title} {curve.name} {found:.1%}" if percent else f"{title} {curve.name} {found:.3g}"
         for title, percent, curves in panels
         for curve in curves
-        if curve.values and (found := _plain(curve.values[-1])) is not None
+        if curve.values and (found := finite(curve.values[-1], 4)) is not None
     ]
     return "Now: " + ", ".join(said) + "." if said else "Nothing measured yet."
 
@@ -176,7 +177,7 @@ def _line(curve: Curve) -> dict[str, Any]:
         "dashed": curve.dashed,
         "points": curve.points,
         "x": [int(curve.steps[index]) for index in chosen],
-        "y": [_plain(curve.values[index]) for index in chosen],
+        "y": finite([curve.values[index] for index in chosen], 4),
     }
 
 
@@ -190,8 +191,3 @@ def _groups(layers: Sequence[str]) -> list[dict[str, Any]]:
             groups.append({"label": label, "start": index})
         groups[-1]["end"] = index + 1
     return groups
-
-
-def _plain(value: float | np.floating | None) -> float | None:
-    """4 significant digits as JSON has them; None for what is missing or not finite."""
-    return float(f"{value:.4g}") if value is not None and math.isfinite(value) else None

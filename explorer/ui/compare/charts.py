@@ -11,6 +11,7 @@ from explorer.attribution import top_classes
 from explorer.experiments.agreement import Accuracy, Agreement, Predictions, agreement, confusion
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import Similarity
+from explorer.numbers import finite
 from explorer.ui.compare.compared import Compared, relative_depths
 from explorer.ui.passes import Looked
 
@@ -176,8 +177,8 @@ def object_shares(looked: Sequence[Looked], names: Mapping[str, str], dashes: Ma
                 dash=dashes[network.name],
                 layers=[found.layers[index] for index in places],
                 depths=[depths[found.layers[index]] for index in places],
-                mean=[_number(mean[index]) for index in places],
-                error=[_number(error[index]) for index in places],
+                mean=finite(mean[places]),
+                error=finite(error[places]),
                 maps=[int(found.n[index]) for index in places],
                 zero=[int(found.zero[index]) for index in places],
             )
@@ -213,10 +214,6 @@ def best_classes(network: Compared) -> Any:
         best.append((looked.trace.target, float(looked.trace.probabilities[looked.trace.target])))
     classes, shares = [looked.checkpoint.class_names[index] for index, _ in best], [share for _, share in best]
     return figures.classes_chart(classes, shares, looked.colour, looked.target)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def share_sentences(

@@ -10,6 +10,7 @@ from explorer import figures
 from explorer.attribution import magnitude
 from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
+from explorer.labels import SHORTCUTS_OF_BLOCKS
 from explorer.ui import controls, resources
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.markdown import as_text
@@ -18,11 +19,6 @@ from explorer.ui.scale import colour_bar
 from explorer.ui.state import AppState
 
 SIDE = 96  # pixels of a map
-KINDS = {
-    "identity": "s(x) is x itself",
-    "padded": "s(x) is x with fewer pixels, and zeros for the new channels",
-    "projection": "s(x) is a 1×1 convolution of x",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +130,8 @@ def _strongest(values: np.ndarray) -> int:
 
 def _activations(opened: _Opened, top: float) -> None:
     inside, channel = opened.inside, opened.channel
-    st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {KINDS[inside.kind]}.")
+    shortcut = SHORTCUTS_OF_BLOCKS[inside.kind].long
+    st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {shortcut}.")
     entering = None if opened.entering is None else inside.input[opened.entering]
     with st.container(horizontal=True):
         _map("x", entering, top, "no channel of x comes here")

@@ -1,18 +1,16 @@
 """The widgets of the page `Gradients`: they edit a `GradientsState`, which lives in the URL and nowhere else."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from explorer.architectures import ACTIVATION_NAMES
+from explorer.labels import NONE, label
 from explorer.ui import address, gone, resources, trainings
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 
-ALONE = "none, look at one alone"
 SOURCES = {"initial": "At initialisation", "checkpoint": "A network as it is", "record": "During a training"}
 QUANTITIES = {"weights": "weights", "activations": "activations", "blocks": "block outputs"}
 SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
@@ -20,14 +18,8 @@ LABELS = {
     "depths": "Depth",
     "shortcuts": "Shortcut",
     "norms": "Norm",
-    "initialisations": "First weights",
+    "initialisations": "Initialisation",
     "activations": "Activation",
-}
-WORDS: dict[str, Mapping[Any, str]] = {
-    "shortcuts": {"none": "none (plain)", "identity": "identity", "projection": "projection"},
-    "norms": {"batch": "BatchNorm", "none": "none"},
-    "initialisations": {"he": "He", "pytorch": "PyTorch default"},
-    "activations": ACTIVATION_NAMES,
 }
 
 
@@ -111,7 +103,7 @@ def choose_grid(state: GradientsState) -> None:
             list(options),
             key=key,
             selection_mode="multi",
-            format_func=partial(_word, name),
+            format_func=partial(label, name.removesuffix("s")),
             on_change=_on_factor,
             args=(name,),
         )
@@ -128,10 +120,6 @@ def choose_grid(state: GradientsState) -> None:
     names = measured.grid_data()
     names += [state.data] if state.data and state.data not in names else []  # of a link
     _choose_data(names, state.data or names[0])
-
-
-def _word(factor: str, option: Any) -> str:
-    return WORDS.get(factor, {}).get(option, str(option))
 
 
 def _on_factor(name: str) -> None:
@@ -170,14 +158,14 @@ def choose_networks(state: GradientsState) -> None:
     )
     alike = [name for name in names if _can_stand_beside(state, name)]
     alike += [state.second] if state.second and state.second not in alike else []
-    st.session_state["gradients_second"] = state.second or ALONE
+    st.session_state["gradients_second"] = state.second or NONE
     st.selectbox(
         "Second network",
-        [ALONE, *alike],
+        [NONE, *alike],
         key="gradients_second",
-        format_func=lambda name: name if name == ALONE else labels[name],
+        format_func=lambda name: name if name == NONE else labels[name],
         on_change=lambda: change(
-            second=None if st.session_state["gradients_second"] == ALONE else st.session_state["gradients_second"]
+            second=None if st.session_state["gradients_second"] == NONE else st.session_state["gradients_second"]
         ),
     )
     if state.source == "checkpoint":

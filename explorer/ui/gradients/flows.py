@@ -10,6 +10,7 @@ from explorer.experiments.gradient_flow import MEASURES
 from explorer.experiments.gradient_grid import band
 from explorer.experiments.gradient_verdict import INITIALISATION, guidance, reach, verdict
 from explorer.figures import FlowLine
+from explorer.labels import label
 from explorer.ui import navigation, resources
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.lines import flow_keys, flow_lines
@@ -119,9 +120,9 @@ def _numbers(state: GradientsState, view: Flows) -> None:
             rows.append(
                 {
                     "network": each.name,
-                    "shortcut": controls.WORDS["shortcuts"][each.spec.shortcut],
-                    "norm": controls.WORDS["norms"][each.spec.norm],
-                    "first weights": controls.WORDS["initialisations"][each.spec.initialisation],
+                    "shortcut": label("shortcut", each.spec.shortcut),
+                    "norm": label("norm", each.spec.norm),
+                    "initialisation": label("initialisation", each.spec.initialisation),
                     "activation": each.spec.activation_name,
                     "n": found.n,
                     "first layer": f"{sizes.median[0]:.3g}",
