@@ -196,10 +196,10 @@ def test_of_many_classes_the_most_frequent_mistakes_stand_in_a_table(twins) -> N
         predicted[: len(wrong)] = wrong
         said = agreement.Predictions(class_names, labels, predicted, probabilities)
         kept[question.key(network.name)] = Answer(question, (network.name,), said)
-    heads, rows = charts.frequent_mistakes(looked, names, {each.names[0]: each.result for each in kept.values()})
-    assert heads == ["label", "said instead", *names.values()]
-    assert rows[0] == [class_names[0], class_names[7], "1", "1"]
-    assert sorted(row[2:] for row in rows[1:]) == [["0", "1"], ["1", "0"], ["1", "0"]]
+    mistakes = charts.frequent_mistakes(looked, names, {each.names[0]: each.result for each in kept.values()})
+    assert mistakes.columns == ["label", "said instead", *names.values()]
+    assert mistakes.rows[0] == [class_names[0], class_names[7], "1", "1"]
+    assert sorted(row[2:] for row in mistakes.rows[1:]) == [["0", "1"], ["1", "0"], ["1", "0"]]
     text = report.html_report(looked, names, kept)
     assert "<th>said instead</th>" in text and len(text) < 8_000_000
     assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]

@@ -21,6 +21,14 @@ def accuracy(checkpoint: Checkpoint) -> str:
     return NOT_MEASURED
 
 
+def twins(first: str, second: str) -> str:
+    """What the reader of a comparison of twins must know, as Markdown; the names are Markdown already."""
+    return (
+        f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
+        "pictures in the same order. The shortcuts are the only difference, so every difference below comes from them."
+    )
+
+
 def dataset_title(data: str) -> str:
     """What a list calls the data of a network: "Shapes" for `shapes-v1-32`, any other name as it is."""
     drawn = shapes.named(data)

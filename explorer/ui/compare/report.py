@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
-from itertools import combinations
 from time import gmtime, strftime
 from typing import Any
 
@@ -20,7 +19,7 @@ import torch
 
 from explorer import __version__, figures
 from explorer.architectures import ArchitectureSpec, Network
-from explorer.experiments.agreement import Predictions, accuracy_of, agreement, confusion
+from explorer.experiments.agreement import Predictions, accuracy_of, confusion
 from explorer.figures import Chapter, Chart, Table, Thumbnail
 from explorer.machine import cores
 from explorer.ui import trainings
@@ -136,24 +135,18 @@ def _answers(
     first = said[asked[0].name]
     n = len(first)
     found = {network.name: accuracy_of(said[network.name]) for network in asked}
-    rows = [[names[name], *charts.accuracy_cells(each)] for name, each in found.items()]
-    tables = [Table(["network", "right", "accuracy", "95 % interval (Wilson)"], rows)]
+    tables = [charts.accuracy_table(names, found)]
     drawn = [Chart(charts.accuracies(asked, names, found), f"Accuracy with 95 % interval (Wilson), n = {n:,}.")]
     sentences = [f"Each network was asked about {n:,} {_asked(question)}."]
     if len(first.class_names) > figures.MATRIX_CLASSES:
-        tables.append(Table(*charts.frequent_mistakes(asked, names, said)))
+        tables.append(charts.frequent_mistakes(asked, names, said))
         sentences.append(charts.MOST_OFTEN)
     else:
         drawn.append(Chart(charts.confusions(asked, names, said), f"{charts.MIXED_UP} n = {n:,}."))
     if len(asked) > 1:
-        lines = []
-        for a, b in combinations(asked, 2):
-            counts = agreement(said[a.name], said[b.name])
-            cells = (counts.both, counts.only_a, counts.only_b, counts.neither, counts.same)
-            lines.append([f"{names[a.name]}, {names[b.name]}", *(f"{count:,}" for count in cells)])
-            sentences.append(charts.verdict(names[a.name], names[b.name], counts))
-        heads = ["pair", "both right", "only the first", "only the second", "neither", "same class said"]
-        tables.append(Table(heads, lines))
+        found_pairs, verdicts = charts.pair_table(asked, names, said)
+        tables.append(found_pairs)
+        sentences += verdicts
         drawn.append(Chart(charts.pairs(asked, names, said), f"What only one of each pair has right, n = {n:,}."))
         sentences.append(charts.LIMITS_OF_P)
     shown = kept.get(replace(question, kind="pictures").key(*(network.name for network in asked)))

@@ -12,10 +12,11 @@ from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, b
 from explorer.figures import ColourScale, DepthLine
 from explorer.labels import SHORTCUTS_OF_BLOCKS
 from explorer.ui import controls, resources
+from explorer.ui.bound import bound
+from explorer.ui.charts import chart, colour_bar
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.markdown import as_text
 from explorer.ui.passes import PASSES, Looked, Subject
-from explorer.ui.scale import colour_bar
 from explorer.ui.state import AppState
 
 SIDE = 96  # pixels of a map
@@ -58,15 +59,18 @@ def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
         channel = min(_strongest(insides[0].output), channels - 1)
     opened = [_Opened(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state["block"] = block
-        st.selectbox("Block", names, key="block", on_change=_on_block, width=200)
-        st.session_state["block_channel"] = channel
-        st.number_input(
+        to_block = partial(controls.change, channel=None)
+        bound(
+            st.selectbox, "Block", names, key="block", value=block, write=lambda name: to_block(layer=name), width=200
+        )
+        bound(
+            st.number_input,
             "Channel",
             0,
             channels - 1,
             key="block_channel",
-            on_change=lambda: controls.change(channel=st.session_state["block_channel"]),
+            value=channel,
+            write=lambda chosen: controls.change(channel=chosen),
             help="Of the block's output; at first the one with the largest output.",
             width=140,
         )
@@ -113,10 +117,6 @@ def _block_of(layer: str, names: list[str]) -> str:
         return inside[0]
     stage = [name for name in names if name.split(".")[:2] == layer.split(".")[:2]]
     return stage[0] if stage else names[0] if layer.startswith("stem") else names[-1]
-
-
-def _on_block() -> None:
-    controls.change(layer=st.session_state["block"], channel=None)
 
 
 def _key(network: Looked, subject: Subject) -> str:
@@ -199,12 +199,8 @@ def _all_blocks(subject: Subject, residual: list[Looked], block: str) -> None:
         ]
         values = [f"{line.title} from {_span(line.values)}" for line in lines]
         with column:
-            st.plotly_chart(
-                figures.depth_chart(title, lines, block),
-                key=f"balance_{number}",
-                config={"displayModeBar": False},
-                alt=f"{title} of every block: {'; '.join(values)}",
-            )
+            alt = f"{title} of every block: {'; '.join(values)}"
+            chart(figures.depth_chart(title, lines, block), f"balance_{number}", alt)
     st.caption("Root mean squares over all channels and pixels, n = 1 picture; no point where the shortcut carries 0.")
 
 

@@ -11,6 +11,7 @@ from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.incidents import sentence
 from explorer.ui import controls, trainings
+from explorer.ui.bound import bound
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.explore.layers import profile_of
 from explorer.ui.explore.methods import pass_seconds
@@ -97,13 +98,14 @@ def _top_images(state: AppState, looked: list[Looked]) -> None:
     if channel is None or channel >= channels:
         channel = min(profile_of(there[0], layer).strongest, channels - 1)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state["top_channel"] = channel
-        st.number_input(
+        bound(
+            st.number_input,
             "Channel",
             0,
             channels - 1,
             key="top_channel",
-            on_change=lambda: controls.change(channel=st.session_state["top_channel"]),
+            value=channel,
+            write=lambda chosen: controls.change(channel=chosen),
             help="At first the one that is most active for the picture above.",
             width=140,
         )

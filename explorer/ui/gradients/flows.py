@@ -12,6 +12,7 @@ from explorer.experiments.gradient_verdict import INITIALISATION, guidance, reac
 from explorer.figures import FlowLine
 from explorer.labels import label
 from explorer.ui import navigation, resources
+from explorer.ui.charts import chart
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.lines import flow_keys, flow_lines
 from explorer.ui.gradients.measured import Measured
@@ -53,7 +54,7 @@ def show_flows(state: GradientsState, view: Flows, offer: Callable[[], None]) ->
     controls.choose_view(state)
     unit = f"{MEASURES[state.what]}{', last layer = 1' if state.scale == 'relative' else ''}"
     most = max(sum(line.panel == panel for line in lines) for panel in {line.panel for line in lines})
-    st.plotly_chart(
+    chart(
         figures.gradient_flow_chart(
             lines,
             flow_keys(view.found, view.sample, lines),
@@ -62,10 +63,8 @@ def show_flows(state: GradientsState, view: Flows, offer: Callable[[], None]) ->
             span=view.span,
             theme=resources.theme(),
         ),
-        width="stretch",
-        key="gradients_chart",
-        config={"displayModeBar": False},
-        alt=f"{_capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
+        "gradients_chart",
+        f"{_capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
         + _verdicts(state, view)[0],
     )
     st.caption(_explanation(state, view, lines, unit))

@@ -1,10 +1,16 @@
-"""A scale of colours beside the maps that it is of, as a picture."""
+"""Charts on a page, and the scale of colours beside maps."""
 
 from functools import cache
+from typing import Any
 
 import streamlit as st
 
 from explorer import figures
+
+
+def chart(figure: Any, key: str, alt: str) -> None:
+    """Draws a Plotly figure without its bar of tools; `alt` is the text for those who cannot see it."""
+    st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
 
 
 @cache
