@@ -228,7 +228,7 @@ def test_the_first_visit_measures_two_networks_and_says_what_it_found() -> None:
     pictures = shapes.draw(64, seed=0, threads=1)
     steps = list(at_initialisation(GradientsState().specs(), pictures.images, pictures.labels, [0]))
     for step in steps:  # measured again, apart from the page
-        assert f"{step.flow.ratio:.2g} ×" in text
+        assert f"{reach([step.flow]).ratio:.2g} ×" in text
     names = [spec.name for spec in GradientsState().specs()]
     assert guidance(names, [reach([step.flow]) for step in steps]) in text, "the reading follows from what is shown"
     labels = [button.label for button in app.button]

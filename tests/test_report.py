@@ -55,8 +55,8 @@ def measured(looked: list[Looked]) -> dict[str, Answer]:
         (*_, (_, shares)) = maps.object_shares(network.checkpoint, split, class_names)
         keep(Question("said", "shapes-32", N), (network.name,), said)
         keep(Question("shares", "shapes-32", N), (network.name,), shares)
-    (*_, (_, alike)) = similarity.similarity(looked[0].checkpoint, looked[1].checkpoint, split.images)
-    keep(Question("cka", "shapes-32", N), names, alike)
+    grams = [list(similarity.layer_grams(network.checkpoint, split.images))[-1][1] for network in looked]
+    keep(Question("cka", "shapes-32", N), names, similarity.cka(*grams))
     pictures = {3: split.images[3].transpose(1, 2, 0)}
     keep(Question("pictures", "shapes-32", N), names, (pictures, np.arange(N)))
     return kept

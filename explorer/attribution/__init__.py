@@ -27,7 +27,6 @@ from explorer.views import channel_statistics as channel_statistics
 from explorer.views import channel_weights as channel_weights
 from explorer.views import enlarge as enlarge
 from explorer.views import grad_cam as grad_cam
-from explorer.views import heatmap as heatmap
 from explorer.views import magnitude as magnitude
 from explorer.views import profile as profile
 from explorer.views import raw_arrays as raw_arrays

@@ -60,13 +60,6 @@ class GradientFlow:
             raise ValueError(f'there are no {what} in this flow, a training records weights; choose "weights".')
         return tuple(names[index] for index in wanted), sizes[wanted]
 
-    @property
-    def ratio(self) -> float | None:
-        """Weight gradient of the first convolution over that of the last, without head and shortcuts; None where the
-        last is 0."""
-        _, sizes = self.along_depth("weights")
-        return float(sizes[0] / sizes[-1]) if sizes[-1] else None
-
 
 def _part(name: str) -> str:
     """What a recorded layer is: "conv" or "block" on the main path, "beside" it a shortcut or the head."""

@@ -50,9 +50,7 @@ from explorer.figures.report import Strip as Strip
 from explorer.figures.report import Table as Table
 from explorer.figures.report import Thumbnail as Thumbnail
 from explorer.figures.report import report_html as report_html
-from explorer.figures.sketch import CONVOLUTIONS_SHOWN as CONVOLUTIONS_SHOWN
 from explorer.figures.tiles import DIVERGING as DIVERGING
-from explorer.figures.tiles import GAP as GAP
 from explorer.figures.tiles import SEQUENTIAL as SEQUENTIAL
 from explorer.figures.tiles import ColourScale as ColourScale
 from explorer.figures.tiles import colour_bar as colour_bar

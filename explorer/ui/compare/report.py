@@ -3,8 +3,6 @@
 Nothing here asks Streamlit for anything: a download is made at its click, when no script is running.
 """
 
-import csv
-import io
 import json
 import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,6 +19,7 @@ from explorer import __version__, figures
 from explorer.architectures import ArchitectureSpec, Network
 from explorer.experiments.agreement import Predictions, accuracy_of, confusion
 from explorer.figures import Chapter, Chart, Table, Thumbnail
+from explorer.files import csv_text, npz
 from explorer.machine import cores
 from explorer.ui import trainings
 from explorer.ui.compare import charts, differences, findings, one_picture
@@ -32,7 +31,6 @@ from explorer.ui.passes import Looked
 
 PACKAGES = ("torch", "numpy", "plotly", "streamlit")
 MOST_CELLS = 21_000  # of similarities that are drawn twice; 84 layers beside 84 take half a megabyte each time
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
 
 
 def html_report(
@@ -209,26 +207,18 @@ def _made_with() -> Chapter:
 def predictions_csv(names: Mapping[str, str], said: Mapping[str, Predictions], indices: Collection[int]) -> bytes:
     """A line for each picture: its number in the test split, its label, and of each network the class that it says,
     its probability, the probability of the label, and whether it is right. UTF-8, with a mark for spreadsheets."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
     heads = ["test picture", "label"]
     for name in said:
         heads += [f"{names[name]}: {part}" for part in ("says", "probability", "probability of the label", "right")]
-    writer.writerow(map(_cell, heads))
-    first = next(iter(said.values()))
+    rows, first = [heads], next(iter(said.values()))
     for row, number in enumerate(indices):
         cells = [str(number), first.class_names[first.labels[row]]]
         for of in said.values():
             predicted = int(of.predicted[row])
             cells += [of.class_names[predicted], f"{of.probabilities[row, predicted]:.6g}"]
             cells += [f"{of.of_label[row]:.6g}", "yes" if of.right[row] else "no"]
-        writer.writerow(map(_cell, cells))
-    return b"\xef\xbb\xbf" + text.getvalue().encode("utf-8", "replace")
-
-
-def _cell(text: str) -> str:
-    """A name that starts like a formula gets an apostrophe, else a spreadsheet would run it."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+        rows.append(cells)
+    return b"\xef\xbb\xbf" + csv_text(rows).encode("utf-8", "replace")
 
 
 def arrays_npz(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> bytes:
@@ -263,9 +253,7 @@ def arrays_npz(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping
         arrays[f"{under}/mean"] = of.mean.filled(np.nan)
         arrays[f"{under}/error"] = of.error.filled(np.nan)
         arrays[f"{under}/chance"] = np.array(of.chance)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    return npz(arrays)
 
 
 def _results(

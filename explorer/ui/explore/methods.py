@@ -1,6 +1,5 @@
 """More ways to ask why: a method, its form, its cost before it runs, and its map beside that of the other network."""
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from explorer.attribution import (
     seconds_per_pass,
 )
 from explorer.figures import ColourScale
+from explorer.files import npz
 from explorer.images import to_pixels
 from explorer.incidents import sentence
 from explorer.ui import controls, navigation, resources
@@ -280,6 +280,4 @@ def _npz(network: Looked, result: Attribution, chosen: Values) -> bytes:
     }
     if result.difference is not None:
         arrays |= {"difference": np.array(result.difference), "delta": np.array(result.delta)}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
+    return npz(arrays)
