@@ -267,9 +267,11 @@ def test_what_is_undefined_is_grey_with_its_reason() -> None:
 
 
 def test_a_layer_without_maps_leaves_a_gap_in_its_line() -> None:
-    line = figures.ShareLine("<b>n", "#123456", "dash", ["a", "b", "c"], [0.1, 0.5, 0.9], [0.2, None, 0.4],
-                             [0.01, None, 0.02], [5, 0, 5], [0, 5, 0])  # fmt: skip
-    drawn = json.loads(figures.object_share_chart([line], 0.15).to_json())
+    mean, error = (np.ma.masked_invalid([value, np.nan, other]) for value, other in ((0.2, 0.4), (0.01, 0.02)))
+    found = maps.ObjectShares(("a", "b", "c", "s"), *(np.ma.append(values, 0.1) for values in (mean, error)),
+                              np.array([5, 0, 5, 5]), np.array([0, 5, 0, 0]), 0.15)  # fmt: skip
+    line = (figures.Series("<b>n", "#123456", "dash"), found, {"a": 0.1, "b": 0.5, "c": 0.9})
+    drawn = json.loads(figures.object_share_chart([line]).to_json())
     band, shares = drawn["data"]
     assert shares["y"] == [0.2, None, 0.4] and shares["line"]["dash"] == "dash"
     assert band["y"] == pytest.approx([0.21, 0.42, 0.38, 0.19])

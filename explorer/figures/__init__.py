@@ -1,20 +1,18 @@
 """Arrays, tables and descriptions in, pictures out: PNG tiles and Plotly figures. Knows no torch and no page."""
 
 from explorer.figures.agreement import MATRIX_CLASSES as MATRIX_CLASSES
-from explorer.figures.agreement import AccuracyLine as AccuracyLine
-from explorer.figures.agreement import PairLine as PairLine
-from explorer.figures.agreement import ShareLine as ShareLine
 from explorer.figures.agreement import accuracy_chart as accuracy_chart
 from explorer.figures.agreement import agreement_chart as agreement_chart
 from explorer.figures.agreement import confusion_chart as confusion_chart
 from explorer.figures.agreement import object_share_chart as object_share_chart
 from explorer.figures.agreement import similarity_chart as similarity_chart
+from explorer.figures.charts import DASHES as DASHES
 from explorer.figures.charts import NETWORK_COLOURS as NETWORK_COLOURS
 from explorer.figures.charts import TEXT_COLOURS as TEXT_COLOURS
 from explorer.figures.charts import Curve as Curve
+from explorer.figures.charts import Series as Series
 from explorer.figures.charts import classes_chart as classes_chart
 from explorer.figures.charts import network_colour as network_colour
-from explorer.figures.comparison import DASHES as DASHES
 from explorer.figures.comparison import Alike as Alike
 from explorer.figures.comparison import Says as Says
 from explorer.figures.comparison import SizeLine as SizeLine
@@ -26,7 +24,6 @@ from explorer.figures.comparison import sizes_chart as sizes_chart
 from explorer.figures.comparison import training_chart as training_chart
 from explorer.figures.detail import CascadeLine as CascadeLine
 from explorer.figures.detail import DepthLine as DepthLine
-from explorer.figures.detail import TrustLines as TrustLines
 from explorer.figures.detail import cascade_chart as cascade_chart
 from explorer.figures.detail import depth_chart as depth_chart
 from explorer.figures.detail import framed as framed

@@ -6,6 +6,12 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures
+from explorer.figures import Series
+from explorer.ui.passes import Looked
+
+
+def series_of(network: Looked) -> Series:
+    return Series(network.title, network.colour, "dash" if network.dashed else "solid")
 
 
 def chart(figure: Any, key: str, alt: str) -> None:

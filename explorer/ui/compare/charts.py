@@ -11,8 +11,7 @@ from explorer.attribution import top_classes
 from explorer.experiments.agreement import Accuracy, Agreement, Predictions, agreement, confusion
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import Similarity
-from explorer.figures import Table
-from explorer.numbers import finite
+from explorer.figures import Series, Table
 from explorer.ui.compare.compared import Compared, relative_depths, seen_part
 from explorer.ui.compare.state import CompareState
 from explorer.ui.passes import Looked
@@ -84,11 +83,9 @@ def scales(
 
 def accuracies(looked: Sequence[Looked], names: Mapping[str, str], found: Mapping[str, Accuracy]) -> Any:
     """The chart of all accuracies, a Plotly figure as all of these."""
-    lines = []
-    for network in looked:
-        of = found[network.name]
-        lines.append(figures.AccuracyLine(names[network.name], network.colour, of.right, of.n, of.low, of.high))
-    return figures.accuracy_chart(lines)
+    return figures.accuracy_chart(
+        [(Series(names[network.name], network.colour), found[network.name]) for network in looked]
+    )
 
 
 def accuracy_table(names: Mapping[str, str], found: Mapping[str, Accuracy]) -> Table:
@@ -127,11 +124,8 @@ def frequent_mistakes(looked: Sequence[Looked], names: Mapping[str, str], said: 
 
 
 def pairs(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Any:
-    lines = []
-    for a, b in combinations(looked, 2):
-        counts = agreement(said[a.name], said[b.name])
-        lines.append(figures.PairLine(names[a.name], names[b.name], a.colour, b.colour, counts.only_a, counts.only_b))
-    return figures.agreement_chart(lines)
+    lines = [(Series(names[network.name], network.colour), said[network.name]) for network in looked]
+    return figures.agreement_chart([(a, b, agreement(of_a, of_b)) for (a, of_a), (b, of_b) in combinations(lines, 2)])
 
 
 def pair_table(
@@ -227,24 +221,10 @@ def object_shares(looked: Sequence[Looked], names: Mapping[str, str], dashes: Ma
     """`shares` are the ObjectShares by network. Shortcuts are left out: they run beside the layers."""
     lines = []
     for network in looked:
+        series = Series(names[network.name], network.colour, dashes[network.name])
         found: ObjectShares = shares[network.name]
-        depths = relative_depths(network.checkpoint.spec, found.layers)
-        places = [index for index, layer in enumerate(found.layers) if layer in depths]
-        mean, error = found.mean.filled(np.nan), found.error.filled(np.nan)
-        lines.append(
-            figures.ShareLine(
-                name=names[network.name],
-                colour=network.colour,
-                dash=dashes[network.name],
-                layers=[found.layers[index] for index in places],
-                depths=[depths[found.layers[index]] for index in places],
-                mean=finite(mean[places]),
-                error=finite(error[places]),
-                maps=[int(found.n[index]) for index in places],
-                zero=[int(found.zero[index]) for index in places],
-            )
-        )
-    return figures.object_share_chart(lines, shares[looked[0].name].chance)
+        lines.append((series, found, relative_depths(network.checkpoint.spec, found.layers)))
+    return figures.object_share_chart(lines)
 
 
 def probabilities(compared: Sequence[Compared]) -> Any:
@@ -255,13 +235,7 @@ def probabilities(compared: Sequence[Compared]) -> Any:
     likely |= {network.looked.trace.target for network in compared}
     order = sorted(likely, key=lambda index: -max(float(values[index]) for values in seen))
     says = [
-        figures.Says(
-            title=network.title,
-            colour=network.looked.colour,
-            dash=network.dash,
-            probabilities=[float(values[index]) for index in order],
-            target=network.looked.target,
-        )
+        figures.Says(network.series, [float(values[index]) for index in order], network.looked.target)
         for network, values in zip(compared, seen, strict=True)
     ]
     return figures.probabilities_chart([names[index] for index in order], says)

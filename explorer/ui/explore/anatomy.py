@@ -13,7 +13,7 @@ from explorer.figures import ColourScale, DepthLine
 from explorer.labels import SHORTCUTS_OF_BLOCKS
 from explorer.ui import controls, resources
 from explorer.ui.bound import bound
-from explorer.ui.charts import chart, colour_bar
+from explorer.ui.charts import chart, colour_bar, series_of
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.markdown import as_text
 from explorer.ui.passes import PASSES, Looked, Subject
@@ -188,16 +188,10 @@ def _all_blocks(subject: Subject, residual: list[Looked], block: str) -> None:
     )
     for number, (column, (title, ratio)) in enumerate(zip(st.columns(2, gap="medium"), charts, strict=True)):
         lines = [
-            DepthLine(
-                network.title,
-                network.colour,
-                network.dashed,
-                [balance.name for balance in blocks],
-                [ratio(balance) for balance in blocks],
-            )
+            DepthLine(series_of(network), [balance.name for balance in blocks], [ratio(balance) for balance in blocks])
             for network, blocks in measured
         ]
-        values = [f"{line.title} from {_span(line.values)}" for line in lines]
+        values = [f"{line.series.title} from {_span(line.values)}" for line in lines]
         with column:
             alt = f"{title} of every block: {'; '.join(values)}"
             chart(figures.depth_chart(title, lines, block), f"balance_{number}", alt)

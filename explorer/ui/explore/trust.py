@@ -23,12 +23,12 @@ from explorer.attribution import (
     grad_cam,
     trust_curve,
 )
-from explorer.figures import CascadeLine, TrustLines
+from explorer.figures import CascadeLine
 from explorer.incidents import sentence
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.ui import controls
 from explorer.ui.bound import bound
-from explorer.ui.charts import chart
+from explorer.ui.charts import chart, series_of
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.explore.layers import profile_of
 from explorer.ui.explore.methods import (
@@ -255,12 +255,9 @@ def _draw_curves(
 ) -> None:
     panels = []
     for index, words in enumerate(("Deletion: pixels taken out", "Insertion: pixels put in")):
-        curves = [pair[index] for pair in results]
-        lines = [
-            TrustLines(network.title, network.colour, network.dashed, curve.shares, curve.probabilities, curve.random)
-            for network, curve in zip(there, curves, strict=True)
-        ]
-        panels.append((words, lines))
+        panels.append(
+            (words, [(series_of(network), pair[index]) for network, pair in zip(there, results, strict=True)])
+        )
     areas = [(network, *pair) for network, pair in zip(there, results, strict=True)]
     chart(
         figures.trust_chart(panels),
@@ -309,7 +306,7 @@ def _verdict(question: _Question, out: TrustCurve, into: TrustCurve) -> str:
 
 def _draw_cascade(there: Sequence[Looked], results: Sequence[Forgotten]) -> None:
     lines = [
-        CascadeLine(network.title, network.colour, network.dashed, found.names, found.maps, found.correlations)
+        CascadeLine(series_of(network), found.names, found.maps, found.correlations)
         for network, found in zip(there, results, strict=True)
     ]
     chart(

@@ -85,7 +85,7 @@ def _differences(compared: Sequence[Compared]) -> None:
             "are validation pictures; an epoch is once through the training pictures. Look for who learns faster, and "
             "whether training and validation part."
         )
-        names = ", ".join(line.title for line in lines)
+        names = ", ".join(line.series.title for line in lines)
         chart(figures.training_chart(lines), "training", f"Loss and accuracy over epochs of {names}")
         notes = [
             f"{as_text(network.title)}: {_training_words(network)}"
