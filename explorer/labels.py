@@ -1,5 +1,7 @@
 """One word for each value of a spec, a training and a view, for forms, tables, charts, sentences and the terminal."""
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 
@@ -86,3 +88,23 @@ def shortcuts_of(value: str) -> str:
 def norm_of(value: str) -> str:
     """`no norm`, `BatchNorm`."""
     return "no norm" if value == "none" else NORMS[value]
+
+
+def stage_of(layer: str) -> str:
+    """`stages.1.0.conv2` -> "stages.1", `stem.conv` -> "stem"."""
+    return ".".join(layer.split(".")[: 2 if layer.startswith("stages.") else 1])
+
+
+def stage_title(layer: str) -> str:
+    """`stages.1.0.conv2` -> "stage 2", counted from 1 as the drawing does; `stem.conv` -> "stem"."""
+    first, *rest = layer.split(".")
+    return f"stage {int(rest[0]) + 1}" if first == "stages" else first
+
+
+def stage_spans(layers: Sequence[str]) -> list[tuple[int, int]]:
+    """Where each run of neighbouring layers of one stage begins, and where the next one does."""
+    spans: list[tuple[int, int]] = []
+    for _, run in groupby(layers, stage_of):
+        start = spans[-1][1] if spans else 0
+        spans.append((start, start + len(list(run))))
+    return spans

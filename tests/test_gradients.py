@@ -119,9 +119,7 @@ def line(*sizes: tuple[float, ...], **rest: object) -> FlowLine:
     """A line through sizes (n, L)."""
     layers = ("stem.conv", *(f"stages.0.{index}.conv1" for index in range(len(sizes[0]) - 1)))
     flows = [recorded_flow(GradientSizes(layers, (0,), (each,)), 0) for each in sizes]
-    found = band(flows)
-    values = {name: getattr(found, name) for name in ("layers", "depth", "median", "low", "high", "zeros")}
-    values |= {"name": "plain-20", "label": "20", "colour": "#C2540A", "not_finite": found.not_finite, "n": found.n}
+    values = {"name": "plain-20", "label": "20", "colour": "#C2540A", "band": band(flows)}
     return FlowLine(**{**values, **rest})
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -121,27 +122,27 @@ class GradientBand:
     def n(self) -> int:
         return len(self.sizes)
 
-    @property
+    @cached_property
     def zeros(self) -> np.ndarray:
         """How many of the n sizes of each layer are exactly 0 in `precision`, int (L,)."""
         return (self.sizes == 0).sum(axis=0)
 
-    @property
+    @cached_property
     def not_finite(self) -> np.ndarray:
         """How many of the n sizes of each layer are no finite number, int (L,): overflow, or a ratio to 0."""
         return (~np.isfinite(self.sizes)).sum(axis=0)
 
-    @property
+    @cached_property
     def median(self) -> np.ndarray:
         """Of the finite sizes of each layer, (L,); NaN where there is none. Zeros count: half of them make it 0."""
         return self._of_finite(np.median)
 
-    @property
+    @cached_property
     def low(self) -> np.ndarray:
         """The smallest finite size of each layer, (L,), which may be 0; NaN where there is none."""
         return self._of_finite(np.min)
 
-    @property
+    @cached_property
     def high(self) -> np.ndarray:
         """The largest finite size of each layer, (L,); NaN where there is none."""
         return self._of_finite(np.max)

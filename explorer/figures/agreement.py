@@ -14,6 +14,7 @@ from explorer.figures.charts import Series
 from explorer.figures.names import escaped, shortened
 from explorer.figures.tiles import SEQUENTIAL
 from explorer.intervals import Accuracy
+from explorer.labels import stage_of, stage_spans
 from explorer.numbers import finite
 
 _STEPS = [step / 32 for step in range(33)]
@@ -303,11 +304,9 @@ def _share_hover(title: str, found: ObjectShares, index: int, mean: float | None
 
 def _stages(layers: Sequence[str]) -> tuple[list[int], list[float], list[str]]:
     """Where a stage begins, the middle of each, and its name: "stem", "stages.0"."""
-    names = [".".join(layer.split(".")[: 2 if layer.startswith("stages.") else 1]) for layer in layers]
-    starts = [index for index, name in enumerate(names) if index == 0 or name != names[index - 1]]
-    ends = [*starts[1:], len(names)]
-    middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
-    return starts, middles, [escaped(names[start]) for start in starts]
+    spans = stage_spans(layers)
+    middles = [(start + end - 1) / 2 for start, end in spans]
+    return [start for start, _ in spans], middles, [escaped(stage_of(layers[start])) for start, _ in spans]
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

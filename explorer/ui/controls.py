@@ -139,6 +139,23 @@ def choose_class(
     )
 
 
+def choose_channel(key: str, channel: int | None, channels: int, strongest: int, help: str) -> int:
+    """The field of a channel; `strongest` where none of those is chosen."""
+    return int(
+        bound(
+            st.number_input,
+            "Channel",
+            0,
+            channels - 1,
+            key=key,
+            value=channel if channel is not None and channel < channels else min(strongest, channels - 1),
+            write=lambda chosen: change(channel=chosen),
+            help=help,
+            width=140,
+        )
+    )
+
+
 def choose_view(state: AppState) -> None:
     bound(
         st.toggle,

@@ -20,6 +20,7 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import shared_axis
 from explorer.figures import Curve, GradientMap
+from explorer.labels import stage_spans, stage_title
 from explorer.numbers import finite
 
 HERE = Path(__file__).parent
@@ -183,11 +184,5 @@ def _line(curve: Curve) -> dict[str, Any]:
 
 def _groups(layers: Sequence[str]) -> list[dict[str, Any]]:
     """Neighbouring layers of one stage: what is named where single layers are too slim for their names."""
-    groups: list[dict[str, Any]] = []
-    for index, name in enumerate(layers):
-        parts = name.split(".")
-        label = f"stage {int(parts[1]) + 1}" if parts[0] == "stages" else parts[0]
-        if not groups or groups[-1]["label"] != label:
-            groups.append({"label": label, "start": index})
-        groups[-1]["end"] = index + 1
-    return groups
+    spans = stage_spans(layers)
+    return [{"label": stage_title(layers[start]), "start": start, "end": end} for start, end in spans]

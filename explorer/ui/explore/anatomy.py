@@ -10,7 +10,7 @@ from explorer import figures
 from explorer.attribution import magnitude
 from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
-from explorer.labels import SHORTCUTS_OF_BLOCKS
+from explorer.labels import SHORTCUTS_OF_BLOCKS, stage_of
 from explorer.ui import controls, resources
 from explorer.ui.bound import bound
 from explorer.ui.charts import chart, colour_bar, series_of
@@ -54,26 +54,20 @@ def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     there = [network for network in residual if block in block_names(network.checkpoint.network)]
     insides = [resources.passes().block(network, subject, block) for network in there]
     channels = min(len(inside.sum) for inside in insides)
-    channel = state.channel
-    if channel is None or channel >= channels:
-        channel = min(_strongest(insides[0].output), channels - 1)
-    opened = [_Opened(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        to_block = partial(controls.change, channel=None)
         bound(
-            st.selectbox, "Block", names, key="block", value=block, write=lambda name: to_block(layer=name), width=200
+            st.selectbox,
+            "Block",
+            names,
+            key="block",
+            value=block,
+            write=lambda name: controls.change(layer=name, channel=None),
+            width=200,
         )
-        bound(
-            st.number_input,
-            "Channel",
-            0,
-            channels - 1,
-            key="block_channel",
-            value=channel,
-            write=lambda chosen: controls.change(channel=chosen),
-            help="Of the block's output; at first the one with the largest output.",
-            width=140,
-        )
+        about = "Of the block's output; at first the one with the largest output."
+        strongest = _strongest(insides[0].output)
+        channel = controls.choose_channel("block_channel", state.channel, channels, strongest, about)
+    opened = [_Opened(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
     st.markdown(
         "A residual block does not replace its input x, it adds to it: out comes **x + F(x)**, passed through the "
         "activation. Look for what F(x) changes, and how large it is beside what the shortcut s(x) hands on."
@@ -115,7 +109,7 @@ def _block_of(layer: str, names: list[str]) -> str:
     inside = [name for name in names if layer == name or layer.startswith(f"{name}.")]
     if inside:
         return inside[0]
-    stage = [name for name in names if name.split(".")[:2] == layer.split(".")[:2]]
+    stage = [name for name in names if stage_of(name) == stage_of(layer)]
     return stage[0] if stage else names[0] if layer.startswith("stem") else names[-1]
 
 

@@ -11,7 +11,6 @@ from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.incidents import sentence
 from explorer.ui import controls, trainings
-from explorer.ui.bound import bound
 from explorer.ui.explore.detail import selected_layer
 from explorer.ui.explore.layers import profile_of
 from explorer.ui.explore.methods import pass_seconds
@@ -94,21 +93,10 @@ def _top_images(state: AppState, looked: list[Looked]) -> None:
         )
         return
     channels = min(profile_of(network, layer).shape[0] for network in there)
-    channel = state.channel
-    if channel is None or channel >= channels:
-        channel = min(profile_of(there[0], layer).strongest, channels - 1)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        bound(
-            st.number_input,
-            "Channel",
-            0,
-            channels - 1,
-            key="top_channel",
-            value=channel,
-            write=lambda chosen: controls.change(channel=chosen),
-            help="At first the one that is most active for the picture above.",
-            width=140,
-        )
+        about = "At first the one that is most active for the picture above."
+        strongest = profile_of(there[0], layer).strongest
+        channel = controls.choose_channel("top_channel", state.channel, channels, strongest, about)
         data = st.selectbox("Pictures", names, key="top_data", format_func=trainings.data_title, width=220)
     seconds = sum(PICTURES * pass_seconds(network) for network in there)
     measure(

@@ -95,7 +95,7 @@ def _sentences(state: GradientsState, view: Flows) -> None:
 
 
 def _explanation(state: GradientsState, view: Flows, lines: Sequence[FlowLine], unit: str) -> str:
-    counts = sorted({each.n for each in lines})
+    counts = sorted({each.band.n for each in lines})
     modes = " and ".join(sorted({flow.mode for each in view.found for flow in each.flows}))
     text = f"{_capital(unit)}, of the main path from the first layer to the last; {view.pictures}, {modes} mode"
     if view.sample == "seed":
