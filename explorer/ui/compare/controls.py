@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.labels import SCOPES
 from explorer.ui import resources
-from explorer.ui.bound import bound
+from explorer.ui.bound import bound, choice
 from explorer.ui.compare.compared import change, read
 from explorer.ui.compare.state import FEWEST, MOST, CompareState
 from explorer.ui.controls import choose_class
@@ -48,24 +48,18 @@ def choose_target(state: CompareState) -> None:
 
 
 def choose_view(state: CompareState) -> None:
-    choice = partial(bound, st.segmented_control, required=True)
-    choice(
+    choose = partial(choice, state, prefix="compare", change=change)
+    choose(
+        "scope",
         "One colour scale for each",
-        list(SCOPES),
-        key="compare_scope",
-        value=state.scope,
-        write=lambda scope: change(scope=scope),
-        format_func=SCOPES.__getitem__,
+        SCOPES,
         help="Layer: the networks can be compared at one relative depth. Network: the layers of one network can be "
         "compared. All: one scale for everything; weak maps then look empty.",
     )
-    choice(
+    choose(
+        "grid",
         "Draw the maps",
-        list(GRIDS),
-        key="compare_grid",
-        value=state.grid,
-        write=lambda grid: change(grid=grid),
-        format_func=GRIDS.__getitem__,
+        GRIDS,
         help="True grid: a map of 8×8 is drawn as 8×8 squares, which is all that the layer knows. Smooth: enlarged "
         "with values in between, which is easier to read and looks finer than it is.",
     )

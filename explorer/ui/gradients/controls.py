@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.labels import label
 from explorer.ui import address, gone, resources, trainings
-from explorer.ui.bound import bound
+from explorer.ui.bound import bound, choice
 from explorer.ui.controls import choose_second
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
@@ -81,19 +81,7 @@ def change(**changes: Any) -> None:
     address.write(replace(state, **changes).to_query())
 
 
-def choose(state: GradientsState, name: str, label: str, words: dict[Any, str], **rest: Any) -> None:
-    """One choice of the state's field of that name."""
-    bound(
-        st.segmented_control,
-        label,
-        list(words),
-        key=f"gradients_{name}",
-        value=getattr(state, name),
-        write=lambda option: change(**{name: option}),
-        format_func=words.__getitem__,
-        required=True,
-        **rest,
-    )
+choose = partial(choice, prefix="gradients", change=change)
 
 
 def choose_grid(state: GradientsState) -> None:
