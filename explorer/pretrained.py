@@ -67,7 +67,7 @@ RECORDED: dict[str, tuple[str, ...]] = {"shapes-56": ("shapes-plain-56", "shapes
 def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> Iterator[Progress]:
     """Trains the recipe's network on `dataset`, yielding progress, then writes its file into `folder` and lists it.
 
-    The first weights follow from the seed and the layers' names, the batches from the seed: twins share both. After
+    The initial weights follow from the seed and the layers' names, the batches from the seed: twins share both. After
     each epoch the state is kept as `.NAME.state` in `folder`; who starts again after an interruption continues there.
     """
     network, state = build(recipe.spec, recipe.config.seed), TrainingState()

@@ -92,7 +92,7 @@ class Stem:
 
 @dataclass(frozen=True)
 class ArchitectureSpec:
-    """Everything that decides the layers of a network and the distribution of its first weights.
+    """Everything that decides the layers of a network and the distribution of its initial weights.
 
     `block` is what a stage repeats: "conv" (one convolution), "basic" (two), "bottleneck" (1×1 to a quarter of the
     channels, 3×3, 1×1 back), "pointwise" (1×1, then 3×3) or "separable" (3×3 depthwise, then 1×1 pointwise).

@@ -73,7 +73,7 @@ def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode |
     """One forward and one backward pass of a batch: `images` (N, C, H, W), normalised, `labels` (N,).
 
     `mode` is by default the one that the network is in. In "training" BatchNorm takes the statistics of the batch, as
-    a training step does: the only one that makes sense for first weights, whose running statistics nothing has filled.
+    a training step does: the only one that makes sense at initialisation, where nothing has filled the running ones.
     In "evaluation" it takes the running ones, and each picture passes as it does when the network is used. Dropout is
     off in both: it would add chance to the measurement.
 

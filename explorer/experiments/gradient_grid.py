@@ -1,4 +1,4 @@
-"""Gradient flow of many networks at their first weights: the grid, what it costs, its measurement, bands over seeds."""
+"""Gradient flow of many networks at initialisation: the grid, what it costs, its measurement, bands over seeds."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -82,7 +82,7 @@ def at_initialisation(
     seeds: Sequence[int],
     precision: torch.dtype = torch.float32,
 ) -> Iterator[GridStep]:
-    """The flow through the first weights of each spec, for each seed, in training mode, as they are measured.
+    """The flow through the initial weights of each spec, for each seed, in training mode, as they are measured.
 
     `images` are uint8 (N, 3, H, W) and `labels` (N,): the one batch that all of them see, normalised by its own mean
     and standard deviation. All specs are measured with the first seed, then with the next: stopped early, there are

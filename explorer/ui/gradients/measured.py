@@ -204,7 +204,7 @@ def forget(plan: Plan) -> None:
 
 
 def _pass(spec: ArchitectureSpec, pictures: int) -> tuple[float, int]:
-    """(multiply-accumulates forward, bytes held) of a pass. First weights and activations change neither: so few
+    """(multiply-accumulates forward, bytes held) of a pass. Initial weights and activations change neither: so few
     specs are described, which takes up to half a second each."""
     alike = replace(spec, initialisation="he", activation="relu", norm="batch")
     found = _cost(f"{alike.fingerprint}/{pictures}", alike, pictures)

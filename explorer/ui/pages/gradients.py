@@ -1,4 +1,4 @@
-"""Gradients: how large the gradient is from the first layer to the last, at first weights, now, and in a training."""
+"""Gradients: how large the gradient is from the first layer to the last, at initial weights, now, and in a training."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -143,7 +143,7 @@ def _as_it_is(state: GradientsState) -> None:
 def _during_a_training(state: GradientsState) -> None:
     st.markdown(
         "What a training wrote down while it ran: the gradient of each layer's weights, for the batch of that step. "
-        "Move the slider from the first weights on, and look for where the line changes its slope."
+        "Move the slider from the initial weights on, and look for where the line changes its slope."
     )
     names = measured.chosen(state)
     records = {name: found for name in names if (found := measured.recorded(name)) is not None}
