@@ -108,3 +108,13 @@ def stage_spans(layers: Sequence[str]) -> list[tuple[int, int]]:
         start = spans[-1][1] if spans else 0
         spans.append((start, start + len(list(run))))
     return spans
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """`a, b and c`."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter in front."""
+    return text[:1].upper() + text[1:]

@@ -54,3 +54,10 @@ def test_layers_by_their_stages():
     assert [labels.stage_of(layer) for layer in layers] == ["stem", "stages.0", "stages.0", "stages.1", "head"]
     assert [labels.stage_title(layer) for layer in layers] == ["stem", "stage 1", "stage 1", "stage 2", "head"]
     assert labels.stage_spans(layers) == [(0, 1), (1, 3), (3, 4), (4, 5)] and labels.stage_spans([]) == []
+
+
+def test_lists_and_capitals():
+    assert [labels.listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        *("", "a", "a and b", "a, b and c")
+    ]
+    assert labels.listed(["a", "b"], "or") == "a or b" and labels.capital("iPhone x") == "IPhone x"

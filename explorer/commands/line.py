@@ -23,6 +23,7 @@ from explorer.commands.training import (
     train_network,
 )
 from explorer.commands.weights import convert_arguments, convert_file, inspect_arguments, inspect_file
+from explorer.labels import capital
 from explorer.numbers import finite
 
 COMMANDS = (
@@ -62,7 +63,7 @@ def parser() -> Parser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for name, arguments, run, text in COMMANDS:
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        command = commands.add_parser(name, help=text, description=f"{capital(text)}.", allow_abbrev=False)
         command.set_defaults(run=run)
         arguments(command)
         command.add_argument("--json", action="store_true", help="print one JSON document instead of text")

@@ -11,7 +11,7 @@ import torch
 from explorer.architectures import ArchitectureSpec
 from explorer.experiments.gradient_flow import GradientFlow, Quantity
 from explorer.experiments.gradient_grid import GradientBand, band
-from explorer.labels import INITIALISATIONS, norm_of, shortcuts_of
+from explorer.labels import INITIALISATIONS, capital, listed, norm_of, shortcuts_of
 
 ABOUT_EQUAL = 3.0
 """A ratio of first to last layer from 1/3 to 3 is called about equal: the reference figures themselves, of one seed
@@ -128,7 +128,7 @@ def guidance(names: Sequence[str], reaches: Sequence[Reach]) -> str:
 def _line_of(names: Sequence[str]) -> str:
     unique = _unique(names)
     more = len(unique) - NAMED
-    named = _joined([*unique[:NAMED], *([f"{more} more"] if more > 0 else [])])
+    named = listed([*unique[:NAMED], *([f"{more} more"] if more > 0 else [])])
     return f"The line{'s' if len(unique) > 1 else ''} of {named}"
 
 
@@ -159,8 +159,8 @@ def verdict(
     for name, each, found in zip(names, bands, reaches, strict=True):
         clauses.append(_clause(name, each, found, sample, is_first=not measured))
         measured = measured or bool(found.ratio)
-    opening = ", ".join([when, *([f"with {_joined(shared)}"] if shared else [])])
-    text = f"{opening[0].upper()}{opening[1:]}, {'; '.join(clauses)}"
+    opening = ", ".join([when, *([f"with {listed(shared)}"] if shared else [])])
+    text = f"{capital(opening)}, {'; '.join(clauses)}"
     if len(subjects) == 2:
         text += _comparison(names, reaches, _unit(what))
     return f"{text} ({_tail(subjects, pictures, sample)})."
@@ -260,10 +260,6 @@ def _unit(what: Quantity) -> str:
 
 def _count(part: int, n: int, sample: str) -> str:
     return f"{part} of {n} {sample}s"
-
-
-def _joined(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def _unique(values: Iterable[Value]) -> list[Value]:

@@ -8,6 +8,7 @@ import numpy as np
 from explorer import figures
 from explorer.attribution import top_classes
 from explorer.figures import Chapter, Chart, Strip, Table, Thumbnail
+from explorer.labels import capital
 from explorer.ui.compare import aligned, charts
 from explorer.ui.compare.compared import (
     Compared,
@@ -95,7 +96,7 @@ def seen(compared: Sequence[Compared], state: CompareState) -> list[Chapter]:
     mapped = [network for network in compared if network.depths]
     if not mapped:
         return []
-    sizes = f"{charts.SIZES[0].upper()}{charts.SIZES[1:]}, on logarithmic axes; exact zeros are crosses at the bottom."
+    sizes = f"{capital(charts.SIZES)}, on logarithmic axes; exact zeros are crosses at the bottom."
     drawn = [Chart(figures.sizes_chart(size_lines(mapped)), f"{sizes} n = 1 picture.")]
     strips = [_strip(mapped, state), _overlays(mapped, state)]
     if len(mapped) > 1:

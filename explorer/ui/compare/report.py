@@ -20,6 +20,7 @@ from explorer.architectures import ArchitectureSpec, Network
 from explorer.experiments.agreement import Predictions, accuracy_of, confusion
 from explorer.figures import Chapter, Chart, Table, Thumbnail
 from explorer.files import csv_text, npz
+from explorer.labels import listed
 from explorer.machine import cores
 from explorer.ui import trainings
 from explorer.ui.compare import charts, differences, findings, one_picture
@@ -57,7 +58,7 @@ def html_report(
     nothing = "Nothing was measured on many pictures before this report was made."
     chapters += many or [Chapter("On many pictures", [nothing])]
     chapters.append(_made_with())
-    return figures.report_html(f"Comparison of {_list(list(names.values()))}", chapters)
+    return figures.report_html(f"Comparison of {listed(list(names.values()))}", chapters)
 
 
 @lru_cache(maxsize=64)
@@ -72,10 +73,6 @@ def without_weights(looked: Sequence[Looked]) -> list[Looked]:
         replace(network, checkpoint=replace(network.checkpoint, network=_empty(network.checkpoint.spec)))
         for network in looked
     ]
-
-
-def _list(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _networks(compared: Sequence[Compared]) -> Chapter:

@@ -10,7 +10,7 @@ from explorer import figures
 from explorer.attribution import magnitude
 from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
-from explorer.labels import SHORTCUTS_OF_BLOCKS, stage_of
+from explorer.labels import SHORTCUTS_OF_BLOCKS, capital, stage_of
 from explorer.ui import controls, resources
 from explorer.ui.bound import bound
 from explorer.ui.charts import chart, colour_bar, series_of
@@ -139,7 +139,7 @@ def _map(name: str, values: np.ndarray | None, top: float, absent: str = "") -> 
     with st.container(width=SIDE + 16, gap="xsmall"):
         st.markdown(f"**{name}**")
         if values is None:
-            st.caption(f"{absent[:1].upper()}{absent[1:]}.")
+            st.caption(f"{capital(absent)}.")
             return
         painted = figures.shown(ColourScale.signed(top).paint(values), SIDE)
         words = f"{values.min():.3g} to {values.max():.3g}"

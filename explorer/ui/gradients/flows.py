@@ -10,7 +10,7 @@ from explorer.experiments.gradient_flow import MEASURES
 from explorer.experiments.gradient_grid import band
 from explorer.experiments.gradient_verdict import INITIALISATION, guidance, reach, verdict
 from explorer.figures import FlowLine
-from explorer.labels import label
+from explorer.labels import capital, label
 from explorer.ui import navigation, resources
 from explorer.ui.charts import chart
 from explorer.ui.gradients import controls, measured
@@ -58,13 +58,13 @@ def show_flows(state: GradientsState, view: Flows, offer: Callable[[], None]) ->
         figures.gradient_flow_chart(
             lines,
             flow_keys(view.found, view.sample, lines),
-            size=_capital(SHORT[state.what]) + (", last layer = 1" if state.scale == "relative" else ""),
+            size=capital(SHORT[state.what]) + (", last layer = 1" if state.scale == "relative" else ""),
             sample=view.sample,
             span=view.span,
             theme=resources.theme(),
         ),
         "gradients_chart",
-        f"{_capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
+        f"{capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
         + _verdicts(state, view)[0],
     )
     st.caption(_explanation(state, view, lines, unit))
@@ -97,7 +97,7 @@ def _sentences(state: GradientsState, view: Flows) -> None:
 def _explanation(state: GradientsState, view: Flows, lines: Sequence[FlowLine], unit: str) -> str:
     counts = sorted({each.band.n for each in lines})
     modes = " and ".join(sorted({flow.mode for each in view.found for flow in each.flows}))
-    text = f"{_capital(unit)}, of the main path from the first layer to the last; {view.pictures}, {modes} mode"
+    text = f"{capital(unit)}, of the main path from the first layer to the last; {view.pictures}, {modes} mode"
     if view.sample == "seed":
         seeds = sorted({seed for each in view.found for seed in each.seeds if seed is not None})
         text += f"; n = {' to '.join(dict.fromkeys(map(str, (counts[0], counts[-1]))))}, seed"
@@ -140,7 +140,3 @@ def _numbers(state: GradientsState, view: Flows) -> None:
             mime="text/csv",
             key="gradients_csv",
         )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
