@@ -40,7 +40,6 @@ from explorer.foreign import (
     numbered,
     reached_by_guessing,
     read,
-    readings_of,
     self_test,
 )
 from explorer.foreign.recognition import recognise, tidy
@@ -53,6 +52,12 @@ CIFAR_JPEG = ROOT.parent / "data"
 CIFAR_CLASSES = BUILTIN["cifar10"].class_names
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+
+def readings_of(state: dict[str, Tensor], wrapper: tuple[str, ...] = ()) -> list[Reading]:
+    """Every complete interpretation of a state dict; `wrapper` are names that stood beside it in its file."""
+    return list(recognise(state, wrapper, "this state dict").readings)
+
 
 # --- their networks --------------------------------------------------------------------------------------------------
 
