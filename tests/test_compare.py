@@ -216,7 +216,10 @@ def test_the_first_network_against_each_other() -> None:
     assert same.correlation == pytest.approx(1, abs=1e-5) and same.iou == pytest.approx(1)
     assert same.difference.max() <= 0
     first, second = aligned.alike_along_depth(networks)
-    assert (first.title, second.title) == ("resnet-8 × 1 and resnet-8 × 10", "resnet-8 × 1 and resnet-20 × 1")
+    assert (first.series.title, second.series.title) == (
+        "resnet-8 × 1 and resnet-8 × 10",
+        "resnet-8 × 1 and resnet-20 × 1",
+    )
     assert len(first.correlations) == len(first.depths) == 12
     assert all(value is None or value == pytest.approx(1, abs=1e-3) for value in first.correlations)
 

@@ -54,7 +54,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 
-def readings_of(state: dict[str, Tensor], wrapper: tuple[str, ...] = ()) -> list[Reading]:
+def readings_of(state: Mapping[str, Tensor], wrapper: tuple[str, ...] = ()) -> list[Reading]:
     """Every complete interpretation of a state dict; `wrapper` are names that stood beside it in its file."""
     return list(recognise(state, wrapper, "this state dict").readings)
 

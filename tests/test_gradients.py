@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def line(*sizes: tuple[float, ...], **rest: object) -> FlowLine:
     """A line through sizes (n, L)."""
     layers = ("stem.conv", *(f"stages.0.{index}.conv1" for index in range(len(sizes[0]) - 1)))
     flows = [recorded_flow(GradientSizes(layers, (0,), (each,)), 0) for each in sizes]
-    values = {"name": "plain-20", "label": "20", "colour": "#C2540A", "band": band(flows)}
+    values: dict[str, Any] = {"name": "plain-20", "label": "20", "colour": "#C2540A", "band": band(flows)}
     return FlowLine(**{**values, **rest})
 
 

@@ -90,8 +90,8 @@ class TrainingConfig:
             value, whole = getattr(self, name), isinstance(low, int)
             if value is None and name in ("epochs", "seconds", "clip"):
                 continue
-            legal = type(value) is int if whole else isinstance(value, int | float) and not isinstance(value, bool)
-            if not legal or not low <= value <= high:
+            fits = type(value) is int if whole else isinstance(value, int | float) and not isinstance(value, bool)
+            if not fits or not low <= value <= high:
                 limits = f"whole number from {low} to {high}" if whole else f"number from {low:g} to {high:g}"
                 raise ValueError(f"`{name}` must be a {limits}, received {shown(value)}.")
         for name in ("class_weights", "nesterov", "augment", "compile"):
