@@ -1,8 +1,14 @@
-"""Files on disk: written whole or not at all."""
+"""Files on disk, written whole or not at all, and the bytes of files to take away."""
 
+import csv
+import io
 import os
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -18,3 +24,22 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def npz(arrays: Mapping[str, Any]) -> bytes:
+    """The arrays as a compressed npz file."""
+    import numpy as np  # here: a run that waits for its turn does without
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """The rows as CSV. A text that starts like a formula gets an apostrophe, else a spreadsheet would compute it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerows(
+        [f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row] for row in rows
+    )
+    return text.getvalue()

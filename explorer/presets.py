@@ -220,7 +220,7 @@ def _all() -> dict[str, Preset]:
         presets[f"imagenet-resnet-{depth}"] = Preset(
             f"ImageNet ResNet-{depth}",
             imagenet_resnet(depth),
-            "He et al. 2015, table 1, option-B shortcuts, layer for layer torchvision's; the first weights differ.",
+            "He et al. 2015, table 1, option-B shortcuts, layer for layer torchvision's; the initial weights differ.",
             imagenet,
             imagenet_settings,
         )

@@ -1,7 +1,6 @@
 """The networks that come with the app: how each is trained, and the listing of what came out."""
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.architectures.spec import Shortcut
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.datasets import Dataset, Split
+from explorer.numbers import finite
 from explorer.presets import cifar
 from explorer.training import (
     Progress,
@@ -67,7 +67,7 @@ RECORDED: dict[str, tuple[str, ...]] = {"shapes-56": ("shapes-plain-56", "shapes
 def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> Iterator[Progress]:
     """Trains the recipe's network on `dataset`, yielding progress, then writes its file into `folder` and lists it.
 
-    The first weights follow from the seed and the layers' names, the batches from the seed: twins share both. After
+    The initial weights follow from the seed and the layers' names, the batches from the seed: twins share both. After
     each epoch the state is kept as `.NAME.state` in `folder`; who starts again after an interruption continues there.
     """
     network, state = build(recipe.spec, recipe.config.seed), TrainingState()
@@ -146,7 +146,7 @@ def _figure(network: Network, dataset: Dataset, split: Split) -> dict[str, Any]:
     result = found.together
     return {
         "accuracy": result.accuracy,
-        "loss": round(result.loss, 4) if math.isfinite(result.loss) else None,
+        "loss": finite(round(result.loss, 4)),
         "n": result.n,
         "balanced_accuracy": found.balanced_accuracy,
         "majority": found.majority,

@@ -139,14 +139,6 @@ def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def heatmap(cam: np.ndarray, size: tuple[int, int], top: float) -> np.ndarray:
-    """The cam at image size on the scale 0..1, where `top` is the raw value that is drawn as 1; zeros if `top` is 0.
-
-    The caller gives `top`, so that maps that are shown together share one scale.
-    """
-    return np.clip(enlarge(cam, size) / top, 0, 1) if top > 0 else np.zeros(size, dtype=np.float32)
-
-
 def share_on_object(cam: np.ndarray, mask: np.ndarray) -> float | None:
     """How much of the cam, enlarged to the mask's size, lies on the object: 0..1, or None for a cam of zeros.
 

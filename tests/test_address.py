@@ -76,9 +76,9 @@ def test_who_takes_a_change_back_by_hand_may_change_again(app: AppTest) -> None:
 
 def test_two_choices_before_the_browser_hears_of_the_first_are_both_kept() -> None:
     app = open_app()
-    app.selectbox(key="second").select("none, look at one alone").run()
+    app.selectbox(key="second").select("None").run()
     app.query_params.clear()
     app.selectbox(key="target").select(2).run()
     assert not app.exception
     assert app.query_params == {"second": "none", "target": "2"}
-    assert app.selectbox(key="second").value == "none, look at one alone"
+    assert app.selectbox(key="second").value == "None"

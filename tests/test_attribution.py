@@ -15,7 +15,6 @@ from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
 from explorer.attribution import (
     enlarge,
     grad_cam,
-    heatmap,
     magnitude,
     profile,
     saliency,
@@ -283,14 +282,6 @@ def test_enlarge_equals_torchs_bilinear():
     values = np.random.default_rng(0).random((7, 5)).astype(np.float32)
     expected = nn.functional.interpolate(torch.from_numpy(values)[None, None], (28, 35), mode="bilinear")[0, 0]
     np.testing.assert_allclose(enlarge(values, (28, 35)), expected.numpy(), atol=1e-6)
-
-
-def test_a_heatmap_is_drawn_on_the_scale_it_is_given():
-    cam = np.array([[0, 1], [2, 4]], np.float32)
-    np.testing.assert_array_equal(heatmap(cam, (2, 2), top=2), [[0, 0.5], [1, 1]])
-    np.testing.assert_array_equal(heatmap(cam, (2, 2), top=8), [[0, 0.125], [0.25, 0.5]])
-    blank = heatmap(cam, (3, 5), top=0)
-    assert blank.shape == (3, 5) and blank.dtype == np.float32 and not blank.any()
 
 
 def test_share_on_object():

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import streamlit
@@ -21,7 +21,6 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import runs
 from explorer.architectures import ArchitectureSpec, build, describe
-from explorer.architectures.spec import Activation
 from explorer.datasets import builtin, shapes
 from explorer.presets import PRESETS
 from explorer.runs import Run
@@ -30,7 +29,6 @@ from explorer.training import TrainingConfig
 from explorer.ui import trainings
 from explorer.ui.build_state import MOST_LAYERS, QUICK, BuildState
 from explorer.ui.markdown import as_sentence
-from explorer.ui.words import WORDS
 from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
 
 PAGE = "from explorer.ui.pages import build\nbuild.show()"
@@ -206,12 +204,6 @@ def give(app: AppTest, key: str, value: Any) -> None:
             kind(key=key).set_value(value).run()
             return
     raise AssertionError(f"there is no widget {key!r}")
-
-
-def test_every_activation_has_its_word():
-    assert [WORDS[name] for name in get_args(Activation)] == [
-        *("ReLU", "leaky ReLU", "ELU", "GELU", "SiLU", "tanh", "sigmoid")
-    ]
 
 
 @pytest.mark.parametrize(

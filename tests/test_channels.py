@@ -12,6 +12,7 @@ from torch import nn
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build, describe
 from explorer.attribution import Share, channels, kernels, top_images
 from explorer.attribution.channels import boxes_of
+from explorer.figures import kernel_pictures
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar, imagenet_resnet
 from explorer.tracing import trace
@@ -42,17 +43,18 @@ def test_kernels_share_one_scale_with_zero_in_its_middle():
     weight[5, 2, 0, 1] = 1  # blue
     found = kernels(network)
     assert found.layer == "stem.conv" and found.top == 4 and found.values.shape == (16, 3, 3, 3)
-    assert found.tiles is not None and found.tiles.shape == (16, 3, 3, 3) and found.tiles.dtype == np.float32
-    np.testing.assert_array_equal(found.tiles[2, 1, 2], [0, 0.5, 0.5])
-    np.testing.assert_array_equal(found.tiles[5, 0, 1], [0.5, 0.5, 0.625])
-    assert (found.tiles != 0.5).sum() == 2
+    pictures = np.array(kernel_pictures(found.values, found.top))
+    assert pictures.shape == (16, 3, 3, 3) and pictures.dtype == np.uint8
+    np.testing.assert_array_equal(pictures[2, 1, 2], [0, 128, 128])
+    np.testing.assert_array_equal(pictures[5, 0, 1], [128, 128, 159])
+    assert (pictures != 128).sum() == 2
     found.values[:] = 9
     assert weight.max() == 1  # a copy
 
 
 def test_kernels_that_do_not_see_three_channels_are_maps():
     found = kernels(build(replace(cifar(8), input_shape=(1, 8, 8))))
-    assert found.values.shape == (16, 1, 3, 3) and found.tiles is None
+    assert found.values.shape == (16, 1, 3, 3) and len(kernel_pictures(found.values, found.top)) == 16
     assert found.top == np.abs(found.values).max()
 
 
@@ -60,7 +62,7 @@ def test_kernels_of_zeros_are_grey():
     network = build(cifar(8)).freeze()
     network.get_submodule("stem.conv").get_parameter("weight").zero_()
     found = kernels(network)
-    assert found.top == 0 and found.tiles is not None and (found.tiles == 0.5).all()
+    assert found.top == 0 and (np.array(kernel_pictures(found.values, found.top)) == 128).all()
 
 
 def test_without_a_stem_the_first_kernels_are_the_first_blocks():

@@ -16,7 +16,7 @@ from explorer.architectures import build, describe
 from explorer.attribution import METHODS, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.figures import Says, SizeLine, TrainingLine
+from explorer.figures import Says, Series, SizeLine, TrainingLine
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
@@ -217,7 +217,10 @@ def test_the_first_network_against_each_other() -> None:
     assert same.correlation == pytest.approx(1, abs=1e-5) and same.iou == pytest.approx(1)
     assert same.difference.max() <= 0
     first, second = aligned.alike_along_depth(networks)
-    assert (first.title, second.title) == ("resnet-8 × 1 and resnet-8 × 10", "resnet-8 × 1 and resnet-20 × 1")
+    assert (first.series.title, second.series.title) == (
+        "resnet-8 × 1 and resnet-8 × 10",
+        "resnet-8 × 1 and resnet-20 × 1",
+    )
     assert len(first.correlations) == len(first.depths) == 12
     assert all(value is None or value == pytest.approx(1, abs=1e-3) for value in first.correlations)
 
@@ -260,14 +263,15 @@ def test_a_recorded_training_is_drawn_over_epochs() -> None:
 
 def test_names_cannot_write_into_a_chart() -> None:
     evil = "<img src=x onerror=alert(1)> %{x}"
-    says = Says(evil, "#000000", "dot", [0.5], evil)
-    line = TrainingLine(evil, "#000000", "dash", [1.0], [(1.0, 0.5)], [(None, None)])
+    says = Says(Series(evil, "#000000", "dot"), [0.5], evil)
+    line = TrainingLine(Series(evil, "#000000", "dash"), [1.0], [(1.0, 0.5)], [(None, None)])
     for chart in (figures.probabilities_chart([evil], [says]), figures.training_chart([line])):
         assert "<img" not in chart.to_json()
 
 
 def test_a_size_of_zero_is_a_cross_at_the_bottom() -> None:
-    line = SizeLine("a", "#000000", "solid", ["x", "y", "z"], [0.1, 0.5, 0.9], [0.0, 2e-3, 1.0], [1.0, 1.0, 1.0])
+    sizes = ([0.0, 2e-3, 1.0], [1.0, 1.0, 1.0])
+    line = SizeLine(Series("a", "#000000"), ["x", "y", "z"], [0.1, 0.5, 0.9], *sizes)
     left, right = figures.sizes_chart([line]).data
     assert list(left.y) == [pytest.approx(1e-4), 2e-3, 1.0]
     assert list(left.marker.symbol) == ["x", "circle", "circle"]
@@ -307,7 +311,7 @@ def test_first_visit_compares_the_twins() -> None:
     assert app.multiselect(key="compare_networks").value == ["shapes-plain-20", "shapes-resnet-20"]
     shown = texts(app)
     assert "are twins" in shown
-    assert "| shortcut | none: plain | identity" in shown.replace("\\", "")
+    assert "| shortcut | none (plain) | identity" in shown.replace("\\", "")
     assert "on 4,000 test pictures" in shown
     assert "says star" in shown and "which is right" in shown
     assert "Correlation" in shown and "Intersection over union" in shown

@@ -10,6 +10,7 @@ from PIL import Image
 from explorer import figures
 from explorer.figures import ColourScale
 from explorer.figures.names import escaped
+from explorer.figures.tiles import GAP
 
 FIGURES = Path(figures.__file__).parent
 SCALE = ColourScale.sizes(2.0)
@@ -45,8 +46,8 @@ def test_a_scale_without_extent_paints_everything_as_zero() -> None:
 def test_tiles_lie_in_reading_order_with_gaps() -> None:
     colours = [np.full((2, 2, 3), value, dtype=np.uint8) for value in (10, 20, 30)]
     sheet = figures.tile(colours, columns=2, side=4)
-    step = 4 + figures.GAP
-    assert sheet.shape == (2 * step - figures.GAP, 2 * step - figures.GAP, 3)
+    step = 4 + GAP
+    assert sheet.shape == (2 * step - GAP, 2 * step - GAP, 3)
     assert [sheet[1, 1, 0], sheet[1, step + 1, 0], sheet[step + 1, 1, 0]] == [10, 20, 30]
     assert sheet[4, 1, 0] == 128 and sheet[step + 1, step + 1, 0] == 128
 

@@ -29,6 +29,7 @@ from explorer import checkpoints, requirements
 from explorer.architectures import ArchitectureSpec, Network, Stage, build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, folders
+from explorer.datasets.builtin import BUILTIN
 from explorer.foreign import (
     NORMALISATIONS,
     ForeignError,
@@ -39,10 +40,8 @@ from explorer.foreign import (
     numbered,
     reached_by_guessing,
     read,
-    readings_of,
     self_test,
 )
-from explorer.foreign.layouts import CIFAR_CLASSES
 from explorer.foreign.recognition import recognise, tidy
 from explorer.presets import PRESETS, cifar
 from explorer.requirements import RequirementError
@@ -50,8 +49,15 @@ from explorer.requirements import RequirementError
 ROOT = Path(__file__).parents[1]
 AKAMASTER = ROOT.parent / "shared" / "checkpoints" / "akamaster-resnet20.th"
 CIFAR_JPEG = ROOT.parent / "data"
+CIFAR_CLASSES = BUILTIN["cifar10"].class_names
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+
+def readings_of(state: Mapping[str, Tensor], wrapper: tuple[str, ...] = ()) -> list[Reading]:
+    """Every complete interpretation of a state dict; `wrapper` are names that stood beside it in its file."""
+    return list(recognise(state, wrapper, "this state dict").readings)
+
 
 # --- their networks --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from explorer.ui import controls
+from explorer import labels
 from explorer.ui.session import Awaited
 from tests.e2e.test_models import theirs
 from tests.test_compare import check as checked
@@ -48,7 +48,7 @@ def test_a_link_keeps_every_network_that_is_here_and_names_what_is_not() -> None
 def test_whatever_is_lost_is_named_and_nothing_else(query: dict[str, str], first: str, second: str | None) -> None:
     app = open_app(**query)
     assert app.selectbox(key="first").value == first
-    assert app.selectbox(key="second").value == (second or controls.NO_NETWORK)
+    assert app.selectbox(key="second").value == (second or labels.NONE)
     said = texts(app)
     for field, place in (("first", "First"), ("second", "Second")):
         lost = query.get(field, "").startswith(("mine-", "run-", "shared-"))

@@ -13,7 +13,6 @@ from torch import nn
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build
 from explorer.experiments.gradient_flow import (
     MEASURES,
-    GradientFlow,
     Mode,
     flow_on_pictures,
     gradient_flow,
@@ -136,7 +135,6 @@ def test_the_main_path_leaves_out_shortcuts_and_head() -> None:
             (flow.weight_layers, flow.weights) if what == "weights" else (flow.activation_layers, flow.activations)
         )
         assert [all_sizes[names.index(layer)] for layer in layers] == list(sizes)
-    assert flow.ratio == flow.weights[0] / flow.weights[flow.weight_layers.index("stages.1.0.conv2")]
 
 
 def test_a_quantity_that_was_not_measured_is_refused() -> None:
@@ -159,7 +157,7 @@ def test_a_recorded_step_has_the_same_form() -> None:
     first, second, third = (recorded_flow(sizes, step, "bfloat16") for step in sizes.steps)
     layers, found = first.along_depth("weights")
     assert layers == ("stem.conv", "stages.0.0.conv1", "stages.0.0.conv2") and list(found) == [4, 3, 2]
-    assert (first.ratio, second.ratio) == (2, 0) and np.isnan(third.weights[0])
+    assert second.weights[0] == 0 and np.isnan(third.weights[0])
     assert (first.loss, first.mode, first.precision) == (None, "training", "bfloat16")
     assert not first.weights.flags.writeable
     with pytest.raises(ValueError, match=r"`step` must be one that was measured \(0, 1, 4\), received 2"):
@@ -223,11 +221,3 @@ def test_a_gradient_can_be_exactly_0_in_float32_and_not_in_float64() -> None:
     single, double = (gradient_flow(build(spec).to(dtype), images, labels) for dtype in (torch.float32, torch.float64))
     assert single.weights[0] == 0 < double.weights[0] < 1e-45
     assert (single.precision, double.precision) == ("float32", "float64")
-
-
-def made(sizes: list[float], layers: tuple[str, ...]) -> GradientFlow:
-    return recorded_flow(GradientSizes(layers, (0,), (tuple(sizes),)), 0)
-
-
-def test_no_ratio_to_a_last_layer_of_zero() -> None:
-    assert made([1.0, 0.0], ("stem.conv", "stages.0.0.conv1")).ratio is None

@@ -18,7 +18,7 @@ from explorer.training import GradientSizes
 
 PLAIN, RESNET = cifar(8, "none"), cifar(8)
 NAN = float("nan")
-OPENING = "At initialisation, with BatchNorm, He's first weights and ReLU, plain-8's first convolution receives"
+OPENING = "At initialisation, with BatchNorm, He initialisation and ReLU, plain-8's first convolution receives"
 TAIL = "64 shapes, training mode, float32)"
 LAYERS = (
     "stem.conv",
@@ -166,12 +166,12 @@ def test_every_number_decides() -> None:
 def test_circumstances_are_those_of_the_specs_and_of_the_flows() -> None:
     bare = replace(PLAIN, norm="none", initialisation="pytorch", activation="sigmoid")
     said = verdict([subject(bare, 2), subject(bare.twin(), 2)], "64 shapes")
-    assert said.startswith("At initialisation, with no norm, PyTorch's first weights and sigmoid, plain-8's first")
+    assert said.startswith("At initialisation, with no norm, PyTorch initialisation and sigmoid, plain-8's first")
     said = verdict([subject(PLAIN, 9), subject(bare, 2)], "64 shapes")
     assert said.startswith(
-        "At initialisation, plain-8 (BatchNorm, He's first weights, ReLU)'s first convolution receives 9"
+        "At initialisation, plain-8 (BatchNorm, He initialisation, ReLU)'s first convolution receives 9"
     )
-    assert "plain-8 (no norm, PyTorch's first weights, sigmoid)'s 2 ×" in said
+    assert "plain-8 (no norm, PyTorch initialisation, sigmoid)'s 2 ×" in said
     said = verdict([subject(RESNET, 9), subject(cifar(8, "projection"), 2)], "64 shapes")
     assert "ResNet-8 (identity shortcuts)'s first" in said and "ResNet-8 (projection shortcuts)'s 2 ×" in said
     said = verdict(

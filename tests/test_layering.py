@@ -26,6 +26,8 @@ ROOMS = (
     "machine",
     "files",
     "intervals",
+    "labels",
+    "numbers",
     "downloads",
     "architectures",
     "presets",
@@ -67,6 +69,9 @@ SERVICES = "explorer.ui.services"  # below all of `ui`, and without Streamlit
 UI_EXCEPTIONS = {
     ("explorer.ui.compare.methods", "explorer.ui.explore.methods"),  # the same methods, for more networks
 }
+
+# Words and numbers for everyone: these rooms import none of ours, and figures may import all that is in them.
+FOR_EVERYONE = {"labels", "numbers"}
 
 # The only places that may import a package; packages that are not named here may be imported anywhere.
 ONLY_IN = {
@@ -205,7 +210,7 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
         elif here and there and there != here:
             if there not in ROOMS or ROOMS.index(there) > ROOMS.index(here) or there in NOT_OURS.get(here, ()):
                 wrong.append(f"{module} imports {target}, which is no room above it")
-            elif here == "figures" and name not in value_types(target):
+            elif here == "figures" and there not in FOR_EVERYONE and name not in value_types(target):
                 wrong.append(f"{module} imports {name or 'all'} of {target}: figures may import only value types")
         elif here == there == "ui" and goes_up_in_ui(module, f"{target}.{name}" if name else target):
             wrong.append(f"{module} imports {name or 'all'} of {target}: pages -> folders -> api, viewer, top of ui")
@@ -304,6 +309,12 @@ def test_every_file_has_a_place_in_the_design():
 def test_every_folder_of_the_pages_is_known():
     folders = {path.parent.name for path in (ROOT / "explorer" / "ui").glob("*/*.py")}
     assert folders == {*UI_FOLDERS, *UI_BELOW, "pages", "services"}
+
+
+def test_what_is_for_everyone_imports_nothing_of_ours():
+    for name in FOR_EVERYONE:
+        tree = ast.parse((ROOT / "explorer" / f"{name}.py").read_text())
+        assert not [target for target, _ in imports(tree, f"explorer.{name}", False) if room(target)]
 
 
 def test_every_exception_is_in_use():
@@ -436,6 +447,7 @@ def test_training_works_without_the_packages_of_the_screen(module):
         ("explorer.ui.build.live", "def late():\n    import explorer.ui.gradients.lines"),
         ("explorer.figures", "from explorer.architectures import build"),
         ("explorer.figures", "import explorer.architectures"),
+        ("explorer.figures", "from explorer.intervals import accuracy"),
         ("explorer.__main__", "from explorer.ui import state"),
         ("explorer", "from explorer.training import fit"),
         ("app", "from explorer.training import fit"),
@@ -450,6 +462,7 @@ def test_a_wrong_import_is_found(module, source):
     [
         ("explorer.presets", "from .architectures import ArchitectureSpec"),
         ("explorer.figures", "from explorer.architectures import ArchitectureSpec"),
+        ("explorer.figures", "from explorer.labels import NORMS\nfrom explorer.numbers import finite"),
         ("explorer.datasets.folders", "from ..images import pixels\nfrom . import shapes\nimport numpy, PIL.Image"),
         ("explorer.ui.pages.explore", "from explorer.ui.state import AppState\nimport streamlit as st"),
         ("explorer.ui.pages.explore", "from explorer.ui.explore import trust\nimport explorer.ui.compare.maps"),

@@ -22,6 +22,7 @@ from explorer.ui.compare import charts, report
 from explorer.ui.compare.findings import Answer, Question
 from explorer.ui.compare.one_picture import Picture
 from explorer.ui.passes import Looked
+from tests.test_similarity import grams_of
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
 N = 8
@@ -55,8 +56,8 @@ def measured(looked: list[Looked]) -> dict[str, Answer]:
         (*_, (_, shares)) = maps.object_shares(network.checkpoint, split, class_names)
         keep(Question("said", "shapes-32", N), (network.name,), said)
         keep(Question("shares", "shapes-32", N), (network.name,), shares)
-    (*_, (_, alike)) = similarity.similarity(looked[0].checkpoint, looked[1].checkpoint, split.images)
-    keep(Question("cka", "shapes-32", N), names, alike)
+    grams = [grams_of(network.checkpoint, split.images) for network in looked]
+    keep(Question("cka", "shapes-32", N), names, similarity.cka(*grams))
     pictures = {3: split.images[3].transpose(1, 2, 0)}
     keep(Question("pictures", "shapes-32", N), names, (pictures, np.arange(N)))
     return kept
@@ -196,10 +197,10 @@ def test_of_many_classes_the_most_frequent_mistakes_stand_in_a_table(twins) -> N
         predicted[: len(wrong)] = wrong
         said = agreement.Predictions(class_names, labels, predicted, probabilities)
         kept[question.key(network.name)] = Answer(question, (network.name,), said)
-    heads, rows = charts.frequent_mistakes(looked, names, {each.names[0]: each.result for each in kept.values()})
-    assert heads == ["label", "said instead", *names.values()]
-    assert rows[0] == [class_names[0], class_names[7], "1", "1"]
-    assert sorted(row[2:] for row in rows[1:]) == [["0", "1"], ["1", "0"], ["1", "0"]]
+    mistakes = charts.frequent_mistakes(looked, names, {each.names[0]: each.result for each in kept.values()})
+    assert mistakes.columns == ["label", "said instead", *names.values()]
+    assert mistakes.rows[0] == [class_names[0], class_names[7], "1", "1"]
+    assert sorted(list(row[2:]) for row in mistakes.rows[1:]) == [["0", "1"], ["1", "0"], ["1", "0"]]
     text = report.html_report(looked, names, kept)
     assert "<th>said instead</th>" in text and len(text) < 8_000_000
     assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
@@ -267,9 +268,12 @@ def test_what_is_undefined_is_grey_with_its_reason() -> None:
 
 
 def test_a_layer_without_maps_leaves_a_gap_in_its_line() -> None:
-    line = figures.ShareLine("<b>n", "#123456", "dash", ["a", "b", "c"], [0.1, 0.5, 0.9], [0.2, None, 0.4],
-                             [0.01, None, 0.02], [5, 0, 5], [0, 5, 0])  # fmt: skip
-    drawn = json.loads(figures.object_share_chart([line], 0.15).to_json())
+    mean, error = (np.ma.masked_invalid([value, np.nan, other]) for value, other in ((0.2, 0.4), (0.01, 0.02)))
+    counts = np.array([5, 0, 5, 5]), np.array([0, 5, 0, 0])
+    mean, error = (np.ma.append(values, 0.1) for values in (mean, error))  # and a shortcut, which has no depth
+    found = maps.ObjectShares(("a", "b", "c", "s"), mean, error, *counts, chance=0.15, pictures=5)
+    line = (figures.Series("<b>n", "#123456", "dash"), found, {"a": 0.1, "b": 0.5, "c": 0.9})
+    drawn = json.loads(figures.object_share_chart([line]).to_json())
     band, shares = drawn["data"]
     assert shares["y"] == [0.2, None, 0.4] and shares["line"]["dash"] == "dash"
     assert band["y"] == pytest.approx([0.21, 0.42, 0.38, 0.19])

@@ -19,11 +19,11 @@ from explorer.experiments.similarity import (
     NOT_FINITE,
     Cost,
     Grams,
+    Similarity,
     cka,
     cost,
     gram,
     layer_grams,
-    similarity,
 )
 from explorer.presets import cifar, imagenet_resnet, vgg
 
@@ -45,6 +45,10 @@ def grams_of(asked: Checkpoint, pixels: np.ndarray = PIXELS) -> Grams:
     *_, (fraction, grams) = layer_grams(asked, pixels)
     assert fraction == 1 and grams is not None
     return grams
+
+
+def similarity(a: Checkpoint, b: Checkpoint) -> Similarity:
+    return cka(grams_of(a), grams_of(b))
 
 
 def as_grams(features: np.ndarray) -> Grams:
@@ -150,18 +154,22 @@ def test_layers_and_values_are_those_of_the_network_as_it_runs(spec: Callable[[]
 def test_two_networks_and_what_they_are_left_as() -> None:
     a, b = checkpoint(), checkpoint(replace(SPEC.twin(), input_shape=(3, 12, 12)), seed=1)
     before = [{name: tensor.clone() for name, tensor in c.network.state_dict().items()} for c in (a, b)]
-    fractions = []
-    for fraction, result in similarity(a, b, PIXELS):
-        assert torch.is_grad_enabled() and (result is None) == (fraction < 1)
-        fractions.append(fraction)
-    assert fractions == sorted(set(fractions)) and len(fractions) > 4 and result is not None
+    grams = []
+    for each in (a, b):
+        fractions = []
+        for fraction, found in layer_grams(each, PIXELS):
+            assert torch.is_grad_enabled() and (found is None) == (fraction < 1)
+            fractions.append(fraction)
+        assert fractions == sorted(set(fractions)) and len(fractions) > 2 and found is not None
+        grams.append(found)
+    result = cka(*grams)
     assert result.cka.shape == result.debiased.shape == (len(result.layers_a), len(result.layers_b)) == (7, 7)
     assert result.n == 12 and not result.cka.mask.any() and 0 <= result.cka.min() <= result.cka.max() <= 1
     for c, state in zip((a, b), before, strict=True):
         assert not c.network.training and all(p.grad is None for p in c.network.parameters())
         assert all(torch.equal(state[name], tensor) for name, tensor in c.network.state_dict().items())
         assert not any(module._forward_hooks or module._backward_hooks for module in c.network.modules())
-    stopped = similarity(a, b, PIXELS)
+    stopped = layer_grams(a, PIXELS)
     next(stopped)
     stopped.close()
     assert torch.is_grad_enabled()
@@ -169,8 +177,7 @@ def test_two_networks_and_what_they_are_left_as() -> None:
 
 def test_a_network_against_itself() -> None:
     asked = checkpoint()
-    *_, (_, result) = similarity(asked, asked, PIXELS)
-    assert result is not None
+    result = similarity(asked, asked)
     np.testing.assert_allclose(np.diagonal(result.cka), 1, atol=1e-6)
     np.testing.assert_allclose(np.diagonal(result.debiased), 1, atol=1e-5)
     np.testing.assert_allclose(result.cka, result.cka.T, atol=1e-9)
@@ -183,8 +190,8 @@ def test_layers_without_a_difference_are_masked_and_said_to_be() -> None:
     assert isinstance(norm.weight, Tensor) and isinstance(norm.bias, Tensor)
     norm.weight.fill_(0)
     norm.bias.fill_(0.3)
-    *_, (_, result) = similarity(checkpoint(), dead, PIXELS)
-    assert result is not None and result.undefined_a == {}
+    result = similarity(checkpoint(), dead)
+    assert result.undefined_a == {}
     silent = ["stages.0.0", "stages.1.0.conv1", "stages.1.0.conv2", "stages.1.0"]
     assert result.undefined_b == dict.fromkeys(silent, CONSTANT)
     for values in (result.cka, result.debiased):

@@ -347,7 +347,7 @@ KINDS: dict[str, tuple[type[nn.Module], ...]] = {
 
 
 def build(spec: ArchitectureSpec, seed: int = 0, device: str | torch.device = "cpu") -> Network:
-    """A network with its first weights, in training mode.
+    """A network with its initial weights, in training mode.
 
     Each layer draws its weights from a generator of its own, seeded by `seed` and the layer's name. So two networks
     that share a layer name and shape share its weights: twins start identical whatever their shortcuts are.

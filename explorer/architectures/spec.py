@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any, Literal, Self, get_args
+
+from explorer.labels import ACTIVATIONS
 
 BlockKind = Literal["conv", "basic", "bottleneck", "pointwise", "separable"]
 Shortcut = Literal["none", "identity", "projection"]
@@ -16,17 +17,6 @@ Downsampling = Literal["conv", "max", "average"]
 HeadPooling = Literal["average", "flatten"]
 Padding = Literal["same", "valid"]
 StemPooling = Literal["none", "max"]
-
-ACTIVATION_NAMES: Mapping[Activation, str] = {
-    "relu": "ReLU",
-    "leaky_relu": "leaky ReLU",
-    "elu": "ELU",
-    "gelu": "GELU",
-    "silu": "SiLU",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-}
-"""What people call them, in charts, forms and sentences."""
 
 CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
 WRONG = "is incomplete or has a field of the wrong type:"
@@ -102,7 +92,7 @@ class Stem:
 
 @dataclass(frozen=True)
 class ArchitectureSpec:
-    """Everything that decides the layers of a network and the distribution of its first weights.
+    """Everything that decides the layers of a network and the distribution of its initial weights.
 
     `block` is what a stage repeats: "conv" (one convolution), "basic" (two), "bottleneck" (1×1 to a quarter of the
     channels, 3×3, 1×1 back), "pointwise" (1×1, then 3×3) or "separable" (3×3 depthwise, then 1×1 pointwise).
@@ -237,7 +227,7 @@ class ArchitectureSpec:
     @property
     def activation_name(self) -> str:
         """What people call the activation: "ReLU"."""
-        return ACTIVATION_NAMES[self.activation]
+        return ACTIVATIONS[self.activation]
 
     def twin(self) -> Self:
         """The same network with the shortcuts taken away, or, of a plain one, with identity shortcuts put in.

@@ -1,39 +1,22 @@
 """Why a network says what it says: views of a `Trace`, Captum's methods, and whether a map can be trusted."""
 
-from explorer.attribution.channels import Kernels as Kernels
-from explorer.attribution.channels import TopImages as TopImages
-from explorer.attribution.channels import kernels as kernels
-from explorer.attribution.channels import top_images as top_images
-from explorer.attribution.explanation import Attribution as Attribution
-from explorer.attribution.explanation import Share as Share
-from explorer.attribution.explanation import as_map as as_map
-from explorer.attribution.explanation import explain as explain
-from explorer.attribution.explanation import seconds_per_pass as seconds_per_pass
-from explorer.attribution.methods import METHODS as METHODS
-from explorer.attribution.methods import Cost as Cost
-from explorer.attribution.methods import Method as Method
-from explorer.attribution.methods import Parameter as Parameter
-from explorer.attribution.methods import cost as cost
-from explorer.attribution.methods import note as note
-from explorer.attribution.methods import parameters_of as parameters_of
-from explorer.attribution.trust import READINGS as READINGS
-from explorer.attribution.trust import Cascade as Cascade
-from explorer.attribution.trust import TrustCurve as TrustCurve
-from explorer.attribution.trust import cascade as cascade
-from explorer.attribution.trust import spearman as spearman
-from explorer.attribution.trust import trust_curve as trust_curve
-from explorer.views import LayerProfile as LayerProfile
-from explorer.views import channel_statistics as channel_statistics
-from explorer.views import channel_weights as channel_weights
-from explorer.views import enlarge as enlarge
-from explorer.views import grad_cam as grad_cam
-from explorer.views import heatmap as heatmap
-from explorer.views import magnitude as magnitude
-from explorer.views import profile as profile
-from explorer.views import raw_arrays as raw_arrays
-from explorer.views import saliency as saliency
-from explorer.views import share_on_object as share_on_object
-from explorer.views import shared_axis as shared_axis
-from explorer.views import shared_tops as shared_tops
-from explorer.views import top_classes as top_classes
-from explorer.views import zero_reason as zero_reason
+from explorer.attribution.channels import Kernels, TopImages, kernels, top_images
+from explorer.attribution.explanation import Attribution, Share, as_map, explain, seconds_per_pass
+from explorer.attribution.methods import METHODS, Cost, Method, Parameter, cost, note, parameters_of
+from explorer.attribution.trust import READINGS, Cascade, TrustCurve, cascade, spearman, trust_curve
+from explorer.views import (
+    LayerProfile,
+    channel_statistics,
+    channel_weights,
+    enlarge,
+    grad_cam,
+    magnitude,
+    profile,
+    raw_arrays,
+    saliency,
+    share_on_object,
+    shared_axis,
+    shared_tops,
+    top_classes,
+    zero_reason,
+)

@@ -19,14 +19,11 @@ class Kernels:
     """The weights of the first convolution, which see the (normalised) picture itself.
 
     `values` is float32 (out, in, kh, kw), and `top` the largest absolute value: one scale for all, 0 in its middle.
-    `tiles` is float32 (out, kh, kw, 3) where a kernel sees three channels, R, G and B: 0.5 is a weight of 0, 1 is
-    `top` and 0 is -`top`; None for other inputs, of which each of the `values` is a map of its own.
     """
 
     layer: str
     values: np.ndarray
     top: float
-    tiles: np.ndarray | None
 
 
 def kernels(network: Network) -> Kernels:
@@ -34,12 +31,7 @@ def kernels(network: Network) -> Kernels:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             values = module.weight.numpy(force=True).copy()
-            top = float(np.abs(values).max())
-            tiles = None
-            if values.shape[1] == 3:
-                tiles = (values.transpose(0, 2, 3, 1) / top + 1) / 2 if top > 0 else np.full_like(values, 0.5)
-                tiles = tiles.reshape(len(values), *values.shape[2:], 3)
-            return Kernels(name, values, top, tiles)
+            return Kernels(name, values, float(np.abs(values).max()))
     raise ValueError("`network` has no convolution, so it has no kernels to see; choose another network.")
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 from explorer import __version__
 from explorer.commands.networks import describe_arguments, describe_network
 from explorer.commands.pictures import classify_arguments, classify_pictures, explain_arguments, explain_picture
-from explorer.commands.text import finite, sentence, visible
+from explorer.commands.text import sentence, visible
 from explorer.commands.training import (
     evaluate_arguments,
     evaluate_network,
@@ -23,6 +23,8 @@ from explorer.commands.training import (
     train_network,
 )
 from explorer.commands.weights import convert_arguments, convert_file, inspect_arguments, inspect_file
+from explorer.labels import capital
+from explorer.numbers import finite
 
 COMMANDS = (
     (
@@ -61,7 +63,7 @@ def parser() -> Parser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for name, arguments, run, text in COMMANDS:
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        command = commands.add_parser(name, help=text, description=f"{capital(text)}.", allow_abbrev=False)
         command.set_defaults(run=run)
         arguments(command)
         command.add_argument("--json", action="store_true", help="print one JSON document instead of text")

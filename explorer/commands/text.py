@@ -1,6 +1,5 @@
 """From values to text for a terminal."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,12 +59,3 @@ def sentence(error: Exception) -> str:
 def visible(line: str) -> str:
     """`line` without what would steer the terminal: names of files and classes may come from anyone."""
     return "".join(letter if letter.isprintable() else "?" for letter in line)
-
-
-def finite(value: Any) -> Any:
-    """`value` with None for the numbers that JSON has no word for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -44,7 +44,7 @@ CONFIG_HELP = {
     "class_weights": "weigh the loss so that every class counts alike, however few pictures it has",
     "clip": "largest norm of all gradients together",
     "augment": "shift and flip the pictures at random",
-    "seed": "decides first weights, batches and augmentation",
+    "seed": "decides initial weights, batches and augmentation",
     "precision": "what to compute in",
     "device": "what to compute on",
     "compile": "fuse operations first: needs a C++ compiler and pays off in long trainings",

@@ -60,13 +60,6 @@ class GradientFlow:
             raise ValueError(f'there are no {what} in this flow, a training records weights; choose "weights".')
         return tuple(names[index] for index in wanted), sizes[wanted]
 
-    @property
-    def ratio(self) -> float | None:
-        """Weight gradient of the first convolution over that of the last, without head and shortcuts; None where the
-        last is 0."""
-        _, sizes = self.along_depth("weights")
-        return float(sizes[0] / sizes[-1]) if sizes[-1] else None
-
 
 def _part(name: str) -> str:
     """What a recorded layer is: "conv" or "block" on the main path, "beside" it a shortcut or the head."""
@@ -80,7 +73,7 @@ def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode |
     """One forward and one backward pass of a batch: `images` (N, C, H, W), normalised, `labels` (N,).
 
     `mode` is by default the one that the network is in. In "training" BatchNorm takes the statistics of the batch, as
-    a training step does: the only one that makes sense for first weights, whose running statistics nothing has filled.
+    a training step does: the only one that makes sense at initialisation, where nothing has filled the running ones.
     In "evaluation" it takes the running ones, and each picture passes as it does when the network is used. Dropout is
     off in both: it would add chance to the measurement.
 

@@ -1,8 +1,9 @@
-"""Gradient flow of many networks at their first weights: the grid, what it costs, its measurement, bands over seeds."""
+"""Gradient flow of many networks at initialisation: the grid, what it costs, its measurement, bands over seeds."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -44,13 +45,10 @@ def grid(
 
 @dataclass(frozen=True)
 class GridCost:
-    """What measuring a grid takes: `passes` forward and backward passes of one batch each; `macs`, multiply-accumulates
-    of all of them; `longest`, those of its most expensive pass, which is how long a Stop may have to wait;
-    `activation_bytes` that this pass holds, float32."""
+    """What measuring a grid takes: `macs`, multiply-accumulates of all its passes, and `activation_bytes` that the
+    largest of them holds, float32."""
 
-    passes: int
     macs: int
-    longest: int
     activation_bytes: int
 
 
@@ -60,29 +58,20 @@ def cost(specs: Sequence[ArchitectureSpec], seeds: int, pictures: int) -> GridCo
     A backward pass counts twice its forward pass: a convolution's gradient for its input and that for its weights are
     each as many multiply-accumulates as its output.
     """
-    passes = [_pass_macs(spec, pictures) for spec in specs]
-    held = [describe(spec).activation_bytes * pictures for spec in specs]
+    described = [describe(spec) for spec in specs]
     return GridCost(
-        passes=len(passes) * seeds,
-        macs=sum(passes) * seeds,
-        longest=max(passes, default=0),
-        activation_bytes=max(held, default=0),
+        macs=3 * sum(network.macs for network in described) * pictures * seeds,
+        activation_bytes=max((network.activation_bytes * pictures for network in described), default=0),
     )
-
-
-def _pass_macs(spec: ArchitectureSpec, pictures: int) -> int:
-    return 3 * describe(spec).macs * pictures
 
 
 @dataclass(frozen=True, eq=False)
 class GridStep:
-    """One measured network. `fraction`, 0..1, is the share of the grid's multiply-accumulates that are done, `seconds`
-    have passed since the start."""
+    """One measured network; `seconds` have passed since the start."""
 
     spec: ArchitectureSpec
     seed: int
     flow: GradientFlow
-    fraction: float
     seconds: float
 
 
@@ -93,7 +82,7 @@ def at_initialisation(
     seeds: Sequence[int],
     precision: torch.dtype = torch.float32,
 ) -> Iterator[GridStep]:
-    """The flow through the first weights of each spec, for each seed, in training mode, as they are measured.
+    """The flow through the initial weights of each spec, for each seed, in training mode, as they are measured.
 
     `images` are uint8 (N, 3, H, W) and `labels` (N,): the one batch that all of them see, normalised by its own mean
     and standard deviation. All specs are measured with the first seed, then with the next: stopped early, there are
@@ -106,12 +95,10 @@ def at_initialisation(
     batch = normalise(pixels, floats.mean((0, 1, 2)), torch.where(std > 0, std, 1.0)).to(precision)
     target = torch.from_numpy(labels)
     started = time.perf_counter()
-    total, done = cost(specs, len(seeds), len(images)).macs, 0
     for seed in seeds:
         for spec in specs:
             flow = gradient_flow(build(spec, seed).to(precision), batch, target, "training")
-            done += _pass_macs(spec, len(images))
-            yield GridStep(spec, seed, flow, done / total, time.perf_counter() - started)
+            yield GridStep(spec, seed, flow, time.perf_counter() - started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,37 +122,30 @@ class GradientBand:
     def n(self) -> int:
         return len(self.sizes)
 
-    @property
+    @cached_property
     def zeros(self) -> np.ndarray:
         """How many of the n sizes of each layer are exactly 0 in `precision`, int (L,)."""
         return (self.sizes == 0).sum(axis=0)
 
-    @property
+    @cached_property
     def not_finite(self) -> np.ndarray:
         """How many of the n sizes of each layer are no finite number, int (L,): overflow, or a ratio to 0."""
         return (~np.isfinite(self.sizes)).sum(axis=0)
 
-    @property
+    @cached_property
     def median(self) -> np.ndarray:
         """Of the finite sizes of each layer, (L,); NaN where there is none. Zeros count: half of them make it 0."""
         return self._of_finite(np.median)
 
-    @property
+    @cached_property
     def low(self) -> np.ndarray:
         """The smallest finite size of each layer, (L,), which may be 0; NaN where there is none."""
         return self._of_finite(np.min)
 
-    @property
+    @cached_property
     def high(self) -> np.ndarray:
         """The largest finite size of each layer, (L,); NaN where there is none."""
         return self._of_finite(np.max)
-
-    @property
-    def floor(self) -> float | None:
-        """The smallest size above zero of all layers and seeds: a log axis has to draw zeros below it. None if there
-        is none."""
-        positive = self.sizes[np.isfinite(self.sizes) & (self.sizes > 0)]
-        return float(positive.min()) if len(positive) else None
 
     def relative(self) -> "GradientBand":
         """Each seed divided by its own last layer, so that seeds are compared in shape and the last layer is 1.

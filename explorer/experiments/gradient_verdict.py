@@ -11,6 +11,7 @@ import torch
 from explorer.architectures import ArchitectureSpec
 from explorer.experiments.gradient_flow import GradientFlow, Quantity
 from explorer.experiments.gradient_grid import GradientBand, band
+from explorer.labels import INITIALISATIONS, capital, listed, norm_of, shortcuts_of
 
 ABOUT_EQUAL = 3.0
 """A ratio of first to last layer from 1/3 to 3 is called about equal: the reference figures themselves, of one seed
@@ -31,9 +32,6 @@ _COURSES = {
     "equal": "first and last are about equal",
 }
 _GRADIENTS = {"weights": "weight gradient", "activations": "output gradient", "blocks": "output gradient"}
-_NORMS = {"batch": "BatchNorm", "none": "no norm"}
-_WEIGHTS = {"he": "He's first weights", "pytorch": "PyTorch's first weights"}
-_SHORTCUTS = {"none": "no shortcuts", "identity": "identity shortcuts", "projection": "projection shortcuts"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +128,7 @@ def guidance(names: Sequence[str], reaches: Sequence[Reach]) -> str:
 def _line_of(names: Sequence[str]) -> str:
     unique = _unique(names)
     more = len(unique) - NAMED
-    named = _joined([*unique[:NAMED], *([f"{more} more"] if more > 0 else [])])
+    named = listed([*unique[:NAMED], *([f"{more} more"] if more > 0 else [])])
     return f"The line{'s' if len(unique) > 1 else ''} of {named}"
 
 
@@ -161,8 +159,8 @@ def verdict(
     for name, each, found in zip(names, bands, reaches, strict=True):
         clauses.append(_clause(name, each, found, sample, is_first=not measured))
         measured = measured or bool(found.ratio)
-    opening = ", ".join([when, *([f"with {_joined(shared)}"] if shared else [])])
-    text = f"{opening[0].upper()}{opening[1:]}, {'; '.join(clauses)}"
+    opening = ", ".join([when, *([f"with {listed(shared)}"] if shared else [])])
+    text = f"{capital(opening)}, {'; '.join(clauses)}"
     if len(subjects) == 2:
         text += _comparison(names, reaches, _unit(what))
     return f"{text} ({_tail(subjects, pictures, sample)})."
@@ -229,13 +227,13 @@ def _comparison(names: Sequence[str], reaches: Sequence[Reach], unit: str) -> st
 
 def _circumstances(specs: Sequence[ArchitectureSpec], is_first: bool) -> tuple[list[str], list[list[str]]]:
     """What all specs share, in words, and what each has of its own where they do not."""
-    words = [[_NORMS[spec.norm] for spec in specs], [spec.activation_name for spec in specs]]
-    if is_first:  # after a training the first weights explain nothing any more
-        words.insert(1, [_WEIGHTS[spec.initialisation] for spec in specs])
+    words = [[norm_of(spec.norm) for spec in specs], [spec.activation_name for spec in specs]]
+    if is_first:  # after a training the initialisation explains nothing any more
+        words.insert(1, [f"{INITIALISATIONS[spec.initialisation]} initialisation" for spec in specs])
     shared = [column[0] for column in words if len(set(column)) == 1]
     different = [column for column in words if len(set(column)) > 1]
     if len({spec.shortcut for spec in specs} - {"none"}) > 1:  # two kinds of ResNet have the same name
-        different.append([_SHORTCUTS[spec.shortcut] for spec in specs])
+        different.append([shortcuts_of(spec.shortcut) for spec in specs])
     return shared, [[column[index] for column in different] for index in range(len(specs))]
 
 
@@ -262,10 +260,6 @@ def _unit(what: Quantity) -> str:
 
 def _count(part: int, n: int, sample: str) -> str:
     return f"{part} of {n} {sample}s"
-
-
-def _joined(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def _unique(values: Iterable[Value]) -> list[Value]:

@@ -11,6 +11,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
 from explorer.experiments.agreement import class_order, images_for
 from explorer.images import resize
+from explorer.labels import capital, listed
 from explorer.tracing import trace
 
 REGION = 0.5  # of a map's maximum: where a map is at least half as strong as at its strongest
@@ -88,18 +89,16 @@ def compare_cams(
     difference = (large_a - large_b).astype(np.float32)
     zero = [f"map {name} is zero everywhere" for name, cam in (("A", a), ("B", b)) if cam.max() <= 0]
     if zero:
-        reason = " and ".join(zero)
-        return CamComparison(difference, None, None, None, None, f"{reason[0].upper()}{reason[1:]}.")
+        return CamComparison(difference, None, None, None, None, f"{capital(listed(zero))}.")
     region_a, region_b = (cam >= threshold * cam.max() for cam in (large_a, large_b))
     flat = [f"map {name} has one value everywhere" for name, cam in (("A", a), ("B", b)) if cam.min() == cam.max()]
-    reason = " and ".join(flat)
     return CamComparison(
         difference=difference,
         correlation=None if flat else _pearson(large_a, large_b),
         iou=float((region_a & region_b).sum() / (region_a | region_b).sum()),
         area_a=float(region_a.mean()),
         area_b=float(region_b.mean()),
-        reason=f"{reason[0].upper()}{reason[1:]}, so nothing varies together." if flat else None,
+        reason=f"{capital(listed(flat))}, so nothing varies together." if flat else None,
     )
 
 

@@ -219,23 +219,3 @@ def _unbiased(products: np.ndarray, a: Grams, b: Grams) -> np.ndarray:
 
 def _missing(grams: Grams) -> np.ndarray:
     return np.array([name in grams.undefined for name in grams.layers])
-
-
-def similarity(
-    a: Checkpoint, b: Checkpoint, pixels: np.ndarray
-) -> Generator[tuple[float, Similarity | None], None, None]:
-    """Linear CKA of two networks on `pixels`, uint8 (n, 3, H, W): `layer_grams` of each, then `cka`.
-
-    Each network gets the pictures as it takes them. Yields (share that is done, None) and ends with (1.0, the
-    similarity). One network against itself is run once. Raises ValueError as `layer_grams` does.
-    """
-    chosen = [a] if a is b else [a, b]
-    costs = [cost(checkpoint.spec, len(pixels)).macs for checkpoint in chosen]
-    grams: list[Grams] = []
-    for index, checkpoint in enumerate(chosen):
-        for fraction, result in layer_grams(checkpoint, pixels):
-            if result is None:
-                yield (sum(costs[:index]) + fraction * costs[index]) / sum(costs), None
-            else:
-                grams.append(result)
-    yield 1.0, cka(grams[0], grams[-1])

@@ -1,69 +1,54 @@
 """Arrays, tables and descriptions in, pictures out: PNG tiles and Plotly figures. Knows no torch and no page."""
 
-from explorer.figures.agreement import MATRIX_CLASSES as MATRIX_CLASSES
-from explorer.figures.agreement import AccuracyLine as AccuracyLine
-from explorer.figures.agreement import PairLine as PairLine
-from explorer.figures.agreement import ShareLine as ShareLine
-from explorer.figures.agreement import accuracy_chart as accuracy_chart
-from explorer.figures.agreement import agreement_chart as agreement_chart
-from explorer.figures.agreement import confusion_chart as confusion_chart
-from explorer.figures.agreement import object_share_chart as object_share_chart
-from explorer.figures.agreement import similarity_chart as similarity_chart
-from explorer.figures.charts import NETWORK_COLOURS as NETWORK_COLOURS
-from explorer.figures.charts import TEXT_COLOURS as TEXT_COLOURS
-from explorer.figures.charts import Curve as Curve
-from explorer.figures.charts import classes_chart as classes_chart
-from explorer.figures.charts import network_colour as network_colour
-from explorer.figures.comparison import DASHES as DASHES
-from explorer.figures.comparison import Alike as Alike
-from explorer.figures.comparison import Says as Says
-from explorer.figures.comparison import SizeLine as SizeLine
-from explorer.figures.comparison import TrainingLine as TrainingLine
-from explorer.figures.comparison import alike_chart as alike_chart
-from explorer.figures.comparison import cells as cells
-from explorer.figures.comparison import probabilities_chart as probabilities_chart
-from explorer.figures.comparison import sizes_chart as sizes_chart
-from explorer.figures.comparison import training_chart as training_chart
-from explorer.figures.detail import CascadeLine as CascadeLine
-from explorer.figures.detail import DepthLine as DepthLine
-from explorer.figures.detail import TrustLines as TrustLines
-from explorer.figures.detail import cascade_chart as cascade_chart
-from explorer.figures.detail import depth_chart as depth_chart
-from explorer.figures.detail import framed as framed
-from explorer.figures.detail import kernel_pictures as kernel_pictures
-from explorer.figures.detail import kernel_sheet as kernel_sheet
-from explorer.figures.detail import signed_overlay as signed_overlay
-from explorer.figures.detail import trust_chart as trust_chart
-from explorer.figures.drawing import network_drawing as network_drawing
-from explorer.figures.gradient_flow import FlowKey as FlowKey
-from explorer.figures.gradient_flow import FlowLine as FlowLine
-from explorer.figures.gradient_flow import flow_span as flow_span
-from explorer.figures.gradient_flow import gradient_flow_chart as gradient_flow_chart
-from explorer.figures.gradients import ZERO as ZERO
-from explorer.figures.gradients import GradientMap as GradientMap
-from explorer.figures.gradients import decades as decades
-from explorer.figures.gradients import paint_gradients as paint_gradients
-from explorer.figures.gradients import size_table as size_table
-from explorer.figures.report import Chapter as Chapter
-from explorer.figures.report import Chart as Chart
-from explorer.figures.report import Strip as Strip
-from explorer.figures.report import Table as Table
-from explorer.figures.report import Thumbnail as Thumbnail
-from explorer.figures.report import report_html as report_html
-from explorer.figures.sketch import CONVOLUTIONS_SHOWN as CONVOLUTIONS_SHOWN
-from explorer.figures.tiles import DIVERGING as DIVERGING
-from explorer.figures.tiles import GAP as GAP
-from explorer.figures.tiles import SEQUENTIAL as SEQUENTIAL
-from explorer.figures.tiles import ColourScale as ColourScale
-from explorer.figures.tiles import colour_bar as colour_bar
-from explorer.figures.tiles import data_uri as data_uri
-from explorer.figures.tiles import nearest as nearest
-from explorer.figures.tiles import overlay as overlay
-from explorer.figures.tiles import palette as palette
-from explorer.figures.tiles import png as png
-from explorer.figures.tiles import reduced as reduced
-from explorer.figures.tiles import shares as shares
-from explorer.figures.tiles import sheet as sheet
-from explorer.figures.tiles import shown as shown
-from explorer.figures.tiles import signed_shares as signed_shares
-from explorer.figures.tiles import tile as tile
+from explorer.figures.agreement import (
+    MATRIX_CLASSES,
+    accuracy_chart,
+    agreement_chart,
+    confusion_chart,
+    object_share_chart,
+    similarity_chart,
+)
+from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Curve, Series, classes_chart, network_colour
+from explorer.figures.comparison import (
+    Alike,
+    Says,
+    SizeLine,
+    TrainingLine,
+    alike_chart,
+    cells,
+    probabilities_chart,
+    sizes_chart,
+    training_chart,
+)
+from explorer.figures.detail import (
+    CascadeLine,
+    DepthLine,
+    cascade_chart,
+    depth_chart,
+    framed,
+    kernel_pictures,
+    kernel_sheet,
+    signed_overlay,
+    trust_chart,
+)
+from explorer.figures.drawing import network_drawing
+from explorer.figures.gradient_flow import FlowKey, FlowLine, flow_span, gradient_flow_chart
+from explorer.figures.gradients import ZERO, GradientMap, decades, paint_gradients, size_table
+from explorer.figures.report import Chapter, Chart, Strip, Table, Thumbnail, report_html
+from explorer.figures.tiles import (
+    DIVERGING,
+    SEQUENTIAL,
+    ColourScale,
+    colour_bar,
+    data_uri,
+    nearest,
+    overlay,
+    palette,
+    png,
+    reduced,
+    shares,
+    sheet,
+    shown,
+    signed_shares,
+    tile,
+)

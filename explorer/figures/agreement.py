@@ -1,7 +1,6 @@
 """Charts of many pictures: accuracies, confusions, agreement, similarity of layers, cams on the object."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,8 +8,14 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
+from explorer.experiments.agreement import Agreement
+from explorer.experiments.maps import ObjectShares
+from explorer.figures.charts import Series
 from explorer.figures.names import escaped, shortened
 from explorer.figures.tiles import SEQUENTIAL
+from explorer.intervals import Accuracy
+from explorer.labels import stage_of, stage_spans
+from explorer.numbers import finite
 
 _STEPS = [step / 32 for step in range(33)]
 # Not by its name: Streamlit's theme takes the first colour of Inferno, #000004, for a placeholder and draws it pink.
@@ -23,48 +28,7 @@ _CELLS = 350  # pixels of one confusion matrix
 _LONGEST = 16  # letters of a class name on an axis; hovering shows all
 
 
-@dataclass(frozen=True)
-class AccuracyLine:
-    """One network's accuracy: `right` of `n`, and the interval `low`..`high`, all shares 0..1 but the counts."""
-
-    name: str
-    colour: str
-    right: int
-    n: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class PairLine:
-    """How many pictures only the first, and only the second network of a pair has right."""
-
-    first: str
-    second: str
-    first_colour: str
-    second_colour: str
-    only_first: int
-    only_second: int
-
-
-@dataclass(frozen=True, eq=False)
-class ShareLine:
-    """One network's shares 0..1 on the object: a `mean` and its standard `error` (None: not known) for each layer, of
-    how many maps, and how many others were zero. `depths` are the relative depths of the layers, 0..1; `dash` is one
-    of `comparison.DASHES`."""
-
-    name: str
-    colour: str
-    dash: str
-    layers: Sequence[str]
-    depths: Sequence[float]
-    mean: Sequence[float | None]
-    error: Sequence[float | None]
-    maps: Sequence[int]
-    zero: Sequence[int]
-
-
-def accuracy_chart(lines: Sequence[AccuracyLine]) -> go.Figure:
+def accuracy_chart(lines: Sequence[tuple[Series, Accuracy]]) -> go.Figure:
     """A dot for each network with its interval, from top to bottom."""
     figure = go.Figure(
         layout=dict(
@@ -80,18 +44,17 @@ def accuracy_chart(lines: Sequence[AccuracyLine]) -> go.Figure:
             showlegend=False,
         )
     )
-    names = _distinct([line.name for line in lines])
-    for name, line in zip(names, lines, strict=True):
-        share = line.right / line.n
+    names = _distinct([series.title for series, _ in lines])
+    for name, (series, found) in zip(names, lines, strict=True):
+        share, n = found.share, f"{found.right:,} of {found.n:,}"
         figure.add_scatter(
             x=[share],
             y=[name],
             mode="markers",
-            marker={"color": line.colour, "size": 11},
-            error_x={"type": "data", "symmetric": False, "array": [line.high - share], "arrayminus": [share - line.low]}
-            | {"color": line.colour, "thickness": 2, "width": 6},
-            hovertemplate=f"%{{y}}: {share:.2%}, {line.right:,} of {line.n:,}; {line.low:.2%} to {line.high:.2%}"
-            "<extra></extra>",
+            marker={"color": series.colour, "size": 11},
+            error_x={"type": "data", "symmetric": False, "array": [found.high - share]}
+            | {"arrayminus": [share - found.low], "color": series.colour, "thickness": 2, "width": 6},
+            hovertemplate=f"%{{y}}: {share:.2%}, {n}; {found.low:.2%} to {found.high:.2%}<extra></extra>",
         )
     return figure
 
@@ -125,10 +88,10 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
         common: dict[str, Any] = {"x": places, "y": places, "xgap": 1, "ygap": 1, "hoverongaps": False}
         common |= {"hovertemplate": "%{hovertext}<extra></extra>"} | at
         words = np.where(kept, "", hover)  # each cell's once: they are most of what a browser gets
-        figure.add_heatmap(z=_nullable(mistakes), hovertext=words, coloraxis="coloraxis", **common)
+        figure.add_heatmap(z=finite(mistakes), hovertext=words, coloraxis="coloraxis", **common)
         grey = {"colorscale": [[0, NEUTRAL], [1, NEUTRAL]], "showscale": False}
         words = np.where(kept, hover, "")
-        figure.add_heatmap(z=_nullable(np.where(kept, 1.0, np.nan)), hovertext=words, **grey, **common)
+        figure.add_heatmap(z=finite(np.where(kept, 1.0, np.nan)), hovertext=words, **grey, **common)
         numbered.append((counts, shares, at))
     for counts, shares, at in numbered if classes <= NUMBERED_CLASSES else ():
         rows_of, columns_of = np.nonzero(counts)
@@ -183,31 +146,28 @@ def _confusion_hover(counts: np.ndarray, class_names: Sequence[str]) -> np.ndarr
     )
 
 
-def agreement_chart(pairs: Sequence[PairLine]) -> go.Figure:
+def agreement_chart(pairs: Sequence[tuple[Series, Series, Agreement]]) -> go.Figure:
     """For each pair a bar to the left, what only its first network has right, and one to the right, only its second:
     the two counts that McNemar's test compares."""
     figure = go.Figure()
-    rows = _distinct([f"{pair.first} | {pair.second}" for pair in pairs])
-    most = max([1, *(max(pair.only_first, pair.only_second) for pair in pairs)])
-    for row, pair in zip(rows, pairs, strict=True):
-        alike = pair.first_colour == pair.second_colour  # two of one family: the second is hatched
-        for sign, name, colour, count in (
-            (-1, pair.first, pair.first_colour, pair.only_first),
-            (1, pair.second, pair.second_colour, pair.only_second),
-        ):
+    rows = _distinct([f"{first.title} | {second.title}" for first, second, _ in pairs])
+    most = max([1, *(max(counts.only_a, counts.only_b) for _, _, counts in pairs)])
+    for row, (first, second, counts) in zip(rows, pairs, strict=True):
+        alike = first.colour == second.colour  # two of one family: the second is hatched
+        for sign, series, count in ((-1, first, counts.only_a), (1, second, counts.only_b)):
             figure.add_bar(
                 y=[row],
                 x=[sign * count],
                 orientation="h",
-                marker={"color": colour, "pattern": {"shape": "/" if alike and sign > 0 else ""}},
-                hovertext=f"only {escaped(name)} is right: {count:,}",
+                marker={"color": series.colour, "pattern": {"shape": "/" if alike and sign > 0 else ""}},
+                hovertext=f"only {escaped(series.title)} is right: {count:,}",
                 hoverinfo="text",
             )
             figure.add_scatter(  # a bar of no length would not show its text
                 y=[row],
                 x=[sign * count],
                 mode="text",
-                text=f"&nbsp;only {escaped(shortened(name, 30))}: {count:,}&nbsp;",
+                text=f"&nbsp;only {escaped(shortened(series.title, 30))}: {count:,}&nbsp;",
                 textposition="middle left" if sign < 0 else "middle right",
                 hoverinfo="skip",
             )
@@ -251,11 +211,9 @@ def similarity_chart(
     common["hovertemplate"] = "%{hovertext}<extra></extra>"
     of_values = np.where(known, "", hover)  # each cell's once: they are most of what a browser gets
     shown = values.filled(np.nan).round(4)
-    figure.add_heatmap(z=_nullable(shown), hovertext=of_values, coloraxis="coloraxis", **common)
+    figure.add_heatmap(z=finite(shown), hovertext=of_values, coloraxis="coloraxis", **common)
     grey: dict[str, Any] = {"colorscale": [[0, NEUTRAL], [1, NEUTRAL]], "showscale": False}
-    figure.add_heatmap(
-        z=_nullable(np.where(known, 1.0, np.nan)), hovertext=np.where(known, hover, ""), **grey, **common
-    )
+    figure.add_heatmap(z=finite(np.where(known, 1.0, np.nan)), hovertext=np.where(known, hover, ""), **grey, **common)
     for axis, names in (("y", layers[0]), ("x", layers[1])):
         starts, ticks, texts = _stages(names)
         for start in starts[1:]:
@@ -282,9 +240,11 @@ def similarity_chart(
     return figure
 
 
-def object_share_chart(lines: Sequence[ShareLine], chance: float) -> go.Figure:
+def object_share_chart(lines: Sequence[tuple[Series, ObjectShares, Mapping[str, float]]]) -> go.Figure:
     """How much of the cams lies on the object along relative depth, a line for each network with a band of one
-    standard error up and down; `chance`, the object's share of the picture, is the grey line."""
+    standard error up and down; the object's share of the picture is the grey line. Of each network the layers are
+    drawn that have a relative depth, 0..1."""
+    chance = lines[0][1].chance
     figure = go.Figure(
         layout=dict(
             height=380,
@@ -296,30 +256,30 @@ def object_share_chart(lines: Sequence[ShareLine], chance: float) -> go.Figure:
             hovermode="closest",
         )
     )
-    for line in lines:
-        places = list(line.depths)
-        known = [index for index, mean in enumerate(line.mean) if mean is not None and line.error[index] is not None]
-        upper = [(line.mean[index] or 0.0) + (line.error[index] or 0.0) for index in known]
-        lower = [(line.mean[index] or 0.0) - (line.error[index] or 0.0) for index in known]
-        x = [places[index] for index in known]
+    for series, found, depths in lines:
+        mean, error = (finite(values.filled(np.nan)) for values in (found.mean, found.error))
+        places = [index for index, layer in enumerate(found.layers) if layer in depths]
+        x = [depths[found.layers[index]] for index in places]
+        ends = [(at, mean[index], error[index]) for at, index in zip(x, places, strict=True)]
+        ends = [end for end in ends if None not in end]
         figure.add_scatter(
-            x=[*x, *reversed(x)],
-            y=[*upper, *reversed(lower)],
+            x=[at for at, _, _ in [*ends, *reversed(ends)]],
+            y=[*(middle + half for _, middle, half in ends), *(middle - half for _, middle, half in reversed(ends))],
             fill="toself",
-            fillcolor=line.colour,
+            fillcolor=series.colour,
             opacity=0.2,
             line={"width": 0},
             hoverinfo="skip",
             showlegend=False,
         )
         figure.add_scatter(
-            x=places,
-            y=list(line.mean),
+            x=x,
+            y=[mean[index] for index in places],
             mode="lines+markers",
-            name=escaped(line.name),
-            line={"color": line.colour, "dash": line.dash, "width": 2},
+            name=escaped(series.title),
+            line={"color": series.colour, "dash": series.dash, "width": 2},
             marker={"size": 6},
-            hovertext=[_share_hover(line, index) for index in range(len(line.layers))],
+            hovertext=[_share_hover(series.title, found, index, mean[index], error[index]) for index in places],
             hoverinfo="text",
         )
     figure.add_hline(
@@ -335,26 +295,18 @@ def object_share_chart(lines: Sequence[ShareLine], chance: float) -> go.Figure:
     return figure
 
 
-def _share_hover(line: ShareLine, index: int) -> str:
-    mean, error = line.mean[index], line.error[index]
+def _share_hover(title: str, found: ObjectShares, index: int, mean: float | None, error: float | None) -> str:
     value = "no map that is not zero" if mean is None else f"{mean:.1%}"
     spread = "" if error is None else f" ± {error:.1%}"
-    counts = f"{line.maps[index]:,} maps, {line.zero[index]:,} zero"
-    return f"{escaped(line.name)}, {escaped(line.layers[index])}: {value}{spread} ({counts})"
+    counts = f"{found.n[index]:,} maps, {found.zero[index]:,} zero"
+    return f"{escaped(title)}, {escaped(found.layers[index])}: {value}{spread} ({counts})"
 
 
 def _stages(layers: Sequence[str]) -> tuple[list[int], list[float], list[str]]:
     """Where a stage begins, the middle of each, and its name: "stem", "stages.0"."""
-    names = [".".join(layer.split(".")[: 2 if layer.startswith("stages.") else 1]) for layer in layers]
-    starts = [index for index, name in enumerate(names) if index == 0 or name != names[index - 1]]
-    ends = [*starts[1:], len(names)]
-    middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
-    return starts, middles, [escaped(names[start]) for start in starts]
-
-
-def _nullable(values: np.ndarray) -> list[list[float | None]]:
-    """Plotly leaves out what is null; a NaN is no JSON."""
-    return [[float(value) if np.isfinite(value) else None for value in row] for row in values]
+    spans = stage_spans(layers)
+    middles = [(start + end - 1) / 2 for start, end in spans]
+    return [start for start, _ in spans], middles, [escaped(stage_of(layers[start])) for start, _ in spans]
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -16,7 +16,17 @@ NETWORK_COLOURS = {
 }
 # Text on the page's own background, where Streamlit would write in a grey of less than 4.5:1.
 TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
+DASHES = ("solid", "dash", "dot", "dashdot")  # tell networks of one family, and so of one colour, apart
 _WIDEST = 28  # letters of a class name beside a bar
+
+
+@dataclass(frozen=True)
+class Series:
+    """One network in a chart; `dash` is one of `DASHES`."""
+
+    title: str
+    colour: str
+    dash: str = "solid"
 
 
 def network_colour(shortcut: str, theme: Literal["light", "dark"]) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from explorer.figures.charts import DASHES, Series
 from explorer.figures.names import in_template, shortened
 
-DASHES = ("solid", "dash", "dot", "dashdot")  # tell networks of one family, and so of one colour, apart
 _PATTERNS = dict(zip(DASHES, ("", "/", ".", "x"), strict=True))
 _WIDEST = 28  # letters of a class name beside its bars
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}, "itemclick": False}
@@ -25,9 +25,7 @@ class TrainingLine:
     the share of right predictions over the training pictures and over the validation pictures; None was not
     measured."""
 
-    title: str
-    colour: str
-    dash: str
+    series: Series
     epochs: Sequence[float]
     train: Sequence[Point]
     validation: Sequence[Point]
@@ -38,9 +36,7 @@ class Says:
     """What one network says: a probability, 0..1, for each of the classes of the chart, and the class that is
     explained."""
 
-    title: str
-    colour: str
-    dash: str
+    series: Series
     probabilities: Sequence[float]
     target: str
 
@@ -50,9 +46,7 @@ class Alike:
     """How alike two networks' maps are along `depths`: the correlation, -1..1, and the overlap of their regions
     (intersection over union, 0..1); None where it could not be computed. `notes` say what was compared."""
 
-    title: str
-    colour: str
-    dash: str
+    series: Series
     depths: Sequence[float]
     correlations: Sequence[float | None]
     overlaps: Sequence[float | None]
@@ -64,9 +58,7 @@ class SizeLine:
     """How large one network's activations and the gradients of its score are, >= 0, in each of `layers`, which lie at
     the relative `depths`."""
 
-    title: str
-    colour: str
-    dash: str
+    series: Series
     layers: Sequence[str]
     depths: Sequence[float]
     activations: Sequence[float]
@@ -78,7 +70,7 @@ def training_chart(lines: Sequence[TrainingLine]) -> go.Figure:
     the validation pictures."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=("Loss", "Accuracy"), horizontal_spacing=0.09)
     for line in lines:
-        name = _escaped(line.title)
+        name = _escaped(line.series.title)
         for pictures, points in (("training", line.train), ("validation", line.validation)):
             if all(loss is None and share is None for loss, share in points):
                 continue
@@ -87,8 +79,8 @@ def training_chart(lines: Sequence[TrainingLine]) -> go.Figure:
                     x=list(line.epochs),
                     y=[point[place] for point in points],
                     mode="lines" if pictures == "training" and len(points) > 1 else "markers",
-                    line={"color": line.colour, "dash": line.dash, "width": 2},
-                    marker={"color": line.colour, "size": 7, "symbol": _symbol(line.dash)},
+                    line={"color": line.series.colour, "dash": line.series.dash, "width": 2},
+                    marker={"color": line.series.colour, "size": 7, "symbol": _symbol(line.series.dash)},
                     name=name,
                     legendgroup=name,
                     showlegend=pictures == "training" and not place,
@@ -114,12 +106,15 @@ def probabilities_chart(names: Sequence[str], networks: Sequence[Says]) -> go.Fi
                 x=list(network.probabilities),
                 y=rows,
                 orientation="h",
-                name=_escaped(network.title),
-                marker={"color": network.colour, "pattern": {"shape": _PATTERNS[network.dash], "fgopacity": 0.8}},
+                name=_escaped(network.series.title),
+                marker={
+                    "color": network.series.colour,
+                    "pattern": {"shape": _PATTERNS[network.series.dash], "fgopacity": 0.8},
+                },
                 text=[f"{value:.1%}" for value in network.probabilities],
                 textposition="outside",
                 cliponaxis=False,
-                hovertemplate=f"{_escaped(network.title)}, %{{y}}: %{{x:.4f}}<extra></extra>",
+                hovertemplate=f"{_escaped(network.series.title)}, %{{y}}: %{{x:.4f}}<extra></extra>",
             )
             for network in networks
         ],
@@ -147,13 +142,13 @@ def alike_chart(pairs: Sequence[Alike], chosen: float) -> go.Figure:
                 x=list(pair.depths),
                 y=list(values),
                 mode="lines+markers",
-                line={"color": pair.colour, "dash": pair.dash, "width": 2},
-                marker={"color": pair.colour, "size": 6, "symbol": _symbol(pair.dash)},
-                name=_escaped(pair.title),
-                legendgroup=_escaped(pair.title),
+                line={"color": pair.series.colour, "dash": pair.series.dash, "width": 2},
+                marker={"color": pair.series.colour, "size": 6, "symbol": _symbol(pair.series.dash)},
+                name=_escaped(pair.series.title),
+                legendgroup=_escaped(pair.series.title),
                 showlegend=column == 1,
                 customdata=[_escaped(note) for note in pair.notes],
-                hovertemplate=f"{_escaped(pair.title)}<br>%{{customdata}}: %{{y:.2f}}<extra></extra>",
+                hovertemplate=f"{_escaped(pair.series.title)}<br>%{{customdata}}: %{{y:.2f}}<extra></extra>",
                 row=1,
                 col=column,
             )
@@ -180,14 +175,17 @@ def sizes_chart(lines: Sequence[SizeLine]) -> go.Figure:
         if any(size == 0 for line in sizes for size in line):
             figure.add_hline(y=floor, line={"color": "#869096", "width": 1}, row=1, col=column)
         for line, values in zip(lines, sizes, strict=True):
-            name = _escaped(line.title)
+            name = _escaped(line.series.title)
             hover = [f"{_escaped(layer)}: {size:.3g}" for layer, size in zip(line.layers, values, strict=True)]
             figure.add_scatter(
                 x=list(line.depths),
                 y=[floor if size == 0 else size for size in values],
                 mode="lines+markers",
-                line={"color": line.colour, "dash": line.dash, "width": 2},
-                marker={"color": line.colour, "symbol": [_symbol(line.dash) if size else "x" for size in values]}
+                line={"color": line.series.colour, "dash": line.series.dash, "width": 2},
+                marker={
+                    "color": line.series.colour,
+                    "symbol": [_symbol(line.series.dash) if size else "x" for size in values],
+                }
                 | {"size": [4 if size else 8 for size in values]},
                 name=name,
                 legendgroup=name,

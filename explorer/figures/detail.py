@@ -7,6 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from explorer.attribution import TrustCurve
+from explorer.figures.charts import Series
 from explorer.figures.names import escaped, in_template
 from explorer.figures.tiles import ColourScale, data_uri, nearest
 
@@ -18,27 +20,11 @@ _THUMBNAIL = 40  # pixels of a map below the cascade
 
 @dataclass(frozen=True, eq=False)
 class DepthLine:
-    """One network's values along `names`, from input to output; None where there is none. `dashed` tells a second
-    network of a family from the first."""
+    """One network's values along `names`, from input to output; None where there is none."""
 
-    title: str
-    colour: str
-    dashed: bool
+    series: Series
     names: Sequence[str]
     values: Sequence[float | None]
-
-
-@dataclass(frozen=True, eq=False)
-class TrustLines:
-    """One network's curves of one kind over `shares` (K + 1,): its map's order, (K + 1,), and random ones,
-    (R, K + 1)."""
-
-    title: str
-    colour: str
-    dashed: bool
-    shares: np.ndarray
-    probabilities: np.ndarray
-    random: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +32,7 @@ class CascadeLine:
     """One network's maps while it forgets: `names` of the steps, the first "trained"; of each the map, uint8
     (H, W, 3), already painted, and its correlation with the first, -1..1, or None."""
 
-    title: str
-    colour: str
-    dashed: bool
+    series: Series
     names: Sequence[str]
     maps: Sequence[np.ndarray]
     correlations: Sequence[float | None]
@@ -136,41 +120,40 @@ def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str) -> go.Figur
             x=list(line.names),
             y=list(line.values),
             mode="lines+markers",
-            name=escaped(line.title),
-            line={"color": line.colour, "dash": "dash" if line.dashed else "solid"},
-            hovertemplate="%{x}: %{y:.3g}<extra>" + in_template(line.title) + "</extra>",
+            name=escaped(line.series.title),
+            line={"color": line.series.colour, "dash": line.series.dash},
+            hovertemplate="%{x}: %{y:.3g}<extra>" + in_template(line.series.title) + "</extra>",
         )
     figure.add_hline(y=1, line={"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "dot"})
     return figure
 
 
-def trust_chart(panels: Sequence[tuple[str, Sequence[TrustLines]]]) -> go.Figure:
+def trust_chart(panels: Sequence[tuple[str, Sequence[tuple[Series, TrustCurve]]]]) -> go.Figure:
     """Panels side by side, each with its title: the probability of the target against the share of pixels exchanged.
 
     Thick lines are the map's order, thin pale ones the random orders.
     """
     figure = make_subplots(cols=len(panels), subplot_titles=[title for title, _ in panels], horizontal_spacing=0.08)
     for column, (_, lines) in enumerate(panels, start=1):
-        for line in lines:
-            shared = {"legendgroup": line.title, "mode": "lines", "row": 1, "col": column}
-            dash = "dash" if line.dashed else "solid"
-            for number, order in enumerate(line.random):
+        for series, curve in lines:
+            shared = {"legendgroup": series.title, "mode": "lines", "row": 1, "col": column}
+            for number, order in enumerate(curve.random):
                 figure.add_scatter(
-                    x=line.shares,
+                    x=curve.shares,
                     y=order,
-                    name=f"{escaped(line.title)}, random orders",
+                    name=f"{escaped(series.title)}, random orders",
                     # No opacity of the trace: each such layer makes the whole panel a little darker in Chromium.
-                    line={"color": _pale(line.colour), "width": 1, "dash": dash},
+                    line={"color": _pale(series.colour), "width": 1, "dash": series.dash},
                     hoverinfo="skip",
                     showlegend=column == 1 and number == 0,
                     **shared,
                 )
             figure.add_scatter(
-                x=line.shares,
-                y=line.probabilities,
-                name=f"{escaped(line.title)}, the map's order",
-                line={"color": line.colour, "width": 3, "dash": dash},
-                hovertemplate="%{x:.0%} of the pixels: %{y:.1%}<extra>" + in_template(line.title) + "</extra>",
+                x=curve.shares,
+                y=curve.probabilities,
+                name=f"{escaped(series.title)}, the map's order",
+                line={"color": series.colour, "width": 3, "dash": series.dash},
+                hovertemplate="%{x:.0%} of the pixels: %{y:.1%}<extra>" + in_template(series.title) + "</extra>",
                 showlegend=column == 1,
                 **shared,
             )
@@ -206,13 +189,13 @@ def cascade_chart(lines: Sequence[CascadeLine]) -> go.Figure:
             y=list(line.correlations),
             customdata=list(line.names),
             mode="lines+markers",
-            name=escaped(line.title),
-            line={"color": line.colour, "dash": "dash" if line.dashed else "solid"},
-            hovertemplate="%{customdata}: %{y:.2f}<extra>" + in_template(line.title) + "</extra>",
+            name=escaped(line.series.title),
+            line={"color": line.series.colour, "dash": line.series.dash},
+            hovertemplate="%{customdata}: %{y:.2f}<extra>" + in_template(line.series.title) + "</extra>",
         )
         top = (rows - place) * row
         figure.add_annotation(
-            text=escaped(line.title),
+            text=escaped(line.series.title),
             x=0,
             y=top / height,
             xref="paper",
@@ -220,7 +203,7 @@ def cascade_chart(lines: Sequence[CascadeLine]) -> go.Figure:
             xanchor="left",
             yanchor="top",
             showarrow=False,
-            font={"color": line.colour, "size": 11},
+            font={"color": line.series.colour, "size": 11},
         )
         for index, pixels in enumerate(line.maps):
             figure.add_layout_image(

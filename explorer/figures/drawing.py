@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from explorer.architectures import Description
 from explorer.figures.charts import TEXT_COLOURS, network_colour
 from explorer.figures.sketch import HOP, LARGEST, Group, Sketch, sketch, times
+from explorer.labels import SHORTCUTS_OF_BLOCKS
 
 # 3:1 against the background of both themes, what WCAG asks of graphics.
 GREY = "#869096"
@@ -25,11 +26,6 @@ _KINDS = {
     "activation": ("activation", 0.9),
     "pool": ("pooling", 0.4),
     "linear": ("fully connected", 0.8),
-}
-_SHORTCUTS = {
-    "identity": "identity shortcut",
-    "padded": "option-A shortcut",
-    "projection": "projection shortcut",
 }
 
 
@@ -70,8 +66,7 @@ def network_drawing(
     receptive field.
 
     Horizontal places do not depend on the shortcut, so twins under each other stand layer above layer. The background
-    is transparent; `theme` decides the colours of network and text. To be shown by
-    `st.plotly_chart(figure, config={"displayModeBar": False})`.
+    is transparent; `theme` decides the colours of network and text.
     """
     drawn = sketch(description)
     spec = description.spec
@@ -144,7 +139,7 @@ def _shortcuts(drawn: Sketch, ink: _Ink, legend: bool) -> list[go.Scatter]:
     """Solid for the identity, dotted where it takes pixels away and adds channels of zeros, a square on projections."""
     traces = []
     detailed = drawn.detailed
-    for kind, name in _SHORTCUTS.items():
+    for kind, (name, _) in SHORTCUTS_OF_BLOCKS.items():
         if kind in drawn.shortcuts:
             dash = "3px,3px" if kind == "padded" else "solid"
             line = {"color": ink.colour, "width": 2 if detailed else 1.5, "dash": dash}
@@ -160,7 +155,7 @@ def _shortcuts(drawn: Sketch, ink: _Ink, legend: bool) -> list[go.Scatter]:
                 mode="lines+markers",
                 marker={"symbol": "square", "color": ink.colour, "size": 9 if detailed else 7},
                 line={"color": ink.colour, "width": 2},
-                name=_SHORTCUTS["projection"],
+                name=SHORTCUTS_OF_BLOCKS["projection"].short,
                 showlegend=legend,
             )
         )

@@ -9,8 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from explorer.experiments.gradient_grid import GradientBand
 from explorer.figures.charts import TEXT_COLOURS
 from explorer.figures.names import escaped, in_template
+from explorer.numbers import finite
 
 GREY = "#7C868B"  # 3:1 against the background of both themes
 _TALL, _SHORT = 430, 290  # pixels of a panel that is alone in its column, and of one of several
@@ -20,22 +22,13 @@ _TICKS = 8
 
 @dataclass(frozen=True, eq=False)
 class FlowLine:
-    """The gradient of one network along its depth. `depth` 0..1, `median`, `low` and `high` (L,) of the finite ones of
-    `n` sizes at each of `layers`, NaN where there is none; `zeros` and `not_finite` count how many of the n were
-    exactly 0, and no finite number. `label` stands at the line's end, `name` in its hovering text. Lines of one `panel`
-    are drawn into one chart."""
+    """The gradient of one network along its depth. `label` stands at the line's end, `name` in its hovering text. Lines
+    of one `panel` are drawn into one chart."""
 
     name: str
     label: str
     colour: str
-    layers: Sequence[str]
-    depth: np.ndarray
-    median: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    zeros: np.ndarray
-    not_finite: np.ndarray
-    n: int
+    band: GradientBand
     dashed: bool = False
     squares: bool = False
     width: float = 2.0
@@ -54,7 +47,9 @@ class FlowKey:
 
 def flow_span(lines: Sequence[FlowLine]) -> tuple[int, int]:
     """The powers of ten that enclose every size above zero of all lines, at least one decade."""
-    sizes = np.concatenate([np.ravel([line.low, line.median, line.high]) for line in lines] or [np.zeros(0)])
+    sizes = np.concatenate(
+        [np.ravel([line.band.low, line.band.median, line.band.high]) for line in lines] or [np.zeros(0)]
+    )
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     if not len(sizes):
         return -1, 0
@@ -120,13 +115,13 @@ def gradient_flow_chart(
     A line is the median of the n, a band reaches from the smallest to the largest. Sizes that are exactly 0 lie on a
     dotted line of their own below the decades, labelled so, and those that are no finite number on one above. All
     panels share both axes; `span` fixes the decades, so that several figures share them. `size` names what is
-    measured, `sample` what the n are. For `st.plotly_chart(figure, config={"displayModeBar": False})`.
+    measured, `sample` what the n are.
     """
     panels = list(dict.fromkeys(line.panel for line in lines)) or [""]
     columns = 1 if len(panels) == 1 else 3 if len(panels) in (3, 5, 6) else 2
     rows = -(-len(panels) // columns)
     low, high = flow_span(lines) if span is None else span
-    axis = _Axis(low, high, any(line.not_finite.any() for line in lines))
+    axis = _Axis(low, high, any(line.band.not_finite.any() for line in lines))
     figure = make_subplots(
         rows=rows,
         cols=columns,
@@ -182,12 +177,12 @@ def gradient_flow_chart(
 
 def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
     marker = {"symbol": "square", "size": 6, "color": line.colour}
-    traces = _bands(line, axis) if line.n > 1 else []
+    traces = _bands(line, axis) if line.band.n > 1 else []
     traces.append(
         go.Scatter(
-            x=list(line.depth),
-            y=_plain(axis.place(line.median)),
-            mode="lines+markers" if line.squares or len(line.layers) < 3 else "lines",
+            x=list(line.band.depth),
+            y=finite(axis.place(line.band.median)),
+            mode="lines+markers" if line.squares or len(line.band.layers) < 3 else "lines",
             marker=marker,
             line={"color": line.colour, "width": line.width, "dash": "dash" if line.dashed else "solid"},
             name=line.name,
@@ -197,20 +192,20 @@ def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
         )
     )
     for counts, y, words, symbol in (
-        (line.zeros, axis.zero, "exactly 0", "circle-open"),
-        (line.not_finite, axis.top, "not finite", "x-open"),
+        (line.band.zeros, axis.zero, "exactly 0", "circle-open"),
+        (line.band.not_finite, axis.top, "not finite", "x-open"),
     ):
         found = np.flatnonzero(counts).tolist()
         if found:
             traces.append(
                 go.Scatter(
-                    x=[float(line.depth[index]) for index in found],
+                    x=[float(line.band.depth[index]) for index in found],
                     y=[y] * len(found),
                     mode="markers",
                     marker={"symbol": symbol, "size": 8, "color": line.colour, "line": {"width": 1.5}},
                     name=f"{line.name}, {words}",
                     customdata=[
-                        f"{escaped(line.layers[index])}<br>{words} in {counts[index]} of {line.n} {sample}s"
+                        f"{escaped(line.band.layers[index])}<br>{words} in {counts[index]} of {line.band.n} {sample}s"
                         for index in found
                     ],
                     hovertemplate=f"<b>{in_template(line.name)}</b><br>%{{customdata}}<extra></extra>",
@@ -223,13 +218,13 @@ def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
 
 def _bands(line: FlowLine, axis: _Axis) -> list[go.Scatter]:
     """One closed shape for each run of layers that have a finite size."""
-    low, high = axis.place(line.low), axis.place(line.high)
+    low, high = axis.place(line.band.low), axis.place(line.band.high)
     there = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
     runs = np.split(there, np.flatnonzero(np.diff(there) > 1) + 1) if len(there) else []
     red, green, blue = (int(line.colour[place : place + 2], 16) for place in (1, 3, 5))
     return [
         go.Scatter(
-            x=[*map(float, line.depth[run]), *map(float, line.depth[run[::-1]])],
+            x=[*map(float, line.band.depth[run]), *map(float, line.band.depth[run[::-1]])],
             y=[*map(float, high[run]), *map(float, low[run[::-1]])],
             mode="lines",
             line={"width": 0},
@@ -245,10 +240,10 @@ def _bands(line: FlowLine, axis: _Axis) -> list[go.Scatter]:
 
 def _hovers(line: FlowLine, sample: str) -> list[str]:
     texts = []
-    for index, layer in enumerate(line.layers):
-        text = f"{escaped(layer)}<br>{line.median[index]:.3g}"
-        if line.n > 1:
-            text += f", median of {line.n} {sample}s<br>{line.low[index]:.3g} to {line.high[index]:.3g}"
+    for index, layer in enumerate(line.band.layers):
+        text = f"{escaped(layer)}<br>{line.band.median[index]:.3g}"
+        if line.band.n > 1:
+            text += f", median of {line.band.n} {sample}s<br>{line.band.low[index]:.3g} to {line.band.high[index]:.3g}"
         texts.append(text)
     return texts
 
@@ -257,7 +252,7 @@ def _labels(lines: Sequence[FlowLine], axis: _Axis, height: int) -> go.Scatter:
     """The labels left of the lines, pushed apart where they would cover each other."""
     starts = []
     for line in lines:
-        heights = axis.place(line.median)
+        heights = axis.place(line.band.median)
         known = heights[np.isfinite(heights)]
         starts.append((float(known[0]) if len(known) else axis.top, line))
     starts.sort(key=lambda start: start[0])
@@ -293,7 +288,3 @@ def _entry(key: FlowKey) -> go.Scatter:
         name=escaped(key.text),
         showlegend=True,
     )
-
-
-def _plain(values: np.ndarray) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in values]

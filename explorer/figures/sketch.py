@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from explorer.architectures import ArchitectureSpec, Description, LayerDescription
+from explorer.labels import stage_title
 
 # Up to so many convolutions each gets a box of its own, wide enough for its kernel's size in the narrowest window.
 CONVOLUTIONS_SHOWN = 32
@@ -121,7 +122,7 @@ def _groups(description: Description, detailed: bool) -> list[Group]:
     for layer in description.layers:
         names = layer.name.split(".")
         in_stage = names[0] == "stages"
-        place = f"stage {int(names[1]) + 1}" if in_stage else names[0]
+        place = stage_title(layer.name)
         if groups[-1].name != place:
             groups.append(Group(place, []))
         is_block = in_stage and names[2] != "pool"

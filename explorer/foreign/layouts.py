@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec
+from explorer.datasets.builtin import BUILTIN
 from explorer.foreign.report import NORMALISATIONS, ForeignError, Normalisation
 from explorer.presets import CIFAR_DEPTHS, PRESETS, cifar
 
-CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 HEADS = ("fc", "linear", "classifier", "head", "last_linear")
 
 
@@ -53,7 +53,7 @@ def count(state: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def cifar_names(spec: ArchitectureSpec) -> tuple[str, ...] | None:
-    return CIFAR_CLASSES if spec.classes == 10 else None
+    return BUILTIN["cifar10"].class_names if spec.classes == 10 else None
 
 
 def imagenet_names() -> tuple[str, ...]:

@@ -92,19 +92,13 @@ def _checked(report: Report, title: str) -> Report:
     return report
 
 
-def readings_of(
-    state: Mapping[str, Tensor], wrapper: Collection[str] = (), name: str = "this state dict"
-) -> list[Reading]:
-    """Every complete interpretation of a state dict; `wrapper` are names that stood beside it in its file.
+def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
+    """Every complete interpretation of a state dict, and all that is known of them; `wrapper` are names that stood
+    beside it in its file.
 
     Raises ForeignError with one sentence that has the first names that do not fit, and both shapes; `name` is what
     the sentence calls it.
     """
-    return list(recognise(state, wrapper, name).readings)
-
-
-def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
-    """`readings_of` with all that is known of them."""
     try:
         return _recognised(state, wrapper, name)
     except (KeyError, IndexError, TypeError, RuntimeError):  # names that look like a family's and then are not

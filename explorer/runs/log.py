@@ -2,13 +2,13 @@
 
 import errno
 import json
-import math
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
+from explorer.numbers import finite
 from explorer.runs.directory import Ending
 
 
@@ -120,7 +120,8 @@ class LogWriter:
     def write(self, event: str, **values: Any) -> None:
         """Raises OSError where the disk is full; the file then ends with less than a line, which readers leave out."""
         # A line end before it too: a killed process, or a full disk, may have left half a line.
-        line = b"\n" + json.dumps({"event": event, **_finite(values)}, allow_nan=False).encode() + b"\n"
+        exact = {name: values[name] for name in values if name == "time"}
+        line = b"\n" + json.dumps({"event": event, **finite(values, 6), **exact}, allow_nan=False).encode() + b"\n"
         if os.write(self.descriptor, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -129,14 +130,3 @@ class LogWriter:
 
     def close(self) -> None:
         os.close(self.descriptor)
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinity: None stands for it."""
-    if isinstance(value, float):
-        return (float(f"{value:.6g}") if abs(value) < 1e6 else value) if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

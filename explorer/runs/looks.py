@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Network, describe
 from explorer.datasets import Dataset, Split
+from explorer.numbers import finite
 from explorer.runs.log import LogWriter
 from explorer.tracing import LayerTrace
 from explorer.training import Progress, normalise
@@ -163,12 +164,11 @@ def _maps(cams: Sequence[np.ndarray]) -> dict[str, Any]:
     """The maps as JSON: of each its largest value, `tops`, and its shares of that in steps of 1/255, row by row in
     base64. None is the top of a map that is no finite numbers, which is told as zeros."""
     height, width = (min(side, WIDEST) for side in cams[0].shape)
-    tops: list[float | None] = []
-    maps = []
+    tops, maps = [], []
     for cam in cams:
         small = F.adaptive_avg_pool2d(torch.from_numpy(cam)[None], (height, width))[0].numpy()
         top = float(small.max())
-        tops.append(top if math.isfinite(top) else None)
+        tops.append(finite(top))
         share = small / np.float32(top) if 0 < top < math.inf else np.zeros_like(small)
         maps.append(base64.b64encode((share * 255).round().astype(np.uint8).tobytes()).decode())
     return {"size": [height, width], "tops": tops, "maps": maps}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explorer.intervals import Accuracy, accuracy, balanced_accuracy
+from explorer.labels import listed
 
 UNBALANCED = 1.5  # largest over smallest class of the test pictures, from which balanced accuracy decides
 PASSES = 4  # times through the training pictures that are proposed; a training of less than half of it is too short
@@ -144,10 +145,10 @@ def _advice(
         time = f", about {_duration(taken * PASSES / passes)}," if taken else ""
         sentences = [
             f"The training went {passes:.2g} times through its pictures, which is too little to learn from",
-            f"Train for {PASSES} times{time} or with {_either(easier)}",
+            f"Train for {PASSES} times{time} or with {listed(easier, 'or')}",
         ]
     else:
-        sentences = [f"Try another learning rate, {_either([*easier, 'more pictures of each class'])}"]
+        sentences = [f"Try another learning rate, {listed([*easier, 'more pictures of each class'], 'or')}"]
     if unbalanced and not any(network.get("weighted") for network in networks):
         sentences.append("Class weights in the loss make rare classes count as much as common ones")
     return sentences
@@ -157,10 +158,6 @@ def _known(networks: Sequence[dict[str, Any]], key: str) -> float | None:
     values = [network.get(key) for network in networks]
     numbers = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
     return max(numbers, default=None)
-
-
-def _either(choices: Sequence[str]) -> str:
-    return " or ".join([", ".join(choices[:-1]), choices[-1]] if len(choices) > 1 else choices)
 
 
 def _duration(seconds: float) -> str:

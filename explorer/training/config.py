@@ -10,6 +10,32 @@ Schedule = Literal["constant", "step", "cosine", "one_cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+LIMITS: dict[str, tuple[float, float]] = {
+    "epochs": (1, 100_000),
+    "batch_size": (2, 65_536),
+    "seed": (0, 2**63 - 1),
+    "seconds": (0.1, 1e7),
+    "learning_rate": (1e-12, 1e6),
+    "momentum": (0.0, 0.9999),
+    "weight_decay": (0.0, 10.0),
+    "step_factor": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.99),
+    "clip": (1e-12, 1e12),
+}
+"""What a config may hold; whole numbers where the limits are."""
+
+OFFERED: dict[str, tuple[float, float]] = {
+    "epochs": (1, 10_000),
+    "batch_size": LIMITS["batch_size"],
+    "seed": (0, 2**31),
+    "seconds": (1.0, 86_400.0),
+    "learning_rate": (1e-6, 100.0),
+    "momentum": (0.0, 0.999),
+    "weight_decay": (0.0, 1.0),
+    "label_smoothing": LIMITS["label_smoothing"],
+    "clip": (0.0, 1000.0),
+}
+"""What a form offers; a clip of 0 is none."""
 
 WARM_UP_SHARE = 0.25  # of a one-cycle run; Smith and Topin 2017 leave it open, 0.2 to 0.45 are in use
 
@@ -60,27 +86,14 @@ class TrainingConfig:
             if getattr(self, name) not in get_args(legal):
                 options = ", ".join(map(repr, get_args(legal)))
                 raise ValueError(f"`{name}` must be one of {options}, received {shown(getattr(self, name))}.")
-        for name, low, high in (("epochs", 1, 100_000), ("batch_size", 2, 65_536), ("seed", 0, 2**63 - 1)):
-            value = getattr(self, name)
-            if value is None and name == "epochs":
+        for name, (low, high) in LIMITS.items():
+            value, whole = getattr(self, name), isinstance(low, int)
+            if value is None and name in ("epochs", "seconds", "clip"):
                 continue
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"`{name}` must be a whole number from {low} to {high}, received {shown(value)}.")
-        limits = {
-            "seconds": (0.1, 1e7),
-            "learning_rate": (1e-12, 1e6),
-            "momentum": (0.0, 0.9999),
-            "weight_decay": (0.0, 10.0),
-            "step_factor": (0.0, 1.0),
-            "label_smoothing": (0.0, 0.99),
-            "clip": (1e-12, 1e12),
-        }
-        for name, (lowest, highest) in limits.items():
-            value = getattr(self, name)
-            if value is None and name in ("seconds", "clip"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not lowest <= value <= highest:
-                raise ValueError(f"`{name}` must be a number from {lowest:g} to {highest:g}, received {shown(value)}.")
+            fits = type(value) is int if whole else isinstance(value, int | float) and not isinstance(value, bool)
+            if not fits or not low <= value <= high:
+                limits = f"whole number from {low} to {high}" if whole else f"number from {low:g} to {high:g}"
+                raise ValueError(f"`{name}` must be a {limits}, received {shown(value)}.")
         for name in ("class_weights", "nesterov", "augment", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`{name}` must be true or false, received {shown(getattr(self, name))}.")

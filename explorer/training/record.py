@@ -1,9 +1,9 @@
 """What a training says while it runs (`Progress`) and what it leaves behind (`TrainingRecord`)."""
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from explorer.numbers import finite
 from explorer.training.config import TrainingConfig
 
 Outcome = Literal["finished", "diverged"]
@@ -70,7 +70,7 @@ class TrainingRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, numbers rounded to 6 significant digits."""
-        return _rounded({**asdict(self), "config": self.config.to_dict()})
+        return finite({**asdict(self), "config": self.config.to_dict()}, 6)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -126,13 +126,3 @@ class Progress:
     networks: tuple[Standing, ...]
     validates_next: bool = False
     records: tuple[TrainingRecord, ...] = ()
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value

@@ -10,6 +10,7 @@ from explorer.architectures.spec import MAXIMUM, Shortcut
 from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
+from explorer.training.config import OFFERED
 from explorer.ui.link import Linked
 
 DATA = re.compile(r"cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
@@ -20,18 +21,7 @@ LONGEST = 4000  # characters of changes in a link
 MOST_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
 WIDTHS = (4, 256)  # of the first of three stages of equal length
 DEEPEST = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
-LIMITS: dict[str, tuple[float, float]] = {
-    "seconds": (1.0, 86_400.0),
-    "epochs": (1, 10_000),
-    "batch_size": (2, 65_536),
-    "learning_rate": (1e-6, 100.0),
-    "momentum": (0.0, 0.999),
-    "weight_decay": (0.0, 1.0),
-    "label_smoothing": (0.0, 0.99),
-    "clip": (0.0, 1000.0),
-    "seed": (0, 2**31),
-    "dropout": (0.0, 0.95),
-}
+LIMITS = {**OFFERED, "dropout": (0.0, 0.95)}
 """What the form's fields take: nothing starts from a link that a person could not see there."""
 QUICK: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
 """The training that one click starts: a minute, and small steps, so that there are many of them in it."""

@@ -4,7 +4,7 @@ The URL is the only place where the state lives. Before a widget is drawn its va
 person changes it, a callback writes the changed state into the URL, and the rerun that follows reads it there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,12 @@ import streamlit as st
 
 from explorer.downloads import Transfer
 from explorer.incidents import sentence
+from explorer.labels import NONE
 from explorer.ui import address, gone, resources, selection
+from explorer.ui.bound import bound
 from explorer.ui.markdown import as_sentence, in_order
 from explorer.ui.state import SELECTION_FIELDS, AppState
 
-NO_NETWORK = "none, look at one alone"
 PREDICTED = -1
 
 
@@ -63,32 +64,45 @@ def change(**changes: Any) -> None:
     address.write(replace(changed, **selection.of(AppState())).to_query())
 
 
-def _on_change(key: str, field: str, convert: Callable[[Any], Any] = lambda value: value) -> Callable[[], None]:
-    return lambda: change(**{field: convert(st.session_state[key])})
-
-
 def choose_networks(state: AppState) -> None:
     names = list(resources.network_names())
     names += [name for name in (state.first, state.second) if name and name not in names]  # of a link
     labels = resources.labels(names)
-    st.session_state["first"] = state.first
-    st.selectbox("First network", names, key="first", format_func=lambda name: labels[name], on_change=_on_first_change)
+    bound(
+        st.selectbox,
+        "First network",
+        names,
+        key="first",
+        value=state.first,
+        write=lambda name: choose_first(name, read().second),
+        format_func=labels.__getitem__,
+    )
     known = resources.class_names(state.first)
     alike = [name for name in names if name != state.first and resources.class_names(name) == known]
-    st.session_state["second"] = state.second or NO_NETWORK  # None would show as nothing chosen
-    st.selectbox(
-        "Second network",
-        [NO_NETWORK, *alike],
-        key="second",
-        format_func=lambda name: name if name == NO_NETWORK else labels[name],
-        on_change=_on_change("second", "second", lambda name: None if name == NO_NETWORK else name),
-        help="Only networks that know the same classes can be compared.",
+    choose_second(
+        "second", state.second, alike, labels, change, help="Only networks that know the same classes can be compared."
     )
 
 
-def _on_first_change() -> None:
-    before = read()
-    choose_first(st.session_state["first"], before.second)
+def choose_second(
+    key: str,
+    value: str | None,
+    names: Sequence[str],
+    labels: Mapping[str, str],
+    change: Callable[..., None],
+    **more: Any,
+) -> None:
+    """The second of two networks, or none; `change(second=...)` puts it into the state of the page."""
+    bound(
+        st.selectbox,
+        "Second network",
+        [NONE, *names],
+        key=key,
+        value=value or NONE,  # no value would show as nothing chosen
+        write=lambda name: change(second=None if name == NONE else name),
+        format_func=lambda name: labels.get(name, name),
+        **more,
+    )
 
 
 def choose_first(first: str, second: str | None) -> None:
@@ -105,23 +119,54 @@ def class_label(index: int, class_names: tuple[str, ...]) -> str:
 
 
 def choose_target(state: AppState, class_names: tuple[str, ...]) -> None:
-    known = state.target is not None and state.target < len(class_names)
-    st.session_state["target"] = state.target if known else PREDICTED
-    st.selectbox(
+    choose_class("target", state.target, range(len(class_names)), class_names, change)
+
+
+def choose_class(
+    key: str,
+    value: int | None,
+    classes: Sequence[int],
+    class_names: tuple[str, ...],
+    change: Callable[..., None],
+    **more: Any,
+) -> None:
+    """The class to explain, or what each network predicts; `change(target=...)` puts it into the state of the page."""
+    bound(
+        st.selectbox,
         "Class to explain",
-        [PREDICTED, *range(len(class_names))],
-        key="target",
+        [PREDICTED, *classes],
+        key=key,
+        value=value if value in classes else PREDICTED,
+        write=lambda index: change(target=None if index == PREDICTED else index),
         format_func=lambda index: class_label(index, class_names),
-        on_change=_on_change("target", "target", lambda index: None if index == PREDICTED else index),
+        **more,
+    )
+
+
+def choose_channel(key: str, channel: int | None, channels: int, strongest: int, help: str) -> int:
+    """The field of a channel; `strongest` where none of those is chosen."""
+    return int(
+        bound(
+            st.number_input,
+            "Channel",
+            0,
+            channels - 1,
+            key=key,
+            value=channel if channel is not None and channel < channels else min(strongest, channels - 1),
+            write=lambda chosen: change(channel=chosen),
+            help=help,
+            width=140,
+        )
     )
 
 
 def choose_view(state: AppState) -> None:
-    st.session_state["all_layers"] = state.layers == "all"
-    st.toggle(
-        "Every operation",
+    bound(
+        st.toggle,
+        "All layers",
         key="all_layers",
-        on_change=_on_change("all_layers", "layers", lambda on: "all" if on else "main"),
+        value=state.layers == "all",
+        write=lambda on: change(layers="all" if on else "main"),
         help="Also norms, activations, sums and pooling; otherwise convolutions, shortcuts and blocks.",
     )
 

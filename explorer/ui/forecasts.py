@@ -14,7 +14,7 @@ from explorer.presets import PRESETS
 from explorer.runs import speed as machine_speed
 from explorer.training import Forecast, Speed, TrainingConfig, propose
 from explorer.training import forecast as forecast_of
-from explorer.training.proposal import LEAST_PASSES, RUNGS, Proposal, Rung, enough, one_click
+from explorer.training.proposal import LEAST_PASSES, RUNGS, Rung, enough, one_click
 from explorer.ui import trainings
 from explorer.ui.build_state import QUICK, BuildState, blocks_a_stage, difference, regular_stages
 from explorer.ui.session import session
@@ -90,11 +90,6 @@ def form_of(rung: Rung) -> BuildState:
         stages=regular_stages(rung.spec.stages[0].blocks, rung.width),
         stem={**state.spec_fields()["stem"], "channels": rung.width},
     )
-
-
-def proposal() -> Proposal:
-    """What one click trains here. Raises ValueError as `speed` does."""
-    return propose(speed())
 
 
 def counts(data: str) -> tuple[int, int, int]:

@@ -1,6 +1,7 @@
 """Names that somebody chose, and sentences with such names, for Markdown: they neither format, link, draw nor run."""
 
 import re
+from collections.abc import Sequence
 
 from explorer.figures.names import in_order as in_order
 
@@ -29,6 +30,12 @@ def as_sentence(said: str) -> str:
         return as_text(said)
     pairs = zip(rest[::2], rest[1::2], strict=True)
     return _plain(text) + "".join(as_code(code) + _plain(after) for code, after in pairs)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A table of cells that are Markdown already: the first `texts` columns to the left, the others to the right."""
+    rule = ["---"] * texts + ["---:"] * (len(heads) - texts)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rule, *rows))
 
 
 def _plain(text: str) -> str:

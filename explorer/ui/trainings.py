@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures, runs
-from explorer.architectures import ArchitectureSpec, Description, describe
+from explorer.architectures import ArchitectureSpec, describe
 from explorer.datasets import (
     Dataset,
     Skipped,
@@ -293,10 +293,6 @@ def start_run(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Run:
 def can_start(data: str) -> bool:
     """Whether a training on the `data` of a BuildState can be started: what can be downloaded needs not be here."""
     return data in builtin.BUILTIN or is_ready(data)
-
-
-def description(spec: ArchitectureSpec) -> Description:
-    return describe(spec)
 
 
 def numbers(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:

@@ -1,37 +1,13 @@
-"""What is known of a network, in words: the choices it was made with, and how often it is right."""
+"""What is known of a network, in words: how often it is right, and on which data."""
 
 import math
 from typing import Any, TypeGuard
 
-from explorer.architectures import ACTIVATION_NAMES
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.runs import is_unbalanced
 
 NOT_MEASURED = "not measured"
-
-WORDS: dict[str, str] = {
-    "batch": "BatchNorm",
-    "none": "none",
-    **{str(activation): name for activation, name in ACTIVATION_NAMES.items()},
-    "he": "He",
-    "pytorch": "PyTorch",
-    "conv": "strided convolution",
-    "max": "max pooling",
-    "average": "average pooling",
-    "flatten": "none: every pixel",
-    "same": "same",
-    "valid": "valid",
-    "sgd": "SGD",
-    "adam": "Adam",
-    "constant": "constant",
-    "step": "steps",
-    "cosine": "cosine",
-    "one_cycle": "one cycle",
-    "auto": "fastest here",
-    "float32": "float32",
-    "bfloat16": "bfloat16",
-}
 
 
 def accuracy(checkpoint: Checkpoint) -> str:
@@ -43,6 +19,14 @@ def accuracy(checkpoint: Checkpoint) -> str:
             if source == "torchvision" or is_number(n):
                 return f"{measured['accuracy']:.1%} {words.format(n=n)}{balanced(measured)}"
     return NOT_MEASURED
+
+
+def twins(first: str, second: str) -> str:
+    """What the reader of a comparison of twins must know, as Markdown; the names are Markdown already."""
+    return (
+        f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
+        "pictures in the same order. The shortcuts are the only difference, so every difference below comes from them."
+    )
 
 
 def dataset_title(data: str) -> str:

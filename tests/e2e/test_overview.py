@@ -14,7 +14,7 @@ from driving.depth import unpack
 from driving.verbs import choose, click, query, turn, upload, visit, wait_until_ready
 from explorer import checkpoints, figures, runs
 from explorer.architectures import build
-from explorer.attribution import grad_cam, heatmap, profile
+from explorer.attribution import enlarge, grad_cam, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.figures import ColourScale
@@ -53,7 +53,8 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
         passed = trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
         columns = profile(passed)
         seen = figures.nearest(to_pixels(passed.image, loaded.mean, loaded.std), 320)
-        heat = heatmap(grad_cam(passed[layer]), seen.shape[:2], max(float(column.cam.max()) for column in columns))
+        top = max(float(column.cam.max()) for column in columns)
+        heat = np.clip(enlarge(grad_cam(passed[layer]), seen.shape[:2]) / top, 0, 1)
         section = page.locator(".columns section").filter(has_text=title)
         canvas = section.get_by_role("img", name=f"Grad-CAM of {layer} over the picture")
         difference = np.abs(painted(canvas).astype(int) - figures.overlay(seen, heat, opacity / 100))

@@ -10,7 +10,7 @@ from driving.verbs import click, turn, visit, wait_until_ready
 from explorer import figures, recordings
 from explorer.runs.log import parsed
 from explorer.ui.build import replay
-from explorer.views import heatmap
+from explorer.views import enlarge
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 
 LINK = "/build?replay=shapes-56"
@@ -98,7 +98,8 @@ def test_a_recorded_training_plays_and_is_moved_by_hand(page: Page) -> None:
             steps = np.frombuffer(base64.b64decode(network["maps"][index]), np.uint8).reshape(network["size"])
             cam = steps.astype(np.float32) * (network["tops"][index] / 255)
             grey = np.full((SIDE, SIDE, 3), 128, np.uint8)
-            expected = figures.overlay(grey, heatmap(cam, (SIDE, SIDE), top), OPACITY).astype(float)
+            heated = np.clip(enlarge(cam, (SIDE, SIDE)) / top, 0, 1)
+            expected = figures.overlay(grey, heated, OPACITY).astype(float)
             assert np.abs(over(heat) - expected).max() <= 3
     line = next(line for line in parts["curves"]["panels"][0]["lines"] if line["name"] == "ResNet-56")
     counts = [len(re.findall("[ML]", path.get_attribute("d") or "")) for path in page.locator("g path.running").all()]

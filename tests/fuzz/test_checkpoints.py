@@ -25,6 +25,7 @@ from explorer.architectures import ArchitectureSpec, Stage, build
 from explorer.checkpoints import HEADER, Checkpoint, CheckpointError
 from explorer.foreign import ForeignError
 from explorer.foreign.containers import inspected
+from explorer.foreign.recognition import recognise
 from tests.fuzz.laws import ROOT, check_sentence, examples
 from tests.fuzz.mutations import changed, changed_text, damaged, words
 
@@ -188,7 +189,7 @@ def states(draw: DrawFn) -> dict[str, torch.Tensor]:
 @examples(40)
 def test_names_and_shapes_are_networks_or_a_sentence(values: dict[str, torch.Tensor], beside: list[str]) -> None:
     try:
-        readings = foreign.readings_of(values, beside, "`a.pth`")
+        readings = recognise(values, beside, "`a.pth`").readings
     except ForeignError as error:
         check_sentence(str(error))
         return

@@ -10,6 +10,7 @@ from explorer.datasets import shapes
 from explorer.datasets.builtin import BUILTIN
 from explorer.incidents import sentence
 from explorer.ui import trainings
+from explorer.ui.bound import bound
 from explorer.ui.build import classes, fields
 from explorer.ui.build.shape_classes import choose_classes
 from explorer.ui.build_state import BuildState
@@ -29,13 +30,13 @@ def choose_data(state: BuildState) -> None:
     names[OWN] = "Your own pictures"
     drawn = shapes.named(state.data)
     kind = f"shapes-{drawn.size}" if drawn else state.data
-    st.session_state["data"] = OWN if state.data.startswith("stored-") else kind
-    st.selectbox("Data", list(names), key="data", format_func=lambda name: names[name], on_change=_on_data)
+    value = OWN if state.data.startswith("stored-") else kind
+    bound(st.selectbox, "Data", list(names), key="data", value=value, write=_change_data, format_func=names.__getitem__)
     if drawn:
         choose_classes(drawn)
     if state.data in BUILTIN and not trainings.is_ready(state.data):
         _offer_download(state.data)
-    elif st.session_state["data"] == OWN:
+    elif value == OWN:
         _ask_for_pictures()
         if state.data.startswith("stored-") and not trainings.is_ready(state.data):
             st.info("The pictures of this link are no longer kept here; upload them again.")
@@ -46,9 +47,9 @@ def choose_data(state: BuildState) -> None:
             st.error(as_sentence(sentence(error)))
 
 
-def _on_data() -> None:
+def _change_data(data: str) -> None:
     """Of the shapes at another size the same classes are wanted."""
-    state, data = fields.read(), st.session_state["data"]
+    state = fields.read()
     before, drawn = shapes.named(state.data), shapes.named(data)
     if before and drawn:
         data = replace(drawn, classes=before.classes).key

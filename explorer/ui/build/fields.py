@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from explorer.labels import label as label_of
 from explorer.ui import address, forecasts
+from explorer.ui.bound import bound
 from explorer.ui.build_state import LIMITS, BuildState
-from explorer.ui.words import WORDS
 
 
 def read() -> BuildState:
@@ -24,17 +26,18 @@ def write(state: BuildState) -> None:
     address.write(state.to_query())
 
 
-def edit(key: str, new: Callable[[BuildState, Any], BuildState]) -> Callable[[], None]:
-    """A callback that puts the widget's value into the state of that moment."""
-    return lambda: write(new(read(), st.session_state[key]))
+def edit(
+    widget: Callable[..., Any], label: str, *options: Any, new: Callable[[BuildState, Any], BuildState], **more: Any
+) -> None:
+    """A widget whose value goes through `new` into the state of that moment."""
+    bound(widget, label, *options, write=lambda value: write(new(read(), value)), **more)
 
 
 def select(
     label: str, key: str, options: Sequence[Any], value: Any, new: Callable[[BuildState, Any], BuildState], **more: Any
 ) -> None:
-    st.session_state[key] = value
-    words = more.pop("format_func", lambda option: WORDS.get(option, str(option)))
-    st.selectbox(label, options, key=key, format_func=words, on_change=edit(key, new), **more)
+    words = more.pop("format_func", partial(label_of, key))
+    edit(st.selectbox, label, options, key=key, value=value, new=new, format_func=words, **more)
 
 
 def number(
@@ -47,8 +50,7 @@ def number(
     **more: Any,
 ) -> None:
     kind = float if isinstance(low, float) else int
-    st.session_state[key] = kind(value)
-    st.number_input(label, low, high, key=key, on_change=edit(key, new), **more)
+    edit(st.number_input, label, low, high, key=key, value=kind(value), new=new, **more)
 
 
 def limited(label: str, field: str, value: float, new: Callable[[BuildState, Any], BuildState], **more: Any) -> None:
@@ -58,8 +60,7 @@ def limited(label: str, field: str, value: float, new: Callable[[BuildState, Any
 
 
 def toggle(label: str, key: str, value: bool, new: Callable[[BuildState, Any], BuildState]) -> None:
-    st.session_state[key] = value
-    st.toggle(label, key=key, on_change=edit(key, new))
+    edit(st.toggle, label, key=key, value=value, new=new)
 
 
 def of_spec(field: str) -> Callable[[BuildState, Any], BuildState]:

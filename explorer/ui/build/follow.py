@@ -13,6 +13,7 @@ from explorer import figures, runs
 from explorer.datasets import shapes
 from explorer.datasets.builtin import BUILTIN
 from explorer.incidents import sentence
+from explorer.labels import OPTIMIZERS
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
 from explorer.ui import navigation, resources
@@ -20,7 +21,6 @@ from explorer.ui.build import classes, fields, live, logged
 from explorer.ui.build_state import BuildState, canonical
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.state import AppState
-from explorer.ui.words import WORDS as CHOICES
 from explorer.ui.words import balanced
 
 LOOK_EVERY = 1.0  # seconds between two looks at a run
@@ -80,7 +80,7 @@ def _settings(request: Request) -> str:
     budget = f"{config['epochs']} epochs" if config["epochs"] else f"{config['seconds']:g} s"
     made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
     return (
-        f"{made} · {what} · {budget} · {CHOICES[config['optimizer']]}, rate {config['learning_rate']:g}, batch "
+        f"{made} · {what} · {budget} · {OPTIMIZERS[config['optimizer']]}, rate {config['learning_rate']:g}, batch "
         f"{config['batch_size']}{', class weights' if config['class_weights'] else ''} · seed {config['seed']}"
     )
 

@@ -16,27 +16,16 @@ from explorer.architectures.spec import (
     Initialisation,
     Norm,
     Padding,
-    Shortcut,
     StemPooling,
 )
+from explorer.labels import FAMILIES
 from explorer.presets import PRESETS
+from explorer.ui.bound import bound
 from explorer.ui.build.fields import edit, limited, number, of_spec, read, select, toggle, write
 from explorer.ui.build_state import DEEPEST, WIDTHS, BuildState, blocks_a_stage, regular_stages
 from explorer.ui.markdown import as_sentence
 
 KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
-SHORTCUTS: dict[Shortcut, str] = {
-    "none": "plain CNN",
-    "identity": "ResNet, identity (A)",
-    "projection": "ResNet, projection (B)",
-}
-BLOCKS: dict[BlockKind, str] = {
-    "conv": "one convolution",
-    "basic": "basic: two 3×3",
-    "bottleneck": "bottleneck: 1×1, 3×3, 1×1",
-    "pointwise": "1×1, then 3×3",
-    "separable": "depthwise, then pointwise",
-}
 
 
 def choose_preset(state: BuildState) -> None:
@@ -61,13 +50,14 @@ def choose_preset(state: BuildState) -> None:
 def choose_network(state: BuildState) -> None:
     """Every field of the spec but those that follow from the data."""
     fields = state.spec_fields()
-    st.session_state["shortcut"] = fields["shortcut"]
-    st.pills(
+    edit(
+        st.pills,
         "Family",
-        list(SHORTCUTS),
+        list(FAMILIES),
         key="shortcut",
-        format_func=lambda kind: SHORTCUTS[kind],
-        on_change=edit("shortcut", of_spec("shortcut")),
+        value=fields["shortcut"],
+        new=of_spec("shortcut"),
+        format_func=FAMILIES.__getitem__,
         required=True,
         help="Identity shortcuts have no parameters (He et al. 2015, option A). Projections put a 1×1 convolution "
         "where shapes change (option B).",
@@ -75,11 +65,11 @@ def choose_network(state: BuildState) -> None:
     _choose_depth(state, fields)
     left, right = st.columns([2, 1])
     with left:
-        block_words = BLOCKS.__getitem__
-        select("Block", "block", get_args(BlockKind), fields["block"], of_spec("block"), format_func=block_words)
+        select("Block", "block", get_args(BlockKind), fields["block"], of_spec("block"))
     with right:
-        weights = get_args(Initialisation)
-        select("First weights", "initialisation", weights, fields["initialisation"], of_spec("initialisation"))
+        initialisations = get_args(Initialisation)
+        value = fields["initialisation"]
+        select("Initialisation", "initialisation", initialisations, value, of_spec("initialisation"))
     left, right = st.columns(2)
     with left:
         select("Norm", "norm", get_args(Norm), fields["norm"], of_spec("norm"))
@@ -94,13 +84,14 @@ def choose_network(state: BuildState) -> None:
 def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
     blocks = blocks_a_stage(fields)
     free = state.free or blocks is None
-    st.session_state["stages_mode"] = "free" if free else "regular"
-    st.pills(
+    edit(
+        st.pills,
         "Stages",
         ["regular", "free"],
         key="stages_mode",
+        value="free" if free else "regular",
+        new=_with_mode,
         format_func=lambda mode: "three of equal length (6n + 2)" if mode == "regular" else "one by one",
-        on_change=edit("stages_mode", _with_mode),
         required=True,
     )
     if free or blocks is None:
@@ -108,13 +99,14 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
         return
     convolutions = CONVOLUTIONS_IN_BLOCK[fields["block"]]
     width = fields["stages"][0]["channels"]
-    st.session_state["depth"] = blocks
-    st.select_slider(
+    edit(
+        st.select_slider,
         "Depth, weighted layers",
         list(range(1, DEEPEST + 1)),
         key="depth",
+        value=blocks,
+        new=lambda before, n: before.with_spec(stages=regular_stages(n, width)),
         format_func=lambda n: str(3 * convolutions * n + 2 + len(fields["hidden"])),
-        on_change=edit("depth", lambda before, n: before.with_spec(stages=regular_stages(n, width))),
     )
     number(
         "Width: channels of the first stage",
@@ -216,11 +208,12 @@ def _stem(field: str) -> Callable[[BuildState, Any], BuildState]:
 def _choose_classifier(fields: dict[str, Any]) -> None:
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
-        st.session_state["hidden"] = ", ".join(map(str, fields["hidden"]))
-        st.text_input(
+        bound(
+            st.text_input,
             "Hidden layers of the classifier",
             key="hidden",
-            on_change=_on_hidden,
+            value=", ".join(map(str, fields["hidden"])),
+            write=_change_hidden,
             placeholder="none",
             help="Units of fully connected layers before the last one, with commas: 120, 84.",
         )
@@ -230,12 +223,10 @@ def _choose_classifier(fields: dict[str, Any]) -> None:
         st.error(as_sentence(st.session_state.pop("hidden_error")))
 
 
-def _on_hidden() -> None:
-    text = st.session_state["hidden"]
+def _change_hidden(text: str) -> None:
     try:
         units = [int(part) for part in text.replace(";", ",").split(",") if part.strip()]
-        state = read().with_spec(hidden=units)
-        write(state)
+        write(read().with_spec(hidden=units))
     except ValueError:
         st.session_state["hidden_error"] = (
             f"Hidden layers must be at most 8 whole numbers from 1 to {MAXIMUM['units']} with commas, such as 120, 84."

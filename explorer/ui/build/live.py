@@ -17,6 +17,8 @@ import numpy as np
 from explorer import figures
 from explorer.attribution import shared_axis
 from explorer.figures import Curve, GradientMap
+from explorer.labels import stage_spans, stage_title
+from explorer.numbers import finite
 from explorer.ui.viewer import place
 
 _MOST_POINTS = 600  # of one line: more than a panel has pixels
@@ -96,7 +98,7 @@ def gradient_maps(maps: Sequence[GradientMap]) -> dict[str, Any] | None:
                 "title": each.title,
                 "colour": each.colour,
                 "image": figures.data_uri(figures.paint_gradients(each, layers, steps, low, high)),
-                "sizes": [[_plain(size) for size in row] for row in figures.size_table(each, layers, steps)],
+                "sizes": finite(figures.size_table(each, layers, steps), 4),
             }
             for each in maps
         ],
@@ -154,7 +156,7 @@ def _last_values(panels: Sequence[tuple[str, bool, Sequence[Curve]]]) -> str:
         f"{title} {curve.name} {found:.1%}" if percent else f"{title} {curve.name} {found:.3g}"
         for title, percent, curves in panels
         for curve in curves
-        if curve.values and (found := _plain(curve.values[-1])) is not None
+        if curve.values and (found := finite(curve.values[-1], 4)) is not None
     ]
     return "Now: " + ", ".join(said) + "." if said else "Nothing measured yet."
 
@@ -169,22 +171,11 @@ def _line(curve: Curve) -> dict[str, Any]:
         "dashed": curve.dashed,
         "points": curve.points,
         "x": [int(curve.steps[index]) for index in chosen],
-        "y": [_plain(curve.values[index]) for index in chosen],
+        "y": finite([curve.values[index] for index in chosen], 4),
     }
 
 
 def _groups(layers: Sequence[str]) -> list[dict[str, Any]]:
     """Neighbouring layers of one stage: what is named where single layers are too slim for their names."""
-    groups: list[dict[str, Any]] = []
-    for index, name in enumerate(layers):
-        parts = name.split(".")
-        label = f"stage {int(parts[1]) + 1}" if parts[0] == "stages" else parts[0]
-        if not groups or groups[-1]["label"] != label:
-            groups.append({"label": label, "start": index})
-        groups[-1]["end"] = index + 1
-    return groups
-
-
-def _plain(value: float | np.floating | None) -> float | None:
-    """4 significant digits as JSON has them; None for what is missing or not finite."""
-    return float(f"{value:.4g}") if value is not None and math.isfinite(value) else None
+    spans = stage_spans(layers)
+    return [{"label": stage_title(layers[start]), "start": start, "end": end} for start, end in spans]

@@ -17,10 +17,8 @@ def choose_training(state: BuildState) -> None:
     budget = "epochs" if fields["epochs"] else "seconds"
     left, right = st.columns(2)
     with left:
-        st.session_state["budget"] = budget
-        st.segmented_control(
-            "Budget", ["seconds", "epochs"], key="budget", on_change=edit("budget", _with_budget), required=True
-        )
+        choices = ["seconds", "epochs"]
+        edit(st.segmented_control, "Budget", choices, key="budget", value=budget, new=_with_budget, required=True)
     with right:
         limited(budget.capitalize(), budget, fields[budget], of_config(budget), step=30.0 if budget == "seconds" else 1)
     left, right = st.columns(2)

@@ -1,6 +1,7 @@
 """The Grad-CAMs of several networks under each other, aligned by relative depth and painted on shared scales."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,9 +118,7 @@ def alike_along_depth(compared: Sequence[Compared]) -> list[Alike]:
     first, *others = compared
     return [
         Alike(
-            title=f"{first.title} and {other.title}",
-            colour=other.looked.colour,
-            dash=other.dash,
+            series=replace(other.series, title=f"{first.title} and {other.title}"),
             depths=depths,
             correlations=[comparisons[place].correlation for comparisons in found],
             overlaps=[comparisons[place].iou for comparisons in found],

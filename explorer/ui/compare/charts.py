@@ -1,6 +1,6 @@
 """What was measured on many pictures, as charts and sentences: the same ones for the page and for a report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -11,7 +11,9 @@ from explorer.attribution import top_classes
 from explorer.experiments.agreement import Accuracy, Agreement, Predictions, agreement, confusion
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import Similarity
-from explorer.ui.compare.compared import Compared, relative_depths
+from explorer.figures import Series, Table
+from explorer.ui.compare.compared import Compared, relative_depths, seen_part
+from explorer.ui.compare.state import CompareState
 from explorer.ui.passes import Looked
 
 LIMITS_OF_P = (
@@ -35,19 +37,64 @@ BIAS = (
     "in common; the debiased estimate does not."
 )
 
+GRAD_CAMS = (
+    "Grad-CAM: where a layer's channels speak for the explained class. Layers stand where they lie between input (0) "
+    "and output (1), counted in weighted layers, so that networks of different depth can be compared; each column "
+    "shows the layer of each network that is nearest to it."
+)
+SIZES = (
+    "the root mean square of what each block puts out, and of the gradient of the explained score with respect to it"
+)
+
+
+def caveats(compared: Sequence[Compared], written: Callable[[str], str] = str) -> list[str]:
+    """Why the maps of these networks may differ, or may not be compared place by place, beside what the networks see;
+    `written` makes a name fit to stand in the sentences."""
+    sentences = different_classes([network.looked for network in compared])
+    parts = {network.title: seen_part(network) for network in compared}
+    if len({*parts.values()}) > 1:
+        shares = ", ".join(f"{written(title)} {part:.0%}" for title, part in parts.items())
+        sentences.append(
+            f"The networks cut the picture differently (of its shorter side they see: {shares}), so one place of two "
+            "maps is not exactly one place of the picture, and comparisons of the maps are rough."
+        )
+    return sentences
+
+
+def different_classes(looked: Sequence[Looked]) -> list[str]:
+    same = len({network.target for network in looked}) == 1
+    return [] if same else ["The networks explain different classes, so their maps may differ for that reason alone."]
+
+
+def scales(
+    state: CompareState, compared: Sequence[Compared], tops: Sequence[Sequence[float]], written: Callable[[str], str]
+) -> str:
+    """Where the colours of the Grad-CAMs end, for the scope of the view."""
+    if state.scope == "layer":
+        return (
+            "Grad-CAM: 0 to the largest value found in that column, over all networks. So a weak column glows like a "
+            "strong one: the numbers under the maps say how strong it is"
+        )
+    if state.scope == "both":
+        return f"Grad-CAM: 0 to {tops[0][0]:.3g}, everywhere"
+    named = zip(compared, tops, strict=True)
+    return "Grad-CAM: " + ", ".join(f"0 to {top[0]:.3g} ({written(network.title)})" for network, top in named)
+
 
 def accuracies(looked: Sequence[Looked], names: Mapping[str, str], found: Mapping[str, Accuracy]) -> Any:
     """The chart of all accuracies, a Plotly figure as all of these."""
-    lines = []
-    for network in looked:
-        of = found[network.name]
-        lines.append(figures.AccuracyLine(names[network.name], network.colour, of.right, of.n, of.low, of.high))
-    return figures.accuracy_chart(lines)
+    return figures.accuracy_chart(
+        [(Series(names[network.name], network.colour), found[network.name]) for network in looked]
+    )
 
 
-def accuracy_cells(found: Accuracy) -> tuple[str, str, str]:
-    """How many are right, which share, and its interval."""
-    return f"{found.right:,} of {found.n:,}", f"{found.share:.2%}", f"{found.low:.2%} to {found.high:.2%}"
+def accuracy_table(names: Mapping[str, str], found: Mapping[str, Accuracy]) -> Table:
+    """Of each network how many are right, which share, and its interval."""
+    rows = [
+        [names[name], f"{each.right:,} of {each.n:,}", f"{each.share:.2%}", f"{each.low:.2%} to {each.high:.2%}"]
+        for name, each in found.items()
+    ]
+    return Table(["network", "right", "accuracy", "95 % interval (Wilson)"], rows)
 
 
 def confusions(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Any:
@@ -58,11 +105,9 @@ def confusions(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping
     )
 
 
-def frequent_mistakes(
-    looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]
-) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns and the rows of a table, in place of a matrix of many classes: what is mixed up most
-    often over all networks (a label, what is said instead), and how often by each."""
+def frequent_mistakes(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Table:
+    """In place of a matrix of many classes: what is mixed up most often over all networks (a label, what is said
+    instead), and how often by each."""
     class_names = said[looked[0].name].class_names
     classes = len(class_names)
     counts: list[dict[int, int]] = []
@@ -75,15 +120,26 @@ def frequent_mistakes(
         [class_names[place // classes], class_names[place % classes], *(f"{each.get(place, 0):,}" for each in counts)]
         for place in sorted(totals, key=lambda place: (-totals[place], place))[:FREQUENT]
     ]
-    return ["label", "said instead", *(names[network.name] for network in looked)], rows
+    return Table(["label", "said instead", *(names[network.name] for network in looked)], rows)
 
 
 def pairs(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Any:
-    lines = []
-    for a, b in combinations(looked, 2):
-        counts = agreement(said[a.name], said[b.name])
-        lines.append(figures.PairLine(names[a.name], names[b.name], a.colour, b.colour, counts.only_a, counts.only_b))
-    return figures.agreement_chart(lines)
+    lines = [(Series(names[network.name], network.colour), said[network.name]) for network in looked]
+    return figures.agreement_chart([(a, b, agreement(of_a, of_b)) for (a, of_a), (b, of_b) in combinations(lines, 2)])
+
+
+def pair_table(
+    looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]
+) -> tuple[Table, list[str]]:
+    """Of each two networks how many pictures both, one or none of them has right; and what McNemar's test says."""
+    rows, sentences = [], []
+    for a, b in combinations([network.name for network in looked], 2):
+        counts = agreement(said[a], said[b])
+        cells = (counts.both, counts.only_a, counts.only_b, counts.neither, counts.same)
+        rows.append([f"{names[a]}, {names[b]}", *(f"{count:,}" for count in cells)])
+        sentences.append(verdict(names[a], names[b], counts))
+    heads = ["pair", "both right", "only the first", "only the second", "neither", "same class said"]
+    return Table(heads, rows), sentences
 
 
 def verdict(a: str, b: str, counts: Agreement) -> str:
@@ -165,24 +221,10 @@ def object_shares(looked: Sequence[Looked], names: Mapping[str, str], dashes: Ma
     """`shares` are the ObjectShares by network. Shortcuts are left out: they run beside the layers."""
     lines = []
     for network in looked:
+        series = Series(names[network.name], network.colour, dashes[network.name])
         found: ObjectShares = shares[network.name]
-        depths = relative_depths(network.checkpoint.spec, found.layers)
-        places = [index for index, layer in enumerate(found.layers) if layer in depths]
-        mean, error = found.mean.filled(np.nan), found.error.filled(np.nan)
-        lines.append(
-            figures.ShareLine(
-                name=names[network.name],
-                colour=network.colour,
-                dash=dashes[network.name],
-                layers=[found.layers[index] for index in places],
-                depths=[depths[found.layers[index]] for index in places],
-                mean=[_number(mean[index]) for index in places],
-                error=[_number(error[index]) for index in places],
-                maps=[int(found.n[index]) for index in places],
-                zero=[int(found.zero[index]) for index in places],
-            )
-        )
-    return figures.object_share_chart(lines, shares[looked[0].name].chance)
+        lines.append((series, found, relative_depths(network.checkpoint.spec, found.layers)))
+    return figures.object_share_chart(lines)
 
 
 def probabilities(compared: Sequence[Compared]) -> Any:
@@ -193,13 +235,7 @@ def probabilities(compared: Sequence[Compared]) -> Any:
     likely |= {network.looked.trace.target for network in compared}
     order = sorted(likely, key=lambda index: -max(float(values[index]) for values in seen))
     says = [
-        figures.Says(
-            title=network.title,
-            colour=network.looked.colour,
-            dash=network.dash,
-            probabilities=[float(values[index]) for index in order],
-            target=network.looked.target,
-        )
+        figures.Says(network.series, [float(values[index]) for index in order], network.looked.target)
         for network, values in zip(compared, seen, strict=True)
     ]
     return figures.probabilities_chart([names[index] for index in order], says)
@@ -213,10 +249,6 @@ def best_classes(network: Compared) -> Any:
         best.append((looked.trace.target, float(looked.trace.probabilities[looked.trace.target])))
     classes, shares = [looked.checkpoint.class_names[index] for index, _ in best], [share for _, share in best]
     return figures.classes_chart(classes, shares, looked.colour, looked.target)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def share_sentences(

@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.architectures import ArchitectureSpec, describe
 from explorer.attribution import LayerProfile, profile, shared_tops
-from explorer.figures import DASHES, SizeLine, TrainingLine
+from explorer.figures import DASHES, Series, SizeLine, TrainingLine
 from explorer.tracing import Trace
 from explorer.training import TrainingRecord
 from explorer.ui import address, gone, resources
@@ -66,6 +66,10 @@ class Compared:
     title: str
     dash: str
     depths: Mapping[str, float]
+
+    @property
+    def series(self) -> Series:
+        return Series(self.title, self.looked.colour, self.dash)
 
     def nearest(self, depth: float) -> LayerProfile:
         """The layer whose relative depth is nearest to `depth`; of two equally near ones the later."""
@@ -165,9 +169,7 @@ def size_lines(compared: Sequence[Compared]) -> list[SizeLine]:
         columns = [column for column in network.looked.profiles if column.kind == "block"]
         lines.append(
             SizeLine(
-                title=network.title,
-                colour=network.looked.colour,
-                dash=network.dash,
+                series=network.series,
                 layers=[column.name for column in columns],
                 depths=[network.depths[column.name] for column in columns],
                 activations=[column.activation_magnitude for column in columns],
@@ -199,9 +201,7 @@ def training_lines(compared: Sequence[Compared]) -> tuple[list[TrainingLine], li
             images = record.config.batch_size / record.train_images
             lines.append(
                 TrainingLine(
-                    title=network.title,
-                    colour=network.looked.colour,
-                    dash=network.dash,
+                    series=network.series,
                     epochs=[epoch.step * images for epoch in record.epochs],
                     train=[_point(epoch.train) for epoch in record.epochs],
                     validation=[_point(epoch.validation) for epoch in record.epochs],

@@ -7,16 +7,9 @@ from typing import Any
 from explorer.architectures import ArchitectureSpec, Stage, describe
 from explorer.checkpoints import Checkpoint
 from explorer.figures.names import shortened
-from explorer.ui.words import WORDS, accuracy
+from explorer.labels import BLOCKS, SHORTCUTS, label
+from explorer.ui.words import accuracy
 
-_BLOCKS = {
-    "conv": "a convolution",
-    "basic": "basic: two convolutions",
-    "bottleneck": "bottleneck: 1×1, convolution, 1×1",
-    "pointwise": "1×1, then a convolution",
-    "separable": "depthwise, then 1×1",
-}
-_SHORTCUTS = {"none": "none: plain", "identity": "identity (option A)", "projection": "projection (option B)"}
 _OF_THE_MACHINE = ("device", "compile")  # they decide how fast it went, not what was learned
 _NOT_RECORDED = "not recorded"
 _LONGEST = 60  # letters of a value that came out of somebody's file
@@ -64,15 +57,15 @@ def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
     pooled = ", max pooling" if stem and stem.pooling == "max" else ""
     stem_words = f"{stem.kernel_size}×{stem.kernel_size}, {stem.channels} channels" if stem else "none"
     return {
-        "shortcut": _SHORTCUTS[spec.shortcut],
+        "shortcut": SHORTCUTS[spec.shortcut].long,
         "stages: blocks × channels": ", ".join(map(_stage_words, spec.stages)),
-        "block": _BLOCKS[spec.block],
+        "block": BLOCKS[spec.block],
         "stem": f"{stem_words}{f', stride {stem.stride}' if stem and stem.stride > 1 else ''}{pooled}",
-        "norm": WORDS[spec.norm],
-        "activation": WORDS[spec.activation],
-        "initialisation": WORDS[spec.initialisation],
-        "downsampling": WORDS[spec.downsampling],
-        "pooling before the head": WORDS[spec.head_pooling],
+        "norm": label("norm", spec.norm),
+        "activation": label("activation", spec.activation),
+        "initialisation": label("initialisation", spec.initialisation),
+        "downsampling": label("downsampling", spec.downsampling),
+        "pooling before the head": label("head_pooling", spec.head_pooling),
         "hidden units of the head": ", ".join(map(str, spec.hidden)) or "none",
         "dropout": f"{spec.dropout:g}",
         "bias before a norm": "yes" if spec.bias_before_norm else "no",
@@ -94,16 +87,16 @@ def _training_words(checkpoint: Checkpoint) -> dict[str, str]:
         return {}
     seed = {"training: seed": str(checkpoint.seed)} if checkpoint.seed is not None else {}
     return seed | {
-        f"training: {name.replace('_', ' ')}": _value(value)
+        f"training: {name.replace('_', ' ')}": _value(name, value)
         for name, value in config.items()
         if name not in _OF_THE_MACHINE
     }
 
 
-def _value(value: object) -> str:
+def _value(name: str, value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return WORDS.get(text, shortened(text, _LONGEST))
+    return shortened(label(name, text), _LONGEST)

@@ -1,6 +1,6 @@
 """Compare, on many pictures: what the networks say, how alike they are inside, how much of a cam is on the object."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -8,15 +8,16 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
-from explorer.experiments.agreement import Predictions, accuracy_of, agreement, disagreements
+from explorer.experiments.agreement import Predictions, accuracy_of, disagreements
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
 from explorer.incidents import sentence
 from explorer.ui import navigation, resources, trainings, work
+from explorer.ui.charts import chart
 from explorer.ui.compare import charts, export, findings, report
 from explorer.ui.compare.findings import Question
 from explorer.ui.compare.state import CompareState
-from explorer.ui.markdown import as_sentence, as_text
+from explorer.ui.markdown import as_sentence, as_text, table
 from explorer.ui.passes import Looked, Subject
 from explorer.ui.session import session
 from explorer.ui.state import AppState
@@ -25,7 +26,6 @@ PICTURES_A_PAGE = 12
 COLUMNS = 6
 IN_REPORT = 12  # pictures of each pair
 THUMBNAIL = 96
-PLAIN: dict[str, Any] = {"displayModeBar": False}
 
 
 def sections(looked: list[Looked], key: str, subject: Subject | None = None, state: CompareState | None = None) -> None:
@@ -113,12 +113,9 @@ def _draw_said(question: Question, looked: list[Looked], said: dict[str, Predict
     names = findings.names_of(looked)
     n, classes = len(said[looked[0].name]), len(said[looked[0].name].class_names)
     found = {name: accuracy_of(each) for name, each in said.items()}
-    st.plotly_chart(
-        charts.accuracies(looked, names, found), key=f"{key}-accuracy", config=PLAIN, alt="Accuracy with its interval"
-    )
-    lines = ["| network | right | accuracy | 95 % interval (Wilson) |", "|---|---:|---:|---:|"]
-    lines += [f"| {as_text(names[name])} | {' | '.join(charts.accuracy_cells(each))} |" for name, each in found.items()]
-    st.markdown("\n".join(lines))
+    chart(charts.accuracies(looked, names, found), f"{key}-accuracy", "Accuracy with its interval")
+    accuracies = charts.accuracy_table(_written(names), found)
+    st.markdown(table(accuracies.columns, accuracies.rows))
     read = charts.MIXED_UP if classes <= figures.MATRIX_CLASSES else charts.MOST_OFTEN
     st.markdown(
         f"**Mistakes** on {n:,} pictures of {classes} classes. {read} Look for classes that one network mixes up and "
@@ -141,39 +138,28 @@ def _draw_said(question: Question, looked: list[Looked], said: dict[str, Predict
 def _draw_mistakes(looked: list[Looked], names: dict[str, str], said: dict[str, Predictions], key: str) -> None:
     if len(said[looked[0].name].class_names) <= figures.MATRIX_CLASSES:
         drawn = charts.confusions(looked, names, said)
-        st.plotly_chart(drawn, key=f"{key}-confusion", config=PLAIN, alt="Confusion matrix of each network")
+        chart(drawn, f"{key}-confusion", "Confusion matrix of each network")
         return
-    heads, rows = charts.frequent_mistakes(looked, names, said)
-    lines = ["| " + " | ".join(map(as_text, row)) + " |" for row in (heads, *rows)]
-    lines.insert(1, "|---|---|" + "---:|" * len(looked))
-    st.markdown("\n".join(lines))
+    mistakes = charts.frequent_mistakes(looked, names, said)
+    heads, *rows = [[*map(as_text, row)] for row in (mistakes.columns, *mistakes.rows)]
+    st.markdown(table(heads, rows, 2))
+
+
+def _written(names: Mapping[str, str]) -> dict[str, str]:
+    return {name: as_text(title) for name, title in names.items()}
 
 
 def _draw_pairs(looked: list[Looked], names: dict[str, str], said: dict[str, Predictions], key: str) -> None:
-    pairs = list(combinations(looked, 2))
     st.markdown(
         "**Agreement**: pictures that only one of the two has right. McNemar's test compares these two counts alone; "
         "pictures that both have right, or neither, say nothing about which is better."
     )
-    st.plotly_chart(
-        charts.pairs(looked, names, said), key=f"{key}-pairs", config=PLAIN, alt="What only one of each pair has right"
-    )
-    lines = ["| pair | both right | only the first | only the second | neither | same class said |"]
-    lines.append("|---|---:|---:|---:|---:|---:|")
-    sentences = []
-    for a, b in pairs:
-        counts = agreement(said[a.name], said[b.name])
-        first, second = as_text(names[a.name]), as_text(names[b.name])
-        cells = (counts.both, counts.only_a, counts.only_b, counts.neither, counts.same)
-        lines.append(f"| {first}, {second} | " + " | ".join(f"{count:,}" for count in cells) + " |")
-        sentences.append(f"- {charts.verdict(first, second, counts)}")
-    st.markdown("\n".join(lines))
-    st.markdown("\n".join(sentences))
-    many = (
-        f" Of {len(pairs)} comparisons, one with p below 0.05 by chance is likelier than of one."
-        if len(pairs) > 1
-        else ""
-    )
+    chart(charts.pairs(looked, names, said), f"{key}-pairs", "What only one of each pair has right")
+    found, sentences = charts.pair_table(looked, _written(names), said)
+    st.markdown(table(found.columns, found.rows))
+    st.markdown("\n".join(f"- {words}" for words in sentences))
+    count = len(sentences)
+    many = f" With {count} comparisons, a p below 0.05 by chance is more likely than with one." if count > 1 else ""
     st.caption(f"{charts.LIMITS_OF_P}{many}")
 
 
@@ -299,12 +285,8 @@ def _draw_similarity(alike: Similarity, a: Looked, b: Looked, names: dict[str, s
     st.caption(f"On {alike.n:,} pictures. {charts.BIAS}")
     titles = (names[a.name], names[b.name])
     with st.container(width=660):  # about square, and narrower where the window is
-        st.plotly_chart(
-            charts.similarities(alike, titles, estimate == "debiased"),
-            key=f"{key}-chart",
-            config=PLAIN,
-            alt="Linear CKA of all pairs of layers",
-        )
+        drawn = charts.similarities(alike, titles, estimate == "debiased")
+        chart(drawn, f"{key}-chart", "Linear CKA of all pairs of layers")
     st.markdown(charts.most_alike(alike, (as_text(titles[0]), as_text(titles[1])), estimate == "debiased"))
     for reason in charts.undefined(alike, titles):
         st.caption(f"Grey: {as_text(reason)}")
@@ -334,12 +316,8 @@ def _on_objects(looked: list[Looked], drawn: list[str], key: str) -> None:
 
 def _draw_shares(looked: list[Looked], shares: dict[str, ObjectShares], key: str) -> None:
     names = findings.names_of(looked)
-    st.plotly_chart(
-        charts.object_shares(looked, names, findings.dashes(looked), shares),
-        key=f"{key}-chart",
-        config=PLAIN,
-        alt="Share of the Grad-CAM on the object, by relative depth",
-    )
+    drawn = charts.object_shares(looked, names, findings.dashes(looked), shares)
+    chart(drawn, f"{key}-chart", "Share of the Grad-CAM on the object, by relative depth")
     st.caption(
         "Bands are one standard error of the mean up and down. "
         + " ".join(as_text(sentence) for sentence in charts.share_sentences(looked, names, shares))

@@ -1,6 +1,7 @@
 """What the compared networks see of one picture: their maps along relative depth, and one depth in detail."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -8,14 +9,12 @@ import streamlit as st
 from explorer import figures
 from explorer.experiments.maps import CamComparison
 from explorer.ui import navigation, resources
-from explorer.ui.compare import aligned, controls
-from explorer.ui.compare.compared import Compared, change, column_tops, read, seen_part, size_lines, strip_depths
+from explorer.ui.charts import chart, colour_bar
+from explorer.ui.compare import aligned, charts, controls
+from explorer.ui.compare.compared import Compared, change, column_tops, read, size_lines, strip_depths
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_text
-from explorer.ui.scale import colour_bar
 from explorer.ui.state import AppState
-
-QUIET = {"displayModeBar": False}
 
 
 def section(state: CompareState, compared: Sequence[Compared]) -> None:
@@ -27,37 +26,28 @@ def section(state: CompareState, compared: Sequence[Compared]) -> None:
     if not mapped:
         return
     st.markdown(
-        "Grad-CAM: where a layer's channels speak for the explained class. Layers stand where they lie between input "
-        "(0) and output (1), counted in weighted layers, so that networks of different depth can be compared; each "
-        "column shows the layer of each network that is nearest to it. Look for the depth at which the object appears, "
-        "and at the number under the map, its largest value. Click a map for its detail."
+        f"{charts.GRAD_CAMS} Look for the depth at which the object appears, and at the number under the map, its "
+        "largest value. Click a map for its detail."
     )
     tops = column_tops(mapped, strip_depths(state.depth), state.scope)
-    titles = [network.title for network in mapped]
-    aligned.aligned_maps(state, mapped, _scale_words(state, titles, tops), _choose)
-    colour_bar(figures.SEQUENTIAL, _scale_words(state, [as_text(title) for title in titles], tops))
-    parts = {seen_part(network) for network in mapped}
-    if len(parts) > 1:
-        shares = ", ".join(f"{as_text(network.title)} {seen_part(network):.0%}" for network in mapped)
-        st.caption(
-            f"The networks cut the picture differently (of its shorter side they see: {shares}), so one place of two "
-            "maps is not exactly one place of the picture, and the comparisons of maps below are rough."
-        )
+    scales = partial(charts.scales, state, mapped, tops)
+    aligned.aligned_maps(state, mapped, scales(str), _choose)
+    colour_bar(figures.SEQUENTIAL, scales(as_text))
+    for words in charts.caveats(mapped, as_text):
+        st.caption(words)
     _sizes(mapped)
     _detail(state, mapped)
 
 
 def _sizes(compared: Sequence[Compared]) -> None:
     st.markdown(
-        "**How large activations and gradients are along depth**: the root mean square of what each block puts out, "
-        "and of the gradient of the explained score with respect to it. Look for whether the gradient keeps its size "
-        "on its way back, from right to left."
+        f"**How large activations and gradients are along depth**: {charts.SIZES}. Look for whether the gradient keeps "
+        "its size on its way back, from right to left."
     )
-    st.plotly_chart(
+    chart(
         figures.sizes_chart(size_lines(compared)),
-        key="sizes",
-        config=QUIET,
-        alt="Size of activations and of gradients of each network along relative depth, on logarithmic axes",
+        "sizes",
+        "Size of activations and of gradients of each network along relative depth, on logarithmic axes",
     )
     st.caption("n = 1 picture. The axes are logarithmic; what is exactly 0 lies as a cross on the line at the bottom.")
 
@@ -67,18 +57,6 @@ def _choose(column: Any) -> None:
     depths = strip_depths(state.depth) if state is not None else []
     if isinstance(column, int) and 0 <= column < len(depths):  # what the browser says may be anything
         change(depth=round(depths[column], 4))
-
-
-def _scale_words(state: CompareState, titles: Sequence[str], tops: Sequence[Sequence[float]]) -> str:
-    if state.scope == "layer":
-        return (
-            "Grad-CAM: 0 to the largest value found in that column, over all networks. So a weak column glows like a "
-            "strong one: the numbers under the maps say how strong it is"
-        )
-    if state.scope == "both":
-        return f"Grad-CAM: 0 to {tops[0][0]:.3g}, everywhere"
-    parts = ", ".join(f"0 to {top[0]:.3g} ({title})" for title, top in zip(titles, tops, strict=True))
-    return f"Grad-CAM: {parts}"
 
 
 def _detail(state: CompareState, compared: Sequence[Compared]) -> None:
@@ -136,18 +114,15 @@ def _difference(state: CompareState, first: Compared, other: Compared, compariso
 
 
 def _alike(state: CompareState, compared: Sequence[Compared]) -> None:
-    if len({network.looked.target for network in compared}) > 1:
-        st.caption("The networks explain different classes, so their maps may differ for that reason alone.")
     st.markdown(
         "**How alike the maps are along depth.** Correlation: 1 where both maps rise and fall together, 0 where they "
         "have nothing in common. Intersection over union: how far the regions overlap in which each map has at least "
         "half of its largest value. A gap is a map that is zero. Look for the depth at which the networks part."
     )
-    st.plotly_chart(
+    chart(
         figures.alike_chart(aligned.alike_along_depth(compared), state.depth),
-        key="alike",
-        config=QUIET,
-        alt="Correlation and intersection over union of the maps along relative depth",
+        "alike",
+        "Correlation and intersection over union of the maps along relative depth",
     )
     st.caption("n = 1 picture.")
 

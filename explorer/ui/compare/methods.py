@@ -7,7 +7,9 @@ import streamlit as st
 
 from explorer.attribution import METHODS, Attribution, parameters_of
 from explorer.incidents import sentence
+from explorer.ui.bound import bound
 from explorer.ui.compare.aligned import OPACITY
+from explorer.ui.compare.charts import different_classes
 from explorer.ui.compare.compared import Compared
 from explorer.ui.compare.state import CompareState
 from explorer.ui.explore.methods import (
@@ -64,22 +66,19 @@ def section(state: CompareState, compared: Sequence[Compared], subject: Subject)
 
 def _choose_method() -> str | None:
     """The method of this session; none at first, since what it costs is measured with every network."""
-    st.session_state["compare_method"] = st.session_state.get(_METHOD)
-    name: str | None = st.selectbox(
+    name: str | None = bound(
+        st.selectbox,
         "Method",
         list(METHODS),
         index=None,
         key="compare_method",
+        value=st.session_state.get(_METHOD),
+        write=lambda method: st.session_state.update({_METHOD: method}),
         format_func=lambda name: METHODS[name].title,
         placeholder="Choose a method",
-        on_change=_on_method,
         width=260,
     )
     return name
-
-
-def _on_method() -> None:
-    st.session_state[_METHOD] = st.session_state["compare_method"]
 
 
 def _form(method: str, compared: Sequence[Compared]) -> Values:
@@ -88,12 +87,11 @@ def _form(method: str, compared: Sequence[Compared]) -> Values:
         return {}
     wanted = st.session_state.setdefault(_PARAMETERS, {}).get(method, {})
     parameters, chosen = known_parameters(method, [network.looked.checkpoint.spec for network in compared], wanted)
-    draw_fields(parameters, chosen, f"compare_parameter_{method}", partial(_on_parameter, method))
+    draw_fields(parameters, chosen, f"compare_parameter_{method}", partial(_change_parameter, method))
     return chosen
 
 
-def _on_parameter(method: str, key: str, name: str) -> None:
-    value = st.session_state[key]
+def _change_parameter(method: str, name: str, value: int | float | str | None) -> None:
     if value is not None:
         st.session_state[_PARAMETERS].setdefault(method, {})[name] = value
 
@@ -138,6 +136,6 @@ def _draw(method: str, asked: Sequence[tuple[Compared, Values]], results: Sequen
                 draw_maps(network.looked, network.title, result, values, top, OPACITY)
     networks = "both networks" if len(asked) == 2 else f"all {len(asked)} networks"
     scale_bar(method, top, f", one scale for {networks}" if len(asked) > 1 else "")
-    if len({network.looked.target for network, _ in asked}) > 1:
-        st.caption("The networks explain different classes, so their maps may differ for that reason alone.")
+    for words in different_classes([network.looked for network, _ in asked]):
+        st.caption(words)
     st.caption("n = 1 picture" + (f", noise of seed {SEED}." if method == "smoothgrad" else "."))

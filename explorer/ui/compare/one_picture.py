@@ -8,12 +8,12 @@ import numpy as np
 from explorer import figures
 from explorer.attribution import top_classes
 from explorer.figures import Chapter, Chart, Strip, Table, Thumbnail
+from explorer.labels import capital
 from explorer.ui.compare import aligned, charts
 from explorer.ui.compare.compared import (
     Compared,
     column_tops,
     know_the_same,
-    seen_part,
     size_lines,
     strip_depths,
     training_lines,
@@ -96,32 +96,16 @@ def seen(compared: Sequence[Compared], state: CompareState) -> list[Chapter]:
     mapped = [network for network in compared if network.depths]
     if not mapped:
         return []
-    sentences = [
-        "Grad-CAM: where a layer's channels speak for the explained class. Layers stand where they lie between input "
-        "(0) and output (1), counted in weighted layers; each column shows the layer of each network that is nearest "
-        "to it."
-    ]
-    if len({network.looked.target for network in mapped}) > 1:
-        sentences.append("The networks explain different classes, so their maps may differ for that reason alone.")
-    if len({seen_part(network) for network in mapped}) > 1:
-        shares = ", ".join(f"{network.title} {seen_part(network):.0%}" for network in mapped)
-        sentences.append(
-            f"The networks cut the picture differently (of its shorter side they see: {shares}), so one place of two "
-            "maps is not exactly one place of the picture."
-        )
-    drawn = [Chart(figures.sizes_chart(size_lines(mapped)), f"{_SIZES} n = 1 picture.")]
+    sizes = f"{capital(charts.SIZES)}, on logarithmic axes; exact zeros are crosses at the bottom."
+    drawn = [Chart(figures.sizes_chart(size_lines(mapped)), f"{sizes} n = 1 picture.")]
     strips = [_strip(mapped, state), _overlays(mapped, state)]
     if len(mapped) > 1:
         strips.append(_differences(mapped, state))
         alike = figures.alike_chart(aligned.alike_along_depth(mapped), state.depth)
         drawn.insert(0, Chart(alike, f"{_ALIKE} n = 1 picture."))
-    return [Chapter("What they see", sentences, (), strips, drawn)]
+    return [Chapter("What they see", [charts.GRAD_CAMS, *charts.caveats(mapped)], (), strips, drawn)]
 
 
-_SIZES = (
-    "Root mean square of what each block puts out, and of the gradient of the explained score with respect to it, on "
-    "logarithmic axes; exact zeros are crosses at the bottom."
-)
 _ALIKE = (
     "How alike the maps are along depth: correlation, and intersection over union of the regions in which each map has "
     "at least half of its largest value. A gap is a map that is zero; the dotted line is the depth in detail above."
@@ -138,13 +122,8 @@ def _strip(compared: Sequence[Compared], state: CompareState) -> Strip:
             column = network.nearest(depth)
             cells.append(Thumbnail(aligned.paint(column.cam, top, state.grid), [column.name, f"to {top:.3g}"]))
         rows.append((network.title, cells))
-    words = {
-        "layer": "each column from 0 to the largest value found in it, over all networks",
-        "network": "each network from 0 to the largest value found in it",
-        "both": f"from 0 to {tops[0][0]:.3g}, everywhere",
-    }
     heads = [f"{depth:.2f}" for depth in depths]
-    caption = f"Grad-CAM by relative depth, {words[state.scope]}; brighter is more. n = 1 picture."
+    caption = f"By relative depth. {charts.scales(state, compared, tops, str)}. Brighter is more. n = 1 picture."
     return Strip(heads, rows, _COLUMN, figures.colour_bar(figures.SEQUENTIAL), caption)
 
 

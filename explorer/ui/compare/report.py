@@ -3,15 +3,12 @@
 Nothing here asks Streamlit for anything: a download is made at its click, when no script is running.
 """
 
-import csv
-import io
 import json
 import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
-from itertools import combinations
 from time import gmtime, strftime
 from typing import Any
 
@@ -20,8 +17,10 @@ import torch
 
 from explorer import __version__, figures
 from explorer.architectures import ArchitectureSpec, Network
-from explorer.experiments.agreement import Predictions, accuracy_of, agreement, confusion
+from explorer.experiments.agreement import Predictions, accuracy_of, confusion
 from explorer.figures import Chapter, Chart, Table, Thumbnail
+from explorer.files import csv_text, npz
+from explorer.labels import listed
 from explorer.machine import cores
 from explorer.ui import trainings
 from explorer.ui.compare import charts, differences, findings, one_picture
@@ -34,7 +33,6 @@ from explorer.ui.services.caches import CACHES
 
 PACKAGES = ("torch", "numpy", "plotly", "streamlit")
 MOST_CELLS = 21_000  # of similarities that are drawn twice; 84 layers beside 84 take half a megabyte each time
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
 
 
 def html_report(
@@ -61,7 +59,7 @@ def html_report(
     nothing = "Nothing was measured on many pictures before this report was made."
     chapters += many or [Chapter("On many pictures", [nothing])]
     chapters.append(_made_with())
-    return figures.report_html(f"Comparison of {_list(list(names.values()))}", chapters)
+    return figures.report_html(f"Comparison of {listed(list(names.values()))}", chapters)
 
 
 @lru_cache(CACHES["ui.compare.report._empty"].entries)
@@ -76,10 +74,6 @@ def without_weights(looked: Sequence[Looked]) -> list[Looked]:
         replace(network, checkpoint=replace(network.checkpoint, network=_empty(network.checkpoint.spec)))
         for network in looked
     ]
-
-
-def _list(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _networks(compared: Sequence[Compared]) -> Chapter:
@@ -137,24 +131,18 @@ def _answers(
     first = said[asked[0].name]
     n = len(first)
     found = {network.name: accuracy_of(said[network.name]) for network in asked}
-    rows = [[names[name], *charts.accuracy_cells(each)] for name, each in found.items()]
-    tables = [Table(["network", "right", "accuracy", "95 % interval (Wilson)"], rows)]
+    tables = [charts.accuracy_table(names, found)]
     drawn = [Chart(charts.accuracies(asked, names, found), f"Accuracy with 95 % interval (Wilson), n = {n:,}.")]
     sentences = [f"Each network was asked about {n:,} {_asked(question)}."]
     if len(first.class_names) > figures.MATRIX_CLASSES:
-        tables.append(Table(*charts.frequent_mistakes(asked, names, said)))
+        tables.append(charts.frequent_mistakes(asked, names, said))
         sentences.append(charts.MOST_OFTEN)
     else:
         drawn.append(Chart(charts.confusions(asked, names, said), f"{charts.MIXED_UP} n = {n:,}."))
     if len(asked) > 1:
-        lines = []
-        for a, b in combinations(asked, 2):
-            counts = agreement(said[a.name], said[b.name])
-            cells = (counts.both, counts.only_a, counts.only_b, counts.neither, counts.same)
-            lines.append([f"{names[a.name]}, {names[b.name]}", *(f"{count:,}" for count in cells)])
-            sentences.append(charts.verdict(names[a.name], names[b.name], counts))
-        heads = ["pair", "both right", "only the first", "only the second", "neither", "same class said"]
-        tables.append(Table(heads, lines))
+        found_pairs, verdicts = charts.pair_table(asked, names, said)
+        tables.append(found_pairs)
+        sentences += verdicts
         drawn.append(Chart(charts.pairs(asked, names, said), f"What only one of each pair has right, n = {n:,}."))
         sentences.append(charts.LIMITS_OF_P)
     shown = kept.get(replace(question, kind="pictures").key(*(network.name for network in asked)))
@@ -217,26 +205,18 @@ def _made_with() -> Chapter:
 def predictions_csv(names: Mapping[str, str], said: Mapping[str, Predictions], indices: Collection[int]) -> bytes:
     """A line for each picture: its number in the test split, its label, and of each network the class that it says,
     its probability, the probability of the label, and whether it is right. UTF-8, with a mark for spreadsheets."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
     heads = ["test picture", "label"]
     for name in said:
         heads += [f"{names[name]}: {part}" for part in ("says", "probability", "probability of the label", "right")]
-    writer.writerow(map(_cell, heads))
-    first = next(iter(said.values()))
+    rows, first = [heads], next(iter(said.values()))
     for row, number in enumerate(indices):
         cells = [str(number), first.class_names[first.labels[row]]]
         for of in said.values():
             predicted = int(of.predicted[row])
             cells += [of.class_names[predicted], f"{of.probabilities[row, predicted]:.6g}"]
             cells += [f"{of.of_label[row]:.6g}", "yes" if of.right[row] else "no"]
-        writer.writerow(map(_cell, cells))
-    return b"\xef\xbb\xbf" + text.getvalue().encode("utf-8", "replace")
-
-
-def _cell(text: str) -> str:
-    """A name that starts like a formula gets an apostrophe, else a spreadsheet would run it."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+        rows.append(cells)
+    return b"\xef\xbb\xbf" + csv_text(rows).encode("utf-8", "replace")
 
 
 def arrays_npz(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> bytes:
@@ -271,9 +251,7 @@ def arrays_npz(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping
         arrays[f"{under}/mean"] = of.mean.filled(np.nan)
         arrays[f"{under}/error"] = of.error.filled(np.nan)
         arrays[f"{under}/chance"] = np.array(of.chance)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    return npz(arrays)
 
 
 def _results(

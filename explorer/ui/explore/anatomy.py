@@ -10,20 +10,17 @@ from explorer import figures
 from explorer.attribution import magnitude
 from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
+from explorer.labels import SHORTCUTS_OF_BLOCKS, capital, stage_of
 from explorer.ui import controls, resources
 from explorer.ui.api.strip import shown_layer
+from explorer.ui.bound import bound
+from explorer.ui.charts import chart, colour_bar, series_of
 from explorer.ui.markdown import as_text
 from explorer.ui.passes import PASSES, Looked, Subject
-from explorer.ui.scale import colour_bar
 from explorer.ui.services.caches import CACHES
 from explorer.ui.state import AppState
 
 SIDE = 96  # pixels of a map
-KINDS = {
-    "identity": "s(x) is x itself",
-    "padded": "s(x) is x with fewer pixels, and zeros for the new channels",
-    "projection": "s(x) is a 1×1 convolution of x",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +55,20 @@ def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     there = [network for network in residual if block in block_names(network.checkpoint.network)]
     insides = [resources.passes().block(network, subject, block) for network in there]
     channels = min(len(inside.sum) for inside in insides)
-    channel = state.channel
-    if channel is None or channel >= channels:
-        channel = min(_strongest(insides[0].output), channels - 1)
-    opened = [_Opened(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state["block"] = block
-        st.selectbox("Block", names, key="block", on_change=_on_block, width=200)
-        st.session_state["block_channel"] = channel
-        st.number_input(
-            "Channel",
-            0,
-            channels - 1,
-            key="block_channel",
-            on_change=lambda: controls.change(channel=st.session_state["block_channel"]),
-            help="Of the block's output; at first the one with the largest output.",
-            width=140,
+        bound(
+            st.selectbox,
+            "Block",
+            names,
+            key="block",
+            value=block,
+            write=lambda name: controls.change(layer=name, channel=None),
+            width=200,
         )
+        about = "Of the block's output; at first the one with the largest output."
+        strongest = _strongest(insides[0].output)
+        channel = controls.choose_channel("block_channel", state.channel, channels, strongest, about)
+    opened = [_Opened(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
     st.markdown(
         "A residual block does not replace its input x, it adds to it: out comes **x + F(x)**, passed through the "
         "activation. Look for what F(x) changes, and how large it is beside what the shortcut s(x) hands on."
@@ -116,12 +110,8 @@ def _block_of(layer: str, names: list[str]) -> str:
     inside = [name for name in names if layer == name or layer.startswith(f"{name}.")]
     if inside:
         return inside[0]
-    stage = [name for name in names if name.split(".")[:2] == layer.split(".")[:2]]
+    stage = [name for name in names if stage_of(name) == stage_of(layer)]
     return stage[0] if stage else names[0] if layer.startswith("stem") else names[-1]
-
-
-def _on_block() -> None:
-    controls.change(layer=st.session_state["block"], channel=None)
 
 
 def _key(network: Looked, subject: Subject) -> str:
@@ -135,7 +125,8 @@ def _strongest(values: np.ndarray) -> int:
 
 def _activations(opened: _Opened, top: float) -> None:
     inside, channel = opened.inside, opened.channel
-    st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {KINDS[inside.kind]}.")
+    shortcut = SHORTCUTS_OF_BLOCKS[inside.kind].long
+    st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {shortcut}.")
     entering = None if opened.entering is None else inside.input[opened.entering]
     with st.container(horizontal=True):
         _map("x", entering, top, "no channel of x comes here")
@@ -149,7 +140,7 @@ def _map(name: str, values: np.ndarray | None, top: float, absent: str = "") -> 
     with st.container(width=SIDE + 16, gap="xsmall"):
         st.markdown(f"**{name}**")
         if values is None:
-            st.caption(f"{absent[:1].upper()}{absent[1:]}.")
+            st.caption(f"{capital(absent)}.")
             return
         painted = figures.shown(ColourScale.signed(top).paint(values), SIDE)
         words = f"{values.min():.3g} to {values.max():.3g}"
@@ -192,23 +183,13 @@ def _all_blocks(subject: Subject, residual: list[Looked], block: str) -> None:
     )
     for number, (column, (title, ratio)) in enumerate(zip(st.columns(2, gap="medium"), charts, strict=True)):
         lines = [
-            DepthLine(
-                network.title,
-                network.colour,
-                network.dashed,
-                [balance.name for balance in blocks],
-                [ratio(balance) for balance in blocks],
-            )
+            DepthLine(series_of(network), [balance.name for balance in blocks], [ratio(balance) for balance in blocks])
             for network, blocks in measured
         ]
-        values = [f"{line.title} from {_span(line.values)}" for line in lines]
+        values = [f"{line.series.title} from {_span(line.values)}" for line in lines]
         with column:
-            st.plotly_chart(
-                figures.depth_chart(title, lines, block),
-                key=f"balance_{number}",
-                config={"displayModeBar": False},
-                alt=f"{title} of every block: {'; '.join(values)}",
-            )
+            alt = f"{title} of every block: {'; '.join(values)}"
+            chart(figures.depth_chart(title, lines, block), f"balance_{number}", alt)
     st.caption("Root mean squares over all channels and pixels, n = 1 picture; no point where the shortcut carries 0.")
 
 

@@ -94,20 +94,10 @@ def _top_images(state: AppState, looked: list[Looked]) -> None:
         )
         return
     channels = min(profile_of(network, layer).shape[0] for network in there)
-    channel = state.channel
-    if channel is None or channel >= channels:
-        channel = min(profile_of(there[0], layer).strongest, channels - 1)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.session_state["top_channel"] = channel
-        st.number_input(
-            "Channel",
-            0,
-            channels - 1,
-            key="top_channel",
-            on_change=lambda: controls.change(channel=st.session_state["top_channel"]),
-            help="At first the one that is most active for the picture above.",
-            width=140,
-        )
+        about = "At first the one that is most active for the picture above."
+        strongest = profile_of(there[0], layer).strongest
+        channel = controls.choose_channel("top_channel", state.channel, channels, strongest, about)
         data = st.selectbox("Pictures", names, key="top_data", format_func=trainings.data_title, width=220)
     seconds = sum(PICTURES * pass_seconds(network) for network in there)
     measure(

@@ -1,6 +1,5 @@
 """More ways to ask why: a method, its form, its cost before it runs, and its map beside that of the other network."""
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,13 +22,15 @@ from explorer.attribution import (
     seconds_per_pass,
 )
 from explorer.figures import ColourScale
+from explorer.files import npz
 from explorer.images import to_pixels
 from explorer.incidents import sentence
 from explorer.ui import controls, navigation, resources
 from explorer.ui.api.strip import shown_layer
+from explorer.ui.bound import bound
+from explorer.ui.charts import colour_bar
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.passes import PASSES, Looked, Subject
-from explorer.ui.scale import colour_bar
 from explorer.ui.services.caches import CACHES
 from explorer.ui.state import AppState
 from explorer.ui.work import in_turn, measure
@@ -73,13 +74,14 @@ def about(name: str, looked: Sequence[Looked]) -> None:
 
 
 def choose_method(state: AppState) -> None:
-    st.session_state["method"] = state.method
-    st.selectbox(
+    bound(
+        st.selectbox,
         "Method",
         list(METHODS),
         key="method",
+        value=state.method,
+        write=lambda method: controls.change(method=method, parameters="{}"),
         format_func=lambda name: METHODS[name].title,
-        on_change=lambda: controls.change(method=st.session_state["method"], parameters="{}"),
         width=220,
     )
 
@@ -88,32 +90,29 @@ def parameter_form(state: AppState, looked: list[Looked]) -> Values:
     """The fields of the state's method, and what stands in them. Raises ValueError as `known_parameters` does."""
     specs = [network.checkpoint.spec for network in looked]
     parameters, chosen = known_parameters(state.method, specs, state.chosen(), shown_layer(state.layer, looked))
-    draw_fields(parameters, chosen, f"parameter_{state.method}", _on_parameter)
+    draw_fields(parameters, chosen, f"parameter_{state.method}", _change_parameter)
     return chosen
 
 
 def draw_fields(
-    parameters: Sequence[Parameter], chosen: Values, prefix: str, on_change: Callable[[str, str], None]
+    parameters: Sequence[Parameter], chosen: Values, prefix: str, write: Callable[[str, Any], None]
 ) -> None:
-    """A field for each parameter, with its value; `on_change` is given the widget's key and the parameter's name."""
+    """A field for each parameter, with its value; `write` is given the parameter's name and what was put in."""
     for parameter in parameters:
-        key = f"{prefix}_{parameter.name}"
-        st.session_state[key] = chosen[parameter.name]
         shared: dict[str, Any] = {
-            "key": key,
+            "key": f"{prefix}_{parameter.name}",
+            "value": chosen[parameter.name],
+            "write": partial(write, parameter.name),
             "help": parameter.meaning,
-            "on_change": on_change,
-            "args": (key, parameter.name),
         }
         if parameter.choices:
-            st.selectbox(parameter.title, list(parameter.choices), width=200, **shared)
+            bound(st.selectbox, parameter.title, list(parameter.choices), width=200, **shared)
         else:
             step = 1 if isinstance(parameter.default, int) else 0.01
-            st.number_input(parameter.title, parameter.low, parameter.high, step=step, width=130, **shared)
+            bound(st.number_input, parameter.title, parameter.low, parameter.high, step=step, width=130, **shared)
 
 
-def _on_parameter(key: str, name: str) -> None:
-    value = st.session_state[key]
+def _change_parameter(name: str, value: Any) -> None:
     if value is not None:
         controls.change(parameters=json.dumps(controls.read().chosen() | {name: value}, sort_keys=True))
 
@@ -284,6 +283,4 @@ def _npz(network: Looked, result: Attribution, chosen: Values) -> bytes:
     }
     if result.difference is not None:
         arrays |= {"difference": np.array(result.difference), "delta": np.array(result.delta)}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
+    return npz(arrays)

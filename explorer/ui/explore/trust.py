@@ -23,12 +23,14 @@ from explorer.attribution import (
     grad_cam,
     trust_curve,
 )
-from explorer.figures import CascadeLine, TrustLines
+from explorer.figures import CascadeLine
 from explorer.incidents import sentence
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.ui import controls
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
+from explorer.ui.bound import bound
+from explorer.ui.charts import chart, series_of
 from explorer.ui.explore.methods import (
     SEED,
     Values,
@@ -40,7 +42,7 @@ from explorer.ui.explore.methods import (
     pass_seconds,
     seconds_of,
 )
-from explorer.ui.markdown import as_sentence, as_text
+from explorer.ui.markdown import as_sentence, as_text, table
 from explorer.ui.passes import Looked, Subject
 from explorer.ui.state import AppState
 from explorer.ui.work import in_turn, measure, result_of
@@ -99,13 +101,14 @@ class _Question:
 def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     layer = shown_layer(state.layer, looked)
     asked = GRAD_CAM if state.questioned == "grad_cam" else state.method
-    st.session_state["questioned"] = asked
-    st.selectbox(
+    bound(
+        st.selectbox,
         "The map that is asked about",
         [GRAD_CAM, *METHODS],
         key="questioned",
+        value=asked,
+        write=_change_map,
         format_func=lambda name: f"Grad-CAM of {layer}" if name == GRAD_CAM else METHODS[name].title,
-        on_change=_on_choice,
         width=320,
         help="A method's parameters are those under More methods.",
     )
@@ -151,8 +154,7 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     )
 
 
-def _on_choice() -> None:
-    name = st.session_state["questioned"]
+def _change_map(name: str) -> None:
     if name == GRAD_CAM:
         controls.change(questioned="grad_cam")
     elif name == controls.read().method:
@@ -253,33 +255,26 @@ def _draw_curves(
 ) -> None:
     panels = []
     for index, words in enumerate(("Deletion: pixels taken out", "Insertion: pixels put in")):
-        curves = [pair[index] for pair in results]
-        lines = [
-            TrustLines(network.title, network.colour, network.dashed, curve.shares, curve.probabilities, curve.random)
-            for network, curve in zip(there, curves, strict=True)
-        ]
-        panels.append((words, lines))
+        panels.append(
+            (words, [(series_of(network), pair[index]) for network, pair in zip(there, results, strict=True)])
+        )
     areas = [(network, *pair) for network, pair in zip(there, results, strict=True)]
-    st.plotly_chart(
+    chart(
         figures.trust_chart(panels),
-        key="trust_curves",
-        config={"displayModeBar": False},
-        alt="Probability of the explained class while pixels are exchanged. "
+        "trust_curves",
+        "Probability of the explained class while pixels are exchanged. "
         + ". ".join(
             f"{network.title}: area of deletion {out.area:.3f}, of insertion {into.area:.3f}"
             for network, out, into in areas
         ),
     )
-    table = [
-        "| area under the curve | deletion | random orders | insertion | random orders |",
-        "|---|---:|---:|---:|---:|",
+    heads = ["area under the curve", "deletion", "random orders", "insertion", "random orders"]
+    rows = [
+        [f"{as_text(network.title)}, *{as_text(network.target)}*"]
+        + [cell for curve in (out, into) for cell in (f"{curve.area:.3f}", _spread(curve))]
+        for network, out, into in areas
     ]
-    for network, out, into in areas:
-        table.append(
-            f"| {as_text(network.title)}, *{as_text(network.target)}* | {out.area:.3f} | {_spread(out)} | "
-            f"{into.area:.3f} | {_spread(into)} |"
-        )
-    st.markdown("\n".join(table))
+    st.markdown(table(heads, rows))
     for network, out, into in areas:
         st.markdown(f"**{as_text(network.title)}**: {_verdict(question, out, into)}")
     out, into = results[0]
@@ -311,14 +306,13 @@ def _verdict(question: _Question, out: TrustCurve, into: TrustCurve) -> str:
 
 def _draw_cascade(there: Sequence[Looked], results: Sequence[Forgotten]) -> None:
     lines = [
-        CascadeLine(network.title, network.colour, network.dashed, found.names, found.maps, found.correlations)
+        CascadeLine(series_of(network), found.names, found.maps, found.correlations)
         for network, found in zip(there, results, strict=True)
     ]
-    st.plotly_chart(
+    chart(
         figures.cascade_chart(lines),
-        key="cascade",
-        config={"displayModeBar": False},
-        alt="Rank correlation of the map with the trained network's, and the map, while layers become random. "
+        "cascade",
+        "Rank correlation of the map with the trained network's, and the map, while layers become random. "
         + ". ".join(f"{network.title}: {_ends(found)}" for network, found in zip(there, results, strict=True)),
     )
     for network, found in zip(there, results, strict=True):

@@ -1,18 +1,18 @@
 """The widgets of the page `Gradients`: they edit a `GradientsState`, which lives in the URL and nowhere else."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from explorer.architectures import ACTIVATION_NAMES
+from explorer.labels import label
 from explorer.ui import address, gone, resources, trainings
+from explorer.ui.bound import bound, choice
+from explorer.ui.controls import choose_second
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 
-ALONE = "none, look at one alone"
 SOURCES = {"initial": "At initialisation", "checkpoint": "A network as it is", "record": "During a training"}
 QUANTITIES = {"weights": "weights", "activations": "activations", "blocks": "block outputs"}
 SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
@@ -20,14 +20,8 @@ LABELS = {
     "depths": "Depth",
     "shortcuts": "Shortcut",
     "norms": "Norm",
-    "initialisations": "First weights",
+    "initialisations": "Initialisation",
     "activations": "Activation",
-}
-WORDS: dict[str, Mapping[Any, str]] = {
-    "shortcuts": {"none": "none (plain)", "identity": "identity", "projection": "projection"},
-    "norms": {"batch": "BatchNorm", "none": "none"},
-    "initialisations": {"he": "He", "pytorch": "PyTorch default"},
-    "activations": ACTIVATION_NAMES,
 }
 
 
@@ -87,42 +81,30 @@ def change(**changes: Any) -> None:
     address.write(replace(state, **changes).to_query())
 
 
-def choose(name: str, label: str, options: list[Any], value: Any, words: dict[Any, str], **rest: Any) -> None:
-    """One choice of the state's field of that name."""
-    key = f"gradients_{name}"
-    st.session_state[key] = value
-    st.segmented_control(
-        label,
-        options,
-        key=key,
-        format_func=lambda option: words[option],
-        on_change=lambda: change(**{name: st.session_state[key]}),
-        required=True,
-        **rest,
-    )
+choose = partial(choice, prefix="gradients", change=change)
 
 
 def choose_grid(state: GradientsState) -> None:
     for name, options in FACTORS.items():
-        key = f"gradients_{name}"
-        st.session_state[key] = list(getattr(state, name))
-        st.pills(
+        bound(
+            st.pills,
             LABELS[name],
             list(options),
-            key=key,
+            key=f"gradients_{name}",
+            value=list(getattr(state, name)),
+            write=partial(_change_factor, name),
             selection_mode="multi",
-            format_func=partial(_word, name),
-            on_change=_on_factor,
-            args=(name,),
+            format_func=partial(label, name.removesuffix("s")),
         )
-    st.session_state["gradients_seeds"] = state.seeds
-    st.slider(
+    bound(
+        st.slider,
         "Seeds",
         1,
         MOST_SEEDS,
         key="gradients_seeds",
-        on_change=lambda: change(seeds=st.session_state["gradients_seeds"]),
-        help="Each seed draws other first weights. The line is their median, the band reaches from the smallest to "
+        value=state.seeds,
+        write=lambda seeds: change(seeds=seeds),
+        help="Each seed draws other initial weights. The line is their median, the band reaches from the smallest to "
         "the largest.",
     )
     names = measured.grid_data()
@@ -130,12 +112,7 @@ def choose_grid(state: GradientsState) -> None:
     _choose_data(names, state.data or names[0])
 
 
-def _word(factor: str, option: Any) -> str:
-    return WORDS.get(factor, {}).get(option, str(option))
-
-
-def _on_factor(name: str) -> None:
-    chosen = st.session_state[f"gradients_{name}"]
+def _change_factor(name: str, chosen: list[Any]) -> None:
     picked = tuple(option for option in FACTORS[name] if option in chosen)
     if picked:  # the last one stays: without it there is no network
         change(**{name: picked})
@@ -143,13 +120,14 @@ def _on_factor(name: str) -> None:
 
 def _choose_data(names: list[str], value: str) -> None:
     if len(names) > 1:
-        st.session_state["gradients_data"] = value
-        st.selectbox(
+        bound(
+            st.selectbox,
             "Pictures of the batch",
             names,
             key="gradients_data",
+            value=value,
+            write=lambda data: change(data=data),
             format_func=trainings.data_title,
-            on_change=lambda: change(data=st.session_state["gradients_data"]),
             help="A gradient is that of the loss, so it needs pictures with labels.",
         )
 
@@ -160,35 +138,26 @@ def choose_networks(state: GradientsState) -> None:
     if not names:
         return
     labels = resources.labels([*names, *([state.second] if state.second and state.second not in names else [])])
-    st.session_state["gradients_first"] = state.first
-    st.selectbox(
+    bound(
+        st.selectbox,
         "First network",
         names,
         key="gradients_first",
-        format_func=lambda name: labels[name],
-        on_change=lambda: change(first=st.session_state["gradients_first"]),
+        value=state.first,
+        write=lambda name: change(first=name),
+        format_func=labels.__getitem__,
     )
     alike = [name for name in names if _can_stand_beside(state, name)]
     alike += [state.second] if state.second and state.second not in alike else []
-    st.session_state["gradients_second"] = state.second or ALONE
-    st.selectbox(
-        "Second network",
-        [ALONE, *alike],
-        key="gradients_second",
-        format_func=lambda name: name if name == ALONE else labels[name],
-        on_change=lambda: change(
-            second=None if st.session_state["gradients_second"] == ALONE else st.session_state["gradients_second"]
-        ),
-    )
+    choose_second("gradients_second", state.second, alike, labels, change)
     if state.source == "checkpoint":
         data = measured.data_of(state)
         if data:
             _choose_data(data, state.data if state.data in data else data[0])
         choose(
+            state,
             "mode",
             "Mode of the network",
-            ["evaluation", "training"],
-            state.mode,
             {"evaluation": "evaluation", "training": "training"},
             help="Evaluation: BatchNorm takes the statistics that it has learned, as when the network is used. "
             "Training: those of the batch, as the next training step would.",
@@ -198,13 +167,12 @@ def choose_networks(state: GradientsState) -> None:
 def choose_view(state: GradientsState) -> None:
     with st.container(horizontal=True, gap="small"):
         choose(
+            state,
             "what",
             "Gradient of",
-            list(QUANTITIES),
-            state.what,
             QUANTITIES,
             disabled=state.source == "record",
             help="Weights: what a training step changes them by, before the learning rate. Activations: what arrives "
             "at the output of each convolution. Block outputs: what the sums pass on. A training records weights only.",
         )
-        choose("scale", "Scale", list(SCALES), state.scale, SCALES)
+        choose(state, "scale", "Scale", SCALES)

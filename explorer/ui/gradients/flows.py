@@ -10,7 +10,9 @@ from explorer.experiments.gradient_flow import MEASURES
 from explorer.experiments.gradient_grid import band
 from explorer.experiments.gradient_verdict import INITIALISATION, guidance, reach, verdict
 from explorer.figures import FlowLine
+from explorer.labels import capital, label
 from explorer.ui import navigation, resources
+from explorer.ui.charts import chart
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.lines import flow_keys, flow_lines
 from explorer.ui.gradients.measured import Measured
@@ -52,19 +54,17 @@ def show_flows(state: GradientsState, view: Flows, offer: Callable[[], None]) ->
     controls.choose_view(state)
     unit = f"{MEASURES[state.what]}{', last layer = 1' if state.scale == 'relative' else ''}"
     most = max(sum(line.panel == panel for line in lines) for panel in {line.panel for line in lines})
-    st.plotly_chart(
+    chart(
         figures.gradient_flow_chart(
             lines,
             flow_keys(view.found, view.sample, lines),
-            size=_capital(SHORT[state.what]) + (", last layer = 1" if state.scale == "relative" else ""),
+            size=capital(SHORT[state.what]) + (", last layer = 1" if state.scale == "relative" else ""),
             sample=view.sample,
             span=view.span,
             theme=resources.theme(),
         ),
-        width="stretch",
-        key="gradients_chart",
-        config={"displayModeBar": False},
-        alt=f"{_capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
+        "gradients_chart",
+        f"{capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
         + _verdicts(state, view)[0],
     )
     st.caption(_explanation(state, view, lines, unit))
@@ -95,9 +95,9 @@ def _sentences(state: GradientsState, view: Flows) -> None:
 
 
 def _explanation(state: GradientsState, view: Flows, lines: Sequence[FlowLine], unit: str) -> str:
-    counts = sorted({each.n for each in lines})
+    counts = sorted({each.band.n for each in lines})
     modes = " and ".join(sorted({flow.mode for each in view.found for flow in each.flows}))
-    text = f"{_capital(unit)}, of the main path from the first layer to the last; {view.pictures}, {modes} mode"
+    text = f"{capital(unit)}, of the main path from the first layer to the last; {view.pictures}, {modes} mode"
     if view.sample == "seed":
         seeds = sorted({seed for each in view.found for seed in each.seeds if seed is not None})
         text += f"; n = {' to '.join(dict.fromkeys(map(str, (counts[0], counts[-1]))))}, seed"
@@ -119,9 +119,9 @@ def _numbers(state: GradientsState, view: Flows) -> None:
             rows.append(
                 {
                     "network": each.name,
-                    "shortcut": controls.WORDS["shortcuts"][each.spec.shortcut],
-                    "norm": controls.WORDS["norms"][each.spec.norm],
-                    "first weights": controls.WORDS["initialisations"][each.spec.initialisation],
+                    "shortcut": label("shortcut", each.spec.shortcut),
+                    "norm": label("norm", each.spec.norm),
+                    "initialisation": label("initialisation", each.spec.initialisation),
                     "activation": each.spec.activation_name,
                     "n": found.n,
                     "first layer": f"{sizes.median[0]:.3g}",
@@ -140,7 +140,3 @@ def _numbers(state: GradientsState, view: Flows) -> None:
             mime="text/csv",
             key="gradients_csv",
         )
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -1,7 +1,5 @@
 """What the page `Gradients` asks for: the measured flows of the networks that its state names, and what more costs."""
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +14,7 @@ from explorer.experiments.agreement import class_order
 from explorer.experiments.gradient_flow import GradientFlow, Mode, Quantity, flow_on_pictures, recorded_flow
 from explorer.experiments.gradient_grid import at_initialisation, band, cost, grid
 from explorer.experiments.gradient_verdict import INITIALISATION, Subject
+from explorer.files import csv_text
 from explorer.training import GradientSizes
 from explorer.ui import resources, trainings
 from explorer.ui.gradients.state import MOST_STEPS, GradientsState
@@ -200,7 +199,7 @@ def forget(plan: Plan) -> None:
 
 
 def _pass(spec: ArchitectureSpec, pictures: int) -> tuple[float, int]:
-    """(multiply-accumulates forward, bytes held) of a pass. First weights and activations change neither: so few
+    """(multiply-accumulates forward, bytes held) of a pass. Initial weights and activations change neither: so few
     specs are described, which takes up to half a second each."""
     alike = replace(spec, initialisation="he", activation="relu", norm="batch")
     found = _cost(f"{alike.fingerprint}/{pictures}", alike, pictures)
@@ -334,33 +333,15 @@ def groups(found: Sequence[Measured], when: str) -> list[list[Subject]]:
 
 def table(found: Sequence[Measured], what: Quantity, pictures: str, step: int | None = None) -> str:
     """The numbers as CSV, a line for each network, seed and layer."""
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(
-        "network depth shortcut norm initialisation activation seed step layer relative_depth quantity size "
-        "relative_to_last mode precision pictures".split()
-    )
+    heads = "network depth shortcut norm initialisation activation seed step layer relative_depth quantity size"
+    rows: list[list[object]] = [[*heads.split(), "relative_to_last", "mode", "precision", "pictures"]]
     for each in found:
         absolute = band(each.flows, what)
-        relative = absolute.relative()
-        spec = each.spec
-        name = f"'{each.name}" if each.name[:1] in "=+-@\t\r" else each.name  # else a spreadsheet computes it
-        of_network = [name, spec.depth, spec.shortcut, spec.norm, spec.initialisation, spec.activation]
+        relative, spec = absolute.relative(), each.spec
+        of_network = [each.name, spec.depth, spec.shortcut, spec.norm, spec.initialisation, spec.activation]
         for row, (seed, flow) in enumerate(zip(each.seeds, each.flows, strict=True)):
             for column, layer in enumerate(absolute.layers):
-                lines.writerow(
-                    [
-                        *of_network,
-                        "" if seed is None else seed,
-                        "" if step is None else step,
-                        layer,
-                        f"{absolute.depth[column]:.6g}",
-                        what,
-                        f"{absolute.sizes[row, column]:.9g}",
-                        f"{relative.sizes[row, column]:.9g}",
-                        flow.mode,
-                        flow.precision,
-                        pictures,
-                    ]
-                )
-    return text.getvalue()
+                sizes = (absolute.sizes[row, column], relative.sizes[row, column])
+                place = [seed, step, layer, f"{absolute.depth[column]:.6g}", what, *(f"{size:.9g}" for size in sizes)]
+                rows.append([*of_network, *place, flow.mode, flow.precision, pictures])
+    return csv_text(rows)

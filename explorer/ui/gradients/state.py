@@ -30,7 +30,7 @@ MOST_STEPS = 10**9
 class GradientsState(Linked):
     """One view of the page `Gradients`.
 
-    `source` says where the gradients come from: first weights (the grid of `depths` to `activations`, each a tuple in
+    `source` says where the gradients come from: initial weights (the grid of `depths` to `activations`, each a tuple in
     the order of `FACTORS`, with `seeds` seeds each), networks as they are (`first` and perhaps `second`, in `mode`), or
     what their trainings recorded at `step`. `data` names the labelled pictures of the batch, None the ones that fit.
     `what` is measured, shown at `scale`. Raises ValueError for what could not have come from this page.

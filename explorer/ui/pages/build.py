@@ -8,12 +8,13 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures
-from explorer.architectures import ArchitectureSpec
+from explorer.architectures import ArchitectureSpec, describe
 from explorer.incidents import sentence
 from explorer.ui import resources, trainings
 from explorer.ui.build import budget, classes, data, fields, follow, form, replay, settings
 from explorer.ui.build_state import BuildState
-from explorer.ui.markdown import as_sentence
+from explorer.ui.charts import chart
+from explorer.ui.markdown import as_sentence, table
 from explorer.ui.session import session
 
 SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
@@ -99,11 +100,12 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
             type="primary",
             disabled=bool(missing) or not trainings.can_start(state.data),
         )
-        st.session_state["twin"] = state.twin
-        st.toggle(
+        fields.edit(
+            st.toggle,
             "Train its twin too",
             key="twin",
-            on_change=lambda: fields.write(replace(fields.read(), twin=st.session_state["twin"])),
+            value=state.twin,
+            new=lambda before, on: replace(before, twin=on),
             help="Both start from identical weights and see identical batches, step by step.",
         )
     if not trainings.can_start(state.data):
@@ -143,20 +145,14 @@ def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
 def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     names = [spec.name.replace("-", "\u2011") for spec in specs]  # a hyphen that keeps a name in one line
     rows = [{"": f"**{name}**"} | trainings.numbers(state, spec) for name, spec in zip(names, specs, strict=True)]
-    cells = [[f":small[{cell}]" for cell in row] for row in (rows[0], *(row.values() for row in rows))]
-    lines = [cells[0], ["---"] * len(rows[0]), *cells[1:]]
-    st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    heads, *cells = [[f":small[{cell}]" for cell in row] for row in (rows[0], *(row.values() for row in rows))]
+    st.markdown(table(heads, cells, len(heads)))
     theme = resources.theme()
     explained = next((index for index, spec in enumerate(specs) if spec.shortcut != "none"), 0)
     for index, spec in enumerate(specs):
-        description = trainings.description(spec)
         st.markdown(f"**{spec.name}**" + (", the twin" if index else ""))
-        st.plotly_chart(
-            figures.network_drawing(description, theme=theme, legend=index == explained),
-            key=f"drawing_{index}",
-            config={"displayModeBar": False},
-            alt=f"Drawing of {spec.name}: {len(spec.stages)} stages",
-        )
+        drawing = figures.network_drawing(describe(spec), theme=theme, legend=index == explained)
+        chart(drawing, f"drawing_{index}", f"Drawing of {spec.name}: {len(spec.stages)} stages")
     with st.expander(f"All layers of {specs[0].name}, and what the numbers mean"):
         st.caption(
             "The number in a name is the depth: weighted layers on the main path, as the papers count. MACs are "
@@ -173,7 +169,7 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
                     "MACs": layer.macs,
                     "receptive field": layer.receptive_field,
                 }
-                for layer in trainings.description(specs[0]).layers
+                for layer in describe(specs[0]).layers
             ],
             hide_index=True,
             key="layer_table",

@@ -7,15 +7,14 @@ import streamlit as st
 from explorer import figures
 from explorer.incidents import sentence
 from explorer.ui import gone, resources
+from explorer.ui.charts import chart
 from explorer.ui.compare import charts, controls, differences, many_pictures, maps, methods
 from explorer.ui.compare.compared import Compared, change, compare, know_the_same, lost, read, training_lines
-from explorer.ui.markdown import as_sentence, as_text
+from explorer.ui.markdown import as_sentence, as_text, table
 from explorer.ui.passes import Subject, sample_subject
 from explorer.ui.picture import choose_picture
 from explorer.ui.state import AppState
-from explorer.ui.words import accuracy
-
-QUIET = {"displayModeBar": False}
+from explorer.ui.words import accuracy, twins
 
 
 def show() -> None:
@@ -53,11 +52,7 @@ def _show() -> None:
 def _introduction(compared: Sequence[Compared]) -> None:
     first, second = compared[0].looked.name, compared[1].looked.name
     if len(compared) == 2 and second == resources.twin_name(first):
-        st.markdown(
-            f"**{as_text(compared[0].title)}** and **{as_text(compared[1].title)}** are twins: they started from the "
-            "same weights and learned from the same pictures in the same order. The shortcuts are the only difference, "
-            "so every difference below comes from them."
-        )
+        st.markdown(twins(as_text(compared[0].title), as_text(compared[1].title)))
     if not know_the_same(compared):
         st.info(
             "These networks know different classes. What differs and what they see can be compared; what they say "
@@ -79,7 +74,7 @@ def _differences(compared: Sequence[Compared]) -> None:
     else:
         st.info("Nothing that is known of these networks differs but their weights.")
     with st.expander(f"{len(equal)} properties that are the same"):
-        st.markdown("\n".join(["| | all of them |", "|---|---|", *(_line(row.name, row.values[:1]) for row in equal)]))
+        st.markdown(table(["", "all of them"], [_cells(row)[:2] for row in equal], 2))
     if half_known:
         with st.expander(f"{len(half_known)} properties that not all of them say"):
             _table(half_known, compared)
@@ -90,12 +85,8 @@ def _differences(compared: Sequence[Compared]) -> None:
             "are validation pictures; an epoch is once through the training pictures. Look for who learns faster, and "
             "whether training and validation part."
         )
-        st.plotly_chart(
-            figures.training_chart(lines),
-            key="training",
-            config=QUIET,
-            alt="Loss and accuracy over epochs of " + ", ".join(line.title for line in lines),
-        )
+        names = ", ".join(line.series.title for line in lines)
+        chart(figures.training_chart(lines), "training", f"Loss and accuracy over epochs of {names}")
         notes = [
             f"{as_text(network.title)}: {_training_words(network)}"
             for network in compared
@@ -116,13 +107,12 @@ def _training_words(network: Compared) -> str:
 
 
 def _table(rows: Sequence[differences.Row], compared: Sequence[Compared]) -> None:
-    head = _line("", [f"**{as_text(network.title)}**" for network in compared], written=True)
-    st.markdown("\n".join([head, "|---" * (len(compared) + 1) + "|", *(_line(row.name, row.values) for row in rows)]))
+    heads = ["", *(f"**{as_text(network.title)}**" for network in compared)]
+    st.markdown(table(heads, [_cells(row) for row in rows], len(heads)))
 
 
-def _line(name: str, values: Sequence[str], written: bool = False) -> str:
-    cells = [as_text(name[:80]), *(values if written else map(as_text, values))]
-    return "| " + " | ".join(cells) + " |"
+def _cells(row: differences.Row) -> list[str]:
+    return [as_text(row.name[:80]), *map(as_text, row.values)]
 
 
 # --- what they say ---------------------------------------------------------------------------------------------------
@@ -136,32 +126,15 @@ def _say(compared: Sequence[Compared], subject: Subject) -> None:
         st.caption(". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)]))
     with columns[1]:
         if know_the_same(compared):
-            _say_together(compared)
+            drawn = charts.probabilities(compared)
+            chart(drawn, "probabilities", "Probabilities of the most probable classes, a bar for each network")
         else:
             for network in compared:
-                _say_alone(network)
+                st.markdown(f"**{as_text(network.title)}**")
+                alt = f"The most probable classes of {network.title}"
+                chart(charts.best_classes(network), f"compare_classes_{network.looked.name}", alt)
     for network in compared:
         st.markdown(f"- {_verdict(network, subject)}")
-
-
-def _say_together(compared: Sequence[Compared]) -> None:
-    """One chart: the classes that any of them finds probable, and what each says of them."""
-    st.plotly_chart(
-        charts.probabilities(compared),
-        key="probabilities",
-        config=QUIET,
-        alt="Probabilities of the most probable classes, a bar for each network",
-    )
-
-
-def _say_alone(network: Compared) -> None:
-    st.markdown(f"**{as_text(network.title)}**")
-    st.plotly_chart(
-        charts.best_classes(network),
-        key=f"compare_classes_{network.looked.name}",
-        config=QUIET,
-        alt=f"The most probable classes of {network.title}",
-    )
 
 
 def _verdict(network: Compared, subject: Subject) -> str:

@@ -1,4 +1,4 @@
-"""Gradients: how large the gradient is from the first layer to the last, at first weights, now, and in a training."""
+"""Gradients: how large the gradient is from the first layer to the last, at initial weights, now, and in a training."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +9,7 @@ from explorer import figures
 from explorer.checkpoints import CheckpointError
 from explorer.incidents import sentence
 from explorer.ui import address, gone, resources, trainings
+from explorer.ui.bound import bound
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.flows import Flows, show_flows
 from explorer.ui.gradients.lines import flow_lines
@@ -33,14 +34,7 @@ def show() -> None:
         else:
             controls.choose_networks(state)
     st.header("How large is the gradient, layer by layer?", anchor=False)
-    controls.choose(
-        "source",
-        "Of which networks",
-        list(controls.SOURCES),
-        state.source,
-        controls.SOURCES,
-        label_visibility="collapsed",
-    )
+    controls.choose(state, "source", "Of which networks", controls.SOURCES, label_visibility="collapsed")
     if state.source != "initial":
         gone.say(controls.lost(), list(filter(None, (state.first, state.second))), False, controls.change)
     try:
@@ -149,7 +143,7 @@ def _as_it_is(state: GradientsState) -> None:
 def _during_a_training(state: GradientsState) -> None:
     st.markdown(
         "What a training wrote down while it ran: the gradient of each layer's weights, for the batch of that step. "
-        "Move the slider from the first weights on, and look for where the line changes its slope."
+        "Move the slider from the initial weights on, and look for where the line changes its slope."
     )
     names = measured.chosen(state)
     records = {name: found for name in names if (found := measured.recorded(name)) is not None}
@@ -162,13 +156,14 @@ def _during_a_training(state: GradientsState) -> None:
         st.info("These two trainings recorded no step in common; choose another second network, or none.")
         return
     step = max((each for each in steps if each <= state.step), default=steps[0])
-    st.session_state["gradients_step"] = step
     if len(steps) > 1:
-        st.select_slider(
+        bound(
+            st.select_slider,
             "Step of the training",
             steps,
             key="gradients_step",
-            on_change=lambda: controls.change(step=st.session_state["gradients_step"]),
+            value=step,
+            write=lambda chosen: controls.change(step=chosen),
             help="The steps that were recorded. Step 0 is the first batch, before any weight has changed.",
         )
     sizes = sorted({str(each.batch_size) for each in records.values() if each.batch_size})

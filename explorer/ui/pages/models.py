@@ -1,12 +1,19 @@
 """Models: every network that can be looked at, and the way in for other people's weights."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
 import streamlit as st
 
 from explorer import figures, published
+from explorer.architectures import describe
 from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS, Normalisation
 from explorer.incidents import sentence
-from explorer.ui import address, kept_models, navigation, resources, trainings
+from explorer.ui import address, kept_models, navigation, resources
+from explorer.ui.bound import bound
+from explorer.ui.charts import chart
 from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import listing, weights
@@ -62,16 +69,16 @@ def _table() -> None:
         names.append(chosen)  # somebody else's, by their link
     elif chosen and chosen not in names:
         st.info("The model of this link is not here any more.")
-    st.session_state["model"] = chosen if chosen in names else names[0]
-    labels = listing.labels(rows, names)
-    st.selectbox(
+    model = bound(
+        st.selectbox,
         "Model",
         names,
         key="model",
-        format_func=lambda name: labels[name],
-        on_change=lambda: address.write({"model": st.session_state["model"]}),
+        value=chosen if chosen in names else names[0],
+        write=lambda name: address.write({"model": name}),
+        format_func=listing.labels(rows, names).__getitem__,
     )
-    _card(st.session_state["model"])
+    _card(model)
 
 
 def _card(name: str) -> None:
@@ -97,12 +104,8 @@ def _card(name: str) -> None:
         f"input {' × '.join(map(str, checkpoint.spec.input_shape))}, from {as_code(checkpoint.data)}.{known} "
         f"Normalised by mean {mean}, standard deviation {std}."
     )
-    st.plotly_chart(
-        figures.network_drawing(trainings.description(checkpoint.spec), theme=resources.theme()),
-        key="model_drawing",
-        config={"displayModeBar": False},
-        alt=f"Drawing of {checkpoint.spec.name}",
-    )
+    drawing = figures.network_drawing(describe(checkpoint.spec), theme=resources.theme())
+    chart(drawing, "model_drawing", f"Drawing of {checkpoint.spec.name}")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if st.button("Explore", key="explore_model", type="primary"):
             picture = resources.first_picture(name)
@@ -147,8 +150,8 @@ def _own_buttons(name: str) -> None:
         st.button("Keep", on_click=lambda: st.session_state.pop("deleting_model", None))
     else:
         st.button("Delete", key="delete_model", on_click=lambda: st.session_state.update(deleting_model=name))
-    st.session_state["new_title"] = kept_models.title_of(name)
-    st.text_input("Name", key="new_title", on_change=_rename, args=(name,), max_chars=80, width=240)
+    title = kept_models.title_of(name)
+    bound(st.text_input, "Name", key="new_title", value=title, write=partial(_rename, name), max_chars=80, width=240)
 
 
 def _changes(name: str, checkpoint: Checkpoint) -> None:
@@ -171,38 +174,33 @@ def _changes(name: str, checkpoint: Checkpoint) -> None:
     st.button("Save the changes", on_click=_change, args=(name, NORMALISATIONS.get(choice), class_names))
 
 
-def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:
+@contextmanager
+def _reporting(failure: str, remedy: str = "free some space on the disk") -> Iterator[None]:
+    """What goes wrong inside stands on the page at its next run; `failure` and `remedy` are for a full disk."""
     try:
-        address.write({"model": kept_models.change(name, normalisation, class_names)})
+        yield
     except OSError as error:
-        st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
+        st.session_state["model_error"] = f"{failure} ({error.strerror}); {remedy}."
     except ValueError as error:
         st.session_state["model_error"] = sentence(error)
+
+
+def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:
+    with _reporting("it cannot be kept"):
+        address.write({"model": kept_models.change(name, normalisation, class_names)})
 
 
 def _share(name: str) -> None:
-    try:
+    with _reporting("it cannot be kept"):
         address.write({"model": kept_models.share(name)})
-    except OSError as error:
-        st.session_state["model_error"] = f"it cannot be kept ({error.strerror}); free some space on the disk."
-    except ValueError as error:
-        st.session_state["model_error"] = sentence(error)
 
 
 def _delete(name: str) -> None:
     st.session_state.pop("deleting_model", None)
-    try:
+    with _reporting("it cannot be removed", "try again"):
         kept_models.delete(name)
-    except OSError as error:
-        st.session_state["model_error"] = f"it cannot be removed ({error.strerror}); try again."
-    except ValueError as error:
-        st.session_state["model_error"] = sentence(error)
 
 
-def _rename(name: str) -> None:
-    try:
-        kept_models.rename(name, st.session_state["new_title"])
-    except OSError as error:
-        st.session_state["model_error"] = f"the name cannot be kept ({error.strerror}); free some space on the disk."
-    except ValueError as error:
-        st.session_state["model_error"] = sentence(error)
+def _rename(name: str, title: str) -> None:
+    with _reporting("the name cannot be kept"):
+        kept_models.rename(name, title)

@@ -1,0 +1,120 @@
+"""One word for each value of a spec, a training and a view, for forms, tables, charts, sentences and the terminal."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+
+class Label(NamedTuple):
+    """The word for a form, and a longer one for where there is room."""
+
+    short: str
+    long: str
+
+
+FAMILIES = {"none": "plain CNN", "identity": "ResNet, identity (A)", "projection": "ResNet, projection (B)"}
+"""Networks by their shortcuts."""
+
+SHORTCUTS = {
+    "none": Label("none (plain)", "none (plain)"),
+    "identity": Label("identity", "identity (option A)"),
+    "projection": Label("projection", "projection (option B)"),
+}
+SHORTCUTS_OF_BLOCKS = {
+    "identity": Label("identity shortcut", "s(x) is x itself"),
+    "padded": Label("option-A shortcut", "s(x) is x with fewer pixels, and zeros for the new channels"),
+    "projection": Label("projection shortcut", "s(x) is a 1×1 convolution of x"),
+}
+"""What one block has: an identity shortcut is "padded" where shapes change."""
+
+BLOCKS = {
+    "conv": "one convolution",
+    "basic": "basic: two convolutions",
+    "bottleneck": "bottleneck: 1×1, conv, 1×1",
+    "pointwise": "1×1, then conv",
+    "separable": "depthwise, then 1×1",
+}
+NORMS = {"batch": "BatchNorm", "none": "none"}
+ACTIVATIONS = {
+    "relu": "ReLU",
+    "leaky_relu": "leaky ReLU",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+}
+INITIALISATIONS = {"he": "He", "pytorch": "PyTorch"}
+DOWNSAMPLINGS = {"conv": "strided convolution", "max": "max pooling", "average": "average pooling"}
+HEAD_POOLINGS = {"average": "average pooling", "flatten": "none: every pixel"}
+STEM_POOLINGS = {"none": "none", "max": "max pooling"}
+
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
+SCHEDULES = {"constant": "constant", "step": "steps", "cosine": "cosine", "one_cycle": "one cycle"}
+PRECISIONS = {"auto": "fastest here"}
+
+SCOPES = {"layer": "layer", "network": "network", "both": "all"}
+"""Which maps share a colour scale."""
+
+NONE = "None"
+"""The choice of no network."""
+
+VALUES: dict[str, dict[str, str]] = {
+    "block": BLOCKS,
+    "norm": NORMS,
+    "activation": ACTIVATIONS,
+    "initialisation": INITIALISATIONS,
+    "downsampling": DOWNSAMPLINGS,
+    "head_pooling": HEAD_POOLINGS,
+    "stem_pooling": STEM_POOLINGS,
+    "shortcut": {value: label.short for value, label in SHORTCUTS.items()},
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+}
+"""The tables by the name of their field."""
+
+
+def label(field: str, value: object) -> str:
+    """The word for a value of that field; the value itself where it has no other."""
+    return VALUES.get(field, {}).get(str(value), str(value))
+
+
+def shortcuts_of(value: str) -> str:
+    """`no shortcuts`, `identity shortcuts`."""
+    return f"{'no' if value == 'none' else SHORTCUTS[value].short} shortcuts"
+
+
+def norm_of(value: str) -> str:
+    """`no norm`, `BatchNorm`."""
+    return "no norm" if value == "none" else NORMS[value]
+
+
+def stage_of(layer: str) -> str:
+    """`stages.1.0.conv2` -> "stages.1", `stem.conv` -> "stem"."""
+    return ".".join(layer.split(".")[: 2 if layer.startswith("stages.") else 1])
+
+
+def stage_title(layer: str) -> str:
+    """`stages.1.0.conv2` -> "stage 2", counted from 1 as the drawing does; `stem.conv` -> "stem"."""
+    first, *rest = layer.split(".")
+    return f"stage {int(rest[0]) + 1}" if first == "stages" else first
+
+
+def stage_spans(layers: Sequence[str]) -> list[tuple[int, int]]:
+    """Where each run of neighbouring layers of one stage begins, and where the next one does."""
+    spans: list[tuple[int, int]] = []
+    for _, run in groupby(layers, stage_of):
+        start = spans[-1][1] if spans else 0
+        spans.append((start, start + len(list(run))))
+    return spans
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """`a, b and c`."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter in front."""
+    return text[:1].upper() + text[1:]
