@@ -25,7 +25,7 @@ lint: $(VENV)/.installed-dev node_modules/.installed ## check style, format and 
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
-	$(NODE) node_modules/.bin/biome ci --error-on-warnings
+	$(NODE) node_modules/.bin/biome ci --colors=off --error-on-warnings
 	$(NODE) node_modules/.bin/tsc
 
 bench: $(VENV)/.installed-bench ## measure speed side by side, three quarters of an hour, and write docs/bench.md

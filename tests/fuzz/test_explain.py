@@ -144,7 +144,7 @@ def line(asked: Mapping[str, Any] = FILE) -> bytes:
 
 def test_a_browser_may_leave_at_any_moment() -> None:
     """It does whenever a second file is chosen: that was a traceback in the log."""
-    kept = dict(session().pictures._kept)
+    kept = session(.snapshot().pictures._kept)
     for pieces in ([], [line()[:9]], [line()], [line(), PHOTO[:50]], [line(), PHOTO]):
         answer = reply(pieces, "http.disconnect")
         assert (answer.status_code, code(answer)) == (408, "timeout")

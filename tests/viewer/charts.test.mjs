@@ -18,13 +18,19 @@ test("ticks are round and few", () => {
 
 test("the nearest of sorted numbers", () => {
   const steps = [0, 10, 20, 40];
-  assert.deepEqual([-5, 4, 6, 20, 29, 31, 90].map((value) => nearest(steps, value)), [0, 0, 1, 2, 2, 3, 3]);
+  assert.deepEqual(
+    [-5, 4, 6, 20, 29, 31, 90].map((value) => nearest(steps, value)),
+    [0, 0, 1, 2, 2, 3, 3],
+  );
   assert.equal(nearest(steps, 5), 0, "of two equally near ones the first");
   assert.equal(nearest([7], 100), 0);
 });
 
 test("what is reached at a step", () => {
-  assert.deepEqual([0, 1, 5, 9, Infinity].map((until) => reached([1, 5, 9], until)), [0, 1, 2, 3, 3]);
+  assert.deepEqual(
+    [0, 1, 5, 9, Infinity].map((until) => reached([1, 5, 9], until)),
+    [0, 1, 2, 3, 3],
+  );
   assert.equal(reached([], 3), 0);
 });
 
@@ -53,10 +59,22 @@ test("a view moves, and follows a place that leaves it", () => {
 
 test("panels lie beside or under each other", () => {
   const beside = layPanels(2, 300, { left: 40, gap: 50, height: 100, stacked: false });
-  assert.deepEqual(beside.boxes.map(({ left, top, width }) => [left, top, width]), [[40, 24, 100], [190, 24, 100]]);
+  assert.deepEqual(
+    beside.boxes.map(({ left, top, width }) => [left, top, width]),
+    [
+      [40, 24, 100],
+      [190, 24, 100],
+    ],
+  );
   assert.equal(beside.height, 24 + 100 + 38);
   const under = layPanels(2, 300, { left: 40, gap: 50, height: 100, stacked: true });
-  assert.deepEqual(under.boxes.map(({ left, top, width }) => [left, top, width]), [[40, 24, 250], [40, 186, 250]]);
+  assert.deepEqual(
+    under.boxes.map(({ left, top, width }) => [left, top, width]),
+    [
+      [40, 24, 250],
+      [40, 186, 250],
+    ],
+  );
   assert.equal(under.height, 2 * 162);
   const frame = { ...beside.boxes[0], x: [10, 30], y: [1, 0] };
   assert.deepEqual([toX(frame, 10), toX(frame, 15), toY(frame, 1), toY(frame, 0)], [40, 65, 24, 124], "1 is above 0");
@@ -69,7 +87,14 @@ const LINES = {
   last: 30,
   legend: [look, dots],
   panels: [
-    { title: "Loss", percent: false, lines: [{ ...look, x: [0, 10, 30], y: [2.5, null, 0.123456] }, { ...dots, x: [15], y: [12345] }] },
+    {
+      title: "Loss",
+      percent: false,
+      lines: [
+        { ...look, x: [0, 10, 30], y: [2.5, null, 0.123456] },
+        { ...dots, x: [15], y: [12345] },
+      ],
+    },
     { title: "Accuracy", percent: true, lines: [{ ...look, x: [10, 30], y: [0.256, 0.5] }] },
   ],
 };
@@ -78,7 +103,10 @@ test("lines have the height of what is seen", () => {
   const [loss, accuracy] = LINES.panels;
   assert.deepEqual(valueSpan(accuracy, null), [1, 0], "all per cents");
   assert.deepEqual(valueSpan({ ...loss, lines: [loss.lines[0]] }, null), [2.625, 0], "from 0 to a little more than the largest");
-  assert.deepEqual(valueSpan(accuracy, { x: [0, 20], y: [0, 1] }).map((value) => value.toFixed(4)), ["0.2688", "0.2432"]);
+  assert.deepEqual(
+    valueSpan(accuracy, { x: [0, 20], y: [0, 1] }).map((value) => value.toFixed(4)),
+    ["0.2688", "0.2432"],
+  );
   assert.deepEqual(valueSpan(accuracy, { x: [11, 12], y: [0, 1] }), [1, 0], "nothing there");
 });
 
@@ -90,7 +118,10 @@ test("lines are read at the nearest step that is reached", () => {
       ["#c2540a", "plain-8, validation", "loss 1.23e+4 (step 15)"],
     ],
   });
-  assert.deepEqual(readLines(LINES, { x: 28.6 }, 12).rows.map(([, , value]) => value), ["loss not measured, accuracy 25.6 %", "nothing yet"]);
+  assert.deepEqual(
+    readLines(LINES, { x: 28.6 }, 12).rows.map(([, , value]) => value),
+    ["loss not measured, accuracy 25.6 %", "nothing yet"],
+  );
   assert.deepEqual(readLines(LINES, { x: 0 }, 5).rows[0][2], "loss 2.5");
 });
 
@@ -98,14 +129,26 @@ const MAPS = {
   kind: "map",
   rows: ["stem", "head.fc"],
   columns: [0, 1, 4],
-  panels: [{ title: "plain-8", colour: "red", sizes: [[1, 0.00012, 3], [0, null, 6000]] }],
+  panels: [
+    {
+      title: "plain-8",
+      colour: "red",
+      sizes: [
+        [1, 0.00012, 3],
+        [0, null, 6000],
+      ],
+    },
+  ],
 };
 
 test("maps are read by cell, up to the step that is reached", () => {
   const at = (x, y, until = Infinity) => readMaps(MAPS, { x, y }, until);
   assert.deepEqual(at(1.9, 0.2), { heading: "stem, step 1", rows: [["red", "plain-8", "1.20e-4"]] });
   assert.deepEqual(at(7, 5).heading, "head.fc, step 4", "the last cell is beyond the edge too");
-  assert.deepEqual([at(0, 1), at(1, 1), at(2, 1), at(2, 1, 3)].map(({ rows }) => rows[0][2]), ["0", "not measured", "6000", "not reached yet"]);
+  assert.deepEqual(
+    [at(0, 1), at(1, 1), at(2, 1), at(2, 1, 3)].map(({ rows }) => rows[0][2]),
+    ["0", "not measured", "6000", "not reached yet"],
+  );
 });
 
 test("both kinds say how much there is", () => {

@@ -4,7 +4,16 @@ import { contentWidth, enlargement, fileName, layOut, wrap } from "../../explore
 import { scaleEnds } from "../../explorer/ui/viewer/static/views/scales.js";
 
 test("a small picture is enlarged by a whole number", () => {
-  assert.deepEqual([[8, 8], [56, 56], [320, 320], [896, 224], [1, 1]].map((size) => enlargement(...size)), [40, 6, 1, 1, 320]);
+  assert.deepEqual(
+    [
+      [8, 8],
+      [56, 56],
+      [320, 320],
+      [896, 224],
+      [1, 1],
+    ].map((size) => enlargement(...size)),
+    [40, 6, 1, 1, 320],
+  );
 });
 
 test("a caption is broken between words", () => {
@@ -18,20 +27,29 @@ test("picture, bars and caption lie under each other", () => {
   const layout = layOut({ width: 500, height: 100 }, 2, 3);
   assert.deepEqual(layout.picture, { x: 16, y: 16 });
   // Margin, picture, margin; then both bars beside each other: 18 + 10 + 16 high, and half a margin.
-  assert.deepEqual(layout.bars, [{ x: 16, y: 132 }, { x: 240, y: 132 }]);
+  assert.deepEqual(layout.bars, [
+    { x: 16, y: 132 },
+    { x: 240, y: 132 },
+  ]);
   assert.deepEqual(layout.caption, { x: 16, y: 132 + 52 });
   assert.deepEqual([layout.width, layout.height], [532, 184 + 3 * 20 + 16]);
 });
 
 test("bars that do not fit beside each other lie under each other, and a small picture has room for words", () => {
   const layout = layOut({ width: 50, height: 50 }, 2, 1);
-  assert.deepEqual(layout.bars, [{ x: 16, y: 82 }, { x: 16, y: 134 }]);
+  assert.deepEqual(layout.bars, [
+    { x: 16, y: 82 },
+    { x: 16, y: 134 },
+  ]);
   assert.equal(layout.width, contentWidth(50) + 32);
   assert.deepEqual(layOut({ width: 50, height: 50 }, 0, 1).caption.y, 82, "without a bar the caption follows");
 });
 
 test("a file is named after the caption", () => {
-  assert.equal(fileName("Grad-CAM of stages.1.0 of plain-20, explaining “heart”."), "Grad-CAM-of-stages.1.0-of-plain-20-explaining-heart.png");
+  assert.equal(
+    fileName("Grad-CAM of stages.1.0 of plain-20, explaining “heart”."),
+    "Grad-CAM-of-stages.1.0-of-plain-20-explaining-heart.png",
+  );
   assert.equal(fileName("../../etc/Café"), "etc-Cafe.png", "no path, plain letters");
   assert.ok(fileName("x".repeat(300)).length <= 84);
   assert.equal(fileName("…"), "picture.png");

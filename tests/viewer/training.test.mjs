@@ -7,12 +7,18 @@ import { answerText, frameAt, percentText } from "../../explorer/ui/viewer/stati
 
 test("the frame of a step is the last one that is not behind it", () => {
   const frames = [{ step: 2 }, { step: 5 }, { step: 9 }];
-  assert.deepEqual([1, 2, 4, 5, 8, 9, Infinity].map((until) => frameAt(frames, until).step), [2, 2, 2, 5, 5, 9, 9]);
+  assert.deepEqual(
+    [1, 2, 4, 5, 8, 9, Infinity].map((until) => frameAt(frames, until).step),
+    [2, 2, 2, 5, 5, 9, 9],
+  );
 });
 
 test("an answer says whether it is right, and how sure it is", () => {
   const samples = { labels: [1, 0], names: ["cross", "heart"] };
-  const answers = [[1, 1], [0.456, null]];
+  const answers = [
+    [1, 1],
+    [0.456, null],
+  ];
   assert.equal(answerText(samples, answers, 0), "✓ heart 46 %");
   assert.equal(answerText(samples, answers, 1), "✗ heart not a number");
   assert.equal(percentText(1), "100 %");
@@ -47,12 +53,15 @@ test("heat of one value covers the square evenly", () => {
 test("heat is smooth between the centres of pixels", () => {
   const row = heatPixels(Uint8Array.from([0, 255]), 1, 2, 1 / 255, PALETTE, 1, 4);
   // The four columns lie at 0, 1/4, 3/4 and 1 of the way.
-  assert.deepEqual([0, 1, 2, 3].map((index) => pixel(row, index)), [
-    [0, 0, 0, 0],
-    [64, 64, 64, 128], // 255 / 4, and 255 * sqrt(1 / 4)
-    [191, 191, 191, 221], // 255 * 3 / 4, and 255 * sqrt(3 / 4)
-    [255, 255, 255, 255],
-  ]);
+  assert.deepEqual(
+    [0, 1, 2, 3].map((index) => pixel(row, index)),
+    [
+      [0, 0, 0, 0],
+      [64, 64, 64, 128], // 255 / 4, and 255 * sqrt(1 / 4)
+      [191, 191, 191, 221], // 255 * 3 / 4, and 255 * sqrt(3 / 4)
+      [255, 255, 255, 255],
+    ],
+  );
   const column = heatPixels(Uint8Array.from([0, 255]), 2, 1, 1 / 255, PALETTE, 1, 4);
   assert.deepEqual(pixel(column, 4 * 2), [191, 191, 191, 221], "downwards the same");
 });
