@@ -246,7 +246,9 @@ def test_too_small_a_budget_is_said_with_what_would_be_enough() -> None:
     assert state_of(app).data == "shapes-16" and "Too little to learn" not in words(app)
 
 
-def test_a_speed_that_cannot_be_measured_is_said_and_not_tried_at_each_run_of_the_page(data_folder, monkeypatch) -> None:
+def test_a_speed_that_cannot_be_measured_is_said_and_not_tried_at_each_run_of_the_page(
+    data_folder, monkeypatch
+) -> None:
     """A folder in the place of the interpreter that would measure it."""
     data_folder.joinpath("speed.json").unlink()
     monkeypatch.setattr("sys.executable", str(data_folder))
