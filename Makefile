@@ -8,7 +8,7 @@ NODE := $(VENV)/bin/node
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench fuzz load pretrained screenshots clean
+.PHONY: help run test lint style bench fuzz load pretrained screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,15 +16,19 @@ help: ## list these targets
 run: $(VENV)/.installed ## open the app in the browser, on 127.0.0.1 (another port: make run PORT=8600)
 	$(PYTHON) -m streamlit run app.py $(if $(PORT),--server.port=$(PORT))
 
-test: $(VENV)/.installed-dev lint ## check style and types, then run all tests, the browser tests included
+test: $(VENV)/.installed-dev style ## check style and types, then run all tests, the browser tests included
 	$(NODE) --test --test-reporter=dot $(wildcard tests/viewer/*.mjs)
 	$(PYTHON) -m driving.chromium
-	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@nice $(PYTHON) -m mypy >.mypy.log 2>&1 & types=$$!; \
+	$(PYTHON) -m pytest -n 2 --no-loadscope-reorder; failed=$$?; \
+	wait $$types || failed=1; cat .mypy.log; rm -f .mypy.log; exit $$failed
 
-lint: $(VENV)/.installed-dev node_modules/.installed ## check style, format and types only
+lint: style ## check style, format and types only
+	$(PYTHON) -m mypy
+
+style: $(VENV)/.installed-dev node_modules/.installed
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy
 	$(NODE) node_modules/.bin/biome ci --colors=off --error-on-warnings
 	$(NODE) node_modules/.bin/tsc
 

@@ -29,7 +29,7 @@ from explorer.presets import cifar
 VISITORS, ANSWERS = 10, 10_000
 VIEWS: tuple[dict[str, str], ...] = ({}, {"tab": "block"})  # drawn by the browser, and from pictures with an address
 LARGE = 2000  # bytes: a smaller picture may be the same for two people, such as a map of zeros
-RUN = {"preset": "resnet-8", "config": json.dumps({"seconds": 1.0}), "twin": "no"}
+RUN = {"preset": "resnet-8", "data": "shapes-16-ring-star", "config": json.dumps({"seconds": 1.0}), "twin": "no"}
 _EMBEDDED = re.compile(rb"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/]+)")
 
 

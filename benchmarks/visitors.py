@@ -229,10 +229,13 @@ def crowd(
     tabs: int = 0,
     whole: bool = False,
     most: int | None = None,
+    each_kind: bool = False,
 ) -> None:
-    """So many visitors for so long, or until all together have had `most` interactions; and Chromium tabs beside."""
+    """So many visitors for so long, or until all together have had `most` interactions; and Chromium tabs beside. With
+    `each_kind` the first interactions of all together are one of each kind, in place of chance."""
     until = time.monotonic() + seconds
     left = [most if most is not None else sys.maxsize]
+    due = [*MIX] if each_kind else []
     lock = threading.Lock()
 
     def goes_on() -> bool:
@@ -240,16 +243,21 @@ def crowd(
             left[0] -= 1
             return left[0] >= 0 and time.monotonic() < until
 
+    def following(dice: random.Random) -> str:
+        with lock:
+            return due.pop() if due else dice.choices([*MIX], [*MIX.values()])[0]
+
     def visit(number: int) -> None:
         dice, visitor = random.Random(1000 + number), None
         time.sleep(dice.uniform(0, think[1]))  # nobody opens a page at the same moment
         while goes_on():
-            kind = dice.choices([*MIX], [*MIX.values()])[0]
+            kind = "first view"
             try:
                 if visitor is None:
-                    visitor, kind = Visitor(url, number), "first view"
+                    visitor = Visitor(url, number)
                     tally.add(kind, visitor.explore({}))
                 else:
+                    kind = following(dice)
                     tally.add(kind, visitor.act(kind))
                     if visitor.told:
                         kind += TOLD
@@ -268,14 +276,16 @@ def crowd(
 
     threads = [threading.Thread(target=visit, args=(number,)) for number in range(sessions)]
     if tabs:
-        threads.append(threading.Thread(target=browse, args=(url, tabs, until, tally, think, whole)))
+        threads.append(threading.Thread(target=browse, args=(url, tabs, until, tally, think, whole, each_kind)))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, float], whole: bool) -> None:
+def browse(
+    url: str, tabs: int, until: float, tally: Tally, think: tuple[float, float], whole: bool, each_kind: bool
+) -> None:
     """Real tabs of Chromium, each with a session of its own, that take turns. `whole` as in `find_chromium`."""
     dice = random.Random(0)
     try:
@@ -295,6 +305,11 @@ def browse(url: str, tabs: int, until: float, tally: Tally, think: tuple[float, 
                 _timed(tally, "tab, upload", page, partial(upload, page, "upload", name, "image/png", content))
                 if not page.get_by_text(name).count():
                     tally.fail("tab, upload", SessionError(f"{name} is nowhere on the page"))
+            if each_kind:
+                _timed(tally, "tab, reload", pages[0], pages[0].reload)
+                _timed(tally, "tab, page", pages[0], partial(pages[0].goto, "/"))
+                following = pages[0].get_by_role("button", name="Next", exact=True)
+                _timed(tally, "tab, picture", pages[0], following.click)
             while time.monotonic() < until:
                 page = dice.choice(pages)
                 following = page.get_by_role("button", name="Next", exact=True)

@@ -1,12 +1,15 @@
-"""What every test gets: one torch thread, a data folder of its own and empty Streamlit caches."""
+"""What every test gets: one torch thread, a data folder of its own and Streamlit caches without another test's data."""
 
 import functools
+import inspect
 import json
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -23,16 +26,56 @@ SPEED = {
 }  # fmt: skip
 """What `python -m explorer speed` found on two cores without bfloat16; it never gets old."""
 
-LONG = """test_load test_runs test_builtin test_build test_overview test_models test_explore test_names test_form
-test_compare""".split()
+BROWSER = "tests/e2e/"
+LONG = "test_load test_runs test_builtin test_promises test_build test_pages test_compare".split()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser's tests last, since Playwright leaves an event loop in this thread, which other tests must not meet.
-    Files that take long go before others, else one worker would be left with them while the other has nothing."""
-    items.sort(
-        key=lambda item: ("e2e" in item.path.parts, LONG.index(item.path.stem) if item.path.stem in LONG else 99)
-    )
+    """Puts what takes long first, the browser's tests before all: a worker that is left with it at the end would be the
+    only busy one."""
+
+    def place(item: pytest.Item) -> int:
+        if item.nodeid.startswith(BROWSER):
+            return -1
+        return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives a worker a file at a time, or all of the browser's: these share one server and one Chromium, which takes
+    seconds to start, and leave the other worker the rest."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
+
+
+FILES_LISTED = 25
+
+
+def seconds_by_file(reports: Iterable[object]) -> Counter[str]:
+    """Seconds of set-up, test and teardown by test file, of all workers."""
+    seconds: Counter[str] = Counter()
+    for report in reports:
+        if isinstance(report, pytest.TestReport):
+            seconds[report.location[0]] += report.duration  # type: ignore[assignment]
+    return seconds
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints where the time went by file."""
+    seconds = seconds_by_file(report for reports in terminalreporter.stats.values() for report in reports)
+    if len(seconds) < 2:
+        return
+    terminalreporter.section(f"slowest {min(FILES_LISTED, len(seconds))} of {len(seconds)} files")
+    for name, taken in seconds.most_common(FILES_LISTED):
+        terminalreporter.write_line(f"{taken:8.1f}s  {name}")
+    terminalreporter.write_line(f"{seconds.total():8.1f}s  in all files, summed over all workers")
 
 
 def keep_speed(folder: Path) -> None:
@@ -40,20 +83,49 @@ def keep_speed(folder: Path) -> None:
     folder.joinpath("speed.json").write_text(json.dumps({"cores": core_limit(), "speed": SPEED}))
 
 
+@pytest.fixture(scope="session")
+def data_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture(autouse=True)
-def data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data_folder(data_folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where runs, uploads and downloads of this test lie: never in the repository."""
-    folder = tmp_path_factory.mktemp("data")
+    folder = Path(tempfile.mkdtemp(dir=data_folders))  # pytest's own would look at the names of thousands for a new one
     monkeypatch.setenv("EXPLORER_DATA", str(folder))
     keep_speed(folder)
     monkeypatch.delenv("EXPLORER_PICTURES", raising=False)
     return folder
 
 
+APPTEST_SESSION = "test session id"  # every AppTest of a process is this session to Streamlit
+WITHOUT_DATA = {"speed.json", "uploads"}  # of a data folder: the first is in each, and uploads have names at random
+
+
 @pytest.fixture(autouse=True)
-def empty_streamlit_caches() -> Iterator[None]:
-    """AppTests of one process share Streamlit's caches: none may see what another left there."""
+def empty_streamlit_caches(request: pytest.FixtureRequest, data_folder: Path) -> Iterator[None]:
+    """Empties what the session of an AppTest has in Streamlit's caches. What all sessions share, such as weights, stays
+    for the other tests of the file, unless this test patches something or leaves something in its data folder."""
+    patches = "monkeypatch" in inspect.signature(request.function).parameters
+    if patches:
+        empty_all_caches()
     yield
+    if patches or {path.name for path in data_folder.iterdir()} - WITHOUT_DATA:
+        empty_all_caches()
+    elif "streamlit" in sys.modules:
+        from streamlit.runtime.caching import clear_session_data_cache, clear_session_resource_cache
+
+        clear_session_data_cache(APPTEST_SESSION)
+        clear_session_resource_cache(APPTEST_SESSION)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def caches_of_a_file_are_its_own() -> Iterator[None]:
+    yield
+    empty_all_caches()
+
+
+def empty_all_caches() -> None:
     if "streamlit" in sys.modules:
         import streamlit
 

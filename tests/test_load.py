@@ -1,4 +1,4 @@
-"""The short form of `make load` and of the search for leaks: visitors for a minute, all their ways, no error, and
+"""The short form of `make load` and of the search for leaks: visitors for some seconds, all their ways, no error, and
 nothing of them left. How long they waited is printed; what is fast enough is for `benchmarks/` to say."""
 
 import os
@@ -13,8 +13,9 @@ from benchmarks.visitors import MIX, PAGES, Tab, Tally, Visitor, crowd
 from driving.serving import complaints, served, wait_for
 from driving.sessions import Session, SessionError
 
-SESSIONS, SECONDS, TABS, TTL = 6, 60, 2, 2
-THINK = (1.0, 3.0)  # seconds: the other tests run meanwhile
+SESSIONS, SECONDS, TABS, TTL = 6, 20, 2, 2
+THINK = (0.3, 1.0)  # seconds
+IN_TABS = {f"tab, {kind}" for kind in ("first view", "upload", "reload", "page", "picture")}
 GROWTH_BOUND = 150.0  # MB that stay; the soaks of `make load`, which are longer, have narrower ones
 OWNERS, ANSWERS = 3, 60
 
@@ -28,18 +29,18 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Pa
         yield url, process, data, log
 
 
-def test_a_minute_of_visitors_leaves_no_error_and_nothing_behind(app: tuple[str, int, Path, Path]) -> None:
+def test_visitors_of_all_kinds_leave_no_error_and_nothing_behind(app: tuple[str, int, Path, Path]) -> None:
     url, process, _, log = app
     watch, tally = Watch(process), Tally()
     warm_up(url)
     before = settle(url, watch, TTL)
     with watch.watching():
-        crowd(url, SESSIONS, SECONDS, tally, think=THINK, tabs=TABS)
+        crowd(url, SESSIONS, SECONDS, tally, think=THINK, tabs=TABS, each_kind=True)
     peak = watch.peak
     # A slow machine may not have come to all of them in that time.
     visitor = Visitor(url, SESSIONS)
     visitor.explore({})
-    for kind in MIX:
+    for kind in MIX.keys() - tally.taken.keys():
         tally.add(kind, visitor.act(kind))
     visitor.session.close()
     after = settle(url, watch, TTL)
@@ -50,6 +51,7 @@ def test_a_minute_of_visitors_leaves_no_error_and_nothing_behind(app: tuple[str,
     assert [str(row) for row in rows if row.bound and not row.bound.met] == []
     assert after.megabytes - before.megabytes <= GROWTH_BOUND
     assert len(tally.taken["tab, upload"]) == TABS
+    assert {"first view", *MIX, *IN_TABS} <= tally.taken.keys()
 
 
 def test_a_token_ends_with_its_session(app: tuple[str, int, Path, Path]) -> None:
@@ -133,20 +135,21 @@ def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: 
         thief.close()
 
 
-def test_an_unexpected_error_and_a_lost_server_are_errors(tmp_path: Path) -> None:
-    log = tmp_path / "log.txt"
-    with served(tmp_path, log=log) as (url, process):
-        session = Session(url)
+def test_an_unexpected_error_and_a_lost_server_are_errors(app: tuple[str, int, Path, Path], tmp_path: Path) -> None:
+    """The last test here: no other one has a server after it."""
+    url, process, *_ = app
+    session = Session(url)
+    session.rerun("models")
+    with pytest.raises(SessionError, match="no 'nowhere' on the page"):
+        session.press("nowhere")
+    with pytest.raises(SessionError, match="answered with 404"):
+        session.file("/media/0000.png")
+    os.kill(process, 9)
+    with pytest.raises(SessionError):
         session.rerun("models")
-        with pytest.raises(SessionError, match="no 'nowhere' on the page"):
-            session.press("nowhere")
-        with pytest.raises(SessionError, match="answered with 404"):
-            session.file("/media/0000.png")
-        os.kill(process, 9)
-        with pytest.raises(SessionError):
-            session.rerun("models")
-        tally = Tally()
-        crowd(url, 1, 1, tally, think=(0.0, 0.1))
-        assert tally.errors
+    tally = Tally()
+    crowd(url, 1, 1, tally, think=(0.0, 0.1))
+    assert tally.errors
+    log = tmp_path / "log.txt"
     log.write_bytes(b"2026-11-22 incident 0123abcd\n")
     assert len(complaints(log)) == 1

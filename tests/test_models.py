@@ -1,6 +1,7 @@
 """Models without a browser: uploads, whose they are and for how long, and what their owner may change."""
 
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from explorer.ui import kept_models, resources
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.session import SessionData
 from tests.e2e.test_models import theirs
+from tests.test_pages import open_app
 
 PAGE = """
 import streamlit as st
@@ -315,6 +317,49 @@ def test_what_is_shared_and_not_opened_for_long_goes(content: bytes) -> None:
     os.utime(shared, (long_ago, long_ago))
     give(stranger, content)  # makes that session's folder, and room
     assert not shared.exists()
+
+
+def test_an_upload_is_renamed_shared_by_a_link_and_deleted(content: bytes) -> None:
+    app = open_models()
+    give(app, content)
+    name = use(app, reading=[option.replace("\\", "") for option in app.radio[0].options].index("plain-8"))
+    press(app, "Back to Models")
+    app.text_input(key="new_title").set_value("**Our** net").run()
+    assert "**Our** net · plain-8 · your upload" in picker(app)
+    press(app, "Share by a link")
+    shared = str(app.query_params["model"])
+    assert shared.startswith("shared-") and shared != name
+
+    def shown_to_a_stranger() -> str:
+        streamlit.cache_resource.clear()  # AppTests are one session to Streamlit
+        return str(open_app(first=shared, second="none").selectbox(key="first").value)
+
+    assert shown_to_a_stranger() == shared
+    stranger = open_models("cd" * 16)
+    assert not [label for label in picker(stranger) if "Our" in label], "a link opens it, a list does not name it"
+    press(app, "Delete")
+    press(app, "Yes, delete")
+    assert shown_to_a_stranger() == "shapes-plain-20"
+
+
+BAD = {  # `test_foreign_files` has all kinds
+    "page.pth": b"<!doctype html><html><title>Not found</title>",
+    "../../evil.pt": b"cposix\nsystem\n(S'touch /tmp/evil'\ntR.",
+}
+
+
+def test_a_bad_file_is_one_sentence_of_its_own(content: bytes) -> None:
+    app = open_models()
+    sentences = []
+    for name, bad in BAD.items():
+        give(app, bad, name)
+        (error,) = app.error
+        assert not re.search("Error|Traceback|/tmp|weights_only", error.value), name
+        assert len(error.value) > 20
+        sentences.append(error.value)
+    assert len({*sentences}) == len(BAD)
+    give(app, content)
+    assert not app.error
 
 
 def test_nothing_is_shown_with_a_torch_that_opens_files_unsafely(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,11 @@
 
 import io
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit
 from PIL import Image
 
 from explorer import checkpoints, runs
@@ -17,16 +15,14 @@ from explorer.ui.build.classes import imbalance, missing_pictures
 from explorer.ui.markdown import as_sentence
 from explorer.ui.trainings import Card
 from explorer.ui.words import balanced
+from tests.made_runs import end, finish, taken_queue
 from tests.test_build import check, open_build, shown, state_of, texts, upload, zipped
 
 
-@pytest.fixture(autouse=True)
-def empty_caches(data_folder: Path) -> Iterator[None]:
-    yield
-    streamlit.cache_data.clear()
-    streamlit.cache_resource.clear()
-    for run in runs.listed():
-        runs.stop(run)
+@pytest.fixture
+def queue(data_folder: Path) -> Iterator[None]:
+    with taken_queue(data_folder):
+        yield
 
 
 def noisy(**counts: int) -> dict[str, bytes]:
@@ -47,6 +43,7 @@ def card(**counts: tuple[int, int]) -> Card:
     return Card("x", (3, 32, 32), tuple(counts), classes, (0.5,) * 3, (0.2,) * 3, (), (), ())
 
 
+@pytest.mark.usefixtures("queue")
 def test_one_to_eighty_from_the_zip_to_the_sentence() -> None:
     """Nothing in the pictures tells the classes apart: whatever is answered, no network may be called the better."""
     app = upload(zipped(noisy(train_normal=80, train_rare=1, test_normal=40, test_rare=1)), "scans.zip")
@@ -64,10 +61,8 @@ def test_one_to_eighty_from_the_zip_to_the_sentence() -> None:
     app.button(key="start").click().run()
     check(app)
     (run,) = runs.listed()
-    deadline = time.monotonic() + 120
-    while runs.status(run).state in ("queued", "running"):
-        assert time.monotonic() < deadline, "two steps on 73 pictures"
-        time.sleep(0.2)
+    end(run)
+    finish(run)
     app.run()
     check(app)
     said = runs.summary(runs.status(run).log)

@@ -12,12 +12,13 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 from driving.chromium import MISSING, NOBODY, QUIET, SHELL, find_chromium, launched
 from driving.serving import ROOT, served
 from driving.verbs import UNANSWERED
 from tests.conftest import keep_speed
+from tests.made_runs import taken_queue
 
 SCREENSHOTS = ROOT / "test-results"
 TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
@@ -52,18 +53,14 @@ class Server:
 
 @dataclass(frozen=True)
 class Visit:
-    """One visitor's browser, and what was wrong in it. The first visitor's is kept for the tests to come."""
+    """One visitor's browser, which is kept for the tests to come, and what was wrong in it."""
 
     context: BrowserContext
-    is_kept: bool
     complaints: list[str] = field(default_factory=list)
 
     def leave(self) -> None:
-        if self.is_kept:
-            for page in self.context.pages[1:]:  # the first stays: with the last one Chromium would end
-                page.close()
-        else:
-            self.context.close()
+        for page in self.context.pages[1:]:  # the first stays: with the last one Chromium would end
+            page.close()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -74,7 +71,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The app on a free port, with the repository's own Streamlit settings, an empty home and an empty data folder.
 
@@ -102,14 +99,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             pytest.fail("\n".join(complaints), pytrace=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def queue_is_taken(server: Server) -> Iterator[None]:
+    """Runs of this test wait and do not train."""
+    with taken_queue(server.data):
+        yield
+
+
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
         expect.set_options(timeout=TIMEOUT_S * 1000)
         yield playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> str:
     executable = find_chromium()
     if executable is None:
@@ -117,46 +121,40 @@ def chromium() -> str:
     return executable
 
 
-@pytest.fixture(scope="session")
-def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
-    """For visitors who share nothing with anybody: each context is new, and loads all of Streamlit anew."""
-    browser = launched(lambda: playwright.chromium.launch(executable_path=chromium, args=QUIET))
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="session")
-def first_browser(
+@pytest.fixture(scope="package")
+def browsers(
     playwright: Playwright, chromium: str, server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[BrowserContext]:
-    """The first visitor's, in all tests: Streamlit's code comes out of its cache and is compiled already, which is a
-    quarter of the work of showing a page."""
-    profile = tmp_path_factory.mktemp("profile")
-    context = launched(
-        lambda: playwright.chromium.launch_persistent_context(
-            profile, executable_path=chromium, args=QUIET, **_screen(server)
+) -> Iterator[Callable[[int], BrowserContext]]:
+    """`browsers(number)`: the browser of the first visitor of every test, of the second and so on. Streamlit's code
+    comes out of its cache and is compiled already, which is a quarter of the work of showing a page."""
+    kept: list[BrowserContext] = []
+
+    def launch() -> BrowserContext:
+        return playwright.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"), executable_path=chromium, args=QUIET, **_screen(server)
         )
-    )
-    context.add_init_script(path=UNANSWERED)
-    yield context
-    context.close()
+
+    def browser(number: int) -> BrowserContext:
+        while number >= len(kept):
+            kept.append(launched(launch))
+            kept[-1].add_init_script(path=UNANSWERED)
+        return kept[number]
+
+    yield browser
+    for context in kept:
+        context.close()
 
 
 @pytest.fixture
 def open_page(
-    first_browser: BrowserContext, server: Server, request: pytest.FixtureRequest
+    browsers: Callable[[int], BrowserContext], server: Server, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[], Page]]:
     """`open_page()`: another visitor, with an own session and own cookies, and a light desktop screen of 1440x900.
     Give paths alone to `page.goto`."""
     visits: list[Visit] = []
 
     def open_page() -> Page:
-        if visits:
-            browser: Browser = request.getfixturevalue("browser")
-            visit = Visit(browser.new_context(**_screen(server)), is_kept=False)
-            visit.context.add_init_script(path=UNANSWERED)
-        else:
-            visit = Visit(first_browser, is_kept=True)
+        visit = Visit(browsers(len(visits)))
         visits.append(visit)
         return _enter(visit, server)
 
@@ -191,11 +189,10 @@ def _enter(visit: Visit, server: Server) -> Page:
     """A page of that visitor, who has never been here. It is listened to from now on."""
     visit.context.set_default_timeout(TIMEOUT_S * 1000)
     page = visit.context.new_page()
-    if visit.is_kept:
-        visit.context.clear_cookies()
-        storage = visit.context.new_cdp_session(page)
-        storage.send("Storage.clearDataForOrigin", {"origin": server.url, "storageTypes": "local_storage"})
-        storage.detach()
+    visit.context.clear_cookies()
+    storage = visit.context.new_cdp_session(page)
+    storage.send("Storage.clearDataForOrigin", {"origin": server.url, "storageTypes": "local_storage"})
+    storage.detach()
     _listen(visit, page, server)
     return page
 

@@ -1,9 +1,9 @@
 """The checks of accessibility themselves: they see what is wrong in a page that is wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page
 
 from explorer.ui.visitor import FOLLOW
 from tests.e2e.accessibility import nameless_pictures, tab_through, violations
@@ -18,9 +18,9 @@ GOOD = f"""<!doctype html><html lang="en"><title>A page</title>
 
 
 @pytest.fixture
-def alone(browser: Browser) -> Iterator[Page]:
+def alone(browsers: Callable[[int], BrowserContext]) -> Iterator[Page]:
     """A page without the app."""
-    page = browser.new_page()
+    page = browsers(0).new_page()
     yield page
     page.close()
 
@@ -43,6 +43,14 @@ def test_axe_sees(alone: Page, good: str, bad: str, fault: str) -> None:
     alone.set_content(GOOD.replace(good, bad))
     (found,) = violations(alone)
     assert found.startswith(fault)
+
+
+def test_in_the_dark_axe_sees_the_contrast_alone(alone: Page) -> None:
+    alone.set_content(GOOD.replace("<p>", "<p style='color: #888'>").replace('<html lang="en">', "<html>"))
+    assert len(violations(alone)) == 2
+    alone.emulate_media(color_scheme="dark")
+    (found,) = violations(alone)
+    assert found.startswith("color-contrast")
 
 
 def test_a_picture_without_a_name_is_seen_also_in_a_shadow_root(alone: Page) -> None:

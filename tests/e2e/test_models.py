@@ -6,12 +6,11 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import torch
 from playwright.sync_api import Page, expect
 
-from driving.verbs import choose, click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
+from driving.verbs import click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
 from explorer.architectures import build
 from explorer.presets import cifar
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
@@ -50,15 +49,19 @@ def use(page: Page, reading: str) -> None:
     wait_until_ready(page)
 
 
-def model(page: Page) -> str:
-    return parse_qs(urlsplit(page.url).query)["first"][0]
-
-
 def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     page: Page, open_page: Callable[..., Page], server: Server
 ) -> None:
-    give(page, "my net.th", theirs())
+    """After a file that is none: `test_models` and `test_foreign_files` have all kinds of these."""
+    give(page, "../../evil.pt", b"cposix\nsystem\n(S'touch /tmp/evil'\ntR.")
+    expect(page.get_by_test_id("stAlert")).to_have_count(1)
+    assert_accessible(page, "a refused file")
+    upload(page, "weights", "my net.th", "application/octet-stream", theirs())
     expect(page.get_by_text("best_prec1").first).to_be_visible()
+    expect(page.get_by_test_id("stAlert").filter(has_text="evil.pt")).to_have_count(0)
+    for dark in (True, False):
+        turn(page, dark=dark)
+        assert_accessible(page, "a report")
     expect(page.get_by_role("button", name="Use this model")).to_have_count(0)  # not before the question is answered
     use(page, "ResNet-8, option A")
     expect(page.get_by_text(re.compile("^ResNet-8")).first).to_be_visible()
@@ -77,60 +80,6 @@ def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     while weights_below(uploads):
         assert time.monotonic() < deadline, "what was uploaded goes with its session"
         time.sleep(0.2)
-
-
-def test_a_model_is_renamed_shared_and_deleted(page: Page, open_page: Callable[..., Page]) -> None:
-    give(page, "a.th", theirs())
-    use(page, "plain-8")
-    name = model(page)
-    click(page, "link", "Models")
-    choose(page, "Model", "a · plain-8 · your upload")
-    box = page.get_by_label("Name", exact=True)
-    box.fill("**Our** net")
-    box.press("Enter")
-    wait_until_ready(page)
-    click(page, "button", "Share by a link")
-    shared = parse_qs(urlsplit(page.url).query)["model"][0]
-    assert shared.startswith("shared-") and shared != name
-
-    stranger = open_page()
-    visit(stranger, f"/?first={shared}&second=none")
-    expect(stranger.get_by_text(re.compile("^plain-8")).first).to_be_visible()
-    visit(stranger, "/models")
-    expect(stranger.get_by_text("Our net")).to_have_count(0)  # a link opens it, a list does not name it
-
-    click(page, "button", "Delete")
-    click(page, "button", "Yes, delete")
-    visit(stranger, f"/?first={shared}&second=none")
-    expect(stranger.get_by_text(re.compile("^plain-20, [0-9.]+% right")).first).to_be_visible()
-
-
-BAD = {  # `test_foreign_files` has all kinds
-    "page.pth": b"<!doctype html><html><title>Not found</title>",
-    "../../evil.pt": b"cposix\nsystem\n(S'touch /tmp/evil'\ntR.",
-}
-
-
-def test_a_bad_file_is_one_sentence(page: Page) -> None:
-    visit(page, "/models")
-    sentences: list[str] = []
-    for name, content in BAD.items():
-        upload(page, "weights", name, "application/octet-stream", content)
-        alert = page.get_by_test_id("stAlert")
-        expect(alert, name).to_have_count(1)
-        if sentences:
-            expect(alert, f"{name} has its own").not_to_have_text(sentences[-1])
-        text = alert.inner_text()
-        for word in ("Error", "Traceback", "/tmp", "weights_only"):
-            assert word not in text, name
-        assert len(text) > 20, name
-        sentences.append(text)
-    assert_accessible(page, "a refused file")
-    upload(page, "weights", "my net.th", "application/octet-stream", theirs())
-    expect(page.get_by_text("best_prec1").first).to_be_visible()
-    for dark in (True, False):
-        turn(page, dark=dark)
-        assert_accessible(page, "a report")
 
 
 def test_the_page_fits_its_window_and_everybody_can_use_it(page: Page) -> None:

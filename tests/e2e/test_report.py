@@ -1,18 +1,24 @@
 """The report in a real browser, from a file and without a network."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Route
+from playwright.sync_api import BrowserContext, Route
 
 from explorer.ui.compare import report
 from tests.test_report import hostile_twins, measured
 
 
-def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(browser: Browser, tmp_path: Path) -> None:
+def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(
+    browsers: Callable[[int], BrowserContext], tmp_path: Path
+) -> None:
     looked, names = hostile_twins()
     path = tmp_path / "report.html"
     path.write_text(report.html_report(looked, names, measured(looked)), encoding="utf-8")
-    context = browser.new_context(offline=True, viewport={"width": 1024, "height": 800})
+    context = browsers(0)
+    context.set_offline(True)
+    page = context.new_page()
+    page.set_viewport_size({"width": 1024, "height": 800})
     asked: list[str] = []
     complaints: list[str] = []
 
@@ -24,7 +30,6 @@ def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(br
             route.abort()
 
     try:
-        page = context.new_page()
         page.route("**/*", refuse)
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -39,5 +44,6 @@ def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(br
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert not page.locator("img[onerror]").count()
     finally:
-        context.close()
+        page.close()
+        context.set_offline(False)
     assert not asked and not complaints, (asked, complaints)

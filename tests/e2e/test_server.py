@@ -6,8 +6,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
@@ -93,27 +94,29 @@ written.rename(opened)
 """
 
 
-@pytest.mark.parametrize("headless", [True, False])
-def test_the_app_opens_in_a_browser_unless_it_is_told_not_to(tmp_path: Path, headless: bool) -> None:
-    opened, log, browser = tmp_path / "opened.txt", tmp_path / "log.txt", tmp_path / "browser"
-    browser.write_text(BROWSER.format(python=sys.executable, file=str(opened)))
-    browser.chmod(0o755)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port=0"]
-    command.append(f"--server.headless={str(headless).lower()}")
-    environment = {**os.environ, "BROWSER": str(browser), "EXPLORER_DATA": str(tmp_path), "HOME": str(tmp_path)}
+def browser(folder: Path) -> tuple[Path, Path]:
+    """A program that stands for the system's browser, and the file that it writes when it is opened."""
+    program, opened = folder / "browser", folder / "opened.txt"
+    program.write_text(BROWSER.format(python=sys.executable, file=str(opened)))
+    program.chmod(0o755)
+    return program, opened
+
+
+def test_the_app_opens_in_a_browser(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    program, opened = browser(tmp_path)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port=0", "--server.headless=false"]
+    environment = {**os.environ, "BROWSER": str(program), "EXPLORER_DATA": str(tmp_path), "HOME": str(tmp_path)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         address = started(process, log)
-        assert address, log.read_text()
-        assert headless or wait_for(opened.exists, START_S), log.read_text()
+        assert address and wait_for(opened.exists, START_S), log.read_text()
     finally:
         end(process)
-    assert opened.exists() != headless, log.read_text()
-    if not headless:
-        assert opened.read_text() == f"{address}/"
+    assert opened.read_text() == f"{address}/"
 
 
 FAILING = """
@@ -132,34 +135,56 @@ else:
 """
 
 
-def test_a_callback_that_fails_is_a_sentence_with_an_id_that_is_in_the_log(tmp_path: Path) -> None:
+class Failing(NamedTuple):
+    url: str
+    log: Path
+    opened: Path
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failing]:
+    """A server of that page, which was told to open no browser."""
+    folder = tmp_path_factory.mktemp("failing")
+    script, log = folder / "failing.py", folder / "log.txt"
+    script.write_text(FAILING)
+    program, opened = browser(folder)
+    environment = {"BROWSER": str(program), "HOME": str(folder)}
+    with served(folder, script=str(script), log=log, environment=environment) as (url, _):
+        yield Failing(url, log, opened)
+
+
+def test_a_callback_that_fails_is_a_sentence_with_an_id_that_is_in_the_log(failing: Failing) -> None:
     """It runs before the page, and so outside of the boundary around every page."""
     assert "on_script_error=navigation.failed" in (ROOT / "app.py").read_text()
-    script, log = tmp_path / "failing.py", tmp_path / "log.txt"
-    script.write_text(FAILING)
-    with served(tmp_path, script=str(script), log=log) as (url, _):
-        session = Session(url)
-        session.rerun()
-        with pytest.raises(SessionError, match="Something went wrong that should not have") as said:
-            session.press("fail")
-        session.close()
-        assert not any(b"secret" in message or b"KeyError" in message for message in session.answer)
-    number = re.search(r"incident ([0-9a-f]{8})", str(said.value))
-    assert number and f"incident {number[1]}" in log.read_text() and "a secret" in log.read_text()
+    before = len(failing.log.read_text())
+    session = Session(failing.url)
+    session.rerun()
+    with pytest.raises(SessionError, match="Something went wrong that should not have") as said:
+        session.press("fail")
+    session.close()
+    assert not any(b"secret" in message or b"KeyError" in message for message in session.answer)
+    number, log = re.search(r"incident ([0-9a-f]{8})", str(said.value)), failing.log.read_text()[before:]
+    assert number and f"incident {number[1]}" in log and "a secret" in log
 
 
-def test_a_download_that_fails_is_a_sentence_and_has_an_id_in_the_log(tmp_path: Path) -> None:
+def test_a_download_that_fails_is_a_sentence_and_has_an_id_in_the_log(failing: Failing) -> None:
     """It is made outside of any run of a page. The sentence is Streamlit's own, which knows no id."""
-    script, log = tmp_path / "failing.py", tmp_path / "log.txt"
-    script.write_text(FAILING)
-    with served(tmp_path, script=str(script), log=log) as (url, _):
-        session = Session(url)
-        session.rerun()
-        assert session.download("whole") == b"whole"
-        with pytest.raises(SessionError) as said:
-            session.download("broken")
-        session.close()
+    before = len(failing.log.read_text())
+    session = Session(failing.url)
+    session.rerun()
+    assert session.download("whole") == b"whole"
+    with pytest.raises(SessionError) as said:
+        session.download("broken")
+    session.close()
     assert str(said.value) == "Failed to generate file for download"
-    assert re.search(r"incident [0-9a-f]{8}", log.read_text()) and "a secret" in log.read_text()
+    log = failing.log.read_text()[before:]
+    assert re.search(r"incident [0-9a-f]{8}", log) and "a secret" in log
     unwrapped = [path for path in (ROOT / "explorer").rglob("*.py") if "st.download_button(" in path.read_text()]
     assert [path.name for path in unwrapped] == ["navigation.py"]
+
+
+def test_a_server_that_is_told_so_opens_no_browser(failing: Failing) -> None:
+    session = Session(failing.url)
+    session.rerun()
+    session.close()
+    assert not failing.opened.exists(), failing.log.read_text()

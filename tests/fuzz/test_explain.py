@@ -144,11 +144,11 @@ def line(asked: Mapping[str, Any] = FILE) -> bytes:
 
 def test_a_browser_may_leave_at_any_moment() -> None:
     """It does whenever a second file is chosen: that was a traceback in the log."""
-    kept = session(.snapshot().pictures._kept)
+    kept = session().pictures._kept.snapshot()
     for pieces in ([], [line()[:9]], [line()], [line(), PHOTO[:50]], [line(), PHOTO]):
         answer = reply(pieces, "http.disconnect")
         assert (answer.status_code, code(answer)) == (408, "timeout")
-    assert session().pictures._kept == kept, "and half a file is none"
+    assert session().pictures._kept.snapshot() == kept, "and half a file is none"
 
 
 def test_a_request_that_does_not_come_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

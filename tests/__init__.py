@@ -1,0 +1,1 @@
+"""Tests. A package, so that `e2e` is one within the same names."""

@@ -1,0 +1,1 @@
+"""Tests in a real browser. A package, so that its server and its Chromium end with the last of its tests."""
