@@ -43,7 +43,8 @@ from explorer.presets import cifar, imagenet_resnet
 from explorer.training import TrainingConfig
 
 ROUNDS, WARM_UP, STARTS, LINKS = 15, 2, 5, 5
-SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, START_BOUND, MEMORY_BOUND = 2.0, 1.5, 1.3, 12.0, 2500.0
+SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, LINK_BOUND = 2.0, 1.5, 1.3, 2.0
+START_BOUND, MEMORY_BOUND, WIRE_BOUND = 12.0, 2500.0, 140.0  # seconds, MB, kB
 
 RUN = "a" * 32  # the run whose networks have 224 pixels
 OWNER = "b" * 32  # who finds its networks in the lists
@@ -146,7 +147,7 @@ def rerun_rows(blank: Page, views: list[View], process: int, rounds: int) -> Ite
     """`process` is the server's."""
     taken: dict[tuple[str, str], list[float]] = {}
     memory = []
-    by_run = []  # what a run of the page answers
+    by_run = []  # what comes with a run of the page
     for number in range(WARM_UP + rounds):
         measured = {("blank", ""): seconds_to_draw(blank, AGAIN)[0]}
         for view in views:
@@ -180,8 +181,8 @@ def rerun_rows(blank: Page, views: list[View], process: int, rounds: int) -> Ite
         figure = f"Explore at {size}: after such a change, until the server has it in the link too"
         yield Row(figure, milliseconds(taken[size, "rest"]), rounds)
         for name in by_run:
-            figure = f"Explore at {size}: {name}, by a run of the page / (blank + bare passes)"
-            yield Row(figure, compared(taken[size, name], least), rounds)
+            figure = f"Explore at {size}: {name} / (blank + bare passes)"
+            yield ratio_row(figure, taken[size, name], least, SMALL_BOUND if size == "32" else LARGE_BOUND)
     measured_memory = f"{statistics.median(memory):,.0f} MB ({min(memory):,.0f} to {max(memory):,.0f})"
     bound = at_most(max(memory), MEMORY_BOUND, " MB")
     yield Row("Memory of the server with six views of Explore open", measured_memory, rounds, bound)
@@ -196,7 +197,7 @@ def layer_row(blank: Page, large: Page, rounds: int) -> Row:
     for _ in range(rounds):
         nothing.append(seconds_to_draw(blank, AGAIN)[0])
         taken.append(seconds_to_draw(large, layer_of(0))[0])
-    figure = "Explore, ResNet-50 at 224, whose layers are not sent ahead: another layer / blank"
+    figure = "Explore, ResNet-50 at 224, whose layers are not fetched ahead: another layer / blank"
     return Row(figure, compared(taken, nothing), rounds)
 
 
@@ -215,7 +216,7 @@ def link_rows(blank: Page, blank_url: str, views: Iterable[tuple[View, str]]) ->
     for (view, _), passes, seconds in zip(views, bare_passes, taken, strict=True):
         least = [one + other for one, other in zip(nothing, passes, strict=True)]
         figure = f"Explore at {view.size}: a link to another picture, opened / (a blank page, opened + bare passes)"
-        yield Row(figure, compared(seconds, least), LINKS)
+        yield ratio_row(figure, seconds, least, LINK_BOUND)
 
 
 def ratio_row(figure: str, some: list[float], others: list[float], most: float) -> Row:
@@ -243,9 +244,12 @@ def size_rows(url: str, rounds: int) -> Iterator[Row]:
         runs_of_page.append((session.received - before) / 1e3)
         messages.append(len(session.answer))
     session.close()
-    yield Row("Explore at 32: the drawing of another shape, over the wire", kilobytes(drawings), rounds)
-    said = f"{kilobytes(runs_of_page)} in {statistics.median(messages):.0f} messages"
-    yield Row("Explore at 32: the run of the page after it, over the wire", said, rounds)
+    yield Row("Explore at 32: the message about another shape, over the wire", kilobytes(drawings), rounds)
+    text = f"{kilobytes(runs_of_page)} in {statistics.median(messages):.0f} messages"
+    yield Row("Explore at 32: the run of the page after it, over the wire", text, rounds)
+    both = [one + other for one, other in zip(drawings, runs_of_page, strict=True)]
+    bound = at_most(statistics.median(both), WIRE_BOUND, " kB")
+    yield Row("Explore at 32: another shape, all that goes over the wire", kilobytes(both), rounds, bound)
 
 
 def kilobytes(sizes: list[float]) -> str:
