@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from driving.serving import served
 from driving.verbs import choose, click, query, upload, visit, wait_until_ready
@@ -157,10 +157,8 @@ def below(way: str, data: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("way", ["told", "cut off"])
-def test_the_app_works_below_a_path(way: str, tmp_path: Path, browser: Browser) -> None:
-    with below(way, tmp_path) as url:
-        context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
-        page = context.new_page()
+def test_the_app_works_below_a_path(way: str, tmp_path: Path, browsers: Callable[[int], BrowserContext]) -> None:
+    with below(way, tmp_path) as url, closing(browsers(0).new_page()) as page:
         page.goto(f"{url}/")
         expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
         page.get_by_role("button", name="Next").click()
@@ -173,4 +171,3 @@ def test_the_app_works_below_a_path(way: str, tmp_path: Path, browser: Browser) 
         page.goto(f"{url}/compare")
         page.get_by_role("link", name="Explore").click()
         expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
-        context.close()
