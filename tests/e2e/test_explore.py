@@ -126,7 +126,7 @@ def test_what_is_said_in_the_place_of_a_page_stands_below_the_menu(
     monkeypatch.setenv("EXPLORER_DATA", str(server.data))
     run = kept_run(ArchitectureSpec((Stage(1, 16, 8, 31, "valid"),), block="conv", shortcut="none"), number="0a" * 16)
     visit(page, f"/?first=run-{run.id}-net-0&second=none")
-    alert, menu = page.get_by_test_id("stAlert").bounding_box(), page.get_by_test_id("stHeader").bounding_box()
+    alert, menu = page.get_by_role("alert").bounding_box(), page.get_by_test_id("stHeader").bounding_box()
     assert alert is not None and menu is not None
     assert alert["y"] >= menu["y"] + menu["height"]
     run.remove()
@@ -157,12 +157,12 @@ def test_a_broken_upload_is_one_sentence_and_loses_nothing(page: Page) -> None:
     visit(page, "/?layer=stages.1.0")
     for name, content in BROKEN.items():
         give_photo(page, name, content)
-        expect(page.get_by_test_id("stAlert").filter(has_text=name), name).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text=name), name).to_be_visible()
         expect(page.get_by_text("drawn star, number 6"), name).to_be_visible()
         expect(page.get_by_role("heading", name="Layer stages.1.0"), name).to_be_visible()
     give_photo(page, "good.jpg", photo())
     expect(page.get_by_text("Original, 300×200")).to_be_visible()
-    expect(page.get_by_test_id("stAlert").filter(has_text=".jpg")).to_have_count(0)
+    expect(page.get_by_role("alert").filter(has_text=".jpg")).to_have_count(0)
 
 
 TABS = (

@@ -252,13 +252,14 @@ function mount(name, place) {
 /** @param {Component} component */
 export function overview({ data, parentElement, setTriggerValue, setStateValue }) {
   const place = once(parentElement, () => {
-    const alert = find(parentElement, ".error");
+    const [alert, lead] = [find(parentElement, ".error"), find(parentElement, ".lead")];
     const predictions = predictionsView(find(parentElement, ".around"));
     const strip = stripView(find(parentElement, ".strip"), select);
     const box = find(parentElement, ".overview");
     return (/** @type {State} */ now) => {
       setText(alert, now.error);
       alert.hidden = !now.error;
+      lead.hidden = Boolean(now.error) && !now.message; // there is no strip to introduce
       box.setAttribute("aria-busy", String(!now.view || now.key !== keyOf(now.view)));
       if (!now.message) return;
       predictions(now.message);
