@@ -81,7 +81,7 @@ class ExploreSession:
         """The networks of these names after they have seen the picture."""
         networks = self.networks
         if not names or any(name not in networks for name in names):
-            raise RequestError(409, "networks", "The page shows other networks now. Reload it if this stays.")
+            raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
         return [self.passes.look_with(networks[name], state, subject) for name in names]
 
 
@@ -164,13 +164,14 @@ def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
 
 def _reject_superseded(session: ExploreSession, number: int | None) -> None:
     if number not in (None, session.latest):
-        raise RequestError(409, "superseded", "A newer view was asked for meanwhile.")
+        raise RequestError(200, "superseded", "A newer view was asked for meanwhile.")
 
 
 async def handle_explain(request: Request) -> Response:
     """200 with the message as `application/octet-stream`. Else JSON `{code, message}`: 200 where a user chose something
-    that cannot be shown, 400 and 413 for no request of ours, 404 for no session, 409 where a newer request came, 429
-    for too many files at once, 500 with an id that is in the log."""
+    that cannot be shown, or the page has moved on ("networks", "superseded"): browsers log every other status as an
+    error of the page. 400 and 413 for no request of ours, 404 for no session, 429 for too many files at once, 500 with
+    an id that is in the log."""
     return await _answered(request, "application/octet-stream", explain, MAX_FILE_BYTES, supersedes=True)
 
 

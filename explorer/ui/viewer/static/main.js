@@ -183,6 +183,12 @@ async function load(key, what, more, file) {
       return;
     }
     const text = error instanceof RequestError ? error.message : String(error);
+    if (error instanceof RequestError && !file && (error.code === "networks" || error.code === "superseded")) {
+      fetching = null;
+      fetched = null; // the page has moved on: what it shows now is about to come
+      after("moved on", PATIENCE_MS, () => dispatch({ type: "failed", error: text }));
+      return;
+    }
     event = { type: file ? "refused" : "failed", error: text };
   }
   fetching = fetched = null;
@@ -278,6 +284,7 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
     leave();
   };
   const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
+  clearTimeout(timers["moved on"]);
   dispatch({ type: "data", data, fragment });
   writeAddress(isCommand ? "push" : "replace"); // a run that changed the query has dropped the fragment
   tellSelection();
