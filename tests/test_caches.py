@@ -18,7 +18,7 @@ from explorer.ui.resources import weight_bytes
 from explorer.ui.services.caches import CACHES, Limit, LruCache
 
 ROOT = Path(__file__).parents[1]
-DECORATORS = {"cache_resource", "cache_data", "lru_cache", "cache", "cached_property", "cached", "cachedmethod"}
+DECORATORS = {"cache_resource", "cache_data", "lru_cache", "cache", "cached", "cachedmethod"}
 parsed = functools.lru_cache(ast.parse)  # each file is read several times
 TWO = Limit("letters", "process", entries=2)
 

@@ -73,7 +73,8 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 app = AppTest.from_file(sys.argv[1], default_timeout=120).run()
 assert not app.exception and not app.error
-assert any(b"Says" in each.proto.bytes for each in app.get("bidi_component"))
+from tests.messages import message
+assert all("Says" in network["verdict"] for network in message(app)[0]["predictions"]["networks"])
 
 from explorer import foreign, runs
 from explorer.datasets import builtin

@@ -233,7 +233,7 @@ def test_a_link_is_never_overridden(query: dict[str, str]) -> None:
 
 def test_too_small_a_budget_is_said_with_what_would_be_enough() -> None:
     """Each button sets what suffices by itself."""
-    query = BuildState(preset="resnet-56", data="shapes-32").to_query()
+    query = BuildState(preset="resnet-56", data="shapes-32").with_config(seconds=80.0).to_query()
     app = opened(**query)
     assert "Too little to learn" in words(app)
     labels = [button.label for button in app.button if re.fullmatch(r"enough_\d", str(button.key))]

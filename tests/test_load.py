@@ -62,7 +62,7 @@ def test_a_token_ends_with_its_session(app: tuple[str, int, Path, Path]) -> None
     session.explain(picture="sample-1-1")
     kept = Session(url)
     kept.rerun("models")
-    kept.token = session.token
+    kept.token, kept.viewer = session.token, session.viewer
     kept.explain(picture="sample-2-2")
     session.close()
 
@@ -104,7 +104,7 @@ def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: 
         victim.move_in()
         thief.rerun()
         theirs = victim.belongings(thief.answer)
-        victim.session.rerun(**victim.query)
+        victim.explore(victim.query)
         drawn = {*embedded(victim.session.answer)}
         assert drawn & theirs.contents
         for page in PAGES:
@@ -117,7 +117,7 @@ def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: 
         looked_at = victim.query
         victim.draw_mine()
         victim.query = looked_at
-        thief.token = victim.session.token
+        thief.token, thief.viewer = victim.session.token, victim.session.viewer
         thief.explain(picture="sample-1-1")
         assert victim.word.encode() in search(thief.answer, theirs.all)
         thief.id = victim.session.id

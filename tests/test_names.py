@@ -18,6 +18,7 @@ from explorer import checkpoints
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
+from tests.messages import give_file
 from tests.test_models import OWNER, check, give, open_models, trained
 from tests.test_pages import open_app
 
@@ -117,6 +118,6 @@ def test_the_names_of_pictures() -> None:
         buffer = io.BytesIO()
         pixels = np.random.default_rng(number).integers(0, 256, (40, 41, 3), np.uint8)
         Image.fromarray(pixels).save(buffer, "PNG")
-        app.file_uploader(key="upload").upload(f"{name}.png", buffer.getvalue(), "image/png").run()
+        give_file(app, f"{name}.png", buffer.getvalue())
         assert not app.error and app.query_params["picture"].startswith("upload-"), name
         assert_only_text(app, f"a picture called {name!r}")

@@ -1,4 +1,7 @@
-"""The pages without a browser: `app.py` through Streamlit's AppTest."""
+"""The pages without a browser: `app.py` through Streamlit's AppTest.
+
+One file: what every page shows at its first visit, and what leads from one to another, share these helpers.
+"""
 
 import base64
 import io

@@ -41,7 +41,7 @@ CACHES: Mapping[str, Limit] = {
     "ui.resources._about": Limit("headers of checkpoints", "process", entries=256),
     "ui.passes.drawn": Limit("drawn shapes with their masks, up to 16 kB each", "process", entries=2000),
     "ui.scenes.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
-    "ui.scale._bar": Limit("colour bars as PNG, one for each palette", "process"),
+    "ui.charts._bar": Limit("colour bars as PNG, one for each palette", "process"),
     "ui.build.shape_classes._picture": Limit("shapes as PNG, one for each class", "process"),
     "ui.build.replay._parts": Limit("charts of recorded trainings, for each theme", "process", entries=4),
     "ui.trainings._drawn": Limit("test splits of the shapes", "process", entries=4),
