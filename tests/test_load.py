@@ -125,6 +125,7 @@ def test_the_search_finds_a_leak(app: tuple[str, int, Path, Path], monkeypatch: 
         found: set[bytes] = set()
         for view in VIEWS:
             thief.rerun(**victim.query, **view)
+            thief.explain(with_run=True)
             found |= {*search(thief.answer, theirs.contents)}
         names = {each for each in theirs.contents if each.startswith(b"/media/") or each == victim.word.encode()}
         assert found >= names
