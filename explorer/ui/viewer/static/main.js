@@ -101,15 +101,26 @@ function tellPicture() {
 
 /** The panels that the server draws need the selection; while none is open, it hears of nothing. */
 function tellSelection() {
-  const { data, selection } = state;
-  if (!data || data.tab === "layer") return;
-  const text = JSON.stringify(selection);
-  if (text === JSON.stringify(data.selection) || text === told) return;
-  after("selection", REST_MS, () => {
-    told = text;
-    server?.selection(selection);
-  });
+  if (state.data && state.data.tab !== "layer") after("selection", REST_MS, sendSelection);
 }
+
+function sendSelection() {
+  clearTimeout(timers.selection);
+  const { data, selection } = state;
+  const text = JSON.stringify(selection);
+  if (!data || text === JSON.stringify(data.selection) || text === told) return;
+  told = text;
+  server?.selection(selection);
+}
+
+// Before the server draws another panel, so that it draws that once.
+document.addEventListener(
+  "click",
+  ({ target }) => {
+    if (places.has("overview") && target instanceof Element && target.closest("[role=tab]")) sendSelection();
+  },
+  { capture: true },
+);
 
 /** @param {"push" | "replace"} how */
 function writeAddress(how) {
@@ -285,6 +296,7 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
   };
   const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
   clearTimeout(timers["moved on"]);
+  if (JSON.stringify(state.data?.selection) !== JSON.stringify(data.selection)) told = "";
   dispatch({ type: "data", data, fragment });
   writeAddress(isCommand ? "push" : "replace"); // a run that changed the query has dropped the fragment
   tellSelection();
