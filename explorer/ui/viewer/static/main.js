@@ -277,7 +277,8 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
       setText(alert, now.error);
       alert.hidden = !now.error;
       lead.hidden = Boolean(now.error) && !now.message; // there is no strip to introduce
-      box.setAttribute("aria-busy", String(!now.view || now.key !== keyOf(now.view)));
+      const busy = String(!now.view || now.key !== keyOf(now.view));
+      if (box.getAttribute("aria-busy") !== busy) box.setAttribute("aria-busy", busy);
       if (!now.message) return;
       predictions(now.message);
       strip(now.message, shownLayer(now), now.selection.scope);

@@ -116,7 +116,8 @@ export function galleryView(root) {
         const isPressed = String(pressed && index === label);
         if (tile.ariaPressed !== isPressed) tile.ariaPressed = isPressed;
         tile.classList.toggle("strange", Boolean(strange[index]));
-        tile.title = strange[index] ? "No class of these networks" : "";
+        const title = strange[index] ? "No class of these networks" : "";
+        if (tile.title !== title) tile.title = title;
       });
       if (!tiles.includes(active)) stop(label);
     }

@@ -1,6 +1,6 @@
 // A picture file: chosen, dropped or pasted.
 
-import { coded, el } from "../dom.js";
+import { coded, el, setText } from "../dom.js";
 
 const TYPES = ".jpg,.jpeg,.png,.gif,.bmp,.webp,.tif,.tiff,image/*";
 
@@ -40,8 +40,8 @@ export function uploadView(root, choose) {
    * @param {{help: string}} data
    */
   return (state, { help }) => {
-    limit.textContent = help;
-    status.textContent = state.uploading ? `Reading ${state.uploading}` : "";
+    setText(limit, help);
+    setText(status, state.uploading ? `Reading ${state.uploading}` : "");
     alert.hidden = !state.uploadError;
     if (shown !== state.uploadError) alert.replaceChildren(...coded(state.uploadError));
     shown = state.uploadError;
