@@ -129,7 +129,9 @@ test("layers that come later join those that are there", () => {
   const before = message();
   const more = { networks: [{ layers: { stem: { reduced: false } } }, { layers: { stem: { reduced: false } } }], every: true };
   const merged = mergeLayers(before, more);
-  assert.deepEqual(Object.keys(merged.networks[0].layers), ["block", "stem"]);
+  assert.deepEqual(Object.keys(merged.networks[0].layers).sort(), ["block", "stem"]);
+  const all = mergeLayers(before, { networks: [{ layers: { block: {} } }, { layers: {} }], every: true });
+  assert.equal(all.networks[0].layers.block, before.networks[0].layers.block, "what is drawn stays");
   assert.equal(merged.every, true);
   assert.equal(before.every, false, "the message before is not changed");
   const state = reduce(opened(), { type: "layers", key: "of another view", message: more });

@@ -139,7 +139,8 @@ const names = (view) => view.networks.map((network) => network.name).join();
 export function mergeLayers(message, more) {
   const networks = message.networks.map((network, index) => ({
     ...network,
-    layers: { ...network.layers, ...more.networks[index]?.layers },
+    // All layers, fetched ahead, draw nothing anew; one layer may come with the whole map of another channel.
+    layers: more.every ? { ...more.networks[index]?.layers, ...network.layers } : { ...network.layers, ...more.networks[index]?.layers },
   }));
   return { ...message, networks, every: message.every || more.every };
 }
