@@ -41,7 +41,7 @@ WATCH = """() => {
   components(document.body);
 }"""
 SETTLED = """quiet => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
-  && !document.querySelector("[data-testid=stSkeleton]")
+  && !document.querySelector("[data-testid=stSkeleton]") && document.documentElement.dataset.viewer !== "busy"
   && window.bench.last > window.bench.start && performance.now() - window.bench.rest > quiet"""
 DRAWN = """() => document.querySelector("[data-testid=stApp]")?.dataset.testScriptState === "notRunning"
   && !document.querySelector("[data-testid=stSkeleton]")"""

@@ -175,7 +175,7 @@ class Session:
         before = self.answer if with_run else []
         self.answer, self.drew = [*before, response.content], not with_run
         self.media = self.media if with_run else []
-        self.received += len(response.content)
+        self.received += response.raw.tell()  # as compressed as it came
         if response.headers.get("Content-Type") != "application/octet-stream":
             raise SessionError(f"api/explain was answered with {response.status_code}: {response.text[:200]}")
         return time.perf_counter() - started

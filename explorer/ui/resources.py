@@ -29,16 +29,16 @@ EARLIER_RUNS = 10
 
 
 @st.cache_resource(show_spinner=False)
-def catalogue() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The pretrained networks that can be used, in the order of their listing, and what is wrong with the others."""
-    names, problems = [], []
+def catalogue() -> tuple[Mapping[str, Header], tuple[str, ...]]:
+    """The headers of the pretrained networks that can be used, in the order of their listing, and what is wrong with
+    the others."""
+    headers, problems = {}, []
     for name in checkpoints.pinned():
         try:
-            checkpoints.check_pretrained(name)
-            names.append(name)
+            headers[name] = checkpoints.check_pretrained(name)
         except CheckpointError as error:
             problems.append(sentence(error))
-    return tuple(names), tuple(problems)
+    return headers, tuple(problems)
 
 
 def network_names() -> tuple[str, ...]:
@@ -192,6 +192,8 @@ def about(name: str) -> Header:
 
     Raises CheckpointError.
     """
+    if name in catalogue()[0]:
+        return catalogue()[0][name]
     path = _file_of(name)
     if path is None or not path.is_file():
         raise CheckpointError("this network is not here any more; choose another one.")

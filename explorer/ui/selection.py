@@ -17,13 +17,15 @@ from explorer.ui.state import SELECTION_FIELDS, AppState
 @dataclass
 class _Selection:
     """`entry` counts what the server told the viewer: `initial`, None where the viewer keeps what it has. `page` counts
-    the visits, `linked` is what the query held, `values` what the server knows of the selection."""
+    the visits, `linked` is what the query held, `values` what the server knows of the selection. `confirmed`: the
+    viewer has told its selection in this visit, which the fragment of a link may hold."""
 
     entry: int
     page: int
     linked: dict[str, Any]
     initial: dict[str, Any] | None
     values: dict[str, Any]
+    confirmed: bool
 
 
 def apply(state: AppState) -> AppState:
@@ -45,16 +47,23 @@ def take(told: Any) -> None:
     current: _Selection | None = st.session_state.get("selection")
     if current is None or not isinstance(told, Mapping):
         return
+    current.confirmed = True
     try:
         current.values = of(replace(AppState(), **{name: told[name] for name in SELECTION_FIELDS if name in told}))
     except (ValueError, TypeError):
         return
 
 
+def is_known() -> bool:
+    """Whether the viewer has told its selection, after `apply` in the same run. Without a browser there is none."""
+    return st.session_state["selection"].confirmed or st.context.url is None
+
+
 def for_viewer() -> dict[str, Any]:
     """The fields of the viewer's data that concern the selection, after `apply` in the same run."""
     current: _Selection = st.session_state["selection"]
-    return {"visit": current.page, "entry": current.entry, "initial": current.initial, "selection": current.values}
+    told = {"entry": current.entry, "initial": current.initial, "selection": current.values}
+    return {"visit": current.page, "confirmed": current.confirmed, **told}
 
 
 def of(state: AppState) -> dict[str, Any]:
@@ -71,7 +80,8 @@ def _current(state: AppState) -> _Selection:
         again = current is not None and is_default and session().entered_again
         values = current.values if again and current else linked
         entry = current.entry + 1 if current else 1
-        current = _Selection(entry, page, linked, None if again else linked, values)
+        confirmed = bool(again and current and current.confirmed)
+        current = _Selection(entry, page, linked, None if again else linked, values, confirmed)
         st.session_state["selection"] = current
     current.linked = linked
     return current

@@ -78,6 +78,9 @@ def test_panels_of_the_server_follow_the_layer_of_the_viewer(page: Page) -> None
     choose(page, "Block", "stages.2.1")
     expect(page.get_by_role("heading", name="Layer stages.2.1", exact=True)).to_be_visible()
     assert query(page)["layer"] == ["stages.2.1"]
+    page.reload()  # the panel is drawn once, of the layer in the link: no picture of another one is missing
+    wait_until_ready(page)
+    expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.2.1")
 
 
 def test_two_tabs_of_one_browser_are_two_views(page: Page) -> None:

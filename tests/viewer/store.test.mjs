@@ -11,6 +11,7 @@ const data = (changes = {}) => ({
   tab: "layer",
   query: "",
   visit: 1,
+  confirmed: true,
   entry: 1,
   initial: DEFAULTS,
   selection: DEFAULTS,

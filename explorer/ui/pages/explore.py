@@ -32,17 +32,19 @@ def show() -> None:
 
 
 def _show(state: AppState) -> None:
+    # One element, whatever is in it: Streamlit identifies the parts that run alone by their places.
+    introduction = st.container()
     try:
         view = load_view()
+        # The first that the browser receives: it fetches the drawings while the rest of the page is drawn.
+        if state.tab == "layer":
+            _viewer_alone()
+        else:  # another picture or layer changes what the server draws too
+            _viewer(view)
     finally:  # whatever cannot be shown, another one can be chosen
         _sidebar(state)
-    # One element, whatever is in it: Streamlit identifies the parts that run alone by their places.
-    with st.container():
+    with introduction:
         _introduction(view)
-    if state.tab == "layer":
-        _viewer_alone()
-    else:  # another picture or layer changes what the server draws too
-        _viewer(view)
     layer_header()
     _detail(view)
 
@@ -122,6 +124,8 @@ def _detail(view: ExploreView) -> None:
     with place:
         if tab == "layer":
             layer_panel()
+        elif not selection.is_known():
+            st.caption("Reading the link.")  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
             anatomy.block_tab(state, subject, view.looked)
         elif tab == "methods":

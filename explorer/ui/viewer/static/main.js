@@ -2,7 +2,7 @@
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 
 import { explain, fetchFile, RequestError } from "./api.js";
-import { find, once, save, setText } from "./dom.js";
+import { find, once, save, setText, toggle } from "./dom.js";
 import { EMPTY, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { galleryView, keepSheets } from "./views/gallery.js";
@@ -108,7 +108,7 @@ function sendSelection() {
   clearTimeout(timers.selection);
   const { data, selection } = state;
   const text = JSON.stringify(selection);
-  if (!data || text === JSON.stringify(data.selection) || text === told) return;
+  if (!data || text === told || (data.confirmed && text === JSON.stringify(data.selection))) return;
   told = text;
   server?.selection(selection);
 }
@@ -275,8 +275,8 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
     const box = find(parentElement, ".overview");
     return (/** @type {State} */ now) => {
       setText(alert, now.error);
-      alert.hidden = !now.error;
-      lead.hidden = Boolean(now.error) && !now.message; // there is no strip to introduce
+      toggle(alert, now.error !== "");
+      toggle(lead, !now.error || now.message !== null); // without a strip it has nothing to introduce
       const busy = String(!now.view || now.key !== keyOf(now.view));
       if (box.getAttribute("aria-busy") !== busy) box.setAttribute("aria-busy", busy);
       if (!now.message) return;
@@ -297,10 +297,11 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
   };
   const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
   clearTimeout(timers["moved on"]);
-  if (JSON.stringify(state.data?.selection) !== JSON.stringify(data.selection)) told = "";
+  if (!data.confirmed || JSON.stringify(state.data?.selection) !== JSON.stringify(data.selection)) told = "";
   dispatch({ type: "data", data, fragment });
   writeAddress(isCommand ? "push" : "replace"); // a run that changed the query has dropped the fragment
-  tellSelection();
+  if (data.tab !== "layer" && !data.confirmed) sendSelection();
+  else tellSelection();
   return unmount;
 }
 

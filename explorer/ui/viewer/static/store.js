@@ -19,6 +19,7 @@ import { DEFAULTS } from "./url.js";
  * @property {string} tab the open tab; all but "layer" are drawn by the server
  * @property {string} query the query of the address
  * @property {number} visit counts how often the page was entered
+ * @property {boolean} confirmed whether the server has heard of the selection in this visit
  * @property {number} entry counts what the server told of the selection
  * @property {Selection | null} initial the selection of a link that was opened, or that a control of the server changed;
  *   null where the page was entered again

@@ -1,6 +1,6 @@
 // Which layer is shown, how opaque overlays are, and what shares a colour scale.
 
-import { el, setText } from "../dom.js";
+import { el, setText, toggle } from "../dom.js";
 import { shownLayer } from "../store.js";
 
 /** @type {Record<string, [label: string, meaning: string]>} */
@@ -48,7 +48,7 @@ export function headerView(root, select) {
   let names = "";
   return (state) => {
     const layer = shownLayer(state);
-    root.hidden = !state.message;
+    toggle(root, state.message !== null);
     if (!state.message || layer === null) return;
     const layers = state.message.columns.map((column) => column.name);
     if (names !== layers.join()) {

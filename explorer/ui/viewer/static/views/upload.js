@@ -1,6 +1,6 @@
 // A picture file: chosen, dropped or pasted.
 
-import { coded, el, setText } from "../dom.js";
+import { coded, el, setText, toggle } from "../dom.js";
 
 const TYPES = ".jpg,.jpeg,.png,.gif,.bmp,.webp,.tif,.tiff,image/*";
 
@@ -42,7 +42,7 @@ export function uploadView(root, choose) {
   return (state, { help }) => {
     setText(limit, help);
     setText(status, state.uploading ? `Reading ${state.uploading}` : "");
-    alert.hidden = !state.uploadError;
+    toggle(alert, state.uploadError !== "");
     if (shown !== state.uploadError) alert.replaceChildren(...coded(state.uploadError));
     shown = state.uploadError;
   };
