@@ -14,7 +14,7 @@ from explorer.ui.state import PASS_FIELDS
 
 def told(app: AppTest) -> dict[str, Any]:
     """The data of the viewer; StopIteration where the page has none."""
-    data: dict[str, Any] = json.loads(component(app, "overview").json)
+    data: dict[str, Any] = json.loads(component(app, "connection").json)
     return data
 
 
@@ -68,7 +68,7 @@ def explained(app: AppTest) -> dict[str, str]:
 def written(app: AppTest) -> list[str]:
     """The text of what the page writes as HTML, and of the predictions, or the sentence that the viewer shows."""
     texts = [html.unescape(re.sub("<[^>]*>", " ", each.proto.body)) for each in app.get("html")]
-    if not any(each.proto.component_name.endswith("overview") for each in app.get("bidi_component")):
+    if not any(each.proto.component_name.endswith("connection") for each in app.get("bidi_component")):
         return texts
     try:
         shown = message(app)[0]["predictions"]

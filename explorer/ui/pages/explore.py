@@ -13,7 +13,7 @@ from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragme
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.picture import choose_picture
 from explorer.ui.state import PASS_FIELDS, AppState
-from explorer.ui.viewer.places import layer_header, layer_panel, overview
+from explorer.ui.viewer.places import connection, layer_header, layer_panel, overview
 
 CLASSES_NAMED = 20
 
@@ -34,55 +34,58 @@ def show() -> None:
 def _show(state: AppState) -> None:
     # One element, whatever is in it: Streamlit identifies the parts that run alone by their places.
     introduction = st.container()
+    with st.sidebar:
+        above, below = st.container(), st.container()
+    view = None
     try:
         view = load_view()
-        # The first that the browser receives: it fetches the drawings while the rest of the page is drawn.
-        if state.tab == "layer":
-            _viewer_alone()
-        else:  # another picture or layer changes what the server draws too
-            _viewer(view)
     finally:  # whatever cannot be shown, another one can be chosen
-        _sidebar(state)
+        # The first that the browser receives: it fetches the drawings while the rest of the page is drawn.
+        with below:
+            if view and state.tab == "layer":
+                _viewer_alone()
+            else:  # another picture or layer changes what the server draws too
+                _viewer(state, view)
+        with above:
+            st.markdown("#### CNN & ResNet Explorer")
+            choose_picture(state, controls.change, resources.class_names(state.first), viewer=True)
+            controls.choose_networks(state)
     with introduction:
         _introduction(view)
+    overview()
     layer_header()
     _detail(view)
 
 
-def _sidebar(state: AppState) -> None:
-    with st.sidebar:
-        st.markdown("#### CNN & ResNet Explorer")
-        choose_picture(state, controls.change, resources.class_names(state.first), viewer=True)
-        controls.choose_networks(state)
-        controls.choose_target(state, resources.class_names(state.first))
-        controls.choose_view(state)
-
-
 @st.fragment
 def _viewer_alone() -> None:
-    """Another picture changes nothing else on the page."""
+    """Another picture, class or set of layers changes nothing else on the page."""
     with navigation.boundary():
-        _viewer(load_view_in_fragment())
+        view = load_view_in_fragment()
+        _viewer(view.state, view)
         navigation.remember()
 
 
-def _viewer(view: ExploreView) -> None:
-    state = view.state
-    data = {
-        "token": session().token,
-        "view": {
-            **{name: getattr(state, name) for name in PASS_FIELDS},
-            "picture": view.picture,
-            "networks": [
-                {"name": network.name, "title": network.title, "colour": network.colour, "dashed": network.dashed}
-                for network in view.networks
-            ],
-        },
-        "tab": state.tab,
-        "query": address.query(),
-        **selection.for_viewer(),
-    }
-    overview(data, _take_picture, selection.take)
+def _viewer(state: AppState, view: ExploreView | None) -> None:
+    """What the viewer draws, and the controls that change that alone; these only where the view cannot be shown."""
+    if view is not None:
+        data = {
+            "token": session().token,
+            "view": {
+                **{name: getattr(state, name) for name in PASS_FIELDS},
+                "picture": view.picture,
+                "networks": [
+                    {"name": network.name, "title": network.title, "colour": network.colour, "dashed": network.dashed}
+                    for network in view.networks
+                ],
+            },
+            "tab": state.tab,
+            "query": address.query(),
+            **selection.for_viewer(),
+        }
+        connection(data, _take_picture, selection.take)
+    controls.choose_target(state, resources.class_names(state.first))
+    controls.choose_view(state)
 
 
 def _take_picture(told: Any) -> None:

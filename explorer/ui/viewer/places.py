@@ -16,6 +16,7 @@ speak for the explained class; the bar under it is its largest value. <b>Stronge
 Look for where the object appears and how strong it is there, and whether the gradient keeps its size on the way back to
 the input. Click a layer for its detail.</p></div>
 """
+_connection = place("connection", "", ())
 _overview = place(
     "overview",
     f"<div class='overview'><p class='error' role='alert' hidden></p><div class='around'></div>{_LEAD}"
@@ -28,16 +29,22 @@ _upload = place("upload", "<div class='upload'></div>", ("upload.css",))
 _gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
 
 
-def overview(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
-    """Predictions and depth strip of the view that `data` names (`Data` in store.js). What the browser tells may be
-    anything: a picture that was chosen there, and the selection where a panel of the server needs it."""
-    _overview(
-        key="overview",
+def connection(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
+    """Shows nothing: tells the viewer which view it draws (`Data` in store.js). What the browser tells may be anything:
+    a picture that was chosen there, and the selection where a panel of the server needs it."""
+    _connection(
+        key="connection",
         data=data,
         default={"selection": None},
-        on_picture_change=lambda: on_picture(st.session_state["overview"]["picture"]),
-        on_selection_change=lambda: on_selection(st.session_state["overview"]["selection"]),
+        height=0,
+        on_picture_change=lambda: on_picture(st.session_state["connection"]["picture"]),
+        on_selection_change=lambda: on_selection(st.session_state["connection"]["selection"]),
     )
+
+
+def overview() -> None:
+    """Predictions and depth strip."""
+    _overview(key="overview")
 
 
 def layer_header() -> None:

@@ -266,8 +266,31 @@ function mount(name, place) {
   };
 }
 
+/**
+ * Shows nothing: it tells the store what the view is, and the server what was chosen here.
+ * @param {Component} component
+ */
+export function connection({ data, setTriggerValue, setStateValue }) {
+  const own = {
+    picture: (/** @type {string} */ picture) => setTriggerValue("picture", picture),
+    selection: (/** @type {Selection} */ selection) => setStateValue("selection", selection),
+  };
+  server = own;
+  const fragment = location.hash ? parseFragment(location.hash) : null;
+  const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
+  clearTimeout(timers["moved on"]);
+  if (!data.confirmed || JSON.stringify(state.data?.selection) !== JSON.stringify(data.selection)) told = "";
+  dispatch({ type: "data", data, fragment });
+  writeAddress(isCommand ? "push" : "replace"); // a run that changed the query has dropped the fragment
+  if (data.tab !== "layer" && !data.confirmed) sendSelection();
+  else tellSelection();
+  return () => {
+    if (server === own) server = null;
+  };
+}
+
 /** @param {Component} component */
-export function overview({ data, parentElement, setTriggerValue, setStateValue }) {
+export function overview({ parentElement }) {
   const place = once(parentElement, () => {
     const [alert, lead] = [find(parentElement, ".error"), find(parentElement, ".lead")];
     const predictions = predictionsView(find(parentElement, ".around"));
@@ -284,25 +307,7 @@ export function overview({ data, parentElement, setTriggerValue, setStateValue }
       strip(now.message, shownLayer(now), now.selection.scope);
     };
   });
-  server = {
-    picture: (picture) => setTriggerValue("picture", picture),
-    selection: (selection) => setStateValue("selection", selection),
-  };
-  const fragment = location.hash ? parseFragment(location.hash) : null;
-  const own = server;
-  const leave = mount("overview", place);
-  const unmount = () => {
-    if (server === own) server = null;
-    leave();
-  };
-  const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
-  clearTimeout(timers["moved on"]);
-  if (!data.confirmed || JSON.stringify(state.data?.selection) !== JSON.stringify(data.selection)) told = "";
-  dispatch({ type: "data", data, fragment });
-  writeAddress(isCommand ? "push" : "replace"); // a run that changed the query has dropped the fragment
-  if (data.tab !== "layer" && !data.confirmed) sendSelection();
-  else tellSelection();
-  return unmount;
+  return mount("overview", place);
 }
 
 /** @param {Component} component */
