@@ -21,6 +21,6 @@ else:  # as a module, once: Streamlit looks for an `st.App` in this file
         __file__,
         routes=server.routes(),
         middleware=server.middleware(),
-        lifespan=server.opened,
-        on_script_error=navigation.failed,
+        lifespan=server.lifespan,
+        on_script_error=navigation.on_script_error,
     )

@@ -24,8 +24,8 @@ MISSING = (
     f"{LIBRARIES}`, elsewhere `.venv/bin/python -m playwright install --with-deps chromium`) and start again."
 )
 
-NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers, so that what it is the way for fails at once
-QUIET = [
+DEAD_PROXY = "http://127.0.0.1:9"  # a port at which nobody answers, so that what it is the way for fails at once
+BROWSER_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-gpu",
@@ -36,7 +36,7 @@ QUIET = [
     "--renderer-process-limit=1",
     # What is not on this machine goes to a proxy that is not there. A route of Playwright would stop it as well, and
     # switch the cache of the browser off.
-    f"--proxy-server={NOBODY}",
+    f"--proxy-server={DEAD_PROXY}",
     "--proxy-bypass-list=127.0.0.1",
 ]
 
@@ -51,7 +51,7 @@ def find_chromium(*, whole: bool = False) -> str | None:
     return next(installed, None) or (path if starts(path := playwright_chromium()) else None)
 
 
-def launched(launch: Callable[[], Started]) -> Started:
+def launch_browser(launch: Callable[[], Started]) -> Started:
     """What that launch of Playwright's gives. Once in hundreds of starts Chromium crashes before it has shown anything
     (a segmentation fault): that is tried again, twice at most."""
     for _ in range(2):

@@ -16,7 +16,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS
 from explorer.presets import cifar
 from explorer.runs import Request, Run
-from explorer.ui import kept_models, resources
+from explorer.ui import network_registry, user_models
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.session import SessionData
 from tests.e2e.test_models import theirs
@@ -29,7 +29,7 @@ from explorer.ui.pages import models
 
 def explore():
     if st.button("Back to Models"):
-        navigation.go("models", {"model": st.query_params["first"]})
+        navigation.switch_page("models", {"model": st.query_params["first"]})
 
 def build():
     st.write("here is Build & train")
@@ -102,13 +102,13 @@ def test_the_folder_of_a_session_goes_unless_it_comes_back(
             timers.append(self)
 
     monkeypatch.setattr(threading, "Timer", Timer)
-    monkeypatch.setattr(kept_models, "_grace", lambda: 0.1)
+    monkeypatch.setattr(user_models, "_reconnect_limit_s", lambda: 0.1)
     folder = tmp_path / "uploads"
     folder.mkdir()
-    attendance = kept_models._Attendance(kept_models._Folder(folder)).come()
-    attendance.go()
+    session_folder = user_models.SessionFolder(folder).on_connect()
+    session_folder.on_disconnect()
     if comes_back:
-        attendance.come()
+        session_folder.on_connect()
     (timer,) = timers
     assert folder.exists() and timer.interval == 0.1 and timer.daemon
     timer.run()  # here instead of in a thread: it waits and does what it was told to
@@ -127,7 +127,7 @@ def test_an_upload_is_this_sessions_alone(data_folder: Path, content: bytes) -> 
 
 def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch, content: bytes, other: bytes) -> None:
     app = open_models()
-    monkeypatch.setattr(kept_models, "SESSION_BYTES", len(content) + 1000)
+    monkeypatch.setattr(user_models, "SESSION_QUOTA_BYTES", len(content) + 1000)
     give(app, content)
     use(app)
     stored = sum(path.stat().st_size for path in folder_of(app).iterdir())
@@ -139,8 +139,8 @@ def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch
     press(app, "Delete")
     press(app, "Yes, delete")
     assert not list(folder_of(app).iterdir())
-    monkeypatch.setattr(kept_models, "SESSION_BYTES", 300 * 2**20)
-    monkeypatch.setattr(kept_models, "ALL_BYTES", len(other) + 1000)
+    monkeypatch.setattr(user_models, "SESSION_QUOTA_BYTES", 300 * 2**20)
+    monkeypatch.setattr(user_models, "TOTAL_QUOTA_BYTES", len(other) + 1000)
     give(app, content)
     use(app)
     stranger = open_models("cd" * 16)
@@ -155,7 +155,7 @@ def test_a_change_takes_the_place_of_what_it_changes(monkeypatch: pytest.MonkeyP
     name = use(app)
     press(app, "Back to Models")
     (path,) = folder_of(app).iterdir()
-    monkeypatch.setattr(kept_models, "SESSION_BYTES", path.stat().st_size + 1000)
+    monkeypatch.setattr(user_models, "SESSION_QUOTA_BYTES", path.stat().st_size + 1000)
     app.text_area[0].set_value("\n".join("abcdefghij")).run()
     press(app, "Save the changes")
     assert not app.error and list(app.session_state["session"].titles) != [name]
@@ -274,9 +274,9 @@ def test_an_upload_changes_no_choice(content: bytes) -> None:
 
 def test_a_label_depends_on_no_order_and_none_can_be_taken() -> None:
     called = {"shapes-plain-20": "a", "shapes-plain-8": "a", "shapes-resnet-8": "a · shapes-plain-8", "x": "\u202ea"}
-    found = resources.labels(called, called.__getitem__)
+    found = network_registry.unique_labels(called, called.__getitem__)
     assert len(set(found.values())) == len(called)
-    assert resources.labels(reversed(called), called.__getitem__) == found
+    assert network_registry.unique_labels(reversed(called), called.__getitem__) == found
     assert not any("\u202e" in label for label in found.values())
 
 
@@ -296,7 +296,7 @@ def test_a_run_is_renamed_and_deleted_by_its_owner_only() -> None:
     press(app, "Delete")
     press(app, "Yes, delete the whole run")
     assert not run.folder.exists()
-    assert kept_models.run_of(name) is None
+    assert user_models.run_of(name) is None
 
 
 def test_what_is_shared_and_not_opened_for_long_goes(content: bytes) -> None:
@@ -305,11 +305,11 @@ def test_what_is_shared_and_not_opened_for_long_goes(content: bytes) -> None:
     use(app)
     press(app, "Back to Models")
     press(app, "Share by a link")
-    (shared,) = kept_models.shared_folder().glob("*.safetensors")
+    (shared,) = user_models.shared_folder().glob("*.safetensors")
     (link,) = [block.value for block in app.code]
     assert f"first=shared-{shared.stem}" in link and link.endswith("second=none")
-    long_ago = time.time() - 86_400 * (kept_models.SHARED_DAYS + 1)
-    for path in kept_models.shared_folder().iterdir():
+    long_ago = time.time() - 86_400 * (user_models.SHARED_DAYS + 1)
+    for path in user_models.shared_folder().iterdir():
         os.utime(path, (long_ago, long_ago))
     streamlit.cache_resource.clear()  # AppTests are one session to Streamlit
     stranger = open_models("cd" * 16, model=f"shared-{shared.stem}")  # who opens it keeps it

@@ -4,15 +4,15 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from explorer.ui.link import Linked, whole
-from explorer.ui.state import NAME, SAMPLE, UPLOAD, AppState, Scope
+from explorer.ui.services.explore_state import NAME, SAMPLE, UPLOAD, AppState, Scope
+from explorer.ui.services.url_codec import UrlState, parse_int
 
 Grid = Literal["smooth", "true"]
 FEWEST, MOST = 2, 4
 
 
 @dataclass(frozen=True)
-class CompareState(Linked):
+class CompareState(UrlState):
     """One view of the Compare page.
 
     `networks` are 2 to 4 names, no two alike; `picture` and `target` are as in an `AppState`, `target` counting in
@@ -52,15 +52,15 @@ class CompareState(Linked):
         return AppState(picture=self.picture).sample
 
     @classmethod
-    def _said(cls, name: str, value: Any) -> str:
-        return f"{value:.4f}".rstrip("0").rstrip(".") if name == "depth" else super()._said(name, value)
+    def _encode(cls, name: str, value: Any) -> str:
+        return f"{value:.4f}".rstrip("0").rstrip(".") if name == "depth" else super()._encode(name, value)
 
     @classmethod
-    def _meant(cls, name: str, text: str) -> Any:
+    def _decode(cls, name: str, text: str) -> Any:
         if name == "networks":
             return tuple(text.split(","))
         if name == "depth" and not re.fullmatch(r"[01]|[01]?\.[0-9]{1,4}", text):
             raise ValueError(f"`depth` must be a short number, received {text!r}.")
         if name == "target":
-            return whole(text)
+            return parse_int(text)
         return float(text) if name == "depth" else text

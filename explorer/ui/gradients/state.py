@@ -9,8 +9,8 @@ from explorer.experiments.gradient_flow import Mode, Quantity
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS, SHORTCUTS, grid
 from explorer.ui import trainings
 from explorer.ui.build_state import canonical
-from explorer.ui.link import Linked, whole
-from explorer.ui.state import NAME
+from explorer.ui.services.explore_state import NAME
+from explorer.ui.services.url_codec import UrlState, parse_int
 
 Source = Literal["initial", "checkpoint", "record"]
 Scale = Literal["absolute", "relative"]
@@ -27,7 +27,7 @@ MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True)
-class GradientsState(Linked):
+class GradientsState(UrlState):
     """One view of the page `Gradients`.
 
     `source` says where the gradients come from: initial weights (the grid of `depths` to `activations`, each a tuple in
@@ -76,12 +76,12 @@ class GradientsState(Linked):
         return grid(*factors, classes=classes, size=size)
 
     @classmethod
-    def _meant(cls, name: str, text: str) -> Any:
+    def _decode(cls, name: str, text: str) -> Any:
         if name in FACTORS:
             parts = text.split(",")[:20]
             return tuple(option for option in FACTORS[name] if str(option) in parts)
         if name in ("seeds", "step"):
-            return whole(text)
+            return parse_int(text)
         return None if name in ("second", "data") and text == "none" else text
 
 

@@ -6,25 +6,25 @@ from typing import Any
 import streamlit as st
 
 from explorer.incidents import sentence
-from explorer.ui import address, controls, gone, navigation, resources, selection
-from explorer.ui.explore import anatomy, channels, methods, trust
+from explorer.ui import missing, navigation, network_registry, selection, url_query
+from explorer.ui.explore import anatomy, channels, controls, methods, trust
 from explorer.ui.explore.detail import open_tab
-from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragment, other_networks, session
+from explorer.ui.explore.view import ExploreView, explore_session, load_view, load_view_in_fragment, other_networks
 from explorer.ui.markdown import as_sentence, as_text
-from explorer.ui.picture import choose_picture
-from explorer.ui.state import PASS_FIELDS, AppState
+from explorer.ui.network_text import twins_text
+from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.viewer.places import layer_header, layer_panel, overview
+from explorer.ui.widgets.image_picker import image_picker
 
 CLASSES_NAMED = 20
 
 
 def show() -> None:
     try:
-        names, problems = resources.catalogue()
-        for problem in problems:
+        for problem in network_registry.shipped_problems():
             st.warning(as_sentence(problem))
-        if names:
-            _show(controls.read())
+        if network_registry.shipped_networks():
+            _show(controls.load_state())
         else:
             st.info("No pretrained networks are here. Build them with `python -m explorer pretrained all`.")
     except ValueError as error:  # damaged, deleted meanwhile, or without anything to show along depth
@@ -52,24 +52,24 @@ def _show(state: AppState) -> None:
 def _sidebar(state: AppState) -> None:
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
-        choose_picture(state, controls.change, resources.class_names(state.first), viewer=True)
-        controls.choose_networks(state)
-        controls.choose_target(state, resources.class_names(state.first))
-        controls.choose_view(state)
+        image_picker(state, controls.update_state, network_registry.class_names(state.first), viewer=True)
+        controls.network_selects(state)
+        controls.target_select(state, network_registry.class_names(state.first))
+        controls.layers_toggle(state)
 
 
 @st.fragment
 def _viewer_alone() -> None:
     """Another picture changes nothing else on the page."""
-    with navigation.boundary():
+    with navigation.error_boundary():
         _viewer(load_view_in_fragment())
-        navigation.remember()
+        navigation.save_page_query()
 
 
 def _viewer(view: ExploreView) -> None:
     state = view.state
     data = {
-        "token": session().token,
+        "token": explore_session().token,
         "view": {
             **{name: getattr(state, name) for name in PASS_FIELDS},
             "picture": view.picture,
@@ -79,7 +79,7 @@ def _viewer(view: ExploreView) -> None:
             ],
         },
         "tab": state.tab,
-        "query": address.query(),
+        "query": url_query.read(),
         **selection.for_viewer(),
     }
     overview(data, _take_picture, selection.take)
@@ -88,20 +88,18 @@ def _viewer(view: ExploreView) -> None:
 def _take_picture(told: Any) -> None:
     """What the browser tells of a picture that was chosen there may be anything."""
     with suppress(ValueError, TypeError):
-        controls.change(picture=told)
+        controls.update_state(picture=told)
 
 
 def _introduction(view: ExploreView) -> None:
     networks = view.networks
     st.header("One picture, one network" if len(networks) == 1 else "One picture, two networks", anchor=False)
-    gone.say(controls.lost(), [network.name for network in networks], view.missing, controls.change)
-    if len(networks) == 2 and networks[1].name == resources.twin_name(networks[0].name):
+    missing.show_missing(
+        controls.missing_networks(), [network.name for network in networks], view.missing, controls.update_state
+    )
+    if len(networks) == 2 and networks[1].name == network_registry.twin_name(networks[0].name):
         first, second = (as_text(network.title) for network in networks)
-        st.markdown(
-            f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
-            "pictures in the same order. The shortcuts are the only difference, so every difference below comes from "
-            "them."
-        )
+        st.markdown(twins_text(first, second))
     names = networks[0].checkpoint.class_names
     known = ", ".join(map(as_text, names[:CLASSES_NAMED]))
     if len(names) > CLASSES_NAMED:
@@ -115,7 +113,7 @@ def _offer_other_networks(view: ExploreView) -> None:
         why, words, names = offer
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info(why)
-            st.button(words, type="primary", on_click=lambda: controls.choose_first(*names))
+            st.button(words, type="primary", on_click=lambda: controls.set_first_network(*names))
 
 
 def _detail(view: ExploreView) -> None:

@@ -6,35 +6,43 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from explorer.attribution import METHODS
-from explorer.ui.link import Linked, whole
+from explorer.ui.services.url_codec import UrlState, parse_int
 
 Scope = Literal["layer", "network", "both"]
 Layers = Literal["main", "all"]
 Tab = Literal["layer", "block", "methods", "channels", "trust"]
-Questioned = Literal["grad_cam", "method"]
+MapSource = Literal["grad_cam", "method"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
-
-# What a pass through the networks depends on, besides the networks: the browser asks with it.
+# A pass depends on these, besides the networks: the browser sends them with each request.
 PASS_FIELDS = ("picture", "target", "layers")
-# What the browser owns: it draws another one by itself, and keeps it behind the hash of the address.
+# The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
 SELECTION_FIELDS = ("layer", "channel", "scope", "opacity")
+
+_CHOICES = {
+    "scope": get_args(Scope),
+    "layers": get_args(Layers),
+    "tab": get_args(Tab),
+    "questioned": get_args(MapSource),
+    "method": METHODS,
+}
+_MAXIMA = {"target": 100_000, "channel": 100_000, "opacity": 100}
 
 
 @dataclass(frozen=True)
-class AppState(Linked):
+class AppState(UrlState):
     """One view of the Explore page.
 
-    `first` and `second` name pretrained networks; `second` is None when one is looked at alone. `picture` is
-    "sample-LABEL-NUMBER" (a drawn shape) or "upload-DIGEST" (a picture of this session). `target` is the class to
-    explain, None for what each network predicts. `layer` and `channel` are what the detail shows. `scope` says which
-    maps share a colour scale. `layers` "all" shows every visible operation, "main" convolutions, shortcuts and
-    blocks. `tab` is the open part of the layer's detail, `method` and `parameters` (a JSON object of those that a
-    person set) what "More methods" shows, `questioned` whose map "Can I trust this map?" is asked of.
-    Raises ValueError for a text that could not have come from this app.
+    `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a drawn shape) or "upload-DIGEST" (an
+    image of this session). `target` is the class to explain, None for each network's prediction. `scope` says which
+    maps share a colour scale. `layers` "all" shows every visible operation, "main" convolutions, shortcuts and blocks.
+    `tab` is the open tab. `method` and `parameters`, a JSON object of those that the user set, belong to "More
+    methods"; `questioned` is the map of "Can I trust this map?".
+
+    Raises ValueError for a text that this app never writes.
     """
 
     first: str = "shapes-plain-20"
@@ -49,48 +57,41 @@ class AppState(Linked):
     tab: Tab = "layer"
     method: str = "integrated_gradients"
     parameters: str = "{}"
-    questioned: Questioned = "grad_cam"
+    questioned: MapSource = "grad_cam"
 
     def __post_init__(self) -> None:
+        if self.first is None or self.picture is None or self.opacity is None:
+            raise ValueError("a view needs a network, a picture and an opacity.")
         for name in (self.first, self.second, self.layer):
             if name is not None and not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a network or layer.")
-        if self.first is None or self.picture is None or self.opacity is None:
-            raise ValueError("a view needs a network, a picture and an opacity.")
-        for field, allowed in (("layers", Layers), ("tab", Tab), ("questioned", Questioned)):
-            if getattr(self, field) not in get_args(allowed):
-                words = ", ".join(get_args(allowed))
-                raise ValueError(f"`{field}` must be one of {words}, received {getattr(self, field)!r}.")
-        if self.method not in METHODS:
-            raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
-        _check_parameters(self.parameters)
         if not SAMPLE.fullmatch(self.picture) and not UPLOAD.fullmatch(self.picture):
             raise ValueError(f"`picture` must be a sample or an upload, received {self.picture!r}.")
-        if self.scope not in get_args(Scope):
-            raise ValueError(f"`scope` must be one of {', '.join(get_args(Scope))}, received {self.scope!r}.")
-        for number, highest in ((self.target, 100_000), (self.channel, 100_000), (self.opacity, 100)):
-            whole = isinstance(number, int) and not isinstance(number, bool)
-            if number is not None and not (whole and 0 <= number <= highest):
-                raise ValueError(
-                    f"a number in the link must be whole and lie in 0..{highest}, received {number!r:.40}."
-                )
+        for field, choices in _CHOICES.items():
+            if (value := getattr(self, field)) not in choices:
+                raise ValueError(f"`{field}` must be one of {', '.join(choices)}, received {value!r}.")
+        for field, maximum in _MAXIMA.items():
+            value = getattr(self, field)
+            if value is not None and not (type(value) is int and 0 <= value <= maximum):
+                raise ValueError(f"a number in the link must be whole and lie in 0..{maximum}, received {value!r:.40}.")
+        _check_parameters(self.parameters)
 
     @property
     def sample(self) -> tuple[int, int] | None:
-        """(label, number) of a drawn picture, or None."""
+        """(label, number) of a drawn shape, or None."""
         match = SAMPLE.fullmatch(self.picture)
         return (int(match[1]), int(match[2])) if match else None
 
     def chosen(self) -> dict[str, int | float | str]:
-        """The parameters of the method that a person set; a link may hold others than the method takes."""
+        """The method's parameters that the user set; a link may hold others than the method has."""
         chosen: dict[str, int | float | str] = json.loads(self.parameters)
         return chosen
 
     @classmethod
-    def _meant(cls, name: str, text: str) -> Any:
+    def _decode(cls, name: str, text: str) -> Any:
         if text == "none":
             return None
-        return whole(text) if name in ("target", "channel", "opacity") else text
+        return parse_int(text) if name in _MAXIMA else text
 
 
 def _check_parameters(text: str) -> None:
@@ -99,7 +100,7 @@ def _check_parameters(text: str) -> None:
     try:
         chosen = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError(f"`parameters` must be a JSON object, received {text!r}.") from None
+        chosen = None
     if not isinstance(chosen, dict):
         raise ValueError(f"`parameters` must be a JSON object, received {text!r}.")
     for name, value in chosen.items():
