@@ -325,9 +325,10 @@ def test_what_goes_wrong_in_a_run_that_another_one_has_replaced_is_told_to_nobod
     app = AppTest.from_string(
         "from explorer.ui import navigation\n"
         "from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx\n"
-        "def stop():\n    raise StopException\n"
-        "def broken():\n    object.__setattr__(get_script_run_ctx().session_state, '_yield_callback', stop)\n"
-        "    raise RuntimeError('changed size')\n"
+        "def on_next_use(act):\n"
+        "    object.__setattr__(get_script_run_ctx().session_state, '_yield_callback', act)\n"
+        "def stop():\n    on_next_use(lambda: None)\n    raise StopException\n"
+        "def broken():\n    on_next_use(stop)\n    raise RuntimeError('changed size')\n"
         "navigation.run({'broken': ('Broken', broken)})\n",
         default_timeout=60,
     ).run()

@@ -67,8 +67,7 @@ def is_network(name: str) -> bool:
         return True
     if key := torchvision_key(name):
         return published.is_there(key)
-    path = _file_of(name)
-    if path is None or not path.is_file():  # its weights may still be in memory
+    if _file_of(name) is None:  # its weights may still be in memory
         return False
     try:
         checkpoint(name)
@@ -207,7 +206,7 @@ def read_header(name: str) -> Header:
     if header := shipped_networks().get(name):
         return header
     path = _file_of(name)
-    if path is None or not path.is_file():
+    if path is None:
         raise CheckpointError("this network is not here any more; choose another one.")
     return _header(f"{path}/{path.stat().st_mtime_ns}", path)
 
@@ -218,10 +217,13 @@ def _header(key: str, _path: Path) -> Header:
 
 
 def _file_of(name: str) -> Path | None:
+    """The file of a run's network, an upload or a shared model, if it exists."""
     if trained := user_models.RUN_NETWORK_ID.fullmatch(name):
         run = runs.find(trained[1])
-        return run.network_file(trained[2]) if run else None
-    return user_models.file_of(name)
+        path = run.network_file(trained[2]) if run else None
+        return path if path and path.is_file() else None
+    model = user_models.find(name)
+    return model.path if model else None
 
 
 def chosen_networks(names: Iterable[str]) -> list[ChosenNetwork]:

@@ -88,9 +88,9 @@ def _is_ours(origin: str, host: str | None) -> bool:
 def _with_owner(scope: Scope, send: Send) -> Send:
     """Makes sure that the request has a valid owner cookie, and returns a `send` that gives it to the browser for a
     year. No script can read it."""
-    headers, owner = MutableHeaders(scope=scope), HTTPConnection(scope).cookies.get(client.OWNER_COOKIE, "")
+    owner = HTTPConnection(scope).cookies.get(client.OWNER_COOKIE, "")
     if not runs.OWNER.fullmatch(owner):
-        owner = secrets.token_hex(16)
+        owner, headers = secrets.token_hex(16), MutableHeaders(scope=scope)
         headers["cookie"] = "; ".join([*headers.getlist("cookie"), f"{client.OWNER_COOKIE}={owner}"])
     cookie = f"{client.OWNER_COOKIE}={owner}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"
 

@@ -50,8 +50,6 @@ class SessionData:
     build_tab: str | None = None
     """The tab that Build & train opens at its next run."""
     pending_link: PendingLink | None = None
-    titles: dict[str, str] = field(default_factory=dict)
-    """The user's titles of the uploaded networks, by name."""
     uploads: UploadStore = field(default_factory=UploadStore)
     requested_task: str = ""
     """The key of the `long_task` that the last click started."""

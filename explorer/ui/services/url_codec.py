@@ -3,13 +3,30 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
 class UrlState:
     """Subclasses are frozen dataclasses. Every field has a default, and they raise ValueError for values that this app
-    never writes."""
+    never writes. Here it checks fields of the type Literal, and whole numbers with an entry in INTEGERS."""
+
+    INTEGERS: ClassVar[Mapping[str, tuple[int, int]]] = {}
+    """Least and largest value by the name of the field, which may be None too."""
+    _choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        hints = get_type_hints(cls).items()
+        cls._choices = {name: get_args(hint) for name, hint in hints if get_origin(hint) is Literal}
+
+    def __post_init__(self) -> None:
+        for name, choices in self._choices.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"`{name}` must be one of {', '.join(choices)}, received {value!r}.")
+        for name, (least, largest) in self.INTEGERS.items():
+            value = getattr(self, name)
+            if value is not None and not (type(value) is int and least <= value <= largest):
+                raise ValueError(f"`{name}` must be a whole number in {least}..{largest}, received {value!r:.40}.")
 
     def to_query(self) -> dict[str, str]:
         """Each field that differs from its default."""
