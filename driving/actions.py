@@ -72,7 +72,7 @@ def fill(page: Page, label: str, value: str) -> None:
 
 
 def upload(page: Page, key: str, name: str, mime_type: str, content: bytes, *, wait: bool = True) -> None:
-    """Give a file to the file uploader with this widget key."""
+    """Give a file to the uploader with this widget key."""
     page.locator(f".st-key-{key} input[type=file]").set_input_files(
         {"name": name, "mimeType": mime_type, "buffer": content}
     )
@@ -106,7 +106,7 @@ FOLLOWED = """([theme, background]) => {
 
 
 def turn(page: Page, *, dark: bool) -> None:
-    """As the visitor's system does when evening comes; the page has followed, and has drawn itself anew."""
+    """Changes the browser's colour scheme, and waits until the page has followed."""
     theme: Literal["dark", "light"] = "dark" if dark else "light"
     background = tomllib.loads(SETTINGS.read_text())["theme"][theme]["backgroundColor"]
     red, green, blue = bytes.fromhex(background.removeprefix("#"))
@@ -116,7 +116,7 @@ def turn(page: Page, *, dark: bool) -> None:
 
 
 def windows(page: Page) -> Iterator[Window]:
-    """The page as it stands narrow, in the dark, and at last as it was: light, 1440 wide. No theme changes a width."""
+    """The page narrow, dark, and at last as before: light, 1440 wide. No theme changes a width."""
     for width, dark in ((1024, False), (1440, True), (1440, False)):
         page.set_viewport_size({"width": width, "height": 900})
         turn(page, dark=dark)
@@ -124,6 +124,6 @@ def windows(page: Page) -> Iterator[Window]:
 
 
 def query(page: Page) -> dict[str, list[str]]:
-    """What stands in the address, after the question mark, and what the viewer keeps behind the hash."""
-    address = urlsplit(page.url)
-    return parse_qs(address.query) | parse_qs(address.fragment)
+    """The fields of the URL: of its query, and of the viewer's fragment."""
+    url = urlsplit(page.url)
+    return parse_qs(url.query) | parse_qs(url.fragment)

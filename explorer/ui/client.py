@@ -16,12 +16,12 @@ def owner() -> str:
 
     A browser without cookies has one for the session.
     """
-    here = session()
-    if not here.owner:
+    data = session()
+    if not data.owner:
         cookie = st.context.cookies.get(OWNER_COOKIE)
         is_valid = isinstance(cookie, str) and runs.OWNER.fullmatch(cookie)
-        here.owner = cookie if cookie and is_valid else secrets.token_hex(16)
-    return here.owner
+        data.owner = cookie if cookie and is_valid else secrets.token_hex(16)
+    return data.owner
 
 
 def theme() -> Literal["light", "dark"]:

@@ -88,10 +88,10 @@ def error_boundary() -> Iterator[None]:
 
 def view_url(name: str, query: Mapping[str, str]) -> str:
     """The full URL of that view."""
-    here = urlsplit(st.context.url or "")
-    folder = here.path.rsplit("/", 1)[0]
+    current = urlsplit(st.context.url or "")
+    folder = current.path.rsplit("/", 1)[0]
     page = session().pages[name].url_path  # "" of the first page
-    return urlunsplit((here.scheme, here.netloc, f"{folder}/{page}", urlencode(query), ""))
+    return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(query), ""))
 
 
 def switch_page(name: str, query: Mapping[str, str]) -> None:

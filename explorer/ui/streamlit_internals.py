@@ -11,8 +11,8 @@ from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 def is_history_navigation() -> bool:
     """Whether the user's Back or Forward caused this run.
 
-    Streamlit 1.67 keeps this in the context of the run. `st.query_params` shows the query alone, and a late request
-    tells the same one.
+    Streamlit 1.67 keeps this in the context of the run. `st.query_params` shows the query alone, which a late
+    request may have too.
     """
     run = get_script_run_ctx()
     return run is not None and run.is_history_navigation

@@ -32,7 +32,7 @@ def show() -> None:
 
 
 def _show(state: AppState) -> None:
-    # One element, whatever is in it: Streamlit identifies the parts that run alone by their places.
+    # One element at all times: Streamlit identifies a fragment by its position.
     introduction = st.container()
     try:
         view = load_view()
@@ -41,7 +41,7 @@ def _show(state: AppState) -> None:
             _viewer_alone()
         else:  # another picture or layer changes what the server draws too
             _viewer(view)
-    finally:  # whatever cannot be shown, another one can be chosen
+    finally:  # after an error too, so that the user can choose another image or network
         _sidebar(state)
     with introduction:
         _introduction(view)
@@ -60,7 +60,7 @@ def _sidebar(state: AppState) -> None:
 
 @st.fragment
 def _viewer_alone() -> None:
-    """Another picture changes nothing else on the page."""
+    """A fragment: another image changes nothing else on the page."""
     with navigation.error_boundary():
         _viewer(load_view_in_fragment())
         navigation.save_page_query()
@@ -85,10 +85,10 @@ def _viewer(view: ExploreView) -> None:
     overview(data, _take_picture, selection.take)
 
 
-def _take_picture(told: Any) -> None:
-    """What the browser tells of a picture that was chosen there may be anything."""
+def _take_picture(received: Any) -> None:
+    """Shows the image that was chosen in the browser, which may send anything."""
     with suppress(ValueError, TypeError):
-        controls.update_state(picture=told)
+        controls.update_state(picture=received)
 
 
 def _introduction(view: ExploreView) -> None:

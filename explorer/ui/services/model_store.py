@@ -99,11 +99,14 @@ def shared_folder() -> Path:
 def remove_expired() -> None:
     """Removes the folders of servers that were killed, and shared models that were not opened for SHARED_DAYS."""
     oldest_shared = time.time() - 86_400 * SHARED_DAYS
-    for folder, limit in ((uploads_folder(), _STARTED - _ORPHAN_AGE_S), (shared_folder(), oldest_shared)):
-        for path in folder.glob("*"):
-            with suppress(OSError):
-                if path.stat().st_mtime < limit:
-                    (shutil.rmtree if path.is_dir() else Path.unlink)(path)
+    for folder in uploads_folder().glob("*"):
+        with suppress(OSError):
+            if folder.stat().st_mtime < _STARTED - _ORPHAN_AGE_S:
+                shutil.rmtree(folder, ignore_errors=True)
+    for path in shared_folder().glob("*"):
+        with suppress(OSError):
+            if path.stat().st_mtime < oldest_shared:
+                path.unlink()
 
 
 def check_quota(owner: str, folder: Path, more: int) -> None:
