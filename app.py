@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.ui import navigation, server
 from explorer.ui.pages import build, compare, explore, gradients, models
 
-if __name__ == "__main__":  # as a script, for every visitor
+if __name__ == "__main__":  # as a script, for every run of a session
     st.set_page_config(page_title="CNN & ResNet Explorer", layout="wide", page_icon="🔍")
     navigation.run(
         {
@@ -16,11 +16,11 @@ if __name__ == "__main__":  # as a script, for every visitor
             "models": ("Models", models.show),
         }
     )
-else:  # as a module, once: Streamlit looks for an `st.App` in this file
+else:  # as a module, once: Streamlit takes the `st.App` of this file
     app = st.App(
         __file__,
         routes=server.routes(),
         middleware=server.middleware(),
-        lifespan=server.opened,
-        on_script_error=navigation.failed,
+        lifespan=server.lifespan,
+        on_script_error=navigation.on_script_error,
     )

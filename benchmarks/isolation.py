@@ -19,9 +19,9 @@ from pathlib import Path
 from benchmarks.rows import machine, write
 from benchmarks.runs import end
 from benchmarks.visitors import MIX, PAGES, Visitor, random_picture
-from driving.depth import unpack
-from driving.serving import complaints, served
-from driving.sessions import Session, SessionError
+from driving.messages import unpack
+from driving.protocol_client import Session, SessionError
+from driving.server_process import logged_errors, served
 from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.presets import cifar
@@ -121,7 +121,7 @@ class Owner(Visitor):
             return self.draw_mine()
         if kind == "mine":
             return self.explore({"first": self.model, "second": "none", "picture": self.picture})
-        if kind == "tick" and (taken := session.tick()) is not None:
+        if kind == "tick" and (taken := session.run_timed_fragment()) is not None:
             return taken
         if kind == "anything":
             way = dice.choices([*MIX], [*MIX.values()])[0]
@@ -337,7 +337,7 @@ def main(arguments: list[str]) -> int:
         log = Path(folder, "log.txt")
         with served(Path(folder), log=log) as (url, _):
             found = isolate(url, options.visitors, options.answers)
-        found.errors += complaints(log)
+        found.errors += logged_errors(log)
     told = (
         f"{len(found.leaks)} of {found.answers:,} answers ({found.reruns:,} re-runs, {found.drawings:,} drawings, "
         f"{found.files:,} pictures by their address) held something of somebody else, {options.visitors} visitors at "

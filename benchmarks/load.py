@@ -21,8 +21,8 @@ import psutil  # type: ignore[import-untyped]
 from benchmarks.rows import Bound, Report, Row, at_most, machine, percentile
 from benchmarks.runs import RERUN_BOUND, SESSIONS, trained, visits
 from benchmarks.visitors import PAGES, TABS, THINK, Tally, Visitor, crowd, random_picture
-from driving.serving import complaints, served
-from driving.sessions import Session
+from driving.protocol_client import Session
+from driving.server_process import logged_errors, served
 from explorer.presets import cifar
 
 P95_BOUNDS = {20: 3.0, 40: 10.0}  # seconds, by sessions
@@ -221,7 +221,7 @@ def come_and_vanish(url: str, sessions: int, tally: Tally) -> None:
                 visitor = Visitor(url, number)
                 visitor.explore({})
                 visitor.look_at(random_picture(number), f"photo {number}.png")
-                visitor.session.vanish()
+                visitor.session.drop_connection()
             except Exception as error:
                 tally.fail("vanishing", error)
 
@@ -268,7 +268,7 @@ def main(arguments: list[str]) -> int:
                 show(training_rows(url))
             if options.only in (None, "soak"):
                 show(soak_rows(url, watch, options.interactions, options.vanishing))
-        show(([], complaints(log)))
+        show(([], logged_errors(log)))
     report.end(
         f"Seconds are p50 / p95 / p99 of n answers. Visitors think {options.think[0]:g} to {options.think[1]:g} s "
         f"between two interactions, in the soaks not at all; {options.seconds:g} s a stage. {machine(browser=True)}."

@@ -32,9 +32,9 @@ from benchmarks.watching import (
     seconds_to_explain,
     seconds_to_open,
 )
-from driving.chromium import QUIET
-from driving.serving import chromium, served
-from driving.sessions import Session
+from driving.chromium import BROWSER_ARGUMENTS
+from driving.protocol_client import Session
+from driving.server_process import chromium, served
 from explorer import checkpoints, runs
 from explorer.architectures import Network, build
 from explorer.checkpoints import Checkpoint
@@ -71,7 +71,7 @@ class View:
 
 def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
     """Re-runs at 32 and 224 pixels, changes that need no pass, links, the first visit of a fresh server, and memory."""
-    with tempfile.TemporaryDirectory() as folder, chromium(*QUIET, whole=True) as browser:
+    with tempfile.TemporaryDirectory() as folder, chromium(*BROWSER_ARGUMENTS, whole=True) as browser:
         networks = large_twins(Path(folder))
         script = Path(folder, "blank.py")
         script.write_text(BLANK)
@@ -259,7 +259,7 @@ def kilobytes(sizes: list[float]) -> str:
 def start_row(starts: int) -> Row:
     """From the start of the server's process to the first view, drawn, of a browser that has seen nothing yet."""
     taken = []
-    with chromium(*QUIET, whole=True) as browser:
+    with chromium(*BROWSER_ARGUMENTS, whole=True) as browser:
         for _ in range(starts):
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()

@@ -12,8 +12,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from benchmarks.rows import Row, at_most, percentile
-from driving.serving import served
-from driving.sessions import Session
+from driving.protocol_client import Session
+from driving.server_process import served
 from explorer import runs
 from explorer.architectures import ArchitectureSpec
 from explorer.presets import cifar

@@ -16,10 +16,10 @@ from PIL import Image
 from playwright.sync_api import ConsoleMessage, Page
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from driving.depth import unpack
-from driving.serving import chromium
-from driving.sessions import Session, SessionError
-from driving.verbs import REST_MS, UNANSWERED, click, upload, wait_until_ready
+from driving.actions import PENDING_WORK_JS, REST_MS, click, upload, wait_until_ready
+from driving.messages import unpack
+from driving.protocol_client import Session, SessionError
+from driving.server_process import chromium
 
 THINK = (1.0, 5.0)  # seconds between an answer and the next interaction
 # Of a hundred interactions. "drawing" is what "Next" does, and "upload" what a chosen file does: the drawing by its own
@@ -293,7 +293,7 @@ def browse(
             pages = []
             for _ in range(tabs):
                 page = browser.new_context(base_url=url, reduced_motion="reduce").new_page()
-                page.add_init_script(path=UNANSWERED)
+                page.add_init_script(path=PENDING_WORK_JS)
                 page.set_default_timeout(120_000)
                 page.on("pageerror", lambda error: tally.fail("tab", error))
                 page.on("console", partial(_hear, tally))

@@ -1,1 +1,1 @@
-"""The app as its users meet it: a process, a page in a browser, a session. For tests, benchmarks and scripts."""
+"""Drives the app from outside, as a process, a page in a browser or a session: for tests, benchmarks and scripts."""

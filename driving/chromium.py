@@ -1,5 +1,5 @@
-"""The Chromium that looks at the app. As a script: make sure there is one, or say what to install. `--whole` asks for
-the browser that people have, else the headless shell will do."""
+"""The Chromium for tests and measurements. As a script: installs one, or says how. `--whole` asks for the full browser
+instead of its headless shell."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from playwright.sync_api import Error, sync_playwright
 
 Started = TypeVar("Started")
 
-# The shell is Chromium without the window that nobody sees: it draws the same, at a page a second sooner.
+# Chromium without a window: it draws the same, and is ready a second sooner.
 SHELL = "chromium-headless-shell"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WHOLE = "chromium"
@@ -24,26 +24,26 @@ MISSING = (
     f"{LIBRARIES}`, elsewhere `.venv/bin/python -m playwright install --with-deps chromium`) and start again."
 )
 
-NOBODY = "http://127.0.0.1:9"  # a port at which nobody answers, so that what it is the way for fails at once
-QUIET = [
+DEAD_PROXY = "http://127.0.0.1:9"  # a port without a server: all that it should forward fails at once
+BROWSER_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
-    "--in-process-gpu",  # one process less to start and to talk to
+    "--in-process-gpu",  # one process less
     "--no-first-run",
     "--renderer-process-limit=1",
-    # What is not on this machine goes to a proxy that is not there. A route of Playwright would stop it as well, and
-    # switch the cache of the browser off.
-    f"--proxy-server={NOBODY}",
+    # Requests to other machines fail at a proxy that does not exist. A route of Playwright would switch the browser's
+    # cache off.
+    f"--proxy-server={DEAD_PROXY}",
     "--proxy-bypass-list=127.0.0.1",
 ]
 
 
 def find_chromium(*, whole: bool = False) -> str | None:
-    """Path of a Chromium that starts: an installed one, else Playwright's own download. None without, or where
-    Playwright itself does not start. `whole`: no shell, but the browser that people have, which measurements are of."""
+    """Path of a Chromium that starts: an installed one, else Playwright's own download. None without one, or where
+    Playwright does not start. `whole`: the full browser, which measurements need."""
     if not starts(sys.executable, "-m", "playwright"):
         return None
     names = NAMES if whole else (SHELL, *NAMES)
@@ -51,9 +51,9 @@ def find_chromium(*, whole: bool = False) -> str | None:
     return next(installed, None) or (path if starts(path := playwright_chromium()) else None)
 
 
-def launched(launch: Callable[[], Started]) -> Started:
-    """What that launch of Playwright's gives. Once in hundreds of starts Chromium crashes before it has shown anything
-    (a segmentation fault): that is tried again, twice at most."""
+def launch_browser(launch: Callable[[], Started]) -> Started:
+    """The result of `launch`. Chromium crashes in one of hundreds of starts (a segmentation fault), so there are three
+    attempts."""
     for _ in range(2):
         try:
             return launch()
@@ -64,28 +64,28 @@ def launched(launch: Callable[[], Started]) -> Started:
 
 
 def version(executable: str) -> str:
-    """What it calls itself, with the shell named as such."""
-    told = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=60).stdout
-    found = re.match(r"\D*[\d.]+", told)
-    named = found[0] if found else told.strip()
-    return f"{named}, headless shell" if SHELL in executable else named
+    """Its name and version, with the shell named as such."""
+    output = subprocess.run([executable, "--version"], capture_output=True, text=True, timeout=60).stdout
+    found = re.match(r"\D*[\d.]+", output)
+    name = found[0] if found else output.strip()
+    return f"{name}, headless shell" if SHELL in executable else name
 
 
 def playwright_chromium() -> str:
-    """Where Playwright keeps its own Chromium once `playwright install chromium` has run."""
+    """The path of Playwright's own Chromium, installed or not."""
     with sync_playwright() as playwright:
         return playwright.chromium.executable_path
 
 
 def starts(*command: str) -> bool:
-    """Whether it runs at all: Ubuntu's `chromium-browser` may be a stub, and a download may lack system libraries."""
+    """Whether the program runs: Ubuntu's `chromium-browser` may be a stub, and a download may lack system libraries."""
     if not Path(command[0]).exists():
         return False
     return subprocess.run([*command, "--version"], capture_output=True, timeout=60).returncode == 0
 
 
 def install_chromium(*, whole: bool = False) -> None:
-    """Install Debian's package when root; where that gave none, let Playwright download its own."""
+    """Installs Debian's package when root, else or if that fails Playwright's download."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print("Installing Chromium.", flush=True)
         subprocess.run(["apt-get", "update", "-qq"])
@@ -94,7 +94,7 @@ def install_chromium(*, whole: bool = False) -> None:
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         )
     if not find_chromium(whole=whole):
-        # Where it cannot, it prints a stack trace; MISSING says the same in one sentence.
+        # If it fails, it prints a stack trace; MISSING says the same in one sentence.
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], stderr=subprocess.DEVNULL)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Locator, Page
 
-from driving.serving import chromium, served
-from driving.verbs import UNANSWERED, turn, visit, wait_until_ready
+from driving.actions import PENDING_WORK_JS, turn, visit, wait_until_ready
+from driving.server_process import chromium, served
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -96,7 +96,7 @@ def retaken() -> int:
         page = browser.new_page(
             base_url=app.url, viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", reduced_motion="reduce"
         )
-        page.add_init_script(path=UNANSWERED)
+        page.add_init_script(path=PENDING_WORK_JS)
         page.set_default_timeout(PATIENCE_S * 1000)
         for view in VIEWS:
             visit(page, view.path)

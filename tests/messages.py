@@ -7,9 +7,9 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from driving.depth import Packed, component, unpack
+from driving.messages import UnpackedMessage, component, unpack
 from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain
-from explorer.ui.state import PASS_FIELDS
+from explorer.ui.services.explore_state import PASS_FIELDS
 
 
 def told(app: AppTest) -> dict[str, Any]:
@@ -31,12 +31,12 @@ def request(app: AppTest, **changes: Any) -> dict[str, Any]:
     return {**{name: view[name] for name in PASS_FIELDS}, "networks": names, **chosen, **changes}
 
 
-def message(app: AppTest, **changes: Any) -> Packed:
+def message(app: AppTest, **changes: Any) -> UnpackedMessage:
     """What the browser draws."""
     return unpack(explain(session(app), request(app, **changes)))
 
 
-def give_file(app: AppTest, name: str, content: bytes) -> Packed:
+def give_file(app: AppTest, name: str, content: bytes) -> UnpackedMessage:
     """As after a person gave the viewer a picture file: it is drawn, then the page hears of it. Raises RequestError."""
     asked = request(app)
     del asked["picture"]

@@ -556,7 +556,7 @@ def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> Non
 
 def back_to_the_form(app: AppTest) -> None:
     """As the browser's Back does."""
-    del app.query_params["run"], app.session_state["address"]
+    del app.query_params["run"], app.session_state["url_query"]
     app.run()
 
 

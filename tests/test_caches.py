@@ -14,7 +14,7 @@ import pytest
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
-from explorer.ui.resources import weight_bytes
+from explorer.ui.network_registry import weight_bytes
 from explorer.ui.services.caches import CACHES, Limit, LruCache
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,7 @@ def test_one_that_is_larger_than_all_the_room_is_used_all_the_same() -> None:
 def test_never_fewer_than_the_least_are_kept() -> None:
     cache: LruCache[str] = LruCache(Limit("letters", "session", bytes=1, least=3), size=lambda _: 10)
     for letter in "abcd":
-        cache.keep(letter, letter)
+        cache.put(letter, letter)
     assert cache.snapshot() == {"b": "b", "c": "c", "d": "d"}
 
 
@@ -125,14 +125,14 @@ def test_the_last_few_are_kept_and_computed_once() -> None:
 def test_a_list_of_all_is_no_use_of_each() -> None:
     kept: LruCache[str] = LruCache(TWO)
     for letter in "ab":
-        kept.keep(letter, letter)
+        kept.put(letter, letter)
     assert kept.find("a") == "a" and list(kept.snapshot()) == ["a", "b"]
-    kept.keep("c", "c")
+    kept.put("c", "c")
     assert "a" in kept and "b" not in kept and kept.find("b") is None
-    kept.keep("a", "A")
+    kept.put("a", "A")
     assert kept.snapshot() == {"c": "c", "a": "A"} and len(kept) == 2, "the newest is the last"
-    kept.forget("a")
-    kept.forget("x")
+    kept.remove("a")
+    kept.remove("x")
     assert len(kept) == 1
 
 
@@ -255,4 +255,4 @@ def test_a_cache_beside_the_table_is_found(source: str) -> None:
 @pytest.mark.parametrize("limit", ["8", "CACHES['ui.trainings._card'].entries"])
 def test_a_cache_of_the_table_is_not(limit: str) -> None:
     assert not wrong_caches(CARD % (limit, ""), "ui.trainings")
-    assert not wrong_caches("LruCache(CACHES['ui.work.results'])", "ui.work")
+    assert not wrong_caches("LruCache(CACHES['ui.widgets.long_task.results'])", "ui.widgets.long_task")

@@ -23,9 +23,9 @@ from explorer.tracing import trace
 from explorer.ui.compare import aligned, differences
 from explorer.ui.compare.compared import Compared, column_tops, relative_depths, seen_part, strip_depths, training_lines
 from explorer.ui.compare.state import CompareState
-from explorer.ui.passes import Looked
+from explorer.ui.network_text import accuracy_text
+from explorer.ui.services.inference import NetworkResult
 from explorer.ui.session import SessionData
-from explorer.ui.words import accuracy
 
 PAGE = """
 import streamlit as st
@@ -111,7 +111,9 @@ def compared(name: str, factor: float = 1.0, colour: str = "#0A6CB0") -> Compare
     seen = trace(loaded.network, to_input(pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std), 0)
     columns = profile(seen)
     depths = relative_depths(loaded.spec, [column.name for column in columns])
-    return Compared(Looked(name, loaded, seen, columns, colour, False), f"{name} × {factor:g}", "solid", depths)
+    return Compared(
+        NetworkResult(name, loaded, colour, trace=seen, profiles=columns), f"{name} × {factor:g}", "solid", depths
+    )
 
 
 def test_relative_depth_counts_weighted_layers() -> None:
@@ -238,9 +240,9 @@ def test_twins_differ_in_their_shortcut_and_in_what_came_of_it() -> None:
 
 def test_what_was_not_measured_is_said_to_be_so() -> None:
     for figures_of in ({}, {"test": {"accuracy": "<b>", "n": 5}}, {"test": 7}, {"test": {"accuracy": float("nan")}}):
-        assert accuracy(replace(checkpoint("resnet-8"), figures=figures_of)) == "not measured"
+        assert accuracy_text(replace(checkpoint("resnet-8"), figures=figures_of)) == "not measured"
     published = replace(checkpoint("resnet-8"), figures={"torchvision": {"accuracy": 0.7}})
-    assert accuracy(published) == "70.0% right, says torchvision"
+    assert accuracy_text(published) == "70.0% right, says torchvision"
 
 
 @pytest.mark.parametrize("record", [{}, {"epochs": 3}, {"config": {}, "epochs": [{}]}, {"epochs": [], "config": None}])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from driving.depth import component
+from driving.messages import component
 from explorer import checkpoints, figures
 from explorer.architectures import Stage
 from explorer.attribution import METHODS, Attribution, Share, kernels
@@ -19,12 +19,12 @@ from explorer.datasets import shapes
 from explorer.images import to_input
 from explorer.presets import cifar
 from explorer.tracing import trace
-from explorer.ui import resources
+from explorer.ui import network_registry
 from explorer.ui.explore import trust
 from explorer.ui.explore.detail import TABS
 from explorer.ui.explore.methods import known_parameters, sum_words
-from explorer.ui.passes import Looked
-from explorer.ui.work import in_turn
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.widgets.long_task import run_sequentially
 from tests.messages import told, view
 from tests.test_pages import open_app, texts
 
@@ -191,9 +191,9 @@ def test_the_map_of_a_method_can_be_asked_about_too() -> None:
 
 
 def test_a_methods_map_is_part_of_the_progress_and_stops_between_its_chunks() -> None:
-    loaded = resources.checkpoint("shapes-resnet-8")
+    loaded = network_registry.checkpoint("shapes-resnet-8")
     image = to_input(shapes.sample(6, 6)[0], (32, 32), loaded.mean, loaded.std)
-    network = Looked("shapes-resnet-8", loaded, trace(loaded.network, image, 6), (), "#000000", False)
+    network = NetworkResult("shapes-resnet-8", loaded, "#000000", trace=trace(loaded.network, image, 6), profiles=())
     question = trust._Question("occlusion", "", {"window": 8, "stride": 2, "baseline": "mean"}, False, {})
     works: list[Generator[Share[Any], None, None]] = [
         trust._curves(question, network),
@@ -223,7 +223,7 @@ def test_works_in_turn_are_one_work_with_growing_shares() -> None:
         yield 0.2, None
         yield 1.0, "b"
 
-    steps = list(in_turn([lambda: work("a"), pairs]))
+    steps = list(run_sequentially([lambda: work("a"), pairs]))
     shares = [step.share for step in steps]
     assert shares == sorted(shares) and [step.result for step in steps[:-1]] == [None] * (len(steps) - 1)
     assert steps[-1].share == 1 and steps[-1].result == ["a", "b"]
@@ -239,7 +239,7 @@ def test_closing_works_in_turn_ends_the_one_that_goes_on() -> None:
         finally:
             closed.append(True)
 
-    steps = in_turn([work])
+    steps = run_sequentially([work])
     next(steps)
     steps.close()
     assert closed == [True]

@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 from starlette.responses import Response
 
-from driving.depth import picture, question, unpack
+from driving.messages import explain_request, picture, unpack
 from explorer import checkpoints, figures
 from explorer.attribution import raw_arrays
 from explorer.images import Picture, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
-from explorer.ui import passes as passes_module
 from explorer.ui import server
 from explorer.ui.api import explain as api
 from explorer.ui.api.explain import (
@@ -37,16 +36,17 @@ from explorer.ui.api.explain import (
     handle_explain,
 )
 from explorer.ui.api.message import layers_message, view_message
-from explorer.ui.passes import (
+from explorer.ui.services import inference
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import (
     ChosenNetwork,
-    Looked,
-    Passes,
-    Pictures,
-    Subject,
-    drawn,
-    sample_subject,
+    InferenceCache,
+    InputImage,
+    NetworkResult,
+    UploadStore,
+    sample_image,
+    sample_pixels,
 )
-from explorer.ui.state import AppState
 from explorer.ui.viewer import STATIC
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
@@ -56,35 +56,35 @@ PHOTO = figures.png(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.ui
 
 def session() -> ExploreSession:
     """One whose page shows the two networks."""
-    own = ExploreSession(Passes(), Pictures())
+    own = ExploreSession(InferenceCache(), UploadStore())
     own.networks = {name: ChosenNetwork(name, checkpoints.load_pretrained(name), "#123456", False) for name in NAMES}
     return own
 
 
-def looked(own: ExploreSession, state: AppState, subject: Subject | None = None) -> list[Looked]:
+def looked(own: ExploreSession, state: AppState, subject: InputImage | None = None) -> list[NetworkResult]:
     """What the library computes for that view."""
     if subject is None:
         assert state.sample is not None
-        subject = sample_subject(*state.sample)
-    return [own.passes.look_with(network, state, subject) for network in own.networks.values()]
+        subject = sample_image(*state.sample)
+    return [own.passes.run(network, state, subject) for network in own.networks.values()]
 
 
 def spied(own: ExploreSession, monkeypatch: pytest.MonkeyPatch, before: Callable[[AppState], object]) -> None:
     """Calls `before` with the view each time that a network of the session is to look at a picture."""
-    look_with = own.passes.look_with
+    run = own.passes.run
 
-    def spy(network: ChosenNetwork, state: AppState, subject: Subject) -> Looked:
+    def spy(network: ChosenNetwork, state: AppState, subject: InputImage) -> NetworkResult:
         before(state)
-        return look_with(network, state, subject)
+        return run(network, state, subject)
 
-    monkeypatch.setattr(own.passes, "look_with", spy)
+    monkeypatch.setattr(own.passes, "run", spy)
 
 
 def reply(content: Mapping[str, Any] | bytes, token: str, handle: Any = handle_explain) -> Response:
     """What the address answers to this request."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     with ThreadPoolExecutor(1) as elsewhere:  # Playwright leaves an event loop in the thread of the tests
-        return elsewhere.submit(lambda: asyncio.run(handle(question([body], token)))).result()
+        return elsewhere.submit(lambda: asyncio.run(handle(explain_request([body], token)))).result()
 
 
 def told(answer: Response) -> tuple[int, str, str]:
@@ -110,7 +110,7 @@ def test_a_message_is_what_the_library_computes(changes: dict[str, Any]) -> None
     asked = VIEW | changes
     state = AppState(**{name: value for name, value in asked.items() if name != "networks"})
     assert state.sample is not None
-    subject = sample_subject(*state.sample)
+    subject = sample_image(*state.sample)
     other = session()
     other.networks = {name: other.networks[name] for name in asked["networks"]}
     wanted = view_message(state.picture, subject, looked(other, state), state.layer, state.channel)
@@ -122,7 +122,7 @@ def test_layers_are_what_the_library_computes(only: str) -> None:
     own, state = session(), AppState(layer="stages.1.0", channel=2)
     content = explain(own, VIEW | {"layer": "stages.1.0", "channel": 2, "only": only})
     layer = "stages.1.0" if only == "layer" else None
-    wanted = layers_message(state.picture, sample_subject(6, 6), looked(session(), state), layer, 2)
+    wanted = layers_message(state.picture, sample_image(6, 6), looked(session(), state), layer, 2)
     assert content == wanted
     assert unpack(content)[0]["every"] == (only == "layers")
 
@@ -153,9 +153,11 @@ def test_the_same_view_is_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_pixels_are_those_of_the_picture_that_was_asked_for() -> None:
     header, body = unpack(explain(session(), VIEW | {"picture": "sample-1-6"}))
     loaded = checkpoints.load_pretrained(NAMES[1])
-    wanted = trace(loaded.network, to_input(drawn(1, 6)[0], (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
+    wanted = trace(
+        loaded.network, to_input(sample_pixels(1, 6)[0], (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS
+    )
     place = header["predictions"]["pictures"][0]["pixels"]
-    np.testing.assert_array_equal(picture(body, [place[0], 32, 96]).reshape(32, 32, 3), drawn(1, 6)[0])
+    np.testing.assert_array_equal(picture(body, [place[0], 32, 96]).reshape(32, 32, 3), sample_pixels(1, 6)[0])
     shown = header["predictions"]["networks"][1]["classes"][0]["probability"]
     assert shown == pytest.approx(float(wanted.probabilities.max()), abs=1e-6)
 
@@ -177,7 +179,7 @@ def test_a_network_that_the_page_does_not_show_is_a_sentence(names: list[str]) -
         with pytest.raises(RequestError, match="shows other networks now") as refused:
             make(session(), VIEW | {"networks": names[::-1]})
         assert (refused.value.status, refused.value.code) == (200, "networks")
-    empty = ExploreSession(Passes(), Pictures())
+    empty = ExploreSession(InferenceCache(), UploadStore())
     with pytest.raises(RequestError, match="shows other networks now"):
         explain(empty, VIEW)
 
@@ -191,7 +193,7 @@ def named_file(**changes: Any) -> tuple[dict[str, Any], bytes]:
 def test_the_answer_to_a_file_is_what_the_library_computes(changes: dict[str, Any]) -> None:
     own, other = session(), session()
     answer = explain(own, *named_file(**changes))
-    state = AppState(picture=other.pictures.keep(PHOTO, "a.png"), **changes)
+    state = AppState(picture=other.pictures.add(PHOTO, "a.png"), **changes)
     subject = other.pictures.get(state.picture)
     assert subject is not None
     wanted = view_message(state.picture, subject, looked(other, state, subject), state.layer, state.channel)
@@ -208,7 +210,7 @@ def test_a_file_that_is_no_picture_is_one_sentence_and_the_shown_picture_stays()
         with pytest.raises(RequestError, match=r"a\.png.*The picture that was shown stays\.$") as refused:
             explain(own, named_file()[0], content)
         assert (refused.value.status, refused.value.code) == (200, "picture")
-    assert not own.pictures._kept
+    assert not own.pictures._images
 
 
 def test_the_page_does_not_decode_again_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,9 +222,9 @@ def test_the_page_does_not_decode_again_what_was_drawn(monkeypatch: pytest.Monke
         decoded.append(name)
         return decode(data, name)
 
-    monkeypatch.setattr(passes_module, "decode", counted)
-    assert own.pictures.keep(PHOTO, "a.png") == name and decoded == []
-    assert own.pictures.keep(PHOTO, "b.png") == name and decoded == ["b.png"], "it has that name now"
+    monkeypatch.setattr(inference, "decode", counted)
+    assert own.pictures.add(PHOTO, "a.png") == name and decoded == []
+    assert own.pictures.add(PHOTO, "b.png") == name and decoded == ["b.png"], "it has that name now"
     kept = own.pictures.get(name)
     assert kept is not None and kept.title == "`b.png`"
     header, _ = unpack(explain(own, VIEW | {"picture": name}))
@@ -272,7 +274,7 @@ def test_a_session_has_one_view_computed_at_a_time_and_skips_the_old(monkeypatch
     spied(own, monkeypatch, slowly)
 
     async def ask(name: str, handle: Any = handle_explain) -> Response:
-        answer: Response = await handle(question([json.dumps(VIEW | {"picture": name}).encode()], own.token))
+        answer: Response = await handle(explain_request([json.dumps(VIEW | {"picture": name}).encode()], own.token))
         return answer
 
     async def four() -> list[Response]:
@@ -304,7 +306,7 @@ def test_a_view_is_not_computed_where_a_newer_one_came_while_the_page_computed()
 
 
 @pytest.mark.parametrize("handle", [handle_explain, handle_arrays])
-@pytest.mark.parametrize("part", ["look_with", "packing"])
+@pytest.mark.parametrize("part", ["run", "packing"])
 def test_an_error_of_ours_is_an_incident_and_no_fault_of_the_request(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str, handle: Any
 ) -> None:
@@ -314,8 +316,8 @@ def test_an_error_of_ours_is_an_incident_and_no_fault_of_the_request(
     def fails(*_: Any) -> Any:
         return np.zeros(2) + np.zeros(3)  # a ValueError with numpy's own text
 
-    if part == "look_with":
-        monkeypatch.setattr(own.passes, "look_with", fails)
+    if part == "run":
+        monkeypatch.setattr(own.passes, "run", fails)
     else:
         monkeypatch.setattr(api, "view_message", fails)
         monkeypatch.setattr(api, "raw_arrays", fails)
@@ -374,7 +376,7 @@ def test_a_refused_request_changes_nothing(changes: dict[str, Any]) -> None:
         assert (refused.value.status, refused.value.code) == (400, "request")
     with pytest.raises(RequestError):
         explain(own, named_file(**changes)[0] | {"layer": "a/b"}, PHOTO)
-    assert vars(own) == before and not own.pictures._kept and not own.messages._values
+    assert vars(own) == before and not own.pictures._images and not own.messages._values
 
 
 def test_a_token_lasts_as_long_as_its_session() -> None:

@@ -22,14 +22,14 @@ import pytest
 import torch
 from PIL import Image
 
-from driving.depth import Packed, unpack
+from driving.messages import UnpackedMessage, unpack
 from explorer import checkpoints, figures
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.ui.api.explain import ExploreSession, explain
-from explorer.ui.passes import ChosenNetwork, Passes, Pictures
+from explorer.ui.services.inference import ChosenNetwork, InferenceCache, UploadStore
 
 GOLDEN = Path(__file__).parent / "viewer" / "golden"
 UPDATE = "UPDATE_GOLDEN" in os.environ
@@ -85,7 +85,7 @@ def arrays_of(header: dict[str, Any]) -> Iterator[Array]:
                 yield Array(f"{where}.layers.{name}.chosen", start, "uint8", tuple(size))
 
 
-def described(message: Packed) -> dict[str, Any]:
+def described(message: UnpackedMessage) -> dict[str, Any]:
     """What is kept of a message."""
     header, body = message
     arrays = {}
@@ -110,7 +110,7 @@ def _pixels_digest(sheet: str) -> str:
 
 @cache
 def session() -> ExploreSession:
-    own = ExploreSession(Passes(), Pictures())
+    own = ExploreSession(InferenceCache(), UploadStore())
     networks = {name: checkpoints.load_pretrained(name) for name in TWINS} | {"large": _large()}
     own.networks = {
         name: ChosenNetwork(name, loaded, figures.network_colour(loaded.spec.shortcut, "light"), False)

@@ -17,11 +17,11 @@ from explorer.experiments.gradient_verdict import guidance, number, reach
 from explorer.figures import FlowKey, FlowLine
 from explorer.presets import cifar
 from explorer.training import GradientSizes
-from explorer.ui import resources, trainings
+from explorer.ui import network_registry, trainings
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.measured import Measured
 from explorer.ui.gradients.state import SMALL_GRID, GradientsState
-from explorer.ui.state import NAME
+from explorer.ui.services.explore_state import NAME
 
 PAGE = """
 from explorer.ui import navigation
@@ -358,13 +358,13 @@ def test_a_record_from_anywhere_is_read_or_left_alone(
 ) -> None:
     loaded = checkpoints.load_pretrained("shapes-plain-8")
     record = {"weight_gradients": {**GOOD, **changes}, "precision": "float33", "config": {"batch_size": "many"}}
-    monkeypatch.setattr(resources, "checkpoint", lambda name: replace(loaded, record=record))
+    monkeypatch.setattr(network_registry, "checkpoint", lambda name: replace(loaded, record=record))
     found = measured.recorded("shapes-plain-8")
     assert (found is not None) == is_there
     if found:
         assert found.precision == "float32" and found.batch_size is None
     for broken in ({}, {"weight_gradients": None}, {"weight_gradients": GOOD, "config": 5}):
-        monkeypatch.setattr(resources, "checkpoint", lambda name, record=broken: replace(loaded, record=record))
+        monkeypatch.setattr(network_registry, "checkpoint", lambda name, record=broken: replace(loaded, record=record))
         assert measured.recorded("shapes-plain-8") is None
 
 

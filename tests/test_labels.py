@@ -7,7 +7,7 @@ import pytest
 from explorer import labels
 from explorer.architectures import spec
 from explorer.training import config
-from explorer.ui.state import Scope
+from explorer.ui.services.explore_state import Scope
 
 TABLES = {
     "block": spec.BlockKind,

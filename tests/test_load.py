@@ -10,8 +10,8 @@ import pytest
 from benchmarks.isolation import VIEWS, Owner, embedded, isolate, search
 from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
 from benchmarks.visitors import MIX, PAGES, Tab, Tally, Visitor, crowd
-from driving.serving import complaints, served, wait_for
-from driving.sessions import Session, SessionError
+from driving.protocol_client import Session, SessionError
+from driving.server_process import logged_errors, served, wait_for
 
 SESSIONS, SECONDS, TABS, TTL = 6, 20, 2, 2
 THINK = (0.3, 1.0)  # seconds
@@ -47,7 +47,7 @@ def test_visitors_of_all_kinds_leave_no_error_and_nothing_behind(app: tuple[str,
     rows = [*time_rows(f"{SESSIONS} sessions", tally, None), *kept_rows(f"{SESSIONS} sessions", before, peak, after)]
     print(*rows, sep="\n")
     assert tally.errors == []
-    assert complaints(log) == []
+    assert logged_errors(log) == []
     assert [str(row) for row in rows if row.bound and not row.bound.met] == []
     assert after.megabytes - before.megabytes <= GROWTH_BOUND
     assert len(tally.taken["tab, upload"]) == TABS
@@ -89,7 +89,7 @@ def test_nothing_of_a_visitor_reaches_another(
     found = isolate(url, OWNERS, ANSWERS)
     print(f"{found.reruns} re-runs, {found.drawings} drawings and {found.files} pictures searched")
     assert found.errors == []
-    assert complaints(log) == []
+    assert logged_errors(log) == []
     assert found.leaks == []
     assert found.answers >= ANSWERS
     assert found.files > 0 and found.drawings > 0
@@ -153,4 +153,4 @@ def test_an_unexpected_error_and_a_lost_server_are_errors(app: tuple[str, int, P
     assert tally.errors
     log = tmp_path / "log.txt"
     log.write_bytes(b"2026-11-22 incident 0123abcd\n")
-    assert len(complaints(log)) == 1
+    assert len(logged_errors(log)) == 1

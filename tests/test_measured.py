@@ -15,7 +15,7 @@ from explorer.checkpoints import Checkpoint, load_pretrained
 from explorer.datasets import shapes
 from explorer.experiments import agreement, similarity
 from explorer.experiments.agreement import Agreement
-from explorer.ui import resources, trainings
+from explorer.ui import network_registry, trainings
 from explorer.ui.compare import charts, findings
 from explorer.ui.compare.findings import Answer, Question
 from explorer.ui.services.caches import CACHES
@@ -23,19 +23,20 @@ from tests.test_report import hostile_twins
 
 PAGE = """
 import streamlit as st
-from explorer.ui import navigation, resources
+from explorer.ui import navigation
+from explorer.ui.session import session
 from explorer.ui.compare import many_pictures
 from explorer.ui.compare.state import CompareState
 from explorer.ui.compare.compared import compare
-from explorer.ui.passes import sample_subject
+from explorer.ui.services.inference import sample_image
 
 def show():
     names = tuple(st.query_params["networks"].split(","))
-    state, subject = CompareState(names), sample_subject(6, 6)
+    state, subject = CompareState(names), sample_image(6, 6)
     many_pictures.sections([each.looked for each in compare(state, subject)], "many", subject, state)
 
 def explore():
-    kept = resources.pictures().get(st.query_params["picture"])
+    kept = session().uploads.get(st.query_params["picture"])
     st.markdown(f"explores a {kept.label} with a mask: {kept.mask is not None}")
 
 navigation.run({"compare": ("Compare", show), "explore": ("Explore", explore)})
@@ -193,8 +194,8 @@ def test_names_are_never_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     names = tuple(f"{HOSTILE} {index}" for index in range(10))
     split = shapes.draw(N, seed=5)
     data = "stored-" + "0" * 64
-    original = resources.checkpoint
-    monkeypatch.setattr(resources, "checkpoint", lambda name: replace(original(name), class_names=names))
+    original = network_registry.checkpoint
+    monkeypatch.setattr(network_registry, "checkpoint", lambda name: replace(original(name), class_names=names))
     monkeypatch.setattr(trainings, "labelled_data", lambda spec, class_names: [data])
     monkeypatch.setattr(trainings, "card", lambda data: SimpleNamespace(class_names=names))
     monkeypatch.setattr(trainings, "test_split", lambda data: (replace(split, masks=None), names))

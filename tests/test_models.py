@@ -16,8 +16,10 @@ from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS
 from explorer.presets import cifar
 from explorer.runs import Request, Run
-from explorer.ui import kept_models, resources
+from explorer.ui import network_registry, user_models
 from explorer.ui.markdown import as_code, as_text
+from explorer.ui.services import model_store
+from explorer.ui.services.model_store import SessionFolder, models_of, shared_folder
 from explorer.ui.session import SessionData
 from tests.e2e.test_models import theirs
 from tests.test_pages import open_app
@@ -29,7 +31,7 @@ from explorer.ui.pages import models
 
 def explore():
     if st.button("Back to Models"):
-        navigation.go("models", {"model": st.query_params["first"]})
+        navigation.switch_page("models", {"model": st.query_params["first"]})
 
 def build():
     st.write("here is Build & train")
@@ -69,12 +71,17 @@ def press(app: AppTest, label: str) -> None:
 
 def use(app: AppTest, reading: int = 0) -> str:
     """Answers the question of a file that asks one, and returns the name of the model that is used then."""
-    before = set(app.session_state["session"].titles)
+    before = set(uploads_of(app))
     if app.radio:
         app.radio[0].set_value(reading).run()
     press(app, "Use this model")
-    (name,) = set(app.session_state["session"].titles) - before
+    (name,) = set(uploads_of(app)) - before
     return str(name)
+
+
+def uploads_of(app: AppTest) -> list[str]:
+    folder = folder_of(app) if "uploads" in app.session_state else None
+    return [f"mine-{model.path.stem}" for model in models_of(OWNER, folder)] if folder else []
 
 
 def folder_of(app: AppTest) -> Path:
@@ -102,13 +109,12 @@ def test_the_folder_of_a_session_goes_unless_it_comes_back(
             timers.append(self)
 
     monkeypatch.setattr(threading, "Timer", Timer)
-    monkeypatch.setattr(kept_models, "_grace", lambda: 0.1)
     folder = tmp_path / "uploads"
     folder.mkdir()
-    attendance = kept_models._Attendance(kept_models._Folder(folder)).come()
-    attendance.go()
+    session_folder = SessionFolder(folder, 0.1).on_connect()
+    session_folder.on_disconnect()
     if comes_back:
-        attendance.come()
+        session_folder.on_connect()
     (timer,) = timers
     assert folder.exists() and timer.interval == 0.1 and timer.daemon
     timer.run()  # here instead of in a thread: it waits and does what it was told to
@@ -120,14 +126,15 @@ def test_an_upload_is_this_sessions_alone(data_folder: Path, content: bytes) -> 
     give(app, content)
     use(app)
     folder = folder_of(app)
-    assert [path.suffix for path in folder.iterdir()] == [".safetensors"] and folder.parent == data_folder / "uploads"
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".safetensors"]
+    assert folder.parent == data_folder / "uploads"
     stranger.run()
-    assert not stranger.session_state["session"].titles
+    assert "uploads" not in stranger.session_state
 
 
 def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch, content: bytes, other: bytes) -> None:
     app = open_models()
-    monkeypatch.setattr(kept_models, "SESSION_BYTES", len(content) + 1000)
+    monkeypatch.setattr(model_store, "SESSION_QUOTA_BYTES", len(content) + 1000)
     give(app, content)
     use(app)
     stored = sum(path.stat().st_size for path in folder_of(app).iterdir())
@@ -139,8 +146,8 @@ def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch
     press(app, "Delete")
     press(app, "Yes, delete")
     assert not list(folder_of(app).iterdir())
-    monkeypatch.setattr(kept_models, "SESSION_BYTES", 300 * 2**20)
-    monkeypatch.setattr(kept_models, "ALL_BYTES", len(other) + 1000)
+    monkeypatch.setattr(model_store, "SESSION_QUOTA_BYTES", 300 * 2**20)
+    monkeypatch.setattr(model_store, "TOTAL_QUOTA_BYTES", len(other) + 1000)
     give(app, content)
     use(app)
     stranger = open_models("cd" * 16)
@@ -154,11 +161,11 @@ def test_a_change_takes_the_place_of_what_it_changes(monkeypatch: pytest.MonkeyP
     give(app, content)
     name = use(app)
     press(app, "Back to Models")
-    (path,) = folder_of(app).iterdir()
-    monkeypatch.setattr(kept_models, "SESSION_BYTES", path.stat().st_size + 1000)
+    (path,) = folder_of(app).glob("*.safetensors")
+    monkeypatch.setattr(model_store, "SESSION_QUOTA_BYTES", path.stat().st_size + 1000)
     app.text_area[0].set_value("\n".join("abcdefghij")).run()
     press(app, "Save the changes")
-    assert not app.error and list(app.session_state["session"].titles) != [name]
+    assert not app.error and uploads_of(app) != [name]
 
 
 def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) -> None:
@@ -170,15 +177,15 @@ def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) 
     app.text_area(key=f"change-classes-{name}").set_value("\n".join(names)).run()
     app.selectbox(key=f"change-normalisation-{name}").set_value("half").run()
     press(app, "Save the changes")
-    (changed,) = app.session_state["session"].titles
+    (changed,) = uploads_of(app)
     assert changed != name and app.query_params["model"] == changed
-    (path,) = folder_of(app).iterdir()
+    (path,) = folder_of(app).glob("*.safetensors")
     loaded = checkpoints.load(path)
     assert loaded.class_names == names and loaded.mean == NORMALISATIONS["half"].mean
     app.text_area(key=f"change-classes-{changed}").set_value("one").run()
     press(app, "Save the changes")
     assert [error.value for error in app.error if "must name the 10 classes" in error.value]
-    assert list(app.session_state["session"].titles) == [changed]
+    assert uploads_of(app) == [changed]
 
 
 def test_a_file_of_ours_that_is_uploaded_keeps_its_figures(tmp_path: Path) -> None:
@@ -191,7 +198,7 @@ def test_a_file_of_ours_that_is_uploaded_keeps_its_figures(tmp_path: Path) -> No
     app = open_models()
     give(app, (tmp_path / "own.safetensors").read_bytes(), "own.safetensors")
     use(app)
-    (path,) = folder_of(app).iterdir()
+    (path,) = folder_of(app).glob("*.safetensors")
     kept = checkpoints.load(path)
     assert (kept.data, kept.seed, kept.figures, kept.record) == ("pets", 7, own.figures, {"steps": 5})
 
@@ -274,9 +281,9 @@ def test_an_upload_changes_no_choice(content: bytes) -> None:
 
 def test_a_label_depends_on_no_order_and_none_can_be_taken() -> None:
     called = {"shapes-plain-20": "a", "shapes-plain-8": "a", "shapes-resnet-8": "a · shapes-plain-8", "x": "\u202ea"}
-    found = resources.labels(called, called.__getitem__)
+    found = network_registry.unique_labels(called, called.__getitem__)
     assert len(set(found.values())) == len(called)
-    assert resources.labels(reversed(called), called.__getitem__) == found
+    assert network_registry.unique_labels(reversed(called), called.__getitem__) == found
     assert not any("\u202e" in label for label in found.values())
 
 
@@ -296,7 +303,7 @@ def test_a_run_is_renamed_and_deleted_by_its_owner_only() -> None:
     press(app, "Delete")
     press(app, "Yes, delete the whole run")
     assert not run.folder.exists()
-    assert kept_models.run_of(name) is None
+    assert user_models.run_of(name) is None
 
 
 def test_what_is_shared_and_not_opened_for_long_goes(content: bytes) -> None:
@@ -305,11 +312,11 @@ def test_what_is_shared_and_not_opened_for_long_goes(content: bytes) -> None:
     use(app)
     press(app, "Back to Models")
     press(app, "Share by a link")
-    (shared,) = kept_models.shared_folder().glob("*.safetensors")
+    (shared,) = shared_folder().glob("*.safetensors")
     (link,) = [block.value for block in app.code]
     assert f"first=shared-{shared.stem}" in link and link.endswith("second=none")
-    long_ago = time.time() - 86_400 * (kept_models.SHARED_DAYS + 1)
-    for path in kept_models.shared_folder().iterdir():
+    long_ago = time.time() - 86_400 * (user_models.SHARED_DAYS + 1)
+    for path in shared_folder().iterdir():
         os.utime(path, (long_ago, long_ago))
     streamlit.cache_resource.clear()  # AppTests are one session to Streamlit
     stranger = open_models("cd" * 16, model=f"shared-{shared.stem}")  # who opens it keeps it

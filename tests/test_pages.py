@@ -16,7 +16,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from driving.depth import component
+from driving.messages import component
 from explorer import checkpoints, figures, runs
 from explorer.architectures import ArchitectureSpec, build
 from explorer.architectures.spec import Stage
@@ -83,7 +83,7 @@ def test_a_widget_changes_the_url_and_nothing_else_there() -> None:
 TOLD = """
 import streamlit as st
 from explorer.ui import selection
-from explorer.ui.state import AppState
+from explorer.ui.services.explore_state import AppState
 selection.apply(AppState(layer="stem.conv"))
 selection.take(%s)
 st.session_state["found"] = selection.for_viewer()["selection"]
@@ -235,7 +235,7 @@ def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> N
 
 CHOSEN = """
 import streamlit as st
-from explorer.ui import controls
+from explorer.ui.explore import controls
 from explorer.ui.compare import compared
 from explorer.ui.pages import explore
 from explorer.ui.viewer import places
@@ -247,7 +247,7 @@ st.session_state["gallery"] = {"picture": %s}
 @pytest.mark.parametrize(
     "take",
     [
-        "places._take(controls.change)",
+        "places._take(controls.update_state)",
         "places._take(compared.change)",
         "explore._take_picture(st.session_state['gallery']['picture'])",
     ],
@@ -325,8 +325,10 @@ def test_what_goes_wrong_in_a_run_that_another_one_has_replaced_is_told_to_nobod
     app = AppTest.from_string(
         "from explorer.ui import navigation\n"
         "from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx\n"
-        "def stop():\n    raise StopException\n"
-        "def broken():\n    get_script_run_ctx().yield_check = stop\n    raise RuntimeError('changed size')\n"
+        "def on_next_use(act):\n"
+        "    object.__setattr__(get_script_run_ctx().session_state, '_yield_callback', act)\n"
+        "def stop():\n    on_next_use(lambda: None)\n    raise StopException\n"
+        "def broken():\n    on_next_use(stop)\n    raise RuntimeError('changed size')\n"
         "navigation.run({'broken': ('Broken', broken)})\n",
         default_timeout=60,
     ).run()

@@ -32,8 +32,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.isolation import Owner
 from benchmarks.visitors import PAGES
-from driving.serving import served, wait_for
-from driving.sessions import Session, SessionError
+from driving.protocol_client import Session, SessionError
+from driving.server_process import served, wait_for
 
 ROOT = Path(__file__).parents[1]
 MIB = 2**20

@@ -21,14 +21,14 @@ from explorer.tracing import trace
 from explorer.ui.compare import charts, report
 from explorer.ui.compare.findings import Answer, Question
 from explorer.ui.compare.one_picture import Picture
-from explorer.ui.passes import Looked
+from explorer.ui.services.inference import NetworkResult
 from tests.test_similarity import grams_of
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
 N = 8
 
 
-def hostile_twins(name: str = HOSTILE) -> tuple[list[Looked], dict[str, str]]:
+def hostile_twins(name: str = HOSTILE) -> tuple[list[NetworkResult], dict[str, str]]:
     """Two untrained networks whose classes and titles are called that, after they have seen one picture."""
     class_names = tuple(f"={name} {index}" for index in range(10))
     looked = []
@@ -36,11 +36,11 @@ def hostile_twins(name: str = HOSTILE) -> tuple[list[Looked], dict[str, str]]:
         network = build(cifar(8, shortcut), seed=1).freeze()  # type: ignore[arg-type]
         own = Checkpoint(network, class_names, (0.5,) * 3, (0.25,) * 3, name, 1, {"epochs": 1}, {"device": name})
         traced = trace(network, np.zeros((3, 32, 32), np.float32))
-        looked.append(Looked(stem, own, traced, profile(traced), "#C2540A", False))
+        looked.append(NetworkResult(stem, own, "#C2540A", trace=traced, profiles=profile(traced)))
     return looked, {"plain": f"{name} A", "residual": f"{name} B"}
 
 
-def measured(looked: list[Looked]) -> dict[str, Answer]:
+def measured(looked: list[NetworkResult]) -> dict[str, Answer]:
     """All that can be measured of them, on eight pictures."""
     drawn = shapes.draw(N, seed=2)
     split = Split(drawn.images, drawn.labels, drawn.masks)
@@ -64,7 +64,7 @@ def measured(looked: list[Looked]) -> dict[str, Answer]:
 
 
 @pytest.fixture(scope="module")
-def twins() -> tuple[list[Looked], dict[str, str], dict[str, Answer]]:
+def twins() -> tuple[list[NetworkResult], dict[str, str], dict[str, Answer]]:
     looked, names = hostile_twins()
     return looked, names, measured(looked)
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import streamlit as st
 from starlette.applications import Starlette
-from starlette.types import Message
+from starlette.requests import HTTPConnection
+from starlette.types import Message, Receive, Scope, Send
 from streamlit.runtime.session_manager import ActiveSessionInfo
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from explorer import runs
-from explorer.ui import server, viewer
+from explorer.ui import server, streamlit_internals, viewer
 
 
 def test_uploaded_data_that_has_had_its_day_goes_when_the_app_starts_and_while_it_runs(
@@ -23,7 +24,7 @@ def test_uploaded_data_that_has_had_its_day_goes_when_the_app_starts_and_while_i
 ) -> None:
     monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
     monkeypatch.setattr("webbrowser.open", lambda _: True)
-    monkeypatch.setattr(server, "SWEEP_EVERY", 0.01)
+    monkeypatch.setattr(server, "SWEEP_INTERVAL_S", 0.01)
     old, fresh = (runs.stored_data(digit * 64) for digit in "12")
     old.parent.mkdir()
     fresh.touch()
@@ -37,7 +38,7 @@ def test_uploaded_data_that_has_had_its_day_goes_when_the_app_starts_and_while_i
     async def run() -> None:
         old.touch()
         os.utime(old, (1e9, 1e9))
-        async with server.opened(None):  # type: ignore[arg-type]
+        async with server.lifespan(None):  # type: ignore[arg-type]
             await is_swept()
             old.touch()
             await asyncio.sleep(0.05)
@@ -60,10 +61,10 @@ def test_a_disk_that_cannot_be_swept_is_logged_and_tried_again(
 
     monkeypatch.setattr(runs, "sweep_stored_data", fails)
     monkeypatch.setattr("webbrowser.open", lambda _: True)
-    monkeypatch.setattr(server, "SWEEP_EVERY", 0.0)
+    monkeypatch.setattr(server, "SWEEP_INTERVAL_S", 0.0)
 
     async def run() -> None:
-        async with server.opened(None):  # type: ignore[arg-type]
+        async with server.lifespan(None):  # type: ignore[arg-type]
             while len(tried) < 2:
                 await asyncio.sleep(0.01)
 
@@ -79,7 +80,7 @@ class Named:
 def test_an_answer_goes_to_the_connection_of_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streamlit's loop waits between two sessions, and meanwhile another one may come back over a new connection."""
     monkeypatch.setattr(WebsocketSessionManager, "list_active_sessions", WebsocketSessionManager.list_active_sessions)
-    server.keep_answers()
+    streamlit_internals.patch_session_iteration()
     manager = WebsocketSessionManager(*([None] * 4))  # type: ignore[arg-type]
     here = manager._active_session_info_by_id
     for name in "abc":
@@ -116,6 +117,46 @@ def answered(path: str, method: str = "GET", **headers: str) -> tuple[int, dict[
         elsewhere.submit(lambda: asyncio.run(app(scope, receive, send))).result()
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:])
+
+
+OWNER = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("cookie", "kept"),
+    [
+        (f"explorer_owner={OWNER}", True),
+        (f"_streamlit_xsrf=a; explorer_owner={OWNER}; b=c", True),
+        ("", False),
+        ("_streamlit_xsrf=a", False),
+        ("explorer_owner=../x", False),
+    ],
+)
+def test_a_session_opens_with_the_owner_of_its_browser_or_a_new_one(cookie: str, kept: bool) -> None:
+    """The session and its browser get the same one. No script of a page can read it."""
+    seen: list[dict[str, str]] = []
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(HTTPConnection(scope).cookies)
+        await send({"type": "websocket.accept", "headers": [(b"x", b"y")]})
+        await send({"type": "websocket.send", "text": "a"})
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/", "headers": [(b"cookie", cookie.encode())] if cookie else []}
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(lambda: asyncio.run(server.SessionMiddleware(page)(scope, None, send))).result()  # type: ignore[arg-type]
+    owner = seen[0]["explorer_owner"]
+    assert runs.OWNER.fullmatch(owner) and (owner == OWNER) == kept
+    assert seen[0].get("_streamlit_xsrf") == ("a" if "xsrf" in cookie else None)
+    accepted, message = sent
+    (given,) = [value.decode() for name, value in accepted["headers"] if name == b"set-cookie"]
+    value, *attributes = given.split("; ")
+    assert value == f"explorer_owner={owner}" and {"HttpOnly", "SameSite=Lax", "Path=/"} <= {*attributes}
+    assert (b"x", b"y") in accepted["headers"] and message == {"type": "websocket.send", "text": "a"}
 
 
 @pytest.mark.parametrize("folder", ["", "explorer", "/deep/explorer/"])

@@ -103,8 +103,8 @@ SCRIPT = """
 import streamlit as st
 from explorer.ui.session import SessionData, session
 assert session() is session() and isinstance(session(), SessionData)
-session().titles["a"] = "b"
-st.write(str(len(session().titles)))
+session().views["a"] = {}
+st.write(str(len(session().views)))
 st.button("Again")
 """
 
@@ -113,7 +113,7 @@ def test_a_session_keeps_its_data_from_run_to_run_and_another_has_its_own() -> N
     app, stranger = AppTest.from_string(SCRIPT).run(), AppTest.from_string(SCRIPT).run()
     kept = app.session_state["session"]
     app.button[0].click().run()
-    assert not app.exception and app.session_state["session"] is kept and kept.titles == {"a": "b"}
+    assert not app.exception and app.session_state["session"] is kept and kept.views == {"a": {}}
     assert stranger.session_state["session"] is not kept
     assert stranger.session_state["session"].results is not kept.results
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from driving.depth import component
+from driving.messages import component
 from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.attribution import grad_cam, share_on_object
@@ -15,12 +15,12 @@ from explorer.datasets import shapes
 from explorer.images import to_input
 from explorer.presets import cifar
 from explorer.training import evaluate
-from explorer.ui import resources, trainings
+from explorer.ui import network_registry, trainings
 from explorer.ui.api import layers
 from explorer.ui.explore import channels
 from explorer.ui.gradients import measured
-from explorer.ui.passes import Passes, at_its_size, sample_subject
-from explorer.ui.state import AppState
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import ChosenNetwork, InferenceCache, pixels_for, sample_image
 from tests.test_pages import COMPARE, open_app, texts
 
 FOUR = ("ring", "cross", "star", "arrow")
@@ -64,12 +64,12 @@ def test_a_network_is_given_the_scene_as_it_was_trained_on_it(size: int) -> None
     spec = cifar(8, classes=4, size=size)
     known = Checkpoint(build(spec).freeze(), FOUR, (0.4,) * 3, (0.2,) * 3, shapes.Drawn(size, FOUR).name)
     pixels, mask = shapes.sample(6, 41, size)
-    subject = sample_subject(6, 41)
-    given = at_its_size(known, subject)
+    subject = sample_image(6, 41)
+    given = pixels_for(known, subject)
     assert given[1] is not None
     np.testing.assert_array_equal(given[0], pixels)
     np.testing.assert_array_equal(given[1], mask)
-    looked = Passes().look("n", known, AppState(), subject, "#123456", False)
+    looked = InferenceCache().run(ChosenNetwork("n", known, "#123456"), AppState(), subject)
     np.testing.assert_array_equal(looked.trace.image, to_input(pixels, (size, size), known.mean, known.std))
     layer = looked.trace.layers[-1]
     told = dict(layers._numbers(looked, subject, layer, looked.profiles[-1], np.zeros((64, 2), np.float32)))
@@ -81,8 +81,8 @@ def test_a_network_is_given_the_scene_as_it_was_trained_on_it(size: int) -> None
 @pytest.mark.parametrize("data", ["photos", "shapes-v2-16", "shapes-v1-16-star-ring"])
 def test_any_other_network_is_given_the_picture_as_it_is(data: str) -> None:
     other = Checkpoint(build(cifar(8, size=16)).freeze(), shapes.CLASS_NAMES, (0.4,) * 3, (0.2,) * 3, data)
-    subject = sample_subject(6, 41)
-    assert at_its_size(other, subject) == (subject.pixels, subject.mask)
+    subject = sample_image(6, 41)
+    assert pixels_for(other, subject) == (subject.pixels, subject.mask)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_any_other_network_is_given_the_picture_as_it_is(data: str) -> None:
 def test_the_first_picture_is_one_that_the_network_knows(
     classes: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "class_names", lambda name: classes)
-    assert resources.first_picture("any") == expected
+    monkeypatch.setattr(network_registry, "class_names", lambda name: classes)
+    assert network_registry.sample_for("any") == expected
 
 
 @pytest.mark.usefixtures("kept")
@@ -179,5 +179,5 @@ def test_gradients_are_measured_on_the_pictures_that_are_known(monkeypatch: pyte
 
 
 def test_the_channels_of_a_network_are_looked_for_in_its_own_pictures(four: list[Checkpoint]) -> None:
-    looked = Passes().look("n", four[0], AppState(), sample_subject(6, 6), "#123456", False)
+    looked = InferenceCache().run(ChosenNetwork("n", four[0], "#123456"), AppState(), sample_image(6, 6))
     assert channels._data(looked) == [DATA]

@@ -13,7 +13,7 @@ from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
 from explorer.ui.build_state import LIMITS, QUICK, BuildState
 from explorer.ui.gradients.state import GradientsState
-from explorer.ui.state import NAME, AppState
+from explorer.ui.services.explore_state import NAME, AppState
 from tests.fuzz.laws import check_sentence
 
 VIEWS = [

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from driving.depth import picture, unpack
+from driving.messages import picture, unpack
 from explorer import checkpoints, figures
 from explorer.architectures import build
 from explorer.attribution import LayerProfile, channel_statistics, channel_weights, grad_cam, profile, shared_tops
@@ -23,8 +23,8 @@ from explorer.ui.api import layers
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import StripRow, pack_strip
-from explorer.ui.passes import Looked, Subject
-from explorer.ui.state import Scope
+from explorer.ui.services.explore_state import Scope
+from explorer.ui.services.inference import InputImage, NetworkResult
 from tests.messages import message
 from tests.test_pages import open_app
 
@@ -89,15 +89,15 @@ def test_what_is_packed_comes_out_again_where_the_header_says() -> None:
         writer.write({"x": float("nan")})
 
 
-def first_visit() -> tuple[Subject, list[Looked]]:
+def first_visit() -> tuple[InputImage, list[NetworkResult]]:
     """The picture and the networks of the first visit, as the library sees them."""
     pixels, mask = shapes.sample(6, 6)
     looked = []
     for name in ("shapes-plain-20", "shapes-resnet-20"):
         loaded = checkpoints.load_pretrained(name)
         passed = trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
-        looked.append(Looked(name, loaded, passed, profile(passed), "#000000", False))
-    return Subject(pixels, pixels, "sample-6-6", "star", (), mask, "star"), looked
+        looked.append(NetworkResult(name, loaded, "#000000", trace=passed, profiles=profile(passed)))
+    return InputImage(pixels, pixels, "sample-6-6", "star", (), mask, "star"), looked
 
 
 def test_the_browser_has_every_number_of_the_strip() -> None:
@@ -172,8 +172,8 @@ def test_what_is_too_much_is_reduced_but_for_the_chosen_channel() -> None:
     passed = trace(network, image, None, STRIP_KINDS)
     loaded = Checkpoint(network, shapes.CLASS_NAMES, (0.5,) * 3, (0.25,) * 3, "shapes-v1-32")
     pixels = np.zeros((128, 128, 3), np.uint8)
-    subject = Subject(pixels, pixels, "black", "black")
-    looked = [Looked("large", loaded, passed, profile(passed), "#000000", False)]
+    subject = InputImage(pixels, pixels, "black", "black")
+    looked = [NetworkResult("large", loaded, "#000000", trace=passed, profiles=profile(passed))]
     header, body = unpack(layers_message("sample-6-6", subject, looked, "stages.0.0", 3))
     assert not header["every"]
     (found,) = header["networks"][0]["layers"].values()

@@ -13,8 +13,8 @@ from explorer import checkpoints, runs
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.ui.build.classes import imbalance, missing_pictures
 from explorer.ui.markdown import as_sentence
+from explorer.ui.network_text import balanced_accuracy_text
 from explorer.ui.trainings import Card
-from explorer.ui.words import balanced
 from tests.made_runs import end, finish, taken_queue
 from tests.test_build import check, open_build, shown, state_of, texts, upload, zipped
 
@@ -83,11 +83,13 @@ def test_one_to_eighty_from_the_zip_to_the_sentence() -> None:
 
 def test_the_balanced_accuracy_stands_beside_the_accuracy_where_they_differ() -> None:
     test = {"accuracy": 80 / 81, "n": 81, "balanced_accuracy": 0.5, "classes": {"right": [80, 0], "n": [80, 1]}}
-    assert balanced(test) == ", balanced accuracy 50.0%"
+    assert balanced_accuracy_text(test) == ", balanced accuracy 50.0%"
     assert (
-        balanced({**test, "classes": {"right": [40, 0], "n": [41, 40]}}) == balanced({"accuracy": 0.5, "n": 81}) == ""
+        balanced_accuracy_text({**test, "classes": {"right": [40, 0], "n": [41, 40]}})
+        == balanced_accuracy_text({"accuracy": 0.5, "n": 81})
+        == ""
     )
-    assert balanced({**test, "balanced_accuracy": "most"}) == ""
+    assert balanced_accuracy_text({**test, "balanced_accuracy": "most"}) == ""
 
 
 @pytest.mark.parametrize(("rare", "is_said"), [(20, True), (21, False), (0, False)])

@@ -11,7 +11,7 @@ from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
 from explorer.training.config import OFFERED
-from explorer.ui.link import Linked
+from explorer.ui.services.url_codec import UrlState
 
 DATA = re.compile(r"cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
 RUN = re.compile(r"[0-9a-f]{32}")
@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
 
 
 @dataclass(frozen=True)
-class BuildState(Linked):
+class BuildState(UrlState):
     """One view of the Build & train page.
 
     `preset` names a preset, `spec` what was changed of its spec and `config` what was changed of `QUICK`, both as
@@ -98,7 +98,7 @@ class BuildState(Linked):
         return self.spec_fields()["shortcut"]
 
     @classmethod
-    def _meant(cls, name: str, text: str) -> Any:
+    def _decode(cls, name: str, text: str) -> Any:
         if name not in ("twin", "free"):
             return text
         if text not in ("yes", "no"):

@@ -7,10 +7,10 @@ import streamlit as st
 
 from explorer import figures
 from explorer.figures import Series
-from explorer.ui.passes import Looked
+from explorer.ui.services.inference import NetworkResult
 
 
-def series_of(network: Looked) -> Series:
+def series_of(network: NetworkResult) -> Series:
     return Series(network.title, network.colour, "dash" if network.dashed else "solid")
 
 

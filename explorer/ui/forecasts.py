@@ -18,7 +18,7 @@ from explorer.training.proposal import LEAST_PASSES, RUNGS, Rung, enough, one_cl
 from explorer.ui import trainings
 from explorer.ui.build_state import QUICK, BuildState, blocks_a_stage, difference, regular_stages
 from explorer.ui.session import session
-from explorer.ui.work import duration
+from explorer.ui.widgets.long_task import duration
 
 CLASSROOM = next(rung for rung in RUNGS if rung.depth == 38)  # what one click trains where the machine is slow
 CIFAR_COUNTS = (50_000, 0, 10_000)  # of what is not downloaded yet

@@ -1,30 +1,29 @@
-"""Names that somebody chose, and sentences with such names, for Markdown: they neither format, link, draw nor run."""
+"""Names that a user chose, and sentences with such names, as Markdown that shows them as plain text."""
 
 import re
 from collections.abc import Sequence
 
 from explorer.figures.names import in_order as in_order
 
-# Renderers of Markdown make a link of what looks like an address, escaped or not; a word joiner, which is not seen,
-# takes its look away.
+# Renderers of Markdown make links of addresses, escaped or not; an invisible word joiner prevents that.
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
 
 
 def as_code(name: str) -> str:
-    """The name in code letters."""
+    """The name as code."""
     shown = "".join(letter if letter.isprintable() else " " for letter in name)  # an empty line would end the code
     return f"`{shown.replace('`', chr(39)) or ' '}`"
 
 
 def as_text(name: str) -> str:
-    """The name in plain letters, each sign that Markdown, Streamlit or a formula could take for its own escaped."""
+    """The name as text, with every special character of Markdown, Streamlit and formulas escaped."""
     return _plain(" ".join(name.split()))
 
 
 def as_sentence(said: str) -> str:
-    """A sentence of ours, as of an error or in the log of a run: what stands between backticks as code, all else in
-    plain letters. A name in it may have backticks of its own; then more or less of it is code."""
+    """A sentence of ours, as of an error or a run's log: code between backticks, text elsewhere. A name in it may have
+    backticks of its own; then more or less of it is code."""
     text, *rest = " ".join(said.split()).split("`")
     if len(rest) % 2:
         return as_text(said)

@@ -1,4 +1,4 @@
-"""The pages and the ways between them: a page that is left and entered again shows what it showed."""
+"""The pages and the links between them. A page that the user enters again by the menu shows its last view."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,36 +7,18 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import requirements
 from explorer.incidents import incident, unexpected
-from explorer.ui import address, visitor
+from explorer.ui import client, streamlit_internals, url_query
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.process_tuning import collect_garbage
 from explorer.ui.session import session
 
-WIDE = ".stMainBlockContainer { padding: 2.5rem 2.5rem 4rem }"  # the strip needs the width
-# The menu lies over the top of the page: of a heading over its margin, of a box over its first line.
-BELOW_THE_MENU = ".stMainBlockContainer > .stVerticalBlock > :nth-child(-n+2):has(> .stAlert) { margin-top: 1.75rem }"
-# Streamlit's own sign of work in the corner has a "Stop" too. It stops no training, and leaves half a page. Where
-# something can be stopped, the page has its own.
-ONE_STOP = "[data-testid=stStatusWidget] button { display: none }"
-# Streamlit writes what is chosen in the accent, which in the dark theme is too dark for text: as a link it is legible.
-CHOSEN = """
-    [data-selected=true] p, [data-testid=stSliderThumbValue] p { color: light-dark(%s, %s) }
-"""
-# In a light theme Streamlit gives the words of a chart this grey, which has 3.7:1 on white.
-LEGIBLE = """
-    [data-testid=stPlotlyChart] text[style*="rgb(128, 132, 149)"] { fill: currentColor !important; fill-opacity: 0.75 }
-"""
-# The page itself takes the focus, so that the arrow keys scroll it; Streamlit does not show that.
-FOCUSED = "[data-testid=stMain]:focus-visible { outline: 2px solid; outline-offset: -2px }"
-
 
 def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
-    """Shows the page that the URL names. `pages` are (title, function) by the name in the URL, the first is the
-    default one. None is shown with a torch that is too old."""
+    """Shows the page of the URL. `pages` are (title, function) by their names in the URL; the first is the default.
+    With a torch that is too old there is an error instead."""
     try:
         requirements.check_torch()
     except requirements.RequirementError as error:
@@ -50,82 +32,68 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     page = st.navigation(list(built.values()), position="top")
     name = next(name for name, candidate in built.items() if candidate is page)
     if session().page != name:
-        address.forget()
+        url_query.reset()
         session().entries += 1
         session().entered_again = not st.query_params and name in session().views
         if session().entered_again and (view := session().view(name)):
-            address.write(view)  # the menu's links know only the bare page
+            url_query.write(view)  # the menu's links have no query
     session().page = name
-    _guarded(page.run)
-    remember()
+    streamlit_internals.style_page()
+    with error_boundary():
+        page.run()
+        streamlit_internals.rerun_on_theme_change(client.theme())
+    save_page_query()
 
 
-def remember() -> None:
-    """Keeps the view of the page that is shown; a part of it that runs again alone calls this too."""
-    query = address.query()
-    here = session()
-    here.views[here.page] = query
+def save_page_query() -> None:
+    """Saves the query of the current page. A fragment that changes it calls this too."""
+    query = url_query.read()
+    session().views[session().page] = query
 
 
-def _guarded(show: Callable[[], None]) -> None:
-    chosen = CHOSEN % (st.get_option("theme.light.linkColor"), st.get_option("theme.dark.linkColor"))
-    st.html(f"<style>{WIDE} {BELOW_THE_MENU} {ONE_STOP} {FOCUSED} {LEGIBLE} {chosen}</style>")
-    with boundary():
-        show()
-        visitor.follow_theme()
-
-
-def failed(error: Exception) -> bool:
-    """Says on the page that something went wrong. Streamlit calls this (`app.py`) for what happens outside of every
-    `boundary`, as in the callback of a widget; True, so that it adds nothing of its own."""
+def on_script_error(error: Exception) -> bool:
+    """Logs the error and shows a sentence with its id. Streamlit calls this (`app.py`) for errors outside of every
+    `error_boundary`, as in a widget's callback; True, so that it shows nothing of its own."""
     st.error(unexpected(error))
     return True
 
 
-def offer_file(label: str, data: Callable[[], bytes | BytesIO | str], **options: Any) -> None:
-    """A button that downloads what `data` gives once it is pressed; `options` are those of Streamlit's own button.
+def download_button(label: str, data: Callable[[], bytes | BytesIO | str], **options: Any) -> None:
+    """A button that calls `data` when pressed and downloads the result; `options` are those of Streamlit's button.
 
-    Streamlit calls `data` outside of any run, and says itself that the file could not be made; the log has an id here.
+    Streamlit calls `data` outside of any run and shows its own error; this logs it with an id.
     """
 
-    def made() -> bytes | BytesIO | str:
+    def logged() -> bytes | BytesIO | str:
         try:
             return data()
         except Exception as error:
             incident(error)
             raise
 
-    st.download_button(label, data=made, on_click="ignore", **options)
+    st.download_button(label, data=logged, on_click="ignore", **options)
 
 
 @contextmanager
-def boundary() -> Iterator[None]:
-    """Around every page, and every part of one that runs again alone: whatever goes wrong, a person sees one sentence,
-    and the log has the rest."""
+def error_boundary() -> Iterator[None]:
+    """For every page and fragment: shows any error as one sentence and logs the rest."""
     try:
         yield
     except Exception as error:
-        _end_if_replaced()
-        failed(error)
+        session()  # ends a run that another one supersedes: both use one state, which may be all that went wrong
+        on_script_error(error)
     finally:
         collect_garbage()
 
 
-def _end_if_replaced() -> None:
-    """Ends a run that Streamlit has stopped for another one (`runner.fastReruns`). Nobody sees it any more, and until
-    it hears of that both use the state of the session at once: what goes wrong in it may be no more than that."""
-    if run := get_script_run_ctx():
-        run.yield_check()
-
-
-def link(name: str, query: Mapping[str, str]) -> str:
-    """The address of that view, for somebody else."""
-    here = urlsplit(st.context.url or "")
+def view_url(name: str, query: Mapping[str, str]) -> str:
+    """The full URL of that view."""
+    current = urlsplit(st.context.url or "")
+    folder = current.path.rsplit("/", 1)[0]
     page = session().pages[name].url_path  # "" of the first page
-    folder = here.path.rsplit("/", 1)[0]
-    return urlunsplit((here.scheme, here.netloc, f"{folder}/{page}", urlencode(query), ""))
+    return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(query), ""))
 
 
-def go(name: str, query: Mapping[str, str]) -> None:
+def switch_page(name: str, query: Mapping[str, str]) -> None:
     """Opens another page at that view. Not inside a callback."""
     st.switch_page(session().pages[name], query_params=dict(query))

@@ -10,8 +10,8 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.ui.services.explore_state import SELECTION_FIELDS, AppState
 from explorer.ui.session import session
-from explorer.ui.state import SELECTION_FIELDS, AppState
 
 
 @dataclass

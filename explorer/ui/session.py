@@ -1,4 +1,4 @@
-"""What the app remembers of one visitor beside the address of the page: each value that more than one file uses.
+"""What the app remembers of one session beside the URL: each value that several files use.
 
 A key of `st.session_state` that one file alone uses, as of a widget, stays in that file.
 """
@@ -11,16 +11,17 @@ import streamlit as st
 
 from explorer.experiments.gradient_flow import GradientFlow
 from explorer.ui.build_state import BuildState
-from explorer.ui.passes import Pictures
 from explorer.ui.services.caches import CACHES, LruCache
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import InferenceCache, InputImage, UploadStore, sample_image
 
 _KEY = "session"
-_first = threading.Lock()  # a run and the one that replaces it may come at once: both get the same object
+_creation_lock = threading.Lock()  # a run and the one that supersedes it may come at once and need the same object
 
 
 @dataclass(frozen=True)
-class Awaited:
-    """A link that waits for the network `name`, which its `query` names: it opens `page` when the network is here."""
+class PendingLink:
+    """A link whose network `name` is missing. It opens `page` with `query` once the network is available."""
 
     page: str
     query: dict[str, str]
@@ -29,38 +30,36 @@ class Awaited:
 
 @dataclass(eq=False)
 class SessionData:
-    """One object for each session. A run that was replaced may still hold it beside the run that replaced it: each
-    change begins with a call of `session`, where Streamlit ends a run that was replaced."""
+    """One object for each session. A superseded run may still hold it beside its successor, so each change begins with
+    a call of `session`, where Streamlit ends a superseded run."""
 
     owner: str = ""
-    """The visitor's secret, as long as the browser has not sent it in a cookie."""
+    """The user's secret, once it was needed."""
     page: str = ""
     """The name of the page that is shown."""
     pages: dict[str, st.Page] = field(default_factory=dict)
     """All pages by name."""
     views: dict[str, dict[str, str]] = field(default_factory=dict)
-    """The query of the address that each page had last, by its name."""
+    """The last query of each page, by its name."""
     entries: int = 0
-    """How often the visitor has entered a page."""
+    """How often the user has entered a page."""
     entered_again: bool = False
-    """Whether the page was entered by the menu, and shows what it showed before."""
+    """Whether the user entered the page by the menu, so that it shows its last view."""
     first_form: BuildState | None = None
-    """The form of Build & train before the visitor has chosen anything, once it is known."""
+    """The form of Build & train before the user has chosen anything, once it is known."""
     build_tab: str | None = None
     """The tab that Build & train opens at its next run."""
-    awaited: Awaited | None = None
-    titles: dict[str, str] = field(default_factory=dict)
-    """What the visitor calls the uploaded networks, by name."""
-    pictures: Pictures = field(default_factory=Pictures)
-    asked: str = ""
-    """The key of the measurement that a click has just asked for."""
+    pending_link: PendingLink | None = None
+    uploads: UploadStore = field(default_factory=UploadStore)
+    requested_task: str = ""
+    """The key of the `long_task` that the last click started."""
     results: LruCache[Any] = field(default_factory=lambda: LruCache(CACHES["ui.session.SessionData.results"]))
-    """What was measured, by the keys of `work.measure`."""
+    """Results by the keys of `long_task`."""
     flows: LruCache[GradientFlow] = field(default_factory=lambda: LruCache(CACHES["ui.session.SessionData.flows"]))
     """The gradients that were measured, by network, seed and data."""
 
     def view(self, page: str) -> dict[str, str]:
-        """The query that the page of that name had last, empty where it was not shown yet."""
+        """The last query of that page, empty before its first run."""
         return self.views.get(page, {})
 
 
@@ -69,5 +68,16 @@ def session() -> SessionData:
     try:
         return st.session_state[_KEY]
     except KeyError:
-        with _first:
+        with _creation_lock:
             return st.session_state.setdefault(_KEY, SessionData())
+
+
+@st.cache_resource(show_spinner=False, scope="session")
+def inference_cache() -> InferenceCache:
+    """This session's own. It goes as soon as the connection is lost, unlike `SessionData`."""
+    return InferenceCache()
+
+
+def find_image(state: AppState) -> InputImage | None:
+    """The image of the view, None where another session uploaded it."""
+    return sample_image(*state.sample) if state.sample else session().uploads.get(state.picture)

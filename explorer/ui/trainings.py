@@ -29,10 +29,10 @@ from explorer.machine import cores
 from explorer.runs import Request, Run
 from explorer.runs import speed as machine_speed
 from explorer.training import choose_device, training_memory, training_speed
-from explorer.ui import resources
+from explorer.ui import client
 from explorer.ui.build_state import BuildState
-from explorer.ui.passes import PASSES
 from explorer.ui.services.caches import CACHES
+from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.services.process_tuning import threads
 from explorer.ui.session import session
 
@@ -262,7 +262,7 @@ def speed() -> float:
 
 @st.cache_resource(show_spinner=False)
 def _speed_here() -> float:
-    with PASSES:
+    with INFERENCE_SLOTS:
         return training_speed()
 
 
@@ -278,7 +278,7 @@ def start_run(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Run:
         config=state.training().to_dict(),
         data=data,
         device=choose_device().type,
-        owner=resources.owner(),
+        owner=client.owner(),
         created=time.time(),
         names=tuple(spec.name for spec in specs),
     )

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from driving.chromium import MISSING, NOBODY, QUIET, SHELL, find_chromium, launched
-from driving.serving import ROOT, served
-from driving.verbs import UNANSWERED
+from driving.actions import PENDING_WORK_JS
+from driving.chromium import BROWSER_ARGUMENTS, DEAD_PROXY, MISSING, SHELL, find_chromium, launch_browser
+from driving.server_process import ROOT, served
 from tests.conftest import keep_speed
 from tests.made_runs import taken_queue
 
@@ -83,7 +83,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     scratch = tmp_path_factory.mktemp("tmp")
     log = tmp_path_factory.mktemp("server") / "log.txt"
     # What is kept of a session that has gone may go after 5 seconds; else Streamlit waits for 2 minutes.
-    environment = {"HOME": str(home), "TMPDIR": str(scratch), "EXPLORER_PICTURES": "", "https_proxy": NOBODY}
+    environment = {"HOME": str(home), "TMPDIR": str(scratch), "EXPLORER_PICTURES": "", "https_proxy": DEAD_PROXY}
     environment["EXPLORER_DOWNLOAD_PAUSES"] = ""  # who does not answer is asked once
     log.touch()
     with log.open(errors="replace") as reader:
@@ -131,13 +131,13 @@ def browsers(
 
     def launch() -> BrowserContext:
         return playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"), executable_path=chromium, args=QUIET, **_screen(server)
+            tmp_path_factory.mktemp("profile"), executable_path=chromium, args=BROWSER_ARGUMENTS, **_screen(server)
         )
 
     def browser(number: int) -> BrowserContext:
         while number >= len(kept):
-            kept.append(launched(launch))
-            kept[-1].add_init_script(path=UNANSWERED)
+            kept.append(launch_browser(launch))
+            kept[-1].add_init_script(path=PENDING_WORK_JS)
         return kept[number]
 
     yield browser

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Locator, Page, WebSocketRoute
 
-from driving.verbs import click, upload
+from driving.actions import click, upload
 
 EXPLAIN = "**/api/explain"
 COMPLETE = "document.documentElement.dataset.viewer === 'complete'"  # all layers have been fetched

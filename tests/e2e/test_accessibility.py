@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from explorer.ui.visitor import FOLLOW
+from explorer.ui.streamlit_internals import THEME_SYNC_JS
 from tests.e2e.accessibility import nameless_pictures, tab_through, violations
 
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
@@ -92,7 +92,7 @@ def test_a_theme_that_the_server_missed_is_told_again(page: Page) -> None:
             globalThis.ran = data => { run({ data, parentElement, setTriggerValue }); };
             globalThis.turned = scheme => { document.querySelector("[data-testid]").style.colorScheme = scheme; };
         }""",
-        FOLLOW,
+        THEME_SYNC_JS,
     )
     page.evaluate("() => { ran('light'); turned('dark'); ran('light'); }")
     assert page.evaluate("told") == ["dark"]

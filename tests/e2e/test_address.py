@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from driving.serving import served
-from driving.verbs import choose, click, query, upload, visit, wait_until_ready
+from driving.actions import choose, click, query, upload, visit, wait_until_ready
+from driving.server_process import served
 from tests.conftest import keep_speed
 from tests.e2e.exploring import photo, strip_button
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from driving.verbs import choose, click, fill, turn, upload, visit, wait_until_ready
+from driving.actions import choose, click, fill, turn, upload, visit, wait_until_ready
 from explorer import checkpoints, runs
 from explorer.architectures import ArchitectureSpec
 from explorer.runs import Run

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
-from driving.verbs import choose, click, no_sideways_scroll, query, turn, upload, visit, wait_until_ready, windows
+from driving.actions import choose, click, no_sideways_scroll, query, turn, upload, visit, wait_until_ready, windows
 from explorer.architectures import ArchitectureSpec, Stage
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE, Server

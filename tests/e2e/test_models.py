@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from playwright.sync_api import Page, expect
 
-from driving.verbs import click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
+from driving.actions import click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
 from explorer.architectures import build
 from explorer.presets import cifar
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from driving.verbs import click, fill, no_sideways_scroll, query, upload, visit, wait_until_ready
+from driving.actions import click, fill, no_sideways_scroll, query, upload, visit, wait_until_ready
 from explorer import runs
 from explorer.presets import cifar
 from explorer.training import TrainingConfig

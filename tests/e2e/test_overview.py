@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from driving.depth import unpack
-from driving.verbs import choose, click, query, turn, upload, visit, wait_until_ready
+from driving.actions import choose, click, query, turn, upload, visit, wait_until_ready
+from driving.messages import unpack
 from explorer import checkpoints, figures, runs
 from explorer.architectures import build
 from explorer.attribution import enlarge, grad_cam, profile

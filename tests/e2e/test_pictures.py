@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from driving.verbs import visit
+from driving.actions import visit
 from tests.e2e.conftest import SCREENSHOTS
 
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 from playwright.sync_api import Locator, Page, expect
 
-from driving.verbs import click, turn, visit, wait_until_ready
+from driving.actions import click, turn, visit, wait_until_ready
 from explorer import figures, recordings
 from explorer.runs.log import parsed
 from explorer.ui.build import replay

@@ -15,10 +15,10 @@ import pytest
 import requests
 from playwright.sync_api import Page
 
-from driving.depth import unpack
-from driving.serving import ROOT, START_S, end, served, started, wait_for
-from driving.sessions import Session, SessionError
-from driving.verbs import visit
+from driving.actions import visit
+from driving.messages import unpack
+from driving.protocol_client import Session, SessionError
+from driving.server_process import ROOT, START_S, end, served, started, wait_for
 from tests.e2e.conftest import Server
 from tests.e2e.exploring import EXPLAIN, photo
 
@@ -128,10 +128,10 @@ if __name__ == "__main__":
         raise KeyError("a secret")
 
     st.button("Fail", key="fail", on_click=fail)
-    navigation.offer_file("File", fail, file_name="a.txt", key="broken")
-    navigation.offer_file("File", lambda: b"whole", file_name="b.txt", key="whole")
+    navigation.download_button("File", fail, file_name="a.txt", key="broken")
+    navigation.download_button("File", lambda: b"whole", file_name="b.txt", key="whole")
 else:
-    app = st.App(__file__, on_script_error=navigation.failed)
+    app = st.App(__file__, on_script_error=navigation.on_script_error)
 """
 
 
@@ -155,7 +155,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failing]:
 
 def test_a_callback_that_fails_is_a_sentence_with_an_id_that_is_in_the_log(failing: Failing) -> None:
     """It runs before the page, and so outside of the boundary around every page."""
-    assert "on_script_error=navigation.failed" in (ROOT / "app.py").read_text()
+    assert "on_script_error=navigation.on_script_error" in (ROOT / "app.py").read_text()
     before = len(failing.log.read_text())
     session = Session(failing.url)
     session.rerun()

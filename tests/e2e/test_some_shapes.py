@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from driving.verbs import click, query, visit, wait_until_ready
+from driving.actions import click, query, visit, wait_until_ready
 from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from driving.depth import question, unpack
+from driving.messages import explain_request, unpack
 from explorer import checkpoints, figures
 from explorer.datasets import shapes
 from explorer.ui.api import explain as api
@@ -31,8 +31,8 @@ from explorer.ui.api.explain import (
     handle_arrays,
     handle_explain,
 )
-from explorer.ui.passes import ChosenNetwork, Passes, Pictures
-from explorer.ui.state import AppState
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import ChosenNetwork, InferenceCache, UploadStore
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import changed, damaged, json_values, words
 
@@ -47,7 +47,7 @@ MAX_TEST_FILE = 2**20
 
 @cache
 def session() -> ExploreSession:
-    own = ExploreSession(Passes(), Pictures())
+    own = ExploreSession(InferenceCache(), UploadStore())
     own.networks = {NAME: ChosenNetwork(NAME, checkpoints.load_pretrained(NAME), "#123456", False)}
     SESSIONS[own.token] = own
     return own
@@ -109,7 +109,7 @@ def reply(
     pieces: Sequence[bytes], end: str = "http.request", token: str = "", handle: Any = handle_explain
 ) -> Response:
     """What the address answers to a body that comes in these pieces, after which the browser has sent all or left."""
-    asked = question(pieces, token or session().token, end)
+    asked = explain_request(pieces, token or session().token, end)
     with ThreadPoolExecutor(1) as elsewhere:  # Playwright leaves an event loop in the thread of the tests
         return elsewhere.submit(lambda: asyncio.run(handle(asked))).result()
 
@@ -144,11 +144,11 @@ def line(asked: Mapping[str, Any] = FILE) -> bytes:
 
 def test_a_browser_may_leave_at_any_moment() -> None:
     """It does whenever a second file is chosen: that was a traceback in the log."""
-    kept = session().pictures._kept.snapshot()
+    kept = session().pictures._images.snapshot()
     for pieces in ([], [line()[:9]], [line()], [line(), PHOTO[:50]], [line(), PHOTO]):
         answer = reply(pieces, "http.disconnect")
         assert (answer.status_code, code(answer)) == (408, "timeout")
-    assert session().pictures._kept.snapshot() == kept, "and half a file is none"
+    assert session().pictures._images.snapshot() == kept, "and half a file is none"
 
 
 def test_a_request_that_does_not_come_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

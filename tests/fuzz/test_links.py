@@ -11,7 +11,7 @@ from explorer.ui import trainings
 from explorer.ui.build_state import BuildState
 from explorer.ui.compare.state import CompareState
 from explorer.ui.gradients.state import GradientsState
-from explorer.ui.state import AppState
+from explorer.ui.services.explore_state import AppState
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import changed_text, words
 

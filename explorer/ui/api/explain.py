@@ -26,9 +26,17 @@ from explorer.incidents import is_sentence, sentence, unexpected
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
-from explorer.ui.passes import PASSES_AT_ONCE, ChosenNetwork, Looked, Passes, Pictures, Subject, sample_subject
 from explorer.ui.services.caches import CACHES, LruCache
-from explorer.ui.state import PASS_FIELDS, AppState
+from explorer.ui.services.explore_state import PASS_FIELDS, AppState
+from explorer.ui.services.inference import (
+    CONCURRENT_PASSES,
+    ChosenNetwork,
+    InferenceCache,
+    InputImage,
+    NetworkResult,
+    UploadStore,
+    sample_image,
+)
 
 ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
@@ -40,8 +48,8 @@ LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
 VIEW_FIELDS = (*PASS_FIELDS, "layer", "channel")
 ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
 
-_WORKERS = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="explain")
-_AHEAD = ThreadPoolExecutor(PASSES_AT_ONCE, thread_name_prefix="ahead")
+_WORKERS = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="explain")
+_AHEAD = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="ahead")
 _files: Counter[str] = Counter()  # by token; used by the event loop's thread alone
 
 
@@ -60,7 +68,7 @@ class ExploreSession:
     `turn` lets one at a time be computed.
     """
 
-    def __init__(self, passes: Passes, pictures: Pictures) -> None:
+    def __init__(self, passes: InferenceCache, pictures: UploadStore) -> None:
         self.token = secrets.token_hex(16)
         self.passes, self.pictures = passes, pictures
         self.networks: Mapping[str, ChosenNetwork] = {}
@@ -68,7 +76,7 @@ class ExploreSession:
         self.latest = 0
         self.turn = asyncio.Lock()
 
-    def look_ahead(self, state: AppState, subject: Subject, names: Sequence[str]) -> None:
+    def look_ahead(self, state: AppState, subject: InputImage, names: Sequence[str]) -> None:
         """Begins the passes that the browser will ask for, while the page is still on its way to it."""
 
         def begin() -> None:
@@ -77,12 +85,12 @@ class ExploreSession:
 
         _AHEAD.submit(begin)
 
-    def look(self, state: AppState, subject: Subject, names: Sequence[str]) -> list[Looked]:
+    def look(self, state: AppState, subject: InputImage, names: Sequence[str]) -> list[NetworkResult]:
         """The networks of these names after they have seen the picture."""
         networks = self.networks
         if not names or any(name not in networks for name in names):
             raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
-        return [self.passes.look_with(networks[name], state, subject) for name in names]
+        return [self.passes.run(networks[name], state, subject) for name in names]
 
 
 SESSIONS: WeakValueDictionary[str, ExploreSession] = WeakValueDictionary()  # by token; each goes with its session
@@ -98,10 +106,10 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
     state, names, only = _view(asked)
     if "name" in asked:
         try:
-            state = replace(state, picture=session.pictures.keep(file, str(asked["name"])[:300]))
+            state = replace(state, picture=session.pictures.add(file, str(asked["name"])[:300]))
         except ImageError as error:
             raise RequestError(200, "picture", f"{error} The picture that was shown stays.") from None
-    subject = sample_subject(*state.sample) if state.sample else session.pictures.get(state.picture)
+    subject = sample_image(*state.sample) if state.sample else session.pictures.get(state.picture)
     if subject is None:
         raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
     with session.passes.lock:
@@ -114,7 +122,7 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
             return session.messages.get(key, lambda: _pack(state, subject, looked, only))
 
 
-def _pack(state: AppState, subject: Subject, looked: list[Looked], only: str | None) -> bytes:
+def _pack(state: AppState, subject: InputImage, looked: list[NetworkResult], only: str | None) -> bytes:
     if only is None:
         return view_message(state.picture, subject, looked, state.layer, state.channel)
     layer = shown_layer(state.layer, looked) if only == "layer" or not is_prefetched(looked) else None
@@ -138,7 +146,7 @@ def _told_as_sentence() -> Iterator[None]:
 def arrays(session: ExploreSession, asked: Mapping[str, Any]) -> bytes:
     """The raw numbers of the shown layer of the first of the `networks`, as an npz file. Raises RequestError."""
     state, names, _ = _view(asked)
-    subject = sample_subject(*state.sample) if state.sample else session.pictures.get(state.picture)
+    subject = sample_image(*state.sample) if state.sample else session.pictures.get(state.picture)
     if subject is None:
         raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
     with session.passes.lock, _told_as_sentence():

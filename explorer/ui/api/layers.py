@@ -9,20 +9,20 @@ from explorer.attribution import LayerProfile, channel_statistics, share_on_obje
 from explorer.images import to_pixels
 from explorer.tracing import LayerTrace
 from explorer.ui.api.binary import MessageWriter
-from explorer.ui.passes import Looked, Subject, at_its_size
+from explorer.ui.services.inference import InputImage, NetworkResult, pixels_for
 
 MAP_SIDE_PX = 56  # of a large feature map among others of its layer; the chosen one comes whole
 FULL_RESOLUTION_LIMIT = 1_500_000  # values of feature maps up to which none is reduced: 1.5 MB
 PREFETCH_LIMIT = 8_000_000  # values that the browser may fetch before anybody chooses their layer
 
 
-def is_prefetched(looked: list[Looked]) -> bool:
+def is_prefetched(looked: list[NetworkResult]) -> bool:
     """Whether all layers together are small enough to be fetched ahead."""
     return _values(looked, _side(looked)) <= PREFETCH_LIMIT
 
 
 def pack_layers(
-    writer: MessageWriter, subject: Subject, looked: list[Looked], only: str | None, channel: int | None
+    writer: MessageWriter, subject: InputImage, looked: list[NetworkResult], only: str | None, channel: int | None
 ) -> list[dict[str, Any]]:
     """By network: what `layer_panel.js` shows of every layer, or of the layer `only`. Where maps are reduced, that of
     `channel` comes whole too."""
@@ -37,25 +37,25 @@ def pack_layers(
     ]
 
 
-def pack_input(writer: MessageWriter, network: Looked) -> list[int]:
+def pack_input(writer: MessageWriter, network: NetworkResult) -> list[int]:
     """The picture as the network gets it, uint8 (H, W, 3)."""
     return writer.picture(to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std))
 
 
-def profile_of(network: Looked, layer: str) -> LayerProfile:
+def profile_of(network: NetworkResult, layer: str) -> LayerProfile:
     return next(column for column in network.profiles if column.name == layer)
 
 
-def _side(looked: list[Looked]) -> int | None:
+def _side(looked: list[NetworkResult]) -> int | None:
     """Pixels of a feature map, at most; None for as many as it has."""
     return None if _values(looked) <= FULL_RESOLUTION_LIMIT else MAP_SIDE_PX
 
 
-def _spatial(network: Looked) -> list[LayerTrace]:
+def _spatial(network: NetworkResult) -> list[LayerTrace]:
     return [layer for layer in network.trace.layers if layer.is_spatial]
 
 
-def _values(looked: list[Looked], side: int | None = None) -> int:
+def _values(looked: list[NetworkResult], side: int | None = None) -> int:
     """How many values all feature maps have, where none has more than `side` pixels."""
     layers = [layer for network in looked for layer in _spatial(network)]
     if side is None:
@@ -64,7 +64,12 @@ def _values(looked: list[Looked], side: int | None = None) -> int:
 
 
 def _layer(
-    network: Looked, subject: Subject, layer: LayerTrace, writer: MessageWriter, side: int | None, channel: int | None
+    network: NetworkResult,
+    subject: InputImage,
+    layer: LayerTrace,
+    writer: MessageWriter,
+    side: int | None,
+    channel: int | None,
 ) -> dict[str, Any]:
     """The feature maps of a layer, four numbers of each, and the table's lines."""
     profile = profile_of(network, layer.name)
@@ -85,7 +90,7 @@ def _layer(
 
 
 def _numbers(
-    network: Looked, subject: Subject, layer: LayerTrace, profile: LayerProfile, stats: np.ndarray
+    network: NetworkResult, subject: InputImage, layer: LayerTrace, profile: LayerProfile, stats: np.ndarray
 ) -> list[tuple[str, str]]:
     """What was measured in this layer."""
     channels, height, width = profile.shape
@@ -99,7 +104,7 @@ def _numbers(
         ("largest Grad-CAM value", f"{profile.cam.max():.3g}"),
     ]
     # Of two networks with inputs of different size only one may have the size of the drawn object's mask.
-    _, mask = at_its_size(network.checkpoint, subject)
+    _, mask = pixels_for(network.checkpoint, subject)
     if mask is not None and mask.shape == network.trace.image.shape[1:]:
         share = share_on_object(profile.cam, mask)
         words = f"Grad-CAM on the object, which covers {mask.mean():.0%} of the picture"

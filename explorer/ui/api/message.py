@@ -6,12 +6,12 @@ from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
 from explorer.ui.api.predictions import pack_predictions
 from explorer.ui.api.strip import pack_strip, shown_layer, strip_rows
-from explorer.ui.passes import Looked, Subject
-from explorer.ui.scenes import sheets
+from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.sample_sheets import scene_sheets
 
 
 def view_message(
-    picture: str, subject: Subject, looked: list[Looked], layer: str | None = None, channel: int | None = None
+    picture: str, subject: InputImage, looked: list[NetworkResult], layer: str | None = None, channel: int | None = None
 ) -> bytes:
     """All that depends on the view, with the layer that is shown. `picture` is that of the AppState.
 
@@ -29,13 +29,13 @@ def view_message(
         "predictions": pack_predictions(writer, subject, looked),
         "prefetch": is_prefetched(looked),
         "every": False,
-        "sheets": sheets(subject.sample),
+        "sheets": scene_sheets(subject.sample),
     }
     return writer.write(header)
 
 
 def layers_message(
-    picture: str, subject: Subject, looked: list[Looked], only: str | None, channel: int | None = None
+    picture: str, subject: InputImage, looked: list[NetworkResult], only: str | None, channel: int | None = None
 ) -> bytes:
     """The layer `only` for the layer panel, or all layers where they are small enough to be fetched ahead."""
     writer = MessageWriter()

@@ -8,19 +8,18 @@ from explorer.attribution import top_classes
 from explorer.figures.names import shortened
 from explorer.images import to_pixels
 from explorer.ui.api.binary import MessageWriter, json_float
-from explorer.ui.kept_models import UPLOADED
-from explorer.ui.passes import Looked, Subject, at_its_size
-from explorer.ui.words import NOT_MEASURED, accuracy
+from explorer.ui.network_text import NOT_MEASURED, UPLOADED_DATA, accuracy_text
+from explorer.ui.services.inference import InputImage, NetworkResult, pixels_for
 
 _SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
 _LONGEST = 28  # letters of a class name beside its bar
 
 
-def pack_predictions(writer: MessageWriter, subject: Subject, looked: list[Looked]) -> dict[str, Any]:
+def pack_predictions(writer: MessageWriter, subject: InputImage, looked: list[NetworkResult]) -> dict[str, Any]:
     """What `predictions.js` shows: the pixels go into the message. None of the words is markup, they become text."""
     height, width = subject.pixels.shape[:2]
     seen = to_pixels(looked[0].trace.image, looked[0].checkpoint.mean, looked[0].checkpoint.std)
-    given, _ = at_its_size(looked[0].checkpoint, subject)
+    given, _ = pixels_for(looked[0].checkpoint, subject)
     words = "" if given.shape == seen.shape else "Cropped and resized. "
     words += "" if given is subject.pixels else "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
@@ -43,7 +42,7 @@ def pack_predictions(writer: MessageWriter, subject: Subject, looked: list[Looke
     }
 
 
-def _different(looked: list[Looked]) -> str:
+def _different(looked: list[NetworkResult]) -> str:
     names = " and ".join(network.target for network in looked)
     return (
         f"The networks predict different classes, so each map below explains its own: {names}. Choose a class to "
@@ -60,8 +59,8 @@ def _picture(writer: MessageWriter, pixels: np.ndarray) -> dict[str, Any]:
     return {"small": _is_small(pixels), "pixels": writer.picture(pixels)}
 
 
-def _network(network: Looked, subject: Subject) -> dict[str, Any]:
-    known = accuracy(network.checkpoint)
+def _network(network: NetworkResult, subject: InputImage) -> dict[str, Any]:
+    known = accuracy_text(network.checkpoint)
     best = top_classes(network.trace)
     if network.trace.target not in [index for index, _ in best]:
         best.append((network.trace.target, float(network.trace.probabilities[network.trace.target])))
@@ -84,7 +83,7 @@ def _network(network: Looked, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _verdict(network: Looked, subject: Subject) -> str:
+def _verdict(network: NetworkResult, subject: InputImage) -> str:
     names, record = network.checkpoint.class_names, network.checkpoint.record
     predicted = names[network.trace.prediction]
     right = ""
@@ -93,7 +92,7 @@ def _verdict(network: Looked, subject: Subject) -> str:
     seed = "" if network.checkpoint.seed is None else f", seed {network.checkpoint.seed}"
     where = f"; measured on {str(record['device'])[:80]}" if "device" in record else ""
     data = network.checkpoint.data
-    family = data.removeprefix(UPLOADED)
+    family = data.removeprefix(UPLOADED_DATA)
     if family != data:
         return f"Says {predicted}{right}. Uploaded, laid out as {family} does; the file does not say its training data."
     return f"Says {predicted}{right}. Trained on {data}{seed}{where}."

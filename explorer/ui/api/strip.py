@@ -9,7 +9,7 @@ from explorer import figures
 from explorer.attribution import LayerProfile, shared_axis, shared_tops
 from explorer.figures import DIVERGING, SEQUENTIAL
 from explorer.ui.api.binary import MessageWriter, json_float
-from explorer.ui.passes import Looked
+from explorer.ui.services.inference import NetworkResult
 
 _MAP_SIDE_PX = 32  # of a thumbnail, at most
 
@@ -24,11 +24,11 @@ class StripRow:
     profiles: Sequence[LayerProfile]
 
 
-def strip_rows(looked: Sequence[Looked]) -> list[StripRow]:
+def strip_rows(looked: Sequence[NetworkResult]) -> list[StripRow]:
     return [StripRow(network.title, network.colour, network.dashed, network.profiles) for network in looked]
 
 
-def shown_layer(wanted: str | None, looked: Sequence[Looked]) -> str:
+def shown_layer(wanted: str | None, looked: Sequence[NetworkResult]) -> str:
     """The wanted layer where a network has it, else the last block: the deepest layer with feature maps.
 
     Raises ValueError where no layer has maps.

@@ -10,13 +10,13 @@ from explorer.datasets import shapes
 from explorer.datasets.builtin import BUILTIN
 from explorer.incidents import sentence
 from explorer.ui import trainings
-from explorer.ui.bound import bound
 from explorer.ui.build import classes, fields
 from explorer.ui.build.shape_classes import choose_classes
 from explorer.ui.build_state import BuildState
-from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_sentence
 from explorer.ui.trainings import Card
+from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.pickers import download_with_progress
 
 OWN = "own"
 USUAL_SIDE = 32
@@ -62,7 +62,7 @@ def _offer_download(name: str) -> None:
         f"{about.about} They are not on this machine yet: {about.download_bytes / 1e6:,.0f} MB to download, now or "
         "when the training starts."
     )
-    offer_download(f"Download {about.title}", lambda: trainings.download(name))
+    download_with_progress(f"Download {about.title}", lambda: trainings.download(name))
 
 
 def _ask_for_pictures() -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import streamlit as st
 
 from explorer.labels import label as label_of
-from explorer.ui import address, forecasts
-from explorer.ui.bound import bound
+from explorer.ui import forecasts, url_query
 from explorer.ui.build_state import LIMITS, BuildState
+from explorer.ui.widgets.bound import bound
 
 
 def read() -> BuildState:
     """The state in the URL; that of the first proposal where the URL says nothing of this page."""
-    query = address.query()
+    query = url_query.read()
     if not any(field.name in query for field in dataclasses.fields(BuildState)):
         return forecasts.first_form()
     return BuildState.from_query(query)
@@ -23,7 +23,7 @@ def read() -> BuildState:
 
 def write(state: BuildState) -> None:
     """Puts it into the URL, which every widget then shows."""
-    address.write(state.to_query())
+    url_query.write(state.to_query())
 
 
 def edit(

@@ -16,12 +16,12 @@ from explorer.incidents import sentence
 from explorer.labels import OPTIMIZERS
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
-from explorer.ui import navigation, resources
+from explorer.ui import client, navigation, network_registry
 from explorer.ui.build import classes, fields, live, logged
 from explorer.ui.build_state import BuildState, canonical
 from explorer.ui.markdown import as_sentence, as_text
-from explorer.ui.state import AppState
-from explorer.ui.words import balanced
+from explorer.ui.network_text import balanced_accuracy_text
+from explorer.ui.services.explore_state import AppState
 
 LOOK_EVERY = 1.0  # seconds between two looks at a run
 WORDS = {
@@ -96,7 +96,7 @@ def _shapes(data: Mapping[str, Any]) -> str:
 
 
 def _buttons(state: BuildState, run: Run, request: Request, status: Status) -> None:
-    mine = request.owner == resources.owner()
+    mine = request.owner == client.owner()
     with st.container(horizontal=True, vertical_alignment="center"):
         if mine and status.state in ("queued", "running"):
             asked = run.stop_mark.exists()
@@ -139,7 +139,7 @@ def _data_of(request: Request) -> str | None:
 
 
 def _followed(run: Run, request: Request, was_going_on: bool) -> None:
-    with navigation.boundary():  # it runs alone too, and what goes wrong there does not reach the page's own
+    with navigation.error_boundary():  # it runs alone too, and what goes wrong there does not reach the page's own
         _follow(run, request, was_going_on)
 
 
@@ -153,7 +153,7 @@ def _follow(run: Run, request: Request, was_going_on: bool) -> None:
     if not log.progress:
         return
     looks = [
-        (name, figures.network_colour(spec["shortcut"], resources.theme()))
+        (name, figures.network_colour(spec["shortcut"], client.theme()))
         for name, spec in zip(request.names, request.specs, strict=True)
     ]
     live.draw(logged.curves(log, looks), "training_curves")
@@ -209,11 +209,11 @@ def _result(run: Run, log: RunLog) -> None:
         if st.button(
             "Explore them side by side" if len(names) > 1 else "Explore it", key="explore_run", type="primary"
         ):
-            picture = resources.first_picture(names[0])
+            picture = network_registry.sample_for(names[0])
             view = AppState(first=names[0], second=names[1] if len(names) > 1 else None, picture=picture)
-            navigation.go("explore", view.to_query())
+            navigation.switch_page("explore", view.to_query())
         for network in networks:
-            navigation.offer_file(
+            navigation.download_button(
                 f"Download {network['title']}",
                 data=run.network_file(network["name"]).read_bytes,
                 file_name=f"{network['name']}.safetensors",
@@ -230,11 +230,11 @@ def _result(run: Run, log: RunLog) -> None:
 def show_earlier_runs(state: BuildState) -> None:
     """The last runs of this person; deleting one asks once."""
     _say_what_failed()
-    earlier = [run for run in runs.newest(resources.owner(), resources.EARLIER_RUNS + 1) if run.id != state.run]
+    earlier = [run for run in runs.newest(client.owner(), network_registry.RECENT_RUNS + 1) if run.id != state.run]
     if not earlier:
         return
     st.subheader("Your earlier runs", anchor=False)
-    for run in earlier[: resources.EARLIER_RUNS]:
+    for run in earlier[: network_registry.RECENT_RUNS]:
         status = runs.status(run)
         try:
             request = _request(run)
@@ -264,7 +264,7 @@ def show_earlier_runs(state: BuildState) -> None:
 def _accuracies(log: RunLog) -> str:
     networks = (log.end or {}).get("networks", ())
     return "".join(
-        f" · {as_text(network['title'])} {network['test']['accuracy']:.1%}{balanced(network['test'])}"
+        f" · {as_text(network['title'])} {network['test']['accuracy']:.1%}{balanced_accuracy_text(network['test'])}"
         for network in networks
     )
 

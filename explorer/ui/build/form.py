@@ -20,10 +20,10 @@ from explorer.architectures.spec import (
 )
 from explorer.labels import FAMILIES
 from explorer.presets import PRESETS
-from explorer.ui.bound import bound
 from explorer.ui.build.fields import edit, limited, number, of_spec, read, select, toggle, write
 from explorer.ui.build_state import DEEPEST, WIDTHS, BuildState, blocks_a_stage, regular_stages
 from explorer.ui.markdown import as_sentence
+from explorer.ui.widgets.bound import bound
 
 KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
 

@@ -9,12 +9,12 @@ from explorer import figures, recordings, runs
 from explorer.incidents import sentence
 from explorer.recordings import Recording
 from explorer.runs.log import parsed
-from explorer.ui import forecasts, navigation, resources
+from explorer.ui import client, forecasts, navigation, network_registry
 from explorer.ui.build import fields, live, logged
 from explorer.ui.build_state import RECORDINGS, BuildState
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.caches import CACHES
-from explorer.ui.state import AppState
+from explorer.ui.services.explore_state import AppState
 from explorer.ui.viewer import place
 
 _component = place("replay", "<div class='replay'></div>", ("training.css", "picture_tools.css"), "training.js")
@@ -49,13 +49,13 @@ def show_replay(name: str) -> None:
     with st.container(horizontal=True):
         first, second = (network["shipped"] for network in recording.facts["networks"])
         if st.button("Explore these two networks", key="explore_recorded", type="primary"):
-            navigation.go("explore", AppState(first=first, second=second).to_query())
+            navigation.switch_page("explore", AppState(first=first, second=second).to_query())
         _back()
     st.markdown(
         "Both start from the same weights and see the same pictures in the same order. The gradient map shows them "
         "apart from step 0 on, the accuracy only later."
     )
-    _component(key="replay", data=_parts(name, resources.theme()))
+    _component(key="replay", data=_parts(name, client.theme()))
     st.caption(
         "Lines are means over the training batches since the last report, dots the validation pictures after each "
         "epoch. The gradient map has the steps 0, 1, 2, 3, 4, 6, 8, … of the training."
@@ -110,7 +110,7 @@ def ending(recording: Recording) -> str:
     summary = runs.summary(parsed(recording.metrics))
     if all(network["same_weights"] for network in networks):
         return f"{summary} These are the networks that come with the app, bit for bit."
-    known = [resources.about(network["shipped"]) for network in networks]
+    known = [network_registry.read_header(network["shipped"]) for network in networks]
     shipped = " and ".join(
         f"{header.spec.name} is right on {header.figures['test']['accuracy']:.1%}" for header in known
     )

@@ -14,7 +14,7 @@ from explorer.experiments.similarity import Similarity
 from explorer.figures import Series, Table
 from explorer.ui.compare.compared import Compared, relative_depths, seen_part
 from explorer.ui.compare.state import CompareState
-from explorer.ui.passes import Looked
+from explorer.ui.services.inference import NetworkResult
 
 LIMITS_OF_P = (
     "p says nothing about how large the difference is, nor whether networks trained again with another seed would "
@@ -61,7 +61,7 @@ def caveats(compared: Sequence[Compared], written: Callable[[str], str] = str) -
     return sentences
 
 
-def different_classes(looked: Sequence[Looked]) -> list[str]:
+def different_classes(looked: Sequence[NetworkResult]) -> list[str]:
     same = len({network.target for network in looked}) == 1
     return [] if same else ["The networks explain different classes, so their maps may differ for that reason alone."]
 
@@ -81,7 +81,7 @@ def scales(
     return "Grad-CAM: " + ", ".join(f"0 to {top[0]:.3g} ({written(network.title)})" for network, top in named)
 
 
-def accuracies(looked: Sequence[Looked], names: Mapping[str, str], found: Mapping[str, Accuracy]) -> Any:
+def accuracies(looked: Sequence[NetworkResult], names: Mapping[str, str], found: Mapping[str, Accuracy]) -> Any:
     """The chart of all accuracies, a Plotly figure as all of these."""
     return figures.accuracy_chart(
         [(Series(names[network.name], network.colour), found[network.name]) for network in looked]
@@ -97,7 +97,7 @@ def accuracy_table(names: Mapping[str, str], found: Mapping[str, Accuracy]) -> T
     return Table(["network", "right", "accuracy", "95 % interval (Wilson)"], rows)
 
 
-def confusions(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Any:
+def confusions(looked: Sequence[NetworkResult], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Any:
     return figures.confusion_chart(
         [confusion(said[network.name]) for network in looked],
         [names[network.name] for network in looked],
@@ -105,7 +105,9 @@ def confusions(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping
     )
 
 
-def frequent_mistakes(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Table:
+def frequent_mistakes(
+    looked: Sequence[NetworkResult], names: Mapping[str, str], said: Mapping[str, Predictions]
+) -> Table:
     """In place of a matrix of many classes: what is mixed up most often over all networks (a label, what is said
     instead), and how often by each."""
     class_names = said[looked[0].name].class_names
@@ -123,13 +125,13 @@ def frequent_mistakes(looked: Sequence[Looked], names: Mapping[str, str], said: 
     return Table(["label", "said instead", *(names[network.name] for network in looked)], rows)
 
 
-def pairs(looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Any:
+def pairs(looked: Sequence[NetworkResult], names: Mapping[str, str], said: Mapping[str, Predictions]) -> Any:
     lines = [(Series(names[network.name], network.colour), said[network.name]) for network in looked]
     return figures.agreement_chart([(a, b, agreement(of_a, of_b)) for (a, of_a), (b, of_b) in combinations(lines, 2)])
 
 
 def pair_table(
-    looked: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]
+    looked: Sequence[NetworkResult], names: Mapping[str, str], said: Mapping[str, Predictions]
 ) -> tuple[Table, list[str]]:
     """Of each two networks how many pictures both, one or none of them has right; and what McNemar's test says."""
     rows, sentences = [], []
@@ -162,7 +164,7 @@ def verdict(a: str, b: str, counts: Agreement) -> str:
 
 
 def what_they_say(
-    index: int, networks: Sequence[Looked], names: Mapping[str, str], said: Mapping[str, Predictions]
+    index: int, networks: Sequence[NetworkResult], names: Mapping[str, str], said: Mapping[str, Predictions]
 ) -> list[str]:
     """The label of a picture, and a line for what each network says of it."""
     first = said[networks[0].name]
@@ -217,7 +219,9 @@ def undefined(alike: Similarity, titles: tuple[str, str]) -> list[str]:
     return lines
 
 
-def object_shares(looked: Sequence[Looked], names: Mapping[str, str], dashes: Mapping[str, str], shares: Any) -> Any:
+def object_shares(
+    looked: Sequence[NetworkResult], names: Mapping[str, str], dashes: Mapping[str, str], shares: Any
+) -> Any:
     """`shares` are the ObjectShares by network. Shortcuts are left out: they run beside the layers."""
     lines = []
     for network in looked:
@@ -252,7 +256,7 @@ def best_classes(network: Compared) -> Any:
 
 
 def share_sentences(
-    looked: Sequence[Looked], names: Mapping[str, str], shares: Mapping[str, ObjectShares]
+    looked: Sequence[NetworkResult], names: Mapping[str, str], shares: Mapping[str, ObjectShares]
 ) -> list[str]:
     """For each network its highest share, and how many maps were zero and so counted nowhere."""
     sentences = []

@@ -12,12 +12,12 @@ from explorer.attribution import LayerProfile, profile, shared_tops
 from explorer.figures import DASHES, Series, SizeLine, TrainingLine
 from explorer.tracing import Trace
 from explorer.training import TrainingRecord
-from explorer.ui import address, gone, resources
+from explorer.ui import missing, network_registry, url_query
 from explorer.ui.compare.state import FEWEST, CompareState
-from explorer.ui.passes import Looked, Subject, seen_by
+from explorer.ui.network_text import is_number
 from explorer.ui.services.caches import CACHES
-from explorer.ui.state import Scope
-from explorer.ui.words import is_number
+from explorer.ui.services.explore_state import Scope
+from explorer.ui.services.inference import InputImage, NetworkResult, trace_image
 
 COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 1024 pixels has room for
 
@@ -25,22 +25,22 @@ COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 
 def read() -> CompareState | None:
     """The state in the URL, with networks that are here: an old link may name others. Of these the first have
     stand-ins, where fewer than two would be left. None where there are fewer than two networks at all."""
-    state = CompareState.from_query(address.query())
-    here = [name for name in state.networks if resources.is_network(name)]
-    beside = [gone.companion(name) for name in here]
-    spare = [*filter(None, beside), *CompareState.networks, *resources.network_names()]
+    state = CompareState.from_query(url_query.read())
+    here = [name for name in state.networks if network_registry.is_network(name)]
+    beside = [missing.substitute(name) for name in here]
+    spare = [*filter(None, beside), *CompareState.networks, *network_registry.network_names()]
     names: list[str] = []
     for name in state.networks:
         if name in here:
             names.append(name)
         elif len({*here, *names}) < FEWEST:
-            names += [each for each in spare if each not in {*here, *names} and resources.is_network(each)][:1]
+            names += [each for each in spare if each not in {*here, *names} and network_registry.is_network(each)][:1]
     return replace(state, networks=tuple(names)) if len(names) >= FEWEST else None
 
 
 def lost() -> dict[str, str]:
-    """The networks in the URL that are not here, as `gone.of` names them."""
-    return gone.of(CompareState.from_query(address.query()).networks)
+    """The networks in the URL that are not here, as `missing.missing_networks` names them."""
+    return missing.missing_networks(CompareState.from_query(url_query.read()).networks)
 
 
 def change(**changes: Any) -> None:
@@ -50,8 +50,8 @@ def change(**changes: Any) -> None:
     if state is None:
         return
     if "networks" not in changes and lost():
-        state = replace(state, networks=CompareState.from_query(address.query()).networks)
-    address.write(replace(state, **changes).to_query())
+        state = replace(state, networks=CompareState.from_query(url_query.read()).networks)
+    url_query.write(replace(state, **changes).to_query())
 
 
 # --- the networks after they have seen the picture -------------------------------------------------------------------
@@ -62,7 +62,7 @@ class Compared:
     """One of the networks. `title` is its own on this page, `dash` one of `figures.DASHES`: it tells networks of one
     colour apart. `depths` are the relative depths of the layers that the strip can show, in execution order."""
 
-    looked: Looked
+    looked: NetworkResult
     title: str
     dash: str
     depths: Mapping[str, float]
@@ -77,7 +77,7 @@ class Compared:
         return next(column for column in self.looked.profiles if column.name == name)
 
 
-def compare(state: CompareState, subject: Subject) -> list[Compared]:
+def compare(state: CompareState, subject: InputImage) -> list[Compared]:
     """The networks of the view, each after it has seen the picture. Raises ValueError where a map has no numbers."""
     looked = _look(state, subject)
     for network in looked:
@@ -94,26 +94,25 @@ def compare(state: CompareState, subject: Subject) -> list[Compared]:
     return compared
 
 
-def _look(state: CompareState, subject: Subject) -> list[Looked]:
-    first = resources.class_names(state.networks[0])
+def _look(state: CompareState, subject: InputImage) -> list[NetworkResult]:
+    first = network_registry.class_names(state.networks[0])
     asked = first[state.target] if state.target is not None and state.target < len(first) else None
-    networks = {name: resources.checkpoint(name) for name in state.networks}
-    called = resources.titles({name: loaded.spec.name for name, loaded in networks.items()})
-    looked: list[Looked] = []
-    for name, loaded in networks.items():
-        target = loaded.class_names.index(asked) if asked in loaded.class_names else None
-        seen, columns = _seen(f"{name}/{subject.digest}/{target}", name, subject, target)
-        looked.append(Looked(name, loaded, seen, columns, *resources.mark(loaded, looked), called[name]))
+    looked: list[NetworkResult] = []
+    for network in network_registry.chosen_networks(state.networks):
+        classes = network.checkpoint.class_names
+        target = classes.index(asked) if asked in classes else None
+        seen, columns = _seen(f"{network.name}/{subject.digest}/{target}", network.name, subject, target)
+        looked.append(NetworkResult(**vars(network), trace=seen, profiles=columns))
     return looked
 
 
 @st.cache_resource(
     max_entries=CACHES["ui.compare.compared._seen"].entries, show_spinner="Looking at the picture", scope="session"
 )
-def _seen(key: str, _name: str, _subject: Subject, _target: int | None) -> tuple[Trace, tuple[LayerProfile, ...]]:
+def _seen(key: str, _name: str, _subject: InputImage, _target: int | None) -> tuple[Trace, tuple[LayerProfile, ...]]:
     """The pass without its layers, and the maps that came of them: four networks of 224 pixels at once would hold a
     gigabyte of activations that this page never shows."""
-    whole = seen_by(resources.checkpoint(_name), _subject, _target)
+    whole = trace_image(network_registry.checkpoint(_name), _subject, _target)
     return replace(whole, layers=()), profile(whole)
 
 

@@ -1,21 +1,21 @@
-"""The widgets that edit a `CompareState`. As in `ui/controls.py`, the URL is the only place where the state lives."""
+"""The widgets that edit a `CompareState`. As in `explore/controls.py`, the state lives in the URL alone."""
 
 from functools import partial
 
 import streamlit as st
 
 from explorer.labels import SCOPES
-from explorer.ui import resources
-from explorer.ui.bound import bound, choice
+from explorer.ui import network_registry
 from explorer.ui.compare.compared import change, read
 from explorer.ui.compare.state import FEWEST, MOST, CompareState
-from explorer.ui.controls import choose_class
+from explorer.ui.widgets.bound import bound, choice
+from explorer.ui.widgets.pickers import class_select
 
 GRIDS = {"smooth": "smooth", "true": "true grid"}
 
 
 def choose_networks(state: CompareState) -> None:
-    names = resources.labels([*dict.fromkeys([*resources.network_names(), *state.networks])])
+    names = network_registry.unique_labels([*dict.fromkeys([*network_registry.network_names(), *state.networks])])
     bound(
         st.multiselect,
         "Networks",
@@ -36,15 +36,15 @@ def _change_networks(chosen: list[str]) -> None:
     if len(chosen) < FEWEST or before is None:
         st.session_state["compare_too_few"] = True
         return
-    same = resources.class_names(chosen[0]) == resources.class_names(before.networks[0])
+    same = network_registry.class_names(chosen[0]) == network_registry.class_names(before.networks[0])
     change(networks=tuple(chosen), **({} if same else {"target": None}))
 
 
 def choose_target(state: CompareState) -> None:
-    first, *others = (resources.class_names(name) for name in state.networks)
+    first, *others = (network_registry.class_names(name) for name in state.networks)
     shared = [index for index, name in enumerate(first) if all(name in names for names in others)]
     more = {"disabled": not shared, "help": "A class that all of these networks know."}
-    choose_class("compare_target", state.target, shared, first, change, **more)
+    class_select("compare_target", state.target, shared, first, change, **more)
 
 
 def choose_view(state: CompareState) -> None:

@@ -8,7 +8,7 @@ from explorer.architectures import ArchitectureSpec, Stage, describe
 from explorer.checkpoints import Checkpoint
 from explorer.figures.names import shortened
 from explorer.labels import BLOCKS, SHORTCUTS, label
-from explorer.ui.words import accuracy
+from explorer.ui.network_text import accuracy_text
 
 _OF_THE_MACHINE = ("device", "compile")  # they decide how fast it went, not what was learned
 _NOT_RECORDED = "not recorded"
@@ -43,7 +43,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, str]:
     described = describe(checkpoint.spec)
     fields = [layer.receptive_field for layer in described.layers if layer.kind in ("conv", "block")]
     return {
-        "accuracy": accuracy(checkpoint),
+        "accuracy": accuracy_text(checkpoint),
         "depth: weighted layers": str(checkpoint.spec.depth),
         "parameters": f"{described.parameters:,}",
         "MACs for one picture": f"{described.macs / 1e6:,.1f} M",

@@ -8,10 +8,10 @@ from explorer.ui import navigation
 from explorer.ui.compare import findings, report
 from explorer.ui.compare.one_picture import Picture
 from explorer.ui.compare.state import CompareState
-from explorer.ui.passes import Looked, Subject
+from explorer.ui.services.inference import InputImage, NetworkResult
 
 
-def section(looked: list[Looked], key: str, subject: Subject | None, state: CompareState | None) -> None:
+def section(looked: list[NetworkResult], key: str, subject: InputImage | None, state: CompareState | None) -> None:
     """Two downloads, each made at its click: what waits for it holds no weights and no large picture."""
     st.subheader("Export", anchor=False)
     st.markdown(
@@ -22,7 +22,7 @@ def section(looked: list[Looked], key: str, subject: Subject | None, state: Comp
     light = report.without_weights(looked)
     picture = None if subject is None else Picture.of(subject)
     with st.container(horizontal=True):
-        navigation.offer_file(
+        navigation.download_button(
             "Report (HTML)",
             data=lambda: io.BytesIO(report.html_report(light, names, answers.snapshot(), picture, state).encode()),
             file_name="comparison.html",
@@ -30,7 +30,7 @@ def section(looked: list[Looked], key: str, subject: Subject | None, state: Comp
             key=f"{key}-html",
             type="primary",
         )
-        navigation.offer_file(
+        navigation.download_button(
             "Raw numbers (npz)",
             data=lambda: report.arrays_npz(light, names, answers.snapshot()),
             file_name="comparison.npz",

@@ -14,10 +14,10 @@ from explorer.experiments import agreement, maps, similarity
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.maps import Target
 from explorer.experiments.similarity import Grams, Similarity
-from explorer.ui import resources, trainings
-from explorer.ui.passes import Looked
+from explorer.ui import network_registry, trainings
 from explorer.ui.services.caches import CACHES, LruCache
-from explorer.ui.work import Work
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.widgets.long_task import TaskSteps
 
 PASS_BYTES = 1_500_000_000  # of activations while layers are compared: two people may do that at once
 
@@ -69,7 +69,7 @@ class TestPictures:
         return Split(self.split.images[self.indices], self.split.labels[self.indices], masks)
 
 
-def shared_data(looked: Sequence[Looked]) -> list[str]:
+def shared_data(looked: Sequence[NetworkResult]) -> list[str]:
     """The labelled data on this machine that all these networks know: same input, and the same classes by name.
 
     Raises ValueError where the files of the data are damaged.
@@ -82,7 +82,7 @@ def shared_data(looked: Sequence[Looked]) -> list[str]:
     return [name for name in names if all(_knows(network, name) for network in looked)]
 
 
-def _knows(network: Looked, data: str) -> bool:
+def _knows(network: NetworkResult, data: str) -> bool:
     try:
         agreement.class_order(network.checkpoint, trainings.class_names(data))
     except ValueError:
@@ -128,7 +128,7 @@ def answer(question: Question, *names: str) -> Any:
 
 
 def keep(question: Question, names: tuple[str, ...], result: Any) -> None:
-    answers().keep(question.key(*names), Answer(question, names, result))
+    answers().put(question.key(*names), Answer(question, names, result))
 
 
 def _bytes(result: Any) -> int:
@@ -139,11 +139,11 @@ def _bytes(result: Any) -> int:
     return result.probabilities.nbytes if isinstance(result, Predictions) else 20_000
 
 
-def missing(question: Question, looked: Sequence[Looked]) -> list[Looked]:
+def missing(question: Question, looked: Sequence[NetworkResult]) -> list[NetworkResult]:
     return [network for network in looked if answer(question, network.name) is None]
 
 
-def ask(question: Question, looked: Sequence[Looked]) -> Work[dict[str, Any]]:
+def ask(question: Question, looked: Sequence[NetworkResult]) -> TaskSteps[dict[str, Any]]:
     """Asks the networks that were not asked yet, one after the other, each kept when it is done.
 
     Yields (share, None) and ends with (1.0, the results by the names of the networks).
@@ -152,7 +152,7 @@ def ask(question: Question, looked: Sequence[Looked]) -> Work[dict[str, Any]]:
     yield 1.0, {network.name: answer(question, network.name) for network in looked}
 
 
-def compare_inside(question: Question, a: Looked, b: Looked) -> Work[Similarity]:
+def compare_inside(question: Question, a: NetworkResult, b: NetworkResult) -> TaskSteps[Similarity]:
     """How alike the layers of two networks are, for a "cka" question; each network's Grams are taken once."""
     of_each = replace(question, kind="grams")
     chosen = [a] if a.name == b.name else [a, b]
@@ -164,7 +164,7 @@ def compare_inside(question: Question, a: Looked, b: Looked) -> Work[Similarity]
     yield 1.0, result
 
 
-def _ask(question: Question, looked: Sequence[Looked]) -> Iterator[tuple[float, None]]:
+def _ask(question: Question, looked: Sequence[NetworkResult]) -> Iterator[tuple[float, None]]:
     if not looked:
         return
     yield 0.0, None  # so that the bar is there while the pictures are read
@@ -177,7 +177,7 @@ def _ask(question: Question, looked: Sequence[Looked]) -> Iterator[tuple[float, 
             yield min(0.999, (sum(costs[:index]) + share * costs[index]) / sum(costs)), None
 
 
-def _work(question: Question, network: Looked, about: TestPictures) -> Iterator[tuple[float, Any]]:
+def _work(question: Question, network: NetworkResult, about: TestPictures) -> Iterator[tuple[float, Any]]:
     split, class_names = about.chosen, about.class_names
     if question.kind == "said":
         return agreement.predictions(network.checkpoint, split, class_names)
@@ -186,7 +186,7 @@ def _work(question: Question, network: Looked, about: TestPictures) -> Iterator[
     return similarity.layer_grams(network.checkpoint, split.images)
 
 
-def seconds(question: Question, looked: Sequence[Looked]) -> float:
+def seconds(question: Question, looked: Sequence[NetworkResult]) -> float:
     """About how long it takes to ask those that were not asked yet, from the speed of trainings on this machine.
 
     Measured with the shapes' 20-layer networks on one core: predicting a picture (a pass forward, and its pixels
@@ -202,7 +202,7 @@ def seconds(question: Question, looked: Sequence[Looked]) -> float:
     return macs / trainings.speed() * (0.5 if question.kind == "said" else 2.0)
 
 
-def most_pictures(looked: Sequence[Looked]) -> int:
+def most_pictures(looked: Sequence[NetworkResult]) -> int:
     """How many pictures fit into memory when the layers of these networks are compared."""
     return min(
         int(PASS_BYTES // max(1, similarity.cost(network.checkpoint.spec, 100).bytes // 100)) for network in looked
@@ -218,7 +218,7 @@ def asked(kept: Mapping[str, Answer], kind: Kind, names: Collection[str]) -> dic
     return found
 
 
-def dashes(looked: Sequence[Looked]) -> dict[str, str]:
+def dashes(looked: Sequence[NetworkResult]) -> dict[str, str]:
     """How the line of each network is drawn, so that those of one colour can be told apart."""
     colours = [network.colour for network in looked]
     return {
@@ -227,6 +227,6 @@ def dashes(looked: Sequence[Looked]) -> dict[str, str]:
     }
 
 
-def names_of(looked: Sequence[Looked]) -> dict[str, str]:
+def names_of(looked: Sequence[NetworkResult]) -> dict[str, str]:
     """What to call each network: its title, and more where two have the same."""
-    return resources.titles({network.name: network.title for network in looked})
+    return network_registry.unique_titles({network.name: network.title for network in looked})

@@ -12,15 +12,16 @@ from explorer.experiments.agreement import Predictions, accuracy_of, disagreemen
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
 from explorer.incidents import sentence
-from explorer.ui import navigation, resources, trainings, work
+from explorer.ui import navigation, trainings
 from explorer.ui.charts import chart
 from explorer.ui.compare import charts, export, findings, report
 from explorer.ui.compare.findings import Question
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_sentence, as_text, table
-from explorer.ui.passes import Looked, Subject
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import InputImage, NetworkResult
 from explorer.ui.session import session
-from explorer.ui.state import AppState
+from explorer.ui.widgets import long_task
 
 PICTURES_A_PAGE = 12
 COLUMNS = 6
@@ -28,7 +29,9 @@ IN_REPORT = 12  # pictures of each pair
 THUMBNAIL = 96
 
 
-def sections(looked: list[Looked], key: str, subject: Subject | None = None, state: CompareState | None = None) -> None:
+def sections(
+    looked: list[NetworkResult], key: str, subject: InputImage | None = None, state: CompareState | None = None
+) -> None:
     """Draws them all for 2 to 4 networks, and the export; `key` tells these networks from others: the choice of two of
     them is made anew for others, what is asked of them stays. `subject` is the picture that they looked at and `state`
     the view of it: the report shows the same."""
@@ -44,7 +47,7 @@ def sections(looked: list[Looked], key: str, subject: Subject | None = None, sta
     export.section(looked, key, subject, state)
 
 
-def _on_labels(looked: list[Looked], shared: list[str], key: str) -> None:
+def _on_labels(looked: list[NetworkResult], shared: list[str], key: str) -> None:
     st.subheader("What they say on a labelled set", anchor=False)
     if not shared:
         st.info(
@@ -92,15 +95,15 @@ def _choose_count(data: str, counts: Sequence[int], default: int, kind: str, eve
     )
 
 
-def _ask(question: Question, looked: list[Looked], draw: Callable[[dict[str, Any]], None]) -> None:
+def _ask(question: Question, looked: list[NetworkResult], draw: Callable[[dict[str, Any]], None]) -> None:
     """Draws the answers of all networks; what is not known yet is measured at a click."""
     key = question.key(*(network.name for network in looked))
     lacking = findings.missing(question, looked)
     if not lacking:
         known = {network.name: findings.answer(question, network.name) for network in looked}
-        session().results.keep(key, known)
+        session().results.put(key, known)
     count = "1 network" if len(lacking) == 1 else f"{len(lacking)} networks"
-    work.measure(
+    long_task.long_task(
         key,
         f"Measure {count} on {question.n:,} pictures",
         lambda: findings.ask(question, looked),
@@ -109,7 +112,7 @@ def _ask(question: Question, looked: list[Looked], draw: Callable[[dict[str, Any
     )
 
 
-def _draw_said(question: Question, looked: list[Looked], said: dict[str, Predictions], key: str) -> None:
+def _draw_said(question: Question, looked: list[NetworkResult], said: dict[str, Predictions], key: str) -> None:
     names = findings.names_of(looked)
     n, classes = len(said[looked[0].name]), len(said[looked[0].name].class_names)
     found = {name: accuracy_of(each) for name, each in said.items()}
@@ -125,7 +128,7 @@ def _draw_said(question: Question, looked: list[Looked], said: dict[str, Predict
     _draw_pairs(looked, names, said, key)
     _draw_gallery(question, looked, names, said, key)
     indices = findings.pictures(question).indices
-    navigation.offer_file(
+    navigation.download_button(
         "Predictions (CSV)",
         data=lambda: report.predictions_csv(names, said, indices),
         file_name=f"predictions-{question.data[:14]}-{n}.csv",
@@ -135,7 +138,7 @@ def _draw_said(question: Question, looked: list[Looked], said: dict[str, Predict
     )
 
 
-def _draw_mistakes(looked: list[Looked], names: dict[str, str], said: dict[str, Predictions], key: str) -> None:
+def _draw_mistakes(looked: list[NetworkResult], names: dict[str, str], said: dict[str, Predictions], key: str) -> None:
     if len(said[looked[0].name].class_names) <= figures.MATRIX_CLASSES:
         drawn = charts.confusions(looked, names, said)
         chart(drawn, f"{key}-confusion", "Confusion matrix of each network")
@@ -149,7 +152,7 @@ def _written(names: Mapping[str, str]) -> dict[str, str]:
     return {name: as_text(title) for name, title in names.items()}
 
 
-def _draw_pairs(looked: list[Looked], names: dict[str, str], said: dict[str, Predictions], key: str) -> None:
+def _draw_pairs(looked: list[NetworkResult], names: dict[str, str], said: dict[str, Predictions], key: str) -> None:
     st.markdown(
         "**Agreement**: pictures that only one of the two has right. McNemar's test compares these two counts alone; "
         "pictures that both have right, or neither, say nothing about which is better."
@@ -164,7 +167,7 @@ def _draw_pairs(looked: list[Looked], names: dict[str, str], said: dict[str, Pre
 
 
 def _draw_gallery(
-    question: Question, looked: list[Looked], names: dict[str, str], said: dict[str, Predictions], key: str
+    question: Question, looked: list[NetworkResult], names: dict[str, str], said: dict[str, Predictions], key: str
 ) -> None:
     pairs = list(combinations(range(len(looked)), 2))
     about = findings.pictures(question)
@@ -198,7 +201,7 @@ def _draw_gallery(
 def _draw_disagreement(
     about: findings.TestPictures,
     index: int,
-    pair: tuple[Looked, Looked],
+    pair: tuple[NetworkResult, NetworkResult],
     names: dict[str, str],
     said: dict[str, Predictions],
     key: str,
@@ -212,12 +215,12 @@ def _draw_disagreement(
         name = f"{about.title}, test picture {number}: {label}"
         mask = None if about.split.masks is None else about.split.masks[number]
         drawn = None if mask is None else label  # of a drawn shape it is one of ours
-        picture = resources.pictures().keep(figures.png(pixels), name, mask, drawn)
-        navigation.go("explore", AppState(first=pair[0].name, second=pair[1].name, picture=picture).to_query())
+        picture = session().uploads.add(figures.png(pixels), name, mask, drawn)
+        navigation.switch_page("explore", AppState(first=pair[0].name, second=pair[1].name, picture=picture).to_query())
 
 
 def _keep_for_report(
-    question: Question, looked: list[Looked], said: dict[str, Predictions], about: findings.TestPictures
+    question: Question, looked: list[NetworkResult], said: dict[str, Predictions], about: findings.TestPictures
 ) -> None:
     """Pictures that a report shows; when it is asked for, no session is there that could read the data."""
     kept = {}  # copies: a view would keep the whole split
@@ -227,7 +230,7 @@ def _keep_for_report(
     findings.keep(Question("pictures", question.data, question.n), tuple(said), (kept, about.indices))
 
 
-def _inside(looked: list[Looked], shared: list[str], key: str) -> None:
+def _inside(looked: list[NetworkResult], shared: list[str], key: str) -> None:
     st.subheader("How alike they are inside", anchor=False)
     st.markdown(
         f"{charts.INSIDE} Look for whether the diagonal is bright, so that layers of the same relative depth do the "
@@ -261,9 +264,9 @@ def _inside(looked: list[Looked], shared: list[str], key: str) -> None:
     question = Question("cka", data, n)
     known = findings.answer(question, a.name, b.name)
     if known is not None:
-        session().results.keep(question.key(a.name, b.name), known)
+        session().results.put(question.key(a.name, b.name), known)
     two = [a] if a.name == b.name else [a, b]
-    work.measure(
+    long_task.long_task(
         question.key(a.name, b.name),
         f"Compare all layers on {n:,} pictures",
         lambda: findings.compare_inside(question, a, b),
@@ -272,7 +275,7 @@ def _inside(looked: list[Looked], shared: list[str], key: str) -> None:
     )
 
 
-def _draw_similarity(alike: Similarity, a: Looked, b: Looked, names: dict[str, str], key: str) -> None:
+def _draw_similarity(alike: Similarity, a: NetworkResult, b: NetworkResult, names: dict[str, str], key: str) -> None:
     estimate = st.segmented_control(
         "Estimate",
         ["debiased", "plain"],
@@ -292,7 +295,7 @@ def _draw_similarity(alike: Similarity, a: Looked, b: Looked, names: dict[str, s
         st.caption(f"Grey: {as_text(reason)}")
 
 
-def _on_objects(looked: list[Looked], drawn: list[str], key: str) -> None:
+def _on_objects(looked: list[NetworkResult], drawn: list[str], key: str) -> None:
     st.subheader("How much of the Grad-CAM lies on the object", anchor=False)
     st.markdown(
         "The app drew these pictures, so it knows every pixel of the object. Look for the depth at which a line leaves "
@@ -314,7 +317,7 @@ def _on_objects(looked: list[Looked], drawn: list[str], key: str) -> None:
     _ask(question, looked, lambda results: _draw_shares(looked, results, key))
 
 
-def _draw_shares(looked: list[Looked], shares: dict[str, ObjectShares], key: str) -> None:
+def _draw_shares(looked: list[NetworkResult], shares: dict[str, ObjectShares], key: str) -> None:
     names = findings.names_of(looked)
     drawn = charts.object_shares(looked, names, findings.dashes(looked), shares)
     chart(drawn, f"{key}-chart", "Share of the Grad-CAM on the object, by relative depth")

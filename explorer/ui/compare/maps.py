@@ -8,13 +8,13 @@ import streamlit as st
 
 from explorer import figures
 from explorer.experiments.maps import CamComparison
-from explorer.ui import navigation, resources
+from explorer.ui import navigation, network_registry
 from explorer.ui.charts import chart, colour_bar
 from explorer.ui.compare import aligned, charts, controls
 from explorer.ui.compare.compared import Compared, change, column_tops, read, size_lines, strip_depths
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_text
-from explorer.ui.state import AppState
+from explorer.ui.services.explore_state import AppState
 
 
 def section(state: CompareState, compared: Sequence[Compared]) -> None:
@@ -144,10 +144,10 @@ def _comparison_words(first: Compared, other: Compared, comparison: CamCompariso
 def _open_in_explore(state: CompareState, compared: Sequence[Compared]) -> None:
     """The first network with one that knows the same classes, as far as Explore can show it."""
     first, *others = (network.looked.name for network in compared)
-    second = next((other for other in others if resources.know_the_same(first, other)), None)
+    second = next((other for other in others if network_registry.same_classes(first, other)), None)
     if st.button("Open in Explore, with every layer and its feature maps", key="to_explore"):
         layer = compared[0].nearest(state.depth).name
         view = AppState(
             first=first, second=second, picture=state.picture, target=state.target, layer=layer, scope=state.scope
         )
-        navigation.go("explore", view.to_query())
+        navigation.switch_page("explore", view.to_query())

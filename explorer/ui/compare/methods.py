@@ -7,7 +7,6 @@ import streamlit as st
 
 from explorer.attribution import METHODS, Attribution, parameters_of
 from explorer.incidents import sentence
-from explorer.ui.bound import bound
 from explorer.ui.compare.aligned import OPACITY
 from explorer.ui.compare.charts import different_classes
 from explorer.ui.compare.compared import Compared
@@ -27,15 +26,16 @@ from explorer.ui.explore.methods import (
     shared_top,
 )
 from explorer.ui.markdown import as_code, as_sentence, as_text
-from explorer.ui.passes import Subject
-from explorer.ui.work import in_turn, measure
+from explorer.ui.services.inference import InputImage
+from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.long_task import long_task, run_sequentially
 
 OF_A_LAYER = "guided_grad_cam"
 _METHOD = "compared_method"  # of the session: a network's layers and sizes make no link that others could use
 _PARAMETERS = "compared_parameters"  # of the session: for each method those that were set
 
 
-def section(state: CompareState, compared: Sequence[Compared], subject: Subject) -> None:
+def section(state: CompareState, compared: Sequence[Compared], subject: InputImage) -> None:
     st.subheader("More methods", anchor=False)
     st.markdown(
         "Other ways to ask each network, as a whole, why it says what it says. Look for whether another method points "
@@ -55,10 +55,10 @@ def section(state: CompareState, compared: Sequence[Compared], subject: Subject)
     except ValueError as error:
         st.error(as_sentence(sentence(error)))
         return
-    measure(
+    long_task(
         "/".join(attribution_key(network.looked, subject, method, values) for network, values in asked),
         f"Run {METHODS[method].title} on {len(asked)} networks" if len(asked) > 1 else f"Run {METHODS[method].title}",
-        lambda: in_turn([partial(explained, network.looked, method, values) for network, values in asked]),
+        lambda: run_sequentially([partial(explained, network.looked, method, values) for network, values in asked]),
         lambda results: _draw(method, asked, results),
         seconds=seconds,
     )

@@ -19,7 +19,7 @@ from explorer.ui.compare.compared import (
     training_lines,
 )
 from explorer.ui.compare.state import CompareState
-from explorer.ui.passes import Subject
+from explorer.ui.services.inference import InputImage
 
 _SIDE = 96  # of the picture and of what each network sees of it
 _COLUMN = 64  # of a map on the strip
@@ -35,7 +35,7 @@ class Picture:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, subject: Subject) -> "Picture":
+    def of(cls, subject: InputImage) -> "Picture":
         """Without the pixels that came with it, which may be 50 millions."""
         label = () if subject.label is None else (f"label: {subject.label}",)
         return cls(subject.shown, subject.title.strip("`"), (*label, *subject.notes))

@@ -28,15 +28,15 @@ from explorer.ui.compare.compared import Compared, relative_depths
 from explorer.ui.compare.findings import Answer, Kind, Question
 from explorer.ui.compare.one_picture import Picture
 from explorer.ui.compare.state import CompareState
-from explorer.ui.passes import Looked
 from explorer.ui.services.caches import CACHES
+from explorer.ui.services.inference import NetworkResult
 
 PACKAGES = ("torch", "numpy", "plotly", "streamlit")
 MOST_CELLS = 21_000  # of similarities that are drawn twice; 84 layers beside 84 take half a megabyte each time
 
 
 def html_report(
-    looked: Sequence[Looked],
+    looked: Sequence[NetworkResult],
     names: Mapping[str, str],
     kept: Mapping[str, Answer],
     picture: Picture | None = None,
@@ -68,7 +68,7 @@ def _empty(spec: ArchitectureSpec) -> Network:
         return Network(spec).eval()
 
 
-def without_weights(looked: Sequence[Looked]) -> list[Looked]:
+def without_weights(looked: Sequence[NetworkResult]) -> list[NetworkResult]:
     """The same with networks that have shapes and no weights: what waits for its download may not hold gigabytes."""
     return [
         replace(network, checkpoint=replace(network.checkpoint, network=_empty(network.checkpoint.spec)))
@@ -98,7 +98,7 @@ def _networks(compared: Sequence[Compared]) -> Chapter:
     return Chapter("The networks", [words, *lacking], [table], charts=curves, details=details)
 
 
-def _complete(looked: Sequence[Looked], answers: Sequence[Answer]) -> tuple[list[Looked], dict[str, Any]]:
+def _complete(looked: Sequence[NetworkResult], answers: Sequence[Answer]) -> tuple[list[NetworkResult], dict[str, Any]]:
     """Those of the networks that were asked, and what each answered."""
     results = {each.names[0]: each.result for each in answers}
     return [network for network in looked if network.name in results], results
@@ -116,7 +116,7 @@ def _heading(words: str, question: Question, questions: Collection[Question]) ->
     return f"{words}: {question.n:,} pictures of {trainings.data_title(question.data)}{explained}"
 
 
-def _said(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:
+def _said(looked: Sequence[NetworkResult], names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:
     questions = findings.asked(kept, "said", names)
     return [
         _answers(_heading("What they say on a labelled set", question, questions), question, looked, names, kept)
@@ -125,7 +125,11 @@ def _said(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str,
 
 
 def _answers(
-    heading: str, question: Question, looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]
+    heading: str,
+    question: Question,
+    looked: Sequence[NetworkResult],
+    names: Mapping[str, str],
+    kept: Mapping[str, Answer],
 ) -> Chapter:
     asked, said = _complete(looked, findings.asked(kept, "said", names)[question])
     first = said[asked[0].name]
@@ -181,7 +185,7 @@ def _inside(names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapte
     return chapters
 
 
-def _objects(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:
+def _objects(looked: Sequence[NetworkResult], names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:
     questions = findings.asked(kept, "shares", names)
     chapters = []
     for question, answers in questions.items():
@@ -219,7 +223,7 @@ def predictions_csv(names: Mapping[str, str], said: Mapping[str, Predictions], i
     return b"\xef\xbb\xbf" + csv_text(rows).encode("utf-8", "replace")
 
 
-def arrays_npz(looked: Sequence[Looked], names: Mapping[str, str], kept: Mapping[str, Answer]) -> bytes:
+def arrays_npz(looked: Sequence[NetworkResult], names: Mapping[str, str], kept: Mapping[str, Answer]) -> bytes:
     """Arrays by name; A and B below stand for the place of a network in `networks`, from 0, and Q for a question: the
     data, the number of pictures, and, of shares, the class that was explained.
 

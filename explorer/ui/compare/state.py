@@ -2,17 +2,17 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal
 
-from explorer.ui.link import Linked, whole
-from explorer.ui.state import NAME, SAMPLE, UPLOAD, AppState, Scope
+from explorer.ui.services.explore_state import MAX_INDEX, NAME, SAMPLE, UPLOAD, AppState, Scope
+from explorer.ui.services.url_codec import UrlState, parse_int
 
 Grid = Literal["smooth", "true"]
 FEWEST, MOST = 2, 4
 
 
 @dataclass(frozen=True)
-class CompareState(Linked):
+class CompareState(UrlState):
     """One view of the Compare page.
 
     `networks` are 2 to 4 names, no two alike; `picture` and `target` are as in an `AppState`, `target` counting in
@@ -22,6 +22,8 @@ class CompareState(Linked):
     Raises ValueError for a text that could not have come from this app.
     """
 
+    INTEGERS: ClassVar = {"target": (0, MAX_INDEX)}
+
     networks: tuple[str, ...] = ("shapes-plain-20", "shapes-resnet-20")
     picture: str = "sample-6-6"
     target: int | None = None
@@ -30,6 +32,7 @@ class CompareState(Linked):
     grid: Grid = "smooth"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not FEWEST <= len(self.networks) <= MOST or len(set(self.networks)) < len(self.networks):
             raise ValueError(f"`networks` must be {FEWEST} to {MOST} different names, received {self.networks!r}.")
         for name in self.networks:
@@ -37,14 +40,8 @@ class CompareState(Linked):
                 raise ValueError(f"{name!r} is not the name of a network.")
         if not SAMPLE.fullmatch(self.picture) and not UPLOAD.fullmatch(self.picture):
             raise ValueError(f"`picture` must be a sample or an upload, received {self.picture!r}.")
-        if self.target is not None and not 0 <= self.target <= 100_000:
-            raise ValueError(f"`target` must be a class from 0 to 100000, received {self.target!r}.")
         if not 0 <= self.depth <= 1:
             raise ValueError(f"`depth` must lie in 0..1, received {self.depth!r}.")
-        if self.scope not in get_args(Scope):
-            raise ValueError(f"`scope` must be one of {', '.join(get_args(Scope))}, received {self.scope!r}.")
-        if self.grid not in get_args(Grid):
-            raise ValueError(f"`grid` must be one of {', '.join(get_args(Grid))}, received {self.grid!r}.")
 
     @property
     def sample(self) -> tuple[int, int] | None:
@@ -52,15 +49,15 @@ class CompareState(Linked):
         return AppState(picture=self.picture).sample
 
     @classmethod
-    def _said(cls, name: str, value: Any) -> str:
-        return f"{value:.4f}".rstrip("0").rstrip(".") if name == "depth" else super()._said(name, value)
+    def _encode(cls, name: str, value: Any) -> str:
+        return f"{value:.4f}".rstrip("0").rstrip(".") if name == "depth" else super()._encode(name, value)
 
     @classmethod
-    def _meant(cls, name: str, text: str) -> Any:
+    def _decode(cls, name: str, text: str) -> Any:
         if name == "networks":
             return tuple(text.split(","))
         if name == "depth" and not re.fullmatch(r"[01]|[01]?\.[0-9]{1,4}", text):
             raise ValueError(f"`depth` must be a short number, received {text!r}.")
         if name == "target":
-            return whole(text)
+            return parse_int(text)
         return float(text) if name == "depth" else text

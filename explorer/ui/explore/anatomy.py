@@ -11,14 +11,16 @@ from explorer.attribution import magnitude
 from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
 from explorer.labels import SHORTCUTS_OF_BLOCKS, capital, stage_of
-from explorer.ui import controls, resources
+from explorer.ui import network_registry
 from explorer.ui.api.strip import shown_layer
-from explorer.ui.bound import bound
 from explorer.ui.charts import chart, colour_bar, series_of
+from explorer.ui.explore import controls
 from explorer.ui.markdown import as_text
-from explorer.ui.passes import PASSES, Looked, Subject
 from explorer.ui.services.caches import CACHES
-from explorer.ui.state import AppState
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, NetworkResult
+from explorer.ui.session import inference_cache
+from explorer.ui.widgets.bound import bound
 
 SIDE = 96  # pixels of a map
 
@@ -27,7 +29,7 @@ SIDE = 96  # pixels of a map
 class _Opened:
     """One network, the inside of its block, and the channel that is shown of it."""
 
-    network: Looked
+    network: NetworkResult
     inside: BlockAnatomy
     channel: int
 
@@ -40,12 +42,12 @@ class _Opened:
 
 
 @st.cache_resource(max_entries=CACHES["ui.explore.anatomy._balances"].entries, show_spinner=False, scope="session")
-def _balances(key: str, _network: Looked) -> tuple[BlockBalance, ...]:
-    with PASSES:
+def _balances(key: str, _network: NetworkResult) -> tuple[BlockBalance, ...]:
+    with INFERENCE_SLOTS:
         return balances(_network.checkpoint.network, _network.trace.image, _network.trace.target)
 
 
-def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+def block_tab(state: AppState, subject: InputImage, looked: list[NetworkResult]) -> None:
     residual = [network for network in looked if network.checkpoint.spec.shortcut != "none"]
     _plain(looked)
     if not residual:
@@ -53,7 +55,7 @@ def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     names = list(dict.fromkeys(name for network in residual for name in block_names(network.checkpoint.network)))
     block = _block_of(shown_layer(state.layer, looked), names)
     there = [network for network in residual if block in block_names(network.checkpoint.network)]
-    insides = [resources.passes().block(network, subject, block) for network in there]
+    insides = [inference_cache().block(network, subject, block) for network in there]
     channels = min(len(inside.sum) for inside in insides)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         bound(
@@ -62,12 +64,12 @@ def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
             names,
             key="block",
             value=block,
-            write=lambda name: controls.change(layer=name, channel=None),
+            write=lambda name: controls.update_state(layer=name, channel=None),
             width=200,
         )
         about = "Of the block's output; at first the one with the largest output."
         strongest = _strongest(insides[0].output)
-        channel = controls.choose_channel("block_channel", state.channel, channels, strongest, about)
+        channel = controls.channel_input("block_channel", state.channel, channels, strongest, about)
     opened = [_Opened(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
     st.markdown(
         "A residual block does not replace its input x, it adds to it: out comes **x + F(x)**, passed through the "
@@ -88,19 +90,19 @@ def block_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     _all_blocks(subject, residual, block)
 
 
-def _plain(looked: list[Looked]) -> None:
+def _plain(looked: list[NetworkResult]) -> None:
     """One sentence for each network that has nothing to split, and a way to its twin."""
     for network in looked:
         if network.checkpoint.spec.shortcut != "none":
             continue
-        twin = resources.twin_name(network.name)
+        twin = network_registry.twin_name(network.name)
         words = f"{as_text(network.title)} has no shortcuts, so there is nothing to split in its blocks"
         if twin and any(other.name == twin for other in looked):
             st.info(f"{words}; its twin beside it has.")
         elif twin:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.info(f"{words}; its twin has.")
-                st.button("Look at its twin too", on_click=partial(controls.change, second=twin))
+                st.button("Look at its twin too", on_click=partial(controls.update_state, second=twin))
         else:
             st.info(f"{words}; choose a ResNet in the sidebar.")
 
@@ -114,7 +116,7 @@ def _block_of(layer: str, names: list[str]) -> str:
     return stage[0] if stage else names[0] if layer.startswith("stem") else names[-1]
 
 
-def _key(network: Looked, subject: Subject) -> str:
+def _key(network: NetworkResult, subject: InputImage) -> str:
     return f"{network.name}/{subject.digest}/{network.trace.target}"
 
 
@@ -171,7 +173,7 @@ def _gradients(opened: _Opened, top: float) -> None:
     )
 
 
-def _all_blocks(subject: Subject, residual: list[Looked], block: str) -> None:
+def _all_blocks(subject: InputImage, residual: list[NetworkResult], block: str) -> None:
     st.markdown(
         "**Block by block**: above the dotted line the branch is the larger one, below it the shortcut. Look for where "
         f"the network changes its picture most; the grey line marks {block}."

@@ -10,15 +10,16 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.incidents import sentence
-from explorer.ui import controls, trainings
+from explorer.ui import trainings
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
+from explorer.ui.explore import controls
 from explorer.ui.explore.methods import pass_seconds
 from explorer.ui.markdown import as_sentence, as_text
-from explorer.ui.passes import Looked
 from explorer.ui.services.caches import CACHES
-from explorer.ui.state import AppState
-from explorer.ui.work import in_turn, measure
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import NetworkResult
+from explorer.ui.widgets.long_task import long_task, run_sequentially
 
 PICTURES = 1000
 PICTURES_BYTES = 30_000_000  # of those, which are kept for each session
@@ -42,12 +43,12 @@ class Best:
     pictures: np.ndarray
 
 
-def channels_tab(state: AppState, looked: list[Looked]) -> None:
+def channels_tab(state: AppState, looked: list[NetworkResult]) -> None:
     _first_layer(looked)
     _top_images(state, looked)
 
 
-def _first_layer(looked: list[Looked]) -> None:
+def _first_layer(looked: list[NetworkResult]) -> None:
     found = []
     for network in looked:
         try:
@@ -79,7 +80,7 @@ def _times(kernel: Kernels) -> str:
     return f"{out} kernels of {channels} × {height} × {width}"
 
 
-def _top_images(state: AppState, looked: list[Looked]) -> None:
+def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
     layer = shown_layer(state.layer, looked)
     there = [network for network in looked if layer in network.trace.names]
     st.markdown(
@@ -97,19 +98,19 @@ def _top_images(state: AppState, looked: list[Looked]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         about = "At first the one that is most active for the picture above."
         strongest = profile_of(there[0], layer).strongest
-        channel = controls.choose_channel("top_channel", state.channel, channels, strongest, about)
+        channel = controls.channel_input("top_channel", state.channel, channels, strongest, about)
         data = st.selectbox("Pictures", names, key="top_data", format_func=trainings.data_title, width=220)
     seconds = sum(PICTURES * pass_seconds(network) for network in there)
-    measure(
+    long_task(
         f"top/{layer}/{data}/{'/'.join(network.name for network in there)}",
         "Find the pictures of every channel",
-        lambda: in_turn([partial(_best, network, layer, data) for network in there]),
+        lambda: run_sequentially([partial(_best, network, layer, data) for network in there]),
         lambda results: _draw(there, channel, results, data),
         seconds=seconds,
     )
 
 
-def _data(network: Looked) -> list[str]:
+def _data(network: NetworkResult) -> list[str]:
     """The data at hand that fits this network, first that which it was trained on."""
     about = network.checkpoint
     known = trainings.labelled_data(about.spec, about.class_names)
@@ -126,7 +127,7 @@ def _pictures(data: str) -> tuple[np.ndarray, np.ndarray]:
     return split.images[chosen], np.array(class_names)[split.labels[chosen]]
 
 
-def _best(network: Looked, layer: str, data: str) -> Generator[Share[Best], None, None]:
+def _best(network: NetworkResult, layer: str, data: str) -> Generator[Share[Best], None, None]:
     yield Share(0.0)
     images, labels = _pictures(data)
     about = network.checkpoint
@@ -149,7 +150,7 @@ def _best(network: Looked, layer: str, data: str) -> Generator[Share[Best], None
         )
 
 
-def _draw(there: list[Looked], channel: int, results: list[Best], data: str) -> None:
+def _draw(there: list[NetworkResult], channel: int, results: list[Best], data: str) -> None:
     for column, network, best in zip(st.columns(len(there), gap="large"), there, results, strict=True):
         with column:
             st.markdown(f"**{as_text(network.title)}**, channel {channel}")

@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.ui import controls
-from explorer.ui.state import AppState, Tab
+from explorer.ui.explore import controls
+from explorer.ui.services.explore_state import AppState, Tab
 
 TABS: Mapping[Tab, str] = {
     "layer": "Layer",
@@ -26,4 +26,4 @@ def open_tab(state: AppState) -> tuple[Tab, Any]:
 
 
 def _open(tab: Tab) -> None:
-    controls.change(tab=tab)
+    controls.update_state(tab=tab)

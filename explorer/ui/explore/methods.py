@@ -25,15 +25,16 @@ from explorer.figures import ColourScale
 from explorer.files import npz
 from explorer.images import to_pixels
 from explorer.incidents import sentence
-from explorer.ui import controls, navigation, resources
+from explorer.ui import navigation, network_registry
 from explorer.ui.api.strip import shown_layer
-from explorer.ui.bound import bound
 from explorer.ui.charts import colour_bar
+from explorer.ui.explore import controls
 from explorer.ui.markdown import as_sentence, as_text
-from explorer.ui.passes import PASSES, Looked, Subject
 from explorer.ui.services.caches import CACHES
-from explorer.ui.state import AppState
-from explorer.ui.work import in_turn, measure
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, NetworkResult
+from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.long_task import long_task, run_sequentially
 
 SIDE = 230  # pixels of a map
 SEED = 0  # of SmoothGrad's noise
@@ -41,7 +42,7 @@ MISSED = 0.5  # of the score's difference: the most by which the values of a map
 Values = dict[str, int | float | str]
 
 
-def methods_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+def methods_tab(state: AppState, subject: InputImage, looked: list[NetworkResult]) -> None:
     """A method that explains the whole network, whichever layer is chosen."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         choose_method(state)
@@ -56,16 +57,16 @@ def methods_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None
     except ValueError as error:
         st.error(as_sentence(sentence(error)))
         return
-    measure(
+    long_task(
         attributions_key(looked, subject, state.method, chosen),
         f"Run {METHODS[state.method].title}",
-        lambda: in_turn([partial(explained, network, state.method, chosen) for network in looked]),
+        lambda: run_sequentially([partial(explained, network, state.method, chosen) for network in looked]),
         lambda results: _draw(state, looked, results, chosen),
         seconds=seconds,
     )
 
 
-def about(name: str, looked: Sequence[Looked]) -> None:
+def about(name: str, looked: Sequence[NetworkResult]) -> None:
     """What the method shows, and what a reader of its maps of these networks must know."""
     st.markdown(f"**{METHODS[name].title}**: {METHODS[name].shows}")
     for words in dict.fromkeys(note(name, network.checkpoint.spec) for network in looked):
@@ -80,13 +81,13 @@ def choose_method(state: AppState) -> None:
         list(METHODS),
         key="method",
         value=state.method,
-        write=lambda method: controls.change(method=method, parameters="{}"),
+        write=lambda method: controls.update_state(method=method, parameters="{}"),
         format_func=lambda name: METHODS[name].title,
         width=220,
     )
 
 
-def parameter_form(state: AppState, looked: list[Looked]) -> Values:
+def parameter_form(state: AppState, looked: list[NetworkResult]) -> Values:
     """The fields of the state's method, and what stands in them. Raises ValueError as `known_parameters` does."""
     specs = [network.checkpoint.spec for network in looked]
     parameters, chosen = known_parameters(state.method, specs, state.chosen(), shown_layer(state.layer, looked))
@@ -114,10 +115,10 @@ def draw_fields(
 
 def _change_parameter(name: str, value: Any) -> None:
     if value is not None:
-        controls.change(parameters=json.dumps(controls.read().chosen() | {name: value}, sort_keys=True))
+        controls.update_state(parameters=json.dumps(controls.load_state().chosen() | {name: value}, sort_keys=True))
 
 
-def parameter_values(state: AppState, looked: list[Looked]) -> Values:
+def parameter_values(state: AppState, looked: list[NetworkResult]) -> Values:
     """What the fields of the state's method hold, without drawing them. Raises ValueError as `known_parameters`."""
     specs = [network.checkpoint.spec for network in looked]
     return known_parameters(state.method, specs, state.chosen(), shown_layer(state.layer, looked))[1]
@@ -157,28 +158,28 @@ def known_parameters(
     return parameters, chosen
 
 
-def attribution_key(network: Looked, subject: Subject, method: str, chosen: Values) -> str:
+def attribution_key(network: NetworkResult, subject: InputImage, method: str, chosen: Values) -> str:
     """All that an attribution depends on, as one string."""
     parameters = json.dumps(chosen, sort_keys=True)
     return f"{method}-{parameters}-{network.name}-{subject.digest}-{network.trace.target}"
 
 
-def attributions_key(looked: Sequence[Looked], subject: Subject, method: str, chosen: Values) -> str:
+def attributions_key(looked: Sequence[NetworkResult], subject: InputImage, method: str, chosen: Values) -> str:
     """Where the list of the attributions of all networks is kept, once measured."""
     return "/".join(attribution_key(network, subject, method, chosen) for network in looked)
 
 
-def explained(network: Looked, method: str, chosen: Values) -> Any:
+def explained(network: NetworkResult, method: str, chosen: Values) -> Any:
     """The work that ends in the `Attribution` of the picture that this network looks at."""
     return explain(network.checkpoint.network, network.trace.image, network.trace.target, method, chosen, SEED)
 
 
-def seconds_of(network: Looked, method: str, chosen: Values) -> float:
+def seconds_of(network: NetworkResult, method: str, chosen: Values) -> float:
     """What that method will take here. Raises ValueError for parameters that do not go together."""
     return cost(method, network.checkpoint.spec, chosen).passes * pass_seconds(network)
 
 
-def pass_seconds(network: Looked) -> float:
+def pass_seconds(network: NetworkResult) -> float:
     """Seconds of one pass through that network on this machine, measured once for each spec."""
     return _pass_seconds(network.checkpoint.spec.fingerprint, network.name)
 
@@ -187,8 +188,8 @@ def pass_seconds(network: Looked) -> float:
     max_entries=CACHES["ui.explore.methods._pass_seconds"].entries, show_spinner="Measuring how long a pass takes"
 )
 def _pass_seconds(fingerprint: str, _name: str) -> float:
-    with PASSES:
-        return seconds_per_pass(resources.checkpoint(_name).network)
+    with INFERENCE_SLOTS:
+        return seconds_per_pass(network_registry.checkpoint(_name).network)
 
 
 def paint(values: np.ndarray, top: float, signed: bool) -> np.ndarray:
@@ -200,7 +201,7 @@ def is_signed(method: str) -> bool:
     return METHODS[method].fold != "largest"
 
 
-def _draw(state: AppState, looked: list[Looked], results: Sequence[Attribution], chosen: Values) -> None:
+def _draw(state: AppState, looked: list[NetworkResult], results: Sequence[Attribution], chosen: Values) -> None:
     top = shared_top(results)
     for column, network, result in zip(st.columns(len(looked), gap="large"), looked, results, strict=True):
         with column:
@@ -214,7 +215,9 @@ def shared_top(results: Sequence[Attribution]) -> float:
     return max(float(np.abs(as_map(result)).max()) for result in results)
 
 
-def draw_maps(network: Looked, name: str, result: Attribution, chosen: Values, top: float, opacity: float) -> None:
+def draw_maps(
+    network: NetworkResult, name: str, result: Attribution, chosen: Values, top: float, opacity: float
+) -> None:
     """The method's map over what the network sees, and alone beside it; its range, and its numbers as a file."""
     values, signed, title = as_map(result), is_signed(result.method), METHODS[result.method].title
     seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
@@ -232,7 +235,7 @@ def draw_maps(network: Looked, name: str, result: Attribution, chosen: Values, t
             alt=f"{title} of {name} alone, from {values.min():.3g} to {values.max():.3g}",
         )
     st.caption(sum_words(result, values))
-    navigation.offer_file(
+    navigation.download_button(
         f"Raw numbers of {as_text(name)} (npz)",
         data=partial(_npz, network, result, chosen),
         file_name=f"{network.name}-{result.method}.npz",
@@ -270,7 +273,7 @@ def sum_words(result: Attribution, values: np.ndarray) -> str:
     return f"{words}, so {abs(result.delta):.2g} is missed (more steps come closer)."
 
 
-def _npz(network: Looked, result: Attribution, chosen: Values) -> bytes:
+def _npz(network: NetworkResult, result: Attribution, chosen: Values) -> bytes:
     arrays: dict[str, Any] = {
         "values": result.values,
         "map": as_map(result),

@@ -26,11 +26,10 @@ from explorer.attribution import (
 from explorer.figures import CascadeLine
 from explorer.incidents import sentence
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
-from explorer.ui import controls
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
-from explorer.ui.bound import bound
 from explorer.ui.charts import chart, series_of
+from explorer.ui.explore import controls
 from explorer.ui.explore.methods import (
     SEED,
     Values,
@@ -43,9 +42,10 @@ from explorer.ui.explore.methods import (
     seconds_of,
 )
 from explorer.ui.markdown import as_sentence, as_text, table
-from explorer.ui.passes import Looked, Subject
-from explorer.ui.state import AppState
-from explorer.ui.work import in_turn, measure, result_of
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.long_task import cached_result, long_task, run_sequentially
 
 ORDERS = 5  # random ones
 STEPS = 32
@@ -86,19 +86,19 @@ class _Question:
     def signed(self) -> bool:
         return self.method != GRAD_CAM and is_signed(self.method)
 
-    def made(self, network: Looked) -> np.ndarray | None:
+    def made(self, network: NetworkResult) -> np.ndarray | None:
         """The map (H, W) of that network; None for a method's that was not made before."""
         if self.method == GRAD_CAM:
             return profile_of(network, self.layer).cam
         return as_map(self.shown[network.name]) if network.name in self.shown else None
 
-    def key(self, network: Looked, subject: Subject) -> str:
+    def key(self, network: NetworkResult, subject: InputImage) -> str:
         if self.method == GRAD_CAM:
             return f"{self.layer}-{network.name}-{subject.digest}-{network.trace.target}"
         return attribution_key(network, subject, self.method, self.chosen)
 
 
-def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
+def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult]) -> None:
     layer = shown_layer(state.layer, looked)
     asked = GRAD_CAM if state.questioned == "grad_cam" else state.method
     bound(
@@ -117,7 +117,7 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     except ValueError as error:
         st.error(as_sentence(sentence(error)))
         return
-    made = result_of(attributions_key(looked, subject, asked, chosen)) or [] if asked != GRAD_CAM else []
+    made = cached_result(attributions_key(looked, subject, asked, chosen)) or [] if asked != GRAD_CAM else []
     shown = {network.name: attribution for network, attribution in zip(looked, made, strict=False)}
     question = _Question(asked, layer, chosen, state.layers == "all", shown)
     there = [network for network in looked if asked != GRAD_CAM or layer in network.trace.names]
@@ -136,19 +136,19 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
     st.markdown(f"**Deletion.** {READINGS['deletion']}")
     st.markdown(f"**Insertion.** {READINGS['insertion']}")
     asks = 0.0 if asked == GRAD_CAM or shown else sum(costs)
-    measure(
+    long_task(
         f"curves/{keys}",
         "Measure deletion and insertion",
-        lambda: in_turn([partial(_curves, question, network) for network in there]),
+        lambda: run_sequentially([partial(_curves, question, network) for network in there]),
         lambda results: _draw_curves(question, there, results),
         seconds=asks + EXCHANGED * sum(pass_seconds(network) for network in there),
     )
     st.markdown("#### Does the map depend on what was learned?")
     st.markdown(f"**Cascading randomisation.** {READINGS['cascade']}")
-    measure(
+    long_task(
         f"cascade/{keys}",
         "Randomise layer by layer",
-        lambda: in_turn([partial(_forget, question, network) for network in there]),
+        lambda: run_sequentially([partial(_forget, question, network) for network in there]),
         lambda results: _draw_cascade(there, results),
         seconds=sum((_steps(network) + 1) * each for network, each in zip(there, costs, strict=True)),
     )
@@ -156,25 +156,25 @@ def trust_tab(state: AppState, subject: Subject, looked: list[Looked]) -> None:
 
 def _change_map(name: str) -> None:
     if name == GRAD_CAM:
-        controls.change(questioned="grad_cam")
-    elif name == controls.read().method:
-        controls.change(questioned="method")
+        controls.update_state(questioned="grad_cam")
+    elif name == controls.load_state().method:
+        controls.update_state(questioned="method")
     else:
-        controls.change(questioned="method", method=name, parameters="{}")
+        controls.update_state(questioned="method", method=name, parameters="{}")
 
 
-def _map_seconds(question: _Question, network: Looked) -> float:
+def _map_seconds(question: _Question, network: NetworkResult) -> float:
     """What one map takes."""
     if question.method == GRAD_CAM:
         return 2 * pass_seconds(network)
     return seconds_of(network, question.method, question.chosen)
 
 
-def _steps(network: Looked) -> int:
+def _steps(network: NetworkResult) -> int:
     return min(MOST, network.checkpoint.spec.depth)
 
 
-def _curves(question: _Question, network: Looked) -> Generator[Share[tuple[TrustCurve, TrustCurve]], None, None]:
+def _curves(question: _Question, network: NetworkResult) -> Generator[Share[tuple[TrustCurve, TrustCurve]], None, None]:
     values, before = question.made(network), 0.0
     if values is None:
         passes = cost(question.method, network.checkpoint.spec, question.chosen).passes
@@ -214,7 +214,7 @@ def _explained(
             yield Share(step.share, None if step.result is None else as_map(step.result))
 
 
-def _forget(question: _Question, network: Looked) -> Generator[Share[Forgotten], None, None]:
+def _forget(question: _Question, network: NetworkResult) -> Generator[Share[Forgotten], None, None]:
     target = network.trace.target
 
     def make_map(forgetting: Network, image: np.ndarray) -> np.ndarray | Generator[Share[np.ndarray], None, None]:
@@ -251,7 +251,7 @@ def _itself(values: np.ndarray) -> float | None:
 
 
 def _draw_curves(
-    question: _Question, there: Sequence[Looked], results: Sequence[tuple[TrustCurve, TrustCurve]]
+    question: _Question, there: Sequence[NetworkResult], results: Sequence[tuple[TrustCurve, TrustCurve]]
 ) -> None:
     panels = []
     for index, words in enumerate(("Deletion: pixels taken out", "Insertion: pixels put in")):
@@ -304,7 +304,7 @@ def _verdict(question: _Question, out: TrustCurve, into: TrustCurve) -> str:
     )
 
 
-def _draw_cascade(there: Sequence[Looked], results: Sequence[Forgotten]) -> None:
+def _draw_cascade(there: Sequence[NetworkResult], results: Sequence[Forgotten]) -> None:
     lines = [
         CascadeLine(series_of(network), found.names, found.maps, found.correlations)
         for network, found in zip(there, results, strict=True)

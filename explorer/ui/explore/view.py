@@ -10,10 +10,12 @@ from explorer import published
 from explorer.checkpoints import CheckpointError
 from explorer.datasets import shapes
 from explorer.pretrained import CIFAR_DATA
-from explorer.ui import controls, resources
+from explorer.ui import network_registry
 from explorer.ui.api.explain import SESSIONS, ExploreSession
-from explorer.ui.passes import ChosenNetwork, Looked, Subject, sample_subject
-from explorer.ui.state import AppState
+from explorer.ui.explore import controls
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult, sample_image
+from explorer.ui.session import find_image, inference_cache, session
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,15 +23,15 @@ class ExploreView:
     """`subject` is a drawn shape where the picture of the view is `missing`: uploaded in another session."""
 
     state: AppState
-    subject: Subject
+    subject: InputImage
     missing: bool
     networks: list[ChosenNetwork]
 
     @cached_property
-    def looked(self) -> list[Looked]:
+    def looked(self) -> list[NetworkResult]:
         """The networks after they have seen the picture. Only what the server draws needs this in a run: the viewer
         fetches its drawings."""
-        return [resources.passes().look_with(network, self.state, self.subject) for network in self.networks]
+        return [inference_cache().run(network, self.state, self.subject) for network in self.networks]
 
     @property
     def picture(self) -> str:
@@ -39,12 +41,12 @@ class ExploreView:
 
 def load_view() -> ExploreView:
     """That of the address. From now on the browser may ask for its networks."""
-    state = controls.read()
-    subject = resources.subject_of(state)
-    networks = resources.chosen_networks(state)
-    session().networks = {network.name: network for network in networks}
-    view = ExploreView(state, subject or sample_subject(6, 6), subject is None, networks)
-    session().look_ahead(state, view.subject, [network.name for network in networks])
+    state = controls.load_state()
+    subject = find_image(state)
+    networks = network_registry.chosen_networks(filter(None, (state.first, state.second)))
+    explore_session().networks = {network.name: network for network in networks}
+    view = ExploreView(state, subject or sample_image(6, 6), subject is None, networks)
+    explore_session().look_ahead(state, view.subject, [network.name for network in networks])
     st.session_state["around"] = _around(view)
     return view
 
@@ -78,18 +80,18 @@ def other_networks(view: ExploreView) -> tuple[str, str, tuple[str, str | None]]
         words, names = "Look with the twins that know all shapes", (AppState.first, AppState.second)
     elif known and not drawn:
         why = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
-        words, names = "Look with the CIFAR-10 twins", resources.twins_on(CIFAR_DATA)
+        words, names = "Look with the CIFAR-10 twins", network_registry.twins_for_dataset(CIFAR_DATA)
     elif data in (CIFAR_DATA, published.DATA) and drawn:
         why = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
         words, names = "Look with the shapes twins", (AppState.first, AppState.second)
     else:
         return None
-    return (why, words, names) if names[0] in resources.network_names() else None
+    return (why, words, names) if names[0] in network_registry.network_names() else None
 
 
 @st.cache_resource(show_spinner=False, scope="session")
-def session() -> ExploreSession:
+def explore_session() -> ExploreSession:
     """What the browser of this session may ask for."""
-    own = ExploreSession(resources.passes(), resources.pictures())
+    own = ExploreSession(inference_cache(), session().uploads)
     SESSIONS[own.token] = own
     return own

@@ -7,11 +7,11 @@ from typing import Any
 import streamlit as st
 
 from explorer.labels import label
-from explorer.ui import address, gone, resources, trainings
-from explorer.ui.bound import bound, choice
-from explorer.ui.controls import choose_second
+from explorer.ui import missing, network_registry, trainings, url_query
 from explorer.ui.gradients import measured
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
+from explorer.ui.widgets.bound import bound, choice
+from explorer.ui.widgets.pickers import second_network_select
 
 SOURCES = {"initial": "At initialisation", "checkpoint": "A network as it is", "record": "During a training"}
 QUANTITIES = {"weights": "weights", "activations": "activations", "blocks": "block outputs"}
@@ -27,7 +27,7 @@ LABELS = {
 
 def read() -> GradientsState:
     """The state in the URL, with networks and data that are here; an old link may name others."""
-    state = GradientsState.from_query(address.query())
+    state = GradientsState.from_query(url_query.read())
     if state.data is not None and not trainings.is_ready(state.data):
         state = replace(state, data=None)
     names = names_for(state)
@@ -35,29 +35,33 @@ def read() -> GradientsState:
         return state
     if not _is_here(state, state.first):
         if state.second is not None and _is_here(state, state.second):
-            beside = gone.companion(state.second)
+            beside = missing.substitute(state.second)
             pair = (beside, state.second) if beside in names else (state.second, None)
             state = replace(state, first=pair[0], second=pair[1])
         else:
             state = replace(state, first=GradientsState.first if GradientsState.first in names else names[0])
     if state.second is not None and not _can_stand_beside(state, state.second):
-        twin = resources.twin_name(state.first)
+        twin = network_registry.twin_name(state.first)
         state = replace(state, second=twin if twin and _can_stand_beside(state, twin) else None)
     return state
 
 
 def names_for(state: GradientsState) -> list[str]:
-    return [name for name in resources.network_names() if _has_source(state, name)] if state.source != "initial" else []
+    return (
+        [name for name in network_registry.network_names() if _has_source(state, name)]
+        if state.source != "initial"
+        else []
+    )
 
 
 def _is_here(state: GradientsState, name: str) -> bool:
-    return resources.is_network(name) and _has_source(state, name)
+    return network_registry.is_network(name) and _has_source(state, name)
 
 
 def lost() -> dict[str, str]:
-    """The networks in the URL that are not here, as `gone.of` names them; none is needed at initialisation."""
-    state = GradientsState.from_query(address.query())
-    return gone.of((state.first, state.second)) if state.source != "initial" else {}
+    """The networks in the URL that are not here, by their places; none is needed at initialisation."""
+    state = GradientsState.from_query(url_query.read())
+    return missing.missing_networks((state.first, state.second)) if state.source != "initial" else {}
 
 
 def _has_source(state: GradientsState, name: str) -> bool:
@@ -68,17 +72,17 @@ def _can_stand_beside(state: GradientsState, name: str) -> bool:
     """Whether the first network of the state can be shown with that one: of a batch both must know the classes."""
     if name == state.first or not _is_here(state, name):
         return False
-    shapes = [resources.spec(each).input_shape for each in (state.first, name)]
-    return state.source == "record" or (shapes[0] == shapes[1] and resources.know_the_same(state.first, name))
+    shapes = [network_registry.spec(each).input_shape for each in (state.first, name)]
+    return state.source == "record" or (shapes[0] == shapes[1] and network_registry.same_classes(state.first, name))
 
 
 def change(**changes: Any) -> None:
     """Puts the state with these changes into the URL. It goes on naming networks that are gone, until others are
     chosen: they may be brought again."""
-    state, before = read(), GradientsState.from_query(address.query())
+    state, before = read(), GradientsState.from_query(url_query.read())
     if not {"first", "second"} & set(changes) and lost():
         state = replace(state, first=before.first, second=before.second)
-    address.write(replace(state, **changes).to_query())
+    url_query.write(replace(state, **changes).to_query())
 
 
 choose = partial(choice, prefix="gradients", change=change)
@@ -137,7 +141,9 @@ def choose_networks(state: GradientsState) -> None:
     names += [state.first] if state.first not in names and names else []  # of a link
     if not names:
         return
-    labels = resources.labels([*names, *([state.second] if state.second and state.second not in names else [])])
+    labels = network_registry.unique_labels(
+        [*names, *([state.second] if state.second and state.second not in names else [])]
+    )
     bound(
         st.selectbox,
         "First network",
@@ -149,7 +155,7 @@ def choose_networks(state: GradientsState) -> None:
     )
     alike = [name for name in names if _can_stand_beside(state, name)]
     alike += [state.second] if state.second and state.second not in alike else []
-    choose_second("gradients_second", state.second, alike, labels, change)
+    second_network_select("gradients_second", state.second, alike, labels, change)
     if state.source == "checkpoint":
         data = measured.data_of(state)
         if data:

@@ -11,7 +11,7 @@ from explorer.experiments.gradient_grid import band
 from explorer.experiments.gradient_verdict import INITIALISATION, guidance, reach, verdict
 from explorer.figures import FlowLine
 from explorer.labels import capital, label
-from explorer.ui import navigation, resources
+from explorer.ui import client, navigation
 from explorer.ui.charts import chart
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.lines import flow_keys, flow_lines
@@ -61,7 +61,7 @@ def show_flows(state: GradientsState, view: Flows, offer: Callable[[], None]) ->
             size=capital(SHORT[state.what]) + (", last layer = 1" if state.scale == "relative" else ""),
             sample=view.sample,
             span=view.span,
-            theme=resources.theme(),
+            theme=client.theme(),
         ),
         "gradients_chart",
         f"{capital(unit)}, against relative depth, of {', '.join(dict.fromkeys(line.name for line in lines))}. "
@@ -133,7 +133,7 @@ def _numbers(state: GradientsState, view: Flows) -> None:
                 }
             )
         st.dataframe(rows, hide_index=True, width="stretch")
-        navigation.offer_file(
+        navigation.download_button(
             "All layers as CSV",
             data=lambda: measured.table(view.found, state.what, view.pictures, view.step),
             file_name=f"gradients-{state.source}-{state.what}.csv",

@@ -6,7 +6,7 @@ from explorer import figures
 from explorer.experiments.gradient_grid import band
 from explorer.figures import FlowKey, FlowLine
 from explorer.labels import FAMILIES, NORMS, label, norm_of, shortcuts_of
-from explorer.ui import resources
+from explorer.ui import client
 from explorer.ui.gradients.measured import Measured
 from explorer.ui.gradients.state import GradientsState
 
@@ -21,7 +21,7 @@ def flow_lines(found: Sequence[Measured], state: GradientsState, sample: str) ->
     for each, spec in zip(found, specs, strict=True):
         sizes = band(each.flows, state.what)
         sizes = sizes.relative() if state.scale == "relative" else sizes
-        colour = figures.network_colour(spec.shortcut, resources.theme())
+        colour = figures.network_colour(spec.shortcut, client.theme())
         is_grid = sample == "seed"
         own = [norm_of(spec.norm)] if is_grid and spec.norm == "none" else []
         own += [shortcuts_of(spec.shortcut)] if is_grid and spec.shortcut == "projection" else []
@@ -45,7 +45,7 @@ def flow_keys(found: Sequence[Measured], sample: str, lines: Sequence[FlowLine])
         return [FlowKey(line.name, line.colour, line.dashed) for line in lines]
     shortcuts, norms = {each.spec.shortcut for each in found}, {each.spec.norm for each in found}
     keys = [
-        FlowKey(name, figures.network_colour(shortcut, resources.theme()), squares=shortcut == "projection")
+        FlowKey(name, figures.network_colour(shortcut, client.theme()), squares=shortcut == "projection")
         for shortcut, name in FAMILIES.items()
         if shortcut in shortcuts
     ]

@@ -16,12 +16,12 @@ from explorer.experiments.gradient_grid import at_initialisation, band, cost, gr
 from explorer.experiments.gradient_verdict import INITIALISATION, Subject
 from explorer.files import csv_text
 from explorer.training import GradientSizes
-from explorer.ui import resources, trainings
+from explorer.ui import network_registry, trainings
 from explorer.ui.gradients.state import MOST_STEPS, GradientsState
-from explorer.ui.passes import PASSES
 from explorer.ui.services.caches import CACHES
+from explorer.ui.services.explore_state import NAME
+from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.session import session
-from explorer.ui.state import NAME
 
 PICTURES = ((32, 64), (64, 16), (10**6, 8))
 """Up to how many pixels a side how many pictures: a pass of 64 of the largest would hold gigabytes."""
@@ -91,7 +91,7 @@ def _beginning() -> tuple[dict[str, GradientFlow], float]:
     pass: the first one warms up. It says what other passes take, and costs a visitor no time of its own."""
     state = GradientsState()
     pictures, specs = batch("shapes-32", 32), state.specs()
-    with PASSES:
+    with INFERENCE_SLOTS:
         steps = list(at_initialisation(specs, pictures.images, pictures.labels, [0]))
     done = cost(specs[-1:], 1, len(pictures.labels)).macs / 3
     seconds = max(steps[-1].seconds - steps[-2].seconds, 1e-3)
@@ -159,7 +159,7 @@ def grid_plan(state: GradientsState) -> Plan | None:
         for (seed, spec), (macs, _) in zip(missing, passes, strict=True):
             if _key(spec, seed, data) not in store:  # the last pass of a stopped work may have ended meanwhile
                 (step,) = at_initialisation([spec], pictures.images, pictures.labels, [seed])
-                store.keep(_key(spec, seed, data), step.flow)
+                store.put(_key(spec, seed, data), step.flow)
             yield macs
 
     key = f"{_key(missing[0][1], missing[0][0], data)}-{len(missing)}-{_key(missing[-1][1], missing[-1][0], data)}"
@@ -179,7 +179,7 @@ def _plan(key: str, passes: list[tuple[float, int]], steps: Callable[[], Iterato
         except GeneratorExit:
             # Stop: what was measured until now is to be shown, as at the end. `measure` draws what stands here. The
             # cache was fetched before: at its next use of the session's state this script ends.
-            results.keep(name, True)
+            results.put(name, True)
             raise
         yield 1.0, True
 
@@ -195,7 +195,7 @@ def _plan(key: str, passes: list[tuple[float, int]], steps: Callable[[], Iterato
 
 def forget(plan: Plan) -> None:
     """The work itself keeps no result: each flow is kept by itself."""
-    session().results.forget(plan.key)
+    session().results.remove(plan.key)
 
 
 def _pass(spec: ArchitectureSpec, pictures: int) -> tuple[float, int]:
@@ -218,7 +218,7 @@ def _cost(key: str, _spec: ArchitectureSpec, _pictures: int) -> tuple[float, int
 def data_of(state: GradientsState) -> list[str]:
     """The labelled data that fits the networks of the state, first what the first one was trained on; of other classes
     where there is none of its own."""
-    first = resources.checkpoint(state.first)
+    first = network_registry.checkpoint(state.first)
     names = trainings.labelled_data(first.spec, first.class_names) or trainings.labelled_data(first.spec)
     return sorted(names, key=lambda name: name != trainings.key_of(first.data))
 
@@ -230,7 +230,7 @@ def chosen(state: GradientsState) -> list[str]:
 def measured_networks(state: GradientsState, data: str) -> list[Measured]:
     flows = session().flows
     return [
-        Measured(title, resources.checkpoint(name).spec, (flow,))
+        Measured(title, network_registry.checkpoint(name).spec, (flow,))
         for name, title in zip(chosen(state), titles(chosen(state)), strict=True)
         if (flow := flows.find(_network_key(name, data, state.mode))) is not None
     ]
@@ -242,7 +242,7 @@ def networks_plan(state: GradientsState, data: str) -> Plan | None:
     missing = [name for name in chosen(state) if _network_key(name, data, mode) not in store]
     if not missing:
         return None
-    loaded = [resources.checkpoint(name) for name in missing]
+    loaded = [network_registry.checkpoint(name) for name in missing]
     pictures = batch(data, loaded[0].spec.input_shape[1])
     count = len(pictures.labels)
     passes = [_cost(f"{each.spec.fingerprint}/{count}", each.spec, count) for each in loaded]
@@ -251,11 +251,11 @@ def networks_plan(state: GradientsState, data: str) -> Plan | None:
         for name, each, (macs, _) in zip(missing, loaded, passes, strict=True):
             labels = _labels_for(each, pictures)
             flow = flow_on_pictures(each.network, pictures.images, labels, each.mean, each.std, mode)
-            store.keep(_network_key(name, data, mode), flow)
+            store.put(_network_key(name, data, mode), flow)
             yield macs
 
     if sum(macs for macs, _ in passes) <= AT_ONCE * trainings.speed():
-        with PASSES:
+        with INFERENCE_SLOTS:
             list(steps())
         return None
     return _plan(f"{'-'.join(missing)}-{data}-{mode}", passes, steps, trainings.speed())
@@ -267,7 +267,9 @@ def _network_key(name: str, data: str, mode: Mode) -> str:
 
 def titles(names: Sequence[str]) -> list[str]:
     """What to call the networks: by their specs, and by their data too where those have one name."""
-    return list(resources.titles({name: resources.checkpoint(name).spec.name for name in names}).values())
+    return list(
+        network_registry.unique_titles({name: network_registry.checkpoint(name).spec.name for name in names}).values()
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,9 +284,9 @@ class Recorded:
 def recorded(name: str) -> Recorded | None:
     """What the training of that network recorded; None where there is nothing, or nothing that can be read: a file may
     come from anywhere."""
-    if resources.published_key(name):
+    if network_registry.torchvision_key(name):
         return None
-    record = resources.checkpoint(name).record
+    record = network_registry.checkpoint(name).record
     try:
         found = record["weight_gradients"]
         layers, steps, norms = found["layers"], found["steps"], found["norms"]
@@ -311,7 +313,7 @@ def steps_of(records: Sequence[Recorded]) -> list[int]:
 
 def measured_records(records: Mapping[str, Recorded], step: int) -> list[Measured]:
     return [
-        Measured(title, resources.checkpoint(name).spec, (recorded_flow(each.sizes, step, each.precision),))
+        Measured(title, network_registry.checkpoint(name).spec, (recorded_flow(each.sizes, step, each.precision),))
         for (name, each), title in zip(records.items(), titles(list(records)), strict=True)
     ]
 

@@ -1,7 +1,7 @@
 """`GradientsState`: everything that decides what the page `Gradients` shows, as one value that fits into the URL."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from explorer.architectures import ArchitectureSpec
 from explorer.architectures.spec import Activation, Initialisation, Norm, Shortcut
@@ -9,8 +9,8 @@ from explorer.experiments.gradient_flow import Mode, Quantity
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS, SHORTCUTS, grid
 from explorer.ui import trainings
 from explorer.ui.build_state import canonical
-from explorer.ui.link import Linked, whole
-from explorer.ui.state import NAME
+from explorer.ui.services.explore_state import NAME
+from explorer.ui.services.url_codec import UrlState, parse_int
 
 Source = Literal["initial", "checkpoint", "record"]
 Scale = Literal["absolute", "relative"]
@@ -27,7 +27,7 @@ MOST_STEPS = 10**9
 
 
 @dataclass(frozen=True)
-class GradientsState(Linked):
+class GradientsState(UrlState):
     """One view of the page `Gradients`.
 
     `source` says where the gradients come from: initial weights (the grid of `depths` to `activations`, each a tuple in
@@ -35,6 +35,8 @@ class GradientsState(Linked):
     what their trainings recorded at `step`. `data` names the labelled pictures of the batch, None the ones that fit.
     `what` is measured, shown at `scale`. Raises ValueError for what could not have come from this page.
     """
+
+    INTEGERS: ClassVar = {"seeds": (1, MOST_SEEDS), "step": (0, MOST_STEPS)}
 
     source: Source = "initial"
     what: Quantity = "weights"
@@ -52,17 +54,13 @@ class GradientsState(Linked):
     step: int = 0
 
     def __post_init__(self) -> None:
-        choices: dict[str, Any] = {"source": Source, "what": Quantity, "scale": Scale, "mode": Mode}
-        for name, choice in choices.items():
-            if getattr(self, name) not in get_args(choice):
-                raise ValueError(f"`{name}` must be one of {', '.join(get_args(choice))}.")
+        super().__post_init__()
+        if self.seeds is None or self.step is None:
+            raise ValueError("a view needs a number of seeds and a step.")
         for name, options in FACTORS.items():
             chosen = getattr(self, name)
             if not chosen or chosen != tuple(option for option in options if option in chosen):
                 raise ValueError(f"`{name}` must be some of {options}, in this order, received {chosen!r}.")
-        for number, lowest, highest in ((self.seeds, 1, MOST_SEEDS), (self.step, 0, MOST_STEPS)):
-            if isinstance(number, bool) or not isinstance(number, int) or not lowest <= number <= highest:
-                raise ValueError(f"a number in the link must lie in {lowest}..{highest}, received {number!r}.")
         for network in (self.first,) if self.second is None else (self.first, self.second):
             if not isinstance(network, str) or not NAME.fullmatch(network):
                 raise ValueError(f"{network!r} is not the name of a network.")
@@ -76,12 +74,12 @@ class GradientsState(Linked):
         return grid(*factors, classes=classes, size=size)
 
     @classmethod
-    def _meant(cls, name: str, text: str) -> Any:
+    def _decode(cls, name: str, text: str) -> Any:
         if name in FACTORS:
             parts = text.split(",")[:20]
             return tuple(option for option in FACTORS[name] if str(option) in parts)
-        if name in ("seeds", "step"):
-            return whole(text)
+        if name in cls.INTEGERS:
+            return parse_int(text)
         return None if name in ("second", "data") and text == "none" else text
 
 

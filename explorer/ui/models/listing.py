@@ -12,12 +12,12 @@ from explorer.architectures import describe
 from explorer.checkpoints import CheckpointError
 from explorer.foreign import Normalisation, Reading
 from explorer.images import to_input
-from explorer.ui import kept_models, resources
-from explorer.ui.passes import PASSES, Subject, sample_subject
-from explorer.ui.resources import about, catalogue, checkpoint, subject_of, title, trained_names
-from explorer.ui.session import session
-from explorer.ui.state import AppState
-from explorer.ui.words import dataset_title
+from explorer.ui import network_registry, user_models
+from explorer.ui.network_registry import checkpoint, read_header, shipped_networks, title, trained_names
+from explorer.ui.network_text import dataset_title
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, sample_image
+from explorer.ui.session import find_image, session
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class ModelRow:
 
 def model_rows() -> list[ModelRow]:
     """Every network that this person can look at."""
-    sources = [("in the app", catalogue()[0]), ("your upload", kept_models.names())]
+    sources = [("in the app", shipped_networks()), ("your upload", user_models.names())]
     rows = []
     for source, names in [*sources, ("your run", trained_names())]:
         for name in names:
             try:
-                loaded = about(name)
+                loaded = read_header(name)
             except CheckpointError:
                 continue
             test = loaded.figures.get("test", {})
@@ -49,7 +49,7 @@ def model_rows() -> list[ModelRow]:
                 ModelRow(
                     name=name,
                     title=_row_title(name, loaded.spec.name),
-                    source="shared by you" if kept_models.SHARED.fullmatch(name) else source,
+                    source="shared by you" if user_models.SHARED_ID.fullmatch(name) else source,
                     data=dataset_title(loaded.data),
                     depth=loaded.spec.depth,
                     parameters=describe(loaded.spec).parameters,
@@ -75,8 +75,8 @@ def model_rows() -> list[ModelRow]:
 
 
 def _row_title(name: str, network: str) -> str:
-    own = kept_models.title_of(name)
-    return f"{own}: {network}" if own and kept_models.RUN_NETWORK.fullmatch(name) else own or network
+    own = user_models.title_of(name)
+    return f"{own}: {network}" if own and user_models.RUN_NETWORK_ID.fullmatch(name) else own or network
 
 
 def labels(rows: Iterable[ModelRow], names: Iterable[str]) -> dict[str, str]:
@@ -90,7 +90,7 @@ def labels(rows: Iterable[ModelRow], names: Iterable[str]) -> dict[str, str]:
         is_own = source in ("your upload", "your run", "shared by you")
         return f"{title(name)} · {source}" if is_own and source not in title(name) else title(name)
 
-    return resources.labels(names, words)
+    return network_registry.unique_labels(names, words)
 
 
 def file_bytes(name: str) -> bytes:
@@ -101,16 +101,16 @@ def file_bytes(name: str) -> bytes:
         return path.read_bytes()
 
 
-def current_subject() -> Subject:
+def current_subject() -> InputImage:
     """The picture that Explore shows in this session, or a drawn one."""
-    return subject_of(AppState.from_query(session().view("explore"))) or sample_subject(6, 6)
+    return find_image(AppState.from_query(session().view("explore"))) or sample_image(6, 6)
 
 
-def try_out(reading: Reading, normalisation: Normalisation, subject: Subject) -> list[tuple[int, float]]:
+def try_out(reading: Reading, normalisation: Normalisation, subject: InputImage) -> list[tuple[int, float]]:
     """The three most probable classes of that picture, and their probabilities."""
     size = reading.spec.input_shape[1:]
     image = to_input(subject.pixels, size, normalisation.mean, normalisation.std, reading.resize_shorter_to)
-    with PASSES, torch.inference_mode():
+    with INFERENCE_SLOTS, torch.inference_mode():
         probabilities = reading.network()(torch.from_numpy(image)[None])[0].softmax(0)
     best = probabilities.topk(min(3, len(probabilities)))
     return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))

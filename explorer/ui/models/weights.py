@@ -19,13 +19,14 @@ from explorer.foreign import (
     self_test,
 )
 from explorer.incidents import sentence
-from explorer.ui import gone, kept_models, navigation, trainings
+from explorer.ui import missing, navigation, trainings, user_models
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import listing
-from explorer.ui.passes import PASSES
+from explorer.ui.network_text import UPLOADED_DATA
+from explorer.ui.services.explore_state import NAME, AppState
+from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.session import session
-from explorer.ui.state import NAME, AppState
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
 CLASS_LISTS = {about.title: about.class_names for about in BUILTIN.values()} | {"Shapes": shapes.CLASS_NAMES}
@@ -35,10 +36,10 @@ OTHER = "class 0, class 1, …"
 
 def upload() -> None:
     st.subheader("Load weights", anchor=False)
-    if name := gone.awaited():
+    if link := session().pending_link:
         st.info(
-            f"The link that you opened needs the network {as_code(name)}. Upload its file, answer as before and use "
-            "it; then the view of the link opens."
+            f"The link that you opened needs the network {as_code(link.name)}. Upload its file, answer as before and "
+            "use it; then the view of the link opens."
         )
     file = st.file_uploader(
         "A file of weights",
@@ -59,7 +60,7 @@ def upload() -> None:
     if kept is None or kept[0] != file.file_id:
         with st.spinner("Reading the file"):
             try:
-                kept = (file.file_id, kept_models.examine(file.getvalue(), file.name))
+                kept = (file.file_id, user_models.inspect_upload(file.getvalue(), file.name))
             except ValueError as error:
                 kept = (file.file_id, sentence(error))
         st.session_state["report"] = kept
@@ -154,7 +155,7 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
             try:
                 split, names = trainings.test_split(data)
                 split = numbered(split, names, class_names, first.spec.classes)
-                with PASSES:
+                with INFERENCE_SLOTS:
                     trials = self_test(readings, known.values(), split, TRIED)
             except ValueError as error:
                 st.error(as_sentence(sentence(error)))
@@ -195,7 +196,7 @@ def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
     if st.button(words, key="get_pictures"):
         kept = BuildState.from_query(session().view("build"))
         session().build_tab = "Data"
-        navigation.go("build", replace(kept, data=missing[0] if missing else "own", run=None).to_query())
+        navigation.switch_page("build", replace(kept, data=missing[0] if missing else "own", run=None).to_query())
 
 
 def _recommend(report: Report, trials: Sequence[Trial], file: str) -> None:
@@ -261,15 +262,15 @@ def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[
 def _use(
     report: Report, reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...], title: str
 ) -> None:
-    data = f"{kept_models.UPLOADED}{report.family}"
+    data = f"{UPLOADED_DATA}{report.family}"
     try:
-        name = kept_models.keep(reading, normalisation, class_names, title.strip() or _first_title(report), data)
+        name = user_models.save_upload(reading, normalisation, class_names, title.strip() or _first_title(report), data)
     except ValueError as error:
         st.error(as_sentence(sentence(error)))
         return
     assert NAME.fullmatch(name)
     for key in ("report", "trials"):
         st.session_state.pop(key, None)
-    if gone.open_awaited(name):
+    if missing.open_pending_link(name):
         return
-    navigation.go("explore", AppState(first=name, second=None).to_query())
+    navigation.switch_page("explore", AppState(first=name, second=None).to_query())

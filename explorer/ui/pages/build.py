@@ -10,7 +10,7 @@ import streamlit as st
 from explorer import figures
 from explorer.architectures import ArchitectureSpec, describe
 from explorer.incidents import sentence
-from explorer.ui import resources, trainings
+from explorer.ui import client, trainings
 from explorer.ui.build import budget, classes, data, fields, follow, form, replay, settings
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
@@ -21,7 +21,6 @@ SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy mach
 
 
 def show() -> None:
-    resources.remember_owner()
     state = fields.read()
     if state.run is not None:
         follow.show_run(state, state.run)
@@ -147,7 +146,7 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
     rows = [{"": f"**{name}**"} | trainings.numbers(state, spec) for name, spec in zip(names, specs, strict=True)]
     heads, *cells = [[f":small[{cell}]" for cell in row] for row in (rows[0], *(row.values() for row in rows))]
     st.markdown(table(heads, cells, len(heads)))
-    theme = resources.theme()
+    theme = client.theme()
     explained = next((index for index, spec in enumerate(specs) if spec.shortcut != "none"), 0)
     for index, spec in enumerate(specs):
         st.markdown(f"**{spec.name}**" + (", the twin" if index else ""))

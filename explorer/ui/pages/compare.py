@@ -6,15 +6,16 @@ import streamlit as st
 
 from explorer import figures
 from explorer.incidents import sentence
-from explorer.ui import gone, resources
+from explorer.ui import missing, network_registry
 from explorer.ui.charts import chart
 from explorer.ui.compare import charts, controls, differences, many_pictures, maps, methods
 from explorer.ui.compare.compared import Compared, change, compare, know_the_same, lost, read, training_lines
 from explorer.ui.markdown import as_sentence, as_text, table
-from explorer.ui.passes import Subject, sample_subject
-from explorer.ui.picture import choose_picture
-from explorer.ui.state import AppState
-from explorer.ui.words import accuracy, twins
+from explorer.ui.network_text import accuracy_text, twins_text
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import InputImage, sample_image
+from explorer.ui.session import find_image
+from explorer.ui.widgets.image_picker import image_picker
 
 
 def show() -> None:
@@ -31,15 +32,15 @@ def _show() -> None:
         return
     with st.sidebar:
         st.markdown("#### Compare networks")
-        known = {each for name in state.networks for each in resources.class_names(name)}
-        choose_picture(state, change, known)
+        known = {each for name in state.networks for each in network_registry.class_names(name)}
+        image_picker(state, change, known)
         controls.choose_target(state)
         controls.choose_view(state)
-    subject = resources.subject_of(AppState(picture=state.picture))
+    subject = find_image(AppState(picture=state.picture))
     st.header(f"{('Two', 'Three', 'Four')[len(state.networks) - 2]} networks, one picture", anchor=False)
-    gone.say(lost(), state.networks, subject is None, change)
+    missing.show_missing(lost(), state.networks, subject is None, change)
     controls.choose_networks(state)
-    subject = subject or sample_subject(6, 6)
+    subject = subject or sample_image(6, 6)
     compared = compare(state, subject)
     _introduction(compared)
     _differences(compared)
@@ -51,8 +52,8 @@ def _show() -> None:
 
 def _introduction(compared: Sequence[Compared]) -> None:
     first, second = compared[0].looked.name, compared[1].looked.name
-    if len(compared) == 2 and second == resources.twin_name(first):
-        st.markdown(twins(as_text(compared[0].title), as_text(compared[1].title)))
+    if len(compared) == 2 and second == network_registry.twin_name(first):
+        st.markdown(twins_text(as_text(compared[0].title), as_text(compared[1].title)))
     if not know_the_same(compared):
         st.info(
             "These networks know different classes. What differs and what they see can be compared; what they say "
@@ -118,7 +119,7 @@ def _cells(row: differences.Row) -> list[str]:
 # --- what they say ---------------------------------------------------------------------------------------------------
 
 
-def _say(compared: Sequence[Compared], subject: Subject) -> None:
+def _say(compared: Sequence[Compared], subject: InputImage) -> None:
     st.subheader("What they say", anchor=False)
     columns = st.columns([1, 3.4], gap="large")
     with columns[0]:
@@ -137,7 +138,7 @@ def _say(compared: Sequence[Compared], subject: Subject) -> None:
         st.markdown(f"- {_verdict(network, subject)}")
 
 
-def _verdict(network: Compared, subject: Subject) -> str:
+def _verdict(network: Compared, subject: InputImage) -> str:
     looked = network.looked
     names = looked.checkpoint.class_names
     predicted = names[looked.trace.prediction]
@@ -145,7 +146,7 @@ def _verdict(network: Compared, subject: Subject) -> str:
     if subject.label in names:
         right = ", which is right" if predicted == subject.label else f", which is wrong: it is a {subject.label}"
     sure = float(looked.trace.probabilities[looked.trace.prediction])
-    known = accuracy(looked.checkpoint)
+    known = accuracy_text(looked.checkpoint)
     return (
         f"**{as_text(network.title)}** says {as_text(predicted)} ({sure:.1%}){right}; over all: {known}. "
         f"Its maps explain {as_text(looked.target)}."

@@ -6,25 +6,25 @@ from typing import Any
 import streamlit as st
 
 from explorer.incidents import sentence
-from explorer.ui import address, controls, gone, navigation, resources, selection
-from explorer.ui.explore import anatomy, channels, methods, trust
+from explorer.ui import missing, navigation, network_registry, selection, url_query
+from explorer.ui.explore import anatomy, channels, controls, methods, trust
 from explorer.ui.explore.detail import open_tab
-from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragment, other_networks, session
+from explorer.ui.explore.view import ExploreView, explore_session, load_view, load_view_in_fragment, other_networks
 from explorer.ui.markdown import as_sentence, as_text
-from explorer.ui.picture import choose_picture
-from explorer.ui.state import PASS_FIELDS, AppState
+from explorer.ui.network_text import twins_text
+from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.viewer.places import connection, layer_header, layer_panel, overview
+from explorer.ui.widgets.image_picker import image_picker
 
 CLASSES_NAMED = 20
 
 
 def show() -> None:
     try:
-        names, problems = resources.catalogue()
-        for problem in problems:
+        for problem in network_registry.shipped_problems():
             st.warning(as_sentence(problem))
-        if names:
-            _show(controls.read())
+        if network_registry.shipped_networks():
+            _show(controls.load_state())
         else:
             st.info("No pretrained networks are here. Build them with `python -m explorer pretrained all`.")
     except ValueError as error:  # damaged, deleted meanwhile, or without anything to show along depth
@@ -32,14 +32,14 @@ def show() -> None:
 
 
 def _show(state: AppState) -> None:
-    # One element, whatever is in it: Streamlit identifies the parts that run alone by their places.
+    # One element at all times: Streamlit identifies a fragment by its position.
     introduction = st.container()
     with st.sidebar:
         above, below = st.container(), st.container()
     view = None
     try:
         view = load_view()
-    finally:  # whatever cannot be shown, another one can be chosen
+    finally:  # after an error too, so that the user can choose another image or network
         # The first that the browser receives: it fetches the drawings while the rest of the page is drawn.
         with below:
             if view and state.tab == "layer":
@@ -48,8 +48,8 @@ def _show(state: AppState) -> None:
                 _viewer(state, view)
         with above:
             st.markdown("#### CNN & ResNet Explorer")
-            choose_picture(state, controls.change, resources.class_names(state.first), viewer=True)
-            controls.choose_networks(state)
+            image_picker(state, controls.update_state, network_registry.class_names(state.first), viewer=True)
+            controls.network_selects(state)
     with introduction:
         _introduction(view)
     overview()
@@ -60,17 +60,17 @@ def _show(state: AppState) -> None:
 @st.fragment
 def _viewer_alone() -> None:
     """Another picture, class or set of layers changes nothing else on the page."""
-    with navigation.boundary():
+    with navigation.error_boundary():
         view = load_view_in_fragment()
         _viewer(view.state, view)
-        navigation.remember()
+        navigation.save_page_query()
 
 
 def _viewer(state: AppState, view: ExploreView | None) -> None:
     """What the viewer draws, and the controls that change that alone; these only where the view cannot be shown."""
     if view is not None:
         data = {
-            "token": session().token,
+            "token": explore_session().token,
             "view": {
                 **{name: getattr(state, name) for name in PASS_FIELDS},
                 "picture": view.picture,
@@ -80,31 +80,29 @@ def _viewer(state: AppState, view: ExploreView | None) -> None:
                 ],
             },
             "tab": state.tab,
-            "query": address.query(),
+            "query": url_query.read(),
             **selection.for_viewer(),
         }
         connection(data, _take_picture, selection.take)
-    controls.choose_target(state, resources.class_names(state.first))
-    controls.choose_view(state)
+    controls.target_select(state, network_registry.class_names(state.first))
+    controls.layers_toggle(state)
 
 
-def _take_picture(told: Any) -> None:
-    """What the browser tells of a picture that was chosen there may be anything."""
+def _take_picture(received: Any) -> None:
+    """Shows the image that was chosen in the browser, which may send anything."""
     with suppress(ValueError, TypeError):
-        controls.change(picture=told)
+        controls.update_state(picture=received)
 
 
 def _introduction(view: ExploreView) -> None:
     networks = view.networks
     st.header("One picture, one network" if len(networks) == 1 else "One picture, two networks", anchor=False)
-    gone.say(controls.lost(), [network.name for network in networks], view.missing, controls.change)
-    if len(networks) == 2 and networks[1].name == resources.twin_name(networks[0].name):
+    missing.show_missing(
+        controls.missing_networks(), [network.name for network in networks], view.missing, controls.update_state
+    )
+    if len(networks) == 2 and networks[1].name == network_registry.twin_name(networks[0].name):
         first, second = (as_text(network.title) for network in networks)
-        st.markdown(
-            f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
-            "pictures in the same order. The shortcuts are the only difference, so every difference below comes from "
-            "them."
-        )
+        st.markdown(twins_text(first, second))
     names = networks[0].checkpoint.class_names
     known = ", ".join(map(as_text, names[:CLASSES_NAMED]))
     if len(names) > CLASSES_NAMED:
@@ -118,7 +116,7 @@ def _offer_other_networks(view: ExploreView) -> None:
         why, words, names = offer
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info(why)
-            st.button(words, type="primary", on_click=lambda: controls.choose_first(*names))
+            st.button(words, type="primary", on_click=lambda: controls.set_first_network(*names))
 
 
 def _detail(view: ExploreView) -> None:

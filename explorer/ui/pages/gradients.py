@@ -8,19 +8,18 @@ import streamlit as st
 from explorer import figures
 from explorer.checkpoints import CheckpointError
 from explorer.incidents import sentence
-from explorer.ui import address, gone, resources, trainings
-from explorer.ui.bound import bound
+from explorer.ui import missing, network_registry, trainings, url_query
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.flows import Flows, show_flows
 from explorer.ui.gradients.lines import flow_lines
 from explorer.ui.gradients.measured import Plan
 from explorer.ui.gradients.state import SMALL_GRID, GradientsState
 from explorer.ui.markdown import as_sentence
-from explorer.ui.work import duration, measure
+from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.long_task import duration, long_task
 
 
 def show() -> None:
-    resources.remember_owner()
     _after_stop()
     try:
         state = controls.read()
@@ -36,7 +35,7 @@ def show() -> None:
     st.header("How large is the gradient, layer by layer?", anchor=False)
     controls.choose(state, "source", "Of which networks", controls.SOURCES, label_visibility="collapsed")
     if state.source != "initial":
-        gone.say(controls.lost(), list(filter(None, (state.first, state.second))), False, controls.change)
+        missing.show_missing(controls.lost(), list(filter(None, (state.first, state.second))), False, controls.change)
     try:
         {"initial": _at_initialisation, "checkpoint": _as_it_is, "record": _during_a_training}[state.source](state)
     except (CheckpointError, ValueError) as error:
@@ -79,7 +78,7 @@ def _passes(plan: Plan) -> str:
 def _offer(plan: Plan, label: str, then: GradientsState) -> None:
     """The button; when the work is done or stopped, `then` is shown with all that was measured."""
 
-    going, before = st.session_state.setdefault("gradients_going", {}), address.query()
+    going, before = st.session_state.setdefault("gradients_going", {}), url_query.read()
 
     def work() -> Iterator[tuple[float, bool | None]]:
         going.update(before=before, then=then.to_query())
@@ -88,10 +87,10 @@ def _offer(plan: Plan, label: str, then: GradientsState) -> None:
     def show_it(_: object) -> None:
         measured.forget(plan)
         going.clear()
-        address.write(then.to_query())
+        url_query.write(then.to_query())
         st.rerun()
 
-    measure(plan.key, label, work, show_it, seconds=plan.seconds)
+    long_task(plan.key, label, work, show_it, seconds=plan.seconds)
     if plan.seconds > 60:
         st.caption(
             f"{_passes(plan).capitalize()} of one batch; the longest takes about {duration(plan.longest)}, which is "
@@ -104,8 +103,8 @@ def _after_stop() -> None:
     """Shows what a stopped measurement was for: Stop runs the page again, while the last pass still ends. Who has
     changed the view instead sees that."""
     going = st.session_state.get("gradients_going", {})
-    if going and address.query() == going["before"]:
-        address.write(going["then"])
+    if going and url_query.read() == going["before"]:
+        url_query.write(going["then"])
     going.clear()
 
 
@@ -119,7 +118,7 @@ def _as_it_is(state: GradientsState) -> None:
         return
     data = measured.data_of(state)
     if not data:
-        spec = resources.checkpoint(state.first).spec
+        spec = network_registry.checkpoint(state.first).spec
         st.info(
             f"No labelled pictures for this network are here: it takes {spec.input_shape[1]}×{spec.input_shape[2]} "
             f"pixels and knows {spec.classes:,} classes. Bring such data on Build & train, in the tab Data, or choose "
@@ -127,15 +126,15 @@ def _as_it_is(state: GradientsState) -> None:
         )
         return
     name = state.data if state.data in data else data[0]
-    pictures = measured.batch(name, resources.checkpoint(state.first).spec.input_shape[1])
-    if sorted(pictures.class_names) != sorted(resources.class_names(state.first)):
+    pictures = measured.batch(name, network_registry.checkpoint(state.first).spec.input_shape[1])
+    if sorted(pictures.class_names) != sorted(network_registry.class_names(state.first)):
         st.warning(
             "The classes of these pictures have other names than those of the network: the gradient is that of labels "
             "which may mean something else to it."
         )
     plan = measured.networks_plan(state, name)
     found = measured.measured_networks(state, name)
-    when = "after training" if resources.checkpoint(state.first).record else "as it is"
+    when = "after training" if network_registry.checkpoint(state.first).record else "as it is"
     view = Flows(found, pictures.words, when, "batch")
     show_flows(state, view, lambda: _offer(plan, "Measure", state) if plan else None)
 

@@ -11,17 +11,16 @@ from explorer.architectures import describe
 from explorer.checkpoints import Checkpoint
 from explorer.foreign import NORMALISATIONS, Normalisation
 from explorer.incidents import sentence
-from explorer.ui import address, kept_models, navigation, resources
-from explorer.ui.bound import bound
+from explorer.ui import client, navigation, network_registry, url_query, user_models
 from explorer.ui.charts import chart
-from explorer.ui.controls import offer_download
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import listing, weights
-from explorer.ui.state import AppState
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.pickers import download_with_progress
 
 
 def show() -> None:
-    resources.remember_owner()
     st.header("Models", anchor=False)
     left, right = st.columns([7, 5], gap="large")
     with left:
@@ -64,8 +63,8 @@ def _table() -> None:
         "downloaded first. Accuracies without n are torchvision's own, on the validation pictures of ImageNet-1K."
     )
     names = [row.name for row in rows]
-    chosen = address.query().get("model", "")
-    if kept_models.SHARED.fullmatch(chosen) and chosen not in names and resources.is_network(chosen):
+    chosen = url_query.read().get("model", "")
+    if user_models.SHARED_ID.fullmatch(chosen) and chosen not in names and network_registry.is_network(chosen):
         names.append(chosen)  # somebody else's, by their link
     elif chosen and chosen not in names:
         st.info("The model of this link is not here any more.")
@@ -75,19 +74,19 @@ def _table() -> None:
         names,
         key="model",
         value=chosen if chosen in names else names[0],
-        write=lambda name: address.write({"model": name}),
+        write=lambda name: url_query.write({"model": name}),
         format_func=listing.labels(rows, names).__getitem__,
     )
     _card(model)
 
 
 def _card(name: str) -> None:
-    key = resources.published_key(name)
-    if key and not resources.is_network(name):
+    key = network_registry.torchvision_key(name)
+    if key and not network_registry.is_network(name):
         _offer_download(key)
         return
     try:
-        checkpoint = resources.checkpoint(name)
+        checkpoint = network_registry.checkpoint(name)
     except ValueError as error:
         st.error(as_sentence(sentence(error)))
         if key:
@@ -104,25 +103,27 @@ def _card(name: str) -> None:
         f"input {' × '.join(map(str, checkpoint.spec.input_shape))}, from {as_code(checkpoint.data)}.{known} "
         f"Normalised by mean {mean}, standard deviation {std}."
     )
-    drawing = figures.network_drawing(describe(checkpoint.spec), theme=resources.theme())
+    drawing = figures.network_drawing(describe(checkpoint.spec), theme=client.theme())
     chart(drawing, "model_drawing", f"Drawing of {checkpoint.spec.name}")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if st.button("Explore", key="explore_model", type="primary"):
-            picture = resources.first_picture(name)
-            navigation.go("explore", AppState(first=name, second=resources.twin_name(name), picture=picture).to_query())
-        navigation.offer_file(
+            picture = network_registry.sample_for(name)
+            navigation.switch_page(
+                "explore", AppState(first=name, second=network_registry.twin_name(name), picture=picture).to_query()
+            )
+        navigation.download_button(
             "Download as one file",
             data=lambda: listing.file_bytes(name),
             file_name=f"{checkpoint.spec.name.lower()}.safetensors",
             mime="application/octet-stream",
             help="Weights, spec, classes, normalisation and figures in one safetensors file.",
         )
-        if kept_models.is_mine(name):
+        if user_models.is_owned(name):
             _own_buttons(name)
-    if kept_models.SHARED.fullmatch(name):
+    if user_models.SHARED_ID.fullmatch(name):
         st.caption("Whoever has this link can look at it:")
-        st.code(navigation.link("explore", AppState(first=name, second=None).to_query()), language=None)
-    if kept_models.MINE.fullmatch(name):
+        st.code(navigation.view_url("explore", AppState(first=name, second=None).to_query()), language=None)
+    if user_models.UPLOAD_ID.fullmatch(name):
         with st.expander("Classes and normalisation"):
             _changes(name, checkpoint)
     if "model_error" in st.session_state:
@@ -132,25 +133,25 @@ def _card(name: str) -> None:
 def _offer_download(key: str) -> None:
     about = published.PUBLISHED[key]
     st.info(f"The published weights are not on this machine: {about.download_bytes / 1e6:,.0f} MB to download.")
-    offer_download("Download the weights", lambda: published.download(key))
+    download_with_progress("Download the weights", lambda: published.download(key))
 
 
 def _own_buttons(name: str) -> None:
-    if kept_models.MINE.fullmatch(name):
+    if user_models.UPLOAD_ID.fullmatch(name):
         st.button(
             "Share by a link",
             on_click=_share,
             args=(name,),
             help="Keeps it on this server until you delete it, or nobody opens it for "
-            f"{kept_models.SHARED_DAYS} days; whoever has the link can look at it.",
+            f"{user_models.SHARED_DAYS} days; whoever has the link can look at it.",
         )
     if st.session_state.get("deleting_model") == name:
-        whole_run = " the whole run" if kept_models.RUN_NETWORK.fullmatch(name) else ""
+        whole_run = " the whole run" if user_models.RUN_NETWORK_ID.fullmatch(name) else ""
         st.button(f"Yes, delete{whole_run}", type="primary", on_click=_delete, args=(name,))
         st.button("Keep", on_click=lambda: st.session_state.pop("deleting_model", None))
     else:
         st.button("Delete", key="delete_model", on_click=lambda: st.session_state.update(deleting_model=name))
-    title = kept_models.title_of(name)
+    title = user_models.title_of(name)
     bound(st.text_input, "Name", key="new_title", value=title, write=partial(_rename, name), max_chars=80, width=240)
 
 
@@ -187,20 +188,20 @@ def _reporting(failure: str, remedy: str = "free some space on the disk") -> Ite
 
 def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:
     with _reporting("it cannot be kept"):
-        address.write({"model": kept_models.change(name, normalisation, class_names)})
+        url_query.write({"model": user_models.update_metadata(name, normalisation, class_names)})
 
 
 def _share(name: str) -> None:
     with _reporting("it cannot be kept"):
-        address.write({"model": kept_models.share(name)})
+        url_query.write({"model": user_models.share(name)})
 
 
 def _delete(name: str) -> None:
     st.session_state.pop("deleting_model", None)
     with _reporting("it cannot be removed", "try again"):
-        kept_models.delete(name)
+        user_models.delete(name)
 
 
 def _rename(name: str, title: str) -> None:
     with _reporting("the name cannot be kept"):
-        kept_models.rename(name, title)
+        user_models.rename(name, title)

@@ -1,1 +1,1 @@
-"""What the pages share and what answers the browser: nothing here imports Streamlit."""
+"""Inference, caches, stored models and page states: shared by pages and endpoints, without Streamlit."""

@@ -34,13 +34,15 @@ CACHES: Mapping[str, Limit] = {
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
     "attribution.channels._places": Limit("place and distance of each layer's values", "process", entries=128),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
-    "ui.resources.catalogue": Limit("names of the pretrained networks, one value", "process"),
-    "ui.resources._networks": Limit(  # a VGG-19 has 575 MB
+    "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
+    "ui.network_registry._networks": Limit(  # a VGG-19 has 575 MB
         "networks with their weights, pretrained, of torchvision and of runs", "process", bytes=10**9
     ),
-    "ui.resources._about": Limit("headers of checkpoints", "process", entries=256),
-    "ui.passes.drawn": Limit("drawn shapes with their masks, up to 16 kB each", "process", entries=2000),
-    "ui.scenes.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
+    "ui.network_registry._header": Limit("headers of checkpoints", "process", entries=256),
+    "ui.services.inference.sample_pixels": Limit(
+        "drawn shapes with their masks, up to 16 kB each", "process", entries=2000
+    ),
+    "ui.services.sample_sheets.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
     "ui.charts._bar": Limit("colour bars as PNG, one for each palette", "process"),
     "ui.build.shape_classes._picture": Limit("shapes as PNG, one for each class", "process"),
     "ui.build.replay._parts": Limit("charts of recorded trainings, for each theme", "process", entries=4),
@@ -56,17 +58,19 @@ CACHES: Mapping[str, Limit] = {
     "ui.gradients.measured._beginning": Limit("gradients of the first two networks, one value", "process"),
     "ui.gradients.measured._cost": Limit("what a pass of an architecture costs", "process", entries=500),
     # Of a session: they go with it.
-    "ui.passes.Pictures": Limit(  # one of 50 megapixels takes 150 MB
+    "ui.services.inference.UploadStore": Limit(  # one of 50 megapixels takes 150 MB
         "uploaded pictures, decoded", "session", bytes=200_000_000
     ),
-    "ui.resources.passes": Limit("the four caches of `Passes`, one value", "session"),
-    "ui.passes.Passes.small": Limit("passes of up to 64 pixels a side", "session", entries=6),
-    "ui.passes.Passes.large": Limit("passes of more pixels, hundreds of megabytes each", "session", entries=2),
-    "ui.passes.Passes.profiles": Limit("maps of every layer of a pass", "session", entries=6),
-    "ui.passes.Passes.blocks": Limit(  # of the two networks on the screen
+    "ui.session.inference_cache": Limit("the four caches of `InferenceCache`, one value", "session"),
+    "ui.services.inference.InferenceCache.small": Limit("passes of up to 64 pixels a side", "session", entries=6),
+    "ui.services.inference.InferenceCache.large": Limit(
+        "passes of more pixels, hundreds of megabytes each", "session", entries=2
+    ),
+    "ui.services.inference.InferenceCache.profiles": Limit("maps of every layer of a pass", "session", entries=6),
+    "ui.services.inference.InferenceCache.blocks": Limit(  # of the two networks on the screen
         "the insides of the blocks of a network", "session", bytes=2 * BLOCKS_BYTES, least=2
     ),
-    "ui.explore.view.session": Limit("the cache of messages, one value", "session"),
+    "ui.explore.view.explore_session": Limit("the cache of messages, one value", "session"),
     "ui.api.explain.ExploreSession": Limit("messages for the browser", "session", entries=3),
     "ui.explore.anatomy._balances": Limit("branch and shortcut of each block of a network", "session", entries=8),
     "ui.explore.channels._pictures": Limit("test pictures to rank for a channel, up to 30 MB", "session", entries=2),
@@ -78,8 +82,8 @@ CACHES: Mapping[str, Limit] = {
         "gradients along the depth, a few kilobytes each", "session", entries=4000
     ),
     "ui.session.SessionData.results": Limit("what a click on a measuring button found", "session", entries=12),
-    "ui.kept_models._loaded": Limit("uploaded and shared networks with their weights", "session", entries=4),
-    "ui.kept_models._attending": Limit("whether the session is connected, one value", "session"),
+    "ui.user_models._loaded": Limit("uploaded and shared networks with their weights", "session", entries=4),
+    "ui.user_models._connected": Limit("whether the session is connected, one value", "session"),
 }
 """By the place that uses it: the function, the class or the method in `explorer/`."""
 
@@ -107,7 +111,7 @@ class LruCache(Generic[Value]):
         with loading:
             if (found := self.find(key)) is None:
                 found = compute()
-                self.keep(key, found)
+                self.put(key, found)
             return found
 
     def find(self, key: str) -> Value | None:
@@ -115,7 +119,7 @@ class LruCache(Generic[Value]):
         with self._lock:
             return self._values.get(key)
 
-    def keep(self, key: str, value: Value) -> None:
+    def put(self, key: str, value: Value) -> None:
         """Keeps the value as the newest one and drops the ones that were not used for longest."""
         with self._lock:
             self._values.pop(key, None)
@@ -123,7 +127,7 @@ class LruCache(Generic[Value]):
             while len(self._values) > self._least and self._values.currsize > self._most:
                 self._values.popitem()
 
-    def forget(self, key: str) -> None:
+    def remove(self, key: str) -> None:
         with self._lock:
             self._values.pop(key, None)
 

@@ -21,16 +21,15 @@ def threads() -> int:
 
 
 def tune() -> None:
-    """Called once, when the server starts and everything is imported."""
+    """For the start of the server, after all imports."""
     torch.set_num_threads(threads())
     gc.collect()
-    gc.freeze()  # what is imported never becomes garbage: to look through it takes a tenth of a second
+    gc.freeze()  # imported objects never become garbage, and a search through them takes a tenth of a second
 
 
 def collect_garbage() -> None:
-    """Called after every run of a page or of a part of it, collects every few seconds. Streamlit's own way, after every
-    run of every session (`runner.postScriptGC`), took two thirds of the time of a server with 20 visitors, during
-    which all of them wait."""
+    """For the end of every run of a page or fragment; collects every few seconds. Streamlit's own collection after
+    every run of every session (`runner.postScriptGC`) took two thirds of the time of a server with 20 users."""
     global _collected
     if time.monotonic() - _collected > COLLECT_EVERY:
         _collected = time.monotonic()

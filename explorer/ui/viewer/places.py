@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.datasets import shapes
 from explorer.images import MAX_BYTES
-from explorer.ui.scenes import COLUMNS, SCENES, sheets
+from explorer.ui.services.sample_sheets import COLUMNS, SCENES, scene_sheets
 from explorer.ui.viewer import place
 
 _LEAD = """
@@ -76,7 +76,7 @@ def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: 
         "strange": [name not in known for name in shapes.CLASS_NAMES] if set(shapes.CLASS_NAMES) & set(known) else [],
         "columns": COLUMNS,
         "scenes": SCENES,
-        "sheets": sheets((label, number)),
+        "sheets": scene_sheets((label, number)),
     }
     _gallery(key="gallery", data=data, on_picture_change=lambda: _take(change))
 

@@ -7,7 +7,7 @@ import { DEFAULTS } from "./url.js";
 
 /**
  * What needs a pass through the networks; the server owns it. The browser hands it back as it is, with the picture that
- * was chosen here: PASS_FIELDS in state.py, and the networks.
+ * was chosen here: PASS_FIELDS in explore_state.py, and the networks.
  * @typedef {{picture: string, networks: {name: string, title: string, colour: string, dashed: boolean}[],
  *   [field: string]: unknown}} View
  */

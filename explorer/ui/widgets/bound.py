@@ -1,4 +1,4 @@
-"""A widget that shows a value which lives elsewhere, as in the URL."""
+"""Widgets whose value is stored elsewhere, as in the URL."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def bound(
     write: Callable[[Any], None],
     **more: Any,
 ) -> Any:
-    """Draws the widget with `value`. What a person chooses instead is handed to `write` before the page runs again."""
+    """Draws the widget with `value` and returns its value. The user's change goes to `write` before the next run."""
     st.session_state[key] = value
     return widget(label, *options, key=key, on_change=lambda: write(st.session_state[key]), **more)
 
@@ -30,7 +30,7 @@ def choice(
     change: Callable[..., None],
     **more: Any,
 ) -> None:
-    """One of `words` for a field of the page's state; `change(field=value)` puts what is chosen into it."""
+    """One of `words` for a field of the page's state; `change(field=value)` puts the choice into it."""
     bound(
         st.segmented_control,
         label,

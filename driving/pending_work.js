@@ -16,7 +16,7 @@
   let alone; // the timer after which the last run is known to have been the answer to all
   let requests = 0;
   const timers = new Set();
-  globalThis.unanswered = () => asked || requests > 0 || timers.size > 0;
+  globalThis.hasPendingWork = () => asked || requests > 0 || timers.size > 0;
 
   const number = (bytes, place) => {
     let value = 0;

@@ -7,12 +7,12 @@ from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import NewSession
 
-from driving.verbs import UNANSWERED, visit, wait_until_ready
+from driving.actions import PENDING_WORK_JS, visit, wait_until_ready
 
 ASK = "const asked = new XMLHttpRequest(); asked.open('GET', '_stcore/health'); asked.send()"
 SOON = """async () => {
-    for (let turns = 0; turns < 20 && !unanswered(); turns += 1) await new Promise(done => setTimeout(done, 0));
-    return unanswered();
+    for (let turns = 0; turns < 20 && !hasPendingWork(); turns += 1) await new Promise(done => setTimeout(done, 0));
+    return hasPendingWork();
 }"""  # React tells the server a moment after the click
 BEGUN = {
     "a widget": "[...document.querySelectorAll('[data-testid=stSidebar] [role=radio]')].at(-1).click()",
@@ -23,12 +23,12 @@ BEGUN = {
 
 
 @pytest.mark.parametrize("act", BEGUN.values(), ids=BEGUN)
-def test_what_is_begun_is_unanswered_until_it_ends(page: Page, act: str) -> None:
+def test_what_is_begun_is_pending_until_it_ends(page: Page, act: str) -> None:
     visit(page)
-    page.wait_for_function("() => !unanswered()")  # the page may have begun something by itself since
+    page.wait_for_function("() => !hasPendingWork()")  # the page may have begun something by itself since
     assert page.evaluate(f"async () => {{ {act}; return await ({SOON})(); }}") is True
     wait_until_ready(page)
-    page.wait_for_function("() => !unanswered()")
+    page.wait_for_function("() => !hasPendingWork()")
 
 
 ASKED = BackMsg(rerun_script=ClientState(query_string="a=1"))
@@ -56,7 +56,7 @@ LATER = "a second is over"
         [(ASKED, True), (ASKED, True), (LOST, False), (ASKED, True), (BEGUN_RUN, True), (ENDED, False)],
     ],
 )
-def test_a_run_is_unanswered_until_its_end(page: Page, course: list[tuple[BackMsg | ForwardMsg | str, bool]]) -> None:
+def test_a_run_is_pending_until_its_end(page: Page, course: list[tuple[BackMsg | ForwardMsg | str, bool]]) -> None:
     """By Streamlit's own messages, over a socket that says nothing by itself, and in a time that does not pass."""
     page.goto("about:blank")
     page.evaluate("() => { globalThis.WebSocket = class extends EventTarget { send() {} }; }")
@@ -66,9 +66,9 @@ def test_a_run_is_unanswered_until_its_end(page: Page, course: list[tuple[BackMs
             globalThis.clearTimeout = () => delete globalThis.due;
         }"""
     )
-    page.evaluate(UNANSWERED.read_text())
+    page.evaluate(PENDING_WORK_JS.read_text())
     page.evaluate("() => { globalThis.socket = new WebSocket(); }")
-    for what, unanswered in course:
+    for what, is_pending in course:
         if isinstance(what, BackMsg):
             act = f"socket.send(Uint8Array.from({[*what.SerializeToString()]}))"
         elif isinstance(what, ForwardMsg):
@@ -78,7 +78,7 @@ def test_a_run_is_unanswered_until_its_end(page: Page, course: list[tuple[BackMs
             act = "if (globalThis.due?.wait === 1000) due.call()"
         else:
             act = "socket.dispatchEvent(new Event('close'))"
-        assert page.evaluate(f"() => {{ {act}; return unanswered(); }}") is unanswered, what
+        assert page.evaluate(f"() => {{ {act}; return hasPendingWork(); }}") is is_pending, what
 
 
 CALLS = """async () => {
@@ -91,18 +91,18 @@ CALLS = """async () => {
         Promise.resolve().then(() => import(address)).then(({ default: call }) => call());
         await null;
         await null;
-        seen.push(unanswered());
-        while (unanswered()) await new Promise(done => {
+        seen.push(hasPendingWork());
+        while (hasPendingWork()) await new Promise(done => {
             turns.port1.onmessage = done;
             turns.port2.postMessage(null);
         });
         seen.push(globalThis.called);
     }
     return [...seen, typeof URL.createObjectURL(new Blob(["postMessage(1)"], { type: "text/javascript" }))];
-}"""  # a timer would itself be unanswered
+}"""  # a timer would itself be pending
 
 
-def test_a_component_is_unanswered_until_it_has_been_called(page: Page) -> None:
+def test_a_component_is_pending_until_it_has_been_called(page: Page) -> None:
     """When its code is loaded, and when it is there already and has new data; the code of a worker is no component."""
     page.goto("about:blank")
     assert page.evaluate(CALLS) == [True, 1, True, 2, True, 3, "string"]

@@ -1,4 +1,4 @@
-"""Sessions without a browser: the app's own protocol over its websocket, as many at once as one likes."""
+"""Sessions without a browser: a client of Streamlit's protocol over its websocket."""
 
 import json
 import re
@@ -28,15 +28,14 @@ class SessionError(RuntimeError):
 
 
 class Session:
-    """One visitor, with what a browser keeps of a page: its address, its widgets and their values, its cookies.
+    """One user, with a browser's memory of a page: its query, its widgets and their values, its cookies.
 
-    `rerun` shows a view and waits for the whole answer, as do `press`, `choose` and `upload`: seconds until
-    the script has run to its end and everything it drew is here. All raise SessionError. `answer` holds the messages
-    of the last answer as they came, `media` the addresses of the pictures in it.
+    `rerun`, `press`, `choose` and `upload` return the seconds until the script has ended and all its messages are here.
+    All raise SessionError. `answer` holds the messages of the last answer, `media` the paths of its images.
     """
 
     def __init__(self, url: str, owner: str | None = None) -> None:
-        """`owner` is what the app's cookie would hold: 32 hexadecimal digits."""
+        """`owner` is the value of the app's cookie: 32 hexadecimal digits."""
         self.url = url
         self.owner = owner or secrets.token_hex(16)
         self.id = ""
@@ -44,18 +43,17 @@ class Session:
         self.answer: list[bytes] = []
         self.media: list[str] = []
         self.received = 0  # bytes of all answers so far
-        self.drew = False  # whether the last answer was that to `explain` alone
+        self.drew = False  # whether the last answer was that of `explain` alone
         self.token = ""  # for `explain`, of the last viewer
-        self.viewer: dict[str, Any] = {}  # what the last viewer was told
+        self.viewer: dict[str, Any] = {}  # the data of the last viewer
         self._page: str | None = None
         self._page_hash = ""
         self._widgets: dict[str, tuple[str, str]] = {}  # (id, id of the fragment) by key
         self._values: dict[str, WidgetState] = {}  # by id
-        self._downloads: dict[str, str] = {}  # what names the file that is made when the button is pressed, by key
-        self._tick = ""  # the fragment that asked to be run again and again
+        self._downloads: dict[str, str] = {}  # ids of the files that a press makes, by widget id
+        self._tick = ""  # the fragment that asked for timed runs
         self._http = requests.Session()
-        # Each on a connection of its own: the server closes one that was idle for some seconds, and where that happens
-        # as a request leaves, a browser asks again by itself, but this client does not.
+        # A connection for each request: the server closes idle ones, and unlike a browser this client does not retry.
         self._http.headers["Connection"] = "close"
         self._stack = ExitStack()
         self._connect()
@@ -83,32 +81,26 @@ class Session:
         if page != self._page:
             self._values.clear()
         self._page, self.query = page, query
-        return self._ask(ClientState(page_name=page))
+        return self._request(ClientState(page_name=page))
 
     def press(self, key: str) -> float:
         """Presses the button with that key."""
         number, fragment = self._widget(key)
-        return self._ask(self._here(fragment), WidgetState(id=number, trigger_value=True))
+        return self._request(self._state(fragment), WidgetState(id=number, trigger_value=True))
 
     def choose(self, key: str, value: str) -> float:
         """Chooses one of a row of buttons."""
         state = WidgetState(id=self._widget(key)[0])
         state.string_array_value.data.append(value)
-        return self._keep(key, state)
+        return self._set_value(key, state)
 
     def upload(self, key: str, name: str, content: bytes) -> float:
-        """Gives a file to an uploader, with the token against forged requests that a browser sends too."""
+        """Gives a file to an uploader, with a browser's token against forged requests."""
         started = time.perf_counter()
         state = WidgetState(id=self._widget(key)[0])
         request = BackMsg()
-        request.file_urls_request.request_id = secrets.token_hex(8)
-        request.file_urls_request.session_id = self.id
         request.file_urls_request.file_names.append(name)
-        self._send(request)
-        answer = self._receive()
-        while answer.WhichOneof("type") != "file_urls_response":
-            answer = self._receive()
-        urls = answer.file_urls_response.file_urls[0]
+        urls = self._exchange(request, request.file_urls_request, "file_urls_response").file_urls[0]
         if "_streamlit_xsrf" not in self._http.cookies:
             self._http.get(f"{self.url}/_stcore/health", timeout=TIMEOUT_S)
         response = self._http.put(
@@ -122,42 +114,35 @@ class Session:
         file = state.file_uploader_state_value.uploaded_file_info.add()
         file.name, file.size, file.file_id = name, len(content), urls.file_id
         file.file_urls.CopyFrom(urls)
-        self._keep(key, state)
+        self._set_value(key, state)
         return time.perf_counter() - started
 
     def has(self, key: str) -> bool:
-        """Whether a widget with that key is on the page."""
+        """Whether the page has a widget of that key."""
         return key in self._widgets
 
     def keys(self) -> list[str]:
         """The keys of the widgets on the page."""
         return list(self._widgets)
 
-    def tick(self) -> float | None:
-        """Runs the part of the page that asked to be run every second, as a browser does; None where none has."""
-        return self._ask(self._here(self._tick)) if self._tick else None
+    def run_timed_fragment(self) -> float | None:
+        """Runs the fragment that asked for timed runs, as a browser does; None without one."""
+        return self._request(self._state(self._tick)) if self._tick else None
 
     def download(self, key: str) -> bytes:
-        """Presses a button whose file is made only then; its content."""
+        """The content of the file that a press of the button makes."""
         request = BackMsg()
-        request.backend_operation_request.request_id = secrets.token_hex(8)
-        request.backend_operation_request.session_id = self.id
         request.backend_operation_request.deferred_file.file_id = self._downloads[self._widget(key)[0]]
-        self._send(request)
-        message = self._receive()
-        while message.WhichOneof("type") != "backend_operation_response":
-            message = self._receive()
-        answer = message.backend_operation_response
+        answer = self._exchange(request, request.backend_operation_request, "backend_operation_response")
         if answer.error_msg:
             raise SessionError(answer.error_msg)
         return self.file(answer.deferred_file.url)
 
     def explain(self, content: bytes = b"", *, with_run: bool = False, **changes: Any) -> float:
-        """Asks for what the viewer draws, with these `changes` of its view, as the browser does. `content` is that of a
-        picture file, whose `name` is among the changes. `answer` is the message; `with_run`: behind those of the run
-        before.
+        """Requests the viewer's message with these `changes` of its view, as the browser does. `content` is an image
+        file, whose `name` is among the changes. `answer` is the message; `with_run` adds it to those of the last run.
 
-        Raises SessionError where none comes.
+        Raises SessionError for any other reply.
         """
         started = time.perf_counter()
         view, selection = self.viewer.get("view", {}), self.viewer.get("selection", {})
@@ -181,14 +166,14 @@ class Session:
         return time.perf_counter() - started
 
     def file(self, address: str) -> bytes:
-        """The content of a picture that an answer named. Raises SessionError."""
+        """The content of an image of the answer. Raises SessionError."""
         response = self._http.get(self.url + address, timeout=TIMEOUT_S)
         if response.status_code != 200:
             raise SessionError(f"{address} was answered with {response.status_code}")
         return response.content
 
-    def vanish(self) -> None:
-        """Loses the connection without a word and does not come back."""
+    def drop_connection(self) -> None:
+        """Loses the connection for good."""
         self._drop()
         self._http.close()
 
@@ -205,14 +190,14 @@ class Session:
             raise SessionError(f"there is no {key!r} on the page {self._page!r}, only {', '.join(self._widgets)}")
         return self._widgets[key]
 
-    def _here(self, fragment: str) -> ClientState:
+    def _state(self, fragment: str) -> ClientState:
         return ClientState(page_script_hash=self._page_hash, fragment_id=fragment)
 
-    def _keep(self, key: str, state: WidgetState) -> float:
+    def _set_value(self, key: str, state: WidgetState) -> float:
         self._values[state.id] = state
-        return self._ask(self._here(self._widget(key)[1]))
+        return self._request(self._state(self._widget(key)[1]))
 
-    def _ask(self, state: ClientState, *pressed: WidgetState) -> float:
+    def _request(self, state: ClientState, *pressed: WidgetState) -> float:
         shown = {number for number, _ in self._widgets.values()}
         self._values = {number: value for number, value in self._values.items() if number in shown}
         state.query_string = urlencode(self.query)
@@ -230,20 +215,20 @@ class Session:
             if kind == "new_session":
                 self.id = message.new_session.initialize.session_id or self.id
             elif kind == "navigation":
-                self._turn_to(message)
+                self._navigate(message)
             elif kind == "page_info_changed":
                 self.query = dict(parse_qsl(message.page_info_changed.query_string))
             elif kind == "auto_rerun":
                 self._tick = message.auto_rerun.fragment_id
             elif kind == "delta":
-                self._take(message)
+                self._read_element(message)
             elif kind == "session_event" and message.session_event.WhichOneof("type") == "script_compilation_exception":
                 raise SessionError(str(message.session_event)[:300])
-            # A script that turns to another page, or asks for a rerun, ends early and runs again by itself.
+            # A script that switches the page, or asks for a rerun, ends early and runs again by itself.
             elif kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                 return time.perf_counter() - started
 
-    def _turn_to(self, message: ForwardMsg) -> None:
+    def _navigate(self, message: ForwardMsg) -> None:
         self._page_hash = message.navigation.page_script_hash
         pages = {page.page_script_hash: page.url_pathname for page in message.navigation.app_pages}
         page = pages.get(self._page_hash, "")
@@ -251,7 +236,7 @@ class Session:
             self._values.clear()
         self._page = page
 
-    def _take(self, message: ForwardMsg) -> None:
+    def _read_element(self, message: ForwardMsg) -> None:
         element = message.delta.new_element
         kind = element.WhichOneof("type")
         if kind == "exception":
@@ -266,6 +251,14 @@ class Session:
             if kind == "download_button":
                 self._downloads[widget[0]] = element.download_button.deferred_file_id
 
+    def _exchange(self, request: BackMsg, content: Any, answer: str) -> Any:
+        """Sends the request with this `content` and returns the field `answer` of its reply."""
+        content.request_id, content.session_id = secrets.token_hex(8), self.id
+        self._send(request)
+        while (message := self._receive()).WhichOneof("type") != answer:
+            pass
+        return getattr(message, answer)
+
     def _send(self, message: BackMsg) -> None:
         try:
             self.socket.send(message.SerializeToString())
@@ -276,7 +269,7 @@ class Session:
         try:
             content = self.socket.recv(TIMEOUT_S)
         except (OSError, WebSocketException) as error:
-            # How far it came tells a lost answer from a slow one.
+            # The count tells a lost answer from a slow one.
             raise SessionError(f"no end of the answer after {len(self.answer)} messages: {error!r}") from error
         assert isinstance(content, bytes)
         self.received += len(content)

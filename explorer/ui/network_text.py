@@ -1,4 +1,4 @@
-"""What is known of a network, in words: how often it is right, and on which data."""
+"""A network in words: its measured accuracy, its twin, and its data."""
 
 import math
 from typing import Any, TypeGuard
@@ -8,20 +8,27 @@ from explorer.datasets import shapes
 from explorer.runs import is_unbalanced
 
 NOT_MEASURED = "not measured"
+UPLOADED_DATA = "uploaded, "  # before the family, as the data of a file that does not name its own
 
 
-def accuracy(checkpoint: Checkpoint) -> str:
-    """The measured share of right predictions with its n, or who says so, or that it was not measured."""
+def accuracy_text(checkpoint: Checkpoint) -> str:
+    """The measured accuracy with its n, or torchvision's, or NOT_MEASURED."""
     for source, words in (("test", "right on {n:,} test pictures"), ("torchvision", "right, says torchvision")):
         measured = checkpoint.figures.get(source)
         if isinstance(measured, dict) and is_number(measured.get("accuracy")):
             n = measured.get("n")
             if source == "torchvision" or is_number(n):
-                return f"{measured['accuracy']:.1%} {words.format(n=n)}{balanced(measured)}"
+                return f"{measured['accuracy']:.1%} {words.format(n=n)}{balanced_accuracy_text(measured)}"
     return NOT_MEASURED
 
 
-def twins(first: str, second: str) -> str:
+def balanced_accuracy_text(measured: dict[str, Any]) -> str:
+    """The balanced accuracy in those figures, "" where their classes are balanced."""
+    balanced = measured.get("balanced_accuracy")
+    return f", balanced accuracy {balanced:.1%}" if is_unbalanced(measured) and is_number(balanced) else ""
+
+
+def twins_text(first: str, second: str) -> str:
     """What the reader of a comparison of twins must know, as Markdown; the names are Markdown already."""
     return (
         f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
@@ -30,18 +37,12 @@ def twins(first: str, second: str) -> str:
 
 
 def dataset_title(data: str) -> str:
-    """What a list calls the data of a network: "Shapes" for `shapes-v1-32`, any other name as it is."""
+    """The title of a network's data in lists: "Shapes" for `shapes-v1-32`, any other name as it is."""
     drawn = shapes.named(data)
     if drawn is None:
         return data
-    words = "Shapes" if drawn.size == 32 else f"Shapes {drawn.size}×{drawn.size}"
-    return words if drawn.classes == shapes.CLASS_NAMES else f"{words}: {', '.join(drawn.classes)}"
-
-
-def balanced(measured: dict[str, Any]) -> str:
-    """The balanced accuracy in those figures, where their classes are not balanced."""
-    share = measured.get("balanced_accuracy")
-    return f", balanced accuracy {share:.1%}" if is_unbalanced(measured) and is_number(share) else ""
+    title = "Shapes" if drawn.size == 32 else f"Shapes {drawn.size}×{drawn.size}"
+    return title if drawn.classes == shapes.CLASS_NAMES else f"{title}: {', '.join(drawn.classes)}"
 
 
 def is_number(value: object) -> TypeGuard[float]:

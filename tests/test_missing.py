@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from explorer import labels
-from explorer.ui.session import Awaited
+from explorer.ui.session import PendingLink
 from tests.e2e.test_models import theirs
 from tests.test_compare import check as checked
 from tests.test_compare import open_compare
@@ -62,7 +62,7 @@ def test_a_lost_upload_can_be_brought_again_from_where_it_is_missed() -> None:
     next(button for button in app.button if button.label == "Upload the first network on Models").click().run()
     assert not app.exception and [header.value for header in app.header] == ["Models"]
     assert [box.value for box in app.info if LOST in box.value]
-    assert app.session_state["session"].awaited.query == {
+    assert app.session_state["session"].pending_link.query == {
         "first": LOST,
         "second": "cifar10jpeg-resnet-56",
         "target": "3",
@@ -107,7 +107,7 @@ def test_an_upload_that_a_link_waits_for_takes_its_place_there() -> None:
     content = theirs(8)
     app = open_models()
     query = {"first": LOST, "second": "cifar10jpeg-resnet-8", "target": "2"}
-    app.session_state["session"].awaited = Awaited("explore", query, LOST)
+    app.session_state["session"].pending_link = PendingLink("explore", query, LOST)
     app.run()
     assert [box.value for box in app.info if LOST in box.value]
     give(app, content)

@@ -1,4 +1,4 @@
-"""The choice of the picture that is looked at: a drawn shape, a file or the camera, on every page that has one."""
+"""The choice of an image: a drawn shape, a file or the camera."""
 
 from collections.abc import Callable, Collection
 from typing import Protocol
@@ -6,23 +6,21 @@ from typing import Protocol
 import streamlit as st
 
 from explorer.images import MAX_BYTES, ImageError
-from explorer.ui import resources
 from explorer.ui.markdown import as_sentence
+from explorer.ui.session import session
 from explorer.ui.viewer.places import gallery, upload
 
 
-class HasPicture(Protocol):
+class HasImage(Protocol):
     """A page's state: `sample` is (label, number) of a drawn picture, None of an uploaded one."""
 
     @property
     def sample(self) -> tuple[int, int] | None: ...
 
 
-def choose_picture(
-    state: HasPicture, change: Callable[..., None], known: Collection[str], *, viewer: bool = False
-) -> None:
-    """`change(picture=...)` puts what was chosen into the state of the page; `known` are its networks' classes. Where
-    the page has the `viewer`, that takes files by itself."""
+def image_picker(state: HasImage, change: Callable[..., None], known: Collection[str], *, viewer: bool = False) -> None:
+    """`change(picture=...)` puts the choice into the state of the page; `known` are its networks' classes. On a page
+    with the `viewer`, that takes files by itself."""
     source = st.segmented_control(
         "Picture",
         ["Shape", "File", "Camera"],
@@ -33,7 +31,7 @@ def choose_picture(
     if source == "File" and viewer:
         upload()
     elif source == "File":
-        upload_picture("A photo or drawing", "upload", change)
+        image_upload("A photo or drawing", "upload", change)
     elif source == "Camera":
         st.camera_input("Take a picture", key="camera", on_change=_on_picture, args=("camera", change))
     else:
@@ -42,8 +40,7 @@ def choose_picture(
         st.error(as_sentence(st.session_state["picture_error"]))
 
 
-def upload_picture(label: str, key: str, change: Callable[..., None]) -> None:
-    """The field that takes a file."""
+def image_upload(label: str, key: str, change: Callable[..., None]) -> None:
     st.file_uploader(
         label,
         key=key,
@@ -57,10 +54,8 @@ def upload_picture(label: str, key: str, change: Callable[..., None]) -> None:
 
 def _on_picture(key: str, change: Callable[..., None]) -> None:
     st.session_state.pop("picture_error", None)
-    file = st.session_state[key]
-    if file is None:
-        return
-    try:
-        change(picture=resources.pictures().keep(file.getvalue(), file.name))
-    except ImageError as error:
-        st.session_state["picture_error"] = f"{error} The picture that was shown stays."
+    if file := st.session_state[key]:
+        try:
+            change(picture=session().uploads.add(file.getvalue(), file.name))
+        except ImageError as error:
+            st.session_state["picture_error"] = f"{error} The picture that was shown stays."

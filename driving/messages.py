@@ -1,4 +1,4 @@
-"""The binary message that the browser draws, as `viewer/static/message.js` reads it."""
+"""Messages of the server: the binary one of `viewer/static/message.js`, and those of components."""
 
 import json
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from starlette.requests import Request
 from starlette.types import Message
 from streamlit.testing.v1 import AppTest
 
-Packed = tuple[dict[str, Any], bytes]
+UnpackedMessage = tuple[dict[str, Any], bytes]
 
 
-def unpack(content: bytes) -> Packed:
+def unpack(content: bytes) -> UnpackedMessage:
     """The header, and the bytes that its places count from."""
     length = int.from_bytes(content[:4], "little")
     return json.loads(content[4 : 4 + length]), content[4 + length :]
 
 
-def question(pieces: Sequence[bytes], token: str = "", end: str = "http.request") -> Request:
-    """What the address of explanations gets: a body in these pieces, after which the browser has sent all or left."""
+def explain_request(pieces: Sequence[bytes], token: str = "", end: str = "http.request") -> Request:
+    """A request to the explain endpoint, whose body comes in these pieces. `end` is that of the last ASGI message."""
     coming = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     coming.append({"type": end, "body": b"", "more_body": False})
 

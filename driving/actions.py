@@ -1,4 +1,4 @@
-"""What a user does with the app. Each verb ends when the page has answered."""
+"""What a user does with the app. Each action ends when the page is ready."""
 
 import tomllib
 from collections.abc import Iterator
@@ -11,14 +11,13 @@ from playwright.sync_api import Page, expect
 
 SETTINGS = Path(__file__).parents[1] / ".streamlit" / "config.toml"
 
-# "Not running" is also true for a moment between a click and the rerun that it causes, so nothing may be unanswered, as
-# `unanswered.js` has it, and that has to last. A skeleton stands where the browser is still loading the code of an
-# element. Explore's viewer says whether it waits. A picture that is still to come would be gone, a 404, after
-# the next run of the page. On a busy machine the time may be over before the browser has drawn what arrived, and called
-# what comes with it: it has to have drawn twice, and to have been looked at several times.
+# "Not running" is also true for a moment between a click and its rerun, so no work may be pending, as `pending_work.js`
+# says, and that has to last. A skeleton stands where the browser still loads the code of an element. Explore's viewer
+# says whether it waits. An image that loads after the next run would be a 404. On a busy machine the time may be over
+# before the browser has drawn what arrived: it has to have drawn twice, and to have been asked several times.
 SETTLED = """milliseconds => {
     const app = document.querySelector('[data-testid="stApp"]');
-    const running = !app || app.dataset.testScriptState !== 'notRunning' || globalThis.unanswered() ||
+    const running = !app || app.dataset.testScriptState !== 'notRunning' || globalThis.hasPendingWork() ||
         app.dataset.testConnectionState !== 'CONNECTED' || document.querySelector('[data-testid="stSkeleton"]') ||
         document.documentElement.dataset.viewer === 'busy' ||
         [...document.images].some(image => !image.complete && image.loading !== 'lazy');
@@ -33,13 +32,13 @@ SETTLED = """milliseconds => {
     window.quiet.looks += 1;
     return performance.now() - window.quiet.since >= milliseconds && window.quiet.looks > 3 && window.quiet.drawn;
 }"""
-UNANSWERED = Path(__file__).with_name("unanswered.js")
+PENDING_WORK_JS = Path(__file__).with_name("pending_work.js")
 REST_MS = 100
 
 
 def wait_until_ready(page: Page, *, quiet_ms: int = REST_MS) -> None:
-    """Until the script has run and stayed quiet; fails at once on an exception, and in a browser without `UNANSWERED`.
-    Not for a page that reruns itself."""
+    """Waits until the script has ended and no work is pending for a while. Fails at once on an exception, and in a
+    browser without PENDING_WORK_JS. Not for a page that reruns itself."""
     page.evaluate("delete window.quiet")
     page.wait_for_function(SETTLED, arg=quiet_ms, polling=25)
     expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1)
@@ -73,7 +72,7 @@ def fill(page: Page, label: str, value: str) -> None:
 
 
 def upload(page: Page, key: str, name: str, mime_type: str, content: bytes, *, wait: bool = True) -> None:
-    """Give a file to the file uploader with this widget key."""
+    """Give a file to the uploader with this widget key."""
     page.locator(f".st-key-{key} input[type=file]").set_input_files(
         {"name": name, "mimeType": mime_type, "buffer": content}
     )
@@ -107,7 +106,7 @@ FOLLOWED = """([theme, background]) => {
 
 
 def turn(page: Page, *, dark: bool) -> None:
-    """As the visitor's system does when evening comes; the page has followed, and has drawn itself anew."""
+    """Changes the browser's colour scheme, and waits until the page has followed."""
     theme: Literal["dark", "light"] = "dark" if dark else "light"
     background = tomllib.loads(SETTINGS.read_text())["theme"][theme]["backgroundColor"]
     red, green, blue = bytes.fromhex(background.removeprefix("#"))
@@ -117,7 +116,7 @@ def turn(page: Page, *, dark: bool) -> None:
 
 
 def windows(page: Page) -> Iterator[Window]:
-    """The page as it stands narrow, in the dark, and at last as it was: light, 1440 wide. No theme changes a width."""
+    """The page narrow, dark, and at last as before: light, 1440 wide. No theme changes a width."""
     for width, dark in ((1024, False), (1440, True), (1440, False)):
         page.set_viewport_size({"width": width, "height": 900})
         turn(page, dark=dark)
@@ -125,6 +124,6 @@ def windows(page: Page) -> Iterator[Window]:
 
 
 def query(page: Page) -> dict[str, list[str]]:
-    """What stands in the address, after the question mark, and what the viewer keeps behind the hash."""
-    address = urlsplit(page.url)
-    return parse_qs(address.query) | parse_qs(address.fragment)
+    """The fields of the URL: of its query, and of the viewer's fragment."""
+    url = urlsplit(page.url)
+    return parse_qs(url.query) | parse_qs(url.fragment)

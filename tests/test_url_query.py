@@ -3,19 +3,19 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.ui import address
+from explorer.ui import streamlit_internals, url_query
 from tests.test_pages import open_app
 
 PAGE = """
 import streamlit as st
-from explorer.ui import address
+from explorer.ui import url_query
 
 def add(name):
-    address.write({**address.query(), name: "1"})
+    url_query.write({**url_query.read(), name: "1"})
 
 for name in "abc":
     st.button(name, on_click=add, args=(name,))
-st.text("&".join(sorted(address.query())))
+st.text("&".join(sorted(url_query.read())))
 """
 
 
@@ -55,7 +55,7 @@ def test_an_address_that_this_session_never_had_counts(app: AppTest) -> None:
 def test_the_browsers_back_and_forward_count(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     assert press(app, "a") == "a" and press(app, "b") == "a&b"
     with monkeypatch.context() as step:
-        step.setattr(address, "_has_gone_back", lambda: True)
+        step.setattr(streamlit_internals, "is_history_navigation", lambda: True)
         assert late(app, "a").run().text[0].value == "a"
     assert press(late(app, "a"), "c") == "a&c"
 
@@ -63,12 +63,14 @@ def test_the_browsers_back_and_forward_count(app: AppTest, monkeypatch: pytest.M
 def test_an_older_address_long_after_the_change_counts(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     assert press(app, "a") == "a"
     assert late(app).run().text[0].value == "a"
-    monkeypatch.setattr(address, "LATE_S", 0.0)
+    monkeypatch.setattr(url_query, "STALE_AFTER_S", 0.0)
     assert late(app).run().text[0].value == ""
 
 
 def test_who_takes_a_change_back_by_hand_may_change_again(app: AppTest) -> None:
-    again = AppTest.from_string(PAGE.replace('{**address.query(), name: "1"}', '{name: "1"}'), default_timeout=60).run()
+    again = AppTest.from_string(
+        PAGE.replace('{**url_query.read(), name: "1"}', '{name: "1"}'), default_timeout=60
+    ).run()
     for label in "abab":
         assert press(again, label) == label
     assert late(again, "a").run().text[0].value == "b"

@@ -1,4 +1,4 @@
-"""The app as a process of its own, on a free port; and the Chromium that looks at it."""
+"""The app as a process of its own on a free port, and a Chromium for it."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 from playwright.sync_api import Browser, sync_playwright
 
-from driving.chromium import MISSING, SHELL, WHOLE, find_chromium, launched
+from driving.chromium import MISSING, SHELL, WHOLE, find_chromium, launch_browser
 
 ROOT = Path(__file__).parents[1]
 START_S = 120.0
-ADDRESS = re.compile(r"\bhttp://127\.0\.0\.1:\d+(?:/\w+)?(?=\s)")  # as it prints it, once it listens there
+ADDRESS = re.compile(r"\bhttp://127\.0\.0\.1:\d+(?:/\w+)?(?=\s)")  # printed once the server listens
 _INCIDENT = re.compile(rb"incident [0-9a-f]{8}|Traceback")
 
 
-class Serving(NamedTuple):
-    """Where it answers, and its process."""
+class ServerHandle(NamedTuple):
+    """The app's URL, and the id of its process."""
 
     url: str
     process: int
@@ -36,14 +36,13 @@ def served(
     log: Path | None = None,
     script: str = "app.py",
     environment: Mapping[str, str] | None = None,
-) -> Iterator[Serving]:
-    """The app with its own data directory, further options of Streamlit and what else is set in its environment, where
-    options of Streamlit come from nowhere else: whoever measures or tests may have some set for their own work.
+) -> Iterator[ServerHandle]:
+    """The app with its own data directory, further options of Streamlit and additions to its environment. Options of
+    Streamlit in the caller's environment do not reach it.
 
-    All that it prints goes into `log`; without one, what it complains of goes to the terminal. Raises RuntimeError
-    where it does not start.
+    Its output goes into `log`; without one, its errors go to the terminal. Raises RuntimeError where it does not start.
     """
-    # It takes a free port itself: one that is found free here may be taken when it comes to it, even by another app.
+    # The app takes a free port itself: one that is free now may be taken before it starts.
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless=true", "--server.port=0"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STREAMLIT_")}
     with tempfile.TemporaryDirectory() as folder:
@@ -61,13 +60,13 @@ def served(
             url = started(process, printed)
             if url is None:
                 raise RuntimeError(f"The app did not start. {printed.read_text(errors='replace')}")
-            yield Serving(url, process.pid)
+            yield ServerHandle(url, process.pid)
         finally:
             end(process)
 
 
 def started(process: subprocess.Popen[bytes], printed: Path) -> str | None:
-    """Where that server answers, by what it has printed there; None where it ends before, or takes too long."""
+    """The URL that the server has printed, once it answers; None where it ends before, or takes too long."""
     found: list[str] = []
 
     def has_come() -> bool:
@@ -89,8 +88,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def complaints(log: Path) -> list[str]:
-    """The lines in which the server's log names an unexpected error."""
+def logged_errors(log: Path) -> list[str]:
+    """The lines of the server's log with an unexpected error."""
     lines = log.read_bytes().splitlines()
     return [f"the server's log: {line.decode(errors='replace')}" for line in lines if _INCIDENT.search(line)]
 
@@ -104,7 +103,7 @@ def _is_healthy(url: str) -> bool:
 
 
 def wait_for(done: Callable[[], bool], seconds: float, every: float = 0.1) -> bool:
-    """Whether that came true within so many seconds; looked at every so often."""
+    """Whether `done` becomes true within so many seconds."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
@@ -122,6 +121,6 @@ def chromium(*arguments: str, whole: bool = False) -> Iterator[Browser]:
         raise RuntimeError(MISSING.format(WHOLE if whole else SHELL))
     with sync_playwright() as playwright:
         options = ["--disable-gpu", *arguments]
-        browser = launched(lambda: playwright.chromium.launch(executable_path=executable, args=options))
+        browser = launch_browser(lambda: playwright.chromium.launch(executable_path=executable, args=options))
         yield browser
         browser.close()

@@ -1,0 +1,238 @@
+"""Networks by name: shipped, of torchvision, uploaded, shared, or trained here.
+
+Their weights are shared by all sessions and read-only.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import streamlit as st
+
+from explorer import checkpoints, figures, published, runs
+from explorer.architectures import ArchitectureSpec
+from explorer.checkpoints import Checkpoint, CheckpointError, Header
+from explorer.datasets import shapes
+from explorer.incidents import sentence
+from explorer.ui import client, user_models
+from explorer.ui.markdown import in_order
+from explorer.ui.network_text import dataset_title
+from explorer.ui.services.caches import CACHES, LruCache
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import ChosenNetwork
+
+RECENT_RUNS = 10
+
+
+def shipped_networks() -> Mapping[str, Header]:
+    """The headers of the pretrained networks that can be used, by name in the order of their listing."""
+    return _shipped()[0]
+
+
+def shipped_problems() -> list[str]:
+    """Why each of the other pretrained networks cannot be used."""
+    return _shipped()[1]
+
+
+@st.cache_resource(show_spinner=False)
+def _shipped() -> tuple[dict[str, Header], list[str]]:
+    headers, problems = {}, []
+    for name in checkpoints.pinned():
+        try:
+            headers[name] = checkpoints.check_pretrained(name)
+        except CheckpointError as error:
+            problems.append(sentence(error))
+    return headers, problems
+
+
+def network_names() -> tuple[str, ...]:
+    """The networks that can be chosen: the pretrained ones, the user's (uploaded, shared, and trained lately), and the
+    downloaded ones of torchvision."""
+    from_torchvision = (f"torchvision-{key}" for key in published.downloaded())
+    return (*shipped_networks(), *user_models.names(), *trained_names(), *from_torchvision)
+
+
+def trained_names() -> list[str]:
+    return [
+        f"run-{run.id}-{file.stem}"
+        for run in runs.newest(client.owner(), RECENT_RUNS)
+        for file in sorted(run.folder.glob("*.safetensors"))
+        if runs.FILE.fullmatch(file.stem)
+    ]
+
+
+def is_network(name: str) -> bool:
+    """Whether that network can be used. Anyone with a link may use the network of a run or a shared one."""
+    if name in shipped_networks():
+        return True
+    if key := torchvision_key(name):
+        return published.is_there(key)
+    if _file_of(name) is None:  # its weights may still be in memory
+        return False
+    try:
+        checkpoint(name)
+    except CheckpointError:
+        return False
+    return True
+
+
+def title(name: str) -> str:
+    """The network's title in text: "plain-20 · Shapes". Two may have the same: see `unique_labels`."""
+    if key := torchvision_key(name):
+        return f"{published.PUBLISHED[key].title} · torchvision"
+    try:
+        header = read_header(name)
+    except CheckpointError:
+        return f"{name[:24]} · cannot be read"
+    if own := user_models.title_of(name):
+        return f"{own} · {header.spec.name}"
+    trained = user_models.RUN_NETWORK_ID.fullmatch(name)
+    run = f" · your run {trained[1][:4]}" if trained else ""
+    return f"{header.spec.name} · {dataset_title(header.data)}{run}"
+
+
+def unique_labels(names: Iterable[str], words: Callable[[str], str] = title) -> dict[str, str]:
+    """A label for each network in a list, by name: its `words`, and a part of its id where others have the same words.
+
+    No two are alike, since Streamlit tells options apart by their labels. None depends on the order of the names.
+    """
+    plain = {name: in_order(words(name)) for name in names}
+    labels = plain
+    for suffix in (_short_id, str):
+        count = Counter(labels.values())
+        labels = {
+            name: text if count[text] == 1 else f"{plain[name]} · {suffix(name)}" for name, text in labels.items()
+        }
+    count = Counter(labels.values())  # a user may have chosen such a title
+    return {name: text if count[text] == 1 else name for name, text in labels.items()}
+
+
+def unique_titles(networks: Mapping[str, str]) -> dict[str, str]:
+    """A title for each network beside the others: the name of its architecture, which `networks` gives by name, or its
+    label in a list where two have the same."""
+    count = Counter(networks.values())
+    labels = unique_labels(networks) if len(count) < len(networks) else {}
+    return {name: architecture if count[architecture] == 1 else labels[name] for name, architecture in networks.items()}
+
+
+def _short_id(name: str) -> str:
+    """The beginning of an upload's, a shared model's or a run's id."""
+    if trained := user_models.RUN_NETWORK_ID.fullmatch(name):
+        return f"{trained[1][:4]} {trained[2]}"
+    given = user_models.UPLOAD_ID.fullmatch(name) or user_models.SHARED_ID.fullmatch(name)
+    return given[1][:4] if given else name
+
+
+def twin_name(name: str) -> str | None:
+    """The pretrained twin of that network, or None."""
+    swapped = name.replace("-plain-", "-resnet-") if "-plain-" in name else name.replace("-resnet-", "-plain-")
+    return swapped if swapped != name and is_network(swapped) else None
+
+
+def twins_for_dataset(data: str) -> tuple[str, str | None]:
+    """Twins that were trained on that data, of 20 layers if there are such; ("", None) without any."""
+    headers = {name: header for name, header in shipped_networks().items() if header.data == data}
+    first = min(headers, key=lambda name: headers[name].spec.depth != 20, default="")
+    return first, twin_name(first)
+
+
+def same_classes(name: str, other: str) -> bool:
+    return class_names(name) == class_names(other)
+
+
+def checkpoint(name: str) -> Checkpoint:
+    """The network of that name, frozen. Raises CheckpointError."""
+    if user_models.UPLOAD_ID.fullmatch(name) or user_models.SHARED_ID.fullmatch(name):
+        return user_models.load(name)
+    return _networks().get(name, lambda: _load(name))
+
+
+@st.cache_resource(show_spinner=False)
+def _networks() -> LruCache[Checkpoint]:
+    return LruCache(CACHES["ui.network_registry._networks"], weight_bytes)
+
+
+def weight_bytes(loaded: Checkpoint) -> int:
+    values = [*loaded.network.parameters(), *loaded.network.buffers()]
+    return sum(value.nbytes for value in values)
+
+
+def _load(name: str) -> Checkpoint:
+    if key := torchvision_key(name):
+        with st.spinner("Loading the weights"):
+            return published.load(key)
+    trained = user_models.RUN_NETWORK_ID.fullmatch(name)
+    if not trained:
+        return checkpoints.load_pretrained(name)
+    run = runs.find(trained[1])
+    if run is None:
+        raise CheckpointError("the run that trained this network is deleted; choose another network.")
+    return checkpoints.load(run.network_file(trained[2]))
+
+
+def torchvision_key(name: str) -> str:
+    """torchvision's own name of that network, "" for a network from elsewhere."""
+    key = name.removeprefix("torchvision-")
+    return key if key != name and key in published.PUBLISHED else ""
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """Raises CheckpointError."""
+    key = torchvision_key(name)
+    return published.PUBLISHED[key].class_names if key else read_header(name).class_names
+
+
+def spec(name: str) -> ArchitectureSpec:
+    """The network's architecture, without its weights. Raises CheckpointError."""
+    key = torchvision_key(name)
+    return published.PUBLISHED[key].spec if key else read_header(name).spec
+
+
+def sample_for(name: str) -> str:
+    """The `picture` of an AppState with a drawn shape of the network's classes, the usual one if possible.
+
+    Raises CheckpointError.
+    """
+    known = [label for label, shape in enumerate(shapes.CLASS_NAMES) if shape in class_names(name)]
+    usual, number = AppState.picture.split("-")[1:]
+    return AppState.picture if int(usual) in known or not known else f"sample-{known[0]}-{number}"
+
+
+def read_header(name: str) -> Header:
+    """The header of the network's file: a list of many networks needs no weights. Not for torchvision's.
+
+    Raises CheckpointError.
+    """
+    if header := shipped_networks().get(name):
+        return header
+    path = _file_of(name)
+    if path is None:
+        raise CheckpointError("this network is not here any more; choose another one.")
+    return _header(f"{path}/{path.stat().st_mtime_ns}", path)
+
+
+@st.cache_resource(max_entries=CACHES["ui.network_registry._header"].entries, show_spinner=False)
+def _header(key: str, _path: Path) -> Header:
+    return checkpoints.read_header(_path)
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of a run's network, an upload or a shared model, if it exists."""
+    if trained := user_models.RUN_NETWORK_ID.fullmatch(name):
+        run = runs.find(trained[1])
+        path = run.network_file(trained[2]) if run else None
+        return path if path and path.is_file() else None
+    model = user_models.find(name)
+    return model.path if model else None
+
+
+def chosen_networks(names: Iterable[str]) -> list[ChosenNetwork]:
+    """The networks of a page, with their colours beside each other. Raises CheckpointError."""
+    networks = {name: checkpoint(name) for name in names}
+    titles = unique_titles({name: loaded.spec.name for name, loaded in networks.items()})
+    chosen: list[ChosenNetwork] = []
+    for name, loaded in networks.items():
+        colour = figures.network_colour(loaded.spec.shortcut, client.theme())
+        dashed = any(other.colour == colour for other in chosen)
+        chosen.append(ChosenNetwork(name, loaded, colour, dashed, titles[name]))
+    return chosen

@@ -1,0 +1,101 @@
+"""`AppState`: everything that decides what Explore shows, as one value that fits into the URL."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from explorer.attribution import METHODS
+from explorer.ui.services.url_codec import UrlState, parse_int
+
+Scope = Literal["layer", "network", "both"]
+Layers = Literal["main", "all"]
+Tab = Literal["layer", "block", "methods", "channels", "trust"]
+MapSource = Literal["grad_cam", "method"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
+SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
+UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
+
+# A pass depends on these, besides the networks: the browser sends them with each request.
+PASS_FIELDS = ("picture", "target", "layers")
+# The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
+SELECTION_FIELDS = ("layer", "channel", "scope", "opacity")
+
+MAX_INDEX = 100_000  # of a class or channel
+
+
+@dataclass(frozen=True)
+class AppState(UrlState):
+    """One view of the Explore page.
+
+    `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a drawn shape) or "upload-DIGEST" (an
+    image of this session). `target` is the class to explain, None for each network's prediction. `scope` says which
+    maps share a colour scale. `layers` "all" shows every visible operation, "main" convolutions, shortcuts and blocks.
+    `tab` is the open tab. `method` and `parameters`, a JSON object of those that the user set, belong to "More
+    methods"; `questioned` is the map of "Can I trust this map?".
+
+    Raises ValueError for a text that this app never writes.
+    """
+
+    INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "channel": (0, MAX_INDEX), "opacity": (0, 100)}
+
+    first: str = "shapes-plain-20"
+    second: str | None = "shapes-resnet-20"
+    picture: str = "sample-6-6"
+    target: int | None = None
+    layer: str | None = None
+    channel: int | None = None
+    scope: Scope = "layer"
+    opacity: int = 70
+    layers: Layers = "main"
+    tab: Tab = "layer"
+    method: str = "integrated_gradients"
+    parameters: str = "{}"
+    questioned: MapSource = "grad_cam"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.first is None or self.picture is None or self.opacity is None:
+            raise ValueError("a view needs a network, a picture and an opacity.")
+        for name in (self.first, self.second, self.layer):
+            if name is not None and not NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not the name of a network or layer.")
+        if not SAMPLE.fullmatch(self.picture) and not UPLOAD.fullmatch(self.picture):
+            raise ValueError(f"`picture` must be a sample or an upload, received {self.picture!r}.")
+        if self.method not in METHODS:
+            raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
+        _check_parameters(self.parameters)
+
+    @property
+    def sample(self) -> tuple[int, int] | None:
+        """(label, number) of a drawn shape, or None."""
+        match = SAMPLE.fullmatch(self.picture)
+        return (int(match[1]), int(match[2])) if match else None
+
+    def chosen(self) -> dict[str, int | float | str]:
+        """The method's parameters that the user set; a link may hold others than the method has."""
+        chosen: dict[str, int | float | str] = json.loads(self.parameters)
+        return chosen
+
+    @classmethod
+    def _decode(cls, name: str, text: str) -> Any:
+        if text == "none":
+            return None
+        return parse_int(text) if name in cls.INTEGERS else text
+
+
+def _check_parameters(text: str) -> None:
+    if not isinstance(text, str) or len(text) > 400:
+        raise ValueError("`parameters` must be a short JSON object.")
+    try:
+        chosen = json.loads(text)
+    except (ValueError, RecursionError):
+        chosen = None
+    if not isinstance(chosen, dict):
+        raise ValueError(f"`parameters` must be a JSON object, received {text!r}.")
+    for name, value in chosen.items():
+        if isinstance(value, bool) or not isinstance(value, int | float | str) or not NAME.fullmatch(name):
+            raise ValueError(f"`parameters` must hold numbers and words, received {text!r}.")
+        if not (NAME.fullmatch(value) if isinstance(value, str) else abs(value) <= 1e6):
+            raise ValueError(f"a parameter must be a word or a number up to a million, received {value!r}.")

@@ -1,0 +1,196 @@
+"""An image, the networks that have processed it, and what one session keeps of both: uploads and latest results."""
+
+import hashlib
+import threading
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from explorer import figures
+from explorer.attribution import LayerProfile, profile
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import shapes
+from explorer.experiments.anatomy import BlockAnatomy, anatomies, anatomy
+from explorer.images import decode, to_input
+from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
+from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
+from explorer.ui.services.explore_state import AppState
+
+IMAGE_SIDE_PX = 224  # on the page
+
+# More would only wait for each other on the same cores, with their arrays in memory.
+CONCURRENT_PASSES = 2
+INFERENCE_SLOTS = threading.BoundedSemaphore(CONCURRENT_PASSES)
+
+
+@dataclass(frozen=True, eq=False)
+class InputImage:
+    """Pixels uint8 (H, W, 3), `shown` the same at a size for the screen.
+
+    Where the app drew the image, `mask` is bool (H, W), `label` the class name and `sample` (label, number). Each of
+    `notes` is a sentence.
+    """
+
+    pixels: np.ndarray
+    shown: np.ndarray
+    digest: str
+    title: str
+    notes: tuple[str, ...] = ()
+    mask: np.ndarray | None = None
+    label: str | None = None
+    sample: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenNetwork:
+    """A network of the page. Its lines are `dashed` where another one has its colour; `unique_title` tells it from
+    others of the same name."""
+
+    name: str
+    checkpoint: Checkpoint
+    colour: str
+    dashed: bool = False
+    unique_title: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.unique_title or self.checkpoint.spec.name
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkResult(ChosenNetwork):
+    """A network of the page with its pass over the image."""
+
+    trace: Trace
+    profiles: tuple[LayerProfile, ...]
+
+    @property
+    def target(self) -> str:
+        return self.checkpoint.class_names[self.trace.target]
+
+
+@lru_cache(CACHES["ui.services.inference.sample_pixels"].entries)
+def sample_pixels(label: int, number: int, size: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels and mask of a drawn shape, read-only."""
+    pixels, mask = shapes.sample(label, number, size)
+    pixels.flags.writeable = mask.flags.writeable = False
+    return pixels, mask
+
+
+def sample_image(label: int, number: int) -> InputImage:
+    label = label % len(shapes.CLASS_NAMES)
+    pixels, mask = sample_pixels(label, number)
+    name = shapes.CLASS_NAMES[label]
+    shown = figures.shown(pixels, IMAGE_SIDE_PX)
+    title = f"drawn {name}, number {number}"
+    return InputImage(pixels, shown, f"sample-{label}-{number}", title, (), mask, name, (label, number))
+
+
+class UploadStore:
+    """The images that one session has uploaded, decoded."""
+
+    def __init__(self, limit: Limit = CACHES["ui.services.inference.UploadStore"]) -> None:
+        self._images: LruCache[InputImage] = LruCache(limit, lambda image: image.pixels.nbytes)
+        self._last: tuple[str, str, str | None, str] | None = None  # checksum, name and label of a file, and its key
+
+    def add(self, data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
+        """Decodes an image file and returns the `picture` of an AppState that shows it. `mask` and `label` belong to an
+        image that the app drew. The last file is not decoded twice: the page uploads it after the viewer did.
+
+        Raises ImageError with one sentence for the user.
+        """
+        file = (hashlib.sha256(data).hexdigest(), name, label)
+        last = self._last
+        if last and last[:3] == file and self._images.find(last[3]):
+            return last[3]
+        decoded = decode(data, name)
+        content = hashlib.sha256(repr(decoded.pixels.shape).encode())
+        content.update(decoded.pixels.data)
+        digest = content.hexdigest()[:16]
+        key = f"upload-{digest}"
+        shown = figures.shown(decoded.pixels, IMAGE_SIDE_PX)
+        quoted = f"`{decoded.name}`"  # as code, else a name could be Markdown; `decode` leaves no backtick in it
+        self._images.put(key, InputImage(decoded.pixels, shown, digest, quoted, decoded.notes, mask, label))
+        self._last = (*file, key)
+        return key
+
+    def get(self, picture: str) -> InputImage | None:
+        """The image that an AppState's `picture` names, or None where the store does not hold it."""
+        return self._images.find(picture)
+
+
+class InferenceCache:
+    """The latest results of one session.
+
+    A pass at 224 pixels with every operation holds hundreds of megabytes, so results for inputs of more than `large`
+    pixels a side have a smaller limit. All blocks of a network are computed together, so that another layer costs
+    nothing; above `blocks_bytes`, as for a ResNet-50 at 224 pixels, each is computed alone. `lock` is held during a
+    computation, so that two threads of one session do not compute the same.
+    """
+
+    def __init__(self, large: int = 64, blocks_bytes: int = BLOCKS_BYTES) -> None:
+        self._large_from_px, self._blocks_bytes = large, blocks_bytes
+        self.lock = threading.RLock()
+        self._small: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.small"])
+        self._large: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.large"])
+        self._profiles: LruCache[tuple[LayerProfile, ...]] = LruCache(
+            CACHES["ui.services.inference.InferenceCache.profiles"]
+        )
+        both = replace(CACHES["ui.services.inference.InferenceCache.blocks"], bytes=2 * blocks_bytes)
+        self._blocks: LruCache[dict[str, BlockAnatomy]] = LruCache(both, _bytes)
+
+    def run(self, network: ChosenNetwork, state: AppState, image: InputImage) -> NetworkResult:
+        """The network's result, explaining the class of the view where the network has that class."""
+        loaded = network.checkpoint
+        has_target = state.target is not None and state.target < len(loaded.class_names)
+        target = state.target if has_target else None
+        key = f"{network.name}/{image.digest}/{target}/{state.layers}"
+        traces = self._large if max(loaded.spec.input_shape) > self._large_from_px else self._small
+        with self.lock:
+            traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers == "all"))
+            profiles = self._profiles.get(key, lambda: profile(traced))
+        return NetworkResult(**vars(network), trace=traced, profiles=profiles)
+
+    def block(self, result: NetworkResult, image: InputImage, name: str) -> BlockAnatomy:
+        """The inside of that block in that pass. Raises ValueError as `anatomy` does."""
+        network, pixels, target = result.checkpoint.network, result.trace.image, result.trace.target
+        together = _blocks_bytes(result) <= self._blocks_bytes
+        key = f"{result.name}/{image.digest}/{target}"
+
+        def compute() -> dict[str, BlockAnatomy]:
+            with INFERENCE_SLOTS:
+                found = anatomies(network, pixels, target) if together else (anatomy(network, pixels, name, target),)
+            return {block.name: block for block in found}
+
+        with self.lock:
+            return self._blocks.get(key if together else f"{key}/{name}", compute)[name]
+
+
+def _bytes(blocks: dict[str, BlockAnatomy]) -> int:
+    return sum(block.nbytes for block in blocks.values())
+
+
+def _blocks_bytes(result: NetworkResult) -> int:
+    """An estimate for all blocks: each holds four arrays of its input's size, which is the output of the block before,
+    and four of its output's."""
+    sizes = [layer.activation.nbytes for layer in result.trace.layers if layer.kind == "block"]
+    return 4 * sum(before + size for before, size in zip([*sizes[:1], *sizes], sizes, strict=False))
+
+
+def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels and mask of the image for that network. A network trained on drawn shapes gets a shape drawn at the size
+    and with the noise of its training."""
+    trained_on = shapes.named(loaded.data)
+    if image.sample is None or trained_on is None:
+        return image.pixels, image.mask
+    return sample_pixels(*image.sample, trained_on.size)
+
+
+def trace_image(loaded: Checkpoint, image: InputImage, target: int | None, everything: bool = False) -> Trace:
+    """The network's pass, explaining the class `target`, None for the prediction: with the layers of the strip, or with
+    every operation."""
+    pixels, _ = pixels_for(loaded, image)
+    values = to_input(pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std, loaded.resize_shorter_to)
+    with INFERENCE_SLOTS:
+        return trace(loaded.network, values, target, EVERYTHING if everything else STRIP_KINDS)

@@ -1,0 +1,83 @@
+"""Pickers that several pages have, and the button that downloads."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer.downloads import Transfer
+from explorer.incidents import sentence
+from explorer.labels import NONE
+from explorer.ui.markdown import as_sentence, in_order
+from explorer.ui.widgets.bound import bound
+
+PREDICTED = -1
+
+
+def second_network_select(
+    key: str,
+    value: str | None,
+    names: Sequence[str],
+    labels: Mapping[str, str],
+    change: Callable[..., None],
+    **more: Any,
+) -> None:
+    """The second of two networks, or none; `change(second=...)` puts it into the state of the page."""
+    bound(
+        st.selectbox,
+        "Second network",
+        [NONE, *names],
+        key=key,
+        value=value or NONE,  # no value would show as nothing chosen
+        write=lambda name: change(second=None if name == NONE else name),
+        format_func=lambda name: labels.get(name, name),
+        **more,
+    )
+
+
+def class_label(index: int, class_names: tuple[str, ...]) -> str:
+    """Its text in the list of classes to explain, short enough for a sidebar."""
+    return "what each one predicts" if index == PREDICTED else in_order(class_names[index])
+
+
+def class_select(
+    key: str,
+    value: int | None,
+    classes: Sequence[int],
+    class_names: tuple[str, ...],
+    change: Callable[..., None],
+    **more: Any,
+) -> None:
+    """The class to explain, or what each network predicts; `change(target=...)` puts it into the state of the page."""
+    bound(
+        st.selectbox,
+        "Class to explain",
+        [PREDICTED, *classes],
+        key=key,
+        value=value if value in classes else PREDICTED,
+        write=lambda index: change(target=None if index == PREDICTED else index),
+        format_func=lambda index: class_label(index, class_names),
+        **more,
+    )
+
+
+def download_with_progress(label: str, download: Callable[[], Iterator[Transfer]]) -> None:
+    """A button that downloads, with progress and Cancel. Afterwards the page runs again, or shows the error."""
+    if not st.button(label, key="download"):
+        return
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, text="Connecting")
+        st.button("Cancel", key="cancel_download")  # any click ends this run of the script, and with it the download
+    try:
+        for transfer in download():
+            fraction = min(1.0, transfer.done_bytes / transfer.total_bytes)
+            again = f", attempt {transfer.attempt}" if transfer.attempt > 1 else ""
+            bar.progress(
+                fraction, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}"
+            )
+    except ValueError as error:
+        place.empty()
+        st.error(as_sentence(sentence(error)))
+        return
+    st.rerun()
