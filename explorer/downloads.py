@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.error import HTTPError
 
-from explorer.incidents import PlaceError
+from explorer.errors import PathError
 
 try:
     import fcntl
@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Transfer:
+class DownloadProgress:
     """How far a download has come: `done_bytes` of `total_bytes` are on disk, in the `attempt`-th try, from 1.
 
     While a try pauses or begins anew `done_bytes` may fall; at the end it stays at the total while files are checked.
@@ -62,12 +62,12 @@ class Transfer:
     attempt: int
 
 
-class DownloadError(PlaceError):
+class DownloadError(PathError):
     """Something could not be downloaded; the message is one sentence with what to do."""
 
 
 @dataclass(frozen=True)
-class Failure:
+class DownloadFailure:
     """Why a download failed; `detail` is for the log.
 
     `kind` is "full" or "unwritable" for the disk, "checksum" where what came is not what was published, "refused"
@@ -105,7 +105,7 @@ class Job:
 
 def deliver(
     job: Job, folder: Path, prepare: Callable[[Path], None] = lambda private: None
-) -> Generator[Transfer, None, Failure | None]:
+) -> Generator[DownloadProgress, None, DownloadFailure | None]:
     """Does the job in a private folder in `folder` (made if need be), then moves its files into their places.
 
     Says about four times a second how far it has come, and returns why it failed, or None. Three tries with growing
@@ -121,7 +121,7 @@ def deliver(
         with _private_folder(folder) as private:
             prepare(private)
             if job.disk_bytes - _size(job, private) > shutil.disk_usage(folder).free:
-                return Failure("full", "not tried: too little space")
+                return DownloadFailure("full", "not tried: too little space")
             failure = yield from _tries(job, private)
             if failure is None:
                 _install(job, private, folder)
@@ -130,28 +130,28 @@ def deliver(
         return disk_failure(error)
 
 
-def disk_failure(error: OSError) -> Failure:
+def disk_failure(error: OSError) -> DownloadFailure:
     """What an error of the disk at the place of the files means."""
     failure = failure_of(error)
-    return failure if failure.kind == "full" else Failure("unwritable", failure.detail)
+    return failure if failure.kind == "full" else DownloadFailure("unwritable", failure.detail)
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception) -> DownloadFailure:
     """What an error of torchvision, of urllib, or of the disk, means."""
     # torchvision reports the failures of Fashion-MNIST's mirrors as text only, so text is what there is to judge by.
     detail = f"{type(error).__name__}: {error}"
     number = getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return Failure("full", detail)
+        return DownloadFailure("full", detail)
     if number in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return Failure("unwritable", detail)
+        return DownloadFailure("unwritable", detail)
     if "not found or corrupted" in detail:
-        return Failure("checksum", detail)
-    return Failure("refused" if re.search(r"HTTP Error \d", detail) else "unreachable", detail)
+        return DownloadFailure("checksum", detail)
+    return DownloadFailure("refused" if re.search(r"HTTP Error \d", detail) else "unreachable", detail)
 
 
-def _transfer(job: Job, private: Path, attempt: int) -> Transfer:
-    return Transfer(min(job.download_bytes, _size(job, private)), job.download_bytes, attempt)
+def _transfer(job: Job, private: Path, attempt: int) -> DownloadProgress:
+    return DownloadProgress(min(job.download_bytes, _size(job, private)), job.download_bytes, attempt)
 
 
 def _size(job: Job, private: Path) -> int:
@@ -192,7 +192,7 @@ def _install(job: Job, private: Path, folder: Path) -> None:
             os.replace(private / path, folder / path)
 
 
-def _tries(job: Job, private: Path) -> Generator[Transfer, None, Failure | None]:
+def _tries(job: Job, private: Path) -> Generator[DownloadProgress, None, DownloadFailure | None]:
     failure = None
     for attempt, pause in enumerate((0.0, *PAUSES), start=1):
         until = time.monotonic() + pause
@@ -206,7 +206,7 @@ def _tries(job: Job, private: Path) -> Generator[Transfer, None, Failure | None]
     return failure
 
 
-def _attempt(job: Job, private: Path, attempt: int) -> Generator[Transfer, None, Failure | None]:
+def _attempt(job: Job, private: Path, attempt: int) -> Generator[DownloadProgress, None, DownloadFailure | None]:
     request = {**job.request, "folder": str(private)}
     with tempfile.TemporaryFile(dir=private) as output, tempfile.TemporaryFile(dir=private) as errors:
         command = [sys.executable, "-m", job.module]
@@ -229,19 +229,21 @@ def _attempt(job: Job, private: Path, attempt: int) -> Generator[Transfer, None,
         output.seek(0)
         errors.seek(0)
         try:
-            return Failure(**json.loads(output.read().splitlines()[-1]))
+            return DownloadFailure(**json.loads(output.read().splitlines()[-1]))
         except (IndexError, TypeError, ValueError):  # killed, or it could not even begin
-            return Failure("stopped", f"code {child.returncode}: {errors.read()[-1000:].decode(errors='replace')}")
+            return DownloadFailure(
+                "stopped", f"code {child.returncode}: {errors.read()[-1000:].decode(errors='replace')}"
+            )
 
 
 # --- the process that downloads ---------------------------------------------------------------------------------------
 
 
-def serve(fetch: Callable[..., Failure | None]) -> NoReturn:
+def serve(fetch: Callable[..., DownloadFailure | None]) -> NoReturn:
     """Reads one line of JSON from the standard input, calls `fetch` with the request in it, and ends the process.
 
     It ends too when that input is closed, as it is when the parent dies. Where `fetch` fails, the last line of the
-    output is the `Failure` as JSON, and the exit code is 1.
+    output is the `DownloadFailure` as JSON, and the exit code is 1.
     """
     gc.disable()  # what is imported stays; looking through all of it takes a seventh of the time
     line = json.loads(sys.stdin.readline())
@@ -258,7 +260,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def fetch(address: str, sha256: str, limit: int, name: str, folder: str) -> Failure | None:
+def fetch(address: str, sha256: str, limit: int, name: str, folder: str) -> DownloadFailure | None:
     """The file at `address` as `name` in `folder`: None, or what went wrong.
 
     What an earlier try left there is continued where the server can. The file's sha256 has to begin with the digits
@@ -284,7 +286,7 @@ def fetch(address: str, sha256: str, limit: int, name: str, folder: str) -> Fail
         return None
     if not cut_off:
         path.unlink()  # nothing to continue: the next try begins anew
-    return Failure("checksum", f"sha256 {digest}, expected {sha256}")
+    return DownloadFailure("checksum", f"sha256 {digest}, expected {sha256}")
 
 
 if __name__ == "__main__":

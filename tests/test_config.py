@@ -76,11 +76,11 @@ assert not app.exception and not app.error
 from tests.messages import message
 assert all("Says" in network["verdict"] for network in message(app)[0]["predictions"]["networks"])
 
-from explorer import foreign, runs
-from explorer.datasets import builtin
+from explorer import weights_import, runs
+from explorer.datasets import downloadable
 for attempt in (
-    lambda: foreign.read(Path(sys.argv[1])),
-    lambda: next(builtin.download("cifar10", sys.argv[2])),
+    lambda: weights_import.read(Path(sys.argv[1])),
+    lambda: next(downloadable.download("cifar10", sys.argv[2])),
     lambda: runs.submit(runs.Request(({},), {}, {"kind": "shapes"}), "0" * 32),
 ):
     try:

@@ -13,12 +13,12 @@ from streamlit.testing.v1 import AppTest
 from explorer import checkpoints, requirements, runs
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
-from explorer.foreign import NORMALISATIONS
 from explorer.presets import cifar
 from explorer.runs import Request, Run
 from explorer.ui import kept_models, resources
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.session import SessionData
+from explorer.weights_import import NORMALISATIONS
 from tests.e2e.test_models import theirs
 from tests.test_pages import open_app
 
@@ -342,7 +342,7 @@ def test_an_upload_is_renamed_shared_by_a_link_and_deleted(content: bytes) -> No
     assert shown_to_a_stranger() == "shapes-plain-20"
 
 
-BAD = {  # `test_foreign_files` has all kinds
+BAD = {  # `test_weights_import_files` has all kinds
     "page.pth": b"<!doctype html><html><title>Not found</title>",
     "../../evil.pt": b"cposix\nsystem\n(S'touch /tmp/evil'\ntR.",
 }

@@ -12,7 +12,7 @@ from explorer.attribution import profile, raw_arrays, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.commands import Answer, typed
 from explorer.commands.text import heading, knows, noted, percent, table
-from explorer.images import Picture
+from explorer.images import DecodedImage
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 
 
@@ -108,7 +108,7 @@ def _shares(top: list[dict[str, Any]]) -> list[str]:
     return [f"{percent(entry['probability']):>9}  {entry['class']}" for entry in top]
 
 
-def _facts(file: str, picture: Picture) -> dict[str, Any]:
+def _facts(file: str, picture: DecodedImage) -> dict[str, Any]:
     height, width, _ = picture.pixels.shape
     facts = {"file": file, "format": picture.format, "width": width, "height": height, "frames": picture.frames}
     return {**facts, "notes": list(picture.notes)}

@@ -12,9 +12,9 @@ from typing import BinaryIO
 import numpy as np
 
 from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out
-from explorer.datasets.sources import HIDDEN, FilePath, Listing, UnreadableError, in_zip, on_disk, quoted, shown
+from explorer.datasets.untrusted_files import HIDDEN, FilePath, Listing, UnreadableError, in_zip, on_disk, quote, shown
+from explorer.errors import PathError
 from explorer.images import ImageError, decode, resize
-from explorer.incidents import PlaceError
 
 MAX_UNPACKED = 2**30
 """Bytes that are read for one dataset, counted while they are unpacked: what an archive declares is not believed."""
@@ -42,7 +42,7 @@ _Members = dict[str, list[tuple[str, FilePath]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class ReadProgress:
     """How far `read` has come: `done` of `total` pictures. The last one, and it alone, carries the `dataset`."""
 
     done: int
@@ -86,7 +86,7 @@ def read(
     seed: int = 0,
     validation: float = 0.1,
     name: str | None = None,
-) -> Generator[Reading, None, None]:
+) -> Generator[ReadProgress, None, None]:
     """`load` that can be watched and left: how far it has come, about ten times a second.
 
     Nothing is read before the first `next`. Closing it ends the reading, and leaves nothing behind. The same
@@ -110,10 +110,10 @@ def read(
                 yield from _read(in_zip(file), size, seed, validation, name)
     except OSError as error:
         said = f"{{place}} cannot be read ({error.strerror}); give a folder or a zip file."
-        raise PlaceError(said, path, instead=quoted((name,))) from error
+        raise PathError(said, path, instead=quote((name,))) from error
 
 
-def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float, name: str) -> Iterator[Reading]:
+def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float, name: str) -> Iterator[ReadProgress]:
     pictures = sorted(path for path in listing.files if _suffix(path) in _SUFFIXES)
     splits, outside = _by_split(pictures)
     others = listing.files.keys() - set(pictures)
@@ -128,13 +128,11 @@ def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float,
     left_out = sorted(path for path, reason in skipped.items() if reason != HIDDEN)
     notes = []
     if left_out:
-        notes.append(
-            f"Files left out because they are no pictures of a class: {len(left_out):,} ({quoted(*left_out)})."
-        )
+        notes.append(f"Files left out because they are no pictures of a class: {len(left_out):,} ({quote(*left_out)}).")
     train, validation_split, test = yield from _decoded(listing, splits, class_names, size, notes, skipped)
     for label, count in zip(class_names, np.bincount(train.labels, minlength=len(class_names)), strict=True):
         if not count:
-            raise ValueError(f"no training picture of the class {quoted((label,))} can be read; replace or remove it.")
+            raise ValueError(f"no training picture of the class {quote((label,))} can be read; replace or remove it.")
     if len(skipped) > MAX_SKIPPED:
         notes.append(f"Of {len(skipped):,} files that are left out, {MAX_SKIPPED:,} are listed.")
     if not splits["test"]:
@@ -149,7 +147,7 @@ def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float,
         raise ValueError("all training pictures are one and the same colour, so there is nothing to learn from them.")
     listed = sorted(skipped, key=lambda path: (skipped[path] == HIDDEN, path))[:MAX_SKIPPED]  # a Mac hides one for each
     done = sum(map(len, splits.values()))
-    yield Reading(
+    yield ReadProgress(
         done,
         done,
         Dataset(
@@ -186,7 +184,7 @@ def _by_split(pictures: list[FilePath]) -> tuple[_Members, list[FilePath]]:
     found = {path[depth] for path in pictures if len(path) > depth + 2 and path[depth].lower() in _SPLITS}
     with_splits = any(_SPLITS[folder.lower()] == "train" for folder in found)
     if found and not with_splits and found == {path[depth] for path in pictures if len(path) > depth + 1}:
-        raise ValueError(f"there is a folder {quoted((min(found),))} but none named `train`; add it or rename one.")
+        raise ValueError(f"there is a folder {quote((min(found),))} but none named `train`; add it or rename one.")
     for path in pictures:
         where = depth + with_splits
         if len(path) < where + 2 or (with_splits and path[depth] not in found):
@@ -202,17 +200,17 @@ def _class_names(splits: _Members) -> tuple[str, ...]:
     for label in sorted({label for members in splits.values() for label, _ in members}):
         if len(label) > MAX_CLASS_NAME:
             raise ValueError(
-                f"the class name {quoted((label,))} has {len(label):,} characters and the limit is {MAX_CLASS_NAME}; "
+                f"the class name {quote((label,))} has {len(label):,} characters and the limit is {MAX_CLASS_NAME}; "
                 "rename the folder."
             )
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _REORDERING for c in label):
             raise ValueError(
-                f"the class name {quoted((label,))} has characters that cannot be shown; rename the folder."
+                f"the class name {quote((label,))} has characters that cannot be shown; rename the folder."
             )
         same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
         if same in alike:
             raise ValueError(
-                f"the class folders {quoted((alike[same],), (label,))} differ only in case or in how their letters are "
+                f"the class folders {quote((alike[same],), (label,))} differ only in case or in how their letters are "
                 "encoded; rename one of them, or put their pictures into one folder."
             )
         alike[same] = label
@@ -226,7 +224,7 @@ def _class_names(splits: _Members) -> tuple[str, ...]:
         unknown = sorted({label for label, _ in splits[split]} - set(class_names))
         if unknown:
             raise ValueError(
-                f"the class {quoted((unknown[0],))} has {split} pictures but no training pictures; "
+                f"the class {quote((unknown[0],))} has {split} pictures but no training pictures; "
                 "add some or remove the class."
             )
     return class_names
@@ -239,7 +237,7 @@ def _decoded(
     size: tuple[int, int],
     notes: list[str],
     skipped: dict[FilePath, str],
-) -> Generator[Reading, None, list[Split]]:
+) -> Generator[ReadProgress, None, list[Split]]:
     """Train, validation and test as they lie in the files; what cannot be read is added to `notes` and `skipped`."""
     found, bad = [], []
     budget, resized, several, done = MAX_UNPACKED, 0, 0, 0
@@ -253,7 +251,7 @@ def _decoded(
         for label, path in members:
             if time.monotonic() >= said + _SECONDS_BETWEEN_READINGS:
                 said = time.monotonic()
-                yield Reading(done, total)
+                yield ReadProgress(done, total)
             done += 1
             try:
                 content = listing.files[path](min(budget, MAX_PICTURE))
@@ -278,7 +276,7 @@ def _decoded(
             count += 1
         found.append(Split(images[:count], labels[:count]))
     if bad:
-        notes.append(f"Pictures left out because they cannot be read: {len(bad):,} ({quoted(*bad)}).")
+        notes.append(f"Pictures left out because they cannot be read: {len(bad):,} ({quote(*bad)}).")
     if resized:
         notes.append(f"Pictures of another size, centre-cropped and resized to {size[0]} × {size[1]}: {resized:,}.")
     if several:

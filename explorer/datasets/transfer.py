@@ -6,10 +6,10 @@
 
 from typing import Any
 
-from explorer.downloads import Failure, failure_of, serve
+from explorer.downloads import DownloadFailure, failure_of, serve
 
 
-def fetch(dataset: str, attributes: dict[str, Any], folder: str) -> Failure | None:
+def fetch(dataset: str, attributes: dict[str, Any], folder: str) -> DownloadFailure | None:
     """Downloads and unpacks a dataset of torchvision into `folder`; None, or what went wrong."""
     import torchvision.datasets  # here: it takes seconds, and the parent wants only the types above
 

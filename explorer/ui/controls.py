@@ -10,8 +10,8 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.downloads import Transfer
-from explorer.incidents import sentence
+from explorer.downloads import DownloadProgress
+from explorer.errors import user_message
 from explorer.labels import NONE
 from explorer.ui import address, gone, resources, selection
 from explorer.ui.bound import bound
@@ -171,7 +171,7 @@ def choose_view(state: AppState) -> None:
     )
 
 
-def offer_download(label: str, download: Callable[[], Iterator[Transfer]]) -> None:
+def offer_download(label: str, download: Callable[[], Iterator[DownloadProgress]]) -> None:
     """A button that downloads, with progress and Cancel; afterwards the page runs again, or says why it failed."""
     if not st.button(label, key="download"):
         return
@@ -186,6 +186,6 @@ def offer_download(label: str, download: Callable[[], Iterator[Transfer]]) -> No
             bar.progress(share, text=f"{transfer.done_bytes / 1e6:,.0f} of {transfer.total_bytes / 1e6:,.0f} MB{again}")
     except ValueError as error:
         place.empty()
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     st.rerun()

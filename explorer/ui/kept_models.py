@@ -16,14 +16,14 @@ from typing import Self
 
 import streamlit as st
 
-from explorer import checkpoints, foreign, runs
+from explorer import checkpoints, runs, weights_import
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.files import write_atomically
-from explorer.foreign import Normalisation, Reading, Report
 from explorer.runs import Run
 from explorer.ui import visitor
 from explorer.ui.services.caches import CACHES
 from explorer.ui.session import session
+from explorer.weights_import import Normalisation, Reading, Report
 
 RUN_NETWORK = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 MINE = re.compile(r"mine-([0-9a-f]{16})")
@@ -139,7 +139,7 @@ def examine(data: bytes, name: str) -> Report:
             path.write_bytes(data)
         try:
             with _READING:
-                return foreign.read(path, name)
+                return weights_import.read(path, name)
         finally:
             path.unlink(missing_ok=True)
     except OSError as error:

@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer import requirements
-from explorer.incidents import incident, unexpected
+from explorer.errors import log_incident, unexpected_message
 from explorer.ui import address, visitor
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.process_tuning import collect_garbage
@@ -78,7 +78,7 @@ def _guarded(show: Callable[[], None]) -> None:
 def failed(error: Exception) -> bool:
     """Says on the page that something went wrong. Streamlit calls this (`app.py`) for what happens outside of every
     `boundary`, as in the callback of a widget; True, so that it adds nothing of its own."""
-    st.error(unexpected(error))
+    st.error(unexpected_message(error))
     return True
 
 
@@ -92,7 +92,7 @@ def offer_file(label: str, data: Callable[[], bytes | BytesIO | str], **options:
         try:
             return data()
         except Exception as error:
-            incident(error)
+            log_incident(error)
             raise
 
     st.download_button(label, data=made, on_click="ignore", **options)

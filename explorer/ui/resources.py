@@ -9,11 +9,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer import checkpoints, figures, published, runs
+from explorer import checkpoints, figures, runs, torchvision_models
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui import kept_models
 from explorer.ui.markdown import in_order
 from explorer.ui.passes import ChosenNetwork, Looked, Passes, Pictures, Subject, sample_subject
@@ -37,14 +37,14 @@ def catalogue() -> tuple[Mapping[str, Header], tuple[str, ...]]:
         try:
             headers[name] = checkpoints.check_pretrained(name)
         except CheckpointError as error:
-            problems.append(sentence(error))
+            problems.append(user_message(error))
     return headers, tuple(problems)
 
 
 def network_names() -> tuple[str, ...]:
     """The networks that can be chosen: the pretrained ones, this person's (uploaded, shared, and trained lately), and
     those of torchvision that are here."""
-    from_torchvision = (f"torchvision-{key}" for key in published.downloaded())
+    from_torchvision = (f"torchvision-{key}" for key in torchvision_models.downloaded())
     return (*catalogue()[0], *kept_models.names(), *trained_names(), *from_torchvision)
 
 
@@ -62,7 +62,7 @@ def is_network(name: str) -> bool:
     if name in catalogue()[0]:
         return True
     if key := published_key(name):
-        return published.is_there(key)
+        return torchvision_models.is_available(key)
     path = _file_of(name)
     if path is None or not path.is_file():  # its weights may be in memory still
         return False
@@ -76,7 +76,7 @@ def is_network(name: str) -> bool:
 def title(name: str) -> str:
     """What a person reads of that network: "plain-20 · Shapes". Two may have the same: `labels` tells them apart."""
     if key := published_key(name):
-        return f"{published.PUBLISHED[key].title} · torchvision"
+        return f"{torchvision_models.PUBLISHED[key].title} · torchvision"
     try:
         known = about(name)
     except CheckpointError:
@@ -157,18 +157,18 @@ def weight_bytes(loaded: Checkpoint) -> int:
 
 def _published(key: str) -> Checkpoint:
     with st.spinner("Loading the weights"):
-        return published.load(key)
+        return torchvision_models.load(key)
 
 
 def published_key(name: str) -> str:
     """torchvision's name of that network, or "" where it is not one of torchvision's."""
     key = name.removeprefix("torchvision-")
-    return key if key != name and key in published.PUBLISHED else ""
+    return key if key != name and key in torchvision_models.PUBLISHED else ""
 
 
 def class_names(name: str) -> tuple[str, ...]:
     key = published_key(name)
-    return published.PUBLISHED[key].class_names if key else about(name).class_names
+    return torchvision_models.PUBLISHED[key].class_names if key else about(name).class_names
 
 
 def first_picture(name: str) -> str:
@@ -184,7 +184,7 @@ def first_picture(name: str) -> str:
 def spec(name: str) -> ArchitectureSpec:
     """That network's architecture, without its weights. Raises CheckpointError."""
     key = published_key(name)
-    return published.PUBLISHED[key].spec if key else about(name).spec
+    return torchvision_models.PUBLISHED[key].spec if key else about(name).spec
 
 
 def about(name: str) -> Header:

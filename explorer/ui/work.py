@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from explorer.attribution import Share
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui.markdown import as_sentence
 from explorer.ui.passes import PASSES
 from explorer.ui.session import session
@@ -39,7 +39,7 @@ def measure(
             result = _followed(place, key, work)
         except ValueError as error:
             place.empty()
-            st.error(as_sentence(sentence(error)))
+            st.error(as_sentence(user_message(error)))
             result = None
         if result is not None:
             place.empty()

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from explorer import checkpoints, published
+from explorer import checkpoints, torchvision_models
 from explorer.architectures import describe
 from explorer.checkpoints import CheckpointError
-from explorer.foreign import Normalisation, Reading
 from explorer.images import to_input
 from explorer.ui import kept_models, resources
 from explorer.ui.passes import PASSES, Subject, sample_subject
@@ -18,6 +17,7 @@ from explorer.ui.resources import about, catalogue, checkpoint, subject_of, titl
 from explorer.ui.session import session
 from explorer.ui.state import AppState
 from explorer.ui.words import dataset_title
+from explorer.weights_import import Normalisation, Reading
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ def model_rows() -> list[ModelRow]:
                     n=test.get("n"),
                 )
             )
-    for key, entry in published.PUBLISHED.items():
-        here = published.is_there(key)
+    for key, entry in torchvision_models.PUBLISHED.items():
+        here = torchvision_models.is_available(key)
         rows.append(
             ModelRow(
                 name=f"torchvision-{key}",
                 title=entry.title,
                 source="torchvision" if here else "torchvision ↓",
-                data=published.DATA,
+                data=torchvision_models.DATA,
                 depth=entry.spec.depth,
                 parameters=entry.parameters,
                 accuracy=entry.top1,

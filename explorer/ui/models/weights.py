@@ -6,19 +6,8 @@ from dataclasses import replace
 import streamlit as st
 
 from explorer.datasets import shapes
-from explorer.datasets.builtin import BUILTIN
-from explorer.foreign import (
-    NORMALISATIONS,
-    Normalisation,
-    Reading,
-    Report,
-    Trial,
-    numbered,
-    plain,
-    reached_by_guessing,
-    self_test,
-)
-from explorer.incidents import sentence
+from explorer.datasets.downloadable import DOWNLOADABLE
+from explorer.errors import user_message
 from explorer.ui import gone, kept_models, navigation, trainings
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
@@ -26,9 +15,20 @@ from explorer.ui.models import listing
 from explorer.ui.passes import PASSES
 from explorer.ui.session import session
 from explorer.ui.state import NAME, AppState
+from explorer.weights_import import (
+    NORMALISATIONS,
+    Normalisation,
+    NormalisationScore,
+    Reading,
+    Report,
+    index_labels,
+    printable,
+    reached_by_guessing,
+    score_normalisations,
+)
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
-CLASS_LISTS = {about.title: about.class_names for about in BUILTIN.values()} | {"Shapes": shapes.CLASS_NAMES}
+CLASS_LISTS = {about.title: about.class_names for about in DOWNLOADABLE.values()} | {"Shapes": shapes.CLASS_NAMES}
 TRIED = 500  # labelled pictures for each reading with each normalisation
 OTHER = "class 0, class 1, …"
 
@@ -61,7 +61,7 @@ def upload() -> None:
             try:
                 kept = (file.file_id, kept_models.examine(file.getvalue(), file.name))
             except ValueError as error:
-                kept = (file.file_id, sentence(error))
+                kept = (file.file_id, user_message(error))
         st.session_state["report"] = kept
     if isinstance(kept[1], str):
         st.error(as_sentence(kept[1]))
@@ -78,10 +78,12 @@ def _show_report(report: Report, file: str) -> None:
         st.markdown("\n".join(f"- {words}" for words in [*map(as_sentence, report.evidence), *uncertain]))
         if report.renamed:
             with st.expander(f"{len(report.renamed)} keys renamed"):
-                st.dataframe([{"in the file": plain(old), "here": new} for old, new in report.renamed], hide_index=True)
+                st.dataframe(
+                    [{"in the file": printable(old), "here": new} for old, new in report.renamed], hide_index=True
+                )
         if report.ignored:
             with st.expander(f"{len(report.ignored)} keys ignored"):
-                st.dataframe([{"in the file": plain(name)} for name in report.ignored], hide_index=True)
+                st.dataframe([{"in the file": printable(name)} for name in report.ignored], hide_index=True)
         if report.question:
             st.info(as_sentence(report.question))
         class_names = _class_names(report.readings[0], file)
@@ -135,7 +137,7 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
     try:
         fitting = trainings.labelled_data(first.spec, class_names)
     except ValueError as error:  # uploaded pictures that are damaged
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     if not fitting:
         _offer_pictures(first, class_names)
@@ -153,11 +155,11 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
         with st.spinner("Measuring each reading with each normalisation"):
             try:
                 split, names = trainings.test_split(data)
-                split = numbered(split, names, class_names, first.spec.classes)
+                split = index_labels(split, names, class_names, first.spec.classes)
                 with PASSES:
-                    trials = self_test(readings, known.values(), split, TRIED)
+                    trials = score_normalisations(readings, known.values(), split, TRIED)
             except ValueError as error:
-                st.error(as_sentence(sentence(error)))
+                st.error(as_sentence(user_message(error)))
                 return
         st.session_state["trials"] = (report, data, class_names, trials)
     kept = st.session_state.get("trials")
@@ -180,7 +182,7 @@ def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
     """Where to get pictures of these classes."""
     missing = trainings.downloadable_data(first.spec, class_names)
     if missing:
-        title = BUILTIN[missing[0]].title
+        title = DOWNLOADABLE[missing[0]].title
         st.caption(
             f"The readings and normalisations can be measured on {title}'s test pictures, which are not on this "
             "machine. Download them on Build & train, in the tab Data, and upload this file here again."
@@ -198,7 +200,7 @@ def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
         navigation.go("build", replace(kept, data=missing[0] if missing else "own", run=None).to_query())
 
 
-def _recommend(report: Report, trials: Sequence[Trial], file: str) -> None:
+def _recommend(report: Report, trials: Sequence[NormalisationScore], file: str) -> None:
     """The best reading and a button that takes it; none, and why, where it is right no more often than by chance."""
     best, chance = trials[0], reached_by_guessing(trials)
     if best.accuracy <= chance:
@@ -218,7 +220,7 @@ def _recommend(report: Report, trials: Sequence[Trial], file: str) -> None:
     st.button("Take this reading and normalisation", on_click=_take, args=(report, best, file))
 
 
-def _take(report: Report, trial: Trial, file: str) -> None:
+def _take(report: Report, trial: NormalisationScore, file: str) -> None:
     index = next(number for number, reading in enumerate(report.readings) if reading is trial.reading)
     st.session_state[f"reading-{file}"] = index
     st.session_state[f"normalisation-{file}-{index}"] = trial.normalisation.name
@@ -265,7 +267,7 @@ def _use(
     try:
         name = kept_models.keep(reading, normalisation, class_names, title.strip() or _first_title(report), data)
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     assert NAME.fullmatch(name)
     for key in ("report", "trials"):

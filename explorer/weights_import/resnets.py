@@ -7,8 +7,8 @@ from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.architectures.spec import BlockKind, Shortcut
-from explorer.foreign.layouts import HEADS, Guess, Layout, cifar_names, count, imagenet_names, shape
-from explorer.foreign.report import NORMALISATIONS, ForeignError
+from explorer.weights_import.families import HEADS, Candidate, KeyLayout, cifar_names, count, imagenet_names, shape
+from explorer.weights_import.report import NORMALISATIONS, WeightsError
 
 SHORTCUTS = ("downsample", "shortcut")
 
@@ -22,7 +22,7 @@ POOLING = (
 )
 
 
-def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
+def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> KeyLayout:
     """`conv1`, `bn1`, `layer1.0.conv1`, ...: torchvision, timm, akamaster, kuangliu, chenyaofo, loss-landscape."""
     stem = state["conv1.weight"]
     first = "layer1.0.conv3.weight" in state
@@ -35,13 +35,13 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> 
     for index in range(len(blocks)):
         weight = state.get(f"layer{index + 1}.0.{last}.weight")
         if weight is None or weight.dim() != 4:
-            raise ForeignError(
+            raise WeightsError(
                 f"{name} has the names of a ResNet, but `layer{index + 1}.0.{last}.weight` is no convolution."
             )
         channels.append(weight.shape[0])
     head = next((head for head in HEADS if f"{head}.weight" in state), None)
     if head is None or state[f"{head}.weight"].dim() != 2:
-        raise ForeignError(
+        raise WeightsError(
             f"{name} has the names of a ResNet, but none of {', '.join(f'`{head}.weight`' for head in HEADS)} is its "
             "last layer: without one it gives features, not classes."
         )
@@ -50,7 +50,7 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> 
     names_in_file = [part for part in SHORTCUTS if any(f".{part}." in key for key in state)]
     shortcut: Shortcut = "projection" if names_in_file else "identity"
     if first and not names_in_file:
-        raise ForeignError(
+        raise WeightsError(
             f"{name} is a bottleneck network without any shortcut weights; the published ones (loss-landscape, "
             "`_noshort`) have no activation at the end of a block, which this app's blocks always have, so it cannot "
             "be shown exactly."
@@ -86,13 +86,13 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> 
 def check_stem(stem: Tensor, stages: int, name: str) -> int:
     """The stem's kernel size, where it is one that a family has with so many stages."""
     if stem.dim() != 4 or stem.shape[1] != 3:
-        raise ForeignError(
+        raise WeightsError(
             f"{name} begins with `conv1.weight` of shape {shape(stem)}, and this app shows networks for pictures of "
             f"three colours: {stem.shape[0] if stem.dim() else 1}×3 and the kernel is expected."
         )
     kernel = stem.shape[2]
     if kernel != stem.shape[3] or (kernel, stages) not in ((7, 4), (3, 3), (3, 4)):
-        raise ForeignError(
+        raise WeightsError(
             f"{name} has a stem of shape {shape(stem)} in front of {stages} stages; known are 7×7 in front of 4 "
             "stages (ImageNet) and 3×3 in front of 3 or 4 (CIFAR), and shapes cannot tell the strides of any other."
         )
@@ -115,13 +115,13 @@ def resnet_names(spec: ArchitectureSpec, head: str, shortcut: str) -> dict[str, 
 
 def plain_or_option_a(
     spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str], wrapper: Collection[str]
-) -> Layout:
-    plain = Guess(spec.name, spec, names)
+) -> KeyLayout:
+    plain = Candidate(spec.name, spec, names)
     widths = [spec.stem.channels if spec.stem else 3, *(stage.channels for stage in spec.stages)]
-    guesses = [plain]
+    candidates = [plain]
     if widths == sorted(widths):  # an identity cannot reduce channels
         twin = spec.twin()
-        guesses.insert(0, Guess(f"{twin.name}, option A", twin, names))
+        candidates.insert(0, Candidate(f"{twin.name}, option A", twin, names))
     uncertain = ["where the strides are: every stage but the first is taken to halve the picture in its first block"]
     if "best_prec1" in wrapper:
         family, normalisation = "akamaster", "imagenet"
@@ -131,24 +131,24 @@ def plain_or_option_a(
         family, normalisation = "loss-landscape", "cifar10"
         reason = "loss-landscape's networks, whose files have `acc` and `epoch` beside the weights, use CIFAR-10's"
         evidence.append("`acc` and `epoch` stand beside the weights, as in loss-landscape's files: plain is likelier")
-        guesses.reverse()
+        candidates.reverse()
     else:
         family, normalisation = "akamaster or loss-landscape", "imagenet"
         reason = "akamaster's, the most common networks of this layout, are trained with ImageNet's"
         uncertain.append("the normalisation: nothing in the file tells whose network it is")
-    return Layout(
+    return KeyLayout(
         family,
-        tuple(guesses),
+        tuple(candidates),
         tuple(evidence),
         (*uncertain, *padding_and_activation()),
         NORMALISATIONS[normalisation],
         reason,
         class_names=cifar_names(spec),
-        question=PLAIN_OR_A if len(guesses) > 1 else None,
+        question=PLAIN_OR_A if len(candidates) > 1 else None,
     )
 
 
-def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str], head: str) -> Layout:
+def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str], head: str) -> KeyLayout:
     uncertain = [
         "where a bottleneck has its stride: in the 3×3 convolution, as torchvision, timm and the weights of both have"
         if spec.block == "bottleneck"
@@ -158,9 +158,9 @@ def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: 
     ]
     if spec.classes != 1000:
         uncertain.append("the normalisation: the classes are not ImageNet's, so it was trained further on other data")
-    return Layout(
+    return KeyLayout(
         "torchvision or timm",
-        (Guess(spec.name, spec, names),),
+        (Candidate(spec.name, spec, names),),
         (*evidence, f"the head is called `{head}`"),
         (*uncertain, *padding_and_activation()),
         NORMALISATIONS["imagenet"],
@@ -169,14 +169,14 @@ def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: 
     )
 
 
-def small_torchvision(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str]) -> Layout:
+def small_torchvision(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str]) -> KeyLayout:
     assert spec.stem is not None
     pooled = replace(spec, stem=replace(spec.stem, pooling="max"))
-    return Layout(
+    return KeyLayout(
         "torchvision's layout with a 3×3 stem",
         (
-            Guess(f"{spec.name}, 3×3 stem without pooling", spec, names),
-            Guess(f"{spec.name}, 3×3 stem with max-pooling", pooled, names),
+            Candidate(f"{spec.name}, 3×3 stem without pooling", spec, names),
+            Candidate(f"{spec.name}, 3×3 stem with max-pooling", pooled, names),
         ),
         (*evidence, "torchvision's names, but not its 7×7 stem: changed for small pictures"),
         (
@@ -194,7 +194,7 @@ def small_torchvision(spec: ArchitectureSpec, names: Mapping[str, str], evidence
 
 def cifar_option_b(
     spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str], wrapper: Collection[str], shortcut: str
-) -> Layout:
+) -> KeyLayout:
     uncertain = ["where the strides are: every stage but the first halves the picture, as in all of this layout"]
     if shortcut == "downsample":
         family, normalisation = "chenyaofo", "cifar100" if spec.classes == 100 else "cifar10-2023"
@@ -214,9 +214,9 @@ def cifar_option_b(
         uncertain.append(f"the normalisation: it has {spec.classes} classes, so it was trained on other data")
     elif spec.classes == 100 and family != "chenyaofo":
         uncertain.append("the normalisation: with 100 classes it may be CIFAR-100's")
-    return Layout(
+    return KeyLayout(
         family,
-        (Guess(f"{spec.name}, option B", spec, names),),
+        (Candidate(f"{spec.name}, option B", spec, names),),
         tuple(evidence),
         (*uncertain, *padding_and_activation()),
         NORMALISATIONS[normalisation],

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from explorer import foreign
+from explorer import weights_import
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
-from explorer.downloads import DownloadError, Failure, Job, Transfer, deliver, disk_failure
-from explorer.foreign import ForeignError
-from explorer.incidents import PlaceError
+from explorer.downloads import DownloadError, DownloadFailure, DownloadProgress, Job, deliver, disk_failure
+from explorer.errors import PathError
 from explorer.presets import imagenet_resnet, vgg
+from explorer.weights_import import WeightsError
 
 DATA = "ImageNet-1k"
 NOTE = "torchvision's own figure for the validation pictures of ImageNet-1K, not measured here"
@@ -142,7 +142,7 @@ def cache_folder() -> Path:
     return Path(torch.hub.get_dir(), "checkpoints").expanduser().absolute()
 
 
-def is_there(name: str, folder: str | Path | None = None) -> bool:
+def is_available(name: str, folder: str | Path | None = None) -> bool:
     """Whether the file of that network lies in `folder`; it costs no reading, so damage is found by `load` only."""
     return os.path.isfile(_place(published(name), folder))
 
@@ -157,14 +157,14 @@ def downloaded(folder: str | Path | None = None) -> tuple[str, ...]:
         return ()
     if not any((match := _FILE.fullmatch(file)) and match[1] in builders for file in files):
         return ()
-    return tuple(name for name in PUBLISHED if is_there(name, folder))
+    return tuple(name for name in PUBLISHED if is_available(name, folder))
 
 
 def _place(about: Published, folder: str | Path | None) -> Path:
     return (cache_folder() if folder is None else Path(folder)) / about.file
 
 
-def download(name: str, folder: str | Path | None = None) -> Generator[Transfer, None, None]:
+def download(name: str, folder: str | Path | None = None) -> Generator[DownloadProgress, None, None]:
     """Downloads the weights into `folder` (made if need be), and says about four times a second how far it has come.
 
     A file that is there is downloaded again only if it is not the published one, which is then replaced. The file
@@ -194,10 +194,10 @@ def download(name: str, folder: str | Path | None = None) -> Generator[Transfer,
     if failure is not None:
         _log.warning("download of %s: %s", about.file, failure.detail)
         raise DownloadError(_sentence(about, failure, wrong), path.parent)
-    yield Transfer(total, total, 1)
+    yield DownloadProgress(total, total, 1)
 
 
-class _UnreadableError(PlaceError, CheckpointError):
+class _UnreadableError(PathError, CheckpointError):
     """A CheckpointError that names where the file lies."""
 
 
@@ -209,7 +209,7 @@ def _is_published(path: Path, about: Published) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest().startswith(about.sha256)
 
 
-def _sentence(about: Published, failure: Failure, wrong: bool) -> str:
+def _sentence(about: Published, failure: DownloadFailure, wrong: bool) -> str:
     """For a DownloadError, which puts in the place."""
     size = f"{about.download_bytes / 1e6:.0f} MB"
     if failure.kind == "full":
@@ -254,13 +254,13 @@ def load(name: str, folder: str | Path | None = None) -> Checkpoint:
                 f"with {about.sha256}, so it was not opened; download it again.",
                 path.parent,
             )
-        readings = [reading for reading in foreign.read(path).readings if reading.spec == about.spec]
+        readings = [reading for reading in weights_import.read(path).readings if reading.spec == about.spec]
     except OSError as error:
         raise _UnreadableError(
             f"`{about.file}` in {{place}} cannot be read ({error.strerror}); allow this program to read it.",
             path.parent,
         ) from None
-    except ForeignError as error:
+    except WeightsError as error:
         raise CheckpointError(str(error)) from None
     if len(readings) != 1:
         raise CheckpointError(f"`{about.file}` holds another network than {about.title}; download it again.")

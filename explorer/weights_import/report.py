@@ -13,19 +13,19 @@ from explorer.checkpoints import Checkpoint
 SHOWN = 80  # letters of a name
 
 
-class ForeignError(ValueError):
+class WeightsError(ValueError):
     """A file that cannot be loaded, or not without guessing; the message is one sentence for a person."""
 
 
-def plain(text: object) -> str:
+def printable(text: object) -> str:
     """What came with a file, short, and without what would steer a terminal or reorder the text."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:400]).replace("`", "'")
     return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 21]}...{shown[-18:]}"
 
 
-def quoted(text: object) -> str:
+def quote(text: object) -> str:
     """The same in backticks."""
-    return f"`{plain(text)}`"
+    return f"`{printable(text)}`"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from explorer.datasets import Skipped, folders
 from explorer.datasets.folders import load, read
-from explorer.datasets.sources import allowed
+from explorer.datasets.untrusted_files import resolve_allowed
 
 
 def png(level: int = 0) -> bytes:
@@ -206,13 +206,13 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_folders_inside_the_root_are_found(root, typed, folder):
-    assert allowed(root, typed) == (root / folder).resolve()
+    assert resolve_allowed(root, typed) == (root / folder).resolve()
 
 
 def test_the_root_itself_may_be_a_link(root, tmp_path):
     (tmp_path / "alias").symlink_to(root)
-    assert allowed(tmp_path / "alias", "pets") == root / "pets"
-    assert allowed(str(tmp_path / "alias"), "") == root
+    assert resolve_allowed(tmp_path / "alias", "pets") == root / "pets"
+    assert resolve_allowed(str(tmp_path / "alias"), "") == root
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_the_root_itself_may_be_a_link(root, tmp_path):
 )
 def test_everything_else_is_refused_in_one_sentence_that_tells_nothing(root, typed, words):
     with pytest.raises(ValueError, match=words) as caught:
-        allowed(root, typed)
+        resolve_allowed(root, typed)
     text = str(caught.value)
     assert text.endswith(".") and text.isprintable() and len(text) < 250
     assert str(root) not in text and str(root.parent) not in text
@@ -260,7 +260,7 @@ def test_what_a_link_leads_to_is_not_told(root, tmp_path):
     for name in ("secret", "gone"):
         (root / "link").symlink_to(tmp_path / name)
         with pytest.raises(ValueError) as caught:
-            allowed(root, "link")
+            resolve_allowed(root, "link")
         sentences.add(str(caught.value))
         (root / "link").unlink()
     assert len(sentences) == 1
@@ -268,4 +268,4 @@ def test_what_a_link_leads_to_is_not_told(root, tmp_path):
 
 def test_a_root_that_is_gone_is_no_folder(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
-        allowed(tmp_path / "gone", "")
+        resolve_allowed(tmp_path / "gone", "")

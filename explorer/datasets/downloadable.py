@@ -13,9 +13,9 @@ import numpy as np
 
 from explorer.datasets import Dataset, Split, channel_statistics, hold_out
 from explorer.downloads import DownloadError as DownloadError
-from explorer.downloads import Failure, Job, deliver, disk_failure
-from explorer.downloads import Transfer as Transfer
-from explorer.incidents import PlaceError
+from explorer.downloads import DownloadFailure, Job, deliver, disk_failure
+from explorer.downloads import DownloadProgress as DownloadProgress
+from explorer.errors import PathError
 
 VALIDATION_SHARE = 0.1
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Builtin:
+class DownloadableDataset:
     """A dataset that can be downloaded.
 
     `about` is one sentence; `download_bytes` come over the network, `disk_bytes` are needed on the disk meanwhile.
@@ -36,15 +36,15 @@ class Builtin:
     disk_bytes: int
 
 
-BUILTIN = {
-    "cifar10": Builtin(
+DOWNLOADABLE = {
+    "cifar10": DownloadableDataset(
         "CIFAR-10",
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         "60,000 colour photographs of 32 × 32 pixels in 10 classes, from airplane to truck.",
         170_498_071,
         360_000_000,
     ),
-    "fashion-mnist": Builtin(
+    "fashion-mnist": DownloadableDataset(
         "Fashion-MNIST",
         (
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -91,18 +91,18 @@ def _source(name: str) -> _Source:
     return _Source("FashionMNIST", attributes, FashionMNIST.mirrors[0].split("/")[2], files, files)
 
 
-def _known(name: str) -> Builtin:
-    if name not in BUILTIN:
-        raise ValueError(f"`name` must be one of {', '.join(BUILTIN)}, received {name!r}.")
-    return BUILTIN[name]
+def _known(name: str) -> DownloadableDataset:
+    if name not in DOWNLOADABLE:
+        raise ValueError(f"`name` must be one of {', '.join(DOWNLOADABLE)}, received {name!r}.")
+    return DOWNLOADABLE[name]
 
 
-def is_there(name: str, folder: str | Path) -> bool:
+def is_available(name: str, folder: str | Path) -> bool:
     """Whether all files that `load` needs lie in `folder`; it costs no reading, so damage is found by `load` only."""
     return all(os.path.isfile(Path(folder, path)) for path, _ in _source(name).files)
 
 
-def download(name: str, folder: str | Path) -> Generator[Transfer, None, None]:
+def download(name: str, folder: str | Path) -> Generator[DownloadProgress, None, None]:
     """Downloads a dataset into `folder` (made if need be), and says about four times a second how far it has come.
 
     The download runs in a process of its own, and each file is moved into its place when it is whole and has its
@@ -129,7 +129,7 @@ def download(name: str, folder: str | Path) -> Generator[Transfer, None, None]:
     if failure is not None:
         _log.warning("download of %s: %s", name, failure.detail)
         raise DownloadError(*_told(about, source, folder, failure, wrong))
-    yield Transfer(about.download_bytes, about.download_bytes, 1)
+    yield DownloadProgress(about.download_bytes, about.download_bytes, 1)
 
 
 def _is_whole(path: Path, md5: str) -> bool:
@@ -155,7 +155,9 @@ def _take(source: _Source, folder: Path, private: Path) -> list[str]:
     return wrong
 
 
-def _told(about: Builtin, source: _Source, folder: Path, failure: Failure, wrong: list[str]) -> tuple[str, Path]:
+def _told(
+    about: DownloadableDataset, source: _Source, folder: Path, failure: DownloadFailure, wrong: list[str]
+) -> tuple[str, Path]:
     """A sentence for a DownloadError, and the place in it."""
     if failure.kind == "full":
         size = f"{about.disk_bytes / 1e6:.0f} MB"
@@ -182,8 +184,8 @@ def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALID
     file where one is missing or damaged.
     """
     about, source, folder = _known(name), _source(name), Path(folder)
-    if not is_there(name, folder):
-        raise PlaceError(f"{about.title} is not in {{place}}; download it first.", folder)
+    if not is_available(name, folder):
+        raise PathError(f"{about.title} is not in {{place}}; download it first.", folder)
     try:
         damaged = [path.name for path, md5 in source.files if not _is_whole(folder / path, md5)]
         if damaged:
@@ -193,7 +195,7 @@ def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALID
             )
         train, test, class_names = _cifar10(folder) if name == "cifar10" else _fashion(folder, source)
     except OSError as error:
-        raise PlaceError(
+        raise PathError(
             f"{about.title} in {{place}} cannot be read ({error.strerror}); allow this program to read it.", folder
         ) from error
     train, held_out = hold_out(train, validation, [seed, 1])

@@ -1,4 +1,4 @@
-"""Laws of `explorer.datasets.builtin`: small files in torchvision's own format, served by a server on this machine.
+"""Laws of `explorer.datasets.downloadable`: small files in torchvision's format, from a server on this machine.
 
 No internet is used and nothing of torch is replaced but the addresses and checksums of the files.
 
@@ -31,10 +31,10 @@ import pytest
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from explorer import downloads
-from explorer.datasets import builtin, transfer
-from explorer.datasets.builtin import BUILTIN, DownloadError, Transfer, download, is_there, load
+from explorer.datasets import downloadable, transfer
+from explorer.datasets.downloadable import DOWNLOADABLE, DownloadError, DownloadProgress, download, is_available, load
 
-NAMES = tuple(BUILTIN)
+NAMES = tuple(DOWNLOADABLE)
 PER_BATCH, TEST_COUNT = 40, 20
 CLASSES = [f"class {i}" for i in range(10)]
 
@@ -141,14 +141,14 @@ def publish(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files = {CIFAR10.filename: packed.getvalue(), **fashion}
     totals = {"cifar10": len(packed.getvalue()), "fashion-mnist": sum(map(len, fashion.values()))}
     for name, total in totals.items():
-        monkeypatch.setitem(BUILTIN, name, replace(BUILTIN[name], download_bytes=total))
+        monkeypatch.setitem(DOWNLOADABLE, name, replace(DOWNLOADABLE[name], download_bytes=total))
     monkeypatch.setattr(downloads, "PAUSES", ())
     monkeypatch.setattr(downloads, "SECONDS_BETWEEN_TRANSFERS", 0.05)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 def installed(name: str, folder: Path) -> list[Path]:
-    return [folder / path for path, _ in builtin._source(name).files]
+    return [folder / path for path, _ in downloadable._source(name).files]
 
 
 def private_folders(folder: Path) -> list[Path]:
@@ -186,28 +186,28 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 def test_the_real_addresses_and_checksums_are_torchvisions():
     for name in NAMES:
-        source = builtin._source(name)
+        source = downloadable._source(name)
         assert source.server in {"www.cs.toronto.edu", "fashion-mnist.s3-website.eu-central-1.amazonaws.com"}
         assert all(len(checksum) == 32 for _, checksum in source.archives + source.files)
-    assert len(builtin._source("cifar10").files) == 7  # five to train, one to test, and the names
+    assert len(downloadable._source("cifar10").files) == 7  # five to train, one to test, and the names
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_downloaded_can_be_loaded(name, server, tmp_path):
     folder = tmp_path / "new" / "data"
-    assert not is_there(name, folder)
+    assert not is_available(name, folder)
     transfers = list(download(name, folder))
-    total = BUILTIN[name].download_bytes
-    assert transfers[-1] == Transfer(total, total, 1)
+    total = DOWNLOADABLE[name].download_bytes
+    assert transfers[-1] == DownloadProgress(total, total, 1)
     assert all(0 <= t.done_bytes <= total == t.total_bytes and t.attempt == 1 for t in transfers)
-    assert is_there(name, folder) and not private_folders(folder)
+    assert is_available(name, folder) and not private_folders(folder)
     assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(installed(name, folder))
 
     requests = len(server.asked)
-    assert list(download(name, folder)) == [Transfer(total, total, 1)] and len(server.asked) == requests
+    assert list(download(name, folder)) == [DownloadProgress(total, total, 1)] and len(server.asked) == requests
 
     dataset = load(name, folder)
-    assert dataset.name == BUILTIN[name].title and dataset.input_shape == (3, 32, 32)
+    assert dataset.name == DOWNLOADABLE[name].title and dataset.input_shape == (3, 32, 32)
     assert (len(dataset.train), len(dataset.validation)) == (180, 20)
     assert np.bincount(dataset.validation.labels).tolist() == [2] * 10
     if name == "cifar10":
@@ -231,7 +231,7 @@ def test_what_is_downloaded_can_be_loaded(name, server, tmp_path):
 
 def install(name: str, server: Server, folder: Path) -> None:
     """What a download leaves, without its seconds for a process of its own."""
-    for path, _ in builtin._source(name).archives:
+    for path, _ in downloadable._source(name).archives:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(server.files[path.name])
         if name == "cifar10":
@@ -247,7 +247,7 @@ def test_a_flipped_byte_is_named_and_repaired(name, server, tmp_path):
         content = bytearray(damaged.read_bytes())
         content[len(content) // 2] ^= 1
         damaged.write_bytes(content)
-        with pytest.raises(ValueError, match=f"^`{damaged.name}` of {BUILTIN[name].title} is damaged"):
+        with pytest.raises(ValueError, match=f"^`{damaged.name}` of {DOWNLOADABLE[name].title} is damaged"):
             load(name, tmp_path)
         content[len(content) // 2] ^= 1
         damaged.write_bytes(content)
@@ -259,7 +259,7 @@ def test_a_flipped_byte_is_named_and_repaired(name, server, tmp_path):
     if name == "fashion-mnist":
         assert set(server.asked) == {damaged.name}  # the others were intact
     damaged.unlink()
-    assert not is_there(name, tmp_path)
+    assert not is_available(name, tmp_path)
     with pytest.raises(ValueError, match="is not in `.*`; download it first"):
         load(name, tmp_path)
 
@@ -281,7 +281,7 @@ WRONG: dict[str, Callable[[str, bytes], bytes | None]] = {
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["checksum", "cut off", "refused", "unreachable", "full"])
 def test_every_failure_is_told_apart(name, kind, server, tmp_path, refused_address):
-    source = builtin._source(name)
+    source = downloadable._source(name)
     server.serve = WRONG.get(kind, server.serve)
     if kind == "cut off":
         server.serve = lambda name, content: content[: len(content) // 2]
@@ -313,7 +313,7 @@ def refused_address() -> Iterator[str]:
 def test_offline_says_what_to_do(name, server, tmp_path, monkeypatch, refused_address):
     monkeypatch.setattr(CIFAR10, "url", refused_address)
     monkeypatch.setattr(FashionMNIST, "mirrors", [refused_address])
-    source = builtin._source(name)
+    source = downloadable._source(name)
     place = tmp_path / source.archives[0][0].parent
     place.mkdir(parents=True, exist_ok=True)
     (place / source.archives[0][0].name).write_bytes(b"half")
@@ -321,7 +321,7 @@ def test_offline_says_what_to_do(name, server, tmp_path, monkeypatch, refused_ad
     with pytest.raises(DownloadError) as caught:
         list(download(name, tmp_path))
     sentence = str(caught.value)
-    assert sentence.startswith(f"{BUILTIN[name].title} cannot be downloaded because 127.0.0.1")
+    assert sentence.startswith(f"{DOWNLOADABLE[name].title} cannot be downloaded because 127.0.0.1")
     assert "cannot be reached" in sentence and "the shapes, which need no network" in sentence
     assert f"`{source.archives[0][0].name}` there is not the file that was published" in sentence
     assert sorted(tmp_path.rglob("*")) == before and (place / source.archives[0][0].name).read_bytes() == b"half"
@@ -353,13 +353,13 @@ def assert_one_sentence(text: str) -> None:
     ],
 )
 def test_each_failure_has_its_sentence(kind, words):
-    failure = downloads.Failure(kind, "Traceback: Errno")
-    told = builtin._told(BUILTIN["cifar10"], builtin._source("cifar10"), Path("data"), failure, [])
+    failure = downloads.DownloadFailure(kind, "Traceback: Errno")
+    told = downloadable._told(DOWNLOADABLE["cifar10"], downloadable._source("cifar10"), Path("data"), failure, [])
     error = DownloadError(*told)
     assert re.search(words, str(error))
-    for sentence in (str(error), error.without_place()):
+    for sentence in (str(error), error.without_path()):
         assert_one_sentence(sentence)
-    assert "`data`" in str(error) and "`data`" not in error.without_place()
+    assert "`data`" in str(error) and "`data`" not in error.without_path()
 
 
 def test_a_server_that_falls_silent_is_given_up(server, tmp_path, monkeypatch):
@@ -388,7 +388,7 @@ def test_three_tries_with_growing_pauses():
 
 
 def test_a_disk_that_is_too_small_or_locked_is_told_before_anything_is_sent(server, tmp_path, monkeypatch):
-    monkeypatch.setitem(BUILTIN, "cifar10", replace(BUILTIN["cifar10"], disk_bytes=10**18))
+    monkeypatch.setitem(DOWNLOADABLE, "cifar10", replace(DOWNLOADABLE["cifar10"], disk_bytes=10**18))
     with pytest.raises(DownloadError, match="the disk is full: downloading CIFAR-10 needs 1000000000000 MB in") as full:
         list(download("cifar10", tmp_path))
     (tmp_path / "file").touch()
@@ -415,13 +415,13 @@ def test_a_killed_program_takes_its_download_with_it_and_the_next_one_tidies_up(
     before = set(downloading_processes())
     server.seconds_per_block = 0.2
     script = (
-        "import sys\nfrom torchvision.datasets import CIFAR10\nfrom explorer.datasets.builtin import download\n"
+        "import sys\nfrom torchvision.datasets import CIFAR10\nfrom explorer.datasets.downloadable import download\n"
         "CIFAR10.url, CIFAR10.tgz_md5 = sys.argv[2:]\n"
         "for transfer in download('cifar10', sys.argv[1]):\n"
         "    print(transfer.done_bytes, flush=True)\n"
     )
     arguments = [str(tmp_path), CIFAR10.url, CIFAR10.tgz_md5]
-    root = Path(builtin.__file__).parents[2]
+    root = Path(downloadable.__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", script, *arguments], cwd=root, stdout=subprocess.PIPE, text=True
     ) as program:
@@ -452,6 +452,6 @@ def test_several_at_once_do_not_harm_each_other(server, tmp_path):
 
 
 def test_only_names_of_the_list_are_known(tmp_path):
-    for call in (load, is_there, lambda *arguments: list(download(*arguments))):
+    for call in (load, is_available, lambda *arguments: list(download(*arguments))):
         with pytest.raises(ValueError, match="must be one of cifar10, fashion-mnist, received 'mnist'"):
             call("mnist", tmp_path)

@@ -1,6 +1,6 @@
 """How each family names its layers, and what is known of it that neither names nor shapes tell.
 
-A layout is a guess from a few names and shapes. Whether all the others fit it, `explorer.foreign.recognition` proves.
+A layout follows from a few names and shapes. `recognition` proves whether all the others fit it.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec
-from explorer.datasets.builtin import BUILTIN
-from explorer.foreign.report import NORMALISATIONS, ForeignError, Normalisation
+from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.presets import CIFAR_DEPTHS, PRESETS, cifar
+from explorer.weights_import.report import NORMALISATIONS, Normalisation, WeightsError
 
 HEADS = ("fc", "linear", "classifier", "head", "last_linear")
 
 
 @dataclass(frozen=True)
-class Guess:
+class Candidate:
     """A network that a state dict may be of: `names` has their name for each of our modules that has weights."""
 
     title: str
@@ -26,11 +26,11 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Layout:
+class KeyLayout:
     """What a family's names and a few shapes say; as in `Report`."""
 
     family: str
-    guesses: tuple[Guess, ...]
+    candidates: tuple[Candidate, ...]
     evidence: tuple[str, ...]
     uncertain: tuple[str, ...]
     normalisation: Normalisation
@@ -53,7 +53,7 @@ def count(state: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def cifar_names(spec: ArchitectureSpec) -> tuple[str, ...] | None:
-    return BUILTIN["cifar10"].class_names if spec.classes == 10 else None
+    return DOWNLOADABLE["cifar10"].class_names if spec.classes == 10 else None
 
 
 def imagenet_names() -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def imagenet_names() -> tuple[str, ...]:
     return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
 
 
-def own(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
+def own(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> KeyLayout:
     """`stages.0.0.conv1`, `head.fc`, without the header that says the rest: every preset that has these shapes."""
     blocks: list[int] = []
     while found := count(state, f"stages.{len(blocks)}.{{}}.conv1.weight"):
@@ -78,28 +78,30 @@ def own(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Lay
         candidates.append((f"ResNet-{depth}, option B", cifar(depth, "projection", width=width)))
     head = state.get("head.fc.weight")
     classes = head.shape[0] if head is not None and head.dim() == 2 else 10
-    guesses = []
+    candidates = []
     for title, spec in candidates:
         if [stage.blocks for stage in spec.stages] != blocks:
             continue
         spec = replace(spec, classes=classes)
         expected = expected_shapes(spec)
         if {key: tuple(value.shape) for key, value in state.items()} == expected:
-            guesses.append(Guess(title, spec, {key.rpartition(".")[0]: key.rpartition(".")[0] for key in expected}))
-    if not guesses:
-        raise ForeignError(
+            candidates.append(
+                Candidate(title, spec, {key.rpartition(".")[0]: key.rpartition(".")[0] for key in expected})
+            )
+    if not candidates:
+        raise WeightsError(
             f"{name} has this app's names without the description that its `.safetensors` files carry, and no preset "
             "has these shapes; use the `.safetensors` file that the app saved."
         )
-    return Layout(
+    return KeyLayout(
         "this app, without its header",
-        tuple(guesses),
-        (f"this app's names, with the shapes of {', '.join(guess.title for guess in guesses)}",),
+        tuple(candidates),
+        (f"this app's names, with the shapes of {', '.join(candidate.title for candidate in candidates)}",),
         ("strides, padding and activation: as the preset has them", "the normalisation: nothing in the file tells it"),
         NORMALISATIONS["cifar10"],
         "nothing tells it; the app's `.safetensors` files do",
         class_names=None,
-        question="Several presets have these names and shapes: which one is it?" if len(guesses) > 1 else None,
+        question="Several presets have these names and shapes: which one is it?" if len(candidates) > 1 else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Laws of `explorer.published`: files in torchvision's own format with random weights, and a server on this machine.
+"""Laws of `explorer.torchvision_models`: torchvision's files with random weights, and a server on this machine.
 
 No internet is used and nothing of torch is replaced but the addresses and sizes of files in torchvision's metadata.
 
@@ -25,12 +25,12 @@ import torch
 from torch import nn
 from torchvision.models import ResNet18_Weights, get_model
 
-from explorer import downloads, published
+from explorer import downloads, torchvision_models
 from explorer.architectures import describe
 from explorer.checkpoints import CheckpointError
-from explorer.downloads import DownloadError, Failure, Transfer
-from explorer.foreign import NORMALISATIONS, resnets, vggs
-from explorer.published import PUBLISHED, cache_folder, download, is_there, load
+from explorer.downloads import DownloadError, DownloadFailure, DownloadProgress
+from explorer.torchvision_models import PUBLISHED, cache_folder, download, is_available, load
+from explorer.weights_import import NORMALISATIONS, resnets, vggs
 
 ROOT = Path(__file__).parents[1]
 NAME = "resnet18"
@@ -115,7 +115,7 @@ def test_from_names_and_shapes_alone_each_is_recognised_as_the_network_that_is_p
     with torch.device("meta"):
         state = get_model(PUBLISHED[name].builder, weights=None).state_dict()
     layout = (vggs.vgg if name.startswith("vgg") else resnets.resnet)(state, (), "it")
-    assert [guess.spec for guess in layout.guesses] == [PUBLISHED[name].spec]
+    assert [candidate.spec for candidate in layout.candidates] == [PUBLISHED[name].spec]
 
 
 def test_the_first_accuracies_are_the_published_ones():
@@ -125,14 +125,14 @@ def test_the_first_accuracies_are_the_published_ones():
 
 
 def test_only_names_of_the_list_are_known(tmp_path: Path):
-    for call in (load, is_there, lambda *arguments: list(download(*arguments))):
+    for call in (load, is_available, lambda *arguments: list(download(*arguments))):
         with pytest.raises(ValueError, match="must be one of resnet18, .*, vgg19_bn, received 'resnet20'"):
             call("resnet20", tmp_path)
 
 
 def test_a_list_of_names_needs_no_torchvision():
     """It takes 1.5 s and 160 MB."""
-    check = "import sys, explorer.published as p; assert p.PUBLISHED; assert 'torchvision' not in sys.modules"
+    check = "import sys, explorer.torchvision_models as p; assert p.PUBLISHED; assert 'torchvision' not in sys.modules"
     ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
 
@@ -143,10 +143,10 @@ def test_a_list_of_names_needs_no_torchvision():
 def test_the_cache_is_torch_hubs(resnet18_file: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     file = publish(NAME, resnet18_file, monkeypatch)
-    assert not is_there(NAME)
+    assert not is_available(NAME)
     cache_folder().mkdir(parents=True)
     (cache_folder() / file).write_bytes(resnet18_file)
-    assert is_there(NAME) and list(download(NAME))[0].attempt == 1
+    assert is_available(NAME) and list(download(NAME))[0].attempt == 1
     torch.hub.load_state_dict_from_url(PUBLISHED[NAME].address, weights_only=True)  # nobody listens at that port
 
 
@@ -244,7 +244,7 @@ def test_damage_is_found_at_every_load(resnet18_file: bytes, tmp_path: Path, mon
         load(NAME, tmp_path)
     path.unlink()
     path.mkdir()
-    assert not is_there(NAME, tmp_path)
+    assert not is_available(NAME, tmp_path)
     with pytest.raises(CheckpointError, match="is not the file that torchvision published"):
         load(NAME, tmp_path)
     path.rmdir()
@@ -338,19 +338,19 @@ def assert_one_sentence(text: str) -> None:
 
 
 def test_a_download_says_how_far_it_is_and_leaves_one_file(server: Server, tmp_path: Path):
-    transfers: list[Transfer] = []
+    transfers: list[DownloadProgress] = []
     # A block more only when all before it were seen: no size goes by unseen, however seldom this process looks.
     server.may_send = lambda sent: bool(transfers) and transfers[-1].done_bytes >= sent - sent % downloads._BLOCK
     folder = tmp_path / "new" / "cache"
-    assert not is_there(NAME, folder)
+    assert not is_available(NAME, folder)
     for transfer in download(NAME, folder):
         transfers.append(transfer)
     total = len(server.content)
-    assert transfers[-1] == Transfer(total, total, 1) == list(download(NAME, folder))[0]
+    assert transfers[-1] == DownloadProgress(total, total, 1) == list(download(NAME, folder))[0]
     sizes = [transfer.done_bytes for transfer in transfers]
     assert sizes == sorted(sizes) and {transfer.attempt for transfer in transfers} == {1}
     assert set(sizes) >= set(range(0, total + 1, downloads._BLOCK))
-    assert is_there(NAME, folder) and list(folder.iterdir()) == [place(folder)]
+    assert is_available(NAME, folder) and list(folder.iterdir()) == [place(folder)]
     assert place(folder).read_bytes() == server.content and server.asked == [0]
     assert place(folder).stat().st_mode & 0o777 == 0o666 & ~umask()
 
@@ -392,7 +392,7 @@ def test_no_more_is_taken_than_was_published(server: Server, tmp_path: Path):
     with pytest.raises(DownloadError):
         for _ in download(NAME, tmp_path):
             most = max(most, *(path.stat().st_size for path in tmp_path.rglob("*.pth")), 0)
-    assert most <= len(server.content) + published._SLACK + downloads._BLOCK
+    assert most <= len(server.content) + torchvision_models._SLACK + downloads._BLOCK
 
 
 def test_offline_says_what_to_do_and_that_works(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -412,7 +412,7 @@ def test_offline_says_what_to_do_and_that_works(server: Server, tmp_path: Path, 
         list(download(NAME, tmp_path))
     assert place(tmp_path).read_bytes() == b"half"
     place(tmp_path).write_bytes(server.content)
-    assert [transfer.attempt for transfer in download(NAME, tmp_path)] == [1] and is_there(NAME, tmp_path)
+    assert [transfer.attempt for transfer in download(NAME, tmp_path)] == [1] and is_available(NAME, tmp_path)
     assert not server.asked
 
 
@@ -454,7 +454,9 @@ def test_a_download_that_is_given_up_leaves_nothing_and_harms_no_other(server: S
 @pytest.mark.parametrize("kind", ["checksum", "refused", "unreachable", "stopped", "full", "unwritable"])
 @pytest.mark.parametrize("wrong", [False, True])
 def test_each_failure_has_its_sentence(kind: str, wrong: bool):
-    error = DownloadError(published._sentence(PUBLISHED["vgg19"], Failure(kind, "Errno"), wrong), Path("/a/b"))
-    for sentence in (str(error), error.without_place()):
+    error = DownloadError(
+        torchvision_models._sentence(PUBLISHED["vgg19"], DownloadFailure(kind, "Errno"), wrong), Path("/a/b")
+    )
+    for sentence in (str(error), error.without_path()):
         assert_one_sentence(sentence)
-    assert "`/a/b`" in str(error) and "/a/b" not in error.without_place()
+    assert "`/a/b`" in str(error) and "/a/b" not in error.without_path()
