@@ -1,7 +1,5 @@
 """torchvision's published ImageNet weights: downloaded on request, checked at every load, in networks of ours."""
 
-import hashlib
-import logging
 import os
 import re
 from collections.abc import Generator
@@ -11,10 +9,10 @@ from typing import Any
 
 import torch
 
-from explorer import weights_import
+from explorer import downloads, weights_import
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
-from explorer.downloads import DownloadError, DownloadFailure, DownloadProgress, Job, deliver, disk_failure
+from explorer.downloads import DownloadProgress, DownloadRequest, PublishedFile
 from explorer.errors import PathError
 from explorer.presets import imagenet_resnet, vgg
 from explorer.weights_import import WeightsError
@@ -25,19 +23,6 @@ V1, V2 = "IMAGENET1K_V1", "IMAGENET1K_V2"
 
 _FILE = re.compile(r"([a-z0-9_]+)-[0-9a-f]{8,64}\.pth")
 _SLACK = 2**20  # bytes: torchvision gives sizes rounded to a thousandth of a MiB
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How torchvision makes an input of a picture: the shorter side is brought to `resize_shorter_to` pixels with
-    antialiased `interpolation`, the centre of `crop` pixels is cut out and normalised with `mean` and `std` (0..1)."""
-
-    resize_shorter_to: int
-    crop: int
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -70,16 +55,23 @@ class Published:
         return self.address.split("/")[-1]
 
     @property
-    def sha256(self) -> str:
-        """The first digits, 8 or more, of the file's sha256, which its name carries."""
-        match = re.search(r"-([0-9a-f]{8,64})\.pth$", self.file)
-        assert match is not None, self.file
-        return match[1]
-
-    @property
     def download_bytes(self) -> int:
         """To within 600 bytes."""
         return round(self.weights.meta["_file_size"] * 2**20)
+
+    @property
+    def request(self) -> DownloadRequest:
+        match = re.search(r"-([0-9a-f]{8,64})\.pth$", self.file)  # the first digits of its sha256
+        assert match is not None, self.file
+        most = self.download_bytes + _SLACK
+        return DownloadRequest(
+            title=self.title,
+            files=(PublishedFile(self.address, Path(self.file), "sha256", match[1], most),),
+            download_bytes=self.download_bytes,
+            disk_bytes=most,
+            folder_variable="TORCH_HOME",
+            alternative="go on without it: everything else in this app needs no network",
+        )
 
     @property
     def parameters(self) -> int:
@@ -98,15 +90,6 @@ class Published:
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.weights.meta["categories"])
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        transforms = self.weights.transforms()
-        (shorter,), (crop,) = transforms.resize_size, transforms.crop_size
-        assert transforms.antialias
-        return Preprocessing(
-            shorter, crop, transforms.interpolation.value, tuple(transforms.mean), tuple(transforms.std)
-        )
 
 
 def _all() -> dict[str, Published]:
@@ -143,16 +126,16 @@ def cache_folder() -> Path:
 
 
 def is_available(name: str, folder: str | Path | None = None) -> bool:
-    """Whether the file of that network lies in `folder`; it costs no reading, so damage is found by `load` only."""
-    return os.path.isfile(_place(published(name), folder))
+    """Whether the file of that network is in `folder`. It does not read the file: only `load` finds damage."""
+    return os.path.isfile(_folder(folder) / published(name).file)
 
 
 def downloaded(folder: str | Path | None = None) -> tuple[str, ...]:
-    """The names of those whose file lies in `folder`. torchvision is asked only where a file there may be one of them:
-    to import it takes 1.5 s and 160 MB."""
+    """The names of the networks whose file is in `folder`. torchvision, which takes 1.5 s and 160 MB, is imported only
+    where the name of a file there may be one of its own."""
     builders = {about.builder for about in PUBLISHED.values()}
     try:
-        files = os.listdir(cache_folder() if folder is None else folder)
+        files = os.listdir(_folder(folder))
     except OSError:
         return ()
     if not any((match := _FILE.fullmatch(file)) and match[1] in builders for file in files):
@@ -160,119 +143,60 @@ def downloaded(folder: str | Path | None = None) -> tuple[str, ...]:
     return tuple(name for name in PUBLISHED if is_available(name, folder))
 
 
-def _place(about: Published, folder: str | Path | None) -> Path:
-    return (cache_folder() if folder is None else Path(folder)) / about.file
+def _folder(folder: str | Path | None) -> Path:
+    return cache_folder() if folder is None else Path(folder)
 
 
 def download(name: str, folder: str | Path | None = None) -> Generator[DownloadProgress, None, None]:
-    """Downloads the weights into `folder` (made if need be), and says about four times a second how far it has come.
-
-    A file that is there is downloaded again only if it is not the published one, which is then replaced. The file
-    appears when it is whole and has its checksum. See `downloads.deliver` for tries, closing and the rest.
-
-    `DownloadError` where the network, the server or the disk does not allow it.
-    """
-    about = published(name)
-    path, total = _place(about, folder), about.download_bytes
-    failure = None
-    wrong = False
-    try:
-        if path.exists():
-            wrong = not _is_published(path, about)
-        if wrong or not path.exists():
-            job = Job(
-                "explorer.downloads",
-                {"address": about.address, "sha256": about.sha256, "limit": total + _SLACK, "name": about.file},
-                growing=(Path(about.file),),
-                files=(Path(about.file),),
-                download_bytes=total,
-                disk_bytes=total + _SLACK,
-            )
-            failure = yield from deliver(job, path.parent)
-    except OSError as error:
-        failure = disk_failure(error)
-    if failure is not None:
-        _log.warning("download of %s: %s", about.file, failure.detail)
-        raise DownloadError(_sentence(about, failure, wrong), path.parent)
-    yield DownloadProgress(total, total, 1)
+    """Downloads the weights into `folder`, as `downloads.download` does. Raises DownloadError as there."""
+    return downloads.download(published(name).request, _folder(folder))
 
 
 class _UnreadableError(PathError, CheckpointError):
     """A CheckpointError that names where the file lies."""
 
 
-def _is_published(path: Path, about: Published) -> bool:
-    """Whether the file has the checksum in its name. Raises OSError where it cannot be read."""
-    if not path.is_file() or path.stat().st_size > about.download_bytes + _SLACK:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(about.sha256)
-
-
-def _sentence(about: Published, failure: DownloadFailure, wrong: bool) -> str:
-    """For a DownloadError, which puts in the place."""
-    size = f"{about.download_bytes / 1e6:.0f} MB"
-    if failure.kind == "full":
-        return (
-            f"the disk is full: downloading {about.title} needs {size} in {{place}}; free some space there and "
-            "start again, or set `TORCH_HOME` to a folder on another disk."
-        )
-    if failure.kind == "unwritable":
-        return (
-            f"{about.title} cannot be stored in {{place}}; allow this program to write there, or set "
-            "`TORCH_HOME` to another folder."
-        )
-    server = about.address.split("/")[2]
-    warning = " (what is there is not the file that was published)" if wrong else ""
-    return (
-        f"{about.title} cannot be downloaded because {failure.why(server)}; check the network and start again, or put "
-        f"`{about.file}` ({size}, from {about.address}) into {{place}} by hand{warning}, or go on without it: "
-        "everything else in this app needs no network."
-    )
-
-
 def load(name: str, folder: str | Path | None = None) -> Checkpoint:
     """The network with torchvision's weights, frozen; its logits are torchvision's.
 
-    The sha256 of the file is compared with the digits in its name each time, before anything in it is looked at (the
-    builders of torchvision compare only what they download themselves), and then it is opened like the file of a
-    stranger, in a process with limits. Class names, normalisation and figures are of torchvision's metadata; the
-    figures were not measured here, and say so.
+    Each load compares the sha256 of the file with the digits in its name before it looks at anything in the file. Then
+    it opens the file like any other of unknown origin, in a process with limits. Class names, normalisation and figures
+    are those of torchvision's metadata; the figures say that they were not measured here.
 
     Raises CheckpointError with one sentence.
     """
-    about = published(name)
-    path = _place(about, folder)
+    about, folder = published(name), _folder(folder)
     try:
-        if not path.exists():
+        if not (folder / about.file).exists():
             raise _UnreadableError(
-                f"`{about.file}` is not in {{place}}; download it first, or put it there by hand.", path.parent
+                f"`{about.file}` is not in {{place}}; download it first, or put it there by hand.", folder
             )
-        if not _is_published(path, about):
+        (file,) = about.request.files
+        if not file.is_intact(folder):
             raise _UnreadableError(
                 f"`{about.file}` in {{place}} is not the file that torchvision published, whose sha256 begins "
-                f"with {about.sha256}, so it was not opened; download it again.",
-                path.parent,
+                f"with {file.digest}, so it was not opened; download it again.",
+                folder,
             )
-        readings = [reading for reading in weights_import.read(path).readings if reading.spec == about.spec]
+        report = weights_import.read(folder / about.file)
     except OSError as error:
         raise _UnreadableError(
-            f"`{about.file}` in {{place}} cannot be read ({error.strerror}); allow this program to read it.",
-            path.parent,
+            f"`{about.file}` in {{place}} cannot be read ({error.strerror}); allow this program to read it.", folder
         ) from None
     except WeightsError as error:
         raise CheckpointError(str(error)) from None
+    readings = [reading for reading in report.readings if reading.spec == about.spec]
     if len(readings) != 1:
         raise CheckpointError(f"`{about.file}` holds another network than {about.title}; download it again.")
-    preprocessing = about.preprocessing
+    transforms = about.weights.transforms()
     return Checkpoint(
         network=readings[0].network(),
         class_names=about.class_names,
-        mean=preprocessing.mean,
-        std=preprocessing.std,
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
         data=DATA,
         figures={
             "torchvision": {"accuracy": about.top1, "top5": about.top5, "source": str(about.weights), "note": NOTE}
         },
-        resize_shorter_to=preprocessing.resize_shorter_to,
+        resize_shorter_to=transforms.resize_size[0],
     )

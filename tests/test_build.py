@@ -321,7 +321,7 @@ def test_a_run_trains_on_the_classes_of_its_form() -> None:
 
 
 def test_damaged_data_is_a_sentence_on_every_tab() -> None:
-    for path, _ in downloadable._source("cifar10").files:
+    for path in (file.path for file in downloadable.DOWNLOADABLE["cifar10"].files):
         (runs.downloads_folder() / path).parent.mkdir(parents=True, exist_ok=True)
         (runs.downloads_folder() / path).write_bytes(b"half")
     for tab in ("Network", "Training", "Data"):

@@ -175,7 +175,7 @@ def test_classes_of_another_number_cannot_measure(place: Path):
 
 def test_a_difference_within_the_error_is_not_called_one():
     """Of 100 pictures 80 % have a standard error of 4 %: 73 % may be as good, 71 % is not."""
-    report = SimpleNamespace(normalisation=NORMALISATIONS["imagenet"])
+    report = SimpleNamespace(readings=[SimpleNamespace(normalisation=NORMALISATIONS["imagenet"])])
     reading: Any = object()
     best = NormalisationScore(reading, NORMALISATIONS["cifar10"], 0.80, 100, 0.1)
     for accuracy, doubted in ((0.73, True), (0.71, False)):

@@ -283,7 +283,7 @@ def raw_sentences(source: str) -> list[str]:
         if isinstance(node, ast.JoinedStr):
             return all(is_safe(part.value) for part in node.values if isinstance(part, ast.FormattedValue))
         if isinstance(node, ast.Call):
-            return dotted(node.func) in {"as_sentence", "as_text", "as_code", "unexpected"}
+            return dotted(node.func) in {"as_sentence", "as_text", "as_code", "unexpected_message"}
         return isinstance(node, ast.Constant)
 
     said = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]

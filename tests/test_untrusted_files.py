@@ -4,12 +4,14 @@ import io
 import os
 import unicodedata
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
 
-from explorer.datasets import Skipped, folders
+from explorer.datasets import Dataset, Skipped, folders
 from explorer.datasets.folders import load, read
 from explorer.datasets.untrusted_files import resolve_allowed
 
@@ -90,12 +92,12 @@ def test_links_and_pipes_on_disk_are_listed(tmp_path):
 
 def test_a_file_that_vanishes_is_listed(tmp_path):
     root = on_disk(tmp_path, PETS)
-    progress = read(root)
-    assert next(progress).done == 0
+    returned: list[Dataset] = []
+    progress = watched(root, returned)
+    assert next(progress) == 0
     (root / "cat" / "3.png").unlink()
-    *_, last = progress
-    assert last.dataset is not None
-    assert last.dataset.skipped == (Skipped("cat/3.png", "it cannot be read (No such file or directory)"),)
+    list(progress)
+    assert returned[0].skipped == (Skipped("cat/3.png", "it cannot be read (No such file or directory)"),)
 
 
 def test_names_are_shown_safely():
@@ -143,16 +145,19 @@ def test_classes_that_only_look_alike_are_two():
 # --- reading that can be watched -------------------------------------------------------------------------------------
 
 
-def test_progress_is_told_and_the_last_carries_the_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "_SECONDS_BETWEEN_READINGS", 0)
+def test_progress_is_told_and_the_end_returns_the_dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_PROGRESS_INTERVAL_S", 0)
     bad = {**PETS, "cat/bad.png": b"x", "cat/x.txt": b"x"}
     for source in (packed(bad), on_disk(tmp_path, bad)):
-        *first, last = read(source)
-        assert [reading.done for reading in first] == list(range(11))
-        assert (last.done, {reading.total for reading in [*first, last]}) == (11, {11})
-        assert all(reading.dataset is None for reading in first) and last.dataset is not None
-    monkeypatch.setattr(folders, "_SECONDS_BETWEEN_READINGS", 60)
-    assert [reading.done for reading in read(packed(PETS))] == [0, 10]
+        returned: list[Dataset] = []
+        assert list(watched(source, returned)) == [done / 11 for done in range(11)]
+        assert len(returned[0].train) + len(returned[0].validation) + len(returned[0].test) == 10
+    monkeypatch.setattr(folders, "_PROGRESS_INTERVAL_S", 60)
+    assert list(watched(packed(PETS), [])) == [0]
+
+
+def watched(source: BinaryIO | Path, returned: list[Dataset]) -> Iterator[float]:
+    returned.append((yield from read(source)))
 
 
 def test_reading_that_is_closed_lets_go_of_the_file(tmp_path):

@@ -732,8 +732,11 @@ def test_a_file_of_ours_says_everything_itself(tmp_path: Path):
     checkpoint = Checkpoint(network, ("a", "b"), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "noise")
     checkpoints.save(checkpoint, tmp_path / "own.safetensors")
     report = read(tmp_path / "own.safetensors")
-    assert report.family == "this app" and report.question is None and report.class_names == ("a", "b")
-    assert (report.normalisation.mean, report.normalisation.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert report.family == "this app" and report.question is None and report.readings[0].class_names == ("a", "b")
+    assert (report.readings[0].normalisation.mean, report.readings[0].normalisation.std) == (
+        (0.1, 0.2, 0.3),
+        (0.4, 0.5, 0.6),
+    )
     assert report.readings[0].spec == spec
     assert_same(network, report.readings[0].network(), pixels(8))
 
@@ -783,7 +786,7 @@ def assert_report_is_complete(report: Report) -> None:
     document = report.for_json()
     assert set(document) >= {"readings", "family", "evidence", "renamed", "ignored", "normalisation", "uncertain"}
     assert document["evidence"] and document["uncertain"] and document["normalisation_reason"]
-    for sentence in (*report.evidence, *report.uncertain, report.normalisation_reason):
+    for sentence in (*report.evidence, *report.readings[0].uncertain, report.readings[0].normalisation_reason):
         assert sentence.isprintable()
 
 
@@ -808,8 +811,8 @@ def akamaster() -> Report:
 
 def test_the_published_file_of_akamaster_is_recognised(akamaster: Report):
     assert [reading.title for reading in akamaster.readings] == ["ResNet-20, option A", "plain-20"]
-    assert akamaster.family == "akamaster" and akamaster.normalisation == NORMALISATIONS["imagenet"]
-    assert akamaster.question and akamaster.class_names == CIFAR_CLASSES
+    assert akamaster.family == "akamaster" and akamaster.readings[0].normalisation == NORMALISATIONS["imagenet"]
+    assert akamaster.question and akamaster.readings[0].class_names == CIFAR_CLASSES
     assert "beside the weights: `best_prec1`, `state_dict`" in akamaster.evidence
     assert_report_is_complete(akamaster)
 
@@ -822,7 +825,7 @@ def test_the_published_file_of_akamaster_has_its_accuracy(akamaster: Report):
     dataset = folders.load(CIFAR_JPEG / "test", validation=0)
     parts = [part for part in (dataset.train, dataset.test) if len(part)]
     images, labels = np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts])
-    split = index_labels(Split(images, labels), dataset.class_names, akamaster.class_names, 10)
+    split = index_labels(Split(images, labels), dataset.class_names, akamaster.readings[0].class_names, 10)
     known = [NORMALISATIONS["imagenet"], NORMALISATIONS["none"]]
     best = score_normalisations(akamaster.readings, known, split, limit=300)[0]
     assert (best.reading, best.normalisation.name) == (akamaster.readings[0], "imagenet")

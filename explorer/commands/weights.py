@@ -82,7 +82,7 @@ def _doubts(trials: list[NormalisationScore], report: Report) -> list[str]:
     """Whether so few pictures can tell the best normalisation from the one that is assumed."""
     best = trials[0]
     for reading, normalisation, accuracy, n, _ in trials[1:]:
-        if reading is best.reading and normalisation.name == report.normalisation.name:
+        if reading is best.reading and normalisation.name == report.readings[0].normalisation.name:
             error = math.sqrt(best.accuracy * (1 - best.accuracy) / n)
             if best.accuracy - accuracy <= 2 * error:
                 return [
@@ -101,16 +101,17 @@ def _described(report: Report) -> list[str]:
     lines += table(("reading", "network", "parameters", "classes", "input"), rows)
     if report.question:
         lines += ["", report.question]
-    normalisation = report.normalisation
-    lines += ["", f"Normalisation: {normalisation.title} ({normalisation.name}), because {report.normalisation_reason}"]
+    first = report.readings[0]
+    normalisation = first.normalisation
+    lines += ["", f"Normalisation: {normalisation.title} ({normalisation.name}), because {first.normalisation_reason}"]
     lines += [f"  mean {_numbers(normalisation.mean)}, std {_numbers(normalisation.std)}"]
-    if report.class_names:
-        more = len(report.class_names) - SHOWN_NAMES
-        names = ", ".join(report.class_names[:SHOWN_NAMES])
+    if first.class_names:
+        more = len(first.class_names) - SHOWN_NAMES
+        names = ", ".join(first.class_names[:SHOWN_NAMES])
         lines += [f"Classes: {names}{f' and {more:,} more' if more > 0 else ''}"]
     lines += ["", "Evidence:", *(f"  {sentence}" for sentence in report.evidence)]
-    if report.uncertain:
-        lines += ["Uncertain, and taken as the family has it:", *(f"  {sentence}" for sentence in report.uncertain)]
+    if first.uncertain:
+        lines += ["Uncertain, and taken as the family has it:", *(f"  {sentence}" for sentence in first.uncertain)]
     if report.renamed:
         lines.append(f"Renamed: {len(report.renamed):,} tensors")
         lines += [f"  {printable(theirs)} -> {ours}" for theirs, ours in report.renamed[:SHOWN_NAMES]]
@@ -127,8 +128,8 @@ def _measured(report: Report, data: str, pictures: int) -> tuple[list[Normalisat
     spec = report.readings[0].spec
     dataset = typed.dataset(data, spec.input_shape[1:])
     split = dataset.test if len(dataset.test) else dataset.train
-    split = index_labels(split, dataset.class_names, report.class_names, spec.classes)
-    known = {report.normalisation.name: report.normalisation, **NORMALISATIONS}
+    split = index_labels(split, dataset.class_names, report.readings[0].class_names, spec.classes)
+    known = {report.readings[0].normalisation.name: report.readings[0].normalisation, **NORMALISATIONS}
     return score_normalisations(report.readings, known.values(), split, pictures), dataset.name
 
 

@@ -244,10 +244,8 @@ def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[floa
     """Reads a zip, or a folder inside the allowed one, into the store: yields the share that is done, and at the end
     the `data` of a BuildState that trains on it. Raises ValueError with one sentence for a person."""
     where = untrusted_files.resolve_allowed(runs.pictures_folder(), source) if isinstance(source, str) else source
-    for reading in folders.read(where, (size, size), name=name):
-        yield reading.done / max(1, reading.total)
-    assert reading.dataset is not None
-    yield f"stored-{runs.keep_data(reading.dataset)}"
+    dataset = yield from folders.read(where, (size, size), name=name)
+    yield f"stored-{runs.keep_data(dataset)}"
 
 
 def speed() -> float:

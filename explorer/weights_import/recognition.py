@@ -14,7 +14,7 @@ from explorer.requirements import check_torch
 from explorer.weights_import import families, resnets, vggs
 from explorer.weights_import.families import Candidate, KeyLayout, shape
 from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote
-from explorer.weights_import.sandbox import FileContent, StateDict, load
+from explorer.weights_import.sandbox import FileContent, load
 
 WRAPPERS = {"module", "_orig_mod"}  # DataParallel, torch.compile: wherever in a name, they are no layers
 PREFIXES = {"model", "net", "backbone"}  # only in front
@@ -68,22 +68,8 @@ def read(path: str | Path, name: str | None = None) -> Report:
     path = Path(path)
     title = quote(re.split(r"[/\\]", path.name if name is None else name)[-1])
     found = load(path, title)
-    if found.own:
-        return _checked(_own(path, title), title)
-    recognised, refused = [], []
-    for state_dict in found.state_dicts:
-        try:
-            recognised.append((state_dict, recognise(state_dict.state, found.beside, title)))
-        except WeightsError as error:
-            refused.append((state_dict, error))
-    if not recognised:
-        raise refused[0][1]
-    return _checked(_report(title, found, recognised, [state_dict for state_dict, _ in refused]), title)
-
-
-def _checked(report: Report, title: str) -> Report:
-    """Refuses networks for other than colour pictures, which no page could give a picture to."""
-    for reading in report.readings:
+    report = _own(path, title) if found.own else _report(title, found)
+    for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] != 3:
             raise WeightsError(
                 f"{title} takes pictures of {reading.spec.input_shape[0]} channels, {reading.title}; this app shows "
@@ -150,9 +136,8 @@ def normalise_keys(state: Mapping[str, Tensor], name: str) -> CleanStateDict:
         kept = [part for part in parts[:-1] if part not in WRAPPERS]
         while kept and kept[0] in PREFIXES:
             kept = kept[1:]
-        stripped |= {part for part in parts[:-1] if part in WRAPPERS} | set(
-            parts[: len(parts) - 1 - len(kept)]
-        ) & PREFIXES
+        stripped |= {part for part in parts[:-1] if part in WRAPPERS}
+        stripped |= PREFIXES.intersection(parts[: len(parts) - 1 - len(kept)])
         short = ".".join([*kept, parts[-1]])
         if NO_LAYERS.fullmatch(short):
             ignored.append(key)
@@ -177,32 +162,26 @@ def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) ->
     if not state:
         raise WeightsError(f"{name} holds no weights.")
     if "head.fc.weight" in state and "stages.0.0.conv1.weight" in state:
-        return families.own(state, wrapper, name)
+        return families.from_our_names(state, name)
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
         return resnets.resnet(state, wrapper, name)
     first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
     if first is not None and state[first].dim() == 4:
         return vggs.vgg(state, wrapper, name)
-    what = next((words for pattern, words in ELSEWHERE if any(re.search(pattern, key) for key in state)), None)
     names = ", ".join(f"{quote(key)} ({shape(value)})" for key, value in list(state.items())[:3])
     raise WeightsError(
-        f"{name} is {what or 'a network'} that this app cannot build: it begins with {names}, where a ResNet has "
-        "`conv1.weight` and `layer1.0.conv1.weight` and a VGG `features.0.weight`."
+        f"{name} is {_known_elsewhere(state) or 'a network'} that this app cannot build: it begins with {names}, where "
+        "a ResNet has `conv1.weight` and `layer1.0.conv1.weight` and a VGG `features.0.weight`."
     )
 
 
 def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """loss-landscape's VGG has a BatchNorm behind its hidden layer: (W x + b - m) s + β, one linear layer again."""
-    parts = [f"fc.1.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
-    if "fc.0.weight" not in state or "classifier.weight" not in state or not all(part in state for part in parts):
+    keys = ["fc.0.weight", "fc.0.bias", *(f"fc.1.{part}" for part in ("weight", "bias", "running_mean", "running_var"))]
+    if "classifier.weight" not in state or not all(key in state for key in keys):
         return state
-    weight, bias = state["fc.0.weight"], state.get("fc.0.bias")
-    gamma, beta, mean, variance = (state[part] for part in parts)
-    if (
-        bias is None
-        or weight.dim() != 2
-        or any(part.shape != weight.shape[:1] for part in (bias, gamma, beta, mean, variance))
-    ):
+    weight, bias, gamma, beta, mean, variance = (state[key] for key in keys)
+    if weight.dim() != 2 or any(state[key].shape != weight.shape[:1] for key in keys[1:]):
         return state
     scale = gamma.double() / (variance.double() + EPSILON).sqrt()  # not finite where the file's values are not
     return {
@@ -283,25 +262,23 @@ def _places(candidate: Candidate, state: Mapping[str, Tensor], family: str, name
 
 def _hint(state: Mapping[str, Tensor], candidate: Candidate) -> str:
     """What a network with these differences usually is."""
-    norm, conv = state.get("layer2.0.bn1.weight"), state.get("layer2.0.conv1.weight")
-    middle, inner = state.get("layer1.0.conv2.weight"), state.get("layer1.0.conv1.weight")
-    bottleneck = candidate.spec.block == "bottleneck" and middle is not None and inner is not None
-    before = (
-        norm is not None and conv is not None and conv.dim() == 4 and norm.shape == conv.shape[1:2] != conv.shape[:1]
+    norm, conv, middle, inner = (
+        tuple(state[key].shape) if key in state else ()
+        for key in ("layer2.0.bn1.weight", *(f"layer{n}.weight" for n in ("2.0.conv1", "1.0.conv2", "1.0.conv1")))
     )
-    if before:
+    if len(conv) == 4 and norm == conv[1:2] != conv[:1]:
         return "; the norms stand in front of the convolutions, as in pre-activation ResNets"
-    if bottleneck and middle is not None and middle.dim() == 4 and middle.shape[1] < middle.shape[0]:
+    is_bottleneck = candidate.spec.block == "bottleneck" and bool(middle and inner)
+    if is_bottleneck and len(middle) == 4 and middle[1] < middle[0]:
         return "; its convolutions are in groups, as in ResNeXt"
-    if (
-        bottleneck
-        and inner is not None
-        and inner.dim() == 4
-        and inner.shape[0] > candidate.spec.stages[0].channels // 4
-    ):
+    if is_bottleneck and len(inner) == 4 and inner[0] > candidate.spec.stages[0].channels // 4:
         return "; its inner convolutions are wider, as in wide ResNets"
-    found = next((words for pattern, words in ELSEWHERE if any(re.search(pattern, key) for key in state)), None)
+    found = _known_elsewhere(state)
     return f"; it has names of {found}" if found else ""
+
+
+def _known_elsewhere(names: Iterable[str]) -> str | None:
+    return next((words for pattern, words in ELSEWHERE if any(re.search(pattern, name) for name in names)), None)
 
 
 def _own(path: Path, name: str) -> Report:
@@ -324,27 +301,30 @@ def _own(path: Path, name: str) -> Report:
     return Report(name.strip("`"), "this app", (reading,), evidence, (), ())
 
 
-def _report(
-    name: str,
-    found: FileContent,
-    recognised: list[tuple[StateDict, Recognition]],
-    refused: Iterable[StateDict],
-) -> Report:
-    several = len(recognised) > 1
+def _report(name: str, found: FileContent) -> Report:
+    """All state dicts of the file that are networks of this app. Raises the WeightsError of the first where none is."""
+    recognised, refused = [], []
+    for state_dict in found.state_dicts:
+        try:
+            recognised.append((state_dict.place, recognise(state_dict.state, found.beside, name)))
+        except WeightsError as error:
+            refused.append((state_dict.place, error))
+    if not recognised:
+        raise refused[0][1]
     readings, evidence, questions = [], [found.format], []
     if found.beside:
         evidence.append(f"beside the weights: {', '.join(quote(key) for key in found.beside[:8])}")
-    for state_dict, recognition in recognised:
-        place = quote(state_dict.place) if state_dict.place else "the file itself"
+    for place, recognition in recognised:
+        where = quote(place) if place else "the file itself"
         for reading in recognition.readings:
-            title = f"{reading.title}, weights under {place}" if several else reading.title
+            title = f"{reading.title}, weights under {where}" if len(recognised) > 1 else reading.title
             readings.append(replace(reading, title=title))
-        if state_dict.place:
-            evidence.append(f"the weights stand under {place}")
+        if place:
+            evidence.append(f"the weights stand under {where}")
         evidence += [sentence for sentence in recognition.evidence if sentence not in evidence]
-    evidence += [f"what stands under {quote(state_dict.place)} is no network of this app" for state_dict in refused]
+    evidence += [f"what stands under {quote(place)} is no network of this app" for place, _ in refused]
     if len(recognised) > 1:
-        places = ", ".join(quote(state_dict.place) for state_dict, _ in recognised)
+        places = ", ".join(quote(place) for place, _ in recognised)
         questions.append(f"The file holds {len(recognised)} sets of weights, under {places}: which one?")
     questions += dict.fromkeys(entry.layout.question for _, entry in recognised if entry.layout.question)
     return Report(

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Stage
-from explorer.weights_import.families import HEADS, Candidate, KeyLayout, cifar_names, imagenet_names, shape
-from explorer.weights_import.report import NORMALISATIONS, WeightsError
+from explorer.weights_import.families import HEADS, PADDING_AND_ACTIVATION, Candidate, KeyLayout, layout_of, shape
+from explorer.weights_import.report import WeightsError
 
 VGG_CONVOLUTIONS = {8: 11, 10: 13, 13: 16, 16: 19}
 # Fully connected layers of a VGG: torchvision and chenyaofo; with the dropout in front; kuangliu, a single one.
@@ -111,15 +111,11 @@ def vgg_layout(
     title = f"VGG-{depth}" if depth else f"VGG-like network of {convs} convolutions"
     title += " with BatchNorm" if spec.norm == "batch" else ""
     if spec.input_shape[1] == 224:
-        family, normalisation, reason = "torchvision", "imagenet", "torchvision trains its VGGs with ImageNet's"
+        family = "torchvision"
     elif folded:
-        family, normalisation, reason = "loss-landscape", "cifar10", "loss-landscape's networks are trained with it"
-    elif len(linear) == 1:
-        family, normalisation, reason = "kuangliu", "cifar10-2023", "kuangliu's networks are trained with it"
+        family = "loss-landscape"
     else:
-        family = "chenyaofo"
-        normalisation = "cifar100" if spec.classes == 100 else "cifar10-2023"
-        reason = f"chenyaofo's networks with {spec.classes} classes are trained with it"
+        family = "kuangliu" if len(linear) == 1 else "chenyaofo"
     groups = ", ".join(str(stage.blocks) for stage in spec.stages)
     evidence = [
         f"`features.N` with {convs} convolutions, {groups} between the poolings: the free numbers show where they are",
@@ -130,17 +126,8 @@ def vgg_layout(
     if folded:
         evidence.append("`fc.1` is a BatchNorm of the hidden layer; it is multiplied into `fc.0`, which gives the same")
     uncertain = ["that a pooling follows the last convolution too: as in every published VGG"]
-    if spec.classes != (1000 if family == "torchvision" else 10) and normalisation != "cifar100":
+    if spec.classes != (1000 if family == "torchvision" else 10) and (family, spec.classes) != ("chenyaofo", 100):
         uncertain.append(f"the normalisation: it has {spec.classes:,} classes, so it was trained on other data")
     elif family in ("kuangliu", "chenyaofo") and spec.norm == "none":
         uncertain.append("the normalisation: the published networks of this layout have BatchNorm, this one has not")
-    class_names = cifar_names(spec) if family != "torchvision" else imagenet_names() if spec.classes == 1000 else None
-    return KeyLayout(
-        family,
-        (Candidate(title, spec, names),),
-        tuple(evidence),
-        (*uncertain, "padding and activation, which have no weights: as the family has them, zeros and ReLU"),
-        NORMALISATIONS[normalisation],
-        reason,
-        class_names=class_names,
-    )
+    return layout_of(family, [Candidate(title, spec, names)], evidence, [*uncertain, PADDING_AND_ACTIVATION])

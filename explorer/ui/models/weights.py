@@ -150,7 +150,7 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
         key="labelled",
         help="Only pictures of the network's own classes can tell the readings apart.",
     )
-    known = {report.normalisation.name: report.normalisation} | NORMALISATIONS
+    known = {first.normalisation.name: first.normalisation} | NORMALISATIONS
     if right.button("Measure", key="measure"):
         with st.spinner("Measuring each reading with each normalisation"):
             try:
