@@ -94,7 +94,7 @@ class Tab(Session):
         finally:
             self._cut_after = None
         self.come_back()
-        self._ask(self._here(""))
+        self._request(self._state(""))
         if before not in ("", self.id):
             raise SessionError(f"session {before} came back as {self.id}")
         return time.perf_counter() - started

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors.torch import save as serialise
 
 from explorer.architectures import ArchitectureSpec, Network
 from explorer.architectures.spec import MAXIMUM
-from explorer.files import write_atomically as write_atomically
+from explorer.files import write_atomically
 
 HEADER = "cnn-resnet-explorer"  # the one metadata key; safetensors writes several keys in no fixed order
 VERSION = 1
@@ -87,29 +87,14 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, path: str | Path) -> str:
-    """Writes the file and returns its sha256.
-
-    A reader sees the old file or the whole new one, never a part: it is written beside its place, flushed to disk,
-    and renamed.
-    """
-    path = Path(path)
-    header = {
-        "version": VERSION,
-        "spec": checkpoint.spec.to_dict(),
-        "class_names": list(checkpoint.class_names),
-        "mean": list(checkpoint.mean),
-        "std": list(checkpoint.std),
-        "data": checkpoint.data,
-        "seed": checkpoint.seed,
-        "config": checkpoint.config,
-        "record": checkpoint.record,
-        "figures": checkpoint.figures,
-    }
-    if checkpoint.resize_shorter_to is not None:  # left out, so that older files are saved with the same bytes
-        header["resize_shorter_to"] = checkpoint.resize_shorter_to
+    """Writes the file, whole or not at all, and returns its sha256."""
+    header = {entry.name: getattr(checkpoint, entry.name) for entry in fields(checkpoint) if entry.name != "network"}
+    header |= {"version": VERSION, "spec": checkpoint.spec.to_dict()}
+    if checkpoint.resize_shorter_to is None:  # left out, so that older files are saved with the same bytes
+        del header["resize_shorter_to"]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     content = serialise(tensors, {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)})
-    write_atomically(path, content)
+    write_atomically(Path(path), content)
     return hashlib.sha256(content).hexdigest()
 
 
@@ -137,9 +122,7 @@ def read_header(path: str | Path) -> Header:
         return Header(
             ArchitectureSpec.from_dict(header["spec"]),
             tuple(header["class_names"]),
-            header["data"],
-            header["figures"],
-            header["record"],
+            *(header[key] for key in ("data", "figures", "record")),
         )
     except CheckpointError:
         raise
@@ -194,17 +177,11 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             raise CheckpointError(f"{name} holds a negative variance in `{key}`; train it again.")
     network.load_state_dict(state, assign=True)
     try:
-        loaded = Checkpoint(
+        checkpoint = Checkpoint(
             network=network.freeze(),
-            class_names=tuple(header["class_names"]),
-            mean=tuple(header["mean"]),
-            std=tuple(header["std"]),
-            data=header["data"],
-            seed=header.get("seed"),
-            config=header["config"],
-            record=header["record"],
-            figures=header["figures"],
-            resize_shorter_to=header.get("resize_shorter_to"),
+            **{key: header[key] for key in ("data", "config", "record", "figures")},
+            **{key: tuple(header[key]) for key in ("class_names", "mean", "std")},
+            **{key: header.get(key) for key in ("seed", "resize_shorter_to")},
         )
     except ValueError as error:
         raise CheckpointError(f"the header of {name} is wrong: {error}") from None
@@ -214,7 +191,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
         raise CheckpointError(
             f"the header of {name} holds a number that is none, such as NaN; save or download it again."
         ) from None
-    return loaded
+    return checkpoint
 
 
 def _header(content: bytes, name: str) -> dict[str, Any]:

@@ -1,60 +1,50 @@
 """Downloads: files come over the network into a folder, each whole and with its checksum, or not at all.
 
-The work is done by a process of its own, in a private folder beside the place of the files, and watched by how the
-files there grow. `python -m explorer.downloads` is such a process, for one file at one address; another kind of work
-is another module that ends with `serve(its function)`.
+A thread writes them into a private folder beside their places. The generator that a page or a run iterates yields the
+progress, and moves the files into their places at the end.
 """
 
-import contextlib
 import errno
-import gc
 import hashlib
-import json
 import logging
 import os
-import re
 import shutil
-import socket
-import subprocess
-import sys
+import tarfile
 import tempfile
-import threading
 import time
-import urllib.request
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, NoReturn
+from threading import Event, Thread
 from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
-from explorer.incidents import PlaceError
+from explorer.errors import PathError
 
-try:
-    import fcntl
-except ImportError:  # Windows: the app runs there, but has no such locks
-    fcntl = None  # type: ignore[assignment]
-
-SECONDS_BETWEEN_TRANSFERS = 0.25
-PAUSES = tuple(float(seconds) for seconds in os.environ.get("EXPLORER_DOWNLOAD_PAUSES", "1 4").split())
-"""Seconds before the second and the third attempt; the environment variable may name others, or none."""
-PATIENCE = 30.0
-"""Seconds without a byte after which a server counts as silent."""
+PROGRESS_INTERVAL_S = 0.25
+RETRY_PAUSES_S = tuple(float(seconds) for seconds in os.environ.get("EXPLORER_DOWNLOAD_PAUSES", "1 4").split())
+"""Pauses before the second and the third attempt; the environment variable may name others, or none."""
+READ_TIMEOUT_S = 30.0
+"""A server that sends no byte for that long counts as unreachable."""
 
 _PREFIX = ".explorer-download-"  # of folders that we may remove, in folders that other programs use too
+_ABANDONED_AFTER_S = 3600.0  # without a write; a running download writes more often, or ends
 _BLOCK = 2**18
-_ROOT = Path(__file__).parents[1]
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_PERMISSION = (errno.EACCES, errno.EROFS, errno.EPERM)
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """How far a download has come: `done_bytes` of `total_bytes` are on disk, in the `attempt`-th try, from 1.
+class DownloadProgress:
+    """`done_bytes` of `total_bytes` are on the disk, in the `attempt`-th attempt, from 1.
 
-    While a try pauses or begins anew `done_bytes` may fall; at the end it stays at the total while files are checked.
+    `done_bytes` may fall when an attempt begins anew. It stays at the total while the files are checked.
     """
 
     done_bytes: int
@@ -62,230 +52,228 @@ class Transfer:
     attempt: int
 
 
-class DownloadError(PlaceError):
-    """Something could not be downloaded; the message is one sentence with what to do."""
+class DownloadError(PathError):
+    """A download failed; the message is one sentence with what to do."""
+
+
+class DownloadFailure(Exception):
+    """Why an attempt failed; the text is for the log.
+
+    `kind` is "full" or "unwritable" for the disk, "checksum" where other bytes came than were published, "refused"
+    where the server answered with an error, "unreachable" where it did not answer.
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a download failed; `detail` is for the log.
+class PublishedFile:
+    """A file that `url` serves, or that is in the archive there; `path`, relative to a folder, is its place.
 
-    `kind` is "full" or "unwritable" for the disk, "checksum" where what came is not what was published, "refused"
-    where the server answered with an error, "unreachable" where it did not, "stopped" where our own process ended.
+    Its digest by `algorithm` begins with the hexadecimal digits `digest`. It has at most `max_bytes` bytes.
     """
 
-    kind: str
-    detail: str
+    url: str
+    path: Path
+    algorithm: str
+    digest: str
+    max_bytes: int = 2**28
 
-    def why(self, server: str) -> str:
-        """The reason as half a sentence, for the kinds that are no fault of the disk."""
-        return {
+    def is_intact(self, folder: Path) -> bool:
+        """Whether the file is in `folder` with its digest. Raises OSError where it cannot be read."""
+        path = folder / self.path
+        return path.is_file() and path.stat().st_size <= self.max_bytes and self.digest_of(path).startswith(self.digest)
+
+    def digest_of(self, path: Path) -> str:
+        with path.open("rb") as file:  # some systems forbid MD5, but not for other uses than security
+            return hashlib.file_digest(file, lambda: hashlib.new(self.algorithm, usedforsecurity=False)).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadRequest:
+    """What is downloaded, and the words about it.
+
+    `files` are wanted. They are downloaded one by one, or in the `archive` (tar). `download_bytes` come over the
+    network, `disk_bytes` are needed on the disk meanwhile. `folder_variable` names the environment variable that
+    chooses another folder, `alternative` completes "or ..." with what works without the files.
+    """
+
+    title: str
+    files: tuple[PublishedFile, ...]
+    archive: PublishedFile | None = None
+    download_bytes: int
+    disk_bytes: int
+    folder_variable: str
+    alternative: str
+
+    @property
+    def remote(self) -> tuple[PublishedFile, ...]:
+        return self.files if self.archive is None else (self.archive,)
+
+
+def download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgress, None, None]:
+    """Brings the files into `folder` (made if need be), and yields the progress every `PROGRESS_INTERVAL_S`.
+
+    Files that are intact in `folder` are not downloaded again, others are replaced. There are three attempts with
+    growing pauses; each continues where the one before ended, if the server can. Several downloads of the same files
+    do not disturb each other. Closing the generator ends the download and removes its private folder. Where the whole
+    program is killed, a later download removes it.
+
+    Raises DownloadError where the network, the server or the disk does not allow the download.
+    """
+    try:
+        if not all(file.is_intact(folder) for file in request.files):
+            yield from _download(request, folder)
+    except (DownloadFailure, OSError) as error:
+        kind = error.kind if isinstance(error, DownloadFailure) else _kind(error, "unwritable")
+        _log.warning("download of %s: %s", request.title, error)
+        raise _error(request, folder, kind) from None
+    yield DownloadProgress(request.download_bytes, request.download_bytes, 1)
+
+
+def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgress, None, None]:
+    """As `download`. Raises DownloadFailure, and OSError for what the disk does not allow."""
+    missing = [file for file in request.remote if not file.is_intact(folder)]
+    present = sum((folder / file.path).stat().st_size for file in request.remote if file not in missing)
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder)
+    if request.disk_bytes - present > shutil.disk_usage(folder).free:
+        raise DownloadFailure("full", "not tried: too little space")
+    private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder.resolve()))
+    fetched: Future[None] = Future()
+    stop = Event()
+    try:
+        for attempt, pause in enumerate((0.0, *RETRY_PAUSES_S), start=1):
+            fetched = Future()
+            Thread(target=_attempt, args=(request, missing, folder, private, pause, stop, fetched), daemon=True).start()
+            while not fetched.done():
+                sizes = [path.stat().st_size for file in missing if (path := private / file.path).exists()]
+                yield DownloadProgress(
+                    min(request.download_bytes, present + sum(sizes)), request.download_bytes, attempt
+                )
+                wait([fetched], PROGRESS_INTERVAL_S)
+            failure = fetched.exception()
+            if not isinstance(failure, DownloadFailure) or failure.kind in ("full", "unwritable"):
+                break
+            _log.info("attempt %d at %s: %s", attempt, request.title, failure)
+        fetched.result()
+        for file in missing if request.archive is None else request.files:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(private / file.path, folder / file.path)
+    finally:
+        stop.set()
+        wait([fetched], 1)  # a thread whose server is silent for longer keeps a file that has no name any more
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes the private folders of programs that were killed."""
+    for private in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another download removes it at the same time
+            last_write = max(path.stat().st_mtime for path in (private, *private.rglob("*")))
+            if time.time() - last_write > _ABANDONED_AFTER_S:
+                shutil.rmtree(private)
+
+
+# --- the thread that downloads ----------------------------------------------------------------------------------------
+
+
+def _attempt(
+    request: DownloadRequest,
+    missing: list[PublishedFile],
+    folder: Path,
+    private: Path,
+    pause: float,
+    stop: Event,
+    fetched: Future[None],
+) -> None:
+    """After `pause` seconds brings the missing files, or all files of the archive, into `private`; ends `fetched`."""
+    try:
+        stop.wait(pause)
+        for file in missing:
+            _fetch(file, private, stop)
+        if request.archive is not None:
+            _unpack((private if missing else folder) / request.archive.path, request.files, private)
+        fetched.set_result(None)
+    except BaseException as error:
+        fetched.set_exception(error)
+
+
+def _fetch(file: PublishedFile, private: Path, stop: Event) -> None:
+    """Brings the file into `private`, continuing what an earlier attempt left there. Raises DownloadFailure."""
+    path = private / file.path
+    try:
+        if file.is_intact(private):
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        begun = path.stat().st_size if path.exists() else 0
+        headers = {"User-Agent": "cnn-resnet-explorer"} | ({"Range": f"bytes={begun}-"} if begun else {})
+        with urlopen(Request(file.url, headers=headers), timeout=READ_TIMEOUT_S) as response:
+            is_continued = response.status == HTTPStatus.PARTIAL_CONTENT
+            with path.open("ab" if is_continued else "wb") as target:
+                while not stop.is_set() and target.tell() <= file.max_bytes and (block := response.read1(_BLOCK)):
+                    target.write(block)
+                    target.flush()  # its size on the disk is the progress
+                is_cut_off = target.tell() <= file.max_bytes and bool(response.length)  # not all that was announced
+        if not file.is_intact(private):
+            digest = file.digest_of(path)
+            if not is_cut_off:
+                path.unlink()  # nothing to continue: the next attempt begins anew
+            raise DownloadFailure("checksum", f"{file.algorithm} {digest}, expected {file.digest}")
+    except HTTPError as error:
+        error.close()
+        raise DownloadFailure("refused", str(error)) from None
+    except (OSError, HTTPException) as error:
+        raise DownloadFailure(_kind(error, "unreachable"), f"{type(error).__name__}: {error}") from None
+
+
+def _kind(error: Exception, otherwise: str) -> str:
+    number = getattr(error, "errno", None)
+    return "full" if number in _NO_SPACE else "unwritable" if number in _NO_PERMISSION else otherwise
+
+
+def _unpack(archive: Path, files: tuple[PublishedFile, ...], folder: Path) -> None:
+    """Writes those members of the archive that are `files` into `folder`, and no other."""
+    wanted = {file.path.as_posix(): folder / file.path for file in files}
+    with tarfile.open(archive) as members:
+        for member in members:
+            content = members.extractfile(member) if member.name in wanted else None
+            if content is not None:
+                wanted[member.name].parent.mkdir(parents=True, exist_ok=True)
+                with wanted[member.name].open("wb") as file:
+                    shutil.copyfileobj(content, file)
+
+
+# --- what the user reads ----------------------------------------------------------------------------------------------
+
+
+def _error(request: DownloadRequest, folder: Path, kind: str) -> DownloadError:
+    """The sentence on a failure of that kind."""
+    first = request.remote[0]
+    place, size = folder / first.path.parent, f"{request.download_bytes / 1e6:.0f} MB"
+    server, address = first.url.split("/")[2], first.url.rpartition("/")[0]
+    names = ", ".join(f"`{file.path.name}`" for file in request.remote)
+    elsewhere = f"or set `{request.folder_variable}` to another folder"
+    if kind == "full":
+        needed = f"{request.disk_bytes / 1e6:.0f} MB"
+        sentence = (
+            f"the disk is full: downloading {request.title} needs {needed} in {{place}}; free some space there and "
+            f"start again, {elsewhere}."
+        )
+    elif kind == "unwritable":
+        sentence = f"{request.title} cannot be stored in {{place}}; allow this program to write there, {elsewhere}."
+    else:
+        reason = {
             "checksum": f"what {server} sent was cut off or changed on the way",
             "refused": f"{server} does not hand it out",
             "unreachable": f"{server} cannot be reached",
-            "stopped": "the process that downloads was ended",
-        }[self.kind]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One download: the process `module` serves `request`, and works in the private folder that it is told.
-
-    Paths are relative to the folder. `growing` are the files whose bytes tell how far it is of `download_bytes`;
-    `files` are moved to their places at the end. `disk_bytes` are needed on the disk meanwhile.
-    """
-
-    module: str
-    request: dict[str, Any]
-    growing: tuple[Path, ...]
-    files: tuple[Path, ...]
-    download_bytes: int
-    disk_bytes: int
-
-
-def deliver(
-    job: Job, folder: Path, prepare: Callable[[Path], None] = lambda private: None
-) -> Generator[Transfer, None, Failure | None]:
-    """Does the job in a private folder in `folder` (made if need be), then moves its files into their places.
-
-    Says about four times a second how far it has come, and returns why it failed, or None. Three tries with growing
-    pauses; `prepare` is called once before, with the private folder. Two that download the same at once do not harm
-    each other. Closing the generator ends the process and removes the private folder; if this process is killed
-    instead, the other ends too and the next download tidies up.
-
-    Raises DownloadError on Windows, which has no such locks.
-    """
-    if fcntl is None:
-        raise DownloadError("the app downloads on Linux and macOS only; put the files into their folder by hand.")
-    try:
-        with _private_folder(folder) as private:
-            prepare(private)
-            if job.disk_bytes - _size(job, private) > shutil.disk_usage(folder).free:
-                return Failure("full", "not tried: too little space")
-            failure = yield from _tries(job, private)
-            if failure is None:
-                _install(job, private, folder)
-            return failure
-    except OSError as error:
-        return disk_failure(error)
-
-
-def disk_failure(error: OSError) -> Failure:
-    """What an error of the disk at the place of the files means."""
-    failure = failure_of(error)
-    return failure if failure.kind == "full" else Failure("unwritable", failure.detail)
-
-
-def failure_of(error: Exception) -> Failure:
-    """What an error of torchvision, of urllib, or of the disk, means."""
-    # torchvision reports the failures of Fashion-MNIST's mirrors as text only, so text is what there is to judge by.
-    detail = f"{type(error).__name__}: {error}"
-    number = getattr(error, "errno", None)
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return Failure("full", detail)
-    if number in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return Failure("unwritable", detail)
-    if "not found or corrupted" in detail:
-        return Failure("checksum", detail)
-    return Failure("refused" if re.search(r"HTTP Error \d", detail) else "unreachable", detail)
-
-
-def _transfer(job: Job, private: Path, attempt: int) -> Transfer:
-    return Transfer(min(job.download_bytes, _size(job, private)), job.download_bytes, attempt)
-
-
-def _size(job: Job, private: Path) -> int:
-    return sum((private / path).stat().st_size for path in job.growing if (private / path).exists())
-
-
-@contextmanager
-def _private_folder(folder: Path) -> Iterator[Path]:
-    """A new folder in `folder`, locked and at the end removed; those of processes that were killed are removed too."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        with _locked(folder):  # between making a private folder and locking it nobody may take it for an abandoned one
-            for abandoned in folder.glob(f"{_PREFIX}*"):
-                with contextlib.suppress(OSError), _locked(abandoned, wait=False):  # locked: somebody downloads into it
-                    shutil.rmtree(abandoned, ignore_errors=True)
-            private = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder.resolve()))
-            stack.callback(shutil.rmtree, private, ignore_errors=True)
-            stack.enter_context(_locked(private, wait=False))
-        yield private
-
-
-@contextmanager
-def _locked(folder: Path, wait: bool = True) -> Iterator[None]:
-    """Holds the lock of a folder, which ends with the process at the latest; `BlockingIOError` if it need not wait."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _install(job: Job, private: Path, folder: Path) -> None:
-    """Moves the files into their places, each at once; what two downloads move is the same, by its checksum."""
-    for path in job.files:
-        if not (private / path).is_symlink():  # else it was in its place before
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(private / path, folder / path)
-
-
-def _tries(job: Job, private: Path) -> Generator[Transfer, None, Failure | None]:
-    failure = None
-    for attempt, pause in enumerate((0.0, *PAUSES), start=1):
-        until = time.monotonic() + pause
-        while time.monotonic() < until:
-            yield _transfer(job, private, attempt)
-            time.sleep(min(pause, SECONDS_BETWEEN_TRANSFERS))
-        failure = yield from _attempt(job, private, attempt)
-        if failure is None or failure.kind in ("full", "unwritable"):
-            break
-        _log.info("attempt %d at %s: %s", attempt, job.files[0].name, failure.detail)
-    return failure
-
-
-def _attempt(job: Job, private: Path, attempt: int) -> Generator[Transfer, None, Failure | None]:
-    request = {**job.request, "folder": str(private)}
-    with tempfile.TemporaryFile(dir=private) as output, tempfile.TemporaryFile(dir=private) as errors:
-        command = [sys.executable, "-m", job.module]
-        child = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=output, stderr=errors)
-        assert child.stdin is not None
-        try:
-            with contextlib.suppress(BrokenPipeError):  # it ended at once, which is seen below
-                child.stdin.write(json.dumps({"patience": PATIENCE, "request": request}).encode() + b"\n")
-                child.stdin.flush()
-            while child.poll() is None:
-                yield _transfer(job, private, attempt)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    child.wait(SECONDS_BETWEEN_TRANSFERS)
-        finally:
-            child.kill()
-            child.wait()
-            child.stdin.close()
-        if child.returncode == 0:
-            return None
-        output.seek(0)
-        errors.seek(0)
-        try:
-            return Failure(**json.loads(output.read().splitlines()[-1]))
-        except (IndexError, TypeError, ValueError):  # killed, or it could not even begin
-            return Failure("stopped", f"code {child.returncode}: {errors.read()[-1000:].decode(errors='replace')}")
-
-
-# --- the process that downloads ---------------------------------------------------------------------------------------
-
-
-def serve(fetch: Callable[..., Failure | None]) -> NoReturn:
-    """Reads one line of JSON from the standard input, calls `fetch` with the request in it, and ends the process.
-
-    It ends too when that input is closed, as it is when the parent dies. Where `fetch` fails, the last line of the
-    output is the `Failure` as JSON, and the exit code is 1.
-    """
-    gc.disable()  # what is imported stays; looking through all of it takes a seventh of the time
-    line = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    socket.setdefaulttimeout(line["patience"])
-    failure = fetch(**line["request"])
-    if failure is not None:
-        print(json.dumps(asdict(failure)), flush=True)
-    os._exit(failure is not None)  # torch, where `fetch` has imported it, would take half a second to go
-
-
-def _end_with_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)  # returns when the other end is closed
-    os._exit(1)
-
-
-def fetch(address: str, sha256: str, limit: int, name: str, folder: str) -> Failure | None:
-    """The file at `address` as `name` in `folder`: None, or what went wrong.
-
-    What an earlier try left there is continued where the server can. The file's sha256 has to begin with the digits
-    `sha256`; no more than `limit` bytes are taken.
-    """
-    path = Path(folder, name)
-    begun = path.stat().st_size if path.exists() else 0
-    headers = {"User-Agent": "cnn-resnet-explorer"} | ({"Range": f"bytes={begun}-"} if begun else {})
-    try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as answer:
-            continued = answer.status == HTTPStatus.PARTIAL_CONTENT
-            with path.open("ab" if continued else "wb") as file:
-                while file.tell() <= limit and (block := answer.read(_BLOCK)):
-                    file.write(block)
-                cut_off = file.tell() <= limit and bool(answer.length)  # not all came that was announced
-        with path.open("rb") as read:
-            digest = hashlib.file_digest(read, "sha256").hexdigest()
-    except (OSError, HTTPException) as error:
-        if isinstance(error, HTTPError):
-            error.close()
-        return failure_of(error)
-    if digest.startswith(sha256):
-        return None
-    if not cut_off:
-        path.unlink()  # nothing to continue: the next try begins anew
-    return Failure("checksum", f"sha256 {digest}, expected {sha256}")
-
-
-if __name__ == "__main__":
-    serve(fetch)
+        }[kind]
+        wrong = [file for file in request.remote if (folder / file.path).exists() and not file.is_intact(folder)]
+        warning = f" (`{wrong[0].path.name}` there is not the file that was published)" if wrong else ""
+        sentence = (
+            f"{request.title} cannot be downloaded because {reason}; check the network and start again, or put {names} "
+            f"({size}, from {address}/) into {{place}} by hand{warning} and start again, or {request.alternative}."
+        )
+    return DownloadError(sentence, place)

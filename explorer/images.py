@@ -54,7 +54,7 @@ class ImageError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """An upright picture: `pixels` is uint8 (H, W, 3), RGB, read-only and C-contiguous.
 
     `name` is fit for display, `format` is one of JPEG, PNG, GIF, BMP, WEBP and TIFF, `frames` counts the frames or
@@ -69,7 +69,7 @@ class Picture:
     notes: tuple[str, ...]
 
 
-def decode(data: bytes, name: str) -> Picture:
+def decode(data: bytes, name: str) -> DecodedImage:
     """The picture in `data`, recognised by its content; `name` is used in messages only.
 
     Turned upright as EXIF asks, transparency laid over white, CMYK and LAB converted, the first frame of several.
@@ -217,7 +217,7 @@ def _for_display(name: str) -> str:
     return name if 0 < len(name) <= 80 else f"{name[:60]}…{name[-19:]}" if name else "the picture"
 
 
-def _decode(data: bytes, name: str, kind: str, reader: type[ImageFile]) -> Picture:
+def _decode(data: bytes, name: str, kind: str, reader: type[ImageFile]) -> DecodedImage:
     if kind == "WEBP":  # libwebp allocates the canvas as soon as it sees the header
         _check_size(name, *_webp_size(data))
     with reader(io.BytesIO(data)) as image:
@@ -241,7 +241,7 @@ def _decode(data: bytes, name: str, kind: str, reader: type[ImageFile]) -> Pictu
         notes.append(f"The first of its {frames:,} {'pages' if kind == 'TIFF' else 'frames'} is shown.")
     pixels = np.ascontiguousarray(pixels)
     pixels.flags.writeable = False
-    return Picture(pixels, name, kind, frames, tuple(notes))
+    return DecodedImage(pixels, name, kind, frames, tuple(notes))
 
 
 def _check_size(name: str, width: int, height: int) -> None:

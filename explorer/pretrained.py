@@ -13,6 +13,7 @@ from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.architectures.spec import Shortcut
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.datasets import Dataset, Split
+from explorer.files import write_atomically
 from explorer.numbers import finite
 from explorer.presets import cifar
 from explorer.training import (
@@ -186,8 +187,8 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
         )
     if recorded:
         rows += _recorded_rows(recorded, digests)
-    checkpoints.write_atomically(folder / "SHA256SUMS", sums.encode())
-    checkpoints.write_atomically(folder / "README.md", ("\n".join(rows) + "\n").encode())
+    write_atomically(folder / "SHA256SUMS", sums.encode())
+    write_atomically(folder / "README.md", ("\n".join(rows) + "\n").encode())
 
 
 def _recorded_rows(files: list[Path], digests: dict[str, str]) -> list[str]:

@@ -27,7 +27,7 @@ SPEED = {
 """What `python -m explorer speed` found on two cores without bfloat16; it never gets old."""
 
 BROWSER = "tests/e2e/"
-LONG = "test_load test_runs test_builtin test_promises test_build test_pages test_compare".split()
+LONG = "test_load test_runs test_downloadable test_promises test_build test_pages test_compare".split()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -150,13 +150,13 @@ def packages_are_scanned_once() -> Iterator[None]:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reads the weights of others here: a child takes seconds to start, and `test_foreign_files` has its laws."""
-    from explorer.foreign import ForeignError, loading
+    """Reads weights in this process: a child takes seconds to start, and `test_weights_import_files` has its laws."""
+    from explorer.weights_import import WeightsError, sandbox
 
     def answered(file: BinaryIO, answer: BinaryIO, name: str) -> None:
         try:
-            loading.write(answer, *loading.facts_of(file))
-        except ForeignError as error:
-            loading.write(answer, {"refusal": str(error)}, [])
+            sandbox.write(answer, *sandbox.facts_of(file))
+        except WeightsError as error:
+            sandbox.write(answer, {"refusal": str(error)}, [])
 
-    monkeypatch.setattr(loading, "_run", answered)
+    monkeypatch.setattr(sandbox, "_run", answered)

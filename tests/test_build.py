@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import runs
 from explorer.architectures import ArchitectureSpec, build, describe
-from explorer.datasets import builtin, shapes
+from explorer.datasets import downloadable, shapes
 from explorer.presets import PRESETS
 from explorer.runs.queue import write_end
 from explorer.training import TrainingConfig
@@ -321,7 +321,7 @@ def test_a_run_trains_on_the_classes_of_its_form() -> None:
 
 
 def test_damaged_data_is_a_sentence_on_every_tab() -> None:
-    for path, _ in builtin._source("cifar10").files:
+    for path in (file.path for file in downloadable.DOWNLOADABLE["cifar10"].files):
         (runs.downloads_folder() / path).parent.mkdir(parents=True, exist_ok=True)
         (runs.downloads_folder() / path).write_bytes(b"half")
     for tab in ("Network", "Training", "Data"):

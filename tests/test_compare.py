@@ -20,12 +20,12 @@ from explorer.figures import Says, Series, SizeLine, TrainingLine
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
+from explorer.ui import user_models
 from explorer.ui.compare import aligned, differences
 from explorer.ui.compare.compared import Compared, column_tops, relative_depths, seen_part, strip_depths, training_lines
 from explorer.ui.compare.state import CompareState
 from explorer.ui.network_text import accuracy_text
 from explorer.ui.services.inference import NetworkResult
-from explorer.ui.session import SessionData
 
 PAGE = """
 import streamlit as st
@@ -417,10 +417,11 @@ def test_the_view_opens_in_explore() -> None:
     assert app.query_params == {"scope": "both", "layer": "stages.0.1.conv1"}
 
 
-def test_two_networks_with_one_name_are_told_apart_and_no_name_is_markdown() -> None:
+def test_two_networks_with_one_name_are_told_apart_and_no_name_is_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     app = AppTest.from_string(PAGE, default_timeout=120)
     evil = "**a** | <img src=x> [b](c)"
-    app.session_state["session"] = SessionData(titles={"shapes-plain-20": evil, "cifar10jpeg-plain-20": evil})
+    titles = {"shapes-plain-20": evil, "cifar10jpeg-plain-20": evil}
+    monkeypatch.setattr(user_models, "title_of", lambda name: titles.get(name, ""))
     app.query_params["networks"] = "shapes-plain-20,cifar10jpeg-plain-20"
     check(app.run())
     options = app.multiselect(key="compare_networks").options

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from explorer import published
-from explorer.published import PUBLISHED, downloaded
+from explorer import torchvision_models
+from explorer.torchvision_models import PUBLISHED, downloaded
 from tests.test_compare import open_compare
 from tests.test_gradients import open_gradients
 from tests.test_pages import open_app
@@ -17,7 +17,7 @@ from tests.test_pages import open_app
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where torchvision's files lie, with that of ResNet-18: its name alone, which is all that a list needs."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    folder = published.cache_folder()
+    folder = torchvision_models.cache_folder()
     folder.mkdir(parents=True)
     (folder / PUBLISHED["resnet18"].file).write_bytes(b"weights")
     return folder
@@ -35,7 +35,7 @@ def test_torchvision_is_not_asked_where_no_file_can_be_one_of_its_own(tmp_path: 
     (tmp_path / "alexnet-owt-7be5be79.pth").touch()
     (tmp_path / "resnet18.pth").touch()
     asked = (
-        "import sys; from pathlib import Path; from explorer.published import downloaded; "
+        "import sys; from pathlib import Path; from explorer.torchvision_models import downloaded; "
         f"assert downloaded(Path({str(tmp_path)!r})) == (); assert 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", asked], check=True, timeout=120)

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from driving.messages import explain_request, picture, unpack
 from explorer import checkpoints, figures
 from explorer.attribution import raw_arrays
-from explorer.images import Picture, decode, to_input
+from explorer.images import DecodedImage, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import server
 from explorer.ui.api import explain as api
@@ -218,7 +218,7 @@ def test_the_page_does_not_decode_again_what_was_drawn(monkeypatch: pytest.Monke
     name = unpack(explain(own, *named_file()))[0]["picture"]
     decoded: list[str] = []
 
-    def counted(data: bytes, name: str) -> Picture:
+    def counted(data: bytes, name: str) -> DecodedImage:
         decoded.append(name)
         return decode(data, name)
 

@@ -337,7 +337,7 @@ GOOD = {"layers": ["stem.conv", "stages.0.0.conv1"], "steps": [0, 4], "norms": [
 
 
 @pytest.mark.parametrize(
-    ("changes", "is_there"),
+    ("changes", "is_available"),
     [
         ({}, True),
         ({"norms": [[1.0, 2.0]]}, False),
@@ -354,13 +354,13 @@ GOOD = {"layers": ["stem.conv", "stages.0.0.conv1"], "steps": [0, 4], "norms": [
     ],
 )
 def test_a_record_from_anywhere_is_read_or_left_alone(
-    changes: dict, is_there: bool, monkeypatch: pytest.MonkeyPatch
+    changes: dict, is_available: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = checkpoints.load_pretrained("shapes-plain-8")
     record = {"weight_gradients": {**GOOD, **changes}, "precision": "float33", "config": {"batch_size": "many"}}
     monkeypatch.setattr(network_registry, "checkpoint", lambda name: replace(loaded, record=record))
     found = measured.recorded("shapes-plain-8")
-    assert (found is not None) == is_there
+    assert (found is not None) == is_available
     if found:
         assert found.precision == "float32" and found.batch_size is None
     for broken in ({}, {"weight_gradients": None}, {"weight_gradients": GOOD, "config": 5}):

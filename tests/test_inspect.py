@@ -1,4 +1,4 @@
-"""`inspect` and `convert`: what they print is what `explorer.foreign` says, and nothing is guessed for the user."""
+"""`inspect` and `convert`: what they print is what `explorer.weights_import` says; nothing is guessed for the user."""
 
 import contextlib
 import io
@@ -17,8 +17,8 @@ from explorer import checkpoints
 from explorer.architectures import build
 from explorer.commands.line import main
 from explorer.commands.weights import _doubts
-from explorer.foreign import NORMALISATIONS, Trial, read
 from explorer.presets import cifar
+from explorer.weights_import import NORMALISATIONS, NormalisationScore, read
 
 COLOURS = {"blue": (60, 60, 130), "green": (60, 110, 60), "red": (120, 60, 60)}
 NAMES = {"stem.conv": "conv1", "stem.norm": "bn1", "head.fc": "linear"}
@@ -175,10 +175,10 @@ def test_classes_of_another_number_cannot_measure(place: Path):
 
 def test_a_difference_within_the_error_is_not_called_one():
     """Of 100 pictures 80 % have a standard error of 4 %: 73 % may be as good, 71 % is not."""
-    report = SimpleNamespace(normalisation=NORMALISATIONS["imagenet"])
+    report = SimpleNamespace(readings=[SimpleNamespace(normalisation=NORMALISATIONS["imagenet"])])
     reading: Any = object()
-    best = Trial(reading, NORMALISATIONS["cifar10"], 0.80, 100, 0.1)
+    best = NormalisationScore(reading, NORMALISATIONS["cifar10"], 0.80, 100, 0.1)
     for accuracy, doubted in ((0.73, True), (0.71, False)):
-        trials = [best, Trial(reading, NORMALISATIONS["imagenet"], accuracy, 100, 0.1)]
+        trials = [best, NormalisationScore(reading, NORMALISATIONS["imagenet"], accuracy, 100, 0.1)]
         assert bool(_doubts(trials, report)) == doubted  # type: ignore[arg-type]
-    assert _doubts([Trial(reading, NORMALISATIONS["imagenet"], 0.8, 100, 0.1), best], report) == []  # type: ignore[arg-type]
+    assert _doubts([NormalisationScore(reading, NORMALISATIONS["imagenet"], 0.8, 100, 0.1), best], report) == []  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 # In the order of the design: each imports only from those before it.
 ROOMS = (
     "requirements",
-    "incidents",
+    "errors",
     "machine",
     "files",
     "intervals",
@@ -34,8 +34,8 @@ ROOMS = (
     "images",
     "datasets",
     "checkpoints",
-    "foreign",
-    "published",
+    "weights_import",
+    "torchvision_models",
     "tracing",
     "views",
     "training",
@@ -86,7 +86,12 @@ ONLY_IN = {
 
 # Pictures and pages know no networks, and what draws pictures knows arrays only.
 WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datasets.folders", "explorer.figures"}
-WITHOUT_TORCH |= {"explorer.downloads", "explorer.datasets.sources", "explorer.datasets.stored", "explorer.ui.pages"}
+WITHOUT_TORCH |= {
+    "explorer.downloads",
+    "explorer.datasets.untrusted_files",
+    "explorer.datasets.stored",
+    "explorer.ui.pages",
+}
 
 # What answers the browser directly has no run of a page around it.
 WITHOUT_STREAMLIT = {"explorer.ui.api"}
@@ -98,7 +103,7 @@ FORBIDDEN_FILE_NAMES = re.compile(r"_?(util|helper|manager|handler|common|misc)s
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "joblib", "dill", "shelve", "marshal"}
 FORBIDDEN_CALLS = {"eval", "exec", "__import__", "importlib.import_module", "os.system", "os.popen"}
 FORBIDDEN_METHODS = {"extractall", "add_safe_globals"}
-OPENS_WEIGHTS = {"explorer.foreign.loading"}  # in a child with limits: the one place for files of others
+OPENS_WEIGHTS = {"explorer.weights_import.sandbox"}  # in a child with limits: the one place for files of others
 FORBIDDEN_KEYWORDS = {"allow_pickle", "shell"}
 
 IMPORT_NAMES = {"pillow": "PIL"}  # where a package is imported under another name than it is installed
@@ -285,7 +290,7 @@ def raw_sentences(source: str) -> list[str]:
         if isinstance(node, ast.JoinedStr):
             return all(is_safe(part.value) for part in node.values if isinstance(part, ast.FormattedValue))
         if isinstance(node, ast.Call):
-            return dotted(node.func) in {"as_sentence", "as_text", "as_code", "unexpected"}
+            return dotted(node.func) in {"as_sentence", "as_text", "as_code", "unexpected_message"}
         return isinstance(node, ast.Constant)
 
     said = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]

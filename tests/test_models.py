@@ -13,7 +13,6 @@ from streamlit.testing.v1 import AppTest
 from explorer import checkpoints, requirements, runs
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
-from explorer.foreign import NORMALISATIONS
 from explorer.presets import cifar
 from explorer.runs import Request, Run
 from explorer.ui import network_registry, user_models
@@ -21,6 +20,7 @@ from explorer.ui.markdown import as_code, as_text
 from explorer.ui.services import model_store
 from explorer.ui.services.model_store import SessionFolder, models_of, shared_folder
 from explorer.ui.session import SessionData
+from explorer.weights_import import NORMALISATIONS
 from tests.e2e.test_models import theirs
 from tests.test_pages import open_app
 
@@ -349,7 +349,7 @@ def test_an_upload_is_renamed_shared_by_a_link_and_deleted(content: bytes) -> No
     assert shown_to_a_stranger() == "shapes-plain-20"
 
 
-BAD = {  # `test_foreign_files` has all kinds
+BAD = {  # `test_weights_import_files` has all kinds
     "page.pth": b"<!doctype html><html><title>Not found</title>",
     "../../evil.pt": b"cposix\nsystem\n(S'touch /tmp/evil'\ntR.",
 }

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from explorer import checkpoints
 from explorer.attribution import profile, raw_arrays, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.commands import Answer, typed
 from explorer.commands.text import heading, knows, noted, percent, table
-from explorer.images import Picture
+from explorer.files import write_atomically
+from explorer.images import DecodedImage
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 
 
@@ -96,7 +96,7 @@ def _save(seen: Trace, names: tuple[str, ...], out: Path) -> None:
     arrays = raw_arrays(seen, seen.names) | {"class_names": np.array(names)}
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
-    checkpoints.write_atomically(out, content.getvalue())
+    write_atomically(out, content.getvalue())
 
 
 def _top(seen: Trace, checkpoint: Checkpoint) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def _shares(top: list[dict[str, Any]]) -> list[str]:
     return [f"{percent(entry['probability']):>9}  {entry['class']}" for entry in top]
 
 
-def _facts(file: str, picture: Picture) -> dict[str, Any]:
+def _facts(file: str, picture: DecodedImage) -> dict[str, Any]:
     height, width, _ = picture.pixels.shape
     facts = {"file": file, "format": picture.format, "width": width, "height": height, "frames": picture.frames}
     return {**facts, "notes": list(picture.notes)}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from explorer.images import Picture
+from explorer.images import DecodedImage
 
 SHOWN_CLASSES = 20
 
@@ -38,7 +38,7 @@ def knows(names: Sequence[str]) -> str:
     return f"knows {len(names):,} classes: {', '.join(names[:SHOWN_CLASSES])}{more}."
 
 
-def heading(file: str, picture: Picture) -> str:
+def heading(file: str, picture: DecodedImage) -> str:
     height, width, _ = picture.pixels.shape
     return f"{file} ({picture.format}, {width} × {height} pixels)"
 

@@ -16,7 +16,7 @@ from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint
 from explorer.commands.text import knows
 from explorer.datasets import Dataset, folders, shapes
-from explorer.images import Picture, decode, to_input
+from explorer.images import DecodedImage, decode, to_input
 from explorer.presets import preset
 from explorer.training import TrainingConfig
 
@@ -138,11 +138,11 @@ def drawn_for(checkpoint: Checkpoint) -> Dataset:
     )
 
 
-def picture(file: str) -> Picture:
+def picture(file: str) -> DecodedImage:
     return decode(Path(file).read_bytes(), file)
 
 
-def image(picture: Picture, checkpoint: Checkpoint) -> np.ndarray:
+def image(picture: DecodedImage, checkpoint: Checkpoint) -> np.ndarray:
     _, height, width = checkpoint.spec.input_shape
     return to_input(picture.pixels, (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to)
 

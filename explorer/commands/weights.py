@@ -7,19 +7,19 @@ from pathlib import Path
 from explorer import checkpoints
 from explorer.commands import Answer, typed
 from explorer.commands.text import noted, percent, table
-from explorer.foreign import (
+from explorer.training import use_threads
+from explorer.weights_import import (
     NORMALISATIONS,
     Normalisation,
+    NormalisationScore,
     Reading,
     Report,
-    Trial,
-    numbered,
-    plain,
+    index_labels,
+    printable,
     reached_by_guessing,
     read,
-    self_test,
+    score_normalisations,
 )
-from explorer.training import use_threads
 
 FILE_HELP = "a .pt, .pth, .th, .t7, .ckpt or .safetensors file of a state dict"
 PICTURES = 1000
@@ -67,7 +67,7 @@ def inspect_file(arguments: argparse.Namespace) -> Answer:
     return document, lines
 
 
-def _recommended(trials: list[Trial], report: Report) -> list[str]:
+def _recommended(trials: list[NormalisationScore], report: Report) -> list[str]:
     best, chance = trials[0], reached_by_guessing(trials)
     words = f"{best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"
     if best.accuracy > chance:
@@ -78,11 +78,11 @@ def _recommended(trials: list[Trial], report: Report) -> list[str]:
     ]
 
 
-def _doubts(trials: list[Trial], report: Report) -> list[str]:
+def _doubts(trials: list[NormalisationScore], report: Report) -> list[str]:
     """Whether so few pictures can tell the best normalisation from the one that is assumed."""
     best = trials[0]
     for reading, normalisation, accuracy, n, _ in trials[1:]:
-        if reading is best.reading and normalisation.name == report.normalisation.name:
+        if reading is best.reading and normalisation.name == report.readings[0].normalisation.name:
             error = math.sqrt(best.accuracy * (1 - best.accuracy) / n)
             if best.accuracy - accuracy <= 2 * error:
                 return [
@@ -101,21 +101,22 @@ def _described(report: Report) -> list[str]:
     lines += table(("reading", "network", "parameters", "classes", "input"), rows)
     if report.question:
         lines += ["", report.question]
-    normalisation = report.normalisation
-    lines += ["", f"Normalisation: {normalisation.title} ({normalisation.name}), because {report.normalisation_reason}"]
+    first = report.readings[0]
+    normalisation = first.normalisation
+    lines += ["", f"Normalisation: {normalisation.title} ({normalisation.name}), because {first.normalisation_reason}"]
     lines += [f"  mean {_numbers(normalisation.mean)}, std {_numbers(normalisation.std)}"]
-    if report.class_names:
-        more = len(report.class_names) - SHOWN_NAMES
-        names = ", ".join(report.class_names[:SHOWN_NAMES])
+    if first.class_names:
+        more = len(first.class_names) - SHOWN_NAMES
+        names = ", ".join(first.class_names[:SHOWN_NAMES])
         lines += [f"Classes: {names}{f' and {more:,} more' if more > 0 else ''}"]
     lines += ["", "Evidence:", *(f"  {sentence}" for sentence in report.evidence)]
-    if report.uncertain:
-        lines += ["Uncertain, and taken as the family has it:", *(f"  {sentence}" for sentence in report.uncertain)]
+    if first.uncertain:
+        lines += ["Uncertain, and taken as the family has it:", *(f"  {sentence}" for sentence in first.uncertain)]
     if report.renamed:
         lines.append(f"Renamed: {len(report.renamed):,} tensors")
-        lines += [f"  {plain(theirs)} -> {ours}" for theirs, ours in report.renamed[:SHOWN_NAMES]]
+        lines += [f"  {printable(theirs)} -> {ours}" for theirs, ours in report.renamed[:SHOWN_NAMES]]
     if report.ignored:
-        lines.append(f"Ignored: {', '.join(plain(name) for name in report.ignored[:SHOWN_NAMES])}")
+        lines.append(f"Ignored: {', '.join(printable(name) for name in report.ignored[:SHOWN_NAMES])}")
     return lines
 
 
@@ -123,13 +124,13 @@ def _numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:g}" for value in values)
 
 
-def _measured(report: Report, data: str, pictures: int) -> tuple[list[Trial], str]:
+def _measured(report: Report, data: str, pictures: int) -> tuple[list[NormalisationScore], str]:
     spec = report.readings[0].spec
     dataset = typed.dataset(data, spec.input_shape[1:])
     split = dataset.test if len(dataset.test) else dataset.train
-    split = numbered(split, dataset.class_names, report.class_names, spec.classes)
-    known = {report.normalisation.name: report.normalisation, **NORMALISATIONS}
-    return self_test(report.readings, known.values(), split, pictures), dataset.name
+    split = index_labels(split, dataset.class_names, report.readings[0].class_names, spec.classes)
+    known = {report.readings[0].normalisation.name: report.readings[0].normalisation, **NORMALISATIONS}
+    return score_normalisations(report.readings, known.values(), split, pictures), dataset.name
 
 
 def convert_arguments(parser: argparse.ArgumentParser) -> None:

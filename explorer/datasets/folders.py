@@ -4,17 +4,16 @@ import math
 import os
 import time
 import unicodedata
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out
-from explorer.datasets.sources import HIDDEN, FilePath, Listing, UnreadableError, in_zip, on_disk, quoted, shown
+from explorer.datasets.untrusted_files import HIDDEN, FilePath, Listing, UnreadableError, in_zip, on_disk, quote, shown
+from explorer.errors import PathError
 from explorer.images import ImageError, decode, resize
-from explorer.incidents import PlaceError
 
 MAX_UNPACKED = 2**30
 """Bytes that are read for one dataset, counted while they are unpacked: what an archive declares is not believed."""
@@ -35,19 +34,10 @@ _SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", 
 _ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 _REORDERING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of the text around them (UAX 9, sections 2.1 to 2.4)."""
-_SECONDS_BETWEEN_READINGS = 0.1
+_PROGRESS_INTERVAL_S = 0.1
 
 _Members = dict[str, list[tuple[str, FilePath]]]
 """For each split, the class and path of its pictures, in order."""
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """How far `read` has come: `done` of `total` pictures. The last one, and it alone, carries the `dataset`."""
-
-    done: int
-    total: int
-    dataset: Dataset | None = None
 
 
 def load(
@@ -75,9 +65,12 @@ def load(
     whose names differ only in case or in how their letters are encoded, an archive that is damaged, encrypted, too
     large, or has entries that overlap or point outside of it.
     """
-    *_, last = read(source, size, seed, validation, name)
-    assert last.dataset is not None
-    return last.dataset
+    reading = read(source, size, seed, validation, name)
+    while True:
+        try:
+            next(reading)
+        except StopIteration as end:
+            return end.value
 
 
 def read(
@@ -86,11 +79,10 @@ def read(
     seed: int = 0,
     validation: float = 0.1,
     name: str | None = None,
-) -> Generator[Reading, None, None]:
-    """`load` that can be watched and left: how far it has come, about ten times a second.
+) -> Generator[float, None, Dataset]:
+    """Reads as `load` does: yields the fraction that is read, about ten times a second, and returns the dataset.
 
-    Nothing is read before the first `next`. Closing it ends the reading, and leaves nothing behind. The same
-    `ValueError`s are raised while it runs.
+    Nothing is read before the first `next`. Closing the generator ends the reading.
     """
     if min(size) < 1 or seed < 0 or not 0 <= validation < 1:
         raise ValueError(
@@ -98,22 +90,22 @@ def read(
             f"received {size}, {seed} and {validation}."
         )
     if not isinstance(source, str | os.PathLike):
-        yield from _read(in_zip(source), size, seed, validation, name or "your pictures")
-        return
+        return (yield from _read(in_zip(source), size, seed, validation, name or "your pictures"))
     path = Path(source)
     name = name or path.resolve().stem
     try:
         if path.is_dir():
-            yield from _read(on_disk(path), size, seed, validation, name)
-        else:
-            with path.open("rb") as file:
-                yield from _read(in_zip(file), size, seed, validation, name)
+            return (yield from _read(on_disk(path), size, seed, validation, name))
+        with path.open("rb") as file:
+            return (yield from _read(in_zip(file), size, seed, validation, name))
     except OSError as error:
-        said = f"{{place}} cannot be read ({error.strerror}); give a folder or a zip file."
-        raise PlaceError(said, path, instead=quoted((name,))) from error
+        sentence = f"{{place}} cannot be read ({error.strerror}); give a folder or a zip file."
+        raise PathError(sentence, path, instead=quote((name,))) from error
 
 
-def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float, name: str) -> Iterator[Reading]:
+def _read(
+    listing: Listing, size: tuple[int, int], seed: int, validation: float, name: str
+) -> Generator[float, None, Dataset]:
     pictures = sorted(path for path in listing.files if _suffix(path) in _SUFFIXES)
     splits, outside = _by_split(pictures)
     others = listing.files.keys() - set(pictures)
@@ -128,13 +120,11 @@ def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float,
     left_out = sorted(path for path, reason in skipped.items() if reason != HIDDEN)
     notes = []
     if left_out:
-        notes.append(
-            f"Files left out because they are no pictures of a class: {len(left_out):,} ({quoted(*left_out)})."
-        )
+        notes.append(f"Files left out because they are no pictures of a class: {len(left_out):,} ({quote(*left_out)}).")
     train, validation_split, test = yield from _decoded(listing, splits, class_names, size, notes, skipped)
     for label, count in zip(class_names, np.bincount(train.labels, minlength=len(class_names)), strict=True):
         if not count:
-            raise ValueError(f"no training picture of the class {quoted((label,))} can be read; replace or remove it.")
+            raise ValueError(f"no training picture of the class {quote((label,))} can be read; replace or remove it.")
     if len(skipped) > MAX_SKIPPED:
         notes.append(f"Of {len(skipped):,} files that are left out, {MAX_SKIPPED:,} are listed.")
     if not splits["test"]:
@@ -148,22 +138,8 @@ def _read(listing: Listing, size: tuple[int, int], seed: int, validation: float,
     if max(std) <= LEVEL:
         raise ValueError("all training pictures are one and the same colour, so there is nothing to learn from them.")
     listed = sorted(skipped, key=lambda path: (skipped[path] == HIDDEN, path))[:MAX_SKIPPED]  # a Mac hides one for each
-    done = sum(map(len, splits.values()))
-    yield Reading(
-        done,
-        done,
-        Dataset(
-            name,
-            class_names,
-            mean,
-            std,
-            train,
-            validation_split,
-            test,
-            tuple(notes),
-            tuple(Skipped(shown(path), skipped[path]) for path in listed),
-        ),
-    )
+    files = tuple(Skipped(shown(path), skipped[path]) for path in listed)
+    return Dataset(name, class_names, mean, std, train, validation_split, test, tuple(notes), files)
 
 
 def _suffix(path: FilePath) -> str:
@@ -186,7 +162,7 @@ def _by_split(pictures: list[FilePath]) -> tuple[_Members, list[FilePath]]:
     found = {path[depth] for path in pictures if len(path) > depth + 2 and path[depth].lower() in _SPLITS}
     with_splits = any(_SPLITS[folder.lower()] == "train" for folder in found)
     if found and not with_splits and found == {path[depth] for path in pictures if len(path) > depth + 1}:
-        raise ValueError(f"there is a folder {quoted((min(found),))} but none named `train`; add it or rename one.")
+        raise ValueError(f"there is a folder {quote((min(found),))} but none named `train`; add it or rename one.")
     for path in pictures:
         where = depth + with_splits
         if len(path) < where + 2 or (with_splits and path[depth] not in found):
@@ -202,17 +178,17 @@ def _class_names(splits: _Members) -> tuple[str, ...]:
     for label in sorted({label for members in splits.values() for label, _ in members}):
         if len(label) > MAX_CLASS_NAME:
             raise ValueError(
-                f"the class name {quoted((label,))} has {len(label):,} characters and the limit is {MAX_CLASS_NAME}; "
+                f"the class name {quote((label,))} has {len(label):,} characters and the limit is {MAX_CLASS_NAME}; "
                 "rename the folder."
             )
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _REORDERING for c in label):
             raise ValueError(
-                f"the class name {quoted((label,))} has characters that cannot be shown; rename the folder."
+                f"the class name {quote((label,))} has characters that cannot be shown; rename the folder."
             )
         same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
         if same in alike:
             raise ValueError(
-                f"the class folders {quoted((alike[same],), (label,))} differ only in case or in how their letters are "
+                f"the class folders {quote((alike[same],), (label,))} differ only in case or in how their letters are "
                 "encoded; rename one of them, or put their pictures into one folder."
             )
         alike[same] = label
@@ -226,7 +202,7 @@ def _class_names(splits: _Members) -> tuple[str, ...]:
         unknown = sorted({label for label, _ in splits[split]} - set(class_names))
         if unknown:
             raise ValueError(
-                f"the class {quoted((unknown[0],))} has {split} pictures but no training pictures; "
+                f"the class {quote((unknown[0],))} has {split} pictures but no training pictures; "
                 "add some or remove the class."
             )
     return class_names
@@ -239,21 +215,20 @@ def _decoded(
     size: tuple[int, int],
     notes: list[str],
     skipped: dict[FilePath, str],
-) -> Generator[Reading, None, list[Split]]:
-    """Train, validation and test as they lie in the files; what cannot be read is added to `notes` and `skipped`."""
+) -> Generator[float, None, list[Split]]:
+    """Train, validation and test as the files have them. Adds what cannot be read to `notes` and `skipped`."""
     found, bad = [], []
     budget, resized, several, done = MAX_UNPACKED, 0, 0, 0
     total = sum(map(len, splits.values()))
-    said = -math.inf
-    numbers = {label: i for i, label in enumerate(class_names)}
+    yielded_at = -math.inf
     for members in splits.values():
         images = np.empty((len(members), 3, *size), np.uint8)
         labels = np.empty(len(members), np.int64)
         count = 0
         for label, path in members:
-            if time.monotonic() >= said + _SECONDS_BETWEEN_READINGS:
-                said = time.monotonic()
-                yield Reading(done, total)
+            if time.monotonic() >= yielded_at + _PROGRESS_INTERVAL_S:
+                yielded_at = time.monotonic()
+                yield done / total
             done += 1
             try:
                 content = listing.files[path](min(budget, MAX_PICTURE))
@@ -272,13 +247,13 @@ def _decoded(
                 skipped[path] = reason
                 continue
             images[count] = resize(picture.pixels, size).transpose(2, 0, 1)
-            labels[count] = numbers[label]
+            labels[count] = class_names.index(label)
             resized += picture.pixels.shape[:2] != size
             several += picture.frames > 1
             count += 1
         found.append(Split(images[:count], labels[:count]))
     if bad:
-        notes.append(f"Pictures left out because they cannot be read: {len(bad):,} ({quoted(*bad)}).")
+        notes.append(f"Pictures left out because they cannot be read: {len(bad):,} ({quote(*bad)}).")
     if resized:
         notes.append(f"Pictures of another size, centre-cropped and resized to {size[0]} × {size[1]}: {resized:,}.")
     if several:

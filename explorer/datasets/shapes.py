@@ -139,7 +139,7 @@ def named(text: str) -> Drawn | None:
     return drawn if text in (drawn.name, drawn.key) else None
 
 
-class _Dice:
+class _RandomStream:
     """Random parameters of n pictures, float32, with the axes that broadcast against planes (n, H, W).
 
     They are thrown for `count` pictures, and those of `rows` are kept: a picture is the same whichever are drawn.
@@ -170,35 +170,35 @@ class _Dice:
         return np.stack(channels, axis=1)
 
 
-def _line(dice: _Dice, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _line(random: _RandomStream, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Signed distance (n, H, W) to a straight stroke of random place, direction, length and thickness."""
-    cos, sin = dice.direction()
-    x, y = x - dice.uniform(-1, 1), y - dice.uniform(-1, 1)
+    cos, sin = random.direction()
+    x, y = x - random.uniform(-1, 1), y - random.uniform(-1, 1)
     along, across = x * cos + y * sin, y * cos - x * sin
-    return np.maximum(np.abs(along) - dice.uniform(0.25, 0.9), np.abs(across) - dice.uniform(0.03, 0.06))
+    return np.maximum(np.abs(along) - random.uniform(0.25, 0.9), np.abs(across) - random.uniform(0.03, 0.06))
 
 
-def _dot(dice: _Dice, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _dot(random: _RandomStream, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Signed distance (n, H, W) to a disc of random place and radius."""
-    x, y = x - dice.uniform(-1, 1), y - dice.uniform(-1, 1)
-    return np.sqrt(x * x + y * y) - dice.uniform(0.05, 0.11)
+    x, y = x - random.uniform(-1, 1), y - random.uniform(-1, 1)
+    return np.sqrt(x * x + y * y) - random.uniform(0.05, 0.11)
 
 
-def _clutter(dice: _Dice, x: np.ndarray, y: np.ndarray, lines: int, dots: int) -> np.ndarray:
+def _clutter(random: _RandomStream, x: np.ndarray, y: np.ndarray, lines: int, dots: int) -> np.ndarray:
     """Signed distance (n, H, W) to the union of so many lines and dots."""
-    distance = _line(dice, x, y)
+    distance = _line(random, x, y)
     for _ in range(lines - 1):
-        np.minimum(distance, _line(dice, x, y), out=distance)
+        np.minimum(distance, _line(random, x, y), out=distance)
     for _ in range(dots):
-        np.minimum(distance, _dot(dice, x, y), out=distance)
+        np.minimum(distance, _dot(random, x, y), out=distance)
     return distance
 
 
-def _stripes(dice: _Dice, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _stripes(random: _RandomStream, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Parallel stripes -1..1, (n, H, W): a triangle wave of random direction, period and phase."""
-    cos, sin = dice.direction()
-    frequency = dice.uniform(0.6, 2.5)  # periods in a half picture
-    phase = x * (cos * frequency) + (y * (sin * frequency) + dice.uniform(0, 1))
+    cos, sin = random.direction()
+    frequency = random.uniform(0.6, 2.5)  # periods in a half picture
+    phase = x * (cos * frequency) + (y * (sin * frequency) + random.uniform(0, 1))
     return np.abs(phase - np.floor(phase) - 0.5) * 4 - 1
 
 
@@ -215,9 +215,9 @@ def _paint(images: np.ndarray, coverage: np.ndarray, colour: np.ndarray) -> None
         images[:, channel] += change
 
 
-def _ground_colour(dice: _Dice, colour: np.ndarray) -> np.ndarray:
+def _ground_colour(random: _RandomStream, colour: np.ndarray) -> np.ndarray:
     """A background colour (n, 3, 1, 1): of three, the one farthest from the object's `colour`, so that it is seen."""
-    choices = np.stack([dice.colour((0.1, 0.8), (0.15, 0.95)) for _ in range(3)])
+    choices = np.stack([random.colour((0.1, 0.8), (0.15, 0.95)) for _ in range(3)])
     gaps = (choices - colour) ** 2
     farthest = (gaps[:, :, 0] + gaps[:, :, 1] + gaps[:, :, 2]).argmax(axis=0).ravel()
     return choices[farthest, np.arange(len(farthest))]
@@ -230,29 +230,29 @@ def _pictures(
     and the same pictures whichever rows are drawn."""
     rng = np.random.default_rng(stream)
     count, labels = len(labels), labels[rows]
-    dice = _Dice(rng, count, rows)
+    random = _RandomStream(rng, count, rows)
     centres = (np.arange(size, dtype=np.float32) * 2 + 1) / size - 1
     x, y = centres[None, None, :], centres[None, :, None]
     texture, clutter, noise = (np.float32(amount) for amount in (style.texture, style.clutter, style.noise))
 
     # The background: stripes that go over into checks (stripes times stripes), toward a second colour.
-    colour = dice.colour((0.45, 1.0), (0.55, 1.0))
-    ground, second_ground = _ground_colour(dice, colour), dice.colour((0.1, 0.9), (0.1, 1.0))
-    pattern = _stripes(dice, x, y)
-    checks = dice.uniform(0, 1)
-    pattern *= 1 - checks + checks * _stripes(dice, x, y)
-    pattern *= texture * dice.uniform(0.1, 0.35)
+    colour = random.colour((0.45, 1.0), (0.55, 1.0))
+    ground, second_ground = _ground_colour(random, colour), random.colour((0.1, 0.9), (0.1, 1.0))
+    pattern = _stripes(random, x, y)
+    checks = random.uniform(0, 1)
+    pattern *= 1 - checks + checks * _stripes(random, x, y)
+    pattern *= texture * random.uniform(0.1, 0.35)
     images = np.empty((len(labels), 3, size, size), np.float32)
     images[:] = ground
     _paint(images, pattern, second_ground)
 
-    behind = _coverage(_clutter(dice, x, y, lines=2, dots=3))
-    _paint(images, behind * (clutter * dice.uniform(0.5, 1)), dice.colour((0.3, 1.0), (0.3, 1.0)))
+    behind = _coverage(_clutter(random, x, y, lines=2, dots=3))
+    _paint(images, behind * (clutter * random.uniform(0.5, 1)), random.colour((0.3, 1.0), (0.3, 1.0)))
 
     # The object: the picture's coordinates moved, scaled and turned into those of the outline; shaded along one axis.
-    radius = dice.uniform(0.4, 0.78)
-    centre_x, centre_y = dice.uniform(-1, 1) * (1 - radius), dice.uniform(-1, 1) * (1 - radius)
-    cos, sin = dice.direction()
+    radius = random.uniform(0.4, 0.78)
+    centre_x, centre_y = random.uniform(-1, 1) * (1 - radius), random.uniform(-1, 1) * (1 - radius)
+    cos, sin = random.direction()
     right, down = (x - centre_x) / radius, (y - centre_y) / radius
     object_x, object_y = right * cos + down * sin, down * cos - right * sin
     distance = np.empty_like(object_x)
@@ -261,15 +261,15 @@ def _pictures(
         if len(members):
             distance[members] = outline(object_x[members], object_y[members])
     shown = _coverage(distance * radius)
-    shade = 1 + texture * dice.uniform(-0.25, 0.25) * object_x
+    shade = 1 + texture * random.uniform(-0.25, 0.25) * object_x
     _paint(images, shown, colour * shade[:, None])
 
-    hidden = _coverage(_clutter(dice, x, y, lines=2, dots=2)) * clutter
-    _paint(images, hidden, dice.colour((0.3, 1.0), (0.3, 1.0)))
+    hidden = _coverage(_clutter(random, x, y, lines=2, dots=2)) * clutter
+    _paint(images, hidden, random.colour((0.3, 1.0), (0.3, 1.0)))
     shown *= 1 - hidden
 
     # Noise: the difference of two random bytes (a triangular distribution, standard deviation 104), scaled.
-    strength = noise * dice.uniform(0.03, 0.15)
+    strength = noise * random.uniform(0.03, 0.15)
     pixels = np.empty(images.shape, np.uint8)
     for channel in range(3):
         grain = rng.integers(0, 256, (2, count, size, size), dtype=np.uint8)[:, rows]

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.runs.directory import PATIENCE, Ending, Run, Stopped
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
@@ -60,9 +60,9 @@ def execute(run: Run) -> Ending:
             return end("failed", _out_of_memory(run))
         if _is_of_the_gpu(error):
             return end("failed", _gpu_gone(run))
-        return end("failed", sentence(error, f"{_LOG} has the rest", _LOG))
+        return end("failed", user_message(error, f"{_LOG} has the rest", _LOG))
     except Exception as error:
-        return end("failed", sentence(error, f"{_LOG} has the rest", _LOG))
+        return end("failed", user_message(error, f"{_LOG} has the rest", _LOG))
 
 
 def _limit_memory(device: str) -> None:

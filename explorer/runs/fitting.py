@@ -9,7 +9,7 @@ import numpy as np
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, build
-from explorer.datasets import Dataset, Split, builtin, shapes, stored
+from explorer.datasets import Dataset, Split, downloadable, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
 from explorer.runs.directory import PATIENCE, Request, Run, Stopped, downloads_folder, stored_data
@@ -127,15 +127,15 @@ def _dataset(run: Run, request: Request, log: LogWriter) -> Dataset:
         return shapes.load(size=drawn.size, classes=drawn.classes)
     if kind == "stored":
         return stored.load(stored_data(str(request.data.get("number"))))
-    if kind in builtin.BUILTIN:
+    if kind in downloadable.DOWNLOADABLE:
         folder = downloads_folder()
-        if not builtin.is_there(kind, folder):
-            for transfer in builtin.download(kind, folder):
+        if not downloadable.is_available(kind, folder):
+            for transfer in downloadable.download(kind, folder):
                 log.write("phase", phase="downloading", done=transfer.done_bytes, total=transfer.total_bytes)
                 if run.stop_mark.exists():
                     raise Stopped
             log.write("phase", phase="preparing")
-        return builtin.load(kind, folder)
+        return downloadable.load(kind, folder)
     raise ValueError(f"there is no data of the kind {kind!r}; start a new run.")
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer import runs
 from explorer.architectures import ArchitectureSpec
-from explorer.datasets import builtin, shapes
+from explorer.datasets import downloadable, shapes
 from explorer.machine import core_limit
 from explorer.presets import PRESETS
 from explorer.runs import speed as machine_speed
@@ -97,7 +97,7 @@ def counts(data: str) -> tuple[int, int, int]:
     drawn = shapes.named(data)
     if drawn:
         return drawn.counts
-    if data in builtin.BUILTIN and not trainings.is_ready(data) or data == "own":
+    if data in downloadable.DOWNLOADABLE and not trainings.is_ready(data) or data == "own":
         return CIFAR_COUNTS
     totals = [sum(row[index] for row in trainings.card(data).counts) for index in range(3)]
     return totals[0], totals[1], totals[2]

@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import streamlit as st
 
 from explorer import requirements
-from explorer.incidents import incident, unexpected
+from explorer.errors import log_incident, unexpected_message
 from explorer.ui import client, streamlit_internals, url_query
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.process_tuning import collect_garbage
@@ -54,7 +54,7 @@ def save_page_query() -> None:
 def on_script_error(error: Exception) -> bool:
     """Logs the error and shows a sentence with its id. Streamlit calls this (`app.py`) for errors outside of every
     `error_boundary`, as in a widget's callback; True, so that it shows nothing of its own."""
-    st.error(unexpected(error))
+    st.error(unexpected_message(error))
     return True
 
 
@@ -68,7 +68,7 @@ def download_button(label: str, data: Callable[[], bytes | BytesIO | str], **opt
         try:
             return data()
         except Exception as error:
-            incident(error)
+            log_incident(error)
             raise
 
     st.download_button(label, data=logged, on_click="ignore", **options)

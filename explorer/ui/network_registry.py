@@ -9,11 +9,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer import checkpoints, figures, published, runs
+from explorer import checkpoints, figures, runs, torchvision_models
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui import client, user_models
 from explorer.ui.markdown import in_order
 from explorer.ui.network_text import dataset_title
@@ -41,14 +41,14 @@ def _shipped() -> tuple[dict[str, Header], list[str]]:
         try:
             headers[name] = checkpoints.check_pretrained(name)
         except CheckpointError as error:
-            problems.append(sentence(error))
+            problems.append(user_message(error))
     return headers, problems
 
 
 def network_names() -> tuple[str, ...]:
     """The networks that can be chosen: the pretrained ones, the user's (uploaded, shared, and trained lately), and the
     downloaded ones of torchvision."""
-    from_torchvision = (f"torchvision-{key}" for key in published.downloaded())
+    from_torchvision = (f"torchvision-{key}" for key in torchvision_models.downloaded())
     return (*shipped_networks(), *user_models.names(), *trained_names(), *from_torchvision)
 
 
@@ -66,7 +66,7 @@ def is_network(name: str) -> bool:
     if name in shipped_networks():
         return True
     if key := torchvision_key(name):
-        return published.is_there(key)
+        return torchvision_models.is_available(key)
     if _file_of(name) is None:  # its weights may still be in memory
         return False
     try:
@@ -79,7 +79,7 @@ def is_network(name: str) -> bool:
 def title(name: str) -> str:
     """The network's title in text: "plain-20 · Shapes". Two may have the same: see `unique_labels`."""
     if key := torchvision_key(name):
-        return f"{published.PUBLISHED[key].title} · torchvision"
+        return f"{torchvision_models.PUBLISHED[key].title} · torchvision"
     try:
         header = read_header(name)
     except CheckpointError:
@@ -160,7 +160,7 @@ def weight_bytes(loaded: Checkpoint) -> int:
 def _load(name: str) -> Checkpoint:
     if key := torchvision_key(name):
         with st.spinner("Loading the weights"):
-            return published.load(key)
+            return torchvision_models.load(key)
     trained = user_models.RUN_NETWORK_ID.fullmatch(name)
     if not trained:
         return checkpoints.load_pretrained(name)
@@ -173,19 +173,19 @@ def _load(name: str) -> Checkpoint:
 def torchvision_key(name: str) -> str:
     """torchvision's own name of that network, "" for a network from elsewhere."""
     key = name.removeprefix("torchvision-")
-    return key if key != name and key in published.PUBLISHED else ""
+    return key if key != name and key in torchvision_models.PUBLISHED else ""
 
 
 def class_names(name: str) -> tuple[str, ...]:
     """Raises CheckpointError."""
     key = torchvision_key(name)
-    return published.PUBLISHED[key].class_names if key else read_header(name).class_names
+    return torchvision_models.PUBLISHED[key].class_names if key else read_header(name).class_names
 
 
 def spec(name: str) -> ArchitectureSpec:
     """The network's architecture, without its weights. Raises CheckpointError."""
     key = torchvision_key(name)
-    return published.PUBLISHED[key].spec if key else read_header(name).spec
+    return torchvision_models.PUBLISHED[key].spec if key else read_header(name).spec
 
 
 def sample_for(name: str) -> str:

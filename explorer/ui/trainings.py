@@ -15,16 +15,16 @@ from explorer.datasets import (
     Dataset,
     Skipped,
     Split,
-    builtin,
+    downloadable,
     folders,
     level_counts,
     shapes,
-    sources,
     statistics_of,
     stored,
+    untrusted_files,
 )
-from explorer.datasets.builtin import Transfer
 from explorer.datasets.shapes import Drawn
+from explorer.downloads import DownloadProgress
 from explorer.machine import cores
 from explorer.runs import Request, Run
 from explorer.runs import speed as machine_speed
@@ -62,8 +62,8 @@ class Card:
 
 def is_ready(data: str) -> bool:
     """Whether the `data` of a BuildState is on this machine."""
-    if data in builtin.BUILTIN:
-        return builtin.is_there(data, runs.downloads_folder())
+    if data in downloadable.DOWNLOADABLE:
+        return downloadable.is_available(data, runs.downloads_folder())
     return data != "own" and (not data.startswith("stored-") or _stored(data).is_file())
 
 
@@ -89,7 +89,7 @@ def last_data() -> str:
 def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) -> list[str]:
     """The data on this machine, or uploaded in this session, that a network of that input and classes may know; with
     the names of its classes, `known`, only that which has the same, the shapes of some classes among it."""
-    names = dict.fromkeys([last_data(), *builtin.BUILTIN, *(Drawn(size).key for size in shapes.SIZES)])
+    names = dict.fromkeys([last_data(), *downloadable.DOWNLOADABLE, *(Drawn(size).key for size in shapes.SIZES)])
     side = spec.input_shape[1]
     if known and side in shapes.SIZES and shapes.FEWEST_CLASSES <= len(known) and set(known) < {*shapes.CLASS_NAMES}:
         names[Drawn(side, tuple(known)).key] = None
@@ -101,7 +101,7 @@ def downloadable_data(spec: ArchitectureSpec, known: Collection[str]) -> list[st
     """The data of these classes and that size that is not on this machine, but can be downloaded."""
     return [
         name
-        for name, about in builtin.BUILTIN.items()
+        for name, about in downloadable.DOWNLOADABLE.items()
         if not is_ready(name) and data_shape(name)[0] == spec.input_shape and set(about.class_names) == set(known)
     ]
 
@@ -118,7 +118,7 @@ def data_title(data: str) -> str:
         return "your own pictures"
     if drawn := shapes.named(data):
         return _drawn_title(drawn)
-    return builtin.BUILTIN[data].title if data in builtin.BUILTIN else data
+    return downloadable.DOWNLOADABLE[data].title if data in downloadable.DOWNLOADABLE else data
 
 
 def _drawn_title(drawn: Drawn) -> str:
@@ -145,8 +145,8 @@ def _drawn(data: str) -> Split:
 
 def class_names(data: str) -> tuple[str, ...]:
     """The names of its classes; what is drawn or downloaded need not be here for that. Raises ValueError as `card`."""
-    if data in builtin.BUILTIN:
-        return builtin.BUILTIN[data].class_names
+    if data in downloadable.DOWNLOADABLE:
+        return downloadable.DOWNLOADABLE[data].class_names
     drawn = shapes.named(data)
     return drawn.classes if drawn else card(data).class_names
 
@@ -232,22 +232,20 @@ def _dataset(data: str) -> Dataset:
         return shapes.load(size=drawn.size, classes=drawn.classes)
     if data.startswith("stored-"):
         return stored.load(_stored(data))
-    return builtin.load(data, runs.downloads_folder())
+    return downloadable.load(data, runs.downloads_folder())
 
 
-def download(name: str) -> Iterator[Transfer]:
+def download(name: str) -> Iterator[DownloadProgress]:
     """Brings that dataset onto this machine. Raises ValueError with one sentence for a person."""
-    return builtin.download(name, runs.downloads_folder())
+    return downloadable.download(name, runs.downloads_folder())
 
 
 def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[float | str]:
     """Reads a zip, or a folder inside the allowed one, into the store: yields the share that is done, and at the end
     the `data` of a BuildState that trains on it. Raises ValueError with one sentence for a person."""
-    where = sources.allowed(runs.pictures_folder(), source) if isinstance(source, str) else source
-    for reading in folders.read(where, (size, size), name=name):
-        yield reading.done / max(1, reading.total)
-    assert reading.dataset is not None
-    yield f"stored-{runs.keep_data(reading.dataset)}"
+    where = untrusted_files.resolve_allowed(runs.pictures_folder(), source) if isinstance(source, str) else source
+    dataset = yield from folders.read(where, (size, size), name=name)
+    yield f"stored-{runs.keep_data(dataset)}"
 
 
 def speed() -> float:
@@ -292,7 +290,7 @@ def start_run(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Run:
 
 def can_start(data: str) -> bool:
     """Whether a training on the `data` of a BuildState can be started: what can be downloaded needs not be here."""
-    return data in builtin.BUILTIN or is_ready(data)
+    return data in downloadable.DOWNLOADABLE or is_ready(data)
 
 
 def numbers(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:

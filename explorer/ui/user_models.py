@@ -11,15 +11,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer import checkpoints, foreign, runs
+from explorer import checkpoints, runs, weights_import
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.files import write_atomically
-from explorer.foreign import Normalisation, Reading, Report
 from explorer.runs import Run
 from explorer.ui import client
 from explorer.ui.services import model_store
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.model_store import ModelInfo, SessionFolder, StoredModel, models_of, shared_folder
+from explorer.weights_import import Normalisation, Reading, Report
 
 RUN_NETWORK_ID = re.compile(rf"run-({runs.ID.pattern})-({runs.FILE.pattern})")
 UPLOAD_ID = re.compile(r"mine-([0-9a-f]{16})")
@@ -87,7 +87,7 @@ def inspect_upload(data: bytes, name: str) -> Report:
             path.write_bytes(data)
         try:
             with _inspection_slot:
-                return foreign.read(path, name)
+                return weights_import.read(path, name)
         finally:
             path.unlink(missing_ok=True)
 

@@ -52,7 +52,7 @@ def use(page: Page, reading: str) -> None:
 def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     page: Page, open_page: Callable[..., Page], server: Server
 ) -> None:
-    """After a file that is none: `test_models` and `test_foreign_files` have all kinds of these."""
+    """After a file that is none: `test_models` and `test_weights_import_files` have all kinds of these."""
     give(page, "../../evil.pt", b"cposix\nsystem\n(S'touch /tmp/evil'\ntR.")
     expect(page.get_by_test_id("stAlert")).to_have_count(1)
     assert_accessible(page, "a refused file")

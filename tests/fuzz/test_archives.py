@@ -13,7 +13,7 @@ from hypothesis.strategies import DrawFn
 from PIL import Image
 
 from explorer.datasets import Dataset, folders
-from explorer.datasets.sources import allowed
+from explorer.datasets.untrusted_files import resolve_allowed
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import damaged, words
 
@@ -153,7 +153,7 @@ def test_what_is_typed_for_a_folder_leads_nowhere_else(data_folder: Path, word: 
     root.joinpath("inside", "a").mkdir(parents=True, exist_ok=True)
     for typed in (word, f"{word}/{more}", f"inside/{word}"):
         try:
-            folder = allowed(root, typed)
+            folder = resolve_allowed(root, typed)
         except ValueError as error:
             check_sentence(str(error))
         else:

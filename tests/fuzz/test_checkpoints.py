@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from safetensors.torch import save as serialise
 
-from explorer import checkpoints, foreign
+from explorer import checkpoints, weights_import
 from explorer.architectures import ArchitectureSpec, Stage, build
 from explorer.checkpoints import HEADER, Checkpoint, CheckpointError
-from explorer.foreign import ForeignError
-from explorer.foreign.containers import inspected
-from explorer.foreign.recognition import recognise
+from explorer.weights_import import WeightsError
+from explorer.weights_import.file_formats import inspect_file
+from explorer.weights_import.recognition import recognise
 from tests.fuzz.laws import ROOT, check_sentence, examples
 from tests.fuzz.mutations import changed, changed_text, damaged, words
 
@@ -190,7 +190,7 @@ def states(draw: DrawFn) -> dict[str, torch.Tensor]:
 def test_names_and_shapes_are_networks_or_a_sentence(values: dict[str, torch.Tensor], beside: list[str]) -> None:
     try:
         readings = recognise(values, beside, "`a.pth`").readings
-    except ForeignError as error:
+    except WeightsError as error:
         check_sentence(str(error))
         return
     assert readings
@@ -223,8 +223,8 @@ FORMS = st.sampled_from(("zip", "legacy", "safetensors"))
 def test_a_file_is_inspected_without_a_flood(content: bytes) -> None:
     """What is for the child to sort out are errors; that it is not memory, depth or time, this test sees."""
     try:
-        assert inspected(io.BytesIO(content)).kind in ("zip", "legacy", "safetensors")
-    except ForeignError as error:
+        assert inspect_file(io.BytesIO(content)).kind in ("zip", "legacy", "safetensors")
+    except WeightsError as error:
         check_sentence(f"`a.pth` {error}")
     except (MemoryError, RecursionError):
         raise
@@ -234,22 +234,22 @@ def test_a_file_is_inspected_without_a_flood(content: bytes) -> None:
 
 CHILD = """
 import io, json, sys
-from explorer.foreign import loading
-from explorer.foreign.report import ForeignError
+from explorer.weights_import import sandbox
+from explorer.weights_import.report import WeightsError
 
 answer = sys.stdout
 content = sys.stdin.buffer.read()
-loading.limit_this_process()
+sandbox.limit_this_process()
 while content:
     size = int.from_bytes(content[:8], "little")
     try:
-        facts, tensors = loading.facts_of(io.BytesIO(content[8 : 8 + size]))
-        loading.write(io.BytesIO(), facts, tensors)
+        facts, tensors = sandbox.facts_of(io.BytesIO(content[8 : 8 + size]))
+        sandbox.write(io.BytesIO(), facts, tensors)
         print(json.dumps({"tensors": len(tensors)}), file=answer)
-    except ForeignError as error:
+    except WeightsError as error:
         print(json.dumps({"refusal": str(error)}), file=answer)
     except MemoryError:
-        print(json.dumps({"refusal": loading.TOO_MUCH}), file=answer)
+        print(json.dumps({"refusal": sandbox.TOO_MUCH}), file=answer)
     content = content[8 + size :]
 """
 
@@ -280,8 +280,8 @@ def test_the_way_of_an_upload_ends_in_a_report_or_a_sentence(data_folder: Path, 
     path = data_folder / "0123456789abcdef"
     path.write_bytes(content)
     try:
-        report = foreign.read(path, data.draw(words()) + ".pth")
-    except ForeignError as error:
+        report = weights_import.read(path, data.draw(words()) + ".pth")
+    except WeightsError as error:
         check_sentence(str(error))
         return
     json.dumps(report.for_json())

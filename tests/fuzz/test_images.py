@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from PIL import Image
 
-from explorer.images import MAX_PIXELS, ImageError, Picture, decode, to_input, to_pixels
+from explorer.images import MAX_PIXELS, DecodedImage, ImageError, decode, to_input, to_pixels
 from tests.fuzz.laws import check_discreet, check_sentence, examples
 from tests.fuzz.mutations import damaged, words
 
@@ -89,7 +89,7 @@ def pictures(draw: DrawFn) -> tuple[int, int, int, int]:
     return number, width, height, frames
 
 
-def check_picture(picture: Picture) -> None:
+def check_picture(picture: DecodedImage) -> None:
     height, width, channels = picture.pixels.shape
     assert channels == 3 and picture.pixels.dtype == np.uint8 and 1 <= height * width <= MAX_PIXELS
     assert picture.pixels.flags.c_contiguous and not picture.pixels.flags.writeable

@@ -21,8 +21,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from explorer.attribution import raw_arrays
+from explorer.errors import is_user_error, unexpected_message, user_message
 from explorer.images import MAX_BYTES, ImageError
-from explorer.incidents import is_sentence, sentence, unexpected
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
@@ -137,9 +137,9 @@ def _told_as_sentence() -> Iterator[None]:
     except RequestError:
         raise
     except ValueError as error:
-        if not is_sentence(error):
+        if not is_user_error(error):
             raise
-        text = sentence(error)
+        text = user_message(error)
         raise RequestError(200, "networks", text[:1].upper() + text[1:]) from None
 
 
@@ -220,7 +220,7 @@ async def _answered(
     except (ClientDisconnect, TimeoutError):
         return JSONResponse({"code": "timeout", "message": "The request took too long. Try again."}, 408)
     except Exception as error:
-        return JSONResponse({"code": "incident", "message": unexpected(error)}, 500)
+        return JSONResponse({"code": "incident", "message": unexpected_message(error)}, 500)
     return Response(content, media_type=media_type, headers={"Cache-Control": "no-store"})
 
 

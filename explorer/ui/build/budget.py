@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.architectures import ArchitectureSpec
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.training import unused_device
 from explorer.training.proposal import LEAST_PASSES
 from explorer.ui import forecasts
@@ -38,7 +38,7 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
         found = forecasts.forecast(state, specs, measured)
         enough = forecasts.remedies(state, found, measured)
     except ValueError as error:  # the data is here, but damaged
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     st.caption(as_sentence(forecasts.sentence(state, specs, found)))
     proposed = forecasts.what_is_proposed(state, found)

@@ -7,8 +7,8 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
-from explorer.datasets.builtin import BUILTIN
-from explorer.incidents import sentence
+from explorer.datasets.downloadable import DOWNLOADABLE
+from explorer.errors import user_message
 from explorer.ui import trainings
 from explorer.ui.build import classes, fields
 from explorer.ui.build.shape_classes import choose_classes
@@ -26,7 +26,7 @@ SIDES = (16, 32, 48, 64, 96, 128, 224)
 def choose_data(state: BuildState) -> None:
     """The widgets; what is chosen there is read here too, with its progress."""
     names = {f"shapes-{size}": f"Shapes, {size} × {size} (drawn here)" for size in shapes.SIZES}
-    names |= {name: each.title for name, each in BUILTIN.items()}
+    names |= {name: each.title for name, each in DOWNLOADABLE.items()}
     names[OWN] = "Your own pictures"
     drawn = shapes.named(state.data)
     kind = f"shapes-{drawn.size}" if drawn else state.data
@@ -34,7 +34,7 @@ def choose_data(state: BuildState) -> None:
     bound(st.selectbox, "Data", list(names), key="data", value=value, write=_change_data, format_func=names.__getitem__)
     if drawn:
         choose_classes(drawn)
-    if state.data in BUILTIN and not trainings.is_ready(state.data):
+    if state.data in DOWNLOADABLE and not trainings.is_ready(state.data):
         _offer_download(state.data)
     elif value == OWN:
         _ask_for_pictures()
@@ -44,7 +44,7 @@ def choose_data(state: BuildState) -> None:
         try:
             show_card(trainings.card(state.data))
         except ValueError as error:
-            st.error(as_sentence(sentence(error)))
+            st.error(as_sentence(user_message(error)))
 
 
 def _change_data(data: str) -> None:
@@ -57,7 +57,7 @@ def _change_data(data: str) -> None:
 
 
 def _offer_download(name: str) -> None:
-    about = BUILTIN[name]
+    about = DOWNLOADABLE[name]
     st.info(
         f"{about.about} They are not on this machine yet: {about.download_bytes / 1e6:,.0f} MB to download, now or "
         "when the training starts."
@@ -107,7 +107,7 @@ def _read(source: BinaryIO | str, side: int, name: str) -> None:
             else:
                 bar.progress(answer, text=f"Reading the pictures, {answer:.0%}")
     except ValueError as error:
-        st.session_state["pictures_error"] = sentence(error)
+        st.session_state["pictures_error"] = user_message(error)
 
 
 def show_card(card: Card) -> None:

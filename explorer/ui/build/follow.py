@@ -11,8 +11,8 @@ import streamlit as st
 
 from explorer import figures, runs
 from explorer.datasets import shapes
-from explorer.datasets.builtin import BUILTIN
-from explorer.incidents import sentence
+from explorer.datasets.downloadable import DOWNLOADABLE
+from explorer.errors import user_message
 from explorer.labels import OPTIMIZERS
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
@@ -43,7 +43,7 @@ def show_run(state: BuildState, run_id: str) -> None:
     try:
         request = _request(run)
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     status = runs.status(run)
     title, names = run.title(), " and ".join(request.names)
@@ -76,7 +76,9 @@ def _request(run: Run) -> Request:
 def _settings(request: Request) -> str:
     config, data = request.config, request.data
     names = {"shapes": _shapes(data), "stored": "your own pictures"}
-    what = (names | {name: each.title for name, each in BUILTIN.items()}).get(data["kind"]) or as_text(data["kind"])
+    what = (names | {name: each.title for name, each in DOWNLOADABLE.items()}).get(data["kind"]) or as_text(
+        data["kind"]
+    )
     budget = f"{config['epochs']} epochs" if config["epochs"] else f"{config['seconds']:g} s"
     made = time.strftime("%d %b, %H:%M", time.localtime(request.created))
     return (
@@ -118,7 +120,7 @@ def _resume(run: Run) -> None:
     except OSError as error:
         st.session_state["run_error"] = f"The run cannot go on ({error.strerror}); free some space on the disk."
     except ValueError as error:
-        st.session_state["run_error"] = sentence(error)
+        st.session_state["run_error"] = user_message(error)
 
 
 def _again(state: BuildState, request: Request) -> None:
@@ -240,7 +242,7 @@ def show_earlier_runs(state: BuildState) -> None:
             request = _request(run)
             known_as, settings = " and ".join(request.names), _settings(request)
         except ValueError as error:
-            known_as, settings = "A damaged run", as_sentence(sentence(error))
+            known_as, settings = "A damaged run", as_sentence(user_message(error))
         name, words, end = st.columns([5, 12, 5], vertical_alignment="center")
         name.button(
             as_text(run.title() or known_as),
@@ -274,4 +276,4 @@ def _really_delete(run: Run) -> None:
     try:
         runs.delete(run)
     except ValueError as error:
-        st.session_state["run_error"] = sentence(error)
+        st.session_state["run_error"] = user_message(error)

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures, recordings, runs
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.recordings import Recording
 from explorer.runs.log import parsed
 from explorer.ui import client, forecasts, navigation, network_registry
@@ -42,7 +42,7 @@ def show_replay(name: str) -> None:
     try:
         recording = recordings.load(name)
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         _back()
         return
     st.caption(_circumstances(recording))

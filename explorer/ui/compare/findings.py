@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.architectures import describe
-from explorer.datasets import Split, builtin, shapes
+from explorer.datasets import Split, downloadable, shapes
 from explorer.experiments import agreement, maps, similarity
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.maps import Target
@@ -92,7 +92,7 @@ def _knows(network: NetworkResult, data: str) -> bool:
 
 def any_data() -> list[str]:
     """All data on this machine, the last that this session trained on first: to compare layers needs no labels."""
-    names = dict.fromkeys([trainings.last_data(), "shapes-32", "shapes-16", "shapes-64", *builtin.BUILTIN])
+    names = dict.fromkeys([trainings.last_data(), "shapes-32", "shapes-16", "shapes-64", *downloadable.DOWNLOADABLE])
     return [name for name in names if trainings.is_ready(name)]
 
 

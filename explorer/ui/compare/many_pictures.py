@@ -8,10 +8,10 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
+from explorer.errors import user_message
 from explorer.experiments.agreement import Predictions, accuracy_of, disagreements
 from explorer.experiments.maps import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
-from explorer.incidents import sentence
 from explorer.ui import navigation, trainings
 from explorer.ui.charts import chart
 from explorer.ui.compare import charts, export, findings, report
@@ -38,7 +38,7 @@ def sections(
     try:
         shared = findings.shared_data(looked)
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         shared = []
     _on_labels(looked, shared, f"{key}-said")
     _inside(looked, shared, f"{key}-cka")

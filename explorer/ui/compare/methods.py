@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 
 from explorer.attribution import METHODS, Attribution, parameters_of
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui.compare.aligned import OPACITY
 from explorer.ui.compare.charts import different_classes
 from explorer.ui.compare.compared import Compared
@@ -53,7 +53,7 @@ def section(state: CompareState, compared: Sequence[Compared], subject: InputIma
     try:
         seconds = sum(seconds_of(network.looked, method, values) for network, values in asked)
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     long_task(
         "/".join(attribution_key(network.looked, subject, method, values) for network, values in asked),

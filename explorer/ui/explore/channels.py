@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui import trainings
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
@@ -54,7 +54,7 @@ def _first_layer(looked: list[NetworkResult]) -> None:
         try:
             found.append((network, kernels(network.checkpoint.network)))
         except ValueError as error:
-            st.info(as_sentence(sentence(error)))
+            st.info(as_sentence(user_message(error)))
     if not found:
         return
     st.markdown(

@@ -21,10 +21,10 @@ from explorer.attribution import (
     parameters_of,
     seconds_per_pass,
 )
+from explorer.errors import user_message
 from explorer.figures import ColourScale
 from explorer.files import npz
 from explorer.images import to_pixels
-from explorer.incidents import sentence
 from explorer.ui import navigation, network_registry
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.charts import colour_bar
@@ -49,13 +49,13 @@ def methods_tab(state: AppState, subject: InputImage, looked: list[NetworkResult
         try:
             chosen = parameter_form(state, looked)
         except ValueError as error:
-            st.error(as_sentence(sentence(error)))
+            st.error(as_sentence(user_message(error)))
             return
     about(state.method, looked)
     try:
         seconds = sum(seconds_of(network, state.method, chosen) for network in looked)
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     long_task(
         attributions_key(looked, subject, state.method, chosen),

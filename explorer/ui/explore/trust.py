@@ -23,8 +23,8 @@ from explorer.attribution import (
     grad_cam,
     trust_curve,
 )
+from explorer.errors import user_message
 from explorer.figures import CascadeLine
-from explorer.incidents import sentence
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
@@ -115,7 +115,7 @@ def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
     try:
         chosen = parameter_values(state, looked) if asked != GRAD_CAM else {}
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     made = cached_result(attributions_key(looked, subject, asked, chosen)) or [] if asked != GRAD_CAM else []
     shown = {network.name: attribution for network, attribution in zip(looked, made, strict=False)}
@@ -129,7 +129,7 @@ def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
     try:
         costs = [_map_seconds(question, network) for network in there]
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     keys = "/".join(question.key(network, subject) for network in there)
     st.markdown("#### Do these pixels matter?")

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import published
+from explorer import torchvision_models
 from explorer.checkpoints import CheckpointError
 from explorer.datasets import shapes
 from explorer.pretrained import CIFAR_DATA
@@ -81,7 +81,7 @@ def other_networks(view: ExploreView) -> tuple[str, str, tuple[str, str | None]]
     elif known and not drawn:
         why = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
         words, names = "Look with the CIFAR-10 twins", network_registry.twins_for_dataset(CIFAR_DATA)
-    elif data in (CIFAR_DATA, published.DATA) and drawn:
+    elif data in (CIFAR_DATA, torchvision_models.DATA) and drawn:
         why = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
         words, names = "Look with the shapes twins", (AppState.first, AppState.second)
     else:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from explorer import checkpoints, published
+from explorer import checkpoints, torchvision_models
 from explorer.architectures import describe
 from explorer.checkpoints import CheckpointError
-from explorer.foreign import Normalisation, Reading
 from explorer.images import to_input
 from explorer.ui import network_registry, user_models
 from explorer.ui.network_registry import checkpoint, read_header, shipped_networks, title, trained_names
@@ -18,6 +17,7 @@ from explorer.ui.network_text import dataset_title
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, sample_image
 from explorer.ui.session import find_image, session
+from explorer.weights_import import Normalisation, Reading
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ def model_rows() -> list[ModelRow]:
                     n=test.get("n"),
                 )
             )
-    for key, entry in published.PUBLISHED.items():
-        here = published.is_there(key)
+    for key, entry in torchvision_models.PUBLISHED.items():
+        here = torchvision_models.is_available(key)
         rows.append(
             ModelRow(
                 name=f"torchvision-{key}",
                 title=entry.title,
                 source="torchvision" if here else "torchvision ↓",
-                data=published.DATA,
+                data=torchvision_models.DATA,
                 depth=entry.spec.depth,
                 parameters=entry.parameters,
                 accuracy=entry.top1,

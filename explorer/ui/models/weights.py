@@ -6,19 +6,8 @@ from dataclasses import replace
 import streamlit as st
 
 from explorer.datasets import shapes
-from explorer.datasets.builtin import BUILTIN
-from explorer.foreign import (
-    NORMALISATIONS,
-    Normalisation,
-    Reading,
-    Report,
-    Trial,
-    numbered,
-    plain,
-    reached_by_guessing,
-    self_test,
-)
-from explorer.incidents import sentence
+from explorer.datasets.downloadable import DOWNLOADABLE
+from explorer.errors import user_message
 from explorer.ui import missing, navigation, trainings, user_models
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
@@ -27,9 +16,20 @@ from explorer.ui.network_text import UPLOADED_DATA
 from explorer.ui.services.explore_state import NAME, AppState
 from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.session import session
+from explorer.weights_import import (
+    NORMALISATIONS,
+    Normalisation,
+    NormalisationScore,
+    Reading,
+    Report,
+    index_labels,
+    printable,
+    reached_by_guessing,
+    score_normalisations,
+)
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
-CLASS_LISTS = {about.title: about.class_names for about in BUILTIN.values()} | {"Shapes": shapes.CLASS_NAMES}
+CLASS_LISTS = {about.title: about.class_names for about in DOWNLOADABLE.values()} | {"Shapes": shapes.CLASS_NAMES}
 TRIED = 500  # labelled pictures for each reading with each normalisation
 OTHER = "class 0, class 1, …"
 
@@ -62,7 +62,7 @@ def upload() -> None:
             try:
                 kept = (file.file_id, user_models.inspect_upload(file.getvalue(), file.name))
             except ValueError as error:
-                kept = (file.file_id, sentence(error))
+                kept = (file.file_id, user_message(error))
         st.session_state["report"] = kept
     if isinstance(kept[1], str):
         st.error(as_sentence(kept[1]))
@@ -79,10 +79,12 @@ def _show_report(report: Report, file: str) -> None:
         st.markdown("\n".join(f"- {words}" for words in [*map(as_sentence, report.evidence), *uncertain]))
         if report.renamed:
             with st.expander(f"{len(report.renamed)} keys renamed"):
-                st.dataframe([{"in the file": plain(old), "here": new} for old, new in report.renamed], hide_index=True)
+                st.dataframe(
+                    [{"in the file": printable(old), "here": new} for old, new in report.renamed], hide_index=True
+                )
         if report.ignored:
             with st.expander(f"{len(report.ignored)} keys ignored"):
-                st.dataframe([{"in the file": plain(name)} for name in report.ignored], hide_index=True)
+                st.dataframe([{"in the file": printable(name)} for name in report.ignored], hide_index=True)
         if report.question:
             st.info(as_sentence(report.question))
         class_names = _class_names(report.readings[0], file)
@@ -136,7 +138,7 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
     try:
         fitting = trainings.labelled_data(first.spec, class_names)
     except ValueError as error:  # uploaded pictures that are damaged
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     if not fitting:
         _offer_pictures(first, class_names)
@@ -149,16 +151,16 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
         key="labelled",
         help="Only pictures of the network's own classes can tell the readings apart.",
     )
-    known = {report.normalisation.name: report.normalisation} | NORMALISATIONS
+    known = {first.normalisation.name: first.normalisation} | NORMALISATIONS
     if right.button("Measure", key="measure"):
         with st.spinner("Measuring each reading with each normalisation"):
             try:
                 split, names = trainings.test_split(data)
-                split = numbered(split, names, class_names, first.spec.classes)
+                split = index_labels(split, names, class_names, first.spec.classes)
                 with INFERENCE_SLOTS:
-                    trials = self_test(readings, known.values(), split, TRIED)
+                    trials = score_normalisations(readings, known.values(), split, TRIED)
             except ValueError as error:
-                st.error(as_sentence(sentence(error)))
+                st.error(as_sentence(user_message(error)))
                 return
         st.session_state["trials"] = (report, data, class_names, trials)
     kept = st.session_state.get("trials")
@@ -181,7 +183,7 @@ def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
     """Where to get pictures of these classes."""
     missing = trainings.downloadable_data(first.spec, class_names)
     if missing:
-        title = BUILTIN[missing[0]].title
+        title = DOWNLOADABLE[missing[0]].title
         st.caption(
             f"The readings and normalisations can be measured on {title}'s test pictures, which are not on this "
             "machine. Download them on Build & train, in the tab Data, and upload this file here again."
@@ -199,7 +201,7 @@ def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
         navigation.switch_page("build", replace(kept, data=missing[0] if missing else "own", run=None).to_query())
 
 
-def _recommend(report: Report, trials: Sequence[Trial], file: str) -> None:
+def _recommend(report: Report, trials: Sequence[NormalisationScore], file: str) -> None:
     """The best reading and a button that takes it; none, and why, where it is right no more often than by chance."""
     best, chance = trials[0], reached_by_guessing(trials)
     if best.accuracy <= chance:
@@ -219,14 +221,14 @@ def _recommend(report: Report, trials: Sequence[Trial], file: str) -> None:
     st.button("Take this reading and normalisation", on_click=_take, args=(report, best, file))
 
 
-def _take(report: Report, trial: Trial, file: str) -> None:
+def _take(report: Report, trial: NormalisationScore, file: str) -> None:
     index = next(number for number, reading in enumerate(report.readings) if reading is trial.reading)
     st.session_state[f"reading-{file}"] = index
     st.session_state[f"normalisation-{file}-{index}"] = trial.normalisation.name
 
 
 def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
-    """The names for the network's classes, or None, and a sentence, while there are too few or too many."""
+    """The names for the network's classes, or None, and a user_message, while there are too few or too many."""
     count = reading.spec.classes
     fitting = {name: names for name, names in CLASS_LISTS.items() if len(names) == count}
     if reading.class_names:
@@ -266,7 +268,7 @@ def _use(
     try:
         name = user_models.save_upload(reading, normalisation, class_names, title.strip() or _first_title(report), data)
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     assert NAME.fullmatch(name)
     for key in ("report", "trials"):

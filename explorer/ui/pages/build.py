@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.architectures import ArchitectureSpec, describe
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui import client, trainings
 from explorer.ui.build import budget, classes, data, fields, follow, form, replay, settings
 from explorer.ui.build_state import BuildState
@@ -70,7 +70,7 @@ def _show_form(state: BuildState) -> None:
 
 
 def _networks(state: BuildState) -> tuple[ArchitectureSpec, ...]:
-    """The network of the form, and its twin where it is wished; nothing, and a sentence, where it cannot exist."""
+    """The network of the form, and its twin where it is wished; nothing, and a user_message, where it cannot exist."""
     try:
         spec = state.network(*trainings.data_shape(state.data))
     except ValueError as error:
@@ -87,7 +87,7 @@ def _networks(state: BuildState) -> tuple[ArchitectureSpec, ...]:
 
 def _as_counted(error: ValueError) -> str:
     """The sentence with stages counted from 1, as the form and the drawing count them, and not from 0 as names do."""
-    return re.sub(r"\bstage (\d+)", lambda match: f"stage {int(match[1]) + 1}", sentence(error))
+    return re.sub(r"\bstage (\d+)", lambda match: f"stage {int(match[1]) + 1}", user_message(error))
 
 
 def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
@@ -134,7 +134,7 @@ def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
         try:
             run = trainings.start_run(state, specs)
         except ValueError as error:
-            st.error(as_sentence(sentence(error)))
+            st.error(as_sentence(user_message(error)))
             return
         started.update(form=state, run=run.id, at=time.monotonic())
     fields.write(replace(state, run=started["run"]))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer import figures
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui import missing, network_registry
 from explorer.ui.charts import chart
 from explorer.ui.compare import charts, controls, differences, many_pictures, maps, methods
@@ -22,7 +22,7 @@ def show() -> None:
     try:
         _show()
     except ValueError as error:  # deleted or damaged since its name was listed, or without maps to compare
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
 
 
 def _show() -> None:

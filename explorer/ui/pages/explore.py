@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui import missing, navigation, network_registry, selection, url_query
 from explorer.ui.explore import anatomy, channels, controls, methods, trust
 from explorer.ui.explore.detail import open_tab
@@ -28,7 +28,7 @@ def show() -> None:
         else:
             st.info("No pretrained networks are here. Build them with `python -m explorer pretrained all`.")
     except ValueError as error:  # damaged, deleted meanwhile, or without anything to show along depth
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
 
 
 def _show(state: AppState) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.checkpoints import CheckpointError
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui import missing, network_registry, trainings, url_query
 from explorer.ui.gradients import controls, measured
 from explorer.ui.gradients.flows import Flows, show_flows
@@ -24,7 +24,7 @@ def show() -> None:
     try:
         state = controls.read()
     except CheckpointError as error:  # damaged since its name was listed
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     with st.sidebar:
         st.markdown("#### CNN & ResNet Explorer")
@@ -39,7 +39,7 @@ def show() -> None:
     try:
         {"initial": _at_initialisation, "checkpoint": _as_it_is, "record": _during_a_training}[state.source](state)
     except (CheckpointError, ValueError) as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
 
 
 # --- the three sources ------------------------------------------------------------------------------------------------

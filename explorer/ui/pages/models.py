@@ -6,11 +6,10 @@ from functools import partial
 
 import streamlit as st
 
-from explorer import figures, published
+from explorer import figures, torchvision_models
 from explorer.architectures import describe
 from explorer.checkpoints import Checkpoint
-from explorer.foreign import NORMALISATIONS, Normalisation
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui import client, navigation, network_registry, url_query, user_models
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_code, as_sentence, as_text
@@ -18,6 +17,7 @@ from explorer.ui.models import listing, weights
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.pickers import download_with_progress
+from explorer.weights_import import NORMALISATIONS, Normalisation
 
 
 def show() -> None:
@@ -88,7 +88,7 @@ def _card(name: str) -> None:
     try:
         checkpoint = network_registry.checkpoint(name)
     except ValueError as error:
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         if key:
             _offer_download(key)  # which replaces a file that is not the published one
         return
@@ -131,9 +131,9 @@ def _card(name: str) -> None:
 
 
 def _offer_download(key: str) -> None:
-    about = published.PUBLISHED[key]
+    about = torchvision_models.PUBLISHED[key]
     st.info(f"The published weights are not on this machine: {about.download_bytes / 1e6:,.0f} MB to download.")
-    download_with_progress("Download the weights", lambda: published.download(key))
+    download_with_progress("Download the weights", lambda: torchvision_models.download(key))
 
 
 def _own_buttons(name: str) -> None:
@@ -183,7 +183,7 @@ def _reporting(failure: str, remedy: str = "free some space on the disk") -> Ite
     except OSError as error:
         st.session_state["model_error"] = f"{failure} ({error.strerror}); {remedy}."
     except ValueError as error:
-        st.session_state["model_error"] = sentence(error)
+        st.session_state["model_error"] = user_message(error)
 
 
 def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from explorer.attribution import Share
-from explorer.incidents import sentence
+from explorer.errors import user_message
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.session import session
@@ -38,7 +38,7 @@ def long_task(
             result = _run_with_progress(place, key, work)
         except ValueError as error:
             place.empty()
-            st.error(as_sentence(sentence(error)))
+            st.error(as_sentence(user_message(error)))
             result = None
         if result is not None:
             place.empty()

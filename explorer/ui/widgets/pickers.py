@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.downloads import Transfer
-from explorer.incidents import sentence
+from explorer.downloads import DownloadProgress
+from explorer.errors import user_message
 from explorer.labels import NONE
 from explorer.ui.markdown import as_sentence, in_order
 from explorer.ui.widgets.bound import bound
@@ -61,7 +61,7 @@ def class_select(
     )
 
 
-def download_with_progress(label: str, download: Callable[[], Iterator[Transfer]]) -> None:
+def download_with_progress(label: str, download: Callable[[], Iterator[DownloadProgress]]) -> None:
     """A button that downloads, with progress and Cancel. Afterwards the page runs again, or shows the error."""
     if not st.button(label, key="download"):
         return
@@ -78,6 +78,6 @@ def download_with_progress(label: str, download: Callable[[], Iterator[Transfer]
             )
     except ValueError as error:
         place.empty()
-        st.error(as_sentence(sentence(error)))
+        st.error(as_sentence(user_message(error)))
         return
     st.rerun()

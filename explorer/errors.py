@@ -11,7 +11,7 @@ _RAISE = opmap["RAISE_VARARGS"]
 _log = logging.getLogger(__name__)
 
 
-class PlaceError(ValueError):
+class PathError(ValueError):
     """A sentence about a place on this machine. Its text names the place, for whoever runs the program; a page that
     others read does without."""
 
@@ -21,12 +21,12 @@ class PlaceError(ValueError):
         super().__init__(sentence.replace("{place}", f"`{place}`"))
         self._sentence, self._instead = sentence, instead
 
-    def without_place(self, log: str = LOG) -> str:
+    def without_path(self, log: str = LOG) -> str:
         """The same, with the place left to `log`."""
         return self._sentence.replace("{place}", self._instead or f"the folder that {log} names")
 
 
-def is_sentence(error: Exception) -> bool:
+def is_user_error(error: Exception) -> bool:
     """Whether it is a ValueError that a `raise` of this package made: numpy, torch and Python have some too, with texts
     that were written for nobody who looks at a page."""
     place = error.__traceback__
@@ -38,23 +38,23 @@ def is_sentence(error: Exception) -> bool:
     return ours and place.tb_frame.f_code.co_code[place.tb_lasti] == _RAISE
 
 
-def incident(error: Exception) -> str:
+def log_incident(error: Exception) -> str:
     """The id under which the log has that error now."""
     number = uuid.uuid4().hex[:8]
     _log.error("incident %s", number, exc_info=error)
     return number
 
 
-def unexpected(error: Exception, advice: str = ADVICE) -> str:
+def unexpected_message(error: Exception, advice: str = ADVICE) -> str:
     """All that a person is told of an error that nobody foresaw. The log has it, under that id."""
-    return f"Something went wrong that should not have (incident {incident(error)}); {advice}."
+    return f"Something went wrong that should not have (incident {log_incident(error)}); {advice}."
 
 
-def sentence(error: Exception, advice: str = ADVICE, log: str = LOG) -> str:
+def user_message(error: Exception, advice: str = ADVICE, log: str = LOG) -> str:
     """What a page may say of it. `log` gets what the page leaves out, a place, and all of an unexpected error."""
-    if not is_sentence(error):
-        return unexpected(error, advice)
-    said = error.without_place(log) if isinstance(error, PlaceError) else str(error)
+    if not is_user_error(error):
+        return unexpected_message(error, advice)
+    said = error.without_path(log) if isinstance(error, PathError) else str(error)
     if said != str(error):
         _log.warning("%s", error)
     return said

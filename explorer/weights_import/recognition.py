@@ -10,11 +10,11 @@ from torch import Tensor
 
 from explorer import checkpoints
 from explorer.checkpoints import CheckpointError
-from explorer.foreign import layouts, resnets, vggs
-from explorer.foreign.layouts import Guess, Layout, shape
-from explorer.foreign.loading import Found, StateDict, load
-from explorer.foreign.report import ForeignError, Normalisation, Reading, Report, quoted
 from explorer.requirements import check_torch
+from explorer.weights_import import families, resnets, vggs
+from explorer.weights_import.families import Candidate, KeyLayout, shape
+from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote
+from explorer.weights_import.sandbox import FileContent, load
 
 WRAPPERS = {"module", "_orig_mod"}  # DataParallel, torch.compile: wherever in a name, they are no layers
 PREFIXES = {"model", "net", "backbone"}  # only in front
@@ -38,7 +38,7 @@ ELSEWHERE = (  # what other well-known networks are recognised by, to say more t
 
 
 @dataclass(frozen=True, eq=False)
-class Tidied:
+class CleanStateDict:
     """A state dict without the prefixes of wrappers; `originals` has each name as it stood in the file."""
 
     state: dict[str, Tensor]
@@ -49,9 +49,9 @@ class Tidied:
 
 @dataclass(frozen=True, eq=False)
 class Recognition:
-    """What one state dict is: its layout, and a reading for each guess of it."""
+    """What one state dict is: its layout, and a reading for each candidate of it."""
 
-    layout: Layout
+    layout: KeyLayout
     readings: tuple[Reading, ...]
     renamed: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...]
@@ -62,30 +62,16 @@ def read(path: str | Path, name: str | None = None) -> Report:
     """What the file at `path` is. It is opened in a process of its own, with limits of memory and time.
 
     `name` is what the file is called where a person sees it, and nothing else; None takes the path's own.
-    Raises ForeignError with one sentence, and RequirementError where torch is too old for such files.
+    Raises WeightsError with one sentence, and RequirementError where torch is too old for such files.
     """
     check_torch()
     path = Path(path)
-    title = quoted(re.split(r"[/\\]", path.name if name is None else name)[-1])
+    title = quote(re.split(r"[/\\]", path.name if name is None else name)[-1])
     found = load(path, title)
-    if found.own:
-        return _checked(_own(path, title), title)
-    recognised, refused = [], []
-    for state_dict in found.state_dicts:
-        try:
-            recognised.append((state_dict, recognise(state_dict.state, found.beside, title)))
-        except ForeignError as error:
-            refused.append((state_dict, error))
-    if not recognised:
-        raise refused[0][1]
-    return _checked(_report(title, found, recognised, [state_dict for state_dict, _ in refused]), title)
-
-
-def _checked(report: Report, title: str) -> Report:
-    """Refuses networks for other than colour pictures, which no page could give a picture to."""
-    for reading in report.readings:
+    report = _own(path, title) if found.own else _report(title, found)
+    for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] != 3:
-            raise ForeignError(
+            raise WeightsError(
                 f"{title} takes pictures of {reading.spec.input_shape[0]} channels, {reading.title}; this app shows "
                 "networks for colour pictures, of 3."
             )
@@ -96,35 +82,35 @@ def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) 
     """Every complete interpretation of a state dict, and all that is known of them; `wrapper` are names that stood
     beside it in its file.
 
-    Raises ForeignError with one sentence that has the first names that do not fit, and both shapes; `name` is what
+    Raises WeightsError with one sentence that has the first names that do not fit, and both shapes; `name` is what
     the sentence calls it.
     """
     try:
         return _recognised(state, wrapper, name)
     except (KeyError, IndexError, TypeError, RuntimeError):  # names that look like a family's and then are not
-        raise ForeignError(
+        raise WeightsError(
             f"{name} has names like those of a network that this app knows, and does not go on like one."
         ) from None
 
 
 def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
-    tidied = tidy(state, name)
+    tidied = normalise_keys(state, name)
     try:
         layout = _layout(tidied.state, wrapper, name)
-    except ForeignError:
+    except WeightsError:
         raise
     except ValueError as error:  # of ArchitectureSpec
-        raise ForeignError(f"{name} is a network that this app cannot build: {error}") from None
+        raise WeightsError(f"{name} is a network that this app cannot build: {error}") from None
     folded = _folded(tidied.state)
-    places = [_places(guess, folded, layout.family, name) for guess in layout.guesses]
+    places = [_places(candidate, folded, layout.family, name) for candidate in layout.candidates]
     floats, notes = _floats(folded, name)  # once, after all names and shapes fit: the readings share their memory
     readings = []
-    for guess, place in zip(layout.guesses, places, strict=True):
+    for candidate, place in zip(layout.candidates, places, strict=True):
         ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
         readings.append(
             Reading(
-                guess.title,
-                guess.spec,
+                candidate.title,
+                candidate.spec,
                 ours,
                 layout.normalisation,
                 layout.normalisation_reason,
@@ -141,7 +127,7 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
     return Recognition(layout, tuple(readings), renamed, tidied.ignored, evidence)
 
 
-def tidy(state: Mapping[str, Tensor], name: str) -> Tidied:
+def normalise_keys(state: Mapping[str, Tensor], name: str) -> CleanStateDict:
     """The state dict without prefixes and without what is no layer."""
     originals: dict[str, str] = {}
     ignored, stripped = [], set()
@@ -150,15 +136,14 @@ def tidy(state: Mapping[str, Tensor], name: str) -> Tidied:
         kept = [part for part in parts[:-1] if part not in WRAPPERS]
         while kept and kept[0] in PREFIXES:
             kept = kept[1:]
-        stripped |= {part for part in parts[:-1] if part in WRAPPERS} | set(
-            parts[: len(parts) - 1 - len(kept)]
-        ) & PREFIXES
+        stripped |= {part for part in parts[:-1] if part in WRAPPERS}
+        stripped |= PREFIXES.intersection(parts[: len(parts) - 1 - len(kept)])
         short = ".".join([*kept, parts[-1]])
         if NO_LAYERS.fullmatch(short):
             ignored.append(key)
         elif short in originals:
-            raise ForeignError(
-                f"{name} has both {quoted(originals[short])} and {quoted(key)}, two networks in one; save the one "
+            raise WeightsError(
+                f"{name} has both {quote(originals[short])} and {quote(key)}, two networks in one; save the one "
                 "that is meant, alone."
             )
         else:
@@ -167,40 +152,36 @@ def tidy(state: Mapping[str, Tensor], name: str) -> Tidied:
     if stripped:
         evidence.append(f"prefixes taken away: {', '.join(f'`{prefix}.`' for prefix in sorted(stripped))}")
     if ignored:
-        evidence.append(f"{len(ignored)} values ignored that no layer uses, first {quoted(ignored[0])}")
-    return Tidied({short: state[key] for short, key in originals.items()}, originals, tuple(ignored), tuple(evidence))
+        evidence.append(f"{len(ignored)} values ignored that no layer uses, first {quote(ignored[0])}")
+    return CleanStateDict(
+        {short: state[key] for short, key in originals.items()}, originals, tuple(ignored), tuple(evidence)
+    )
 
 
-def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
+def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> KeyLayout:
     if not state:
-        raise ForeignError(f"{name} holds no weights.")
+        raise WeightsError(f"{name} holds no weights.")
     if "head.fc.weight" in state and "stages.0.0.conv1.weight" in state:
-        return layouts.own(state, wrapper, name)
+        return families.from_our_names(state, name)
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
         return resnets.resnet(state, wrapper, name)
     first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
     if first is not None and state[first].dim() == 4:
         return vggs.vgg(state, wrapper, name)
-    what = next((words for pattern, words in ELSEWHERE if any(re.search(pattern, key) for key in state)), None)
-    names = ", ".join(f"{quoted(key)} ({shape(value)})" for key, value in list(state.items())[:3])
-    raise ForeignError(
-        f"{name} is {what or 'a network'} that this app cannot build: it begins with {names}, where a ResNet has "
-        "`conv1.weight` and `layer1.0.conv1.weight` and a VGG `features.0.weight`."
+    names = ", ".join(f"{quote(key)} ({shape(value)})" for key, value in list(state.items())[:3])
+    raise WeightsError(
+        f"{name} is {_known_elsewhere(state) or 'a network'} that this app cannot build: it begins with {names}, where "
+        "a ResNet has `conv1.weight` and `layer1.0.conv1.weight` and a VGG `features.0.weight`."
     )
 
 
 def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """loss-landscape's VGG has a BatchNorm behind its hidden layer: (W x + b - m) s + β, one linear layer again."""
-    parts = [f"fc.1.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
-    if "fc.0.weight" not in state or "classifier.weight" not in state or not all(part in state for part in parts):
+    keys = ["fc.0.weight", "fc.0.bias", *(f"fc.1.{part}" for part in ("weight", "bias", "running_mean", "running_var"))]
+    if "classifier.weight" not in state or not all(key in state for key in keys):
         return state
-    weight, bias = state["fc.0.weight"], state.get("fc.0.bias")
-    gamma, beta, mean, variance = (state[part] for part in parts)
-    if (
-        bias is None
-        or weight.dim() != 2
-        or any(part.shape != weight.shape[:1] for part in (bias, gamma, beta, mean, variance))
-    ):
+    weight, bias, gamma, beta, mean, variance = (state[key] for key in keys)
+    if weight.dim() != 2 or any(state[key].shape != weight.shape[:1] for key in keys[1:]):
         return state
     scale = gamma.double() / (variance.double() + EPSILON).sqrt()  # not finite where the file's values are not
     return {
@@ -217,14 +198,14 @@ def _floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], 
         kind = str(value.dtype).removeprefix("torch.")
         if key.endswith(COUNTER):
             if value.numel() != 1 or value.is_floating_point() or value.is_complex():
-                raise ForeignError(
-                    f"{name} has a counter {quoted(key)} that is no whole number but {kind}, {shape(value)}."
+                raise WeightsError(
+                    f"{name} has a counter {quote(key)} that is no whole number but {kind}, {shape(value)}."
                 )
             floats[key] = value.reshape(()).long()
             continue
         if value.dtype not in FLOATS:
-            raise ForeignError(
-                f"{name} holds {kind} values in {quoted(key)}, where weights are expected; if it is quantised, use "
+            raise WeightsError(
+                f"{name} holds {kind} values in {quote(key)}, where weights are expected; if it is quantised, use "
                 "the file from before."
             )
         floats[key] = value.float().contiguous()
@@ -233,67 +214,71 @@ def _floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], 
         if value.numel() and not all(map(torch.isfinite, floats[key].aminmax())):  # one pass, nothing allocated
             what = "not a number" if floats[key].isnan().any() else "infinite"
             wrong = int((~floats[key].isfinite()).sum())
-            raise ForeignError(
-                f"{name} holds values that are {what}: {wrong:,} of {value.numel():,} in {quoted(key)}; its training "
+            raise WeightsError(
+                f"{name} holds values that are {what}: {wrong:,} of {value.numel():,} in {quote(key)}; its training "
                 "diverged, or the file is damaged."
             )
         if key.endswith("running_var") and value.numel() and floats[key].min() < 0:
-            raise ForeignError(
-                f"{name} holds a negative variance in {quoted(key)}, {floats[key].min():.3g}, which no training "
+            raise WeightsError(
+                f"{name} holds a negative variance in {quote(key)}, {floats[key].min():.3g}, which no training "
                 "leaves; the file is damaged."
             )
     return floats, [f"weights are {kind}, converted to float32" for kind in sorted(kinds)]
 
 
-def _places(guess: Guess, state: Mapping[str, Tensor], family: str, name: str) -> dict[str, str | None]:
+def _places(candidate: Candidate, state: Mapping[str, Tensor], family: str, name: str) -> dict[str, str | None]:
     """Our name -> theirs, for every tensor of the network; None for a counter that is not in the file.
 
-    Raises ForeignError where a name is missing, left over, or of another shape.
+    Raises WeightsError where a name is missing, left over, or of another shape.
     """
-    if len(state) < guess.spec.depth:  # before it is built, which takes a second for 1202 layers
-        raise ForeignError(
-            f"{name} holds {len(state)} tensors, too few for {guess.title} of {guess.spec.depth} layers."
+    if len(state) < candidate.spec.depth:  # before it is built, which takes a second for 1202 layers
+        raise WeightsError(
+            f"{name} holds {len(state)} tensors, too few for {candidate.title} of {candidate.spec.depth} layers."
         )
     places: dict[str, str | None] = {}
     wrong = []
-    for key, expected in layouts.expected_shapes(guess.spec).items():
+    for key, expected in families.expected_shapes(candidate.spec).items():
         module, _, leaf = key.rpartition(".")
-        at = f"{guess.names[module]}.{leaf}"
+        at = f"{candidate.names[module]}.{leaf}"
         if leaf == COUNTER:  # of any shape with one value: checked where it becomes one
             places[key] = at if at in state else None
             continue
         places[key] = at
         size = "×".join(map(str, expected))
         if at not in state:
-            wrong.append(f"{quoted(at)} ({size}) is missing")
+            wrong.append(f"{quote(at)} ({size}) is missing")
         elif tuple(state[at].shape) != expected:
-            wrong.append(f"{quoted(at)} is {shape(state[at])} where {size} is expected")
+            wrong.append(f"{quote(at)} is {shape(state[at])} where {size} is expected")
     used = set(places.values())
-    wrong += [f"{quoted(key)} ({shape(value)}) has no place in it" for key, value in state.items() if key not in used]
+    wrong += [f"{quote(key)} ({shape(value)}) has no place in it" for key, value in state.items() if key not in used]
     if wrong:
         more = f"; {len(wrong) - 3:,} more do not fit" if len(wrong) > 3 else ""
-        raise ForeignError(
-            f"{name} looks like {guess.title} ({family}) but is not: {', '.join(wrong[:3])}{more}{_hint(state, guess)}."
+        raise WeightsError(
+            f"{name} looks like {candidate.title} ({family}) but is not: {', '.join(wrong[:3])}{more}"
+            f"{_hint(state, candidate)}."
         )
     return places
 
 
-def _hint(state: Mapping[str, Tensor], guess: Guess) -> str:
+def _hint(state: Mapping[str, Tensor], candidate: Candidate) -> str:
     """What a network with these differences usually is."""
-    norm, conv = state.get("layer2.0.bn1.weight"), state.get("layer2.0.conv1.weight")
-    middle, inner = state.get("layer1.0.conv2.weight"), state.get("layer1.0.conv1.weight")
-    bottleneck = guess.spec.block == "bottleneck" and middle is not None and inner is not None
-    before = (
-        norm is not None and conv is not None and conv.dim() == 4 and norm.shape == conv.shape[1:2] != conv.shape[:1]
+    norm, conv, middle, inner = (
+        tuple(state[key].shape) if key in state else ()
+        for key in ("layer2.0.bn1.weight", *(f"layer{n}.weight" for n in ("2.0.conv1", "1.0.conv2", "1.0.conv1")))
     )
-    if before:
+    if len(conv) == 4 and norm == conv[1:2] != conv[:1]:
         return "; the norms stand in front of the convolutions, as in pre-activation ResNets"
-    if bottleneck and middle is not None and middle.dim() == 4 and middle.shape[1] < middle.shape[0]:
+    is_bottleneck = candidate.spec.block == "bottleneck" and bool(middle and inner)
+    if is_bottleneck and len(middle) == 4 and middle[1] < middle[0]:
         return "; its convolutions are in groups, as in ResNeXt"
-    if bottleneck and inner is not None and inner.dim() == 4 and inner.shape[0] > guess.spec.stages[0].channels // 4:
+    if is_bottleneck and len(inner) == 4 and inner[0] > candidate.spec.stages[0].channels // 4:
         return "; its inner convolutions are wider, as in wide ResNets"
-    found = next((words for pattern, words in ELSEWHERE if any(re.search(pattern, key) for key in state)), None)
+    found = _known_elsewhere(state)
     return f"; it has names of {found}" if found else ""
+
+
+def _known_elsewhere(names: Iterable[str]) -> str | None:
+    return next((words for pattern, words in ELSEWHERE if any(re.search(pattern, name) for name in names)), None)
 
 
 def _own(path: Path, name: str) -> Report:
@@ -301,7 +286,7 @@ def _own(path: Path, name: str) -> Report:
     try:
         checkpoint = checkpoints.load(path)
     except CheckpointError as error:
-        raise ForeignError(str(error).replace(f"`{path.name}`", name)) from None
+        raise WeightsError(str(error).replace(f"`{path.name}`", name)) from None
     normalisation = Normalisation("own", "the file's own", checkpoint.mean, checkpoint.std)
     reading = Reading(
         checkpoint.spec.name,
@@ -312,31 +297,34 @@ def _own(path: Path, name: str) -> Report:
         class_names=checkpoint.class_names,
         own=checkpoint,
     )
-    evidence = ("the header of this app, which describes the whole network", f"trained on {quoted(checkpoint.data)}")
+    evidence = ("the header of this app, which describes the whole network", f"trained on {quote(checkpoint.data)}")
     return Report(name.strip("`"), "this app", (reading,), evidence, (), ())
 
 
-def _report(
-    name: str,
-    found: Found,
-    recognised: list[tuple[StateDict, Recognition]],
-    refused: Iterable[StateDict],
-) -> Report:
-    several = len(recognised) > 1
+def _report(name: str, found: FileContent) -> Report:
+    """All state dicts of the file that are networks of this app. Raises the WeightsError of the first where none is."""
+    recognised, refused = [], []
+    for state_dict in found.state_dicts:
+        try:
+            recognised.append((state_dict.place, recognise(state_dict.state, found.beside, name)))
+        except WeightsError as error:
+            refused.append((state_dict.place, error))
+    if not recognised:
+        raise refused[0][1]
     readings, evidence, questions = [], [found.format], []
     if found.beside:
-        evidence.append(f"beside the weights: {', '.join(quoted(key) for key in found.beside[:8])}")
-    for state_dict, recognition in recognised:
-        place = quoted(state_dict.place) if state_dict.place else "the file itself"
+        evidence.append(f"beside the weights: {', '.join(quote(key) for key in found.beside[:8])}")
+    for place, recognition in recognised:
+        where = quote(place) if place else "the file itself"
         for reading in recognition.readings:
-            title = f"{reading.title}, weights under {place}" if several else reading.title
+            title = f"{reading.title}, weights under {where}" if len(recognised) > 1 else reading.title
             readings.append(replace(reading, title=title))
-        if state_dict.place:
-            evidence.append(f"the weights stand under {place}")
+        if place:
+            evidence.append(f"the weights stand under {where}")
         evidence += [sentence for sentence in recognition.evidence if sentence not in evidence]
-    evidence += [f"what stands under {quoted(state_dict.place)} is no network of this app" for state_dict in refused]
+    evidence += [f"what stands under {quote(place)} is no network of this app" for place, _ in refused]
     if len(recognised) > 1:
-        places = ", ".join(quoted(state_dict.place) for state_dict, _ in recognised)
+        places = ", ".join(quote(place) for place, _ in recognised)
         questions.append(f"The file holds {len(recognised)} sets of weights, under {places}: which one?")
     questions += dict.fromkeys(entry.layout.question for _, entry in recognised if entry.layout.question)
     return Report(

@@ -61,7 +61,7 @@ def shown(path: FilePath) -> str:
     return (text if len(text) <= 80 else f"…{text[-79:]}") or "(no name)"
 
 
-def quoted(*paths: FilePath) -> str:
+def quote(*paths: FilePath) -> str:
     """The first three paths, each in backticks, for a sentence."""
     texts = ", ".join(f"`{shown(path).replace('`', '?')}`" for path in paths[:3])
     return texts + (", …" if len(paths) > 3 else "")
@@ -71,13 +71,13 @@ def _is_hidden(path: FilePath) -> bool:
     return any(part.startswith(".") or part.lower() in _JUNK for part in path)
 
 
-def allowed(root: str | os.PathLike[str], typed: str) -> Path:
+def resolve_allowed(root: str | os.PathLike[str], typed: str) -> Path:
     """The folder inside `root` that somebody named: `typed` is relative to it, with `/` between folders.
 
     The result is absolute and without links. `ValueError` for whatever is no folder, or leads out of `root`: `..`, an
     absolute path, a link that ends elsewhere. The message names nothing but what was typed.
     """
-    name = quoted((typed.strip(),))
+    name = quote((typed.strip(),))
     path = typed.strip().replace("\\", "/")
     if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/") or _CONTROL.search(path):
         raise ValueError(
@@ -158,12 +158,12 @@ def in_zip(file: BinaryIO) -> Listing:
     for entry, end in zip(entries, ends, strict=False):
         path = _checked_path(entry)
         if not 0 <= entry.header_offset < end_of_data:
-            raise ValueError(f"the zip entry {quoted(path)} lies outside of the zip; pack the folders again.")
+            raise ValueError(f"the zip entry {quote(path)} lies outside of the zip; pack the folders again.")
         start = _data_start(file, entry, path)
         if start + entry.compress_size > end:
-            raise ValueError(f"the zip entry {quoted(path)} overlaps what follows it; pack the folders again.")
+            raise ValueError(f"the zip entry {quote(path)} overlaps what follows it; pack the folders again.")
         if path in listing.files or path in listing.skipped:
-            raise ValueError(f"the zip holds {quoted(path)} twice; pack the folders again.")
+            raise ValueError(f"the zip holds {quote(path)} twice; pack the folders again.")
         kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the zip comes from a system without such kinds
         if entry.orig_filename.endswith("/"):
             folders.add(path)
@@ -203,17 +203,15 @@ def _checked_path(entry: zipfile.ZipInfo) -> FilePath:
             pass
     path = tuple(name.removesuffix("/").split("/"))
     if not {"", ".", ".."}.isdisjoint(path) or name[1:2] == ":" or _CONTROL.search(name):
-        raise ValueError(f"the zip entry {quoted(path)} does not name a file inside the zip; pack plain folders.")
+        raise ValueError(f"the zip entry {quote(path)} does not name a file inside the zip; pack plain folders.")
     if len(path) > MAX_DEPTH:
-        raise ValueError(f"the zip entry {quoted(path)} lies {len(path) - 1:,} folders deep; pack flatter folders.")
+        raise ValueError(f"the zip entry {quote(path)} lies {len(path) - 1:,} folders deep; pack flatter folders.")
     if entry.flag_bits & _ENCRYPTED:
-        raise ValueError(f"the zip entry {quoted(path)} is encrypted; pack the folders again without a password.")
+        raise ValueError(f"the zip entry {quote(path)} is encrypted; pack the folders again without a password.")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others may ask for gigabytes
-        raise ValueError(
-            f"the zip entry {quoted(path)} is compressed in an unusual way; pack the folders as plain zip."
-        )
+        raise ValueError(f"the zip entry {quote(path)} is compressed in an unusual way; pack the folders as plain zip.")
     if entry.volume not in (0, 0xFFFF):  # the latter: see the zip64 fields
-        raise ValueError(f"the zip entry {quoted(path)} lies in another part of the zip; pack all into one file.")
+        raise ValueError(f"the zip entry {quote(path)} lies in another part of the zip; pack all into one file.")
     return path
 
 
@@ -236,7 +234,7 @@ def _data_start(file: BinaryIO, entry: zipfile.ZipInfo, path: FilePath) -> int:
             and header.endswith(raw_name)
         ):
             return entry.header_offset + len(header) + extra_length
-    raise ValueError(f"the zip describes {quoted(path)} in two different ways or overlaps it; pack the folders again.")
+    raise ValueError(f"the zip describes {quote(path)} in two different ways or overlaps it; pack the folders again.")
 
 
 def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, most: int) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import IO, Any, NamedTuple
 
-from explorer.foreign.report import ForeignError, quoted
+from explorer.weights_import.report import WeightsError, quote
 
 MAGIC = 0x1950A86A20F9469CFC6C  # torch's, at the start of a file from before 1.6
 MAX_OPCODES = 1_000_000  # ResNet-1202 with the state of its optimiser takes 300,000
@@ -73,7 +73,7 @@ MARK, MADE = object(), Made()
 
 
 @dataclass
-class Declaration:
+class PickleScan:
     """`storages` has the bytes of each by its key, `tensors` the bytes of all tensors together."""
 
     storages: dict[str, int] = field(default_factory=dict)
@@ -85,32 +85,32 @@ class Declaration:
         return max(sum(self.storages.values()), self.tensors)
 
     def check(self) -> None:
-        """Raises ForeignError for what is too large, and for names that weights have no use for."""
+        """Raises WeightsError for what is too large, and for names that weights have no use for."""
         strange = [entry for entry in self.globals if entry not in HARMLESS | INERT]
         if any(entry.module.startswith("torch.nn.modules") for entry in strange):
-            raise ForeignError(
+            raise WeightsError(
                 "is a whole pickled model, which would run program code when it is opened; save its weights alone, "
                 "with `torch.save(model.state_dict(), ...)`."
             )
         for entry in strange:
             if entry.name in ("_rebuild_sparse_tensor", "_rebuild_qtensor", "_rebuild_nested_tensor"):
-                raise ForeignError("holds a sparse, nested or quantised tensor; save ordinary weights of a network.")
-            dotted = quoted(f"{entry.module}.{entry.name}")
-            raise ForeignError(
+                raise WeightsError("holds a sparse, nested or quantised tensor; save ordinary weights of a network.")
+            dotted = quote(f"{entry.module}.{entry.name}")
+            raise WeightsError(
                 f"names {dotted}, which weights have no use for, so it is not opened: besides tensors, numbers and "
                 "texts it holds objects of a program; save the weights alone, with "
                 "`torch.save(model.state_dict(), ...)`."
             )
         if self.bytes > MAX_BYTES:
-            raise ForeignError(
+            raise WeightsError(
                 f"declares tensors of {self.bytes / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most."
             )
 
 
-def declared(content: IO[bytes], declaration: Declaration) -> Any:
+def scan_pickle(content: IO[bytes], declaration: PickleScan) -> Any:
     """Follows one pickle from where `content` stands, adds to `declaration`, and returns what it would give.
 
-    Of that only constants and tuples are themselves. Raises ForeignError for opcodes that weights have no use for;
+    Of that only constants and tuples are themselves. Raises WeightsError for opcodes that weights have no use for;
     IndexError, KeyError and what pickletools raises (ValueError, struct.error, ...) for a damaged pickle.
     """
     stack: list[Any] = []
@@ -119,14 +119,14 @@ def declared(content: IO[bytes], declaration: Declaration) -> Any:
     for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
         name = operation.name
         if number > MAX_OPCODES:
-            raise ForeignError("holds millions of small objects; save the weights alone.")
+            raise WeightsError("holds millions of small objects; save the weights alone.")
         if name in CONSTANTS:
             stack.append(CONSTANTS[name])
         elif name in ARGUMENTS:
             stack.append(argument)
         elif name == "PROTO":
             if argument > 3:
-                raise ForeignError(
+                raise WeightsError(
                     f"was saved with pickle protocol {argument}, which torch cannot open safely; save it with "
                     "`torch.save` as it is, without `pickle_protocol`."
                 )
@@ -162,8 +162,8 @@ def declared(content: IO[bytes], declaration: Declaration) -> Any:
         elif name == "STOP":
             return stack.pop()
         else:  # torch's own reader for weights_only knows no more than these
-            raise ForeignError("holds objects of a program, which weights have no use for, so it is not opened.")
-    raise ForeignError(CUT_OFF)
+            raise WeightsError("holds objects of a program, which weights have no use for, so it is not opened.")
+    raise WeightsError(CUT_OFF)
 
 
 CONSTANTS: dict[str, Any] = {
@@ -183,7 +183,7 @@ def to_mark(stack: list[Any]) -> list[Any]:
             taken = stack[index + 1 :]
             del stack[index:]
             return taken
-    raise ForeignError(CUT_OFF)
+    raise WeightsError(CUT_OFF)
 
 
 def storage(identifier: Any) -> Storage:
@@ -192,7 +192,7 @@ def storage(identifier: Any) -> Storage:
         case ("storage", Global(module, kind), str(key), str(), int(items), *_) if module in ("torch", "torch.storage"):
             if kind in ITEM_SIZES and 0 <= items:
                 return Storage(key, items * ITEM_SIZES[kind], ITEM_SIZES[kind])
-    raise ForeignError("refers to weights in a way that `torch.save` does not; save it again.")
+    raise WeightsError("refers to weights in a way that `torch.save` does not; save it again.")
 
 
 def tensor_bytes(arguments: Any) -> int:
@@ -202,4 +202,4 @@ def tensor_bytes(arguments: Any) -> int:
             numbers = (offset, *size, *strides)
             if len(size) == len(strides) <= 64 and all(type(number) is int and number >= 0 for number in numbers):
                 return item_size * prod(size)
-    raise ForeignError("describes a tensor in a way that `torch.save` does not; save it again.")
+    raise WeightsError("describes a tensor in a way that `torch.save` does not; save it again.")

@@ -1,7 +1,7 @@
 """What is said of a file of anybody's: its readings, and by which evidence each of them is one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -13,19 +13,19 @@ from explorer.checkpoints import Checkpoint
 SHOWN = 80  # letters of a name
 
 
-class ForeignError(ValueError):
+class WeightsError(ValueError):
     """A file that cannot be loaded, or not without guessing; the message is one sentence for a person."""
 
 
-def plain(text: object) -> str:
+def printable(text: object) -> str:
     """What came with a file, short, and without what would steer a terminal or reorder the text."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:400]).replace("`", "'")
     return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 21]}...{shown[-18:]}"
 
 
-def quoted(text: object) -> str:
+def quote(text: object) -> str:
     """The same in backticks."""
-    return f"`{plain(text)}`"
+    return f"`{printable(text)}`"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Normalisation:
     std: tuple[float, float, float]
 
     def for_json(self) -> dict[str, Any]:
-        return {"name": self.name, "title": self.title, "mean": list(self.mean), "std": list(self.std)}
+        return asdict(self)
 
 
 NORMALISATIONS: dict[str, Normalisation] = {
@@ -116,11 +116,11 @@ class Reading:
             "depth": self.spec.depth,
             "parameters": describe(self.spec).parameters,
             "classes": self.spec.classes,
-            "input_shape": list(self.spec.input_shape),
+            "input_shape": self.spec.input_shape,
             "normalisation": self.normalisation.for_json(),
             "normalisation_reason": self.normalisation_reason,
-            "uncertain": list(self.uncertain),
-            "class_names": None if self.class_names is None else list(self.class_names),
+            "uncertain": self.uncertain,
+            "class_names": self.class_names,
             "spec": self.spec.to_dict(),
         }
 
@@ -132,7 +132,7 @@ class Report:
     `readings` holds one, or several where the file alone cannot decide; then `question` is the sentence that asks.
     `family` names whose layout it is. `evidence` are sentences that say what was recognised, and by what. `renamed`
     are pairs (their name, our name), `ignored` are names in the file that no reading uses, with the reason behind
-    each in `evidence`. What is assumed stands with each reading; here are the first one's.
+    each in `evidence`.
     """
 
     name: str
@@ -143,34 +143,11 @@ class Report:
     ignored: tuple[str, ...]
     question: str | None = None
 
-    @property
-    def normalisation(self) -> Normalisation:
-        """The one that is assumed."""
-        return self.readings[0].normalisation
-
-    @property
-    def normalisation_reason(self) -> str:
-        return self.readings[0].normalisation_reason
-
-    @property
-    def uncertain(self) -> tuple[str, ...]:
-        return self.readings[0].uncertain
-
-    @property
-    def class_names(self) -> tuple[str, ...] | None:
-        return self.readings[0].class_names
-
     def for_json(self) -> dict[str, Any]:
+        """The report as JSON. What is assumed stands with each reading, and of the first one again at the top."""
+        readings = [reading.for_json() for reading in self.readings]
         return {
-            "name": self.name,
-            "family": self.family,
-            "readings": [reading.for_json() for reading in self.readings],
-            "question": self.question,
-            "evidence": list(self.evidence),
-            "renamed": [list(pair) for pair in self.renamed],
-            "ignored": list(self.ignored),
-            "normalisation": self.normalisation.for_json(),
-            "normalisation_reason": self.normalisation_reason,
-            "uncertain": list(self.uncertain),
-            "class_names": None if self.class_names is None else list(self.class_names),
+            **{key: getattr(self, key) for key in ("name", "family", "question", "evidence", "renamed", "ignored")},
+            "readings": readings,
+            **{key: readings[0][key] for key in ("normalisation", "normalisation_reason", "uncertain", "class_names")},
         }

@@ -9,29 +9,29 @@ import numpy as np
 import torch
 
 from explorer.datasets import Split
-from explorer.foreign.report import ForeignError, Normalisation, Reading
+from explorer.weights_import.report import Normalisation, Reading, WeightsError
 
 BATCH = 100
 CHANCE = 1e-3  # of taking the best of all trials for more than guessing, where it is none
 
 
-def numbered(split: Split, names: Sequence[str], class_names: Sequence[str] | None, classes: int) -> Split:
+def index_labels(split: Split, names: Sequence[str], class_names: Sequence[str] | None, classes: int) -> Split:
     """The pictures with labels as the network numbers them: by name, where its `class_names` hold all `names`.
 
     Otherwise in the order of `names`, of which there must be as many as the network has classes: sorted by name, as
-    folders are, that is how most networks number theirs. Raises ForeignError where neither is possible.
+    folders are, that is how most networks number theirs. Raises WeightsError where neither is possible.
     """
     if class_names is not None and set(names) <= set(class_names):
         return replace(split, labels=np.array([class_names.index(name) for name in names], np.int64)[split.labels])
     if len(names) != classes:
-        raise ForeignError(
+        raise WeightsError(
             f"the network knows {classes:,} classes, the labelled pictures have {len(names):,}; choose the data that "
             "it was trained for."
         )
     return split
 
 
-class Trial(NamedTuple):
+class NormalisationScore(NamedTuple):
     """`accuracy` is the share, 0..1, of the `n` pictures that the reading classifies as they are labelled, `guessing`
     the share of their commonest class: that much is right where one class is always named."""
 
@@ -42,7 +42,7 @@ class Trial(NamedTuple):
     guessing: float
 
 
-def reached_by_guessing(trials: Sequence[Trial]) -> float:
+def reached_by_guessing(trials: Sequence[NormalisationScore]) -> float:
     """The largest share of right answers, 0..1, that the best of these trials reaches by guessing, but for one time in
     1,000. A reading with no more than that is not recommended.
 
@@ -63,13 +63,13 @@ def _log_binomial(right: int, n: int, share: float) -> float:
     return ways + right * math.log(share) + (n - right) * math.log1p(-share)
 
 
-def self_test(
+def score_normalisations(
     readings: Iterable[Reading], normalisations: Iterable[Normalisation], split: Split, limit: int | None = None
-) -> list[Trial]:
+) -> list[NormalisationScore]:
     """Each reading with each normalisation on the pictures of `split`, best first; equals stay in the given order.
 
     `limit` takes so many pictures, evenly over the split. The labels must be numbered as the network's classes are.
-    Raises ForeignError where the pictures have another size than a network takes, or labels that it does not know.
+    Raises WeightsError where the pictures have another size than a network takes, or labels that it does not know.
     """
     readings, normalisations = list(readings), list(normalisations)
     chosen = np.arange(len(split))
@@ -77,15 +77,15 @@ def self_test(
         chosen = np.linspace(0, len(split) - 1, limit).round().astype(np.int64)
     images, labels = split.images[chosen], split.labels[chosen]
     if not len(labels):
-        raise ForeignError("there are no labelled pictures to test the readings on; choose data that has some.")
+        raise WeightsError("there are no labelled pictures to test the readings on; choose data that has some.")
     for reading in readings:
         if images.shape[1:] != reading.spec.input_shape:
-            raise ForeignError(
+            raise WeightsError(
                 f"the network takes pictures of shape {reading.spec.input_shape}, the labelled ones have "
                 f"{images.shape[1:]}; load them in the network's size."
             )
         if labels.max() >= reading.spec.classes:
-            raise ForeignError(
+            raise WeightsError(
                 f"the network knows {reading.spec.classes} classes, the labelled pictures have {labels.max() + 1}; "
                 "choose the data that it was trained for."
             )
@@ -102,5 +102,5 @@ def self_test(
                     pixels = torch.from_numpy(images[start : start + BATCH].copy())
                     predictions = network((pixels.float() / 255 - mean) / std).argmax(1)
                     right += int((predictions.numpy() == labels[start : start + BATCH]).sum())
-            trials.append(Trial(reading, normalisation, right / len(labels), len(labels), guessing))
+            trials.append(NormalisationScore(reading, normalisation, right / len(labels), len(labels), guessing))
     return sorted(trials, key=lambda trial: -trial.accuracy)

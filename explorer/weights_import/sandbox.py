@@ -1,6 +1,6 @@
 """Opens a file of anybody's in a process of its own, with limits, and takes nothing but numbers and names back.
 
-`python -m explorer.foreign` is that process: the file is its stdin, the answer its stdout, an unnamed file.
+`python -m explorer.weights_import` is that process: the file is its stdin, the answer its stdout, an unnamed file.
 It never learns what the file is called. The answer is the length of a JSON text, the text, and a safetensors file.
 """
 
@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import load as deserialise
 from torch import Tensor
 
-from explorer.foreign.containers import MAX_TENSORS, Container, inspected
-from explorer.foreign.declarations import CUT_OFF, INERT, MAX_BYTES
-from explorer.foreign.report import ForeignError
+from explorer.weights_import.file_formats import MAX_TENSORS, FileFormat, inspect_file
+from explorer.weights_import.pickle_scan import CUT_OFF, INERT, MAX_BYTES
+from explorer.weights_import.report import WeightsError
 
 try:
     import resource
@@ -39,7 +39,7 @@ WALL_SECONDS = 120  # of a machine whose cores others keep busy
 MAX_DEPTH = 4  # of a state dict inside others
 MAX_OBJECTS = 100_000
 MAX_BESIDE = 50
-COMMAND = [sys.executable, "-m", "explorer.foreign"]
+COMMAND = [sys.executable, "-m", "explorer.weights_import"]
 ROOT = Path(__file__).resolve().parents[2]
 TOO_MUCH = "cannot be opened within the limits of memory and time that such files get; save the weights alone."
 FULL = "cannot be opened: the disk with this machine's temporary files is full; free some space there, and try again."
@@ -68,7 +68,7 @@ class StateDict:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class FileContent:
     """What a file holds: `beside` are the names of what stands beside the weights, `own` says that it is ours."""
 
     format: str
@@ -80,25 +80,25 @@ class Found:
 # --- the parent ------------------------------------------------------------------------------------------------------
 
 
-def load(path: Path, name: str) -> Found:
-    """What is in the file. Raises ForeignError with a sentence about `name`, which has its quotes already."""
+def load(path: Path, name: str) -> FileContent:
+    """What is in the file. Raises WeightsError with a sentence about `name`, which has its quotes already."""
     if resource is None:
-        raise ForeignError(
+        raise WeightsError(
             f"{name} is not read: weights from elsewhere are opened under limits that only Linux and macOS have; "
             "convert them there (`python -m explorer convert`)."
         )
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ForeignError(f"{name} is no file; choose a file of weights.")
+            raise WeightsError(f"{name} is no file; choose a file of weights.")
         with path.open("rb") as file, tempfile.TemporaryFile() as answer:
             _run(file, answer, name)
             return _answered(answer, name)
     except FileNotFoundError:
-        raise ForeignError(f"there is no file {name}; check the name.") from None
+        raise WeightsError(f"there is no file {name}; check the name.") from None
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise ForeignError(f"{name} {FULL}") from None
-        raise ForeignError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
+            raise WeightsError(f"{name} {FULL}") from None
+        raise WeightsError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
 
 
 def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
@@ -114,33 +114,33 @@ def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
     try:
         process.wait(WALL_SECONDS)
     except subprocess.TimeoutExpired:
-        raise ForeignError(f"{name} {TOO_MUCH}") from None
+        raise WeightsError(f"{name} {TOO_MUCH}") from None
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode == DISK_FULL:
-        raise ForeignError(f"{name} {FULL}")
+        raise WeightsError(f"{name} {FULL}")
     if process.returncode:
-        raise ForeignError(f"{name} {TOO_MUCH}")
+        raise WeightsError(f"{name} {TOO_MUCH}")
 
 
-def _answered(answer: BinaryIO, name: str) -> Found:
+def _answered(answer: BinaryIO, name: str) -> FileContent:
     answer.seek(0)
     try:
         facts = json.loads(answer.read(int.from_bytes(answer.read(8), "little")))
         if "refusal" in facts:
-            raise ForeignError(f"{name} {facts['refusal']}")
+            raise WeightsError(f"{name} {facts['refusal']}")
         tensors = deserialise(answer.read())
         state_dicts = [
             StateDict(place, {key: tensors[number] for key, number in names.items()})
             for place, names in facts["state_dicts"]
         ]
-        return Found(facts["format"], facts["own"], tuple(facts["beside"]), tuple(state_dicts))
-    except ForeignError:
+        return FileContent(facts["format"], facts["own"], tuple(facts["beside"]), tuple(state_dicts))
+    except WeightsError:
         raise
     except Exception:  # it ended well and said nothing that can be read: whatever it met, there is nothing to show
-        raise ForeignError(f"{name} {TOO_MUCH}") from None
+        raise WeightsError(f"{name} {TOO_MUCH}") from None
 
 
 # --- the child -------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def main() -> None:
         with open(0, "rb", closefd=False) as file:
             try:
                 write(answer, *facts_of(file))
-            except ForeignError as error:
+            except WeightsError as error:
                 write(answer, {"refusal": str(error)}, [])
             except MemoryError:
                 write(answer, {"refusal": TOO_MUCH}, [])
@@ -189,20 +189,20 @@ def refuse(event: str, arguments: tuple[Any, ...]) -> None:
 def facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
     """The answer about a file: facts for JSON, in which tensors have numbers, and the tensors in that order.
 
-    Raises ForeignError with a sentence that lacks its subject, the file's name, and MemoryError.
+    Raises WeightsError with a sentence that lacks its subject, the file's name, and MemoryError.
     """
     try:
         return _facts_of(file)
-    except (ForeignError, MemoryError):
+    except (WeightsError, MemoryError):
         raise
     except Exception as error:
         # torch alone has RuntimeError, EOFError, IndexError, UnpicklingError and more for such files. Never its text,
         # which recommends weights_only=False.
-        raise ForeignError(TOO_MUCH if "memory" in str(error) else CUT_OFF) from None
+        raise WeightsError(TOO_MUCH if "memory" in str(error) else CUT_OFF) from None
 
 
 def _facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
-    container = inspected(file)
+    container = inspect_file(file)
     facts: dict[str, Any] = {"format": FORMATS[container.kind], "own": container.own, "beside": [], "state_dicts": []}
     if container.own:
         return facts, []
@@ -218,17 +218,19 @@ def _facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
     return facts, tensors
 
 
-def content_of(file: BinaryIO, container: Container) -> Any:
+def content_of(file: BinaryIO, container: FileFormat) -> Any:
     file.seek(0)
     if container.kind == "safetensors":
         return deserialise(file.read())
-    inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [(Inert, ".".join(entry)) for entry in INERT]
+    inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (InertObject, ".".join(entry)) for entry in INERT
+    ]
     with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
         warnings.simplefilter("ignore")  # nobody reads what a child prints
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-class Inert:
+class InertObject:
     """Read in place of an object of another class: whatever it was made of is dropped."""
 
     def __new__(cls, *_: Any) -> Self:
@@ -245,10 +247,10 @@ def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:
     """Every state dict in what was loaded, with its place in it ("state_dict", "model/ema", ...).
 
     One is a mapping of names to tensors, of which one is a convolution, if any mapping has one. Those of optimisers
-    are left out. Raises ForeignError where there is none.
+    are left out. Raises WeightsError where there is none.
     """
     if isinstance(content, Tensor):
-        raise ForeignError(f"holds a single tensor of shape {tuple(content.shape)}, and no network.")
+        raise WeightsError(f"holds a single tensor of shape {tuple(content.shape)}, and no network.")
     found: list[tuple[str, dict[str, Tensor]]] = []
     waiting = [("", content, 0)]
     seen: set[int] = set()
@@ -258,7 +260,7 @@ def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:
             continue
         seen.add(id(mapping))
         if len(mapping) + len(waiting) > MAX_OBJECTS:
-            raise ForeignError(f"holds {len(mapping):,} entries, which no network has; save the weights alone.")
+            raise WeightsError(f"holds {len(mapping):,} entries, which no network has; save the weights alone.")
         tensors = {key: value for key, value in mapping.items() if isinstance(key, str) and isinstance(value, Tensor)}
         if any(tensor.dim() for tensor in tensors.values()):
             found.append((place, tensors))
@@ -267,23 +269,23 @@ def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:
                 waiting.append((f"{place}/{key}" if place else key, value, depth + 1))
     networks = [entry for entry in found if any(tensor.dim() == 4 for tensor in entry[1].values())]
     if not found:
-        raise ForeignError("holds no weights under names; save them with `torch.save(model.state_dict(), ...)`.")
+        raise WeightsError("holds no weights under names; save them with `torch.save(model.state_dict(), ...)`.")
     return networks or found
 
 
 def check_tensors(tensors: list[Tensor]) -> None:
-    """Raises ForeignError for what cannot be handed over: too many, too large, or no plain array of numbers."""
+    """Raises WeightsError for what cannot be handed over: too many, too large, or no plain array of numbers."""
     if len(tensors) > MAX_TENSORS:
-        raise ForeignError(f"holds {len(tensors):,} tensors; {MAX_TENSORS:,} is the most.")
+        raise WeightsError(f"holds {len(tensors):,} tensors; {MAX_TENSORS:,} is the most.")
     total = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in tensors)  # it becomes float32
     if total > MAX_BYTES:
-        raise ForeignError(f"declares tensors of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+        raise WeightsError(f"declares tensors of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
     for tensor in tensors:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise ForeignError("holds a sparse or quantised tensor, or one without values; save ordinary weights.")
+            raise WeightsError("holds a sparse or quantised tensor, or one without values; save ordinary weights.")
         if tensor.dtype not in KINDS:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise ForeignError(f"holds {kind} values, which are no weights of a network that this app can show.")
+            raise WeightsError(f"holds {kind} values, which are no weights of a network that this app can show.")
 
 
 def write(answer: BinaryIO, facts: dict[str, Any], tensors: list[Tensor]) -> None:

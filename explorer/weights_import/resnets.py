@@ -6,11 +6,17 @@ from dataclasses import replace
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
-from explorer.architectures.spec import BlockKind, Shortcut
-from explorer.foreign.layouts import HEADS, Guess, Layout, cifar_names, count, imagenet_names, shape
-from explorer.foreign.report import NORMALISATIONS, ForeignError
-
-SHORTCUTS = ("downsample", "shortcut")
+from explorer.weights_import.families import (
+    HEADS,
+    PADDING_AND_ACTIVATION,
+    SMALL_STEM,
+    Candidate,
+    KeyLayout,
+    block_counts,
+    layout_of,
+    shape,
+)
+from explorer.weights_import.report import WeightsError
 
 PLAIN_OR_A = (
     "A plain network and one with option-A shortcuts, which have no parameters, have the same names and shapes: which "
@@ -22,35 +28,30 @@ POOLING = (
 )
 
 
-def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
+def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> KeyLayout:
     """`conv1`, `bn1`, `layer1.0.conv1`, ...: torchvision, timm, akamaster, kuangliu, chenyaofo, loss-landscape."""
     stem = state["conv1.weight"]
-    first = "layer1.0.conv3.weight" in state
-    block: BlockKind = "bottleneck" if first else "basic"
-    last = "conv3" if first else "conv2"
-    blocks: list[int] = []
-    while found := count(state, f"layer{len(blocks) + 1}.{{}}.conv1.weight"):
-        blocks.append(found)
+    is_bottleneck = "layer1.0.conv3.weight" in state
+    last = "conv3" if is_bottleneck else "conv2"
+    blocks = block_counts(state, "layer", 1)
     channels = []
-    for index in range(len(blocks)):
-        weight = state.get(f"layer{index + 1}.0.{last}.weight")
+    for index in range(1, len(blocks) + 1):
+        weight = state.get(f"layer{index}.0.{last}.weight")
         if weight is None or weight.dim() != 4:
-            raise ForeignError(
-                f"{name} has the names of a ResNet, but `layer{index + 1}.0.{last}.weight` is no convolution."
+            raise WeightsError(
+                f"{name} has the names of a ResNet, but `layer{index}.0.{last}.weight` is no convolution."
             )
         channels.append(weight.shape[0])
     head = next((head for head in HEADS if f"{head}.weight" in state), None)
     if head is None or state[f"{head}.weight"].dim() != 2:
-        raise ForeignError(
+        raise WeightsError(
             f"{name} has the names of a ResNet, but none of {', '.join(f'`{head}.weight`' for head in HEADS)} is its "
             "last layer: without one it gives features, not classes."
         )
-    classes = state[f"{head}.weight"].shape[0]
-    kernel = check_stem(stem, len(blocks), name)
-    names_in_file = [part for part in SHORTCUTS if any(f".{part}." in key for key in state)]
-    shortcut: Shortcut = "projection" if names_in_file else "identity"
-    if first and not names_in_file:
-        raise ForeignError(
+    kernel = stem_kernel(stem, len(blocks), name)
+    shortcut = next((part for part in ("downsample", "shortcut") if any(f".{part}." in key for key in state)), None)
+    if is_bottleneck and shortcut is None:
+        raise WeightsError(
             f"{name} is a bottleneck network without any shortcut weights; the published ones (loss-landscape, "
             "`_noshort`) have no activation at the end of a block, which this app's blocks always have, so it cannot "
             "be shown exactly."
@@ -58,48 +59,49 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> 
     size = 224 if kernel == 7 else 32
     spec = ArchitectureSpec(
         stages=tuple(Stage(n, c, 1 if i == 0 else 2) for i, (n, c) in enumerate(zip(blocks, channels, strict=True))),
-        block=block,
-        shortcut=shortcut if names_in_file else "none",
+        block="bottleneck" if is_bottleneck else "basic",
+        shortcut="none" if shortcut is None else "projection",
         stem=Stem(stem.shape[0], kernel, *((2, "max") if kernel == 7 else (1, "none"))),
         input_shape=(3, size, size),
-        classes=classes,
+        classes=state[f"{head}.weight"].shape[0],
     )
     evidence = [
         f"`conv1.weight` is {shape(stem)}: a stem of {stem.shape[0]} channels, {kernel}×{kernel}, of "
         + ("the ImageNet networks" if kernel == 7 else "the CIFAR networks"),
         f"{len(blocks)} stages of {', '.join(map(str, blocks))} blocks with {', '.join(map(str, channels))} channels, "
-        f"{'three convolutions' if first else 'two convolutions'} a block: {spec.depth} layers",
-        f"`{head}.weight` is {shape(state[f'{head}.weight'])}: {classes:,} classes",
+        f"{'three convolutions' if is_bottleneck else 'two convolutions'} a block: {spec.depth} layers",
+        f"`{head}.weight` is {shape(state[f'{head}.weight'])}: {spec.classes:,} classes",
+        "no shortcut has weights: option A, or none at all"
+        if shortcut is None
+        else f"projection shortcuts (option B) under `{shortcut}`",
     ]
-    names = resnet_names(spec, head, names_in_file[0] if names_in_file else "")
-    if not names_in_file:
-        evidence.append("no shortcut has weights: option A, or none at all")
+    names = module_names(spec, head, shortcut)
+    if shortcut is None:
         return plain_or_option_a(spec, names, evidence, wrapper)
-    evidence.append(f"projection shortcuts (option B) under `{names_in_file[0]}`")
     if kernel == 7:
-        return imagenet_resnet(spec, names, evidence, head)
-    if names_in_file[0] == "downsample" and len(blocks) == 4:
+        return imagenet_resnet(spec, names, [*evidence, f"the head is called `{head}`"])
+    if shortcut == "downsample" and len(blocks) == 4:
         return small_torchvision(spec, names, evidence)
-    return cifar_option_b(spec, names, evidence, wrapper, names_in_file[0])
+    return cifar_option_b(spec, names, evidence, wrapper, shortcut)
 
 
-def check_stem(stem: Tensor, stages: int, name: str) -> int:
+def stem_kernel(stem: Tensor, stages: int, name: str) -> int:
     """The stem's kernel size, where it is one that a family has with so many stages."""
     if stem.dim() != 4 or stem.shape[1] != 3:
-        raise ForeignError(
+        raise WeightsError(
             f"{name} begins with `conv1.weight` of shape {shape(stem)}, and this app shows networks for pictures of "
             f"three colours: {stem.shape[0] if stem.dim() else 1}×3 and the kernel is expected."
         )
     kernel = stem.shape[2]
     if kernel != stem.shape[3] or (kernel, stages) not in ((7, 4), (3, 3), (3, 4)):
-        raise ForeignError(
+        raise WeightsError(
             f"{name} has a stem of shape {shape(stem)} in front of {stages} stages; known are 7×7 in front of 4 "
             "stages (ImageNet) and 3×3 in front of 3 or 4 (CIFAR), and shapes cannot tell the strides of any other."
         )
     return kernel
 
 
-def resnet_names(spec: ArchitectureSpec, head: str, shortcut: str) -> dict[str, str]:
+def module_names(spec: ArchitectureSpec, head: str, shortcut: str | None) -> dict[str, str]:
     """`stages.1.0.shortcut.norm` -> `layer2.0.downsample.1`, for each module that has weights."""
     names = {"stem.conv": "conv1", "stem.norm": "bn1", "head.fc": head}
     for index, stage in enumerate(spec.stages):
@@ -115,40 +117,26 @@ def resnet_names(spec: ArchitectureSpec, head: str, shortcut: str) -> dict[str, 
 
 def plain_or_option_a(
     spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str], wrapper: Collection[str]
-) -> Layout:
-    plain = Guess(spec.name, spec, names)
+) -> KeyLayout:
+    candidates = [Candidate(spec.name, spec, names)]
     widths = [spec.stem.channels if spec.stem else 3, *(stage.channels for stage in spec.stages)]
-    guesses = [plain]
     if widths == sorted(widths):  # an identity cannot reduce channels
-        twin = spec.twin()
-        guesses.insert(0, Guess(f"{twin.name}, option A", twin, names))
+        candidates.insert(0, Candidate(f"{spec.twin().name}, option A", spec.twin(), names))
     uncertain = ["where the strides are: every stage but the first is taken to halve the picture in its first block"]
     if "best_prec1" in wrapper:
-        family, normalisation = "akamaster", "imagenet"
-        reason = "akamaster's networks, whose files have `best_prec1` beside the weights, are trained with ImageNet's"
+        family = "akamaster"
         evidence.append("`best_prec1` stands beside the weights, as in akamaster's files: option A is likelier")
     elif {"acc", "epoch"} <= set(wrapper):
-        family, normalisation = "loss-landscape", "cifar10"
-        reason = "loss-landscape's networks, whose files have `acc` and `epoch` beside the weights, use CIFAR-10's"
+        family = "loss-landscape"
         evidence.append("`acc` and `epoch` stand beside the weights, as in loss-landscape's files: plain is likelier")
-        guesses.reverse()
+        candidates.reverse()
     else:
-        family, normalisation = "akamaster or loss-landscape", "imagenet"
-        reason = "akamaster's, the most common networks of this layout, are trained with ImageNet's"
+        family = "akamaster or loss-landscape"
         uncertain.append("the normalisation: nothing in the file tells whose network it is")
-    return Layout(
-        family,
-        tuple(guesses),
-        tuple(evidence),
-        (*uncertain, *padding_and_activation()),
-        NORMALISATIONS[normalisation],
-        reason,
-        class_names=cifar_names(spec),
-        question=PLAIN_OR_A if len(guesses) > 1 else None,
-    )
+    return layout_of(family, candidates, evidence, [*uncertain, PADDING_AND_ACTIVATION], PLAIN_OR_A)
 
 
-def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str], head: str) -> Layout:
+def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str]) -> KeyLayout:
     uncertain = [
         "where a bottleneck has its stride: in the 3×3 convolution, as torchvision, timm and the weights of both have"
         if spec.block == "bottleneck"
@@ -158,75 +146,47 @@ def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: 
     ]
     if spec.classes != 1000:
         uncertain.append("the normalisation: the classes are not ImageNet's, so it was trained further on other data")
-    return Layout(
-        "torchvision or timm",
-        (Guess(spec.name, spec, names),),
-        (*evidence, f"the head is called `{head}`"),
-        (*uncertain, *padding_and_activation()),
-        NORMALISATIONS["imagenet"],
-        "torchvision and timm train their ResNets with ImageNet's",
-        class_names=imagenet_names() if spec.classes == 1000 else None,
-    )
+    candidates = [Candidate(spec.name, spec, names)]
+    return layout_of("torchvision or timm", candidates, evidence, [*uncertain, PADDING_AND_ACTIVATION])
 
 
-def small_torchvision(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str]) -> Layout:
+def small_torchvision(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str]) -> KeyLayout:
     assert spec.stem is not None
     pooled = replace(spec, stem=replace(spec.stem, pooling="max"))
-    return Layout(
-        "torchvision's layout with a 3×3 stem",
-        (
-            Guess(f"{spec.name}, 3×3 stem without pooling", spec, names),
-            Guess(f"{spec.name}, 3×3 stem with max-pooling", pooled, names),
-        ),
-        (*evidence, "torchvision's names, but not its 7×7 stem: changed for small pictures"),
-        (
+    return layout_of(
+        SMALL_STEM,
+        [
+            Candidate(f"{spec.name}, 3×3 stem without pooling", spec, names),
+            Candidate(f"{spec.name}, 3×3 stem with max-pooling", pooled, names),
+        ],
+        [*evidence, "torchvision's names, but not its 7×7 stem: changed for small pictures"],
+        [
             "the size of the pictures: 32 pixels are assumed",
             "the stride of the stem: 1 is assumed",
             "the normalisation: nothing in the file tells whose network it is",
-            *padding_and_activation(),
-        ),
-        NORMALISATIONS["cifar100" if spec.classes == 100 else "cifar10"],
-        "most networks of this layout are trained on CIFAR and with its own statistics",
-        class_names=cifar_names(spec),
-        question=POOLING,
+            PADDING_AND_ACTIVATION,
+        ],
+        POOLING,
     )
 
 
 def cifar_option_b(
     spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str], wrapper: Collection[str], shortcut: str
-) -> Layout:
+) -> KeyLayout:
     uncertain = ["where the strides are: every stage but the first halves the picture, as in all of this layout"]
     if shortcut == "downsample":
-        family, normalisation = "chenyaofo", "cifar100" if spec.classes == 100 else "cifar10-2023"
-        reason = f"chenyaofo's networks with {spec.classes} classes are trained with it"
+        family = "chenyaofo"
     elif "best_prec1" in wrapper:
-        family, normalisation = "akamaster", "imagenet"
-        reason = "akamaster's networks, whose files have `best_prec1` beside the weights, are trained with ImageNet's"
+        family = "akamaster"
     elif len(spec.stages) == 3 or {"state_dict", "acc", "epoch"} <= set(wrapper):
-        family, normalisation = "loss-landscape", "cifar10"
-        reason = "loss-landscape's networks are trained with it"
+        family = "loss-landscape"
     else:
-        family, normalisation = "kuangliu", "cifar10-2023"
-        reason = "kuangliu's networks are trained with it"
+        family = "kuangliu"
         if "net" not in wrapper:
             uncertain.append("the normalisation: loss-landscape has networks of the same names, with CIFAR-10's own")
     if spec.classes not in (10, 100):
         uncertain.append(f"the normalisation: it has {spec.classes} classes, so it was trained on other data")
     elif spec.classes == 100 and family != "chenyaofo":
         uncertain.append("the normalisation: with 100 classes it may be CIFAR-100's")
-    return Layout(
-        family,
-        (Guess(f"{spec.name}, option B", spec, names),),
-        tuple(evidence),
-        (*uncertain, *padding_and_activation()),
-        NORMALISATIONS[normalisation],
-        reason,
-        class_names=cifar_names(spec),
-    )
-
-
-def padding_and_activation() -> tuple[str, ...]:
-    return (
-        "padding and activation, which have no weights: zeros that keep the picture's size, and ReLU behind each sum, "
-        "as the family has them",
-    )
+    candidates = [Candidate(f"{spec.name}, option B", spec, names)]
+    return layout_of(family, candidates, evidence, [*uncertain, PADDING_AND_ACTIVATION])

@@ -1,4 +1,4 @@
-"""Laws of `explorer.foreign`: other people's weights compute in our networks what they compute in theirs.
+"""Laws of `explorer.weights_import`: other people's weights compute in our networks what they compute in theirs.
 
 Their networks are rebuilt here from what is published of them, or are torchvision's own; weights and BatchNorm
 statistics are random, so that no layer could be left out or exchanged unseen.
@@ -29,27 +29,27 @@ from explorer import checkpoints, requirements
 from explorer.architectures import ArchitectureSpec, Network, Stage, build
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, folders
-from explorer.datasets.builtin import BUILTIN
-from explorer.foreign import (
-    NORMALISATIONS,
-    ForeignError,
-    Reading,
-    Report,
-    Trial,
-    loading,
-    numbered,
-    reached_by_guessing,
-    read,
-    self_test,
-)
-from explorer.foreign.recognition import recognise, tidy
+from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.presets import PRESETS, cifar
 from explorer.requirements import RequirementError
+from explorer.weights_import import (
+    NORMALISATIONS,
+    NormalisationScore,
+    Reading,
+    Report,
+    WeightsError,
+    index_labels,
+    reached_by_guessing,
+    read,
+    sandbox,
+    score_normalisations,
+)
+from explorer.weights_import.recognition import normalise_keys, recognise
 
 ROOT = Path(__file__).parents[1]
 AKAMASTER = ROOT.parent / "shared" / "checkpoints" / "akamaster-resnet20.th"
 CIFAR_JPEG = ROOT.parent / "data"
-CIFAR_CLASSES = BUILTIN["cifar10"].class_names
+CIFAR_CLASSES = DOWNLOADABLE["cifar10"].class_names
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
@@ -212,7 +212,7 @@ def only(state: Mapping[str, Tensor], wrapper: Iterable[str] = ()) -> Reading:
 
 
 def refusal(state: Mapping[str, Tensor]) -> str:
-    with pytest.raises(ForeignError) as caught:
+    with pytest.raises(WeightsError) as caught:
         readings_of(state)
     return checked(str(caught.value))
 
@@ -223,11 +223,11 @@ def checked(sentence: str) -> str:
     return sentence
 
 
-def opened(content: bytes) -> loading.Found:
+def opened(content: bytes) -> sandbox.FileContent:
     """What the child would answer about a file, in this process and without its limits."""
     answer = BytesIO()
-    loading.write(answer, *loading.facts_of(BytesIO(content)))
-    return loading._answered(answer, "`the file`")
+    sandbox.write(answer, *sandbox.facts_of(BytesIO(content)))
+    return sandbox._answered(answer, "`the file`")
 
 
 def saved(value: Any, **options: Any) -> bytes:
@@ -616,7 +616,7 @@ def test_a_state_dict_of_nothing():
 
 
 def test_tidy_keeps_order_and_knows_the_originals(small: Residual):
-    tidied = tidy({f"module.{key}": value for key, value in small.state_dict().items()}, "it")
+    tidied = normalise_keys({f"module.{key}": value for key, value in small.state_dict().items()}, "it")
     assert list(tidied.state) == list(small.state_dict())
     assert tidied.originals["linear.bias"] == "module.linear.bias"
 
@@ -650,7 +650,7 @@ def test_no_state_dict_gives_anything_but_readings_or_a_sentence():
             for reading in readings_of(state):
                 reading.network()
             outcomes["read"] += 1
-        except ForeignError as error:
+        except WeightsError as error:
             checked(str(error))
             outcomes["refused"] += 1
     assert outcomes["read"] > 3 and outcomes["refused"] > 200
@@ -677,7 +677,7 @@ def labelled(way: int, normalisation: str) -> tuple[list[Reading], Split]:
 @pytest.mark.parametrize("truth", [(0, "half"), (1, "none")])
 def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_from(truth: tuple[int, str]):
     readings, split = labelled(*truth)
-    trials = self_test(readings, NORMALISATIONS.values(), split)
+    trials = score_normalisations(readings, NORMALISATIONS.values(), split)
     assert len(trials) == len(readings) * len(NORMALISATIONS) and {trial.n for trial in trials} == {60}
     best, *others = trials
     assert (best.reading, best.normalisation.name) == (readings[truth[0]], truth[1])
@@ -685,13 +685,13 @@ def test_the_self_test_finds_the_reading_and_normalisation_that_the_labels_come_
     assert [trial.accuracy for trial in trials] == sorted((trial.accuracy for trial in trials), reverse=True)
     assert best.guessing == np.bincount(split.labels).max() / 60
     assert reached_by_guessing(trials) < best.accuracy
-    (few,) = self_test([readings[0]], [NORMALISATIONS["none"]], split, limit=7)
+    (few,) = score_normalisations([readings[0]], [NORMALISATIONS["none"]], split, limit=7)
     assert few.n == 7
 
 
 @pytest.mark.parametrize(("n", "guessing", "tries"), [(10, 0.1, 1), (10, 0.1, 10), (500, 0.1, 14), (2, 0.5, 1)])
 def test_what_guessing_reaches_is_exceeded_once_in_a_thousand_times(n: int, guessing: float, tries: int):
-    trials = [Trial(None, None, 0.0, n, guessing)] * tries  # type: ignore[arg-type]
+    trials = [NormalisationScore(None, None, 0.0, n, guessing)] * tries  # type: ignore[arg-type]
     reached = round(n * reached_by_guessing(trials))
     share = Fraction(guessing)
     exactly = [comb(n, right) * share**right * (1 - share) ** (n - right) for right in range(n + 1)]
@@ -699,27 +699,27 @@ def test_what_guessing_reaches_is_exceeded_once_in_a_thousand_times(n: int, gues
 
 
 def test_where_one_class_is_all_there_is_nothing_beats_guessing():
-    assert reached_by_guessing([Trial(None, None, 1.0, 5, 1.0)]) == 1  # type: ignore[arg-type]
+    assert reached_by_guessing([NormalisationScore(None, None, 1.0, 5, 1.0)]) == 1  # type: ignore[arg-type]
 
 
 def test_the_self_test_refuses_pictures_that_cannot_decide():
     readings = readings_of(made(Residual, (1, 1, 1), 16, "B").state_dict())
     images, normalisations = np.zeros((2, 3, 32, 32), np.uint8), NORMALISATIONS.values()
-    with pytest.raises(ForeignError, match="no labelled pictures"):
-        self_test(readings, normalisations, Split(images[:0], np.zeros(0, np.int64)))
-    with pytest.raises(ForeignError, match="knows 10 classes"):
-        self_test(readings, normalisations, Split(images, np.array([0, 10])))
-    with pytest.raises(ForeignError, match="in the network's size"):
-        self_test(readings, normalisations, Split(np.zeros((2, 3, 16, 16), np.uint8), np.zeros(2, np.int64)))
+    with pytest.raises(WeightsError, match="no labelled pictures"):
+        score_normalisations(readings, normalisations, Split(images[:0], np.zeros(0, np.int64)))
+    with pytest.raises(WeightsError, match="knows 10 classes"):
+        score_normalisations(readings, normalisations, Split(images, np.array([0, 10])))
+    with pytest.raises(WeightsError, match="in the network's size"):
+        score_normalisations(readings, normalisations, Split(np.zeros((2, 3, 16, 16), np.uint8), np.zeros(2, np.int64)))
 
 
 def test_labels_are_numbered_by_name_where_names_are_known():
     split = Split(np.zeros((3, 3, 8, 8), np.uint8), np.array([0, 1, 1]))
-    assert numbered(split, ("truck", "cat"), CIFAR_CLASSES, 10).labels.tolist() == [9, 3, 3]
-    assert numbered(split, ("a", "b"), CIFAR_CLASSES, 2).labels.tolist() == [0, 1, 1]
-    assert numbered(split, ("a", "b"), None, 2).labels.tolist() == [0, 1, 1]
-    with pytest.raises(ForeignError, match="knows 10 classes, the labelled pictures have 2"):
-        numbered(split, ("a", "b"), CIFAR_CLASSES, 10)
+    assert index_labels(split, ("truck", "cat"), CIFAR_CLASSES, 10).labels.tolist() == [9, 3, 3]
+    assert index_labels(split, ("a", "b"), CIFAR_CLASSES, 2).labels.tolist() == [0, 1, 1]
+    assert index_labels(split, ("a", "b"), None, 2).labels.tolist() == [0, 1, 1]
+    with pytest.raises(WeightsError, match="knows 10 classes, the labelled pictures have 2"):
+        index_labels(split, ("a", "b"), CIFAR_CLASSES, 10)
 
 
 # --- whole files, through the child ----------------------------------------------------------------------------------
@@ -732,8 +732,11 @@ def test_a_file_of_ours_says_everything_itself(tmp_path: Path):
     checkpoint = Checkpoint(network, ("a", "b"), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "noise")
     checkpoints.save(checkpoint, tmp_path / "own.safetensors")
     report = read(tmp_path / "own.safetensors")
-    assert report.family == "this app" and report.question is None and report.class_names == ("a", "b")
-    assert (report.normalisation.mean, report.normalisation.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert report.family == "this app" and report.question is None and report.readings[0].class_names == ("a", "b")
+    assert (report.readings[0].normalisation.mean, report.readings[0].normalisation.std) == (
+        (0.1, 0.2, 0.3),
+        (0.4, 0.5, 0.6),
+    )
     assert report.readings[0].spec == spec
     assert_same(network, report.readings[0].network(), pixels(8))
 
@@ -783,7 +786,7 @@ def assert_report_is_complete(report: Report) -> None:
     document = report.for_json()
     assert set(document) >= {"readings", "family", "evidence", "renamed", "ignored", "normalisation", "uncertain"}
     assert document["evidence"] and document["uncertain"] and document["normalisation_reason"]
-    for sentence in (*report.evidence, *report.uncertain, report.normalisation_reason):
+    for sentence in (*report.evidence, *report.readings[0].uncertain, report.readings[0].normalisation_reason):
         assert sentence.isprintable()
 
 
@@ -792,7 +795,7 @@ def test_an_old_torch_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(RequirementError, match="torch 2.10 or newer is needed.*this is 2.9.1"):
         read(tmp_path / "never opened.pt")
     monkeypatch.setattr(requirements, "version", lambda name: "2.10.0")
-    with pytest.raises(ForeignError, match="there is no file"):
+    with pytest.raises(WeightsError, match="there is no file"):
         read(tmp_path / "gone.pt")
 
 
@@ -808,8 +811,8 @@ def akamaster() -> Report:
 
 def test_the_published_file_of_akamaster_is_recognised(akamaster: Report):
     assert [reading.title for reading in akamaster.readings] == ["ResNet-20, option A", "plain-20"]
-    assert akamaster.family == "akamaster" and akamaster.normalisation == NORMALISATIONS["imagenet"]
-    assert akamaster.question and akamaster.class_names == CIFAR_CLASSES
+    assert akamaster.family == "akamaster" and akamaster.readings[0].normalisation == NORMALISATIONS["imagenet"]
+    assert akamaster.question and akamaster.readings[0].class_names == CIFAR_CLASSES
     assert "beside the weights: `best_prec1`, `state_dict`" in akamaster.evidence
     assert_report_is_complete(akamaster)
 
@@ -822,15 +825,15 @@ def test_the_published_file_of_akamaster_has_its_accuracy(akamaster: Report):
     dataset = folders.load(CIFAR_JPEG / "test", validation=0)
     parts = [part for part in (dataset.train, dataset.test) if len(part)]
     images, labels = np.concatenate([part.images for part in parts]), np.concatenate([part.labels for part in parts])
-    split = numbered(Split(images, labels), dataset.class_names, akamaster.class_names, 10)
+    split = index_labels(Split(images, labels), dataset.class_names, akamaster.readings[0].class_names, 10)
     known = [NORMALISATIONS["imagenet"], NORMALISATIONS["none"]]
-    best = self_test(akamaster.readings, known, split, limit=300)[0]
+    best = score_normalisations(akamaster.readings, known, split, limit=300)[0]
     assert (best.reading, best.normalisation.name) == (akamaster.readings[0], "imagenet")
-    (trial,) = self_test(akamaster.readings[:1], known[:1], split)
+    (trial,) = score_normalisations(akamaster.readings[:1], known[:1], split)
     assert trial.n == 10_000 and abs(trial.accuracy - 0.810) <= 0.003
 
 
 @pytest.mark.parametrize("key", ["features.00.weight", "features.\u0660.weight", "features.0.weight"])
 def test_a_key_that_only_looks_like_a_familys_is_one_sentence(key: str):
-    with pytest.raises(ForeignError):
+    with pytest.raises(WeightsError):
         readings_of({key: torch.zeros(8, 3, 3, 3), "classifier.weight": torch.zeros(10, 8)})

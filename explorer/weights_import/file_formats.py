@@ -12,8 +12,8 @@ from math import prod
 from typing import Any, BinaryIO
 
 from explorer.checkpoints import HEADER
-from explorer.foreign.declarations import CUT_OFF, MAGIC, MAX_BYTES, Declaration, declared
-from explorer.foreign.report import ForeignError
+from explorer.weights_import.pickle_scan import CUT_OFF, MAGIC, MAX_BYTES, PickleScan, scan_pickle
+from explorer.weights_import.report import WeightsError
 
 MAX_TENSORS = 20_000  # ResNet-1202 has 7,208
 MAX_ENTRIES = 5 * MAX_TENSORS
@@ -60,48 +60,48 @@ NOT_WEIGHTS = "is no weight file that is known here: neither of `torch.save` nor
 
 
 @dataclass(frozen=True)
-class Container:
+class FileFormat:
     """`kind` is "zip", "legacy" or "safetensors"; `own` says that a header of this app is in it."""
 
     kind: str
     own: bool = False
 
 
-def inspected(file: BinaryIO) -> Container:
+def inspect_file(file: BinaryIO) -> FileFormat:
     """What the file is, after everything was checked that can be without loading it; the file stands anywhere then.
 
-    Raises ForeignError with a sentence that lacks its subject, the file's name, and whatever zipfile, pickletools and
+    Raises WeightsError with a sentence that lacks its subject, the file's name, and whatever zipfile, pickletools and
     json raise for what is damaged.
     """
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(512)
     if not head:
-        raise ForeignError("is empty; download it again.")
+        raise WeightsError("is empty; download it again.")
     if size > MAX_BYTES:
-        raise ForeignError(f"has {size / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+        raise WeightsError(f"has {size / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
-        raise ForeignError("is a web page, not weights: the link leads to a page about the file; download the file.")
+        raise WeightsError("is a web page, not weights: the link leads to a page about the file; download the file.")
     for start, sentence in KINDS:
         if head.startswith(start):
-            raise ForeignError(sentence)
+            raise WeightsError(sentence)
     if head[257:262] == b"ustar":
-        raise ForeignError("is a tar archive, as PyTorch saved before 0.1.10; unpack it, or save it with a newer one.")
+        raise WeightsError("is a tar archive, as PyTorch saved before 0.1.10; unpack it, or save it with a newer one.")
     if head.startswith(b"PK"):
         check_zip(file, size)
-        return Container("zip")
+        return FileFormat("zip")
     if head[0] == 0x80 and head[1:2] <= b"\x05":
         check_legacy(file)
-        return Container("legacy")
+        return FileFormat("legacy")
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and length <= size - 8:
-        return Container("safetensors", own=HEADER in check_safetensors(file, length, size))
+        return FileFormat("safetensors", own=HEADER in check_safetensors(file, length, size))
     if head[8:9] == b"{" and b'"dtype"' in head:
-        raise ForeignError(CUT_OFF)
+        raise WeightsError(CUT_OFF)
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
-        raise ForeignError("is a text, not weights; download the file itself.")
-    raise ForeignError(NOT_WEIGHTS)
+        raise WeightsError("is a text, not weights; download the file itself.")
+    raise WeightsError(NOT_WEIGHTS)
 
 
 # --- zip -------------------------------------------------------------------------------------------------------------
@@ -113,45 +113,45 @@ def check_zip(file: BinaryIO, size: int) -> None:
     names = [entry.filename for entry in entries]
     for pattern, sentence in OTHER_ZIPS:
         if any(re.fullmatch(pattern, name) for name in names[:MAX_ENTRIES]):
-            raise ForeignError(sentence)
+            raise WeightsError(sentence)
     pickles = [entry for entry in entries if re.fullmatch(r"[^/]+/data\.pkl|data\.pkl", entry.filename)]
     if not pickles:
-        raise ForeignError("is a zip archive, but none of `torch.save`.")
+        raise WeightsError("is a zip archive, but none of `torch.save`.")
     if len(entries) > MAX_ENTRIES or len(set(names)) != len(names) or len(pickles) > 1:
-        raise ForeignError("is a zip archive with too many entries, or with two of one name; save it again.")
+        raise WeightsError("is a zip archive with too many entries, or with two of one name; save it again.")
     check_entries(entries, archive.start_dir, size)
     prefix = pickles[0].filename.removesuffix("data.pkl")
     if pickles[0].file_size > MAX_TEXT:
-        raise ForeignError("holds millions of small objects; save the weights alone.")
+        raise WeightsError("holds millions of small objects; save the weights alone.")
     check_sums(file, entries)
     file.seek(start_of(file, pickles[0]))
-    declaration = Declaration()
-    declared(BytesIO(file.read(pickles[0].file_size)), declaration)
+    declaration = PickleScan()
+    scan_pickle(BytesIO(file.read(pickles[0].file_size)), declaration)
     declaration.check()
     sizes = {entry.filename: entry.file_size for entry in entries}
     for key, expected in declaration.storages.items():
         if sizes.get(f"{prefix}data/{key}", -1) < expected:
-            raise ForeignError(CUT_OFF)
+            raise WeightsError(CUT_OFF)
 
 
 def check_entries(entries: list[zipfile.ZipInfo], end: int, size: int) -> None:
     """Whether each entry lies where no other does, is not packed, and has an innocent name."""
     total = sum(entry.file_size for entry in entries)
     if total > MAX_BYTES:
-        raise ForeignError(f"declares contents of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+        raise WeightsError(f"declares contents of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
     for entry in entries:
         if entry.flag_bits & 1:
-            raise ForeignError("is an archive with a password; save it without one.")
+            raise WeightsError("is an archive with a password; save it without one.")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-            raise ForeignError("was packed by another program than `torch.save`, which never compresses; unpack it.")
+            raise WeightsError("was packed by another program than `torch.save`, which never compresses; unpack it.")
         parts = entry.filename.replace("\\", "/").split("/")
         if ".." in parts or "" in parts[:1] or ":" in parts[0] or stat.S_ISLNK(entry.external_attr >> 16):
-            raise ForeignError("is an archive with a link, or a name that leads out of it, so it is not opened.")
+            raise WeightsError("is an archive with a link, or a name that leads out of it, so it is not opened.")
     ordered = sorted(entries, key=lambda entry: entry.header_offset)
     for entry, following in zip(ordered, [*(entry.header_offset for entry in ordered[1:]), end], strict=True):
         least = entry.header_offset + 30 + len(entry.filename.encode()) + entry.file_size
         if entry.header_offset < 0 or least > following or following > size:
-            raise ForeignError("is an archive whose entries overlap, or lie outside it; download or save it again.")
+            raise WeightsError("is an archive whose entries overlap, or lie outside it; download or save it again.")
 
 
 def start_of(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
@@ -161,7 +161,7 @@ def start_of(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
     names, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
     encoding = "utf-8" if entry.flag_bits & 0x800 else "cp437"
     if header[:4] != b"PK\x03\x04" or file.read(names) != entry.orig_filename.encode(encoding, "replace"):
-        raise ForeignError(CUT_OFF)
+        raise WeightsError(CUT_OFF)
     return entry.header_offset + 30 + names + extra
 
 
@@ -175,10 +175,10 @@ def check_sums(file: BinaryIO, entries: list[zipfile.ZipInfo]) -> None:
         while left and (part := file.read(min(left, 2**20))):
             left, found = left - len(part), zlib.crc32(part, found)
         if left:
-            raise ForeignError(CUT_OFF)
+            raise WeightsError(CUT_OFF)
         wrong += found != entry.CRC
     if wrong and wrong < len(filled):  # all of them: saved with torch.serialization.set_crc32_options(False)
-        raise ForeignError(
+        raise WeightsError(
             f"is damaged: the checksums of {wrong} of its {len(filled)} parts differ; download it again."
         )
 
@@ -189,37 +189,37 @@ def check_sums(file: BinaryIO, entries: list[zipfile.ZipInfo]) -> None:
 def check_legacy(file: BinaryIO) -> None:
     """Four pickles (a magic number, a version, sizes of the machine's types, the object), then the storages."""
     file.seek(0)
-    declaration = Declaration()
-    magic = declared(file, declaration)
+    declaration = PickleScan()
+    magic = scan_pickle(file, declaration)
     declaration.check()
     if magic != MAGIC:
-        raise ForeignError(
+        raise WeightsError(
             "is a pickle, but none of `torch.save`, so it is not opened: pickles can run any program; save the "
             "weights with `torch.save(model.state_dict(), ...)`."
         )
     for _ in range(3):
-        declared(file, declaration)
+        scan_pickle(file, declaration)
     declaration.check()
     if file.seek(0, 2) < sum(declaration.storages.values()):
-        raise ForeignError(CUT_OFF)
+        raise WeightsError(CUT_OFF)
 
 
 def check_safetensors(file: BinaryIO, length: int, size: int) -> Mapping[str, Any]:
     """The metadata of the header, after the sizes in it were checked."""
     if length > MAX_TEXT:
-        raise ForeignError("has a header of impossible length; download or save it again.")
+        raise WeightsError("has a header of impossible length; download or save it again.")
     file.seek(8)
     header = json.loads(file.read(length))
     metadata = header.pop("__metadata__", None) or {}
     if len(header) > MAX_TENSORS:
-        raise ForeignError(f"holds {len(header):,} tensors; {MAX_TENSORS:,} is the most.")
+        raise WeightsError(f"holds {len(header):,} tensors; {MAX_TENSORS:,} is the most.")
     total = 0
     for entry in header.values():
         start, end = entry["data_offsets"]
         bits = ITEM_BITS.get(entry["dtype"], 0)
         if not 0 <= start <= end <= size - 8 - length or bits and 8 * (end - start) != bits * prod(entry["shape"]):
-            raise ForeignError(CUT_OFF)
+            raise WeightsError(CUT_OFF)
         total += max(end - start, 4 * prod(entry["shape"]))
     if total > MAX_BYTES:
-        raise ForeignError(f"declares tensors of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+        raise WeightsError(f"declares tensors of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
     return metadata if isinstance(metadata, dict) else {}

@@ -4,14 +4,16 @@ import io
 import os
 import unicodedata
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
 
-from explorer.datasets import Skipped, folders
+from explorer.datasets import Dataset, Skipped, folders
 from explorer.datasets.folders import load, read
-from explorer.datasets.sources import allowed
+from explorer.datasets.untrusted_files import resolve_allowed
 
 
 def png(level: int = 0) -> bytes:
@@ -90,12 +92,12 @@ def test_links_and_pipes_on_disk_are_listed(tmp_path):
 
 def test_a_file_that_vanishes_is_listed(tmp_path):
     root = on_disk(tmp_path, PETS)
-    progress = read(root)
-    assert next(progress).done == 0
+    returned: list[Dataset] = []
+    progress = watched(root, returned)
+    assert next(progress) == 0
     (root / "cat" / "3.png").unlink()
-    *_, last = progress
-    assert last.dataset is not None
-    assert last.dataset.skipped == (Skipped("cat/3.png", "it cannot be read (No such file or directory)"),)
+    list(progress)
+    assert returned[0].skipped == (Skipped("cat/3.png", "it cannot be read (No such file or directory)"),)
 
 
 def test_names_are_shown_safely():
@@ -143,16 +145,19 @@ def test_classes_that_only_look_alike_are_two():
 # --- reading that can be watched -------------------------------------------------------------------------------------
 
 
-def test_progress_is_told_and_the_last_carries_the_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "_SECONDS_BETWEEN_READINGS", 0)
+def test_progress_is_told_and_the_end_returns_the_dataset(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "_PROGRESS_INTERVAL_S", 0)
     bad = {**PETS, "cat/bad.png": b"x", "cat/x.txt": b"x"}
     for source in (packed(bad), on_disk(tmp_path, bad)):
-        *first, last = read(source)
-        assert [reading.done for reading in first] == list(range(11))
-        assert (last.done, {reading.total for reading in [*first, last]}) == (11, {11})
-        assert all(reading.dataset is None for reading in first) and last.dataset is not None
-    monkeypatch.setattr(folders, "_SECONDS_BETWEEN_READINGS", 60)
-    assert [reading.done for reading in read(packed(PETS))] == [0, 10]
+        returned: list[Dataset] = []
+        assert list(watched(source, returned)) == [done / 11 for done in range(11)]
+        assert len(returned[0].train) + len(returned[0].validation) + len(returned[0].test) == 10
+    monkeypatch.setattr(folders, "_PROGRESS_INTERVAL_S", 60)
+    assert list(watched(packed(PETS), [])) == [0]
+
+
+def watched(source: BinaryIO | Path, returned: list[Dataset]) -> Iterator[float]:
+    returned.append((yield from read(source)))
 
 
 def test_reading_that_is_closed_lets_go_of_the_file(tmp_path):
@@ -206,13 +211,13 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_folders_inside_the_root_are_found(root, typed, folder):
-    assert allowed(root, typed) == (root / folder).resolve()
+    assert resolve_allowed(root, typed) == (root / folder).resolve()
 
 
 def test_the_root_itself_may_be_a_link(root, tmp_path):
     (tmp_path / "alias").symlink_to(root)
-    assert allowed(tmp_path / "alias", "pets") == root / "pets"
-    assert allowed(str(tmp_path / "alias"), "") == root
+    assert resolve_allowed(tmp_path / "alias", "pets") == root / "pets"
+    assert resolve_allowed(str(tmp_path / "alias"), "") == root
 
 
 @pytest.mark.parametrize(
@@ -249,7 +254,7 @@ def test_the_root_itself_may_be_a_link(root, tmp_path):
 )
 def test_everything_else_is_refused_in_one_sentence_that_tells_nothing(root, typed, words):
     with pytest.raises(ValueError, match=words) as caught:
-        allowed(root, typed)
+        resolve_allowed(root, typed)
     text = str(caught.value)
     assert text.endswith(".") and text.isprintable() and len(text) < 250
     assert str(root) not in text and str(root.parent) not in text
@@ -260,7 +265,7 @@ def test_what_a_link_leads_to_is_not_told(root, tmp_path):
     for name in ("secret", "gone"):
         (root / "link").symlink_to(tmp_path / name)
         with pytest.raises(ValueError) as caught:
-            allowed(root, "link")
+            resolve_allowed(root, "link")
         sentences.add(str(caught.value))
         (root / "link").unlink()
     assert len(sentences) == 1
@@ -268,4 +273,4 @@ def test_what_a_link_leads_to_is_not_told(root, tmp_path):
 
 def test_a_root_that_is_gone_is_no_folder(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
-        allowed(tmp_path / "gone", "")
+        resolve_allowed(tmp_path / "gone", "")

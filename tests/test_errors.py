@@ -11,10 +11,10 @@ import torch
 
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import CheckpointError
-from explorer.datasets import builtin
-from explorer.incidents import PlaceError, is_sentence, sentence
-from explorer.published import PUBLISHED
-from explorer.published import load as load_published
+from explorer.datasets import downloadable
+from explorer.errors import PathError, is_user_error, user_message
+from explorer.torchvision_models import PUBLISHED
+from explorer.torchvision_models import load as load_published
 from tests.fuzz.laws import check_discreet, check_sentence
 
 UNEXPECTED = re.compile(
@@ -47,7 +47,7 @@ OURS = {
     )(),
     "a check of ours": lambda: ArchitectureSpec.from_dict({"classes": -1}),
     "one that replaces another": lambda: load_published("resnet18", "/nowhere/at/all"),
-    "a place": lambda: builtin.load("cifar10", "/nowhere/at/all"),
+    "a place": lambda: downloadable.load("cifar10", "/nowhere/at/all"),
 }
 
 
@@ -69,11 +69,11 @@ FOREIGN = {
 @pytest.mark.parametrize("act", OURS.values(), ids=OURS)
 def test_our_own_sentences_are_told_without_places(act: Any, caplog: pytest.LogCaptureFixture) -> None:
     error = error_of(act)
-    assert is_sentence(error)
-    said = sentence(error)
+    assert is_user_error(error)
+    said = user_message(error)
     check_sentence(said[0].upper() + said[1:] if said[0].isalpha() else f"A{said}")
     assert "/nowhere" not in said
-    if isinstance(error, PlaceError):
+    if isinstance(error, PathError):
         assert "`/nowhere/at/all" in str(error) and said == str(error).replace(
             re.findall(r"`/nowhere[^`]*`", str(error))[0], "the folder that the app's terminal or log names"
         )
@@ -87,9 +87,9 @@ def test_of_every_other_error_an_id_is_told_and_the_log_has_the_rest(
     act: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = error_of(act)
-    assert not is_sentence(error)
+    assert not is_user_error(error)
     with caplog.at_level(logging.ERROR):
-        said = sentence(error)
+        said = user_message(error)
     found = UNEXPECTED.fullmatch(said)
     assert found, said
     check_discreet(said)
@@ -98,17 +98,17 @@ def test_of_every_other_error_an_id_is_told_and_the_log_has_the_rest(
 
 
 def test_an_error_that_nobody_raised_is_no_sentence() -> None:
-    assert not is_sentence(ValueError("a text"))
+    assert not is_user_error(ValueError("a text"))
 
 
 def test_a_sentence_may_say_something_else_instead_of_the_place() -> None:
-    error = PlaceError("{place} is full; make room in {place}.", Path("/a/b"), instead="`pets`")
+    error = PathError("{place} is full; make room in {place}.", Path("/a/b"), instead="`pets`")
     assert (
         str(error) == "`/a/b` is full; make room in `/a/b`."
-        and error.without_place() == "`pets` is full; make room in `pets`."
+        and error.without_path() == "`pets` is full; make room in `pets`."
     )
 
 
 def test_a_published_file_that_is_missing_is_still_an_error_of_checkpoints() -> None:
     error = error_of(lambda: load_published(next(iter(PUBLISHED)), "/nowhere/at/all"))
-    assert isinstance(error, CheckpointError) and isinstance(error, PlaceError)
+    assert isinstance(error, CheckpointError) and isinstance(error, PathError)

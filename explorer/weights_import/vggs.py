@@ -6,15 +6,15 @@ from collections.abc import Collection, Mapping
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Stage
-from explorer.foreign.layouts import HEADS, Guess, Layout, cifar_names, imagenet_names, shape
-from explorer.foreign.report import NORMALISATIONS, ForeignError
+from explorer.weights_import.families import HEADS, PADDING_AND_ACTIVATION, Candidate, KeyLayout, layout_of, shape
+from explorer.weights_import.report import WeightsError
 
 VGG_CONVOLUTIONS = {8: 11, 10: 13, 13: 16, 16: 19}
 # Fully connected layers of a VGG: torchvision and chenyaofo; with the dropout in front; kuangliu, a single one.
 VGG_CLASSIFIERS = ((0, 3, 6), (1, 4, 6))
 
 
-def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Layout:
+def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> KeyLayout:
     """`features.0`, `classifier`: torchvision, kuangliu, chenyaofo, loss-landscape."""
     matches = (
         re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key) for key, value in state.items() if value.dim() == 4
@@ -22,7 +22,7 @@ def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Lay
     places = sorted(int(match[1]) for match in matches if match)
     for place in places:
         if state[f"features.{place}.weight"].shape[2:] != (3, 3):
-            raise ForeignError(
+            raise WeightsError(
                 f"{name} has the names of a VGG, but `features.{place}.weight` is "
                 f"{shape(state[f'features.{place}.weight'])}, where a kernel of 3×3 is expected."
             )
@@ -33,7 +33,7 @@ def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Lay
         if place - before == width + 1:
             stages.append([])
         elif place - before != width:
-            raise ForeignError(
+            raise WeightsError(
                 f"{name} has a convolution `features.{place}` that stands {place - before} places behind the last "
                 f"one; {width} and, with a pooling between, {width + 1} are expected of a VGG"
                 f"{' with BatchNorm' if norm else ''}."
@@ -43,7 +43,7 @@ def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Lay
     for stage in stages:
         widths = {state[f"features.{place}.weight"].shape[0] for place in stage}
         if len(widths) > 1:
-            raise ForeignError(
+            raise WeightsError(
                 f"{name} changes its channels within a stage ({', '.join(map(str, sorted(widths)))} between "
                 f"`features.{stage[0]}` and `features.{stage[-1]}`), which this app's stages cannot."
             )
@@ -56,7 +56,7 @@ def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Lay
     size = next((size for size in (32, 224) if features == channels[-1] * (size >> len(stages)) ** 2), None)
     first = state[f"features.{places[0]}.weight"]
     if places[0] != 0 or first.shape[1] != 3 or size is None:
-        raise ForeignError(
+        raise WeightsError(
             f"{name} has the names of a VGG, but not its sizes: `features.{places[0]}.weight` is {shape(first)} and "
             f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}; pictures of 32 pixels would give "
             f"{channels[-1] * (32 >> len(stages)) ** 2:,} values behind {len(stages)} poolings, of 224 "
@@ -97,7 +97,7 @@ def vgg_classifier(state: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
         if tuple(sorted(map(int, places))) in VGG_CLASSIFIERS:
             return tuple(f"classifier.{place}" for place in sorted(places, key=int))
     found = ", ".join(f"`classifier.{place}`" for place in places[:6]) or "none at all"
-    raise ForeignError(
+    raise WeightsError(
         f"{name} has the convolutions of a VGG, but no classifier of a known one: it has {found}, and known are "
         "`classifier.0, 3, 6`, `classifier.1, 4, 6` and a single `classifier`."
     )
@@ -105,21 +105,17 @@ def vgg_classifier(state: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
 
 def vgg_layout(
     spec: ArchitectureSpec, names: Mapping[str, str], linear: tuple[str, ...], state: Mapping[str, Tensor], convs: int
-) -> Layout:
+) -> KeyLayout:
     folded = "fc.0" in linear
     depth = VGG_CONVOLUTIONS.get(convs) if len(spec.stages) == 5 else convs + len(linear) if folded else None
     title = f"VGG-{depth}" if depth else f"VGG-like network of {convs} convolutions"
     title += " with BatchNorm" if spec.norm == "batch" else ""
     if spec.input_shape[1] == 224:
-        family, normalisation, reason = "torchvision", "imagenet", "torchvision trains its VGGs with ImageNet's"
+        family = "torchvision"
     elif folded:
-        family, normalisation, reason = "loss-landscape", "cifar10", "loss-landscape's networks are trained with it"
-    elif len(linear) == 1:
-        family, normalisation, reason = "kuangliu", "cifar10-2023", "kuangliu's networks are trained with it"
+        family = "loss-landscape"
     else:
-        family = "chenyaofo"
-        normalisation = "cifar100" if spec.classes == 100 else "cifar10-2023"
-        reason = f"chenyaofo's networks with {spec.classes} classes are trained with it"
+        family = "kuangliu" if len(linear) == 1 else "chenyaofo"
     groups = ", ".join(str(stage.blocks) for stage in spec.stages)
     evidence = [
         f"`features.N` with {convs} convolutions, {groups} between the poolings: the free numbers show where they are",
@@ -130,17 +126,8 @@ def vgg_layout(
     if folded:
         evidence.append("`fc.1` is a BatchNorm of the hidden layer; it is multiplied into `fc.0`, which gives the same")
     uncertain = ["that a pooling follows the last convolution too: as in every published VGG"]
-    if spec.classes != (1000 if family == "torchvision" else 10) and normalisation != "cifar100":
+    if spec.classes != (1000 if family == "torchvision" else 10) and (family, spec.classes) != ("chenyaofo", 100):
         uncertain.append(f"the normalisation: it has {spec.classes:,} classes, so it was trained on other data")
     elif family in ("kuangliu", "chenyaofo") and spec.norm == "none":
         uncertain.append("the normalisation: the published networks of this layout have BatchNorm, this one has not")
-    class_names = cifar_names(spec) if family != "torchvision" else imagenet_names() if spec.classes == 1000 else None
-    return Layout(
-        family,
-        (Guess(title, spec, names),),
-        tuple(evidence),
-        (*uncertain, "padding and activation, which have no weights: as the family has them, zeros and ReLU"),
-        NORMALISATIONS[normalisation],
-        reason,
-        class_names=class_names,
-    )
+    return layout_of(family, [Candidate(title, spec, names)], evidence, [*uncertain, PADDING_AND_ACTIVATION])

@@ -31,9 +31,9 @@ from safetensors.torch import save as serialise
 
 from explorer import requirements
 from explorer.checkpoints import HEADER
-from explorer.foreign import ForeignError, loading, read
-from explorer.foreign.containers import MAX_TENSORS, inspected
-from explorer.foreign.declarations import MAX_BYTES, MAX_OPCODES
+from explorer.weights_import import WeightsError, read, sandbox
+from explorer.weights_import.file_formats import MAX_TENSORS, inspect_file
+from explorer.weights_import.pickle_scan import MAX_BYTES, MAX_OPCODES
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 40  # of the processor's time, for the worst of them
@@ -42,26 +42,26 @@ MEMORY = 2**31  # bytes that the child may really have used; importing torch tak
 DRIVER = """
 import hashlib, json, os, sys, time
 from pathlib import Path, PurePosixPath
-from explorer.foreign import loading
-from explorer.foreign.report import ForeignError
+from explorer.weights_import import sandbox
+from explorer.weights_import.report import WeightsError
 
 answer = os.fdopen(os.dup(1), "w")
-loading.CPU_SECONDS = 600  # for all of them together
+sandbox.CPU_SECONDS = 600  # for all of them together
 files = sorted(Path(sys.argv[1]).iterdir())
-loading.limit_this_process()
+sandbox.limit_this_process()
 for path in files:
     start = time.process_time()
     try:
         with path.open("rb") as file:
-            facts, tensors = loading.facts_of(file)
+            facts, tensors = sandbox.facts_of(file)
         digest = hashlib.sha256(json.dumps(facts["state_dicts"]).encode())
         for tensor in tensors:
             digest.update(tensor.contiguous().numpy().tobytes())
         outcome = {"digest": digest.hexdigest()}
-    except ForeignError as error:
+    except WeightsError as error:
         outcome = {"refusal": str(error)}
     except MemoryError:
-        outcome = {"refusal": loading.TOO_MUCH}
+        outcome = {"refusal": sandbox.TOO_MUCH}
     # Not `ru_maxrss`: that is inherited from whoever started this process, and may be the tests' own.
     status = Path("/proc/self/status").read_text()
     memory = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
@@ -508,7 +508,7 @@ def test_no_damaged_copy_is_taken_for_another_network(tmp_path: Path):
 
 def test_the_sentence_names_the_file_and_nothing_else_of_this_machine(tmp_path: Path):
     (tmp_path / "a.pt").write_bytes(archive(call("os.system", text(f"touch {tmp_path}/canary"))))
-    with pytest.raises(ForeignError) as caught:
+    with pytest.raises(WeightsError) as caught:
         read(tmp_path / "a.pt", "../weights.pt")
     assert str(caught.value).startswith("`weights.pt` names `os.system`, which weights have no use for")
     assert str(tmp_path) not in str(caught.value) and caught.value.__cause__ is None
@@ -523,11 +523,11 @@ def test_no_file_a_folder_a_pipe_and_one_that_is_too_large(tmp_path: Path):
         (tmp_path / "pipe", "is no file"),
         (Path("/dev/zero"), "is no file"),
     ):
-        with pytest.raises(ForeignError, match=words):
+        with pytest.raises(WeightsError, match=words):
             read(path)
     with (tmp_path / "large.pt").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # of holes: nothing is on the disk
-    with pytest.raises(ForeignError, match=r"`large.pt` has 1.0 GB; 1 GB is the most"):
+    with pytest.raises(WeightsError, match=r"`large.pt` has 1.0 GB; 1 GB is the most"):
         read(tmp_path / "large.pt")
 
 
@@ -539,10 +539,10 @@ def test_no_file_a_folder_a_pipe_and_one_that_is_too_large(tmp_path: Path):
 def test_a_child_that_hangs_dies_or_talks_nonsense_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ):
-    monkeypatch.setattr(loading, "WALL_SECONDS", 5)
-    monkeypatch.setattr(loading, "COMMAND", [sys.executable, "-c", program])
+    monkeypatch.setattr(sandbox, "WALL_SECONDS", 5)
+    monkeypatch.setattr(sandbox, "COMMAND", [sys.executable, "-c", program])
     (tmp_path / "a.pt").write_bytes(b"x")
-    with pytest.raises(ForeignError, match="`a.pt` cannot be opened within the limits"):
+    with pytest.raises(WeightsError, match="`a.pt` cannot be opened within the limits"):
         read(tmp_path / "a.pt")
 
 
@@ -556,17 +556,17 @@ def test_a_disk_that_is_full_is_no_fault_of_the_file(tmp_path: Path, monkeypatch
 
     for made in (none_is_made, lambda: open("/dev/full", "r+b", buffering=0)):
         monkeypatch.setattr("tempfile.TemporaryFile", made)
-        with pytest.raises(ForeignError) as caught:
+        with pytest.raises(WeightsError) as caught:
             read(tmp_path / "a.pt")
-        assert str(caught.value) == f"`a.pt` {loading.FULL}"
+        assert str(caught.value) == f"`a.pt` {sandbox.FULL}"
 
 
 def test_the_child_may_neither_start_nor_write_nor_connect():
     """The audit hook: what would have to happen even if an attack came through."""
     program = """
 import os, socket, subprocess, sys
-from explorer.foreign import loading
-loading.limit_this_process()
+from explorer.weights_import import sandbox
+sandbox.limit_this_process()
 def tried(action):
     try:
         action()
@@ -579,7 +579,7 @@ print([tried(action) for action in (
     lambda: os.posix_spawn("/bin/true", ["true"], {}), lambda: open("/dev/null").close(),
 )])
 try:
-    bytearray(loading.MEMORY)
+    bytearray(sandbox.MEMORY)
 except MemoryError:
     print("limited")
 """
@@ -588,7 +588,7 @@ except MemoryError:
 
 
 def test_the_limits_are_those_of_the_design():
-    assert loading.MEMORY >= 4 * 2**30 and MAX_BYTES == 2**30 and requirements.TORCH_FLOOR >= (2, 10)
+    assert sandbox.MEMORY >= 4 * 2**30 and MAX_BYTES == 2**30 and requirements.TORCH_FLOOR >= (2, 10)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -602,17 +602,17 @@ def test_what_people_keep_beside_their_weights_is_read_as_nothing(zipped: bool):
         "folder": PurePosixPath("runs"),
     }
     content = saved({"model": small(), **beside}, _use_new_zipfile_serialization=zipped)
-    facts, tensors = loading.facts_of(io.BytesIO(content))
+    facts, tensors = sandbox.facts_of(io.BytesIO(content))
     assert len(tensors) == 6 and facts["state_dicts"][0][0] == "model" and set(facts["beside"]) == {"model", *beside}
-    loaded = loading.content_of(io.BytesIO(content), inspected(io.BytesIO(content)))
-    assert {type(loaded[name]) for name in beside} == {loading.Inert}
+    loaded = sandbox.content_of(io.BytesIO(content), inspect_file(io.BytesIO(content)))
+    assert {type(loaded[name]) for name in beside} == {sandbox.InertObject}
     assert not any(vars(loaded[name]) for name in beside)
 
 
 @pytest.mark.parametrize("gadget", ["argparse.Namespace", "numpy.core.multiarray.scalar", "pathlib.PosixPath"])
 def test_a_file_of_such_objects_alone_holds_no_weights(gadget: str):
-    with pytest.raises(ForeignError, match="holds no weights"):
-        loading.facts_of(io.BytesIO(archive(mapping((text("a"), call(gadget, text("x")))))))
+    with pytest.raises(WeightsError, match="holds no weights"):
+        sandbox.facts_of(io.BytesIO(archive(mapping((text("a"), call(gadget, text("x")))))))
 
 
 def test_sums_of_an_archive_may_be_left_out_altogether():
@@ -622,6 +622,6 @@ def test_sums_of_an_archive_may_be_left_out_altogether():
         content = saved(small())
     finally:
         torch.serialization.set_crc32_options(True)
-    facts, tensors = loading.facts_of(io.BytesIO(content))
+    facts, tensors = sandbox.facts_of(io.BytesIO(content))
     assert len(tensors) == 6 and facts["state_dicts"][0][0] == ""
     assert hashlib.sha256(content).hexdigest() != hashlib.sha256(saved(small())).hexdigest()

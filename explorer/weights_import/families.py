@@ -1,0 +1,150 @@
+"""What is known of each family of networks beside the names and shapes of its layers.
+
+A layout follows from a few names and shapes. `recognition` proves whether all the others fit it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from explorer.architectures import ArchitectureSpec, Network
+from explorer.datasets.downloadable import DOWNLOADABLE
+from explorer.presets import CIFAR_DEPTHS, PRESETS, cifar
+from explorer.weights_import.report import NORMALISATIONS, Normalisation, WeightsError
+
+HEADS = ("fc", "linear", "classifier", "head", "last_linear")
+OURS = "this app, without its header"
+SMALL_STEM = "torchvision's layout with a 3×3 stem"
+# The normalisation that networks of a family are trained with, and why it is assumed.
+FAMILIES = {
+    OURS: ("cifar10", "nothing tells it; the app's `.safetensors` files do"),
+    SMALL_STEM: ("cifar10", "most networks of this layout are trained on CIFAR and with its own statistics"),
+    "torchvision": ("imagenet", "torchvision trains its VGGs with ImageNet's"),
+    "torchvision or timm": ("imagenet", "torchvision and timm train their ResNets with ImageNet's"),
+    "akamaster": (
+        "imagenet",
+        "akamaster's networks, whose files have `best_prec1` beside the weights, are trained with ImageNet's",
+    ),
+    "akamaster or loss-landscape": (
+        "imagenet",
+        "akamaster's, the most common networks of this layout, are trained with ImageNet's",
+    ),
+    "chenyaofo": ("cifar10-2023", "chenyaofo's networks with {classes} classes are trained with it"),
+    "kuangliu": ("cifar10-2023", "kuangliu's networks are trained with it"),
+    "loss-landscape": ("cifar10", "loss-landscape's networks are trained with it"),
+}
+KNOWS_CIFAR100 = (SMALL_STEM, "chenyaofo")  # with 100 classes, these are trained with the statistics of CIFAR-100
+PADDING_AND_ACTIVATION = "padding and activation, which have no weights: zeros that keep the picture's size, and ReLU"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network that a state dict may be of: `names` has their name for each of our modules that has weights."""
+
+    title: str
+    spec: ArchitectureSpec
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class KeyLayout:
+    """What a family's names and a few shapes say; the fields are those of `Report` and `Reading`."""
+
+    family: str
+    candidates: tuple[Candidate, ...]
+    evidence: tuple[str, ...]
+    uncertain: tuple[str, ...]
+    normalisation: Normalisation
+    normalisation_reason: str
+    class_names: tuple[str, ...] | None
+    question: str | None
+
+
+def layout_of(
+    family: str,
+    candidates: Sequence[Candidate],
+    evidence: Sequence[str],
+    uncertain: Sequence[str],
+    question: str | None = None,
+) -> KeyLayout:
+    """The layout with what the family tells: normalisation and class names. `question` is for several candidates."""
+    spec = candidates[0].spec
+    normalisation, reason = FAMILIES[family]
+    if spec.classes == 100 and family in KNOWS_CIFAR100:
+        normalisation = "cifar100"
+    class_names = None
+    if max(spec.input_shape) == 224 and spec.classes == 1000:
+        from torchvision.models import ResNet18_Weights  # here: half a second that most files do not need
+
+        class_names = tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+    elif max(spec.input_shape) == 32 and spec.classes == 10 and family != OURS:
+        class_names = DOWNLOADABLE["cifar10"].class_names
+    return KeyLayout(
+        family,
+        tuple(candidates),
+        tuple(evidence),
+        tuple(uncertain),
+        NORMALISATIONS[normalisation],
+        reason.format(classes=spec.classes),
+        class_names,
+        question if len(candidates) > 1 else None,
+    )
+
+
+def shape(tensor: Tensor) -> str:
+    """`64×3×7×7`; of a single value, `a number`."""
+    return "×".join(map(str, tensor.shape)) or "a number"
+
+
+def block_counts(state: Mapping[str, Tensor], stage: str, first: int) -> list[int]:
+    """The number of blocks of each stage; `stage` is the name in front of its number, which counts from `first`."""
+    counts: list[int] = []
+    while f"{stage}{first + len(counts)}.0.conv1.weight" in state:
+        blocks = 1
+        while f"{stage}{first + len(counts)}.{blocks}.conv1.weight" in state:
+            blocks += 1
+        counts.append(blocks)
+    return counts
+
+
+def from_our_names(state: Mapping[str, Tensor], name: str) -> KeyLayout:
+    """`stages.0.0.conv1`, `head.fc`, without the header that says the rest: every preset that has these shapes."""
+    blocks = block_counts(state, "stages.", 0)
+    candidates = [(preset.title, preset.spec) for preset in PRESETS.values()]
+    stem = state.get("stem.conv.weight")
+    if len(set(blocks)) == 1 and len(blocks) == 3 and stem is not None and stem.dim() == 4:
+        depth, width = 6 * blocks[0] + 2, max(1, stem.shape[0])
+        if depth not in CIFAR_DEPTHS or width != 16:
+            twins = [cifar(depth, shortcut, width=width) for shortcut in ("identity", "none")]
+            candidates += [(spec.name, spec) for spec in twins]
+        candidates.append((f"ResNet-{depth}, option B", cifar(depth, "projection", width=width)))
+    head = state.get("head.fc.weight")
+    classes = head.shape[0] if head is not None and head.dim() == 2 else 10
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    names = {module: module for module in (key.rpartition(".")[0] for key in shapes)}
+    fitting = [
+        Candidate(title, spec, names)
+        for title, preset in candidates
+        if [stage.blocks for stage in preset.stages] == blocks
+        and expected_shapes(spec := replace(preset, classes=classes)) == shapes
+    ]
+    if not fitting:
+        raise WeightsError(
+            f"{name} has this app's names without the description that its `.safetensors` files carry, and no preset "
+            "has these shapes; use the `.safetensors` file that the app saved."
+        )
+    return layout_of(
+        OURS,
+        fitting,
+        [f"this app's names, with the shapes of {', '.join(candidate.title for candidate in fitting)}"],
+        ["strides, padding and activation: as the preset has them", "the normalisation: nothing in the file tells it"],
+        "Several presets have these names and shapes: which one is it?",
+    )
+
+
+def expected_shapes(spec: ArchitectureSpec) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of everything that `Network(spec)` must load."""
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in Network(spec).state_dict().items()}
