@@ -26,6 +26,7 @@ _overview = place(
 _header = place("header", "<div class='head'></div>", ("detail.css",))
 _panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
 _upload = place("upload", "<div class='upload'></div>", ("upload.css",))
+_camera = place("camera", "<div class='upload'></div>", ("upload.css",))
 _gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
 
 
@@ -63,6 +64,11 @@ def upload() -> None:
     formats = f"JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and {limit} MB. "
     data = {"limit": limit, "help": f"{formats}It stays in the memory of your session and leaves it with you."}
     _upload(key="upload", data=data)
+
+
+def camera() -> None:
+    """Where a picture is taken: the viewer sends it to its own address."""
+    _camera(key="camera", data={"limit": MAX_BYTES // 2**20})
 
 
 def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: Collection[str]) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 from explorer.images import MAX_BYTES, ImageError
 from explorer.ui.markdown import as_sentence
 from explorer.ui.session import session
-from explorer.ui.viewer.places import gallery, upload
+from explorer.ui.viewer.places import camera, gallery, upload
 
 
 class HasImage(Protocol):
@@ -32,6 +32,8 @@ def image_picker(state: HasImage, change: Callable[..., None], known: Collection
         upload()
     elif source == "File":
         image_upload("A photo or drawing", "upload", change)
+    elif source == "Camera" and viewer:
+        camera()
     elif source == "Camera":
         st.camera_input("Take a picture", key="camera", on_change=_on_picture, args=("camera", change))
     else:

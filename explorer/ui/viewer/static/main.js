@@ -5,6 +5,7 @@ import { explain, fetchFile, RequestError } from "./api.js";
 import { find, once, save, setText, toggle } from "./dom.js";
 import { EMPTY, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
+import { cameraView } from "./views/camera.js";
 import { galleryView, keepSheets } from "./views/gallery.js";
 import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
@@ -259,7 +260,7 @@ addEventListener("popstate", () => {
  */
 function mount(name, place) {
   places.set(name, place);
-  if (state.data || name === "upload" || name === "gallery") place(state);
+  if (state.data || ["upload", "camera", "gallery"].includes(name)) place(state);
   return () => {
     if (places.get(name) === place) places.delete(name);
     draw();
@@ -358,6 +359,16 @@ export function upload({ data, parentElement }) {
   const unmount = mount("upload", (now) => place(now, data));
   return () => {
     listening.abort();
+    unmount();
+  };
+}
+
+/** @param {Component} component */
+export function camera({ data, parentElement }) {
+  const place = once(parentElement, () => cameraView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
+  const unmount = mount("camera", place.draw);
+  return () => {
+    place.end();
     unmount();
   };
 }

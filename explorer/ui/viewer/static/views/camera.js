@@ -1,0 +1,65 @@
+// A picture from the camera.
+
+import { coded, context2d, el, setText, toggle } from "../dom.js";
+
+const QUALITY = 0.95; // of the JPEG
+const DENIED = "The browser gives no camera. Allow it beside the address of this page, or choose a file.";
+const INSECURE = "A browser gives its camera only to pages of this computer and over https. Choose a file.";
+
+/**
+ * @param {HTMLElement} root
+ * @param {(file: File) => void} choose
+ */
+export function cameraView(root, choose) {
+  const video = el("video", { autoplay: true, muted: true, playsInline: true, ariaLabel: "What the camera sees" });
+  const button = el("button", { type: "button", disabled: true }, "Take a picture");
+  const status = el("p", { className: "status", role: "status" });
+  const alert = el("p", { className: "alert", role: "alert", hidden: true });
+  root.replaceChildren(video, button, status, alert);
+  /** @type {MediaStream | null} */
+  let stream = null;
+  let [problem, ended] = ["", false];
+
+  const start = async () => {
+    try {
+      const camera = await navigator.mediaDevices.getUserMedia({ video: true });
+      if (ended) return stop(camera);
+      stream = camera;
+      video.srcObject = camera;
+      button.disabled = false;
+    } catch {
+      problem = navigator.mediaDevices ? DENIED : INSECURE;
+      show();
+    }
+  };
+  const stop = (/** @type {MediaStream | null} */ camera) => {
+    for (const track of camera?.getTracks() ?? []) track.stop();
+  };
+  button.onclick = () => {
+    const canvas = el("canvas", { width: video.videoWidth, height: video.videoHeight });
+    context2d(canvas).drawImage(video, 0, 0);
+    canvas.toBlob((blob) => blob && choose(new File([blob], "camera.jpg", { type: blob.type })), "image/jpeg", QUALITY);
+  };
+
+  let [shown, refused] = ["", ""];
+  const show = () => {
+    const text = problem || refused;
+    toggle(alert, text !== "");
+    if (shown !== text) alert.replaceChildren(...coded(text));
+    shown = text;
+  };
+  start();
+  return {
+    /** @param {import("../store.js").State} state */
+    draw(state) {
+      setText(status, state.uploading ? "Reading the picture" : "");
+      refused = state.uploadError;
+      show();
+    },
+    /** The camera goes off. */
+    end() {
+      ended = true;
+      stop(stream);
+    },
+  };
+}
