@@ -1,4 +1,4 @@
-"""The native file: one `.safetensors` a network, with everything a person must know of it in its header."""
+"""The app's own file format: one `.safetensors` file for each network, with all facts about it in the header."""
 
 import hashlib
 import json
@@ -38,17 +38,16 @@ PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint of ours, or no longer; the message is one sentence for a person."""
+    """A file is no intact checkpoint of this app; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network and what is known of it.
+    """A network and the facts about it.
 
-    `network` is frozen (evaluation mode, no parameter asks for a gradient). `mean` and `std` are what its input is
-    normalised with, R, G, B, of pixels on the scale 0..1. `data` names what it was trained on, `config` and `record`
-    are of the training (JSON), `figures` are measured results, each with its `n` (JSON). `resize_shorter_to` is what
-    `images.to_input` takes under that name: how pictures of other sizes are cut for this network.
+    `network` is frozen (evaluation mode, no parameter requires a gradient). `mean` and `std` normalise its input: R, G,
+    B, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training (JSON),
+    `figures` are measured results, each with its `n` (JSON). `resize_shorter_to` is an argument of `images.to_input`.
     """
 
     network: Network
@@ -100,7 +99,7 @@ def save(checkpoint: Checkpoint, path: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its network, without the weights: the fields of `Checkpoint`."""
+    """The fields of a `Checkpoint` that a list of files needs, without the weights."""
 
     spec: ArchitectureSpec
     class_names: tuple[str, ...]
@@ -217,19 +216,20 @@ def _header(content: bytes, name: str) -> dict[str, Any]:
     for key, kind in FIELDS.items():
         if not isinstance(header.get(key), kind) or isinstance(header.get(key), bool):
             raise CheckpointError(f"the header of {name} is incomplete: `{key}` is missing or of the wrong type.")
-    for what, measured in header["figures"].items():
-        share = measured.get("accuracy") if isinstance(measured, dict) else None
-        if what in MEASURED and not (isinstance(share, int | float) and 0 <= share <= 1 and _counts(measured, what)):
-            raise CheckpointError(f"the header of {name} is wrong: its figure {what!r} is no accuracy with its n.")
+    for figure in MEASURED:
+        if figure in header["figures"] and not _is_measured(figure, header["figures"][figure]):
+            raise CheckpointError(f"the header of {name} is wrong: its figure {figure!r} is no accuracy with its n.")
     return header
 
 
-def _counts(measured: dict[str, Any], what: str) -> bool:
-    """Whether it says of how many pictures it is, or, where somebody else measured it, what it is."""
-    n = measured.get("n")
-    if what == "torchvision":
-        return isinstance(measured.get("note"), str)
-    return isinstance(n, int) and not isinstance(n, bool) and n > 0
+def _is_measured(figure: str, value: Any) -> bool:
+    """Whether the value is an accuracy, 0..1, with its number of pictures, or torchvision's with a note on it."""
+    if not isinstance(value, dict):
+        return False
+    accuracy, n = value.get("accuracy"), value.get("n")
+    has_n = isinstance(n, int) and not isinstance(n, bool) and n > 0
+    has_source = isinstance(value.get("note"), str) if figure == "torchvision" else has_n
+    return isinstance(accuracy, int | float) and 0 <= accuracy <= 1 and has_source
 
 
 def _content(path: Path, sha256: str | None) -> bytes:
@@ -257,8 +257,8 @@ def _check_names(expected: set[str], found: set[str], name: str) -> None:
 
 
 def pinned(folder: Path = PRETRAINED, kind: str = "safetensors") -> dict[str, str]:
-    """Name -> sha256 of the checkpoints that come with the app, as `SHA256SUMS` pins them; `kind` "replay" gives the
-    recorded trainings instead."""
+    """Name -> sha256 of the checkpoints that come with the app, as `SHA256SUMS` has them; with `kind` "replay" of the
+    recorded trainings."""
     sums = folder / "SHA256SUMS"
     if not sums.exists():
         return {}
@@ -283,10 +283,8 @@ def load_pretrained(name: str, folder: Path = PRETRAINED) -> Checkpoint:
 
 
 def check_pretrained(name: str, folder: Path = PRETRAINED) -> Header:
-    """What the file of that checkpoint says of it; its content has the pinned sha256, so it loads. No weights are read
-    into a network: to list them all takes a tenth of loading them.
-
-    Raises CheckpointError as `load_pretrained` does.
+    """The header of that checkpoint, whose content has the pinned sha256, so it loads. It reads no weights into a
+    network, which would take ten times as long. Raises CheckpointError as `load_pretrained` does.
     """
     path = folder / f"{name}.safetensors"
     _content(path, _pin(name, folder))

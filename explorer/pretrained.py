@@ -43,20 +43,23 @@ class Recipe:
 
 
 def _recipes() -> dict[str, Recipe]:
-    cycle = TrainingConfig(epochs=1, learning_rate=0.4, schedule="one_cycle", weight_decay=5e-4, batch_size=128)
     recipes = []
     # 56 layers need a lower rate than 0.4 to learn at all.
-    for depth, epochs, rate in ((8, 6, 0.4), (20, 6, 0.4), (56, 5, 0.1)):
-        for shortcut in TWINS:
-            spec = cifar(depth, shortcut)
-            recipes.append(
-                Recipe(f"shapes-{spec.name.lower()}", spec, "shapes", replace(cycle, epochs=epochs, learning_rate=rate))
+    for prefix, data, compiled, trainings in (
+        ("shapes", "shapes", False, ((8, 6, 0.4), (20, 6, 0.4), (56, 5, 0.1))),
+        ("cifar10jpeg", CIFAR_DATA, True, ((8, 12, 0.4), (20, 36, 0.4), (56, 24, 0.1))),
+    ):
+        for depth, epochs, rate in trainings:
+            config = TrainingConfig(
+                epochs=epochs,
+                learning_rate=rate,
+                schedule="one_cycle",
+                weight_decay=5e-4,
+                batch_size=128,
+                compile=compiled,
             )
-    for depth, epochs, rate in ((8, 12, 0.4), (20, 36, 0.4), (56, 24, 0.1)):
-        for shortcut in TWINS:
-            spec = cifar(depth, shortcut)
-            config = replace(cycle, epochs=epochs, learning_rate=rate, compile=True)
-            recipes.append(Recipe(f"cifar10jpeg-{spec.name.lower()}", spec, CIFAR_DATA, config))
+            for spec in (cifar(depth, shortcut) for shortcut in TWINS):
+                recipes.append(Recipe(f"{prefix}-{spec.name.lower()}", spec, data, config))
     return {recipe.name: recipe for recipe in recipes}
 
 
@@ -68,8 +71,8 @@ RECORDED: dict[str, tuple[str, ...]] = {"shapes-56": ("shapes-plain-56", "shapes
 def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> Iterator[Progress]:
     """Trains the recipe's network on `dataset`, yielding progress, then writes its file into `folder` and lists it.
 
-    The initial weights follow from the seed and the layers' names, the batches from the seed: twins share both. After
-    each epoch the state is kept as `.NAME.state` in `folder`; who starts again after an interruption continues there.
+    The initial weights follow from the seed and the layers' names, the batches from the seed: twins share both. The
+    file `.NAME.state` in `folder` has the state after each epoch; a second call after an interruption continues there.
     """
     network, state = build(recipe.spec, recipe.config.seed), TrainingState()
     kept = folder / f".{recipe.name}.state"
@@ -87,17 +90,13 @@ def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAI
 
 
 def measure(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> None:
-    """Measures the network in the recipe's file again, and writes and lists it with the new figures.
+    """Measures the network in the recipe's file again; writes and lists the file with the new figures.
 
     Raises CheckpointError where the file is not the one that is listed.
     """
     checkpoint = checkpoints.load_pretrained(recipe.name, folder)
-    _ship(
-        recipe,
-        replace(checkpoint, figures={"test": _figure(checkpoint.network, dataset, dataset.test)}),
-        dataset,
-        folder,
-    )
+    measured = {"test": _figure(checkpoint.network, dataset, dataset.test)}
+    _ship(recipe, replace(checkpoint, figures=measured), dataset, folder)
 
 
 def _ship(recipe: Recipe, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:

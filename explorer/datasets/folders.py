@@ -1,4 +1,4 @@
-"""A dataset from anyone's pictures: one folder a class, on disk or in a zip, with or without train and test folders."""
+"""A dataset from the user's pictures: a folder for each class, on disk or in a zip, in split folders or without."""
 
 import math
 import os

@@ -6,7 +6,7 @@ such as Grad-CAM can be scored against the truth: a pixel is in the mask where a
 object; lines and dots in front of the object are not part of it.
 
 The drawing is frozen: `VERSION` is part of the dataset's name, `tests/test_shapes.py` pins a hash, and trained networks
-depend on both. Whoever changes one pixel raises `VERSION`. To give equal bytes on every machine, pixels see only
+depend on both. A change of one pixel needs a new `VERSION`. To give equal bytes on every machine, pixels see only
 operations that IEEE 754 rounds correctly (+ - * / sqrt, minimum, maximum, floor), no sums over an axis, and the sine
 and cosine of a random angle are rounded to multiples of 2**-16 before use.
 
@@ -106,11 +106,16 @@ class Drawn:
 
     @property
     def name(self) -> str:
-        return f"shapes-v{VERSION}-{self.size}{self._some()}" + (f"-seed{self.seed}" if self.seed else "")
+        return f"shapes-v{VERSION}{self._suffix}"
 
     @property
     def key(self) -> str:
-        return f"shapes-{self.size}{self._some()}" + (f"-seed{self.seed}" if self.seed else "")
+        return f"shapes{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        some = () if self.classes == CLASS_NAMES else self.classes
+        return "-".join(["", str(self.size), *some, *([f"seed{self.seed}"] if self.seed else [])])
 
     @property
     def request(self) -> dict[str, Any]:
@@ -125,9 +130,6 @@ class Drawn:
             count * len(self.classes) // len(CLASS_NAMES) for count in (TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT)
         )
         return train, validation, test
-
-    def _some(self) -> str:
-        return "" if self.classes == CLASS_NAMES else "".join(f"-{name}" for name in self.classes)
 
 
 def named(text: str) -> Drawn | None:

@@ -304,11 +304,11 @@ def _own(path: Path, name: str) -> Report:
 def _report(name: str, found: FileContent) -> Report:
     """All state dicts of the file that are networks of this app. Raises the WeightsError of the first where none is."""
     recognised, refused = [], []
-    for state_dict in found.state_dicts:
+    for place, state in found.state_dicts:
         try:
-            recognised.append((state_dict.place, recognise(state_dict.state, found.beside, name)))
+            recognised.append((place, recognise(state, found.beside, name)))
         except WeightsError as error:
-            refused.append((state_dict.place, error))
+            refused.append((place, error))
     if not recognised:
         raise refused[0][1]
     readings, evidence, questions = [], [found.format], []

@@ -1,4 +1,4 @@
-"""What is said of a file of anybody's: its readings, and by which evidence each of them is one."""
+"""The report on a file of weights: its readings, and the evidence for them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
