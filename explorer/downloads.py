@@ -208,8 +208,8 @@ def _fetch(file: PublishedFile, private: Path, stop: Event) -> None:
         if file.is_intact(private):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        begun = path.stat().st_size if path.exists() else 0
-        headers = {"User-Agent": "cnn-resnet-explorer"} | ({"Range": f"bytes={begun}-"} if begun else {})
+        resume_at = path.stat().st_size if path.exists() else 0
+        headers = {"User-Agent": "cnn-resnet-explorer"} | ({"Range": f"bytes={resume_at}-"} if resume_at else {})
         with urlopen(Request(file.url, headers=headers), timeout=READ_TIMEOUT_S) as response:
             is_continued = response.status == HTTPStatus.PARTIAL_CONTENT
             with path.open("ab" if is_continued else "wb") as target:
@@ -259,11 +259,11 @@ def _error(request: DownloadRequest, folder: Path, kind: str) -> DownloadError:
     if kind == "full":
         needed = f"{request.disk_bytes / 1e6:.0f} MB"
         sentence = (
-            f"the disk is full: downloading {request.title} needs {needed} in {{place}}; free some space there and "
+            f"the disk is full: downloading {request.title} needs {needed} in {{path}}; free some space there and "
             f"start again, {elsewhere}."
         )
     elif kind == "unwritable":
-        sentence = f"{request.title} cannot be stored in {{place}}; allow this program to write there, {elsewhere}."
+        sentence = f"{request.title} cannot be stored in {{path}}; allow this program to write there, {elsewhere}."
     else:
         reason = {
             "checksum": f"what {server} sent was cut off or changed on the way",
@@ -274,6 +274,6 @@ def _error(request: DownloadRequest, folder: Path, kind: str) -> DownloadError:
         warning = f" (`{wrong[0].path.name}` there is not the file that was published)" if wrong else ""
         sentence = (
             f"{request.title} cannot be downloaded because {reason}; check the network and start again, or put {names} "
-            f"({size}, from {address}/) into {{place}} by hand{warning} and start again, or {request.alternative}."
+            f"({size}, from {address}/) into {{path}} by hand{warning} and start again, or {request.alternative}."
         )
     return DownloadError(sentence, place)

@@ -14,26 +14,26 @@ _log = logging.getLogger(__name__)
 class PathError(ValueError):
     """A sentence about a path on this machine. Its text names the path, for a terminal or log; pages leave it out."""
 
-    def __init__(self, sentence: str, place: Path | None = None, instead: str = "") -> None:
-        """`{place}` in `sentence` stands for the path; a page has `instead` there, or names the log that has it."""
-        super().__init__(sentence.replace("{place}", f"`{place}`"))
+    def __init__(self, sentence: str, path: Path, instead: str = "") -> None:
+        """`{path}` in `sentence` stands for the path; a page has `instead` there, or names the log that has it."""
+        super().__init__(sentence.replace("{path}", f"`{path}`"))
         self._sentence, self._instead = sentence, instead
 
     def without_path(self, log: str = LOG) -> str:
         """The sentence for a page; `log` is where the user finds the path."""
-        return self._sentence.replace("{place}", self._instead or f"the folder that {log} names")
+        return self._sentence.replace("{path}", self._instead or f"the folder that {log} names")
 
 
 def is_user_error(error: Exception) -> bool:
     """Whether a `raise` statement of this package made this ValueError: the texts of numpy, torch and Python are not
     written for users."""
-    place = error.__traceback__
-    if not isinstance(error, ValueError) or place is None:
+    traceback = error.__traceback__
+    if not isinstance(error, ValueError) or traceback is None:
         return False
-    while place.tb_next is not None:
-        place = place.tb_next
-    ours = str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
-    return ours and place.tb_frame.f_code.co_code[place.tb_lasti] == _RAISE
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    ours = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
+    return ours and traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == _RAISE
 
 
 def log_incident(error: Exception) -> str:

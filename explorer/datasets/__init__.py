@@ -121,16 +121,16 @@ def statistics_of(counts: np.ndarray) -> tuple[tuple[float, float, float], tuple
     return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
 
 
-def hold_out(split: Split, share: float, seed: list[int]) -> tuple[Split, Split]:
-    """What stays, and a random `share` (0..1) of each class: at least one picture of it, but never all of them.
+def hold_out(split: Split, fraction: float, seed: list[int]) -> tuple[Split, Split]:
+    """What stays, and a random `fraction` (0..1) of each class: at least one picture of it, but never all of them.
 
-    Both keep the order of the pictures; `seed` and the labels alone decide which are drawn. A share of 0 draws none.
+    Both keep the order of the pictures; `seed` and the labels alone decide which are drawn. A fraction of 0 draws none.
     """
     generator = np.random.default_rng(seed)
     drawn = np.zeros(len(split), bool)
     for label in np.unique(split.labels):
         members = generator.permutation(np.flatnonzero(split.labels == label))
-        drawn[members[: min(len(members) - 1, max(1, round(share * len(members))))]] = share > 0
+        drawn[members[: min(len(members) - 1, max(1, round(fraction * len(members))))]] = fraction > 0
     return _rows(split, ~drawn), _rows(split, drawn)
 
 

@@ -11,7 +11,16 @@ from typing import BinaryIO
 import numpy as np
 
 from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out
-from explorer.datasets.untrusted_files import HIDDEN, FilePath, Listing, UnreadableError, in_zip, on_disk, quote, shown
+from explorer.datasets.untrusted_files import (
+    HIDDEN,
+    FilePath,
+    Listing,
+    UnreadableError,
+    in_zip,
+    on_disk,
+    printable_path,
+    quote,
+)
 from explorer.errors import PathError
 from explorer.images import ImageError, decode, resize
 
@@ -99,7 +108,7 @@ def read(
         with path.open("rb") as file:
             return (yield from _read(in_zip(file), size, seed, validation, name))
     except OSError as error:
-        sentence = f"{{place}} cannot be read ({error.strerror}); give a folder or a zip file."
+        sentence = f"{{path}} cannot be read ({error.strerror}); give a folder or a zip file."
         raise PathError(sentence, path, instead=quote((name,))) from error
 
 
@@ -138,7 +147,7 @@ def _read(
     if max(std) <= LEVEL:
         raise ValueError("all training pictures are one and the same colour, so there is nothing to learn from them.")
     listed = sorted(skipped, key=lambda path: (skipped[path] == HIDDEN, path))[:MAX_SKIPPED]  # a Mac hides one for each
-    files = tuple(Skipped(shown(path), skipped[path]) for path in listed)
+    files = tuple(Skipped(printable_path(path), skipped[path]) for path in listed)
     return Dataset(name, class_names, mean, std, train, validation_split, test, tuple(notes), files)
 
 

@@ -55,7 +55,7 @@ class Listing:
     skipped: dict[FilePath, str] = field(default_factory=dict)
 
 
-def shown(path: FilePath) -> str:
+def printable_path(path: FilePath) -> str:
     """A path in one line: its last 80 characters at most; invisible ones become `?`."""
     text = "".join(c if c.isprintable() else "?" for c in "/".join(path))
     return (text if len(text) <= 80 else f"…{text[-79:]}") or "(no name)"
@@ -63,7 +63,7 @@ def shown(path: FilePath) -> str:
 
 def quote(*paths: FilePath) -> str:
     """The first three paths, each in backticks, for a sentence."""
-    texts = ", ".join(f"`{shown(path).replace('`', '?')}`" for path in paths[:3])
+    texts = ", ".join(f"`{printable_path(path).replace('`', '?')}`" for path in paths[:3])
     return texts + (", …" if len(paths) > 3 else "")
 
 
@@ -127,13 +127,13 @@ def on_disk(root: Path) -> Listing:
     return listing
 
 
-def _read_file(path: str, most: int) -> bytes:
+def _read_file(path: str, max_bytes: int) -> bytes:
     try:
         with open(path, "rb") as file:
-            content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
+            content = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:  # gone or locked since it was listed
         raise UnreadableError(f"it cannot be read ({error.strerror})", 0) from error
-    if len(content) > most:
+    if len(content) > max_bytes:
         raise UnreadableError(TOO_LARGE, len(content))
     return content
 
@@ -243,23 +243,25 @@ def data_start(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
     return entry.header_offset + len(header) + extra_length
 
 
-def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, most: int) -> bytes:
-    """The entry's content, never more bytes of it in memory than `most` and what it declares, each plus one."""
-    packed_limit = most + most // 1000 + 2**10  # deflate adds 5 bytes to each 16 kB that it cannot make smaller
+def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    """The entry's content, with no more bytes in memory than `max_bytes` or its declared size, plus one."""
+    packed_limit = (
+        max_bytes + max_bytes // 1000 + 2**10
+    )  # deflate adds 5 bytes to each 16 kB that it cannot shrink
     if entry.compress_size > packed_limit:
-        raise UnreadableError(TOO_LARGE, most + 1)
+        raise UnreadableError(TOO_LARGE, max_bytes + 1)
     file.seek(start)
     content = file.read(entry.compress_size)
     whole = len(content) == entry.compress_size
     if entry.compress_type == zipfile.ZIP_DEFLATED:
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        limit = min(most, entry.file_size)
+        limit = min(max_bytes, entry.file_size)
         try:
             content = inflate.decompress(content, limit + 1)
         except zlib.error as error:
             raise UnreadableError(DAMAGED, limit + 1) from error  # how much came before is lost with it
         whole = inflate.eof
-    if len(content) > most:
+    if len(content) > max_bytes:
         raise UnreadableError(TOO_LARGE, len(content))
     if not whole or len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
         raise UnreadableError(DAMAGED, len(content))

@@ -68,7 +68,7 @@ def read(path: str | Path, name: str | None = None) -> Report:
     path = Path(path)
     title = quote(re.split(r"[/\\]", path.name if name is None else name)[-1])
     found = load(path, title)
-    report = _own(path, title) if found.own else _report(title, found)
+    report = _checkpoint_report(path, title) if found.is_ours else _report(title, found)
     for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] != 3:
             raise WeightsError(
@@ -101,9 +101,9 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
         raise
     except ValueError as error:  # of ArchitectureSpec
         raise WeightsError(f"{name} is a network that this app cannot build: {error}") from None
-    folded = _folded(tidied.state)
-    places = [_places(candidate, folded, layout.family, name) for candidate in layout.candidates]
-    floats, notes = _floats(folded, name)  # once, after all names and shapes fit: the readings share their memory
+    folded = _without_folded_norm(tidied.state)
+    places = [_matched_names(candidate, folded, layout.family, name) for candidate in layout.candidates]
+    floats, notes = _checked_floats(folded, name)  # once, after all names fit: the readings share their memory
     readings = []
     for candidate, place in zip(layout.candidates, places, strict=True):
         ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
@@ -175,7 +175,7 @@ def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) ->
     )
 
 
-def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_folded_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """loss-landscape's VGG has a BatchNorm behind its hidden layer: (W x + b - m) s + β, one linear layer again."""
     keys = ["fc.0.weight", "fc.0.bias", *(f"fc.1.{part}" for part in ("weight", "bias", "running_mean", "running_var"))]
     if "classifier.weight" not in state or not all(key in state for key in keys):
@@ -191,7 +191,7 @@ def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
+def _checked_floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
     """Everything as float32, counters as int64, and a sentence for each other type. Checks that all can be weights."""
     floats, kinds = {}, set()
     for key, value in state.items():
@@ -226,7 +226,7 @@ def _floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], 
     return floats, [f"weights are {kind}, converted to float32" for kind in sorted(kinds)]
 
 
-def _places(candidate: Candidate, state: Mapping[str, Tensor], family: str, name: str) -> dict[str, str | None]:
+def _matched_names(candidate: Candidate, state: Mapping[str, Tensor], family: str, name: str) -> dict[str, str | None]:
     """Our name -> theirs, for every tensor of the network; None for a counter that is not in the file.
 
     Raises WeightsError where a name is missing, left over, or of another shape.
@@ -281,7 +281,7 @@ def _known_elsewhere(names: Iterable[str]) -> str | None:
     return next((words for pattern, words in ELSEWHERE if any(re.search(pattern, name) for name in names)), None)
 
 
-def _own(path: Path, name: str) -> Report:
+def _checkpoint_report(path: Path, name: str) -> Report:
     """A checkpoint of this app, which says itself what it is."""
     try:
         checkpoint = checkpoints.load(path)
@@ -295,7 +295,7 @@ def _own(path: Path, name: str) -> Report:
         normalisation,
         "the file says it",
         class_names=checkpoint.class_names,
-        own=checkpoint,
+        own_checkpoint=checkpoint,
     )
     evidence = ("the header of this app, which describes the whole network", f"trained on {quote(checkpoint.data)}")
     return Report(name.strip("`"), "this app", (reading,), evidence, (), ())

@@ -65,7 +65,7 @@ class Reading:
     `state` is what `Network(spec).load_state_dict` takes, strictly: every tensor, float32 (counters int64), no other.
     `normalisation` is the one that its source is known to use, `normalisation_reason` says why it is assumed, and
     `uncertain` are sentences on what neither names nor shapes can tell. `class_names` are None where nothing tells
-    them. `own` is what a file of this app says of itself.
+    them. `own_checkpoint` is the content of a file of this app.
     """
 
     title: str
@@ -75,14 +75,14 @@ class Reading:
     normalisation_reason: str = ""
     uncertain: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
-    own: Checkpoint | None = None
+    own_checkpoint: Checkpoint | None = None
 
     @property
     def resize_shorter_to(self) -> int | None:
         """As in `Checkpoint`. Networks for 224 pixels are trained on the middle of pictures whose shorter side has
         become 256."""
-        if self.own is not None:
-            return self.own.resize_shorter_to
+        if self.own_checkpoint is not None:
+            return self.own_checkpoint.resize_shorter_to
         return 256 if max(self.spec.input_shape) == 224 else None
 
     def network(self) -> Network:
@@ -104,9 +104,10 @@ class Reading:
         normalisation = normalisation or self.normalisation
         mean, std = normalisation.mean, normalisation.std
         class_names = class_names or self.class_names or tuple(f"class {index}" for index in range(self.spec.classes))
-        if self.own is not None:
-            figures = self.own.figures if (mean, std) == (self.own.mean, self.own.std) else {}
-            return replace(self.own, class_names=class_names, mean=mean, std=std, figures=figures)
+        own = self.own_checkpoint
+        if own is not None:
+            figures = own.figures if (mean, std) == (own.mean, own.std) else {}
+            return replace(own, class_names=class_names, mean=mean, std=std, figures=figures)
         return Checkpoint(self.network(), class_names, mean, std, data, resize_shorter_to=self.resize_shorter_to)
 
     def for_json(self) -> dict[str, Any]:

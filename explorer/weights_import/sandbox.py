@@ -63,11 +63,11 @@ NEVER = re.compile(
 class FileContent:
     """The content of a file: each state dict with its place in the file ("" for the file itself).
 
-    `beside` are the names beside the weights. `own` says that the file is one of this app, of which nothing is read.
+    `beside` are the names beside the weights. `is_ours` says that the file is one of this app, which is not read.
     """
 
     format: str
-    own: bool
+    is_ours: bool
     beside: tuple[str, ...]
     state_dicts: tuple[tuple[str, Mapping[str, Tensor]], ...]
 
