@@ -56,23 +56,23 @@ def load(
     validation: float = 0.1,
     name: str | None = None,
 ) -> Dataset:
-    """The pictures in a folder or a zip file (a path or an open file), one folder for each class.
+    """The pictures in a folder or a zip file (a path or an open file), with a folder for each class.
 
-    The class folders lie at the top or in `train` (or `training`), `test` and `val` (or `validation`); one folder
-    around all of it is accepted. Pictures may lie deeper inside their class folder. They are centre-cropped and
-    resized to `size` = (height, width). Class names and the pictures of a class are sorted, so a zip and its unpacked
-    folder give equal datasets.
+    The class folders are at the top or in `train` (or `training`), `test` and `val` (or `validation`), and one folder
+    may be around all of it. Pictures may lie deeper inside their class folder. They are centre-cropped and resized to
+    `size` = (height, width). Class names and the pictures of a class are sorted: a zip and its unpacked folder give
+    equal datasets.
 
-    Without a test folder `TEST_SHARE` of each class is drawn for it; without a validation folder the share
-    `validation` of each class is drawn from the training pictures, and 0 leaves that split empty. `seed` alone
-    decides which; a class of two pictures or more gives at least one and keeps at least one.
+    Without a test folder `TEST_SHARE` of each class is drawn for it. Without a validation folder the fraction
+    `validation` of each class is drawn from the training pictures; 0 leaves that split empty. `seed` alone decides
+    which. A class of two pictures or more gives at least one and keeps at least one.
 
-    What cannot be read is left out: counted in the notes, and in `skipped` with the reason, the first `MAX_SKIPPED`
-    of them. So are archives inside the archive, links, hidden files and empty folders.
+    Unreadable pictures are left out, and so are archives inside the archive, links, hidden files and empty folders: the
+    notes count them, and `skipped` has the first `MAX_SKIPPED` with the reason.
 
-    Raises `ValueError` for anything else: fewer than two classes, a class without one readable picture, two classes
-    whose names differ only in case or in how their letters are encoded, an archive that is damaged, encrypted, too
-    large, or has entries that overlap or point outside of it.
+    Raises `ValueError` for fewer than two classes, a class without one readable picture, two classes whose names differ
+    only in case or in the encoding of their letters, and an archive that is damaged, encrypted, too large, or has
+    entries that overlap or point outside of it.
     """
     reading = read(source, size, seed, validation, name)
     while True:

@@ -245,9 +245,7 @@ def data_start(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
 
 def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, max_bytes: int) -> bytes:
     """The entry's content, with no more bytes in memory than `max_bytes` or its declared size, plus one."""
-    packed_limit = (
-        max_bytes + max_bytes // 1000 + 2**10
-    )  # deflate adds 5 bytes to each 16 kB that it cannot shrink
+    packed_limit = max_bytes + max_bytes // 1000 + 2**10  # deflate adds 5 bytes to each 16 kB that it cannot shrink
     if entry.compress_size > packed_limit:
         raise UnreadableError(TOO_LARGE, max_bytes + 1)
     file.seek(start)
