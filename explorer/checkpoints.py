@@ -46,8 +46,9 @@ class Checkpoint:
     """A network and the facts about it.
 
     `network` is frozen (evaluation mode, no parameter requires a gradient). `mean` and `std` normalise its input: R, G,
-    B, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training (JSON),
-    `figures` are measured results, each with its `n` (JSON). `resize_shorter_to` is an argument of `images.to_input`.
+    B, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training (JSON).
+    `metrics` are measured results, each with its `n` (JSON, `figures` in the file). `resize_shorter_to` is an argument
+    of `images.to_input`.
     """
 
     network: Network
@@ -58,7 +59,7 @@ class Checkpoint:
     seed: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
     resize_shorter_to: int | None = None
 
     def __post_init__(self) -> None:
@@ -88,7 +89,7 @@ class Checkpoint:
 def save(checkpoint: Checkpoint, path: str | Path) -> str:
     """Writes the file, whole or not at all, and returns its sha256."""
     header = {entry.name: getattr(checkpoint, entry.name) for entry in fields(checkpoint) if entry.name != "network"}
-    header |= {"version": VERSION, "spec": checkpoint.spec.to_dict()}
+    header |= {"version": VERSION, "spec": checkpoint.spec.to_dict(), "figures": header.pop("metrics")}
     if checkpoint.resize_shorter_to is None:  # left out, so that older files are saved with the same bytes
         del header["resize_shorter_to"]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
@@ -104,7 +105,7 @@ class Header:
     spec: ArchitectureSpec
     class_names: tuple[str, ...]
     data: str
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     record: dict[str, Any]
 
 
@@ -178,7 +179,8 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
     try:
         checkpoint = Checkpoint(
             network=network.freeze(),
-            **{key: header[key] for key in ("data", "config", "record", "figures")},
+            metrics=header["figures"],
+            **{key: header[key] for key in ("data", "config", "record")},
             **{key: tuple(header[key]) for key in ("class_names", "mean", "std")},
             **{key: header.get(key) for key in ("seed", "resize_shorter_to")},
         )

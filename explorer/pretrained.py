@@ -96,7 +96,7 @@ def measure(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAI
     """
     checkpoint = checkpoints.load_pretrained(recipe.name, folder)
     measured = {"test": _figure(checkpoint.network, dataset, dataset.test)}
-    _ship(recipe, replace(checkpoint, figures=measured), dataset, folder)
+    _ship(recipe, replace(checkpoint, metrics=measured), dataset, folder)
 
 
 def _ship(recipe: Recipe, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
@@ -104,7 +104,7 @@ def _ship(recipe: Recipe, checkpoint: Checkpoint, dataset: Dataset, folder: Path
         if name != recipe.name and (folder / f"{name}.safetensors").exists():
             checkpoints.load(folder / f"{name}.safetensors", digest)  # a listing must not bless what was changed
     train = _figure(checkpoint.network, dataset, dataset.train)
-    checkpoint = replace(checkpoint, figures={**checkpoint.figures, "train": train})
+    checkpoint = replace(checkpoint, metrics={**checkpoint.metrics, "train": train})
     checkpoints.save(checkpoint, folder / f"{recipe.name}.safetensors")
     write_listing(folder)
 
@@ -118,13 +118,13 @@ def checkpoint_of(
 
     A loss that is not finite is None there: JSON has no word for it.
     """
-    figures = {"test": _figure(network, dataset, dataset.test)}
+    metrics = {"test": _figure(network, dataset, dataset.test)}
     if running:
         recomputed = running_statistics(network)
         network.load_state_dict(running, strict=False)
         every = slice(None, None, -(-len(dataset.test) // COMPARED))
         left = _figure(network, dataset, Split(dataset.test.images[every], dataset.test.labels[every]))
-        figures["test_running"] = {name: left[name] for name in ("accuracy", "loss", "n", "balanced_accuracy")}
+        metrics["test_running"] = {name: left[name] for name in ("accuracy", "loss", "n", "balanced_accuracy")}
         network.load_state_dict(recomputed, strict=False)
     return Checkpoint(
         network=network,
@@ -135,7 +135,7 @@ def checkpoint_of(
         seed=record.config.seed,
         config=record.config.to_dict(),
         record=record.to_dict(),
-        figures=figures,
+        metrics=metrics,
     )
 
 
@@ -174,10 +174,10 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
     ]
     for file in files:
         checkpoint = checkpoints.load(file)
-        if "test" not in checkpoint.figures or not checkpoint.record:
+        if "test" not in checkpoint.metrics or not checkpoint.record:
             raise CheckpointError(f"`{file.name}` says nothing of its training and test; move it out of the folder.")
-        test, record = checkpoint.figures["test"], checkpoint.record
-        train = checkpoint.figures.get("train")
+        test, record = checkpoint.metrics["test"], checkpoint.record
+        train = checkpoint.metrics.get("train")
         learned = f"{train['accuracy']:.2%}" if train else "not measured"
         rows.append(
             f"| `{file.name}` | {checkpoint.data} | {checkpoint.spec.depth} | {record['parameters']:,} "

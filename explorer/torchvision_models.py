@@ -195,7 +195,7 @@ def load(name: str, folder: str | Path | None = None) -> Checkpoint:
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
         data=DATA,
-        figures={
+        metrics={
             "torchvision": {"accuracy": entry.top1, "top5": entry.top5, "source": str(entry.weights), "note": NOTE}
         },
         resize_shorter_to=transforms.resize_size[0],

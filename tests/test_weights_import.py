@@ -758,7 +758,7 @@ def test_a_file_of_ours_keeps_what_it_knows_and_loses_what_is_no_longer_true(tmp
     named = reading.checkpoint("somebody's", None, ("cat", "dog"))
     assert facts(named) == facts(replace(own, class_names=("cat", "dog")))
     other = reading.checkpoint("somebody's", NORMALISATIONS["half"], None)
-    assert facts(other) == facts(replace(own, mean=(0.5,) * 3, std=(0.5,) * 3, figures={}))
+    assert facts(other) == facts(replace(own, mean=(0.5,) * 3, std=(0.5,) * 3, metrics={}))
 
 
 def test_a_file_goes_through_the_child_and_comes_back_whole(tmp_path: Path, small: Residual):

@@ -97,7 +97,7 @@ class Reading:
     ) -> Checkpoint:
         """The network as a checkpoint of ours, by default with what the reading says; classes that nothing names are
         numbered. `data` says what it was trained on, unless the file itself does: a file of this app keeps its
-        training, and its figures as long as they are true, which is with its own normalisation.
+        training, and its metrics as long as they are true, which is with its own normalisation.
 
         Raises ValueError where there are too few or too many `class_names`.
         """
@@ -106,8 +106,8 @@ class Reading:
         class_names = class_names or self.class_names or tuple(f"class {index}" for index in range(self.spec.classes))
         own = self.own_checkpoint
         if own is not None:
-            figures = own.figures if (mean, std) == (own.mean, own.std) else {}
-            return replace(own, class_names=class_names, mean=mean, std=std, figures=figures)
+            metrics = own.metrics if (mean, std) == (own.mean, own.std) else {}
+            return replace(own, class_names=class_names, mean=mean, std=std, metrics=metrics)
         return Checkpoint(self.network(), class_names, mean, std, data, resize_shorter_to=self.resize_shorter_to)
 
     def for_json(self) -> dict[str, Any]:
