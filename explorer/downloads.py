@@ -149,10 +149,8 @@ def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgr
             fetched = Future()
             Thread(target=_attempt, args=(request, missing, folder, private, pause, stop, fetched), daemon=True).start()
             while not fetched.done():
-                sizes = [path.stat().st_size for file in missing if (path := private / file.path).exists()]
-                yield DownloadProgress(
-                    min(request.download_bytes, present + sum(sizes)), request.download_bytes, attempt
-                )
+                done = present + sum(_size(private / file.path) for file in missing)
+                yield DownloadProgress(min(request.download_bytes, done), request.download_bytes, attempt)
                 wait([fetched], PROGRESS_INTERVAL_S)
             failure = fetched.exception()
             if not isinstance(failure, DownloadFailure) or failure.kind in ("full", "unwritable"):
@@ -166,6 +164,13 @@ def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgr
         stop.set()
         wait([fetched], 1)  # a thread whose server is silent for longer keeps a file that has no name any more
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # not begun, or not as published and removed by the thread
+        return 0
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -195,7 +200,7 @@ def _attempt(
         for file in missing:
             _fetch(file, private, stop)
         if request.archive is not None:
-            _unpack((private if missing else folder) / request.archive.path, request.files, private)
+            _unpack((private if missing else folder) / request.archive.path, request.files, private, stop)
         fetched.set_result(None)
     except BaseException as error:
         fetched.set_exception(error)
@@ -205,7 +210,7 @@ def _fetch(file: PublishedFile, private: Path, stop: Event) -> None:
     """Brings the file into `private`, continuing what an earlier attempt left there. Raises DownloadFailure."""
     path = private / file.path
     try:
-        if file.is_intact(private):
+        if stop.is_set() or file.is_intact(private):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         resume_at = path.stat().st_size if path.exists() else 0
@@ -234,13 +239,15 @@ def _kind(error: Exception, otherwise: str) -> str:
     return "full" if number in _NO_SPACE else "unwritable" if number in _NO_PERMISSION else otherwise
 
 
-def _unpack(archive: Path, files: tuple[PublishedFile, ...], folder: Path) -> None:
-    """Writes those members of the archive that are `files` into `folder`, and no other."""
+def _unpack(archive: Path, files: tuple[PublishedFile, ...], folder: Path, stop: Event) -> None:
+    """Writes those members of the archive that are `files` into `folder`, and no other; ends soon after `stop`."""
+    if stop.is_set():
+        return
     wanted = {file.path.as_posix(): folder / file.path for file in files}
     with tarfile.open(archive) as members:
         for member in members:
             content = members.extractfile(member) if member.name in wanted else None
-            if content is not None:
+            if content is not None and not stop.is_set():
                 wanted[member.name].parent.mkdir(parents=True, exist_ok=True)
                 with wanted[member.name].open("wb") as file:
                     shutil.copyfileobj(content, file)
