@@ -141,7 +141,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
     """
     path = Path(path)
     name = f"`{path.name}`"
-    # Read once: what is hashed is what is used, and no later change of the file can reach a network in memory.
+    # Read once: the hashed bytes are the used ones, and no later change of the file can reach a network in memory.
     content = _content(path, sha256)
     try:
         state = deserialise(content)

@@ -53,7 +53,7 @@ class DownloadProgress:
 
 
 class DownloadError(PathError):
-    """A download failed; the message is one sentence with what to do."""
+    """A download failed; the message is one sentence with advice."""
 
 
 class DownloadFailure(Exception):
@@ -93,11 +93,11 @@ class PublishedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadRequest:
-    """What is downloaded, and the words about it.
+    """The files of a download, and the words for its errors.
 
     `files` are wanted. They are downloaded one by one, or in the `archive` (tar). `download_bytes` come over the
     network, `disk_bytes` are needed on the disk meanwhile. `folder_variable` names the environment variable that
-    chooses another folder, `alternative` completes "or ..." with what works without the files.
+    chooses another folder, `alternative` completes "or ..." with the features that work without the files.
     """
 
     title: str
@@ -134,7 +134,7 @@ def download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgre
 
 
 def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgress, None, None]:
-    """As `download`. Raises DownloadFailure, and OSError for what the disk does not allow."""
+    """As `download`. Raises DownloadFailure, and OSError where the disk does not allow it."""
     missing = [file for file in request.remote if not file.is_intact(folder)]
     present = sum((folder / file.path).stat().st_size for file in request.remote if file not in missing)
     folder.mkdir(parents=True, exist_ok=True)
@@ -253,7 +253,7 @@ def _unpack(archive: Path, files: tuple[PublishedFile, ...], folder: Path, stop:
                     shutil.copyfileobj(content, file)
 
 
-# --- what the user reads ----------------------------------------------------------------------------------------------
+# --- the sentence for the user ----------------------------------------------------------------------------------------
 
 
 def _error(request: DownloadRequest, folder: Path, kind: str) -> DownloadError:

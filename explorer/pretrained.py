@@ -1,4 +1,4 @@
-"""The networks that come with the app: how each is trained, and the listing of what came out."""
+"""The networks that come with the app: the recipe of each, and the listing of the results."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -102,7 +102,7 @@ def measure(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAI
 def _ship(recipe: Recipe, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
     for name, digest in checkpoints.pinned(folder).items():
         if name != recipe.name and (folder / f"{name}.safetensors").exists():
-            checkpoints.load(folder / f"{name}.safetensors", digest)  # a listing must not bless what was changed
+            checkpoints.load(folder / f"{name}.safetensors", digest)  # no listing of changed files
     train = _figure(checkpoint.network, dataset, dataset.train)
     checkpoint = replace(checkpoint, metrics={**checkpoint.metrics, "train": train})
     checkpoints.save(checkpoint, folder / f"{recipe.name}.safetensors")
@@ -140,8 +140,8 @@ def checkpoint_of(
 
 
 def _figure(network: Network, dataset: Dataset, split: Split) -> dict[str, Any]:
-    """Accuracy, loss and n of the split, and what data that is not balanced needs: the mean of the classes' accuracies,
-    what always answering the commonest class gives, and right answers and pictures of each class, in their order."""
+    """Accuracy, loss and n of the split, and for unbalanced data: the mean of the classes' accuracies, the accuracy of
+    always predicting the commonest class, and right predictions and pictures of each class, in their order."""
     found = evaluate_classes(network, split, dataset.mean, dataset.std)
     result = found.together
     return {

@@ -29,8 +29,8 @@ _SLACK = 2**20  # bytes: torchvision gives sizes rounded to a thousandth of a Mi
 class Published:
     """Weights that torchvision publishes for `builder`, trained by `recipe` (a member of its enum of weights).
 
-    `spec` is the network of ours that gives the same logits with them. Everything else is what the metadata of the
-    installed torchvision says, read when it is asked for.
+    `spec` is the network of ours that gives the same logits with them. The properties are read from the metadata of the
+    installed torchvision.
     """
 
     title: str
@@ -120,7 +120,7 @@ def published(name: str) -> Published:
 
 
 def cache_folder() -> Path:
-    """Where torch.hub keeps what torchvision downloads, so that a file that is there already serves both:
+    """torch.hub's folder for downloads of torchvision, so that a file in it serves both:
     `TORCH_HOME/hub/checkpoints`, else `~/.cache/torch/hub/checkpoints`. It is the default `folder` below."""
     return Path(torch.hub.get_dir(), "checkpoints").expanduser().absolute()
 

@@ -85,7 +85,7 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(3, H, W), what an `ArchitectureSpec` for this data needs."""
+        """(3, H, W), as an `ArchitectureSpec` for this data has it."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
@@ -101,7 +101,7 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, float, float], 
 
 
 def level_counts(images: np.ndarray) -> np.ndarray:
-    """How often each of the 256 levels is in each channel of uint8 images (N, 3, H, W): int64 (3, 256). The counts of
+    """The counts of the 256 levels in each channel of uint8 images (N, 3, H, W): int64 (3, 256). The counts of
     two sets of images add up to those of both."""
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), _CHUNK):

@@ -25,7 +25,7 @@ from explorer.errors import PathError
 from explorer.images import ImageError, decode, resize
 
 MAX_UNPACKED = 2**30
-"""Bytes that are read for one dataset, counted while they are unpacked: what an archive declares is not believed."""
+"""Bytes that are read for one dataset, counted while they are unpacked: sizes that an archive declares may be wrong."""
 MAX_PICTURE = 2**26
 """Bytes of one file; a larger one counts as a picture that cannot be read."""
 MAX_LOADED = 2**31

@@ -123,7 +123,7 @@ class Drawn:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """How many training, validation and test pictures there are; each class has equally many."""
+        """The numbers of training, validation and test pictures; each class has equally many."""
         train, validation, test = (
             count * len(self.classes) // len(CLASS_NAMES) for count in (TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT)
         )

@@ -226,7 +226,7 @@ def _checked_path(entry: zipfile.ZipInfo) -> FilePath:
 
 
 def data_start(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
-    """Where the data of the entry begin: behind its local header, which must agree with the directory; None if not.
+    """The position of the entry's data, behind its local header; None where that does not agree with the directory.
 
     Where the two differ, two programs see two different archives, and the data of one entry may hide in the extra field
     of another.

@@ -56,7 +56,7 @@ class DecodedImage:
 
     `name` is fit for display, `format` is one of JPEG, PNG, GIF, BMP, WEBP and TIFF, `frames` counts the frames or
     pages of the file, of which `pixels` is the first. `notes` holds one sentence for each thing that was done to the
-    file's values and that a person must know to judge what is shown.
+    file's values and that a user must know to judge the picture.
     """
 
     pixels: np.ndarray
@@ -249,7 +249,7 @@ def _colour_key(image: Image.Image, stored: str) -> int | tuple[int, int, int] |
 
     PNG gives it in the file's own bit depth. For three channels of 16 bits, of which Pillow keeps 8, so does the key.
     """
-    if image.mode in ("P", *_ALPHA):  # Pillow applies what a palette says; a text chunk may have the same name
+    if image.mode in ("P", *_ALPHA):  # Pillow applies a palette; a text chunk may have the same name
         if not isinstance(image.info.get("transparency", 0), int | bytes):
             del image.info["transparency"]
         return None

@@ -67,7 +67,7 @@ def to_input(
 
 
 def to_pixels(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """uint8 (H, W, 3) for a normalised image (3, H, W): exactly what `to_input` was given; other values are clipped."""
+    """uint8 (H, W, 3) for a normalised image (3, H, W): the pixels that `to_input` took; other values are clipped."""
     centre, spread = _channels(mean, std)
     if image.ndim != 3 or image.shape[0] != 3 or not np.isfinite(image).all():
         raise ValueError(f"`image` must be finite and of shape (3, H, W), received {image.shape}.")

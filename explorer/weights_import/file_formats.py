@@ -26,7 +26,7 @@ ITEM_BITS = {
     **dict.fromkeys(("I8", "U8", "BOOL"), 8),
 }
 
-# First bytes of files that users take for weights, and what to do instead.
+# First bytes of files that users take for weights, and the advice.
 KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "is packed with gzip; unpack it first."),
     (b"BZh", "is packed with bzip2; unpack it first."),

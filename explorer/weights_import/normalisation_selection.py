@@ -1,4 +1,4 @@
-"""Where a file leaves a choice: which reading, with which normalisation, knows labelled pictures best."""
+"""The reading and the normalisation that classify labelled pictures best, for a file that leaves a choice."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -24,7 +24,7 @@ ITEM_SIZES = {
 }
 REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2"}
 DTYPES = {"float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool"}
-# What state dicts, optimisers and schedulers are made of; less than torch's own list for weights_only.
+# Names in state dicts, optimisers and schedulers; fewer than torch's own list for weights_only.
 HARMLESS = {
     ("collections", "OrderedDict"),
     ("collections", "Counter"),
@@ -87,7 +87,7 @@ class PickleScan:
         return max(sum(self.storages.values()), self.tensors)
 
     def check(self) -> None:
-        """Raises WeightsError for what is too large, and for names that weights have no use for."""
+        """Raises WeightsError for too many bytes, and for names that weights have no use for."""
         strange = [entry for entry in self.globals if entry not in HARMLESS | INERT]
         if any(entry.module.startswith("torch.nn.modules") for entry in strange):
             raise WeightsError(
@@ -107,10 +107,10 @@ class PickleScan:
 
 
 def scan_pickle(content: IO[bytes], declaration: PickleScan) -> Any:
-    """Follows one pickle from where `content` stands, adds to `declaration`, and returns what it would give.
+    """Follows one pickle from where `content` stands, adds to `declaration`, and returns its result.
 
     Of that only constants and tuples are themselves. Raises WeightsError for opcodes that weights have no use for;
-    IndexError, KeyError and what pickletools raises (ValueError, struct.error, ...) for a damaged pickle.
+    IndexError, KeyError and the errors of pickletools (ValueError, struct.error, ...) for a damaged pickle.
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}

@@ -23,7 +23,7 @@ NO_LAYERS = re.compile(r"(.*\.)?total_(ops|params)|n_averaged|(criterion|loss|lo
 COUNTER = "num_batches_tracked"
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 EPSILON = 1e-5  # of BatchNorm, in every family
-ELSEWHERE = (  # what other well-known networks are recognised by, to say more than that they do not fit
+ELSEWHERE = (  # names in other well-known networks, so that a refusal can say which network it is
     (r"cls_token|pos_embed|class_token|patch_embed|encoder\.layers\.|attn|attention|transformer", "a transformer"),
     (r"denseblock|dense1\.", "a DenseNet"),
     (r"(^|\.)fire\d|squeeze\.weight", "a SqueezeNet"),
@@ -49,7 +49,7 @@ class CleanStateDict:
 
 @dataclass(frozen=True, eq=False)
 class Recognition:
-    """What one state dict is: its layout, and a reading for each candidate of it."""
+    """The layout of one state dict, and a reading for each candidate."""
 
     layout: KeyLayout
     readings: tuple[Reading, ...]
@@ -59,9 +59,9 @@ class Recognition:
 
 
 def read(path: str | Path, name: str | None = None) -> Report:
-    """What the file at `path` is. It is opened in a process of its own, with limits of memory and time.
+    """The report on the file at `path`. A child process with limits of memory and time opens it.
 
-    `name` is what the file is called where a person sees it, and nothing else; None takes the path's own.
+    `name` is the name of the file in sentences; None takes the path's own.
     Raises WeightsError with one sentence, and RequirementError where torch is too old for such files.
     """
     check_torch()
@@ -79,11 +79,10 @@ def read(path: str | Path, name: str | None = None) -> Report:
 
 
 def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
-    """Every complete interpretation of a state dict, and all that is known of them; `wrapper` are names that stood
-    beside it in its file.
+    """Every complete interpretation of a state dict; `wrapper` are names beside it in its file.
 
-    Raises WeightsError with one sentence that has the first names that do not fit, and both shapes; `name` is what
-    the sentence calls it.
+    Raises WeightsError with one sentence that has the first names that do not fit, and both shapes; `name` is the name
+    of the state dict in it.
     """
     try:
         return _recognised(state, wrapper, name)
@@ -128,7 +127,7 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
 
 
 def normalise_keys(state: Mapping[str, Tensor], name: str) -> CleanStateDict:
-    """The state dict without prefixes and without what is no layer."""
+    """The state dict without prefixes, and without values that no layer uses."""
     originals: dict[str, str] = {}
     ignored, stripped = [], set()
     for key in state:
@@ -192,7 +191,10 @@ def _without_folded_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _checked_floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
-    """Everything as float32, counters as int64, and a sentence for each other type. Checks that all can be weights."""
+    """The tensors as float32, counters as int64, and a sentence for each other type.
+
+    Raises WeightsError for values that cannot be weights.
+    """
     floats, kinds = {}, set()
     for key, value in state.items():
         kind = str(value.dtype).removeprefix("torch.")
@@ -261,7 +263,7 @@ def _matched_names(candidate: Candidate, state: Mapping[str, Tensor], family: st
 
 
 def _hint(state: Mapping[str, Tensor], candidate: Candidate) -> str:
-    """What a network with these differences usually is."""
+    """The kind of network that usually has these differences, as the end of a sentence."""
     norm, conv, middle, inner = (
         tuple(state[key].shape) if key in state else ()
         for key in ("layer2.0.bn1.weight", *(f"layer{n}.weight" for n in ("2.0.conv1", "1.0.conv2", "1.0.conv1")))
@@ -282,7 +284,7 @@ def _known_elsewhere(names: Iterable[str]) -> str | None:
 
 
 def _checkpoint_report(path: Path, name: str) -> Report:
-    """A checkpoint of this app, which says itself what it is."""
+    """The report on a checkpoint of this app, whose header describes it."""
     try:
         checkpoint = checkpoints.load(path)
     except CheckpointError as error:

@@ -1,7 +1,7 @@
 """Opens an untrusted file in a child process with limits, and takes only numbers and names back.
 
 `python -m explorer.weights_import` is that process: the file is its stdin, the answer its stdout, an unnamed file.
-It never learns what the file is called. The answer is the length of a JSON text, the text, and a safetensors file.
+It does not know the name of the file. The answer is the length of a JSON text, the text, and a safetensors file.
 """
 
 import errno
@@ -76,7 +76,7 @@ class FileContent:
 
 
 def load(path: Path, name: str) -> FileContent:
-    """What is in the file. Raises WeightsError with a sentence about `name`, which has its quotes already."""
+    """The content of the file. Raises WeightsError with a sentence about `name`, which has its quotes already."""
     if resource is None:
         raise WeightsError(
             f"{name} is not read: weights from elsewhere are opened under limits that only Linux and macOS have; "
@@ -143,7 +143,7 @@ def _answered(answer: BinaryIO, name: str) -> FileContent:
 def main() -> None:
     answer = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # what anything prints from here on is no part of the answer
+    for stream in (1, 2):  # prints from here on are no part of the answer
         os.dup2(nowhere, stream)
     limit_this_process()
     try:
@@ -268,7 +268,7 @@ def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:
 
 
 def check_tensors(tensors: list[Tensor]) -> None:
-    """Raises WeightsError for what cannot be handed over: too many, too large, or no plain array of numbers."""
+    """Raises WeightsError for too many tensors, too large ones, and those that are no plain array of numbers."""
     if len(tensors) > MAX_TENSORS:
         raise WeightsError(f"holds {len(tensors):,} tensors; {MAX_TENSORS:,} is the most.")
     in_float32 = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in tensors)
