@@ -177,13 +177,12 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             raise CheckpointError(f"{name} holds a negative variance in `{key}`; train it again.")
     network.load_state_dict(state, assign=True)
     try:
-        checkpoint = Checkpoint(
-            network=network.freeze(),
-            metrics=header["figures"],
-            **{key: header[key] for key in ("data", "config", "record")},
-            **{key: tuple(header[key]) for key in ("class_names", "mean", "std")},
-            **{key: header.get(key) for key in ("seed", "resize_shorter_to")},
-        )
+        facts: dict[str, Any] = {
+            key: tuple(header[key]) if kind is list else header.get(key)
+            for key, kind in FIELDS.items()
+            if key != "spec"
+        }
+        checkpoint = Checkpoint(network=network.freeze(), metrics=facts.pop("figures"), **facts)
     except ValueError as error:
         raise CheckpointError(f"the header of {name} is wrong: {error}") from None
     try:
