@@ -377,6 +377,13 @@ def test_closing_ends_the_download_and_leaves_nothing(server, tmp_path):
     assert not downloading() and not list(tmp_path.iterdir())
 
 
+def test_a_stopped_thread_asks_for_nothing_more_and_makes_no_folder_anew(server, tmp_path):
+    stop = threading.Event()
+    stop.set()
+    downloads._fetch(DOWNLOADABLE["fashion-mnist"].files[0], tmp_path / "removed", stop)
+    assert not server.asked and not (tmp_path / "removed").exists()
+
+
 def test_a_killed_program_takes_its_download_with_it_and_a_later_one_tidies_up(server, tmp_path):
     server.seconds_per_block = 0.2
     script = (
