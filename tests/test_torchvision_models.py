@@ -116,7 +116,7 @@ def test_torchvisions_metadata_describe_our_network(name: str):
 def test_from_names_and_shapes_alone_each_is_recognised_as_the_network_that_is_promised(name: str):
     with torch.device("meta"):
         state = get_model(PUBLISHED[name].builder, weights=None).state_dict()
-    layout = (vggs.vgg if name.startswith("vgg") else resnets.resnet)(state, (), "it")
+    layout = vggs.vgg(state, "it") if name.startswith("vgg") else resnets.resnet(state, (), "it")
     assert [candidate.spec for candidate in layout.candidates] == [PUBLISHED[name].spec]
 
 

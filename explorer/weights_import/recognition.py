@@ -166,7 +166,7 @@ def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) ->
         return resnets.resnet(state, wrapper, name)
     first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
     if first is not None and state[first].dim() == 4:
-        return vggs.vgg(state, wrapper, name)
+        return vggs.vgg(state, name)
     names = ", ".join(f"{quote(key)} ({shape(value)})" for key, value in list(state.items())[:3])
     raise WeightsError(
         f"{name} is {_known_elsewhere(state) or 'a network'} that this app cannot build: it begins with {names}, where "
