@@ -1,4 +1,4 @@
-"""The native file: one `.safetensors` a network, with everything a person must know of it in its header."""
+"""The app's own file format: one `.safetensors` file for each network, with all facts about it in the header."""
 
 import hashlib
 import json
@@ -38,17 +38,17 @@ PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint of ours, or no longer; the message is one sentence for a person."""
+    """A file is no intact checkpoint of this app; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network and what is known of it.
+    """A network and the facts about it.
 
-    `network` is frozen (evaluation mode, no parameter asks for a gradient). `mean` and `std` are what its input is
-    normalised with, R, G, B, of pixels on the scale 0..1. `data` names what it was trained on, `config` and `record`
-    are of the training (JSON), `figures` are measured results, each with its `n` (JSON). `resize_shorter_to` is what
-    `images.to_input` takes under that name: how pictures of other sizes are cut for this network.
+    `network` is frozen (evaluation mode, no parameter requires a gradient). `mean` and `std` normalise its input: R, G,
+    B, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training (JSON).
+    `metrics` are measured results, each with its `n` (JSON, `figures` in the file). `resize_shorter_to` is an argument
+    of `images.to_input`.
     """
 
     network: Network
@@ -59,7 +59,7 @@ class Checkpoint:
     seed: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
     resize_shorter_to: int | None = None
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class Checkpoint:
 def save(checkpoint: Checkpoint, path: str | Path) -> str:
     """Writes the file, whole or not at all, and returns its sha256."""
     header = {entry.name: getattr(checkpoint, entry.name) for entry in fields(checkpoint) if entry.name != "network"}
-    header |= {"version": VERSION, "spec": checkpoint.spec.to_dict()}
+    header |= {"version": VERSION, "spec": checkpoint.spec.to_dict(), "figures": header.pop("metrics")}
     if checkpoint.resize_shorter_to is None:  # left out, so that older files are saved with the same bytes
         del header["resize_shorter_to"]
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
@@ -100,12 +100,12 @@ def save(checkpoint: Checkpoint, path: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its network, without the weights: the fields of `Checkpoint`."""
+    """The fields of a `Checkpoint` that a list of files needs, without the weights."""
 
     spec: ArchitectureSpec
     class_names: tuple[str, ...]
     data: str
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     record: dict[str, Any]
 
 
@@ -141,7 +141,7 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
     """
     path = Path(path)
     name = f"`{path.name}`"
-    # Read once: what is hashed is what is used, and no later change of the file can reach a network in memory.
+    # Read once: the hashed bytes are the used ones, and no later change of the file can reach a network in memory.
     content = _content(path, sha256)
     try:
         state = deserialise(content)
@@ -177,12 +177,12 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             raise CheckpointError(f"{name} holds a negative variance in `{key}`; train it again.")
     network.load_state_dict(state, assign=True)
     try:
-        checkpoint = Checkpoint(
-            network=network.freeze(),
-            **{key: header[key] for key in ("data", "config", "record", "figures")},
-            **{key: tuple(header[key]) for key in ("class_names", "mean", "std")},
-            **{key: header.get(key) for key in ("seed", "resize_shorter_to")},
-        )
+        facts: dict[str, Any] = {
+            key: tuple(header[key]) if kind is list else header.get(key)
+            for key, kind in FIELDS.items()
+            if key != "spec"
+        }
+        checkpoint = Checkpoint(network=network.freeze(), metrics=facts.pop("figures"), **facts)
     except ValueError as error:
         raise CheckpointError(f"the header of {name} is wrong: {error}") from None
     try:
@@ -217,19 +217,20 @@ def _header(content: bytes, name: str) -> dict[str, Any]:
     for key, kind in FIELDS.items():
         if not isinstance(header.get(key), kind) or isinstance(header.get(key), bool):
             raise CheckpointError(f"the header of {name} is incomplete: `{key}` is missing or of the wrong type.")
-    for what, measured in header["figures"].items():
-        share = measured.get("accuracy") if isinstance(measured, dict) else None
-        if what in MEASURED and not (isinstance(share, int | float) and 0 <= share <= 1 and _counts(measured, what)):
-            raise CheckpointError(f"the header of {name} is wrong: its figure {what!r} is no accuracy with its n.")
+    for figure in MEASURED:
+        if figure in header["figures"] and not _is_measured(figure, header["figures"][figure]):
+            raise CheckpointError(f"the header of {name} is wrong: its figure {figure!r} is no accuracy with its n.")
     return header
 
 
-def _counts(measured: dict[str, Any], what: str) -> bool:
-    """Whether it says of how many pictures it is, or, where somebody else measured it, what it is."""
-    n = measured.get("n")
-    if what == "torchvision":
-        return isinstance(measured.get("note"), str)
-    return isinstance(n, int) and not isinstance(n, bool) and n > 0
+def _is_measured(figure: str, value: Any) -> bool:
+    """Whether the value is an accuracy, 0..1, with its number of pictures, or torchvision's with a note on it."""
+    if not isinstance(value, dict):
+        return False
+    accuracy, n = value.get("accuracy"), value.get("n")
+    has_n = isinstance(n, int) and not isinstance(n, bool) and n > 0
+    has_source = isinstance(value.get("note"), str) if figure == "torchvision" else has_n
+    return isinstance(accuracy, int | float) and 0 <= accuracy <= 1 and has_source
 
 
 def _content(path: Path, sha256: str | None) -> bytes:
@@ -257,8 +258,8 @@ def _check_names(expected: set[str], found: set[str], name: str) -> None:
 
 
 def pinned(folder: Path = PRETRAINED, kind: str = "safetensors") -> dict[str, str]:
-    """Name -> sha256 of the checkpoints that come with the app, as `SHA256SUMS` pins them; `kind` "replay" gives the
-    recorded trainings instead."""
+    """Name -> sha256 of the checkpoints that come with the app, as `SHA256SUMS` has them; with `kind` "replay" of the
+    recorded trainings."""
     sums = folder / "SHA256SUMS"
     if not sums.exists():
         return {}
@@ -283,10 +284,8 @@ def load_pretrained(name: str, folder: Path = PRETRAINED) -> Checkpoint:
 
 
 def check_pretrained(name: str, folder: Path = PRETRAINED) -> Header:
-    """What the file of that checkpoint says of it; its content has the pinned sha256, so it loads. No weights are read
-    into a network: to list them all takes a tenth of loading them.
-
-    Raises CheckpointError as `load_pretrained` does.
+    """The header of that checkpoint, whose content has the pinned sha256, so it loads. It reads no weights into a
+    network, which would take ten times as long. Raises CheckpointError as `load_pretrained` does.
     """
     path = folder / f"{name}.safetensors"
     _content(path, _pin(name, folder))

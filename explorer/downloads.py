@@ -53,7 +53,7 @@ class DownloadProgress:
 
 
 class DownloadError(PathError):
-    """A download failed; the message is one sentence with what to do."""
+    """A download failed; the message is one sentence with advice."""
 
 
 class DownloadFailure(Exception):
@@ -93,11 +93,11 @@ class PublishedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadRequest:
-    """What is downloaded, and the words about it.
+    """The files of a download, and the words for its errors.
 
     `files` are wanted. They are downloaded one by one, or in the `archive` (tar). `download_bytes` come over the
     network, `disk_bytes` are needed on the disk meanwhile. `folder_variable` names the environment variable that
-    chooses another folder, `alternative` completes "or ..." with what works without the files.
+    chooses another folder, `alternative` completes "or ..." with the features that work without the files.
     """
 
     title: str
@@ -134,7 +134,7 @@ def download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgre
 
 
 def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgress, None, None]:
-    """As `download`. Raises DownloadFailure, and OSError for what the disk does not allow."""
+    """As `download`. Raises DownloadFailure, and OSError where the disk does not allow it."""
     missing = [file for file in request.remote if not file.is_intact(folder)]
     present = sum((folder / file.path).stat().st_size for file in request.remote if file not in missing)
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,10 +149,8 @@ def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgr
             fetched = Future()
             Thread(target=_attempt, args=(request, missing, folder, private, pause, stop, fetched), daemon=True).start()
             while not fetched.done():
-                sizes = [path.stat().st_size for file in missing if (path := private / file.path).exists()]
-                yield DownloadProgress(
-                    min(request.download_bytes, present + sum(sizes)), request.download_bytes, attempt
-                )
+                done = present + sum(_size(private / file.path) for file in missing)
+                yield DownloadProgress(min(request.download_bytes, done), request.download_bytes, attempt)
                 wait([fetched], PROGRESS_INTERVAL_S)
             failure = fetched.exception()
             if not isinstance(failure, DownloadFailure) or failure.kind in ("full", "unwritable"):
@@ -166,6 +164,13 @@ def _download(request: DownloadRequest, folder: Path) -> Generator[DownloadProgr
         stop.set()
         wait([fetched], 1)  # a thread whose server is silent for longer keeps a file that has no name any more
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # not begun, or not as published and removed by the thread
+        return 0
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -195,7 +200,7 @@ def _attempt(
         for file in missing:
             _fetch(file, private, stop)
         if request.archive is not None:
-            _unpack((private if missing else folder) / request.archive.path, request.files, private)
+            _unpack((private if missing else folder) / request.archive.path, request.files, private, stop)
         fetched.set_result(None)
     except BaseException as error:
         fetched.set_exception(error)
@@ -205,11 +210,11 @@ def _fetch(file: PublishedFile, private: Path, stop: Event) -> None:
     """Brings the file into `private`, continuing what an earlier attempt left there. Raises DownloadFailure."""
     path = private / file.path
     try:
-        if file.is_intact(private):
+        if stop.is_set() or file.is_intact(private):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        begun = path.stat().st_size if path.exists() else 0
-        headers = {"User-Agent": "cnn-resnet-explorer"} | ({"Range": f"bytes={begun}-"} if begun else {})
+        resume_at = path.stat().st_size if path.exists() else 0
+        headers = {"User-Agent": "cnn-resnet-explorer"} | ({"Range": f"bytes={resume_at}-"} if resume_at else {})
         with urlopen(Request(file.url, headers=headers), timeout=READ_TIMEOUT_S) as response:
             is_continued = response.status == HTTPStatus.PARTIAL_CONTENT
             with path.open("ab" if is_continued else "wb") as target:
@@ -234,19 +239,21 @@ def _kind(error: Exception, otherwise: str) -> str:
     return "full" if number in _NO_SPACE else "unwritable" if number in _NO_PERMISSION else otherwise
 
 
-def _unpack(archive: Path, files: tuple[PublishedFile, ...], folder: Path) -> None:
-    """Writes those members of the archive that are `files` into `folder`, and no other."""
+def _unpack(archive: Path, files: tuple[PublishedFile, ...], folder: Path, stop: Event) -> None:
+    """Writes those members of the archive that are `files` into `folder`, and no other; ends soon after `stop`."""
+    if stop.is_set():
+        return
     wanted = {file.path.as_posix(): folder / file.path for file in files}
     with tarfile.open(archive) as members:
         for member in members:
             content = members.extractfile(member) if member.name in wanted else None
-            if content is not None:
+            if content is not None and not stop.is_set():
                 wanted[member.name].parent.mkdir(parents=True, exist_ok=True)
                 with wanted[member.name].open("wb") as file:
                     shutil.copyfileobj(content, file)
 
 
-# --- what the user reads ----------------------------------------------------------------------------------------------
+# --- the sentence for the user ----------------------------------------------------------------------------------------
 
 
 def _error(request: DownloadRequest, folder: Path, kind: str) -> DownloadError:
@@ -259,11 +266,11 @@ def _error(request: DownloadRequest, folder: Path, kind: str) -> DownloadError:
     if kind == "full":
         needed = f"{request.disk_bytes / 1e6:.0f} MB"
         sentence = (
-            f"the disk is full: downloading {request.title} needs {needed} in {{place}}; free some space there and "
+            f"the disk is full: downloading {request.title} needs {needed} in {{path}}; free some space there and "
             f"start again, {elsewhere}."
         )
     elif kind == "unwritable":
-        sentence = f"{request.title} cannot be stored in {{place}}; allow this program to write there, {elsewhere}."
+        sentence = f"{request.title} cannot be stored in {{path}}; allow this program to write there, {elsewhere}."
     else:
         reason = {
             "checksum": f"what {server} sent was cut off or changed on the way",
@@ -274,6 +281,6 @@ def _error(request: DownloadRequest, folder: Path, kind: str) -> DownloadError:
         warning = f" (`{wrong[0].path.name}` there is not the file that was published)" if wrong else ""
         sentence = (
             f"{request.title} cannot be downloaded because {reason}; check the network and start again, or put {names} "
-            f"({size}, from {address}/) into {{place}} by hand{warning} and start again, or {request.alternative}."
+            f"({size}, from {address}/) into {{path}} by hand{warning} and start again, or {request.alternative}."
         )
     return DownloadError(sentence, place)

@@ -1,4 +1,4 @@
-"""What a person is told of an error: the sentence that was written for them, or an id that stands in the log."""
+"""The text that a user reads of an error: a sentence written for users, or the id of an entry in the log."""
 
 import logging
 import uuid
@@ -12,49 +12,47 @@ _log = logging.getLogger(__name__)
 
 
 class PathError(ValueError):
-    """A sentence about a place on this machine. Its text names the place, for whoever runs the program; a page that
-    others read does without."""
+    """A sentence about a path on this machine. Its text names the path, for a terminal or log; pages leave it out."""
 
-    def __init__(self, sentence: str, place: Path | None = None, instead: str = "") -> None:
-        """`{place}` in `sentence` stands for it, where it has one; `instead` is what a page says there, else who names
-        it."""
-        super().__init__(sentence.replace("{place}", f"`{place}`"))
+    def __init__(self, sentence: str, path: Path, instead: str = "") -> None:
+        """`{path}` in `sentence` stands for the path; a page has `instead` there, or names the log that has it."""
+        super().__init__(sentence.replace("{path}", f"`{path}`"))
         self._sentence, self._instead = sentence, instead
 
     def without_path(self, log: str = LOG) -> str:
-        """The same, with the place left to `log`."""
-        return self._sentence.replace("{place}", self._instead or f"the folder that {log} names")
+        """The sentence for a page; `log` is where the user finds the path."""
+        return self._sentence.replace("{path}", self._instead or f"the folder that {log} names")
 
 
 def is_user_error(error: Exception) -> bool:
-    """Whether it is a ValueError that a `raise` of this package made: numpy, torch and Python have some too, with texts
-    that were written for nobody who looks at a page."""
-    place = error.__traceback__
-    if not isinstance(error, ValueError) or place is None:
+    """Whether a `raise` statement of this package made this ValueError: the texts of numpy, torch and Python are not
+    written for users."""
+    traceback = error.__traceback__
+    if not isinstance(error, ValueError) or traceback is None:
         return False
-    while place.tb_next is not None:
-        place = place.tb_next
-    ours = str(place.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
-    return ours and place.tb_frame.f_code.co_code[place.tb_lasti] == _RAISE
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    ours = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == __name__.partition(".")[0]
+    return ours and traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == _RAISE
 
 
 def log_incident(error: Exception) -> str:
-    """The id under which the log has that error now."""
-    number = uuid.uuid4().hex[:8]
-    _log.error("incident %s", number, exc_info=error)
-    return number
+    """Logs the error, and returns the id of the entry."""
+    incident_id = uuid.uuid4().hex[:8]
+    _log.error("incident %s", incident_id, exc_info=error)
+    return incident_id
 
 
 def unexpected_message(error: Exception, advice: str = ADVICE) -> str:
-    """All that a person is told of an error that nobody foresaw. The log has it, under that id."""
+    """Logs an unforeseen error, and returns the sentence for the user, with the id of the entry."""
     return f"Something went wrong that should not have (incident {log_incident(error)}); {advice}."
 
 
 def user_message(error: Exception, advice: str = ADVICE, log: str = LOG) -> str:
-    """What a page may say of it. `log` gets what the page leaves out, a place, and all of an unexpected error."""
+    """The sentence for a page. Logs the parts that a page leaves out: paths, and all of an unforeseen error."""
     if not is_user_error(error):
         return unexpected_message(error, advice)
-    said = error.without_path(log) if isinstance(error, PathError) else str(error)
-    if said != str(error):
-        _log.warning("%s", error)
-    return said
+    if not isinstance(error, PathError):
+        return str(error)
+    _log.warning("%s", error)
+    return error.without_path(log)

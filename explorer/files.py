@@ -1,4 +1,4 @@
-"""Files on disk, written whole or not at all, and the bytes of files to take away."""
+"""Files that are written whole or not at all, and the contents of files that users download."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet takes a text that starts so for a formula
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -28,7 +28,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def npz(arrays: Mapping[str, Any]) -> bytes:
     """The arrays as a compressed npz file."""
-    import numpy as np  # here: a run that waits for its turn does without
+    import numpy as np  # here: a run in the queue does not import it
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)

@@ -1,4 +1,4 @@
-"""The networks that come with the app: how each is trained, and the listing of what came out."""
+"""The networks that come with the app: the recipe of each, and the listing of the results."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -43,20 +43,23 @@ class Recipe:
 
 
 def _recipes() -> dict[str, Recipe]:
-    cycle = TrainingConfig(epochs=1, learning_rate=0.4, schedule="one_cycle", weight_decay=5e-4, batch_size=128)
     recipes = []
     # 56 layers need a lower rate than 0.4 to learn at all.
-    for depth, epochs, rate in ((8, 6, 0.4), (20, 6, 0.4), (56, 5, 0.1)):
-        for shortcut in TWINS:
-            spec = cifar(depth, shortcut)
-            recipes.append(
-                Recipe(f"shapes-{spec.name.lower()}", spec, "shapes", replace(cycle, epochs=epochs, learning_rate=rate))
+    for prefix, data, compiled, trainings in (
+        ("shapes", "shapes", False, ((8, 6, 0.4), (20, 6, 0.4), (56, 5, 0.1))),
+        ("cifar10jpeg", CIFAR_DATA, True, ((8, 12, 0.4), (20, 36, 0.4), (56, 24, 0.1))),
+    ):
+        for depth, epochs, rate in trainings:
+            config = TrainingConfig(
+                epochs=epochs,
+                learning_rate=rate,
+                schedule="one_cycle",
+                weight_decay=5e-4,
+                batch_size=128,
+                compile=compiled,
             )
-    for depth, epochs, rate in ((8, 12, 0.4), (20, 36, 0.4), (56, 24, 0.1)):
-        for shortcut in TWINS:
-            spec = cifar(depth, shortcut)
-            config = replace(cycle, epochs=epochs, learning_rate=rate, compile=True)
-            recipes.append(Recipe(f"cifar10jpeg-{spec.name.lower()}", spec, CIFAR_DATA, config))
+            for spec in (cifar(depth, shortcut) for shortcut in TWINS):
+                recipes.append(Recipe(f"{prefix}-{spec.name.lower()}", spec, data, config))
     return {recipe.name: recipe for recipe in recipes}
 
 
@@ -68,8 +71,8 @@ RECORDED: dict[str, tuple[str, ...]] = {"shapes-56": ("shapes-plain-56", "shapes
 def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> Iterator[Progress]:
     """Trains the recipe's network on `dataset`, yielding progress, then writes its file into `folder` and lists it.
 
-    The initial weights follow from the seed and the layers' names, the batches from the seed: twins share both. After
-    each epoch the state is kept as `.NAME.state` in `folder`; who starts again after an interruption continues there.
+    The initial weights follow from the seed and the layers' names, the batches from the seed: twins share both. The
+    file `.NAME.state` in `folder` has the state after each epoch; a second call after an interruption continues there.
     """
     network, state = build(recipe.spec, recipe.config.seed), TrainingState()
     kept = folder / f".{recipe.name}.state"
@@ -87,25 +90,21 @@ def rebuild(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAI
 
 
 def measure(recipe: Recipe, dataset: Dataset, folder: Path = checkpoints.PRETRAINED) -> None:
-    """Measures the network in the recipe's file again, and writes and lists it with the new figures.
+    """Measures the network in the recipe's file again; writes and lists the file with the new figures.
 
     Raises CheckpointError where the file is not the one that is listed.
     """
     checkpoint = checkpoints.load_pretrained(recipe.name, folder)
-    _ship(
-        recipe,
-        replace(checkpoint, figures={"test": _figure(checkpoint.network, dataset, dataset.test)}),
-        dataset,
-        folder,
-    )
+    measured = {"test": _figure(checkpoint.network, dataset, dataset.test)}
+    _ship(recipe, replace(checkpoint, metrics=measured), dataset, folder)
 
 
 def _ship(recipe: Recipe, checkpoint: Checkpoint, dataset: Dataset, folder: Path) -> None:
     for name, digest in checkpoints.pinned(folder).items():
         if name != recipe.name and (folder / f"{name}.safetensors").exists():
-            checkpoints.load(folder / f"{name}.safetensors", digest)  # a listing must not bless what was changed
+            checkpoints.load(folder / f"{name}.safetensors", digest)  # no listing of changed files
     train = _figure(checkpoint.network, dataset, dataset.train)
-    checkpoint = replace(checkpoint, figures={**checkpoint.figures, "train": train})
+    checkpoint = replace(checkpoint, metrics={**checkpoint.metrics, "train": train})
     checkpoints.save(checkpoint, folder / f"{recipe.name}.safetensors")
     write_listing(folder)
 
@@ -119,13 +118,13 @@ def checkpoint_of(
 
     A loss that is not finite is None there: JSON has no word for it.
     """
-    figures = {"test": _figure(network, dataset, dataset.test)}
+    metrics = {"test": _figure(network, dataset, dataset.test)}
     if running:
         recomputed = running_statistics(network)
         network.load_state_dict(running, strict=False)
         every = slice(None, None, -(-len(dataset.test) // COMPARED))
         left = _figure(network, dataset, Split(dataset.test.images[every], dataset.test.labels[every]))
-        figures["test_running"] = {name: left[name] for name in ("accuracy", "loss", "n", "balanced_accuracy")}
+        metrics["test_running"] = {name: left[name] for name in ("accuracy", "loss", "n", "balanced_accuracy")}
         network.load_state_dict(recomputed, strict=False)
     return Checkpoint(
         network=network,
@@ -136,13 +135,13 @@ def checkpoint_of(
         seed=record.config.seed,
         config=record.config.to_dict(),
         record=record.to_dict(),
-        figures=figures,
+        metrics=metrics,
     )
 
 
 def _figure(network: Network, dataset: Dataset, split: Split) -> dict[str, Any]:
-    """Accuracy, loss and n of the split, and what data that is not balanced needs: the mean of the classes' accuracies,
-    what always answering the commonest class gives, and right answers and pictures of each class, in their order."""
+    """Accuracy, loss and n of the split, and for unbalanced data: the mean of the classes' accuracies, the accuracy of
+    always predicting the commonest class, and right predictions and pictures of each class, in their order."""
     found = evaluate_classes(network, split, dataset.mean, dataset.std)
     result = found.together
     return {
@@ -175,10 +174,10 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
     ]
     for file in files:
         checkpoint = checkpoints.load(file)
-        if "test" not in checkpoint.figures or not checkpoint.record:
+        if "test" not in checkpoint.metrics or not checkpoint.record:
             raise CheckpointError(f"`{file.name}` says nothing of its training and test; move it out of the folder.")
-        test, record = checkpoint.figures["test"], checkpoint.record
-        train = checkpoint.figures.get("train")
+        test, record = checkpoint.metrics["test"], checkpoint.record
+        train = checkpoint.metrics.get("train")
         learned = f"{train['accuracy']:.2%}" if train else "not measured"
         rows.append(
             f"| `{file.name}` | {checkpoint.data} | {checkpoint.spec.depth} | {record['parameters']:,} "

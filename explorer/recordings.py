@@ -1,4 +1,4 @@
-"""`Recording`: a training from its first step to its last, kept in one file, to be watched without training."""
+"""`Recording`: a training from its first step to its last in one file, which the app replays."""
 
 import base64
 import binascii
@@ -24,10 +24,10 @@ LARGEST = 2**24  # bytes of a recording as it is read
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A training of some networks, as its run told it.
+    """A training of some networks, as its run recorded it.
 
-    `request` is what it was asked (`asdict` of a `runs.Request`), `metrics` the lines of its metrics file, `samples`
-    the test pictures that its predictions are of, uint8 (N, C, H, W). `facts` are JSON: `seed`, `device`, `precision`,
+    `request` is `asdict` of its `runs.Request`, `metrics` the lines of its metrics file, `samples` the test pictures of
+    its predictions, uint8 (N, C, H, W). `facts` are JSON: `seed`, `device`, `precision`,
     `threads`, `versions`, `seconds`, `steps`, and of each of the `networks` its `title`, `test` figure, and the
     `shipped` file of the same recipe with its `sha256` and whether it has the `same_weights`.
     """
@@ -55,8 +55,8 @@ def save(recording: Recording, path: Path) -> None:
 
 
 def read(path: Path, sha256: str | None = None) -> Recording:
-    """The recording in the file, whose content has that digest, where one is given. Raises ValueError with one
-    sentence for a person."""
+    """The recording in the file. Raises ValueError with one sentence for the user, also where the file has another
+    digest than `sha256`."""
     try:
         content = path.read_bytes()
     except OSError as error:

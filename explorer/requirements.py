@@ -1,4 +1,4 @@
-"""What this app asks of the Python packages it meets."""
+"""The oldest versions of packages that the app works with."""
 
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -7,7 +7,7 @@ TORCH_FLOOR = (2, 10)  # `weights_only=True` had a remote-code bug before 2.6 an
 
 
 class RequirementError(RuntimeError):
-    """A package that is missing or too old; the message is one sentence for a person."""
+    """A package that is missing or too old; the message is one sentence for the user."""
 
 
 def check_torch() -> None:

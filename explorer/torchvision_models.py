@@ -29,8 +29,8 @@ _SLACK = 2**20  # bytes: torchvision gives sizes rounded to a thousandth of a Mi
 class Published:
     """Weights that torchvision publishes for `builder`, trained by `recipe` (a member of its enum of weights).
 
-    `spec` is the network of ours that gives the same logits with them. Everything else is what the metadata of the
-    installed torchvision says, read when it is asked for.
+    `spec` is the network of ours that gives the same logits with them. The properties are read from the metadata of the
+    installed torchvision.
     """
 
     title: str
@@ -63,12 +63,12 @@ class Published:
     def request(self) -> DownloadRequest:
         match = re.search(r"-([0-9a-f]{8,64})\.pth$", self.file)  # the first digits of its sha256
         assert match is not None, self.file
-        most = self.download_bytes + _SLACK
+        max_bytes = self.download_bytes + _SLACK
         return DownloadRequest(
             title=self.title,
-            files=(PublishedFile(self.address, Path(self.file), "sha256", match[1], most),),
+            files=(PublishedFile(self.address, Path(self.file), "sha256", match[1], max_bytes),),
             download_bytes=self.download_bytes,
-            disk_bytes=most,
+            disk_bytes=max_bytes,
             folder_variable="TORCH_HOME",
             alternative="go on without it: everything else in this app needs no network",
         )
@@ -120,7 +120,7 @@ def published(name: str) -> Published:
 
 
 def cache_folder() -> Path:
-    """Where torch.hub keeps what torchvision downloads, so that a file that is there already serves both:
+    """torch.hub's folder for downloads of torchvision, so that a file in it serves both:
     `TORCH_HOME/hub/checkpoints`, else `~/.cache/torch/hub/checkpoints`. It is the default `folder` below."""
     return Path(torch.hub.get_dir(), "checkpoints").expanduser().absolute()
 
@@ -133,7 +133,7 @@ def is_available(name: str, folder: str | Path | None = None) -> bool:
 def downloaded(folder: str | Path | None = None) -> tuple[str, ...]:
     """The names of the networks whose file is in `folder`. torchvision, which takes 1.5 s and 160 MB, is imported only
     where the name of a file there may be one of its own."""
-    builders = {about.builder for about in PUBLISHED.values()}
+    builders = {entry.builder for entry in PUBLISHED.values()}
     try:
         files = os.listdir(_folder(folder))
     except OSError:
@@ -165,38 +165,38 @@ def load(name: str, folder: str | Path | None = None) -> Checkpoint:
 
     Raises CheckpointError with one sentence.
     """
-    about, folder = published(name), _folder(folder)
+    entry, folder = published(name), _folder(folder)
     try:
-        if not (folder / about.file).exists():
+        if not (folder / entry.file).exists():
             raise _UnreadableError(
-                f"`{about.file}` is not in {{place}}; download it first, or put it there by hand.", folder
+                f"`{entry.file}` is not in {{path}}; download it first, or put it there by hand.", folder
             )
-        (file,) = about.request.files
+        (file,) = entry.request.files
         if not file.is_intact(folder):
             raise _UnreadableError(
-                f"`{about.file}` in {{place}} is not the file that torchvision published, whose sha256 begins "
+                f"`{entry.file}` in {{path}} is not the file that torchvision published, whose sha256 begins "
                 f"with {file.digest}, so it was not opened; download it again.",
                 folder,
             )
-        report = weights_import.read(folder / about.file)
+        report = weights_import.read(folder / entry.file)
     except OSError as error:
         raise _UnreadableError(
-            f"`{about.file}` in {{place}} cannot be read ({error.strerror}); allow this program to read it.", folder
+            f"`{entry.file}` in {{path}} cannot be read ({error.strerror}); allow this program to read it.", folder
         ) from None
     except WeightsError as error:
         raise CheckpointError(str(error)) from None
-    readings = [reading for reading in report.readings if reading.spec == about.spec]
+    readings = [reading for reading in report.readings if reading.spec == entry.spec]
     if len(readings) != 1:
-        raise CheckpointError(f"`{about.file}` holds another network than {about.title}; download it again.")
-    transforms = about.weights.transforms()
+        raise CheckpointError(f"`{entry.file}` holds another network than {entry.title}; download it again.")
+    transforms = entry.weights.transforms()
     return Checkpoint(
         network=readings[0].network(),
-        class_names=about.class_names,
+        class_names=entry.class_names,
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
         data=DATA,
-        figures={
-            "torchvision": {"accuracy": about.top1, "top5": about.top5, "source": str(about.weights), "note": NOTE}
+        metrics={
+            "torchvision": {"accuracy": entry.top1, "top5": entry.top5, "source": str(entry.weights), "note": NOTE}
         },
         resize_shorter_to=transforms.resize_size[0],
     )

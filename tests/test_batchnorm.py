@@ -192,12 +192,12 @@ def test_the_file_tells_the_accuracy_with_both() -> None:
     checkpoint = checkpoint_of(network, dataset, record, state.networks[0].running)
     assert checkpoint.record["batchnorm_images"] == 80 and same(running_statistics(network), recomputed)
     test = evaluate(network, dataset.test, dataset.mean, dataset.std)
-    assert checkpoint.figures["test"]["accuracy"] == test.accuracy
+    assert checkpoint.metrics["test"]["accuracy"] == test.accuracy
     network.load_state_dict(state.networks[0].running, strict=False)
     left = evaluate(network, dataset.test, dataset.mean, dataset.std)
-    assert checkpoint.figures["test_running"]["accuracy"] == left.accuracy
-    assert checkpoint.figures["test_running"]["loss"] == pytest.approx(left.loss, abs=1e-4)
-    assert "test_running" not in checkpoint_of(network, dataset, record).figures
+    assert checkpoint.metrics["test_running"]["accuracy"] == left.accuracy
+    assert checkpoint.metrics["test_running"]["loss"] == pytest.approx(left.loss, abs=1e-4)
+    assert "test_running" not in checkpoint_of(network, dataset, record).metrics
 
 
 def test_the_second_accuracy_is_of_a_thousand_pictures_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_the_second_accuracy_is_of_a_thousand_pictures_of_all_classes(monkeypatc
     dataset = replace(dataset, test=Split(dataset.train.images[order], dataset.train.labels[order]))
     network, state = trained(dataset)
     *_, last = fit(network, dataset, CONFIG, state)
-    figures = checkpoint_of(network, dataset, last.records[0], state.networks[0].running).figures
+    figures = checkpoint_of(network, dataset, last.records[0], state.networks[0].running).metrics
     assert (figures["test"]["n"], figures["test_running"]["n"]) == (80, 27)  # every third
     network.load_state_dict(state.networks[0].running, strict=False)
     every = Split(dataset.test.images[::3], dataset.test.labels[::3])

@@ -57,7 +57,7 @@ def made(spec: ArchitectureSpec = SPEC) -> Checkpoint:
         seed=2**62,
         config={"epochs": 3, "milestones": [0.5]},
         record={"outcome": "finished", "epochs": [{"validation": None}]},
-        figures={"test": {"accuracy": 0.1 + 0.2, "n": 12}},
+        metrics={"test": {"accuracy": 0.1 + 0.2, "n": 12}},
         resize_shorter_to=spec.input_shape[1] + 2,
     )
 
@@ -209,7 +209,7 @@ def test_a_save_that_fails_changes_nothing(tmp_path: Path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"old")
     bad = made()
-    bad.figures["loss"] = float("nan")
+    bad.metrics["loss"] = float("nan")
     with pytest.raises(ValueError):
         save(bad, path)
     assert path.read_bytes() == b"old"
@@ -514,7 +514,7 @@ def test_the_header_alone_says_what_the_whole_file_says(tmp_path: Path) -> None:
     save(checkpoint, tmp_path / "a.safetensors")
     header = read_header(tmp_path / "a.safetensors")
     assert (header.spec, header.class_names, header.data) == (checkpoint.spec, checkpoint.class_names, checkpoint.data)
-    assert (header.figures, header.record) == (checkpoint.figures, checkpoint.record)
+    assert (header.metrics, header.record) == (checkpoint.metrics, checkpoint.record)
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40, b"\x02\0\0\0\0\0\0\0{}", b"\x02\0\0\0\0\0\0\0[]"])
@@ -541,6 +541,6 @@ def test_a_header_that_is_none_is_one_sentence(tmp_path: Path, content: bytes) -
     ],
 )
 def test_figures_that_are_none_are_refused_when_the_file_is_read(tmp_path: Path, figures: dict[str, object]) -> None:
-    save(replace(made(), figures=figures), tmp_path / "a.safetensors")
+    save(replace(made(), metrics=figures), tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match="is no accuracy with its n"):
         load(tmp_path / "a.safetensors")

@@ -240,8 +240,8 @@ def test_twins_differ_in_their_shortcut_and_in_what_came_of_it() -> None:
 
 def test_what_was_not_measured_is_said_to_be_so() -> None:
     for figures_of in ({}, {"test": {"accuracy": "<b>", "n": 5}}, {"test": 7}, {"test": {"accuracy": float("nan")}}):
-        assert accuracy_text(replace(checkpoint("resnet-8"), figures=figures_of)) == "not measured"
-    published = replace(checkpoint("resnet-8"), figures={"torchvision": {"accuracy": 0.7}})
+        assert accuracy_text(replace(checkpoint("resnet-8"), metrics=figures_of)) == "not measured"
+    published = replace(checkpoint("resnet-8"), metrics={"torchvision": {"accuracy": 0.7}})
     assert accuracy_text(published) == "70.0% right, says torchvision"
 
 

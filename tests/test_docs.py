@@ -104,7 +104,7 @@ def share_of(network: str, split: str) -> str:
 
 @cache
 def figures_of(network: str) -> Mapping[str, Any]:
-    return checkpoints.load_pretrained(network).figures
+    return checkpoints.load_pretrained(network).metrics
 
 
 def test_every_share_with_a_decimal_stands_in_a_table_or_in_the_header_of_a_network() -> None:

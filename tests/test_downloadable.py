@@ -132,21 +132,19 @@ def publish(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [name for name, _ in FashionMNIST.resources] == list(fashion)
     server.files = {CIFAR10.filename: packed.getvalue(), **fashion}
     contents = {**batches, **server.files}
+
+    def served(file: PublishedFile) -> PublishedFile:
+        address = f"http://127.0.0.1:{server.port}/{file.url.split('/')[-1]}"
+        return replace(file, url=address, digest=md5(contents[file.path.name]))
+
     for name, about in DOWNLOADABLE.items():
-        files, archive = (
-            [replace(file, url=address(server.port, file), digest=md5(contents[file.path.name])) for file in group]
-            for group in (about.files, [about.archive] if about.archive else [])
-        )
-        total = sum(len(contents[file.path.name]) for file in archive or files)
-        served = replace(about, files=tuple(files), archive=archive[0] if archive else None, download_bytes=total)
-        monkeypatch.setitem(DOWNLOADABLE, name, served)
+        files = tuple(map(served, about.files))
+        tar = None if about.archive is None else served(about.archive)
+        total = sum(len(contents[file.path.name]) for file in about.remote)
+        monkeypatch.setitem(DOWNLOADABLE, name, replace(about, files=files, archive=tar, download_bytes=total))
     monkeypatch.setattr(downloads, "RETRY_PAUSES_S", ())
     monkeypatch.setattr(downloads, "PROGRESS_INTERVAL_S", 0.05)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-def address(port: int, file: PublishedFile) -> str:
-    return f"http://127.0.0.1:{port}/{file.url.split('/')[-1]}"
 
 
 def installed(name: str, folder: Path) -> list[Path]:
@@ -293,9 +291,11 @@ def refused_address() -> Iterator[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_offline_says_what_to_do(name, server, tmp_path, monkeypatch, refused_address):
     about = DOWNLOADABLE[name]
-    group = "files" if about.archive is None else "archive"
-    away = [replace(file, url=refused_address) for file in about.remote]
-    monkeypatch.setitem(DOWNLOADABLE, name, replace(about, **{group: away[0] if group == "archive" else tuple(away)}))
+    if about.archive is None:
+        away = replace(about, files=tuple(replace(file, url=refused_address) for file in about.files))
+    else:
+        away = replace(about, archive=replace(about.archive, url=refused_address))
+    monkeypatch.setitem(DOWNLOADABLE, name, away)
     first = about.remote[0].path
     place = tmp_path / first.parent
     place.mkdir(parents=True, exist_ok=True)
@@ -377,6 +377,13 @@ def test_closing_ends_the_download_and_leaves_nothing(server, tmp_path):
     assert not downloading() and not list(tmp_path.iterdir())
 
 
+def test_a_stopped_thread_asks_for_nothing_more_and_makes_no_folder_anew(server, tmp_path):
+    stop = threading.Event()
+    stop.set()
+    downloads._fetch(DOWNLOADABLE["fashion-mnist"].files[0], tmp_path / "removed", stop)
+    assert not server.asked and not (tmp_path / "removed").exists()
+
+
 def test_a_killed_program_takes_its_download_with_it_and_a_later_one_tidies_up(server, tmp_path):
     server.seconds_per_block = 0.2
     script = (
@@ -387,7 +394,7 @@ def test_a_killed_program_takes_its_download_with_it_and_a_later_one_tidies_up(s
         "for transfer in download(about, Path(sys.argv[1])):\n"
         "    print(transfer.done_bytes, flush=True)\n"
     )
-    root, archive = Path(downloads.__file__).parents[1], DOWNLOADABLE["cifar10"].archive
+    root, (archive,) = Path(downloads.__file__).parents[1], DOWNLOADABLE["cifar10"].remote
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path), archive.url], cwd=root, stdout=subprocess.PIPE, text=True
     ) as program:

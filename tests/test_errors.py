@@ -102,7 +102,7 @@ def test_an_error_that_nobody_raised_is_no_sentence() -> None:
 
 
 def test_a_sentence_may_say_something_else_instead_of_the_place() -> None:
-    error = PathError("{place} is full; make room in {place}.", Path("/a/b"), instead="`pets`")
+    error = PathError("{path} is full; make room in {path}.", Path("/a/b"), instead="`pets`")
     assert (
         str(error) == "`/a/b` is full; make room in `/a/b`."
         and error.without_path() == "`pets` is full; make room in `pets`."

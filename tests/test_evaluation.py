@@ -75,7 +75,7 @@ def test_the_file_of_a_trained_network_tells_of_each_class(tmp_path_factory: pyt
     *_, last = fit(network, DATA, CONFIG)
     checkpoint = checkpoint_of(network, DATA, last.records[0])
     found = evaluate_classes(network, DATA.test, DATA.mean, DATA.std)
-    test = checkpoint.figures["test"]
+    test = checkpoint.metrics["test"]
     assert test["classes"] == {"right": list(found.right), "n": [16, 12, 1, 0]}
     assert (test["majority"], test["majority_class"]) == (16 / 29, "normal")
     assert test["balanced_accuracy"] == pytest.approx(
@@ -84,7 +84,7 @@ def test_the_file_of_a_trained_network_tells_of_each_class(tmp_path_factory: pyt
     assert (test["accuracy"], test["n"]) == (sum(found.right) / 29, 29)
     path = tmp_path_factory.mktemp("file") / "a.safetensors"
     checkpoints.save(checkpoint, path)
-    assert checkpoints.load(path).figures == checkpoint.figures
+    assert checkpoints.load(path).metrics == checkpoint.metrics
 
 
 def test_a_thousand_classes_take_a_few_kilobytes_of_the_header() -> None:
@@ -94,7 +94,7 @@ def test_a_thousand_classes_take_a_few_kilobytes_of_the_header() -> None:
     data = Dataset("many", names, *channel_statistics(split.images), split, DATA.validation, split)
     network = build(replace(SPEC, classes=1000))
     *_, last = fit(network, data, replace(CONFIG, batch_size=2000))
-    figures = checkpoint_of(network, data, last.records[0]).figures
+    figures = checkpoint_of(network, data, last.records[0]).metrics
     assert len(json.dumps(figures)) < 10_000 and sum(figures["test"]["classes"]["n"]) == 2000
 
 

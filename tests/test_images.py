@@ -19,8 +19,7 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision.models import ResNet50_Weights
 
-from explorer import images
-from explorer.images import MAX_BYTES, ImageError, decode, resize, to_input, to_pixels
+from explorer.images import MAX_BYTES, ImageError, decode, decoding, resize, to_input, to_pixels
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (13, 17, 3), np.uint8)
 LOSSLESS: dict[str, dict[str, Any]] = {
@@ -513,7 +512,7 @@ def test_bombs_and_packed_text_cost_no_memory(tmp_path):
         [sys.executable, "-W", "error", "-c", program, str(tmp_path)],
         capture_output=True,
         text=True,
-        cwd=Path(images.__file__).parents[1],
+        cwd=Path(decoding.__file__).parents[2],
         timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -543,19 +542,19 @@ def test_two_pictures_are_decoded_at_once_and_a_third_waits():
         decode(data, "a")
         done.set()
 
-    assert images._SLOTS.acquire(blocking=False)
+    assert decoding._SLOTS.acquire(blocking=False)
     decode(data, "the second place is free")
-    assert images._SLOTS.acquire(blocking=False)
-    assert not images._SLOTS.acquire(blocking=False)
+    assert decoding._SLOTS.acquire(blocking=False)
+    assert not decoding._SLOTS.acquire(blocking=False)
     thread = threading.Thread(target=third)
     thread.start()
     assert not done.wait(0.3)
-    images._SLOTS.release()
+    decoding._SLOTS.release()
     assert done.wait(60)
     thread.join()
-    images._SLOTS.release()
+    decoding._SLOTS.release()
     with pytest.raises(ValueError, match="too many"):
-        images._SLOTS.release()
+        decoding._SLOTS.release()
 
 
 # --- to the network and back -----------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def test_train_is_fit(place, training):
             "classes": {"right": list(test.right), "n": [5, 5, 5]},
         }
         assert entry["passes"] == 12 * 8 / 33
-        assert saved.figures == {"test": entry["test"], "test_running": entry["test_running"]}
+        assert saved.metrics == {"test": entry["test"], "test_running": entry["test_running"]}
         assert entry["batchnorm_images"] == 33 and any("running statistics" in note for note in training["notes"])
         assert (saved.seed, saved.config, saved.data) == (5, CONFIG.to_dict(), "pictures")
         assert saved.record["steps"] == entry["steps"]
@@ -411,7 +411,7 @@ def test_pretrained_rebuilds_a_recipe_and_lists_it(place, tmp_path, monkeypatch)
     saved = checkpoints.load_pretrained("tiny", tmp_path)
     assert (saved.data, saved.spec, saved.config) == (recipe.data, recipe.spec, recipe.config.to_dict())
     assert len(saved.record["epochs"]) == 1 and saved.record["epochs"][0]["validation"] is None
-    assert said == before["tiny"] | {"test": saved.figures["test"], "state": "ready", "sha256": said["sha256"]}
+    assert said == before["tiny"] | {"test": saved.metrics["test"], "state": "ready", "sha256": said["sha256"]}
     readme = (tmp_path / "README.md").read_text()
     assert said["sha256"] in readme and said["sha256"] in (tmp_path / "SHA256SUMS").read_text()
 

@@ -200,14 +200,14 @@ def test_a_file_of_ours_that_is_uploaded_keeps_its_figures(tmp_path: Path) -> No
     use(app)
     (path,) = folder_of(app).glob("*.safetensors")
     kept = checkpoints.load(path)
-    assert (kept.data, kept.seed, kept.figures, kept.record) == ("pets", 7, own.figures, {"steps": 5})
+    assert (kept.data, kept.seed, kept.metrics, kept.record) == ("pets", 7, own.metrics, {"steps": 5})
 
 
 def test_what_a_file_notes_is_only_text(tmp_path: Path) -> None:
     note = "![i](https://evil.example/i.png) **bold**"
     own = Checkpoint(
         build(cifar(8)).freeze(), tuple("abcdefghij"), (0.1,) * 3, (0.4,) * 3, note,
-        figures={"torchvision": {"accuracy": 0.5, "note": note}},
+        metrics={"torchvision": {"accuracy": 0.5, "note": note}},
     )  # fmt: skip
     checkpoints.save(own, tmp_path / "own.safetensors")
     app = open_models()

@@ -45,23 +45,23 @@ def test_twins_differ_in_their_shortcuts_alone(plain: str, residual: str) -> Non
 
 
 def test_resnet_20_tells_the_shapes_apart() -> None:
-    test = load_pretrained("shapes-resnet-20").figures["test"]
+    test = load_pretrained("shapes-resnet-20").metrics["test"]
     assert test["accuracy"] > 0.95 and test["n"] == 4_000
 
 
 def test_cifar_figures_are_of_the_whole_test_set_and_say_that_it_is_the_jpeg_copy() -> None:
     checkpoint = load_pretrained("cifar10jpeg-resnet-20")
     assert "JPEG" in CIFAR_DATA and checkpoint.data == CIFAR_DATA
-    assert checkpoint.figures["test"]["n"] == 10_000
+    assert checkpoint.metrics["test"]["n"] == 10_000
 
 
 def test_cifar_resnet_20_reaches_86_percent() -> None:
-    assert load_pretrained("cifar10jpeg-resnet-20").figures["test"]["accuracy"] >= 0.86
+    assert load_pretrained("cifar10jpeg-resnet-20").metrics["test"]["accuracy"] >= 0.86
 
 
 def test_cifar_resnet_56_reaches_87_percent_and_is_above_its_twin_which_trains_worse_than_20_layers() -> None:
     figures = {
-        name: load_pretrained(f"cifar10jpeg-{name}").figures
+        name: load_pretrained(f"cifar10jpeg-{name}").metrics
         for name in ("plain-20", "plain-56", "resnet-20", "resnet-56")
     }
     assert figures["resnet-56"]["test"]["accuracy"] >= 0.87 > figures["plain-56"]["test"]["accuracy"]
@@ -74,7 +74,7 @@ def test_the_printed_accuracy_can_be_measured_again() -> None:
     dataset = shapes.load()
     split = Split(dataset.test.images[:500], dataset.test.labels[:500])
     checkpoint = load_pretrained("shapes-resnet-20")
-    accuracy = checkpoint.figures["test"]["accuracy"]
+    accuracy = checkpoint.metrics["test"]["accuracy"]
     measured = evaluate(checkpoint.network, split, checkpoint.mean, checkpoint.std).accuracy
     assert abs(measured - accuracy) < 4 * (accuracy * (1 - accuracy) / 500) ** 0.5
     assert (checkpoint.mean, checkpoint.std) == (pytest.approx(dataset.mean), pytest.approx(dataset.std))

@@ -318,7 +318,7 @@ def test_the_page_sends_all_of_it_once_and_says_what_came_of_it(recording: Recor
     for entry in recording.facts["networks"]:
         assert f"{entry['test']['accuracy']:.1%}" in said
         shipped = checkpoints.load_pretrained(entry["shipped"])
-        right = f"{shipped.spec.name} is right on {shipped.figures['test']['accuracy']:.1%}"
+        right = f"{shipped.spec.name} is right on {shipped.metrics['test']['accuracy']:.1%}"
         assert entry["same_weights"] or right in said
     assert ("bit for bit" in said) == all(entry["same_weights"] for entry in recording.facts["networks"])
 

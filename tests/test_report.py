@@ -158,7 +158,7 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
 )
 def test_figures_that_are_none_are_not_measured(twins, wrong: dict[str, object]) -> None:
     looked, names, _ = twins
-    odd = replace(looked[0], checkpoint=replace(looked[0].checkpoint, figures=wrong))
+    odd = replace(looked[0], checkpoint=replace(looked[0].checkpoint, metrics=wrong))
     assert "<td>not measured</td>" in report.html_report([odd, looked[1]], names, {})
 
 

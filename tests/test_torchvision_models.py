@@ -116,7 +116,7 @@ def test_torchvisions_metadata_describe_our_network(name: str):
 def test_from_names_and_shapes_alone_each_is_recognised_as_the_network_that_is_promised(name: str):
     with torch.device("meta"):
         state = get_model(PUBLISHED[name].builder, weights=None).state_dict()
-    layout = (vggs.vgg if name.startswith("vgg") else resnets.resnet)(state, (), "it")
+    layout = vggs.vgg(state, "it") if name.startswith("vgg") else resnets.resnet(state, (), "it")
     assert [candidate.spec for candidate in layout.candidates] == [PUBLISHED[name].spec]
 
 
@@ -166,10 +166,10 @@ def test_a_downloaded_resnet_computes_what_torchvisions_does(
     assert (checkpoint.mean, checkpoint.std) == (NORMALISATIONS["imagenet"].mean, NORMALISATIONS["imagenet"].std)
     assert checkpoint.resize_shorter_to == 256
     assert not checkpoint.network.training and not any(p.requires_grad for p in checkpoint.network.parameters())
-    figures = checkpoint.figures["torchvision"]
+    figures = checkpoint.metrics["torchvision"]
     assert figures["accuracy"] == about.top1 and figures["source"] == "ResNet18_Weights.IMAGENET1K_V1"
     assert "torchvision's own" in figures["note"] and "not measured here" in figures["note"]
-    assert set(checkpoint.figures) == {"torchvision"}  # nothing that could be taken for a measurement of ours
+    assert set(checkpoint.metrics) == {"torchvision"}  # nothing that could be taken for a measurement of ours
     assert_same_logits(checkpoint.network, resnet18)
 
 

@@ -78,7 +78,7 @@ def test_one_to_eighty_from_the_zip_to_the_sentence() -> None:
         intervals = list(table[f"{network['title']}, 95 % interval"])
         assert " to " in intervals[0] and intervals[1] == ""
         saved = checkpoints.load(run.network_file(network["name"]))
-        assert saved.config["class_weights"] and saved.figures["test"]["classes"]["n"] == [40, 1]
+        assert saved.config["class_weights"] and saved.metrics["test"]["classes"]["n"] == [40, 1]
 
 
 def test_the_balanced_accuracy_stands_beside_the_accuracy_where_they_differ() -> None:

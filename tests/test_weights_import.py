@@ -443,11 +443,11 @@ FORMATS: dict[str, Any] = {
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_every_wrapper_in_every_format(small: Residual, wrapper: str, form: str):
     found = opened(FORMATS[form](WRAPPERS[wrapper](small.state_dict())))
-    (state_dict,) = found.state_dicts
-    reading = only(state_dict.state, found.beside)
+    ((_, state),) = found.state_dicts
+    reading = only(state, found.beside)
     assert_same(small, reading.network(), pixels())
     families = {"kuangliu": "loss-landscape", "akamaster": "akamaster"}  # three stages with projections, so
-    family = recognise(state_dict.state, found.beside, "it").layout.family
+    family = recognise(state, found.beside, "it").layout.family
     assert family == families.get(wrapper, "loss-landscape")
 
 
@@ -499,13 +499,13 @@ def test_counters_that_are_missing_are_set_and_said(small: Residual):
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_become_float32_and_it_is_said(small: Residual, kind: torch.dtype):
     content = saved({key: value.to(kind) if value.dim() else value for key, value in small.state_dict().items()})
-    (state_dict,) = opened(content).state_dicts
-    recognition = recognise(state_dict.state, (), "it")
+    ((_, state),) = opened(content).state_dicts
+    recognition = recognise(state, (), "it")
     assert f"weights are {str(kind)[6:]}, converted to float32" in recognition.evidence
     network = recognition.readings[0].network()
     assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
     theirs = Residual((1, 1, 1), 16, "B").eval()
-    theirs.load_state_dict({key: value.float() for key, value in state_dict.state.items()})
+    theirs.load_state_dict({key: value.float() for key, value in state.items()})
     assert_same(theirs, network, pixels())
 
 
@@ -758,7 +758,7 @@ def test_a_file_of_ours_keeps_what_it_knows_and_loses_what_is_no_longer_true(tmp
     named = reading.checkpoint("somebody's", None, ("cat", "dog"))
     assert facts(named) == facts(replace(own, class_names=("cat", "dog")))
     other = reading.checkpoint("somebody's", NORMALISATIONS["half"], None)
-    assert facts(other) == facts(replace(own, mean=(0.5,) * 3, std=(0.5,) * 3, figures={}))
+    assert facts(other) == facts(replace(own, mean=(0.5,) * 3, std=(0.5,) * 3, metrics={}))
 
 
 def test_a_file_goes_through_the_child_and_comes_back_whole(tmp_path: Path, small: Residual):
@@ -779,7 +779,7 @@ def test_a_file_goes_through_the_child_and_comes_back_whole(tmp_path: Path, smal
 
 def test_a_safetensors_file_of_others(tmp_path: Path, small: Residual):
     save_file(small.state_dict(), tmp_path / "a.safetensors", {"format": "pt"})
-    assert_same(small, only(opened((tmp_path / "a.safetensors").read_bytes()).state_dicts[0].state).network(), pixels())
+    assert_same(small, only(opened((tmp_path / "a.safetensors").read_bytes()).state_dicts[0][1]).network(), pixels())
 
 
 def assert_report_is_complete(report: Report) -> None:

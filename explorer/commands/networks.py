@@ -32,7 +32,7 @@ def describe_network(arguments: argparse.Namespace) -> Answer:
     elif name in checkpoints.pinned() or Path(name).exists():
         checkpoint = typed.checkpoint(name)
         spec = checkpoint.spec
-        facts = {"data": checkpoint.data, "class_names": list(checkpoint.class_names), "figures": checkpoint.figures}
+        facts = {"data": checkpoint.data, "class_names": list(checkpoint.class_names), "figures": checkpoint.metrics}
     else:
         raise ValueError(
             f"there is no preset, pretrained network or file {name!r}; `describe --list` lists the presets and "

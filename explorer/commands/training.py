@@ -92,7 +92,7 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         networks[-1] |= {"outcome": record.outcome, "steps": record.steps, "epochs": len(record.epochs)}
         networks[-1] |= {"seconds": record.seconds, "images_per_second": record.images_per_second}
         networks[-1] |= {"passes": record.passes, "batchnorm_images": record.batchnorm_images}
-        networks[-1] |= checkpoint.figures
+        networks[-1] |= checkpoint.metrics
     notes = list(dataset.notes)
     notes += [
         f"{entry['network']} diverged: the file holds its last finite weights; try a lower --learning-rate or --clip."
@@ -329,7 +329,7 @@ def _state(recipe: Recipe, folder: Path) -> dict[str, Any]:
         "parameters": parameters(recipe.spec),
         "epochs": recipe.config.epochs,
         "seed": recipe.config.seed,
-        "test": there.figures.get("test") if there else None,
+        "test": there.metrics.get("test") if there else None,
         "sha256": pin,
         "state": state,
     }

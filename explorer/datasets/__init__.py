@@ -1,11 +1,11 @@
-"""The `Dataset` value: pictures with labels, in three splits. Rooms beside this file make one."""
+"""The `Dataset` value: pictures with labels, in three splits. The files of this folder make such values."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 LEVEL = 1 / 255
-_CHUNK = 64  # pictures whose pixels are counted at once: their indices stay in the cache (2.9 s -> 0.5 s for 50,000)
+_CHUNK = 64  # pictures whose pixels are counted at once: their indices stay in the cache of the processor
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that was left out: its `path` in one line of at most 80 characters, and the `reason`, for a person.
+    """A file that was left out: its `path` in one line of at most 80 characters, and the `reason`, for the user.
 
-    What cannot be seen in `path`, or would reorder the text around it, is shown as `?`. It may still hold Markdown.
+    `?` stands for characters that are invisible or reorder the text around them. `path` may hold Markdown.
     """
 
     path: str
@@ -85,7 +85,7 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(3, H, W), what an `ArchitectureSpec` for this data needs."""
+        """(3, H, W), as an `ArchitectureSpec` for this data has it."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
@@ -101,7 +101,7 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, float, float], 
 
 
 def level_counts(images: np.ndarray) -> np.ndarray:
-    """How often each of the 256 levels is in each channel of uint8 images (N, 3, H, W): int64 (3, 256). The counts of
+    """The counts of the 256 levels in each channel of uint8 images (N, 3, H, W): int64 (3, 256). The counts of
     two sets of images add up to those of both."""
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), _CHUNK):
@@ -121,16 +121,16 @@ def statistics_of(counts: np.ndarray) -> tuple[tuple[float, float, float], tuple
     return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
 
 
-def hold_out(split: Split, share: float, seed: list[int]) -> tuple[Split, Split]:
-    """What stays, and a random `share` (0..1) of each class: at least one picture of it, but never all of them.
+def hold_out(split: Split, fraction: float, seed: list[int]) -> tuple[Split, Split]:
+    """The rest, and a random `fraction` (0..1) of each class: at least one picture of it, but never all of them.
 
-    Both keep the order of the pictures; `seed` and the labels alone decide which are drawn. A share of 0 draws none.
+    Both keep the order of the pictures; `seed` and the labels alone decide which are drawn. A fraction of 0 draws none.
     """
     generator = np.random.default_rng(seed)
     drawn = np.zeros(len(split), bool)
     for label in np.unique(split.labels):
         members = generator.permutation(np.flatnonzero(split.labels == label))
-        drawn[members[: min(len(members) - 1, max(1, round(share * len(members))))]] = share > 0
+        drawn[members[: min(len(members) - 1, max(1, round(fraction * len(members))))]] = fraction > 0
     return _rows(split, ~drawn), _rows(split, drawn)
 
 

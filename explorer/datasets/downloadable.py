@@ -96,7 +96,7 @@ def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALID
     """
     about, folder = _known(name), Path(folder)
     if not is_available(name, folder):
-        raise PathError(f"{about.title} is not in {{place}}; download it first.", folder)
+        raise PathError(f"{about.title} is not in {{path}}; download it first.", folder)
     try:
         damaged = [file.path.name for file in about.files if not file.is_intact(folder)]
         if damaged:
@@ -107,7 +107,7 @@ def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALID
         train, test, class_names = _cifar10(folder) if name == "cifar10" else _fashion(folder, about)
     except OSError as error:
         raise PathError(
-            f"{about.title} in {{place}} cannot be read ({error.strerror}); allow this program to read it.", folder
+            f"{about.title} in {{path}} cannot be read ({error.strerror}); allow this program to read it.", folder
         ) from error
     train, held_out = hold_out(train, validation, [seed, 1])
     mean, std = channel_statistics(train.images)

@@ -1,4 +1,4 @@
-"""A dataset from anyone's pictures: one folder a class, on disk or in a zip, with or without train and test folders."""
+"""A dataset from the user's pictures: a folder for each class, on disk or in a zip, in split folders or without."""
 
 import math
 import os
@@ -11,12 +11,21 @@ from typing import BinaryIO
 import numpy as np
 
 from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out
-from explorer.datasets.untrusted_files import HIDDEN, FilePath, Listing, UnreadableError, in_zip, on_disk, quote, shown
+from explorer.datasets.untrusted_files import (
+    HIDDEN,
+    FilePath,
+    Listing,
+    UnreadableError,
+    in_zip,
+    on_disk,
+    printable_path,
+    quote,
+)
 from explorer.errors import PathError
 from explorer.images import ImageError, decode, resize
 
 MAX_UNPACKED = 2**30
-"""Bytes that are read for one dataset, counted while they are unpacked: what an archive declares is not believed."""
+"""Bytes that are read for one dataset, counted while they are unpacked: sizes that an archive declares may be wrong."""
 MAX_PICTURE = 2**26
 """Bytes of one file; a larger one counts as a picture that cannot be read."""
 MAX_LOADED = 2**31
@@ -47,23 +56,23 @@ def load(
     validation: float = 0.1,
     name: str | None = None,
 ) -> Dataset:
-    """The pictures in a folder or a zip file (a path or an open file), one folder for each class.
+    """The pictures in a folder or a zip file (a path or an open file), with a folder for each class.
 
-    The class folders lie at the top or in `train` (or `training`), `test` and `val` (or `validation`); one folder
-    around all of it is accepted. Pictures may lie deeper inside their class folder. They are centre-cropped and
-    resized to `size` = (height, width). Class names and the pictures of a class are sorted, so a zip and its unpacked
-    folder give equal datasets.
+    The class folders are at the top or in `train` (or `training`), `test` and `val` (or `validation`), and one folder
+    may be around all of it. Pictures may lie deeper inside their class folder. They are centre-cropped and resized to
+    `size` = (height, width). Class names and the pictures of a class are sorted: a zip and its unpacked folder give
+    equal datasets.
 
-    Without a test folder `TEST_SHARE` of each class is drawn for it; without a validation folder the share
-    `validation` of each class is drawn from the training pictures, and 0 leaves that split empty. `seed` alone
-    decides which; a class of two pictures or more gives at least one and keeps at least one.
+    Without a test folder `TEST_SHARE` of each class is drawn for it. Without a validation folder the fraction
+    `validation` of each class is drawn from the training pictures; 0 leaves that split empty. `seed` alone decides
+    which. A class of two pictures or more gives at least one and keeps at least one.
 
-    What cannot be read is left out: counted in the notes, and in `skipped` with the reason, the first `MAX_SKIPPED`
-    of them. So are archives inside the archive, links, hidden files and empty folders.
+    Unreadable pictures are left out, and so are archives inside the archive, links, hidden files and empty folders: the
+    notes count them, and `skipped` has the first `MAX_SKIPPED` with the reason.
 
-    Raises `ValueError` for anything else: fewer than two classes, a class without one readable picture, two classes
-    whose names differ only in case or in how their letters are encoded, an archive that is damaged, encrypted, too
-    large, or has entries that overlap or point outside of it.
+    Raises `ValueError` for fewer than two classes, a class without one readable picture, two classes whose names differ
+    only in case or in the encoding of their letters, and an archive that is damaged, encrypted, too large, or has
+    entries that overlap or point outside of it.
     """
     reading = read(source, size, seed, validation, name)
     while True:
@@ -99,7 +108,7 @@ def read(
         with path.open("rb") as file:
             return (yield from _read(in_zip(file), size, seed, validation, name))
     except OSError as error:
-        sentence = f"{{place}} cannot be read ({error.strerror}); give a folder or a zip file."
+        sentence = f"{{path}} cannot be read ({error.strerror}); give a folder or a zip file."
         raise PathError(sentence, path, instead=quote((name,))) from error
 
 
@@ -138,7 +147,7 @@ def _read(
     if max(std) <= LEVEL:
         raise ValueError("all training pictures are one and the same colour, so there is nothing to learn from them.")
     listed = sorted(skipped, key=lambda path: (skipped[path] == HIDDEN, path))[:MAX_SKIPPED]  # a Mac hides one for each
-    files = tuple(Skipped(shown(path), skipped[path]) for path in listed)
+    files = tuple(Skipped(printable_path(path), skipped[path]) for path in listed)
     return Dataset(name, class_names, mean, std, train, validation_split, test, tuple(notes), files)
 
 

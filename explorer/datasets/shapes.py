@@ -1,13 +1,12 @@
-"""The dataset that is always there: ten classes of shapes, or some of them, drawn here, nothing to download.
+"""The dataset that needs no download: ten classes of shapes, or some of them, drawn by this program.
 
 Every picture shows one object of random colour, size, place and rotation on a textured background, with lines and dots
-behind and in front of it, and noise. Which pixels show the object is known exactly (`Split.masks`), so an explanation
-such as Grad-CAM can be scored against the truth: a pixel is in the mask where at least half of its area shows the
-object; lines and dots in front of the object are not part of it.
+behind and in front of it, and noise. `Split.masks` has the pixels of which at least half of the area shows the object,
+without the lines and dots in front of it. So explanations such as Grad-CAM can be scored.
 
 The drawing is frozen: `VERSION` is part of the dataset's name, `tests/test_shapes.py` pins a hash, and trained networks
-depend on both. Whoever changes one pixel raises `VERSION`. To give equal bytes on every machine, pixels see only
-operations that IEEE 754 rounds correctly (+ - * / sqrt, minimum, maximum, floor), no sums over an axis, and the sine
+depend on both. A change of one pixel needs a new `VERSION`. For equal bytes on every machine, pixels depend only on
+operations that IEEE 754 rounds correctly (+ - * / sqrt, minimum, maximum, floor) and on no sums over an axis. The sine
 and cosine of a random angle are rounded to multiples of 2**-16 before use.
 
 Lengths are in half pictures: a picture spans -1..1 in both directions, x to the right and y down.
@@ -35,7 +34,7 @@ _STREAMS = ("train", "validation", "test", "draw", "sample")  # one family of ra
 
 @dataclass(frozen=True)
 class Style:
-    """How hard the pictures are: each amount is 0..1, 1 is the dataset's own, 0 leaves the thing out.
+    """The difficulty of the pictures: each amount is 0..1, 1 is the dataset's own, 0 leaves it out.
 
     `texture` scales the contrast of the background's pattern and of the object's shading, `clutter` the opacity of
     lines and dots, `noise` the standard deviation of the noise. `ValueError` outside 0..1.
@@ -59,11 +58,10 @@ STANDARD = Style()
 
 @dataclass(frozen=True)
 class Drawn:
-    """Which of the drawn pictures: their `size` in pixels, their `classes`, and the `seed` of the drawing.
+    """A choice of the drawn pictures: their `size` in pixels, their `classes`, and the `seed` of the drawing.
 
-    `classes` stand in the order of `CLASS_NAMES`, each once, in whichever order they were given. `name` is the name of
-    the dataset, `key` the short one in links, where the seed is 0. Raises ValueError with one sentence for anything
-    that is not drawn.
+    `classes` are sorted as `CLASS_NAMES`, each once. `name` is the name of the dataset, `key` the short one in links,
+    where the seed is 0. Raises ValueError with one sentence for sizes and classes that do not exist.
     """
 
     size: int = 32
@@ -86,7 +84,7 @@ class Drawn:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """What this name or key says, with its classes in any order. Raises ValueError."""
+        """The choice with this name or key, whose classes may be in any order. Raises ValueError."""
         parts = re.fullmatch(r"shapes(?:-v(\d{1,4}))?-(\d{1,4})((?:-[a-z]+)*)(?:-seed(\d{1,40}))?", text, re.ASCII)
         if parts is None:
             raise ValueError(f"{text[:80]!r} names no drawn shapes; a name is `{cls().name}`.")
@@ -97,7 +95,7 @@ class Drawn:
 
     @classmethod
     def requested(cls, data: Mapping[str, Any]) -> Self:
-        """What the `data` of a run asks for: {"kind": "shapes", "size": 16, "classes": ["ring", "star"]}, the latter
+        """The choice in the `data` of a run: {"kind": "shapes", "size": 16, "classes": ["ring", "star"]}, the latter
         two if they differ from 32 and all. Raises ValueError."""
         size, classes = data.get("size", 32), data.get("classes", CLASS_NAMES)
         if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
@@ -106,11 +104,16 @@ class Drawn:
 
     @property
     def name(self) -> str:
-        return f"shapes-v{VERSION}-{self.size}{self._some()}" + (f"-seed{self.seed}" if self.seed else "")
+        return f"shapes-v{VERSION}{self._suffix}"
 
     @property
     def key(self) -> str:
-        return f"shapes-{self.size}{self._some()}" + (f"-seed{self.seed}" if self.seed else "")
+        return f"shapes{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        some = () if self.classes == CLASS_NAMES else self.classes
+        return "-".join(["", str(self.size), *some, *([f"seed{self.seed}"] if self.seed else [])])
 
     @property
     def request(self) -> dict[str, Any]:
@@ -120,18 +123,15 @@ class Drawn:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """How many training, validation and test pictures there are; each class has equally many."""
+        """The numbers of training, validation and test pictures; each class has equally many."""
         train, validation, test = (
             count * len(self.classes) // len(CLASS_NAMES) for count in (TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT)
         )
         return train, validation, test
 
-    def _some(self) -> str:
-        return "" if self.classes == CLASS_NAMES else "".join(f"-{name}" for name in self.classes)
-
 
 def named(text: str) -> Drawn | None:
-    """The drawn pictures whose `name` or `key` this is exactly, or None where they are none."""
+    """The choice whose `name` or `key` is exactly `text`, or None."""
     try:
         drawn = Drawn.read(text)
     except ValueError:
@@ -142,7 +142,7 @@ def named(text: str) -> Drawn | None:
 class _RandomStream:
     """Random parameters of n pictures, float32, with the axes that broadcast against planes (n, H, W).
 
-    They are thrown for `count` pictures, and those of `rows` are kept: a picture is the same whichever are drawn.
+    They are drawn for `count` pictures, of which `rows` are taken: so a picture does not depend on the other rows.
     """
 
     def __init__(self, rng: np.random.Generator, count: int, rows: np.ndarray) -> None:
@@ -227,7 +227,7 @@ def _pictures(
     labels: np.ndarray, rows: np.ndarray, stream: np.random.SeedSequence, size: int, style: Style
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (n, 3, H, W) and masks bool (n, H, W) of the `rows` of these labels; the same scenes at every size,
-    and the same pictures whichever rows are drawn."""
+    and the same pictures with any choice of rows."""
     rng = np.random.default_rng(stream)
     count, labels = len(labels), labels[rows]
     random = _RandomStream(rng, count, rows)

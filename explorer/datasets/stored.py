@@ -31,7 +31,7 @@ _FIELDS = {
 def save(dataset: Dataset, path: str | Path) -> None:
     """Writes the file whole or not at all; the same dataset gives the same bytes.
 
-    `OSError` where it cannot be written, as on a full disk; what was at `path` before is then still there.
+    `OSError` where it cannot be written, as on a full disk; the earlier file at `path` is then still there.
     """
     arrays = {
         f"{split}.{field.name}": np.ascontiguousarray(array)

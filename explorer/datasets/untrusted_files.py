@@ -1,6 +1,6 @@
-"""Where somebody's pictures come from: a folder on this machine, or a zip file, neither of which is trusted.
+"""The files of a folder on this machine, or of a zip file, neither of which is trusted.
 
-Nothing is ever unpacked onto the disk: the bytes of one file after the other are handed over in memory.
+Nothing is unpacked onto the disk: each file is read into memory.
 """
 
 import os
@@ -40,7 +40,7 @@ _UTF8 = 0x800
 
 
 class UnreadableError(Exception):
-    """The bytes of one file cannot be had, for a `reason`; `unpacked` of them were read to learn that."""
+    """A file cannot be read, for a `reason`; `unpacked` of its bytes were read until that was known."""
 
     def __init__(self, reason: str, unpacked: int) -> None:
         super().__init__(reason)
@@ -49,21 +49,21 @@ class UnreadableError(Exception):
 
 @dataclass
 class Listing:
-    """What a source holds: the files that can be read, and what is passed over, each with the reason."""
+    """The files of a source that can be read, and those that are skipped, each with the reason."""
 
     files: dict[FilePath, Reader] = field(default_factory=dict)
     skipped: dict[FilePath, str] = field(default_factory=dict)
 
 
-def shown(path: FilePath) -> str:
-    """A path in one line of at most 80 characters, its end where it is longer; what cannot be seen becomes `?`."""
+def printable_path(path: FilePath) -> str:
+    """A path in one line: its last 80 characters at most; invisible ones become `?`."""
     text = "".join(c if c.isprintable() else "?" for c in "/".join(path))
     return (text if len(text) <= 80 else f"…{text[-79:]}") or "(no name)"
 
 
 def quote(*paths: FilePath) -> str:
     """The first three paths, each in backticks, for a sentence."""
-    texts = ", ".join(f"`{shown(path).replace('`', '?')}`" for path in paths[:3])
+    texts = ", ".join(f"`{printable_path(path).replace('`', '?')}`" for path in paths[:3])
     return texts + (", …" if len(paths) > 3 else "")
 
 
@@ -72,10 +72,10 @@ def _is_hidden(path: FilePath) -> bool:
 
 
 def resolve_allowed(root: str | os.PathLike[str], typed: str) -> Path:
-    """The folder inside `root` that somebody named: `typed` is relative to it, with `/` between folders.
+    """The folder inside `root` that the user `typed`, relative to `root`, with `/` between folders.
 
-    The result is absolute and without links. `ValueError` for whatever is no folder, or leads out of `root`: `..`, an
-    absolute path, a link that ends elsewhere. The message names nothing but what was typed.
+    The result is absolute and without links. `ValueError` where it is no folder, or leads out of `root`: `..`, an
+    absolute path, a link that ends elsewhere. The message names only the typed text.
     """
     name = quote((typed.strip(),))
     path = typed.strip().replace("\\", "/")
@@ -98,7 +98,7 @@ def resolve_allowed(root: str | os.PathLike[str], typed: str) -> Path:
 
 
 def on_disk(root: Path) -> Listing:
-    """What lies under the folder `root`; links, which may lead out of it, pipes and devices are passed over.
+    """The files under the folder `root`; links, which may lead out of it, pipes and devices are skipped.
 
     `ValueError` for more than `MAX_FILES` files, `OSError` where a folder cannot be read.
     """
@@ -127,23 +127,23 @@ def on_disk(root: Path) -> Listing:
     return listing
 
 
-def _read_file(path: str, most: int) -> bytes:
+def _read_file(path: str, max_bytes: int) -> bytes:
     try:
         with open(path, "rb") as file:
-            content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)
+            content = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:  # gone or locked since it was listed
         raise UnreadableError(f"it cannot be read ({error.strerror})", 0) from error
-    if len(content) > most:
+    if len(content) > max_bytes:
         raise UnreadableError(TOO_LARGE, len(content))
     return content
 
 
 def in_zip(file: BinaryIO) -> Listing:
-    """What an open zip file holds; `file` must stay open while its files are read, by one thread.
+    """The files of an open zip file; `file` must stay open while they are read, by one thread.
 
-    The archive is refused whole, with a `ValueError`, where one entry is not what a plain zip of folders would hold: a
-    name that points elsewhere, encryption, an unusual compression, two names for one entry or one for two, data that
-    overlaps; or where it has more than `MAX_FILES` entries. Links and other special files in it are passed over.
+    `ValueError` where one entry cannot be of a plain zip of folders: a name that points elsewhere, encryption, an
+    unusual compression, two names for one entry or one for two, data that overlap; or where there are more than
+    `MAX_FILES` entries. Links and other special files are skipped.
     """
     _check_count(file)
     try:
@@ -159,7 +159,11 @@ def in_zip(file: BinaryIO) -> Listing:
         path = _checked_path(entry)
         if not 0 <= entry.header_offset < end_of_data:
             raise ValueError(f"the zip entry {quote(path)} lies outside of the zip; pack the folders again.")
-        start = _data_start(file, entry, path)
+        start = data_start(file, entry)
+        if start is None:
+            raise ValueError(
+                f"the zip describes {quote(path)} in two different ways or overlaps it; pack the folders again."
+            )
         if start + entry.compress_size > end:
             raise ValueError(f"the zip entry {quote(path)} overlaps what follows it; pack the folders again.")
         if path in listing.files or path in listing.skipped:
@@ -183,7 +187,7 @@ def in_zip(file: BinaryIO) -> Listing:
 
 
 def _check_count(file: BinaryIO) -> None:
-    """Refuse too many entries before `zipfile` builds an object for each, by the mark that each must begin with."""
+    """Counts the mark of an entry, so that too many are refused before `zipfile` makes an object for each."""
     count, end = 0, b""
     file.seek(0)
     while block := file.read(2**20):
@@ -194,7 +198,7 @@ def _check_count(file: BinaryIO) -> None:
 
 
 def _checked_path(entry: zipfile.ZipInfo) -> FilePath:
-    """Where the entry lies, after every check that its description in the archive's directory allows."""
+    """The path of the entry, after every check of its description in the archive's directory."""
     name = entry.orig_filename  # `filename` ends at the first zero byte
     if not entry.flag_bits & _UTF8 and not name.isascii():
         try:  # macOS packs UTF-8 without saying so
@@ -202,58 +206,60 @@ def _checked_path(entry: zipfile.ZipInfo) -> FilePath:
         except UnicodeDecodeError:
             pass
     path = tuple(name.removesuffix("/").split("/"))
-    if not {"", ".", ".."}.isdisjoint(path) or name[1:2] == ":" or _CONTROL.search(name):
-        raise ValueError(f"the zip entry {quote(path)} does not name a file inside the zip; pack plain folders.")
-    if len(path) > MAX_DEPTH:
-        raise ValueError(f"the zip entry {quote(path)} lies {len(path) - 1:,} folders deep; pack flatter folders.")
-    if entry.flag_bits & _ENCRYPTED:
-        raise ValueError(f"the zip entry {quote(path)} is encrypted; pack the folders again without a password.")
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others may ask for gigabytes
-        raise ValueError(f"the zip entry {quote(path)} is compressed in an unusual way; pack the folders as plain zip.")
-    if entry.volume not in (0, 0xFFFF):  # the latter: see the zip64 fields
-        raise ValueError(f"the zip entry {quote(path)} lies in another part of the zip; pack all into one file.")
+    problems = {
+        "does not name a file inside the zip; pack plain folders": (
+            not {"", ".", ".."}.isdisjoint(path) or name[1:2] == ":" or _CONTROL.search(name)
+        ),
+        f"lies {len(path) - 1:,} folders deep; pack flatter folders": len(path) > MAX_DEPTH,
+        "is encrypted; pack the folders again without a password": entry.flag_bits & _ENCRYPTED,
+        "is compressed in an unusual way; pack the folders as plain zip": (
+            entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others may ask for gigabytes
+        ),
+        "lies in another part of the zip; pack all into one file": (
+            entry.volume not in (0, 0xFFFF)  # the latter: see the zip64 fields
+        ),
+    }
+    for problem, is_found in problems.items():
+        if is_found:
+            raise ValueError(f"the zip entry {quote(path)} {problem}.")
     return path
 
 
-def _data_start(file: BinaryIO, entry: zipfile.ZipInfo, path: FilePath) -> int:
-    """Where the entry's data begin, from the second description of it that lies in front of them.
+def data_start(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
+    """The position of the entry's data, behind its local header; None where that does not agree with the directory.
 
-    The two must agree: where they do not, two programs see two different archives, and the data of one entry may hide
-    in the extra field of another.
+    Where the two differ, two programs see two different archives, and the data of one entry may hide in the extra field
+    of another.
     """
     raw_name = entry.orig_filename.encode("utf-8" if entry.flag_bits & _UTF8 else "cp437")
     file.seek(entry.header_offset)
     header = file.read(_LOCAL_HEADER.size + len(raw_name))
-    if len(header) == _LOCAL_HEADER.size + len(raw_name):
-        mark, _, flags, method, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
-        if (
-            mark == b"PK\x03\x04"
-            and method == entry.compress_type
-            and not flags & _ENCRYPTED
-            and name_length == len(raw_name)
-            and header.endswith(raw_name)
-        ):
-            return entry.header_offset + len(header) + extra_length
-    raise ValueError(f"the zip describes {quote(path)} in two different ways or overlaps it; pack the folders again.")
+    if len(header) < _LOCAL_HEADER.size + len(raw_name):
+        return None
+    mark, _, flags, method, *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(header)
+    agrees = mark == b"PK\x03\x04" and method == entry.compress_type and not flags & _ENCRYPTED
+    if not agrees or name_length != len(raw_name) or not header.endswith(raw_name):
+        return None
+    return entry.header_offset + len(header) + extra_length
 
 
-def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, most: int) -> bytes:
-    """The entry's content, never more bytes of it in memory than `most` and what it declares, each plus one."""
-    packed_limit = most + most // 1000 + 2**10  # deflate adds 5 bytes to each 16 kB that it cannot make smaller
+def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, max_bytes: int) -> bytes:
+    """The entry's content, with no more bytes in memory than `max_bytes` or its declared size, plus one."""
+    packed_limit = max_bytes + max_bytes // 1000 + 2**10  # deflate adds 5 bytes to each 16 kB that it cannot shrink
     if entry.compress_size > packed_limit:
-        raise UnreadableError(TOO_LARGE, most + 1)
+        raise UnreadableError(TOO_LARGE, max_bytes + 1)
     file.seek(start)
     content = file.read(entry.compress_size)
     whole = len(content) == entry.compress_size
     if entry.compress_type == zipfile.ZIP_DEFLATED:
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        limit = min(most, entry.file_size)
+        limit = min(max_bytes, entry.file_size)
         try:
             content = inflate.decompress(content, limit + 1)
         except zlib.error as error:
             raise UnreadableError(DAMAGED, limit + 1) from error  # how much came before is lost with it
         whole = inflate.eof
-    if len(content) > most:
+    if len(content) > max_bytes:
         raise UnreadableError(TOO_LARGE, len(content))
     if not whole or len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
         raise UnreadableError(DAMAGED, len(content))

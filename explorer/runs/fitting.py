@@ -114,7 +114,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         name = spec.name.lower()
         sha256 = checkpoints.save(checkpoint, run.network_file(name))
         files.append({"name": name, "title": spec.name, "sha256": sha256, "outcome": record.outcome})
-        files[-1] |= {"steps": record.steps, "shortcut": spec.shortcut, **checkpoint.figures}
+        files[-1] |= {"steps": record.steps, "shortcut": spec.shortcut, **checkpoint.metrics}
         files[-1] |= {"passes": record.passes, "side": spec.input_shape[1], "weighted": config.class_weights}
         files[-1] |= {"batchnorm_images": record.batchnorm_images}
     return {"networks": files, "seconds": progress.seconds, "device": record.device, "precision": record.precision}

@@ -14,7 +14,7 @@ UPLOADED_DATA = "uploaded, "  # before the family, as the data of a file that do
 def accuracy_text(checkpoint: Checkpoint) -> str:
     """The measured accuracy with its n, or torchvision's, or NOT_MEASURED."""
     for source, words in (("test", "right on {n:,} test pictures"), ("torchvision", "right, says torchvision")):
-        measured = checkpoint.figures.get(source)
+        measured = checkpoint.metrics.get(source)
         if isinstance(measured, dict) and is_number(measured.get("accuracy")):
             n = measured.get("n")
             if source == "torchvision" or is_number(n):

@@ -131,7 +131,7 @@ def update_metadata(name: str, normalisation: Normalisation | None, class_names:
     """
     checkpoint = replace(load(name), class_names=class_names)
     if normalisation is not None and (checkpoint.mean, checkpoint.std) != (normalisation.mean, normalisation.std):
-        checkpoint = replace(checkpoint, mean=normalisation.mean, std=normalisation.std, figures={})
+        checkpoint = replace(checkpoint, mean=normalisation.mean, std=normalisation.std, metrics={})
     changed = _write_upload(checkpoint, title_of(name), instead_of=find(name))
     if changed != name:
         delete(name)

@@ -1,4 +1,4 @@
-"""Other people's weights: `read(file)` says what they are; never loaded in part, never guessed in silence."""
+"""Weights from other programs: `read(file)` recognises them, completely or not at all, and reports each assumption."""
 
 from explorer.weights_import.normalisation_selection import (
     NormalisationScore,

@@ -1,4 +1,4 @@
-"""The process in which a file of anybody's is opened; see `explorer.weights_import.sandbox`."""
+"""The child process that opens an untrusted file; see `explorer.weights_import.sandbox`."""
 
 from explorer.weights_import.sandbox import main
 

@@ -1,4 +1,4 @@
-"""What is known of each family of networks beside the names and shapes of its layers.
+"""Facts about each family of networks that the names and shapes of its layers do not tell.
 
 A layout follows from a few names and shapes. `recognition` proves whether all the others fit it.
 """
@@ -50,7 +50,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class KeyLayout:
-    """What a family's names and a few shapes say; the fields are those of `Report` and `Reading`."""
+    """The facts that follow from a family's names and a few shapes; the fields are those of `Report` and `Reading`."""
 
     family: str
     candidates: tuple[Candidate, ...]
@@ -69,7 +69,7 @@ def layout_of(
     uncertain: Sequence[str],
     question: str | None = None,
 ) -> KeyLayout:
-    """The layout with what the family tells: normalisation and class names. `question` is for several candidates."""
+    """The layout with the normalisation and class names of the family. `question` is for several candidates."""
     spec = candidates[0].spec
     normalisation, reason = FAMILIES[family]
     if spec.classes == 100 and family in KNOWS_CIFAR100:

@@ -1,4 +1,4 @@
-"""Which kind of file it is, and whether its directory is sound: read from its bytes, nothing unpacked."""
+"""The format of a file, and whether its directory is sound: read from its bytes, nothing is unpacked."""
 
 import json
 import re
@@ -6,13 +6,13 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from typing import Any, BinaryIO
 
 from explorer.checkpoints import HEADER
-from explorer.weights_import.pickle_scan import CUT_OFF, MAGIC, MAX_BYTES, PickleScan, scan_pickle
+from explorer.datasets.untrusted_files import data_start
+from explorer.weights_import.pickle_scan import CUT_OFF, MAGIC, PickleScan, check_bytes, scan_pickle
 from explorer.weights_import.report import WeightsError
 
 MAX_TENSORS = 20_000  # ResNet-1202 has 7,208
@@ -26,7 +26,7 @@ ITEM_BITS = {
     **dict.fromkeys(("I8", "U8", "BOOL"), 8),
 }
 
-# First bytes of files that people take for weights, and what to do instead.
+# First bytes of files that users take for weights, and the advice.
 KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "is packed with gzip; unpack it first."),
     (b"BZh", "is packed with bzip2; unpack it first."),
@@ -43,8 +43,8 @@ KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "is a picture, not weights; pictures are opened on the page Explore."),
     (b"\x7fELF", "is a program, not weights."),
     (b"MZ", "is a program, not weights."),
-    (b"\x04\0\0\0\x01\0\0\0", "is a file of the old Lua Torch; only files of PyTorch are read, whatever they end in."),
-    (b"\x03\0\0\0", "is a file of the old Lua Torch; only files of PyTorch are read, whatever they end in."),
+    (b"\x04\0\0\0\x01\0\0\0", "is a file of the old Lua Torch; only files of PyTorch are read, with any ending."),
+    (b"\x03\0\0\0", "is a file of the old Lua Torch; only files of PyTorch are read, with any ending."),
 )
 OTHER_ZIPS = (
     (r"(.*/)?(constants\.pkl|code/.*)", "is a TorchScript program, which carries code; save `model.state_dict()`."),
@@ -59,27 +59,20 @@ OTHER_ZIPS = (
 NOT_WEIGHTS = "is no weight file that is known here: neither of `torch.save` nor safetensors."
 
 
-@dataclass(frozen=True)
-class FileFormat:
-    """`kind` is "zip", "legacy" or "safetensors"; `own` says that a header of this app is in it."""
+def inspect_file(file: BinaryIO) -> str:
+    """The format: "zip", "legacy", "safetensors", or "ours" for a file with the header of this app.
 
-    kind: str
-    own: bool = False
+    It makes every check that is possible without loading, and may leave the position in the file anywhere.
 
-
-def inspect_file(file: BinaryIO) -> FileFormat:
-    """What the file is, after everything was checked that can be without loading it; the file stands anywhere then.
-
-    Raises WeightsError with a sentence that lacks its subject, the file's name, and whatever zipfile, pickletools and
-    json raise for what is damaged.
+    Raises WeightsError with a sentence that lacks its subject, the file's name, and for damaged files the errors of
+    zipfile, pickletools and json.
     """
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(512)
     if not head:
         raise WeightsError("is empty; download it again.")
-    if size > MAX_BYTES:
-        raise WeightsError(f"has {size / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+    check_bytes(size, "has")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")):
         raise WeightsError("is a web page, not weights: the link leads to a page about the file; download the file.")
@@ -90,13 +83,13 @@ def inspect_file(file: BinaryIO) -> FileFormat:
         raise WeightsError("is a tar archive, as PyTorch saved before 0.1.10; unpack it, or save it with a newer one.")
     if head.startswith(b"PK"):
         check_zip(file, size)
-        return FileFormat("zip")
+        return "zip"
     if head[0] == 0x80 and head[1:2] <= b"\x05":
         check_legacy(file)
-        return FileFormat("legacy")
+        return "legacy"
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and length <= size - 8:
-        return FileFormat("safetensors", own=HEADER in check_safetensors(file, length, size))
+        return "ours" if HEADER in check_safetensors(file, length, size) else "safetensors"
     if head[8:9] == b"{" and b'"dtype"' in head:
         raise WeightsError(CUT_OFF)
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
@@ -135,10 +128,8 @@ def check_zip(file: BinaryIO, size: int) -> None:
 
 
 def check_entries(entries: list[zipfile.ZipInfo], end: int, size: int) -> None:
-    """Whether each entry lies where no other does, is not packed, and has an innocent name."""
-    total = sum(entry.file_size for entry in entries)
-    if total > MAX_BYTES:
-        raise WeightsError(f"declares contents of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+    """Raises WeightsError where entries overlap, are compressed, or have a name that leads out of the archive."""
+    check_bytes(sum(entry.file_size for entry in entries), "declares contents of")
     for entry in entries:
         if entry.flag_bits & 1:
             raise WeightsError("is an archive with a password; save it without one.")
@@ -155,14 +146,10 @@ def check_entries(entries: list[zipfile.ZipInfo], end: int, size: int) -> None:
 
 
 def start_of(file: BinaryIO, entry: zipfile.ZipInfo) -> int:
-    """Where the bytes of the entry begin: behind a header of its own, which must say the same as the directory."""
-    file.seek(entry.header_offset)
-    header = file.read(30)
-    names, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
-    encoding = "utf-8" if entry.flag_bits & 0x800 else "cp437"
-    if header[:4] != b"PK\x03\x04" or file.read(names) != entry.orig_filename.encode(encoding, "replace"):
+    start = data_start(file, entry)
+    if start is None:
         raise WeightsError(CUT_OFF)
-    return entry.header_offset + 30 + names + extra
+    return start
 
 
 def check_sums(file: BinaryIO, entries: list[zipfile.ZipInfo]) -> None:
@@ -220,6 +207,5 @@ def check_safetensors(file: BinaryIO, length: int, size: int) -> Mapping[str, An
         if not 0 <= start <= end <= size - 8 - length or bits and 8 * (end - start) != bits * prod(entry["shape"]):
             raise WeightsError(CUT_OFF)
         total += max(end - start, 4 * prod(entry["shape"]))
-    if total > MAX_BYTES:
-        raise WeightsError(f"declares tensors of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+    check_bytes(total, "declares tensors of")
     return metadata if isinstance(metadata, dict) else {}

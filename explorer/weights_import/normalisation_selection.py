@@ -1,4 +1,4 @@
-"""Where a file leaves a choice: which reading, with which normalisation, knows labelled pictures best."""
+"""The reading and the normalisation that classify labelled pictures best, for a file that leaves a choice."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -57,10 +57,10 @@ def reached_by_guessing(trials: Sequence[NormalisationScore]) -> float:
     return 0.0
 
 
-def _log_binomial(right: int, n: int, share: float) -> float:
+def _log_binomial(right: int, n: int, probability: float) -> float:
     """The logarithm of the probability of so many right ones of n."""
     ways = math.lgamma(n + 1) - math.lgamma(right + 1) - math.lgamma(n - right + 1)
-    return ways + right * math.log(share) + (n - right) * math.log1p(-share)
+    return ways + right * math.log(probability) + (n - right) * math.log1p(-probability)
 
 
 def score_normalisations(

@@ -1,7 +1,7 @@
-"""What a pickle of `torch.save` says that it holds, read without unpickling anything.
+"""The sizes and names that a pickle of `torch.save` declares, read without unpickling anything.
 
 The opcodes are followed over a stack of inert values: nothing is imported, called or built. So the size of every
-tensor is known, and every name that unpickling would look up, before torch sees a byte.
+tensor, and every name that unpickling would look up, are known before torch sees a byte.
 """
 
 import pickletools
@@ -24,7 +24,7 @@ ITEM_SIZES = {
 }
 REBUILD = {"_rebuild_tensor", "_rebuild_tensor_v2"}
 DTYPES = {"float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool"}
-# What state dicts, optimisers and schedulers are made of; less than torch's own list for weights_only.
+# Names in state dicts, optimisers and schedulers; fewer than torch's own list for weights_only.
 HARMLESS = {
     ("collections", "OrderedDict"),
     ("collections", "Counter"),
@@ -40,8 +40,8 @@ HARMLESS = {
     *(("torch", name) for name in (*ITEM_SIZES, *DTYPES)),
     *(("torch.storage", name) for name in ("UntypedStorage", "TypedStorage")),
 }
-# Classes of which people keep objects beside their weights: arguments, accuracies as numpy has them, paths. Nothing of
-# them is imported or called: each is read as an object that knows nothing.
+# Classes of objects that often stand beside weights: arguments, accuracies of numpy, paths. None is imported or called:
+# each object is read as an `InertObject`.
 INERT = {
     ("argparse", "Namespace"),
     ("numpy", "dtype"),
@@ -50,6 +50,12 @@ INERT = {
     *(("pathlib", name) for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
 }
 CUT_OFF = "is damaged or cut off; download or save it again."
+
+
+def check_bytes(total: int, verb: str) -> None:
+    """Raises WeightsError for more than `MAX_BYTES`."""
+    if total > MAX_BYTES:
+        raise WeightsError(f"{verb} {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
 
 
 class Global(NamedTuple):
@@ -65,11 +71,7 @@ class Storage(NamedTuple):
     item_size: int
 
 
-class Made:
-    """Whatever unpickling would make here, of which nothing needs to be known."""
-
-
-MARK, MADE = object(), Made()
+MARK, CONSTRUCTED = object(), object()  # the latter stands for each object that unpickling would construct
 
 
 @dataclass
@@ -85,7 +87,7 @@ class PickleScan:
         return max(sum(self.storages.values()), self.tensors)
 
     def check(self) -> None:
-        """Raises WeightsError for what is too large, and for names that weights have no use for."""
+        """Raises WeightsError for too many bytes, and for names that weights have no use for."""
         strange = [entry for entry in self.globals if entry not in HARMLESS | INERT]
         if any(entry.module.startswith("torch.nn.modules") for entry in strange):
             raise WeightsError(
@@ -101,17 +103,14 @@ class PickleScan:
                 "texts it holds objects of a program; save the weights alone, with "
                 "`torch.save(model.state_dict(), ...)`."
             )
-        if self.bytes > MAX_BYTES:
-            raise WeightsError(
-                f"declares tensors of {self.bytes / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most."
-            )
+        check_bytes(self.bytes, "declares tensors of")
 
 
 def scan_pickle(content: IO[bytes], declaration: PickleScan) -> Any:
-    """Follows one pickle from where `content` stands, adds to `declaration`, and returns what it would give.
+    """Follows one pickle from where `content` stands, adds to `declaration`, and returns its result.
 
     Of that only constants and tuples are themselves. Raises WeightsError for opcodes that weights have no use for;
-    IndexError, KeyError and what pickletools raises (ValueError, struct.error, ...) for a damaged pickle.
+    IndexError, KeyError and the errors of pickletools (ValueError, struct.error, ...) for a damaged pickle.
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
@@ -153,7 +152,7 @@ def scan_pickle(content: IO[bytes], declaration: PickleScan) -> Any:
             declaration.globals.append(stack[-1])
         elif name in ("REDUCE", "NEWOBJ"):
             arguments, function = stack.pop(), stack.pop()
-            stack.append(MADE)
+            stack.append(CONSTRUCTED)
             if isinstance(function, Global) and function.name in REBUILD:
                 declaration.tensors += tensor_bytes(arguments)
         elif name == "BINPERSID":
@@ -171,7 +170,7 @@ CONSTANTS: dict[str, Any] = {
     "NEWTRUE": True,
     "NEWFALSE": False,
     "EMPTY_TUPLE": (),
-    **dict.fromkeys(("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET"), MADE),
+    **dict.fromkeys(("EMPTY_DICT", "EMPTY_LIST", "EMPTY_SET"), CONSTRUCTED),
 }
 ARGUMENTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "SHORT_BINSTRING", "BINUNICODE"}
 

@@ -23,7 +23,7 @@ NO_LAYERS = re.compile(r"(.*\.)?total_(ops|params)|n_averaged|(criterion|loss|lo
 COUNTER = "num_batches_tracked"
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 EPSILON = 1e-5  # of BatchNorm, in every family
-ELSEWHERE = (  # what other well-known networks are recognised by, to say more than that they do not fit
+ELSEWHERE = (  # names in other well-known networks, so that a refusal can say which network it is
     (r"cls_token|pos_embed|class_token|patch_embed|encoder\.layers\.|attn|attention|transformer", "a transformer"),
     (r"denseblock|dense1\.", "a DenseNet"),
     (r"(^|\.)fire\d|squeeze\.weight", "a SqueezeNet"),
@@ -49,7 +49,7 @@ class CleanStateDict:
 
 @dataclass(frozen=True, eq=False)
 class Recognition:
-    """What one state dict is: its layout, and a reading for each candidate of it."""
+    """The layout of one state dict, and a reading for each candidate."""
 
     layout: KeyLayout
     readings: tuple[Reading, ...]
@@ -59,16 +59,16 @@ class Recognition:
 
 
 def read(path: str | Path, name: str | None = None) -> Report:
-    """What the file at `path` is. It is opened in a process of its own, with limits of memory and time.
+    """The report on the file at `path`. A child process with limits of memory and time opens it.
 
-    `name` is what the file is called where a person sees it, and nothing else; None takes the path's own.
+    `name` is the name of the file in sentences; None takes the path's own.
     Raises WeightsError with one sentence, and RequirementError where torch is too old for such files.
     """
     check_torch()
     path = Path(path)
     title = quote(re.split(r"[/\\]", path.name if name is None else name)[-1])
     found = load(path, title)
-    report = _own(path, title) if found.own else _report(title, found)
+    report = _checkpoint_report(path, title) if found.is_ours else _report(title, found)
     for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] != 3:
             raise WeightsError(
@@ -79,11 +79,10 @@ def read(path: str | Path, name: str | None = None) -> Report:
 
 
 def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
-    """Every complete interpretation of a state dict, and all that is known of them; `wrapper` are names that stood
-    beside it in its file.
+    """Every complete interpretation of a state dict; `wrapper` are names beside it in its file.
 
-    Raises WeightsError with one sentence that has the first names that do not fit, and both shapes; `name` is what
-    the sentence calls it.
+    Raises WeightsError with one sentence that has the first names that do not fit, and both shapes; `name` is the name
+    of the state dict in it.
     """
     try:
         return _recognised(state, wrapper, name)
@@ -101,9 +100,9 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
         raise
     except ValueError as error:  # of ArchitectureSpec
         raise WeightsError(f"{name} is a network that this app cannot build: {error}") from None
-    folded = _folded(tidied.state)
-    places = [_places(candidate, folded, layout.family, name) for candidate in layout.candidates]
-    floats, notes = _floats(folded, name)  # once, after all names and shapes fit: the readings share their memory
+    folded = _without_folded_norm(tidied.state)
+    places = [_matched_names(candidate, folded, layout.family, name) for candidate in layout.candidates]
+    floats, notes = _checked_floats(folded, name)  # once, after all names fit: the readings share their memory
     readings = []
     for candidate, place in zip(layout.candidates, places, strict=True):
         ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
@@ -128,7 +127,7 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
 
 
 def normalise_keys(state: Mapping[str, Tensor], name: str) -> CleanStateDict:
-    """The state dict without prefixes and without what is no layer."""
+    """The state dict without prefixes, and without values that no layer uses."""
     originals: dict[str, str] = {}
     ignored, stripped = [], set()
     for key in state:
@@ -167,7 +166,7 @@ def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) ->
         return resnets.resnet(state, wrapper, name)
     first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
     if first is not None and state[first].dim() == 4:
-        return vggs.vgg(state, wrapper, name)
+        return vggs.vgg(state, name)
     names = ", ".join(f"{quote(key)} ({shape(value)})" for key, value in list(state.items())[:3])
     raise WeightsError(
         f"{name} is {_known_elsewhere(state) or 'a network'} that this app cannot build: it begins with {names}, where "
@@ -175,7 +174,7 @@ def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) ->
     )
 
 
-def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_folded_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """loss-landscape's VGG has a BatchNorm behind its hidden layer: (W x + b - m) s + β, one linear layer again."""
     keys = ["fc.0.weight", "fc.0.bias", *(f"fc.1.{part}" for part in ("weight", "bias", "running_mean", "running_var"))]
     if "classifier.weight" not in state or not all(key in state for key in keys):
@@ -191,8 +190,11 @@ def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
-    """Everything as float32, counters as int64, and a sentence for each other type. Checks that all can be weights."""
+def _checked_floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors as float32, counters as int64, and a sentence for each other type.
+
+    Raises WeightsError for values that cannot be weights.
+    """
     floats, kinds = {}, set()
     for key, value in state.items():
         kind = str(value.dtype).removeprefix("torch.")
@@ -226,7 +228,7 @@ def _floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], 
     return floats, [f"weights are {kind}, converted to float32" for kind in sorted(kinds)]
 
 
-def _places(candidate: Candidate, state: Mapping[str, Tensor], family: str, name: str) -> dict[str, str | None]:
+def _matched_names(candidate: Candidate, state: Mapping[str, Tensor], family: str, name: str) -> dict[str, str | None]:
     """Our name -> theirs, for every tensor of the network; None for a counter that is not in the file.
 
     Raises WeightsError where a name is missing, left over, or of another shape.
@@ -261,7 +263,7 @@ def _places(candidate: Candidate, state: Mapping[str, Tensor], family: str, name
 
 
 def _hint(state: Mapping[str, Tensor], candidate: Candidate) -> str:
-    """What a network with these differences usually is."""
+    """The kind of network that usually has these differences, as the end of a sentence."""
     norm, conv, middle, inner = (
         tuple(state[key].shape) if key in state else ()
         for key in ("layer2.0.bn1.weight", *(f"layer{n}.weight" for n in ("2.0.conv1", "1.0.conv2", "1.0.conv1")))
@@ -281,8 +283,8 @@ def _known_elsewhere(names: Iterable[str]) -> str | None:
     return next((words for pattern, words in ELSEWHERE if any(re.search(pattern, name) for name in names)), None)
 
 
-def _own(path: Path, name: str) -> Report:
-    """A checkpoint of this app, which says itself what it is."""
+def _checkpoint_report(path: Path, name: str) -> Report:
+    """The report on a checkpoint of this app, whose header describes it."""
     try:
         checkpoint = checkpoints.load(path)
     except CheckpointError as error:
@@ -295,7 +297,7 @@ def _own(path: Path, name: str) -> Report:
         normalisation,
         "the file says it",
         class_names=checkpoint.class_names,
-        own=checkpoint,
+        own_checkpoint=checkpoint,
     )
     evidence = ("the header of this app, which describes the whole network", f"trained on {quote(checkpoint.data)}")
     return Report(name.strip("`"), "this app", (reading,), evidence, (), ())
@@ -304,11 +306,11 @@ def _own(path: Path, name: str) -> Report:
 def _report(name: str, found: FileContent) -> Report:
     """All state dicts of the file that are networks of this app. Raises the WeightsError of the first where none is."""
     recognised, refused = [], []
-    for state_dict in found.state_dicts:
+    for place, state in found.state_dicts:
         try:
-            recognised.append((state_dict.place, recognise(state_dict.state, found.beside, name)))
+            recognised.append((place, recognise(state, found.beside, name)))
         except WeightsError as error:
-            refused.append((state_dict.place, error))
+            refused.append((place, error))
     if not recognised:
         raise refused[0][1]
     readings, evidence, questions = [], [found.format], []

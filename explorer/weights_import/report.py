@@ -1,4 +1,4 @@
-"""What is said of a file of anybody's: its readings, and by which evidence each of them is one."""
+"""The report on a file of weights: its readings, and the evidence for them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +18,7 @@ class WeightsError(ValueError):
 
 
 def printable(text: object) -> str:
-    """What came with a file, short, and without what would steer a terminal or reorder the text."""
+    """Text of a file in one line of 80 characters; `?` stands for those that steer a terminal or reorder the text."""
     shown = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:400]).replace("`", "'")
     return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 21]}...{shown[-18:]}"
 
@@ -30,9 +30,9 @@ def quote(text: object) -> str:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What the input of a network is normalised with: R, G, B, of pixels on the scale 0..1.
+    """Mean and standard deviation that normalise the input of a network: R, G, B, of pixels on the scale 0..1.
 
-    `name` is what is typed to choose it, `title` what a person reads.
+    A command takes `name`, a page shows `title`.
     """
 
     name: str
@@ -49,7 +49,7 @@ NORMALISATIONS: dict[str, Normalisation] = {
     for entry in (
         Normalisation("imagenet", "ImageNet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         Normalisation("cifar10", "CIFAR-10", (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-        # The mean over pictures of each picture's own spread: not the data's, but what many networks were trained with.
+        # The mean over pictures of each picture's own spread: not the data's, but many networks were trained with it.
         Normalisation("cifar10-2023", "CIFAR-10 with std 0.2023", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
         Normalisation("cifar100", "CIFAR-100", (0.5070, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761)),
         Normalisation("half", "-1..1", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -62,10 +62,10 @@ NORMALISATIONS: dict[str, Normalisation] = {
 class Reading:
     """One complete interpretation of a file: a network with all of its weights, under our names.
 
-    `state` is what `Network(spec).load_state_dict` takes, strictly: every tensor, float32 (counters int64), no other.
-    `normalisation` is the one that its source is known to use, `normalisation_reason` says why it is assumed, and
-    `uncertain` are sentences on what neither names nor shapes can tell. `class_names` are None where nothing tells
-    them. `own` is what a file of this app says of itself.
+    `state` is complete for `Network(spec).load_state_dict`: every tensor, float32 (counters int64), no other. Its
+    source is known to use `normalisation`, and `normalisation_reason` says why it is assumed. `uncertain` are sentences
+    on facts that names and shapes do not tell. `class_names` are None if unknown. `own_checkpoint` is the content of a
+    file of this app.
     """
 
     title: str
@@ -75,14 +75,14 @@ class Reading:
     normalisation_reason: str = ""
     uncertain: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
-    own: Checkpoint | None = None
+    own_checkpoint: Checkpoint | None = None
 
     @property
     def resize_shorter_to(self) -> int | None:
         """As in `Checkpoint`. Networks for 224 pixels are trained on the middle of pictures whose shorter side has
         become 256."""
-        if self.own is not None:
-            return self.own.resize_shorter_to
+        if self.own_checkpoint is not None:
+            return self.own_checkpoint.resize_shorter_to
         return 256 if max(self.spec.input_shape) == 224 else None
 
     def network(self) -> Network:
@@ -95,18 +95,19 @@ class Reading:
     def checkpoint(
         self, data: str, normalisation: Normalisation | None = None, class_names: tuple[str, ...] | None = None
     ) -> Checkpoint:
-        """The network as a checkpoint of ours, by default with what the reading says; classes that nothing names are
-        numbered. `data` says what it was trained on, unless the file itself does: a file of this app keeps its
-        training, and its figures as long as they are true, which is with its own normalisation.
+        """The network as a checkpoint of this app, by default with the values of the reading; unknown classes are
+        numbered. `data` names the training data. A file of this app keeps its own data and training, and with its own
+        normalisation its metrics too.
 
         Raises ValueError where there are too few or too many `class_names`.
         """
         normalisation = normalisation or self.normalisation
         mean, std = normalisation.mean, normalisation.std
         class_names = class_names or self.class_names or tuple(f"class {index}" for index in range(self.spec.classes))
-        if self.own is not None:
-            figures = self.own.figures if (mean, std) == (self.own.mean, self.own.std) else {}
-            return replace(self.own, class_names=class_names, mean=mean, std=std, figures=figures)
+        own = self.own_checkpoint
+        if own is not None:
+            metrics = own.metrics if (mean, std) == (own.mean, own.std) else {}
+            return replace(own, class_names=class_names, mean=mean, std=std, metrics=metrics)
         return Checkpoint(self.network(), class_names, mean, std, data, resize_shorter_to=self.resize_shorter_to)
 
     def for_json(self) -> dict[str, Any]:
@@ -127,12 +128,11 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What a file is.
+    """The result of reading a file.
 
-    `readings` holds one, or several where the file alone cannot decide; then `question` is the sentence that asks.
-    `family` names whose layout it is. `evidence` are sentences that say what was recognised, and by what. `renamed`
-    are pairs (their name, our name), `ignored` are names in the file that no reading uses, with the reason behind
-    each in `evidence`.
+    `readings` holds one, or several where the file alone cannot decide; then `question` asks the user. `family` names
+    the origin of the layout. `evidence` are sentences on the names and shapes that were recognised. `renamed` are pairs
+    (their name, our name), `ignored` are names in the file that no reading uses; `evidence` has the reasons.
     """
 
     name: str

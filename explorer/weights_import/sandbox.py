@@ -1,7 +1,7 @@
-"""Opens a file of anybody's in a process of its own, with limits, and takes nothing but numbers and names back.
+"""Opens an untrusted file in a child process with limits, and takes only numbers and names back.
 
 `python -m explorer.weights_import` is that process: the file is its stdin, the answer its stdout, an unnamed file.
-It never learns what the file is called. The answer is the length of a JSON text, the text, and a safetensors file.
+It does not know the name of the file. The answer is the length of a JSON text, the text, and a safetensors file.
 """
 
 import errno
@@ -24,8 +24,8 @@ import torch
 from safetensors.torch import load as deserialise
 from torch import Tensor
 
-from explorer.weights_import.file_formats import MAX_TENSORS, FileFormat, inspect_file
-from explorer.weights_import.pickle_scan import CUT_OFF, INERT, MAX_BYTES
+from explorer.weights_import.file_formats import MAX_TENSORS, inspect_file
+from explorer.weights_import.pickle_scan import CUT_OFF, INERT, MAX_BYTES, check_bytes
 from explorer.weights_import.report import WeightsError
 
 try:
@@ -60,28 +60,23 @@ NEVER = re.compile(
 
 
 @dataclass(frozen=True, eq=False)
-class StateDict:
-    """Tensors under their names in the file; `place` is where in it they stand, "" for the file itself."""
-
-    place: str
-    state: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, eq=False)
 class FileContent:
-    """What a file holds: `beside` are the names of what stands beside the weights, `own` says that it is ours."""
+    """The content of a file: each state dict with its place in the file ("" for the file itself).
+
+    `beside` are the names beside the weights. `is_ours` says that the file is one of this app, which is not read.
+    """
 
     format: str
-    own: bool
+    is_ours: bool
     beside: tuple[str, ...]
-    state_dicts: tuple[StateDict, ...]
+    state_dicts: tuple[tuple[str, Mapping[str, Tensor]], ...]
 
 
 # --- the parent ------------------------------------------------------------------------------------------------------
 
 
 def load(path: Path, name: str) -> FileContent:
-    """What is in the file. Raises WeightsError with a sentence about `name`, which has its quotes already."""
+    """The content of the file. Raises WeightsError with a sentence about `name`, which has its quotes already."""
     if resource is None:
         raise WeightsError(
             f"{name} is not read: weights from elsewhere are opened under limits that only Linux and macOS have; "
@@ -109,7 +104,7 @@ def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
         stderr=subprocess.DEVNULL,
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"},
-        start_new_session=True,  # so that whatever it starts ends with it
+        start_new_session=True,  # so that its own children end with it
     )
     try:
         process.wait(WALL_SECONDS)
@@ -133,13 +128,12 @@ def _answered(answer: BinaryIO, name: str) -> FileContent:
             raise WeightsError(f"{name} {facts['refusal']}")
         tensors = deserialise(answer.read())
         state_dicts = [
-            StateDict(place, {key: tensors[number] for key, number in names.items()})
-            for place, names in facts["state_dicts"]
+            (place, {key: tensors[number] for key, number in names.items()}) for place, names in facts["state_dicts"]
         ]
         return FileContent(facts["format"], facts["own"], tuple(facts["beside"]), tuple(state_dicts))
     except WeightsError:
         raise
-    except Exception:  # it ended well and said nothing that can be read: whatever it met, there is nothing to show
+    except Exception:  # the child ended well, and its answer cannot be read
         raise WeightsError(f"{name} {TOO_MUCH}") from None
 
 
@@ -149,7 +143,7 @@ def _answered(answer: BinaryIO, name: str) -> FileContent:
 def main() -> None:
     answer = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # what anything prints from here on is no part of the answer
+    for stream in (1, 2):  # prints from here on are no part of the answer
         os.dup2(nowhere, stream)
     limit_this_process()
     try:
@@ -175,7 +169,7 @@ def limit_this_process() -> None:
 
 
 def refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook: it cannot be taken away again, and sees every such call, whoever makes it."""
+    """An audit hook, which cannot be removed and sees every such call: it refuses all that no file of weights needs."""
     writes = (
         event == "open"
         and len(arguments) > 2
@@ -202,11 +196,11 @@ def facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
 
 
 def _facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
-    container = inspect_file(file)
-    facts: dict[str, Any] = {"format": FORMATS[container.kind], "own": container.own, "beside": [], "state_dicts": []}
-    if container.own:
+    kind = inspect_file(file)
+    facts: dict[str, Any] = {"format": FORMATS.get(kind, ""), "own": kind == "ours", "beside": [], "state_dicts": []}
+    if kind == "ours":
         return facts, []
-    content = content_of(file, container)
+    content = content_of(file, kind)
     found = state_dicts(content)
     tensors: list[Tensor] = []
     for place, state in found:
@@ -218,20 +212,20 @@ def _facts_of(file: BinaryIO) -> tuple[dict[str, Any], list[Tensor]]:
     return facts, tensors
 
 
-def content_of(file: BinaryIO, container: FileFormat) -> Any:
+def content_of(file: BinaryIO, kind: str) -> Any:
     file.seek(0)
-    if container.kind == "safetensors":
+    if kind == "safetensors":
         return deserialise(file.read())
     inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         (InertObject, ".".join(entry)) for entry in INERT
     ]
     with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
-        warnings.simplefilter("ignore")  # nobody reads what a child prints
+        warnings.simplefilter("ignore")  # the output of a child goes nowhere
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 class InertObject:
-    """Read in place of an object of another class: whatever it was made of is dropped."""
+    """Read in place of an object of another class, whose contents it drops."""
 
     def __new__(cls, *_: Any) -> Self:
         return super().__new__(cls)
@@ -244,7 +238,7 @@ class InertObject:
 
 
 def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:
-    """Every state dict in what was loaded, with its place in it ("state_dict", "model/ema", ...).
+    """Every state dict in the loaded content, with its place in it ("state_dict", "model/ema", ...).
 
     One is a mapping of names to tensors, of which one is a convolution, if any mapping has one. Those of optimisers
     are left out. Raises WeightsError where there is none.
@@ -274,12 +268,11 @@ def state_dicts(content: Any) -> list[tuple[str, dict[str, Tensor]]]:
 
 
 def check_tensors(tensors: list[Tensor]) -> None:
-    """Raises WeightsError for what cannot be handed over: too many, too large, or no plain array of numbers."""
+    """Raises WeightsError for too many tensors, too large ones, and those that are no plain array of numbers."""
     if len(tensors) > MAX_TENSORS:
         raise WeightsError(f"holds {len(tensors):,} tensors; {MAX_TENSORS:,} is the most.")
-    total = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in tensors)  # it becomes float32
-    if total > MAX_BYTES:
-        raise WeightsError(f"declares tensors of {total / 2**30:,.1f} GB; {MAX_BYTES / 2**30:g} GB is the most.")
+    in_float32 = sum(tensor.numel() * max(4, tensor.element_size()) for tensor in tensors)
+    check_bytes(in_float32, "declares tensors of")
     for tensor in tensors:
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
             raise WeightsError("holds a sparse or quantised tensor, or one without values; save ordinary weights.")

@@ -1,7 +1,7 @@
 """VGGs: torchvision, kuangliu, chenyaofo, loss-landscape."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -14,7 +14,7 @@ VGG_CONVOLUTIONS = {8: 11, 10: 13, 13: 16, 16: 19}
 VGG_CLASSIFIERS = ((0, 3, 6), (1, 4, 6))
 
 
-def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> KeyLayout:
+def vgg(state: Mapping[str, Tensor], name: str) -> KeyLayout:
     """`features.0`, `classifier`: torchvision, kuangliu, chenyaofo, loss-landscape."""
     matches = (
         re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key) for key, value in state.items() if value.dim() == 4
@@ -49,10 +49,8 @@ def vgg(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Key
             )
         channels.append(widths.pop())
     linear = vgg_classifier(state, name)
-    features, hidden = (
-        state[f"{linear[0]}.weight"].shape[1],
-        tuple(state[f"{fc}.weight"].shape[0] for fc in linear[:-1]),
-    )
+    features = state[f"{linear[0]}.weight"].shape[1]
+    hidden = tuple(state[f"{fc}.weight"].shape[0] for fc in linear[:-1])
     size = next((size for size in (32, 224) if features == channels[-1] * (size >> len(stages)) ** 2), None)
     first = state[f"features.{places[0]}.weight"]
     if places[0] != 0 or first.shape[1] != 3 or size is None:

@@ -156,7 +156,7 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
     weights, others = taken.network.state_dict(), kept.network.state_dict()
     assert weights.keys() == others.keys() and all(torch.equal(weights[name], others[name]) for name in weights)
     assert taken.spec.shortcut == "none" and taken.spec.depth == 8 and taken.spec.stages[0].channels == 4
-    assert f"{taken.figures['test']['accuracy']:.1%}" in result
+    assert f"{taken.metrics['test']['accuracy']:.1%}" in result
 
     click(page, "button", "Explore them side by side")
     for name in ("ResNet-8", "plain-8"):

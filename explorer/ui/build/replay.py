@@ -112,7 +112,7 @@ def ending(recording: Recording) -> str:
         return f"{summary} These are the networks that come with the app, bit for bit."
     known = [network_registry.read_header(network["shipped"]) for network in networks]
     shipped = " and ".join(
-        f"{header.spec.name} is right on {header.figures['test']['accuracy']:.1%}" for header in known
+        f"{header.spec.name} is right on {header.metrics['test']['accuracy']:.1%}" for header in known
     )
     return (
         f"{summary} The networks that come with the app have the same recipe and the same seed, but other weights. "

@@ -91,7 +91,7 @@ def _networks(compared: Sequence[Compared]) -> Chapter:
             "config": own.config,
         }
         about |= {"versions": own.record.get("versions"), "device": own.record.get("device")}
-        about |= {"class_names": list(own.class_names), "mean": own.mean, "std": own.std, "figures": own.figures}
+        about |= {"class_names": list(own.class_names), "mean": own.mean, "std": own.std, "figures": own.metrics}
         details.append((f"{network.title}: spec, training, versions", json.dumps(about, indent=2)))
     curves, lacking = one_picture.training(compared)
     words = "What is known of the networks: first what differs, then what is the same in all of them."

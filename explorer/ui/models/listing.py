@@ -44,7 +44,7 @@ def model_rows() -> list[ModelRow]:
                 loaded = read_header(name)
             except CheckpointError:
                 continue
-            test = loaded.figures.get("test", {})
+            test = loaded.metrics.get("test", {})
             rows.append(
                 ModelRow(
                     name=name,

@@ -232,7 +232,7 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
     count = reading.spec.classes
     fitting = {name: names for name, names in CLASS_LISTS.items() if len(names) == count}
     if reading.class_names:
-        known = "of the file" if reading.own else "as the family has them"
+        known = "of the file" if reading.own_checkpoint else "as the family has them"
         fitting = {known: reading.class_names} | {
             name: names for name, names in fitting.items() if names != reading.class_names
         }

@@ -92,10 +92,10 @@ def _card(name: str) -> None:
         if key:
             _offer_download(key)  # which replaces a file that is not the published one
         return
-    test = checkpoint.figures.get("test")
+    test = checkpoint.metrics.get("test")
     known = f" Right on {test['accuracy']:.2%} of {test['n']:,} test pictures." if test else ""
-    if "torchvision" in checkpoint.figures:
-        said = checkpoint.figures["torchvision"]
+    if "torchvision" in checkpoint.metrics:
+        said = checkpoint.metrics["torchvision"]
         known = f" Right on {said['accuracy']:.2%}: {as_text(said['note'])}."
     mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (checkpoint.mean, checkpoint.std))
     st.markdown(

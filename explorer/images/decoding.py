@@ -1,7 +1,4 @@
-"""Bytes to upright RGB pixels, pixels to model input, and model input back to pixels.
-
-One file: what is checked of a picture, in which order, and at what cost, is to be read in one go.
-"""
+"""Uploaded bytes to checked, upright RGB pixels."""
 
 import contextlib
 import ctypes
@@ -10,7 +7,7 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +32,8 @@ _MAX_VISITS = 20 * MAX_PIXELS
 _MAX_PAGES = 10_000
 _SLOTS = threading.BoundedSemaphore(2)
 
-# What a picture of each format begins with, and what reads it. The readers are called directly because `Image.open`
-# would also look for stereo pictures (MPO) in a JPEG and try other formats by their order of registration.
+# The first bytes of each format, and its reader. `Image.open` would also look for stereo pictures (MPO) in a JPEG, and
+# try other formats by their order of registration.
 _FORMATS: tuple[tuple[str, bytes, type[ImageFile]], ...] = (
     ("JPEG", rb"\xff\xd8\xff", JpegImageFile),
     ("PNG", rb"\x89PNG\r\n\x1a\n", PngImageFile),
@@ -59,7 +56,7 @@ class DecodedImage:
 
     `name` is fit for display, `format` is one of JPEG, PNG, GIF, BMP, WEBP and TIFF, `frames` counts the frames or
     pages of the file, of which `pixels` is the first. `notes` holds one sentence for each thing that was done to the
-    file's values and that a person must know to judge what is shown.
+    file's values and that a user must know to judge the picture.
     """
 
     pixels: np.ndarray
@@ -72,14 +69,14 @@ class DecodedImage:
 def decode(data: bytes, name: str) -> DecodedImage:
     """The picture in `data`, recognised by its content; `name` is used in messages only.
 
-    Turned upright as EXIF asks, transparency laid over white, CMYK and LAB converted, the first frame of several.
-    One channel of more than 8 bits is rescaled, v -> 255 (v - low) / (high - low): low..high is 0..65535 for a 16-bit
-    PNG (which keeps its brightness) unless all its values lie below 4096, and in every other case the picture's
-    own smallest and largest finite value. Where these are equal, 16 bits again stand for 0..65535 and other values
-    become mid-grey. NaN becomes black. Three channels of 16 bits keep their upper 8. At most two pictures are
-    decoded at once, others wait.
+    It is turned upright as EXIF says, transparency is laid over white, CMYK and LAB are converted, and of several
+    frames the first is taken. One channel of more than 8 bits is rescaled, v -> 255 (v - low) / (high - low). low..high
+    is 0..65535 for a 16-bit PNG (which keeps its brightness) unless all its values are below 4096; in every other case
+    it is the picture's own smallest and largest finite value. Where these are equal, 16 bits again stand for 0..65535,
+    and other values become mid-grey. NaN becomes black. Three channels of 16 bits keep their upper 8. At most two
+    pictures are decoded at once; others wait.
 
-    Raises `ImageError`, and nothing else, for everything that cannot be read or has more than 50 million pixels.
+    Raises `ImageError`, and nothing else, for all that cannot be read or has more than 50 million pixels.
     """
     name = _for_display(name)
     if len(data) > MAX_BYTES:
@@ -104,7 +101,7 @@ def decode(data: bytes, name: str) -> DecodedImage:
                 f"`{name}` has far more pixels than the limit of {MAX_PIXELS // 10**6} million; "
                 "make it smaller and upload it again."
             ) from error
-        except Exception as error:  # on damaged files the readers raise whatever their arithmetic runs into
+        except Exception as error:  # the arithmetic of the readers raises all kinds on damaged files
             raise ImageError(
                 f"`{name}` begins like a {kind} picture but is damaged, cut short or of a rare kind that cannot be "
                 "read; open it in an image program, save it as an 8-bit PNG and upload that."
@@ -113,87 +110,10 @@ def decode(data: bytes, name: str) -> DecodedImage:
             _quiet.here = False
 
 
-def resize(pixels: np.ndarray, size: tuple[int, int], resize_shorter_to: int | None = None) -> np.ndarray:
-    """The centre of `pixels`, uint8 (H, W, 3), as uint8 (height, width, 3) for `size` = (height, width).
-
-    The largest centred part with the aspect ratio of `size` is reduced with Pillow's antialiased Lanczos filter or
-    enlarged with its bicubic one. Pixels that need no scaling are cut out, not filtered, so a picture that has `size`
-    comes back unchanged.
-
-    With `resize_shorter_to` it is what torchvision does for its published weights, to the last bit: the shorter side
-    of the picture, whatever it is, becomes that many pixels with Pillow's antialiased bilinear filter, and `size` is
-    cut out of the centre. So the network sees less of the picture, and that larger.
-    """
-    height, width = size
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ValueError(f"`pixels` must be uint8 of shape (H, W, 3), received {pixels.dtype} {pixels.shape}.")
-    if height < 1 or width < 1:
-        raise ValueError(f"`size` must be a height and a width of at least 1, received {size}.")
-    if resize_shorter_to is not None:
-        return _resize_and_cut(pixels, size, resize_shorter_to)
-    rows, columns = pixels.shape[:2]
-    scale = min(rows / height, columns / width)
-    top, left = max(0.0, rows - scale * height) / 2, max(0.0, columns - scale * width) / 2
-    if scale == 1:
-        return pixels[int(top) : int(top) + height, int(left) : int(left) + width]
-    part = pixels[int(top) : rows - int(top), int(left) : columns - int(left)]  # else the margins leak into the edges
-    top, left = top % 1, left % 1
-    box = (left, top, part.shape[1] - left, part.shape[0] - top)
-    resample = Image.Resampling.LANCZOS if scale > 1 else Image.Resampling.BICUBIC
-    return np.array(Image.fromarray(part).resize((width, height), resample, box=box))
-
-
-def _resize_and_cut(pixels: np.ndarray, size: tuple[int, int], shorter: int) -> np.ndarray:
-    """`torchvision.transforms.Resize(shorter)` and `CenterCrop(size)` of a Pillow image, with their rounding."""
-    if shorter < max(size):
-        raise ValueError(f"`resize_shorter_to` must be at least {max(size)} for `size` {size}, received {shorter}.")
-    short = min(pixels.shape[:2])
-    # The ends of a very long picture are cut off anyway, and resized with the rest they could take gigabytes.
-    pixels = _centre(pixels, (min(pixels.shape[0], 8 * short), min(pixels.shape[1], 8 * short)))
-    rows, columns = (shorter * side // short for side in pixels.shape[:2])
-    scaled = Image.fromarray(np.ascontiguousarray(pixels)).resize((columns, rows), Image.Resampling.BILINEAR)
-    return _centre(np.array(scaled), size)
-
-
-def _centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    top, left = (round((have - keep) / 2) for have, keep in zip(pixels.shape, size, strict=False))
-    return pixels[top : top + size[0], left : left + size[1]]
-
-
-def to_input(
-    pixels: np.ndarray,
-    size: tuple[int, int],
-    mean: Sequence[float],
-    std: Sequence[float],
-    resize_shorter_to: int | None = None,
-) -> np.ndarray:
-    """A network's input for `pixels`: float32 (3, height, width), (`resize`(pixels) / 255 - mean) / std."""
-    centre, spread = _channels(mean, std)
-    image = (resize(pixels, size, resize_shorter_to).transpose(2, 0, 1) / 255 - centre) / spread
-    return np.ascontiguousarray(image, dtype=np.float32)
-
-
-def to_pixels(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """uint8 (H, W, 3) for a normalised image (3, H, W): exactly what `to_input` was given; other values are clipped."""
-    centre, spread = _channels(mean, std)
-    if image.ndim != 3 or image.shape[0] != 3 or not np.isfinite(image).all():
-        raise ValueError(f"`image` must be finite and of shape (3, H, W), received {image.shape}.")
-    levels = np.rint((image * spread + centre) * 255).clip(0, 255).astype(np.uint8)
-    return np.ascontiguousarray(levels.transpose(1, 2, 0))
-
-
-def _channels(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """`mean` and `std` as float64 (3, 1, 1)."""
-    centre, spread = np.array(mean, np.float64), np.array(std, np.float64)
-    if centre.shape != (3,) or spread.shape != (3,) or not np.isfinite(centre).all() or not (spread > 0).all():
-        raise ValueError(f"`mean` and `std` must be 3 numbers each, `std` above 0, received {mean} and {std}.")
-    return centre.reshape(3, 1, 1), spread.reshape(3, 1, 1)
-
-
 class _Warnings:
-    """What Pillow's modules see as `warnings`: mute in a thread that decodes here, the real thing in every other.
+    """Stands for `warnings` in Pillow's modules: silent in a thread that decodes here, unchanged in every other.
 
-    Pillow warns about harmless damage to metadata. `warnings.catch_warnings` swaps state of the whole process, so two
+    Pillow warns of harmless damage to metadata. `warnings.catch_warnings` swaps state of the whole process, so two
     threads that use it leave each other's filters behind.
     """
 
@@ -205,14 +125,14 @@ class _Warnings:
 _quiet = threading.local()
 for _module in (Image, PngImagePlugin, TiffImagePlugin):
     vars(_module)["warnings"] = _Warnings()
-# On damaged files Pillow's log and libtiff write to stderr; what they say there reaches the caller as an exception too.
+# Pillow's log and libtiff write to stderr on damaged files; the same reaches the caller as an exception.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 with contextlib.suppress(AttributeError, OSError):  # where Pillow brings no libtiff
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 def _for_display(name: str) -> str:
-    """`name` without folders, without characters that cannot be seen or would end a quotation, in 80 characters."""
+    """`name` in 80 characters, without folders and without characters that are invisible or would end a quotation."""
     name = "".join(c for c in re.split(r"[/\\]", name)[-1] if c.isprintable()).replace("`", "'").strip()
     return name if 0 < len(name) <= 80 else f"{name[:60]}…{name[-19:]}" if name else "the picture"
 
@@ -253,7 +173,7 @@ def _check_size(name: str, width: int, height: int) -> None:
 
 
 def _check_work(name: str, data: bytes, image: ImageFile) -> None:
-    """Refuse what would cost far more time or memory than the picture's size says."""
+    """Raises ImageError where decoding would cost far more time or memory than the size of the picture says."""
     if isinstance(image, JpegImageFile):
         scans = len(re.findall(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]", data))
         if scans * image.width * image.height > _MAX_VISITS:
@@ -284,7 +204,7 @@ def _stored(image: ImageFile) -> str:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """Rows and the part of the picture they hold, about a million pixels each: conversions then need little memory."""
+    """Rows and their part of the picture, about a million pixels each: conversions then need little memory."""
     step = max(1, 2**20 // image.width)
     for top in range(0, image.height, step):
         bottom = min(top + step, image.height)
@@ -292,7 +212,7 @@ def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
 
 
 def _rgb(image: Image.Image, kind: str, stored: str) -> tuple[np.ndarray, list[str]]:
-    """The loaded picture as uint8 (H, W, 3), and what was done to its values."""
+    """The loaded picture as uint8 (H, W, 3), and a sentence for each change of its values."""
     notes: list[str] = []
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     key = _colour_key(image, stored)
@@ -329,7 +249,7 @@ def _colour_key(image: Image.Image, stored: str) -> int | tuple[int, int, int] |
 
     PNG gives it in the file's own bit depth. For three channels of 16 bits, of which Pillow keeps 8, so does the key.
     """
-    if image.mode in ("P", *_ALPHA):  # Pillow applies what a palette says; a text chunk may have the same name
+    if image.mode in ("P", *_ALPHA):  # Pillow applies a palette; a text chunk may have the same name
         if not isinstance(image.info.get("transparency", 0), int | bytes):
             del image.info["transparency"]
         return None
@@ -343,7 +263,7 @@ def _colour_key(image: Image.Image, stored: str) -> int | tuple[int, int, int] |
 
 
 def _range(image: Image.Image, kind: str) -> tuple[float, float, list[str]]:
-    """The values of one deep channel that become 0 and 255, with what there is to say about it: see `decode`."""
+    """The values of one deep channel that become 0 and 255, and a sentence for each change of values: see `decode`."""
     low, high, lost = np.inf, -np.inf, 0
     for _, strip in _strips(image):
         values = np.asarray(strip)
@@ -375,7 +295,8 @@ def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.nan_to_num(scaled, nan=0).clip(0, 255).astype(np.uint8)
 
 
-# What turns a stored picture upright, by EXIF orientation (CIPA DC-008, section 4.6.4, tag 274).
+# By EXIF orientation (CIPA DC-008, section 4.6.4, tag 274): the turn that makes a stored picture upright. Pillow's
+# `exif_transpose` rewrites the EXIF data too, and raises where they are damaged.
 _TURNS = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
