@@ -1,4 +1,4 @@
-"""What it costs to look at networks while they train: predictions of 12 pictures and Grad-CAM of 3, of each twin."""
+"""What snapshots of networks in training cost: predictions of 12 pictures and Grad-CAM of 3, of each twin."""
 
 import json
 import statistics
@@ -15,14 +15,14 @@ from explorer.datasets import Dataset, Split
 from explorer.presets import cifar
 from explorer.runs.fitting import SAMPLES
 from explorer.runs.log import LogWriter
-from explorer.runs.looks import SHARE, Looks
+from explorer.runs.snapshots import SHARE, Snapshots
 from explorer.training import choose_device, choose_precision, fit_together, use_threads
 
 ROUNDS, SECONDS = 3, 60.0
 
 
 def looking_rows(rounds: int = ROUNDS, seconds: float = SECONDS) -> list[Row]:
-    """Of twins that train with the threads of a run; the last look, after the training, counts too."""
+    """Of twins that train with the threads of a run; the last snapshot, after the training, counts too."""
     before = torch.get_num_threads()
     use_threads()
     dataset = cifar_size()
@@ -38,20 +38,20 @@ def _row(depth: int, dataset: Dataset, rounds: int, seconds: float) -> Row:
     for _ in range(rounds):
         networks = [build(cifar(depth, shortcut)) for shortcut in ("none", "identity")]
         with tempfile.TemporaryDirectory() as folder, closing(LogWriter(Path(folder) / "metrics")) as log:
-            looks = Looks(log, networks, samples, dataset)
+            snapshots = Snapshots(log, networks, samples, dataset)
             for progress in fit_together(networks, dataset, CONFIG):
-                if looks.is_due(progress):
-                    looks.look(progress)
+                if snapshots.is_due(progress):
+                    snapshots.take(progress)
                 if progress.seconds > seconds:
                     break
-            looks.look(progress)
+            snapshots.take(progress)
             lines = [line for line in (Path(folder) / "metrics").read_bytes().splitlines() if line]
         told = [event for event in map(json.loads, lines) if event["event"] == "cams"]
         passes += [event["seconds"][0] for event in told]
         maps += [event["seconds"][1] for event in told]
         sizes += [len(line) for line in lines]
         counts.append(len(told))
-        shares.append(looks.spent / (progress.seconds + looks.last_took))
+        shares.append(snapshots.spent / (progress.seconds + snapshots.last_took))
     middle = statistics.median(shares)
     dtype = str(choose_precision(choose_device())).removeprefix("torch.")
     figure = f"Twins of {depth} layers that train in {dtype}: share of the time for looking at them"

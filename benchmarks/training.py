@@ -22,7 +22,7 @@ from explorer.architectures import build
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.machine import cores
 from explorer.presets import cifar
-from explorer.runs.queue import KEEP_MEMORY
+from explorer.runs.queue import MALLOC_ENV
 from explorer.training import TrainingConfig, batches, choose_device, choose_precision, fit, fit_together
 from explorer.training.config import Precision
 
@@ -185,7 +185,7 @@ def twin_rows(rounds: int = TWIN_ROUNDS) -> list[Row]:
     In a process that keeps the memory of a step for the next one, as that of a run does.
     """
     command = [sys.executable, "-c", f"from benchmarks import training; training.print_twin_speeds({rounds})"]
-    result = subprocess.run(command, cwd=ROOT, env={**KEEP_MEMORY, **os.environ}, stdout=subprocess.PIPE, check=True)
+    result = subprocess.run(command, cwd=ROOT, env={**MALLOC_ENV, **os.environ}, stdout=subprocess.PIPE, check=True)
     rows = []
     for depth, dtype, speeds in json.loads(result.stdout):
         each = ratios(*speeds)

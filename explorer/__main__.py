@@ -10,9 +10,9 @@ from explorer.runs import Run
 
 def execute(run: Run) -> int:
     """Waits for the run's turn and executes it. 0 where it ended as asked, 1 where it failed; the epilog of
-    `commands/line.py` says that too."""
+    `cli/main.py` says that too."""
     try:
-        runs.hold(run)
+        runs.take_lock(run)
         machine.give_way()  # before torch starts threads, which inherit it
     except (ValueError, OSError) as error:
         print(f"explorer: {error}", file=sys.stderr)
@@ -35,9 +35,9 @@ def main() -> int:
         case ["train", directory] if os.path.isfile(os.path.join(directory, "request.json")):
             return execute(Run(Path(directory).resolve()))
         case arguments:
-            from explorer.commands import line
+            from explorer.cli import main as cli
 
-            return line.main(arguments)
+            return cli.main(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: cores, by its affinity and its control groups' quota, and priority."""
+"""Cores that this process may use, by its affinity and the quotas of its control groups, and its priority."""
 
 import math
 import os
@@ -7,8 +7,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 NICE = 10
-"""How far the priority of a training lies below the page's: the page then waits as if nothing trained, and the training
-gets all that is left."""
+"""How far the priority of a training lies below the page's: the page then waits as if no run trained."""
 _SYSTEM = Path("/")
 
 
@@ -28,7 +27,7 @@ def cores(system: Path = _SYSTEM) -> int:
 
 
 def idle_cores(seconds: float = 0.3, system: Path = _SYSTEM) -> float:
-    """Cores that nothing used during so many `seconds`, from 0; all of them where the system does not say."""
+    """Cores that were idle during so many `seconds`, from 0; infinite where the system does not say."""
     try:
         before = _ticks(system)
         time.sleep(seconds)
@@ -39,17 +38,17 @@ def idle_cores(seconds: float = 0.3, system: Path = _SYSTEM) -> float:
 
 
 def _ticks(system: Path) -> tuple[int, int]:
-    """(idle, all) ticks of all processors since the machine started. Those that wait for a disk count as idle, and so
-    do those of lower priority: the app's own measurement of the speed, and trainings, which wait for each other."""
+    """(idle, all) ticks of all processors since the machine started. Ticks of processes that wait for a disk count as
+    idle, and those of lower priority: measurements of the speed, and trainings, which wait for each other."""
     name, *ticks = (system / "proc/stat").read_text().partition("\n")[0].split()
     if name != "cpu" or len(ticks) < 8:
         raise ValueError("no ticks of processors")
-    values = [int(tick) for tick in ticks[:8]]  # what a virtual machine's guests take is counted in the first two
+    values = [int(tick) for tick in ticks[:8]]  # guests of a virtual machine count in the first two
     return values[1] + values[3] + values[4], sum(values)
 
 
 def give_way() -> None:
-    """Lowers the priority of this process, for good: others that want a core get it first."""
+    """Lowers the priority of this process, for good."""
     with suppress(OSError, AttributeError):  # AttributeError: Windows has no such priorities
         os.nice(NICE)
     # Where Linux groups processes by session, a process's priority counts inside of its group only.

@@ -1,4 +1,4 @@
-"""Named specs: the paper's networks, torchvision's networks, and the networks of the textbooks."""
+"""Named specs: the networks of He et al., of torchvision and of textbooks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,23 +12,21 @@ _RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3,
 _VGG_CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _VGG_CHANNELS = (64, 128, 256, 512, 512)
 
-_PLAIN_SGD: dict[str, Any] = {
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "nesterov": False,
-    "weight_decay": 0.0,
-    "augment": False,
-}
-_ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.001, "weight_decay": 0.0, "augment": False}
+_PLAIN_SGD: dict[str, Any] = dict(optimizer="sgd", momentum=0.9, nesterov=False, weight_decay=0.0, augment=False)
+_ADAM: dict[str, Any] = dict(optimizer="adam", learning_rate=0.001, weight_decay=0.0, augment=False)
+_STEPS = _PLAIN_SGD | dict(learning_rate=0.1, weight_decay=1e-4, schedule="step", augment=True)
+# 182 epochs: 64,000 steps of 128 on the 45,000 pictures that the paper trains on
+_CIFAR_SGD = _STEPS | dict(batch_size=128, milestones=(0.5, 0.75), epochs=182)
+_IMAGENET_SGD = _STEPS | dict(batch_size=256, milestones=(1 / 3, 2 / 3), epochs=90)
+_VGG_SGD = _PLAIN_SGD | dict(learning_rate=0.01, weight_decay=5e-4, batch_size=256, epochs=74)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A spec with the title a person sees, where it comes from, and the training its source gives it.
+    """A spec with its title, its source and the training that the source gives.
 
-    `note` says what the source is and where common listings of the network err. `training` are the source's own
-    settings in words, and `settings` the same as fields of a `TrainingConfig`; what the source leaves open, such as
-    the rate of an SGD without one, is not in them.
+    `note` names the source and errors of common listings. `training` are the source's settings in words, and `settings`
+    the same as fields of a `TrainingConfig`, without those that the source leaves open.
     """
 
     title: str
@@ -105,99 +103,76 @@ def vgg(depth: int, norm: Norm = "none", classes: int = 1000) -> ArchitectureSpe
     )
 
 
-def _textbook() -> dict[str, Preset]:
-    plain = {"block": "conv", "shortcut": "none", "norm": "none", "downsampling": "max", "head_pooling": "flatten"}
-    return {
-        "lenet": Preset(
-            "LeNet-style CNN",
-            ArchitectureSpec(
-                stages=(Stage(1, 6, 2, 5, "valid"), Stage(1, 16, 2, 5, "valid")),
-                hidden=(120, 84),
-                initialisation="pytorch",
-                **plain,  # type: ignore[arg-type]
-            ),
-            "After LeCun et al. 1998, LeNet-5, in the form of today's tutorials: ReLU and max-pooling instead of "
-            "sigmoids and trainable subsampling, three colour channels, a linear last layer.",
-            "SGD, learning rate 0.001, momentum 0.9, cross-entropy, 10 epochs",
-            {**_PLAIN_SGD, "learning_rate": 0.001, "schedule": "constant", "epochs": 10},
-        ),
-        "two-conv": Preset(
-            "Two-conv CNN",
-            ArchitectureSpec(
-                stages=(Stage(1, 32, 2, 3, "valid"), Stage(1, 64, 2, 3, "valid")),
-                initialisation="pytorch",
-                **plain,  # type: ignore[arg-type]
-            ),
-            "Two unpadded convolutions with pooling and one fully connected layer. Listings often put a softmax in "
-            "front of a cross-entropy that applies its own; here the last layer gives logits.",
-            "Adam, learning rate 0.001, cross-entropy",
-            {**_ADAM, "schedule": "constant"},
-        ),
-        "wide-two-conv": Preset(
-            "Wide two-conv CNN",
-            ArchitectureSpec(
-                stages=(Stage(1, 64, 2, 3, "same"), Stage(1, 64, 2, 3, "valid")),
-                hidden=(512,),
-                initialisation="pytorch",
-                **plain,  # type: ignore[arg-type]
-            ),
-            "The first convolution is padded, the second is not, and one hidden layer of 512 units holds nearly all "
-            "of the parameters. Some listings leave the size that enters it undefined; it is 64 × 7 × 7.",
-            "Adam, learning rate 0.001 with step decay, batch 64, cross-entropy",
-            {**_ADAM, "schedule": "step", "batch_size": 64},
-        ),
-        "growing-resnet": Preset(
-            "Growing ResNet",
-            ArchitectureSpec(
-                stages=tuple(
-                    Stage(1, channels, stride)
-                    for channels, stride in ((64, 2), (128, 2), (256, 2), (512, 2), (1024, 1))
-                ),
-                block="pointwise",
-                shortcut="projection",
-                stem=Stem(64, kernel_size=7, stride=2),
-                downsampling="max",
-                input_shape=(3, 224, 224),
-                classes=1000,
-            ),
-            "Blocks of a 1×1 and a 3×3 convolution with an addition, and pooling between stages. Listings add tensors "
-            "of different width, or add nothing at all; here a 1×1 projection makes the widths equal.",
-            "SGD, momentum 0.9, step decay, cross-entropy",
-            {**_PLAIN_SGD, "schedule": "step"},
-        ),
-        "separable-resnet": Preset(
-            "Depthwise-separable ResNet",
-            ArchitectureSpec(
-                stages=(Stage(3, 32), Stage(3, 64, stride=2), Stage(3, 128, stride=2)),
-                block="separable",
-                shortcut="identity",
-                stem=Stem(32),
-            ),
-            "Each branch is a 3×3 depthwise and a 1×1 pointwise convolution (Howard et al. 2017, MobileNets). "
-            "Listings often forget `groups`, which makes the depthwise layer an ordinary convolution.",
-            "SGD, momentum 0.9, cosine, cross-entropy",
-            {**_PLAIN_SGD, "schedule": "cosine"},
-        ),
-    }
+def _plain_cnn(*stages: Stage, hidden: tuple[int, ...] = ()) -> ArchitectureSpec:
+    return ArchitectureSpec(
+        stages,
+        block="conv",
+        shortcut="none",
+        norm="none",
+        initialisation="pytorch",
+        downsampling="max",
+        head_pooling="flatten",
+        hidden=hidden,
+    )
 
 
-def _all() -> dict[str, Preset]:
+_TEXTBOOK = {
+    "lenet": Preset(
+        "LeNet-style CNN",
+        _plain_cnn(Stage(1, 6, 2, 5, "valid"), Stage(1, 16, 2, 5, "valid"), hidden=(120, 84)),
+        "After LeCun et al. 1998, LeNet-5, in the form of today's tutorials: ReLU and max-pooling instead of sigmoids "
+        "and trainable subsampling, three colour channels, a linear last layer.",
+        "SGD, learning rate 0.001, momentum 0.9, cross-entropy, 10 epochs",
+        {**_PLAIN_SGD, "learning_rate": 0.001, "schedule": "constant", "epochs": 10},
+    ),
+    "two-conv": Preset(
+        "Two-conv CNN",
+        _plain_cnn(Stage(1, 32, 2, 3, "valid"), Stage(1, 64, 2, 3, "valid")),
+        "Two unpadded convolutions with pooling and one fully connected layer. Listings often put a softmax in front "
+        "of a cross-entropy that applies its own; here the last layer gives logits.",
+        "Adam, learning rate 0.001, cross-entropy",
+        {**_ADAM, "schedule": "constant"},
+    ),
+    "wide-two-conv": Preset(
+        "Wide two-conv CNN",
+        _plain_cnn(Stage(1, 64, 2, 3, "same"), Stage(1, 64, 2, 3, "valid"), hidden=(512,)),
+        "The first convolution is padded, the second is not, and one hidden layer of 512 units holds nearly all of the "
+        "parameters. Some listings leave the size that enters it undefined; it is 64 × 7 × 7.",
+        "Adam, learning rate 0.001 with step decay, batch 64, cross-entropy",
+        {**_ADAM, "schedule": "step", "batch_size": 64},
+    ),
+    "growing-resnet": Preset(
+        "Growing ResNet",
+        ArchitectureSpec(
+            stages=tuple(Stage(1, channels, 2) for channels in (64, 128, 256, 512)) + (Stage(1, 1024),),
+            block="pointwise",
+            shortcut="projection",
+            stem=Stem(64, kernel_size=7, stride=2),
+            downsampling="max",
+            input_shape=(3, 224, 224),
+            classes=1000,
+        ),
+        "Blocks of a 1×1 and a 3×3 convolution with an addition, and pooling between stages. Listings add tensors of "
+        "different width, or add nothing at all; here a 1×1 projection makes the widths equal.",
+        "SGD, momentum 0.9, step decay, cross-entropy",
+        {**_PLAIN_SGD, "schedule": "step"},
+    ),
+    "separable-resnet": Preset(
+        "Depthwise-separable ResNet",
+        ArchitectureSpec((Stage(3, 32), Stage(3, 64, 2), Stage(3, 128, 2)), block="separable", stem=Stem(32)),
+        "Each branch is a 3×3 depthwise and a 1×1 pointwise convolution (Howard et al. 2017, MobileNets). Listings "
+        "often forget `groups`, which makes the depthwise layer an ordinary convolution.",
+        "SGD, momentum 0.9, cosine, cross-entropy",
+        {**_PLAIN_SGD, "schedule": "cosine"},
+    ),
+}
+
+
+def _published() -> dict[str, Preset]:
     he = (
         "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 128, divided by 10 at 32,000 and 48,000 of "
         "64,000 steps, pad-4 crop and flip; 110 layers begin at 0.01"
     )
-    he_settings = {
-        **_PLAIN_SGD,
-        "learning_rate": 0.1,
-        "weight_decay": 1e-4,
-        "batch_size": 128,
-        "schedule": "step",
-        "milestones": (0.5, 0.75),
-        "augment": True,
-        "epochs": 182,  # 64,000 steps of 128 on the 45,000 pictures that the paper trains on
-    }
-    imagenet_settings = {**he_settings, "batch_size": 256, "epochs": 90, "milestones": (1 / 3, 2 / 3)}
-    imagenet = "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 256, divided by 10 every 30 of 90 epochs"
     presets: dict[str, Preset] = {}
     for depth in CIFAR_DEPTHS:
         presets[f"plain-{depth}"] = Preset(
@@ -206,37 +181,37 @@ def _all() -> dict[str, Preset]:
             "He et al. 2015, section 4.2: the network that ResNets are measured against. With BatchNorm; listings "
             "without it train another, much harder network.",
             he,
-            he_settings,
+            _CIFAR_SGD,
         )
         presets[f"resnet-{depth}"] = Preset(
             f"ResNet-{depth}",
-            cifar(depth, "identity"),
+            cifar(depth),
             "He et al. 2015, section 4.2, option-A shortcuts without parameters. Listings named ResNet without the "
             "addition are the plain network.",
             he,
-            he_settings,
+            _CIFAR_SGD,
         )
     for depth in _RESNET_BLOCKS:
         presets[f"imagenet-resnet-{depth}"] = Preset(
             f"ImageNet ResNet-{depth}",
             imagenet_resnet(depth),
             "He et al. 2015, table 1, option-B shortcuts, layer for layer torchvision's; the initial weights differ.",
-            imagenet,
-            imagenet_settings,
+            "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 256, divided by 10 every 30 of 90 epochs",
+            _IMAGENET_SGD,
         )
     for depth in _VGG_CONVOLUTIONS:
-        for norm, suffix in (("none", ""), ("batch", "-bn")):
-            presets[f"vgg-{depth}{suffix}"] = Preset(
-                f"VGG-{depth}{' with BatchNorm' if suffix else ''}",
-                vgg(depth, "batch" if norm == "batch" else "none"),
+        for norm, name, title in (("none", "", ""), ("batch", "-bn", " with BatchNorm")):
+            presets[f"vgg-{depth}{name}"] = Preset(
+                f"VGG-{depth}{title}",
+                vgg(depth, norm),  # type: ignore[arg-type]
                 "Simonyan and Zisserman 2014, table 1, layer for layer torchvision's. The paper has no BatchNorm.",
                 "SGD, learning rate 0.01, momentum 0.9, weight decay 5e-4, dropout 0.5, batch 256, 74 epochs",
-                {**_PLAIN_SGD, "learning_rate": 0.01, "weight_decay": 5e-4, "batch_size": 256, "epochs": 74},
+                _VGG_SGD,
             )
-    return _textbook() | presets
+    return presets
 
 
-PRESETS: dict[str, Preset] = _all()
+PRESETS: dict[str, Preset] = _TEXTBOOK | _published()
 
 
 def preset(name: str) -> Preset:

@@ -1,7 +1,7 @@
-"""`trace`: one forward and one backward pass of one image, and everything they saw, as a value."""
+"""`trace`: one forward and one backward pass of one image, as a value."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ EVERYTHING = None
 
 @dataclass(frozen=True, eq=False)
 class LayerTrace:
-    """What one layer put out, and how the explained score depends on it.
+    """One layer of a pass.
 
     `activation` and `gradient` (of the target's logit, before softmax, with respect to the activation) are read-only
     float32 of one shape: (C, H, W), or (units,) in the head.
@@ -33,7 +33,7 @@ class LayerTrace:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """One image's way through one network, forward and back; every picture on the screen is a function of it.
+    """One image's pass through one network, forward and back.
 
     `layers` are in execution order. `image` and `image_gradient` are (channels, H, W), normalised as the network saw
     it; `logits` is (classes,); all are read-only float32. `target` is the class whose logit was explained.
@@ -45,19 +45,15 @@ class Trace:
     image_gradient: np.ndarray
     logits: np.ndarray
     target: int
-    _index: dict[str, int] = field(init=False, repr=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._index.update({layer.name: index for index, layer in enumerate(self.layers)})
 
     def __getitem__(self, name: str) -> LayerTrace:
-        if name not in self._index:
+        if name not in self.names:
             raise KeyError(f"no layer {name!r} was recorded; there are {', '.join(self.names)}.")
-        return self.layers[self._index[name]]
+        return self.layers[self.names.index(name)]
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._index)
+        return tuple(layer.name for layer in self.layers)
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -76,19 +72,18 @@ def trace(
     target: int | None = None,
     kinds: Collection[str] | None = STRIP_KINDS,
 ) -> Trace:
-    """One pass forward and one back, recorded.
+    """The `Trace` of `image`.
 
     `image` is float32 (channels, H, W), normalised. `target` is the class to explain, by default the predicted one.
-    `kinds` says which layers to keep: convolutions, shortcuts and blocks by default, `EVERYTHING` for every visible
-    operation (at 224 pixels that holds hundreds of megabytes).
+    `kinds` are the layers to keep: convolutions, shortcuts and blocks by default, `EVERYTHING` for every visible
+    operation (hundreds of megabytes at 224 pixels).
 
-    The network is left as it was found: no hooks, no `.grad`, no mode changed; so threads may share one, if it is
-    frozen. Raises ValueError for a network in training mode, an image of another shape or with values that are not
-    finite, or a target that is no class.
+    The network is left as it was found: no hooks, no `.grad`, no mode changed; threads may share a frozen one. Raises
+    ValueError for a network in training mode, an image of another shape or with values that are not finite, or a target
+    that is no class.
     """
     check_pass(network, image, target)
-    device = next(network.parameters()).device
-    x = torch.tensor(image, dtype=torch.float32, device=device)[None].requires_grad_()  # (1, C, H, W)
+    x = torch.tensor(image, dtype=torch.float32, device=network.device)[None].requires_grad_()  # (1, C, H, W)
     recorder = Recorder(network, kinds)
     with torch.enable_grad():
         logits = network(x, recorder)  # (1, classes)
@@ -103,12 +98,9 @@ def trace(
 
 
 def check_pass(network: Network, image: np.ndarray, target: int | None) -> None:
-    """Raises ValueError for what `trace` cannot explain: a network in training mode, an image of another shape or with
-    values that are not finite, a target that is no class."""
-    if network.training:
-        raise ValueError(
-            "`network` must be in evaluation mode, else BatchNorm changes while it looks; call `freeze()`."
-        )
+    """Raises ValueError for a network in training mode, an image of another shape or with values that are not finite,
+    or a target that is no class."""
+    check_evaluation_mode(network)
     spec = network.spec
     if image.shape != spec.input_shape:
         raise ValueError(
@@ -120,8 +112,16 @@ def check_pass(network: Network, image: np.ndarray, target: int | None) -> None:
         raise ValueError(f"`target` must be a class from 0 to {spec.classes - 1}, received {target!r}.")
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    """The only picture of a batch, as read-only numpy; on a CPU it shares the tensor's memory."""
-    array = tensor.numpy(force=True)[0]
+def check_evaluation_mode(network: Network) -> None:
+    if network.training:
+        raise ValueError("`network` must be in evaluation mode, else its norms depend on the batch; call `freeze()`.")
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
     array.setflags(write=False)
     return array
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """The only picture of a batch, as read-only numpy; on a CPU it shares the tensor's memory."""
+    return read_only(tensor.numpy(force=True)[0])

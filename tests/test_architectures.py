@@ -447,7 +447,7 @@ def test_a_description_has_the_names_shapes_and_bytes_of_a_real_pass(name: str):
     ]
     assert described.activation_bytes == sum(output.nbytes for output in recorder.outputs.values())
     assert sum(layer.parameters for layer in described.layers) == described.parameters == parameter_count(network)
-    assert described.depth == network.spec.depth
+    assert described.spec == network.spec
     assert network.spec.feature_shape == next(
         tuple(network_output.shape[1:])
         for layer, network_output in reversed(recorder.outputs.items())

@@ -312,7 +312,7 @@ def test_a_run_trains_on_the_classes_of_its_form() -> None:
     app = open_build(**state.to_query())
     app.button(key="start").click().run()
     check(app)
-    (run,) = runs.listed()
+    (run,) = runs.list_runs()
     assert run.request().data == {"kind": "shapes", "size": 16, "classes": ["ring", "star"]}
     assert "shapes, 16 pixels: ring, star" in texts(app)
     app.button(key="again").click().run()
@@ -516,7 +516,7 @@ def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> Non
     form = BuildState.from_query(query)
     app.button(key="start").click().run()
     check(app)
-    (run,) = runs.listed()
+    (run,) = runs.list_runs()
     assert app.query_params["run"] == run.id
     request = run.request()
     spec = form.network((3, 32, 32), 10)
@@ -563,23 +563,23 @@ def back_to_the_form(app: AppTest) -> None:
 def test_a_second_click_starts_no_second_run_and_deleting_asks_once() -> None:
     app = open_build(preset="resnet-8", config=SMALL, twin="no")
     app.button(key="start").click().run()
-    (run,) = runs.listed()
+    (run,) = runs.list_runs()
     back_to_the_form(app)  # from where a click of the moment before the page has changed comes
     app.button(key="start").click().run()
     check(app)
-    assert runs.listed() == [run] and app.query_params["run"] == run.id
+    assert runs.list_runs() == [run] and app.query_params["run"] == run.id
     assert len(run.request().specs) == 1
 
     end(run)
     back_to_the_form(app)
     app.button(key=f"delete_{run.id}").click().run()
-    assert runs.listed() == [run], "it asks before it deletes"
+    assert runs.list_runs() == [run], "it asks before it deletes"
     app.button(key=f"keep_{run.id}").click().run()
-    assert runs.listed() == [run]
+    assert runs.list_runs() == [run]
     app.button(key=f"delete_{run.id}").click().run()
     app.button(key=f"yes_{run.id}").click().run()
     check(app)
-    assert runs.listed() == [] and not run.folder.exists()
+    assert runs.list_runs() == [] and not run.folder.exists()
     assert not any(str(button.key).startswith(("open_", "delete_")) for button in app.button)
 
 
@@ -631,7 +631,7 @@ def test_a_zip_of_class_folders_becomes_the_data() -> None:
 
     app.button(key="start").click().run()
     check(app)
-    (run,) = runs.listed()
+    (run,) = runs.list_runs()
     request = run.request()
     assert request.data == {"kind": "stored", "number": state.data.removeprefix("stored-")}
     assert [values["classes"] for values in request.specs] == [3, 3]

@@ -21,7 +21,7 @@ from explorer import checkpoints, presets, runs
 from explorer.architectures import build
 from explorer.attribution import as_map, explain, grad_cam
 from explorer.attribution.methods import METHODS
-from explorer.commands.line import COMMANDS, parser
+from explorer.cli.main import COMMANDS, parser
 from explorer.datasets import shapes, stored
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar

@@ -18,7 +18,7 @@ from explorer.machine import cores
 from explorer.presets import cifar
 from explorer.runs import speed as machine_speed
 from explorer.training import Speed, TrainingConfig, choose_device, forecast, propose, speed
-from explorer.training.proposal import LEAST_PASSES, RUNGS, enough, one_click
+from explorer.training.proposal import LEAST_PASSES, RUNGS, one_click, sufficient_budget
 from explorer.ui import forecasts, trainings
 from explorer.ui.build_state import QUICK, BuildState
 from explorer.ui.services.process_tuning import threads
@@ -75,10 +75,10 @@ def test_a_step_costs_what_its_layers_operations_and_bytes_cost() -> None:
 
 def test_this_machines_speed_is_measured_by_a_process_of_its_own_and_kept(data_folder) -> None:
     data_folder.joinpath("speed.json").unlink()
-    assert machine_speed.kept() is None
+    assert machine_speed.last_measured() is None
     before = time.time()
     found = machine_speed.measure()
-    assert machine_speed.kept() == found and machine_speed.is_fresh(found)
+    assert machine_speed.last_measured() == found and machine_speed.is_fresh(found)
     assert before < found.measured < time.time() and found.start > 0
     assert min(found.alone, found.float32, found.test) > 0 and found.step + found.layer + found.mac + found.byte > 0
 
@@ -90,7 +90,7 @@ def test_this_machines_speed_is_measured_by_a_process_of_its_own_and_kept(data_f
 )
 def test_a_kept_speed_that_is_damaged_or_of_another_machine_is_measured_again(text: str, data_folder) -> None:
     data_folder.joinpath("speed.json").write_text(text)
-    assert machine_speed.kept() is None
+    assert machine_speed.last_measured() is None
 
 
 def test_pages_that_measure_use_the_speed_that_is_kept_and_do_not_wait_for_one(data_folder) -> None:
@@ -98,7 +98,7 @@ def test_pages_that_measure_use_the_speed_that_is_kept_and_do_not_wait_for_one(d
     assert trainings.speed() == pytest.approx(MEASURED.macs_a_second() * share)
     assert replace(MEASURED, float32=2.0).macs_a_second() == pytest.approx(MEASURED.macs_a_second() / 2)
     data_folder.joinpath("speed.json").unlink()
-    assert trainings.speed() > 0 and machine_speed.kept() is None
+    assert trainings.speed() > 0 and machine_speed.last_measured() is None
 
 
 # --- the forecast ----------------------------------------------------------------------------------------------------
@@ -153,9 +153,9 @@ def test_what_would_be_enough_is_the_first_budget_that_is() -> None:
     def bought(seconds: float):
         return forecast(times(2), TWINS, replace(MINUTE, seconds=seconds), COUNTS)
 
-    seconds = enough(bought)
+    seconds = sufficient_budget(bought)
     assert seconds is not None and bought(seconds).passes >= LEAST_PASSES > bought(seconds - 61).passes
-    assert enough(lambda seconds: bought(1.0)) is None
+    assert sufficient_budget(lambda seconds: bought(1.0)) is None
 
 
 def test_auto_goes_with_no_choice_of_a_network(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
@@ -179,7 +179,7 @@ def test_auto_trains_what_it_forecast_and_leaves_nothing_behind(
     assert (plain["shortcut"], residual["shortcut"]) == ("none", "identity")
     assert plain["steps"] == residual["steps"] == answer["steps"]
     assert plain["test"]["n"] == residual["test"]["n"] == 1200 and 0 <= residual["test"]["accuracy"] <= 1
-    assert not list(tmp_path.iterdir()) and not runs.listed()
+    assert not list(tmp_path.iterdir()) and not runs.list_runs()
     assert os.environ["EXPLORER_DATA"] == str(data_folder)
 
 

@@ -13,7 +13,7 @@ from explorer import checkpoints, figures
 from explorer.datasets import shapes
 from explorer.experiments.gradient_flow import recorded_flow
 from explorer.experiments.gradient_grid import at_initialisation, band
-from explorer.experiments.gradient_verdict import guidance, number, reach
+from explorer.experiments.gradient_summary import gradient_extent, guidance, number
 from explorer.figures import FlowKey, FlowLine
 from explorer.presets import cifar
 from explorer.training import GradientSizes
@@ -227,9 +227,11 @@ def test_the_first_visit_measures_two_networks_and_says_what_it_found() -> None:
     pictures = shapes.draw(64, seed=0, threads=1)
     steps = list(at_initialisation(GradientsState().specs(), pictures.images, pictures.labels, [0]))
     for step in steps:  # measured again, apart from the page
-        assert f"{reach([step.flow]).ratio:.2g} ×" in text
+        assert f"{gradient_extent([step.flow]).ratio:.2g} ×" in text
     names = [spec.name for spec in GradientsState().specs()]
-    assert guidance(names, [reach([step.flow]) for step in steps]) in text, "the reading follows from what is shown"
+    assert guidance(names, [gradient_extent([step.flow]) for step in steps]) in text, (
+        "the reading follows from what is shown"
+    )
     labels = [button.label for button in app.button]
     assert any("Measure the 4 passes" in label and "about" in label for label in labels)
     assert any("depth 20 and 56, with BatchNorm and without" in label for label in labels)

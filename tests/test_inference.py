@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from explorer import checkpoints, figures
-from explorer.experiments.anatomy import block_names
+from explorer.experiments.residual_blocks import block_names
 from explorer.ui.services import inference
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES
 from explorer.ui.services.explore_state import AppState

@@ -15,8 +15,8 @@ from PIL import Image
 
 from explorer import checkpoints
 from explorer.architectures import build
-from explorer.commands.line import main
-from explorer.commands.weights import _doubts
+from explorer.cli.main import main
+from explorer.cli.weights import _doubts
 from explorer.presets import cifar
 from explorer.weights_import import NORMALISATIONS, NormalisationScore, read
 

@@ -46,7 +46,7 @@ ROOMS = (
     "experiments",
     "figures",
     "ui",
-    "commands",
+    "cli",
     "__main__",
 )
 
@@ -57,7 +57,7 @@ AROUND = ("driving", "benchmarks", "scripts", "tests")
 NOT_OURS = {
     "images": {"architectures", "presets"},
     "datasets": {"architectures", "presets"},
-    "commands": {"ui"},
+    "cli": {"ui"},
     "__main__": {"ui"},
 }
 

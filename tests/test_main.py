@@ -22,11 +22,11 @@ from explorer import checkpoints, images, presets, pretrained
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.attribution import grad_cam, profile, top_classes
 from explorer.checkpoints import Checkpoint
-from explorer.commands import typed
-from explorer.commands.line import COMMANDS, main, parser
+from explorer.cli import inputs
+from explorer.cli.main import COMMANDS, main, parser
 from explorer.datasets import folders, shapes
 from explorer.pretrained import Recipe
-from explorer.runs import verdict
+from explorer.runs import describe_results
 from explorer.tracing import EVERYTHING, trace
 from explorer.training import TrainingConfig, evaluate, evaluate_classes, fit
 
@@ -110,7 +110,7 @@ def test_describe_says_what_describe_returns(name, twin):
     said = answer("describe", name, *(["--twin"] if twin else []))
     assert said["layers"] == as_json([asdict(layer) for layer in expected.layers])
     assert {key: said[key] for key in ("depth", "parameters", "macs", "activation_bytes")} == {
-        "depth": expected.depth,
+        "depth": expected.spec.depth,
         "parameters": expected.parameters,
         "macs": expected.macs,
         "activation_bytes": expected.activation_bytes,
@@ -217,7 +217,7 @@ def test_train_says_what_was_learned_beside_guessing(place, tmp_path):
     )
     (entry,) = said["networks"]
     judged = {**entry, "title": entry["network"], "side": 16}
-    assert said["verdict"] == verdict([judged], 3, entry["seconds"], "pictures")
+    assert said["verdict"] == describe_results([judged], 3, entry["seconds"], "pictures")
     assert "guessing, which is right on 33.3%" in said["verdict"] and "Train for 4 times" in said["verdict"]
 
 
@@ -310,9 +310,9 @@ def test_options_become_the_training_config():
         device="cpu",
         compile=True,
     )
-    assert typed.config(typed_config) == expected
+    assert inputs.config(typed_config) == expected
     assert all(getattr(expected, field.name) != field.default for field in fields(expected) if field.name != "epochs")
-    assert typed.config(parser().parse_args(["train", "lenet"])) == TrainingConfig(seconds=60)
+    assert inputs.config(parser().parse_args(["train", "lenet"])) == TrainingConfig(seconds=60)
 
 
 # classify and explain
@@ -392,8 +392,8 @@ def test_a_target_is_a_name_or_a_number_and_by_default_the_prediction(network, p
 
 
 def test_a_class_called_3_is_meant_before_class_number_3():
-    assert typed.class_index("3", ("5", "4", "3", "2")) == 2
-    assert typed.class_index("1", ("5", "4", "3", "2")) == 1
+    assert inputs.class_index("3", ("5", "4", "3", "2")) == 2
+    assert inputs.class_index("1", ("5", "4", "3", "2")) == 1
 
 
 # pretrained
@@ -571,7 +571,7 @@ def test_ctrl_c_during_a_training_is_quiet(place, tmp_path):
 
 
 def test_no_command_needs_the_packages_of_the_screen():
-    modules = "explorer.__main__, explorer.commands.line, explorer.runs.execution"
+    modules = "explorer.__main__, explorer.cli.main, explorer.runs.execution"
     check = f"import sys, {modules}; print(*{{'streamlit', 'captum', 'plotly'}} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr

@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from explorer import checkpoints, pretrained, recordings, runs
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.checkpoints import PRETRAINED
-from explorer.commands import line
+from explorer.cli import main as cli
 from explorer.datasets import Dataset, Split, channel_statistics, shapes
 from explorer.pretrained import RECORDED, Recipe, write_listing
 from explorer.recordings import Recording
@@ -248,7 +248,7 @@ def test_a_recording_that_is_interrupted_goes_on_and_says_whether_the_weights_ar
         record("tiny", tmp_path, ShortLog)
     assert (tmp_path / ".tiny.run" / "state").exists()
     monkeypatch.delitem(pretrained.RECORDED, NAME)
-    assert line.main(["pretrained", "--record", "--folder", str(tmp_path)]) == 0
+    assert cli.main(["pretrained", "--record", "--folder", str(tmp_path)]) == 0
     assert not (tmp_path / ".tiny.run").exists()
     said = capsys.readouterr()
     assert f"step {STEPS}" in said.err and "tiny.replay" in said.out

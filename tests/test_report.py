@@ -15,7 +15,7 @@ from explorer.architectures import build
 from explorer.attribution import profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, shapes
-from explorer.experiments import agreement, maps, similarity
+from explorer.experiments import agreement, cam_metrics, similarity
 from explorer.presets import cifar
 from explorer.tracing import trace
 from explorer.ui.compare import charts, report
@@ -53,7 +53,7 @@ def measured(looked: list[NetworkResult]) -> dict[str, Answer]:
     class_names = looked[0].checkpoint.class_names
     for network in looked:
         (*_, (_, said)) = agreement.predictions(network.checkpoint, split, class_names)
-        (*_, (_, shares)) = maps.object_shares(network.checkpoint, split, class_names)
+        (*_, (_, shares)) = cam_metrics.object_shares(network.checkpoint, split, class_names)
         keep(Question("said", "shapes-32", N), (network.name,), said)
         keep(Question("shares", "shapes-32", N), (network.name,), shares)
     grams = [grams_of(network.checkpoint, split.images) for network in looked]
@@ -271,7 +271,7 @@ def test_a_layer_without_maps_leaves_a_gap_in_its_line() -> None:
     mean, error = (np.ma.masked_invalid([value, np.nan, other]) for value, other in ((0.2, 0.4), (0.01, 0.02)))
     counts = np.array([5, 0, 5, 5]), np.array([0, 5, 0, 0])
     mean, error = (np.ma.append(values, 0.1) for values in (mean, error))  # and a shortcut, which has no depth
-    found = maps.ObjectShares(("a", "b", "c", "s"), mean, error, *counts, chance=0.15, pictures=5)
+    found = cam_metrics.ObjectShares(("a", "b", "c", "s"), mean, error, *counts, chance=0.15, pictures=5)
     line = (figures.Series("<b>n", "#123456", "dash"), found, {"a": 0.1, "b": 0.5, "c": 0.9})
     drawn = json.loads(figures.object_share_chart([line]).to_json())
     band, shares = drawn["data"]

@@ -35,7 +35,7 @@ from explorer.runs import Request, Run
 from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.training import TrainingConfig, fit_together
-from explorer.training.loop import _Learner
+from explorer.training.loop import _TrainedNetwork
 
 ROOT = Path(__file__).parents[1]
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
@@ -332,7 +332,7 @@ def test_stopped_in_one_phase_after_the_other_it_still_finishes_with_the_same_bi
     first = submit_still()
     disk.takes(0.0, ".state.")  # none of the next three gets beyond its first epoch before it is stopped
     run = submit()
-    wait_until(lambda: runs.status(run).ahead == 1, "it waits")
+    wait_until(lambda: runs.status(run).queue_position == 1, "it waits")
     status = stop(run)
     assert status.log.phase is None and not runs.status(run).log.progress
     with pytest.raises(ValueError, match="the run is queued, there is nothing to resume"):
@@ -380,7 +380,7 @@ def executed(run: Run) -> list[dict[str, Any]]:
         ]
 
 
-STEP = "explorer.training.loop._Learner.step"
+STEP = "explorer.training.loop._TrainedNetwork.step"
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_killed_where_a_stop_has_no_patience_a_run_loses_no_step_that_was_done(
     if long:
         monkeypatch.setattr(long, 0.0)
     monkeypatch.setattr("explorer.runs.fitting.fit_together", partial(fit_together, report_every=0))
-    take_step = _Learner.step
+    take_step = _TrainedNetwork.step
 
     def die(*arguments: Any) -> None:
         if where == STEP and arguments[4] < done:
@@ -515,7 +515,7 @@ def test_two_servers_submit_at_once_and_are_killed_and_one_run_after_the_other_f
     tickets = {run.id: json.loads(run.lock.read_text())["ticket"] for run in queue}
     assert sorted(tickets.values()) == [1, 2, 3, 4]
     queue.sort(key=lambda run: tickets[run.id])
-    assert [runs.status(run).ahead for run in queue] == [0, 1, 2, 3]
+    assert [runs.status(run).queue_position for run in queue] == [0, 1, 2, 3]
     wait_for(queue[0], "running")
     killed = process_of(queue[0])
     died = time.time()  # or a moment later
@@ -546,13 +546,13 @@ def test_ten_wait_in_small_processes_and_the_next_one_is_refused(disk: SlowDisk,
         waiting.append(submit(asked))
     monkeypatch.undo()
     monkeypatch.setenv("EXPLORER_DATA", str(first.folder.parents[1]))
-    assert [runs.status(run).ahead for run in waiting] == list(range(1, runs.MAX_WAITING + 1))
+    assert [runs.status(run).queue_position for run in waiting] == list(range(1, runs.MAX_WAITING + 1))
     there = set(runs.runs_folder().iterdir())
     with pytest.raises(ValueError, match=r"^10 runs wait for this device already; try again when one has ended\.$"):
         submit(asked)
     assert set(runs.runs_folder().iterdir()) == there
     other = submit(replace(asked, device="mps"))  # another device has its own queue
-    assert runs.status(other).ahead == 0
+    assert runs.status(other).queue_position == 0
     runs.stop(other)
 
     time.sleep(1)  # they have begun to wait
@@ -567,10 +567,10 @@ def test_ten_wait_in_small_processes_and_the_next_one_is_refused(disk: SlowDisk,
     stop(waiting[0])
     runs.delete(waiting[0])
     assert runs.find(waiting[0].id) is None and not waiting[0].folder.exists()
-    assert [runs.status(run).ahead for run in waiting[1:]] == list(range(1, runs.MAX_WAITING))
+    assert [runs.status(run).queue_position for run in waiting[1:]] == list(range(1, runs.MAX_WAITING))
     stop(waiting[1])
     runs.resume(waiting[1])
-    assert runs.status(waiting[1]).ahead == runs.MAX_WAITING - 1, "who comes back is the last one"
+    assert runs.status(waiting[1]).queue_position == runs.MAX_WAITING - 1, "who comes back is the last one"
 
 
 def test_a_run_started_by_hand_joins_the_queue_and_nobody_executes_it_twice(place: Path, disk: SlowDisk):
@@ -590,7 +590,7 @@ def test_a_run_started_by_hand_joins_the_queue_and_nobody_executes_it_twice(plac
     process = subprocess.Popen([sys.executable, "-m", "explorer", "train", str(second.folder)], cwd=ROOT)
     try:
         # It is alive, thus queued, a moment before it has its place.
-        wait_until(lambda: (runs.status(second).state, runs.status(second).ahead) == ("queued", 1), "it waits")
+        wait_until(lambda: (runs.status(second).state, runs.status(second).queue_position) == ("queued", 1), "it waits")
         stop(second)
         assert process.wait(LONG_S) == 0
     finally:

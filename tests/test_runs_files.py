@@ -207,7 +207,7 @@ def test_hostile_text_never_becomes_a_path(place: Path, text: str):
     with pytest.raises(ValueError, match="32 hexadecimal digits"):
         runs.submit(request, text)
     assert [path.name for path in place.rglob("*") if path.is_dir()] == ["runs"]
-    assert runs.newest(text, 10) == []
+    assert runs.list_runs(text) == []
 
 
 @pytest.mark.parametrize("text", [name for name in HOSTILE if name != "a" * 300] + ["a" * 300, "resnet-8.safetensors"])
@@ -226,12 +226,12 @@ def test_everyone_sees_the_newest_runs_of_their_own(place: Path):
     made = [lone(owner, created) for created, owner in enumerate((mine, yours, mine, nobodys, mine), start=1)]
     damaged = lone(mine, 9.0)
     (damaged.folder / "request.json").write_text('{"specs": 5}')
-    assert runs.newest(mine, 2) == [made[4], made[2]]
-    assert runs.listed(mine) == [made[4], made[2], made[0]]
-    assert runs.listed(yours) == [made[1]]
-    assert runs.listed(nobodys) == runs.listed("c" * 32) == []
-    assert runs.listed() == made[::-1]
-    assert not runs.listed(mine + "\n")
+    assert runs.list_runs(mine)[:2] == [made[4], made[2]]
+    assert runs.list_runs(mine) == [made[4], made[2], made[0]]
+    assert runs.list_runs(yours) == [made[1]]
+    assert runs.list_runs(nobodys) == runs.list_runs("c" * 32) == []
+    assert runs.list_runs() == made[::-1]
+    assert not runs.list_runs(mine + "\n")
 
 
 def test_data_that_a_run_uses_or_somebody_has_just_brought_is_kept(place: Path):
@@ -252,7 +252,7 @@ def test_runs_are_closed_to_the_other_users_of_the_machine(place: Path):
     with pytest.raises(FileNotFoundError):  # it makes the folder, and then finds no program to start
         runs_of_a_broken_python()
     assert runs.runs_folder().stat().st_mode & 0o077 == 0
-    assert runs.listed() == [] and [path.name for path in runs.runs_folder().iterdir()] == [".queue"]
+    assert runs.list_runs() == [] and [path.name for path in runs.runs_folder().iterdir()] == [".queue"]
 
 
 def runs_of_a_broken_python() -> None:
@@ -297,7 +297,7 @@ def test_a_request_of_wrong_types_is_damaged(values: dict[str, Any]):
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
     with pytest.raises(ValueError, match="^the request of this run is damaged; start a new one.$"):
         run.request()
-    assert runs.listed() == []
+    assert runs.list_runs() == []
 
 
 def test_a_relative_data_directory_is_the_same_one_for_the_runs_process(place: Path, monkeypatch: pytest.MonkeyPatch):

@@ -60,7 +60,7 @@ def test_one_to_eighty_from_the_zip_to_the_sentence() -> None:
     assert shown(app)["class_weights"] is True
     app.button(key="start").click().run()
     check(app)
-    (run,) = runs.listed()
+    (run,) = runs.list_runs()
     end(run)
     finish(run)
     app.run()
@@ -122,7 +122,7 @@ def test_it_is_said_before_the_start_and_the_button_is_off(split: str) -> None:
     test = Split(pixels[: 0 if split == "test" else 4], np.arange(0 if split == "test" else 4) % 2)
     names = ("<b>one</b>", "*two*")
     dataset = Dataset("odd", names, *channel_statistics(pixels), train, Split(pixels[:0], train.labels[:0]), test)
-    app = open_build(data=f"stored-{runs.keep_data(dataset)}")
+    app = open_build(data=f"stored-{runs.store_dataset(dataset)}")
     check(app)
     assert app.button(key="start").disabled
     (error,) = app.error

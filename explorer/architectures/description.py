@@ -1,14 +1,25 @@
-"""`describe`: what a network would be, layer by layer, without weights and without computing anything."""
+"""`describe`: the layers of a network, without weights and without computing anything."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures.network import Network, Recorder
+from explorer.architectures.network import Crop, IdentityShortcut, Network, Recorder
 from explorer.architectures.spec import ArchitectureSpec
+
+
+class ReceptiveField(NamedTuple):
+    """In pixels of the input: the side of the square that one output value depends on, before it is cut at the edge,
+    the distance between the squares of neighbouring values, and the centre of the first square."""
+
+    size: int
+    distance: int
+    first: float
 
 
 @dataclass(frozen=True)
@@ -16,10 +27,9 @@ class LayerDescription:
     """One visible operation.
 
     `output_shape` leaves out the batch. `parameters` are the layer's own (a block's are its layers'; a projection
-    shortcut's are those of its norm, which ends it and has no entry of its own). `macs` are multiply-accumulates for
-    one image, of convolutions and fully connected layers; norms, activations and sums cost none in this count, as in
-    the papers'. `receptive_field` is the side, in input pixels, of the square that one
-    output value can depend on, before it is cut at the picture's edge.
+    shortcut's are those of its norm, which ends it and has no entry). `macs` are multiply-accumulates for one image, of
+    convolutions and fully connected layers only, as in the papers. `receptive_field` is the side of the square of
+    input pixels that one output value can depend on, before it is cut at the edge.
     """
 
     name: str
@@ -39,71 +49,76 @@ class Description:
     parameters: int
     macs: int
     activation_bytes: int
-
-    @property
-    def depth(self) -> int:
-        return self.spec.depth
+    receptive_fields: Mapping[str, ReceptiveField] = field(compare=False, repr=False)
 
 
-class _ReceptiveFieldRecorder(Recorder):
-    """Also follows, for every tensor, (receptive field, distance between neighbours), both in input pixels.
+class _FieldRecorder(Recorder):
+    """Also follows the receptive field of every tensor (Araujo, Norris and Sim 2019, "Computing receptive fields",
+    equations 2, 5 and 8).
 
-    A window of k values at distance d, on values that see r pixels each, sees r + (k - 1) d; a stride s makes the
-    new distance s d (Araujo, Norris and Sim 2019, "Computing receptive fields", equations 2 and 5).
+    A window of k values at distance d, on values that see r pixels each, sees r + (k - 1) d; a stride s makes the new
+    distance s d; the first centre moves by ((k - 1) / 2 - padding) d.
     """
 
     def __init__(self, network: Network, image: Tensor) -> None:
         super().__init__(network)
         # The tensors are kept beside their fields: an id() is only unique while its object lives.
-        self.fields: dict[int, tuple[Tensor, int, int]] = {id(image): (image, 1, 1)}
+        self.fields: dict[int, tuple[Tensor, ReceptiveField]] = {id(image): (image, ReceptiveField(1, 1, 0.0))}
 
     def compute(self, module: nn.Module, *inputs: object) -> Tensor:
         image = inputs[0]
         if isinstance(module, nn.BatchNorm2d) and isinstance(image, Tensor) and image.is_meta:
             if image.shape[1] == module.num_features:
-                return torch.empty_like(image)  # the same shape; to find that out takes torch half of all this time
+                return torch.empty_like(image)  # the same shape; torch takes half of all this time to find that out
         return super().compute(module, *inputs)
 
     def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
         output = super().__call__(module, *inputs)
         if id(output) not in self.fields:
-            seen = [self.fields[id(tensor)] for tensor in inputs if isinstance(tensor, Tensor)]
-            field, distance = max(entry[1] for entry in seen), max(entry[2] for entry in seen)
-            window, stride = _window(module, inputs[0])
-            self.fields[id(output)] = (output, field + (window - 1) * distance, distance * stride)
+            seen = [self.fields[id(tensor)][1] for tensor in inputs if isinstance(tensor, Tensor)]
+            size, distance, first = max(each.size for each in seen), max(each.distance for each in seen), seen[0].first
+            window, stride, padding = _window(module, inputs[0])
+            self.fields[id(output)] = (
+                output,
+                ReceptiveField(
+                    size + (window - 1) * distance,
+                    distance * stride,
+                    first + ((window - 1) / 2 - padding) * distance,
+                ),
+            )
         return output
 
 
-def _window(module: nn.Module, x: object) -> tuple[int, int]:
-    """(k, s): one output value of the layer looks at k values a side, and its neighbour at those s further on."""
+def _window(module: nn.Module, x: object) -> tuple[int, int, int]:
+    """Values a side that one output value depends on, the stride, and the padding."""
     assert isinstance(x, Tensor)
     if isinstance(module, nn.Conv2d):
-        return module.kernel_size[0], module.stride[0]
+        return module.kernel_size[0], module.stride[0], int(module.padding[0])
     if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
-        return int(module.kernel_size), int(module.stride)  # type: ignore[arg-type]
+        return int(module.kernel_size), int(module.stride), int(module.padding)  # type: ignore[arg-type]
     if isinstance(module, (nn.AdaptiveAvgPool2d, nn.Flatten)):
-        return max(x.shape[2:]), 1  # everything that is there
-    return 1, getattr(module, "stride", 1)
+        return max(x.shape[2:]), 1, 0
+    if isinstance(module, Crop):
+        return 1, 1, -module.pixels
+    return (1, module.stride, -module.crop) if isinstance(module, IdentityShortcut) else (1, 1, 0)
 
 
 def _macs(module: nn.Module, output: Tensor) -> int:
     if isinstance(module, nn.Conv2d):
         return output[0].numel() * module.weight[0].numel()
-    if isinstance(module, nn.Linear):
-        return module.in_features * module.out_features
-    return 0
+    return module.in_features * module.out_features if isinstance(module, nn.Linear) else 0
 
 
 @lru_cache(maxsize=128)
 def describe(spec: ArchitectureSpec) -> Description:
     """Every visible operation of the network, in the order and under the names of a `Trace` of everything.
 
-    Runs on torch's meta device: shapes only, no memory, no arithmetic, whatever the size.
+    Runs on torch's meta device: shapes only, no memory, no arithmetic.
     """
     with torch.device("meta"), torch.no_grad():
         network = Network(spec).eval()
         image = torch.empty(1, *spec.input_shape)
-        recorder = _ReceptiveFieldRecorder(network, image)
+        recorder = _FieldRecorder(network, image)
         network(image, recorder)
     parameters: Counter[str] = Counter()
     for name, parameter in network.named_parameters():
@@ -111,6 +126,7 @@ def describe(spec: ArchitectureSpec) -> Description:
         while layer not in recorder.outputs:  # the last operation of a shortcut is kept under the shortcut's name
             layer = layer.rpartition(".")[0]
         parameters[layer] += parameter.numel()
+    fields = {name: recorder.fields[id(output)][1] for name, output in recorder.outputs.items()}
     layers = []
     for name, output in recorder.outputs.items():
         module = recorder.modules[name]
@@ -121,7 +137,7 @@ def describe(spec: ArchitectureSpec) -> Description:
                 output_shape=tuple(output.shape[1:]),
                 parameters=parameters[name],
                 macs=_macs(module, output),
-                receptive_field=recorder.fields[id(output)][1],
+                receptive_field=fields[name].size,
             )
         )
     return Description(
@@ -130,4 +146,5 @@ def describe(spec: ArchitectureSpec) -> Description:
         parameters=parameters.total(),
         macs=sum(layer.macs for layer in layers),
         activation_bytes=sum(4 * output[0].numel() for output in recorder.outputs.values()),
+        receptive_fields=fields,
     )

@@ -1,7 +1,6 @@
-"""The networks: written to be looked at.
+"""The networks: every visible operation is a named module, used once and never in place.
 
-Each operation that a person can see is a named module, used once and never in place. The forward pass takes `run`,
-which calls a module on its inputs; whoever wants to see the pass hands in a `Recorder` and needs no hooks.
+The forward pass takes `run`, which calls a module on its inputs. A `Recorder` as `run` sees the pass without hooks.
 """
 
 import hashlib
@@ -19,15 +18,23 @@ Run = Callable[..., Tensor]
 
 
 def call(module: nn.Module, *inputs: object) -> Tensor:
-    """The `run` of a pass that nobody watches."""
+    """The `run` of a pass that is not recorded."""
     return module(*inputs)
 
 
-class Recorder:
-    """The `run` of a watched pass: keeps each output, in execution order, under its module's dotted name.
+def in_turn(run: Run, x: Tensor, *modules: nn.Module | None) -> Tensor:
+    """The output of the last of `modules`, each called by `run` on the output of the one before; None is left out."""
+    for module in modules:
+        if module is not None:
+            x = run(module, x)
+    return x
 
-    A block's output is the very tensor of its last activation; it is kept once, under the block's name, which takes
-    the place of the activation's. `kinds` limits what is kept ("conv", "shortcut", "block", ...); None keeps all.
+
+class Recorder:
+    """The `run` of a recorded pass: keeps each output, in execution order, under its module's dotted name.
+
+    A block's output is the very tensor of its last activation; it is kept once, under the block's name. `kinds` limits
+    what is kept ("conv", "shortcut", "block", ...); None keeps all.
     """
 
     def __init__(self, network: "Network", kinds: Collection[str] | None = None) -> None:
@@ -37,7 +44,6 @@ class Recorder:
         self.modules: dict[str, nn.Module] = {}
 
     def compute(self, module: nn.Module, *inputs: object) -> Tensor:
-        """What the module makes of its inputs."""
         output: Tensor = module(*inputs)
         return output
 
@@ -48,7 +54,7 @@ class Recorder:
             last = next(reversed(self.outputs), "")
             repeated = self.outputs.get(last) is output
             if repeated and kind not in ("block", "shortcut"):
-                return output  # dropout in evaluation mode hands its input on: there is nothing new to see
+                return output  # dropout in evaluation mode returns its input
             if repeated and self.layers[self.modules[last]][1] != "conv":
                 del self.outputs[last], self.modules[last]
             self.outputs[name] = output
@@ -57,7 +63,7 @@ class Recorder:
 
 
 class Sum(nn.Module):
-    """branch + shortcut, both (N, C, H, W); a module, so that the sum can be looked at."""
+    """branch + shortcut, both (N, C, H, W)."""
 
     def forward(self, branch: Tensor, shortcut: Tensor) -> Tensor:
         return branch + shortcut
@@ -78,10 +84,9 @@ class Crop(nn.Module):
 class IdentityShortcut(nn.Module):
     """Option A of He et al. 2015, section 3.3: no parameters.
 
-    (N, C, H, W) -> (N, C + `extra_channels`, H', W'): `crop` pixels less on each side (what a convolution without
-    padding takes away), every `stride`-th pixel, and channels of zeros, half in front and half behind. Where no
-    channels are added the result is a view of the input: a tensor of its own, so that the gradient that arrives
-    through the shortcut can be told from the one that arrives through the branch.
+    (N, C, H, W) -> (N, C + `extra_channels`, H', W'): `crop` pixels less on each side (as after a convolution without
+    padding), every `stride`-th pixel, and channels of zeros, half in front and half behind. Without extra channels the
+    result is a view: a tensor of its own, so that its gradient differs from that of the branch.
     """
 
     def __init__(self, extra_channels: int, stride: int, crop: int) -> None:
@@ -111,12 +116,7 @@ class ProjectionShortcut(nn.Module):
         self.norm = normalisation(spec, out_channels)
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
-        if self.crop is not None:
-            x = run(self.crop, x)
-        x = run(self.conv, x)
-        if self.norm is not None:
-            x = run(self.norm, x)
-        return x
+        return in_turn(run, x, self.crop, self.conv, self.norm)
 
 
 class Block(nn.Module):
@@ -129,26 +129,20 @@ class Block(nn.Module):
     def __init__(self, spec: ArchitectureSpec, stage: Stage, channels: int, stride: int) -> None:
         super().__init__()
         convolutions = branch_of(spec, stage, channels, stride)
-        self.length = len(convolutions)
         for index, conv in enumerate(convolutions, start=1):
             self.add_module(f"conv{index}", conv)
             self.add_module(f"norm{index}", normalisation(spec, conv.out_channels))
-            if index < self.length:
+            if index < len(convolutions):
                 self.add_module(f"activation{index}", activation(spec))
-        if spec.shortcut != "none":
+        self.branch = [name for name, _ in self.named_children()]
+        self.residual = spec.shortcut != "none"
+        if self.residual:
             self.shortcut = shortcut_of(spec, stage, channels, stride)
             self.sum = Sum()
         self.activation = activation(spec)
-        self.residual = spec.shortcut != "none"
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
-        branch = x
-        for index in range(1, self.length + 1):
-            branch = run(getattr(self, f"conv{index}"), branch)
-            if getattr(self, f"norm{index}") is not None:
-                branch = run(getattr(self, f"norm{index}"), branch)
-            if index < self.length:
-                branch = run(getattr(self, f"activation{index}"), branch)
+        branch = in_turn(run, x, *(getattr(self, name) for name in self.branch))
         if self.residual:
             shortcut = run(self.shortcut, x, run)
             branch = run(self.sum, branch, shortcut)
@@ -168,19 +162,13 @@ class StemLayers(nn.Module):
         self.pool = nn.MaxPool2d(3, 2, padding=1) if stem.pooling == "max" else None
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
-        x = run(self.conv, x)
-        if self.norm is not None:
-            x = run(self.norm, x)
-        x = run(self.activation, x)
-        if self.pool is not None:
-            x = run(self.pool, x)
-        return x
+        return in_turn(run, x, self.conv, self.norm, self.activation, self.pool)
 
 
 class Dropout(nn.Dropout):
-    """Dropout whose random numbers come from `generator`, torch's global one where that is None.
+    """Dropout with random numbers from `generator`, torch's global one where that is None.
 
-    Two networks that are trained side by side in two threads would take turns at the global one, in no fixed order.
+    Two networks in two threads would take numbers from the global one in no fixed order.
     """
 
     generator: torch.Generator | None = None
@@ -200,8 +188,6 @@ class Head(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1) if spec.head_pooling == "average" else None
         self.flatten = nn.Flatten()
         features = spec.feature_shape[0] if spec.head_pooling == "average" else math.prod(spec.feature_shape)
-        self.hidden_layers = len(spec.hidden)
-        self.dropout = spec.dropout
         for index, units in enumerate(spec.hidden, start=1):
             self.add_module(f"fc{index}", nn.Linear(features, units))
             self.add_module(f"activation{index}", activation(spec))
@@ -211,15 +197,7 @@ class Head(nn.Module):
         self.fc = nn.Linear(features, spec.classes)
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
-        if self.pool is not None:
-            x = run(self.pool, x)  # (N, C, 1, 1)
-        x = run(self.flatten, x)  # (N, features)
-        for index in range(1, self.hidden_layers + 1):
-            x = run(getattr(self, f"fc{index}"), x)
-            x = run(getattr(self, f"activation{index}"), x)
-            if self.dropout:
-                x = run(getattr(self, f"dropout{index}"), x)
-        return run(self.fc, x)
+        return in_turn(run, x, *self.children())  # pool: (N, C, 1, 1), flatten: (N, features), ..., fc: (N, classes)
 
 
 class Network(nn.Module):
@@ -245,7 +223,10 @@ class Network(nn.Module):
                 parts["pool"] = pool(stage.stride)
             self.stages.append(nn.Sequential(parts))
         self.head = Head(spec)
-        self.layers = {module: (name, kind_of(module)) for name, module in self.named_modules()}
+        self.layers = {
+            module: (name, next((kind for kind, types in KINDS.items() if isinstance(module, types)), "activation"))
+            for name, module in self.named_modules()
+        }
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         if self.stem is not None:
@@ -255,14 +236,18 @@ class Network(nn.Module):
                 x = run(part, x, run) if isinstance(part, Block) else run(part, x)
         return self.head(x, run)
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def draw_dropout_from(self, generator: torch.Generator | None) -> None:
-        """Lets all dropout draw its random numbers from `generator`; None: from torch's global one."""
+        """Sets the generator of all dropout layers; None: torch's global one."""
         for module in self.modules():
             if isinstance(module, Dropout):
                 module.generator = generator
 
     def freeze(self) -> "Network":
-        """Evaluation mode and parameters that ask for no gradient: what a network that is only looked at must be."""
+        """Evaluation mode and parameters without gradients, as a network needs that is only looked at."""
         return self.eval().requires_grad_(False)
 
 
@@ -312,26 +297,18 @@ def normalisation(spec: ArchitectureSpec, channels: int) -> nn.Module | None:
 
 
 def activation(spec: ArchitectureSpec) -> nn.Module:
-    kinds = {
-        "relu": nn.ReLU,
-        "leaky_relu": nn.LeakyReLU,
-        "elu": nn.ELU,
-        "gelu": nn.GELU,
-        "silu": nn.SiLU,
-        "tanh": nn.Tanh,
-        "sigmoid": nn.Sigmoid,
-    }
-    return kinds[spec.activation]()
+    return _ACTIVATIONS[spec.activation]()
 
 
-def kind_of(module: nn.Module) -> str:
-    """What a layer is called in tables: "conv", "norm", "activation", "pool", "shortcut", "sum", "block", ..."""
-    for kind, classes in KINDS.items():
-        if isinstance(module, classes):
-            return kind
-    return "activation"
-
-
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
 KINDS: dict[str, tuple[type[nn.Module], ...]] = {
     "conv": (nn.Conv2d,),
     "norm": (nn.BatchNorm2d,),
@@ -344,36 +321,34 @@ KINDS: dict[str, tuple[type[nn.Module], ...]] = {
     "linear": (nn.Linear,),
     "dropout": (nn.Dropout,),
 }
+"""The modules of each kind of layer; any other module is an "activation"."""
 
 
 def build(spec: ArchitectureSpec, seed: int = 0, device: str | torch.device = "cpu") -> Network:
     """A network with its initial weights, in training mode.
 
-    Each layer draws its weights from a generator of its own, seeded by `seed` and the layer's name. So two networks
-    that share a layer name and shape share its weights: twins start identical whatever their shortcuts are.
+    Each layer draws its weights from a generator seeded by `seed` and the layer's name. So networks that share a layer
+    name and shape share its weights: twins start identical.
     """
     with torch.device("meta"):
         network = Network(spec)
     network.to_empty(device="cpu")
     for name, module in network.named_modules():
-        initialise(module, spec, torch.Generator().manual_seed(_layer_seed(seed, name)))
+        layer_seed = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little") >> 1
+        initialise(module, spec, torch.Generator().manual_seed(layer_seed))
     return network.to(device)
-
-
-def _layer_seed(seed: int, name: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little") >> 1
 
 
 @torch.no_grad()
 def initialise(module: nn.Module, spec: ArchitectureSpec, generator: torch.Generator) -> None:
-    """First values of one layer's own parameters and buffers.
+    """Sets the initial values of one layer's own parameters and buffers.
 
     "he": weights ~ N(0, 2 / fan_in), biases 0 (He et al. 2015b, "Delving deep into rectifiers", equation 10), the
-    same whatever the activation. It keeps sizes under ReLU, which lets half of a signal's energy through. It is not
-    made for the others: tanh, of slope 1 at 0, would want 1 / fan_in (Glorot and Bengio 2010, for layers of equal
-    width) and is driven into saturation; a sigmoid's slope is 1/4 at most, so without norm a gradient shrinks to
-    sqrt(2) / 4 = 0.35 or less in each layer. That is part of what an experiment can show.
-    "pytorch": weights and biases ~ U(-b, b) with b = 1 / sqrt(fan_in), what nn.Conv2d and nn.Linear do by default.
+    same for every activation. It keeps sizes under ReLU, which lets half of a signal's energy through. Others
+    differ: tanh, of slope 1 at 0, would want 1 / fan_in (Glorot and Bengio 2010, for layers of equal width) and
+    saturates; a sigmoid's slope is 1/4 at most, so without norm a gradient shrinks to sqrt(2) / 4 = 0.35 or less in
+    each layer.
+    "pytorch": weights and biases ~ U(-b, b) with b = 1 / sqrt(fan_in), the default of nn.Conv2d and nn.Linear.
     """
     if isinstance(module, nn.BatchNorm2d):
         module.reset_running_stats()
@@ -381,12 +356,12 @@ def initialise(module: nn.Module, spec: ArchitectureSpec, generator: torch.Gener
         module.bias.zero_()
     elif isinstance(module, (nn.Conv2d, nn.Linear)):
         fan_in = module.weight[0].numel()
+        bound = 1 / math.sqrt(fan_in)
         if spec.initialisation == "he":
             module.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
         else:
-            module.weight.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
-        if module.bias is not None:
-            if spec.initialisation == "he":
-                module.bias.zero_()
-            else:
-                module.bias.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+            module.weight.uniform_(-bound, bound, generator=generator)
+        if module.bias is not None and spec.initialisation == "he":
+            module.bias.zero_()
+        elif module.bias is not None:
+            module.bias.uniform_(-bound, bound, generator=generator)

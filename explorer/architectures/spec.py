@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 
 from explorer.labels import ACTIVATIONS
 
@@ -19,7 +20,7 @@ Padding = Literal["same", "valid"]
 StemPooling = Literal["none", "max"]
 
 CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
-WRONG = "is incomplete or has a field of the wrong type:"
+WRONG = "a spec is incomplete or has a field of the wrong type: "
 BOTTLENECK_REDUCTION = 4  # He et al. 2015, table 1: 64 inner channels in a stage of 256
 
 # Above these a spec is a slip or an attack, not a network that this app could show: 1202 layers of He et al. fit.
@@ -32,23 +33,40 @@ MAXIMUM = {
     "pixels": 2048,
     "units": 65536,
 }
+_LIMITS = {name: (1, MAXIMUM[name]) for name in ("blocks", "channels", "kernel_size", "stride")}
 
 
-def _check_choice(field: str, value: Any, choices: Any) -> None:
-    if value not in get_args(choices):
-        legal = ", ".join(repr(choice) for choice in get_args(choices))
-        raise ValueError(f"`{field}` must be one of {legal}, received {shown(value)}.")
+def check_number(name: str, value: Any, low: float, high: float) -> None:
+    """Raises ValueError for a value outside of these limits; it has to be a whole number where the limits are."""
+    whole = isinstance(low, int)
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not low <= value <= high:
+        limits = f"whole number from {low} to {high}" if whole else f"number from {low:g} to {high:g}"
+        raise ValueError(f"`{name}` must be a {limits}, received {shown(value)}.")
 
 
-def _check_integer(field: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"`{field}` must be a whole number from {low} to {high}, received {shown(value)}.")
+def check_fields(values: Any, limits: Mapping[str, tuple[float, float]], prefix: str = "") -> None:
+    """Raises ValueError for a field of the dataclass `values` that is no choice of its Literal, no bool, or a number
+    outside of its `limits`. None is allowed where it is the default. `prefix` stands before the name of the field."""
+    for field in fields(values):
+        name, value = prefix + field.name, getattr(values, field.name)
+        if value is None and field.default is None:
+            continue
+        if get_origin(field.type) is Literal and value not in get_args(field.type):
+            legal = ", ".join(map(repr, get_args(field.type)))
+            raise ValueError(f"`{name}` must be one of {legal}, received {shown(value)}.")
+        if field.type is bool and not isinstance(value, bool):
+            raise ValueError(f"`{name}` must be true or false, received {shown(value)}.")
+        if field.name in limits:
+            check_number(name, value, *limits[field.name])
 
 
-def _check_kernel(field: str, value: Any) -> None:
-    _check_integer(field, value, 1, MAXIMUM["kernel_size"])
-    if value % 2 == 0:
-        raise ValueError(f"`{field}` must be odd, so that padding can be even, received {value}; use {value + 1}.")
+def _check_convolution(layer: Any, prefix: str) -> None:
+    check_fields(layer, _LIMITS, prefix)
+    if layer.kernel_size % 2 == 0:
+        raise ValueError(
+            f"`{prefix}kernel_size` must be odd, so that padding can be even, received {layer.kernel_size}; use "
+            f"{layer.kernel_size + 1}."
+        )
 
 
 @dataclass(frozen=True)
@@ -67,11 +85,7 @@ class Stage:
     padding: Padding = "same"
 
     def __post_init__(self) -> None:
-        _check_integer("stages.blocks", self.blocks, 1, MAXIMUM["blocks"])
-        _check_integer("stages.channels", self.channels, 1, MAXIMUM["channels"])
-        _check_integer("stages.stride", self.stride, 1, MAXIMUM["stride"])
-        _check_kernel("stages.kernel_size", self.kernel_size)
-        _check_choice("stages.padding", self.padding, Padding)
+        _check_convolution(self, "stages.")
 
 
 @dataclass(frozen=True)
@@ -84,10 +98,7 @@ class Stem:
     pooling: StemPooling = "none"
 
     def __post_init__(self) -> None:
-        _check_integer("stem.channels", self.channels, 1, MAXIMUM["channels"])
-        _check_kernel("stem.kernel_size", self.kernel_size)
-        _check_integer("stem.stride", self.stride, 1, MAXIMUM["stride"])
-        _check_choice("stem.pooling", self.pooling, StemPooling)
+        _check_convolution(self, "stem.")
 
 
 @dataclass(frozen=True)
@@ -126,13 +137,7 @@ class ArchitectureSpec:
     classes: int = 10
 
     def __post_init__(self) -> None:
-        _check_choice("block", self.block, BlockKind)
-        _check_choice("shortcut", self.shortcut, Shortcut)
-        _check_choice("norm", self.norm, Norm)
-        _check_choice("activation", self.activation, Activation)
-        _check_choice("initialisation", self.initialisation, Initialisation)
-        _check_choice("downsampling", self.downsampling, Downsampling)
-        _check_choice("head_pooling", self.head_pooling, HeadPooling)
+        check_fields(self, {"classes": (1, MAXIMUM["units"])})
         if not isinstance(self.stages, tuple) or not all(isinstance(stage, Stage) for stage in self.stages):
             raise ValueError(f"`stages` must be a tuple of Stage, received {shown(self.stages)}.")
         if not 1 <= len(self.stages) <= MAXIMUM["stages"]:
@@ -142,19 +147,15 @@ class ArchitectureSpec:
         if not isinstance(self.hidden, tuple) or len(self.hidden) > 8:
             raise ValueError(f"`hidden` must be a tuple of at most 8 layer sizes, received {shown(self.hidden)}.")
         for units in self.hidden:
-            _check_integer("hidden", units, 1, MAXIMUM["units"])
+            check_number("hidden", units, 1, MAXIMUM["units"])
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
             raise ValueError(
                 f"`dropout` must be a share from 0 up to, not including, 1, received {shown(self.dropout)}."
             )
-        if not isinstance(self.bias_before_norm, bool):
-            raise ValueError(f"`bias_before_norm` must be true or false, received {shown(self.bias_before_norm)}.")
         if not isinstance(self.input_shape, tuple) or len(self.input_shape) != 3:
             raise ValueError(f"`input_shape` must be (channels, height, width), received {shown(self.input_shape)}.")
-        _check_integer("input_shape[0]", self.input_shape[0], 1, 16)
-        _check_integer("input_shape[1]", self.input_shape[1], 1, MAXIMUM["pixels"])
-        _check_integer("input_shape[2]", self.input_shape[2], 1, MAXIMUM["pixels"])
-        _check_integer("classes", self.classes, 1, MAXIMUM["units"])
+        for index, high in enumerate((16, MAXIMUM["pixels"], MAXIMUM["pixels"])):
+            check_number(f"input_shape[{index}]", self.input_shape[index], 1, high)
         self._check_blocks()
         self._check_sizes()
 
@@ -215,7 +216,7 @@ class ArchitectureSpec:
 
     @property
     def name(self) -> str:
-        """What a person calls it: "plain-20", "ResNet-20"."""
+        """Short name: "plain-20", "ResNet-20"."""
         return f"{'plain' if self.shortcut == 'none' else 'ResNet'}-{self.depth}"
 
     @property
@@ -226,15 +227,14 @@ class ArchitectureSpec:
 
     @property
     def activation_name(self) -> str:
-        """What people call the activation: "ReLU"."""
+        """The name of the activation: "ReLU"."""
         return ACTIVATIONS[self.activation]
 
     def twin(self) -> Self:
-        """The same network with the shortcuts taken away, or, of a plain one, with identity shortcuts put in.
+        """The same network without its shortcuts or, of a plain one, with identity shortcuts.
 
-        An identity shortcut has no parameters, so a plain network and its twin have the same parameters under the
-        same names, and `build` with one seed gives both the same weights. Raises ValueError where a plain network
-        reduces channels, which no identity can.
+        Identity shortcuts have no parameters, so `build` with one seed gives twins the same weights. Raises ValueError
+        where a plain network reduces channels, which no identity can.
         """
         return replace(self, shortcut="identity" if self.shortcut == "none" else "none")
 
@@ -245,24 +245,23 @@ class ArchitectureSpec:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The spec that `to_dict` described. Raises ValueError for anything else."""
-        values = _fields_of(cls, values, "a spec")
+        values = fields_of(cls, values, "a spec")
         for name in ("stages", "hidden", "input_shape"):
             if name in values and not isinstance(values[name], list | tuple):
-                raise ValueError(f"a spec {WRONG} `{name}` must be a list, received {shown(values[name])}.")
+                raise ValueError(f"{WRONG}`{name}` must be a list, received {shown(values[name])}.")
             if name in values:
                 values[name] = tuple(values[name])
-        values["stages"] = tuple(Stage(**_fields_of(Stage, stage, "a stage")) for stage in values["stages"])
+        values["stages"] = tuple(Stage(**fields_of(Stage, stage, "a stage", WRONG)) for stage in values["stages"])
         if values.get("stem") is not None:
-            values["stem"] = Stem(**_fields_of(Stem, values["stem"], "the stem"))
+            values["stem"] = Stem(**fields_of(Stem, values["stem"], "the stem", WRONG))
         return cls(**values)
 
 
-def _fields_of(kind: Any, values: Any, what: str) -> dict[str, Any]:
+def fields_of(kind: Any, values: Any, what: str, where: str = "") -> dict[str, Any]:
     """A copy of the JSON object `values`, which has fields of the dataclass `kind`, and all that have no default.
 
-    Raises ValueError, in which it is called `what`, for anything else.
+    Raises ValueError, which begins with `where` and calls the object `what`, for anything else.
     """
-    where = "" if what == "a spec" else f"a spec {WRONG} "
     if not isinstance(values, dict):
         received = "null" if values is None else type(values).__name__
         raise ValueError(f"{where}{what} must be a JSON object, received {received}.")
@@ -272,5 +271,5 @@ def _fields_of(kind: Any, values: Any, what: str) -> dict[str, Any]:
         raise ValueError(f"{where}{what} has no field `{shown(unknown[0])[1:-1]}`; it has {', '.join(known)}.")
     missing = [name for name, needed in known.items() if needed and name not in values]
     if missing:
-        raise ValueError(f"a spec {WRONG} {what} lacks '{missing[0]}'.")
+        raise ValueError(f"{WRONG}{what} lacks '{missing[0]}'.")
     return dict(values)

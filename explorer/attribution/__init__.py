@@ -2,8 +2,15 @@
 
 from explorer.attribution.channels import Kernels, TopImages, kernels, top_images
 from explorer.attribution.explanation import Attribution, Share, as_map, explain, seconds_per_pass
+from explorer.attribution.faithfulness import (
+    READINGS,
+    CascadingRandomisation,
+    PerturbationCurve,
+    cascading_randomisation,
+    perturbation_curve,
+    spearman,
+)
 from explorer.attribution.methods import METHODS, Cost, Method, Parameter, cost, note, parameters_of
-from explorer.attribution.trust import READINGS, Cascade, TrustCurve, cascade, spearman, trust_curve
 from explorer.views import (
     LayerProfile,
     channel_statistics,

@@ -1,25 +1,22 @@
-"""What a channel looks for: the kernels of the first layer, and the pictures that a channel answers most strongly."""
+"""The kernels of the first layer, and the pictures with the largest values of a channel."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures import ArchitectureSpec, Network, Recorder, describe
-from explorer.architectures.network import Crop, IdentityShortcut
+from explorer.architectures import ArchitectureSpec, Network, describe
 from explorer.attribution.explanation import Share, pictures_at_once
-from explorer.training import normalise
+from explorer.tracing import check_evaluation_mode
+from explorer.training import network_input
 
 
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """The weights of the first convolution, which see the (normalised) picture itself.
-
-    `values` is float32 (out, in, kh, kw), and `top` the largest absolute value: one scale for all, 0 in its middle.
-    """
+    """The weights of the first convolution, float32 (out, in, kh, kw), and `top`, the largest absolute value: the end
+    of their one colour scale."""
 
     layer: str
     values: np.ndarray
@@ -53,10 +50,7 @@ class TopImages:
 
 
 class _Reached(Exception):
-    """Ends a pass: nothing behind the wanted layer need be computed."""
-
-    def __init__(self, output: Tensor) -> None:
-        self.output = output
+    """Ends a pass at the wanted layer, whose output it holds."""
 
 
 def top_images(
@@ -67,12 +61,11 @@ def top_images(
     layer: str,
     count: int = 9,
 ) -> Generator[Share[TopImages], None, None]:
-    """How far it has come, and last the `TopImages` of all channels of `layer`, from one sweep over `images`.
+    """Progress, and last the `TopImages` of all channels of `layer`, from one sweep over `images`.
 
-    `images` is uint8 (N, 3, H, W), of the size of the network's input; `mean` and `std` are what it is normalised
-    with. A picture counts by the maximum of the feature map, not its mean, as a maximum has a place to look at (Zeiler
-    and Fergus 2014, section 4.1). At any time one chunk of pictures and the best so far are held. The network is only
-    read, and may be shared.
+    `images` is uint8 (N, 3, H, W), of the size of the network's input, normalised here with `mean` and `std`. A picture
+    counts by the maximum of its feature map, which has a position, unlike the mean (Zeiler and Fergus 2014, section
+    4.1). One chunk of pictures and the best so far are in memory. The network is only read, and may be shared.
     Raises ValueError for other images, none of them, a layer without feature maps, or a network in training mode.
     """
     spec = network.spec
@@ -84,16 +77,13 @@ def top_images(
             f"`images` must be uint8 of shape (N, {', '.join(map(str, spec.input_shape))}) with at least one picture, "
             f"and `count` at least 1, received {images.dtype} {images.shape} and {count}; resize the pictures."
         )
-    if network.training:
-        raise ValueError("`network` must be in evaluation mode, else BatchNorm changes; call `freeze()`.")
-    device = next(network.parameters()).device
-    centre, spread = (torch.tensor(list(numbers), dtype=torch.float32, device=device) for numbers in (mean, std))
+    check_evaluation_mode(network)
     best: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     width = 1
     at_once = pictures_at_once(spec)
     for first in range(0, len(images), at_once):
-        chunk = torch.from_numpy(np.ascontiguousarray(images[first : first + at_once].transpose(0, 2, 3, 1)))
-        maps = _output(network, normalise(chunk.to(device), centre, spread), layer)  # (n, C, H', W')
+        batch = network_input(images[first : first + at_once], mean, std, network.device)
+        maps = _output(network, batch, layer)  # (n, C, H', W')
         width = maps.shape[3]
         peaks, places = (found.cpu().numpy() for found in maps.flatten(2).max(dim=2))  # (n, C) each
         numbers = np.broadcast_to(np.arange(first, first + len(peaks))[:, None], peaks.shape)
@@ -122,59 +112,14 @@ def _output(network: Network, batch: Tensor, layer: str) -> Tensor:
     try:
         network(batch, run)
     except _Reached as reached:
-        return reached.output
-    raise AssertionError(f"no pass comes through {layer}")
+        maps: Tensor = reached.args[0]
+    return maps
 
 
 def boxes_of(spec: ArchitectureSpec, layer: str, positions: np.ndarray) -> np.ndarray:
     """The receptive fields of `positions` (..., 2) on a feature map of `layer`: int64 (..., 4) top, left, bottom,
     right (exclusive), in pixels of the input, cut at its edge."""
-    first, distance = _places(spec)[layer]
-    side = next(entry.receptive_field for entry in describe(spec).layers if entry.name == layer)
+    side, distance, first = describe(spec).receptive_fields[layer]
     low = np.rint(first + positions * distance - (side - 1) / 2).astype(np.int64)
     size = np.array(spec.input_shape[1:])
     return np.concatenate([np.clip(low, 0, size), np.clip(low + side, 0, size)], axis=-1)
-
-
-class _PlaceRecorder(Recorder):
-    """Also follows, for every tensor, where in the input the centre of its first value's receptive field lies, and
-    the distance to its neighbour's, both in pixels (Araujo, Norris and Sim 2019, equations 5 and 8)."""
-
-    def __init__(self, network: Network, image: Tensor) -> None:
-        super().__init__(network)
-        # The tensors are kept beside their places: an id() is only unique while its object lives.
-        self.places: dict[int, tuple[Tensor, float, int]] = {id(image): (image, 0.0, 1)}
-
-    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
-        output = super().__call__(module, *inputs)
-        if id(output) not in self.places:
-            _, first, distance = self.places[id(inputs[0])]
-            window, stride, padding = 1, 1, 0
-            if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-                window, stride, padding = (
-                    _side(value) for value in (module.kernel_size, module.stride, module.padding)
-                )
-            elif isinstance(module, Crop):
-                padding = -module.pixels
-            elif isinstance(module, IdentityShortcut):
-                stride, padding = module.stride, -module.crop
-            self.places[id(output)] = output, first + ((window - 1) / 2 - padding) * distance, distance * stride
-        return output
-
-
-def _side(value: object) -> int:
-    """Of a square given as one number or two."""
-    side = value[0] if isinstance(value, tuple) else value
-    assert isinstance(side, int)
-    return side
-
-
-@lru_cache(maxsize=128)
-def _places(spec: ArchitectureSpec) -> dict[str, tuple[float, int]]:
-    """(centre of the first value, distance) of each layer; on torch's meta device, as `describe`."""
-    with torch.device("meta"), torch.no_grad():
-        network = Network(spec).eval()
-        image = torch.empty(1, *spec.input_shape)
-        recorder = _PlaceRecorder(network, image)
-        network(image, recorder)
-    return {name: recorder.places[id(output)][1:] for name, output in recorder.outputs.items()}

@@ -1,7 +1,7 @@
 """An `Attribution` of one picture and one target, with progress, and a stop between chunks.
 
-Captum tells nobody how far it has come, so what takes many passes is summed here in chunks and equals Captum's result
-for the same parameters; what takes one or two passes is Captum's own call.
+Captum reports no progress, so methods of many passes are summed here in chunks, equal to Captum's results for the same
+parameters; methods of one or two passes are Captum's own calls.
 """
 
 import copy
@@ -19,26 +19,26 @@ from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Network, describe
 from explorer.attribution.methods import BASELINES, METHODS, Value, Window, checked, windows_of
-from explorer.tracing import check_pass
+from explorer.tracing import check_pass, read_only
 
 Result = TypeVar("Result")
 
 _MEMORY = 2**28  # bytes of activations that a chunk of pictures may hold
-_MOST_AT_ONCE = 32  # pictures of 32 × 32 gain nothing from larger chunks, and Stop would wait longer
+_MOST_AT_ONCE = 32  # pictures of 32 × 32 gain nothing from larger chunks, which delay Stop
 
 
 @dataclass(frozen=True)
 class Share(Generic[Result]):
-    """How far a work has come, `share` from 0 to 1. The last one, and it alone, carries the `result`."""
+    """The `share` of a task that is done, 0 to 1. The last one, and it alone, carries the `result`."""
 
     share: float
     result: Result | None = None
 
 
 def seconds_per_pass(network: Network) -> float:
-    """Measured on one chunk as `explain` runs them, here and now; the shared network is only read."""
+    """Measured on one chunk as `explain` runs them; the shared network is only read."""
     count = pictures_at_once(network.spec)
-    batch = torch.zeros(count, *network.spec.input_shape, device=next(network.parameters()).device)
+    batch = torch.zeros(count, *network.spec.input_shape, device=network.device)
     _gradients(network, batch[:1], 0)  # what only the first pass costs
     start = time.perf_counter()
     _gradients(network, batch, 0)
@@ -47,11 +47,10 @@ def seconds_per_pass(network: Network) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """How much each value of the picture speaks for (> 0) or against (< 0) the target's logit, by one method.
+    """The contribution of each value of the normalised picture to the target's logit, for (> 0) or against it (< 0).
 
-    `values` is float32 (C, H, W), read-only, of the normalised picture. Integrated Gradients also says by how much the
-    score (of the target, a logit) of the picture exceeds that of the baseline, `difference`, and how far the sum of
-    the values misses it, `delta` = sum - difference; both are None for other methods.
+    `values` is float32 (C, H, W), read-only. For Integrated Gradients `difference` is the logit of the picture minus
+    that of the baseline, and `delta` the sum of the values minus `difference`; both are None for other methods.
     """
 
     method: str
@@ -62,9 +61,8 @@ class Attribution:
 
 
 def as_map(attribution: Attribution) -> np.ndarray:
-    """One float32 map (H, W): the sum over channels for Integrated Gradients and input × gradient (signed; it keeps
-    their sum), the mean for occlusion (signed; all channels are equal), the largest absolute value for the rest (>= 0;
-    their sign tells light from dark rather than for from against)."""
+    """One float32 map (H, W): the sum over channels for Integrated Gradients and input × gradient (signed), the mean
+    for occlusion (signed; all channels are equal), the largest absolute value for the rest (>= 0)."""
     fold = METHODS[attribution.method].fold
     if fold == "largest":
         return np.abs(attribution.values).max(axis=0)
@@ -82,11 +80,10 @@ def explain(
     parameters: Mapping[str, Value] = MappingProxyType({}),
     seed: int = 0,
 ) -> Generator[Share[Attribution], None, None]:
-    """How far it has come, and last the `Attribution` of `image`, float32 (C, H, W), normalised, for a class `target`.
+    """Progress, and last the `Attribution` of `image`, float32 (C, H, W), normalised, for a class `target`.
 
     `parameters` are those of `parameters_of`, the defaults where one is missing; `seed` decides SmoothGrad's noise.
-    Nothing happens before the first `next`, and closing it between two chunks ends the work. All passes run on a
-    private frozen copy: `network` is left as it is found, and may be shared.
+    Closing the generator ends the work. All passes run on a private frozen copy of `network`, which may be shared.
     Raises ValueError for an unknown method or parameter, one out of its range, and for what `trace` cannot explain.
     """
     chosen = checked(method, network.spec, parameters)
@@ -106,14 +103,12 @@ def explain(
         values = yield from _occlusion(private, image, target, baseline(image, str(chosen["baseline"])), windows)
     else:
         values = _captum(private, image, target, method, str(chosen.get("layer", "")))
-    values = values.astype(np.float32)
-    values.setflags(write=False)
-    yield Share(1.0, Attribution(method, target, values, difference, delta))
+    yield Share(1.0, Attribution(method, target, read_only(values.astype(np.float32)), difference, delta))
 
 
 def _integrated(network: Network, image: np.ndarray, target: int, start: np.ndarray, steps: int) -> _Work:
-    """(image - start) times the mean gradient on the way (equation 1 there), by Gauss and Legendre's rule, as Captum's
-    default."""
+    """(image - start) times the mean gradient on the way (Sundararajan et al. 2017, equation 1), by Captum's default,
+    the rule of Gauss and Legendre."""
     places, weights = np.polynomial.legendre.leggauss(steps)  # on -1..1
     places, weights = (places + 1) / 2, weights / 2
     total = np.zeros(image.shape)
@@ -160,7 +155,7 @@ def _occlusion(network: Network, image: np.ndarray, target: int, start: np.ndarr
 def _captum(network: Network, image: np.ndarray, target: int, method: str, layer: str) -> np.ndarray:
     from captum import attr  # here: it takes 0.4 s, and brings matplotlib
 
-    # Captum says each time that it hooks the ReLUs; `catch_warnings` would swap state of all threads.
+    # `catch_warnings` would change state of all threads.
     warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU activations")
     x = _tensor(network, image[None]).requires_grad_()
     with torch.enable_grad():
@@ -173,8 +168,8 @@ def _captum(network: Network, image: np.ndarray, target: int, method: str, layer
 
 
 def baseline(image: np.ndarray, kind: str) -> np.ndarray:
-    """The picture without content, float32 (C, H, W): "mean" is the data's mean colour, which is 0 once normalised;
-    "blur" is the picture under a Gaussian whose standard deviation is an eighth of its shorter side."""
+    """The picture without content, float32 (C, H, W): "mean" is the data's mean colour, 0 once normalised; "blur" is
+    the picture under a Gaussian whose standard deviation is an eighth of its shorter side."""
     if kind not in BASELINES:
         raise ValueError(f"`baseline` must be one of {', '.join(BASELINES)}, received {kind!r}.")
     if kind == "mean":
@@ -192,12 +187,12 @@ def baseline(image: np.ndarray, kind: str) -> np.ndarray:
 
 
 def pictures_at_once(spec: ArchitectureSpec) -> int:
-    """How many pictures go through the network together."""
+    """Pictures of a chunk, within `_MEMORY`."""
     return max(1, min(_MOST_AT_ONCE, _MEMORY // describe(spec).activation_bytes))
 
 
 def _tensor(network: Network, batch: np.ndarray) -> Tensor:
-    return torch.tensor(batch, dtype=torch.float32, device=next(network.parameters()).device)
+    return torch.tensor(batch, dtype=torch.float32, device=network.device)
 
 
 def _scores(network: Network, batch: Tensor, target: int) -> np.ndarray:
@@ -208,7 +203,7 @@ def _scores(network: Network, batch: Tensor, target: int) -> np.ndarray:
 
 def _gradients(network: Network, batch: Tensor, target: int) -> np.ndarray:
     """d score / d picture of each picture, float32 (N, C, H, W)."""
-    with torch.enable_grad():  # never around a `yield`: it would stay set for whoever asked
+    with torch.enable_grad():  # never around a `yield`: it would stay set for the caller
         x = batch.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(network(x)[:, target].sum(), x)
     return gradient.numpy(force=True)

@@ -1,4 +1,4 @@
-"""The table of methods: what each shows, what a person can set, and what it costs, all known before it runs."""
+"""The methods of attribution: what each shows, its parameters, and its cost."""
 
 import math
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from explorer.architectures import ArchitectureSpec, describe
+from explorer.architectures.spec import check_number
 from explorer.tracing import STRIP_KINDS
 
 Value = int | float | str
@@ -30,10 +31,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to explain, and in one sentence what it `shows`. `fold` says how `as_map` makes (C, H, W) one map:
+    """A method, and in one sentence what it `shows`.
 
-    "sum" over channels, signed; the "largest" absolute value, >= 0; the "mean", signed, where all channels are equal.
-    `captum` names the class of `captum.attr` that does the whole work in one call, where there is one.
+    `fold` says how `as_map` makes (C, H, W) one map: the "sum" over channels, signed; the "largest" absolute value,
+    >= 0; the "mean", signed. `captum` names the class of `captum.attr` that does the whole work, where there is one.
     """
 
     title: str
@@ -94,7 +95,7 @@ _BASELINE = Parameter(
 
 
 def parameters_of(method: str, spec: ArchitectureSpec) -> tuple[Parameter, ...]:
-    """What a person can set, with defaults and ranges for networks of this spec. Raises ValueError for no method."""
+    """The parameters, with defaults and ranges for networks of this spec. Raises ValueError for an unknown method."""
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {method!r}.")
     if method == "integrated_gradients":
@@ -130,7 +131,7 @@ def parameters_of(method: str, spec: ArchitectureSpec) -> tuple[Parameter, ...]:
 
 
 def note(method: str, spec: ArchitectureSpec) -> str | None:
-    """What a reader of this method's map must know about networks of this spec, in one sentence, or None."""
+    """A caveat on this method's maps for networks of this spec, in one sentence, or None."""
     if not method.startswith("guided") or spec.activation == "relu":
         return None
     plain = "the plain gradient" if method == "guided_backprop" else "Grad-CAM times the plain gradient"
@@ -139,8 +140,7 @@ def note(method: str, spec: ArchitectureSpec) -> str | None:
 
 @dataclass(frozen=True)
 class Cost:
-    """Pictures that go forward through the network, and scores that go back. With frozen parameters both take about
-    as long (`seconds_per_pass` measures their mean)."""
+    """Passes of pictures forward, and of scores back, which take about as long with frozen parameters."""
 
     forward: int
     backward: int
@@ -151,7 +151,7 @@ class Cost:
 
 
 def cost(method: str, spec: ArchitectureSpec, parameters: Mapping[str, Value] = MappingProxyType({})) -> Cost:
-    """What `explain` will take, known before it runs."""
+    """The passes that `explain` takes."""
     chosen = checked(method, spec, parameters)
     if method == "integrated_gradients":
         return Cost(int(chosen["steps"]) + 2, int(chosen["steps"]))  # the score at both ends
@@ -175,10 +175,7 @@ def checked(method: str, spec: ArchitectureSpec, parameters: Mapping[str, Value]
             if value not in parameter.choices:
                 raise ValueError(f"`{name}` must be one of {', '.join(parameter.choices)}, received {value!r}.")
             continue
-        kinds = (int,) if isinstance(parameter.default, int) else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not parameter.low <= value <= parameter.high:
-            whole = "a whole number" if kinds == (int,) else "a number"
-            raise ValueError(f"`{name}` must be {whole} from {parameter.low} to {parameter.high}, received {value!r}.")
+        check_number(name, value, parameter.low, parameter.high)
     chosen = {name: parameters.get(name, parameter.default) for name, parameter in known.items()}
     if method == "occlusion" and chosen["stride"] > chosen["window"]:  # type: ignore[operator]
         raise ValueError(
@@ -192,7 +189,7 @@ Window = tuple[slice, slice]
 
 
 def windows_of(shape: tuple[int, ...], window: int, stride: int) -> list[Window]:
-    """Rows and columns of every window of the occlusion of a picture of `shape` (C, H, W); the last of a row may be
-    cut by the edge, as Captum's are."""
+    """Rows and columns of every window of the occlusion of a picture of `shape` (C, H, W); the edge may cut the last of
+    a row, as in Captum."""
     rows, columns = (range(0, math.ceil((side - window) / stride) * stride + 1, stride) for side in shape[1:])
     return [(slice(top, top + window), slice(left, left + window)) for top in rows for left in columns]

@@ -1,4 +1,4 @@
-"""What networks say about the same labelled pictures: how often each is right, and where they disagree."""
+"""Predictions of networks for the same labelled pictures: how often each is right, and where they disagree."""
 
 import math
 from collections.abc import Generator, Sequence
@@ -14,18 +14,19 @@ from explorer.datasets import Split
 from explorer.images import to_input
 from explorer.intervals import Accuracy as Accuracy
 from explorer.intervals import accuracy as accuracy
+from explorer.tracing import check_evaluation_mode
 
-_BATCH_MACS = 4_000_000_000  # about a fifth of a second on one core: a page stays quick, and Stop is heard
+_BATCH_MACS = 4_000_000_000  # about a fifth of a second on one core: Stop then takes effect soon
 _BATCH_VALUES = 2**23  # of the largest output, 32 MB
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one network says about each picture of a split.
+    """The predictions of one network for each picture of a split.
 
     `labels` and `predicted` are int64 (N,), `probabilities` is float32 (N, classes), softmax of the logits; all three
-    count the classes as `class_names` does. `predicted` is the argmax of the logits: where float32 cannot tell two
-    probabilities apart, the logits still can.
+    count the classes as `class_names` does. `predicted` is the argmax of the logits, which differ where float32
+    probabilities are equal.
     """
 
     class_names: tuple[str, ...]
@@ -49,10 +50,8 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many pictures both networks, only one of them, or neither classified rightly.
-
-    `same` counts the pictures for which both predict one class, be it right or wrong.
-    """
+    """How many pictures both networks, only one of them, or neither classified rightly; `same` counts those for which
+    both predict one class, right or wrong."""
 
     both: int
     only_a: int
@@ -66,14 +65,13 @@ class Agreement:
 
     @property
     def p_value(self) -> float:
-        """McNemar's, exact: see `mcnemar`."""
         return mcnemar(self.only_a, self.only_b)
 
 
 def class_order(checkpoint: Checkpoint, class_names: Sequence[str]) -> list[int]:
     """The network's own index of each of `class_names`, which are its classes in any order.
 
-    Raises ValueError where they are not: a network cannot be right about classes that it does not know.
+    Raises ValueError where they are others.
     """
     own, wanted = checkpoint.class_names, tuple(class_names)
     if own == wanted:  # also where one name stands for two classes, as "crane" does in ImageNet
@@ -89,11 +87,10 @@ def class_order(checkpoint: Checkpoint, class_names: Sequence[str]) -> list[int]
 
 
 def images_for(checkpoint: Checkpoint, pixels: np.ndarray) -> Tensor:
-    """What the network is given for `pixels`, uint8 (N, 3, H, W): float32 (N, 3, height, width) on its device.
+    """The network's input for `pixels`, uint8 (N, 3, H, W): float32 (N, 3, height, width) on its device.
 
-    Cut, resized and normalised as the network asks, picture by picture, by the very function that Explore uses, so a
-    picture gets the same prediction here and there.
-    Raises ValueError for other pixels, or a network that does not take colours.
+    Cut, resized and normalised by the function that Explore uses, so that predictions agree. Raises ValueError for
+    other pixels, or a network that does not take colours.
     """
     channels, height, width = checkpoint.spec.input_shape
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
@@ -105,7 +102,7 @@ def images_for(checkpoint: Checkpoint, pixels: np.ndarray) -> Tensor:
         images[index] = to_input(
             picture.transpose(1, 2, 0), (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to
         )
-    return torch.from_numpy(images).to(next(checkpoint.network.parameters()).device)
+    return torch.from_numpy(images).to(checkpoint.network.device)
 
 
 def predictions(
@@ -113,16 +110,14 @@ def predictions(
 ) -> Generator[tuple[float, Predictions | None], None, None]:
     """The network's predictions for all of `split`, whose labels count `class_names`.
 
-    Yields (share that is done, None) after every batch and ends with (1.0, the predictions); stop by asking no
-    further. The classes of network and pictures may be in different orders: what comes back has that of
+    Yields (fraction done, None) after every batch and ends with (1.0, the predictions), whose classes have the order of
     `class_names`. The network is left as it was found, and threads may share it.
 
     Raises ValueError for a network in training mode, other classes, a split without pictures, or logits that are not
     finite.
     """
     order = class_order(checkpoint, class_names)
-    if checkpoint.network.training:
-        raise ValueError("`network` must be in evaluation mode, else its norms depend on the batch; call `freeze()`.")
+    check_evaluation_mode(checkpoint.network)
     if not len(split):
         raise ValueError("`split` holds no pictures, so there is nothing to predict; choose another split.")
     predicted = np.empty(len(split), np.int64)
@@ -142,7 +137,7 @@ def predictions(
 
 
 def _batch_size(spec: ArchitectureSpec) -> int:
-    """Pictures a batch: so few that it takes a fraction of a second and tens of megabytes."""
+    """Pictures a batch, within `_BATCH_MACS` and `_BATCH_VALUES`."""
     description = describe(spec)
     largest = max(math.prod(layer.output_shape) for layer in description.layers)
     return max(1, min(256, _BATCH_MACS // description.macs, _BATCH_VALUES // largest))
@@ -172,11 +167,11 @@ def agreement(a: Predictions, b: Predictions) -> Agreement:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """How probable so uneven a count is, or a more uneven one, if both networks were equally good: 0..1.
+    """The p-value of McNemar's exact test (1947), 0..1: how probable so uneven a count is, or a more uneven one, if
+    both networks were equally good.
 
-    McNemar's test (1947) in its exact form: of the pictures that only one network has right, each is A's with
-    probability 1/2, so p = min(1, 2 P(X <= min(only_a, only_b))) with X ~ Binomial(only_a + only_b, 1/2). Summed in
-    whole numbers and divided once, so the result is the nearest float. Without any such picture it is 1.
+    p = min(1, 2 P(X <= min(only_a, only_b))) with X ~ Binomial(only_a + only_b, 1/2), summed in whole numbers and
+    divided once, so the result is the nearest float; 1 without any such picture.
     Raises ValueError for counts below 0.
     """
     if min(only_a, only_b) < 0:
@@ -189,8 +184,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def disagreements(a: Predictions, b: Predictions) -> np.ndarray:
-    """The pictures for which the two predict different classes, int64 indices, most interesting first: where the
-    probabilities that they give the true class are farthest apart. Equal ones keep the order of the pictures.
+    """The pictures for which the two predict different classes, int64 indices, first those with the largest difference
+    of the true class's probabilities. Equal ones keep the order of the pictures.
 
     Raises ValueError where the two are not about the same pictures.
     """

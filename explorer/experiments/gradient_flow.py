@@ -1,4 +1,4 @@
-"""Gradient flow: how large the gradient of the loss is from the first layer to the last, measured, not supposed."""
+"""Gradient flow: the measured size of the gradient of the loss from the first layer to the last."""
 
 import copy
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.architectures import Network, Recorder
-from explorer.training import GradientSizes, normalise
+from explorer.tracing import read_only
+from explorer.training import GradientSizes, network_input
 
 Quantity = Literal["weights", "activations", "blocks"]
 Mode = Literal["training", "evaluation"]
@@ -29,9 +30,8 @@ class GradientFlow:
 
     `weights` are L2 norms of the gradient for the weights of each layer of `weight_layers`; `activations` are root
     mean squares, over the batch and all values, of the gradient for the output of each layer of `activation_layers`
-    (convolutions and blocks); float64, so that what float32 can hold is never squared away. `loss` is the mean
-    cross-entropy, None where it was not kept. `mode` is the one that the network was measured in, `precision` the one
-    that the gradient itself was computed in: a 0 is a 0 of that precision.
+    (convolutions and blocks); both float64. `loss` is the mean cross-entropy, None where it was not kept. `mode` is
+    that of the network, `precision` that of the gradient: a 0 is a 0 of that precision.
     """
 
     weight_layers: tuple[str, ...]
@@ -45,10 +45,9 @@ class GradientFlow:
     def along_depth(self, what: Quantity) -> tuple[tuple[str, ...], np.ndarray]:
         """The layers of the main path in order of depth, and their sizes (L,), float64.
 
-        The main path is the stem and the branches: no shortcuts, which lie beside it, and no head, whose gradient has
-        another scale. `what` is "weights" or "activations" of its convolutions, or "blocks", the outputs of blocks:
-        in a residual network what the sums pass on. See `MEASURES` for the words. Raises ValueError where that was
-        not measured.
+        The main path is the stem and the branches, without shortcuts and without the head, whose gradient has another
+        scale. `what` is "weights" or "activations" of its convolutions, or "blocks", the outputs of blocks. Raises
+        ValueError where that was not measured.
         """
         if what not in get_args(Quantity):
             raise ValueError(f"`what` must be one of {', '.join(map(repr, get_args(Quantity)))}, received {what!r}.")
@@ -62,7 +61,7 @@ class GradientFlow:
 
 
 def _part(name: str) -> str:
-    """What a recorded layer is: "conv" or "block" on the main path, "beside" it a shortcut or the head."""
+    """The kind of a recorded layer: "conv" or "block" on the main path, "beside" it a shortcut or the head."""
     place, _, last = name.rpartition(".")
     if place == "head" or "shortcut" in place:
         return "beside"
@@ -72,13 +71,11 @@ def _part(name: str) -> str:
 def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode | None = None) -> GradientFlow:
     """One forward and one backward pass of a batch: `images` (N, C, H, W), normalised, `labels` (N,).
 
-    `mode` is by default the one that the network is in. In "training" BatchNorm takes the statistics of the batch, as
-    a training step does: the only one that makes sense at initialisation, where nothing has filled the running ones.
-    In "evaluation" it takes the running ones, and each picture passes as it does when the network is used. Dropout is
-    off in both: it would add chance to the measurement.
+    `mode` is by default that of the network. In "training" BatchNorm takes the statistics of the batch, as at
+    initialisation, where the running ones are empty; in "evaluation" it takes the running ones. Dropout is off in both.
 
-    Runs on a private copy, so a network that threads share is not touched. In the precision of the network's weights.
-    Raises ValueError for a batch that does not fit the network.
+    Runs on a private copy, in the precision of the network's weights, so threads may share the network. Raises
+    ValueError for a batch that does not fit the network.
     """
     spec = network.spec
     if images.ndim != 4 or tuple(images.shape[1:]) != spec.input_shape:
@@ -111,9 +108,9 @@ def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode |
     values = np.array([gradient.numel() for gradient in gradients[len(layers) :]], dtype=np.float64)
     return GradientFlow(
         weight_layers=tuple(layers),
-        weights=_read_only(sizes[: len(layers)]),
+        weights=read_only(np.array(sizes[: len(layers)])),
         activation_layers=tuple(recorder.outputs),
-        activations=_read_only(sizes[len(layers) :] / np.sqrt(values)),
+        activations=read_only(sizes[len(layers) :] / np.sqrt(values)),
         loss=loss.item(),
         mode=mode,
         precision=str(weights[0].dtype).removeprefix("torch."),
@@ -128,33 +125,23 @@ def flow_on_pictures(
     std: Sequence[float],
     mode: Mode = "evaluation",
 ) -> GradientFlow:
-    """The flow through a trained network for pictures that it has a label for: uint8 (N, 3, H, W) and (N,).
+    """The flow through a trained network for labelled pictures: uint8 (N, 3, H, W) and (N,).
 
-    `mean` and `std`, one value a channel, are those the network was trained with (its checkpoint has them). By
-    default in evaluation mode, where the gradient is that of the network as it is used; "training" gives what a next
-    training step would see. Raises ValueError for a batch that does not fit the network.
+    `mean` and `std`, one value a channel, are those of its checkpoint. In `mode` "training" the flow is that of a next
+    training step. Raises ValueError for a batch that does not fit the network.
     """
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))  # (N, H, W, 3)
-    batch = normalise(pixels, torch.tensor(mean), torch.tensor(std))
+    batch = network_input(images, mean, std, network.device)
     return gradient_flow(network, batch, torch.from_numpy(labels.astype(np.int64)), mode)
 
 
 def recorded_flow(sizes: GradientSizes, step: int, precision: str = "float32") -> GradientFlow:
-    """What a training recorded at one of `sizes.steps`: weight gradients of that step's batch, in training mode.
+    """The weight gradients that a training recorded at one of `sizes.steps`, of that step's batch, in training mode.
 
-    A `TrainingRecord` has `weight_gradients` and `precision`; a `Standing` of a training that still runs has
-    `gradients`. A size that was not finite, which JSON keeps as null, is NaN. Raises ValueError for a step at which
-    nothing was measured.
+    A size that was not finite, which JSON keeps as null, is NaN. Raises ValueError for a step that was not measured.
     """
     if step not in sizes.steps:
         measured = ", ".join(map(str, sizes.steps)) or "none"
         raise ValueError(f"`step` must be one that was measured ({measured}), received {step!r}.")
     norms = sizes.norms[sizes.steps.index(step)]
-    values = [np.nan if norm is None else norm for norm in norms]
-    return GradientFlow(sizes.layers, _read_only(values), (), _read_only([]), None, "training", precision)
-
-
-def _read_only(values: Sequence[float] | np.ndarray) -> np.ndarray:
-    array = np.array(values, dtype=np.float64)
-    array.setflags(write=False)
-    return array
+    values = np.array([np.nan if norm is None else norm for norm in norms], np.float64)
+    return GradientFlow(sizes.layers, read_only(values), (), read_only(np.array([])), None, "training", precision)

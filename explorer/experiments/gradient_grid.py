@@ -1,4 +1,4 @@
-"""Gradient flow of many networks at initialisation: the grid, what it costs, its measurement, bands over seeds."""
+"""Gradient flow of many networks at initialisation: the grid, its cost and measurement, bands over seeds."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,7 @@ from explorer.architectures import ArchitectureSpec, build, describe
 from explorer.architectures.spec import Activation, Initialisation, Norm, Shortcut
 from explorer.experiments.gradient_flow import GradientFlow, Quantity, gradient_flow
 from explorer.presets import cifar
+from explorer.tracing import read_only
 from explorer.training import normalise
 
 DEPTHS = (8, 20, 32, 56, 110)
@@ -45,19 +46,15 @@ def grid(
 
 @dataclass(frozen=True)
 class GridCost:
-    """What measuring a grid takes: `macs`, multiply-accumulates of all its passes, and `activation_bytes` that the
-    largest of them holds, float32."""
+    """Multiply-accumulates of all passes of a grid, and the float32 activations of the largest one."""
 
     macs: int
     activation_bytes: int
 
 
 def cost(specs: Sequence[ArchitectureSpec], seeds: int, pictures: int) -> GridCost:
-    """The cost of `at_initialisation`, worked out from the descriptions: nothing is run.
-
-    A backward pass counts twice its forward pass: a convolution's gradient for its input and that for its weights are
-    each as many multiply-accumulates as its output.
-    """
+    """The cost of `at_initialisation`, without running it. A backward pass counts twice its forward pass: the gradient
+    of a convolution for its input and that for its weights take as much as its output."""
     described = [describe(spec) for spec in specs]
     return GridCost(
         macs=3 * sum(network.macs for network in described) * pictures * seeds,
@@ -84,10 +81,10 @@ def at_initialisation(
 ) -> Iterator[GridStep]:
     """The flow through the initial weights of each spec, for each seed, in training mode, as they are measured.
 
-    `images` are uint8 (N, 3, H, W) and `labels` (N,): the one batch that all of them see, normalised by its own mean
-    and standard deviation. All specs are measured with the first seed, then with the next: stopped early, there are
-    fewer seeds, not fewer networks. Specs of one depth share the weights of a seed. `precision` torch.float64 tells a
-    gradient that underflows in float32 from one that is not there, at about twice the time.
+    `images` are uint8 (N, 3, H, W) and `labels` (N,): one batch for all, normalised by its own mean and standard
+    deviation. All specs are measured with the first seed, then with the next: a stop leaves fewer seeds, not fewer
+    networks. Specs of one depth share the weights of a seed. `precision` torch.float64 shows gradients that underflow
+    in float32, in about twice the time.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 2, 3, 1)))  # (N, H, W, 3)
     floats = pixels.float() / 255
@@ -105,10 +102,9 @@ def at_initialisation(
 class GradientBand:
     """The flows of one network over n seeds, layer by layer along the main path.
 
-    `sizes` is float64 (n, L): a size that was not finite stays NaN or infinite, an exact 0 stays 0, so neither is lost
-    on a log axis that knows to look. `depth` (L,) runs from 0, the first layer, to 1, the last, so that networks of
-    different depth share an axis. `what` says what was measured (see `MEASURES`); `is_relative` whether each seed was
-    divided by its own last layer. All arrays are read-only.
+    `sizes` is float64 (n, L), with NaN, infinity and exact zeros. `depth` (L,) runs from 0, the first layer, to 1, the
+    last. `what` says what was measured (see `MEASURES`); `is_relative` whether each seed was divided by its own last
+    layer. All arrays are read-only.
     """
 
     what: Quantity
@@ -129,7 +125,7 @@ class GradientBand:
 
     @cached_property
     def not_finite(self) -> np.ndarray:
-        """How many of the n sizes of each layer are no finite number, int (L,): overflow, or a ratio to 0."""
+        """How many of the n sizes of each layer are not finite, int (L,): overflow, or a ratio to 0."""
         return (~np.isfinite(self.sizes)).sum(axis=0)
 
     @cached_property
@@ -148,19 +144,16 @@ class GradientBand:
         return self._of_finite(np.max)
 
     def relative(self) -> "GradientBand":
-        """Each seed divided by its own last layer, so that seeds are compared in shape and the last layer is 1.
-
-        NaN where the last layer of a seed is 0: nothing can be said relative to it.
-        """
+        """Each seed divided by its own last layer; NaN where that is 0."""
         if self.is_relative:
             return self
         with np.errstate(divide="ignore", invalid="ignore"):
             sizes = np.where(self.sizes[:, -1:] == 0, np.nan, self.sizes / self.sizes[:, -1:])
-        return replace(self, sizes=_frozen(sizes), is_relative=True)
+        return replace(self, sizes=read_only(sizes), is_relative=True)
 
     def _of_finite(self, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
         columns = [column[np.isfinite(column)] for column in self.sizes.T]
-        return _frozen(np.array([statistic(column) if len(column) else np.nan for column in columns]))
+        return read_only(np.array([statistic(column) if len(column) else np.nan for column in columns]))
 
 
 def band(flows: Sequence[GradientFlow], what: Quantity = "weights") -> GradientBand:
@@ -177,12 +170,7 @@ def band(flows: Sequence[GradientFlow], what: Quantity = "weights") -> GradientB
     return GradientBand(
         what=what,
         layers=layers,
-        depth=_frozen(np.linspace(0, 1, len(layers)) if len(layers) > 1 else np.zeros(1)),
-        sizes=_frozen(np.stack([sizes for _, sizes in found])),
+        depth=read_only(np.linspace(0, 1, len(layers)) if len(layers) > 1 else np.zeros(1)),
+        sizes=read_only(np.stack([sizes for _, sizes in found])),
         precision=flows[0].precision,
     )
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)
-    return array

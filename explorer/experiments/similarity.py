@@ -1,4 +1,4 @@
-"""How alike two networks are inside: linear CKA between all pairs of their layers."""
+"""Linear CKA between all pairs of layers of two networks."""
 
 import math
 from collections.abc import Generator
@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures import ArchitectureSpec, Network, describe
+from explorer.architectures import ArchitectureSpec, describe
 from explorer.architectures.network import Block
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.agreement import images_for
+from explorer.tracing import check_evaluation_mode
 
-KINDS = ("conv", "block")  # the layers that are compared; a convolution's output is what comes before its norm
+KINDS = ("conv", "block")  # the layers that are compared; a convolution's output is that before its norm
 CONSTANT = "The output is the same for every picture, so there is nothing to compare."
 NOT_FINITE = "The output holds values that are not finite."
 MINIMUM = 4  # pictures: the unbiased estimate divides by n (n - 3)
@@ -23,11 +24,8 @@ _PAIRS = 2**14  # of pictures at once in the product of all Grams, so that float
 
 @dataclass(frozen=True, eq=False)
 class Grams:
-    """How alike the pictures are to each other in each layer of one network.
-
-    `matrices` is float32 (layers, n, n): per layer the Gram matrix of the centred outputs, divided by its Frobenius
-    norm; zeros for the layers in `undefined`, which says for each in one sentence why it has none.
-    """
+    """The Gram matrices of one network's layers: float32 (layers, n, n), of the centred outputs, divided by the
+    Frobenius norm; zeros for the layers in `undefined`, which gives the reason for each in one sentence."""
 
     layers: tuple[str, ...]
     matrices: np.ndarray
@@ -43,11 +41,10 @@ class Similarity:
     """Linear CKA of every layer of A (rows) with every layer of B (columns), on `n` pictures.
 
     `cka` is float64 (layers of A, layers of B), 0..1, as in Kornblith et al. 2019. `debiased` is the same from the
-    unbiased estimate of HSIC, as Nguyen et al. 2021 use it, -1..1: with few pictures and many values a layer the
-    former is far above 0 for unrelated layers too (0.98 for 60 pictures of 3000 random values), the latter is not.
-    Both are masked, never NaN, where a layer has no similarity; `undefined_a` and `undefined_b` say why. `debiased` is
-    masked too where HSIC of a layer with itself comes out as 0: where all pictures are equally far from each other, or
-    all but one are alike.
+    unbiased estimate of HSIC, as in Nguyen et al. 2021, -1..1: with few pictures and many values a layer the former is
+    far above 0 for unrelated layers too (0.98 for 60 pictures of 3000 random values), the latter is not. Both are
+    masked, never NaN, where a layer has no similarity; `undefined_a` and `undefined_b` say why. `debiased` is masked
+    too where HSIC of a layer with itself is 0, as where all pictures but one are alike.
     """
 
     layers_a: tuple[str, ...]
@@ -61,22 +58,19 @@ class Similarity:
 
 @dataclass(frozen=True)
 class Cost:
-    """What `layer_grams` needs: multiply-accumulates, and about how many bytes at most."""
+    """Multiply-accumulates of `layer_grams`, and about how many bytes at most."""
 
     macs: int
     bytes: int
 
     def seconds(self, speed: float) -> float:
-        """About how long it takes at `speed` multiply-accumulates a second: about 3.5 times those of a training, which
-        also goes back (measured: 15e9 against 4.2e9 on one busy core of this repository's machine)."""
+        """At `speed` multiply-accumulates a second, about 3.5 times those of a training, which also goes back."""
         return self.macs / speed
 
 
 def cost(spec: ArchitectureSpec, n: int) -> Cost:
-    """Of one network and n pictures: the forward pass, and n² p for each Gram of a layer with p values a picture.
-
-    The memory is that of a few outputs of the largest layer for all pictures, and of the Grams.
-    """
+    """Of one network and n pictures: the forward pass, and n² p for each Gram of a layer with p values a picture; the
+    memory of a few outputs of the largest layer for all pictures, and of the Grams."""
     layers = [layer for layer in describe(spec).layers if layer.kind in KINDS]
     values = sum(math.prod(layer.output_shape) for layer in layers)
     largest = max(math.prod(layer.output_shape) for layer in layers)
@@ -87,11 +81,10 @@ def gram(outputs: Tensor) -> Tensor | None:
     """The centred Gram matrix of a layer's outputs, (n, ...) -> float64 (n, n) of Frobenius norm 1.
 
     K = X Xᵀ with X the outputs flattened to (n, values), each value centred over the pictures. None where no value
-    differs between the pictures. The scale does not matter to CKA, so it is taken out before anything is squared: a
-    plain-56 without norm has activations of 1e-25, whose squares float32 cannot hold.
+    differs between the pictures. X is scaled to 1 first, since float32 may not hold the squares of small values.
     """
     features = outputs.flatten(1).float()
-    features = features - features[0]  # what is equal for all pictures is now exactly 0, which a mean would not give
+    features = features - features[0]  # equal values are now exactly 0, which a mean would not give
     features -= features.mean(0)
     low, high = features.aminmax()
     top = torch.maximum(high, -low)
@@ -106,26 +99,32 @@ def gram(outputs: Tensor) -> Tensor | None:
 def layer_grams(checkpoint: Checkpoint, pixels: np.ndarray) -> Generator[tuple[float, Grams | None], None, None]:
     """The Gram matrices of all convolutions and blocks for `pixels`, uint8 (n, 3, H, W), n at least 4.
 
-    A spatial output (C, H, W) counts as C·H·W values, so where a thing is in the picture matters, as in Kornblith et
-    al. All pictures go through the network together, one part of it at a time, and a layer's Gram is taken the moment
-    its output is there: one pass, and never more than a few outputs in memory.
+    A spatial output (C, H, W) counts as C·H·W values, so positions in the picture matter, as in Kornblith et al. All
+    pictures go through the network together, one part of it at a time: one pass, with a few outputs in memory.
 
-    Yields (share that is done, None) after every part and ends with (1.0, the Grams); stop by asking no further. The
-    network is left as it was found, and threads may share it. Raises ValueError for a network in training mode or too
-    few pictures.
+    Yields (fraction done, None) after every part and ends with (1.0, the Grams). The network is left as it was found,
+    and threads may share it. Raises ValueError for a network in training mode or too few pictures.
     """
     network = checkpoint.network
-    if network.training:
-        raise ValueError("`network` must be in evaluation mode, else its norms depend on the batch; call `freeze()`.")
+    check_evaluation_mode(network)
     if len(pixels) < MINIMUM:
         raise ValueError(f"at least {MINIMUM} pictures are needed to compare layers, received {len(pixels)}; add some.")
-    layers = [layer.name for layer in describe(network.spec).layers if layer.kind in KINDS]
-    matrices = np.zeros((len(layers), len(pixels), len(pixels)), np.float32)
+    n = len(pixels)
+    described = [layer for layer in describe(network.spec).layers if not layer.name.startswith("head")]
+    layers = [layer.name for layer in described if layer.kind in KINDS]
+    macs = {
+        layer.name: n * layer.macs + (n * n * math.prod(layer.output_shape) if layer.kind in KINDS else 0)
+        for layer in described
+    }
+    matrices = np.zeros((len(layers), n, n), np.float32)
     undefined: dict[str, str] = {}
+    done, total = 0, sum(macs.values())
 
-    def watch(module: nn.Module, *inputs: object) -> Tensor:
+    def run(module: nn.Module, *inputs: object) -> Tensor:
+        nonlocal done
         output: Tensor = module(*inputs)
         name, kind = network.layers[module]
+        done += macs.get(name, 0)
         if kind in KINDS:
             finite = bool(output.isfinite().all())
             matrix = gram(output) if finite else None
@@ -135,46 +134,24 @@ def layer_grams(checkpoint: Checkpoint, pixels: np.ndarray) -> Generator[tuple[f
                 matrices[layers.index(name)] = matrix.numpy(force=True)
         return output
 
-    parts = _parts(network, len(pixels))
-    total, done = sum(parts.values()), 0
     x = images_for(checkpoint, pixels)
-    for part, macs in parts.items():
+    for part in filter(None, [network.stem, *(part for stage in network.stages for part in stage.children())]):
         with torch.no_grad():  # inside the loop: a generator that waits must not change its thread's mode
-            if isinstance(part, Block):
-                x = watch(part, x, watch)
-            elif part is network.stem:
-                x = part(x, watch)
+            if part is network.stem:
+                x = part(x, run)
             else:
-                x = watch(part, x)  # a pool
-        done += macs
+                x = run(part, x, run) if isinstance(part, Block) else run(part, x)
         if done < total:
             yield done / total, None
     yield 1.0, Grams(tuple(layers), matrices, undefined)
-
-
-def _parts(network: Network, n: int) -> dict[nn.Module, int]:
-    """What the network does before its head, in order, with the share of the cost that is spent in each."""
-    modules = [part for stage in network.stages for part in stage.children()]
-    modules = modules if network.stem is None else [network.stem, *modules]
-    costs = dict.fromkeys(modules, 0)
-    owner = {network.layers[part][0]: part for part in modules}
-    for layer in describe(network.spec).layers:
-        name = layer.name
-        while name and name not in owner:
-            name = name.rpartition(".")[0]
-        if name:
-            gram_macs = n * n * math.prod(layer.output_shape) if layer.kind in KINDS else 0
-            costs[owner[name]] += n * layer.macs + gram_macs
-    return costs
 
 
 def cka(a: Grams, b: Grams) -> Similarity:
     """Linear CKA between all layers of two networks, of the same pictures in the same order.
 
     CKA = <K, L> / (|K| |L|) with the centred Grams K and L, which is |YᵀX|² / (|XᵀX| |YᵀY|) in Frobenius norms
-    (Kornblith et al. 2019, equations 1 and 4); the form with Grams is the cheaper one as layers have thousands of
-    values, and all pairs are then one matrix product. The debiased one puts the unbiased HSIC₁ of Song et al. 2012 in
-    the place of each of the three; for centred Grams, whose rows sum to 0, it is
+    (Kornblith et al. 2019, equations 1 and 4). The debiased one puts the unbiased HSIC₁ of Song et al. 2012 in the
+    place of each of the three; for centred Grams, whose rows sum to 0, it is
 
         n (n - 3) HSIC₁ = <K, L> - n / (n - 2) Σ Kᵢᵢ Lᵢᵢ + tr K tr L / ((n - 1) (n - 2)).
 
@@ -185,7 +162,8 @@ def cka(a: Grams, b: Grams) -> Similarity:
     plain = _products(a.matrices, b.matrices)  # (layers of A, layers of B)
     joint = _unbiased(plain, a, b)
     self_a, self_b = (np.diagonal(_unbiased(np.eye(len(own.layers)), own, own)) for own in (a, b))
-    missing = _missing(a)[:, None] | _missing(b)
+    missing_a, missing_b = (np.array([name in own.undefined for name in own.layers]) for own in (a, b))
+    missing = missing_a[:, None] | missing_b
     flat = (self_a <= 1e-6)[:, None] | (self_b <= 1e-6)  # nothing but rounding is left
     scale = np.sqrt(np.outer(np.where(self_a > 1e-6, self_a, 1), np.where(self_b > 1e-6, self_b, 1)))
     return Similarity(
@@ -215,7 +193,3 @@ def _unbiased(products: np.ndarray, a: Grams, b: Grams) -> np.ndarray:
     on_a, on_b = (np.diagonal(own.matrices, axis1=1, axis2=2).astype(np.float64) for own in (a, b))  # (layers, n)
     traces = np.outer(on_a.sum(1), on_b.sum(1))
     return products - n / (n - 2) * (on_a @ on_b.T) + traces / ((n - 1) * (n - 2))
-
-
-def _missing(grams: Grams) -> np.ndarray:
-    return np.array([name in grams.undefined for name in grams.layers])

@@ -9,7 +9,7 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from explorer.experiments.agreement import Agreement
-from explorer.experiments.maps import ObjectShares
+from explorer.experiments.cam_metrics import ObjectShares
 from explorer.figures.charts import Series
 from explorer.figures.names import escaped, shortened
 from explorer.figures.tiles import SEQUENTIAL

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.attribution import TrustCurve
+from explorer.attribution import PerturbationCurve
 from explorer.figures.charts import Series
 from explorer.figures.names import escaped, in_template
 from explorer.figures.tiles import ColourScale, data_uri, nearest
@@ -128,7 +128,7 @@ def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str) -> go.Figur
     return figure
 
 
-def trust_chart(panels: Sequence[tuple[str, Sequence[tuple[Series, TrustCurve]]]]) -> go.Figure:
+def trust_chart(panels: Sequence[tuple[str, Sequence[tuple[Series, PerturbationCurve]]]]) -> go.Figure:
     """Panels side by side, each with its title: the probability of the target against the share of pixels exchanged.
 
     Thick lines are the map's order, thin pale ones the random orders.

@@ -1,20 +1,19 @@
 """A run is a directory that its own process executes: queued, followed, stopped and resumed through its files.
 
-Importing this package needs no torch, so that ten runs can wait for their turn in ten small processes; `execute`, which
-a run's process calls when its turn has come, imports it with `explorer.runs.fitting`.
+This package imports no torch, so that ten runs can wait in ten small processes; `execute`, which a run's process calls
+when its turn has come, imports it with `explorer.runs.fitting`.
 """
 
 from explorer.runs.directory import (
     FILE,
     ID,
     OWNER,
-    Ending,
     Request,
     Run,
     data_folder,
     downloads_folder,
     find,
-    listed,
+    list_runs,
     pictures_folder,
     runs_folder,
     stored_data,
@@ -26,15 +25,21 @@ from explorer.runs.queue import (
     Status,
     any_alive,
     delete,
-    hold,
-    keep_data,
-    newest,
     resume,
     status,
     stop,
+    store_dataset,
     submit,
     sweep_stored_data,
+    take_lock,
     wait_for_turn,
 )
-from explorer.runs.result import GradientRatio, gradient_ratio, summary
-from explorer.runs.verdict import class_accuracies, is_unbalanced, recomputed, verdict
+from explorer.runs.results import (
+    GradientRatio,
+    class_accuracies,
+    describe_results,
+    gradient_ratio,
+    is_unbalanced,
+    recomputed,
+    summary,
+)

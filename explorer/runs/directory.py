@@ -11,20 +11,20 @@ from typing import Any, Literal, Self
 
 from explorer.files import write_atomically
 
-ID = re.compile(r"[0-9a-f]{32}")  # 128 random bits: whoever was not given it cannot guess it
+ID = re.compile(r"[0-9a-f]{32}")  # 128 random bits: the id gives access to the run
 FILE = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")  # stem of a finished network's file
-DATA_NUMBER = re.compile(r"[0-9a-f]{64}")
+DATA_ID = re.compile(r"[0-9a-f]{64}")
 OWNER = re.compile(r"[0-9a-f]{32}")
-RESERVE = 2**17  # bytes kept back, so that a run can still say that the disk is full
+RESERVE = 2**17  # bytes kept back, so that a run can still write that the disk is full
 
-PATIENCE = 3.0  # seconds for a tidy stop of a run; after that its process ends as it stands
+STOP_GRACE_S = 3.0  # after that the process of a run that was asked to stop ends as it stands
 
-Ending = Literal["finished", "stopped", "failed"]
+RunOutcome = Literal["finished", "stopped", "failed"]
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-class Stopped(Exception):
-    """Someone asked this run to stop."""
+class StopRequested(Exception):
+    """A user asked this run to stop."""
 
 
 def data_folder() -> Path:
@@ -41,26 +41,25 @@ def downloads_folder() -> Path:
 
 
 def stored_data(number: str) -> Path:
-    """Where the uploaded data of that number lies or will lie. Raises ValueError for what is no such number."""
-    if not DATA_NUMBER.fullmatch(number):
+    """Where the uploaded data of that number lies or will lie. Raises ValueError for anything but such a number."""
+    if not DATA_ID.fullmatch(number):
         raise ValueError("uploaded data has a number of 64 hexadecimal digits; upload it again.")
     return data_folder() / "data" / number
 
 
 def pictures_folder() -> Path:
-    """The one folder of which people may name parts to train on: `EXPLORER_PICTURES`, else `data/pictures`."""
+    """The folder of which users may name parts to train on: `EXPLORER_PICTURES`, else `data/pictures`."""
     return Path(os.environ.get("EXPLORER_PICTURES") or data_folder() / "pictures")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a run is asked to do; JSON all through.
+    """The training of a run; JSON throughout.
 
     `specs` are one or two networks to train together (`ArchitectureSpec.to_dict`), `config` a
-    `TrainingConfig.to_dict`. `data` says what to train on: {"kind": "shapes", "size": 16, "classes": ["ring", "star"]}
-    (without "classes": all ten), {"kind": "cifar10"}, {"kind": "fashion-mnist"} or {"kind": "stored", "number": ...}.
-    `device` is the resolved one; runs of one device wait for each other. `owner` is the person who may stop and delete
-    it, by a secret of their browser.
+    `TrainingConfig.to_dict`. `data` is {"kind": "shapes", "size": 16, "classes": ["ring", "star"]} (without "classes":
+    all ten), {"kind": "cifar10"}, {"kind": "fashion-mnist"} or {"kind": "stored", "number": ...}. Runs of one `device`
+    wait for each other. `owner` is the secret of the browser that may stop and delete the run.
     """
 
     specs: tuple[dict[str, Any], ...]
@@ -85,45 +84,36 @@ class Request:
         return cls(**{**values, "specs": tuple(values["specs"]), "names": tuple(values["names"])})
 
 
+class _File:
+    """The path of one file of a run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "Run", kind: type) -> Path:
+        return run.folder / self.name
+
+
 @dataclass(frozen=True)
 class Run:
-    """One run. Its files: `request.json`; `metrics.jsonl`, which only grows; `state`, to resume from;
-    `NAME.safetensors` for each finished network; `samples.npy`, some test pictures; `title`, what its owner calls it;
-    `log.txt`; `lock`, held by the process that executes it, with its place in the queue; `stop`, where someone asked
-    it to stop; `reserve`, space for its last words."""
+    """One run: a folder with `request.json`, a `NAME.safetensors` for each finished network, and these files."""
 
     folder: Path
+
+    metrics = _File("metrics.jsonl")  # only grows
+    state = _File("state")  # to resume from
+    samples = _File("samples.npy")  # some test pictures
+    log_text = _File("log.txt")
+    lock = _File("lock")  # held by the process that executes the run; its content is the place in the queue
+    stop_mark = _File("stop")  # there once a user asked the run to stop
+    reserve = _File("reserve")  # space for the last event on a full disk
 
     @property
     def id(self) -> str:
         return self.folder.name
 
-    @property
-    def metrics(self) -> Path:
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def state(self) -> Path:
-        return self.folder / "state"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "lock"
-
-    @property
-    def stop_mark(self) -> Path:
-        return self.folder / "stop"
-
-    @property
-    def reserve(self) -> Path:
-        return self.folder / "reserve"
-
-    @property
-    def samples(self) -> Path:
-        return self.folder / "samples.npy"
-
     def title(self) -> str:
-        """What its owner calls it, or ""."""
+        """The title that its owner gave it, or ""."""
         try:
             return self.folder.joinpath("title").read_text(encoding="utf-8")
         except (OSError, ValueError):
@@ -132,12 +122,8 @@ class Run:
     def write_title(self, title: str) -> None:
         write_atomically(self.folder / "title", title.encode())
 
-    @property
-    def log_text(self) -> Path:
-        return self.folder / "log.txt"
-
     def network_file(self, name: str) -> Path:
-        """Where the finished network of that name lies or will lie. Raises ValueError for what is no such name."""
+        """Where the finished network of that name lies or will lie. Raises ValueError for anything but such a name."""
         if not FILE.fullmatch(name):
             raise ValueError(f"{name!r} is not the name of a trained network.")
         return self.folder / f"{name}.safetensors"
@@ -153,16 +139,16 @@ class Run:
         write_atomically(self.folder / "request.json", json.dumps(asdict(request)).encode())
 
     def write_reserve(self) -> None:
-        # Not zeros, which some file systems do not store, and flushed, since some say only then that they are full.
+        # Not zeros, which some file systems do not store, and flushed, since some report only then that they are full.
         write_atomically(self.reserve, os.urandom(RESERVE))
 
     def clear_temporaries(self) -> None:
-        """Removes what a killed process left half written."""
+        """Removes files that a killed process left half written."""
         for path in self.folder.glob(".*"):
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Removes the run; who is killed meanwhile leaves one that is still found, and can be removed again."""
+        """Removes the run, its request last: after a kill meanwhile the run is still found and can be removed again."""
         for path in self.folder.glob("*"):
             if path.name != "request.json":
                 with suppress(OSError):
@@ -171,25 +157,26 @@ class Run:
 
 
 def find(run_id: str) -> Run | None:
-    """The run of that id, or None; whatever the text is, it never becomes a path unless it is an id."""
+    """The run of that id, or None; a text that is no id never becomes a path."""
     if not ID.fullmatch(run_id):
         return None
     run = Run(runs_folder() / run_id)
     return run if (run.folder / "request.json").is_file() else None
 
 
-def listed(owner: str | None = None) -> list[Run]:
-    """The runs of that owner, or all; the newest first."""
+def all_runs() -> list[Run]:
+    """All runs, in no order."""
     folder = runs_folder()
-    found: list[tuple[float, Run]] = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        run = find(path.name)
-        if run is None:
-            continue
-        try:
+    found = (find(path.name) for path in folder.iterdir()) if folder.is_dir() else iter(())
+    return [run for run in found if run is not None]
+
+
+def list_runs(owner: str | None = None) -> list[Run]:
+    """The runs of that owner, or all, whose request is not damaged; the newest first."""
+    created: list[tuple[float, Run]] = []
+    for run in all_runs():
+        with suppress(ValueError):
             request = run.request()
-        except ValueError:
-            continue
-        if owner is None or (OWNER.fullmatch(owner) and request.owner == owner):
-            found.append((request.created, run))
-    return [run for _, run in sorted(found, key=lambda entry: -entry[0])]
+            if owner is None or (OWNER.fullmatch(owner) and request.owner == owner):
+                created.append((request.created, run))
+    return [run for _, run in sorted(created, key=lambda entry: -entry[0])]

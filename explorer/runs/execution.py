@@ -1,4 +1,4 @@
-"""`execute`: what a run's process does when its turn has come."""
+"""`execute`: the work of a run's process when its turn has come."""
 
 import errno
 import gc
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import user_message
-from explorer.runs.directory import PATIENCE, Ending, Run, Stopped
+from explorer.runs.directory import STOP_GRACE_S, Run, RunOutcome, StopRequested
 from explorer.runs.log import LogWriter
 from explorer.runs.queue import POLL_S, write_end
 
 _LOG = "the run's log"
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory", "bad_alloc")
 
 
-def execute(run: Run) -> Ending:
-    """Trains what the run's request says, from the saved state where there is one, and returns how it ended.
+def execute(run: Run) -> RunOutcome:
+    """Trains the run's request, from the saved state where there is one, and returns how it ended.
 
-    Whatever happens is written into the metrics file. Raises OSError only where not even that can be written. Memory:
-    the run may take what is free when it starts and no more, so that it fails and not the app beside it.
+    Every outcome is written into the metrics file. Raises OSError only where even that is impossible. The run may take
+    the memory that is free when it starts and no more, so that it fails and not the app beside it.
     """
     turn = threading.Lock()
-    ended: list[Ending] = []  # whoever ends the run first, the training or the watch, has the last word
+    ended: list[RunOutcome] = []  # the first writer wins, the training or the thread that watches for a stop
 
-    def end(outcome: Ending, message: str = "", **values: Any) -> Ending:
+    def end(outcome: RunOutcome, message: str = "", **values: Any) -> RunOutcome:
         with turn:
             if not ended:
                 write_end(run, outcome, message, **values)
@@ -41,7 +41,7 @@ def execute(run: Run) -> Ending:
         with closing(LogWriter(run.metrics)) as log:
             log.write("phase", phase="starting", time=time.time())
             request = run.request()
-            gc.disable()  # what is imported stays; looking through all of it takes a tenth of the time
+            gc.disable()  # imported objects stay; a collection of all of them takes a tenth of the time
             from explorer.runs.fitting import fit_run
 
             gc.freeze()
@@ -49,29 +49,37 @@ def execute(run: Run) -> Ending:
             _limit_memory(request.device)
             outcome = end("finished", **fit_run(run, request, log))
             log.sync()
-        run.state.unlink(missing_ok=True)  # its files say it all
+        run.state.unlink(missing_ok=True)  # a finished run is not resumed
         return outcome
-    except Stopped:
+    except StopRequested:
         return end("stopped")
-    except (ValueError, RuntimeError, MemoryError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            return end("failed", _disk_full(run))
-        if _is_out_of_memory(error):
-            return end("failed", _out_of_memory(run))
-        if _is_of_the_gpu(error):
-            return end("failed", _gpu_gone(run))
-        return end("failed", user_message(error, f"{_LOG} has the rest", _LOG))
     except Exception as error:
-        return end("failed", user_message(error, f"{_LOG} has the rest", _LOG))
+        return end("failed", _message(run, error))
+
+
+def _message(run: Run, error: Exception) -> str:
+    """Why the run failed and what to do, for its page."""
+    saved = run.state.exists()
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        kept = "The last saved state is kept" if saved else "Nothing was saved yet"
+        return f"The disk is full. {kept}; free some space, for example by deleting runs, and resume."
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
+        batch = run.request().config.get("batch_size", 2)
+        smaller = f"a batch size of {batch // 2} or less, or with " if batch >= 4 else ""
+        return f"It ran out of memory with {batch} pictures a step. Start it again with {smaller}a smaller network."
+    if isinstance(error, RuntimeError) and str(error).lstrip().startswith(("CUDA", "HIP", "cuDNN", "MPS")):
+        kept = "The last saved state is kept: resume when it is back, or" if saved else "When it is back,"
+        return f"The GPU no longer answers. {kept} start the training again; without a GPU it runs on the CPU."
+    return user_message(error, f"{_LOG} has the rest", _LOG)
 
 
 def _limit_memory(device: str) -> None:
-    """This process may take what is free now, so that asking for more fails in it, with a message."""
+    """Limits this process to the memory that is free now, so that a larger request fails in it, with a message."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:  # should memory run out all the same: this one goes first
             file.write("800")
         if device != "cpu":
-            return  # a GPU's driver reserves address space in ways that this limit does not understand
+            return  # a GPU's driver reserves address space in ways that this limit does not allow
         import resource
 
         with open("/proc/self/status") as file:
@@ -88,53 +96,27 @@ def free_memory() -> int:
     with open("/proc/meminfo") as file:
         sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file if line.split()[1].isdigit()}
     free = sizes["MemAvailable"]
+    group = Path("/sys/fs/cgroup")
     for limit, used, file_cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),  # version 1
     ):
         try:
-            group = Path("/sys/fs/cgroup")
             lines = (group / limit).with_name("memory.stat").read_text().splitlines()
-            # Files that were read count as used, but give way.
-            gives_way = next(int(line.split()[1]) for line in lines if line.startswith(f"{file_cache} "))
-            free = min(free, int((group / limit).read_text()) - int((group / used).read_text()) + gives_way)
+            # Files that were read count as used, but are dropped when memory is needed.
+            droppable = next(int(line.split()[1]) for line in lines if line.startswith(f"{file_cache} "))
+            free = min(free, int((group / limit).read_text()) - int((group / used).read_text()) + droppable)
         except (OSError, ValueError, StopIteration):
             pass  # no limit
     return max(free, 2**29)
 
 
-def _stop_in_time(run: Run, end: Callable[..., Ending]) -> None:
-    """Ends the process where a step, a download or a test takes longer than a person wants to wait for a stop."""
+def _stop_in_time(run: Run, end: Callable[..., RunOutcome]) -> None:
+    """Ends the process where a step, a download or a test outlasts the grace of a stop."""
     while not run.stop_mark.exists():
         time.sleep(POLL_S)
-    time.sleep(PATIENCE)
+    time.sleep(STOP_GRACE_S)
     try:
         end("stopped")
     finally:
         os._exit(0)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    texts = ("can't allocate memory", "not enough memory", "out of memory", "Cannot allocate memory", "bad_alloc")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
-
-
-def _out_of_memory(run: Run) -> str:
-    batch = run.request().config.get("batch_size", 2)
-    smaller = f"a batch size of {batch // 2} or less, or with " if batch >= 4 else ""
-    return f"It ran out of memory with {batch} pictures a step. Start it again with {smaller}a smaller network."
-
-
-def _is_of_the_gpu(error: Exception) -> bool:
-    """Whether a driver says it: torch raises RuntimeErrors that begin with its name."""
-    return isinstance(error, RuntimeError) and str(error).lstrip().startswith(("CUDA", "HIP", "cuDNN", "MPS"))
-
-
-def _gpu_gone(run: Run) -> str:
-    kept = "The last saved state is kept: resume when it is back, or" if run.state.exists() else "When it is back,"
-    return f"The GPU no longer answers. {kept} start the training again; without a GPU it runs on the CPU."
-
-
-def _disk_full(run: Run) -> str:
-    kept = "The last saved state is kept" if run.state.exists() else "Nothing was saved yet"
-    return f"The disk is full. {kept}; free some space, for example by deleting runs, and resume."

@@ -1,8 +1,8 @@
-"""`fit_run`: builds and trains what a run's request asks for, and says in the metrics file how it goes."""
+"""`fit_run`: builds and trains the networks of a run's request, and writes its events into the metrics file."""
 
 import io
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from explorer.architectures import ArchitectureSpec, build
 from explorer.datasets import Dataset, Split, downloadable, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
-from explorer.runs.directory import PATIENCE, Request, Run, Stopped, downloads_folder, stored_data
+from explorer.runs.directory import STOP_GRACE_S, Request, Run, StopRequested, downloads_folder, stored_data
 from explorer.runs.log import LogWriter
-from explorer.runs.looks import Looks
+from explorer.runs.snapshots import Snapshots
 from explorer.training import (
     Progress,
     TrainingConfig,
@@ -27,23 +27,22 @@ from explorer.training import (
 )
 
 SAVE_EVERY = 20.0  # seconds of training between two saved states, beside one at each epoch's end
-# A step that takes longer may outlast a tidy stop, which then ends it as it stands: the state is saved after each.
-LONG_STEP = PATIENCE / 2
+LONG_STEP = STOP_GRACE_S / 2  # a longer step may outlast the grace of a stop: the state is saved after each
 SAMPLES = 12
 
 
 def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = None) -> dict[str, Any]:
-    """Trains, measures and saves the networks, and returns what there is to say of them at the end. The state is saved
-    before whatever may outlast a tidy stop: whoever is ended then loses a step at most. `frames` is how often it is
-    looked at them, None for as often as `Looks` finds right.
+    """Trains, measures and saves the networks, and returns the values of the end event.
 
-    Raises Stopped, with the state saved, soon after someone asked for it; ValueError, one sentence for a person, where
-    the request or its data are damaged or do not fit together; OSError where the disk is full.
+    The state is saved before each part that may outlast the grace of a stop, so that a killed run loses a step at
+    most. `frames` is the number of snapshots, None for those of `Snapshots`' own schedule.
+
+    Raises StopRequested, with the state saved, soon after a user asked for it; ValueError, one sentence for a user,
+    where the request or its data are damaged or do not fit together; OSError where the disk is full.
     """
     log.write("phase", phase="preparing")
     use_threads()
-    config = TrainingConfig.from_dict(request.config)
-    config = replace(config, device=request.device)  # type: ignore[arg-type]
+    config = replace(TrainingConfig.from_dict(request.config), device=request.device)  # type: ignore[arg-type]
     specs = [ArchitectureSpec.from_dict(values) for values in request.specs]
     if len({spec.name for spec in specs}) < len(specs):
         raise ValueError(f"both networks are called {specs[0].name}; train networks of different names together.")
@@ -55,12 +54,12 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         name = dataset.class_names[int(counts.argmin())]
         raise ValueError(f"{dataset.name} has no training pictures of the class {name!r}; add some or remove it.")
     networks = [build(spec, config.seed) for spec in specs]
-    state = TrainingState()
-    if run.state.exists():
-        state = restore(run.state, networks, config)
+    state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
     samples = _samples(dataset.test)
     if not run.samples.exists():
-        write_atomically(run.samples, _npy(samples.images))
+        content = io.BytesIO()
+        np.save(content, samples.images)
+        write_atomically(run.samples, content.getvalue())
     log.write(
         "start",
         step=state.step,
@@ -71,39 +70,40 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         names=[spec.name for spec in specs],
     )
     log.write("phase", phase="training")
-    begun, came = state.step, time.monotonic()
-    looks = Looks(log, networks, samples, dataset, frames)
-    told = [len(entry.gradient_steps) for entry in state.networks] or [0] * len(networks)
-    saved, epoch, spoken = time.monotonic(), state.epoch, 0.0
+    first_step, epoch = state.step, state.epoch
+    yielded_at = saved_at = time.monotonic()
+    reported_at = 0.0
+    snapshots = Snapshots(log, networks, samples, dataset, frames)
+    reported_gradients = [len(entry.gradient_steps) for entry in state.networks] or [0] * len(networks)
     training = fit_together(networks, dataset, config, state)
     for progress in training:
-        _tell_gradients(log, progress, told)
+        _write_gradients(log, progress, reported_gradients)
         if progress.records:
             break
         stopping = run.stop_mark.exists()
         ends = progress.validates_next or progress.epoch > epoch
         if progress.epoch > epoch:
-            _tell_validation(log, progress)
-        # Half a second at first, for the eye; later less often, so that the file stays small through the night.
-        pace = min(10.0, max(0.4, progress.seconds / 120))
-        if progress.step > begun and (stopping or ends or time.monotonic() - spoken > pace):
-            spoken = time.monotonic()
-            _tell_progress(log, progress)
-        if looks.is_due(progress) and not stopping:
-            looks.look(progress)
-        long = time.monotonic() - came > LONG_STEP
-        if stopping or ends or long or time.monotonic() - saved > SAVE_EVERY:
-            log.sync()  # what the state has behind it is not told again
+            _write_validation(log, progress)
+        # Half a second at first, for the eye; later less often, so that the file of a night stays small.
+        interval = min(10.0, max(0.4, progress.seconds / 120))
+        if progress.step > first_step and (stopping or ends or time.monotonic() - reported_at > interval):
+            reported_at = time.monotonic()
+            _write_progress(log, progress)
+        if snapshots.is_due(progress) and not stopping:
+            snapshots.take(progress)
+        long = time.monotonic() - yielded_at > LONG_STEP
+        if stopping or ends or long or time.monotonic() - saved_at > SAVE_EVERY:
+            log.sync()  # events before the saved state are not written again
             save(run.state, networks, state, config)
-            saved, epoch = time.monotonic(), progress.epoch
+            saved_at, epoch = time.monotonic(), progress.epoch
         if stopping:
-            raise Stopped
-        came = time.monotonic()
+            raise StopRequested
+        yielded_at = time.monotonic()
     training.close()  # type: ignore[attr-defined]  # torch has all threads again
-    _tell_validation(log, progress)
-    if progress.step > begun:
-        _tell_progress(log, progress)
-        looks.look(progress)
+    _write_validation(log, progress)
+    if progress.step > first_step:
+        _write_progress(log, progress)
+        snapshots.take(progress)
     log.sync()
     save(run.state, networks, state, config)  # the test may take long
 
@@ -133,49 +133,35 @@ def _dataset(run: Run, request: Request, log: LogWriter) -> Dataset:
             for transfer in downloadable.download(kind, folder):
                 log.write("phase", phase="downloading", done=transfer.done_bytes, total=transfer.total_bytes)
                 if run.stop_mark.exists():
-                    raise Stopped
+                    raise StopRequested
             log.write("phase", phase="preparing")
         return downloadable.load(kind, folder)
     raise ValueError(f"there is no data of the kind {kind!r}; start a new run.")
 
 
-def _tell_progress(log: LogWriter, progress: Progress) -> None:
-    log.write(
-        "progress",
-        step=progress.step,
-        epoch=progress.epoch,
-        fraction=progress.fraction,
-        seconds=progress.seconds,
-        images_per_second=progress.images_per_second,
-        learning_rate=progress.learning_rate,
-        networks=[
-            {"loss": standing.loss, "accuracy": standing.accuracy, "outcome": standing.outcome}
-            for standing in progress.networks
-        ],
-    )
+def _write_progress(log: LogWriter, progress: Progress) -> None:
+    fields = ("step", "epoch", "fraction", "seconds", "images_per_second", "learning_rate")
+    networks = [
+        {field: getattr(network, field) for field in ("loss", "accuracy", "outcome")} for network in progress.networks
+    ]
+    log.write("progress", **{field: getattr(progress, field) for field in fields}, networks=networks)
 
 
-def _tell_validation(log: LogWriter, progress: Progress) -> None:
-    measured = [standing.validation for standing in progress.networks]
-    if any(measured):
-        log.write(
-            "validation",
-            step=progress.step,
-            networks=[
-                {"loss": result.loss, "accuracy": result.accuracy, "n": result.n} if result else None
-                for result in measured
-            ],
-        )
+def _write_validation(log: LogWriter, progress: Progress) -> None:
+    results = [network.validation for network in progress.networks]
+    if any(results):
+        networks = [asdict(result) if result else None for result in results]
+        log.write("validation", step=progress.step, networks=networks)
 
 
-def _tell_gradients(log: LogWriter, progress: Progress, told: list[int]) -> None:
-    """The weight gradients that were measured since the last time; `told` counts what was said of each network."""
-    for index, standing in enumerate(progress.networks):
-        sizes = standing.gradients
-        for step, norms in zip(sizes.steps[told[index] :], sizes.norms[told[index] :], strict=True):
+def _write_gradients(log: LogWriter, progress: Progress, reported: list[int]) -> None:
+    """The weight gradients measured since the last call; `reported` counts those in the log of each network."""
+    for index, network in enumerate(progress.networks):
+        sizes = network.gradients
+        for step, norms in zip(sizes.steps[reported[index] :], sizes.norms[reported[index] :], strict=True):
             layers = {"layers": list(sizes.layers)} if step == 0 else {}
             log.write("gradients", step=step, network=index, norms=list(norms), **layers)
-        told[index] = len(sizes.steps)
+        reported[index] = len(sizes.steps)
 
 
 def _samples(split: Split) -> Split:
@@ -185,9 +171,3 @@ def _samples(split: Split) -> Split:
     ranks[order] = np.arange(len(split)) - np.searchsorted(split.labels[order], split.labels[order])
     chosen = np.lexsort((split.labels, ranks))[:SAMPLES]
     return Split(split.images[chosen], split.labels[chosen])
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""`RunLog`: what a run has said in its metrics file, which is appended to and never changed."""
+"""`RunLog`: the events in a run's metrics file, which is appended to and never changed."""
 
 import errno
 import json
@@ -9,33 +9,34 @@ from pathlib import Path
 from typing import Any, get_args
 
 from explorer.numbers import finite
-from explorer.runs.directory import Ending
+from explorer.runs.directory import RunOutcome
+
+Event = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class RunLog:
-    """All that the metrics file says of one run, as it stands.
+    """The events of one run.
 
-    `progress` are the reports that count, in order of their steps: what was reported behind the point at which the
-    run was later resumed is left out. `validations`, `gradients`, `predictions` and `cams` are events of the
-    same kind, `cams` none in runs of before they were told.
-    `start` tells what is trained where; `phase` what is going on now; `end` how the last attempt ended, None while it
-    goes on or where it was killed.
+    `progress` are the reports that count, in order of their steps: reports behind the point at which the run was later
+    resumed are left out. `validations`, `gradients`, `predictions` and `cams` are events of the same kind; old runs
+    have no `cams`. `start` says what is trained, `phase` what is going on now, and `end` how the last attempt ended:
+    None while it goes on or where it was killed.
     """
 
-    queued: dict[str, Any] | None
-    start: dict[str, Any] | None
-    phase: dict[str, Any] | None
-    progress: tuple[dict[str, Any], ...]
-    validations: tuple[dict[str, Any], ...]
-    gradients: tuple[dict[str, Any], ...]
-    predictions: tuple[dict[str, Any], ...]
-    cams: tuple[dict[str, Any], ...]
-    end: dict[str, Any] | None
+    queued: Event | None
+    start: Event | None
+    phase: Event | None
+    progress: tuple[Event, ...]
+    validations: tuple[Event, ...]
+    gradients: tuple[Event, ...]
+    predictions: tuple[Event, ...]
+    cams: tuple[Event, ...]
+    end: Event | None
 
 
 def read(path: Path) -> RunLog:
-    """What the file says; a line cut off by a kill is left out, a missing file says nothing."""
+    """The log in the file; without a line that a kill cut off, and empty where the file is missing."""
     try:
         size = path.stat().st_size  # it only grows
     except OSError:
@@ -52,63 +53,52 @@ def _read(path: Path, size: int) -> RunLog:
 
 
 def parsed(content: bytes) -> RunLog:
-    """What the lines say."""
-    lines = content.split(b"\n")
-    found: dict[str, list[dict[str, Any]]] = {
+    """The log of these lines; lines that are no events are left out."""
+    series: dict[str, list[Event]] = {
         kind: [] for kind in ("progress", "validation", "gradients", "predictions", "cams")
     }
-    latest: dict[str, dict[str, Any] | None] = {"queued": None, "start": None, "phase": None, "end": None}
-    for line in filter(None, lines):
+    latest: dict[str, Event | None] = dict.fromkeys(("queued", "start", "phase", "end"))
+    for line in filter(None, content.split(b"\n")):
         try:
             event = json.loads(line)
             kind = event["event"]
-            if kind == "start" or kind in found:
-                event["step"] - 0  # a number: by it the reports are ordered
+            if kind == "start" or kind in series:
+                event["step"] - 0  # a number: it orders the reports
             if kind == "end" and not _is_whole(event):
                 continue
         except (ValueError, KeyError, TypeError):
             continue
-        if kind in found:
-            if kind == "validation" and found[kind] and found[kind][-1]["step"] == event["step"]:
-                found[kind].pop()  # the run was killed before it had saved that it had validated
-            found[kind].append(event)
+        if kind in series:
+            if kind == "validation" and series[kind] and series[kind][-1]["step"] == event["step"]:
+                series[kind].pop()  # the run was killed before it had saved that it had validated
+            series[kind].append(event)
         elif kind in latest:
             latest[kind] = event
         if kind == "queued":  # a new attempt
             latest["phase"] = latest["end"] = None
         if kind == "start":
             # Reports of step n are of the weights after n steps, but gradients are those of the step that follows.
-            for name, events in found.items():
+            for name, events in series.items():
                 step = event["step"] - (name == "gradients")
                 events[:] = [earlier for earlier in events if earlier["step"] <= step]
-    return RunLog(
-        latest["queued"],
-        latest["start"],
-        latest["phase"],
-        tuple(found["progress"]),
-        tuple(found["validation"]),
-        tuple(found["gradients"]),
-        tuple(found["predictions"]),
-        tuple(found["cams"]),
-        latest["end"],
-    )
+    series["validations"] = series.pop("validation")
+    return RunLog(**latest, **{kind: tuple(events) for kind, events in series.items()})  # type: ignore[arg-type]
 
 
-def _is_whole(end: dict[str, Any]) -> bool:
-    """Whether an end says what every page shows of it: what came of the networks, or why there is nothing."""
-    if end["outcome"] not in get_args(Ending):
+def _is_whole(end: Event) -> bool:
+    """Whether an end has everything that pages show: the results of the networks, or why there are none."""
+    if end["outcome"] not in get_args(RunOutcome):
         return False
-    if end["outcome"] == "failed":
-        return isinstance(end["message"], str)
-    networks = end["networks"] if end["outcome"] == "finished" else ()
-    for network in networks:
-        words = (network[key] for key in ("name", "title", "outcome"))
+    if end["outcome"] != "finished":
+        return end["outcome"] == "stopped" or isinstance(end["message"], str)
+    for network in end["networks"]:
+        texts = (network[key] for key in ("name", "title", "outcome"))
         numbers = (network["steps"], network["test"]["accuracy"], network["test"]["n"])
-        if not all(isinstance(word, str) for word in words) or not all(type(each) in (int, float) for each in numbers):
+        if not all(isinstance(text, str) for text in texts) or not all(type(each) in (int, float) for each in numbers):
             return False
         if not (0 <= network["test"]["accuracy"] <= 1 and network["test"]["n"] >= 1):
             return False
-    return end["outcome"] != "finished" or len(networks) > 0
+    return len(end["networks"]) > 0
 
 
 class LogWriter:

@@ -1,4 +1,4 @@
-"""`record`: trains the networks of some recipes together once more, and keeps the whole of it as a `Recording`."""
+"""`record`: trains the networks of some recipes together once more and keeps the training as a `Recording`."""
 
 import hashlib
 import shutil
@@ -18,14 +18,14 @@ from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.training import choose_device
 
-FRAMES = 120  # looks at the networks: six a second where all of it plays in 20
+FRAMES = 120  # snapshots: six a second where all of it plays in 20
 
 
 def record(name: str, folder: Path, log_writer: type[LogWriter] = LogWriter) -> Recording:
     """Trains as a run does, writes `NAME.replay` into `folder` and lists it.
 
-    The run is `.NAME.run` in `folder` while it trains: who starts again after an interruption goes on there. Raises
-    ValueError for a name that is in no list, or where the shipped networks are missing or damaged.
+    The run is `.NAME.run` in `folder` while it trains, so that a second call continues an interrupted one. Raises
+    ValueError for an unknown name, or where the shipped networks are missing or damaged.
     """
     if name not in RECORDED:
         raise ValueError(f"there is no training {name!r} to record; choose of {', '.join(RECORDED)}.")
@@ -68,7 +68,7 @@ def record(name: str, folder: Path, log_writer: type[LogWriter] = LogWriter) -> 
 
 
 def weights_digest(network: torch.nn.Module) -> str:
-    """sha256 of all weights and buffers, bit by bit."""
+    """sha256 of the bits of all weights and buffers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

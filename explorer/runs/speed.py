@@ -1,4 +1,4 @@
-"""The measured speed of this machine: a process of its own measures it as a run would train, a file keeps it."""
+"""The speed of this machine: measured in a process of its own, as a run would train, and stored in a file."""
 
 import json
 import os
@@ -10,16 +10,16 @@ from pathlib import Path
 from explorer.files import write_atomically
 from explorer.machine import core_limit
 from explorer.runs.directory import data_folder
-from explorer.runs.queue import KEEP_MEMORY
+from explorer.runs.queue import MALLOC_ENV
 from explorer.training.speed import Speed
 
 FRESH_S = 60.0
-"""After so many seconds something else may run beside the app, so the speed is measured again."""
-_LONGEST_S = 300.0
+"""After so many seconds other programs may run beside the app, so the speed is measured again."""
+_TIMEOUT_S = 300.0
 
 
-def kept() -> Speed | None:
-    """The speed that was measured last on this machine with as many cores, or None."""
+def last_measured() -> Speed | None:
+    """The stored speed, or None where none was measured with as many cores."""
     try:
         values = json.loads(_file().read_text(encoding="utf-8"))
         return Speed.from_dict(values["speed"]) if values["cores"] == core_limit() else None
@@ -32,7 +32,7 @@ def is_fresh(speed: Speed) -> bool:
 
 
 def measure() -> Speed:
-    """Measures the speed now, with the priority of a run, and keeps it. Takes about 5 seconds.
+    """Measures the speed now, with the priority of a run, and stores it. Takes about 5 seconds.
 
     Raises ValueError, one sentence, where the machine cannot train at all.
     """
@@ -41,11 +41,11 @@ def measure() -> Speed:
         result = subprocess.run(
             [sys.executable, "-m", "explorer", "speed", "--json"],
             cwd=Path(__file__).resolve().parents[2],
-            env={**KEEP_MEMORY, **os.environ},
+            env={**MALLOC_ENV, **os.environ},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_LONGEST_S,
+            timeout=_TIMEOUT_S,
             start_new_session=True,  # its priority is its own
         )
         answer = json.loads(result.stdout)

@@ -1,4 +1,6 @@
-"""Batches: pictures on the device as they lie in memory, augmented and normalised."""
+"""Batches of pictures, augmented and normalised on the device."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,8 +24,8 @@ def statistics(dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def class_weights(dataset: Dataset) -> Tensor:
-    """What each class's pictures count for in the loss, float32 (classes,): n / (k n_c) for n_c of the n training
-    pictures, where k classes have any, so that the mean over the pictures is 1; 0 for a class without."""
+    """The weight of each class in the loss, float32 (classes,): n / (k n_c) for n_c of the n training pictures, where k
+    classes have any, so that the mean over the pictures is 1; 0 for a class without."""
     counts = torch.from_numpy(np.bincount(dataset.train.labels, minlength=len(dataset.class_names)))
     weights = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
     return torch.where(counts > 0, weights, 0.0).float()
@@ -49,3 +51,9 @@ def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in channels-last memory: (pixels / 255 - mean) / std."""
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+
+
+def network_input(images: np.ndarray, mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
+    """uint8 (N, 3, H, W) -> float32 (N, 3, H, W) on the device, as `normalise`."""
+    pixels = torch.from_numpy(images.copy()).to(device).permute(0, 2, 3, 1)  # (N, H, W, 3)
+    return normalise(pixels, torch.tensor(mean, device=device), torch.tensor(std, device=device))

@@ -1,4 +1,4 @@
-"""Running statistics of BatchNorm: when they lag behind, and how they are measured anew."""
+"""Running statistics of BatchNorm: when they lag behind the weights, and how to recompute them."""
 
 import numpy as np
 import torch
@@ -9,8 +9,7 @@ from explorer.datasets import Dataset
 from explorer.training.batches import augment, normalise, statistics
 from explorer.training.config import TrainingConfig
 
-# `python -m benchmarks batchnorm` shows where they lag. The running average forgets a tenth a step; after 80 steps
-# 0.02 % is left of the values it began with.
+# `python -m benchmarks batchnorm` shows where they lag. After 80 steps 0.02 % of the initial values are left.
 SETTLED = 80  # steps
 PICTURES = 1_000
 COMPARED = 1_000  # test pictures at most, on which the network is measured with the running statistics too
@@ -18,13 +17,13 @@ SMALLEST_BATCH = 8  # pictures: a thousand in pairs would take as long as some h
 
 
 def lags(config: TrainingConfig, steps: int) -> bool:
-    """Whether running statistics are not yet those of the weights after so many steps: after few ones, and wherever the
-    rate stays as high as it was, so that the last steps move the weights far."""
+    """Whether running statistics lag behind the weights after so many steps: after few, and at a constant rate, where
+    the last steps move the weights far."""
     return steps < SETTLED or config.schedule == "constant"
 
 
 def running_statistics(network: Network) -> dict[str, Tensor]:
-    """Copies of the running mean and variance of every norm layer, by their names in the state of the network."""
+    """Copies of the running mean and variance of every norm layer, by their names in the state dict."""
     return {name: buffer.clone() for name, buffer in network.named_buffers() if "running_" in name}
 
 
@@ -38,18 +37,18 @@ def recompute_batchnorm(
     seed: int = 0,
     pictures: int = PICTURES,
 ) -> int:
-    """Replaces the running mean and variance of every norm layer by those over random training pictures: `pictures`, or
-    as many as there are. Returns how many; 0 where the network has no norm or a value would not be finite, and is left
-    as it is.
+    """Replaces the running statistics of every norm layer by those over random training pictures: `pictures`, or as
+    many as there are. Returns how many; 0 where the network has no norm or a value would not be finite, and is left as
+    it is.
 
     Mean and unbiased variance are of all values together (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm",
-    section 3), not an average that forgets. `batch_size` and `augmented` are those of the training, since they decide
-    what a layer's input is: it is normalised with the statistics of its own batch. `seed` decides which pictures.
+    section 3). `batch_size` and `augmented` are those of the training, since they decide a layer's input: it is
+    normalised with the statistics of its own batch. `seed` chooses the pictures.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
         return 0
-    device = next(network.parameters()).device
+    device = network.device
     mean, std = statistics(dataset, device)
     generator = torch.Generator().manual_seed(seed)
     # In random order: folders are read class by class, and a batch of one class has other statistics.
@@ -75,7 +74,7 @@ def recompute_batchnorm(
             pixels = torch.from_numpy(dataset.train.images[part].transpose(0, 2, 3, 1)).to(device)
             if augmented:
                 pixels = augment(pixels, generator)
-            network.forward(normalise(pixels, mean, std), run)  # no hook takes this for a step of the training
+            network.forward(normalise(pixels, mean, std), run)  # not by `network()`, whose hooks count steps
     finally:
         network.train(was_training)
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -1,9 +1,11 @@
-"""`TrainingConfig`: how a network is trained, and the learning rate that follows from it."""
+"""`TrainingConfig`, and the learning rate that follows from it."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
+
+from explorer.architectures.spec import check_fields, fields_of
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "step", "cosine", "one_cycle"]
@@ -22,7 +24,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "label_smoothing": (0.0, 0.99),
     "clip": (1e-12, 1e12),
 }
-"""What a config may hold; whole numbers where the limits are."""
+"""Of a config; whole numbers where the limits are."""
 
 OFFERED: dict[str, tuple[float, float]] = {
     "epochs": (1, 10_000),
@@ -35,24 +37,22 @@ OFFERED: dict[str, tuple[float, float]] = {
     "label_smoothing": LIMITS["label_smoothing"],
     "clip": (0.0, 1000.0),
 }
-"""What a form offers; a clip of 0 is none."""
+"""Of a form; a clip of 0 is none."""
 
 WARM_UP_SHARE = 0.25  # of a one-cycle run; Smith and Topin 2017 leave it open, 0.2 to 0.45 are in use
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained.
+    """The training of a network.
 
-    Exactly one of `epochs` and `seconds` is the budget; where `seconds` is given, the schedule follows the clock.
-    `learning_rate` is the highest one of the schedule. "step" multiplies it by `step_factor` at each of
-    `milestones`, shares of the run; "cosine" lets it fall to 0 along half a cosine; "one_cycle" lets it rise
-    linearly for a quarter of the run and then fall to 0 along half a cosine. `class_weights` makes every class count
-    alike in the loss, however many training pictures it has. `clip` is the largest allowed norm of
-    all gradients together. `augment` pads by 4, crops at random and flips half of the pictures. `precision` "auto"
-    is bfloat16 autocast where the processor gains from it, else float32. `compile` fuses operations with
-    torch.compile: needs a C++ compiler, costs a minute or more once, and made ResNet-20 steps 1.25 times as fast on
-    a CPU. Raises ValueError for impossible values.
+    Exactly one of `epochs` and `seconds` is the budget; with `seconds` the schedule follows the clock. `learning_rate`
+    is the highest one of the schedule. "step" multiplies it by `step_factor` at each of `milestones`, shares of the
+    run; "cosine" lets it fall to 0 along half a cosine; "one_cycle" lets it rise linearly for a quarter of the run and
+    then fall to 0 along half a cosine. With `class_weights` every class counts alike in the loss. `clip` is the largest
+    allowed norm of all gradients together. `augment` pads by 4, crops at random and flips half of the pictures.
+    `precision` "auto" is bfloat16 autocast where the processor gains from it, else float32. `compile` fuses operations
+    with torch.compile: it needs a C++ compiler and a minute or more. Raises ValueError for impossible values.
     """
 
     epochs: int | None = None
@@ -81,22 +81,7 @@ class TrainingConfig:
                 "give the budget as either `epochs` or `seconds`, received "
                 f"epochs={shown(self.epochs)} and seconds={shown(self.seconds)}."
             )
-        choices = {"optimizer": Optimizer, "schedule": Schedule, "precision": Precision, "device": Device}
-        for name, legal in choices.items():
-            if getattr(self, name) not in get_args(legal):
-                options = ", ".join(map(repr, get_args(legal)))
-                raise ValueError(f"`{name}` must be one of {options}, received {shown(getattr(self, name))}.")
-        for name, (low, high) in LIMITS.items():
-            value, whole = getattr(self, name), isinstance(low, int)
-            if value is None and name in ("epochs", "seconds", "clip"):
-                continue
-            fits = type(value) is int if whole else isinstance(value, int | float) and not isinstance(value, bool)
-            if not fits or not low <= value <= high:
-                limits = f"whole number from {low} to {high}" if whole else f"number from {low:g} to {high:g}"
-                raise ValueError(f"`{name}` must be a {limits}, received {shown(value)}.")
-        for name in ("class_weights", "nesterov", "augment", "compile"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"`{name}` must be true or false, received {shown(getattr(self, name))}.")
+        check_fields(self, LIMITS)
         if not isinstance(self.milestones, tuple) or not all(
             isinstance(share, int | float) and 0 < share < 1 for share in self.milestones
         ):
@@ -111,15 +96,9 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The config that `to_dict` described. Raises ValueError for anything else."""
-        if not isinstance(values, dict):
-            kind = "null" if values is None else type(values).__name__
-            raise ValueError(f"a training config must be a JSON object, received {kind}.")
-        known = [field.name for field in fields(cls)]
-        unknown = [name for name in values if name not in known]
-        if unknown:
-            raise ValueError(f"a training config has no field `{shown(unknown[0])[1:-1]}`; it has {', '.join(known)}.")
+        values = fields_of(cls, values, "a training config")
         if isinstance(values.get("milestones"), list):
-            values = {**values, "milestones": tuple(values["milestones"])}
+            values["milestones"] = tuple(values["milestones"])
         return cls(**values)
 
 

@@ -1,4 +1,4 @@
-"""What to compute on, in what precision, and with how many threads."""
+"""The device, the precision and the number of threads to compute with."""
 
 import os
 import platform
@@ -11,14 +11,14 @@ from explorer.machine import cores, idle_cores
 from explorer.training.config import Device, Precision
 
 _WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
-_works: set[str] = set()  # devices on which a convolution has been computed in this process
-_fails: dict[str, tuple[float, str]] = {}  # and those on which it failed: when, and why
+_works: set[str] = set()  # devices that have computed a convolution in this process
+_fails: dict[str, tuple[float, str]] = {}  # devices that failed to: when, and why
 _TRY_AGAIN_S = 60.0
 
 
 def choose_device(wish: Device = "auto") -> torch.device:
-    """The device to compute on; "auto" takes CUDA, then Apple's MPS, then the CPU, the first on which a small
-    convolution can be computed forward and back.
+    """The device to compute on; "auto" is the first of CUDA, Apple's MPS and the CPU that computes a small convolution
+    forward and back.
 
     Raises ValueError with the reason where the wished device cannot be used.
     """
@@ -58,7 +58,7 @@ def _problem(name: str) -> str | None:
         loss = F.conv2d(images, weights, padding=1).sum()
         gradients = torch.autograd.grad(loss, [images, weights])
         sum(gradient.sum() for gradient in gradients).item()  # type: ignore[union-attr]  # waits for the device
-    except Exception as error:  # whatever a driver or a build of torch raises
+    except Exception as error:  # drivers and builds of torch raise many kinds
         lines = str(error).strip().splitlines() or [type(error).__name__]
         _fails[name] = time.monotonic(), f": {lines[0][:150].rstrip('.')}"
         return _fails[name][1]
@@ -86,7 +86,7 @@ def choose_precision(device: torch.device, wish: Precision = "auto") -> torch.dt
 
 
 def device_name(device: torch.device, threads: int | None = None) -> str:
-    """What a figure says it was measured on: the GPU's name, or the processor's with the threads of each network."""
+    """The GPU's name, or the processor's with the threads of each network, as measured figures carry it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type == "mps":
@@ -97,11 +97,11 @@ def device_name(device: torch.device, threads: int | None = None) -> str:
 
 
 def use_threads(count: int | None = None) -> None:
-    """Computes with `count` threads from now on; by default with one for each core that this process may use and that
-    is idle now, and no more than OMP_NUM_THREADS allows. Raises ValueError for a count that is not in 1..1024.
+    """Sets the number of torch's threads: `count`, by default one for each core that this process may use and that is
+    idle now, and no more than OMP_NUM_THREADS allows. Raises ValueError for a count that is not in 1..1024.
 
-    The threads of one operation wait for each other, also for one that has no core at that moment. More threads than
-    idle cores therefore slow every step (docs/decisions/2026-11-22-threads.md).
+    More threads than idle cores slow every step, since the threads of one operation wait for each other
+    (docs/decisions/2026-11-22-threads.md).
     """
     if count is not None and not 1 <= count <= 1024:
         raise ValueError(f"the number of threads must be a whole number from 1 to 1024, received {count}.")
@@ -109,8 +109,3 @@ def use_threads(count: int | None = None) -> None:
     if count is None and most > 1:
         most = max(1, min(most, int(min(idle_cores(), most) + 0.35)))
     torch.set_num_threads(count or most)
-
-
-def threads_each(networks: int) -> int:
-    """Threads of each of so many networks that are trained side by side on a CPU: an equal share, at least one."""
-    return max(1, torch.get_num_threads() // networks)

@@ -1,5 +1,6 @@
-"""How good a network is on a split: all in all, and class by class."""
+"""Loss and accuracy of a network on a split, as a whole and class by class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,14 +9,14 @@ import torch.nn.functional as F
 
 from explorer.architectures import Network
 from explorer.datasets import Split
-from explorer.training.batches import normalise
+from explorer.training.batches import network_input
 from explorer.training.record import Evaluation
 
 
 @dataclass(frozen=True)
 class ClassResults:
-    """What a network makes of the pictures of each class: the sum of their cross-entropies, how many it classifies
-    rightly, and how many there are. In the order of the network's classes; a class may have no pictures."""
+    """The sum of the cross-entropies, the right answers and the pictures of each class, in the order of the network's
+    classes; a class may have no pictures."""
 
     losses: tuple[float, ...]
     right: tuple[int, ...]
@@ -39,31 +40,22 @@ class ClassResults:
 
     @property
     def majority(self) -> float:
-        """The accuracy of always answering the commonest class."""
+        """The accuracy of always answering that class."""
         return max(self.n) / sum(self.n)
 
 
 def evaluate(
-    network: Network,
-    split: Split,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    batch_size: int = 500,
+    network: Network, split: Split, mean: Sequence[float], std: Sequence[float], batch_size: int = 500
 ) -> Evaluation:
-    """Loss and accuracy over all of `split`: `evaluate_classes` put together."""
+    """Loss and accuracy over all of `split`."""
     return evaluate_classes(network, split, mean, std, batch_size).together
 
 
 @torch.no_grad()
 def evaluate_classes(
-    network: Network,
-    split: Split,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    batch_size: int = 500,
+    network: Network, split: Split, mean: Sequence[float], std: Sequence[float], batch_size: int = 500
 ) -> ClassResults:
-    """Loss and right answers of each class of `split`, in float32 and evaluation mode; leaves the network's mode as it
-    was.
+    """The results of each class of `split`, in float32 and evaluation mode; the network's mode is left as it was.
 
     Raises ValueError for a split without pictures.
     """
@@ -71,16 +63,13 @@ def evaluate_classes(
         raise ValueError("`split` holds no pictures, so there is nothing to evaluate on; choose another split.")
     right = np.zeros(len(split), np.int64)
     losses = np.zeros(len(split))
-    device = next(network.parameters()).device
     was_training = network.training
     network.eval()
-    statistics = [torch.tensor(values, device=device) for values in (mean, std)]
     try:
         for start in range(0, len(split), batch_size):
             part = slice(start, start + batch_size)
-            pixels = torch.from_numpy(split.images[part].copy()).to(device).permute(0, 2, 3, 1)
-            labels = torch.from_numpy(split.labels[part].copy()).to(device)
-            logits = network(normalise(pixels, *statistics))
+            labels = torch.from_numpy(split.labels[part].copy()).to(network.device)
+            logits = network(network_input(split.images[part], mean, std, network.device))
             losses[part] = F.cross_entropy(logits, labels, reduction="none").numpy(force=True)
             right[part] = (logits.argmax(1) == labels).numpy(force=True)
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +18,13 @@ from explorer.datasets import Dataset
 from explorer.training.batches import augment, class_weights, normalise, on_device, statistics
 from explorer.training.batchnorm import PICTURES, lags, recompute_batchnorm, running_statistics
 from explorer.training.config import TrainingConfig, learning_rate_at
-from explorer.training.device import choose_device, choose_precision, device_name, threads_each
+from explorer.training.device import choose_device, choose_precision, device_name
 from explorer.training.evaluation import evaluate
-from explorer.training.record import EpochResult, Evaluation, GradientSizes, Progress, Standing, TrainingRecord
+from explorer.training.record import EpochResult, Evaluation, GradientSizes, NetworkProgress, Progress, TrainingRecord
 from explorer.training.state import NetworkState, TrainingState
 
-VERIFY_EVERY = 10  # steps between two looks at whether everything is still finite
-LONG_VALIDATION = 1.0  # seconds; before one that may take longer there is a yield
+VERIFY_EVERY = 10  # steps between two checks that everything is finite
+LONG_VALIDATION = 1.0  # seconds; the loop yields before one that may take longer
 
 
 def is_gradient_step(step: int) -> bool:
@@ -38,7 +39,7 @@ def fit(
     state: TrainingState | None = None,
     report_every: float = 0.5,
 ) -> Iterator[Progress]:
-    """Trains one `network` in place: `fit_together` with it alone."""
+    """Trains one `network` in place, as `fit_together` does."""
     return fit_together([network], dataset, config, state, report_every)
 
 
@@ -49,24 +50,23 @@ def fit_together(
     state: TrainingState | None = None,
     report_every: float = 0.5,
 ) -> Iterator[Progress]:
-    """Trains `networks` in place, side by side, each step on the very same batch; yields after the first step, about
-    every `report_every` seconds, before a validation that may take long, after each epoch, and at the end.
+    """Trains `networks` in place, side by side, each step on the same batch. Yields after the first step, about every
+    `report_every` seconds, before a validation that may take long, after each epoch, and at the end.
 
     On a CPU each network takes its steps in a thread of its own, with its share of torch's threads; a single network
     has them all. On a GPU, and with `compile`, the networks take turns. Between two yields nothing computes.
 
-    The whole training split lies on the device as uint8, in the order of the dataset, and is normalised and
-    augmented there, batch by batch. Batches and augmentation follow from the seed alone, so networks that are trained
-    apart see the same ones too. On a CPU one seed and one number of threads a network give the same bits, whatever is
-    trained beside it. The last `Progress` carries a `TrainingRecord` for each network; the networks are then on the
-    CPU, in evaluation mode. Closing the generator early leaves the weights of that moment. Where the running
-    statistics of BatchNorm lag behind (`lags`), they are recomputed over training pictures before the end.
+    The training split lies on the device as uint8 and is normalised and augmented there, batch by batch. Batches and
+    augmentation follow from the seed alone, so networks that are trained apart see the same ones too. On a CPU one seed
+    and one number of threads a network give the same bits, alone or side by side. The last `Progress` carries a
+    `TrainingRecord` for each network; the networks are then on the CPU, in evaluation mode. Closing the generator early
+    leaves the weights of that moment. Where the running statistics of BatchNorm lag behind (`lags`), they are
+    recomputed before the end.
 
-    `state` is advanced in place. One that `restore` read continues where it was saved, with the threads that it began
-    with; a new one begins.
+    `state` is advanced in place. One that `restore` read continues where it was saved, with its number of threads.
 
     When the loss or a weight of a network is no longer finite, its training ends with outcome "diverged" and the last
-    weights that were seen to be finite; the others go on.
+    weights that were verified as finite; the others continue.
 
     Raises ValueError where dataset and networks do not fit together, or a network is frozen.
     """
@@ -81,47 +81,65 @@ def fit_together(
     mean, std = statistics(dataset, device)
     state.networks = state.networks or [NetworkState() for _ in networks]
     side_by_side = device.type == "cpu" and len(networks) > 1 and not config.compile
-    state.threads = state.threads or (threads_each(len(networks)) if side_by_side else torch.get_num_threads())
+    threads = torch.get_num_threads()
+    state.threads = state.threads or (max(1, threads // len(networks)) if side_by_side else threads)
     weights = class_weights(dataset).to(device) if config.class_weights else None
-    learners = [_Learner(*pair, config, device, dtype, weights) for pair in zip(networks, state.networks, strict=True)]
+    trained = [
+        _TrainedNetwork(*pair, config, device, dtype, weights) for pair in zip(networks, state.networks, strict=True)
+    ]
     steps_an_epoch = max(1, len(labels) // config.batch_size)  # the rest of an epoch is left out: equal batches
     batch_size = min(config.batch_size, len(labels))
 
-    def goes_on() -> bool:
-        return _fraction(state, config, steps_an_epoch) < 1 and any(learner.learns for learner in learners)
+    def fraction() -> float:
+        if config.epochs is not None:
+            return min(1.0, state.step / (steps_an_epoch * config.epochs))
+        return min(1.0, state.seconds / (config.seconds or 1))
+
+    def unfinished() -> bool:
+        return fraction() < 1 and any(each.is_training for each in trained)
 
     def progress() -> Progress:
-        return _progress(state, config, steps_an_epoch, batch_size, learners)
+        return Progress(
+            step=state.step,
+            epoch=state.epoch,
+            fraction=fraction(),
+            seconds=state.seconds,
+            images_per_second=state.step * batch_size / max(1e-9, state.training_seconds),
+            learning_rate=state.learning_rate,
+            networks=tuple(each.progress() for each in trained),
+        )
 
-    def time_of(pictures: int) -> float:
-        """Seconds that so many take in training; they take less without the backward pass."""
+    def seconds_of(pictures: int) -> float:
+        """An upper limit of the time that so many pictures take without a backward pass."""
         return state.training_seconds / (state.step * batch_size) * pictures
 
     with ExitStack() as cleanup:
-        cleanup.callback(torch.set_num_threads, torch.get_num_threads())
+        cleanup.callback(torch.set_num_threads, threads)
         torch.set_num_threads(state.threads)
         for network in networks:
             cleanup.callback(network.draw_dropout_from, None)
-        pools = [cleanup.enter_context(_thread(state.threads)) for _ in learners] if side_by_side else []
+        thread = partial(ThreadPoolExecutor, 1, "network", torch.set_num_threads, (state.threads,))
+        pools = [cleanup.enter_context(thread()) for _ in trained] if side_by_side else []
 
-        def each(call: Callable[..., None], *values: object) -> None:
-            """Calls it for every network, in its thread, and waits for all; an error comes out once all have ended."""
+        def each_network(call: Callable[..., None], *values: object) -> None:
+            """Calls it for every network, in its thread, and waits for all; then raises the first error, if any."""
             if not pools:
-                for learner in learners:
-                    call(learner, *values)
+                for network in trained:
+                    call(network, *values)
                 return
-            calls = [pool.submit(call, learner, *values) for pool, learner in zip(pools, learners, strict=True)]
+            calls = [pool.submit(call, network, *values) for pool, network in zip(pools, trained, strict=True)]
             wait(calls)
             for finished in calls:
                 finished.result()
 
         started, reported = time.perf_counter() - state.seconds, -math.inf
-        while state.batches or goes_on():  # an epoch that has begun is ended, also where only its validation is missing
+        # An epoch is ended, also where only its validation is missing.
+        while state.batches or unfinished():
             generator = torch.Generator().manual_seed(config.seed * 1_000_003 % 2**62 + state.epoch)
             order = torch.randperm(len(labels), generator=generator)
             if state.batches and state.generator is not None:
                 generator.set_state(state.generator)
-            while state.batches < steps_an_epoch and goes_on():
+            while state.batches < steps_an_epoch and unfinished():
                 tick = time.perf_counter()
                 chosen = order[state.batches * batch_size : (state.batches + 1) * batch_size].to(device)
                 pixels = images[chosen]  # (B, H, W, 3) uint8
@@ -129,49 +147,44 @@ def fit_together(
                     pixels = augment(pixels, generator)
                 batch = normalise(pixels, mean, std)  # (B, 3, H, W) float32, channels last
                 target = labels[chosen]
-                state.learning_rate = learning_rate_at(config, _fraction(state, config, steps_an_epoch))
-                dropout_seed = (config.seed * 1_000_003 + 7_919 * state.step + 1) % 2**62  # whatever is trained beside
-                each(_Learner.step, batch, target, state.learning_rate, state.step, dropout_seed)
+                state.learning_rate = learning_rate_at(config, fraction())
+                dropout_seed = (config.seed * 1_000_003 + 7_919 * state.step + 1) % 2**62  # alone or side by side
+                each_network(_TrainedNetwork.step, batch, target, state.learning_rate, state.step, dropout_seed)
 
                 state.step += 1
                 state.batches += 1
                 state.training_seconds += time.perf_counter() - tick
                 state.seconds = time.perf_counter() - started
-                if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not goes_on():
-                    each(_Learner.verify, state.step)
-                if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch and goes_on():
+                if state.step % VERIFY_EVERY == 0 or state.batches == steps_an_epoch or not unfinished():
+                    each_network(_TrainedNetwork.verify, state.step)
+                if time.perf_counter() - reported > report_every and state.batches < steps_an_epoch and unfinished():
                     reported = time.perf_counter()
                     state.generator = generator.get_state()
                     yield progress()
-            lagging = not goes_on() and any(learner.lags(state) for learner in learners)
-            if time_of(len(dataset.validation) + lagging * min(PICTURES, len(labels))) > LONG_VALIDATION:
+            lagging = not unfinished() and any(each.lags(state) for each in trained)
+            if seconds_of(len(dataset.validation) + lagging * min(PICTURES, len(labels))) > LONG_VALIDATION:
                 reported = time.perf_counter()
                 state.generator = generator.get_state()
                 yield replace(progress(), validates_next=True)
             if lagging:
-                each(_Learner.settle, dataset, state)
-            each(_Learner.end_epoch, dataset, state)
+                each_network(_TrainedNetwork.settle, dataset, state)
+            each_network(_TrainedNetwork.end_epoch, dataset, state)
             state.epoch += 1
             state.batches = 0
             state.seconds = time.perf_counter() - started
-            if goes_on():
+            if unfinished():
                 yield progress()
             elif not lagging:  # the budget ran out in this validation
-                each(_Learner.settle, dataset, state)
+                each_network(_TrainedNetwork.settle, dataset, state)
         last = progress()
-        records = tuple(learner.record(state, dataset, last.images_per_second) for learner in learners)
+        records = tuple(each.record(state, dataset, last.images_per_second) for each in trained)
         for network in networks:
             network.to("cpu").eval()
         yield replace(last, records=records)
 
 
-def _thread(torch_threads: int) -> ThreadPoolExecutor:
-    """A thread for one network: torch computes there with so many threads."""
-    return ThreadPoolExecutor(1, "network", lambda: torch.set_num_threads(torch_threads))
-
-
-class _Learner:
-    """One network in training: its optimiser, its part of the state, and how it stands since the last report."""
+class _TrainedNetwork:
+    """One network in training: its optimiser, its part of the state, and its means since the last report."""
 
     def __init__(
         self,
@@ -204,13 +217,13 @@ class _Learner:
         self.validation: Evaluation | None = None
 
     @property
-    def learns(self) -> bool:
+    def is_training(self) -> bool:
         return self.entry.outcome is None
 
     def step(self, batch: Tensor, target: Tensor, rate: float, step: int, dropout_seed: int) -> None:
-        if not self.learns:
+        if not self.is_training:
             return
-        if not self.network.training:  # whoever looked at the network between two yields may have left it so
+        if not self.network.training:  # a reader between two yields may have left it so
             self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -235,8 +248,8 @@ class _Learner:
         self.validation = None
 
     def verify(self, step: int) -> None:
-        """Keeps the weights while all is finite; else puts the last kept ones back and ends this training at `step`."""
-        if not self.learns:
+        """Keeps the weights while all is finite; else restores the last kept ones and ends this training at `step`."""
+        if not self.is_training:
             return
         if _all_finite(self.network, self.entry.losses[-VERIFY_EVERY:]):
             self.finite = _snapshot(self.network)
@@ -245,7 +258,7 @@ class _Learner:
             self.entry.outcome, self.entry.diverged_at = "diverged", step
 
     def end_epoch(self, dataset: Dataset, state: TrainingState) -> None:
-        self.remember()
+        self.update_means()
         if not self.entry.losses:  # it diverged in an earlier epoch
             return
         batch_size = min(self.config.batch_size, len(dataset.train))
@@ -259,11 +272,10 @@ class _Learner:
         self.reported = 0
 
     def lags(self, state: TrainingState) -> bool:
-        """Whether the running statistics of BatchNorm are not yet those of the weights."""
         return self.entry.outcome is None and self.network.spec.norm == "batch" and lags(self.config, state.step)
 
     def settle(self, dataset: Dataset, state: TrainingState) -> None:
-        """Recomputes them where they lag; the state keeps those that training left."""
+        """Recomputes running statistics that lag; the state keeps those that training left."""
         if not self.lags(state):
             return
         left, config = running_statistics(self.network), self.config
@@ -272,19 +284,19 @@ class _Learner:
         ):
             self.entry.running = left
 
-    def remember(self) -> None:
+    def update_means(self) -> None:
         if len(self.entry.losses) > self.reported:
             self.recent = (_mean(self.entry.losses[self.reported :]), _mean(self.entry.hits[self.reported :]))
             self.reported = len(self.entry.losses)
 
-    def standing(self) -> Standing:
-        """Also brings the state of the optimiser into the training's, which may be saved now."""
-        self.remember()
+    def progress(self) -> NetworkProgress:
+        """Also copies the state of the optimiser into the training's, which may be saved now."""
+        self.update_means()
         self.entry.moments = [
             {name: value for name, value in self.optimizer.state.get(parameter, {}).items() if torch.is_tensor(value)}
             for parameter in self.network.parameters()
         ]
-        return Standing(*self.recent, self.gradients(), self.validation, self.entry.outcome)
+        return NetworkProgress(*self.recent, self.gradients(), self.validation, self.entry.outcome)
 
     def gradients(self) -> GradientSizes:
         return GradientSizes(tuple(self.layers), tuple(self.entry.gradient_steps), tuple(self.entry.gradient_norms))
@@ -306,30 +318,6 @@ class _Learner:
             batchnorm_images=min(PICTURES, len(dataset.train)) if self.entry.running else 0,
             versions={"torch": torch.__version__, "python": platform.python_version()},
         )
-
-
-def _fraction(state: TrainingState, config: TrainingConfig, steps_an_epoch: int) -> float:
-    if config.epochs is not None:
-        return min(1.0, state.step / (steps_an_epoch * config.epochs))
-    return min(1.0, state.seconds / (config.seconds or 1))
-
-
-def _progress(
-    state: TrainingState,
-    config: TrainingConfig,
-    steps_an_epoch: int,
-    batch_size: int,
-    learners: list[_Learner],
-) -> Progress:
-    return Progress(
-        step=state.step,
-        epoch=state.epoch,
-        fraction=_fraction(state, config, steps_an_epoch),
-        seconds=state.seconds,
-        images_per_second=state.step * batch_size / max(1e-9, state.training_seconds),
-        learning_rate=state.learning_rate,
-        networks=tuple(learner.standing() for learner in learners),
-    )
 
 
 def _check_fit(network: Network, dataset: Dataset) -> None:
@@ -364,7 +352,7 @@ def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimize
 
 
 def _norms(gradients: list[Tensor | None]) -> tuple[float, ...]:
-    """In float64: float32 cannot hold the squares of a plain-56's gradients without norm, and would say exactly 0."""
+    """In float64: float32 cannot hold the squares of a plain-56's gradients without norm, and would give 0."""
     return tuple(
         torch.linalg.vector_norm(gradient.cpu(), dtype=torch.float64).item()
         for gradient in gradients

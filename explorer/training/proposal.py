@@ -1,4 +1,4 @@
-"""What to train in one click: the deepest twins that learn within the budget on this machine."""
+"""`propose`: the deepest twins that learn within the budget on this machine, for training in one click."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from explorer.training.speed import Forecast, Speed, forecast
 
 SECONDS = 60.0
 LEAST_PASSES = 2.0
-"""With fewer passes through the data hardly any network learns something: the page warns."""
+"""With fewer passes through the data the page warns: hardly any network learns."""
 
 
 @dataclass(frozen=True)
 class Rung:
-    """Twins of that depth and width (channels of the first stage), on `classes` shapes of `size` pixels a side, which
-    learn when the budget buys `passes` passes through the data."""
+    """Twins of that depth and `width`, the channels of the first stage, on `classes` shapes of `size` pixels a side,
+    which learn within `passes` passes through the data."""
 
     depth: int
     width: int
@@ -51,18 +51,17 @@ RUNGS = (
     Rung(14, 8, 16, _THREE, 4.0),
     Rung(8, 8, 16, _THREE, 4.0),
 )
-"""From the deepest on. `python -m benchmarks rungs` trains each for as many passes as it needs here and measures on
-pictures of another drawing; `python -m benchmarks one-click` shows what one click gives on the test pictures."""
+"""The deepest first. `python -m benchmarks rungs` and `one-click` measure them."""
 
 
 def one_click(seconds: float = SECONDS, seed: int = 0) -> TrainingConfig:
-    """How the proposed twins are trained."""
+    """The training of the proposed twins."""
     return TrainingConfig(seconds=seconds, batch_size=64, learning_rate=0.1, augment=False, seed=seed)
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """The first of the rungs that the budget suffices for, or the last where it suffices for none, and what it buys."""
+    """The first rung for which the budget suffices, else the last, with its forecast."""
 
     rung: Rung
     config: TrainingConfig
@@ -74,7 +73,7 @@ class Proposal:
 
 
 def propose(speed: Speed, seconds: float = SECONDS, seed: int = 0) -> Proposal:
-    """What one click trains on a machine of that speed."""
+    """The training of one click on a machine of that speed."""
     config = one_click(seconds, seed)
     for rung in RUNGS:
         proposal = Proposal(rung, config, forecast(speed, (rung.spec, rung.spec.twin()), config, rung.pictures))
@@ -83,11 +82,8 @@ def propose(speed: Speed, seconds: float = SECONDS, seed: int = 0) -> Proposal:
     return proposal
 
 
-def enough(fits: Callable[[float], Forecast], passes: float = LEAST_PASSES) -> float | None:
-    """The budget in seconds, a whole number of minutes up to a day, for which `fits` forecasts so many passes."""
-    minutes = 1
-    while minutes <= 1440:
-        if fits(60.0 * minutes).passes >= passes:
-            return 60.0 * minutes
-        minutes = minutes + 1 if minutes < 10 else minutes + 5 if minutes < 60 else minutes + 60
-    return None
+def sufficient_budget(fits: Callable[[float], Forecast], passes: float = LEAST_PASSES) -> float | None:
+    """The smallest budget in seconds, a round number of minutes up to a day, for which `fits` forecasts so many passes;
+    None where there is none."""
+    budgets = (60.0 * minutes for minutes in (*range(1, 10), *range(10, 60, 5), *range(60, 1441, 60)))
+    return next((seconds for seconds in budgets if fits(seconds).passes >= passes), None)

@@ -1,4 +1,4 @@
-"""What a training says while it runs (`Progress`) and what it leaves behind (`TrainingRecord`)."""
+"""`Progress`, which a training yields, and `TrainingRecord`, which it leaves behind."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
@@ -28,6 +28,12 @@ class EpochResult:
     train: Evaluation
     validation: Evaluation | None
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The result that `dataclasses.asdict` described."""
+        validation = Evaluation(**values["validation"]) if values["validation"] else None
+        return cls(**{**values, "train": Evaluation(**values["train"]), "validation": validation})
+
 
 @dataclass(frozen=True)
 class GradientSizes:
@@ -44,9 +50,11 @@ class GradientSizes:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """Everything that a training left to know beside the weights. `steps` are those that it took; where it diverged,
-    those after which that was seen. `batchnorm_images` training pictures are those over which the running statistics
-    of BatchNorm were recomputed at the end; 0 where they are as training left them."""
+    """Everything about a finished training beside the weights.
+
+    `steps` are those that it took; where it diverged, those after which that was detected. `batchnorm_images` counts
+    the pictures over which the running statistics of BatchNorm were recomputed at the end, 0 where they were not.
+    """
 
     config: TrainingConfig
     outcome: Outcome
@@ -65,7 +73,7 @@ class TrainingRecord:
 
     @property
     def passes(self) -> float:
-        """How many times it went through the training pictures."""
+        """Times through the training pictures."""
         return self.steps * min(self.config.batch_size, self.train_images) / self.train_images
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,16 +83,7 @@ class TrainingRecord:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The record that `to_dict` described."""
-        epochs = tuple(
-            EpochResult(
-                **{
-                    **line,
-                    "train": Evaluation(**line["train"]),
-                    "validation": Evaluation(**line["validation"]) if line["validation"] else None,
-                }
-            )
-            for line in values["epochs"]
-        )
+        epochs = tuple(map(EpochResult.from_dict, values["epochs"]))
         sizes = values["weight_gradients"]
         gradients = GradientSizes(tuple(sizes["layers"]), tuple(sizes["steps"]), tuple(map(tuple, sizes["norms"])))
         config = TrainingConfig.from_dict(values["config"])
@@ -92,12 +91,12 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where one network of a training stands.
+class NetworkProgress:
+    """One network of a training.
 
-    `loss` and `accuracy` are means over its batches since the last `Progress`, in training mode; `validation` is
-    there where an epoch has just ended and the dataset has validation pictures; `gradients` are all sizes measured
-    so far; `outcome` is None while it trains.
+    `loss` and `accuracy` are means over its batches since the last `Progress`, in training mode; `validation` is there
+    where an epoch has just ended and the dataset has validation pictures; `gradients` are all sizes measured so far;
+    `outcome` is None while it trains.
     """
 
     loss: float
@@ -109,12 +108,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: one `Standing` for each network, in the order they were given.
+    """A training at one moment, with one `NetworkProgress` for each network, in their order.
 
     `fraction` runs from 0 to 1 along the budget; `seconds` have passed since the start; `images_per_second` counts
-    training pictures, each going through every network. `validates_next` says that a validation follows, or that
-    statistics of BatchNorm are recomputed, which may take long: whoever saves the state saves it now. `records` hold
-    one `TrainingRecord` for each network on the last one only, else nothing.
+    training pictures, each going through every network. `validates_next` announces a validation or new statistics of
+    BatchNorm, which may take long: save the state now. `records` hold one `TrainingRecord` for each network on the last
+    `Progress` only.
     """
 
     step: int
@@ -123,6 +122,6 @@ class Progress:
     seconds: float
     images_per_second: float
     learning_rate: float
-    networks: tuple[Standing, ...]
+    networks: tuple[NetworkProgress, ...]
     validates_next: bool = False
     records: tuple[TrainingRecord, ...] = ()

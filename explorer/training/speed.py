@@ -1,4 +1,4 @@
-"""How fast this machine trains, measured on a few small networks, and what follows from it for any other."""
+"""The training speed of this machine, measured on a few small networks, and forecasts for any other."""
 
 import statistics
 import time
@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.datasets import Dataset, Split, channel_statistics
@@ -27,15 +26,14 @@ _PLAIN_STEPS = 97  # from here on 30 steps measure no gradients, as nearly all s
 
 @dataclass(frozen=True)
 class Speed:
-    """What a training step of a network costs on this machine, in seconds.
+    """Costs of training on this machine, in seconds.
 
     A step of B pictures takes `step`, `layer` for each visible layer of the network, and for each picture `mac` for
-    each multiply-accumulate of the forward pass and `byte` for each byte of its activations. Networks that are
-    trained side by side take the time of the slowest; where there are more than `fit`, and on a GPU, their times
-    add up. `alone` is the time of a single network with all cores as a share of its time in one thread, `float32`
-    the time in float32 as a share of that in the precision that "auto" takes. `test` is the time of a picture in
-    evaluation, with all cores, as a share of its time in training beside another network, `start` what passes
-    before the first step. `measured` is when, in seconds since 1970.
+    each multiply-accumulate of the forward pass and `byte` for each byte of its activations. Networks side by side take
+    the time of the slowest; where there are more than `fit`, and on a GPU, their times add up. `alone` is the time of a
+    single network with all cores as a share of its time in one thread, `float32` the time in float32 as a share of that
+    in the precision of "auto". `test` is the time of a picture in evaluation, with all cores, as a share of its time in
+    training beside another network; `start` passes before the first step; `measured` is in seconds since 1970.
     """
 
     step: float
@@ -60,7 +58,7 @@ class Speed:
             raise ValueError(f"`fit` of a speed must be 1 or more, received {self.fit!r}; measure it again.")
 
     def step_seconds(self, specs: Sequence[ArchitectureSpec], batch_size: int, precision: str = "auto") -> float:
-        """Time of one step of all `specs` together, trained as `fit_together` does."""
+        """Time of one step of all `specs` together, as `fit_together` takes it."""
         costs = [self._seconds(spec, batch_size) for spec in specs]
         factor = self.float32 if precision == "float32" else 1.0
         if len(specs) == 1:
@@ -74,13 +72,13 @@ class Speed:
         return self.step + self.layer * layers + pictures * (self.mac * macs + self.byte * size)
 
     def macs_a_second(self) -> float:
-        """Multiply-accumulates of the forward pass that trainings of two ResNet-14 get through together, in float32
-        with all cores; what passes of other networks take follows within a factor of two."""
+        """Multiply-accumulates of the forward pass per second of two ResNet-14 in training, in float32 with all cores;
+        passes of other networks agree within a factor of two."""
         spec = _reference(32, blocks=2).twin()
         return 2 * _BATCH * describe(spec).macs / max(self.step_seconds([spec, spec], _BATCH, "float32"), 1e-9)
 
     def test_seconds(self, specs: Sequence[ArchitectureSpec], pictures: int) -> float:
-        """Time to measure all `specs` on so many pictures, one after the other with all cores."""
+        """Time to evaluate all `specs` on so many pictures, one after the other with all cores."""
         return self.test * sum(self._seconds(spec, 500) for spec in specs) / 500 * pictures
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,8 +95,8 @@ class Speed:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a training of some networks comes to on this machine. `passes` counts how often every training picture is
-    seen, `seconds` is the training's time, `measuring` what the start and the test at the end take beside it."""
+    """A training of some networks on this machine: its `steps`, the `passes` through the training pictures, its
+    `seconds`, and those that start and final test take beside it, `measuring`."""
 
     steps: int
     passes: float
@@ -116,7 +114,7 @@ def forecast(
     config: TrainingConfig,
     pictures: tuple[int, int, int],
 ) -> Forecast:
-    """For a data set of so many training, validation and test `pictures`."""
+    """For a dataset of so many training, validation and test `pictures`."""
     train, validation, test = pictures
     batch_size = max(1, min(config.batch_size, train))
     steps_an_epoch = max(1, train // batch_size)
@@ -135,42 +133,43 @@ def forecast(
 
 
 def measure_speed(seconds: float = 0.3, warm_up: float = 2.5) -> Speed:
-    """Trains twins of 8 and 38 layers on noise, `seconds` for each of eight cases, as a run does. A processor that
-    has rested computes faster for some seconds, a training lasts longer: so `warm_up` seconds come first."""
+    """Trains twins of 8 and 38 layers on noise, `seconds` for each of eight cases, as a run does. A processor that has
+    rested computes faster for some seconds: so `warm_up` seconds come first."""
     device = choose_device()
     use_threads()
     auto = choose_precision(device)
-    small, large, narrow = _reference(16), _reference(32), _reference(16, blocks=6, width=8)
-    _measured(small, _BATCH, warm_up)
-    points = [
-        (small, _BATCH, _measured(small, _BATCH, seconds)),
-        (small, 8, _measured(small, 8, seconds)),
-        (large, _BATCH, _measured(large, _BATCH, seconds)),
-        (_reference(16, blocks=6), _BATCH, _measured(_reference(16, blocks=6), _BATCH, seconds)),
-        (narrow, 2 * _BATCH, _measured(narrow, 2 * _BATCH, seconds)),  # as what one click trains on a slow machine
-        (_reference(16, width=64), _BATCH, _measured(_reference(16, width=64), _BATCH, seconds)),
+    small, large = _reference(16), _reference(32)
+    _step_seconds(small, _BATCH, warm_up)
+    cases = [
+        (large, _BATCH),
+        (small, _BATCH),
+        (small, 8),
+        (_reference(16, blocks=6), _BATCH),
+        (_reference(16, blocks=6, width=8), 2 * _BATCH),  # as one click trains on a slow machine
+        (_reference(16, width=64), _BATCH),
     ]
-    together = points[2][2]
-    alone = _measured(large, _BATCH, seconds, twin=False)
+    measured = [_step_seconds(spec, batch_size, seconds) for spec, batch_size in cases]
+    together = measured[0]
+    alone = _step_seconds(large, _BATCH, seconds, twin=False)
     float32 = 1.0
     if auto != torch.float32:
-        float32 = _measured(large, _BATCH, seconds, precision="float32") / together
-    in_turns = device.type != "cpu"
+        float32 = _step_seconds(large, _BATCH, seconds, precision="float32") / together
+    in_turns = 1 if device.type == "cpu" else 2  # networks
     step, layer, mac, byte = _solved(
-        [[value * (2 if in_turns else 1) for value in _amounts(spec.twin())] for spec, _, _ in points],
-        [batch for _, batch, _ in points],
-        [taken for _, _, taken in points],
+        [[value * in_turns for value in _amounts(spec.twin())] for spec, _ in cases],
+        [batch_size for _, batch_size in cases],
+        measured,
     )
     return Speed(
         step=step,
         layer=layer,
         mac=mac,
         byte=byte,
-        alone=alone / together * (2 if in_turns else 1),
+        alone=alone / together * in_turns,
         float32=float32,
-        test=_test_seconds(large) / (together / _BATCH / (2 if in_turns else 1)),
+        test=_test_seconds(large) / (together / _BATCH / in_turns),
         start=0.0,
-        fit=1 if in_turns else max(2, torch.get_num_threads()),
+        fit=max(2, torch.get_num_threads()) if device.type == "cpu" else 1,
         device=device_name(device),
         precision=str(auto).removeprefix("torch."),
         measured=time.time(),
@@ -178,27 +177,16 @@ def measure_speed(seconds: float = 0.3, warm_up: float = 2.5) -> Speed:
 
 
 def training_speed(seconds: float = 0.4) -> float:
-    """Multiply-accumulates of the forward pass that a training in this process gets through in a second, measured for
-    `seconds` on a ResNet-14: what passes of other networks in this process take follows within a factor of two."""
-    device = choose_device()
+    """Multiply-accumulates of the forward pass per second of a ResNet-14 in training in this process, measured for
+    `seconds`: passes of other networks agree within a factor of two."""
     spec = _reference(32, blocks=2).twin()
-    network = build(spec).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    images = torch.zeros(_BATCH, *spec.input_shape, device=device).to(memory_format=torch.channels_last)
-    labels = torch.zeros(_BATCH, dtype=torch.long, device=device)
-    steps, started = -1, 0.0  # the first step warms up
-    while steps < 1 or time.perf_counter() - started < seconds:
-        loss = F.cross_entropy(network(images), labels)
-        torch.autograd.grad(loss, list(network.parameters()))
-        loss.item()  # waits for a GPU
-        steps += 1
-        if steps == 0:
-            started = time.perf_counter()
-    return steps * _BATCH * describe(spec).macs / (time.perf_counter() - started)
+    step = _step_seconds(spec, _BATCH, seconds, twin=False, precision="float32")
+    return _BATCH * describe(spec).macs / step
 
 
 def training_memory(parameters: int, activation_bytes: int, batch_size: int, optimizer: str) -> int:
-    """About how many bytes a training step of one network needs: weights, gradients, the optimiser's moments, and
-    the outputs of all layers for one batch, which wait for the backward pass."""
+    """About how many bytes a training step of one network needs: weights, gradients, moments of the optimiser, and the
+    outputs of all layers for one batch."""
     copies = 4 if optimizer == "adam" else 3
     return 4 * copies * parameters + activation_bytes * batch_size
 
@@ -222,10 +210,10 @@ def _noise(size: int, count: int) -> Dataset:
     return Dataset("noise", tuple("abcdefghij"), *channel_statistics(train.images), train, none, none)
 
 
-def _measured(
+def _step_seconds(
     spec: ArchitectureSpec, batch_size: int, seconds: float, twin: bool = True, precision: str = "auto"
 ) -> float:
-    """Seconds of a step of the network, with its twin or without: the median of the steps behind the first two."""
+    """Seconds of a step of the network, with its twin or without: the median of the steps after the first two."""
     specs = (spec, spec.twin()) if twin else (spec,)
     config = TrainingConfig(
         epochs=100_000,
@@ -251,7 +239,7 @@ def _measured(
 
 
 def _test_seconds(spec: ArchitectureSpec) -> float:
-    """Seconds of one picture of a network in evaluation."""
+    """Seconds of one picture in evaluation."""
     noise, network = _noise(spec.input_shape[1], _TEST_PICTURES), build(spec).to(choose_device())
     part = replace(noise.train, images=noise.train.images[:32], labels=noise.train.labels[:32])
     evaluate(network, part, noise.mean, noise.std)
@@ -264,12 +252,8 @@ def _solved(
     amounts: Sequence[Sequence[float]], batches: Sequence[int], seconds: Sequence[float]
 ) -> tuple[float, float, float, float]:
     """Costs of a step, a layer, a multiply-accumulate and a byte, none below 0, of the least squared relative error."""
-    rows = np.array(
-        [
-            [1.0, layers, batch * macs, batch * size]
-            for (layers, macs, size), batch in zip(amounts, batches, strict=True)
-        ]
-    )
+    parts = zip(amounts, batches, strict=True)
+    rows = np.array([[1.0, layers, batch * macs, batch * size] for (layers, macs, size), batch in parts])
     rows = rows / np.array(seconds)[:, None]  # of 1 = 100 % each
     best, found = np.inf, np.zeros(4)
     for count in (1, 2, 3, 4):

@@ -1,4 +1,4 @@
-"""`TrainingState`: where a training stands, in memory and as a file, so that it can go on where it was."""
+"""`TrainingState`: all that a training needs to continue, in memory and as a file."""
 
 import json
 import math
@@ -15,20 +15,21 @@ from torch import Tensor
 from explorer.architectures import Network
 from explorer.files import write_atomically
 from explorer.training.config import TrainingConfig
-from explorer.training.record import EpochResult, Evaluation, Outcome
+from explorer.training.record import EpochResult, Outcome
 
 HEADER = "cnn-resnet-explorer-training"
 VERSION = 1
+_SCALARS = ("step", "epoch", "batches", "seconds", "training_seconds", "learning_rate", "threads")
 
 
 @dataclass(eq=False)
 class NetworkState:
-    """What `fit_together` remembers of one network beside its weights.
+    """The state of one network beside its weights.
 
-    `diverged_at` is the number of steps after which it was seen to have diverged, None where it has not, or where a
-    state that was saved earlier does not say. `losses` and `hits` are of the batches of this epoch; `moments` is the
-    state of the optimiser, one dictionary a parameter, in their order. `running` are the statistics of BatchNorm that
-    training left, where they were recomputed at its end.
+    `diverged_at` is the number of steps after which divergence was detected, None where it was not or where an old file
+    does not say. `losses` and `hits` are of the batches of this epoch; `moments` is the state of the optimiser, one
+    dictionary a parameter, in their order. `running` are the statistics of BatchNorm that training left, where they
+    were recomputed at its end.
     """
 
     outcome: Outcome | None = None
@@ -44,13 +45,13 @@ class NetworkState:
 
 @dataclass(eq=False)
 class TrainingState:
-    """Where a training stands. `fit_together` advances it in place, and continues from wherever it stands.
+    """The state of a training. `fit_together` advances it in place, and continues from it.
 
-    Between two yields of the generator the state and the networks belong together: `save` then, `restore` later, and
-    on a CPU a training of so many epochs ends with the same bits as one that was never interrupted. `batches` of
-    `epoch` are done; `generator` is the state of its random numbers after them. `seconds` is the clock of the
-    training, `training_seconds` what the steps took of it, `learning_rate` that of the last step. `threads` are torch's
-    for each network, 0 where it has not begun.
+    Between two yields of the generator the state and the networks belong together: `save` then, `restore` later. On a
+    CPU a training by epochs then ends with the same bits as an uninterrupted one. `batches` of `epoch` are done;
+    `generator` is the state of its random numbers after them. `seconds` is the clock of the training,
+    `training_seconds` the part of it that steps took, `learning_rate` that of the last step. `threads` are torch's for
+    each network, 0 before the start.
     """
 
     step: int = 0
@@ -65,7 +66,7 @@ class TrainingState:
 
 
 def save(path: Path, networks: list[Network], state: TrainingState, config: TrainingConfig) -> None:
-    """Writes weights and state as one file, whole or not at all. Raises OSError where the disk does not take it."""
+    """Writes weights and state as one file, whole or not at all. Raises OSError where the disk is full."""
     tensors: dict[str, Tensor] = {}
     lines = []
     for number, (network, entry) in enumerate(zip(networks, state.networks, strict=True)):
@@ -75,36 +76,18 @@ def save(path: Path, networks: list[Network], state: TrainingState, config: Trai
             tensors |= {f"{number}.moments.{index}.{name}": tensor for name, tensor in moments.items()}
         for name, values in (("losses", entry.losses), ("hits", entry.hits)):
             tensors[f"{number}.{name}"] = torch.stack(values) if values else torch.empty(0)
-        lines.append(
-            {
-                "spec": network.spec.fingerprint,
-                "outcome": entry.outcome,
-                "diverged_at": entry.diverged_at,
-                "epochs": [asdict(epoch) for epoch in entry.epochs],
-                "gradient_steps": entry.gradient_steps,
-                "gradient_norms": entry.gradient_norms,
-            }
-        )
+        kept = {name: getattr(entry, name) for name in ("outcome", "diverged_at", "gradient_steps", "gradient_norms")}
+        lines.append({"spec": network.spec.fingerprint, **kept, "epochs": [asdict(epoch) for epoch in entry.epochs]})
     if state.generator is not None:
         tensors["generator"] = state.generator
-    header = {
-        "version": VERSION,
-        "config": config.to_dict(),
-        "step": state.step,
-        "epoch": state.epoch,
-        "batches": state.batches,
-        "seconds": state.seconds,
-        "training_seconds": state.training_seconds,
-        "learning_rate": state.learning_rate,
-        "threads": state.threads,
-        "networks": lines,
-    }
+    scalars = {name: getattr(state, name) for name in _SCALARS}
+    header = {"version": VERSION, "config": config.to_dict(), **scalars, "networks": lines}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, serialise(contiguous, {HEADER: json.dumps(header)}))
 
 
 def restore(path: Path, networks: list[Network], config: TrainingConfig) -> TrainingState:
-    """The state in the file; the weights there go into `networks`, which must be those that it was saved with.
+    """The state in the file; its weights go into `networks`, which must be those that it was saved with.
 
     Raises ValueError, before it changes anything, where the file is damaged or of another training.
     """
@@ -122,7 +105,7 @@ def restore(path: Path, networks: list[Network], config: TrainingConfig) -> Trai
 
 
 def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list[Network]) -> TrainingState:
-    """Raises whatever a header or tensors that are not whole lead to, before it changes anything."""
+    """Raises any of the errors that `restore` catches for an incomplete file, before it changes anything."""
     weights, states = [], []
     for number, (network, line) in enumerate(zip(networks, header["networks"], strict=True)):
         weights.append({name: tensors[f"{number}.weights.{name}"] for name in network.state_dict()})
@@ -131,22 +114,19 @@ def _restored(header: dict[str, Any], tensors: dict[str, Tensor], networks: list
         for name, tensor in [*weights[-1].items(), *states[-1].running.items()]:
             if tensor.shape != shapes[name]:
                 raise ValueError("tensors of another network")
-    counts = {name: header[name] for name in ("step", "epoch", "batches")}
-    # States that were saved before threads were kept are of networks that took turns with the same threads.
-    counts["threads"] = header.get("threads", 0)
-    clocks = {name: header[name] for name in ("seconds", "training_seconds")}
-    clocks["learning_rate"] = header.get("learning_rate", 0.0)  # states saved before it was kept do not need it
-    if not all(type(value) is int and value >= 0 for value in counts.values()) or counts["threads"] > 1024:
-        raise ValueError("no place in a training")
-    if not all(isinstance(value, int | float) and 0 <= value < math.inf for value in clocks.values()):
-        raise ValueError("no time")
+    old = {"threads": 0, "learning_rate": 0.0}  # files of earlier versions lack them and do not need them
+    scalars = {name: (old | header)[name] for name in _SCALARS}
+    for name, value in scalars.items():
+        kind = type(getattr(TrainingState, name))
+        if type(value) not in (int, kind) or not 0 <= value < (1025 if name == "threads" else math.inf):
+            raise ValueError(f"no {name}")
     for network, values in zip(networks, weights, strict=True):
         network.load_state_dict(values)
-    return TrainingState(**counts, **clocks, generator=tensors.get("generator"), networks=states)
+    return TrainingState(**scalars, generator=tensors.get("generator"), networks=states)
 
 
 def _difference(header: dict[str, Any], networks: list[Network], config: TrainingConfig) -> str:
-    """What of the training in the header is another's, or ""."""
+    """The difference of the training in the header from this one, or ""."""
     if header["version"] != VERSION or TrainingConfig.from_dict(header["config"]) != config:
         return "the settings differ"
     if [line["spec"] for line in header["networks"]] != [network.spec.fingerprint for network in networks]:
@@ -155,33 +135,25 @@ def _difference(header: dict[str, Any], networks: list[Network], config: Trainin
 
 
 def _network_state(number: int, line: dict[str, Any], tensors: dict[str, Tensor]) -> NetworkState:
+    def below(place: str) -> dict[str, Tensor]:
+        prefix = f"{number}.{place}."
+        return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
     moments: list[dict[str, Tensor]] = []
-    prefix = f"{number}.moments."
-    for key in tensors:
-        if key.startswith(prefix):
-            index, name = key.removeprefix(prefix).split(".", 1)
-            if not 0 <= int(index) < len(tensors):
-                raise ValueError("moments of no parameter")
-            moments += [{} for _ in range(int(index) + 1 - len(moments))]
-            moments[int(index)][name] = tensors[key]
+    for key, tensor in below("moments").items():
+        index, name = key.split(".", 1)
+        if not 0 <= int(index) < len(tensors):
+            raise ValueError("moments of no parameter")
+        moments += [{} for _ in range(int(index) + 1 - len(moments))]
+        moments[int(index)][name] = tensor
     return NetworkState(
         outcome=line["outcome"],
         diverged_at=line.get("diverged_at"),
-        epochs=[epoch_result(epoch) for epoch in line["epochs"]],
+        epochs=[EpochResult.from_dict(epoch) for epoch in line["epochs"]],
         gradient_steps=line["gradient_steps"],
         gradient_norms=[tuple(norms) for norms in line["gradient_norms"]],
         losses=list(tensors[f"{number}.losses"]),
         hits=list(tensors[f"{number}.hits"]),
         moments=moments,
-        running={
-            key.removeprefix(f"{number}.running."): tensor
-            for key, tensor in tensors.items()
-            if key.startswith(f"{number}.running.")
-        },
+        running=below("running"),
     )
-
-
-def epoch_result(values: dict[str, Any]) -> EpochResult:
-    """The result that `dataclasses.asdict` described."""
-    validation = Evaluation(**values["validation"]) if values["validation"] else None
-    return EpochResult(**{**values, "train": Evaluation(**values["train"]), "validation": validation})

@@ -14,7 +14,7 @@ from explorer.presets import PRESETS
 from explorer.runs import speed as machine_speed
 from explorer.training import Forecast, Speed, TrainingConfig, propose
 from explorer.training import forecast as forecast_of
-from explorer.training.proposal import LEAST_PASSES, RUNGS, Rung, enough, one_click
+from explorer.training.proposal import LEAST_PASSES, RUNGS, Rung, one_click, sufficient_budget
 from explorer.ui import trainings
 from explorer.ui.build_state import QUICK, BuildState, blocks_a_stage, difference, regular_stages
 from explorer.ui.session import session
@@ -31,10 +31,10 @@ def speed() -> Speed:
 
     Raises ValueError, one sentence, where it cannot be measured; it is tried again after a minute.
     """
-    kept = machine_speed.kept()
+    kept = machine_speed.last_measured()
     if kept is None:
         with _measuring, st.spinner("Measuring how fast this machine trains, once, for some seconds"):
-            return machine_speed.kept() or _measure()
+            return machine_speed.last_measured() or _measure()
     if not machine_speed.is_fresh(kept) and not _measuring.locked() and not runs.any_alive():
         threading.Thread(target=_measure_again, daemon=True).start()
     return kept
@@ -160,7 +160,7 @@ def remedies(state: BuildState, found: Forecast, measured: Speed) -> list[Remedy
         smaller = replace(state, data=replace(drawn, size=16).key)
         if _passes(smaller, measured) >= LEAST_PASSES:
             changed.append(Remedy("16 pixels", smaller))
-    seconds = enough(lambda budget: _forecast_for(state, budget, measured))
+    seconds = sufficient_budget(lambda budget: _forecast_for(state, budget, measured))
     if seconds is not None:
         changed.append(
             Remedy(f"Train for {duration(seconds).replace('.0 h', ' h')}", state.with_config(seconds=seconds))

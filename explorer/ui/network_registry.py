@@ -55,7 +55,7 @@ def network_names() -> tuple[str, ...]:
 def trained_names() -> list[str]:
     return [
         f"run-{run.id}-{file.stem}"
-        for run in runs.newest(client.owner(), RECENT_RUNS)
+        for run in runs.list_runs(client.owner())[:RECENT_RUNS]
         for file in sorted(run.folder.glob("*.safetensors"))
         if runs.FILE.fullmatch(file.stem)
     ]

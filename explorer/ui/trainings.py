@@ -245,13 +245,13 @@ def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[floa
     the `data` of a BuildState that trains on it. Raises ValueError with one sentence for a person."""
     where = untrusted_files.resolve_allowed(runs.pictures_folder(), source) if isinstance(source, str) else source
     dataset = yield from folders.read(where, (size, size), name=name)
-    yield f"stored-{runs.keep_data(dataset)}"
+    yield f"stored-{runs.store_dataset(dataset)}"
 
 
 def speed() -> float:
     """Multiply-accumulates of the forward pass a second, of a training in this process. They follow from the speed that
     was measured last; where none was, the page does not wait seconds for it, and a shorter measurement serves."""
-    kept = machine_speed.kept()
+    kept = machine_speed.last_measured()
     if kept is None:
         return _speed_here()
     share = threads() / cores() if choose_device().type == "cpu" else 1.0

@@ -179,7 +179,7 @@ def _standing(status: Status) -> None:
     log, last = status.log, status.log.progress[-1] if status.log.progress else None
     phase = log.phase or {}
     if status.state == "queued":
-        st.info(f"Queued, {status.ahead} ahead. It starts by itself; this page may be closed meanwhile.")
+        st.info(f"Queued, {status.queue_position} ahead. It starts by itself; this page may be closed meanwhile.")
     elif status.state == "running" and phase.get("phase") == "downloading":
         share = min(1.0, phase["done"] / max(1, phase["total"]))
         st.progress(share, text=f"Downloading, {phase['done'] / 1e6:,.0f} of {phase['total'] / 1e6:,.0f} MB")
@@ -232,7 +232,7 @@ def _result(run: Run, log: RunLog) -> None:
 def show_earlier_runs(state: BuildState) -> None:
     """The last runs of this person; deleting one asks once."""
     _say_what_failed()
-    earlier = [run for run in runs.newest(client.owner(), network_registry.RECENT_RUNS + 1) if run.id != state.run]
+    earlier = [run for run in runs.list_runs(client.owner())[: network_registry.RECENT_RUNS + 1] if run.id != state.run]
     if not earlier:
         return
     st.subheader("Your earlier runs", anchor=False)

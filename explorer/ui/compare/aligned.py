@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.attribution import LayerProfile, enlarge
-from explorer.experiments.maps import CamComparison, compare_cams
+from explorer.experiments.cam_metrics import CamComparison, compare_cams
 from explorer.figures import Alike, ColourScale
 from explorer.images import to_pixels
 from explorer.ui.compare.compared import Compared, column_tops, strip_depths

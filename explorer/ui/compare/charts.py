@@ -9,7 +9,7 @@ import numpy as np
 from explorer import figures
 from explorer.attribution import top_classes
 from explorer.experiments.agreement import Accuracy, Agreement, Predictions, agreement, confusion
-from explorer.experiments.maps import ObjectShares
+from explorer.experiments.cam_metrics import ObjectShares
 from explorer.experiments.similarity import Similarity
 from explorer.figures import Series, Table
 from explorer.ui.compare.compared import Compared, relative_depths, seen_part

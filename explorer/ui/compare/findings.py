@@ -10,9 +10,9 @@ import streamlit as st
 from explorer import figures
 from explorer.architectures import describe
 from explorer.datasets import Split, downloadable, shapes
-from explorer.experiments import agreement, maps, similarity
+from explorer.experiments import agreement, cam_metrics, similarity
 from explorer.experiments.agreement import Predictions
-from explorer.experiments.maps import Target
+from explorer.experiments.cam_metrics import Target
 from explorer.experiments.similarity import Grams, Similarity
 from explorer.ui import network_registry, trainings
 from explorer.ui.services.caches import CACHES, LruCache
@@ -182,7 +182,7 @@ def _work(question: Question, network: NetworkResult, about: TestPictures) -> It
     if question.kind == "said":
         return agreement.predictions(network.checkpoint, split, class_names)
     if question.kind == "shares":
-        return maps.object_shares(network.checkpoint, split, class_names, question.target)
+        return cam_metrics.object_shares(network.checkpoint, split, class_names, question.target)
     return similarity.layer_grams(network.checkpoint, split.images)
 
 

@@ -10,7 +10,7 @@ from explorer import figures
 from explorer.datasets import shapes
 from explorer.errors import user_message
 from explorer.experiments.agreement import Predictions, accuracy_of, disagreements
-from explorer.experiments.maps import ObjectShares
+from explorer.experiments.cam_metrics import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
 from explorer.ui import navigation, trainings
 from explorer.ui.charts import chart

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures
-from explorer.experiments.maps import CamComparison
+from explorer.experiments.cam_metrics import CamComparison
 from explorer.ui import navigation, network_registry
 from explorer.ui.charts import chart, colour_bar
 from explorer.ui.compare import aligned, charts, controls

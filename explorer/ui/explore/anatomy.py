@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer import figures
 from explorer.attribution import magnitude
-from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, balances, block_names
+from explorer.experiments.residual_blocks import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
 from explorer.labels import SHORTCUTS_OF_BLOCKS, capital, stage_of
 from explorer.ui import network_registry

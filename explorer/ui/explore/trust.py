@@ -14,14 +14,14 @@ from explorer.attribution import (
     METHODS,
     READINGS,
     Attribution,
+    PerturbationCurve,
     Share,
-    TrustCurve,
     as_map,
-    cascade,
+    cascading_randomisation,
     cost,
     explain,
     grad_cam,
-    trust_curve,
+    perturbation_curve,
 )
 from explorer.errors import user_message
 from explorer.figures import CascadeLine
@@ -57,7 +57,7 @@ GRAD_CAM = "grad_cam"
 
 @dataclass(frozen=True, eq=False)
 class Forgotten:
-    """A `Cascade` as it is drawn: names of the steps, the first "trained", each with its map, uint8 (H, W, 3), painted
+    """A drawn `CascadingRandomisation`: step names, the first "trained", each with its map, uint8 (H, W, 3), painted
     on a scale of its own, the largest absolute value there, and the correlations with the first."""
 
     names: tuple[str, ...]
@@ -174,7 +174,10 @@ def _steps(network: NetworkResult) -> int:
     return min(MOST, network.checkpoint.spec.depth)
 
 
-def _curves(question: _Question, network: NetworkResult) -> Generator[Share[tuple[TrustCurve, TrustCurve]], None, None]:
+Curves = tuple[PerturbationCurve, PerturbationCurve]
+
+
+def _curves(question: _Question, network: NetworkResult) -> Generator[Share[Curves], None, None]:
     values, before = question.made(network), 0.0
     if values is None:
         passes = cost(question.method, network.checkpoint.spec, question.chosen).passes
@@ -188,7 +191,7 @@ def _curves(question: _Question, network: NetworkResult) -> Generator[Share[tupl
     assert values is not None
     curves = []
     for number, kind in enumerate(("deletion", "insertion")):
-        for step in trust_curve(
+        for step in perturbation_curve(
             network.checkpoint.network,
             network.trace.image,
             values,
@@ -223,7 +226,7 @@ def _forget(question: _Question, network: NetworkResult) -> Generator[Share[Forg
         kinds = EVERYTHING if question.everything else STRIP_KINDS
         return grad_cam(trace(forgetting, image, target, kinds)[question.layer])
 
-    for step in cascade(network.checkpoint.network, network.trace.image, make_map, MOST, SEED):
+    for step in cascading_randomisation(network.checkpoint.network, network.trace.image, make_map, MOST, SEED):
         if step.result is None:
             yield Share(step.share)
             continue
@@ -251,7 +254,7 @@ def _itself(values: np.ndarray) -> float | None:
 
 
 def _draw_curves(
-    question: _Question, there: Sequence[NetworkResult], results: Sequence[tuple[TrustCurve, TrustCurve]]
+    question: _Question, there: Sequence[NetworkResult], results: Sequence[tuple[PerturbationCurve, PerturbationCurve]]
 ) -> None:
     panels = []
     for index, words in enumerate(("Deletion: pixels taken out", "Insertion: pixels put in")):
@@ -289,11 +292,11 @@ def _nothing(baseline: str) -> str:
     return "mean colour of the training data" if baseline == "mean" else "heavily blurred picture"
 
 
-def _spread(curve: TrustCurve) -> str:
+def _spread(curve: PerturbationCurve) -> str:
     return f"{curve.random_areas.min():.3f} to {curve.random_areas.max():.3f}"
 
 
-def _verdict(question: _Question, out: TrustCurve, into: TrustCurve) -> str:
+def _verdict(question: _Question, out: PerturbationCurve, into: PerturbationCurve) -> str:
     """What the areas say, in one sentence."""
     fewer = int((out.area < out.random_areas).sum())
     more = int((into.area > into.random_areas).sum())

@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.experiments.gradient_flow import MEASURES
 from explorer.experiments.gradient_grid import band
-from explorer.experiments.gradient_verdict import INITIALISATION, guidance, reach, verdict
+from explorer.experiments.gradient_summary import INITIALISATION, gradient_extent, guidance, summarise
 from explorer.figures import FlowLine
 from explorer.labels import capital, label
 from explorer.ui import client, navigation
@@ -48,7 +48,7 @@ def show_flows(state: GradientsState, view: Flows, offer: Callable[[], None]) ->
         return
     _sentences(state, view)
     lines = flow_lines(view.found, state, view.sample)
-    reaches = [reach(each.flows, state.what) for each in view.found]
+    reaches = [gradient_extent(each.flows, state.what) for each in view.found]
     if words := guidance([_whole_name(line) for line in lines], reaches):
         st.markdown(as_text(words))
     controls.choose_view(state)
@@ -80,7 +80,7 @@ def _whole_name(line: FlowLine) -> str:
 
 def _verdicts(state: GradientsState, view: Flows) -> list[str]:
     return [
-        verdict(group, view.pictures, state.what, view.when, view.sample)
+        summarise(group, view.pictures, state.what, view.when, view.sample)
         for group in measured.groups(view.found, view.when)
     ]
 
@@ -115,7 +115,7 @@ def _numbers(state: GradientsState, view: Flows) -> None:
     with st.expander("The numbers"):
         rows = []
         for each in view.found:
-            sizes, found = band(each.flows, state.what), reach(each.flows, state.what)
+            sizes, found = band(each.flows, state.what), gradient_extent(each.flows, state.what)
             rows.append(
                 {
                     "network": each.name,

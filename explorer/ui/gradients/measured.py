@@ -13,7 +13,7 @@ from explorer.datasets import shapes
 from explorer.experiments.agreement import class_order
 from explorer.experiments.gradient_flow import GradientFlow, Mode, Quantity, flow_on_pictures, recorded_flow
 from explorer.experiments.gradient_grid import at_initialisation, band, cost, grid
-from explorer.experiments.gradient_verdict import INITIALISATION, Subject
+from explorer.experiments.gradient_summary import INITIALISATION, NetworkGradients
 from explorer.files import csv_text
 from explorer.training import GradientSizes
 from explorer.ui import network_registry, trainings
@@ -38,8 +38,8 @@ class Measured:
     seeds: tuple[int | None, ...] = (None,)
 
     @property
-    def subject(self) -> Subject:
-        return Subject(self.spec, self.flows, self.name)
+    def subject(self) -> NetworkGradients:
+        return NetworkGradients(self.spec, self.flows, self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,12 +321,12 @@ def measured_records(records: Mapping[str, Recorded], step: int) -> list[Measure
 # --- for the page -----------------------------------------------------------------------------------------------------
 
 
-def groups(found: Sequence[Measured], when: str) -> list[list[Subject]]:
+def groups(found: Sequence[Measured], when: str) -> list[list[NetworkGradients]]:
     """What one sentence speaks of: of the grid the networks of one depth that differ in their shortcuts only, the
     deepest first; else all."""
     if when != INITIALISATION:
         return [[each.subject for each in found]]
-    alike: dict[tuple[Any, ...], list[Subject]] = {}
+    alike: dict[tuple[Any, ...], list[NetworkGradients]] = {}
     for each in sorted(found, key=lambda each: -each.spec.depth):
         spec = each.spec
         alike.setdefault((spec.depth, spec.norm, spec.initialisation, spec.activation), []).append(each.subject)

@@ -32,7 +32,6 @@ class Limit:
 CACHES: Mapping[str, Limit] = {
     # Of the process: all sessions share them.
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
-    "attribution.channels._places": Limit("place and distance of each layer's values", "process", entries=128),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
     "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
     "ui.network_registry._networks": Limit(  # a VGG-19 has 575 MB

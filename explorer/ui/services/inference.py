@@ -11,7 +11,7 @@ from explorer import figures
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.experiments.anatomy import BlockAnatomy, anatomies, anatomy
+from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
 from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache

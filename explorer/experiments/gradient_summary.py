@@ -1,4 +1,4 @@
-"""What measured gradient flows say, in words: a sentence that is worked out from the numbers and from nothing else."""
+"""Sentences on measured gradient flows, made from the numbers alone."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,19 +14,18 @@ from explorer.experiments.gradient_grid import GradientBand, band
 from explorer.labels import INITIALISATIONS, capital, listed, norm_of, shortcuts_of
 
 ABOUT_EQUAL = 3.0
-"""A ratio of first to last layer from 1/3 to 3 is called about equal: the reference figures themselves, of one seed
-each, come back within a factor of 3 and no closer, so a smaller difference is none that can be told."""
+"""A ratio of first to last layer from 1/3 to 3 is called about equal: seeds differ by as much."""
 
 NEAR_UNDERFLOW = 1e5
-"""A size below this many times the smallest normal number of the precision (1.2e-33 in float32) is at its edge. A
-weight gradient is a sum over pictures and pixels of what arrives at its layer and is up to so much larger than that."""
+"""A size below this many times the smallest normal number of the precision (1.2e-33 in float32) is at its edge: a
+weight gradient sums over pictures and pixels, and is up to so much larger than its terms."""
 
 INITIALISATION = "at initialisation"
 NAMED = 3  # networks in a sentence, the others are counted
 
 Value = TypeVar("Value")
-Course = Literal["grows", "shrinks", "equal", "zero", "undefined"]
-_COURSES = {
+Trend = Literal["grows", "shrinks", "equal", "zero", "undefined"]
+_TRENDS = {
     "grows": "it grows toward the input",
     "shrinks": "it shrinks toward the input",
     "equal": "first and last are about equal",
@@ -35,8 +34,8 @@ _GRADIENTS = {"weights": "weight gradient", "activations": "output gradient", "b
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """One network of a verdict: its spec, its flow for each seed, and what it is called, by default the spec's name."""
+class NetworkGradients:
+    """One network of a summary: its spec, its flow for each seed, and its name, by default the spec's."""
 
     spec: ArchitectureSpec
     flows: tuple[GradientFlow, ...]
@@ -44,12 +43,12 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Reach:
-    """How much of the gradient reaches the first layer of the main path, as a ratio to its last, over n seeds.
+class GradientExtent:
+    """The gradient of the first layer of the main path as a ratio to its last, over n seeds.
 
     `ratio` is the median over the seeds that have one, `low` and `high` the smallest and largest; None where no seed
     has one. A seed has none where a size is not finite (`not_finite` counts them) or the last layer's is exactly 0
-    (`last_zero`). `first_zero` counts those whose ratio is exactly 0. `agreeing` of the n seeds follow `course`.
+    (`last_zero`). `first_zero` counts ratios that are exactly 0. `agreeing` of the n seeds follow `trend`.
     """
 
     n: int
@@ -59,7 +58,7 @@ class Reach:
     not_finite: int
     last_zero: int
     first_zero: int
-    course: Course
+    trend: Trend
     agreeing: int
 
     @property
@@ -69,19 +68,16 @@ class Reach:
         return math.log10(self.ratio) if self.ratio else None
 
 
-def reach(flows: Sequence[GradientFlow], what: Quantity = "weights") -> Reach:
-    """What the flows of one network, one for each seed, say about its first and last layer.
-
-    Raises ValueError where `band` does.
-    """
+def gradient_extent(flows: Sequence[GradientFlow], what: Quantity = "weights") -> GradientExtent:
+    """The extent of the flows of one network, one for each seed. Raises ValueError where `band` does."""
     sizes = band(flows, what).sizes
     first, last = sizes[:, 0], sizes[:, -1]
     finite = np.isfinite(first) & np.isfinite(last)
     usable = finite & (last > 0)
     ratios = first[usable] / last[usable]
     ratio = float(np.median(ratios)) if len(ratios) else None
-    course = course_of(ratio)
-    return Reach(
+    trend = trend_of(ratio)
+    return GradientExtent(
         n=len(sizes),
         ratio=ratio,
         low=float(ratios.min()) if len(ratios) else None,
@@ -89,12 +85,12 @@ def reach(flows: Sequence[GradientFlow], what: Quantity = "weights") -> Reach:
         not_finite=int((~finite).sum()),
         last_zero=int((finite & (last == 0)).sum()),
         first_zero=int((ratios == 0).sum()),
-        course=course,
-        agreeing=sum(course_of(float(each)) == course for each in ratios),
+        trend=trend,
+        agreeing=sum(trend_of(float(each)) == trend for each in ratios),
     )
 
 
-def course_of(ratio: float | None) -> Course:
+def trend_of(ratio: float | None) -> Trend:
     """The word for a ratio of first to last layer: "zero" only for exactly 0, "equal" from 1/3 to 3."""
     if ratio is None:
         return "undefined"
@@ -105,35 +101,28 @@ def course_of(ratio: float | None) -> Course:
     return "shrinks" if ratio * ABOUT_EQUAL < 1 else "equal"
 
 
-def guidance(names: Sequence[str], reaches: Sequence[Reach]) -> str:
-    """What the lines that are there mean: which of the named networks fall, rise or end where they began, seen from
-    the output; "" where none has a course."""
-    courses: dict[str, list[str]] = {"shrinks": [], "zero": [], "grows": [], "equal": [], "undefined": []}
-    for name, found in zip(names, reaches, strict=True):
-        courses[found.course].append(name)
-    falling, rising, level = courses["shrinks"] + courses["zero"], courses["grows"], courses["equal"]
-    within = f"within a factor of {ABOUT_EQUAL:g} of where"
-    said = [
-        f"{_line_of(which)} {one if len({*which}) == 1 else many}: the first layers receive {share}."
-        for which, one, many, share in (
-            (falling, "falls toward the input", "fall toward the input", "less than the last"),
-            (rising, "rises toward the input", "rise toward the input", "more than the last"),
-            (level, f"ends {within} it began", f"end {within} they began", "about as much as the last"),
-        )
-        if which
-    ]
-    return " ".join(said)
+def guidance(names: Sequence[str], extents: Sequence[GradientExtent]) -> str:
+    """A reading of the lines on the screen: which of the named networks fall, rise or end where they began, from the
+    output on; "" where none has a trend."""
+    ending = f"within a factor of {ABOUT_EQUAL:g} of where"
+    sentences = []
+    for kinds, one, many, amount in (
+        (("shrinks", "zero"), "falls toward the input", "fall toward the input", "less than the last"),
+        (("grows",), "rises toward the input", "rise toward the input", "more than the last"),
+        (("equal",), f"ends {ending} it began", f"end {ending} they began", "about as much as the last"),
+    ):
+        pairs = list(zip(names, extents, strict=True))
+        which = _unique(name for kind in kinds for name, extent in pairs if extent.trend == kind)
+        if which:
+            more = len(which) - NAMED
+            named = listed([*which[:NAMED], *([f"{more} more"] if more > 0 else [])])
+            line, verb = ("lines", many) if len(which) > 1 else ("line", one)
+            sentences.append(f"The {line} of {named} {verb}: the first layers receive {amount}.")
+    return " ".join(sentences)
 
 
-def _line_of(names: Sequence[str]) -> str:
-    unique = _unique(names)
-    more = len(unique) - NAMED
-    named = listed([*unique[:NAMED], *([f"{more} more"] if more > 0 else [])])
-    return f"The line{'s' if len(unique) > 1 else ''} of {named}"
-
-
-def verdict(
-    subjects: Sequence[Subject],
+def summarise(
+    subjects: Sequence[NetworkGradients],
     pictures: str,
     what: Quantity = "weights",
     when: str = INITIALISATION,
@@ -141,9 +130,9 @@ def verdict(
 ) -> str:
     """One or two sentences on the gradient of one or several networks, each number of them measured.
 
-    `pictures` says what the batch was ("64 shapes"), `when` the moment ("at step 12 of its training"), `sample` what
-    the n flows are ("seed", or "run"). The sentence carries them, the mode and the precision. Of two networks it also
-    says how they compare. Raises ValueError for no subject, and where `band` does.
+    `pictures` names the batch ("64 shapes"), `when` the moment ("at step 12 of its training"), `sample` a flow ("seed"
+    or "run"). The sentence has them, the mode and the precision, and compares two networks. Raises ValueError for no
+    network, and where `band` does.
     """
     if not subjects:
         raise ValueError("`subjects` must hold at least one network, received none; measure one first.")
@@ -153,20 +142,20 @@ def verdict(
         for subject, words in zip(subjects, own, strict=True)
     ]
     bands = [band(subject.flows, what) for subject in subjects]
-    reaches = [reach(subject.flows, what) for subject in subjects]
+    extents = [gradient_extent(subject.flows, what) for subject in subjects]
     clauses: list[str] = []
     measured = False
-    for name, each, found in zip(names, bands, reaches, strict=True):
+    for name, each, found in zip(names, bands, extents, strict=True):
         clauses.append(_clause(name, each, found, sample, is_first=not measured))
         measured = measured or bool(found.ratio)
     opening = ", ".join([when, *([f"with {listed(shared)}"] if shared else [])])
     text = f"{capital(opening)}, {'; '.join(clauses)}"
     if len(subjects) == 2:
-        text += _comparison(names, reaches, _unit(what))
+        text += _comparison(names, extents, _unit(what))
     return f"{text} ({_tail(subjects, pictures, sample)})."
 
 
-def _clause(name: str, measured: GradientBand, found: Reach, sample: str, is_first: bool) -> str:
+def _clause(name: str, measured: GradientBand, found: GradientExtent, sample: str, is_first: bool) -> str:
     unit, gradient, precision = _unit(measured.what), _GRADIENTS[measured.what], measured.precision
     if found.ratio:
         clause = (
@@ -177,7 +166,7 @@ def _clause(name: str, measured: GradientBand, found: Reach, sample: str, is_fir
         clause += f" the {gradient} of its last" if is_first else ""
         if found.low != found.high and found.low is not None and found.high is not None:
             clause += f" ({number(found.low)} to {number(found.high)})"
-        clause += f", so {_COURSES[found.course]}"
+        clause += f", so {_TRENDS[found.trend]}"
         if found.agreeing < found.n - found.not_finite - found.last_zero:
             clause += f" in {_count(found.agreeing, found.n, sample)}"
         if found.first_zero:
@@ -199,7 +188,7 @@ def _clause(name: str, measured: GradientBand, found: Reach, sample: str, is_fir
 
 
 def _cause(measured: GradientBand) -> str:
-    """Why the first layer has exactly 0: by the nearest layer that has more, of the seed where that is largest."""
+    """Why the first layer has exactly 0: from the nearest layer with more, of the seed where that is largest."""
     rows = [row for row in measured.sizes if row[0] == 0 and 0 < row[-1] < np.inf]
     nearest = [int(np.flatnonzero(np.isfinite(row) & (row > 0))[0]) for row in rows]
     size, index = max((float(row[index]), index) for row, index in zip(rows, nearest, strict=True))
@@ -210,8 +199,8 @@ def _cause(measured: GradientBand) -> str:
     return f"not by underflow, for {layer}, the nearest that receives any, has {number(size)}"
 
 
-def _comparison(names: Sequence[str], reaches: Sequence[Reach], unit: str) -> str:
-    first, second = reaches
+def _comparison(names: Sequence[str], extents: Sequence[GradientExtent], unit: str) -> str:
+    first, second = extents
     if first.decades is not None and second.decades is not None:
         if abs(first.decades - second.decades) <= math.log10(ABOUT_EQUAL):
             return f"; these two ratios differ by no more than a factor of {ABOUT_EQUAL:g}"
@@ -220,15 +209,15 @@ def _comparison(names: Sequence[str], reaches: Sequence[Reach], unit: str) -> st
             f"; from last to first the gradient changes by {changes[0]} orders of magnitude in {names[0]}, "
             f"by {changes[1]} in {names[1]}"
         )
-    if (first.course == "zero") != (second.course == "zero") and (first.ratio or second.ratio):
+    if (first.trend == "zero") != (second.trend == "zero") and (first.ratio or second.ratio):
         return f"; of the two only {names[0] if first.ratio else names[1]}'s first {unit} receives any"
     return ""
 
 
 def _circumstances(specs: Sequence[ArchitectureSpec], is_first: bool) -> tuple[list[str], list[list[str]]]:
-    """What all specs share, in words, and what each has of its own where they do not."""
+    """The words that all specs share, and those of each where they differ."""
     words = [[norm_of(spec.norm) for spec in specs], [spec.activation_name for spec in specs]]
-    if is_first:  # after a training the initialisation explains nothing any more
+    if is_first:  # after a training the initialisation explains nothing
         words.insert(1, [f"{INITIALISATIONS[spec.initialisation]} initialisation" for spec in specs])
     shared = [column[0] for column in words if len(set(column)) == 1]
     different = [column for column in words if len(set(column)) > 1]
@@ -237,7 +226,7 @@ def _circumstances(specs: Sequence[ArchitectureSpec], is_first: bool) -> tuple[l
     return shared, [[column[index] for column in different] for index in range(len(specs))]
 
 
-def _tail(subjects: Sequence[Subject], pictures: str, sample: str) -> str:
+def _tail(subjects: Sequence[NetworkGradients], pictures: str, sample: str) -> str:
     counts = _unique(len(subject.flows) for subject in subjects)
     flows = [flow for subject in subjects for flow in subject.flows]
     seeds = " and ".join(map(str, counts)) + f" {sample}{'' if counts == [1] else 's'}"
@@ -246,7 +235,7 @@ def _tail(subjects: Sequence[Subject], pictures: str, sample: str) -> str:
 
 
 def number(value: float) -> str:
-    """Two significant digits, as a person writes them: 8.1, 0.21, 180, 1.5e3, 5e-7."""
+    """Two significant digits: 8.1, 0.21, 180, 1.5e3, 5e-7."""
     rounded = float(f"{value:.1e}")
     if rounded == 0 or 0.01 <= abs(rounded) < 1000:
         return f"{rounded:g}"

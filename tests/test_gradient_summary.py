@@ -1,4 +1,4 @@
-"""The verdict against numbers worked out by hand: whole sentences, and other numbers give others."""
+"""The summary against numbers worked out by hand: whole sentences, and other numbers give others."""
 
 import re
 from dataclasses import replace
@@ -12,7 +12,14 @@ from explorer.architectures import ArchitectureSpec, build
 from explorer.datasets import shapes
 from explorer.experiments.gradient_flow import GradientFlow, recorded_flow
 from explorer.experiments.gradient_grid import at_initialisation
-from explorer.experiments.gradient_verdict import Subject, course_of, guidance, number, reach, verdict
+from explorer.experiments.gradient_summary import (
+    NetworkGradients,
+    gradient_extent,
+    guidance,
+    number,
+    summarise,
+    trend_of,
+)
 from explorer.presets import cifar
 from explorer.training import GradientSizes
 
@@ -37,8 +44,8 @@ def flow(*sizes: float, precision: str = "float32") -> GradientFlow:
     return recorded_flow(GradientSizes(LAYERS, (0,), (norms,)), 0, precision)
 
 
-def subject(spec: ArchitectureSpec, *ratios: float) -> Subject:
-    return Subject(spec, tuple(flow(2 * ratio, 1, 1, 2) for ratio in ratios))
+def subject(spec: ArchitectureSpec, *ratios: float) -> NetworkGradients:
+    return NetworkGradients(spec, tuple(flow(2 * ratio, 1, 1, 2) for ratio in ratios))
 
 
 @pytest.mark.parametrize(
@@ -71,8 +78,8 @@ def subject(spec: ArchitectureSpec, *ratios: float) -> Subject:
         ),
     ],
 )
-def test_a_sentence_by_hand(subjects: list[Subject], sentence: str) -> None:
-    assert verdict(subjects, "64 shapes") == sentence
+def test_a_sentence_by_hand(subjects: list[NetworkGradients], sentence: str) -> None:
+    assert summarise(subjects, "64 shapes") == sentence
 
 
 @pytest.mark.parametrize(
@@ -126,12 +133,12 @@ def test_a_sentence_by_hand(subjects: list[Subject], sentence: str) -> None:
     ],
 )
 def test_zeros_and_overflows_are_said_as_they_are(flows: list[GradientFlow], said: str) -> None:
-    assert said in verdict([Subject(PLAIN, tuple(flows))], "64 shapes")
+    assert said in summarise([NetworkGradients(PLAIN, tuple(flows))], "64 shapes")
 
 
 def test_the_guidance_names_only_courses_that_are_there() -> None:
     falls, rises, level, zero, none = (
-        reach([flow(first, 1, 1, last)]) for first, last in ((0.1, 2), (800, 2), (2, 2), (0, 2), (NAN, 2))
+        gradient_extent([flow(first, 1, 1, last)]) for first, last in ((0.1, 2), (800, 2), (2, 2), (0, 2), (NAN, 2))
     )
     assert guidance(["plain-56"], [rises]) == (
         "The line of plain-56 rises toward the input: the first layers receive more than the last."
@@ -147,35 +154,35 @@ def test_the_guidance_names_only_courses_that_are_there() -> None:
 
 
 def test_a_plain_network_of_zeros_beside_its_twin() -> None:
-    zero = Subject(PLAIN, (flow(0, 1e-44, 1, 1),))
-    said = verdict([zero, subject(RESNET, 0.5)], "8 photographs")
+    zero = NetworkGradients(PLAIN, (flow(0, 1e-44, 1, 1),))
+    said = summarise([zero, subject(RESNET, 0.5)], "8 photographs")
     assert "; ResNet-8's first convolution receives 0.5 × the weight gradient of its last" in said  # it is the first to
     assert "; of the two only ResNet-8's first convolution receives any (n = 1 seed, 8 photographs," in said
-    assert "of the two" not in verdict([zero, zero], "8 photographs")
-    assert "underflows" not in verdict([subject(PLAIN, 1e-300)], "8 photographs")  # small is not 0
+    assert "of the two" not in summarise([zero, zero], "8 photographs")
+    assert "underflows" not in summarise([subject(PLAIN, 1e-300)], "8 photographs")  # small is not 0
 
 
 def test_every_number_decides() -> None:
     """One sentence for one set of numbers, and never the same for another."""
     sentences = {
-        verdict([subject(PLAIN, a), subject(RESNET, b)], "64 shapes") for a in (1e-9, 0.5, 7, 80) for b in (1, 20)
+        summarise([subject(PLAIN, a), subject(RESNET, b)], "64 shapes") for a in (1e-9, 0.5, 7, 80) for b in (1, 20)
     }
     assert len(sentences) == 8
 
 
 def test_circumstances_are_those_of_the_specs_and_of_the_flows() -> None:
     bare = replace(PLAIN, norm="none", initialisation="pytorch", activation="sigmoid")
-    said = verdict([subject(bare, 2), subject(bare.twin(), 2)], "64 shapes")
+    said = summarise([subject(bare, 2), subject(bare.twin(), 2)], "64 shapes")
     assert said.startswith("At initialisation, with no norm, PyTorch initialisation and sigmoid, plain-8's first")
-    said = verdict([subject(PLAIN, 9), subject(bare, 2)], "64 shapes")
+    said = summarise([subject(PLAIN, 9), subject(bare, 2)], "64 shapes")
     assert said.startswith(
         "At initialisation, plain-8 (BatchNorm, He initialisation, ReLU)'s first convolution receives 9"
     )
     assert "plain-8 (no norm, PyTorch initialisation, sigmoid)'s 2 ×" in said
-    said = verdict([subject(RESNET, 9), subject(cifar(8, "projection"), 2)], "64 shapes")
+    said = summarise([subject(RESNET, 9), subject(cifar(8, "projection"), 2)], "64 shapes")
     assert "ResNet-8 (identity shortcuts)'s first" in said and "ResNet-8 (projection shortcuts)'s 2 ×" in said
-    said = verdict(
-        [Subject(RESNET, (flow(1, 1, 1, 10, precision="bfloat16"),), "mine")],
+    said = summarise(
+        [NetworkGradients(RESNET, (flow(1, 1, 1, 10, precision="bfloat16"),), "mine")],
         "batches of 128",
         when="at step 12 of its training",
         sample="run",
@@ -185,11 +192,11 @@ def test_circumstances_are_those_of_the_specs_and_of_the_flows() -> None:
         "gradient of its last, so it shrinks toward the input (n = 1 run, batches of 128, training mode, bfloat16)."
     )
     with pytest.raises(ValueError, match="`subjects` must hold at least one network"):
-        verdict([], "64 shapes")
+        summarise([], "64 shapes")
 
 
 @pytest.mark.parametrize(
-    ("ratio", "course"),
+    ("ratio", "trend"),
     [
         (None, "undefined"),
         (0.0, "zero"),
@@ -202,8 +209,8 @@ def test_circumstances_are_those_of_the_specs_and_of_the_flows() -> None:
         (1e9, "grows"),
     ],
 )
-def test_thresholds(ratio: float | None, course: str) -> None:
-    assert course_of(ratio) == course
+def test_thresholds(ratio: float | None, trend: str) -> None:
+    assert trend_of(ratio) == trend
 
 
 @pytest.mark.parametrize(
@@ -228,11 +235,11 @@ def test_numbers_have_two_digits(value: float, words: str) -> None:
 
 
 def test_the_verdict_on_real_networks_is_that_of_an_independent_computation() -> None:
-    """Twins without norm: plain autograd with `backward`, float64 norms, and the reach of those by hand."""
+    """Twins without norm: plain autograd with `backward`, float64 norms, and the gradient_extent of those by hand."""
     specs = [replace(cifar(14, shortcut, "none"), initialisation="pytorch") for shortcut in ("none", "identity")]
     batch = shapes.draw(16, seed=1)
     steps = list(at_initialisation(specs, batch.images, batch.labels, range(3)))
-    subjects = [Subject(spec, tuple(step.flow for step in steps if step.spec == spec)) for spec in specs]
+    subjects = [NetworkGradients(spec, tuple(step.flow for step in steps if step.spec == spec)) for spec in specs]
     images = torch.tensor(batch.images / 255, dtype=torch.float32)
     images = (images - images.mean((0, 2, 3), keepdim=True)) / images.std((0, 2, 3), keepdim=True)
     expected = []
@@ -245,9 +252,11 @@ def test_the_verdict_on_real_networks_is_that_of_an_independent_computation() ->
             first, last = (size.double().norm().item() for size in sizes if size is not None)
             ratios.append(first / last)
         expected.append(float(np.median(ratios)))
-        assert reach([step.flow for step in steps if step.spec == spec]).ratio == pytest.approx(expected[-1], rel=1e-3)
-    found = [float(value) for value in re.findall(r"([\d.e+-]+) ×", verdict(subjects, "16 shapes"))]
+        assert gradient_extent([step.flow for step in steps if step.spec == spec]).ratio == pytest.approx(
+            expected[-1], rel=1e-3
+        )
+    found = [float(value) for value in re.findall(r"([\d.e+-]+) ×", summarise(subjects, "16 shapes"))]
     assert found == pytest.approx(expected, rel=0.06)  # two digits
     assert expected[0] < 1e-3 < 0.05 < expected[1]
-    said = verdict(subjects, "16 shapes", "blocks")
+    said = summarise(subjects, "16 shapes", "blocks")
     assert "plain-14's first block receives" in said and "× the output gradient of its last" in said

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
-from explorer.experiments.anatomy import BlockAnatomy, BlockBalance, anatomies, anatomy, balances, block_names
+from explorer.experiments.residual_blocks import BlockAnatomy, BlockBalance, anatomies, anatomy, balances, block_names
 from explorer.presets import cifar
 from explorer.tracing import EVERYTHING, trace
 from tests.test_tracing import picture, shaken, state_of

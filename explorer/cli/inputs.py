@@ -1,4 +1,4 @@
-"""From what was typed to values. Everything here raises ValueError or OSError where that cannot be."""
+"""From typed arguments to values. Every function raises ValueError or OSError for arguments that it cannot use."""
 
 import argparse
 import json
@@ -14,13 +14,12 @@ import numpy as np
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint
-from explorer.commands.text import knows
+from explorer.cli.formatting import describe_classes
 from explorer.datasets import Dataset, folders, shapes
 from explorer.images import DecodedImage, decode, to_input
 from explorer.presets import preset
 from explorer.training import TrainingConfig
 
-CHECKPOINT_HELP = "a file that `train` saved, or the name of a pretrained network"
 PICTURE_HELP = "a JPEG, PNG, GIF, BMP, WEBP or TIFF file"
 DATA_HELP = (
     "`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or a folder or zip of class "
@@ -67,15 +66,15 @@ def named_spec(arguments: argparse.Namespace) -> tuple[str, ArchitectureSpec]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        # Only the first tells something to a person; the others are Python's words on its codecs and its stack.
+        # Other errors name Python's codecs and its stack.
         why = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
         raise ValueError(f"`{file}` is no JSON document{why}; `describe NAME --json` prints one.") from None
-    # What `describe --json` prints holds more than the spec.
+    # `describe --json` prints more than the spec.
     return file.stem, ArchitectureSpec.from_dict(values.get("spec", values) if isinstance(values, dict) else values)
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """One option for each field of TrainingConfig. None is what was not typed, so that defaults stay in one place."""
+    """One option for each field of TrainingConfig. The value of an option that was not typed is None."""
     group = parser.add_argument_group("how to train")
     for field in fields(TrainingConfig):
         default = f"{field.default:g}" if isinstance(field.default, float) else field.default
@@ -87,13 +86,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         elif get_origin(kind) is Literal:
             group.add_argument(flag, choices=get_args(kind), help=text)
         elif get_origin(kind) is tuple:
-            group.add_argument(flag, type=shares, metavar="X,X", help=text)
+            group.add_argument(flag, type=_shares, metavar="X,X", help=text)
         else:
             number = int if int in (kind, *get_args(kind)) else float
             group.add_argument(flag, type=number, metavar="N" if number is int else "X", help=text)
 
 
-def shares(text: str) -> tuple[float, ...]:
+def _shares(text: str) -> tuple[float, ...]:
     return tuple(float(share) for share in text.split(","))
 
 
@@ -113,7 +112,7 @@ def checkpoint(text: str) -> Checkpoint:
 
 
 def dataset(text: str, size: tuple[int, int]) -> Dataset:
-    """Pictures of `size` (height, width). The split is the same whatever the seed of a training is."""
+    """Pictures of `size` (height, width). The split does not depend on the seed of a training."""
     if text == "shapes":
         return shapes.load(size=size[0])
     if text.startswith("shapes:") and not Path(text).exists():
@@ -122,8 +121,8 @@ def dataset(text: str, size: tuple[int, int]) -> Dataset:
     return folders.load(text, size)
 
 
-def drawn_for(checkpoint: Checkpoint) -> Dataset:
-    """The shapes that the network was trained on, the same classes of them."""
+def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
+    """The shapes that the network was trained on, of the same classes."""
     drawn = shapes.named(checkpoint.data)
     if drawn is not None:
         return shapes.load(drawn.seed, drawn.size, classes=drawn.classes)
@@ -153,18 +152,25 @@ def class_index(text: str, names: Sequence[str]) -> int:
     if re.fullmatch(r"[0-9]{1,9}", text) and int(text) < len(names):
         return int(text)
     raise ValueError(
-        f"{text!r} is neither a class nor the number of one, 0 to {len(names) - 1}; the network {knows(names)}"
+        f"{text!r} is neither a class nor the number of one, 0 to {len(names) - 1}; the network "
+        f"{describe_classes(names)}"
     )
 
 
 def check_new(file: Path, suffix: str) -> None:
-    """Whether a file can be made there, and none is lost: to be asked before an hour of training, not after."""
+    """Raises ValueError where no new file can be written, before an hour of training and not after it."""
     if file.suffix != suffix:
         raise ValueError(f"`--out` must name a file that ends in {suffix}, received `{file}`.")
     if file.exists():
         raise ValueError(f"`{file}` is already there; remove it or name another file with `--out`.")
     if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
         raise ValueError(f"nothing can be written into the folder `{file.parent}`; make it or choose another one.")
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved, or the name of a pretrained network"
+    )
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

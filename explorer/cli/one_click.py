@@ -1,4 +1,4 @@
-"""`train --auto`: what one click on the page trains on this machine, forecast and result."""
+"""`train --auto`: the training of one click on the page, its forecast and its result."""
 
 import argparse
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from explorer import runs
-from explorer.commands import Answer, typed
-from explorer.commands.text import noted, percent, table
+from explorer.cli import CommandResult, inputs
+from explorer.cli.formatting import notes_block, percent, table
 from explorer.machine import core_limit
 from explorer.runs import Request, Run, RunLog
 from explorer.runs import speed as machine_speed
 from explorer.training import TrainingConfig, choose_device, propose, unused_device
 from explorer.training.proposal import SECONDS, Proposal, one_click
 
-LOOK_EVERY = 0.5  # seconds between two looks at the run
+POLL_S = 0.5
 _OPTIONS = ("seconds", "seed")
 
 
-def train(arguments: argparse.Namespace) -> Answer:
-    """Measures this machine's speed, trains the twins that follow from it as a run of the page does, in a folder of
-    its own that is removed afterwards, and says what was forecast and what came."""
+def train(arguments: argparse.Namespace) -> CommandResult:
+    """Measures this machine's speed, trains the twins that follow from it as a run of the page does, in a folder of its
+    own that is removed afterwards, and returns forecast and result."""
     given = [field.name for field in fields(TrainingConfig) if getattr(arguments, field.name) is not None]
     others = [name for name in given if name not in _OPTIONS]
     others += [name for name in ("name", "spec", "size", "threads") if getattr(arguments, name) is not None]
@@ -40,16 +40,23 @@ def train(arguments: argparse.Namespace) -> Answer:
     out = Path(arguments.out) if arguments.out else None
     files = [out, out.with_stem(f"{out.stem}-twin")] if out else []
     for file in files:
-        typed.check_new(file, ".safetensors")
+        inputs.check_new(file, ".safetensors")
     device = choose_device()
     seconds = SECONDS if arguments.seconds is None else arguments.seconds
     seed = arguments.seed or 0
-    one_click(seconds, seed)  # a budget that cannot be is said before anything is measured
+    one_click(seconds, seed)  # raises ValueError for an impossible budget before the measurement
     proposal = propose(machine_speed.measure(), seconds, seed)
     config = proposal.config
     drawn = proposal.rung.drawn
     specs = (proposal.rung.spec.twin(), proposal.rung.spec)
-    print(_promise(proposal), file=sys.stderr, flush=True)
+    forecast = proposal.forecast
+    print(
+        f"{proposal.rung.spec.name} and its twin on {drawn.name}, {forecast.seconds:g} s: about {forecast.steps:,} "
+        f"steps of {config.batch_size}, {forecast.passes:.1f} passes through the data, and {forecast.measuring:.0f} s "
+        "for start and test.",
+        file=sys.stderr,
+        flush=True,
+    )
     folder = tempfile.mkdtemp(prefix="explorer-one-click-")
     before = os.environ.get("EXPLORER_DATA")
     os.environ["EXPLORER_DATA"] = folder
@@ -64,7 +71,7 @@ def train(arguments: argparse.Namespace) -> Answer:
         )
         started = time.perf_counter()
         run = runs.submit(request, secrets.token_hex(16))
-        log = _followed(run)
+        log = _follow(run)
         took = time.perf_counter() - started
         if log.end is None or log.end["outcome"] != "finished":
             raise ValueError((log.end or {}).get("message") or "the training ended unexpectedly; start it again.")
@@ -79,36 +86,27 @@ def train(arguments: argparse.Namespace) -> Answer:
     return _answer(proposal, config, log, took, [str(file) for file in files])
 
 
-def _promise(proposal: Proposal) -> str:
-    forecast = proposal.forecast
-    return (
-        f"{proposal.rung.spec.name} and its twin on {proposal.rung.drawn.name}, {forecast.seconds:g} s: about "
-        f"{forecast.steps:,} steps of {proposal.config.batch_size}, {forecast.passes:.1f} passes through the data, and "
-        f"{forecast.measuring:.0f} s for start and test."
-    )
-
-
-def _followed(run: Run) -> RunLog:
+def _follow(run: Run) -> RunLog:
     """Waits for the end of the run; its progress goes to stderr. Ctrl-C stops it."""
-    said = 0
+    reported = 0
     try:
         while (status := runs.status(run)).state in ("queued", "running"):
-            for progress in status.log.progress[said:][-1:]:
+            for progress in status.log.progress[reported:][-1:]:
                 accuracies = ", ".join(percent(each["accuracy"] or 0.0) for each in progress["networks"])
                 print(
                     f"{progress['fraction']:4.0%}  step {progress['step']:,}  {accuracies}", file=sys.stderr, flush=True
                 )
-            said = len(status.log.progress)
-            time.sleep(LOOK_EVERY)
+            reported = len(status.log.progress)
+            time.sleep(POLL_S)
     except BaseException:
         runs.stop(run)
         while runs.status(run).state in ("queued", "running"):
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_S)
         raise
     return status.log
 
 
-def _answer(proposal: Proposal, config: TrainingConfig, log: RunLog, took: float, files: list[str]) -> Answer:
+def _answer(proposal: Proposal, config: TrainingConfig, log: RunLog, took: float, files: list[str]) -> CommandResult:
     assert log.end is not None
     steps = max(network["steps"] for network in log.end["networks"])
     forecast = proposal.forecast
@@ -133,7 +131,7 @@ def _answer(proposal: Proposal, config: TrainingConfig, log: RunLog, took: float
         "data": rung.drawn.name,
         "seed": config.seed,
         "seconds": config.seconds,
-        "forecast": {"steps": forecast.steps, "passes": forecast.passes, "measuring": forecast.measuring},
+        "forecast": {key: getattr(forecast, key) for key in ("steps", "passes", "measuring")},
         "steps": steps,
         "passes": steps * config.batch_size / rung.pictures[0],
         "took": took,
@@ -157,4 +155,4 @@ def _answer(proposal: Proposal, config: TrainingConfig, log: RunLog, took: float
         "",
         runs.summary(log),
     ]
-    return document, [*lines, *noted([document["note"]] if document["note"] else [])]
+    return document, [*lines, *notes_block([document["note"]] if document["note"] else [])]

@@ -1,4 +1,4 @@
-"""Can I trust this map? Two questions to the network: do the pixels matter, and does the map depend on the weights?"""
+"""Faithfulness of a map: do its pixels matter to the network, and does it depend on the weights?"""
 
 import copy
 from collections.abc import Callable, Generator, Mapping
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from explorer.architectures import Network, build
 from explorer.attribution.explanation import Share, baseline, pictures_at_once
-from explorer.tracing import check_pass
+from explorer.tracing import check_pass, read_only
 from explorer.views import enlarge
 
 READINGS: Mapping[str, str] = MappingProxyType(
@@ -27,19 +27,17 @@ READINGS: Mapping[str, str] = MappingProxyType(
         "network learned (Adebayo et al. 2018).",
     }
 )
-"""How to read each answer, in one sentence."""
+"""How to read each result, in one sentence."""
 
-_UNTRAINED = 2**40  # added to the seed of the random weights: small seeds are those that trainings started from
+_UNTRAINED = 2**40  # added to the seed of the random weights: trainings start from small seeds
 
 
 @dataclass(frozen=True, eq=False)
-class TrustCurve:
+class PerturbationCurve:
     """The target's probability while pixels are replaced ("deletion") or put in ("insertion"), in the map's order.
 
-    `shares` (K + 1,) is the part of the picture's pixels that has been exchanged, from 0 to 1; `probabilities`
-    (K + 1,) what the network then says; `random` (R, K + 1) the same for R random orders of the pixels. All float64.
-    Half a picture is none that the network ever saw, so a curve judges map and network together; and where exactly the
-    object is taken out, its outline stays to be seen.
+    `shares` (K + 1,) is the part of the pixels that is exchanged, from 0 to 1; `probabilities` (K + 1,) is then the
+    target's; `random` (R, K + 1) the same for R random orders of the pixels. All float64.
     """
 
     kind: Literal["deletion", "insertion"]
@@ -59,7 +57,7 @@ class TrustCurve:
         return np.trapezoid(self.random, self.shares, axis=1)
 
 
-def trust_curve(
+def perturbation_curve(
     network: Network,
     image: np.ndarray,
     values: np.ndarray,
@@ -69,13 +67,13 @@ def trust_curve(
     steps: int = 32,
     random_orders: int = 5,
     seed: int = 0,
-) -> Generator[Share[TrustCurve], None, None]:
-    """How far it has come, and last the `TrustCurve` of a map `values` (H', W'), enlarged to the picture if smaller.
+) -> Generator[Share[PerturbationCurve], None, None]:
+    """Progress, and last the `PerturbationCurve` of a map `values` (H', W'), enlarged to the picture if smaller.
 
     `image` is float32 (C, H, W), normalised. The largest value comes first, and equal ones in an order drawn from
-    `seed`, as the random orders are. `start` is what stands for no picture, "mean" or "blur" (see
-    `explanation.baseline`): by default the mean where pixels are taken out, and the blurred picture where they are put
-    in, as in the paper. It takes (random_orders + 1) · (steps + 1) passes forward. The network is only read.
+    `seed`, as the random orders are. `start` is the baseline, "mean" or "blur" (`explanation.baseline`): by default the
+    mean for deletion and the blurred picture for insertion, as in the paper. Takes (random_orders + 1) · (steps + 1)
+    passes forward. The network is only read.
     Raises ValueError for what `trace` cannot explain, a map that is not finite and of two dimensions, or steps out of
     1..H · W.
     """
@@ -94,7 +92,7 @@ def trust_curve(
     before, after = (image, empty) if kind == "deletion" else (empty, image)
     generator = np.random.default_rng(seed)
     map_values = (values if values.shape == size else enlarge(values, size)).ravel()
-    # By value, and where values are equal by chance: in the order of the pixels a map of zeros would begin at the top.
+    # Equal values in random order: in that of the pixels a map of zeros would begin at the top.
     orders = [np.lexsort((generator.random(map_values.size), -map_values))]
     orders += [generator.permutation(map_values.size) for _ in range(random_orders)]
     counts = np.rint(np.linspace(0, map_values.size, steps + 1)).astype(int)
@@ -109,25 +107,24 @@ def trust_curve(
             curves[row, first : first + at_once] = _probabilities(network, batch, target)
             done = row * (steps + 1) + min(first + at_once, steps + 1)
             yield Share(done / curves.size)
-    curves.setflags(write=False)
-    yield Share(1.0, TrustCurve(kind, start, counts / map_values.size, curves[0], curves[1:]))
+    read_only(curves)
+    yield Share(1.0, PerturbationCurve(kind, start, counts / map_values.size, curves[0], curves[1:]))
 
 
 @torch.no_grad()
 def _probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
-    device = next(network.parameters()).device
-    logits: Tensor = network(torch.from_numpy(batch).to(device))
+    logits: Tensor = network(torch.from_numpy(batch).to(network.device))
     return logits.cpu().double().softmax(dim=1)[:, target].numpy()
 
 
 @dataclass(frozen=True, eq=False)
-class Cascade:
-    """A map while the network forgets, from the head backwards.
+class CascadingRandomisation:
+    """The map while layers become random, from the head backwards.
 
-    `layers` names, for each of the K steps, the layers that were made random in it; in step k all those before are,
-    too. `original` (H, W) is the map of the network as it is, `maps` (K, H, W) those after each step. `correlations`
-    are Spearman's between each and the original, `absolute_correlations` between their absolute values (Adebayo et
-    al. 2018 show both); None where a map is the same everywhere, and has no order.
+    `layers` names the layers that each of the K steps made random, beside those of the steps before. `original` (H, W)
+    is the map of the network itself, `maps` (K, H, W) those after each step. `correlations` are Spearman's between each
+    and the original, `absolute_correlations` between their absolute values (Adebayo et al. 2018 show both); None where
+    all values of a map are equal.
     """
 
     original: np.ndarray
@@ -138,44 +135,44 @@ class Cascade:
 
 
 MakeMap = Callable[[Network, np.ndarray], np.ndarray | Generator[Share[np.ndarray], None, None]]
-"""Of a network and a picture the map (H, W), at once or as a work that ends with it."""
+"""Of a network and a picture the map (H, W), at once or as a generator that ends with it."""
 
 
-def cascade(
+def cascading_randomisation(
     network: Network,
     image: np.ndarray,
     make_map: MakeMap,
     most: int = 24,
     seed: int = 0,
-) -> Generator[Share[Cascade], None, None]:
-    """How far it has come, and last the `Cascade` of the map that `make_map(network, image)` makes, (H, W).
+) -> Generator[Share[CascadingRandomisation], None, None]:
+    """Progress, and last the `CascadingRandomisation` of the map that `make_map(network, image)` makes, (H, W).
 
-    The layers with weights, each with the norm behind it, become random from the last to the first in at most `most`
-    steps, as a network of this spec begins (statistics of norms too). `make_map` is called once more than there are
-    steps, with a private frozen copy: `network` is only read. Where it is a work, its shares are passed on as parts of
-    a step, so that closing the cascade between two of them ends that map.
+    The layers with weights, each with the norm behind it, get initial values from the last to the first in at most
+    `most` steps (statistics of norms too). `make_map` is called once more than there are steps, with a private frozen
+    copy: `network` is only read. Shares of a generator are passed on as parts of a step, so that closing this one ends
+    that map.
     Raises ValueError where `most` is below 1 or a map is not finite and of two dimensions.
     """
     if most < 1:
         raise ValueError(f"`most` must be at least 1 step, received {most}.")
-    forgetting = copy.deepcopy(network).freeze()
-    random = build(network.spec, _UNTRAINED + seed, next(network.parameters()).device)
+    randomised = copy.deepcopy(network).freeze()
+    random = build(network.spec, _UNTRAINED + seed, network.device)
     groups = [group[::-1] for group in reversed(_layers(network))]
     count = min(most, len(groups))
     steps = [
         tuple(name for group in groups[i * len(groups) // count : (i + 1) * len(groups) // count] for name in group)
         for i in range(count)
     ]
-    original = yield from _map(make_map, forgetting, image, 0, count + 1)
+    original = yield from _map(make_map, randomised, image, 0, count + 1)
     maps: list[np.ndarray] = []
     for names in steps:
         yield Share((len(maps) + 1) / (count + 1))
         for name in names:
-            forgetting.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
-        maps.append((yield from _map(make_map, forgetting, image, len(maps) + 1, count + 1)))
+            randomised.get_submodule(name).load_state_dict(random.get_submodule(name).state_dict())
+        maps.append((yield from _map(make_map, randomised, image, len(maps) + 1, count + 1)))
     yield Share(
         1.0,
-        Cascade(
+        CascadingRandomisation(
             original,
             tuple(steps),
             np.stack(maps),
@@ -198,31 +195,27 @@ def _layers(network: Network) -> list[list[str]]:
 
 def _map(
     make_map: MakeMap, network: Network, image: np.ndarray, before: int, count: int
-) -> Generator[Share[Cascade], None, np.ndarray]:
+) -> Generator[Share[CascadingRandomisation], None, np.ndarray]:
     """The map after `before` others of `count`, checked."""
-    made = make_map(network, image)
-    if isinstance(made, Generator):
-        made = yield from _last(made, before, count)
+    work = make_map(network, image)
+    made = None if isinstance(work, Generator) else work
+    if isinstance(work, Generator):
+        with closing(work):
+            for step in work:
+                made = step.result
+                if made is None:
+                    yield Share((before + step.share) / count)
+    if made is None:
+        raise ValueError("`make_map` must end with a map, received none; yield it as the `result` of the last share.")
     values = np.array(made, np.float32)
     if values.ndim != 2 or not np.isfinite(values).all():
         raise ValueError(f"`make_map` must make a finite map (H, W), received {values.shape}; fold its channels first.")
     return values
 
 
-def _last(
-    work: Generator[Share[np.ndarray], None, None], before: int, count: int
-) -> Generator[Share[Cascade], None, np.ndarray]:
-    with closing(work):
-        for step in work:
-            if step.result is not None:
-                return step.result
-            yield Share((before + step.share) / count)
-    raise ValueError("`make_map` must end with a map, received none; yield it as the `result` of the last share.")
-
-
 def spearman(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's rank correlation of all values, -1..1: Pearson's of their ranks, where equal values share the mean of
-    theirs. None where all values of `a` or of `b` are equal. Raises ValueError where the shapes differ."""
+    """Spearman's rank correlation of all values, -1..1: Pearson's of their ranks; equal values share their mean rank.
+    None where all values of `a` or of `b` are equal. Raises ValueError where the shapes differ."""
     if a.shape != b.shape:
         raise ValueError(f"`a` and `b` must have one shape, received {a.shape} and {b.shape}.")
     first, second = _ranks(a), _ranks(b)

@@ -1,12 +1,12 @@
-"""`inspect` and `convert`: what a file of anybody's weights is, and the same network as a file of this app."""
+"""`inspect` and `convert`: foreign weights, and the same network as a file of this app."""
 
 import argparse
 import math
 from pathlib import Path
 
 from explorer import checkpoints
-from explorer.commands import Answer, typed
-from explorer.commands.text import noted, percent, table
+from explorer.cli import CommandResult, inputs
+from explorer.cli.formatting import notes_block, percent, table
 from explorer.training import use_threads
 from explorer.weights_import import (
     NORMALISATIONS,
@@ -34,10 +34,11 @@ def inspect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", type=int, default=PICTURES, metavar="N", help=f"how many of them at most (default: {PICTURES})"
     )
-    typed.add_threads(parser)
+    inputs.add_threads(parser)
 
 
-def inspect_file(arguments: argparse.Namespace) -> Answer:
+def inspect_file(arguments: argparse.Namespace) -> CommandResult:
+    """Say what weights of anybody's are, and how sure that is."""
     if arguments.pictures < 1:
         raise ValueError(f"`--pictures` must be 1 or more, received {arguments.pictures}.")
     report = read(arguments.file)
@@ -71,7 +72,7 @@ def _recommended(trials: list[NormalisationScore], report: Report) -> list[str]:
     best, chance = trials[0], reached_by_guessing(trials)
     words = f"{best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"
     if best.accuracy > chance:
-        return [f"Best: {words}", *noted(_doubts(trials, report))]
+        return [f"Best: {words}", *notes_block(_doubts(trials, report))]
     return [
         f"No reading beats guessing, which reaches {percent(chance)} in {len(trials)} tries on {best.n:,} pictures "
         f"({percent(best.guessing)} on average). The best was {words}. The network was not trained on such pictures."
@@ -126,7 +127,7 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 def _measured(report: Report, data: str, pictures: int) -> tuple[list[NormalisationScore], str]:
     spec = report.readings[0].spec
-    dataset = typed.dataset(data, spec.input_shape[1:])
+    dataset = inputs.dataset(data, spec.input_shape[1:])
     split = dataset.test if len(dataset.test) else dataset.train
     split = index_labels(split, dataset.class_names, report.readings[0].class_names, spec.classes)
     known = {report.readings[0].normalisation.name: report.readings[0].normalisation, **NORMALISATIONS}
@@ -143,9 +144,10 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", metavar="A,B,C", help="names of the classes (default: what `inspect` knows)")
 
 
-def convert_file(arguments: argparse.Namespace) -> Answer:
+def convert_file(arguments: argparse.Namespace) -> CommandResult:
+    """Save weights of anybody's as a file of this app."""
     out = Path(arguments.out)
-    typed.check_new(out, ".safetensors")
+    inputs.check_new(out, ".safetensors")
     report = read(arguments.file)
     reading = _chosen(report, arguments.reading)
     normalisation = _normalisation(reading, arguments.normalisation)
@@ -168,7 +170,7 @@ def convert_file(arguments: argparse.Namespace) -> Answer:
         "notes": notes,
     }
     lines = [f"{reading.title} of {report.name}, normalisation {normalisation.name}, saved as {out}"]
-    return document, [*lines, *noted(notes)]
+    return document, [*lines, *notes_block(notes)]
 
 
 def _chosen(report: Report, number: int | None) -> Reading:

@@ -10,7 +10,7 @@ from explorer.architectures import ArchitectureSpec, Stage, Stem, build
 from explorer.attribution import enlarge, grad_cam, share_on_object
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, shapes
-from explorer.experiments.maps import ObjectShares, compare_cams, object_shares
+from explorer.experiments.cam_metrics import ObjectShares, compare_cams, object_shares
 from explorer.images import to_input
 from explorer.tracing import trace
 

@@ -1,4 +1,4 @@
-"""Comparing cams: of two networks on one picture, and of one network with the objects of many pictures."""
+"""Metrics of cams: of two networks on one picture, and of one network with the objects of many pictures."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from explorer.images import resize
 from explorer.labels import capital, listed
 from explorer.tracing import trace
 
-REGION = 0.5  # of a map's maximum: where a map is at least half as strong as at its strongest
+REGION = 0.5  # of a map's maximum, from which a pixel belongs to the map's region
 
 Target = Literal["label", "prediction"]
 
@@ -23,9 +23,9 @@ Target = Literal["label", "prediction"]
 class CamComparison:
     """Two cams on one grid.
 
-    `difference` is A - B, float32 (H, W), raw: neither map is rescaled, so two networks whose logits differ in size
-    show that too. `correlation` is Pearson's, -1..1. `iou` is the intersection over union, 0..1, of the two regions,
-    which cover `area_a` and `area_b` of the picture. What is None could not be computed, and `reason` says why.
+    `difference` is A - B, float32 (H, W), of the raw maps. `correlation` is Pearson's, -1..1. `iou` is the intersection
+    over union, 0..1, of the two regions, which cover `area_a` and `area_b` of the picture. `reason` says why values are
+    None.
     """
 
     difference: np.ndarray
@@ -37,8 +37,7 @@ class CamComparison:
 
     @property
     def chance(self) -> float | None:
-        """The `iou` that regions of this size have on average if each lies anywhere, or None: about a b / (a + b - a b)
-        for areas a and b."""
+        """The mean `iou` of regions of these areas at random places, about a b / (a + b - a b), or None."""
         if self.area_a is None or self.area_b is None:
             return None
         overlap = self.area_a * self.area_b
@@ -47,12 +46,11 @@ class CamComparison:
 
 @dataclass(frozen=True, eq=False)
 class ObjectShares:
-    """How much of a network's cams lies on the object, layer by layer, over `pictures` pictures.
+    """The share of a network's cams on the object, layer by layer, over `pictures` pictures.
 
-    `mean` is float64 (layers,), 0..1, over the `n` pictures of each layer whose cam is not zero everywhere; `error` is
-    the standard error of that mean. Masked where there is no such picture, or fewer than two. `zero` counts the
-    others: n + zero = `pictures`. `chance` is the object's mean share of the picture: what a cam that is spread
-    evenly over the picture has.
+    `mean` is float64 (layers,), 0..1, over the `n` pictures of each layer whose cam is not zero everywhere, and `error`
+    its standard error; masked where there is no such picture, or fewer than two. `zero` counts the others: n + zero =
+    `pictures`. `chance` is the object's mean share of the picture, the value of an even cam.
     """
 
     layers: tuple[str, ...]
@@ -69,13 +67,11 @@ def compare_cams(
 ) -> CamComparison:
     """Difference, correlation and IoU of two raw cams, (H, W) each and >= 0, both enlarged to `size`.
 
-    Without `size` that is the finer of their grids, so two maps of one grid are compared as they are, without
-    pixels that interpolation made up and that correlate for that reason.
+    Without `size` that is the finer of their grids, so maps of one grid are compared without interpolated pixels.
 
     A map's region is where it reaches `threshold` times its own maximum, as Selvaraju et al. 2017 (section 4.1, with
-    0.15) and Zhou et al. 2016 (0.2) draw boxes: it is there for every map that is not zero and does not change with
-    the map's scale. The other choice, the strongest x % of the area, is not well defined for cams: ReLU leaves many
-    of them with fewer pixels above zero than that, and which of the equal zeros belong to it would be arbitrary.
+    0.15) and Zhou et al. 2016 (0.2) draw boxes. It does not change with the map's scale; the strongest x % of the area
+    would often hold zeros of ReLU.
 
     Raises ValueError for maps that are not (H, W) or not finite, or a `threshold` that is not above 0 and at most 1.
     """
@@ -94,7 +90,7 @@ def compare_cams(
     flat = [f"map {name} has one value everywhere" for name, cam in (("A", a), ("B", b)) if cam.min() == cam.max()]
     return CamComparison(
         difference=difference,
-        correlation=None if flat else _pearson(large_a, large_b),
+        correlation=None if flat else float(np.corrcoef(large_a.ravel(), large_b.ravel())[0, 1]),
         iou=float((region_a & region_b).sum() / (region_a | region_b).sum()),
         area_a=float(region_a.mean()),
         area_b=float(region_b.mean()),
@@ -102,23 +98,16 @@ def compare_cams(
     )
 
 
-def _pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """In float64, which holds the squares of anything that float32 can hold."""
-    a, b = (values.astype(np.float64).ravel() - values.mean(dtype=np.float64) for values in (a, b))
-    return float(np.clip(a @ b / np.sqrt((a @ a) * (b @ b)), -1, 1))
-
-
 def object_shares(
     checkpoint: Checkpoint, split: Split, class_names: Sequence[str], target: Target = "label"
 ) -> Generator[tuple[float, ObjectShares | None], None, None]:
-    """How much of the network's Grad-CAM lies on the object, by layer, over all pictures of `split`, which has masks.
+    """The share of the network's Grad-CAM on the object, by layer, over all pictures of `split`, which has masks.
 
-    Explained is the score of each picture's true class, so that all networks are asked the same; or, with `target`
-    "prediction", of the class that the network predicts. Every layer of the depth strip that has feature maps; one
-    pass forward and back a picture. Where the network sees a picture resized or cut, so is the mask.
+    The maps explain the score of each picture's true class or, with `target` "prediction", of the predicted class, in
+    every layer of the depth strip that has feature maps. Masks are resized and cut as the pictures are.
 
-    Yields (share that is done, None) after every picture and ends with (1.0, the shares); stop by asking no further.
-    The network is left as it was found, and threads may share it. Raises ValueError for a split without masks or
+    Yields (fraction done, None) after every picture and ends with (1.0, the shares). The network is left as it was
+    found, and threads may share it. Raises ValueError for a split without masks or
     pictures, other classes than the network's, or a network in training mode.
     """
     if target not in get_args(Target):

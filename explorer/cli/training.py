@@ -1,4 +1,4 @@
-"""`train`, `evaluate` and `pretrained`: networks from data, and how good they are."""
+"""`train`, `evaluate`, `speed` and `pretrained`: networks from data, and their accuracy."""
 
 import argparse
 import math
@@ -14,16 +14,15 @@ import numpy as np
 from explorer import checkpoints, recordings
 from explorer.architectures import ArchitectureSpec, build
 from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
-from explorer.commands import Answer, one_click, typed
-from explorer.commands.networks import parameters
-from explorer.commands.text import knows, noted, percent, table
+from explorer.cli import CommandResult, inputs, one_click
+from explorer.cli.formatting import describe_classes, notes_block, percent, table
+from explorer.cli.networks import parameters
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.machine import give_way
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
-from explorer.runs import recomputed, recording, verdict
+from explorer.runs import describe_results, recomputed, recording
 from explorer.runs.log import LogWriter
 from explorer.training import (
-    Evaluation,
     Progress,
     TrainingRecord,
     TrainingState,
@@ -38,17 +37,17 @@ from explorer.training.config import Device
 from explorer.training.speed import measure_speed
 
 REPORT_EVERY = 2.0  # seconds between two lines of progress
-LARGEST_DEFAULT = 64  # pixels a side; a training at 224 takes days on a processor, so it has to be asked for
+LARGEST_DEFAULT = 64  # pixels a side; a training at 224 takes days on a processor
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
-    typed.add_network(parser, "a preset; `describe --list` lists them")
+    inputs.add_network(parser, "a preset; `describe --list` lists them")
     parser.add_argument(
         "--auto",
         action="store_true",
         help="instead of NAME: what one click on the page trains on this machine, by its measured speed",
     )
-    parser.add_argument("--data", default="shapes", metavar="DATA", help=f"{typed.DATA_HELP} (default: shapes)")
+    parser.add_argument("--data", default="shapes", metavar="DATA", help=f"{inputs.DATA_HELP} (default: shapes)")
     parser.add_argument(
         "--size",
         type=int,
@@ -60,23 +59,24 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="to save; -twin is added for the twin (default: NAME.safetensors)"
     )
-    typed.add_threads(parser)
-    typed.add_config(parser)
+    inputs.add_threads(parser)
+    inputs.add_config(parser)
 
 
-def train_network(arguments: argparse.Namespace) -> Answer:
+def train_network(arguments: argparse.Namespace) -> CommandResult:
+    """Train a network, alone or with its twin, and save it."""
     if arguments.auto:
         return one_click.train(arguments)
-    config = typed.config(arguments)
+    config = inputs.config(arguments)
     choose_device(config.device)
-    name, spec = typed.named_spec(arguments)
+    name, spec = inputs.named_spec(arguments)
     specs = [spec, spec.twin()] if arguments.twin else [spec]
     out = Path(arguments.out or f"{name}.safetensors")
     files = [out, out.with_stem(f"{out.stem}-twin")][: len(specs)]
     for file in files:
-        typed.check_new(file, ".safetensors")
+        inputs.check_new(file, ".safetensors")
     use_threads(arguments.threads)
-    dataset = typed.dataset(arguments.data, _size(arguments.size, spec))
+    dataset = inputs.dataset(arguments.data, _size(arguments.size, spec))
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test pictures to measure the result on; give each class 2 or more.")
 
@@ -90,30 +90,28 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         networks.append({"network": spec.name, "file": str(file), "sha256": checkpoints.save(checkpoint, file)})
         networks[-1] |= {"depth": spec.depth, "shortcut": spec.shortcut, "parameters": record.parameters}
         networks[-1] |= {"outcome": record.outcome, "steps": record.steps, "epochs": len(record.epochs)}
-        networks[-1] |= {"seconds": record.seconds, "images_per_second": record.images_per_second}
-        networks[-1] |= {"passes": record.passes, "batchnorm_images": record.batchnorm_images}
-        networks[-1] |= checkpoint.metrics
-    notes = list(dataset.notes)
-    notes += [
-        f"{entry['network']} diverged: the file holds its last finite weights; try a lower --learning-rate or --clip."
-        for entry in networks
-        if entry["outcome"] == "diverged"
-    ]
+        facts = ("seconds", "images_per_second", "passes", "batchnorm_images")
+        networks[-1] |= {fact: getattr(record, fact) for fact in facts} | checkpoint.metrics
     judged = [
         {**entry, "title": entry["network"], "side": dataset.input_shape[1], "weighted": config.class_weights}
         for entry in networks
     ]
-    said = verdict(judged, len(dataset.class_names), record.seconds, dataset.name)
-    notes += filter(None, [recomputed(judged)])
+    verdict = describe_results(judged, len(dataset.class_names), record.seconds, dataset.name)
+    notes = [
+        *dataset.notes,
+        *(
+            f"{name} diverged: the file holds its last finite weights; try a lower --learning-rate or --clip."
+            for name in (entry["network"] for entry in networks if entry["outcome"] == "diverged")
+        ),
+        *filter(None, [recomputed(judged)]),
+    ]
     document = {
         "data": dataset.name,
         "input_shape": list(dataset.input_shape),
         "networks": networks,
-        "verdict": said,
+        "verdict": verdict,
         "config": config.to_dict(),
-        "device": record.device,
-        "precision": record.precision,
-        "versions": record.versions,
+        **{fact: getattr(record, fact) for fact in ("device", "precision", "versions")},
         "notes": notes,
     }
     header = ("network", "test accuracy", "loss", "n", "parameters", "steps", "seconds", "outcome", "file")
@@ -123,13 +121,13 @@ def train_network(arguments: argparse.Namespace) -> Answer:
         for entry in networks
     ]
     heading = f"Trained on {dataset.name}, seed {config.seed}, {record.device}, {record.precision}"
-    return document, [heading, "", *table(header, rows), "", said, *noted(notes)]
+    return document, [heading, "", *table(header, rows), "", verdict, *notes_block(notes)]
 
 
-def _size(typed_size: int | None, spec: ArchitectureSpec) -> tuple[int, int]:
+def _size(typed: int | None, spec: ArchitectureSpec) -> tuple[int, int]:
+    if typed is not None:
+        return typed, typed
     _, height, width = spec.input_shape
-    if typed_size is not None:
-        return typed_size, typed_size
     return (height, width) if max(height, width) <= LARGEST_DEFAULT else (32, 32)
 
 
@@ -154,8 +152,8 @@ def _follow(labels: list[str], training: Iterator[Progress]) -> tuple[TrainingRe
     return progress.records
 
 
-class TellingLog(LogWriter):
-    """A run's log that tells its progress on stderr too."""
+class PrintingLog(LogWriter):
+    """A run's log that prints progress on stderr too."""
 
     def write(self, event: str, **values: Any) -> None:
         super().write(event, **values)
@@ -164,43 +162,45 @@ class TellingLog(LogWriter):
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=typed.CHECKPOINT_HELP)
+    inputs.add_checkpoint(parser)
     parser.add_argument(
-        "--data", metavar="DATA", help=f"{typed.DATA_HELP} (default: what it was trained on, if that was drawn)"
+        "--data", metavar="DATA", help=f"{inputs.DATA_HELP} (default: what it was trained on, if that was drawn)"
     )
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="what to compute on (default: auto)")
-    typed.add_threads(parser)
+    inputs.add_threads(parser)
 
 
-def evaluate_network(arguments: argparse.Namespace) -> Answer:
-    checkpoint = typed.checkpoint(arguments.checkpoint)
+def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
+    """Measure a network's accuracy and loss, class by class."""
+    checkpoint = inputs.checkpoint(arguments.checkpoint)
     spec, names = checkpoint.spec, checkpoint.class_names
     device = choose_device(arguments.device)
     use_threads(arguments.threads)
-    _, height, width = spec.input_shape
-    dataset = typed.dataset(arguments.data, (height, width)) if arguments.data else typed.drawn_for(checkpoint)
+    size = spec.input_shape[1:]
+    dataset = inputs.dataset(arguments.data, size) if arguments.data else inputs.drawn_dataset(checkpoint)
     if dataset.input_shape != spec.input_shape:
         raise ValueError(
             f"the network takes pictures of shape {spec.input_shape}, {dataset.name} has {dataset.input_shape}."
         )
     unknown = [name for name in dataset.class_names if name not in names]
     if unknown:
-        raise ValueError(f"{dataset.name} has a class {unknown[0]!r} that is none of the network's; it {knows(names)}")
+        raise ValueError(
+            f"{dataset.name} has a class {unknown[0]!r} that is none of the network's; it {describe_classes(names)}"
+        )
     split: Split = getattr(dataset, arguments.split)
     if not len(split):
         raise ValueError(f"{dataset.name} has no {arguments.split} pictures; choose another `--split`.")
 
     checkpoint.network.to(device)
-    numbers = np.array([names.index(name) for name in dataset.class_names])
-    found = evaluate_classes(
-        checkpoint.network, Split(split.images, numbers[split.labels]), checkpoint.mean, checkpoint.std
-    )
-    whole = found.together
-    parts = {
-        name: Evaluation(found.losses[number] / found.n[number], found.right[number] / found.n[number], found.n[number])
-        for name, number in zip(dataset.class_names, numbers, strict=True)
-        if found.n[number]
+    indices = np.array([names.index(name) for name in dataset.class_names])
+    labelled = Split(split.images, indices[split.labels])
+    found = evaluate_classes(checkpoint.network, labelled, checkpoint.mean, checkpoint.std)
+    whole, commonest = found.together, names[found.commonest]
+    classes = {
+        name: {"accuracy": found.right[index] / n, "loss": found.losses[index] / n, "n": n}
+        for name, index in zip(dataset.class_names, indices, strict=True)
+        if (n := found.n[index])
     }
     document = {
         "checkpoint": arguments.checkpoint,
@@ -214,8 +214,8 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
         "n": whole.n,
         "balanced_accuracy": found.balanced_accuracy,
         "majority": found.majority,
-        "majority_class": names[found.commonest],
-        "classes": {name: {"accuracy": part.accuracy, "loss": part.loss, "n": part.n} for name, part in parts.items()},
+        "majority_class": commonest,
+        "classes": classes,
         "device": device_name(device),
         "notes": list(dataset.notes),
     }
@@ -224,29 +224,25 @@ def evaluate_network(arguments: argparse.Namespace) -> Answer:
         f"{spec.name}, trained on {checkpoint.data}{seed}, on {len(split):,} {arguments.split} pictures of "
         f"{dataset.name}, {device_name(device)}",
         f"Accuracy {percent(whole.accuracy)}, balanced accuracy {percent(found.balanced_accuracy)}, loss "
-        f"{whole.loss:.4f}; always answering {names[found.commonest]!r} gives {percent(found.majority)}",
+        f"{whole.loss:.4f}; always answering {commonest!r} gives {percent(found.majority)}",
         "",
     ]
-    rows = [(name, percent(part.accuracy), part.loss, part.n) for name, part in parts.items()]
-    return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *noted(dataset.notes)]
+    rows = [(name, percent(part["accuracy"]), part["loss"], part["n"]) for name, part in classes.items()]
+    return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *notes_block(dataset.notes)]
 
 
-def measure_arguments(parser: argparse.ArgumentParser) -> None:
-    pass
-
-
-def measure_machine(arguments: argparse.Namespace) -> Answer:
-    """For this process's whole life with the priority of a training, as forecasts need it."""
-    give_way()
+def measure_machine(arguments: argparse.Namespace) -> CommandResult:
+    """Measure how fast this machine trains, as forecasts need it."""
+    give_way()  # for the whole life of this process, which has the priority of a training
     started = time.perf_counter()
     speed = measure_speed()
     proposal = propose(speed)
     document = {"speed": speed.to_dict(), "took": time.perf_counter() - started}
-    passes = proposal.forecast.passes
+    forecast = proposal.forecast
     lines = [
         f"{speed.device}, {speed.precision}",
         f"One click trains {proposal.rung.spec.name} and its twin for {proposal.config.seconds:g} s: about "
-        f"{proposal.forecast.steps:,} steps, {passes:.1f} passes through the data.",
+        f"{forecast.steps:,} steps, {forecast.passes:.1f} passes through the data.",
     ]
     return document, lines
 
@@ -258,10 +254,11 @@ def pretrained_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", action="store_true", help="measure the accuracies again instead of training")
     parser.add_argument("--record", action="store_true", help="train and record what the app replays, half an hour")
     parser.add_argument("--listing", action="store_true", help="write README.md and SHA256SUMS from the files there")
-    typed.add_threads(parser)
+    inputs.add_threads(parser)
 
 
-def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
+def rebuild_pretrained(arguments: argparse.Namespace) -> CommandResult:
+    """List the pretrained networks, or train them again."""
     folder = Path(arguments.folder)
     if not folder.is_dir():
         raise ValueError(f"there is no folder `{folder}`; make it or give another as `--folder`.")
@@ -276,7 +273,7 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
     use_threads(arguments.threads)
     if arguments.record:
         for name in RECORDED:
-            recording.record(name, folder, TellingLog)
+            recording.record(name, folder, PrintingLog)
     datasets: dict[str, Dataset] = {}
     for recipe in map(RECIPES.__getitem__, names):
         if recipe.data not in datasets and recipe.data == CIFAR_DATA:
@@ -287,7 +284,7 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> Answer:
             measure(recipe, datasets[recipe.data], folder)
         else:
             _follow([recipe.name], rebuild(recipe, datasets[recipe.data], folder))
-    if arguments.listing:  # never unasked: it pins whatever lies there
+    if arguments.listing:  # only on request: it pins all files there
         write_listing(folder)
 
     networks = [_state(recipe, folder) for recipe in RECIPES.values()]
@@ -311,7 +308,7 @@ def _recorded_state(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _state(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """The recipe, and what there is of it in the folder."""
+    """The recipe, and the state of its file in the folder."""
     pin = checkpoints.pinned(folder).get(recipe.name)
     file = folder / f"{recipe.name}.safetensors"
     there: Checkpoint | None = None

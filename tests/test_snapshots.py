@@ -1,4 +1,4 @@
-"""What is told of networks while they train: the same maps as Explore's, nothing changed, a bounded share and file."""
+"""Snapshots of networks in training: the same maps as Explore's, nothing changed, a bounded share and file."""
 
 import base64
 import json
@@ -17,9 +17,9 @@ import torch
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.presets import cifar
-from explorer.runs import looks
+from explorer.runs import snapshots
 from explorer.runs.log import LogWriter, read
-from explorer.runs.looks import Looks, explained_layer, look
+from explorer.runs.snapshots import Snapshots, explained_layer, take_snapshot
 from explorer.tracing import trace
 from explorer.training import Progress, TrainingConfig, fit_together
 from explorer.views import grad_cam
@@ -64,10 +64,10 @@ def inputs(count: int = 6, side: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
 @pytest.mark.parametrize("spec", [SPEC, SPEC.twin(), replace(SPEC, shortcut="projection", hidden=(5,), dropout=0.5)])
-def test_a_look_shows_the_maps_and_logits_of_a_trace(spec: ArchitectureSpec, device: str) -> None:
+def test_a_snapshot_shows_the_maps_and_logits_of_a_trace(spec: ArchitectureSpec, device: str) -> None:
     network = trained(spec).to(device)
     images, labels = inputs()
-    seen = look(network, LAYER, images.to(device), labels.to(device), explained=4)
+    seen = take_snapshot(network, LAYER, images.to(device), labels.to(device), explained=4)
     frozen = deepcopy(network).freeze()
     assert len(seen.cams) == 4 and len(seen.logits) == 6 and any(cam.any() for cam in seen.cams)
     for index, cam in enumerate(seen.cams):
@@ -77,7 +77,7 @@ def test_a_look_shows_the_maps_and_logits_of_a_trace(spec: ArchitectureSpec, dev
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_a_look_leaves_the_network_as_it_was_also_where_it_fails(channels: int) -> None:
+def test_a_snapshot_leaves_the_network_as_it_was_also_where_it_fails(channels: int) -> None:
     network = trained(SPEC)
     network.stages[0].eval()  # whatever its modes are
     before = deepcopy(network.state_dict())
@@ -88,10 +88,10 @@ def test_a_look_leaves_the_network_as_it_was_also_where_it_fails(channels: int) 
     images, labels = inputs()
     images = torch.zeros(6, channels, 12, 12)
     if channels == 3:
-        look(network, LAYER, images, labels)
+        take_snapshot(network, LAYER, images, labels)
     else:
         with pytest.raises(RuntimeError, match="channels"):
-            look(network, LAYER, images, labels)
+            take_snapshot(network, LAYER, images, labels)
     assert [module.training for module in network.modules()] == modes
     after = network.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
@@ -100,18 +100,18 @@ def test_a_look_leaves_the_network_as_it_was_also_where_it_fails(channels: int) 
     assert all(torch.equal(grads[name], value) for name, value in values.items())
 
 
-def test_a_training_that_is_looked_at_ends_with_the_same_bits(tmp_path: Path) -> None:
+def test_a_training_with_snapshots_ends_with_the_same_bits(tmp_path: Path) -> None:
     spec = replace(SPEC, hidden=(5,), dropout=0.5)
     ends = []
     for watched in (False, True):
         networks, dataset = [build(spec), build(spec.twin())], made()
         with closing(LogWriter(tmp_path / f"{watched}.jsonl")) as log:
-            looking = Looks(log, networks, dataset.test, dataset)
+            taken = Snapshots(log, networks, dataset.test, dataset)
             steps = 0
             for progress in fit_together(networks, dataset, CONFIG, report_every=0):
                 steps += 1
                 if watched:
-                    looking.look(progress)
+                    taken.take(progress)
         assert steps > 15
         ends.append([network.state_dict() for network in networks])
     for one, other in zip(*ends, strict=True):
@@ -125,7 +125,7 @@ def progress_at(seconds: float, fraction: float = 0.0, step: int = 1) -> Progres
 
 def told(path: Path, networks: list[Network], dataset: Dataset) -> list[dict[str, Any]]:
     with closing(LogWriter(path)) as log:
-        Looks(log, networks, dataset.test, dataset).look(progress_at(1.0, step=7))
+        Snapshots(log, networks, dataset.test, dataset).take(progress_at(1.0, step=7))
     return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
@@ -178,52 +178,52 @@ def test_the_maps_are_of_the_last_block_that_has_places() -> None:
 
 
 class SlowLog(LogWriter):
-    """A log in which a look takes `cost` seconds, on a clock that moves only by it and by what a test does."""
+    """A log in which a snapshot takes `cost` seconds, on a clock that moves only by it and by what a test does."""
 
     def __init__(self, path: Path, cost: float) -> None:
         super().__init__(path)
         self.cost, self.now = cost, 1000.0
 
     def write(self, event: str, **values: Any) -> None:
-        self.now += self.cost / 2  # a look writes two events
+        self.now += self.cost / 2  # a snapshot writes two events
 
 
-def looks_of(
+def snapshots_of(
     log: SlowLog, seconds: float, step_takes: float, monkeypatch: pytest.MonkeyPatch, frames: int | None = None
-) -> tuple[Looks, list[float]]:
-    """The looks of a training of that length, and when they were."""
-    monkeypatch.setattr(looks, "time", SimpleNamespace(monotonic=lambda: log.now, perf_counter=lambda: 0.0))
+) -> tuple[Snapshots, list[float]]:
+    """The snapshots of a training of that length, and when they were."""
+    monkeypatch.setattr(snapshots, "time", SimpleNamespace(monotonic=lambda: log.now, perf_counter=lambda: 0.0))
     dataset = made()
-    looking = Looks(log, [build(SPEC)], dataset.test, dataset, frames)
+    taken = Snapshots(log, [build(SPEC)], dataset.test, dataset, frames)
     began, at = log.now, []
     while log.now - began < seconds:
         log.now += step_takes
         progress = progress_at(log.now - began, (log.now - began) / seconds)
-        if looking.is_due(progress):
+        if taken.is_due(progress):
             at.append(log.now - began)
-            looking.look(progress)
+            taken.take(progress)
     if frames is None:
         at.append(log.now - began)
-        looking.look(progress)  # the last one, after the training
-    return looking, at
+        taken.take(progress)  # the last one, after the training
+    return taken, at
 
 
 @pytest.mark.parametrize("cost", [0.001, 0.02, 0.3, 5.0])
 @pytest.mark.parametrize(("seconds", "step_takes"), [(60.0, 0.05), (600.0, 1.0), (8 * 3600.0, 2.0)])
-def test_looking_keeps_to_its_share_and_the_file_small(
+def test_snapshots_keep_to_their_share_and_the_file_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: float, seconds: float, step_takes: float
 ) -> None:
     with closing(SlowLog(tmp_path / "metrics", cost)) as log:
-        looking, at = looks_of(log, seconds, step_takes, monkeypatch)
+        taken, at = snapshots_of(log, seconds, step_takes, monkeypatch)
     assert at[0] == pytest.approx(step_takes), "the first one is at the beginning"
-    assert looking.spent == pytest.approx(cost * len(at))
-    assert looking.spent <= max(2 * cost, looks.SHARE * seconds) + 1e-6
-    assert min(np.diff(at[:-1]), default=9.0) >= looks.SHORTEST and len(at) < 800
+    assert taken.spent == pytest.approx(cost * len(at))
+    assert taken.spent <= max(2 * cost, snapshots.SHARE * seconds) + 1e-6
+    assert min(np.diff(at[:-1]), default=9.0) >= snapshots.MIN_INTERVAL_S and len(at) < 800
     if cost <= 0.02:
-        assert len(at) >= 35, "where it costs little, a minute has a look every 1.5 seconds"
+        assert len(at) >= 35, "where it costs little, a minute has a snapshot every 1.5 seconds"
 
 
 def test_frames_stand_at_equal_distances_whatever_they_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(SlowLog(tmp_path / "metrics", 0.5)) as log:
-        looking, at = looks_of(log, 600.0, 1.0, monkeypatch, frames=20)
+        taken, at = snapshots_of(log, 600.0, 1.0, monkeypatch, frames=20)
     assert len(at) == 21 and np.allclose(np.diff(at), 30.0, atol=3.0)

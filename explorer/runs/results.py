@@ -1,4 +1,4 @@
-"""`verdict`: what trained networks learned, compared with each other and with guessing."""
+"""The results of a run in words and numbers: networks compared with each other and with guessing."""
 
 import math
 from collections.abc import Sequence
@@ -7,15 +7,68 @@ from typing import Any
 
 from explorer.intervals import Accuracy, accuracy, balanced_accuracy
 from explorer.labels import listed
+from explorer.runs.log import RunLog
 
 UNBALANCED = 1.5  # largest over smallest class of the test pictures, from which balanced accuracy decides
 PASSES = 4  # times through the training pictures that are proposed; a training of less than half of it is too short
 
 
 @dataclass(frozen=True)
+class GradientRatio:
+    """Size of the first convolution's weight gradient over that of the last one, at one step of one network; `ratio`
+    is None where the last one is 0."""
+
+    step: int
+    ratio: float | None
+    first: str
+    last: str
+
+
+def gradient_ratio(log: RunLog, network: int, at_end: bool) -> GradientRatio | None:
+    """The ratio at step 0, or at the last step that was measured; None with fewer than two convolutions."""
+    events = [event for event in log.gradients if event["network"] == network]
+    layers: list[str] = next((event["layers"] for event in events if "layers" in event), [])
+    main = [index for index, name in enumerate(layers) if not name.startswith("head") and "shortcut" not in name]
+    if len(main) < 2:
+        return None
+    event = events[-1 if at_end else 0]
+    first, last = (event["norms"][index] for index in (main[0], main[-1]))
+    ratio = first / last if first is not None and last else None
+    return GradientRatio(event["step"], ratio, layers[main[0]], layers[main[-1]])
+
+
+def summary(log: RunLog) -> str:
+    """One paragraph on a finished run: `describe_results`, and the gradient of the first convolution beside that of
+    the last, at step 0 and at the end. Empty before the end."""
+    end, start = log.end or {}, log.start or {}
+    networks = end.get("networks")
+    if not networks:
+        return ""
+    names, data = start.get("class_names"), start.get("data")
+    classes = len(names) if isinstance(names, list) else 0
+    sentences = [describe_results(networks, classes, end.get("seconds"), data if isinstance(data, str) else "")]
+    for index, network in enumerate(networks):
+        begin, last = (gradient_ratio(log, index, at_end) for at_end in (False, True))
+        if begin and last and begin.ratio is not None and last.ratio is not None:
+            at_start, at_end = (
+                f"{ratio:,.0f} ×" if ratio >= 10 else f"{ratio:.2g} ×" for ratio in (begin.ratio, last.ratio)
+            )
+            sentences.append(
+                f"In {network['title']} the weights of the first convolution received {at_start} the gradient of the "
+                f"last one at step 0, and {at_end} at step {last.step:,}."
+            )
+        if network["outcome"] == "diverged":
+            sentences.append(
+                f"The training of {network['title']} diverged after {network['steps']:,} steps; its last finite "
+                "weights are kept. Try a lower learning rate or gradient clipping."
+            )
+    return " ".join(sentences)
+
+
+@dataclass(frozen=True)
 class _Score:
-    """The share that a network is judged by, its 95 % interval, the pictures behind it, and what guessing gives (None
-    where that is not known)."""
+    """The share that a network is judged by, its 95 % interval, the pictures behind it, and the share that guessing
+    gives (None where that is not known)."""
 
     share: float
     low: float
@@ -29,14 +82,10 @@ class _Score:
         many classes, by as much again as guessing gives."""
         return self.guess is None or self.low > min(2 * self.guess, self.guess + 0.1 * (1 - self.guess))
 
-    @property
-    def above_guessing(self) -> bool:
-        return self.guess is None or self.low > self.guess
-
 
 def class_accuracies(test: dict[str, Any]) -> tuple[Accuracy | None, ...]:
-    """The accuracy of each class in a network's figures, None for a class without test pictures; empty where it was
-    not measured, as before it was, or where the figures are damaged."""
+    """The accuracy of each class, None for one without test pictures; empty where it was not measured or the metrics
+    are damaged."""
     try:
         counted = zip(test["classes"]["right"], test["classes"]["n"], strict=True)
         return tuple(accuracy(right, n) if n else None for right, n in counted)
@@ -44,31 +93,37 @@ def class_accuracies(test: dict[str, Any]) -> tuple[Accuracy | None, ...]:
         return ()
 
 
+def _class_sizes(test: dict[str, Any]) -> list[int]:
+    return [each.n for each in class_accuracies(test) if each]
+
+
 def is_unbalanced(test: dict[str, Any]) -> bool:
     """Whether the largest class of the test pictures is `UNBALANCED` times the smallest that has any, or larger."""
-    counts = [each.n for each in class_accuracies(test) if each]
-    return len(counts) > 1 and max(counts) >= UNBALANCED * min(counts)
+    sizes = _class_sizes(test)
+    return len(sizes) > 1 and max(sizes) >= UNBALANCED * min(sizes)
 
 
-def verdict(networks: Sequence[dict[str, Any]], classes: int, seconds: object = None, data: str = "") -> str:
-    """Sentences on one or more trained networks: accuracy with n, which of them learned more, and what to do where none
-    is clearly better than guessing.
+def describe_results(networks: Sequence[dict[str, Any]], classes: int, seconds: object = None, data: str = "") -> str:
+    """Sentences on trained networks: accuracy with n, which learned more, and what to do where none is clearly better
+    than guessing.
 
-    `networks` hold "title", "steps", "outcome" and "test", the figures of the test pictures; where they are known also
-    "passes" through the training pictures, the "side" of a picture, and whether the loss had class weights,
-    "weighted". `classes` is the number of classes, 0 where it is not known; `seconds` is what the training took, `data`
-    the name of the dataset.
+    `networks` hold "title", "steps", "outcome" and "test", the metrics of the test pictures, and where they are known
+    "passes" through the training pictures, the "side" of a picture, and "weighted", whether the loss had class
+    weights. `classes` is 0 where their number is not known; `seconds` is the time of the training.
     """
     unbalanced = all(is_unbalanced(network["test"]) for network in networks)
     scores = [_score(network["test"], classes, unbalanced) for network in networks]
-    measured = ", ".join(_measured(network, score, unbalanced) for network, score in zip(networks, scores, strict=True))
-    measured += f" after {max(network['steps'] for network in networks):,} steps"
-    judged = _judged([network["title"] for network in networks], scores, unbalanced)
+    measured = []
+    for network, score in zip(networks, scores, strict=True):
+        balanced = f" (balanced accuracy {score.share:.1%})" if unbalanced else ""
+        measured.append(f"{_accuracy_text(network['title'], network['test'])}{balanced}")
+    sentences = [f"{', '.join(measured)} after {max(network['steps'] for network in networks):,} steps"]
+    comparison = _comparison([network["title"] for network in networks], scores, unbalanced)
     if unbalanced:
-        sentences = [measured, _of_the_commonest(networks[0]["test"], scores[0])]
-        sentences += [f"By balanced accuracy {judged}"] if judged else []
-    else:
-        sentences = [f"{measured}: {judged}" if judged else measured]
+        sentences.append(_commonest_class(networks[0]["test"], scores[0]))
+        sentences += [f"By balanced accuracy {comparison}"] if comparison else []
+    elif comparison:
+        sentences[0] += f": {comparison}"
     if not any(score.learned for score in scores):
         sentences += _advice(networks, classes, seconds, data, unbalanced)
     return " ".join(f"{sentence}." for sentence in sentences)
@@ -80,37 +135,35 @@ def _score(test: dict[str, Any], classes: int, unbalanced: bool) -> _Score:
         balanced = balanced_accuracy(found)
         return _Score(balanced.share, balanced.low, balanced.high, test["n"], 1 / len(found))
     whole = accuracy(round(test["accuracy"] * test["n"]), test["n"])
-    commonest = max((each.n for each in found), default=0) / test["n"]
+    commonest = max(_class_sizes(test), default=0) / test["n"]
     guess = max(1 / classes, commonest) if classes > 1 else None
     return _Score(test["accuracy"], whole.low, whole.high, test["n"], guess)
 
 
-def _measured(network: dict[str, Any], score: _Score, unbalanced: bool) -> str:
-    test = network["test"]
-    balanced = f" (balanced accuracy {score.share:.1%})" if unbalanced else ""
-    return f"{network['title']} is right on {test['accuracy']:.1%} of {test['n']:,} test pictures{balanced}"
+def _accuracy_text(title: str, test: dict[str, Any]) -> str:
+    return f"{title} is right on {test['accuracy']:.1%} of {test['n']:,} test pictures"
 
 
-def _of_the_commonest(test: dict[str, Any], score: _Score) -> str:
-    counts = [each.n for each in class_accuracies(test) if each]
+def _commonest_class(test: dict[str, Any], score: _Score) -> str:
+    sizes = _class_sizes(test)
     name = test.get("majority_class")
     answer = f"the commonest class, {name!r}," if isinstance(name, str) else "the commonest class"
     return (
-        f"The classes are not balanced: always answering {answer} would be right on {max(counts) / sum(counts):.1%}, "
+        f"The classes are not balanced: always answering {answer} would be right on {max(sizes) / sum(sizes):.1%}, "
         f"with a balanced accuracy of {score.guess:.1%}"
     )
 
 
-def _judged(titles: Sequence[str], scores: Sequence[_Score], unbalanced: bool) -> str:
+def _comparison(titles: Sequence[str], scores: Sequence[_Score], unbalanced: bool) -> str:
     """Which network learned more, or which did not learn; empty where there is nothing to say."""
     guessing = "always answering one class" if unbalanced else f"guessing, which is right on {scores[0].guess or 0:.1%}"
     at_chance = [title for title, score in zip(titles, scores, strict=True) if not score.learned]
     if len(at_chance) == len(scores):
-        close = any(score.above_guessing for score in scores)
+        close = any(score.guess is None or score.low > score.guess for score in scores)
         if len(scores) == 1:
             return f"it is {'close to' if close else 'not better than'} {guessing}"
-        everyone, nobody = ("both", "neither") if len(scores) == 2 else ("all", "none")
-        return f"{everyone} are close to {guessing}" if close else f"{nobody} is better than {guessing}"
+        all_of_them, none_of_them = ("both", "neither") if len(scores) == 2 else ("all", "none")
+        return f"{all_of_them} are close to {guessing}" if close else f"{none_of_them} is better than {guessing}"
     left = f"{' and '.join(at_chance)} {'are' if len(at_chance) > 1 else 'is'} not clearly better than {guessing}"
     if len(scores) != 2:
         return left if at_chance else ""
@@ -125,7 +178,7 @@ def _judged(titles: Sequence[str], scores: Sequence[_Score], unbalanced: bool) -
 
 
 def _margin(worse: _Score, better: _Score, unbalanced: bool) -> float:
-    """How far apart two networks may be by chance, taken as if each had its own pictures: cautious for twins."""
+    """The largest difference of two networks by chance, as if each had its own pictures: cautious for twins."""
     if unbalanced:  # Newcombe 1998, method 10: a class of few pictures makes it wide
         return math.hypot(better.share - better.low, worse.high - worse.share)
     return 2 * math.sqrt(sum(score.share * (1 - score.share) / score.n for score in (worse, better)))
@@ -134,7 +187,7 @@ def _margin(worse: _Score, better: _Score, unbalanced: bool) -> float:
 def _advice(
     networks: Sequence[dict[str, Any]], classes: int, seconds: object, data: str, unbalanced: bool
 ) -> list[str]:
-    """What to do where no network learned enough; nothing where all diverged, which has its own advice."""
+    """Advice where no network learned enough; none where all diverged, which has its own."""
     if all(network["outcome"] == "diverged" for network in networks):
         return []
     side = _known(networks, "side") or 0.0
@@ -168,13 +221,13 @@ def _duration(seconds: float) -> str:
 
 def recomputed(networks: Sequence[dict[str, Any]]) -> str:
     """That running statistics of BatchNorm were recomputed before the test, over how many pictures, and the accuracy
-    with those that training left. Empty where they were not, or the figures are damaged."""
+    with those that training left. Empty where they were not, or the metrics are damaged."""
     measured = []
     for network in networks:
         left = network.get("test_running")
-        share, n = (_known([left], key) if isinstance(left, dict) else None for key in ("accuracy", "n"))
-        if share is not None and n is not None:
-            measured.append(f"{network['title']} is right on {share:.1%} of {n:,} test pictures")
+        test = {key: _known([left], key) for key in ("accuracy", "n")} if isinstance(left, dict) else {"n": None}
+        if None not in test.values():
+            measured.append(_accuracy_text(network["title"], test))
     pictures = _known(networks, "batchnorm_images")
     if not measured or not pictures:
         return ""

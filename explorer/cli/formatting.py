@@ -33,7 +33,8 @@ def percent(share: float) -> str:
     return f"{share:.2%}"
 
 
-def knows(names: Sequence[str]) -> str:
+def describe_classes(names: Sequence[str]) -> str:
+    """ "knows 3 classes: ring, star, cross." """
     more = f" and {len(names) - SHOWN_CLASSES:,} more" if len(names) > SHOWN_CLASSES else ""
     return f"knows {len(names):,} classes: {', '.join(names[:SHOWN_CLASSES])}{more}."
 
@@ -43,19 +44,19 @@ def heading(file: str, picture: DecodedImage) -> str:
     return f"{file} ({picture.format}, {width} × {height} pixels)"
 
 
-def noted(notes: Sequence[str]) -> list[str]:
+def notes_block(notes: Sequence[str]) -> list[str]:
     return [f"Note: {note}" for note in notes]
 
 
-def sentence(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """The error's text on one line, with a full stop."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"`{error.filename}` cannot be read or written: {error.strerror}"
-    text = visible(" ".join(text.split()))
+    text = escape_control(" ".join(text.split()))
     return text if text.endswith(".") else f"{text}."
 
 
-def visible(line: str) -> str:
-    """`line` without what would steer the terminal: names of files and classes may come from anyone."""
+def escape_control(line: str) -> str:
+    """`line` without control characters, which names of files and classes may hold."""
     return "".join(letter if letter.isprintable() else "?" for letter in line)

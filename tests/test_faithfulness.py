@@ -13,17 +13,17 @@ from scipy.stats import spearmanr  # type: ignore[import-untyped]
 from explorer.architectures import ArchitectureSpec, Network, Stage, build
 from explorer.attribution import (
     READINGS,
+    PerturbationCurve,
     Share,
-    TrustCurve,
     as_map,
-    cascade,
+    cascading_randomisation,
     explain,
     explanation,
+    faithfulness,
     grad_cam,
+    perturbation_curve,
     saliency,
     spearman,
-    trust,
-    trust_curve,
 )
 from explorer.attribution.explanation import baseline
 from explorer.presets import cifar
@@ -77,7 +77,7 @@ def sigmoid(values: object) -> np.ndarray:
 def test_deletion_worked_out_by_hand():
     """The true order takes 4, 3, 2, 1 away from the score of 10, then nothing is left: softmax of (0, s) is
     sigmoid(s)."""
-    found = finished(trust_curve(counting(), red_picture(), REDS, 1, "deletion", steps=4, random_orders=0))
+    found = finished(perturbation_curve(counting(), red_picture(), REDS, 1, "deletion", steps=4, random_orders=0))
     np.testing.assert_allclose(found.shares, [0, 0.25, 0.5, 0.75, 1])
     expected = sigmoid([10, 3, 0, 0, 0])
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-6)
@@ -88,9 +88,9 @@ def test_deletion_worked_out_by_hand():
 
 def test_insertion_worked_out_by_hand():
     network, image = counting(), red_picture()
-    found = finished(trust_curve(network, image, REDS, 1, "insertion", start="mean", steps=4))
+    found = finished(perturbation_curve(network, image, REDS, 1, "insertion", start="mean", steps=4))
     np.testing.assert_allclose(found.probabilities, sigmoid([0, 7, 10, 10, 10]), rtol=1e-6)
-    wrong = finished(trust_curve(network, image, -REDS, 1, "insertion", start="mean", steps=4))
+    wrong = finished(perturbation_curve(network, image, -REDS, 1, "insertion", start="mean", steps=4))
     np.testing.assert_allclose(wrong.probabilities, sigmoid([0, 0, 0, 3, 10]), rtol=1e-6)
     assert found.random.shape == (5, 5) and not np.isclose(found.random_areas, found.random_areas[0]).all()
     assert (wrong.area <= found.random_areas).all() and (found.random_areas < found.area).all()
@@ -103,19 +103,19 @@ def test_a_curve_goes_from_the_picture_to_the_baseline_and_back():
     whole = trace(network, image, 3).probabilities[3]
     nothing = trace(network, blurred, 3).probabilities[3]
     for kind, ends in (("deletion", (whole, nothing)), ("insertion", (nothing, whole))):
-        found = finished(trust_curve(network, image, saliency(trace(network, image, 3)), 3, kind, start="blur"))  # type: ignore[arg-type]
+        found = finished(perturbation_curve(network, image, saliency(trace(network, image, 3)), 3, kind, start="blur"))  # type: ignore[arg-type]
         assert found.shares.shape == found.probabilities.shape == (33,) and found.random.shape == (5, 33)
         for curve in (found.probabilities, *found.random):
             assert (curve[0], curve[-1]) == pytest.approx(ends, rel=1e-4)
         assert 0 <= found.area <= 1 and abs(whole - nothing) > 1e-4
-    assert finished(trust_curve(network, image, blurred[0], 3, "insertion", steps=2)).baseline == "blur"
+    assert finished(perturbation_curve(network, image, blurred[0], 3, "insertion", steps=2)).baseline == "blur"
 
 
 def test_steps_need_not_divide_the_pixels_and_there_may_be_one_for_each():
-    found = finished(trust_curve(counting(), red_picture(), REDS, 1, "deletion", steps=3, random_orders=0))
+    found = finished(perturbation_curve(counting(), red_picture(), REDS, 1, "deletion", steps=3, random_orders=0))
     np.testing.assert_allclose(found.shares, [0, 3 / 8, 5 / 8, 1])
     np.testing.assert_allclose(found.probabilities, sigmoid([10, 1, 0, 0]), rtol=1e-6)
-    each = finished(trust_curve(counting(), red_picture(), REDS, 1, "deletion", steps=8, random_orders=0))
+    each = finished(perturbation_curve(counting(), red_picture(), REDS, 1, "deletion", steps=8, random_orders=0))
     np.testing.assert_allclose(each.probabilities, sigmoid([10, 6, 3, 1, 0, 0, 0, 0, 0]), rtol=1e-6)
 
 
@@ -124,7 +124,7 @@ def test_equal_values_come_in_a_random_order():
     image = red_picture()
 
     def areas(values: np.ndarray) -> set[float]:
-        work = (trust_curve(counting(), image, values, 1, "deletion", steps=8, seed=seed) for seed in range(4))
+        work = (perturbation_curve(counting(), image, values, 1, "deletion", steps=8, seed=seed) for seed in range(4))
         return {round(finished(curve).area, 9) for curve in work}
 
     assert len(areas(np.zeros((2, 4)))) > 1
@@ -136,18 +136,20 @@ def test_a_small_map_is_enlarged_and_seeds_repeat():
     image = picture(SMALL)
     cam = grad_cam(trace(network, image, 3)["stages.2.0"])
     assert cam.shape == (3, 4)
-    first, again, other = (finished(trust_curve(network, image, cam, 3, "deletion", seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        finished(perturbation_curve(network, image, cam, 3, "deletion", seed=seed)) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first.random, again.random)
     np.testing.assert_array_equal(first.probabilities, again.probabilities)
     assert (first.random != other.random).any()
 
 
 def test_the_curve_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch):
-    expected = finished(trust_curve(counting(), red_picture(), REDS, 1, "deletion", steps=4))
-    monkeypatch.setattr(trust, "pictures_at_once", lambda spec: 2)
-    shares = list(trust_curve(counting(), red_picture(), REDS, 1, "deletion", steps=4, random_orders=1))
+    expected = finished(perturbation_curve(counting(), red_picture(), REDS, 1, "deletion", steps=4))
+    monkeypatch.setattr(faithfulness, "pictures_at_once", lambda spec: 2)
+    shares = list(perturbation_curve(counting(), red_picture(), REDS, 1, "deletion", steps=4, random_orders=1))
     assert [share.share for share in shares] == [0.2, 0.4, 0.5, 0.7, 0.9, 1, 1]
-    assert isinstance(shares[-1].result, TrustCurve) and not any(share.result for share in shares[:-1])
+    assert isinstance(shares[-1].result, PerturbationCurve) and not any(share.result for share in shares[:-1])
     np.testing.assert_allclose(shares[-1].result.probabilities, expected.probabilities)
     np.testing.assert_allclose(shares[-1].result.random[0], expected.random[0])
 
@@ -169,7 +171,7 @@ def test_a_wrong_question_says_what_is_right(wrong: dict[str, Any], message: str
     right = {"network": counting(), "image": red_picture(), "values": REDS, "target": 1, "kind": "deletion"}
     right["steps"] = 4
     with pytest.raises(ValueError, match=message):
-        next(trust_curve(**{**right, **wrong}))
+        next(perturbation_curve(**{**right, **wrong}))
 
 
 # --- the cascade -----------------------------------------------------------------------------------------------------
@@ -198,7 +200,7 @@ def test_the_network_forgets_layer_by_layer_from_the_head():
         seen.append((forgetting, weights_of(forgetting)))
         return saliency(trace(forgetting, image, 3))
 
-    found = finished(cascade(network, picture(SMALL), make_map))
+    found = finished(cascading_randomisation(network, picture(SMALL), make_map))
     assert found.layers[0] == ("head.fc",) and found.layers[1] == ("stages.2.0.norm2", "stages.2.0.conv2")
     assert found.layers[-1] == ("stem.norm", "stem.conv") and len(found.layers) == 8
     assert seen[0][1] == before and len(seen) == 9
@@ -223,7 +225,7 @@ def test_a_cascade_is_its_maps():
         assert last.result is not None
         return as_map(last.result)
 
-    shares = list(cascade(network, image, make_map, most=3))
+    shares = list(cascading_randomisation(network, image, make_map, most=3))
     assert [share.share for share in shares] == [0.25, 0.5, 0.75, 1]
     found = shares[-1].result
     assert found is not None and found.maps.shape == (3, 12, 16)
@@ -233,7 +235,7 @@ def test_a_cascade_is_its_maps():
         assert signed == pytest.approx(spearmanr(found.original.ravel(), values.ravel()).statistic)
         expected = spearmanr(np.abs(found.original).ravel(), np.abs(values).ravel()).statistic
         assert absolute == pytest.approx(expected) and signed != pytest.approx(absolute)
-    again, other = (finished(cascade(network, image, make_map, most=3, seed=seed)) for seed in (0, 1))
+    again, other = (finished(cascading_randomisation(network, image, make_map, most=3, seed=seed)) for seed in (0, 1))
     np.testing.assert_array_equal(again.maps, found.maps)
     assert (other.maps != found.maps).any()
 
@@ -250,17 +252,17 @@ def test_a_map_in_chunks_passes_its_shares_on_and_ends_where_it_is_closed():
         finally:
             ended.append(begun)
 
-    shares = list(cascade(network, image, make_map, most=3))
+    shares = list(cascading_randomisation(network, image, make_map, most=3))
     chunks = -(-12 * 16 // explanation.pictures_at_once(SMALL))  # a window a pixel
     assert chunks > 1 and len(shares) == 4 * chunks + 3 + 1
     assert [share.share for share in shares] == sorted(share.share for share in shares)
     assert shares[0].share == pytest.approx(1 / chunks / 4) and shares[-1].share == 1
     assert [share.result for share in shares[:-1]] == [None] * (len(shares) - 1) and ended == [0, 1, 2, 3]
-    whole = finished(cascade(network, image, lambda *asked: finished(make_map(*asked)), most=3))
+    whole = finished(cascading_randomisation(network, image, lambda *asked: finished(make_map(*asked)), most=3))
     assert shares[-1].result is not None
     np.testing.assert_array_equal(shares[-1].result.maps, whole.maps)
     ended.clear()
-    work = cascade(network, image, make_map, most=3)
+    work = cascading_randomisation(network, image, make_map, most=3)
     next(work), next(work)
     assert not ended
     work.close()
@@ -272,19 +274,19 @@ def test_a_map_in_chunks_that_never_comes_is_one_sentence():
         yield Share(0.5)
 
     with pytest.raises(ValueError, match="`make_map` must end with a map, received none"):
-        finished(cascade(trained(), picture(SMALL), make_map))
+        finished(cascading_randomisation(trained(), picture(SMALL), make_map))
 
 
 def test_what_does_not_look_at_the_network_stays_as_it_was():
-    found = finished(cascade(trained(), picture(SMALL), lambda network, image: image[0]))
+    found = finished(cascading_randomisation(trained(), picture(SMALL), lambda network, image: image[0]))
     assert found.correlations == pytest.approx([1] * 8)
-    nothing = finished(cascade(trained(), picture(SMALL), lambda network, image: np.zeros((2, 2))))
+    nothing = finished(cascading_randomisation(trained(), picture(SMALL), lambda network, image: np.zeros((2, 2))))
     assert nothing.correlations == nothing.absolute_correlations == (None,) * 8
 
 
 def test_shortcuts_with_weights_are_forgotten_too():
     network = trained(replace(SMALL, shortcut="projection"))
-    found = finished(cascade(network, picture(SMALL), lambda network, image: image[0], most=99))
+    found = finished(cascading_randomisation(network, picture(SMALL), lambda network, image: image[0], most=99))
     names = {name for group in found.layers for name in group}
     assert names == {name.rpartition(".")[0] for name in network.state_dict()}
 
@@ -292,9 +294,9 @@ def test_shortcuts_with_weights_are_forgotten_too():
 def test_wrong_maps_and_steps_say_what_is_right():
     network, image = trained(), picture(SMALL)
     with pytest.raises(ValueError, match=r"`make_map` must make a finite map \(H, W\), received \(3, 12, 16\)"):
-        next(cascade(network, image, lambda network, image: image))
+        next(cascading_randomisation(network, image, lambda network, image: image))
     with pytest.raises(ValueError, match="`most` must be at least 1 step, received 0"):
-        next(cascade(network, image, lambda network, image: image[0], most=0))
+        next(cascading_randomisation(network, image, lambda network, image: image[0], most=0))
 
 
 # --- Spearman --------------------------------------------------------------------------------------------------------
@@ -329,8 +331,8 @@ def test_the_shared_network_is_left_as_found():
     network = trained()
     before, modules = weights_of(network), copy.copy(vars(network))
     image = picture(SMALL)
-    finished(trust_curve(network, image, image[0], 3, "deletion", random_orders=1))
-    work = cascade(network, image, lambda network, image: saliency(trace(network, image, 3)))
+    finished(perturbation_curve(network, image, image[0], 3, "deletion", random_orders=1))
+    work = cascading_randomisation(network, image, lambda network, image: saliency(trace(network, image, 3)))
     next(work), next(work)
     work.close()
     assert weights_of(network) == before and vars(network) == modules

@@ -1,0 +1,84 @@
+"""The command line: `python -m explorer COMMAND`."""
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from explorer import __version__
+from explorer.cli import networks, pictures, training, weights
+from explorer.cli.formatting import error_line, escape_control
+from explorer.numbers import finite
+
+COMMANDS = (
+    ("describe", networks.describe_arguments, networks.describe_network),
+    ("train", training.train_arguments, training.train_network),
+    ("evaluate", training.evaluate_arguments, training.evaluate_network),
+    ("classify", pictures.classify_arguments, pictures.classify_pictures),
+    ("explain", pictures.explain_arguments, pictures.explain_picture),
+    ("speed", None, training.measure_machine),
+    ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
+    ("inspect", weights.inspect_arguments, weights.inspect_file),
+    ("convert", weights.convert_arguments, weights.convert_file),
+)
+"""Name, function that adds the arguments, and function whose docstring is the help."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises ValueError for wrong arguments, where argparse would print its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; see `{self.prog} --help`.")
+
+
+def parser() -> Parser:
+    parser = Parser(
+        prog="python -m explorer",
+        description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at a picture.",
+        epilog="`COMMAND --help` shows all options of one. Each prints text or, with --json, one JSON document; "
+        "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN. Exit status: 0; 1 "
+        "where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong use, with one "
+        "sentence on stderr; 130 after Ctrl-C; 141 where the reader closes the output before its end.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for name, add_arguments, run in COMMANDS:
+        text = run.__doc__ or ""
+        brief = text[:1].lower() + text[1:].removesuffix(".")
+        command = commands.add_parser(name, help=brief, description=text, allow_abbrev=False)
+        command.set_defaults(run=run)
+        if add_arguments:
+            add_arguments(command)
+        command.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+    try:
+        try:
+            arguments = parser().parse_args(argv)
+            document, lines = arguments.run(arguments)
+            if arguments.json:
+                print(json.dumps(finite(document), indent=2, allow_nan=False))
+            else:
+                print("\n".join(map(escape_control, lines)))
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is still caught
+    except SystemExit as end:  # argparse has printed what --help or --version asked for
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return 141  # what a shell reports of a program that SIGPIPE ended
+    except (ValueError, OSError) as error:
+        print(f"explorer: {error_line(error)}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,171 @@
+"""Residual blocks: what a block adds to its input, and which way the gradient comes back through it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from explorer.architectures import Network
+from explorer.architectures.network import Block, ProjectionShortcut, Sum
+from explorer.tracing import check_pass, read_only
+
+ShortcutKind = Literal["identity", "padded", "projection"]
+
+
+@dataclass(frozen=True, eq=False)
+class BlockAnatomy:
+    """One block for one picture: activation(F(x) + s(x)), and its gradient, all read-only float32.
+
+    `input` is x, (C, H, W). `branch` is F(x), `shortcut` s(x), `sum` both together before the last activation, and
+    `output` what follows it, each (C', H', W'). `kind` says what s is: "identity" (x itself), "padded" (option A where
+    shapes change: fewer pixels, zeros for new channels) or "projection" (a 1×1 convolution).
+
+    `input_gradient`, (C, H, W), is that of the target's logit with respect to x; `through_shortcut` and
+    `through_branch` come back on either way, each computed on its own, and sum to it.
+    """
+
+    name: str
+    kind: ShortcutKind
+    target: int
+    input: np.ndarray
+    branch: np.ndarray
+    shortcut: np.ndarray
+    sum: np.ndarray
+    output: np.ndarray
+    input_gradient: np.ndarray
+    through_shortcut: np.ndarray
+    through_branch: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        return sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
+
+    @property
+    def activation_peak(self) -> float:
+        """The largest |value| of x, F(x), s(x), their sum and the output: the end of their one colour scale."""
+        return max(_peak(each) for each in (self.input, self.branch, self.shortcut, self.sum, self.output))
+
+    @property
+    def gradient_peak(self) -> float:
+        """The largest |value| of the three gradients: the end of their one colour scale."""
+        return max(_peak(each) for each in (self.input_gradient, self.through_shortcut, self.through_branch))
+
+
+@dataclass(frozen=True)
+class BlockBalance:
+    """Root mean squares, over all values, of the parts of one block for one picture: branch against shortcut.
+
+    `branch` and `shortcut` are of F(x) and s(x), which have one shape; `input` is of x, whose shape may differ. The
+    gradients are those of `BlockAnatomy`; the sizes of two parts do not add up to that of the whole.
+    """
+
+    name: str
+    kind: ShortcutKind
+    input: float
+    branch: float
+    shortcut: float
+    input_gradient: float
+    through_shortcut: float
+    through_branch: float
+
+    @property
+    def ratio(self) -> float | None:
+        """|F(x)| / |s(x)|, which is |F| / |x| where the shortcut is the identity; None where s(x) is 0."""
+        return self.branch / self.shortcut if self.shortcut else None
+
+    @property
+    def gradient_ratio(self) -> float | None:
+        """The gradient through the branch over that through the shortcut; None where that is 0."""
+        return self.through_branch / self.through_shortcut if self.through_shortcut else None
+
+
+def anatomy(network: Network, image: np.ndarray, block: str, target: int | None = None) -> BlockAnatomy:
+    """One `block` ("stages.1.0") in one pass of `image`, float32 (channels, H, W), normalised.
+
+    `target` is the class whose logit is explained, by default the predicted one. The network is left as it was found:
+    no hooks, no `.grad`, so threads may share it. Raises ValueError for a network without shortcuts, a name that is no
+    block, and for anything that `trace` cannot explain.
+    """
+    return next(_anatomies(network, image, target, block))
+
+
+def anatomies(network: Network, image: np.ndarray, target: int | None = None) -> tuple[BlockAnatomy, ...]:
+    """Every block in execution order, as `anatomy`, of one pass. Of a ResNet-50 at 224 pixels that is 178 MB."""
+    return tuple(_anatomies(network, image, target))
+
+
+def balances(network: Network, image: np.ndarray, target: int | None = None) -> tuple[BlockBalance, ...]:
+    """Branch against shortcut, block by block in execution order; arguments and errors are those of `anatomy`."""
+    parts = ("input", "branch", "shortcut", "input_gradient", "through_shortcut", "through_branch")
+    return tuple(
+        BlockBalance(each.name, each.kind, **{part: _root_mean_square(getattr(each, part)) for part in parts})
+        for each in _anatomies(network, image, target)
+    )
+
+
+def block_names(network: Network) -> tuple[str, ...]:
+    """The blocks in execution order, "stages.0.0" first. Raises ValueError for a network without shortcuts."""
+    if network.spec.shortcut == "none":
+        raise ValueError(
+            f"{network.spec.name} has no shortcuts, so its blocks have no residual anatomy; choose a ResNet."
+        )
+    return tuple(name for module, (name, _) in network.layers.items() if isinstance(module, Block))
+
+
+def _anatomies(
+    network: Network, image: np.ndarray, target: int | None, block: str | None = None
+) -> Iterator[BlockAnatomy]:
+    """That of one block, or of all, as they are computed."""
+    check_pass(network, image, target)
+    names = block_names(network)
+    if block is not None and block not in names:
+        raise ValueError(f"`block` must be one of {', '.join(names)}, received {block!r}.")
+    picture = torch.tensor(image, dtype=torch.float32, device=network.device)[None].requires_grad_()  # (1, C, H, W)
+    blocks: list[tuple[Block, Tensor, Tensor]] = []  # each with its input and output
+    sums: list[tuple[Tensor, Tensor, Tensor]] = []  # branch, shortcut, and both together
+
+    def run(module: nn.Module, *inputs: Any) -> Tensor:
+        output: Tensor = module(*inputs)
+        if isinstance(module, Block):
+            blocks.append((module, inputs[0], output))
+        elif isinstance(module, Sum):
+            sums.append((*inputs, output))
+        return output
+
+    with torch.enable_grad():
+        logits = network(picture, run)  # (1, classes)
+    target = int(logits.argmax() if target is None else target)
+    chosen = [index for index, name in enumerate(names) if block in (None, name)]
+    parts = [blocks[index][1] for index in chosen] + [sums[index][2] for index in chosen]
+    gradients = torch.autograd.grad(logits[0, target], parts, retain_graph=True)
+    for index, x_gradient, sum_gradient in zip(chosen, gradients[: len(chosen)], gradients[len(chosen) :], strict=True):
+        module, x, output = blocks[index]
+        branch, shortcut, total = sums[index]
+        # Each way by itself, from the gradient that the sum passes to both: their total is a law, not a definition.
+        (through_shortcut,) = torch.autograd.grad(shortcut, x, sum_gradient, retain_graph=True)
+        (through_branch,) = torch.autograd.grad(branch, x, sum_gradient, retain_graph=True)
+        tensors = (x, branch, shortcut, total, output, x_gradient, through_shortcut, through_branch)
+        yield BlockAnatomy(names[index], _kind(module, x, shortcut), target, *map(_array, tensors))
+
+
+def _kind(block: Block, x: Tensor, shortcut: Tensor) -> ShortcutKind:
+    if isinstance(block.shortcut, ProjectionShortcut):
+        return "projection"
+    return "identity" if x.shape == shortcut.shape else "padded"
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """(C, H, W) of the only picture, a copy: two fields could share a view of what autograd returned."""
+    return read_only(tensor[0].numpy(force=True).copy())
+
+
+def _root_mean_square(values: np.ndarray) -> float:
+    """In float64: float32 may not hold the squares of its values."""
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def _peak(values: np.ndarray) -> float:
+    return float(np.abs(values).max())
