@@ -444,7 +444,7 @@ def test_training_works_without_the_packages_of_the_screen(module):
         ("explorer.tracing", "from .figures import strip"),
         ("explorer.tracing", "from . import figures"),
         ("explorer.tracing", "def late():\n    from explorer.ui.services import explore_state"),
-        ("explorer.tracing", "try:\n    import explorer.ui.state as s\nexcept ImportError:\n    pass"),
+        ("explorer.tracing", "try:\n    import explorer.ui.session as s\nexcept ImportError:\n    pass"),
         ("explorer.tracing", "import explorer"),
         ("explorer.tracing", "from explorer import *"),
         ("explorer.tracing", "from explorer.unheard_of import x"),

@@ -42,7 +42,7 @@ def patch_session_iteration() -> None:
     def list_active_sessions(manager: WebsocketSessionManager) -> list[ActiveSessionInfo]:
         return _LiveSessionList(manager._active_session_info_by_id)
 
-    WebsocketSessionManager.list_active_sessions = list_active_sessions  # type: ignore[method-assign]
+    WebsocketSessionManager.list_active_sessions = list_active_sessions  # type: ignore[assignment]
 
 
 def style_page() -> None:

@@ -165,8 +165,7 @@ def title_of(name: str) -> str:
     """The owner's title of that model, "" without one."""
     if run := run_of(name):
         return run.title()
-    model = find(name)
-    info = model.info if model else None
+    info = _info(name)
     return info.title if info else ""
 
 
@@ -174,9 +173,13 @@ def is_owned(name: str) -> bool:
     if run := run_of(name):
         with suppress(ValueError):  # of a damaged request, which names no owner
             return run.request().owner == client.owner()
-    model = find(name)
-    info = model.info if model else None
+    info = _info(name)
     return info is not None and info.owner == client.owner()
+
+
+def _info(name: str) -> ModelInfo | None:
+    model = find(name)
+    return model.info if model else None
 
 
 def rename(name: str, title: str) -> None:

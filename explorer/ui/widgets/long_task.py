@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import streamlit as st
 
@@ -66,7 +66,7 @@ def _run_with_progress(place: Any, key: str, work: Callable[[], TaskSteps[T]]) -
                 return None
             fraction, result = _fraction_and_result(step)
             if result is not None:
-                return result
+                return cast(T, result)
             now = time.monotonic()
             if now - drawn > PROGRESS_INTERVAL_S:
                 drawn = now
@@ -74,7 +74,7 @@ def _run_with_progress(place: Any, key: str, work: Callable[[], TaskSteps[T]]) -
                 bar.progress(min(1.0, fraction), text=f"{fraction:.0%}, {duration(left)} left")
 
 
-def _fraction_and_result(step: tuple[float, T | None] | Share[T]) -> tuple[float, T | None]:
+def _fraction_and_result(step: tuple[float, Any] | Share[Any]) -> tuple[float, Any]:
     return (step.share, step.result) if isinstance(step, Share) else step
 
 
