@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures.network import Network, Recorder
+from explorer.architectures.network import ACTIVATION_CLASSES, Network, Recorder
 from explorer.architectures.spec import ArchitectureSpec
 
 
@@ -59,9 +59,10 @@ class _ReceptiveFieldRecorder(Recorder):
 
     def compute(self, module: nn.Module, *inputs: object) -> Tensor:
         image = inputs[0]
-        if isinstance(module, nn.BatchNorm2d) and isinstance(image, Tensor) and image.is_meta:
-            if image.shape[1] == module.num_features:
-                return torch.empty_like(image)  # the same shape; to find that out takes torch half of all this time
+        assert isinstance(image, Tensor)
+        is_norm = isinstance(module, nn.BatchNorm2d) and image.shape[1] == module.num_features
+        if is_norm or isinstance(module, (*ACTIVATION_CLASSES.values(),)):
+            return torch.empty_like(image)  # the same shape; to find that out takes torch most of all this time
         return super().compute(module, *inputs)
 
     def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
@@ -100,10 +101,11 @@ def describe(spec: ArchitectureSpec) -> Description:
 
     Runs on torch's meta device: shapes only, no memory, no arithmetic, whatever the size.
     """
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"):
         network = Network(spec).eval()
         image = torch.empty(1, *spec.input_shape)
-        recorder = _ReceptiveFieldRecorder(network, image)
+    recorder = _ReceptiveFieldRecorder(network, image)
+    with torch.no_grad():
         network(image, recorder)
     parameters: Counter[str] = Counter()
     for name, parameter in network.named_parameters():

@@ -311,17 +311,19 @@ def normalisation(spec: ArchitectureSpec, channels: int) -> nn.Module | None:
     return nn.BatchNorm2d(channels) if spec.norm == "batch" else None
 
 
+ACTIVATION_CLASSES: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
 def activation(spec: ArchitectureSpec) -> nn.Module:
-    kinds = {
-        "relu": nn.ReLU,
-        "leaky_relu": nn.LeakyReLU,
-        "elu": nn.ELU,
-        "gelu": nn.GELU,
-        "silu": nn.SiLU,
-        "tanh": nn.Tanh,
-        "sigmoid": nn.Sigmoid,
-    }
-    return kinds[spec.activation]()
+    return ACTIVATION_CLASSES[spec.activation]()
 
 
 def kind_of(module: nn.Module) -> str:
