@@ -42,10 +42,9 @@ SPEED = {
 LONG = """
     e2e/test_overview e2e/test_explore e2e/test_compare e2e/test_build e2e/test_form e2e/test_gradients e2e/test_names
     e2e/test_address e2e/test_models e2e/test_pictures e2e/test_replay e2e/test_some_shapes e2e/test_server
-    e2e/test_accessibility e2e/test_verbs e2e/test_report test_runs test_load test_promises test_build test_downloadable
-    test_forecasts test_weights_import test_main test_torchvision_models test_architectures test_weights_import_files test_docs
-    test_training
-    test_compare test_gradient_flow test_layering test_hostile_zips test_difficulty
+    e2e/test_accessibility e2e/test_actions e2e/test_report test_runs test_load test_promises test_build test_forecasts
+    test_downloadable test_weights_import test_main test_torchvision_models test_architectures test_docs test_training
+    test_weights_import_files test_compare test_gradient_flow test_layering test_hostile_zips test_difficulty
 """.split()
 
 
