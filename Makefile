@@ -16,11 +16,12 @@ help: ## list these targets
 run: $(VENV)/.installed ## open the app in the browser, on 127.0.0.1 (another port: make run PORT=8600)
 	$(PYTHON) -m streamlit run app.py $(if $(PORT),--server.port=$(PORT))
 
+# Bytecode is written even where the environment forbids it: some fifty processes would compile the same modules anew.
 test: $(VENV)/.installed-dev style ## check style and types, then run all tests, the browser tests included
 	$(NODE) --test --test-reporter=dot $(wildcard tests/viewer/*.mjs)
 	$(PYTHON) -m driving.chromium
 	@nice $(PYTHON) -m mypy >.mypy.log 2>&1 & types=$$!; \
-	$(PYTHON) -m pytest -n 3 --no-loadscope-reorder; failed=$$?; \
+	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder; failed=$$?; \
 	wait $$types || failed=1; cat .mypy.log; rm -f .mypy.log; exit $$failed
 
 lint: style ## check style, format and types only

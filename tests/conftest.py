@@ -1,13 +1,14 @@
 """What every test gets: one torch thread, a data folder of its own and Streamlit caches without another test's data."""
 
 import functools
+import gc
 import inspect
 import json
 import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,39 +21,38 @@ from explorer.machine import core_limit
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keeps the garbage collector from all that is imported: it stays, and to look through it takes a tenth of the
+    time of every test of a page."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 SPEED = {
     "step": 0.001, "layer": 0.00017, "mac": 5.3e-11, "byte": 5.2e-10, "alone": 0.6, "float32": 1.0, "test": 0.45,
     "start": 4.0, "fit": 2, "device": "CPU (AMD EPYC, 1 thread)", "precision": "float32", "measured": 4e9,
 }  # fmt: skip
 """What `python -m explorer speed` found on two cores without bfloat16; it never gets old."""
 
-BROWSER = "tests/e2e/"
-LONG = "test_load test_runs test_downloadable test_promises test_build test_pages test_compare".split()
+LONG = """
+    e2e/test_overview e2e/test_explore e2e/test_compare e2e/test_build e2e/test_form e2e/test_gradients e2e/test_names
+    e2e/test_address e2e/test_models e2e/test_pictures e2e/test_replay e2e/test_some_shapes e2e/test_server
+    e2e/test_accessibility e2e/test_actions e2e/test_report test_runs test_load test_promises test_build test_forecasts
+    test_downloadable test_weights_import test_main test_torchvision_models test_architectures test_docs test_training
+    test_weights_import_files test_compare test_gradient_flow test_layering test_hostile_zips test_difficulty
+""".split()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts what takes long first, the browser's tests before all: a worker that is left with it at the end would be the
-    only busy one."""
-
-    def place(item: pytest.Item) -> int:
-        if item.nodeid.startswith(BROWSER):
-            return -1
-        return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
-
-    items.sort(key=place)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Gives a worker a file at a time, or all of the browser's: these share one server and one Chromium, which takes
-    seconds to start, and leave the other worker the rest."""
-    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
-
-    class ByFile(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return BROWSER if nodeid.startswith(BROWSER) else super()._split_scope(nodeid)
-
-    return ByFile(config, log)
+    """Puts the browser's files first, so that a worker starts one server and one Chromium and ends them before it takes
+    other files, and of the others the longest: a worker that is left with one at the end would be the only busy one."""
+    places = {f"tests/{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONG)))
 
 
 FILES_LISTED = 25

@@ -13,7 +13,7 @@ from benchmarks.visitors import MIX, PAGES, Tab, Tally, Visitor, crowd
 from driving.protocol_client import Session, SessionError
 from driving.server_process import logged_errors, served, wait_for
 
-SESSIONS, SECONDS, TABS, TTL = 6, 20, 2, 2
+SESSIONS, SECONDS, TABS, TTL = 6, 10, 2, 2
 THINK = (0.3, 1.0)  # seconds
 IN_TABS = {f"tab, {kind}" for kind in ("first view", "upload", "reload", "page", "picture")}
 GROWTH_BOUND = 150.0  # MB that stay; the soaks of `make load`, which are longer, have narrower ones

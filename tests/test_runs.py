@@ -36,6 +36,7 @@ from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.training import TrainingConfig, fit_together
 from explorer.training.loop import _TrainedNetwork
+from tests.made_runs import processes_of
 
 ROOT = Path(__file__).parents[1]
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
@@ -84,17 +85,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def processes_of(text: str) -> list[int]:
-    """The processes that execute runs and have the text in their command; zombies have none."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            command = (path / "cmdline").read_bytes()
-            if b"-m\0explorer\0train\0" in command and text.encode() in command:
-                found.append(int(path.name))
-    return found
 
 
 def process_of(run: Run) -> int:

@@ -173,6 +173,7 @@ def test_a_downloaded_resnet_computes_what_torchvisions_does(
     assert_same_logits(checkpoint.network, resnet18)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_loaded_vgg_computes_what_torchvisions_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """From the format before PyTorch 1.6, in which torchvision's VGGs without BatchNorm were published."""
     theirs = trained("vgg11")
@@ -254,6 +255,7 @@ def test_damage_is_found_at_every_load(resnet18_file: bytes, tmp_path: Path, mon
         load(NAME, tmp_path)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_network_of_other_sizes_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     content = saved(trained("resnet18", num_classes=10).state_dict())
     (tmp_path / publish(NAME, content, monkeypatch)).write_bytes(content)
@@ -261,6 +263,7 @@ def test_a_network_of_other_sizes_is_not_taken_for_it(tmp_path: Path, monkeypatc
         load(NAME, tmp_path)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_file_without_a_network_is_refused_in_the_words_of_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     content = pickle.dumps({"conv1.weight": [1.0]}, protocol=2)
     (tmp_path / publish(NAME, content, monkeypatch)).write_bytes(content)

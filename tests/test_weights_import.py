@@ -725,6 +725,7 @@ def test_labels_are_numbered_by_name_where_names_are_known():
 # --- whole files, through the child ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_file_of_ours_says_everything_itself(tmp_path: Path):
     spec = ArchitectureSpec((Stage(1, 4),), activation="tanh", input_shape=(3, 8, 8), classes=2)
     network = shaken(build(spec))
@@ -741,6 +742,7 @@ def test_a_file_of_ours_says_everything_itself(tmp_path: Path):
     assert_same(network, report.readings[0].network(), pixels(8))
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_file_of_ours_keeps_what_it_knows_and_loses_what_is_no_longer_true(tmp_path: Path):
     network = build(cifar(8, classes=2)).freeze()
     own = Checkpoint(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures.network import Crop, IdentityShortcut, Network, Recorder
+from explorer.architectures.network import ACTIVATION_CLASSES, Crop, IdentityShortcut, Network, Recorder
 from explorer.architectures.spec import ArchitectureSpec
 
 
@@ -67,9 +67,10 @@ class _FieldRecorder(Recorder):
 
     def compute(self, module: nn.Module, *inputs: object) -> Tensor:
         image = inputs[0]
-        if isinstance(module, nn.BatchNorm2d) and isinstance(image, Tensor) and image.is_meta:
-            if image.shape[1] == module.num_features:
-                return torch.empty_like(image)  # the same shape; torch takes half of all this time to find that out
+        assert isinstance(image, Tensor)
+        is_norm = isinstance(module, nn.BatchNorm2d) and image.shape[1] == module.num_features
+        if is_norm or isinstance(module, (*ACTIVATION_CLASSES.values(),)):
+            return torch.empty_like(image)  # the same shape; to find that out takes torch most of all this time
         return super().compute(module, *inputs)
 
     def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
@@ -115,10 +116,11 @@ def describe(spec: ArchitectureSpec) -> Description:
 
     Runs on torch's meta device: shapes only, no memory, no arithmetic.
     """
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"):
         network = Network(spec).eval()
         image = torch.empty(1, *spec.input_shape)
-        recorder = _FieldRecorder(network, image)
+    recorder = _FieldRecorder(network, image)
+    with torch.no_grad():
         network(image, recorder)
     parameters: Counter[str] = Counter()
     for name, parameter in network.named_parameters():

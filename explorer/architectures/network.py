@@ -296,11 +296,7 @@ def normalisation(spec: ArchitectureSpec, channels: int) -> nn.Module | None:
     return nn.BatchNorm2d(channels) if spec.norm == "batch" else None
 
 
-def activation(spec: ArchitectureSpec) -> nn.Module:
-    return _ACTIVATIONS[spec.activation]()
-
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATION_CLASSES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
@@ -309,6 +305,12 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
+
+
+def activation(spec: ArchitectureSpec) -> nn.Module:
+    return ACTIVATION_CLASSES[spec.activation]()
+
+
 KINDS: dict[str, tuple[type[nn.Module], ...]] = {
     "conv": (nn.Conv2d,),
     "norm": (nn.BatchNorm2d,),

@@ -13,6 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from driving.actions import choose, click, query, upload, visit, wait_until_ready
 from driving.server_process import served
 from tests.conftest import keep_speed
+from tests.e2e.conftest import Server
 from tests.e2e.exploring import photo, strip_button
 
 
@@ -143,22 +144,23 @@ class StrippingProxy:
 
 
 @contextmanager
-def below(way: str, data: Path) -> Iterator[str]:
+def below(way: str, server: Server, data: Path) -> Iterator[str]:
     """The address of the app below a path: told to the app, or cut off by a proxy."""
-    keep_speed(data)
-    options = ["--server.baseUrlPath=lab"] if way == "told" else ["--server.corsAllowedOrigins=[]"]
-    with served(data, *options) as (url, _):
-        if way == "told":
+    if way == "told":
+        keep_speed(data)
+        with served(data, "--server.baseUrlPath=lab") as (url, _):
             assert url.endswith("/lab")
             yield url
-        else:
-            with closing(StrippingProxy(url)) as proxy:
-                yield proxy.url
+    else:
+        with closing(StrippingProxy(server.url)) as proxy:
+            yield proxy.url
 
 
 @pytest.mark.parametrize("way", ["told", "cut off"])
-def test_the_app_works_below_a_path(way: str, tmp_path: Path, browsers: Callable[[int], BrowserContext]) -> None:
-    with below(way, tmp_path) as url, closing(browsers(0).new_page()) as page:
+def test_the_app_works_below_a_path(
+    way: str, server: Server, tmp_path: Path, browsers: Callable[[int], BrowserContext]
+) -> None:
+    with below(way, server, tmp_path) as url, closing(browsers(0).new_page()) as page:
         page.goto(f"{url}/")
         expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
         page.get_by_role("button", name="Next").click()

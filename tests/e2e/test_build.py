@@ -20,6 +20,7 @@ from explorer.architectures import ArchitectureSpec
 from explorer.runs import Run
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE, Server
+from tests.made_runs import paused
 
 TINY = {
     "stages": [
@@ -98,26 +99,27 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
     assert ticks(page) == zoomed
     button(page, "Show all").first.click()
     assert ticks(page) != zoomed
-    assert_accessible(page, "a training")
+    with paused(there):
+        assert_accessible(page, "a training")
 
-    # Another person with the link sees it and cannot touch it.
-    stranger = open_page()
-    stranger.goto(page.url)
-    expect(heading(stranger)).to_be_visible()
-    expect(standing(stranger)).to_be_visible(timeout=PATIENCE)
-    for name in ("Stop", "Resume", "Delete"):
-        expect(button(stranger, name)).to_have_count(0)
-    stranger.close()
+        # Another person with the link sees it and cannot touch it.
+        stranger = open_page()
+        stranger.goto(page.url)
+        expect(heading(stranger)).to_be_visible()
+        expect(standing(stranger)).to_be_visible(timeout=PATIENCE)
+        for name in ("Stop", "Resume", "Delete"):
+            expect(button(stranger, name)).to_have_count(0)
+        stranger.close()
 
-    # Leaving the page, coming back and a reload change nothing.
-    page.get_by_role("link", name="Explore", exact=True).click()
-    expect(page.get_by_role("combobox", name="First network")).to_be_visible()
-    page.get_by_role("link", name="Build & train", exact=True).click()
-    expect(heading(page)).to_be_visible()
-    assert run in page.url
-    page.reload()
-    expect(heading(page)).to_be_visible()
-    expect(standing(page)).to_be_visible(timeout=PATIENCE)
+        # Leaving the page, coming back and a reload change nothing.
+        page.get_by_role("link", name="Explore", exact=True).click()
+        expect(page.get_by_role("combobox", name="First network")).to_be_visible()
+        page.get_by_role("link", name="Build & train", exact=True).click()
+        expect(heading(page)).to_be_visible()
+        assert run in page.url
+        page.reload()
+        expect(heading(page)).to_be_visible()
+        expect(standing(page)).to_be_visible(timeout=PATIENCE)
     button(page, "Stop").click()
     stopped = page.get_by_text(re.compile(r"^Stopped\. It was at step [\d,]+"))
     expect(stopped).to_be_visible(timeout=PATIENCE)

@@ -3,12 +3,12 @@
 import base64
 import io
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from driving.actions import choose, click, query, turn, upload, visit, wait_until_ready
 from driving.messages import unpack
@@ -289,28 +289,35 @@ def test_a_file_that_is_too_large_is_not_sent(page: Page) -> None:
     assert not [url for url in heard if url.endswith(EXPLAIN.removeprefix("**"))]
 
 
-@pytest.mark.parametrize("way", ["fails", "is empty", "is a page"])
-def test_where_nothing_answers_the_viewer_says_so_and_goes_on(page: Page, way: str) -> None:
+def answering(**answer: Any) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(**answer)
+
+
+def test_where_nothing_answers_the_viewer_says_so_and_goes_on(page: Page) -> None:
     """What was shown stays, and the next choice tries again."""
     visit(page)
     page.evaluate("globalThis.before = globalThis.fetch")
-    if way == "fails":
-        page.evaluate("() => { globalThis.fetch = () => Promise.reject(new TypeError('no connection')); }")
-    else:  # a page comes of a proxy
-        answer: dict[str, Any] = (
-            {"content_type": "text/html", "body": "<p>No</p>"} if way == "is a page" else {"status": 204}
-        )
-        page.route(EXPLAIN, lambda route: route.fulfill(**answer))
-    page.get_by_role("button", name="Next").click()
-    expect(page.get_by_role("alert").filter(has_text=re.compile("server"))).to_be_visible()
-    expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
-    wait_until_ready(page)
-    assert query(page)["picture"] == ["sample-6-7"]
-    page.unroute(EXPLAIN)
-    page.evaluate("() => { globalThis.fetch = globalThis.before; }")
-    click(page, "button", "Next")
-    expect(page.get_by_text("drawn star, number 8", exact=True)).to_be_visible()
-    expect(page.get_by_role("alert").filter(has_text=re.compile("server"))).to_have_count(0)
+    ways = {
+        "fails": None,
+        "is empty": answering(status=204),
+        "is a page": answering(content_type="text/html", body="<p>No</p>"),  # of a proxy
+    }
+    alert = page.get_by_role("alert").filter(has_text=re.compile("server"))
+    for scene, (way, answer) in zip((6, 8, 10), ways.items(), strict=True):
+        if answer:
+            page.route(EXPLAIN, answer)
+        else:
+            page.evaluate("() => { globalThis.fetch = () => Promise.reject(new TypeError('no connection')); }")
+        page.get_by_role("button", name="Next").click()
+        expect(alert, way).to_be_visible()
+        expect(page.get_by_text(f"drawn star, number {scene}", exact=True), way).to_be_visible()
+        wait_until_ready(page)
+        assert query(page)["picture"] == [f"sample-6-{scene + 1}"], way
+        page.unroute(EXPLAIN)
+        page.evaluate("() => { globalThis.fetch = globalThis.before; }")
+        click(page, "button", "Next")
+        expect(page.get_by_text(f"drawn star, number {scene + 2}", exact=True), way).to_be_visible()
+        expect(alert, way).to_have_count(0)
 
 
 def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:

@@ -21,6 +21,11 @@ def saved(page: Page, name: str) -> tuple[str, np.ndarray]:
     return download.value.suggested_filename, np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
+def colours(pixels: np.ndarray) -> int:
+    """How many different colours a picture has."""
+    return len(Image.fromarray(pixels).getcolors(pixels.size) or [])
+
+
 def fills_the_screen(page: Page, name: str) -> None:
     button = page.get_by_role("button", name=f"Full screen: {name}", exact=True)
     button.focus()
@@ -53,7 +58,7 @@ def test_the_pictures_of_explore(page: Page) -> None:
     band = page.locator(".strip .grid")
     size = band.evaluate("grid => [grid.offsetHeight, grid.offsetWidth]")
     assert strip.shape[0] > 2 * size[0] and strip.shape[1] == pytest.approx(2 * size[1] + 64, abs=2)
-    assert len(np.unique(strip.reshape(-1, 3), axis=0)) > 500, "maps, lines and words"
+    assert colours(strip) > 500, "maps, lines and words"
     for picture in ("depth strip", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
         fills_the_screen(page, picture)
 
@@ -70,7 +75,7 @@ def test_the_pictures_of_a_training(page: Page) -> None:
     }.items():
         name, pixels = saved(page, picture)
         assert name.startswith(start)
-        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200
+        assert colours(pixels) > 200
     fills_the_screen(page, "loss and accuracy")
 
 
@@ -80,5 +85,5 @@ def test_the_strip_of_compare(page: Page) -> None:
     name, pixels = saved(page, "aligned maps")
     assert name.startswith("What-plain-8-and-ResNet-8-see")
     assert (pixels[:32] < 64).all() and (pixels[-200:] > 200).any(), "bright words on the dark page"
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500
+    assert colours(pixels) > 500
     fills_the_screen(page, "aligned maps")
