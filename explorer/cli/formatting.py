@@ -34,7 +34,7 @@ def percent(share: float) -> str:
 
 
 def describe_classes(names: Sequence[str]) -> str:
-    """ "knows 3 classes: ring, star, cross." """
+    """The classes as a clause: `knows 3 classes: ring, star, cross.`"""
     more = f" and {len(names) - SHOWN_CLASSES:,} more" if len(names) > SHOWN_CLASSES else ""
     return f"knows {len(names):,} classes: {', '.join(names[:SHOWN_CLASSES])}{more}."
 

@@ -3,6 +3,7 @@
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
 from explorer import checkpoints
 from explorer.cli import CommandResult, inputs
@@ -10,7 +11,6 @@ from explorer.cli.formatting import notes_block, percent, table
 from explorer.training import use_threads
 from explorer.weights_import import (
     NORMALISATIONS,
-    Normalisation,
     NormalisationScore,
     Reading,
     Report,
@@ -48,39 +48,40 @@ def inspect_file(arguments: argparse.Namespace) -> CommandResult:
         use_threads(arguments.threads)
         trials, data = _measured(report, arguments.data, arguments.pictures)
         numbers = {id(reading): number for number, reading in enumerate(report.readings, start=1)}
-        rows = [
-            (numbers[id(reading)], reading.title, normalisation.name, percent(accuracy), n)
-            for reading, normalisation, accuracy, n, _ in trials
+        tried: list[dict[str, Any]] = [
+            {
+                "reading": numbers[id(trial.reading)],
+                "title": trial.reading.title,
+                "normalisation": trial.normalisation.name,
+                "accuracy": trial.accuracy,
+                "n": trial.n,
+            }
+            for trial in trials
         ]
+        best, chance = trials[0], reached_by_guessing(trials)
         document["self_test"] = {
             "data": data,
-            "guessing": trials[0].guessing,
-            "reached_by_guessing": reached_by_guessing(trials),
-            "trials": [
-                {"reading": row[0], "title": row[1], "normalisation": row[2], "accuracy": trial.accuracy, "n": row[4]}
-                for row, trial in zip(rows, trials, strict=True)
-            ],
+            "guessing": best.guessing,
+            "reached_by_guessing": chance,
+            "trials": tried,
         }
-        best = trials[0]
         lines += ["", f"Measured on {best.n:,} pictures of {data}:", ""]
-        lines += table(("reading", "network", "normalisation", "accuracy", "n"), rows)
-        lines += ["", *_recommended(trials, report)]
+        rows = [[*trial.values()][:3] + [percent(trial["accuracy"]), trial["n"]] for trial in tried]
+        lines += [*table(("reading", "network", "normalisation", "accuracy", "n"), rows), ""]
+        words = f"{best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"
+        if best.accuracy > chance:
+            lines += [f"Best: {words}", *notes_block(_doubts(trials, report))]
+        else:
+            lines.append(
+                f"No reading beats guessing, which reaches {percent(chance)} in {len(trials)} tries on {best.n:,} "
+                f"pictures ({percent(best.guessing)} on average). The best was {words}. The network was not trained on "
+                "such pictures."
+            )
     return document, lines
 
 
-def _recommended(trials: list[NormalisationScore], report: Report) -> list[str]:
-    best, chance = trials[0], reached_by_guessing(trials)
-    words = f"{best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"
-    if best.accuracy > chance:
-        return [f"Best: {words}", *notes_block(_doubts(trials, report))]
-    return [
-        f"No reading beats guessing, which reaches {percent(chance)} in {len(trials)} tries on {best.n:,} pictures "
-        f"({percent(best.guessing)} on average). The best was {words}. The network was not trained on such pictures."
-    ]
-
-
 def _doubts(trials: list[NormalisationScore], report: Report) -> list[str]:
-    """Whether so few pictures can tell the best normalisation from the one that is assumed."""
+    """A note where the pictures are too few to tell the best normalisation from the assumed one."""
     best = trials[0]
     for reading, normalisation, accuracy, n, _ in trials[1:]:
         if reading is best.reading and normalisation.name == report.readings[0].normalisation.name:
@@ -150,7 +151,7 @@ def convert_file(arguments: argparse.Namespace) -> CommandResult:
     inputs.check_new(out, ".safetensors")
     report = read(arguments.file)
     reading = _chosen(report, arguments.reading)
-    normalisation = _normalisation(reading, arguments.normalisation)
+    normalisation = NORMALISATIONS.get(arguments.normalisation, reading.normalisation)
     notes = []
     if arguments.normalisation is None:
         notes.append(f"normalisation {normalisation.name} is assumed, because {reading.normalisation_reason}.")
@@ -183,7 +184,3 @@ def _chosen(report: Report, number: int | None) -> Reading:
     if not 1 <= number <= len(report.readings):
         raise ValueError(f"there is no reading {number}; choose {listed}.")
     return report.readings[number - 1]
-
-
-def _normalisation(reading: Reading, name: str | None) -> Normalisation:
-    return reading.normalisation if name is None else NORMALISATIONS[name]
