@@ -19,7 +19,7 @@ from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.datasets import Dataset, shapes
 from explorer.presets import cifar
 from explorer.training import TrainingConfig, evaluate, fit
-from explorer.ui.build_state import QUICK
+from explorer.ui.build_state import QUICK_TRAINING
 
 SECONDS, SEEDS = 60.0, 5
 BATCH = 128
@@ -46,7 +46,7 @@ def akamaster(spec: ArchitectureSpec, dataset: Dataset, seconds: float, seed: in
 def one_click(spec: ArchitectureSpec, dataset: Dataset, seconds: float, seed: int) -> Network:
     """The network after that many seconds of what the page's button does."""
     network = build(spec, seed=seed)
-    for _ in fit(network, dataset, TrainingConfig.from_dict({**QUICK, "seconds": seconds, "seed": seed})):
+    for _ in fit(network, dataset, TrainingConfig.from_dict({**QUICK_TRAINING, "seconds": seconds, "seed": seed})):
         pass
     return network
 

@@ -24,8 +24,8 @@ from explorer.datasets import downloadable, shapes
 from explorer.presets import PRESETS
 from explorer.runs.queue import write_end
 from explorer.training import TrainingConfig
-from explorer.ui import trainings
-from explorer.ui.build_state import MOST_LAYERS, QUICK, BuildState
+from explorer.ui import dataset_access
+from explorer.ui.build_state import MAX_LAYERS, QUICK_TRAINING, BuildState
 from explorer.ui.markdown import as_sentence
 from tests.made_runs import end, taken_queue
 from tests.test_state import HOSTILE_CONFIGS, STEM, hostile_links, stage
@@ -152,7 +152,7 @@ NETWORK = [
     ("head_pooling", "flatten", {"head_pooling": "flatten"}),
     ("has_stem", False, {"stem": None}),
     ("stem_channels", 12, {"stem": STEM | {"channels": 12}}),
-    ("stem_kernel", 31, {"stem": STEM | {"kernel_size": 31}}),
+    ("stem_kernel_size", 31, {"stem": STEM | {"kernel_size": 31}}),
     ("stem_stride", 2, {"stem": STEM | {"stride": 2}}),
     ("stem_pooling", "max", {"stem": STEM | {"pooling": "max"}}),
     ("hidden", "120; 84,", {"hidden": [120, 84]}),
@@ -168,7 +168,7 @@ FREE = [
         ("blocks", "blocks", 7),
         ("channels", "channels", 48),
         ("stride", "stride", 4),
-        ("kernel", "kernel_size", 5),
+        ("kernel_size", "kernel_size", 5),
         ("padding", "padding", "valid"),
     )
 ]
@@ -296,7 +296,7 @@ def test_the_last_two_classes_stay_and_a_sentence_says_why() -> None:
 @pytest.mark.parametrize("data", ["shapes-16-ring-star", "shapes-16"])
 def test_the_card_of_shapes_is_what_the_dataset_holds(data: str) -> None:
     drawn = shapes.Drawn.read(data)
-    dataset, card = shapes.load(size=16, classes=drawn.classes), trainings.card(data)
+    dataset, card = shapes.load(size=16, classes=drawn.classes), dataset_access.summary(data)
     assert (card.name, card.class_names, card.input_shape) == (dataset.name, dataset.class_names, dataset.input_shape)
     assert (card.mean, card.std, card.notes) == (dataset.mean, dataset.std, dataset.notes)
     splits = (dataset.train, dataset.validation, dataset.test)
@@ -304,7 +304,7 @@ def test_the_card_of_shapes_is_what_the_dataset_holds(data: str) -> None:
         tuple(int((split.labels == label).sum()) for split in splits) for label in range(len(drawn.classes))
     )
     assert len(card.sheets) == len(drawn.classes)
-    assert card.train_images == len(dataset.train)
+    assert card.totals == tuple(map(len, splits))
 
 
 def test_a_run_trains_on_the_classes_of_its_form() -> None:
@@ -375,7 +375,7 @@ def test_stages_are_added_removed_and_edited() -> None:
         ({"stages": [stage(1, 16, padding="valid")]}, 'in stage 1; use padding "same"'),
         ({"block": "conv", "stages": [stage(20, 16, padding="valid")]}, "after stage 1; use a larger"),
         ({"downsampling": "max", "stages": [stage(1, 16, 8), stage(1, 16, 8)]}, "after stage 2; use a larger"),
-        ({"stages": [stage(600, 16), stage(600, 16)]}, f"at most {MOST_LAYERS:,} fit here; use fewer blocks"),
+        ({"stages": [stage(600, 16), stage(600, 16)]}, f"at most {MAX_LAYERS:,} fit here; use fewer blocks"),
     ],
 )
 def test_an_impossible_network_is_one_sentence_and_cannot_start(changes: dict[str, Any], words: str) -> None:
@@ -427,7 +427,7 @@ def test_textbook_settings_are_the_presets_settings() -> None:
     app = open_build("Training")
     shown: set[str] = set()
     for name, preset in PRESETS.items():
-        settings = QUICK | dict(preset.settings)
+        settings = QUICK_TRAINING | dict(preset.settings)
         settings |= {"milestones": list(settings["milestones"]), "seconds": None if settings["epochs"] else 60}
         assert BuildState(preset=name).with_textbook().training() == TrainingConfig.from_dict(settings), name
         if json.dumps(settings) in shown:
@@ -496,7 +496,9 @@ def test_a_name_in_what_a_failed_run_says_is_only_text() -> None:
     run = runs.Run(runs.runs_folder() / ("12" * 16))
     run.folder.mkdir(parents=True)
     spec = BuildState().network((3, 32, 32), 10)
-    run.write_request(runs.Request((spec.to_dict(),), QUICK, {"kind": "shapes", "size": 32}, names=(spec.name,)))
+    run.write_request(
+        runs.Request((spec.to_dict(),), QUICK_TRAINING, {"kind": "shapes", "size": 32}, names=(spec.name,))
+    )
     said = "![i](https://evil.example/i).zip has no test pictures; set `size`."
     write_end(run, "failed", said)
     app = open_build(run=run.id)

@@ -230,7 +230,7 @@ def test_the_table_names_nothing_else() -> None:
     assert places | {key for source in files().values() for key in named(source)} == {*CACHES}
 
 
-CARD = "@st.cache_resource(max_entries=%s%s)\ndef _card(): pass"
+CARD = "@st.cache_resource(max_entries=%s%s)\ndef _summary(): pass"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ CARD = "@st.cache_resource(max_entries=%s%s)\ndef _card(): pass"
         "@st.cache_data\ndef new(): pass",
         CARD % (9, ""),
         CARD % ("None", ""),
-        CARD % ("CACHES['ui.trainings._drawn'].entries", ""),
+        CARD % ("CACHES['ui.dataset_access._drawn'].entries", ""),
         CARD % (8, ", scope='session'"),
         "cache = LruCache(Limit('all', 'process', entries=10))",
         "del kept[next(iter(kept))]",
@@ -249,10 +249,10 @@ CARD = "@st.cache_resource(max_entries=%s%s)\ndef _card(): pass"
     ],
 )
 def test_a_cache_beside_the_table_is_found(source: str) -> None:
-    assert len(wrong_caches(source, "ui.trainings")) == 1
+    assert len(wrong_caches(source, "ui.dataset_access")) == 1
 
 
-@pytest.mark.parametrize("limit", ["8", "CACHES['ui.trainings._card'].entries"])
+@pytest.mark.parametrize("limit", ["8", "CACHES['ui.dataset_access._summary'].entries"])
 def test_a_cache_of_the_table_is_not(limit: str) -> None:
-    assert not wrong_caches(CARD % (limit, ""), "ui.trainings")
+    assert not wrong_caches(CARD % (limit, ""), "ui.dataset_access")
     assert not wrong_caches("LruCache(CACHES['ui.widgets.long_task.results'])", "ui.widgets.long_task")

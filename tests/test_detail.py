@@ -20,9 +20,9 @@ from explorer.images import to_input
 from explorer.presets import cifar
 from explorer.tracing import trace
 from explorer.ui import network_registry
-from explorer.ui.explore import trust
-from explorer.ui.explore.detail import TABS
-from explorer.ui.explore.methods import known_parameters, sum_words
+from explorer.ui.explore import faithfulness
+from explorer.ui.explore.methods import sum_words, supported_parameters
+from explorer.ui.explore.tabs import TABS
 from explorer.ui.services.inference import NetworkResult
 from explorer.ui.widgets.long_task import run_sequentially
 from tests.messages import told, view
@@ -194,10 +194,10 @@ def test_a_methods_map_is_part_of_the_progress_and_stops_between_its_chunks() ->
     loaded = network_registry.checkpoint("shapes-resnet-8")
     image = to_input(shapes.sample(6, 6)[0], (32, 32), loaded.mean, loaded.std)
     network = NetworkResult("shapes-resnet-8", loaded, "#000000", trace=trace(loaded.network, image, 6), profiles=())
-    question = trust._Question("occlusion", "", {"window": 8, "stride": 2, "baseline": "mean"}, False, {})
+    request = faithfulness._MapRequest("occlusion", "", {"window": 8, "stride": 2, "baseline": "mean"}, False, {})
     works: list[Generator[Share[Any], None, None]] = [
-        trust._curves(question, network),
-        trust._forget(question, network),
+        faithfulness._curves(request, network),
+        faithfulness._randomise(request, network),
     ]
     for work in works:
         shares = [next(work).share for _ in range(12)]
@@ -209,8 +209,8 @@ def test_a_methods_map_is_part_of_the_progress_and_stops_between_its_chunks() ->
 def test_networks_without_a_common_layer_are_one_sentence() -> None:
     only_stem = replace(cifar(8), input_shape=(3, 8, 8), stages=(Stage(1, 16, 8),))  # 1 × 1 behind its stem
     with pytest.raises(ValueError, match="no layer in common"):
-        known_parameters("guided_grad_cam", [only_stem, replace(cifar(8), stem=None)], {})
-    assert known_parameters("guided_grad_cam", [cifar(8), cifar(20)], {}, "stem.conv")[1] == {"layer": "stem.conv"}
+        supported_parameters("guided_grad_cam", [only_stem, replace(cifar(8), stem=None)], {})
+    assert supported_parameters("guided_grad_cam", [cifar(8), cifar(20)], {}, "stem.conv")[1] == {"layer": "stem.conv"}
 
 
 def test_works_in_turn_are_one_work_with_growing_shares() -> None:

@@ -1,8 +1,10 @@
 """Laws of forecasts: from measured steps to any training, the first proposal, and what would be enough."""
 
 import json
+import math
 import os
 import re
+import threading
 import time
 from dataclasses import replace
 
@@ -19,10 +21,10 @@ from explorer.presets import cifar
 from explorer.runs import speed as machine_speed
 from explorer.training import Speed, TrainingConfig, choose_device, forecast, propose, speed
 from explorer.training.proposal import LEAST_PASSES, RUNGS, one_click, sufficient_budget
-from explorer.ui import forecasts, trainings
-from explorer.ui.build_state import QUICK, BuildState
+from explorer.ui import forecasts
+from explorer.ui.build_state import QUICK_TRAINING, BuildState, regular_stages
 from explorer.ui.services.process_tuning import threads
-from tests.conftest import SPEED
+from tests.conftest import SPEED, keep_speed
 
 TWINS = (cifar(20, "none"), cifar(20))
 MINUTE = TrainingConfig(seconds=60.0, batch_size=64)
@@ -95,10 +97,10 @@ def test_a_kept_speed_that_is_damaged_or_of_another_machine_is_measured_again(te
 
 def test_pages_that_measure_use_the_speed_that_is_kept_and_do_not_wait_for_one(data_folder) -> None:
     share = threads() / cores() if choose_device().type == "cpu" else 1.0
-    assert trainings.speed() == pytest.approx(MEASURED.macs_a_second() * share)
+    assert forecasts.macs_a_second() == pytest.approx(MEASURED.macs_a_second() * share)
     assert replace(MEASURED, float32=2.0).macs_a_second() == pytest.approx(MEASURED.macs_a_second() / 2)
     data_folder.joinpath("speed.json").unlink()
-    assert trainings.speed() > 0 and machine_speed.last_measured() is None
+    assert forecasts.macs_a_second() > 0 and machine_speed.last_measured() is None
 
 
 # --- the forecast ----------------------------------------------------------------------------------------------------
@@ -256,18 +258,67 @@ def test_too_small_a_budget_is_said_with_what_would_be_enough() -> None:
     assert state_of(app).data == "shapes-16" and "Too little to learn" not in words(app)
 
 
+def wait_for_the_measurement() -> None:
+    end = time.monotonic() + 60
+    while forecasts.is_measuring() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not forecasts.is_measuring()
+
+
+@pytest.mark.parametrize("changes_something", [False, True])
+def test_a_form_stands_before_the_speed_is_known_and_stays_when_it_is(
+    changes_something: bool, data_folder, monkeypatch
+) -> None:
+    data_folder.joinpath("speed.json").unlink()
+    release = threading.Event()
+
+    def measure() -> None:
+        assert release.wait(60)
+        keep_speed(data_folder)
+
+    monkeypatch.setattr(machine_speed, "measure", measure)
+    app = opened()
+    form = forecasts.form_of(forecasts.CLASSROOM)
+    label = app.button(key="start").label
+    assert label.startswith("Train ") and "38" in label and not app.button(key="start").disabled
+    assert "Measuring how fast this machine trains" in words(app) and "passes through the data" not in words(app)
+    assert app.button(key="proposal").disabled and app.button(key="classroom").disabled
+    if changes_something:
+        app.toggle(key="twin").set_value(False).run()
+        form, label = replace(form, twin=False), app.button(key="start").label
+    release.set()
+    wait_for_the_measurement()
+    app.run()
+    assert not app.exception and app.button(key="start").label == label
+    assert "Measuring how fast" not in words(app) and "passes through the data" in words(app)
+    assert not app.button(key="proposal").disabled
+    app.number_input(key="width").set_value(12).run()
+    width = form.with_spec(stages=regular_stages(6, 12), stem={**form.spec_fields()["stem"], "channels": 12})
+    assert state_of(app) == width
+    app.button(key="proposal").click().run()
+    assert state_of(app) == forecasts.form_of(propose(MEASURED).rung)
+
+
 def test_a_speed_that_cannot_be_measured_is_said_and_not_tried_at_each_run_of_the_page(
     data_folder, monkeypatch
 ) -> None:
     """A folder in the place of the interpreter that would measure it."""
     data_folder.joinpath("speed.json").unlink()
+    monkeypatch.setattr(forecasts, "_failed", (-math.inf, ""))
     with monkeypatch.context() as broken:
         broken.setattr("sys.executable", str(data_folder))
         app = opened()
+        wait_for_the_measurement()
+    app.run()
     assert not app.exception and "could not be measured" in app.error[0].value
     app.run()
-    assert "could not be measured" in app.error[0].value, "another try would have measured it"
+    assert "could not be measured" in app.error[0].value and not forecasts.is_measuring(), "another try measures it"
     assert not data_folder.joinpath("speed.json").exists()
+    monkeypatch.setattr(forecasts, "_failed", (forecasts._failed[0] - machine_speed.FRESH_S, ""))
+    monkeypatch.setattr(machine_speed, "measure", lambda: keep_speed(data_folder))
+    app.run()
+    wait_for_the_measurement()
+    assert not app.run().error, "a minute later it is tried again"
 
 
 def test_classroom_sets_the_form_of_a_slow_machine() -> None:
@@ -275,4 +326,4 @@ def test_classroom_sets_the_form_of_a_slow_machine() -> None:
     app.button(key="classroom").click().run()
     assert not app.exception and app.button(key="classroom").disabled
     state = state_of(app)
-    assert state == forecasts.form_of(forecasts.CLASSROOM) and state.training().seconds == QUICK["seconds"]
+    assert state == forecasts.form_of(forecasts.CLASSROOM) and state.training().seconds == QUICK_TRAINING["seconds"]

@@ -17,9 +17,9 @@ from explorer.experiments.gradient_summary import gradient_extent, guidance, num
 from explorer.figures import FlowKey, FlowLine
 from explorer.presets import cifar
 from explorer.training import GradientSizes
-from explorer.ui import network_registry, trainings
-from explorer.ui.gradients import measured
-from explorer.ui.gradients.measured import Measured
+from explorer.ui import forecasts, network_registry
+from explorer.ui.gradients import flow_measurements
+from explorer.ui.gradients.flow_measurements import MeasuredFlow
 from explorer.ui.gradients.state import SMALL_GRID, GradientsState
 from explorer.ui.services.explore_state import NAME
 
@@ -36,7 +36,7 @@ QUICK = {"depths": "8", "shortcuts": "identity", "seeds": "1"}
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which two small networks are measured at once; a busy one would ask first."""
-    monkeypatch.setattr(trainings, "speed", lambda: 1e12)
+    monkeypatch.setattr(forecasts, "macs_a_second", lambda: 1e12)
 
 
 def open_gradients(**query: str) -> AppTest:
@@ -261,6 +261,14 @@ def test_a_wider_grid_measures_only_what_is_new_and_the_verdict_follows_the_numb
     assert all(f"{number(ratio)} ×" in text for ratio in ratios)
 
 
+def test_one_click_shows_the_small_grid_and_measures_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("explorer.ui.pages.gradients.SMALL_GRID", SMALL_GRID | {"depths": (8,), "norms": ("batch",)})
+    app = press(open_gradients(seeds="1", activations="tanh"), "with BatchNorm and without (about")
+    assert app.query_params == {"depths": "8", "seeds": "1"}
+    assert len(app.session_state["session"].flows) == 2 and "plain-8's first convolution receives" in said(app)
+    assert not [button for button in app.button if "Measure" in button.label or "Show" in button.label]
+
+
 def test_switches_say_what_is_measured() -> None:
     app = open_gradients()
     assert "Weight gradient of each convolution (L2 norm), of the main path" in said(app)
@@ -361,13 +369,13 @@ def test_a_record_from_anywhere_is_read_or_left_alone(
     loaded = checkpoints.load_pretrained("shapes-plain-8")
     record = {"weight_gradients": {**GOOD, **changes}, "precision": "float33", "config": {"batch_size": "many"}}
     monkeypatch.setattr(network_registry, "checkpoint", lambda name: replace(loaded, record=record))
-    found = measured.recorded("shapes-plain-8")
+    found = flow_measurements.recorded("shapes-plain-8")
     assert (found is not None) == is_available
     if found:
         assert found.precision == "float32" and found.batch_size is None
     for broken in ({}, {"weight_gradients": None}, {"weight_gradients": GOOD, "config": 5}):
         monkeypatch.setattr(network_registry, "checkpoint", lambda name, record=broken: replace(loaded, record=record))
-        assert measured.recorded("shapes-plain-8") is None
+        assert flow_measurements.recorded("shapes-plain-8") is None
 
 
 # --- the numbers ------------------------------------------------------------------------------------------------------
@@ -378,7 +386,7 @@ def test_the_table_has_a_line_for_each_network_seed_and_layer() -> None:
     flows = tuple(
         recorded_flow(GradientSizes(layers, (0,), (sizes,)), 0) for sizes in ((4.0, 2.0, 9.0), (0.0, NAN, 9.0))
     )
-    text = measured.table([Measured("plain-8", cifar(8, "none"), flows, (0, 1))], "weights", "64 shapes")
+    text = flow_measurements.table([MeasuredFlow(cifar(8, "none"), flows, "plain-8", (0, 1))], "weights", "64 shapes")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["seed"], row["layer"], row["size"], row["relative_to_last"]) for row in rows] == [
         ("0", "stem.conv", "4", "2"),

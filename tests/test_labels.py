@@ -41,7 +41,7 @@ def test_the_usual_names_of_activations():
 
 
 def test_a_value_without_a_word_is_written_as_it_is():
-    assert labels.label("kernel_0", 3) == "3" and labels.label("padding_0", "same") == "same"
+    assert labels.label("kernel_size_0", 3) == "3" and labels.label("padding_0", "same") == "same"
 
 
 def test_words_in_sentences():

@@ -15,7 +15,7 @@ from explorer.checkpoints import Checkpoint, load_pretrained
 from explorer.datasets import shapes
 from explorer.experiments import agreement, similarity
 from explorer.experiments.agreement import Agreement
-from explorer.ui import network_registry, trainings
+from explorer.ui import dataset_access, forecasts, network_registry
 from explorer.ui.compare import charts, findings
 from explorer.ui.compare.findings import Answer, Question
 from explorer.ui.services.caches import CACHES
@@ -50,8 +50,8 @@ N = 30
 def few_pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Thirty test pictures instead of four thousand: to draw the whole data takes seconds."""
     split = shapes.draw(N, seed=5)
-    monkeypatch.setattr(trainings, "test_split", lambda data: (split, shapes.CLASS_NAMES))
-    monkeypatch.setattr(trainings, "speed", lambda: 1e9)
+    monkeypatch.setattr(dataset_access, "test_split", lambda data: (split, shapes.CLASS_NAMES))
+    monkeypatch.setattr(forecasts, "macs_a_second", lambda: 1e9)
     monkeypatch.setattr(findings, "test_count", lambda data: N)
     yield
 
@@ -196,9 +196,9 @@ def test_names_are_never_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     data = "stored-" + "0" * 64
     original = network_registry.checkpoint
     monkeypatch.setattr(network_registry, "checkpoint", lambda name: replace(original(name), class_names=names))
-    monkeypatch.setattr(trainings, "labelled_data", lambda spec, class_names: [data])
-    monkeypatch.setattr(trainings, "card", lambda data: SimpleNamespace(class_names=names))
-    monkeypatch.setattr(trainings, "test_split", lambda data: (replace(split, masks=None), names))
+    monkeypatch.setattr(dataset_access, "labelled_data", lambda spec, class_names: [data])
+    monkeypatch.setattr(dataset_access, "summary", lambda data: SimpleNamespace(class_names=names))
+    monkeypatch.setattr(dataset_access, "test_split", lambda data: (replace(split, masks=None), names))
     app = press(open_page("shapes-plain-8", "shapes-plain-56"), f"Measure 2 networks on {N} pictures")
     assert "onerror" in texts(app), "the names are there"
     assert "<img" not in texts(app).replace("\\<", "") and "[a](b)" not in texts(app) and "$x$" not in texts(app)

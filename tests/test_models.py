@@ -26,7 +26,7 @@ from tests.test_pages import open_app
 
 PAGE = """
 import streamlit as st
-from explorer.ui import navigation
+from explorer.ui import navigation, network_registry, user_models
 from explorer.ui.pages import models
 
 def explore():

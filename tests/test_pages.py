@@ -25,7 +25,7 @@ from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.training import TrainingConfig
 from explorer.ui.api.explain import RequestError
-from explorer.ui.explore.detail import TABS
+from explorer.ui.explore.tabs import TABS
 from explorer.ui.session import SessionData
 from tests.messages import explained, give_file, message, told, view, written
 

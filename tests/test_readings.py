@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer import checkpoints
-from explorer.ui.models import weights
+from explorer.ui.models import upload_panel
 from tests.e2e.test_models import theirs
 from tests.test_models import check, give, open_models, press
 
@@ -46,7 +46,7 @@ def test_a_network_is_measured_on_pictures_of_its_own_classes_alone(content: byt
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, content: bytes) -> AppTest:
-    monkeypatch.setattr(weights, "TRIED", 60)
+    monkeypatch.setattr(upload_panel, "TRIED", 60)
     app = open_models()
     give(app, content)
     (classes,) = [box for box in app.selectbox if box.label == "Classes"]

@@ -28,12 +28,12 @@ from explorer.runs.log import LogWriter, parsed
 from explorer.runs.recording import record
 from explorer.training import TrainingConfig
 from explorer.ui import forecasts
-from explorer.ui.build import live, logged, replay
+from explorer.ui.build import replay, training_charts
 from explorer.ui.build_state import RECORDINGS, BuildState
 from tests.test_build import check, open_build, state_of, texts
 
 NAME = "shapes-56"
-LOOKS = [("plain-56", "#C2540A"), ("ResNet-56", "#0A6CB0")]
+NETWORKS = [("plain-56", "#C2540A"), ("ResNet-56", "#0A6CB0")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -176,12 +176,12 @@ def until(log: RunLog, step: int) -> RunLog:
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 1.0])
 def test_up_to_a_step_it_shows_what_a_live_page_shows_there(recording: Recording, log: RunLog, share: float) -> None:
-    whole = replay.parts(recording, "light")
+    whole = replay.parts(NAME, "light")
     step = log.progress[round(share * (len(log.progress) - 1))]["step"]
     step = max(step, log.cams[0]["step"])
     then = until(log, step)
-    samples = logged.samples(log, recording.samples)
-    curves = logged.curves(then, LOOKS)
+    pictures = recording.samples
+    curves = training_charts.training_curves(then, NETWORKS)
     for panel, at_end in zip(curves["panels"], whole["curves"]["panels"], strict=True):
         lines = {each["name"]: each for each in at_end["lines"]}
         assert {each["name"] for each in panel["lines"]} <= set(lines)
@@ -189,15 +189,15 @@ def test_up_to_a_step_it_shows_what_a_live_page_shows_there(recording: Recording
             all_of_it = lines[drawn["name"]]
             count = sum(x <= step for x in all_of_it["x"])
             assert drawn["x"] == all_of_it["x"][:count] and drawn["y"] == all_of_it["y"][:count]
-    maps = logged.gradients(then, LOOKS)
+    maps = training_charts.gradient_maps(then, NETWORKS)
     assert maps and maps["rows"] == whole["map"]["rows"]
     count = sum(column <= step for column in whole["map"]["columns"])
     assert maps["columns"] == whole["map"]["columns"][:count]
     for panel, at_end in zip(maps["panels"], whole["map"]["panels"], strict=True):
         assert panel["sizes"] == [row[:count] for row in at_end["sizes"]]
     for part, now in (
-        ("predictions", live.predictions(then.predictions[-1:], samples, LOOKS)),
-        ("cams", live.cams(then.cams[-1:], samples, LOOKS)),
+        ("predictions", training_charts.predictions(then.predictions[-1:], then, pictures, NETWORKS)),
+        ("cams", training_charts.cams(then.cams[-1:], then, pictures, NETWORKS)),
     ):
         frame = [each for each in whole[part]["frames"] if each["step"] <= step][-1]
         assert now["frames"] == [frame] and now | {"frames": 0} == whole[part] | {"frames": 0}
@@ -311,7 +311,7 @@ def test_the_page_sends_all_of_it_once_and_says_what_came_of_it(recording: Recor
     app = open_build(replay=NAME)
     check(app)
     data = parts_of(app)["replay"]
-    assert data == json.loads(json.dumps(replay.parts(recording, "light")))
+    assert data == json.loads(json.dumps(replay.parts(NAME, "light")))
     assert data["last"] == log.progress[-1]["step"] and len(data["cams"]["frames"]) == len(log.cams)
     said = texts(app)
     assert runs.summary(log) in said and f"seed {recording.facts['seed']}" in said
@@ -346,7 +346,7 @@ def test_a_run_with_the_same_log_shows_the_end_of_it_and_one_of_before_shows_no_
     run.metrics.write_bytes(recording.metrics)
     app = open_build(run=run.id)
     check(app)
-    whole, live_parts = replay.parts(recording, "light"), parts_of(app)
+    whole, live_parts = replay.parts(NAME, "light"), parts_of(app)
     assert set(live_parts) == {"training_curves", "gradient_maps", "cams", "predictions"}
     assert live_parts["training_curves"] == whole["curves"] and live_parts["gradient_maps"] == whole["map"]
     for name in ("cams", "predictions"):

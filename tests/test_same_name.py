@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer.figures import NETWORK_COLOURS
 from explorer.presets import cifar
-from explorer.ui.explore.detail import TABS
+from explorer.ui.explore.tabs import TABS
 from explorer.ui.network_registry import unique_titles
 from tests.messages import message, told
 from tests.test_pages import kept_run, open_app

@@ -15,10 +15,10 @@ from explorer.datasets import shapes
 from explorer.images import to_input
 from explorer.presets import cifar
 from explorer.training import evaluate
-from explorer.ui import network_registry, trainings
+from explorer.ui import dataset_access, forecasts, network_registry
 from explorer.ui.api import layers
 from explorer.ui.explore import channels
-from explorer.ui.gradients import measured
+from explorer.ui.gradients import flow_measurements
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import ChosenNetwork, InferenceCache, pixels_for, sample_image
 from tests.test_pages import COMPARE, open_app, texts
@@ -129,21 +129,22 @@ def test_photo_networks_find_no_shape_stranger_than_another() -> None:
 @pytest.mark.usefixtures("kept")
 def test_labelled_data_of_some_shapes_are_those_with_the_names_of_the_network(four: list[Checkpoint]) -> None:
     (plain, _) = four
-    assert trainings.labelled_data(plain.spec, plain.class_names) == [DATA]
-    assert trainings.labelled_data(plain.spec, plain.class_names[::-1]) == [DATA]
-    assert trainings.labelled_data(plain.spec, ("a", "b", "c", "d")) == []
-    assert trainings.labelled_data(plain.spec) == []
+    assert dataset_access.labelled_data(plain.spec, plain.class_names) == [DATA]
+    assert dataset_access.labelled_data(plain.spec, plain.class_names[::-1]) == [DATA]
+    assert dataset_access.labelled_data(plain.spec, ("a", "b", "c", "d")) == []
+    assert dataset_access.labelled_data(plain.spec) == []
     ten = cifar(8, size=16)
-    assert trainings.labelled_data(ten, shapes.CLASS_NAMES) == ["shapes-16"]
-    assert trainings.key_of(plain.data) == DATA and trainings.key_of("CIFAR-10") == "CIFAR-10"
+    assert dataset_access.labelled_data(ten, shapes.CLASS_NAMES) == ["shapes-16"]
+    assert dataset_access.data_key(plain.data) == DATA and dataset_access.data_key("CIFAR-10") == "CIFAR-10"
     assert [
-        trainings.data_title(each) for each in (DATA, "shapes-32", "shapes-16-" + "-".join(shapes.CLASS_NAMES[:-1]))
+        dataset_access.data_title(each)
+        for each in (DATA, "shapes-32", "shapes-16-" + "-".join(shapes.CLASS_NAMES[:-1]))
     ] == [
         "shapes-16: ring, cross, star, arrow",
         "shapes-32",
         "shapes-16 without arrow",
     ]
-    split, names = trainings.test_split(DATA)
+    split, names = dataset_access.test_split(DATA)
     assert names == FOUR and len(split) == 1600
 
 
@@ -164,7 +165,7 @@ def test_the_test_pictures_of_compare_are_those_that_are_known(kept: list[Checkp
 
 @pytest.mark.usefixtures("kept")
 def test_gradients_are_measured_on_the_pictures_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainings, "speed", lambda: 1e12)
+    monkeypatch.setattr(forecasts, "macs_a_second", lambda: 1e12)
     app = opened(GRADIENTS, source="checkpoint", first=NAMES[0], second=NAMES[1])
     assert "64 shapes, evaluation mode" in "\n".join(element.value for element in app.markdown)
     assert not app.warning, "the classes have the names of the network's"
@@ -173,7 +174,7 @@ def test_gradients_are_measured_on_the_pictures_that_are_known(monkeypatch: pyte
     next(button for button in app.button if button.label.startswith("Measure the 2 passes")).click().run()
     assert not app.exception and not app.error
     assert "64 shapes, training mode" in "\n".join(element.value for element in app.markdown)
-    batch = measured.batch("shapes-16-ring-star", 16)
+    batch = flow_measurements.batch("shapes-16-ring-star", 16)
     assert batch.class_names == ("ring", "star") and batch.images.shape == (64, 3, 16, 16)
     assert np.bincount(batch.labels).tolist() == [32, 32]
 

@@ -11,7 +11,7 @@ import pytest
 from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
-from explorer.ui.build_state import LIMITS, QUICK, BuildState
+from explorer.ui.build_state import LIMITS, QUICK_TRAINING, BuildState
 from explorer.ui.gradients.state import GradientsState
 from explorer.ui.services.explore_state import NAME, AppState
 from tests.fuzz.laws import check_sentence
@@ -104,7 +104,7 @@ def test_a_form_is_never_an_empty_link_which_is_that_of_the_first_visit() -> Non
     assert BuildState(twin=False).to_query() == {"twin": "no"}
     assert BuildState.from_query({}) == BuildState()
     assert BuildState().network((3, 32, 32), 10) == PRESETS["resnet-20"].spec
-    assert BuildState().training() == TrainingConfig.from_dict(QUICK)
+    assert BuildState().training() == TrainingConfig.from_dict(QUICK_TRAINING)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_form_holds_only_what_differs_from_its_preset(preset: str) -> None:
     assert changed.network((3, 64, 64), 7) == dataclasses.replace(
         PRESETS[preset].spec, dropout=0.25, input_shape=(3, 64, 64), classes=7
     )
-    assert form.with_config(seed=9).with_config(seed=QUICK["seed"]) == form
+    assert form.with_config(seed=9).with_config(seed=QUICK_TRAINING["seed"]) == form
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [(name, *limits) for name, limits in LIMITS.items()])

@@ -12,9 +12,9 @@ from PIL import Image
 from explorer import checkpoints, runs
 from explorer.datasets import Dataset, Split, channel_statistics
 from explorer.ui.build.classes import imbalance, missing_pictures
+from explorer.ui.dataset_access import DatasetSummary
 from explorer.ui.markdown import as_sentence
 from explorer.ui.network_text import balanced_accuracy_text
-from explorer.ui.trainings import Card
 from tests.made_runs import end, finish, taken_queue
 from tests.test_build import check, open_build, shown, state_of, texts, upload, zipped
 
@@ -37,10 +37,10 @@ def noisy(**counts: int) -> dict[str, bytes]:
     return files
 
 
-def card(**counts: tuple[int, int]) -> Card:
+def card(**counts: tuple[int, int]) -> DatasetSummary:
     """Of classes with so many training and test pictures."""
     classes = tuple((train, 0, test) for train, test in counts.values())
-    return Card("x", (3, 32, 32), tuple(counts), classes, (0.5,) * 3, (0.2,) * 3, (), (), ())
+    return DatasetSummary("x", (3, 32, 32), tuple(counts), classes, (0.5,) * 3, (0.2,) * 3, (), (), ())
 
 
 @pytest.mark.usefixtures("queue")

@@ -58,16 +58,3 @@ def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: 
             showlegend=False,
         ),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """One line of a training chart. `points` marks single measurements (validation at the end of an epoch) with dots;
-    a running value has none. `dashed` tells the second network of a family from the first."""
-
-    name: str
-    colour: str
-    steps: Sequence[int]
-    values: Sequence[float | None]
-    dashed: bool = False
-    points: bool = False

@@ -16,14 +16,14 @@ from explorer.ui.services.url_codec import UrlState
 DATA = re.compile(r"cifar10|fashion-mnist|own|stored-[0-9a-f]{64}")
 RUN = re.compile(r"[0-9a-f]{32}")
 RECORDINGS = {"shapes-56": "plain-56 and ResNet-56"}
-"""The recorded trainings that a link may ask for, and what they are of."""
-LONGEST = 4000  # characters of changes in a link
-MOST_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
+"""The recorded trainings that a link may name, and their networks."""
+MAX_CHANGES_LENGTH = 4000  # characters of changes in a link
+MAX_LAYERS = 1202  # He et al. 2015, section 4.2: the deepest; to describe it takes some seconds
 WIDTHS = (4, 256)  # of the first of three stages of equal length
-DEEPEST = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
+MAX_BLOCKS = 18  # blocks a stage: 6 · 18 + 2 = 110 layers, the deepest network of the paper's table 6 but one
 LIMITS = {**OFFERED, "dropout": (0.0, 0.95)}
-"""What the form's fields take: nothing starts from a link that a person could not see there."""
-QUICK: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
+"""The limits of the form's fields. A link with a value outside of them takes the default."""
+QUICK_TRAINING: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
 """The training that one click starts: a minute, and small steps, so that there are many of them in it."""
 
 
@@ -31,7 +31,7 @@ QUICK: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_dict()
 class BuildState(UrlState):
     """One view of the Build & train page.
 
-    `preset` names a preset, `spec` what was changed of its spec and `config` what was changed of `QUICK`, both as
+    `preset` names a preset, `spec` its changed fields and `config` the changed fields of `QUICK_TRAINING`, both as
     JSON objects of fields. Each field of the spec is legal by itself, but together they need not make a network that
     exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, see
     `canonical`; "own" while nothing is uploaded yet. `twin` says whether the twin is trained too, `free` whether stages
@@ -65,13 +65,13 @@ class BuildState(UrlState):
         return PRESETS[self.preset].spec.to_dict() | json.loads(self.spec)
 
     def config_fields(self) -> dict[str, Any]:
-        return QUICK | json.loads(self.config)
+        return QUICK_TRAINING | json.loads(self.config)
 
     def network(self, input_shape: tuple[int, int, int], classes: int) -> ArchitectureSpec:
         """The spec for pictures of that shape. Raises ValueError that says what to change."""
         spec = ArchitectureSpec.from_dict({**self.spec_fields(), "input_shape": list(input_shape), "classes": classes})
-        if spec.depth > MOST_LAYERS:
-            raise ValueError(f"it has {spec.depth:,} layers, and at most {MOST_LAYERS:,} fit here; use fewer blocks.")
+        if spec.depth > MAX_LAYERS:
+            raise ValueError(f"it has {spec.depth:,} layers, and at most {MAX_LAYERS:,} fit here; use fewer blocks.")
         return spec
 
     def training(self) -> TrainingConfig:
@@ -81,13 +81,13 @@ class BuildState(UrlState):
         return replace(self, spec=difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
 
     def with_config(self, **changes: Any) -> Self:
-        return replace(self, config=difference(self.config_fields() | changes, QUICK))
+        return replace(self, config=difference(self.config_fields() | changes, QUICK_TRAINING))
 
     def with_textbook(self) -> Self:
         """With the training that the preset's source gives it; where that has no length, a minute."""
-        settings = {**QUICK, **PRESETS[self.preset].settings}
-        settings["seconds"] = None if settings["epochs"] else QUICK["seconds"]
-        return replace(self, config=difference(json.loads(json.dumps(settings)), QUICK))
+        settings = {**QUICK_TRAINING, **PRESETS[self.preset].settings}
+        settings["seconds"] = None if settings["epochs"] else QUICK_TRAINING["seconds"]
+        return replace(self, config=difference(json.loads(json.dumps(settings)), QUICK_TRAINING))
 
     def to_query(self) -> dict[str, str]:
         """Never empty: an empty one is that of a visitor who has chosen nothing yet, and shows the first proposal."""
@@ -112,7 +112,7 @@ def blocks_a_stage(fields: dict[str, Any]) -> int | None:
     if len(stages) != 3 or not fields["stem"]:
         return None
     n, width = stages[0]["blocks"], stages[0]["channels"]
-    fits = stages == regular_stages(n, width) and n <= DEEPEST and WIDTHS[0] <= width <= WIDTHS[1]
+    fits = stages == regular_stages(n, width) and n <= MAX_BLOCKS and WIDTHS[0] <= width <= WIDTHS[1]
     return n if fits and fields["stem"]["channels"] == width else None
 
 
@@ -126,7 +126,7 @@ def regular_stages(blocks: int, width: int) -> list[dict[str, Any]]:
 
 def canonical(data: str) -> str:
     """The same data as a link names it: "shapes-32", "shapes-16-ring-star" with its classes in their order, "cifar10",
-    "stored-..." or "own". Raises ValueError with one sentence for what is none."""
+    "stored-..." or "own". Raises ValueError with one sentence for any other text."""
     if isinstance(data, str) and data.startswith("shapes-"):
         drawn = shapes.Drawn.read(data)
         if drawn.seed:
@@ -139,7 +139,7 @@ def canonical(data: str) -> str:
 
 def _changes(text: str) -> dict[str, Any]:
     """The JSON object in the text. Raises ValueError where there is none."""
-    if not isinstance(text, str) or len(text) > LONGEST:
+    if not isinstance(text, str) or len(text) > MAX_CHANGES_LENGTH:
         raise ValueError("the link is too long.")
     values = json.loads(text)
     if not isinstance(values, dict):
@@ -151,27 +151,27 @@ _SMALLEST = ArchitectureSpec((Stage(1, 16),), block="conv", shortcut="none")
 
 
 def _check_spec_fields(changes: dict[str, Any]) -> None:
-    """Raises ValueError where a field could not be that by itself, whatever the others are."""
+    """Raises ValueError where a field is illegal for all values of the others."""
     for name, value in changes.items():
         if name in ("input_shape", "classes"):
             raise ValueError(f"`{name}` follows from the data.")
-        if name == "stages" and not (isinstance(value, list) and 1 <= len(value) <= MAXIMUM["stages"]):
-            raise ValueError(f"`stages` must be a list of 1 to {MAXIMUM['stages']}, received {value!r}.")
-        try:
-            whole = all(asdict(Stage(**part)) == part for part in value) if name == "stages" else True
-            if name == "stem" and value is not None:
-                whole = asdict(Stem(**value)) == value
-        except TypeError as error:
-            raise ValueError(f"`{name}` has a field of the wrong type: {error}.") from None
-        if not whole:
-            raise ValueError(f"`{name}` lacks a field, received {value!r}.")
         if name not in ("stages", "stem"):
             ArchitectureSpec.from_dict(_SMALLEST.to_dict() | {name: value})
             _check_limit(name, value)
+            continue
+        if name == "stages" and not (isinstance(value, list) and 1 <= len(value) <= MAXIMUM["stages"]):
+            raise ValueError(f"`stages` must be a list of 1 to {MAXIMUM['stages']}, received {value!r}.")
+        kind, parts = (Stage, value) if name == "stages" else (Stem, [value] if value is not None else [])
+        try:
+            is_whole = all(asdict(kind(**part)) == part for part in parts)
+        except TypeError as error:
+            raise ValueError(f"`{name}` has a field of the wrong type: {error}.") from None
+        if not is_whole:
+            raise ValueError(f"`{name}` lacks a field, received {value!r}.")
 
 
 def _check_config_fields(changes: dict[str, Any]) -> None:
-    TrainingConfig.from_dict(QUICK | changes)
+    TrainingConfig.from_dict(QUICK_TRAINING | changes)
     for name, value in changes.items():
         if name in ("device", "compile"):
             raise ValueError(f"`{name}` follows from the machine.")

@@ -46,7 +46,9 @@ class SessionData:
     entered_again: bool = False
     """Whether the user entered the page by the menu, so that it shows its last view."""
     first_form: BuildState | None = None
-    """The form of Build & train before the user has chosen anything, once it is known."""
+    """The form of Build & train before the user has chosen anything, once it was shown."""
+    proposal: BuildState | None = None
+    """The form that Build & train proposes for this machine, once its speed is known."""
     build_tab: str | None = None
     """The tab that Build & train opens at its next run."""
     pending_link: PendingLink | None = None

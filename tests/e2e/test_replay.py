@@ -49,7 +49,7 @@ def test_a_recorded_training_plays_and_is_moved_by_hand(page: Page) -> None:
     assert "replay=shapes-56" in page.url and step(page) == 1
     last = int(slider(page).get_attribute("max") or 0)
     recording = recordings.load("shapes-56")
-    parts = replay.parts(recording, "light")
+    parts = replay.parts("shapes-56", "light")
     assert last == parts["last"] > 100
 
     button(page, "Play").click()

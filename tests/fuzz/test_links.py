@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from explorer.presets import PRESETS
-from explorer.ui import trainings
+from explorer.ui import dataset_access
 from explorer.ui.build_state import BuildState
 from explorer.ui.compare.state import CompareState
 from explorer.ui.gradients.state import GradientsState
@@ -123,7 +123,7 @@ def test_every_link_is_a_form_of_build_and_train(link: dict[str, str]) -> None:
     assert fields.keys() == own.keys() and fields["classes"] == own["classes"]
     assert all(stage.keys() == own["stages"][0].keys() for stage in fields["stages"]), "the form reads each of them"
     for make in (
-        lambda: state.network(*trainings.data_shape(state.data)),
+        lambda: state.network(*dataset_access.data_shape(state.data)),
         lambda: state.network((3, 32, 32), 10).twin(),
     ):
         try:

@@ -89,12 +89,12 @@ def test_an_error_that_nobody_foresaw_is_an_id_on_the_page_and_all_of_it_in_the_
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a real page, whose innermost part fails as nobody expects: the page tells the id alone, the log the rest."""
-    from explorer.ui.models import listing
+    from explorer.ui.models import model_table
 
     def broken() -> None:
         raise LookupError("/secret/place")
 
-    monkeypatch.setattr(listing, "model_rows", broken)
+    monkeypatch.setattr(model_table, "model_rows", broken)
     with caplog.at_level(logging.ERROR):
         app = opened("models", {"model": "x"})
     assert not app.exception

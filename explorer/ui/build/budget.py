@@ -6,46 +6,41 @@ from explorer.architectures import ArchitectureSpec
 from explorer.errors import user_message
 from explorer.training import unused_device
 from explorer.training.proposal import LEAST_PASSES
-from explorer.ui import forecasts
-from explorer.ui.build import fields
+from explorer.ui import forecasts, navigation
+from explorer.ui.build import widgets
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_sentence
+
+POLL_INTERVAL_S = 1.0
 
 
 def offer_forms(state: BuildState) -> None:
     """Buttons that set the whole form."""
-    machine, classroom = forecasts.first_form(), forecasts.form_of(forecasts.CLASSROOM)
-    st.button(
-        "Proposal for this machine",
-        key="proposal",
-        disabled=state == machine,
-        on_click=lambda: fields.write(machine),
-        help="The deepest pair that learns in a minute here, by the measured speed.",
-    )
-    st.button(
-        "Classroom",
-        key="classroom",
-        disabled=state == classroom,
-        on_click=lambda: fields.write(classroom),
-        help="What the proposal is on a slow machine: a pair that learns in a minute on two old cores.",
-    )
+    classroom = "What the proposal is on a slow machine: a pair that learns in a minute on two old cores."
+    proposal = "The deepest pair that learns in a minute here, by the measured speed."
+    for key, label, form, about in (
+        ("proposal", "Proposal for this machine", forecasts.proposal(), proposal),
+        ("classroom", "Classroom", forecasts.form_of(forecasts.CLASSROOM), classroom),
+    ):
+        is_shown = form is None or form == state
+        st.button(label, key=key, disabled=is_shown, on_click=widgets.save_state, args=(form,), help=about)
 
 
 def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     """How far the training comes; where that is too little to learn, what would be enough, as buttons."""
     try:
         measured = forecasts.speed()
+        if measured is None:
+            st.fragment(_await_speed, run_every=POLL_INTERVAL_S)()
+            return
         found = forecasts.forecast(state, specs, measured)
         enough = forecasts.remedies(state, found, measured)
-    except ValueError as error:  # the data is here, but damaged
+    except ValueError as error:  # the speed cannot be measured, or the data is here, but damaged
         st.error(as_sentence(user_message(error)))
         return
-    st.caption(as_sentence(forecasts.sentence(state, specs, found)))
-    proposed = forecasts.what_is_proposed(state, found)
-    if proposed:
-        st.caption(as_sentence(proposed))
-    if unused := unused_device():
-        st.caption(as_sentence(unused))
+    for words in (forecasts.sentence(state, specs, found), forecasts.what_is_proposed(state, found), unused_device()):
+        if words:
+            st.caption(as_sentence(words))
     if not enough:
         return
     st.warning(
@@ -55,5 +50,17 @@ def show_budget(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
         )
     )
     with st.container(horizontal=True):
-        for number, remedy in enumerate(enough):
-            st.button(remedy.label, key=f"enough_{number}", on_click=fields.write, args=(remedy.form,))
+        for number, (label, form) in enumerate(enough.items()):
+            st.button(label, key=f"enough_{number}", on_click=widgets.save_state, args=(form,))
+
+
+@navigation.error_boundary()
+def _await_speed() -> None:
+    """Runs the page again when the speed is known, or why it is not. The form stays as it is then."""
+    try:
+        is_known = forecasts.speed() is not None
+    except ValueError:
+        is_known = True
+    if is_known:
+        st.rerun()
+    st.caption("Measuring how fast this machine trains, once, for some seconds. Then the forecast stands here.")

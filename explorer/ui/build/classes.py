@@ -7,27 +7,27 @@ import streamlit as st
 
 from explorer import runs
 from explorer.figures.names import shortened
+from explorer.ui.dataset_access import DatasetSummary
 from explorer.ui.markdown import as_sentence
-from explorer.ui.trainings import Card
 
 UNBALANCED = 5  # times as many training pictures in the largest class as in the smallest, from which the page warns
 NAMED, LONGEST = 3, 40  # classes in a sentence, and letters of their names
 
 
-def missing_pictures(card: Card) -> str:
-    """Why nothing can be trained on that data, in one sentence with what to do; empty where it can."""
-    without = [name for name, (train, _, _) in zip(card.class_names, card.counts, strict=True) if not train]
+def missing_pictures(summary: DatasetSummary) -> str:
+    """Why that data cannot train a network, in one sentence with the remedy; empty where it can."""
+    without = [name for name, (train, _, _) in zip(summary.class_names, summary.counts, strict=True) if not train]
     if without:
         return f"{_have(without)} no training pictures; add some or remove the folder, and upload the pictures again."
-    if not any(test for _, _, test in card.counts):
+    if not any(test for _, _, test in summary.counts):
         return "There are no test pictures to measure the result on; give each class 2 or more, and upload them again."
     return ""
 
 
-def imbalance(card: Card) -> str:
-    """From 1 to `UNBALANCED` training pictures on: which classes differ, what always answering the commonest one
-    gives, and what helps. Empty where the classes are more alike, or one has none."""
-    counts = {name: train for name, (train, _, _) in zip(card.class_names, card.counts, strict=True)}
+def imbalance(summary: DatasetSummary) -> str:
+    """Which classes differ by a factor of `UNBALANCED` or more in their training pictures, the accuracy of always
+    predicting the commonest one, and the remedy. Empty where the classes are more alike, or one has no pictures."""
+    counts = {name: train for name, (train, _, _) in zip(summary.class_names, summary.counts, strict=True)}
     commonest = max(counts, key=counts.__getitem__)
     most, fewest = counts[commonest], min(counts.values())
     if not fewest or most < UNBALANCED * fewest:
@@ -35,8 +35,8 @@ def imbalance(card: Card) -> str:
     rare = sorted((name for name in counts if counts[name] * UNBALANCED <= most), key=counts.__getitem__)
     pictures = ", ".join(f"{_quoted(name)} {counts[name]:,}" for name in rare[:NAMED])
     others = f", and {len(rare) - NAMED:,} more classes a fifth of that or less" if len(rare) > NAMED else ""
-    tests = [test for _, _, test in card.counts]
-    answered = tests[card.class_names.index(commonest)] / max(1, sum(tests))
+    tests = [test for _, _, test in summary.counts]
+    answered = tests[summary.class_names.index(commonest)] / max(1, sum(tests))
     return (
         f"The classes are not balanced, {most / fewest:,.0f} to 1: {_quoted(commonest)} has {most:,} training "
         f"pictures, {pictures}{others}. Always answering {_quoted(commonest)} is right on {answered:.1%} of the test "

@@ -2,30 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import streamlit as st
 
-from explorer.architectures.spec import (
-    CONVOLUTIONS_IN_BLOCK,
-    MAXIMUM,
-    Activation,
-    BlockKind,
-    Downsampling,
-    HeadPooling,
-    Initialisation,
-    Norm,
-    Padding,
-    StemPooling,
-)
+from explorer.architectures import ArchitectureSpec
+from explorer.architectures.spec import CONVOLUTIONS_IN_BLOCK, MAXIMUM, Padding, StemPooling
 from explorer.labels import FAMILIES
 from explorer.presets import PRESETS
-from explorer.ui.build.fields import edit, limited, number, of_spec, read, select, toggle, write
-from explorer.ui.build_state import DEEPEST, WIDTHS, BuildState, blocks_a_stage, regular_stages
-from explorer.ui.markdown import as_sentence
+from explorer.ui.build.widgets import New, edit, load_state, number, of_spec, save_state, select, toggle, update_state
+from explorer.ui.build_state import MAX_BLOCKS, WIDTHS, BuildState, blocks_a_stage, regular_stages
 from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.callback_errors import report_errors, show_error
 
+OPTIONS = {field: get_args(hint) for field, hint in get_type_hints(ArchitectureSpec).items()}
 KERNELS = tuple(range(1, MAXIMUM["kernel_size"] + 1, 2))
+PART_OPTIONS = {"kernel_size": KERNELS, "padding": get_args(Padding), "pooling": get_args(StemPooling)}
+STAGE_FIELDS = {
+    "blocks": "Blocks",
+    "channels": "Channels",
+    "stride": "Stride",
+    "kernel_size": "Kernel",
+    "padding": "Padding",
+}
+STEM_FIELDS = {"channels": "Channels", "kernel_size": "Kernel", "stride": "Stride", "pooling": "Pooling"}
+STAGE_COLUMNS = [0.9, 3, 4, 3, 4, 5]
 
 
 def choose_preset(state: BuildState) -> None:
@@ -42,7 +43,7 @@ def choose_preset(state: BuildState) -> None:
         st.button(
             "Undo all changes",
             key="undo",
-            on_click=lambda: write(replace(read(), spec="{}", free=False)),
+            on_click=lambda: update_state(spec="{}", free=False),
             help="Back to the preset as it is.",
         )
 
@@ -50,6 +51,10 @@ def choose_preset(state: BuildState) -> None:
 def choose_network(state: BuildState) -> None:
     """Every field of the spec but those that follow from the data."""
     fields = state.spec_fields()
+
+    def choose_option(label: str, field: str) -> None:
+        select(label, field, OPTIONS[field], fields[field], of_spec(field))
+
     edit(
         st.pills,
         "Family",
@@ -65,18 +70,16 @@ def choose_network(state: BuildState) -> None:
     _choose_depth(state, fields)
     left, right = st.columns([2, 1])
     with left:
-        select("Block", "block", get_args(BlockKind), fields["block"], of_spec("block"))
+        choose_option("Block", "block")
     with right:
-        initialisations = get_args(Initialisation)
-        value = fields["initialisation"]
-        select("Initialisation", "initialisation", initialisations, value, of_spec("initialisation"))
+        choose_option("Initialisation", "initialisation")
     left, right = st.columns(2)
     with left:
-        select("Norm", "norm", get_args(Norm), fields["norm"], of_spec("norm"))
-        select("Downsampling", "downsampling", get_args(Downsampling), fields["downsampling"], of_spec("downsampling"))
+        choose_option("Norm", "norm")
+        choose_option("Downsampling", "downsampling")
     with right:
-        select("Activation", "activation", get_args(Activation), fields["activation"], of_spec("activation"))
-        select("Head pooling", "head_pooling", get_args(HeadPooling), fields["head_pooling"], of_spec("head_pooling"))
+        choose_option("Activation", "activation")
+        choose_option("Head pooling", "head_pooling")
     _choose_stem(fields)
     _choose_classifier(fields)
 
@@ -95,28 +98,21 @@ def _choose_depth(state: BuildState, fields: dict[str, Any]) -> None:
         required=True,
     )
     if free or blocks is None:
-        _choose_stages(fields)
+        _choose_stages(fields["stages"])
         return
     convolutions = CONVOLUTIONS_IN_BLOCK[fields["block"]]
     width = fields["stages"][0]["channels"]
     edit(
         st.select_slider,
         "Depth, weighted layers",
-        list(range(1, DEEPEST + 1)),
+        list(range(1, MAX_BLOCKS + 1)),
         key="depth",
         value=blocks,
         new=lambda before, n: before.with_spec(stages=regular_stages(n, width)),
         format_func=lambda n: str(3 * convolutions * n + 2 + len(fields["hidden"])),
     )
-    number(
-        "Width: channels of the first stage",
-        "width",
-        *WIDTHS,
-        width,
-        _with_width,
-        step=4,
-        help="The second stage has twice as many, the third four times.",
-    )
+    about = "The second stage has twice as many, the third four times."
+    number("Width: channels of the first stage", "width", width, _with_width, WIDTHS, step=4, help=about)
 
 
 def _with_width(state: BuildState, channels: int) -> BuildState:
@@ -134,27 +130,16 @@ def _with_mode(state: BuildState, mode: str) -> BuildState:
     return replace(state, free=False)
 
 
-def _choose_stages(fields: dict[str, Any]) -> None:
-    stages = fields["stages"]
-    names = ("Blocks", "Channels", "Stride", "Kernel", "Padding")
-    widths = [0.9, 3, 4, 3, 4, 5]
-    for column, name in zip(st.columns(widths, gap="xsmall")[1:], names, strict=True):
+def _choose_stages(stages: list[dict[str, Any]]) -> None:
+    for column, name in zip(st.columns(STAGE_COLUMNS, gap="xsmall")[1:], STAGE_FIELDS.values(), strict=True):
         column.caption(name)
     for index, stage in enumerate(stages):
-        first, *columns = st.columns(widths, gap="xsmall", vertical_alignment="center")
+        first, *columns = st.columns(STAGE_COLUMNS, gap="xsmall", vertical_alignment="center")
         first.markdown(f"{index + 1}")
-        labels = [f"{name}, stage {index + 1}" for name in names]
-        more = {"label_visibility": "collapsed"}
-        for place, field in enumerate(("blocks", "channels", "stride")):
-            with columns[place]:
-                new = _stage(index, field)
-                number(labels[place], f"{field}_{index}", 1, MAXIMUM[field], stage[field], new, **more)
-        with columns[3]:
-            new = _stage(index, "kernel_size")
-            select(labels[3], f"kernel_{index}", KERNELS, stage["kernel_size"], new, **more)
-        with columns[4]:
-            new = _stage(index, "padding")
-            select(labels[4], f"padding_{index}", get_args(Padding), stage["padding"], new, **more)
+        for column, (field, name) in zip(columns, STAGE_FIELDS.items(), strict=True):
+            with column:
+                label, new = f"{name}, stage {index + 1}", _stage(index, field)
+                _choose_part(label, f"{field}_{index}", field, stage[field], new, label_visibility="collapsed")
     with st.container(horizontal=True):
         if len(stages) < MAXIMUM["stages"]:
             st.button("Add a stage", key="add_stage", on_click=_change_stages, args=(lambda now: [*now, now[-1]],))
@@ -162,12 +147,20 @@ def _choose_stages(fields: dict[str, Any]) -> None:
             st.button("Remove the last", key="remove_stage", on_click=_change_stages, args=(lambda now: now[:-1],))
 
 
+def _choose_part(label: str, key: str, field: str, value: Any, new: New, **more: Any) -> None:
+    """One field of a stage or of the stem."""
+    if field in PART_OPTIONS:
+        select(label, key, PART_OPTIONS[field], value, new, **more)
+    else:
+        number(label, key, value, new, (1, MAXIMUM[field]), **more)
+
+
 def _change_stages(new: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-    state = read()
-    write(replace(state, free=True).with_spec(stages=new(state.spec_fields()["stages"])))
+    state = load_state()
+    save_state(replace(state, free=True).with_spec(stages=new(state.spec_fields()["stages"])))
 
 
-def _stage(index: int, field: str) -> Callable[[BuildState, Any], BuildState]:
+def _stage(index: int, field: str) -> New:
     def new(state: BuildState, value: Any) -> BuildState:
         stages = state.spec_fields()["stages"]
         return state.with_spec(stages=[*stages[:index], {**stages[index], field: value}, *stages[index + 1 :]])
@@ -177,31 +170,21 @@ def _stage(index: int, field: str) -> Callable[[BuildState, Any], BuildState]:
 
 def _choose_stem(fields: dict[str, Any]) -> None:
     stem = fields["stem"]
-    first = fields["stages"][0]["channels"]
+    default = {"channels": fields["stages"][0]["channels"], "kernel_size": 3, "stride": 1, "pooling": "none"}
     toggle(
         "Stem: a convolution before the first stage",
         "has_stem",
         stem is not None,
-        lambda before, on: before.with_spec(stem=_default_stem(first) if on else None),
+        lambda before, on: before.with_spec(stem=default if on else None),
     )
     if stem is None:
         return
-    columns = st.columns([4, 4, 3, 5], gap="xsmall")
-    with columns[0]:
-        number("Channels", "stem_channels", 1, MAXIMUM["channels"], stem["channels"], _stem("channels"))
-    with columns[1]:
-        select("Kernel", "stem_kernel", KERNELS, stem["kernel_size"], _stem("kernel_size"))
-    with columns[2]:
-        number("Stride", "stem_stride", 1, MAXIMUM["stride"], stem["stride"], _stem("stride"))
-    with columns[3]:
-        select("Pooling", "stem_pooling", get_args(StemPooling), stem["pooling"], _stem("pooling"))
+    for column, (field, name) in zip(st.columns([4, 4, 3, 5], gap="xsmall"), STEM_FIELDS.items(), strict=True):
+        with column:
+            _choose_part(name, f"stem_{field}", field, stem[field], _stem(field))
 
 
-def _default_stem(channels: int) -> dict[str, Any]:
-    return {"channels": channels, "kernel_size": 3, "stride": 1, "pooling": "none"}
-
-
-def _stem(field: str) -> Callable[[BuildState, Any], BuildState]:
+def _stem(field: str) -> New:
     return lambda state, value: state.with_spec(stem={**(state.spec_fields()["stem"] or {}), field: value})
 
 
@@ -218,16 +201,15 @@ def _choose_classifier(fields: dict[str, Any]) -> None:
             help="Units of fully connected layers before the last one, with commas: 120, 84.",
         )
     with right:
-        limited("Dropout there", "dropout", fields["dropout"], of_spec("dropout"), step=0.05)
-    if "hidden_error" in st.session_state:
-        st.error(as_sentence(st.session_state.pop("hidden_error")))
+        number("Dropout there", "dropout", fields["dropout"], of_spec("dropout"), step=0.05)
+    show_error()
 
 
 def _change_hidden(text: str) -> None:
-    try:
-        units = [int(part) for part in text.replace(";", ",").split(",") if part.strip()]
-        write(read().with_spec(hidden=units))
-    except ValueError:
-        st.session_state["hidden_error"] = (
-            f"Hidden layers must be at most 8 whole numbers from 1 to {MAXIMUM['units']} with commas, such as 120, 84."
-        )
+    limits = f"at most 8 whole numbers from 1 to {MAXIMUM['units']} with commas, such as 120, 84"
+    with report_errors():
+        try:
+            units = [int(part) for part in text.replace(";", ",").split(",") if part.strip()]
+            save_state(load_state().with_spec(hidden=units))
+        except ValueError:
+            raise ValueError(f"Hidden layers must be {limits}.") from None

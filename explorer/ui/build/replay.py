@@ -5,12 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import figures, recordings, runs
+from explorer import recordings, runs
 from explorer.errors import user_message
 from explorer.recordings import Recording
 from explorer.runs.log import parsed
 from explorer.ui import client, forecasts, navigation, network_registry
-from explorer.ui.build import fields, live, logged
+from explorer.ui.build import training_charts, widgets
 from explorer.ui.build_state import RECORDINGS, BuildState
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.caches import CACHES
@@ -32,7 +32,8 @@ def offer_replay() -> None:
                 f"Watch a recorded training: {RECORDINGS[name]}",
                 key=f"replay_{name}",
                 icon=":material/play_circle:",
-                on_click=lambda name=name: fields.write(replace(fields.read(), replay=name)),
+                on_click=widgets.update_state,
+                kwargs={"replay": name},
                 help="It plays in 20 seconds, or step by step. Nothing is trained for it.",
             )
 
@@ -55,7 +56,7 @@ def show_replay(name: str) -> None:
         "Both start from the same weights and see the same pictures in the same order. The gradient map shows them "
         "apart from step 0 on, the accuracy only later."
     )
-    _component(key="replay", data=_parts(name, client.theme()))
+    _component(key="replay", data=parts(name, client.theme()))
     st.caption(
         "Lines are means over the training batches since the last report, dots the validation pictures after each "
         "epoch. The gradient map has the steps 0, 1, 2, 3, 4, 6, 8, … of the training."
@@ -68,31 +69,24 @@ def _back() -> None:
 
 
 def _leave() -> None:
-    """To the form as it was; that of the first proposal where a link named the recording and nothing else."""
-    form = replace(fields.read(), replay=None)
-    fields.write(forecasts.first_form() if form == BuildState() else form)
+    """To the form as it was; to the first form where a link named the recording and nothing else."""
+    form = replace(widgets.load_state(), replay=None)
+    widgets.save_state(forecasts.first_form() if form == BuildState() else form)
 
 
-@st.cache_resource(max_entries=CACHES["ui.build.replay._parts"].entries, show_spinner=False)
-def _parts(name: str, theme: str) -> dict[str, Any]:
-    return parts(recordings.load(name), theme)
-
-
-def parts(recording: Recording, theme: Any) -> dict[str, Any]:
+@st.cache_resource(max_entries=CACHES["ui.build.replay.parts"].entries, show_spinner=False)
+def parts(name: str, theme: str) -> dict[str, Any]:
     """All that the browser draws, of the whole training: it shows each part up to the step that it has come to."""
-    log = parsed(recording.metrics)
-    looks = [
-        (name, figures.network_colour(spec["shortcut"], theme))
-        for name, spec in zip(recording.request["names"], recording.request["specs"], strict=True)
-    ]
-    samples = logged.samples(log, recording.samples)
-    curves = logged.curves(log, looks)
+    recording = recordings.load(name)
+    log, pictures = parsed(recording.metrics), recording.samples
+    networks = training_charts.networks_of(recording.request["names"], recording.request["specs"], theme)
+    curves = training_charts.training_curves(log, networks)
     return {
         "last": curves["last"],
         "curves": curves,
-        "map": logged.gradients(log, looks),
-        "cams": live.cams(log.cams, samples, looks),
-        "predictions": live.predictions(log.predictions, samples, looks),
+        "map": training_charts.gradient_maps(log, networks),
+        "cams": training_charts.cams(log.cams, log, pictures, networks),
+        "predictions": training_charts.predictions(log.predictions, log, pictures, networks),
     }
 
 
@@ -105,7 +99,7 @@ def _circumstances(recording: Recording) -> str:
 
 
 def ending(recording: Recording) -> str:
-    """What came of the training, and how the networks that come with the app stand beside it."""
+    """The result of the training beside that of the networks that come with the app."""
     networks = recording.facts["networks"]
     summary = runs.summary(parsed(recording.metrics))
     if all(network["same_weights"] for network in networks):

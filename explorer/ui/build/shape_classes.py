@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.datasets import shapes
 from explorer.datasets.shapes import CLASS_NAMES, Drawn, Style
-from explorer.ui.build import fields
+from explorer.ui.build import widgets
 from explorer.ui.markdown import as_sentence
 
 SIDE = 48  # pixels of a picture on the page
@@ -43,7 +43,7 @@ _HELP = (
 
 def _on_class(name: str) -> None:
     """Adds the shape or takes it out; the last two stay."""
-    drawn = shapes.named(fields.read().data)
+    drawn = shapes.named(widgets.load_state().data)
     if drawn is None:  # the link has changed meanwhile
         return
     others = tuple(each for each in drawn.classes if each != name)
@@ -59,9 +59,8 @@ def _on_class(name: str) -> None:
 
 
 def _write(classes: tuple[str, ...]) -> None:
-    state = fields.read()
-    drawn = shapes.named(state.data) or Drawn()
-    fields.write(replace(state, data=replace(drawn, classes=classes).key))
+    drawn = shapes.named(widgets.load_state().data) or Drawn()
+    widgets.update_state(data=replace(drawn, classes=classes).key)
 
 
 @cache

@@ -14,7 +14,7 @@ from explorer.experiments import agreement, cam_metrics, similarity
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.cam_metrics import Target
 from explorer.experiments.similarity import Grams, Similarity
-from explorer.ui import network_registry, trainings
+from explorer.ui import dataset_access, forecasts, network_registry
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.inference import NetworkResult
 from explorer.ui.widgets.long_task import TaskSteps
@@ -75,16 +75,16 @@ def shared_data(looked: Sequence[NetworkResult]) -> list[str]:
     Raises ValueError where the files of the data are damaged.
     """
     first, *others = (network.checkpoint for network in looked)
-    names = trainings.labelled_data(first.spec, first.class_names)
+    names = dataset_access.labelled_data(first.spec, first.class_names)
     for other in others:
-        known = trainings.labelled_data(other.spec, other.class_names)
+        known = dataset_access.labelled_data(other.spec, other.class_names)
         names = [name for name in names if name in known]
     return [name for name in names if all(_knows(network, name) for network in looked)]
 
 
 def _knows(network: NetworkResult, data: str) -> bool:
     try:
-        agreement.class_order(network.checkpoint, trainings.class_names(data))
+        agreement.class_order(network.checkpoint, dataset_access.class_names(data))
     except ValueError:
         return False
     return True
@@ -92,27 +92,28 @@ def _knows(network: NetworkResult, data: str) -> bool:
 
 def any_data() -> list[str]:
     """All data on this machine, the last that this session trained on first: to compare layers needs no labels."""
-    names = dict.fromkeys([trainings.last_data(), "shapes-32", "shapes-16", "shapes-64", *downloadable.DOWNLOADABLE])
-    return [name for name in names if trainings.is_ready(name)]
+    drawn = ("shapes-32", "shapes-16", "shapes-64")
+    names = dict.fromkeys([dataset_access.last_data(), *drawn, *downloadable.DOWNLOADABLE])
+    return [name for name in names if dataset_access.is_available(name)]
 
 
 def test_count(data: str) -> int:
     """How many test pictures there are; cheap for what is drawn, and read once for the rest."""
     if drawn := shapes.named(data):
         return drawn.counts[2]
-    return sum(test for _, _, test in trainings.card(data).counts)
+    return sum(test for _, _, test in dataset_access.summary(data).counts)
 
 
 def pictures(question: Question) -> TestPictures:
     """Raises ValueError where the data's files are damaged."""
     split, class_names = _test_split(question.data)
     n = min(question.n, len(split))
-    return TestPictures(trainings.data_title(question.data), split, class_names, np.arange(n) * len(split) // n)
+    return TestPictures(dataset_access.data_title(question.data), split, class_names, np.arange(n) * len(split) // n)
 
 
 @st.cache_resource(max_entries=CACHES["ui.compare.findings._test_split"].entries, show_spinner=False)
 def _test_split(data: str) -> tuple[Split, tuple[str, ...]]:
-    return trainings.test_split(data)
+    return dataset_access.test_split(data)
 
 
 def answers() -> LruCache[Answer]:
@@ -195,11 +196,11 @@ def seconds(question: Question, looked: Sequence[NetworkResult]) -> float:
     if question.kind in ("cka", "grams"):
         of_each = replace(question, kind="grams")
         return sum(
-            similarity.cost(network.checkpoint.spec, question.n).seconds(3.5 * trainings.speed())
+            similarity.cost(network.checkpoint.spec, question.n).seconds(3.5 * forecasts.macs_a_second())
             for network in missing(of_each, looked)
         )
     macs = sum(question.n * describe(network.checkpoint.spec).macs for network in missing(question, looked))
-    return macs / trainings.speed() * (0.5 if question.kind == "said" else 2.0)
+    return macs / forecasts.macs_a_second() * (0.5 if question.kind == "said" else 2.0)
 
 
 def most_pictures(looked: Sequence[NetworkResult]) -> int:

@@ -12,7 +12,7 @@ from explorer.errors import user_message
 from explorer.experiments.agreement import Predictions, accuracy_of, disagreements
 from explorer.experiments.cam_metrics import ObjectShares
 from explorer.experiments.similarity import MINIMUM, Similarity
-from explorer.ui import navigation, trainings
+from explorer.ui import dataset_access, navigation
 from explorer.ui.charts import chart
 from explorer.ui.compare import charts, export, findings, report
 from explorer.ui.compare.findings import Question
@@ -72,7 +72,7 @@ def _choose_data(options: Sequence[str], kind: str) -> str:
         "Pictures",
         list(options),
         key=f"many-{kind}-data",
-        format_func=lambda data: f"test pictures of {trainings.data_title(data)}",
+        format_func=lambda data: f"test pictures of {dataset_access.data_title(data)}",
         persist_state="session",
         width=300,
     )

@@ -15,15 +15,15 @@ from explorer.ui.explore.methods import (
     SEED,
     SIDE,
     Values,
-    about,
     attribution_key,
+    describe_method,
     draw_fields,
     draw_maps,
     explained,
-    known_parameters,
     scale_bar,
     seconds_of,
-    shared_top,
+    shared_max,
+    supported_parameters,
 )
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.services.inference import InputImage
@@ -46,7 +46,7 @@ def section(state: CompareState, compared: Sequence[Compared], subject: InputIma
         if method is None:
             return
         chosen = _form(method, compared)
-    about(method, [network.looked for network in compared])
+    describe_method(method, [network.looked for network in compared])
     asked = _asked(method, chosen, state, compared)
     if not asked:
         return
@@ -86,7 +86,7 @@ def _form(method: str, compared: Sequence[Compared]) -> Values:
     if method == OF_A_LAYER:
         return {}
     wanted = st.session_state.setdefault(_PARAMETERS, {}).get(method, {})
-    parameters, chosen = known_parameters(method, [network.looked.checkpoint.spec for network in compared], wanted)
+    parameters, chosen = supported_parameters(method, [network.looked.checkpoint.spec for network in compared], wanted)
     draw_fields(parameters, chosen, f"compare_parameter_{method}", partial(_change_parameter, method))
     return chosen
 
@@ -128,7 +128,7 @@ def _layer(network: Compared, depth: float) -> str | None:
 
 
 def _draw(method: str, asked: Sequence[tuple[Compared, Values]], results: Sequence[Attribution]) -> None:
-    top = shared_top(results)
+    top = shared_max(results)
     with st.container(horizontal=True, gap="medium"):
         for (network, values), result in zip(asked, results, strict=True):
             with st.container(width=2 * SIDE + 24):

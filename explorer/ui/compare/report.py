@@ -22,7 +22,7 @@ from explorer.figures import Chapter, Chart, Table, Thumbnail
 from explorer.files import csv_text, npz
 from explorer.labels import listed
 from explorer.machine import cores
-from explorer.ui import trainings
+from explorer.ui import dataset_access
 from explorer.ui.compare import charts, differences, findings, one_picture
 from explorer.ui.compare.compared import Compared, relative_depths
 from explorer.ui.compare.findings import Answer, Kind, Question
@@ -105,7 +105,7 @@ def _complete(looked: Sequence[NetworkResult], answers: Sequence[Answer]) -> tup
 
 
 def _asked(question: Question) -> str:
-    return f"test pictures of {trainings.data_title(question.data)}, taken evenly over the split"
+    return f"test pictures of {dataset_access.data_title(question.data)}, taken evenly over the split"
 
 
 def _heading(words: str, question: Question, questions: Collection[Question]) -> str:
@@ -113,7 +113,7 @@ def _heading(words: str, question: Question, questions: Collection[Question]) ->
     if len(questions) < 2:
         return words
     explained = f", {question.target} explained" if question.kind == "shares" else ""
-    return f"{words}: {question.n:,} pictures of {trainings.data_title(question.data)}{explained}"
+    return f"{words}: {question.n:,} pictures of {dataset_access.data_title(question.data)}{explained}"
 
 
 def _said(looked: Sequence[NetworkResult], names: Mapping[str, str], kept: Mapping[str, Answer]) -> list[Chapter]:

@@ -1,4 +1,4 @@
-"""What the channels of a layer look for: the kernels of the first layer, and the test pictures that answer most."""
+"""The channels of a layer: the kernels of the first layer, and the test pictures with the largest activations."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.errors import user_message
-from explorer.ui import trainings
+from explorer.ui import dataset_access
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.explore import controls
-from explorer.ui.explore.methods import pass_seconds
+from explorer.ui.explore.methods import part, pass_seconds
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
@@ -23,14 +23,14 @@ from explorer.ui.widgets.long_task import long_task, run_sequentially
 
 PICTURES = 1000
 PICTURES_BYTES = 30_000_000  # of those, which are kept for each session
-BEST = 9
+TOP_K = 9
 SIDE = 80  # pixels of a picture
 KERNEL_COLUMNS = 8
 KERNEL_SIDE = 40
 
 
 @dataclass(frozen=True, eq=False)
-class Best:
+class TopActivations:
     """The pictures that the channels of one network's layer answer most strongly, of `n`: for C channels the `values`
     (C, 9) and `boxes` (C, 9, 4), what is on them `labels` (C, 9), and which of `pictures`, uint8 (M, H, W, 3), they
     are, `indices` (C, 9)."""
@@ -99,12 +99,12 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
         about = "At first the one that is most active for the picture above."
         strongest = profile_of(there[0], layer).strongest
         channel = controls.channel_input("top_channel", state.channel, channels, strongest, about)
-        data = st.selectbox("Pictures", names, key="top_data", format_func=trainings.data_title, width=220)
+        data = st.selectbox("Pictures", names, key="top_data", format_func=dataset_access.data_title, width=220)
     seconds = sum(PICTURES * pass_seconds(network) for network in there)
     long_task(
         f"top/{layer}/{data}/{'/'.join(network.name for network in there)}",
         "Find the pictures of every channel",
-        lambda: run_sequentially([partial(_best, network, layer, data) for network in there]),
+        lambda: run_sequentially([partial(_top_activations, network, layer, data) for network in there]),
         lambda results: _draw(there, channel, results, data),
         seconds=seconds,
     )
@@ -113,44 +113,40 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
 def _data(network: NetworkResult) -> list[str]:
     """The data at hand that fits this network, first that which it was trained on."""
     about = network.checkpoint
-    known = trainings.labelled_data(about.spec, about.class_names)
-    return sorted(known, key=lambda name: name != trainings.key_of(about.data))
+    known = dataset_access.labelled_data(about.spec, about.class_names)
+    return sorted(known, key=lambda name: name != dataset_access.data_key(about.data))
 
 
 @st.cache_resource(max_entries=CACHES["ui.explore.channels._pictures"].entries, show_spinner=False, scope="session")
 def _pictures(data: str) -> tuple[np.ndarray, np.ndarray]:
     """At most 1,000 test pictures, and 30 MB, uint8 (N, 3, H, W), evenly of all classes, and what is on each."""
-    split, class_names = trainings.test_split(data)
+    split, class_names = dataset_access.test_split(data)
     by_class = np.argsort(split.labels, kind="stable")
-    count = min(PICTURES, len(by_class), max(BEST, PICTURES_BYTES // split.images[0].nbytes))
+    count = min(PICTURES, len(by_class), max(TOP_K, PICTURES_BYTES // split.images[0].nbytes))
     chosen = by_class[np.linspace(0, len(by_class) - 1, count).round().astype(int)]
     return split.images[chosen], np.array(class_names)[split.labels[chosen]]
 
 
-def _best(network: NetworkResult, layer: str, data: str) -> Generator[Share[Best], None, None]:
+def _top_activations(network: NetworkResult, layer: str, data: str) -> Generator[Share[TopActivations], None, None]:
     yield Share(0.0)
     images, labels = _pictures(data)
     about = network.checkpoint
-    for step in top_images(about.network, images, about.mean, about.std, layer, BEST):
-        if step.result is None:
-            yield Share(step.share)
-            continue
-        found = step.result
-        used, places = np.unique(found.indices, return_inverse=True)
-        yield Share(
-            1.0,
-            Best(
-                n=len(images),
-                values=found.values,
-                boxes=found.boxes,
-                indices=places.reshape(found.indices.shape),
-                labels=labels[found.indices],
-                pictures=images[used].transpose(0, 2, 3, 1),
-            ),
-        )
+    found = yield from part(top_images(about.network, images, about.mean, about.std, layer, TOP_K))
+    used, places = np.unique(found.indices, return_inverse=True)
+    yield Share(
+        1.0,
+        TopActivations(
+            n=len(images),
+            values=found.values,
+            boxes=found.boxes,
+            indices=places.reshape(found.indices.shape),
+            labels=labels[found.indices],
+            pictures=images[used].transpose(0, 2, 3, 1),
+        ),
+    )
 
 
-def _draw(there: list[NetworkResult], channel: int, results: list[Best], data: str) -> None:
+def _draw(there: list[NetworkResult], channel: int, results: list[TopActivations], data: str) -> None:
     for column, network, best in zip(st.columns(len(there), gap="large"), there, results, strict=True):
         with column:
             st.markdown(f"**{as_text(network.title)}**, channel {channel}")
@@ -172,6 +168,6 @@ def _draw(there: list[NetworkResult], channel: int, results: list[Best], data: s
                         )
                         st.caption(f"**{value:.3g}**, {as_text(str(label))}")
             st.caption(
-                f"The best {len(values)} of {best.n:,} test pictures of {as_text(trainings.data_title(data))}, evenly "
-                "of all classes, by the largest value of the feature map."
+                f"The best {len(values)} of {best.n:,} test pictures of {as_text(dataset_access.data_title(data))}, "
+                "evenly of all classes, by the largest value of the feature map."
             )

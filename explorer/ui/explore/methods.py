@@ -1,26 +1,18 @@
 """More ways to ask why: a method, its form, its cost before it runs, and its map beside that of the other network."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
 
-from explorer import figures
+from explorer import attribution, figures
 from explorer.architectures import ArchitectureSpec
-from explorer.attribution import (
-    METHODS,
-    Attribution,
-    Parameter,
-    as_map,
-    cost,
-    explain,
-    note,
-    parameters_of,
-    seconds_per_pass,
-)
+from explorer.attribution import METHODS, Attribution, Parameter, Share, as_map
 from explorer.errors import user_message
 from explorer.figures import ColourScale
 from explorer.files import npz
@@ -40,6 +32,7 @@ SIDE = 230  # pixels of a map
 SEED = 0  # of SmoothGrad's noise
 MISSED = 0.5  # of the score's difference: the most by which the values of a map that is of use may miss it
 Values = dict[str, int | float | str]
+T = TypeVar("T")
 
 
 def methods_tab(state: AppState, subject: InputImage, looked: list[NetworkResult]) -> None:
@@ -47,11 +40,12 @@ def methods_tab(state: AppState, subject: InputImage, looked: list[NetworkResult
     with st.container(horizontal=True, vertical_alignment="bottom"):
         choose_method(state)
         try:
-            chosen = parameter_form(state, looked)
+            shown, chosen = parameters(state, looked)
         except ValueError as error:
             st.error(as_sentence(user_message(error)))
             return
-    about(state.method, looked)
+        draw_fields(shown, chosen, f"parameter_{state.method}", _change_parameter)
+    describe_method(state.method, looked)
     try:
         seconds = sum(seconds_of(network, state.method, chosen) for network in looked)
     except ValueError as error:
@@ -66,12 +60,11 @@ def methods_tab(state: AppState, subject: InputImage, looked: list[NetworkResult
     )
 
 
-def about(name: str, looked: Sequence[NetworkResult]) -> None:
-    """What the method shows, and what a reader of its maps of these networks must know."""
+def describe_method(name: str, looked: Sequence[NetworkResult]) -> None:
+    """Describes the method, with its notes on these networks."""
     st.markdown(f"**{METHODS[name].title}**: {METHODS[name].shows}")
-    for words in dict.fromkeys(note(name, network.checkpoint.spec) for network in looked):
-        if words:
-            st.info(words)
+    for words in dict.fromkeys(filter(None, (attribution.note(name, network.checkpoint.spec) for network in looked))):
+        st.info(words)
 
 
 def choose_method(state: AppState) -> None:
@@ -87,18 +80,16 @@ def choose_method(state: AppState) -> None:
     )
 
 
-def parameter_form(state: AppState, looked: list[NetworkResult]) -> Values:
-    """The fields of the state's method, and what stands in them. Raises ValueError as `known_parameters` does."""
+def parameters(state: AppState, looked: Sequence[NetworkResult]) -> tuple[list[Parameter], Values]:
+    """The parameters of the state's method and their values. Raises ValueError as `supported_parameters` does."""
     specs = [network.checkpoint.spec for network in looked]
-    parameters, chosen = known_parameters(state.method, specs, state.chosen(), shown_layer(state.layer, looked))
-    draw_fields(parameters, chosen, f"parameter_{state.method}", _change_parameter)
-    return chosen
+    return supported_parameters(state.method, specs, state.chosen(), shown_layer(state.layer, list(looked)))
 
 
 def draw_fields(
     parameters: Sequence[Parameter], chosen: Values, prefix: str, write: Callable[[str, Any], None]
 ) -> None:
-    """A field for each parameter, with its value; `write` is given the parameter's name and what was put in."""
+    """A field for each parameter; `write` gets the parameter's name and its new value."""
     for parameter in parameters:
         shared: dict[str, Any] = {
             "key": f"{prefix}_{parameter.name}",
@@ -118,44 +109,34 @@ def _change_parameter(name: str, value: Any) -> None:
         controls.update_state(parameters=json.dumps(controls.load_state().chosen() | {name: value}, sort_keys=True))
 
 
-def parameter_values(state: AppState, looked: list[NetworkResult]) -> Values:
-    """What the fields of the state's method hold, without drawing them. Raises ValueError as `known_parameters`."""
-    specs = [network.checkpoint.spec for network in looked]
-    return known_parameters(state.method, specs, state.chosen(), shown_layer(state.layer, looked))[1]
-
-
-def known_parameters(
+def supported_parameters(
     method: str, specs: Sequence[ArchitectureSpec], wanted: Values, preferred: str | None = None
 ) -> tuple[list[Parameter], Values]:
     """The parameters that fit every network, and of each the wanted value where it is legal, else the default.
 
     A choice begins with `preferred` where that is one. Raises ValueError where no choice fits all networks.
     """
-    each = [{p.name: p for p in parameters_of(method, spec)} for spec in specs]
-    parameters: list[Parameter] = []
+    first, *others = [{each.name: each for each in attribution.parameters_of(method, spec)} for spec in specs]
+    common: list[Parameter] = []
     chosen: Values = {}
-    for name, first in each[0].items():
-        same = [known[name] for known in each if name in known]
-        choices = tuple(word for word in first.choices if all(word in other.choices for other in same))
-        if first.choices and not choices:
+    for name, parameter in first.items():
+        same = [parameter, *(known[name] for known in others if name in known)]
+        choices = tuple(word for word in parameter.choices if all(word in each.choices for each in same))
+        if parameter.choices and not choices:
             raise ValueError(f"These networks have no {name} in common, and {METHODS[method].title} needs one of each.")
-        low, high = max(other.low for other in same), min(other.high for other in same)
-        parameters.append(Parameter(name, first.title, first.meaning, first.default, low, high, choices))
-        default = preferred if preferred in choices else first.default
-        if choices and default not in choices:
-            default = choices[-1]
-        value = wanted.get(name, default)
+        low, high = max(each.low for each in same), min(each.high for each in same)
+        common.append(replace(parameter, low=low, high=high, choices=choices))
         if choices:
-            legal = value in choices
+            wishes: tuple[Any, ...] = (wanted.get(name), preferred, parameter.default, choices[-1])
+            chosen[name] = next(wish for wish in wishes if wish in choices)
         else:
-            kinds = int if isinstance(first.default, int) else int | float
-            legal = isinstance(value, kinds) and low <= value <= high
-        chosen[name] = value if legal else default
-        if isinstance(first.default, float):
-            chosen[name] = float(chosen[name])
-        elif not choices:
-            chosen[name] = min(max(int(chosen[name]), int(low)), int(high))
-    return parameters, chosen
+            value = wanted.get(name, parameter.default)
+            is_whole = isinstance(parameter.default, int)
+            kinds = int if is_whole else int | float
+            is_legal = isinstance(value, kinds) and low <= value <= high
+            number = min(max(float(value if is_legal else parameter.default), low), high)
+            chosen[name] = int(number) if is_whole else number
+    return common, chosen
 
 
 def attribution_key(network: NetworkResult, subject: InputImage, method: str, chosen: Values) -> str:
@@ -171,12 +152,14 @@ def attributions_key(looked: Sequence[NetworkResult], subject: InputImage, metho
 
 def explained(network: NetworkResult, method: str, chosen: Values) -> Any:
     """The work that ends in the `Attribution` of the picture that this network looks at."""
-    return explain(network.checkpoint.network, network.trace.image, network.trace.target, method, chosen, SEED)
+    return attribution.explain(
+        network.checkpoint.network, network.trace.image, network.trace.target, method, chosen, SEED
+    )
 
 
 def seconds_of(network: NetworkResult, method: str, chosen: Values) -> float:
-    """What that method will take here. Raises ValueError for parameters that do not go together."""
-    return cost(method, network.checkpoint.spec, chosen).passes * pass_seconds(network)
+    """Expected seconds of the method. Raises ValueError for parameters that do not go together."""
+    return attribution.cost(method, network.checkpoint.spec, chosen).passes * pass_seconds(network)
 
 
 def pass_seconds(network: NetworkResult) -> float:
@@ -189,7 +172,17 @@ def pass_seconds(network: NetworkResult) -> float:
 )
 def _pass_seconds(fingerprint: str, _name: str) -> float:
     with INFERENCE_SLOTS:
-        return seconds_per_pass(network_registry.checkpoint(_name).network)
+        return attribution.seconds_per_pass(network_registry.checkpoint(_name).network)
+
+
+def part(steps: Generator[Share[T], None, Any], start: float = 0.0, end: float = 1.0) -> Generator[Share[Any], None, T]:
+    """Yields the progress of `steps` as that of a longer work, from its share `start` to `end`; returns the result."""
+    with closing(steps):
+        for step in steps:
+            if step.result is not None:
+                return step.result
+            yield Share(start + (end - start) * step.share)
+    raise RuntimeError("the work has ended without a result")
 
 
 def paint(values: np.ndarray, top: float, signed: bool) -> np.ndarray:
@@ -202,7 +195,7 @@ def is_signed(method: str) -> bool:
 
 
 def _draw(state: AppState, looked: list[NetworkResult], results: Sequence[Attribution], chosen: Values) -> None:
-    top = shared_top(results)
+    top = shared_max(results)
     for column, network, result in zip(st.columns(len(looked), gap="large"), looked, results, strict=True):
         with column:
             st.markdown(f"**{as_text(network.title)}**, explaining *{as_text(network.target)}*")
@@ -210,7 +203,7 @@ def _draw(state: AppState, looked: list[NetworkResult], results: Sequence[Attrib
     scale_bar(state.method, top, ", one scale for both networks" if len(looked) > 1 else "")
 
 
-def shared_top(results: Sequence[Attribution]) -> float:
+def shared_max(results: Sequence[Attribution]) -> float:
     """The largest absolute value in any of the maps: where one scale for all of them ends."""
     return max(float(np.abs(as_map(result)).max()) for result in results)
 

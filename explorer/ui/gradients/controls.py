@@ -6,9 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.labels import label
-from explorer.ui import missing, network_registry, trainings, url_query
-from explorer.ui.gradients import measured
+from explorer.labels import capital, label
+from explorer.ui import dataset_access, missing, network_registry, url_query
+from explorer.ui.gradients import flow_measurements
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 from explorer.ui.widgets.bound import bound, choice
 from explorer.ui.widgets.pickers import second_network_select
@@ -16,19 +16,12 @@ from explorer.ui.widgets.pickers import second_network_select
 SOURCES = {"initial": "At initialisation", "checkpoint": "A network as it is", "record": "During a training"}
 QUANTITIES = {"weights": "weights", "activations": "activations", "blocks": "block outputs"}
 SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
-LABELS = {
-    "depths": "Depth",
-    "shortcuts": "Shortcut",
-    "norms": "Norm",
-    "initialisations": "Initialisation",
-    "activations": "Activation",
-}
 
 
-def read() -> GradientsState:
+def load_state() -> GradientsState:
     """The state in the URL, with networks and data that are here; an old link may name others."""
     state = GradientsState.from_query(url_query.read())
-    if state.data is not None and not trainings.is_ready(state.data):
+    if state.data is not None and not dataset_access.is_available(state.data):
         state = replace(state, data=None)
     names = names_for(state)
     if state.source == "initial" or not names:
@@ -65,7 +58,7 @@ def lost() -> dict[str, str]:
 
 
 def _has_source(state: GradientsState, name: str) -> bool:
-    return state.source != "record" or measured.recorded(name) is not None
+    return state.source != "record" or flow_measurements.recorded(name) is not None
 
 
 def _can_stand_beside(state: GradientsState, name: str) -> bool:
@@ -76,29 +69,30 @@ def _can_stand_beside(state: GradientsState, name: str) -> bool:
     return state.source == "record" or (shapes[0] == shapes[1] and network_registry.same_classes(state.first, name))
 
 
-def change(**changes: Any) -> None:
+def update_state(**changes: Any) -> None:
     """Puts the state with these changes into the URL. It goes on naming networks that are gone, until others are
     chosen: they may be brought again."""
-    state, before = read(), GradientsState.from_query(url_query.read())
+    state, before = load_state(), GradientsState.from_query(url_query.read())
     if not {"first", "second"} & set(changes) and lost():
         state = replace(state, first=before.first, second=before.second)
     url_query.write(replace(state, **changes).to_query())
 
 
-choose = partial(choice, prefix="gradients", change=change)
+choose = partial(choice, prefix="gradients", change=update_state)
 
 
 def choose_grid(state: GradientsState) -> None:
     for name, options in FACTORS.items():
+        field = name.removesuffix("s")
         bound(
             st.pills,
-            LABELS[name],
+            capital(field),
             list(options),
             key=f"gradients_{name}",
             value=list(getattr(state, name)),
             write=partial(_change_factor, name),
             selection_mode="multi",
-            format_func=partial(label, name.removesuffix("s")),
+            format_func=partial(label, field),
         )
     bound(
         st.slider,
@@ -107,11 +101,11 @@ def choose_grid(state: GradientsState) -> None:
         MOST_SEEDS,
         key="gradients_seeds",
         value=state.seeds,
-        write=lambda seeds: change(seeds=seeds),
+        write=lambda seeds: update_state(seeds=seeds),
         help="Each seed draws other initial weights. The line is their median, the band reaches from the smallest to "
         "the largest.",
     )
-    names = measured.grid_data()
+    names = flow_measurements.grid_data()
     names += [state.data] if state.data and state.data not in names else []  # of a link
     _choose_data(names, state.data or names[0])
 
@@ -119,7 +113,7 @@ def choose_grid(state: GradientsState) -> None:
 def _change_factor(name: str, chosen: list[Any]) -> None:
     picked = tuple(option for option in FACTORS[name] if option in chosen)
     if picked:  # the last one stays: without it there is no network
-        change(**{name: picked})
+        update_state(**{name: picked})
 
 
 def _choose_data(names: list[str], value: str) -> None:
@@ -130,34 +124,32 @@ def _choose_data(names: list[str], value: str) -> None:
             names,
             key="gradients_data",
             value=value,
-            write=lambda data: change(data=data),
-            format_func=trainings.data_title,
+            write=lambda data: update_state(data=data),
+            format_func=dataset_access.data_title,
             help="A gradient is that of the loss, so it needs pictures with labels.",
         )
 
 
 def choose_networks(state: GradientsState) -> None:
-    names = names_for(state)
-    names += [state.first] if state.first not in names and names else []  # of a link
-    if not names:
+    here = names_for(state)
+    if not here:
         return
-    labels = network_registry.unique_labels(
-        [*names, *([state.second] if state.second and state.second not in names else [])]
-    )
+    names = list(dict.fromkeys([*here, state.first]))  # that of a link too
+    labels = network_registry.unique_labels(dict.fromkeys([*names, *state.networks]))
     bound(
         st.selectbox,
         "First network",
         names,
         key="gradients_first",
         value=state.first,
-        write=lambda name: change(first=name),
+        write=lambda name: update_state(first=name),
         format_func=labels.__getitem__,
     )
-    alike = [name for name in names if _can_stand_beside(state, name)]
-    alike += [state.second] if state.second and state.second not in alike else []
-    second_network_select("gradients_second", state.second, alike, labels, change)
+    beside = [name for name in names if _can_stand_beside(state, name)]
+    alike = list(dict.fromkeys([*beside, *state.networks[1:]]))
+    second_network_select("gradients_second", state.second, alike, labels, update_state)
     if state.source == "checkpoint":
-        data = measured.data_of(state)
+        data = flow_measurements.data_of(state)
         if data:
             _choose_data(data, state.data if state.data in data else data[0])
         choose(

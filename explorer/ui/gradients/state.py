@@ -7,7 +7,7 @@ from explorer.architectures import ArchitectureSpec
 from explorer.architectures.spec import Activation, Initialisation, Norm, Shortcut
 from explorer.experiments.gradient_flow import Mode, Quantity
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS, SHORTCUTS, grid
-from explorer.ui import trainings
+from explorer.ui import dataset_access
 from explorer.ui.build_state import canonical
 from explorer.ui.services.explore_state import NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
@@ -61,17 +61,26 @@ class GradientsState(UrlState):
             chosen = getattr(self, name)
             if not chosen or chosen != tuple(option for option in options if option in chosen):
                 raise ValueError(f"`{name}` must be some of {options}, in this order, received {chosen!r}.")
-        for network in (self.first,) if self.second is None else (self.first, self.second):
+        for network in self.networks:
             if not isinstance(network, str) or not NAME.fullmatch(network):
                 raise ValueError(f"{network!r} is not the name of a network.")
         if self.data is not None:
             object.__setattr__(self, "data", canonical(self.data))
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of one or two networks."""
+        return (self.first,) if self.second is None else (self.first, self.second)
+
+    @property
+    def grid_data(self) -> str:
+        """The data that the grid is measured on."""
+        return self.data or "shapes-32"
+
     def specs(self) -> tuple[ArchitectureSpec, ...]:
-        """The networks of the grid, for the pictures of `data`. Raises ValueError where one cannot take them."""
-        (_, size, _), classes = trainings.data_shape(self.data or "shapes-32")
-        factors = (self.depths, self.shortcuts, self.norms, self.initialisations, self.activations)
-        return grid(*factors, classes=classes, size=size)
+        """The networks of the grid, for the pictures of `grid_data`. Raises ValueError where one cannot take them."""
+        (_, size, _), classes = dataset_access.data_shape(self.grid_data)
+        return grid(**{name: getattr(self, name) for name in FACTORS}, classes=classes, size=size)
 
     @classmethod
     def _decode(cls, name: str, text: str) -> Any:
@@ -83,11 +92,6 @@ class GradientsState(UrlState):
         return None if name in ("second", "data") and text == "none" else text
 
 
-SMALL_GRID: dict[str, Any] = {
-    "depths": (20, 56),
-    "shortcuts": ("none", "identity"),
-    "norms": NORMS,
-    "initialisations": ("he",),
-    "activations": ("relu",),
-}
+SMALL_GRID: dict[str, Any] = {name: getattr(GradientsState, name) for name in FACTORS}
+SMALL_GRID |= {"depths": (20, 56), "norms": NORMS}
 """Where the textbooks are right and where they are not, in eight networks."""

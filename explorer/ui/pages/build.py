@@ -1,34 +1,38 @@
 """Build & train: a form that is a network and its training, and the run that comes of it."""
 
 import re
+import secrets
 import time
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from explorer import figures
+from explorer import figures, runs
 from explorer.architectures import ArchitectureSpec, describe
+from explorer.datasets import shapes
 from explorer.errors import user_message
-from explorer.ui import client, trainings
-from explorer.ui.build import budget, classes, data, fields, follow, form, replay, settings
+from explorer.runs import Request, Run
+from explorer.training import choose_device, training_memory
+from explorer.ui import client, dataset_access, forecasts
+from explorer.ui.build import budget, classes, dataset_panel, form, replay, run_view, training_form, widgets
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_sentence, table
 from explorer.ui.session import session
 
-SAME_CLICK = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
+DEBOUNCE_S = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
 
 
 def show() -> None:
-    state = fields.read()
+    state = widgets.load_state()
     if state.run is not None:
-        follow.show_run(state, state.run)
+        run_view.show_run(state, state.run)
     elif state.replay is not None:
         replay.show_replay(state.replay)
     else:
         _show_form(state)
-    follow.show_earlier_runs(state)
+    run_view.show_earlier_runs(state)
 
 
 def _tabs() -> Any:
@@ -50,29 +54,28 @@ def _show_form(state: BuildState) -> None:
         replay.offer_replay()
     left, right = st.columns([6, 8], gap="medium")
     with left:
-        network_tab, training_tab, data_tab = _tabs()
-        if network_tab.open:
-            with network_tab:
-                form.choose_preset(state)
-                form.choose_network(state)
-        if training_tab.open:
-            with training_tab:
-                settings.offer_settings(state)
-                settings.choose_training(state)
-        if data_tab.open:
-            with data_tab:
-                data.choose_data(state)
+        parts = (
+            (form.choose_preset, form.choose_network),
+            (training_form.offer_settings, training_form.choose_training),
+            (dataset_panel.choose_data,),
+        )
+        for tab, widgets_of_tab in zip(_tabs(), parts, strict=True):
+            if tab.open:
+                with tab:
+                    for choose in widgets_of_tab:
+                        choose(state)
     with right:
         specs = _networks(state)
         if specs:
             _start_button(state, specs)
             _show_networks(state, specs)
+    forecasts.measure_beside()  # when the page is drawn, so that neither slows the other down
 
 
 def _networks(state: BuildState) -> tuple[ArchitectureSpec, ...]:
     """The network of the form, and its twin where it is wished; nothing, and a user_message, where it cannot exist."""
     try:
-        spec = state.network(*trainings.data_shape(state.data))
+        spec = state.network(*dataset_access.data_shape(state.data))
     except ValueError as error:
         st.error(f"This network cannot exist: {as_sentence(_as_counted(error))}")
         return ()
@@ -97,9 +100,9 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
             "Train " + " and ".join(spec.name for spec in specs),
             key="start",
             type="primary",
-            disabled=bool(missing) or not trainings.can_start(state.data),
+            disabled=bool(missing) or not dataset_access.can_train_on(state.data),
         )
-        fields.edit(
+        widgets.edit(
             st.toggle,
             "Train its twin too",
             key="twin",
@@ -107,7 +110,7 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
             new=lambda before, on: replace(before, twin=on),
             help="Both start from identical weights and see identical batches, step by step.",
         )
-    if not trainings.can_start(state.data):
+    if not dataset_access.can_train_on(state.data):
         st.info("Upload your pictures first, in the tab Data.")
     if missing:
         st.error(as_sentence(missing))
@@ -118,10 +121,10 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
 
 def _missing_pictures(state: BuildState) -> str:
     """Which uploaded pictures a training lacks, in one sentence; empty where it lacks none, or the file is damaged."""
-    if not state.data.startswith("stored-") or not trainings.is_ready(state.data):
+    if not state.data.startswith("stored-") or not dataset_access.is_available(state.data):
         return ""
     try:
-        return classes.missing_pictures(trainings.card(state.data))
+        return classes.missing_pictures(dataset_access.summary(state.data))
     except ValueError:  # the forecast says it
         return ""
 
@@ -130,20 +133,44 @@ def _start(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     """Starts the run and opens it. A second click before the page has changed opens the run of the first."""
     # Written in place: the second click ends this script at its next use of the session's state, not before.
     started: dict[str, Any] = st.session_state.setdefault("started", {"form": None, "run": "", "at": 0.0})
-    if started["form"] != state or time.monotonic() - started["at"] > SAME_CLICK:
+    if started["form"] != state or time.monotonic() - started["at"] > DEBOUNCE_S:
         try:
-            run = trainings.start_run(state, specs)
+            run = start_run(state, specs)
         except ValueError as error:
             st.error(as_sentence(user_message(error)))
             return
         started.update(form=state, run=run.id, at=time.monotonic())
-    fields.write(replace(state, run=started["run"]))
+    widgets.save_state(replace(state, run=started["run"]))
     st.rerun()
+
+
+def start_run(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Run:
+    """Queues the training of that form. Raises ValueError with one sentence for the page."""
+    data: dict[str, Any] = {"kind": state.data}
+    if drawn := shapes.named(state.data):
+        data = drawn.request
+    elif state.data.startswith("stored-"):
+        data = {"kind": "stored", "number": state.data.removeprefix("stored-")}
+    request = Request(
+        specs=tuple(spec.to_dict() for spec in specs),
+        config=state.training().to_dict(),
+        data=data,
+        device=choose_device().type,
+        owner=client.owner(),
+        created=time.time(),
+        names=tuple(spec.name for spec in specs),
+    )
+    try:
+        return runs.submit(request, secrets.token_hex(16))
+    except OSError as error:
+        raise ValueError(
+            f"the run cannot be started ({error.strerror}); free some space on the disk, for example by deleting runs."
+        ) from None
 
 
 def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     names = [spec.name.replace("-", "\u2011") for spec in specs]  # a hyphen that keeps a name in one line
-    rows = [{"": f"**{name}**"} | trainings.numbers(state, spec) for name, spec in zip(names, specs, strict=True)]
+    rows = [{"": f"**{name}**"} | _facts(state, spec) for name, spec in zip(names, specs, strict=True)]
     heads, *cells = [[f":small[{cell}]" for cell in row] for row in (rows[0], *(row.values() for row in rows))]
     st.markdown(table(heads, cells, len(heads)))
     theme = client.theme()
@@ -173,3 +200,28 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
             hide_index=True,
             key="layer_table",
         )
+
+
+def _facts(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:
+    """Size and cost of a network by their titles."""
+    built = describe(spec)
+    config = state.training()
+    memory = training_memory(built.parameters, built.activation_bytes, config.batch_size, config.optimizer)
+    fields = [layer.receptive_field for layer in built.layers if layer.kind in ("conv", "block")]
+    return {
+        "Parameters": f"{built.parameters:,}",
+        "MACs": _short(built.macs),
+        "Receptive field": f"{fields[-1]:,}\u00a0px",
+        "Memory": _bytes(memory),
+    }
+
+
+def _short(number: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}\u00a0{unit}"  # a space that keeps them in one line
+    return f"{number:.0f}"
+
+
+def _bytes(number: float) -> str:
+    return f"{number / 2**30:,.1f}\u00a0GiB" if number >= 2**30 else f"{number / 2**20:,.0f}\u00a0MiB"

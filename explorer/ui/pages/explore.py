@@ -7,8 +7,8 @@ import streamlit as st
 
 from explorer.errors import user_message
 from explorer.ui import missing, navigation, network_registry, selection, url_query
-from explorer.ui.explore import anatomy, channels, controls, methods, trust
-from explorer.ui.explore.detail import open_tab
+from explorer.ui.explore import channels, controls, faithfulness, methods, residual_blocks
+from explorer.ui.explore.tabs import open_tab
 from explorer.ui.explore.view import ExploreView, explore_session, load_view, load_view_in_fragment, other_networks
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.network_text import twins_text
@@ -128,10 +128,10 @@ def _detail(view: ExploreView) -> None:
         elif not selection.is_known():
             st.caption("Reading the link.")  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
-            anatomy.block_tab(state, subject, view.looked)
+            residual_blocks.block_tab(state, subject, view.looked)
         elif tab == "methods":
             methods.methods_tab(state, subject, view.looked)
         elif tab == "channels":
             channels.channels_tab(state, view.looked)
         else:
-            trust.trust_tab(state, subject, view.looked)
+            faithfulness.trust_tab(state, subject, view.looked)

@@ -1,6 +1,5 @@
 """Gradients: how large the gradient is from the first layer to the last, at initial weights, now, and in a training."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import streamlit as st
@@ -8,21 +7,20 @@ import streamlit as st
 from explorer import figures
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
-from explorer.ui import missing, network_registry, trainings, url_query
-from explorer.ui.gradients import controls, measured
-from explorer.ui.gradients.flows import Flows, show_flows
-from explorer.ui.gradients.lines import flow_lines
-from explorer.ui.gradients.measured import Plan
+from explorer.ui import dataset_access, missing, network_registry
+from explorer.ui.gradients import controls, flow_measurements
+from explorer.ui.gradients.flow_measurements import MeasurementPlan
+from explorer.ui.gradients.flow_view import FlowComparison, flow_lines, show_flows
 from explorer.ui.gradients.state import SMALL_GRID, GradientsState
 from explorer.ui.markdown import as_sentence
+from explorer.ui.session import session
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.long_task import duration, long_task
 
 
 def show() -> None:
-    _after_stop()
     try:
-        state = controls.read()
+        state = controls.load_state()
     except CheckpointError as error:  # damaged since its name was listed
         st.error(as_sentence(user_message(error)))
         return
@@ -35,7 +33,7 @@ def show() -> None:
     st.header("How large is the gradient, layer by layer?", anchor=False)
     controls.choose(state, "source", "Of which networks", controls.SOURCES, label_visibility="collapsed")
     if state.source != "initial":
-        missing.show_missing(controls.lost(), list(filter(None, (state.first, state.second))), False, controls.change)
+        missing.show_missing(controls.lost(), state.networks, False, controls.update_state)
     try:
         {"initial": _at_initialisation, "checkpoint": _as_it_is, "record": _during_a_training}[state.source](state)
     except (CheckpointError, ValueError) as error:
@@ -50,62 +48,54 @@ def _at_initialisation(state: GradientsState) -> None:
         "Networks that have learned nothing yet, each with several seeds. The input is on the left, the output on the "
         "right. Look for whether a line falls, rises or stays level on its way back to the input."
     )
-    data = state.data or "shapes-32"
-    pictures = measured.batch(data, trainings.data_shape(data)[0][1])
-    found = measured.measured_grid(state)
-    show_flows(state, Flows(found, pictures.words), lambda: _offer_grid(state))
+    pictures = flow_measurements.batch(state.grid_data, dataset_access.data_shape(state.grid_data)[0][1])
+    found = flow_measurements.measured_grid(state)
+    show_flows(state, FlowComparison(found, pictures.words), lambda: _offer_grid(state))
 
 
 def _offer_grid(state: GradientsState) -> None:
-    """What the chosen grid lacks, and the small grid that shows most of the story."""
-    plan = measured.grid_plan(state)
+    """Buttons that measure the missing networks of the grid, and the small grid of the textbooks."""
+    plan = flow_measurements.grid_plan(state)
     if plan is not None:
-        _offer(plan, f"Measure the {_passes(plan)} that {'are' if plan.passes > 1 else 'is'} still missing", state)
+        _offer(plan, f"Measure the {_passes(plan)} that {'are' if plan.passes > 1 else 'is'} still missing")
     small = replace(state, **SMALL_GRID)
     if small != state:
-        words = "plain and ResNet, depth 20 and 56, with BatchNorm and without"
-        rest = measured.grid_plan(small)
-        if rest is None:
-            st.button(f"Show {words}", key="gradients_small", on_click=lambda: controls.change(**SMALL_GRID))
-        else:
-            _offer(rest, f"Measure {words}", small)
+        plan = flow_measurements.grid_plan(small)
+        networks = "plain and ResNet, depth 20 and 56, with BatchNorm and without"
+        label = f"Measure {networks} (about {duration(plan.seconds)})" if plan else f"Show {networks}"
+        st.button(label, key="gradients_small", on_click=_show_small, args=(plan,))
+        if plan:
+            _say_cost(plan)
 
 
-def _passes(plan: Plan) -> str:
+def _show_small(plan: MeasurementPlan | None) -> None:
+    """Shows the small grid, and measures what it lacks as its own button would."""
+    controls.update_state(**SMALL_GRID)
+    session().requested_task = plan.key if plan else ""
+
+
+def _passes(plan: MeasurementPlan) -> str:
     return "1 pass" if plan.passes == 1 else f"{plan.passes:,} passes"
 
 
-def _offer(plan: Plan, label: str, then: GradientsState) -> None:
-    """The button; when the work is done or stopped, `then` is shown with all that was measured."""
+def _offer(plan: MeasurementPlan, label: str) -> None:
+    """The button; the page shows each flow that was measured, whether the work was stopped or not."""
 
-    going, before = st.session_state.setdefault("gradients_going", {}), url_query.read()
-
-    def work() -> Iterator[tuple[float, bool | None]]:
-        going.update(before=before, then=then.to_query())
-        yield from plan.work()
-
-    def show_it(_: object) -> None:
-        measured.forget(plan)
-        going.clear()
-        url_query.write(then.to_query())
+    def show_all(_: object) -> None:
+        session().results.remove(plan.key)
         st.rerun()
 
-    long_task(plan.key, label, work, show_it, seconds=plan.seconds)
+    long_task(plan.key, label, plan.work, show_all, seconds=plan.seconds)
+    _say_cost(plan)
+
+
+def _say_cost(plan: MeasurementPlan) -> None:
     if plan.seconds > 60:
         st.caption(
             f"{_passes(plan).capitalize()} of one batch; the longest takes about {duration(plan.longest)}, which is "
             f"how long Stop may have to wait, and holds {plan.held_bytes / 2**30:.1f} GiB. What was measured until "
             "then is kept."
         )
-
-
-def _after_stop() -> None:
-    """Shows what a stopped measurement was for: Stop runs the page again, while the last pass still ends. Who has
-    changed the view instead sees that."""
-    going = st.session_state.get("gradients_going", {})
-    if going and url_query.read() == going["before"]:
-        url_query.write(going["then"])
-    going.clear()
 
 
 def _as_it_is(state: GradientsState) -> None:
@@ -116,7 +106,7 @@ def _as_it_is(state: GradientsState) -> None:
     if not controls.names_for(state):
         st.info("No network is here; train one on Build & train, or upload one on Models.")
         return
-    data = measured.data_of(state)
+    data = flow_measurements.data_of(state)
     if not data:
         spec = network_registry.checkpoint(state.first).spec
         st.info(
@@ -126,17 +116,17 @@ def _as_it_is(state: GradientsState) -> None:
         )
         return
     name = state.data if state.data in data else data[0]
-    pictures = measured.batch(name, network_registry.checkpoint(state.first).spec.input_shape[1])
+    pictures = flow_measurements.batch(name, network_registry.checkpoint(state.first).spec.input_shape[1])
     if sorted(pictures.class_names) != sorted(network_registry.class_names(state.first)):
         st.warning(
             "The classes of these pictures have other names than those of the network: the gradient is that of labels "
             "which may mean something else to it."
         )
-    plan = measured.networks_plan(state, name)
-    found = measured.measured_networks(state, name)
+    plan = flow_measurements.networks_plan(state, name)
+    found = flow_measurements.measured_networks(state, name)
     when = "after training" if network_registry.checkpoint(state.first).record else "as it is"
-    view = Flows(found, pictures.words, when, "batch")
-    show_flows(state, view, lambda: _offer(plan, "Measure", state) if plan else None)
+    view = FlowComparison(found, pictures.words, when, "batch")
+    show_flows(state, view, lambda: _offer(plan, "Measure") if plan else None)
 
 
 def _during_a_training(state: GradientsState) -> None:
@@ -144,13 +134,12 @@ def _during_a_training(state: GradientsState) -> None:
         "What a training wrote down while it ran: the gradient of each layer's weights, for the batch of that step. "
         "Move the slider from the initial weights on, and look for where the line changes its slope."
     )
-    names = measured.chosen(state)
-    records = {name: found for name in names if (found := measured.recorded(name)) is not None}
+    records = {name: found for name in state.networks if (found := flow_measurements.recorded(name)) is not None}
     if not records:
         st.info("No network here has a record of its training; train one on Build & train.")
         return
     state = replace(state, what="weights")
-    steps = measured.steps_of(list(records.values()))
+    steps = flow_measurements.steps_of(list(records.values()))
     if not steps:
         st.info("These two trainings recorded no step in common; choose another second network, or none.")
         return
@@ -162,13 +151,13 @@ def _during_a_training(state: GradientsState) -> None:
             steps,
             key="gradients_step",
             value=step,
-            write=lambda chosen: controls.change(step=chosen),
+            write=lambda chosen: controls.update_state(step=chosen),
             help="The steps that were recorded. Step 0 is the first batch, before any weight has changed.",
         )
     sizes = sorted({str(each.batch_size) for each in records.values() if each.batch_size})
     pictures = f"the training batch of that step{', ' + ' and '.join(sizes) + ' pictures' if sizes else ''}"
-    whole = [flow_lines(measured.measured_records(records, each), state, "run") for each in steps]
+    whole = [flow_lines(flow_measurements.measured_records(records, each), state, "run") for each in steps]
     span = figures.flow_span([line for lines in whole for line in lines])
     when = f"at step {step:,} of the training"
-    at_step = measured.measured_records(records, step)
-    show_flows(state, Flows(at_step, pictures, when, "run", span, step), lambda: None)
+    at_step = flow_measurements.measured_records(records, step)
+    show_flows(state, FlowComparison(at_step, pictures, when, "run", span, step), lambda: None)

@@ -1,8 +1,9 @@
 """Models: every network that can be looked at, and the way in for other people's weights."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -13,11 +14,22 @@ from explorer.errors import user_message
 from explorer.ui import client, navigation, network_registry, url_query, user_models
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_code, as_sentence, as_text
-from explorer.ui.models import listing, weights
+from explorer.ui.models import model_table, upload_panel
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.bound import bound
+from explorer.ui.widgets.callback_errors import report_errors, show_error
 from explorer.ui.widgets.pickers import download_with_progress
-from explorer.weights_import import NORMALISATIONS, Normalisation
+from explorer.weights_import import NORMALISATIONS
+
+COLUMNS: dict[str, Any] = {
+    "model": st.column_config.TextColumn(width=203),
+    "source": st.column_config.TextColumn(width=108),
+    "data": st.column_config.TextColumn(width=158),
+    "depth": st.column_config.NumberColumn(width=52),
+    "parameters": st.column_config.NumberColumn(width=94, format="localized"),
+    "accuracy": st.column_config.NumberColumn(width=78, format="%.2f %%", help="On test pictures"),
+    "n": st.column_config.NumberColumn(width=66, format="localized", help="Test pictures"),
+}
 
 
 def show() -> None:
@@ -26,34 +38,16 @@ def show() -> None:
     with left:
         _table()
     with right:
-        weights.upload()
+        upload_panel.upload()
 
 
 def _table() -> None:
-    rows = listing.model_rows()
+    rows = model_table.model_rows()
     st.dataframe(
-        [
-            {
-                "model": row.title,
-                "source": row.source,
-                "data": row.data,
-                "depth": row.depth,
-                "parameters": row.parameters,
-                "accuracy": None if row.accuracy is None else 100 * row.accuracy,
-                "n": row.n,
-            }
-            for row in rows
-        ],
+        [asdict(row) for row in rows],
         hide_index=True,
-        column_config={
-            "model": st.column_config.TextColumn(width=203),
-            "source": st.column_config.TextColumn(width=108),
-            "data": st.column_config.TextColumn(width=158),
-            "depth": st.column_config.NumberColumn(width=52),
-            "parameters": st.column_config.NumberColumn(width=94, format="localized"),
-            "accuracy": st.column_config.NumberColumn(width=78, format="%.2f %%", help="On test pictures"),
-            "n": st.column_config.NumberColumn(width=66, format="localized", help="Test pictures"),
-        },
+        column_order=list(COLUMNS),
+        column_config=COLUMNS,
         placeholder="",
         height=min(620, 38 + 35 * len(rows)),
         key="models_table",
@@ -75,7 +69,7 @@ def _table() -> None:
         key="model",
         value=chosen if chosen in names else names[0],
         write=lambda name: url_query.write({"model": name}),
-        format_func=listing.labels(rows, names).__getitem__,
+        format_func=model_table.labels(rows, names).__getitem__,
     )
     _card(model)
 
@@ -113,7 +107,7 @@ def _card(name: str) -> None:
             )
         navigation.download_button(
             "Download as one file",
-            data=lambda: listing.file_bytes(name),
+            data=lambda: model_table.file_bytes(name),
             file_name=f"{checkpoint.spec.name.lower()}.safetensors",
             mime="application/octet-stream",
             help="Weights, spec, classes, normalisation and figures in one safetensors file.",
@@ -126,8 +120,7 @@ def _card(name: str) -> None:
     if user_models.UPLOAD_ID.fullmatch(name):
         with st.expander("Classes and normalisation"):
             _changes(name, checkpoint)
-    if "model_error" in st.session_state:
-        st.error(as_sentence(st.session_state.pop("model_error")))
+    show_error()
 
 
 def _offer_download(key: str) -> None:
@@ -140,19 +133,21 @@ def _own_buttons(name: str) -> None:
     if user_models.UPLOAD_ID.fullmatch(name):
         st.button(
             "Share by a link",
-            on_click=_share,
-            args=(name,),
+            on_click=_apply,
+            args=(user_models.share, name),
             help="Keeps it on this server until you delete it, or nobody opens it for "
             f"{user_models.SHARED_DAYS} days; whoever has the link can look at it.",
         )
     if st.session_state.get("deleting_model") == name:
         whole_run = " the whole run" if user_models.RUN_NETWORK_ID.fullmatch(name) else ""
-        st.button(f"Yes, delete{whole_run}", type="primary", on_click=_delete, args=(name,))
+        delete = partial(_apply, user_models.delete, name, failure="it cannot be removed", remedy="try again")
+        st.button(f"Yes, delete{whole_run}", type="primary", on_click=delete)
         st.button("Keep", on_click=lambda: st.session_state.pop("deleting_model", None))
     else:
         st.button("Delete", key="delete_model", on_click=lambda: st.session_state.update(deleting_model=name))
     title = user_models.title_of(name)
-    bound(st.text_input, "Name", key="new_title", value=title, write=partial(_rename, name), max_chars=80, width=240)
+    rename = partial(_apply, user_models.rename, name, failure="the name cannot be kept")
+    bound(st.text_input, "Name", key="new_title", value=title, write=rename, max_chars=80, width=240)
 
 
 def _changes(name: str, checkpoint: Checkpoint) -> None:
@@ -172,36 +167,13 @@ def _changes(name: str, checkpoint: Checkpoint) -> None:
         height=160,
     )
     class_names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    st.button("Save the changes", on_click=_change, args=(name, NORMALISATIONS.get(choice), class_names))
+    values = (user_models.update_metadata, name, NORMALISATIONS.get(choice), class_names)
+    st.button("Save the changes", on_click=_apply, args=values)
 
 
-@contextmanager
-def _reporting(failure: str, remedy: str = "free some space on the disk") -> Iterator[None]:
-    """What goes wrong inside stands on the page at its next run; `failure` and `remedy` are for a full disk."""
-    try:
-        yield
-    except OSError as error:
-        st.session_state["model_error"] = f"{failure} ({error.strerror}); {remedy}."
-    except ValueError as error:
-        st.session_state["model_error"] = user_message(error)
-
-
-def _change(name: str, normalisation: Normalisation | None, class_names: tuple[str, ...]) -> None:
-    with _reporting("it cannot be kept"):
-        url_query.write({"model": user_models.update_metadata(name, normalisation, class_names)})
-
-
-def _share(name: str) -> None:
-    with _reporting("it cannot be kept"):
-        url_query.write({"model": user_models.share(name)})
-
-
-def _delete(name: str) -> None:
+def _apply(change: Callable[..., str | None], *values: Any, failure: str = "it cannot be kept", **remedy: str) -> None:
+    """Changes a model, and opens it under its new name where it gets one. What goes wrong is reported."""
     st.session_state.pop("deleting_model", None)
-    with _reporting("it cannot be removed", "try again"):
-        user_models.delete(name)
-
-
-def _rename(name: str, title: str) -> None:
-    with _reporting("the name cannot be kept"):
-        user_models.rename(name, title)
+    with report_errors(failure, **remedy):
+        if name := change(*values):
+            url_query.write({"model": name})

@@ -44,18 +44,17 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.sample_sheets.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
     "ui.charts._bar": Limit("colour bars as PNG, one for each palette", "process"),
     "ui.build.shape_classes._picture": Limit("shapes as PNG, one for each class", "process"),
-    "ui.build.replay._parts": Limit("charts of recorded trainings, for each theme", "process", entries=4),
-    "ui.trainings._drawn": Limit("test splits of the shapes", "process", entries=4),
-    "ui.trainings._class_parts": Limit("statistics of each class of the shapes, for each size", "process"),
-    "ui.trainings._card": Limit("summaries of datasets", "process", entries=8),
-    "ui.trainings._speed_here": Limit("how fast this process trains, one value", "process"),
-    "ui.forecasts._failures": Limit("why the speed could not be measured, one value for a minute", "process"),
+    "ui.build.replay.parts": Limit("charts of recorded trainings, for each theme", "process", entries=4),
+    "ui.dataset_access._drawn": Limit("test splits of the shapes", "process", entries=4),
+    "ui.dataset_access._class_parts": Limit("statistics of each class of the shapes, for each size", "process"),
+    "ui.dataset_access._summary": Limit("summaries of datasets", "process", entries=8),
+    "ui.forecasts._speed_here": Limit("how fast this process trains, one value", "process"),
     "ui.explore.methods._pass_seconds": Limit("seconds that a pass of a network takes", "process", entries=64),
     "ui.compare.findings._test_split": Limit("test splits", "process", entries=2),
     "ui.compare.report._empty": Limit("networks without weights", "process", entries=64),
-    "ui.gradients.measured._batch": Limit("batches to measure gradients on", "process", entries=6),
-    "ui.gradients.measured._beginning": Limit("gradients of the first two networks, one value", "process"),
-    "ui.gradients.measured._cost": Limit("what a pass of an architecture costs", "process", entries=500),
+    "ui.gradients.flow_measurements._batch": Limit("batches to measure gradients on", "process", entries=6),
+    "ui.gradients.flow_measurements._beginning": Limit("gradients of the first two networks, one value", "process"),
+    "ui.gradients.flow_measurements._described": Limit("what a pass of an architecture costs", "process", entries=500),
     # Of a session: they go with it.
     "ui.services.inference.UploadStore": Limit(  # one of 50 megapixels takes 150 MB
         "uploaded pictures, decoded", "session", bytes=200_000_000
@@ -71,7 +70,9 @@ CACHES: Mapping[str, Limit] = {
     ),
     "ui.explore.view.explore_session": Limit("the cache of messages, one value", "session"),
     "ui.api.explain.ExploreSession": Limit("messages for the browser", "session", entries=3),
-    "ui.explore.anatomy._balances": Limit("branch and shortcut of each block of a network", "session", entries=8),
+    "ui.explore.residual_blocks._balances": Limit(
+        "branch and shortcut of each block of a network", "session", entries=8
+    ),
     "ui.explore.channels._pictures": Limit("test pictures to rank for a channel, up to 30 MB", "session", entries=2),
     "ui.compare.compared._seen": Limit("maps of a network for a picture", "session", entries=12),
     "ui.compare.findings.answers": Limit(  # the Grams of 84 layers and 500 pictures take 84 MB

@@ -15,7 +15,7 @@ def bound(
     write: Callable[[Any], None],
     **more: Any,
 ) -> Any:
-    """Draws the widget with `value` and returns its value. The user's change goes to `write` before the next run."""
+    """Draws the widget with `value`. A new choice of the user goes to `write` before the page runs again."""
     st.session_state[key] = value
     return widget(label, *options, key=key, on_change=lambda: write(st.session_state[key]), **more)
 

@@ -1,32 +1,23 @@
-"""Other people's weights: the upload, the report on it, what it asks, and the model that comes of it."""
+"""The upload of weights: the report on the file, its open questions, and the model that results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
+from explorer import weights_import
 from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
-from explorer.ui import missing, navigation, trainings, user_models
+from explorer.ui import dataset_access, missing, navigation, user_models
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
-from explorer.ui.models import listing
+from explorer.ui.models import model_table
 from explorer.ui.network_text import UPLOADED_DATA
-from explorer.ui.services.explore_state import NAME, AppState
-from explorer.ui.services.inference import INFERENCE_SLOTS
-from explorer.ui.session import session
-from explorer.weights_import import (
-    NORMALISATIONS,
-    Normalisation,
-    NormalisationScore,
-    Reading,
-    Report,
-    index_labels,
-    printable,
-    reached_by_guessing,
-    score_normalisations,
-)
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import INFERENCE_SLOTS, sample_image
+from explorer.ui.session import find_image, session
+from explorer.weights_import import NORMALISATIONS, Normalisation, NormalisationScore, Reading, Report
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
 CLASS_LISTS = {about.title: about.class_names for about in DOWNLOADABLE.values()} | {"Shapes": shapes.CLASS_NAMES}
@@ -49,8 +40,7 @@ def upload() -> None:
         "process of its own and never executed; it stays with your session.",
     )
     if file is None:
-        st.session_state.pop("report", None)
-        st.session_state.pop("trials", None)
+        _forget()
         st.caption(
             "What you upload is recognised by its keys and shapes, translated, and loaded completely or not at all; "
             "you see by what evidence, and choose where the file alone cannot tell."
@@ -71,20 +61,18 @@ def upload() -> None:
 
 
 def _show_report(report: Report, file: str) -> None:
-    """`file` is in the key of each widget: what was answered for one file is no answer for the next."""
+    """`file` is in the key of each widget, so that the answers for one file do not hold for the next."""
     with st.container(border=True):
         st.markdown(f"{as_code(_name(report))} is of the family **{report.family}**.")
         doubts = dict.fromkeys(sentence for reading in report.readings for sentence in reading.uncertain)
         uncertain = [f"*Uncertain:* {as_sentence(sentence)}" for sentence in doubts]
         st.markdown("\n".join(f"- {words}" for words in [*map(as_sentence, report.evidence), *uncertain]))
-        if report.renamed:
-            with st.expander(f"{len(report.renamed)} keys renamed"):
-                st.dataframe(
-                    [{"in the file": printable(old), "here": new} for old, new in report.renamed], hide_index=True
-                )
-        if report.ignored:
-            with st.expander(f"{len(report.ignored)} keys ignored"):
-                st.dataframe([{"in the file": printable(name)} for name in report.ignored], hide_index=True)
+        renamed = [{"in the file": weights_import.printable(old), "here": new} for old, new in report.renamed]
+        ignored = [{"in the file": weights_import.printable(name)} for name in report.ignored]
+        for words, keys in (("renamed", renamed), ("ignored", ignored)):
+            if keys:
+                with st.expander(f"{len(keys)} keys {words}"):
+                    st.dataframe(keys, hide_index=True)
         if report.question:
             st.info(as_sentence(report.question))
         class_names = _class_names(report.readings[0], file)
@@ -136,7 +124,7 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
     takes = (first.spec.input_shape, first.spec.classes)
     readings = [each for each in report.readings if (each.spec.input_shape, each.spec.classes) == takes]
     try:
-        fitting = trainings.labelled_data(first.spec, class_names)
+        fitting = dataset_access.labelled_data(first.spec, class_names)
     except ValueError as error:  # uploaded pictures that are damaged
         st.error(as_sentence(user_message(error)))
         return
@@ -147,7 +135,7 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
     data = left.selectbox(
         "Labelled pictures",
         fitting,
-        format_func=trainings.data_title,
+        format_func=dataset_access.data_title,
         key="labelled",
         help="Only pictures of the network's own classes can tell the readings apart.",
     )
@@ -155,10 +143,10 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
     if right.button("Measure", key="measure"):
         with st.spinner("Measuring each reading with each normalisation"):
             try:
-                split, names = trainings.test_split(data)
-                split = index_labels(split, names, class_names, first.spec.classes)
+                split, names = dataset_access.test_split(data)
+                split = weights_import.index_labels(split, names, class_names, first.spec.classes)
                 with INFERENCE_SLOTS:
-                    trials = score_normalisations(readings, known.values(), split, TRIED)
+                    trials = weights_import.score_normalisations(readings, known.values(), split, TRIED)
             except ValueError as error:
                 st.error(as_sentence(user_message(error)))
                 return
@@ -181,7 +169,7 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
 
 def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
     """Where to get pictures of these classes."""
-    missing = trainings.downloadable_data(first.spec, class_names)
+    missing = dataset_access.downloadable_data(first.spec, class_names)
     if missing:
         title = DOWNLOADABLE[missing[0]].title
         st.caption(
@@ -203,7 +191,7 @@ def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
 
 def _recommend(report: Report, trials: Sequence[NormalisationScore], file: str) -> None:
     """The best reading and a button that takes it; none, and why, where it is right no more often than by chance."""
-    best, chance = trials[0], reached_by_guessing(trials)
+    best, chance = trials[0], weights_import.reached_by_guessing(trials)
     if best.accuracy <= chance:
         said = (
             f"No reading beats chance on these images. The best is {best.reading.title} with the normalisation "
@@ -230,14 +218,13 @@ def _take(report: Report, trial: NormalisationScore, file: str) -> None:
 def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
     """The names for the network's classes, or None, and a user_message, while there are too few or too many."""
     count = reading.spec.classes
-    fitting = {name: names for name, names in CLASS_LISTS.items() if len(names) == count}
+    fitting: dict[str, tuple[str, ...]] = {}
     if reading.class_names:
-        known = "of the file" if reading.own_checkpoint else "as the family has them"
-        fitting = {known: reading.class_names} | {
-            name: names for name, names in fitting.items() if names != reading.class_names
-        }
-    numbered = tuple(f"class {index}" for index in range(count))
-    fitting[OTHER] = numbered
+        fitting["of the file" if reading.own_checkpoint else "as the family has them"] = reading.class_names
+    for name, listed in CLASS_LISTS.items():
+        if len(listed) == count and listed != reading.class_names:
+            fitting[name] = listed
+    fitting[OTHER] = tuple(f"class {index}" for index in range(count))
     own = "your own list"
     choice = st.selectbox("Classes", [*fitting, own], key=f"classes-{key}")
     if choice != own:
@@ -251,9 +238,9 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
 
 
 def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...]) -> None:
-    """What it says of one picture, at once: the picture of the Explore page, or a drawn one."""
-    subject = listing.current_subject()
-    best = listing.try_out(reading, normalisation, subject)
+    """The first predictions for one picture: that of the Explore page, or a drawn one."""
+    subject = find_image(AppState.from_query(session().view("explore"))) or sample_image(6, 6)
+    best = model_table.try_out(reading, normalisation, subject)
     said = ", ".join(f"{as_code(class_names[index])} {share:.1%}" for index, share in best)
     left, right = st.columns([1, 4], vertical_alignment="center")
     left.image(subject.shown, output_format="PNG", alt=subject.title)
@@ -270,9 +257,12 @@ def _use(
     except ValueError as error:
         st.error(as_sentence(user_message(error)))
         return
-    assert NAME.fullmatch(name)
+    _forget()
+    if not missing.open_pending_link(name):
+        navigation.switch_page("explore", AppState(first=name, second=None).to_query())
+
+
+def _forget() -> None:
+    """Of the file that was uploaded: its report and the measured readings."""
     for key in ("report", "trials"):
         st.session_state.pop(key, None)
-    if missing.open_pending_link(name):
-        return
-    navigation.switch_page("explore", AppState(first=name, second=None).to_query())

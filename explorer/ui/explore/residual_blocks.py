@@ -1,5 +1,6 @@
-"""Residual anatomy in the layer's detail: what a block adds to its input, and which way the gradient comes back."""
+"""The tab of a residual block: branch and shortcut, forward and backward, and their sizes in every block."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,11 +23,11 @@ from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, NetworkR
 from explorer.ui.session import inference_cache
 from explorer.ui.widgets.bound import bound
 
-SIDE = 96  # pixels of a map
+MAP_SIDE_PX = 96  # pixels of a map
 
 
 @dataclass(frozen=True, eq=False)
-class _Opened:
+class _BlockView:
     """One network, the inside of its block, and the channel that is shown of it."""
 
     network: NetworkResult
@@ -41,7 +42,9 @@ class _Opened:
         return self.channel - front if 0 <= self.channel - front < channels else None
 
 
-@st.cache_resource(max_entries=CACHES["ui.explore.anatomy._balances"].entries, show_spinner=False, scope="session")
+@st.cache_resource(
+    max_entries=CACHES["ui.explore.residual_blocks._balances"].entries, show_spinner=False, scope="session"
+)
 def _balances(key: str, _network: NetworkResult) -> tuple[BlockBalance, ...]:
     with INFERENCE_SLOTS:
         return balances(_network.checkpoint.network, _network.trace.image, _network.trace.target)
@@ -70,15 +73,16 @@ def block_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
         about = "Of the block's output; at first the one with the largest output."
         strongest = _strongest(insides[0].output)
         channel = controls.channel_input("block_channel", state.channel, channels, strongest, about)
-    opened = [_Opened(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
+    opened = [_BlockView(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
     st.markdown(
         "A residual block does not replace its input x, it adds to it: out comes **x + F(x)**, passed through the "
         "activation. Look for what F(x) changes, and how large it is beside what the shortcut s(x) hands on."
     )
+    scale = ", one scale for both networks" if len(opened) > 1 else ", one scale for all maps"
     top = max(each.inside.activation_peak for each in opened)
     for each in opened:
         _activations(each, top)
-    colour_bar(figures.DIVERGING, f"activations, ±{top:.3g}{_all(opened)}")
+    colour_bar(figures.DIVERGING, f"activations, ±{top:.3g}{scale}")
     st.markdown(
         "**On the way back** the sum hands the same gradient to both ways. What arrives at x is the sum of what came "
         "through the shortcut and what came through the branch."
@@ -86,7 +90,7 @@ def block_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
     steepest = max(each.inside.gradient_peak for each in opened)
     for each in opened:
         _gradients(each, steepest)
-    colour_bar(figures.DIVERGING, f"gradient of the score, ±{steepest:.3g}{_all(opened)}")
+    colour_bar(figures.DIVERGING, f"gradient of the score, ±{steepest:.3g}{scale}")
     _all_blocks(subject, residual, block)
 
 
@@ -97,14 +101,14 @@ def _plain(looked: list[NetworkResult]) -> None:
             continue
         twin = network_registry.twin_name(network.name)
         words = f"{as_text(network.title)} has no shortcuts, so there is nothing to split in its blocks"
-        if twin and any(other.name == twin for other in looked):
+        if not twin:
+            st.info(f"{words}; choose a ResNet in the sidebar.")
+        elif any(other.name == twin for other in looked):
             st.info(f"{words}; its twin beside it has.")
-        elif twin:
+        else:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.info(f"{words}; its twin has.")
                 st.button("Look at its twin too", on_click=partial(controls.update_state, second=twin))
-        else:
-            st.info(f"{words}; choose a ResNet in the sidebar.")
 
 
 def _block_of(layer: str, names: list[str]) -> str:
@@ -116,16 +120,12 @@ def _block_of(layer: str, names: list[str]) -> str:
     return stage[0] if stage else names[0] if layer.startswith("stem") else names[-1]
 
 
-def _key(network: NetworkResult, subject: InputImage) -> str:
-    return f"{network.name}/{subject.digest}/{network.trace.target}"
-
-
 def _strongest(values: np.ndarray) -> int:
     """The channel of (C, H, W) with the largest root mean square."""
     return int(np.square(values, dtype=np.float64).sum(axis=(1, 2)).argmax())
 
 
-def _activations(opened: _Opened, top: float) -> None:
+def _activations(opened: _BlockView, top: float) -> None:
     inside, channel = opened.inside, opened.channel
     shortcut = SHORTCUTS_OF_BLOCKS[inside.kind].long
     st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {shortcut}.")
@@ -139,18 +139,18 @@ def _activations(opened: _Opened, top: float) -> None:
 
 
 def _map(name: str, values: np.ndarray | None, top: float, absent: str = "") -> None:
-    with st.container(width=SIDE + 16, gap="xsmall"):
+    with st.container(width=MAP_SIDE_PX + 16, gap="xsmall"):
         st.markdown(f"**{name}**")
         if values is None:
             st.caption(f"{capital(absent)}.")
             return
-        painted = figures.shown(ColourScale.signed(top).paint(values), SIDE)
+        painted = figures.shown(ColourScale.signed(top).paint(values), MAP_SIDE_PX)
         words = f"{values.min():.3g} to {values.max():.3g}"
-        st.image(painted, width=SIDE, output_format="PNG", alt=f"Map of {name}, {words}")
+        st.image(painted, width=MAP_SIDE_PX, output_format="PNG", alt=f"Map of {name}, {words}")
         st.caption(words)
 
 
-def _gradients(opened: _Opened, top: float) -> None:
+def _gradients(opened: _BlockView, top: float) -> None:
     inside = opened.inside
     channel = opened.entering if opened.entering is not None else _strongest(inside.input_gradient)
     parts = [
@@ -178,27 +178,25 @@ def _all_blocks(subject: InputImage, residual: list[NetworkResult], block: str) 
         "**Block by block**: above the dotted line the branch is the larger one, below it the shortcut. Look for where "
         f"the network changes its picture most; the grey line marks {block}."
     )
-    measured = [(network, _balances(_key(network, subject), network)) for network in residual]
-    charts = (
+    measured = [
+        (series_of(network), _balances(f"{network.name}/{subject.digest}/{network.trace.target}", network))
+        for network in residual
+    ]
+    ratios: tuple[tuple[str, Callable[[BlockBalance], float | None]], ...] = (
         ("|F(x)| / |s(x)|, forward", lambda balance: balance.ratio),
         ("gradient through branch / shortcut", lambda balance: balance.gradient_ratio),
     )
-    for number, (column, (title, ratio)) in enumerate(zip(st.columns(2, gap="medium"), charts, strict=True)):
+    for number, (column, (title, ratio)) in enumerate(zip(st.columns(2, gap="medium"), ratios, strict=True)):
         lines = [
-            DepthLine(series_of(network), [balance.name for balance in blocks], [ratio(balance) for balance in blocks])
-            for network, blocks in measured
+            DepthLine(series, [balance.name for balance in blocks], [ratio(balance) for balance in blocks])
+            for series, blocks in measured
         ]
-        values = [f"{line.series.title} from {_span(line.values)}" for line in lines]
+        spans = "; ".join(f"{line.series.title} from {_span(line.values)}" for line in lines)
         with column:
-            alt = f"{title} of every block: {'; '.join(values)}"
-            chart(figures.depth_chart(title, lines, block), f"balance_{number}", alt)
+            chart(figures.depth_chart(title, lines, block), f"balance_{number}", f"{title} of every block: {spans}")
     st.caption("Root mean squares over all channels and pixels, n = 1 picture; no point where the shortcut carries 0.")
 
 
-def _span(values: object) -> str:
-    known = [value for value in values if value is not None]  # type: ignore[attr-defined]
+def _span(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
     return f"{min(known):.3g} to {max(known):.3g}" if known else "nothing measurable"
-
-
-def _all(opened: list[_Opened]) -> str:
-    return ", one scale for both networks" if len(opened) > 1 else ", one scale for all maps"

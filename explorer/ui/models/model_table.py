@@ -1,4 +1,4 @@
-"""The table of all networks that a person can look at, and what the page of models does with one of them."""
+"""The table of all networks that the user can explore, a network as a file, and a first prediction."""
 
 import tempfile
 from collections.abc import Iterable
@@ -14,18 +14,16 @@ from explorer.images import to_input
 from explorer.ui import network_registry, user_models
 from explorer.ui.network_registry import checkpoint, read_header, shipped_networks, title, trained_names
 from explorer.ui.network_text import dataset_title
-from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, sample_image
-from explorer.ui.session import find_image, session
+from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage
 from explorer.weights_import import Normalisation, Reading
 
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One line of the table of models; `accuracy` is of `n` test pictures, where it was measured."""
+    """One line of the table of models; `accuracy` is in per cent of `n` test pictures, where it was measured."""
 
     name: str
-    title: str
+    model: str
     source: str
     data: str
     depth: int
@@ -35,39 +33,37 @@ class ModelRow:
 
 
 def model_rows() -> list[ModelRow]:
-    """Every network that this person can look at."""
-    sources = [("in the app", shipped_networks()), ("your upload", user_models.names())]
+    """Every network that this user can explore."""
+    sources = (("in the app", shipped_networks()), ("your upload", user_models.names()), ("your run", trained_names()))
     rows = []
-    for source, names in [*sources, ("your run", trained_names())]:
-        for name in names:
-            try:
-                loaded = read_header(name)
-            except CheckpointError:
-                continue
-            test = loaded.metrics.get("test", {})
-            rows.append(
-                ModelRow(
-                    name=name,
-                    title=_row_title(name, loaded.spec.name),
-                    source="shared by you" if user_models.SHARED_ID.fullmatch(name) else source,
-                    data=dataset_title(loaded.data),
-                    depth=loaded.spec.depth,
-                    parameters=describe(loaded.spec).parameters,
-                    accuracy=test.get("accuracy"),
-                    n=test.get("n"),
-                )
+    for source, name in [(source, name) for source, names in sources for name in names]:
+        try:
+            loaded = read_header(name)
+        except CheckpointError:
+            continue
+        test = loaded.metrics.get("test", {})
+        rows.append(
+            ModelRow(
+                name=name,
+                model=_row_title(name, loaded.spec.name),
+                source="shared by you" if user_models.SHARED_ID.fullmatch(name) else source,
+                data=dataset_title(loaded.data),
+                depth=loaded.spec.depth,
+                parameters=describe(loaded.spec).parameters,
+                accuracy=100 * test["accuracy"] if test.get("accuracy") is not None else None,
+                n=test.get("n"),
             )
+        )
     for key, entry in torchvision_models.PUBLISHED.items():
-        here = torchvision_models.is_available(key)
         rows.append(
             ModelRow(
                 name=f"torchvision-{key}",
-                title=entry.title,
-                source="torchvision" if here else "torchvision ↓",
+                model=entry.title,
+                source="torchvision" if torchvision_models.is_available(key) else "torchvision ↓",
                 data=torchvision_models.DATA,
                 depth=entry.spec.depth,
                 parameters=entry.parameters,
-                accuracy=entry.top1,
+                accuracy=100 * entry.top1,
                 n=None,
             )
         )
@@ -80,7 +76,7 @@ def _row_title(name: str, network: str) -> str:
 
 
 def labels(rows: Iterable[ModelRow], names: Iterable[str]) -> dict[str, str]:
-    """What the picker calls each of these networks, by name; no two are alike."""
+    """The label of each of these networks in the picker, by name; no two are alike."""
     sources = {row.name: row.source for row in rows}
 
     def words(name: str) -> str:
@@ -99,11 +95,6 @@ def file_bytes(name: str) -> bytes:
         path = Path(folder, "network.safetensors")
         checkpoints.save(checkpoint(name), path)
         return path.read_bytes()
-
-
-def current_subject() -> InputImage:
-    """The picture that Explore shows in this session, or a drawn one."""
-    return find_image(AppState.from_query(session().view("explore"))) or sample_image(6, 6)
 
 
 def try_out(reading: Reading, normalisation: Normalisation, subject: InputImage) -> list[tuple[int, float]]:

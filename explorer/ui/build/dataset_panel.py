@@ -1,4 +1,4 @@
-"""The choice of what to train on, and what there is to see of it before."""
+"""The choice of the data, and its summary."""
 
 from dataclasses import replace
 from typing import BinaryIO
@@ -9,12 +9,12 @@ from explorer import figures
 from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
-from explorer.ui import trainings
-from explorer.ui.build import classes, fields
+from explorer.ui import dataset_access
+from explorer.ui.build import classes, widgets
 from explorer.ui.build.shape_classes import choose_classes
 from explorer.ui.build_state import BuildState
+from explorer.ui.dataset_access import DatasetSummary
 from explorer.ui.markdown import as_code, as_sentence
-from explorer.ui.trainings import Card
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.pickers import download_with_progress
 
@@ -24,36 +24,34 @@ SIDES = (16, 32, 48, 64, 96, 128, 224)
 
 
 def choose_data(state: BuildState) -> None:
-    """The widgets; what is chosen there is read here too, with its progress."""
+    """The widgets; uploaded pictures are read here too, with progress."""
     names = {f"shapes-{size}": f"Shapes, {size} × {size} (drawn here)" for size in shapes.SIZES}
-    names |= {name: each.title for name, each in DOWNLOADABLE.items()}
-    names[OWN] = "Your own pictures"
-    drawn = shapes.named(state.data)
-    kind = f"shapes-{drawn.size}" if drawn else state.data
-    value = OWN if state.data.startswith("stored-") else kind
+    names |= {name: each.title for name, each in DOWNLOADABLE.items()} | {OWN: "Your own pictures"}
+    drawn, is_stored = shapes.named(state.data), state.data.startswith("stored-")
+    value = OWN if is_stored else f"shapes-{drawn.size}" if drawn else state.data
     bound(st.selectbox, "Data", list(names), key="data", value=value, write=_change_data, format_func=names.__getitem__)
+    is_available = dataset_access.is_available(state.data)
     if drawn:
         choose_classes(drawn)
-    if state.data in DOWNLOADABLE and not trainings.is_ready(state.data):
+    if state.data in DOWNLOADABLE and not is_available:
         _offer_download(state.data)
     elif value == OWN:
         _ask_for_pictures()
-        if state.data.startswith("stored-") and not trainings.is_ready(state.data):
+        if is_stored and not is_available:
             st.info("The pictures of this link are no longer kept here; upload them again.")
-    if trainings.is_ready(state.data):
+    if is_available:
         try:
-            show_card(trainings.card(state.data))
+            show_summary(dataset_access.summary(state.data))
         except ValueError as error:
             st.error(as_sentence(user_message(error)))
 
 
 def _change_data(data: str) -> None:
     """Of the shapes at another size the same classes are wanted."""
-    state = fields.read()
-    before, drawn = shapes.named(state.data), shapes.named(data)
+    before, drawn = shapes.named(widgets.load_state().data), shapes.named(data)
     if before and drawn:
         data = replace(drawn, classes=before.classes).key
-    fields.write(replace(state, data=data))
+    widgets.update_state(data=data)
 
 
 def _offer_download(name: str) -> None:
@@ -62,11 +60,11 @@ def _offer_download(name: str) -> None:
         f"{about.about} They are not on this machine yet: {about.download_bytes / 1e6:,.0f} MB to download, now or "
         "when the training starts."
     )
-    download_with_progress(f"Download {about.title}", lambda: trainings.download(name))
+    download_with_progress(f"Download {about.title}", lambda: dataset_access.download(name))
 
 
 def _ask_for_pictures() -> None:
-    """A zip or a folder of class folders; what was read before stays until the next is read."""
+    """A zip or a folder of class folders; the data stays until another one is read."""
     st.caption(
         "One folder for each class, packed as a zip; `train`, `test` and `val` folders around them are understood. "
         "Pictures are cropped to squares and resized. They are kept on this server for a day, and as long "
@@ -101,28 +99,28 @@ def _read(source: BinaryIO | str, side: int, name: str) -> None:
         bar = st.progress(0.0, text="Reading the pictures")
         st.button("Cancel", key="cancel_reading")
     try:
-        for answer in trainings.read_pictures(source, side, name):
+        for answer in dataset_access.read_pictures(source, side, name):
             if isinstance(answer, str):
-                fields.write(replace(fields.read(), data=answer))
+                widgets.update_state(data=answer)
             else:
                 bar.progress(answer, text=f"Reading the pictures, {answer:.0%}")
     except ValueError as error:
         st.session_state["pictures_error"] = user_message(error)
 
 
-def show_card(card: Card) -> None:
-    """Contact sheet, counts, statistics, and what was left out."""
-    train, validation, test = (sum(counts[index] for counts in card.counts) for index in range(3))
-    channels, height, width = card.input_shape
-    mean, std = (" ".join(f"{value:.3f}" for value in values) for values in (card.mean, card.std))
+def show_summary(summary: DatasetSummary) -> None:
+    """Contact sheet, counts, statistics, and the files left out."""
+    train, validation, test = summary.totals
+    channels, height, width = summary.input_shape
+    mean, std = (" ".join(f"{value:.3f}" for value in values) for values in (summary.mean, summary.std))
     st.caption(
-        f"{as_code(card.name)}: {train:,} training, {validation:,} validation and {test:,} test pictures of "
-        f"{width} × {height} pixels in {len(card.class_names)} classes. Mean {mean}, standard deviation {std} "
+        f"{as_code(summary.name)}: {train:,} training, {validation:,} validation and {test:,} test pictures of "
+        f"{width} × {height} pixels in {len(summary.class_names)} classes. Mean {mean}, standard deviation {std} "
         "(R G B, of 0 to 1)."
     )
     rows = [
         {"class": name, "pictures": figures.data_uri(sheet)} | dict(zip(("train", "val", "test"), counts, strict=True))
-        for name, counts, sheet in zip(card.class_names, card.counts, card.sheets, strict=False)
+        for name, counts, sheet in zip(summary.class_names, summary.counts, summary.sheets, strict=False)
     ]
     st.dataframe(
         rows,
@@ -136,17 +134,16 @@ def show_card(card: Card) -> None:
         | {split: st.column_config.NumberColumn(width=50) for split in ("train", "val", "test")},
         key="contact_sheet",
     )
-    unbalanced = classes.imbalance(card)
-    if unbalanced:
+    if unbalanced := classes.imbalance(summary):
         st.warning(as_sentence(unbalanced))
-    if len(card.class_names) > len(card.sheets):
-        st.caption(f"The first {len(card.sheets)} of {len(card.class_names)} classes.")
-    for note in card.notes:
+    if len(summary.class_names) > len(summary.sheets):
+        st.caption(f"The first {len(summary.sheets)} of {len(summary.class_names)} classes.")
+    for note in summary.notes:
         st.caption(as_sentence(note))
-    if card.skipped:
-        with st.expander(f"Files left out: {len(card.skipped):,}"):
+    if summary.skipped:
+        with st.expander(f"Files left out: {len(summary.skipped):,}"):
             st.dataframe(
-                [{"file": skipped.path, "reason": skipped.reason} for skipped in card.skipped],
+                [{"file": skipped.path, "reason": skipped.reason} for skipped in summary.skipped],
                 hide_index=True,
                 key="skipped",
             )

@@ -1,0 +1,234 @@
+"""The datasets for training and measuring: which are on this machine, their summaries, downloads and uploads."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures, runs
+from explorer.architectures import ArchitectureSpec
+from explorer.datasets import (
+    Dataset,
+    Skipped,
+    Split,
+    downloadable,
+    folders,
+    level_counts,
+    shapes,
+    statistics_of,
+    stored,
+    untrusted_files,
+)
+from explorer.datasets.shapes import Drawn
+from explorer.downloads import DownloadProgress
+from explorer.ui.build_state import BuildState
+from explorer.ui.services.caches import CACHES
+from explorer.ui.session import session
+
+CLASSES_SHOWN = 100
+PICTURES_A_CLASS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetSummary:
+    """A dataset as it is shown before a training: `counts` are training, validation and test pictures of each class;
+    `sheets` some training pictures of each of the first classes, uint8 (H, W, 3)."""
+
+    name: str
+    input_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    counts: tuple[tuple[int, int, int], ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+    sheets: tuple[np.ndarray, ...]
+
+    @property
+    def totals(self) -> tuple[int, int, int]:
+        """Training, validation and test pictures of all classes."""
+        train, validation, test = (sum(column) for column in zip(*self.counts, strict=True))
+        return train, validation, test
+
+
+def is_available(data: str) -> bool:
+    """Whether the `data` of a BuildState is on this machine."""
+    if data in downloadable.DOWNLOADABLE:
+        return downloadable.is_available(data, runs.downloads_folder())
+    return data != "own" and (not data.startswith("stored-") or _stored(data).is_file())
+
+
+def _stored(data: str) -> Any:
+    return runs.stored_data(data.removeprefix("stored-"))
+
+
+def data_shape(data: str) -> tuple[tuple[int, int, int], int]:
+    """(input shape, classes) of the `data` of a BuildState; those of CIFAR-10 while it is not here."""
+    if drawn := shapes.named(data):
+        return (3, drawn.size, drawn.size), len(drawn.classes)
+    if data.startswith("stored-") and is_available(data):
+        stored_summary = summary(data)
+        return stored_summary.input_shape, len(stored_summary.class_names)
+    return (3, 32, 32), 10
+
+
+def last_data() -> str:
+    """The `data` of a BuildState that Build & train showed last in this session."""
+    return BuildState.from_query(session().view("build")).data
+
+
+def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) -> list[str]:
+    """The data on this machine, or uploaded in this session, of the network's input shape and number of classes. With
+    `known`, the names of its classes, only data of the same names; the shapes of some classes are among it."""
+    names = dict.fromkeys([last_data(), *downloadable.DOWNLOADABLE, *(Drawn(size).key for size in shapes.SIZES)])
+    side = spec.input_shape[1]
+    if known and side in shapes.SIZES and shapes.FEWEST_CLASSES <= len(known) and set(known) < {*shapes.CLASS_NAMES}:
+        names[Drawn(side, tuple(known)).key] = None
+    fitting = [name for name in names if is_available(name) and data_shape(name) == (spec.input_shape, spec.classes)]
+    return [name for name in fitting if known is None or set(class_names(name)) == set(known)]
+
+
+def downloadable_data(spec: ArchitectureSpec, known: Collection[str]) -> list[str]:
+    """The data of these classes and that size that is not on this machine, but can be downloaded."""
+    return [
+        name
+        for name, about in downloadable.DOWNLOADABLE.items()
+        if not is_available(name) and data_shape(name)[0] == spec.input_shape and set(about.class_names) == set(known)
+    ]
+
+
+def data_key(name: str) -> str:
+    """The `data` of a BuildState by the name in a checkpoint: of the shapes those of the same classes and seed 0; any
+    other name as it is."""
+    drawn = shapes.named(name)
+    return Drawn(drawn.size, drawn.classes).key if drawn else name
+
+
+def data_title(data: str) -> str:
+    if data.startswith("stored-"):
+        return "your own pictures"
+    if drawn := shapes.named(data):
+        return _drawn_title(drawn)
+    return downloadable.DOWNLOADABLE[data].title if data in downloadable.DOWNLOADABLE else data
+
+
+def _drawn_title(drawn: Drawn) -> str:
+    """`shapes-32`, `shapes-16: ring, star` or `shapes-16 without heart`: the shorter list."""
+    if len(drawn.classes) <= len(shapes.CLASS_NAMES) // 2:
+        return f"shapes-{drawn.size}: {', '.join(drawn.classes)}"
+    without = [name for name in shapes.CLASS_NAMES if name not in drawn.classes]
+    return f"shapes-{drawn.size}" + (f" without {', '.join(without)}" if without else "")
+
+
+def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
+    """The test pictures of that data, and the names of its classes. Raises ValueError where its files are damaged."""
+    if drawn := shapes.named(data):
+        return _drawn(data), drawn.classes
+    dataset = _dataset(data)
+    return dataset.test, dataset.class_names
+
+
+@st.cache_resource(max_entries=CACHES["ui.dataset_access._drawn"].entries, show_spinner="Drawing the test pictures")
+def _drawn(data: str) -> Split:
+    drawn = Drawn.read(data)
+    return shapes.test_split(size=drawn.size, classes=drawn.classes)
+
+
+def class_names(data: str) -> tuple[str, ...]:
+    """The names of its classes, also of downloadable data that is not here. Raises ValueError as `summary` does."""
+    if data in downloadable.DOWNLOADABLE:
+        return downloadable.DOWNLOADABLE[data].class_names
+    drawn = shapes.named(data)
+    return drawn.classes if drawn else summary(data).class_names
+
+
+def summary(data: str) -> DatasetSummary:
+    """Of data that is available. Raises ValueError where its files are damaged."""
+    drawn = shapes.named(data)
+    return _drawn_summary(drawn) if drawn else _summary(data)
+
+
+@st.cache_resource(show_spinner="Drawing the shapes")
+def _class_parts(size: int) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
+    """Of each class the levels of its training pixels (see `level_counts`) and some of its pictures; and the notes of
+    the dataset. Drawn once for all choices of classes."""
+    dataset = shapes.load(size=size)
+    parts = {}
+    for label, name in enumerate(dataset.class_names):
+        images = dataset.train.images[dataset.train.labels == label]
+        parts[name] = (level_counts(images), _sheet(images))
+    return parts, dataset.notes
+
+
+def _drawn_summary(drawn: Drawn) -> DatasetSummary:
+    parts, notes = _class_parts(drawn.size)
+    levels, sheets = zip(*(parts[name] for name in drawn.classes), strict=True)
+    mean, std = statistics_of(np.sum(levels, axis=0))
+    train, validation, test = (count // len(drawn.classes) for count in drawn.counts)
+    return DatasetSummary(
+        name=drawn.name,
+        input_shape=(3, drawn.size, drawn.size),
+        class_names=drawn.classes,
+        counts=((train, validation, test),) * len(drawn.classes),
+        mean=mean,
+        std=std,
+        notes=notes,
+        skipped=(),
+        sheets=sheets,
+    )
+
+
+def _sheet(images: np.ndarray) -> np.ndarray:
+    """The first of these pictures, uint8 (N, 3, H, W), beside each other, uint8 (H', W', 3)."""
+    side = min(40, max(32, images.shape[2]))
+    return figures.tile(list(images[:PICTURES_A_CLASS].transpose(0, 2, 3, 1)), PICTURES_A_CLASS, side)
+
+
+@st.cache_resource(max_entries=CACHES["ui.dataset_access._summary"].entries, show_spinner="Reading the data")
+def _summary(data: str) -> DatasetSummary:
+    dataset = _dataset(data)
+    classes = range(len(dataset.class_names))
+    counts = [
+        tuple(np.bincount(split.labels, minlength=len(classes)).tolist())
+        for split in (dataset.train, dataset.validation, dataset.test)
+    ]
+    return DatasetSummary(
+        name=dataset.name,
+        input_shape=dataset.input_shape,
+        class_names=dataset.class_names,
+        counts=tuple(zip(*counts, strict=True)),
+        mean=dataset.mean,
+        std=dataset.std,
+        notes=dataset.notes,
+        skipped=dataset.skipped,
+        sheets=tuple(
+            _sheet(dataset.train.images[np.flatnonzero(dataset.train.labels == label)[:PICTURES_A_CLASS]])
+            for label in classes[:CLASSES_SHOWN]
+        ),
+    )
+
+
+def _dataset(data: str) -> Dataset:
+    if data.startswith("stored-"):
+        return stored.load(_stored(data))
+    return downloadable.load(data, runs.downloads_folder())
+
+
+def download(name: str) -> Iterator[DownloadProgress]:
+    """Downloads that dataset. Raises ValueError with one sentence for the page."""
+    return downloadable.download(name, runs.downloads_folder())
+
+
+def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[float | str]:
+    """Reads a zip, or a folder inside the allowed one, into the store: yields the share that is done, and at the end
+    the `data` of a BuildState that trains on it. Raises ValueError with one sentence for the page."""
+    where = untrusted_files.resolve_allowed(runs.pictures_folder(), source) if isinstance(source, str) else source
+    dataset = yield from folders.read(where, (size, size), name=name)
+    yield f"stored-{runs.store_dataset(dataset)}"
+
+
+def can_train_on(data: str) -> bool:
+    """Whether a training on the `data` of a BuildState can start; the run downloads data that is not here."""
+    return data in downloadable.DOWNLOADABLE or is_available(data)
