@@ -20,7 +20,7 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     for network in ("plain-20", "ResNet-20"):
         expect(page.get_by_text(re.compile(rf"^{network}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
         expect(strip_button(page, "stages.0.0.conv1", network)).to_be_visible()
-        expect(strip_button(page, "stages.2.2", network, "strongest feature map")).to_be_visible()
+        expect(strip_button(page, "stages.2.2", network, "most active channel")).to_be_visible()
     expect(strip_button(page, "stages.0.0.shortcut", "ResNet-20")).to_be_visible()
     expect(strip_button(page, "stages.0.0.shortcut", "plain-20")).to_have_count(0)
     expect(page.get_by_role("heading", name="Layer stages.2.2")).to_be_visible()

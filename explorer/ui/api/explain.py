@@ -115,18 +115,18 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
     with session.passes.lock:
         _reject_superseded(session, number)
         with _told_as_sentence():
-            looked = session.look(state, subject, names)
-            titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in looked)
+            results = session.look(state, subject, names)
+            titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
             key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
             key += f"/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
-            return session.messages.get(key, lambda: _pack(state, subject, looked, only))
+            return session.messages.get(key, lambda: _pack(state, subject, results, only))
 
 
-def _pack(state: AppState, subject: InputImage, looked: list[NetworkResult], only: str | None) -> bytes:
+def _pack(state: AppState, subject: InputImage, results: list[NetworkResult], only: str | None) -> bytes:
     if only is None:
-        return view_message(state.picture, subject, looked, state.layer, state.channel)
-    layer = shown_layer(state.layer, looked) if only == "layer" or not is_prefetched(looked) else None
-    return layers_message(state.picture, subject, looked, layer, state.channel)
+        return view_message(state.picture, subject, results, state.layer, state.channel)
+    layer = shown_layer(state.layer, results) if only == "layer" or not is_prefetched(results) else None
+    return layers_message(state.picture, subject, results, layer, state.channel)
 
 
 @contextmanager

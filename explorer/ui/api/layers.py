@@ -16,24 +16,24 @@ FULL_RESOLUTION_LIMIT = 1_500_000  # values of feature maps up to which none is 
 PREFETCH_LIMIT = 8_000_000  # values that the browser may fetch before anybody chooses their layer
 
 
-def is_prefetched(looked: list[NetworkResult]) -> bool:
+def is_prefetched(results: list[NetworkResult]) -> bool:
     """Whether all layers together are small enough to be fetched ahead."""
-    return _values(looked, _side(looked)) <= PREFETCH_LIMIT
+    return _values(results, _side(results)) <= PREFETCH_LIMIT
 
 
 def pack_layers(
-    writer: MessageWriter, subject: InputImage, looked: list[NetworkResult], only: str | None, channel: int | None
+    writer: MessageWriter, subject: InputImage, results: list[NetworkResult], only: str | None, channel: int | None
 ) -> list[dict[str, Any]]:
     """By network: what `layer_panel.js` shows of every layer, or of the layer `only`. Where maps are reduced, that of
     `channel` comes whole too."""
-    side = _side(looked)
+    side = _side(results)
     return [
         {
             layer.name: _layer(network, subject, layer, writer, side, channel)
             for layer in _spatial(network)
             if only in (None, layer.name)
         }
-        for network in looked
+        for network in results
     ]
 
 
@@ -46,18 +46,18 @@ def profile_of(network: NetworkResult, layer: str) -> LayerProfile:
     return next(column for column in network.profiles if column.name == layer)
 
 
-def _side(looked: list[NetworkResult]) -> int | None:
+def _side(results: list[NetworkResult]) -> int | None:
     """Pixels of a feature map, at most; None for as many as it has."""
-    return None if _values(looked) <= FULL_RESOLUTION_LIMIT else MAP_SIDE_PX
+    return None if _values(results) <= FULL_RESOLUTION_LIMIT else MAP_SIDE_PX
 
 
 def _spatial(network: NetworkResult) -> list[LayerTrace]:
     return [layer for layer in network.trace.layers if layer.is_spatial]
 
 
-def _values(looked: list[NetworkResult], side: int | None = None) -> int:
+def _values(results: list[NetworkResult], side: int | None = None) -> int:
     """How many values all feature maps have, where none has more than `side` pixels."""
-    layers = [layer for network in looked for layer in _spatial(network)]
+    layers = [layer for network in results for layer in _spatial(network)]
     if side is None:
         return sum(layer.activation.size for layer in layers)
     return sum(len(layer.activation) * min(side, max(layer.activation.shape[1:])) ** 2 for layer in layers)

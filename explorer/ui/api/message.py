@@ -11,23 +11,23 @@ from explorer.ui.services.sample_sheets import scene_sheets
 
 
 def view_message(
-    picture: str, subject: InputImage, looked: list[NetworkResult], layer: str | None = None, channel: int | None = None
+    picture: str, subject: InputImage, results: list[NetworkResult], layer: str | None = None, channel: int | None = None
 ) -> bytes:
     """All that depends on the view, with the layer that is shown. `picture` is that of the AppState.
 
     Raises ValueError where no layer of the networks has maps.
     """
     writer = MessageWriter()
-    header = pack_strip(writer, strip_rows(looked))
-    only = shown_layer(layer, looked)
-    layers = pack_layers(writer, subject, looked, only, channel)
-    for entry, network, own in zip(header["networks"], looked, layers, strict=True):
+    header = pack_strip(writer, strip_rows(results))
+    only = shown_layer(layer, results)
+    layers = pack_layers(writer, subject, results, only, channel)
+    for entry, network, own in zip(header["networks"], results, layers, strict=True):
         entry |= {"target": network.target, "input": pack_input(writer, network), "layers": own}
     header |= {
         "picture": picture,
-        "layer": shown_layer(None, looked),
-        "predictions": pack_predictions(writer, subject, looked),
-        "prefetch": is_prefetched(looked),
+        "layer": shown_layer(None, results),
+        "predictions": pack_predictions(writer, subject, results),
+        "prefetch": is_prefetched(results),
         "every": False,
         "sheets": scene_sheets(subject.sample),
     }
@@ -35,10 +35,10 @@ def view_message(
 
 
 def layers_message(
-    picture: str, subject: InputImage, looked: list[NetworkResult], only: str | None, channel: int | None = None
+    picture: str, subject: InputImage, results: list[NetworkResult], only: str | None, channel: int | None = None
 ) -> bytes:
     """The layer `only` for the layer panel, or all layers where they are small enough to be fetched ahead."""
     writer = MessageWriter()
-    layers = pack_layers(writer, subject, looked, only, channel)
+    layers = pack_layers(writer, subject, results, only, channel)
     networks: list[dict[str, Any]] = [{"layers": own} for own in layers]
     return writer.write({"picture": picture, "networks": networks, "every": only is None})

@@ -15,16 +15,16 @@ _SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
 _LONGEST = 28  # letters of a class name beside its bar
 
 
-def pack_predictions(writer: MessageWriter, subject: InputImage, looked: list[NetworkResult]) -> dict[str, Any]:
+def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[NetworkResult]) -> dict[str, Any]:
     """What `predictions.js` shows: the pixels go into the message. None of the words is markup, they become text."""
     height, width = subject.pixels.shape[:2]
-    seen = to_pixels(looked[0].trace.image, looked[0].checkpoint.mean, looked[0].checkpoint.std)
-    given, _ = pixels_for(looked[0].checkpoint, subject)
+    seen = to_pixels(results[0].trace.image, results[0].checkpoint.mean, results[0].checkpoint.std)
+    given, _ = pixels_for(results[0].checkpoint, subject)
     words = "" if given.shape == seen.shape else "Cropped and resized. "
     words += "" if given is subject.pixels else "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
     said = ". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)])
-    targets = {network.trace.target for network in looked}
+    targets = {network.trace.target for network in results}
     return {
         "pictures": [
             {"title": "Original", "size": f"{width}×{height}", "alt": subject.title.strip("`"), "words": said}
@@ -37,13 +37,13 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, looked: list[Ne
             }
             | _picture(writer, seen),
         ],
-        "networks": [_network(network, subject) for network in looked],
-        "note": _different(looked) if len(targets) > 1 else None,
+        "networks": [_network(network, subject) for network in results],
+        "note": _different(results) if len(targets) > 1 else None,
     }
 
 
-def _different(looked: list[NetworkResult]) -> str:
-    names = " and ".join(network.target for network in looked)
+def _different(results: list[NetworkResult]) -> str:
+    names = " and ".join(network.target for network in results)
     return (
         f"The networks predict different classes, so each map below explains its own: {names}. Choose a class to "
         "explain in the sidebar to compare them on one."

@@ -24,21 +24,21 @@ class StripRow:
     profiles: Sequence[LayerProfile]
 
 
-def strip_rows(looked: Sequence[NetworkResult]) -> list[StripRow]:
-    return [StripRow(network.title, network.colour, network.dashed, network.profiles) for network in looked]
+def strip_rows(results: Sequence[NetworkResult]) -> list[StripRow]:
+    return [StripRow(network.title, network.colour, network.dashed, network.profiles) for network in results]
 
 
-def shown_layer(wanted: str | None, looked: Sequence[NetworkResult]) -> str:
+def shown_layer(wanted: str | None, results: Sequence[NetworkResult]) -> str:
     """The wanted layer where a network has it, else the last block: the deepest layer with feature maps.
 
     Raises ValueError where no layer has maps.
     """
-    axis = layer_axis(strip_rows(looked))
+    axis = layer_axis(strip_rows(results))
     if wanted in axis and wanted is not None:
         return wanted
     if not axis:
         raise ValueError("no layer of these networks has maps of at least two pixels, so there is no depth to show.")
-    blocks = [column.name for column in looked[0].profiles if column.kind == "block"]
+    blocks = [column.name for column in results[0].profiles if column.kind == "block"]
     return blocks[-1] if blocks else axis[-1]
 
 
@@ -113,7 +113,7 @@ def _groups(axis: Sequence[str], rows: Sequence[StripRow]) -> list[dict[str, Any
 def _network(
     row: StripRow, axis: Sequence[str], writer: MessageWriter, cams: Mapping[str, float], maps: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Each of its layers: the Grad-CAM whole, since the overlay needs it, and the strongest map as a thumbnail."""
+    """Each of its layers: the Grad-CAM whole, since the overlay needs it, and the most active channel as a thumbnail."""
     columns = {column.name: column for column in row.profiles}
     cells: list[dict[str, Any] | None] = []
     for name in axis:
@@ -121,15 +121,15 @@ def _network(
         if column is None:
             cells.append(None)
             continue
-        strongest = figures.reduced(column.feature_map, _MAP_SIDE_PX)
+        most_active = figures.reduced(column.feature_map, _MAP_SIDE_PX)
         cells.append(
             {
                 "cam": writer.picture(figures.shares(column.cam, cams[name])),
-                "map": writer.picture(figures.signed_shares(strongest, maps[name])),
+                "map": writer.picture(figures.signed_shares(most_active, maps[name])),
                 "largest": json_float(column.cam.max()),
                 "peak": json_float(column.peak),
                 "zero": column.zero_reason,
-                "strongest": column.strongest,
+                "most_active": column.strongest,
                 "channels": column.shape[0],
                 "sizes": f"activation size {column.activation_magnitude:.3g}, "
                 f"gradient size {column.gradient_magnitude:.3g}",

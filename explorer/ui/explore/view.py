@@ -28,7 +28,7 @@ class ExploreView:
     networks: list[ChosenNetwork]
 
     @cached_property
-    def looked(self) -> list[NetworkResult]:
+    def results(self) -> list[NetworkResult]:
         """The networks after they have seen the picture. Only what the server draws needs this in a run: the viewer
         fetches its drawings."""
         return [inference_cache().run(network, self.state, self.subject) for network in self.networks]

@@ -128,10 +128,10 @@ def _detail(view: ExploreView) -> None:
         elif not selection.is_known():
             st.caption("Reading the link.")  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
-            residual_blocks.block_tab(state, subject, view.looked)
+            residual_blocks.block_tab(state, subject, view.results)
         elif tab == "methods":
-            methods.methods_tab(state, subject, view.looked)
+            methods.methods_tab(state, subject, view.results)
         elif tab == "channels":
-            channels.channels_tab(state, view.looked)
+            channels.channels_tab(state, view.results)
         else:
-            faithfulness.trust_tab(state, subject, view.looked)
+            faithfulness.trust_tab(state, subject, view.results)

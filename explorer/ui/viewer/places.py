@@ -12,7 +12,7 @@ from explorer.ui.viewer import place
 
 _LEAD = """
 <div class="lead"><h3>Depth strip</h3><p>Every layer from input to output. <b>Grad-CAM</b>: where this layer's channels
-speak for the explained class; the bar under it is its largest value. <b>Strongest map</b>: its most active channel.
+speak for the explained class; the bar under it is its largest value. <b>Most active channel</b>: its feature map.
 Look for where the object appears and how strong it is there, and whether the gradient keeps its size on the way back to
 the input. Click a layer for its detail.</p></div>
 """

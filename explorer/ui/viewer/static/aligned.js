@@ -26,11 +26,7 @@ import { pictureTools } from "./picture_tools.js";
 const LABELS_PX = 96; // the column of names
 const NARROWEST_PX = 36; // a thumbnail must still show a shape and take a click
 
-/**
- * @param {AlignedCell} cell
- * @param {string} network
- * @param {string} depth
- */
+/** @type {(cell: AlignedCell, network: string, depth: string) => HTMLButtonElement} */
 function cellButton(cell, network, depth) {
   const ariaLabel = `${cell.layer}, ${network}, relative depth ${depth}`;
   const button = el("button", { type: "button", className: cell.zero ? "zero" : "", title: cell.hover, ariaLabel });
@@ -51,10 +47,7 @@ function alignedView(root) {
   });
   root.append(scroller, pictureTools(root, "aligned maps", subject));
 
-  /**
-   * @param {AlignedData} data
-   * @param {(place: number) => void} choose
-   */
+  /** @type {(data: AlignedData, choose: (place: number) => void) => void} */
   return (data, choose) => {
     shown = data;
     source.src = data.bar;
@@ -95,7 +88,7 @@ function alignedView(root) {
   };
 }
 
-/** @param {import("./dom.js").Component} component */
+/** @type {(component: Component<AlignedData>) => void} */
 export function aligned({ data, parentElement, setTriggerValue }) {
   const draw = once(parentElement, () => alignedView(find(parentElement, ".aligned")));
   draw(data, (place) => setTriggerValue("column", place));

@@ -1,8 +1,5 @@
 // Colour scales, and pictures painted with them: the counterparts of `explorer/figures/tiles.py`.
 
-/** @typedef {"cam" | "map"} Kind Grad-CAM, from 0 on; or a signed feature map */
-/** @typedef {"layer" | "network" | "both"} Scope what shares one colour scale */
-
 /**
  * The colours of steps 0..255 of a picture whose steps end at `own`, on a scale that ends at `max`.
  * @param {Uint8Array} palette 256 colours, three bytes each
@@ -32,7 +29,7 @@ export function colorTable(palette, kind, own, max) {
 export function toImageData(values, height, width, table) {
   const pixels = new Uint32Array(width * height);
   for (let index = 0; index < pixels.length; index += 1) pixels[index] = table[values[index]];
-  return new ImageData(new Uint8ClampedArray(pixels.buffer), width, height);
+  return imageOf(pixels, height, width);
 }
 
 /**
@@ -51,6 +48,9 @@ export function samplePositions(from, to) {
   }
   return [below, fraction];
 }
+
+/** @type {(pixels: Uint32Array<ArrayBuffer>, height: number, width: number) => ImageData} */
+export const imageOf = (pixels, height, width) => new ImageData(new Uint8ClampedArray(pixels.buffer), width, height);
 
 export const HEAT_STEPS = 1023;
 

@@ -36,75 +36,86 @@ export function svgEl(tag, attributes = {}, ...children) {
 }
 
 /**
- * Sets the text of an element where it differs.
- * @param {Element} element
- * @param {string} text
+ * Sets the properties that differ: each write makes the browser look at the page again.
+ * @template {object} Target
+ * @param {Target} element
+ * @param {Partial<Target>} values
  */
-export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+export function update(element, values) {
+  for (const [name, value] of Object.entries(values)) {
+    if (element[/** @type {keyof Target} */ (name)] !== value) Object.assign(element, { [name]: value });
+  }
+}
+
+/** @type {(element: Element, text: string) => void} */
+export const setText = (element, text) => update(element, { textContent: text });
+
+/** @type {(element: HTMLElement, visible: boolean) => void} */
+export const toggle = (element, visible) => update(element, { hidden: !visible });
+
+/** Makes one of the buttons their only stop of the Tab key. @type {(buttons: HTMLElement[], stop: HTMLElement) => void} */
+export function setTabStop(buttons, stop) {
+  for (const button of buttons) update(button, { tabIndex: button === stop ? 0 : -1 });
 }
 
 /**
- * @param {HTMLElement} element
- * @param {boolean} visible
+ * Arrow keys, Home and End move the focus among the buttons, which lie in rows of `columns`, or in one row.
+ * @type {(buttons: HTMLElement[], columns?: number) => void}
  */
-export function toggle(element, visible) {
-  if (element.hidden === visible) element.hidden = !visible;
+export function moveWithKeys(buttons, columns) {
+  buttons.forEach((button, index) => {
+    button.onkeydown = (event) => {
+      const beside = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: buttons.length - 1 };
+      const places = columns ? { ...beside, ArrowUp: index - columns, ArrowDown: index + columns } : beside;
+      const place = /** @type {Record<string, number>} */ (places)[event.key];
+      if (place === undefined) return;
+      event.preventDefault();
+      if (!buttons[place]) return;
+      setTabStop(buttons, buttons[place]);
+      buttons[place].focus();
+    };
+  });
 }
 
-/**
- * Text, with what stands between backticks as code.
- * @param {string} text
- */
+/** The whole number in a field, at most its `max`; null where it is empty. @type {(field: HTMLInputElement) => number | null} */
+export const numberIn = ({ value, max }) => (value === "" ? null : Math.min(Math.max(Math.round(Number(value)), 0), Number(max)));
+
+/** Text, with what stands between backticks as code. @type {(text: string) => (string | HTMLElement)[]} */
 export const coded = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
 
-/**
- * The first element that matches; throws where there is none.
- * @param {ParentNode} root
- * @param {string} selector
- * @returns {HTMLElement}
- */
+/** The first element that matches; throws where there is none. @type {(root: ParentNode, selector: string) => HTMLElement} */
 export function find(root, selector) {
   const found = root.querySelector(selector);
   if (!(found instanceof HTMLElement)) throw new Error(`no element matches ${selector}`);
   return found;
 }
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @returns {CanvasRenderingContext2D}
- */
+/** @type {(canvas: HTMLCanvasElement) => CanvasRenderingContext2D} */
 export function context2d(canvas) {
   const context = canvas.getContext("2d");
   if (!context) throw new Error("this browser draws no canvas");
   return context;
 }
 
-/**
- * @typedef {object} Component what Streamlit hands to a place: the call comes again after each run
- * @property {any} data
- * @property {ParentNode & {viewer?: any, listening?: AbortController}} parentElement
- * @property {(name: string, value: unknown) => void} setTriggerValue
- * @property {(name: string, value: unknown) => void} setStateValue
- */
-
-/**
- * The view once per place: Streamlit calls a component again after each run.
- * @template View
- * @param {Component["parentElement"]} root
- * @param {() => View} make
- * @returns {View}
- */
-export function once(root, make) {
-  root.viewer ??= make();
-  return root.viewer;
+/** Paints an image on a canvas of its size. @type {(canvas: HTMLCanvasElement, image: ImageData) => void} */
+export function paintImage(canvas, image) {
+  update(canvas, { width: image.width, height: image.height });
+  context2d(canvas).putImageData(image, 0, 0);
 }
 
 /**
- * Hands a file to the browser's downloads.
- * @param {Blob} content
- * @param {string} name
+ * The view once per place: Streamlit calls a component again after each run.
+ * @template Made
+ * @param {Component["parentElement"]} root
+ * @param {() => Made} make
+ * @returns {Made}
  */
+export function once(root, make) {
+  root.viewer ??= make();
+  return /** @type {Made} */ (root.viewer);
+}
+
+/** Hands a file to the browser's downloads. @type {(content: Blob, name: string) => void} */
 export function save(content, name) {
   const link = el("a", { href: URL.createObjectURL(content), download: name });
   link.click();

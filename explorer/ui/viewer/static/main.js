@@ -1,9 +1,9 @@
 // The viewer of Explore: one store, several places on the page. Streamlit mounts each place and tells it what the view
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 
-import { explain, fetchFile, RequestError } from "./api.js";
-import { find, once, save, setText, toggle } from "./dom.js";
-import { EMPTY, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
+import { explain, fetchArrays, RequestError } from "./api.js";
+import { find, once, save, setText, toggle, update } from "./dom.js";
+import { EMPTY, keepNewest, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { cameraView } from "./views/camera.js";
 import { galleryView, keepSheets } from "./views/gallery.js";
@@ -12,12 +12,6 @@ import { panelView } from "./views/layer_panel.js";
 import { predictionsView } from "./views/predictions.js";
 import { stripView } from "./views/strip.js";
 import { uploadView } from "./views/upload.js";
-
-/** @typedef {import("./store.js").State} State */
-/** @typedef {import("./store.js").Event} Event */
-/** @typedef {import("./url.js").Selection} Selection */
-/** @typedef {import("./dom.js").Component} Component */
-/** @typedef {(state: State) => void} Draw */
 
 const CACHED = 8; // messages, so that Back needs no request
 const REST_MS = 100; // after a picture was drawn, before the server hears of it: another choice may follow at once
@@ -29,7 +23,7 @@ const DRAG_MS = 200; // between two addresses while a slider is dragged
 let state = EMPTY;
 /** @type {Map<string, Draw>} */
 const places = new Map();
-/** @type {Map<string, import("./message.js").Message>} */
+/** @type {Map<string, Message>} */
 const cache = new Map();
 /** @type {AbortController | null} */
 let fetching = null;
@@ -37,22 +31,18 @@ let fetching = null;
 let fetched = null; // what is being fetched
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
-/** @type {{picture: (picture: string) => void, selection: (selection: Selection) => void} | null} */
+/** @type {{picture: (picture: string) => void, selection: (selection: LayerSelection) => void} | null} */
 let server = null;
 /** @type {Record<string, ReturnType<typeof setTimeout>>} */
 const timers = {};
 
-/**
- * @param {string} name
- * @param {number} wait
- * @param {() => void} call
- */
+/** @type {(name: string, wait: number, call: () => void) => void} */
 function after(name, wait, call) {
   clearTimeout(timers[name]);
   timers[name] = setTimeout(call, wait);
 }
 
-/** @param {Event} event */
+/** @type {(event: StoreEvent) => void} */
 function dispatch(event) {
   const before = state;
   state = reduce(state, event);
@@ -76,7 +66,7 @@ function isBusy() {
 
 /**
  * A person chose something that the browser draws by itself.
- * @param {Partial<Selection>} changes
+ * @param {Partial<LayerSelection>} changes
  * @param {boolean} [dragged] one of many on the way: the address has room for the last one only
  */
 export function select(changes, dragged = false) {
@@ -86,10 +76,7 @@ export function select(changes, dragged = false) {
   tellSelection();
 }
 
-/**
- * A person chose another drawn shape.
- * @param {string} picture
- */
+/** A person chose another drawn shape. @type {(picture: string) => void} */
 export function choosePicture(picture) {
   dispatch({ type: "picture", picture });
   after("picture", state.view && state.key === keyOf(state.view) ? REST_MS : PATIENCE_MS, tellPicture);
@@ -123,7 +110,7 @@ document.addEventListener(
   { capture: true },
 );
 
-/** @param {"push" | "replace"} how */
+/** @type {(how: "push" | "replace") => void} */
 function writeAddress(how) {
   clearTimeout(timers.address);
   const address = `${location.pathname}${location.search}${formatFragment(state.selection)}`;
@@ -138,7 +125,7 @@ function request() {
   if (state.key !== key) {
     const cached = cache.get(key);
     if (!cached) return load(key, "view", {});
-    keep(key, cached);
+    keepNewest(cache, key, cached, CACHED);
     state = reduce(state, { type: "received", key, message: cached });
     afterDrawing();
   }
@@ -152,12 +139,7 @@ function prefetch() {
   if (state.key === keyOf(view) && fetched === null && places.size) load(keyOf(view), "all layers", { only: "layers" });
 }
 
-/**
- * @param {string} key
- * @param {string} what
- * @param {object} more
- * @param {File} [file]
- */
+/** @type {(key: string, what: string, more: object, file?: File) => void} */
 async function load(key, what, more, file) {
   const { data, view } = state;
   if (!data || !view || (fetched === `${what} ${key}` && !file) || (state.uploading && !file)) return;
@@ -167,37 +149,27 @@ async function load(key, what, more, file) {
   fetching = controller;
   fetched = `${what} ${key}`;
   const { picture, networks, ...fields } = view;
-  const names = networks.map((network) => network.name);
-  const question = {
-    ...fields,
-    networks: names,
-    layer: state.selection.layer,
-    channel: state.selection.channel,
-    ...more,
-  };
-  /** @type {Event} */
+  const { layer, channel } = state.selection;
+  const question = { ...fields, networks: networks.map(({ name }) => name), layer, channel, ...more };
+  /** @type {StoreEvent} */
   let event;
   try {
-    const connection = { url: new URL("api/explain", document.baseURI), token: data.token };
-    const message = await explain(connection, file ? question : { ...question, picture }, controller.signal, file);
+    const message = await explain(data.token, file ? question : { ...question, picture }, controller.signal, file);
     if (controller.signal.aborted) return;
     keepSheets(message.sheets ?? {});
-    if (file) event = { type: "uploaded", key, message };
-    else if (what === "view") event = { type: "received", key, message };
-    else event = { type: "layers", key, message };
+    const type = what === "view" ? "received" : "layers";
+    event = { type: file ? "uploaded" : type, key, message };
   } catch (error) {
     if (controller.signal.aborted) return;
     if (error instanceof RequestError && error.code === "session" && renewed !== data.token && server) {
       renewed = data.token; // the connection was lost: a run of the page brings a new token, and with it this view
-      fetching = null;
-      fetched = null;
+      fetching = fetched = null;
       server.picture(view.picture);
       return;
     }
     const text = error instanceof RequestError ? error.message : String(error);
     if (error instanceof RequestError && !file && (error.code === "networks" || error.code === "superseded")) {
-      fetching = null;
-      fetched = null; // the page has moved on: what it shows now is about to come
+      fetching = fetched = null; // the page has moved on: what it shows now is about to come
       after("moved on", PATIENCE_MS, () => dispatch({ type: "failed", error: text }));
       return;
     }
@@ -207,7 +179,7 @@ async function load(key, what, more, file) {
   state = reduce(state, event);
   if (event.type === "received" || event.type === "uploaded") afterDrawing();
   else if (event.type === "failed") tellPicture();
-  if (state.message && state.key) keep(state.key, state.message);
+  if (state.message && state.key) keepNewest(cache, state.key, state.message, CACHED);
   draw();
   if (event.type !== "failed" && event.type !== "refused") request();
 }
@@ -233,19 +205,6 @@ function afterDrawing() {
   if (state.chosen !== null) after("picture", REST_MS, tellPicture);
 }
 
-/**
- * @param {string} key
- * @param {import("./message.js").Message} message
- */
-function keep(key, message) {
-  cache.delete(key);
-  cache.set(key, message);
-  for (const oldest of cache.keys()) {
-    if (cache.size <= CACHED) break;
-    cache.delete(oldest);
-  }
-}
-
 addEventListener("popstate", () => {
   if (state.data && places.has("overview")) {
     dispatch({ type: "history", selection: parseFragment(location.hash) });
@@ -253,11 +212,7 @@ addEventListener("popstate", () => {
   }
 });
 
-/**
- * A place of the page: `draw` is called at each change, until the place is gone.
- * @param {string} name
- * @param {Draw} place
- */
+/** A place of the page: `draw` is called at each change, until the place is gone. @type {(name: string, place: Draw) => () => void} */
 function mount(name, place) {
   places.set(name, place);
   if (state.data || ["upload", "camera", "gallery"].includes(name)) place(state);
@@ -267,14 +222,11 @@ function mount(name, place) {
   };
 }
 
-/**
- * Shows nothing: it tells the store what the view is, and the server what was chosen here.
- * @param {Component} component
- */
+/** Shows nothing: it tells the store what the view is, and the server what was chosen here. @type {(component: Component<RunData>) => () => void} */
 export function connection({ data, setTriggerValue, setStateValue }) {
   const own = {
     picture: (/** @type {string} */ picture) => setTriggerValue("picture", picture),
-    selection: (/** @type {Selection} */ selection) => setStateValue("selection", selection),
+    selection: (/** @type {LayerSelection} */ selection) => setStateValue("selection", selection),
   };
   server = own;
   const fragment = location.hash ? parseFragment(location.hash) : null;
@@ -290,7 +242,7 @@ export function connection({ data, setTriggerValue, setStateValue }) {
   };
 }
 
-/** @param {Component} component */
+/** @type {(component: Component) => () => void} */
 export function overview({ parentElement }) {
   const place = once(parentElement, () => {
     const [alert, lead] = [find(parentElement, ".error"), find(parentElement, ".lead")];
@@ -302,7 +254,7 @@ export function overview({ parentElement }) {
       toggle(alert, now.error !== "");
       toggle(lead, !now.error || now.message !== null); // without a strip it has nothing to introduce
       const busy = String(!now.view || now.key !== keyOf(now.view));
-      if (box.getAttribute("aria-busy") !== busy) box.setAttribute("aria-busy", busy);
+      update(box, { ariaBusy: busy });
       if (!now.message) return;
       predictions(now.message);
       strip(now.message, shownLayer(now), now.selection.scope);
@@ -311,26 +263,19 @@ export function overview({ parentElement }) {
   return mount("overview", place);
 }
 
-/** @param {Component} component */
+/** @type {(component: Component) => () => void} */
 export function header({ parentElement }) {
-  return mount(
-    "header",
-    once(parentElement, () => headerView(find(parentElement, ".head"), select)),
-  );
+  const place = once(parentElement, () => headerView(find(parentElement, ".head"), select));
+  return mount("header", place);
 }
 
-/** @param {Component} component */
+/** @type {(component: Component) => () => void} */
 export function layers({ parentElement }) {
-  return mount(
-    "layers",
-    once(parentElement, () => panelView(find(parentElement, ".layers"), select, downloadArrays)),
-  );
+  const place = once(parentElement, () => panelView(find(parentElement, ".layers"), select, downloadArrays));
+  return mount("layers", place);
 }
 
-/**
- * Saves the raw numbers of the shown layer of a network as an npz file.
- * @param {number} which
- */
+/** Saves the raw numbers of the shown layer of a network as an npz file. @type {(which: number) => void} */
 async function downloadArrays(which) {
   const { data, view } = state;
   if (!data || !view) return;
@@ -338,14 +283,13 @@ async function downloadArrays(which) {
   const { name } = networks[which];
   const question = { ...fields, networks: [name], layer: shownLayer(state) };
   try {
-    const connection = { url: new URL("api/arrays", document.baseURI), token: data.token };
-    save(await fetchFile(connection, question), `${name}-layer.npz`);
+    save(await fetchArrays(data.token, question), `${name}-layer.npz`);
   } catch (error) {
     dispatch({ type: "failed", error: error instanceof RequestError ? error.message : String(error) });
   }
 }
 
-/** @param {Component} component */
+/** @type {(component: Component<{limit: number, help: string}>) => () => void} */
 export function upload({ data, parentElement }) {
   const place = once(parentElement, () => uploadView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
   const paste = (/** @type {ClipboardEvent} */ event) => {
@@ -363,7 +307,7 @@ export function upload({ data, parentElement }) {
   };
 }
 
-/** @param {Component} component */
+/** @type {(component: Component<{limit: number}>) => () => void} */
 export function camera({ data, parentElement }) {
   const place = once(parentElement, () => cameraView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
   const unmount = mount("camera", place.draw);
@@ -373,9 +317,9 @@ export function camera({ data, parentElement }) {
   };
 }
 
-/** @param {Component} component */
+/** @type {(component: Component<GalleryData>) => () => void} */
 export function gallery({ data, parentElement, setTriggerValue }) {
-  const place = once(parentElement, () => galleryView(find(parentElement, ".gallery")));
+  const place = once(parentElement, () => galleryView(find(parentElement, ".gallery"), data));
   keepSheets(data.sheets);
   const choose = (/** @type {string} */ picture) => {
     if (places.has("overview")) choosePicture(picture);

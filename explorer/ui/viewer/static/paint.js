@@ -7,7 +7,7 @@ const UNSEEN = ".picture-tools, .says, .tip, .band"; // the band of the selected
 const STYLES = `fill fill-opacity stroke stroke-width stroke-dasharray stroke-linejoin stroke-linecap opacity vector-effect font-family
   font-size font-weight image-rendering`.split(/\s+/);
 
-/** @param {string} src */
+/** @type {(src: string) => HTMLImageElement} */
 async function loaded(src) {
   const image = new Image();
   image.src = src;
@@ -15,7 +15,7 @@ async function loaded(src) {
   return image;
 }
 
-/** @param {SVGSVGElement} svg */
+/** @type {(svg: SVGSVGElement) => string} */
 function drawingSource(svg) {
   const copy = /** @type {SVGSVGElement} */ (svg.cloneNode(true));
   const copies = [copy, ...copy.querySelectorAll("*")];
@@ -30,13 +30,12 @@ function drawingSource(svg) {
   return `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
 }
 
-/** @param {Element} element */
+/** @type {(element: Element) => string | false | undefined} */
 const backgroundOf = (element) => element instanceof HTMLElement && element.style.backgroundImage.match(/^url\("?(.*?)"?\)$/)?.[1];
 
 /**
  * The pictures that have to be loaded before anything can be drawn.
- * @param {Element[]} elements
- * @returns {Promise<Map<Element, HTMLImageElement>>}
+ * @type {(elements: Element[]) => Promise<Map<Element, HTMLImageElement>>}
  */
 async function loadPictures(elements) {
   const found = elements.flatMap((element) => [element, ...element.querySelectorAll("*")]);
@@ -50,12 +49,7 @@ async function loadPictures(elements) {
   return pictures;
 }
 
-/**
- * @param {CanvasRenderingContext2D} context
- * @param {string} text
- * @param {DOMRect} box
- * @param {CSSStyleDeclaration} style
- */
+/** @type {(context: CanvasRenderingContext2D, text: string, box: DOMRect, style: CSSStyleDeclaration) => void} */
 function drawWord(context, text, { left, top, width, height }, style) {
   context.font = `${style.fontStyle} ${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
   context.fillStyle = style.color;
@@ -90,11 +84,7 @@ function drawText(context, text, style) {
   }
 }
 
-/**
- * @param {CanvasRenderingContext2D} context
- * @param {DOMRect} box
- * @param {CSSStyleDeclaration} style
- */
+/** @type {(context: CanvasRenderingContext2D, box: DOMRect, style: CSSStyleDeclaration) => void} */
 function drawBorders(context, { left, top, width, height }, style) {
   const thick = (/** @type {string} */ size) => Number.parseFloat(size) || 0;
   const [above, below] = [thick(style.borderTopWidth), thick(style.borderBottomWidth)];

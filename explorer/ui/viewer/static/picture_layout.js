@@ -1,7 +1,5 @@
 // Where the parts of a saved picture lie: the picture, its colour bars, its caption.
 
-/** @typedef {{x: number, y: number}} Corner top left, in pixels of the page */
-
 export const BAR = { width: 200, height: 10, title: 18, ends: 16 }; // words above the bar and below it
 export const LINE = 20; // of the caption
 const MARGIN = 16;
@@ -11,16 +9,13 @@ const NAME_LETTERS = 80;
 
 /**
  * How many pixels one of a painted picture becomes: whole ones, so that its cells stay squares.
- * @param {number} width
- * @param {number} height
+ * @type {(width: number, height: number) => number}
  */
 export const enlargement = (width, height) => Math.max(1, Math.round(SMALLEST / Math.max(width, height)));
 
 /**
  * The lines of a text that is no wider than `width`; a longer word has a line of its own.
- * @param {string} text
- * @param {number} width
- * @param {(text: string) => number} measure
+ * @type {(text: string, width: number, measure: (text: string) => number) => string[]}
  */
 export function wrap(text, width, measure) {
   /** @type {string[]} */

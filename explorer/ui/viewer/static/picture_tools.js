@@ -4,25 +4,10 @@ import { context2d, el, save } from "./dom.js";
 import { paintElements } from "./paint.js";
 import { BAR, contentWidth, enlargement, fileName, LINE, layOut, wrap } from "./picture_layout.js";
 
-/** @typedef {{source: HTMLCanvasElement | HTMLImageElement, title: string, ends: [low: string, high: string]}} Bar */
-
-/**
- * @typedef {object} Subject what is saved
- * @property {Element[]} parts one canvas, or elements of the page, which are drawn under each other as they are seen
- * @property {string} caption
- * @property {Bar[]} [bars]
- * @property {[columns: number, rows: number]} [cells] of the canvas, with lines between them
- */
-
 const SCALE = 2; // pixels of the file for one of the page
 const LINE_COLOR = "#808080"; // as on the page
 
-/**
- * @param {CanvasRenderingContext2D} context
- * @param {Bar} bar
- * @param {import("./picture_layout.js").Corner} corner
- * @param {(size: number) => string} font
- */
+/** @type {(context: CanvasRenderingContext2D, bar: SavedBar, corner: Corner, font: (size: number) => string) => void} */
 function drawBar(context, { source, title, ends: [low, high] }, { x, y }, font) {
   context.font = font(13);
   context.fillText(title, x, y);
@@ -35,12 +20,7 @@ function drawBar(context, { source, title, ends: [low, high] }, { x, y }, font) 
   context.textAlign = "left";
 }
 
-/**
- * The picture as a file, on the background of the page.
- * @param {Element} page
- * @param {Subject} subject
- * @returns {Promise<Blob>}
- */
+/** The picture as a file, on the background of the page. @type {(page: Element, subject: Subject) => Promise<Blob>} */
 async function compose(page, { parts, caption, bars = [], cells = [1, 1] }) {
   const [first] = parts;
   const isCanvas = first instanceof HTMLCanvasElement;

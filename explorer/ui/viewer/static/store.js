@@ -2,56 +2,6 @@
 
 import { DEFAULTS } from "./url.js";
 
-/** @typedef {import("./url.js").Selection} Selection */
-/** @typedef {import("./message.js").Message} Message */
-
-/**
- * What needs a pass through the networks; the server owns it. The browser hands it back as it is, with the picture that
- * was chosen here: PASS_FIELDS in explore_state.py, and the networks.
- * @typedef {{picture: string, networks: {name: string, title: string, colour: string, dashed: boolean}[],
- *   [field: string]: unknown}} View
- */
-
-/**
- * @typedef {object} Data what a run of the page tells the viewer
- * @property {string} token of the session
- * @property {View} view
- * @property {string} tab the open tab; all but "layer" are drawn by the server
- * @property {string} query the query of the address
- * @property {number} visit counts how often the page was entered
- * @property {boolean} confirmed whether the server has heard of the selection in this visit
- * @property {number} entry counts what the server told of the selection
- * @property {Selection | null} initial the selection of a link that was opened, or that a control of the server changed;
- *   null where the page was entered again
- * @property {Selection} selection what the server knows of the selection
- */
-
-/**
- * @typedef {object} State
- * @property {Data | null} data
- * @property {View | null} view what is to be shown: `data.view`, with the picture that was chosen here meanwhile
- * @property {string | null} chosen a picture that was chosen here and that no run has confirmed
- * @property {Message | null} message what is shown
- * @property {string | null} key of the view that the message is of
- * @property {Selection} selection
- * @property {string} error a sentence about the last request that failed; "" for none
- * @property {string} uploading the name of the file that is being read; "" for none
- * @property {string} uploadError a sentence about the last file that could not be shown
- */
-
-/**
- * @typedef {{type: "data", data: Data, fragment: Selection | null}
- *   | {type: "select", changes: Partial<Selection>}
- *   | {type: "picture", picture: string}
- *   | {type: "history", selection: Selection}
- *   | {type: "received", key: string, message: Message}
- *   | {type: "layers", key: string, message: Message}
- *   | {type: "uploaded", key: string, message: Message}
- *   | {type: "uploading", name: string}
- *   | {type: "refused", error: string}
- *   | {type: "failed", error: string}} Event
- */
-
 /** @type {Readonly<State>} */
 export const EMPTY = Object.freeze({
   data: null,
@@ -65,17 +15,12 @@ export const EMPTY = Object.freeze({
   uploadError: "",
 });
 
-/**
- * Names all that a message depends on.
- * @param {View} view
- */
+/** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
 
 /**
  * The state after an event. It changes nothing in place but the layers of a message, which only grow.
- * @param {State} state
- * @param {Event} event
- * @returns {State}
+ * @type {(state: State, event: StoreEvent) => State}
  */
 export function reduce(state, event) {
   switch (event.type) {
@@ -113,8 +58,8 @@ export function reduce(state, event) {
 
 /**
  * @param {State} state
- * @param {Data} data
- * @param {Selection | null} fragment the selection in the address, null where it has none
+ * @param {RunData} data
+ * @param {LayerSelection | null} fragment the selection in the address, null where it has none
  * @returns {State}
  */
 function withData(state, data, fragment) {
@@ -128,14 +73,12 @@ function withData(state, data, fragment) {
   return { ...state, data, view, chosen, selection, error: "" };
 }
 
-/** @param {View} view */
+/** @type {(view: View) => string} */
 const names = (view) => view.networks.map((network) => network.name).join();
 
 /**
  * A message with the layers of another one of the same view. The whole map of a channel replaces the one before.
- * @param {Message} message
- * @param {Message} more
- * @returns {Message}
+ * @type {(message: Message, more: Message) => Message}
  */
 export function mergeLayers(message, more) {
   const networks = message.networks.map((network, index) => ({
@@ -147,19 +90,29 @@ export function mergeLayers(message, more) {
 }
 
 /**
- * The layer that is shown: the chosen one where a network has it.
- * @param {State} state
- * @returns {string | null}
+ * Keeps a value as the newest; the oldest ones go.
+ * @template Key, Value
+ * @param {Map<Key, Value>} map
+ * @param {Key} key
+ * @param {Value} value
+ * @param {number} most
  */
+export function keepNewest(map, key, value, most) {
+  map.delete(key); // else an old one keeps its place, which is the first to go
+  map.set(key, value);
+  for (const oldest of map.keys()) {
+    if (map.size <= most) break;
+    map.delete(oldest);
+  }
+}
+
+/** The layer that is shown: the chosen one where a network has it. @type {(state: State) => string | null} */
 export function shownLayer({ message, selection }) {
   if (!message) return selection.layer;
   return message.columns.some((column) => column.name === selection.layer) ? selection.layer : message.layer;
 }
 
-/**
- * Whether the shown layer, or the whole map of the chosen channel, has to be fetched.
- * @param {State} state
- */
+/** Whether the shown layer, or the whole map of the chosen channel, has to be fetched. @type {(state: State) => boolean} */
 export function needsFetch(state) {
   const layer = shownLayer(state);
   const { message, selection } = state;

@@ -14,17 +14,12 @@ const VIEWS = {
   cams: camsView,
 };
 
-/** @typedef {import("./dom.js").Component} Component */
-
-/**
- * Its data come anew with each report.
- * @param {Component} component
- */
+/** Its data come anew with each report. @type {(component: Component<{kind: string}>) => void} */
 export function live_charts({ data, parentElement }) {
   once(parentElement, () => VIEWS[data.kind](find(parentElement, ".live")))(data);
 }
 
-/** @param {Component} component */
+/** @type {(component: Component<ReplayData>) => () => void} */
 export function replay({ data, parentElement }) {
   const { update, stop } = once(parentElement, () => replayView(find(parentElement, ".replay")));
   update(data);

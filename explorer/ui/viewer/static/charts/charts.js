@@ -9,19 +9,12 @@ import { mapPanels } from "./map_panel.js";
 import { dragBox, followKeys, followPointer, seenOf } from "./moving.js";
 import { limitView, zoomView } from "./span.js";
 
-/** @typedef {import("./line_panel.js").LineData} LineData */
-/** @typedef {import("./map_panel.js").MapData} MapData */
-/** @typedef {import("./moving.js").Chart} Chart */
-
 const MIN_WIDTH = 100; // pixels, below which nothing is drawn
 const ROUND_PX = 260; // what stands above and below panels that fill the screen
 const HELP = "Drag to zoom, Shift and drag to move. Keys: arrows read values, + and − zoom, 0 shows all.";
 let count = 0; // of all charts on the page: what a drawing names for itself has a name of its own in each
 
-/**
- * @param {HTMLElement} root
- * @param {string} name
- */
+/** @type {(root: HTMLElement, name: string) => (data: LineData | MapData, end?: number, alt?: string) => void} */
 export function chartsView(root, name) {
   count += 1;
   const own = count;
@@ -33,11 +26,7 @@ export function chartsView(root, name) {
   /** @type {Chart} */
   const chart = { panels: null, view: null, cursor: null, drag: null, frames: [], look, point, speak };
 
-  /**
-   * @param {string} text
-   * @param {string} title
-   * @param {() => void} onclick
-   */
+  /** @type {(text: string, title: string, onclick: () => void) => HTMLButtonElement} */
   const button = (text, title, onclick) => el("button", { type: "button", title, ariaLabel: title, onclick }, text);
   const zoom = (/** @type {number} */ factor) => look(zoomView(seenOf(chart), chart.cursor, factor));
   const reset = button("Show all", "Show all", () => look(null));
@@ -52,7 +41,7 @@ export function chartsView(root, name) {
   const tools = el("div", { className: "tools" }, ...zooms, pictureTools(root, name, subject), el("span", {}, HELP));
   root.append(legend, tools, stage, bar, spoken);
 
-  /** @param {import("./span.js").View | null} wanted */
+  /** @type {(wanted: ChartView | null) => void} */
   function look(wanted) {
     const { panels } = chart;
     chart.view = wanted && panels && limitView(wanted, panels.full, panels.least);

@@ -2,11 +2,6 @@
 
 import { svgEl } from "../dom.js";
 
-/** @typedef {import("./span.js").Span} Span */
-/** @typedef {{left: number, top: number, width: number, height: number}} Box in pixels */
-/** @typedef {Box & {x: Span, y: Span}} Frame of a panel, with the data at its left and right, top and bottom */
-/** @typedef {{left: number, gap: number, height: number, stacked: boolean}} Layout `left`: room for the names of rows */
-
 const TOP = 24;
 const BOTTOM = 38;
 const RIGHT = 10;
@@ -31,26 +26,13 @@ export function layPanels(count, width, { left, gap, height, stacked }) {
   return { boxes, height: whole * (stacked ? count : 1) };
 }
 
-/**
- * @param {Frame} frame
- * @param {number} x
- */
+/** @type {(frame: Frame, x: number) => number} */
 export const toX = ({ left, width, x: [from, to] }, x) => left + ((x - from) / (to - from)) * width;
 
-/**
- * @param {Frame} frame
- * @param {number} y
- */
+/** @type {(frame: Frame, y: number) => number} */
 export const toY = ({ top, height, y: [from, to] }, y) => top + ((y - from) / (to - from)) * height;
 
-/**
- * A number or a name beside a frame.
- * @param {Element} parent
- * @param {number} x
- * @param {number} y
- * @param {string} text
- * @param {"middle" | "end"} anchor
- */
+/** A number or a name beside a frame. @type {(parent: Element, x: number, y: number, text: string, anchor: "middle" | "end") => void} */
 export function label(parent, x, y, text, anchor) {
   parent.append(svgEl("text", { x, y, "text-anchor": anchor, class: "tick" }, text));
 }

@@ -5,24 +5,6 @@ import { formatReading } from "../format.js";
 import { across, label, toX, toY } from "./frame.js";
 import { nearest, reached, ticks } from "./ticks.js";
 
-/** @typedef {import("./frame.js").Frame} Frame */
-/** @typedef {import("./panels.js").Panels} Panels */
-/** @typedef {import("./panels.js").Surface} Surface */
-/** @typedef {import("./span.js").View} View */
-/** @typedef {{name: string, colour: string, dashed: boolean, points: boolean}} Look of a line */
-/** @typedef {Look & {x: number[], y: (number | null)[]}} Line null where the value is no finite number */
-/** @typedef {{title: string, percent: boolean, lines: Line[]}} LinePanel */
-
-/**
- * @typedef {object} LineData `training_curves` of live.py
- * @property {"curves"} kind
- * @property {string} about
- * @property {string} alt
- * @property {number} last step
- * @property {Look[]} legend
- * @property {LinePanel[]} panels
- */
-
 const LEFT = 46;
 const NARROW = 560; // pixels within which two panels do not fit beside each other
 const DOT = 3.2; // pixels of a radius
@@ -30,8 +12,8 @@ const DOT = 3.2; // pixels of a radius
 /**
  * The values from the top of the panel to its bottom.
  * @param {LinePanel} panel
- * @param {View | null} view null: all steps
- * @returns {import("./span.js").Span}
+ * @param {ChartView | null} view null: all steps
+ * @returns {Span}
  */
 export function valueSpan({ percent, lines }, view) {
   if (view === null && percent) return [1, 0];
@@ -51,17 +33,14 @@ export function valueSpan({ percent, lines }, view) {
   return [high + air, view === null ? 0 : low - air];
 }
 
-/** @param {Look} look */
+/** @type {(look: LineLook) => { stroke: string; class: string; "stroke-dasharray": string; }} */
 const stroke = ({ colour, dashed, points }) => ({
   stroke: colour,
   class: points ? "line" : "line running",
   "stroke-dasharray": dashed ? "6 4" : "",
 });
 
-/**
- * @param {LinePanel} panel
- * @param {Surface} surface
- */
+/** @type {(panel: LinePanel, surface: Surface) => void} */
 function drawPanel({ percent, lines }, { frame, svg, inside, until }) {
   for (const tick of ticks(frame.y[1], frame.y[0], 5)) {
     const y = toY(frame, tick);
@@ -89,15 +68,9 @@ function drawPanel({ percent, lines }, { frame, svg, inside, until }) {
   }
 }
 
-/**
- * The values of all lines at the steps nearest to the cursor.
- * @param {LineData} data
- * @param {{x: number}} cursor
- * @param {number} until
- * @returns {import("./panels.js").Reading}
- */
+/** The values of all lines at the steps nearest to the cursor. @type {(data: LineData, cursor: {x: number}, until: number) => Reading} */
 export function readLines({ legend, panels }, cursor, until) {
-  /** @type {import("./panels.js").Reading["rows"]} */
+  /** @type {Reading["rows"]} */
   const rows = legend.map(({ name, colour, points }) => {
     const found = panels.flatMap(({ title, percent, lines }) => {
       const line = lines.find((each) => each.name === name);
@@ -114,10 +87,7 @@ export function readLines({ legend, panels }, cursor, until) {
   return { heading: `step ${Math.round(cursor.x)}`, rows };
 }
 
-/**
- * @param {LineData} data
- * @returns {Panels}
- */
+/** @type {(data: LineData) => Panels} */
 export const linePanels = (data) => ({
   isMap: false,
   full: { x: [0, data.last], y: [0, 1] },

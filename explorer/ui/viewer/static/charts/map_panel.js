@@ -7,23 +7,6 @@ import { clamp } from "./span.js";
 import { tickedBar } from "./ticked_bar.js";
 import { reached } from "./ticks.js";
 
-/** @typedef {import("./frame.js").Frame} Frame */
-/** @typedef {import("./panels.js").Panels} Panels */
-/** @typedef {{title: string, colour: string, image: string, sizes: (number | null)[][]}} MapPanel null: not measured */
-/** @typedef {import("./ticked_bar.js").Bar & {ticks: import("./ticked_bar.js").Mark[], zero: string}} MapBar */
-
-/**
- * @typedef {object} MapData `gradient_maps` of live.py
- * @property {"map"} kind
- * @property {string} about
- * @property {string} alt
- * @property {string[]} rows layers, from the input on
- * @property {number[]} columns training steps
- * @property {{label: string, start: number, end: number}[]} groups rows of one stage
- * @property {MapPanel[]} panels
- * @property {MapBar} bar
- */
-
 const LETTER = 5.8; // pixels of a letter, about
 const MAX_LEFT = 150;
 const LEGIBLE_PX = 11; // of a row that has room for its name
@@ -32,10 +15,7 @@ const COLUMN_PX = 34; // that the number of a step takes
 /** @param {Frame} frame pixels of one cell */
 const cellSize = ({ width, height, x, y }) => [width / (x[1] - x[0]), height / (y[1] - y[0])];
 
-/**
- * @param {MapData} data
- * @param {import("./panels.js").Surface} surface
- */
+/** @type {(data: MapData, surface: Surface) => void} */
 function drawPanel({ rows, columns, groups, panels }, { index, frame, svg, inside, until, id }) {
   const [width, height] = cellSize(frame);
   const hatch = svgEl("path", { d: "M0 6L6 0M-1 1L1 -1M5 7L7 5", class: "hatch" });
@@ -62,13 +42,7 @@ function drawPanel({ rows, columns, groups, panels }, { index, frame, svg, insid
   for (const { text, at } of names) if (at > top && at < bottom) label(svg, frame.left - 6, toY(frame, at) + 3, text, "end");
 }
 
-/**
- * The sizes in the cell under the cursor.
- * @param {MapData} data
- * @param {{x: number, y: number}} cursor
- * @param {number} until
- * @returns {import("./panels.js").Reading}
- */
+/** The sizes in the cell under the cursor. @type {(data: MapData, cursor: {x: number, y: number}, until: number) => Reading} */
 export function readMaps({ rows, columns, panels }, cursor, until) {
   const column = clamp(Math.floor(cursor.x), 0, columns.length - 1);
   const row = clamp(Math.floor(cursor.y), 0, rows.length - 1);
@@ -79,10 +53,7 @@ export function readMaps({ rows, columns, panels }, cursor, until) {
   };
 }
 
-/**
- * @param {MapData} data
- * @returns {Panels}
- */
+/** @type {(data: MapData) => Panels} */
 export const mapPanels = (data) => ({
   isMap: true,
   full: { x: [0, data.columns.length], y: [0, data.rows.length] },

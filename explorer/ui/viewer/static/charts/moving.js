@@ -2,24 +2,6 @@
 
 import { clamp, followPlace, moveView, zoomView } from "./span.js";
 
-/** @typedef {import("./frame.js").Frame} Frame */
-/** @typedef {import("./span.js").View} View */
-/** @typedef {{x: number, y: number, panel?: number}} Cursor in data */
-/** @typedef {{x: number, y: number, panel: number, left: number, top: number, frame: Frame}} Place of the pointer, in pixels too */
-/** @typedef {{from: Place, now: Place | null, moves: boolean, view: View}} Drag `view`: what was seen when it began */
-
-/**
- * @typedef {object} Chart what is moved
- * @property {import("./panels.js").Panels | null} panels
- * @property {View | null} view null shows everything and follows what arrives
- * @property {Cursor | null} cursor
- * @property {Drag | null} drag
- * @property {Frame[]} frames
- * @property {(view: View | null) => void} look shows another view
- * @property {() => void} point shows the cursor and the drag
- * @property {() => void} speak reads the values under the cursor out
- */
-
 const CLICK_PX = 5; // a drag that is shorter is a click
 
 /**
@@ -35,11 +17,7 @@ export function dragBox({ from, now }, isMap) {
   return { x, y, width: right - x, height: bottom - y };
 }
 
-/**
- * @param {Drag} drag
- * @param {boolean} isMap
- * @returns {View}
- */
+/** @type {(drag: Drag, isMap: boolean) => ChartView} */
 function dragView(drag, isMap) {
   const box = dragBox(drag, isMap);
   const { left, top, width, height } = drag.from.frame;
@@ -52,19 +30,12 @@ function dragView(drag, isMap) {
   };
 }
 
-/** @param {Chart} chart */
+/** @type {(chart: Chart) => ChartView} */
 export const seenOf = ({ view, panels }) => view ?? panels?.full ?? { x: [0, 1], y: [0, 1] };
 
-/**
- * @param {SVGSVGElement} svg
- * @param {Chart} chart
- */
+/** @type {(svg: SVGSVGElement, chart: Chart) => void} */
 export function followPointer(svg, chart) {
-  /**
-   * @param {PointerEvent} event
-   * @param {number} panel
-   * @returns {Place}
-   */
+  /** @type {(event: PointerEvent, panel: number) => PointerPlace} */
   const placeIn = (event, panel) => {
     const frame = chart.frames[panel];
     const bounds = svg.getBoundingClientRect();
@@ -122,10 +93,7 @@ export function followPointer(svg, chart) {
   svg.ondblclick = () => chart.look(null);
 }
 
-/**
- * @param {HTMLElement} stage
- * @param {Chart} chart
- */
+/** @type {(stage: HTMLElement, chart: Chart) => void} */
 export function followKeys(stage, chart) {
   const leave = () => {
     chart.cursor = null;

@@ -1,8 +1,5 @@
 // Which part of the charts is seen, and how zooming and moving change it.
 
-/** @typedef {[from: number, to: number]} Span */
-/** @typedef {{x: Span, y: Span}} View in training steps and shares of the height, or in columns and rows */
-
 /**
  * @param {number} value
  * @param {number} low
@@ -25,10 +22,7 @@ function limitSpan([from, to], start, end, least) {
 
 /**
  * The nearest view within `full`; null where that is all of it.
- * @param {View} view
- * @param {View} full
- * @param {number} least
- * @returns {View | null}
+ * @type {(view: ChartView, full: ChartView, least: number) => ChartView | null}
  */
 export function limitView(view, full, least) {
   const limited = { x: limitSpan(view.x, ...full.x, least), y: limitSpan(view.y, ...full.y, least) };
@@ -37,10 +31,10 @@ export function limitView(view, full, least) {
 }
 
 /**
- * @param {View} view
+ * @param {ChartView} view
  * @param {{x: number, y: number} | null} middle what stays where it is; null: the middle of the view
  * @param {number} factor above 1 shows more
- * @returns {View}
+ * @returns {ChartView}
  */
 export function zoomView(view, middle, factor) {
   /** @type {(axis: "x" | "y") => Span} */
@@ -52,17 +46,12 @@ export function zoomView(view, middle, factor) {
   return { x: zoom("x"), y: zoom("y") };
 }
 
-/**
- * @param {View} view
- * @param {number} x
- * @param {number} y
- * @returns {View}
- */
+/** @type {(view: ChartView, x: number, y: number) => ChartView} */
 export const moveView = (view, x, y) => ({ x: [view.x[0] + x, view.x[1] + x], y: [view.y[0] + y, view.y[1] + y] });
 
 /**
  * The view moved as little as makes it contain that place.
- * @param {View} view
+ * @param {ChartView} view
  * @param {{x: number, y: number}} place
  * @param {number} room that the place takes behind itself
  */

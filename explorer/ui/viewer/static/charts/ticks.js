@@ -1,11 +1,6 @@
 // Places along an axis.
 
-/**
- * Round numbers from `low` to `high`, about `most` of them.
- * @param {number} low
- * @param {number} high
- * @param {number} most
- */
+/** Round numbers from `low` to `high`, about `most` of them. @type {(low: number, high: number, most: number) => number[]} */
 export function ticks(low, high, most) {
   const rough = (high - low) / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -17,11 +12,7 @@ export function ticks(low, high, most) {
   return found;
 }
 
-/**
- * Where in `sorted` the number nearest to `value` stands.
- * @param {number[]} sorted
- * @param {number} value
- */
+/** Where in `sorted` the number nearest to `value` stands. @type {(sorted: number[], value: number) => number} */
 export function nearest(sorted, value) {
   let [low, high] = [0, sorted.length - 1];
   while (high - low > 1) {
@@ -32,9 +23,5 @@ export function nearest(sorted, value) {
   return Math.abs(sorted[high] - value) < Math.abs(sorted[low] - value) ? high : low;
 }
 
-/**
- * How many of the steps, which are in order, are not behind `until`.
- * @param {number[]} steps
- * @param {number} until
- */
+/** How many of the steps, which are in order, are not behind `until`. @type {(steps: number[], until: number) => number} */
 export const reached = (steps, until) => steps.findLastIndex((step) => step <= until) + 1;

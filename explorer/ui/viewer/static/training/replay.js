@@ -8,23 +8,10 @@ import { answersView } from "./answers.js";
 import { camsView } from "./cams.js";
 import { percentText } from "./samples.js";
 
-/**
- * @typedef {object} ReplayData `parts` of replay.py
- * @property {number} last step
- * @property {import("../charts/line_panel.js").LineData} curves
- * @property {import("../charts/map_panel.js").MapData | null} map
- * @property {import("./cams.js").CamsData} cams
- * @property {import("./answers.js").AnswersData} predictions
- */
-
 const LASTS_MS = 20_000; // from the first step to the last
 const LONGEST_MS = 100; // that count between two drawings: a page in the background stands still
 
-/**
- * What the lines have come to at that step.
- * @param {import("../charts/line_panel.js").LineData} curves
- * @param {number} step
- */
+/** What the lines have come to at that step. @type {(curves: LineData, step: number) => string} */
 export function stepText({ panels, last }, step) {
   const values = panels.flatMap(({ title, percent, lines }) =>
     lines
@@ -55,7 +42,7 @@ export function replayView(root) {
   const last = () => data?.last ?? 1;
   const step = () => Math.min(Math.floor(at), last());
 
-  /** @param {number} now */
+  /** @type {(now: number) => void} */
   function tick(now) {
     at += (Math.min(now - before, LONGEST_MS) / LASTS_MS) * (last() - 1);
     before = now;
@@ -100,7 +87,7 @@ export function replayView(root) {
 
   return {
     stop: () => cancelAnimationFrame(running),
-    /** @param {ReplayData} next */
+    /** @type {(next: ReplayData) => void} */
     update(next) {
       const begins = data === null;
       data = next;

@@ -6,10 +6,7 @@ const QUALITY = 0.95; // of the JPEG
 const DENIED = "The browser gives no camera. Allow it beside the address of this page, or choose a file.";
 const INSECURE = "A browser gives its camera only to pages of this computer and over https. Choose a file.";
 
-/**
- * @param {HTMLElement} root
- * @param {(file: File) => void} choose
- */
+/** @type {(root: HTMLElement, choose: (file: File) => void) => {draw: (state: State) => void, end: () => void}} */
 export function cameraView(root, choose) {
   const video = el("video", { autoplay: true, muted: true, playsInline: true, ariaLabel: "What the camera sees" });
   const button = el("button", { type: "button", disabled: true }, "Take a picture");
@@ -50,7 +47,6 @@ export function cameraView(root, choose) {
   };
   start();
   return {
-    /** @param {import("../store.js").State} state */
     draw(state) {
       setText(status, state.uploading ? "Reading the picture" : "");
       refused = state.uploadError;

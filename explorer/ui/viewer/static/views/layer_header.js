@@ -1,6 +1,6 @@
 // Which layer is shown, how opaque overlays are, and what shares a colour scale.
 
-import { el, setText, toggle } from "../dom.js";
+import { el, setText, toggle, update } from "../dom.js";
 import { shownLayer } from "../store.js";
 
 /** @type {Record<string, [label: string, meaning: string]>} */
@@ -10,19 +10,17 @@ const SCOPES = {
   both: ["all", "One scale for everything; weak layers then look empty."],
 };
 
-/**
- * @param {HTMLElement} root
- * @param {(changes: Partial<import("../url.js").Selection>, dragged?: boolean) => void} select
- * @returns {(state: import("../store.js").State) => void}
- */
+/** @type {(label: HTMLElement, control: HTMLElement) => HTMLElement} */
+const field = (label, control) => el("div", { className: "field" }, label, control);
+
+/** @type {(root: HTMLElement, select: Select) => Draw} */
 export function headerView(root, select) {
   const heading = el("h3", {});
   const picker = el("select", { id: "layer", onchange: () => select({ layer: picker.value, channel: null }) });
   const percent = el("output", {});
   percent.htmlFor.add("opacity");
   const opacity = el("input", { id: "opacity", type: "range", min: "0", max: "100" });
-  opacity.oninput = () => select({ opacity: Number(opacity.value) }, true);
-  opacity.onchange = () => select({ opacity: Number(opacity.value) }, true);
+  opacity.oninput = opacity.onchange = () => select({ opacity: Number(opacity.value) }, true);
   const radios = Object.keys(SCOPES).map((scope) =>
     el("input", { type: "radio", name: "scope", value: scope, onchange: () => select({ scope: /** @type {any} */ (scope) }) }),
   );
@@ -35,14 +33,9 @@ export function headerView(root, select) {
     el(
       "div",
       { className: "controls" },
-      el("div", { className: "field" }, el("label", { htmlFor: "layer" }, "Layer"), picker),
-      el(
-        "div",
-        { className: "field" },
-        el("label", { htmlFor: "opacity" }, "Opacity of the overlay, %"),
-        el("div", { className: "slider" }, opacity, percent),
-      ),
-      el("div", { className: "field" }, el("span", {}, "One colour scale for each"), el("div", { className: "choice" }, group, meaning)),
+      field(el("label", { htmlFor: "layer" }, "Layer"), picker),
+      field(el("label", { htmlFor: "opacity" }, "Opacity of the overlay, %"), el("div", { className: "slider" }, opacity, percent)),
+      field(el("span", {}, "One colour scale for each"), el("div", { className: "choice" }, group, meaning)),
     ),
   );
   let names = "";
@@ -56,10 +49,9 @@ export function headerView(root, select) {
       picker.replaceChildren(...layers.map((name) => el("option", { value: name }, name)));
     }
     setText(heading, `Layer ${layer}`);
-    if (picker.value !== layer) picker.value = layer;
-    const value = String(state.selection.opacity);
-    if (opacity.value !== value) opacity.value = value;
-    if (percent.value !== value) percent.value = value;
+    update(picker, { value: layer });
+    update(opacity, { value: String(state.selection.opacity) });
+    update(percent, { value: opacity.value });
     setText(meaning, SCOPES[state.selection.scope][1]);
     for (const radio of radios) radio.checked = radio.value === state.selection.scope;
   };

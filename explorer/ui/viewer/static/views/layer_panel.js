@@ -1,29 +1,21 @@
 // The detail of the selected layer: overlays, numbers and feature maps of each network.
 
-import { colorTable, HEAT_STEPS, heatTable, overlayPixels, toImageData } from "../colors.js";
-import { context2d, el, setText, toggle } from "../dom.js";
+import { colorTable, HEAT_STEPS, heatTable, imageOf, overlayPixels, toImageData } from "../colors.js";
+import { context2d, el, moveWithKeys, numberIn, paintImage, setTabStop, setText, toggle, update } from "../dom.js";
 import { formatNumber } from "../format.js";
 import { floats } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
 import { shownLayer } from "../store.js";
 import { colorBar, paletteOf, scaleMax } from "./scales.js";
 
-/** @typedef {import("../message.js").Message} Message */
-/** @typedef {import("../url.js").Selection} Selection */
-/** @typedef {Selection & {layer: string}} Shown */
+/** @typedef {LayerSelection & {layer: string}} Shown */
 
 const OVERLAY_PX = 320; // of a side, about
 const PAGE = 64; // feature maps at once
 const COLUMNS = 8;
 const LARGE_PX = 180; // of the chosen map
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {Message} message
- * @param {number} which
- * @param {number} column
- * @param {Shown} shown
- */
+/** @type {(canvas: HTMLCanvasElement, message: Message, which: number, column: number, shown: Shown) => void} */
 function drawOverlay(canvas, message, which, column, shown) {
   const { cells, input } = message.networks[which];
   const cell = cells[column];
@@ -43,16 +35,12 @@ function drawOverlay(canvas, message, which, column, shown) {
     max > 0 ? ((cell.largest ?? 0) / max / 255) * HEAT_STEPS : 0,
     heatTable(paletteOf(message, "cam"), shown.opacity / 100),
   );
-  const [tall, wide] = [height * factor, width * factor];
-  if (canvas.width !== wide) canvas.width = wide;
-  if (canvas.height !== tall) canvas.height = tall;
-  context2d(canvas).putImageData(new ImageData(new Uint8ClampedArray(found.buffer), wide, tall), 0, 0);
+  paintImage(canvas, imageOf(found, height * factor, width * factor));
 }
 
 /**
  * What one feature map says; `weight` is its weight in the layer's Grad-CAM.
- * @param {ArrayLike<number>} stats
- * @param {string} target
+ * @type {(stats: ArrayLike<number>, target: string) => string}
  */
 function channelText(stats, target) {
   const [low, high, size, weight] = Array.from(stats);
@@ -78,16 +66,12 @@ function camPart(which, name) {
   const inside = el("div", { className: "side" }, canvas, beside);
   const [title, target] = [el("b"), el("em")];
   const box = el("section", {}, el("p", {}, title, ", explaining ", target), inside, absent);
-  /** @type {import("../picture_tools.js").Subject} */
+  /** @type {Subject} */
   let subject;
   beside.append(pictureTools(box, `Grad-CAM of ${name}`, () => subject));
   return {
     box,
-    /**
-     * @param {Message} message
-     * @param {number} column
-     * @param {Shown} shown
-     */
+    /** @type {(message: Message, column: number, shown: Shown) => void} */
     update(message, column, shown) {
       const network = message.networks[which];
       setText(title, network.title);
@@ -100,7 +84,7 @@ function camPart(which, name) {
         return;
       }
       drawOverlay(canvas, message, which, column, shown);
-      canvas.setAttribute("aria-label", `Grad-CAM of ${shown.layer} over the picture`);
+      canvas.ariaLabel = `Grad-CAM of ${shown.layer} over the picture`;
       toggle(zero, cell.zero !== null);
       setText(zero, cell.zero === null ? "" : `The Grad-CAM is zero everywhere. ${cell.zero}`);
       const max = scaleMax(message, "cam", which, column, shown.scope);
@@ -113,9 +97,7 @@ function camPart(which, name) {
 
 /**
  * One table of what was measured in this layer, a column for each network that has it.
- * @param {HTMLTableElement} table
- * @param {Message} message
- * @param {string} layer
+ * @type {(table: HTMLTableElement, message: Message, layer: string) => void}
  */
 function fillTable(table, { networks }, layer) {
   const there = networks.filter((network) => network.layers[layer]);
@@ -128,10 +110,7 @@ function fillTable(table, { networks }, layer) {
   table.replaceChildren(el("thead", {}, head), el("tbody", {}, ...rows));
 }
 
-/**
- * @param {string} title
- * @param {() => void} onclick
- */
+/** @type {(title: string, onclick: () => void) => HTMLButtonElement} */
 function downloadButton(title, onclick) {
   const button = el("button", { type: "button", onclick }, `Raw numbers of ${title} (npz)`);
   button.title =
@@ -143,7 +122,7 @@ function downloadButton(title, onclick) {
  * The feature maps of one network, 64 at a time, and the chosen one enlarged.
  * @param {number} which
  * @param {string} name of the network
- * @param {(changes: Partial<Selection>) => void} select
+ * @param {Select} select
  */
 function mapsPart(which, name, select) {
   const caption = el("p");
@@ -156,7 +135,7 @@ function mapsPart(which, name, select) {
   const large = el("canvas", { className: "large", role: "img", ariaLabel: "No feature map is chosen" });
   const meaning = el("p", { className: "caption" });
   const [all, one] = [el("div", { className: "all" }, grid, scale.box), el("div", { className: "field chosen" })];
-  /** @type {Record<"all" | "one", import("../picture_tools.js").Subject>} */
+  /** @type {Record<"all" | "one", Subject>} */
   const subjects = { all: { parts: [sheet], caption: "" }, one: { parts: [large], caption: "" } };
   all.append(pictureTools(all, `feature maps of ${name}`, () => subjects.all));
   const tools = pictureTools(one, `chosen feature map of ${name}`, () => subjects.one);
@@ -169,39 +148,24 @@ function mapsPart(which, name, select) {
   /** @type {() => void} */
   let again = () => {};
   number.onchange = () => {
-    const value = number.value === "" ? null : Math.min(Math.max(Math.round(Number(number.value)), 0), channels - 1);
-    number.value = value === null ? "" : String(value);
-    select({ channel: value });
+    const channel = numberIn(number);
+    number.value = String(channel ?? "");
+    select({ channel });
   };
 
-  /** @param {number} count */
+  /** @type {(count: number) => void} */
   const fillTiles = (count) => {
     if (buttons.length === count) return;
-    buttons = Array.from({ length: count }, (_, index) => {
-      const button = el("button", { type: "button", tabIndex: -1 });
-      button.onclick = () => select({ channel: page * PAGE + index });
-      button.onkeydown = (event) => {
-        const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -COLUMNS, ArrowDown: COLUMNS }[event.key];
-        if (by === undefined) return;
-        event.preventDefault();
-        const next = buttons[index + by];
-        if (!next) return;
-        button.tabIndex = -1;
-        next.tabIndex = 0;
-        next.focus();
-      };
-      return button;
-    });
+    buttons = Array.from({ length: count }, (_, index) =>
+      el("button", { type: "button", onclick: () => select({ channel: page * PAGE + index }) }),
+    );
+    moveWithKeys(buttons, COLUMNS);
     grid.replaceChildren(sheet, ...buttons);
   };
 
   return {
     box: section,
-    /**
-     * @param {Message} message
-     * @param {number} column
-     * @param {Shown} shown
-     */
+    /** @type {(message: Message, column: number, shown: Shown) => void} */
     update(message, column, shown) {
       again = () => this.update(message, column, shown);
       const network = message.networks[which];
@@ -254,7 +218,7 @@ function mapsPart(which, name, select) {
       });
 
       fillTiles(count);
-      grid.setAttribute("aria-label", `Feature maps of ${shown.layer} of ${network.title}`);
+      grid.ariaLabel = `Feature maps of ${shown.layer} of ${network.title}`;
       grid.style.aspectRatio = `${COLUMNS} / ${rows}`;
       grid.style.setProperty("--ratio", String(COLUMNS / rows)); // to fill the screen
       sheet.width = COLUMNS * width;
@@ -266,30 +230,21 @@ function mapsPart(which, name, select) {
       buttons.forEach((button, index) => {
         context.putImageData(map(first + index), (index % COLUMNS) * width, Math.floor(index / COLUMNS) * height);
         const [low, high] = stats.subarray(4 * (first + index));
-        const label = `channel ${first + index}, from ${formatNumber(low)} to ${formatNumber(high)}`;
-        button.title = label;
-        button.ariaLabel = label;
-        button.ariaPressed = String(first + index === chosen);
-        button.tabIndex = -1;
+        const title = `channel ${first + index}, from ${formatNumber(low)} to ${formatNumber(high)}`;
+        update(button, { title, ariaLabel: title, ariaPressed: String(first + index === chosen) });
       });
-      const stop = chosen !== null && chosen >= first && chosen < first + count ? chosen - first : 0;
-      buttons[stop].tabIndex = 0;
+      setTabStop(buttons, buttons[(chosen ?? first) - first] ?? buttons[0]);
       scale.show(message, `feature map, ±${formatNumber(max)}`);
 
       number.max = String(channels - 1);
-      const text = chosen === null ? "" : String(chosen);
-      if (number.value !== text) number.value = text;
-      toggle(large, chosen !== null);
-      toggle(meaning, chosen !== null);
-      toggle(tools, chosen !== null);
+      update(number, { value: String(chosen ?? "") });
+      for (const part of [large, meaning, tools]) toggle(part, chosen !== null);
       if (chosen === null) return;
       const whole = layer.chosen?.channel === chosen ? layer.chosen.map : null;
       const [from, tall, wide] = whole ?? [start + chosen * height * width, height, width];
-      large.width = wide;
-      large.height = tall;
+      paintImage(large, toImageData(layer.body.subarray(from, from + tall * wide), tall, wide, table));
       large.style.width = `${wide * Math.max(1, Math.round(LARGE_PX / Math.max(tall, wide)))}px`;
-      context2d(large).putImageData(toImageData(layer.body.subarray(from, from + tall * wide), tall, wide, table), 0, 0);
-      large.setAttribute("aria-label", `Feature map of channel ${chosen}`);
+      large.ariaLabel = `Feature map of channel ${chosen}`;
       setText(meaning, channelText(stats.subarray(4 * chosen, 4 * chosen + 4), network.target));
       const what = `Feature map of channel ${chosen} of ${shown.layer} of ${network.title}. ${meaning.textContent}`;
       subjects.one = { parts: [large], caption: what, bars };
@@ -299,9 +254,9 @@ function mapsPart(which, name, select) {
 
 /**
  * @param {HTMLElement} root
- * @param {(changes: Partial<Selection>) => void} select
+ * @param {Select} select
  * @param {(which: number) => void} download saves the raw numbers of the shown layer of a network
- * @returns {(state: import("../store.js").State) => void}
+ * @returns {(state: State) => void}
  */
 export function panelView(root, select, download) {
   /** @type {ReturnType<typeof camPart>[]} */
@@ -312,11 +267,7 @@ export function panelView(root, select, download) {
   let built = "";
   /** @type {Record<string, unknown[]>} */
   const drawn = {}; // what each part shows, so that it is drawn anew only where that changes
-  /**
-   * @param {string} part
-   * @param {unknown[]} key
-   * @param {() => void} draw
-   */
+  /** @type {(part: string, key: unknown[], draw: () => void) => void} */
   const memo = (part, key, draw) => {
     if (drawn[part]?.every((value, index) => value === key[index])) return;
     drawn[part] = key;

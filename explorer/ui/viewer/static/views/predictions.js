@@ -1,32 +1,27 @@
 // What each network predicts, beside the picture itself and what is left of it at the input.
 
-import { coded, context2d, el } from "../dom.js";
+import { imageOf } from "../colors.js";
+import { coded, el, paintImage } from "../dom.js";
 
 /**
- * @param {any} picture
- * @param {Uint8Array} body
- * @param {HTMLCanvasElement} canvas that of the picture before: a new one costs more than all else here
+ * `canvas` is that of the picture before: a new one costs more than all else here.
+ * @type {(picture: Predictions["pictures"][0], body: Uint8Array, canvas: HTMLCanvasElement) => HTMLElement}
  */
 function pictureBox(picture, body, canvas) {
   const [start, height, width] = picture.pixels;
-  if (canvas.width !== width) canvas.width = width;
-  if (canvas.height !== height) canvas.height = height;
   canvas.ariaLabel = picture.alt;
   canvas.className = picture.small ? "small" : "";
   const pixels = new Uint32Array(width * height);
   for (let pixel = 0, place = start; pixel < pixels.length; pixel += 1, place += 3) {
     pixels[pixel] = 0xff000000 | (body[place + 2] << 16) | (body[place + 1] << 8) | body[place];
   }
-  context2d(canvas).putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
+  paintImage(canvas, imageOf(pixels, height, width));
   return el("div", {}, el("p", {}, el("b", {}, picture.title), `, ${picture.size}`), canvas, el("p", {}, ...coded(picture.words)));
 }
 
-/**
- * Probabilities as bars from 0 to 100 %; an arrow marks the explained class.
- * @param {any} network
- */
+/** Probabilities as bars from 0 to 100 %; an arrow marks the explained class. @type {(network: Predictions["networks"][0]) => HTMLElement} */
 function bars(network) {
-  const rows = network.classes.flatMap((/** @type {any} */ { name, short, probability, explained }) => {
+  const rows = network.classes.flatMap(({ name, short, probability, explained }) => {
     const title = `${name}: ${probability === null ? "nan" : probability.toFixed(4)}`; // nan: the network has diverged
     const bar = el("div", { className: "filled" });
     // As its lines are dashed where another network has the same colour.
@@ -53,16 +48,13 @@ function bars(network) {
   );
 }
 
-/** @param {any} network */
+/** @type {(network: Predictions["networks"][0]) => HTMLElement} */
 function networkBox(network) {
   const heading = el("p", {}, el("b", {}, network.title), network.accuracy === null ? "" : `, ${network.accuracy}`);
   return el("div", {}, heading, bars(network), el("p", {}, network.verdict));
 }
 
-/**
- * @param {HTMLElement} root
- * @returns {(message: import("../message.js").Message) => void}
- */
+/** @type {(root: HTMLElement) => (message: Message) => void} */
 export function predictionsView(root) {
   /** @type {HTMLCanvasElement[]} */
   const canvases = [];
@@ -73,7 +65,7 @@ export function predictionsView(root) {
     shown = predictions;
     const { pictures, networks, note } = predictions;
     while (canvases.length < pictures.length) canvases.push(el("canvas", { role: "img" }));
-    const boxes = pictures.map((/** @type {any} */ picture, /** @type {number} */ index) => pictureBox(picture, body, canvases[index]));
+    const boxes = pictures.map((picture, index) => pictureBox(picture, body, canvases[index]));
     const grid = el("div", { className: "predictions" }, ...boxes, ...networks.map(networkBox));
     grid.style.gridTemplateColumns = `minmax(0, 1fr) minmax(0, 1fr) repeat(${networks.length}, minmax(0, 1.5fr))`;
     root.replaceChildren(grid, ...(note === null ? [] : [el("p", { className: "targets" }, note)]));

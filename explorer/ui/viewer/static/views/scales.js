@@ -1,54 +1,32 @@
 // What the pieces of the viewer share: colour bars, their captions, and one canvas to enlarge pictures with.
 
 import { colorTable, toImageData } from "../colors.js";
-import { context2d, el, setText } from "../dom.js";
+import { el, paintImage, setText } from "../dom.js";
 import { formatNumber } from "../format.js";
 
-/** @typedef {import("../message.js").Message} Message */
-/** @typedef {import("../colors.js").Kind} Kind */
-/** @typedef {import("../colors.js").Scope} Scope */
-
-/**
- * @param {Message} message
- * @param {Kind} kind
- */
+/** @type {(message: Message, kind: Kind) => Uint8Array<ArrayBuffer>} */
 export const paletteOf = ({ body, palettes }, kind) => body.subarray(palettes[kind], palettes[kind] + 768);
 
 /**
  * The raw value that is drawn as the brightest colour.
- * @param {Message} message
- * @param {Kind} kind
- * @param {number} network
- * @param {number} column
- * @param {Scope} scope
- * @returns {number}
+ * @type {(message: Message, kind: Kind, network: number, column: number, scope: Scope) => number}
  */
-export function scaleMax({ maxima }, kind, network, column, scope) {
-  const found = maxima[kind][scope][network];
-  return scope === "layer" ? found[column] : found;
-}
+export const scaleMax = ({ maxima }, kind, network, column, scope) =>
+  scope === "layer" ? maxima[kind].layer[network][column] : maxima[kind][scope][network];
 
 /** @type {Record<Kind, string>} */
 const TITLES = { cam: "Grad-CAM", map: "feature map" };
 /** @type {HTMLCanvasElement | undefined} */
 let buffer;
 
-/**
- * A canvas with that picture, to be drawn enlarged; the next call overwrites it.
- * @param {ImageData} image
- */
+/** A canvas with that picture, to be drawn enlarged; the next call overwrites it. @type {(image: ImageData) => HTMLCanvasElement} */
 export function asCanvas(image) {
   buffer ??= document.createElement("canvas");
-  buffer.width = image.width;
-  buffer.height = image.height;
-  context2d(buffer).putImageData(image, 0, 0);
+  paintImage(buffer, image);
   return buffer;
 }
 
-/**
- * The palette from left to right, and what it stands for.
- * @param {Kind} kind
- */
+/** The palette from left to right, and what it stands for. @param {Kind} kind */
 export function colorBar(kind) {
   const canvas = el("canvas", { className: "bar", width: 256, height: 1, role: "img", ariaLabel: "Colour scale" });
   const caption = el("span");
@@ -60,19 +38,16 @@ export function colorBar(kind) {
      * @param {Message} message
      * @param {Scope} scope
      * @param {number} [max] of all that the picture shows
-     * @returns {import("../picture_tools.js").Bar}
+     * @returns {SavedBar}
      */
     saved(message, scope, max) {
       return { source: canvas, title: TITLES[kind], ends: scaleEnds(message, kind, scope, max) };
     },
-    /**
-     * @param {Message} message
-     * @param {string} text
-     */
+    /** @type {(message: Message, text: string) => void} */
     show(message, text) {
       if (!painted) {
         const steps = Uint8Array.from({ length: 256 }, (_, step) => step);
-        context2d(canvas).putImageData(toImageData(steps, 1, 256, colorTable(paletteOf(message, kind), kind, 1, 1)), 0, 0);
+        paintImage(canvas, toImageData(steps, 1, 256, colorTable(paletteOf(message, kind), kind, 1, 1)));
         painted = true;
       }
       setText(caption, text);
@@ -98,9 +73,7 @@ export function scaleEnds({ networks, maxima }, kind, scope, max) {
 
 /**
  * What one scale for each layer, network or all means, in words and numbers.
- * @param {Message} message
- * @param {Kind} kind
- * @param {Scope} scope
+ * @type {(message: Message, kind: Kind, scope: Scope) => string}
  */
 export function scaleCaption({ networks, maxima }, kind, scope) {
   const name = TITLES[kind];

@@ -1,15 +1,10 @@
 // The depth strip: all layers of one or two networks on one axis.
 
 import { colorTable, toImageData } from "../colors.js";
-import { context2d, el, find, svgEl } from "../dom.js";
+import { context2d, el, find, moveWithKeys, svgEl, update } from "../dom.js";
 import { formatNumber } from "../format.js";
 import { pictureTools } from "../picture_tools.js";
 import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
-
-/** @typedef {import("../message.js").Message} Message */
-/** @typedef {import("../message.js").Cell} Cell */
-/** @typedef {import("../colors.js").Kind} Kind */
-/** @typedef {import("../colors.js").Scope} Scope */
 
 const LABELS_PX = 124; // the column that stays while the layers scroll
 const MIN_COLUMN_PX = 24; // a thumbnail must still show a shape and take a click
@@ -19,19 +14,12 @@ const BAR_PX = 16; // of the longest bar
 const MAX_CANVAS_PX = 16384; // which every browser can draw
 /** @type {Kind[]} */
 const KINDS = ["cam", "map"];
-/** @type {[Kind, string, string][]} kind, what a screen reader says of a button, what stands beside the row */
-const ROWS = [
-  ["cam", "Grad-CAM", "Grad-CAM"],
-  ["map", "strongest feature map", "strongest map"],
-];
+/** @type {Record<Kind, string>} what each row shows */
+const ROWS = { cam: "Grad-CAM", map: "most active channel" };
 
 /**
  * One canvas a row: hundreds of small ones take longer.
- * @param {HTMLCanvasElement} canvas
- * @param {Message} message
- * @param {number} which
- * @param {Kind} kind
- * @param {Scope} scope
+ * @type {(canvas: HTMLCanvasElement, message: Message, which: number, kind: Kind, scope: Scope) => void}
  */
 function paintRow(canvas, message, which, kind, scope) {
   const context = context2d(canvas);
@@ -53,9 +41,7 @@ function paintRow(canvas, message, which, kind, scope) {
 
 /**
  * How large the largest Grad-CAM value of each layer is, beside the largest of all layers and networks.
- * @param {HTMLCanvasElement} canvas
- * @param {Message} message
- * @param {number} which
+ * @type {(canvas: HTMLCanvasElement, message: Message, which: number) => void}
  */
 function paintStrengths(canvas, message, which) {
   const context = context2d(canvas);
@@ -71,12 +57,7 @@ function paintStrengths(canvas, message, which) {
   });
 }
 
-/**
- * @param {Cell} cell
- * @param {string} name
- * @param {Kind} kind
- * @param {number} max
- */
+/** @type {(cell: Cell, name: string, kind: Kind, max: number) => string} */
 function hoverText(cell, name, kind, max) {
   if (cell.peak === null) return `${name}\nits values are no finite numbers: the network has diverged\n${cell.sizes}`;
   if (kind === "cam") {
@@ -87,16 +68,10 @@ function hoverText(cell, name, kind, max) {
   if (cell.peak === 0) {
     return `${name}\nall ${cell.channels} channels are zero for this picture: nothing passes this layer, ${scale}\n${cell.sizes}`;
   }
-  return `${name}\nchannel ${cell.strongest}, the strongest of ${cell.channels}, ${scale}\n${cell.sizes}`;
+  return `${name}\nchannel ${cell.most_active}, the most active of ${cell.channels}, ${scale}\n${cell.sizes}`;
 }
 
-/**
- * @param {Message} message
- * @param {any} found
- * @param {HTMLElement} name
- * @param {HTMLElement} box
- * @param {(column: number) => void} choose
- */
+/** @type {(message: Message, found: StripChart, name: HTMLElement, box: HTMLElement, choose: (column: number) => void) => void} */
 function drawChart(message, found, name, box, choose) {
   const columns = message.columns.length;
   const ticks = el("div", { className: "ticks" });
@@ -107,11 +82,7 @@ function drawChart(message, found, name, box, choose) {
   }
   name.replaceChildren(el("div", {}, found.title), ticks);
   const svg = svgEl("svg", { viewBox: `0 0 ${columns} 100`, preserveAspectRatio: "none", role: "img", "aria-label": found.alt });
-  /**
-   * @param {string} d
-   * @param {string} className
-   * @param {object} style
-   */
+  /** @type {(d: string, className: string, style: object) => void} */
   const draw = (d, className, style) => {
     const path = svgEl("path", { d, class: className });
     Object.assign(path.style, style);
@@ -119,12 +90,13 @@ function drawChart(message, found, name, box, choose) {
   };
   for (const tick of found.ticks) draw(`M0 ${100 - tick.at * 100}H${columns}`, "rule", {});
   for (const { points, colour, dash } of found.series) {
-    const places = points
-      .map((/** @type {number | null} */ y, /** @type {number} */ index) => (y === null ? null : [index + 0.5, 100 - y * 100]))
-      .filter(Boolean);
-    const line = places.map((/** @type {number[]} */ [x, y], /** @type {number} */ index) => `${index ? "L" : "M"}${x} ${y}`);
-    draw(line.join(""), "", { stroke: colour, strokeWidth: 1.5, strokeDasharray: dash });
-    draw(places.map((/** @type {number[]} */ [x, y]) => `M${x} ${y}h0`).join(""), "", { stroke: colour, strokeWidth: 6 });
+    const places = points.flatMap((y, index) => (y === null ? [] : [`${index + 0.5} ${100 - y * 100}`]));
+    draw(places.map((place, index) => `${index ? "L" : "M"}${place}`).join(""), "", {
+      stroke: colour,
+      strokeWidth: 1.5,
+      strokeDasharray: dash,
+    });
+    draw(places.map((place) => `M${place}h0`).join(""), "", { stroke: colour, strokeWidth: 6 });
   }
   const hits = el("div", { className: "hits" });
   const columnAt = (/** @type {MouseEvent} */ event) =>
@@ -138,7 +110,7 @@ function drawChart(message, found, name, box, choose) {
 
 /**
  * A short line as the network's in the charts: dashed where another one has its colour.
- * @param {{colour: string, dashed: boolean}} network
+ * @type {(network: {colour: string, dashed: boolean}) => HTMLElement}
  */
 function lineSample({ colour, dashed }) {
   const line = el("i", { className: "line", ariaHidden: "true" });
@@ -147,9 +119,7 @@ function lineSample({ colour, dashed }) {
 }
 
 /**
- * @param {HTMLElement} root
- * @param {(changes: Partial<import("../url.js").Selection>) => void} select
- * @returns {(message: Message, layer: string | null, scope: Scope) => void}
+ * @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, scope: Scope) => void}
  */
 export function stripView(root, select) {
   /** @type {Message} */
@@ -215,14 +185,14 @@ export function stripView(root, select) {
     let row = 3;
     const hasDashes = message.networks.some(({ dashed }) => dashed);
     message.networks.forEach((network, which) => {
-      for (const [kind, spoken, title] of ROWS) {
+      for (const kind of KINDS) {
         const name = put(el("div", { className: "name" }), row, -1);
         if (kind === "cam") {
           const heading = el("b", {}, network.title);
           heading.style.color = network.colour;
           name.append(heading, ...(hasDashes ? [lineSample(network)] : [])); // its lines in the charts below
         }
-        name.append(el("span", {}, title));
+        name.append(el("span", {}, ROWS[kind]));
         const canvas = put(el("canvas", { className: "row", width: columns * tile, height: tile }), row, 0, columns);
         canvas.ariaHidden = "true"; // the buttons over it say what it shows
         Object.assign(canvas.dataset, { network: which, kind });
@@ -233,21 +203,12 @@ export function stripView(root, select) {
             put(el("div", { className: "absent", title: `${network.title} has no such layer` }, "–"), row, index);
             return;
           }
-          const ariaLabel = `${message.columns[index].name}, ${network.title}, ${spoken}`;
+          const ariaLabel = `${message.columns[index].name}, ${network.title}, ${ROWS[kind]}`;
           const button = el("button", { type: "button", ariaLabel, tabIndex: -1, onclick: () => choose(index) });
-          button.onkeydown = (event) => {
-            const here = stops.indexOf(button);
-            const to = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: stops.length - 1 }[event.key];
-            if (to === undefined) return;
-            event.preventDefault();
-            const next = stops[Math.min(Math.max(to, 0), stops.length - 1)];
-            button.tabIndex = -1;
-            next.tabIndex = 0;
-            next.focus();
-          };
           Object.assign(button.dataset, { place: `${which}/${kind}/${index}`, row: `${which}/${kind}`, column: index });
           stops.push(put(button, row, index));
         });
+        moveWithKeys(stops);
         row += 1;
         if (kind === "map") continue;
         put(el("div", { className: "name" }, el("span", { className: "small" }, "its largest value")), row, -1);
@@ -299,7 +260,7 @@ export function stripView(root, select) {
       const [which, kind, index] = (button.dataset.place ?? "").split("/");
       const cell = networks[Number(which)].cells[Number(index)];
       const name = (kind === "cam" ? cell?.zero !== null : cell?.peak === 0) ? "zero" : "";
-      if (button.className !== name) button.className = name;
+      update(button, { className: name });
     }
   }
 
@@ -325,18 +286,14 @@ export function stripView(root, select) {
     const stops = new Map();
     for (const button of buttons()) {
       const own = Number(button.dataset.column);
-      const pressed = String(own === column);
-      if (button.ariaPressed !== pressed) button.ariaPressed = pressed;
+      update(button, { ariaPressed: String(own === column) });
       const nearest = stops.get(button.dataset.row);
       if (!nearest || Math.abs(own - column) < Math.abs(Number(nearest.dataset.column) - column)) {
         stops.set(button.dataset.row, button);
       }
     }
     const wanted = new Set(stops.values());
-    for (const button of buttons()) {
-      const stop = wanted.has(button) ? 0 : -1;
-      if (button.tabIndex !== stop) button.tabIndex = stop;
-    }
+    for (const button of buttons()) update(button, { tabIndex: wanted.has(button) ? 0 : -1 });
   }
 
   /** @type {unknown} */

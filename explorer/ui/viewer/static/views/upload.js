@@ -4,10 +4,7 @@ import { coded, el, setText, toggle } from "../dom.js";
 
 const TYPES = ".jpg,.jpeg,.png,.gif,.bmp,.webp,.tif,.tiff,image/*";
 
-/**
- * @param {HTMLElement} root
- * @param {(file: File) => void} choose
- */
+/** @type {(root: HTMLElement, choose: (file: File) => void) => (state: State, data: { help: string; }) => void} */
 export function uploadView(root, choose) {
   const input = el("input", { type: "file", id: "file", accept: TYPES });
   const limit = el("span", { className: "limit", id: "limit" });
@@ -19,7 +16,7 @@ export function uploadView(root, choose) {
   root.replaceChildren(el("label", { htmlFor: "file" }, "A photo or drawing"), zone, status, alert);
   let shown = "";
 
-  /** @param {FileList | null | undefined} files */
+  /** @type {(files: FileList | null | undefined) => void} */
   const take = (files) => {
     if (files?.length) choose(files[0]);
   };
@@ -35,10 +32,7 @@ export function uploadView(root, choose) {
     take(event.dataTransfer?.files);
   };
 
-  /**
-   * @param {import("../store.js").State} state
-   * @param {{help: string}} data
-   */
+  /** @type {(state: State, data: {help: string}) => void} */
   return (state, { help }) => {
     setText(limit, help);
     setText(status, state.uploading ? `Reading ${state.uploading}` : "");

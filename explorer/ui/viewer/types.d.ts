@@ -1,0 +1,288 @@
+// The types that the modules of `static/` share; all are global, so a module names them without an import.
+
+type Kind = "cam" | "map"; // Grad-CAM, from 0 on; or a signed feature map
+type Scope = "layer" | "network" | "both"; // what shares one colour scale
+type PictureAt = [start: number, height: number, width: number]; // in the body of a message: uint8, row by row
+type Style = { colour: string; dashed: boolean }; // of one network, on every page
+
+// The store, and what Streamlit tells it
+
+interface LayerSelection {
+  layer: string | null; // null: the default layer of the networks
+  channel: number | null;
+  scope: Scope;
+  opacity: number; // per cent, 0..100
+}
+
+/** What needs a pass through the networks: PASS_FIELDS in explore_state.py, and the networks. The server owns it. The
+ * browser hands it back as it is, with the picture that was chosen here. */
+interface View {
+  picture: string;
+  networks: ({ name: string; title: string } & Style)[];
+  [field: string]: unknown;
+}
+
+/** What a run of the page tells the viewer. */
+interface RunData {
+  token: string; // of the session
+  view: View;
+  tab: string; // the open tab; all but "layer" are drawn by the server
+  query: string; // of the address
+  visit: number; // counts how often the page was entered
+  confirmed: boolean; // whether the server has heard of the selection in this visit
+  entry: number; // counts what the server told of the selection
+  initial: LayerSelection | null; // of a link, or what a control of the server changed; null where the page was entered again
+  selection: LayerSelection; // what the server knows of the selection
+}
+
+interface State {
+  data: RunData | null;
+  view: View | null; // what is to be shown: `data.view`, with the picture that was chosen here meanwhile
+  chosen: string | null; // a picture that was chosen here and that no run has confirmed
+  message: Message | null; // what is shown
+  key: string | null; // of the view that the message is of
+  selection: LayerSelection;
+  error: string; // a sentence about the last request that failed; "" for none
+  uploading: string; // the name of the file that is being read; "" for none
+  uploadError: string; // a sentence about the last file that could not be shown
+}
+
+type StoreEvent =
+  | { type: "data"; data: RunData; fragment: LayerSelection | null }
+  | { type: "select"; changes: Partial<LayerSelection> }
+  | { type: "picture"; picture: string }
+  | { type: "history"; selection: LayerSelection }
+  | { type: "received" | "layers" | "uploaded"; key: string; message: Message }
+  | { type: "uploading"; name: string }
+  | { type: "refused" | "failed"; error: string };
+
+type Draw = (state: State) => void;
+type Select = (changes: Partial<LayerSelection>, dragged?: boolean) => void;
+
+/** What Streamlit hands to a place: the call comes again after each run. */
+interface Component<Data = unknown> {
+  data: Data;
+  parentElement: ParentNode & { viewer?: unknown; listening?: AbortController };
+  setTriggerValue(name: string, value: unknown): void;
+  setStateValue(name: string, value: unknown): void;
+}
+
+// The message of the server
+
+/** One layer of one network in the depth strip. */
+interface Cell {
+  cam: PictureAt; // shares 0..255 of `largest`
+  map: PictureAt; // of the most active channel: signed shares around 128 of `peak`
+  largest: number | null; // of the Grad-CAM
+  peak: number | null; // of the feature map, as absolute value
+  zero: string | null; // why the Grad-CAM is zero everywhere
+  most_active: number; // the channel
+  channels: number;
+  sizes: string;
+}
+
+/** What the layer panel shows of one layer of one network. */
+interface LayerData {
+  numbers: [name: string, value: string][];
+  channels: number;
+  reduced: boolean; // whether the maps are smaller than the layer's
+  maps: PictureAt; // of channel 0; the others follow
+  stats: number; // where float32 begin, four for each channel
+  chosen?: { channel: number; map: PictureAt }; // the whole map of one channel of a reduced layer
+  body: Uint8Array; // the bytes that its places count from
+}
+
+/** A line for each network along the layers of the depth strip. */
+interface StripChart {
+  title: string;
+  alt: string;
+  ticks: Mark[];
+  series: { colour: string; dash: string; points: (number | null)[] }[]; // 0..1 of the height, null where there is none
+  hover: string[]; // by layer
+}
+
+interface Prediction {
+  name: string;
+  short: string;
+  probability: number | null; // null: no finite number
+  explained: boolean;
+}
+
+interface Predictions {
+  pictures: { title: string; size: string; alt: string; words: string; small: boolean; pixels: PictureAt }[]; // RGB
+  networks: ({ title: string; accuracy: string | null; classes: Prediction[]; verdict: string } & Style)[];
+  note: string | null;
+}
+
+interface Message {
+  picture: string;
+  layer: string | null; // the layer that is shown where none is chosen
+  columns: { name: string; label: string; kind: string }[];
+  groups: { label: string; title: string; span: number }[];
+  palettes: Record<Kind, number>; // where the 256 colours of each begin
+  networks: ({ title: string; target: string; cells: (Cell | null)[]; input: PictureAt; layers: Record<string, LayerData> } & Style)[];
+  maxima: Record<Kind, { layer: number[][]; network: number[]; both: number[] }>; // the end of each colour scale, by network
+  charts: StripChart[];
+  predictions: Predictions;
+  prefetch: boolean; // whether all layers are small enough to be fetched ahead
+  every: boolean; // whether all layers have come
+  sheets?: Record<string, string>; // the pictures of a scene, by its number
+  body: Uint8Array<ArrayBuffer>;
+}
+
+/** `gallery` of places.py. */
+interface GalleryData {
+  picture: string;
+  shown: boolean; // whether it is the picture of the view
+  names: string[];
+  strange: boolean[];
+  columns: number;
+  scenes: number;
+  sheets: Record<string, string>;
+}
+
+// Saved pictures
+
+interface SavedBar {
+  source: HTMLCanvasElement | HTMLImageElement;
+  title: string;
+  ends: [low: string, high: string];
+}
+
+/** What is saved as a file. */
+interface Subject {
+  parts: Element[]; // one canvas, or elements of the page, which are drawn under each other as they are seen
+  caption: string;
+  bars?: SavedBar[];
+  cells?: [columns: number, rows: number]; // of the canvas, with lines between them
+}
+
+type Corner = { x: number; y: number }; // top left, in pixels of the page
+type Box = { left: number; top: number; width: number; height: number }; // in pixels
+
+// Charts
+
+type Span = [from: number, to: number];
+type ChartView = { x: Span; y: Span }; // in training steps and shares of the height, or in columns and rows
+type Frame = Box & ChartView; // of a panel, with the data at its left and right, top and bottom
+type Layout = { left: number; gap: number; height: number; stacked: boolean }; // `left`: room for the names of rows
+type Cursor = { x: number; y: number; panel?: number }; // in data
+type PointerPlace = { x: number; y: number; panel: number; left: number; top: number; frame: Frame }; // in data and in pixels
+type Drag = { from: PointerPlace; now: PointerPlace | null; moves: boolean; view: ChartView }; // `view`: as it began
+
+/** The values at a place. */
+interface Reading {
+  heading: string;
+  rows: [colour: string, name: string, value: string][];
+}
+
+/** Where one panel is drawn. */
+interface Surface {
+  index: number; // of the panel
+  frame: Frame;
+  svg: Element; // for what stands beside the frame
+  inside: Element; // cut off at the frame
+  until: number; // the last step that is drawn
+  id: string; // that no other panel has
+}
+
+/** One kind of chart of one set of data. */
+interface Panels {
+  isMap: boolean; // whether it has columns and rows, or steps and values
+  full: ChartView;
+  least: number; // steps or cells that a view shows
+  panels: { title: string; colour?: string }[];
+  layout(width: number): Layout;
+  spanY(index: number, view: ChartView | null): Span;
+  draw(surface: Surface): void;
+  mark(over: Element, frame: Frame, cursor: Cursor): void;
+  read(cursor: Cursor, until: number): Reading;
+  legend(): Node[]; // above the drawing
+  bar(): Node[]; // below it
+}
+
+/** A chart that the pointer and keys move. */
+interface Chart {
+  panels: Panels | null;
+  view: ChartView | null; // null shows everything and follows what arrives
+  cursor: Cursor | null;
+  drag: Drag | null;
+  frames: Frame[];
+  look(view: ChartView | null): void; // shows another view
+  point(): void; // shows the cursor and the drag
+  speak(): void; // reads the values under the cursor out
+}
+
+type LineLook = { name: string; points: boolean } & Style;
+type Line = LineLook & { x: number[]; y: (number | null)[] }; // null where the value is no finite number
+type LinePanel = { title: string; percent: boolean; lines: Line[] };
+
+/** `training_curves` of live.py. */
+interface LineData {
+  kind: "curves";
+  about: string;
+  alt: string;
+  last: number; // step
+  legend: LineLook[];
+  panels: LinePanel[];
+}
+
+type Mark = { label: string; at: number }; // `at` is a share of the bar's length
+type BarImage = { image: string; title: string };
+
+/** `gradient_maps` of live.py. */
+interface MapData {
+  kind: "map";
+  about: string;
+  alt: string;
+  rows: string[]; // layers, from the input on
+  columns: number[]; // training steps
+  groups: { label: string; start: number; end: number }[]; // rows of one stage
+  panels: { title: string; colour: string; image: string; sizes: (number | null)[][] }[]; // null: not measured
+  bar: BarImage & { ticks: Mark[]; zero: string };
+}
+
+// Test pictures that a training looks at again and again
+
+type Answers = [classes: number[], shares: (number | null)[]]; // of a network: null is no finite number
+
+interface Samples {
+  alt: string;
+  pictures: string[];
+  labels: number[];
+  names: string[]; // of all classes
+  networks: { title: string; colour: string }[];
+}
+
+/** `predictions` of live.py. */
+interface AnswersData extends Samples {
+  kind: "predictions";
+  frames: { step: number; networks: Answers[] }[];
+}
+
+/** Where one network looks at one step. */
+interface Looks {
+  size: [height: number, width: number];
+  tops: (number | null)[]; // the largest value of each map; null: no finite number
+  maps: string[]; // uint8 shares 0..255 of the largest value, as base64
+  answers: Answers;
+}
+
+/** `cams` of live.py. */
+interface CamsData extends Samples {
+  kind: "cams";
+  layer: string;
+  palette: string; // 256 colours, as base64
+  opacity: number; // where the heat is largest
+  bar: BarImage;
+  frames: { step: number; networks: Looks[] }[];
+}
+
+/** `parts` of replay.py. */
+interface ReplayData {
+  last: number; // step
+  curves: LineData;
+  map: MapData | null;
+  cams: CamsData;
+  predictions: AnswersData;
+}
