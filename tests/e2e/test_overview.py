@@ -224,35 +224,6 @@ def test_a_file_is_drawn_before_the_page_hears_of_it_however_it_comes(page: Page
     expect(largest).to_have_text(before)
 
 
-CAMERA = """() => {
-  const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 120 });
-  setInterval(() => canvas.getContext("2d").fillRect(Math.random() * 100, 20, 40, 60), 40);
-  navigator.mediaDevices.getUserMedia = async () => {
-    if (window.denied) throw new DOMException("denied", "NotAllowedError");
-    return (window.stream = canvas.captureStream());
-  };
-}"""
-
-
-def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(page: Page) -> None:
-    visit(page)
-    page.evaluate(CAMERA)
-    click(page, "radio", "Camera")
-    page.get_by_role("button", name="Take a picture").click()
-    expect(page.get_by_text("Original, 160×120")).to_be_visible()
-    wait_until_ready(page)
-    assert query(page)["picture"][0].startswith("upload-")
-    for dark in (True, False):
-        turn(page, dark=dark)
-        assert_accessible(page, "the camera")
-    click(page, "radio", "Shape")
-    page.wait_for_function("() => stream.getTracks().every(track => track.readyState === 'ended')")
-    page.evaluate("window.denied = true")
-    click(page, "radio", "Camera")
-    expect(page.get_by_text("The browser gives no camera.")).to_be_visible()
-    expect(page.get_by_role("button", name="Take a picture")).to_be_disabled()
-
-
 def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing(page: Page) -> None:
     visit(page)
     click(page, "radio", "File")

@@ -1,4 +1,4 @@
-"""Every picture fills the screen, and is saved as a PNG with its colour bar and caption, in both themes."""
+"""Every picture fills the screen and is saved as a PNG with its colour bar and caption. One comes from the camera."""
 
 import io
 
@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from driving.actions import visit
+from driving.actions import click, query, turn, visit, wait_until_ready
+from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import SCREENSHOTS
 
 
@@ -87,3 +88,32 @@ def test_the_strip_of_compare(page: Page) -> None:
     assert (pixels[:32] < 64).all() and (pixels[-200:] > 200).any(), "bright words on the dark page"
     assert colours(pixels) > 500
     fills_the_screen(page, "aligned maps")
+
+
+CAMERA = """() => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 120 });
+  setInterval(() => canvas.getContext("2d").fillRect(Math.random() * 100, 20, 40, 60), 40);
+  navigator.mediaDevices.getUserMedia = async () => {
+    if (window.denied) throw new DOMException("denied", "NotAllowedError");
+    return (window.stream = canvas.captureStream());
+  };
+}"""
+
+
+def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(page: Page) -> None:
+    visit(page)
+    page.evaluate(CAMERA)
+    click(page, "radio", "Camera")
+    page.get_by_role("button", name="Take a picture").click()
+    expect(page.get_by_text("Original, 160×120")).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["picture"][0].startswith("upload-")
+    for dark in (True, False):
+        turn(page, dark=dark)
+        assert_accessible(page, "the camera")
+    click(page, "radio", "Shape")
+    page.wait_for_function("() => stream.getTracks().every(track => track.readyState === 'ended')")
+    page.evaluate("window.denied = true")
+    click(page, "radio", "Camera")
+    expect(page.get_by_text("The browser gives no camera.")).to_be_visible()
+    expect(page.get_by_role("button", name="Take a picture")).to_be_disabled()

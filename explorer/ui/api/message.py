@@ -11,7 +11,11 @@ from explorer.ui.services.sample_sheets import scene_sheets
 
 
 def view_message(
-    picture: str, subject: InputImage, results: list[NetworkResult], layer: str | None = None, channel: int | None = None
+    picture: str,
+    subject: InputImage,
+    results: list[NetworkResult],
+    layer: str | None = None,
+    channel: int | None = None,
 ) -> bytes:
     """All that depends on the view, with the layer that is shown. `picture` is that of the AppState.
 

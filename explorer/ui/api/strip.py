@@ -113,7 +113,7 @@ def _groups(axis: Sequence[str], rows: Sequence[StripRow]) -> list[dict[str, Any
 def _network(
     row: StripRow, axis: Sequence[str], writer: MessageWriter, cams: Mapping[str, float], maps: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Each of its layers: the Grad-CAM whole, since the overlay needs it, and the most active channel as a thumbnail."""
+    """Each of its layers: the Grad-CAM whole, since the overlay needs it, and its most active channel, small."""
     columns = {column.name: column for column in row.profiles}
     cells: list[dict[str, Any] | None] = []
     for name in axis:
