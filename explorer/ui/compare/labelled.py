@@ -112,7 +112,7 @@ def _mistakes(compared: Sequence[ComparedNetwork], said: Said) -> list[Part]:
         return [f"{words}; there are too many classes for a matrix. {look}", frequent_mistakes(compared, said)]
     matrices = [confusion(said[network.name]) for network in compared]
     text = (
-        "Rows are labels, columns predictions, numbers are pictures. Coloured are the mistakes alone, as shares of the "
+        "Rows are labels, columns predictions, numbers are pictures. Mistakes alone are coloured, as shares of the "
         f"label's pictures, on one scale for all networks. {look} n = {len(first):,} pictures of "
         f"{len(first.class_names)} classes."
     )
