@@ -1,4 +1,4 @@
-"""Shares of pictures that are right, each with the interval that says how far chance may have moved it."""
+"""Accuracies with their 95 % confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 @dataclass(frozen=True)
 class Accuracy:
-    """`right` of `n` pictures, with the interval `low`..`high` that holds the true share with 95 % confidence."""
+    """`right` of `n` images, with the 95 % confidence interval `low`..`high` of the true share."""
 
     right: int
     n: int
@@ -48,9 +48,9 @@ def accuracy(right: int, n: int) -> Accuracy:
 
 
 def balanced_accuracy(classes: Sequence[Accuracy]) -> BalancedAccuracy:
-    """The mean over classes, whatever their sizes; its interval adds the squares of the distances to Wilson's limits
-    (Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10; Zou and Donner
-    2008 for any sum). A class with one picture makes it wide.
+    """The mean over classes, each with the same weight. Its interval adds the squares of the distances to Wilson's
+    limits (Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10; Zou and
+    Donner 2008 for any sum). A class with one image makes it wide.
 
     Raises ValueError for no classes.
     """

@@ -1,4 +1,4 @@
-"""One word for each value of a spec, a training and a view, for forms, tables, charts, sentences and the terminal."""
+"""The label of each value of a spec, a training and a view, for forms, tables, charts, sentences and the terminal."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Label(NamedTuple):
-    """The word for a form, and a longer one for where there is room."""
+    """A label for a form, and a longer one for a table."""
 
     short: str
     long: str
@@ -25,7 +25,7 @@ SHORTCUTS_OF_BLOCKS = {
     "padded": Label("option-A shortcut", "s(x) is x with fewer pixels, and zeros for the new channels"),
     "projection": Label("projection shortcut", "s(x) is a 1×1 convolution of x"),
 }
-"""What one block has: an identity shortcut is "padded" where shapes change."""
+"""Shortcuts of one block: an identity shortcut is "padded" where shapes change."""
 
 BLOCKS = {
     "conv": "one convolution",
@@ -45,13 +45,8 @@ ACTIVATIONS = {
     "sigmoid": "sigmoid",
 }
 INITIALISATIONS = {"he": "He", "pytorch": "PyTorch"}
-DOWNSAMPLINGS = {"conv": "strided convolution", "max": "max pooling", "average": "average pooling"}
-HEAD_POOLINGS = {"average": "average pooling", "flatten": "none: every pixel"}
-STEM_POOLINGS = {"none": "none", "max": "max pooling"}
 
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
-SCHEDULES = {"constant": "constant", "step": "steps", "cosine": "cosine", "one_cycle": "one cycle"}
-PRECISIONS = {"auto": "fastest here"}
 
 SCOPES = {"layer": "layer", "network": "network", "both": "all"}
 """Which maps share a colour scale."""
@@ -64,19 +59,19 @@ VALUES: dict[str, dict[str, str]] = {
     "norm": NORMS,
     "activation": ACTIVATIONS,
     "initialisation": INITIALISATIONS,
-    "downsampling": DOWNSAMPLINGS,
-    "head_pooling": HEAD_POOLINGS,
-    "stem_pooling": STEM_POOLINGS,
+    "downsampling": {"conv": "strided convolution", "max": "max pooling", "average": "average pooling"},
+    "head_pooling": {"average": "average pooling", "flatten": "none: every pixel"},
+    "stem_pooling": {"none": "none", "max": "max pooling"},
     "shortcut": {value: label.short for value, label in SHORTCUTS.items()},
     "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "precision": PRECISIONS,
+    "schedule": {"constant": "constant", "step": "steps", "cosine": "cosine", "one_cycle": "one cycle"},
+    "precision": {"auto": "fastest here"},
 }
 """The tables by the name of their field."""
 
 
 def label(field: str, value: object) -> str:
-    """The word for a value of that field; the value itself where it has no other."""
+    """The label of a value of that field; the value itself without one."""
     return VALUES.get(field, {}).get(str(value), str(value))
 
 
@@ -102,7 +97,7 @@ def stage_title(layer: str) -> str:
 
 
 def stage_spans(layers: Sequence[str]) -> list[tuple[int, int]]:
-    """Where each run of neighbouring layers of one stage begins, and where the next one does."""
+    """(start, end) of each run of neighbouring layers of one stage; the end is exclusive."""
     spans: list[tuple[int, int]] = []
     for _, run in groupby(layers, stage_of):
         start = spans[-1][1] if spans else 0

@@ -1,4 +1,4 @@
-"""Numbers as JSON and charts take them."""
+"""Finite numbers for JSON and charts."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ def finite(value: Any, digits: int | None = None) -> Any:
 
     The others are rounded to `digits` significant digits, where that is given.
     """
-    if hasattr(value, "tolist"):  # of numpy, which a run that waits for its turn does without
+    if hasattr(value, "tolist"):  # of numpy, which a queued run does not import
         value = value.tolist()
     if isinstance(value, float):
         if not math.isfinite(value):

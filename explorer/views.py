@@ -1,4 +1,4 @@
-"""Views of a `Trace`: feature maps, magnitudes, Grad-CAM, saliency. Nothing here runs a network."""
+"""Views of a `Trace`: feature maps, magnitudes, Grad-CAM, saliency; no network runs here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,9 @@ from explorer.tracing import LayerTrace, Trace
 class LayerProfile:
     """One column of the depth strip.
 
-    `cam` is the raw Grad-CAM, (H, W), >= 0. `strongest` is the channel whose feature map has the largest root mean
-    square, `feature_map` that map (H, W); `peak` is the largest absolute activation of all channels. The magnitudes
-    are root mean squares over all values of the layer.
-    `zero_reason` says in one sentence why the cam is zero everywhere, or is None.
+    `cam` is the raw Grad-CAM, (H, W), >= 0; `zero_reason` is a sentence where it is zero everywhere, else None.
+    `strongest` is the channel whose feature map has the largest root mean square, `feature_map` that map (H, W);
+    `peak` is the largest absolute activation of all channels. The magnitudes are root mean squares over the layer.
     """
 
     name: str
@@ -71,7 +70,7 @@ def grad_cam(layer: LayerTrace, relu: bool = True) -> np.ndarray:
     if layer.activation.ndim != 3:
         raise ValueError(f"`{layer.name}` has no feature maps, its output is {layer.activation.shape}; choose a conv.")
     channels, height, width = layer.activation.shape
-    # Not by BLAS: it wakes a thread for each processor, and where others use those too the sum takes 15 times as long.
+    # Not by BLAS: it wakes a thread for each processor, and takes 15 times as long where other passes use them too.
     cam = np.einsum("k,kp->p", channel_weights(layer), layer.activation.reshape(channels, -1)).reshape(height, width)
     return np.maximum(cam, 0, out=cam) if relu else cam
 
@@ -83,12 +82,11 @@ def channel_weights(layer: LayerTrace) -> np.ndarray:
 
 
 def channel_statistics(layer: LayerTrace) -> np.ndarray:
-    """Of each feature map its smallest and largest value, its root mean square, and its weight in the Grad-CAM:
-    float32 (C, 4)."""
+    """Smallest value, largest value, root mean square and Grad-CAM weight of each feature map, float32 (C, 4)."""
     values = layer.activation.reshape(len(layer.activation), -1)  # (C, H·W)
     with np.errstate(over="ignore"):
         total = np.vecdot(values, values)
-    unsure = ~((total > 1e-30) & (total < np.inf))  # what float32 cannot hold, and what is not zero after all
+    unsure = ~((total > 1e-30) & (total < np.inf))  # float32 cannot hold these squares
     if unsure.any():
         exact = values[unsure].astype(np.float64)
         total = total.astype(np.float64)
@@ -112,13 +110,13 @@ def zero_reason(layer: LayerTrace, cam: np.ndarray) -> str | None:
 
 
 def magnitude(values: np.ndarray) -> float:
-    """Root mean square of all values, so layers of different size can be compared."""
+    """Root mean square of all values: layers of different size can be compared."""
     return float(np.sqrt(_sum_of_squares(values.ravel()) / values.size))
 
 
 def _sum_of_squares(values: np.ndarray) -> np.ndarray:
-    """Along the last axis. In float64 where float32 could not hold the squares: a plain-56 without norm has gradients
-    of 1e-25, which would look like none at all."""
+    """Along the last axis, in float64 where float32 cannot hold the squares: a plain-56 without norm has gradients of
+    1e-25."""
     with np.errstate(over="ignore"):
         total = np.vecdot(values, values)
     if 1e-30 < float(total.max()) < np.inf:
@@ -158,7 +156,7 @@ def top_classes(trace: Trace, count: int = 5) -> list[tuple[int, float]]:
 def shared_axis(*names: Sequence[str]) -> tuple[str, ...]:
     """The layers of several networks on one axis: each network's own order is kept, common names stand once.
 
-    A layer that only a later network has comes right behind the layer that precedes it there.
+    A layer of a later network alone comes right behind the layer that precedes it there.
     """
     axis: list[str] = []
     for network in names:
@@ -186,7 +184,7 @@ def shared_tops(
 
 
 def raw_arrays(trace: Trace, layers: Sequence[str]) -> dict[str, np.ndarray]:
-    """The numbers behind the pictures, for saving, by name.
+    """The arrays of a pass by name, for saving.
 
     `activations/LAYER`, `gradients/LAYER` and, where there are feature maps, `cams/LAYER` (raw, (H, W)) of `layers`;
     `image`, `image_gradient`, `saliency`, `logits` and `target` of the whole pass.

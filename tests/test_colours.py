@@ -13,7 +13,7 @@ import pytest
 
 from explorer import figures
 from explorer.figures import DIVERGING, SEQUENTIAL, ColourScale
-from explorer.figures.gradient_flow import GREY as LINE_GREY
+from explorer.figures.charts import GREY
 from explorer.figures.gradients import ZERO
 
 SIGHTS = {
@@ -110,7 +110,7 @@ def test_networks_are_told_apart_and_seen_against_the_background(theme: Theme, s
         apart = float(distance(colours[one], colours[other], sight))
         assert apart > APART, f"{one} and {other} are {apart:.1f} apart"
     for name, colour in colours.items():
-        for grey in (rgb(LINE_GREY), np.array(ZERO)):
+        for grey in (rgb(GREY), np.array(ZERO)):
             assert distance(colour, grey, sight) > APART / 2, f"{name} looks like the grey of no network"
 
 

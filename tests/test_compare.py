@@ -16,13 +16,13 @@ from explorer.architectures import build, describe
 from explorer.attribution import METHODS, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.figures import Says, Series, SizeLine, TrainingLine
+from explorer.figures import ClassProbabilities, DepthCurves, Series, TrainingLine
 from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
 from explorer.ui import user_models
-from explorer.ui.compare import aligned, differences
-from explorer.ui.compare.compared import Compared, column_tops, relative_depths, seen_part, strip_depths, training_lines
+from explorer.ui.compare import aligned_strip, maps, spec_diff
+from explorer.ui.compare.comparison import ComparedNetwork, column_tops, relative_depths, side_by_side, strip_depths
 from explorer.ui.compare.state import CompareState
 from explorer.ui.network_text import accuracy_text
 from explorer.ui.services.inference import NetworkResult
@@ -105,15 +105,14 @@ def checkpoint(name: str, factor: float = 1.0, classes: tuple[str, ...] = shapes
     return Checkpoint(network.eval(), classes, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), "made here")
 
 
-def compared(name: str, factor: float = 1.0, colour: str = "#0A6CB0") -> Compared:
+def compared(name: str, factor: float = 1.0, colour: str = "#0A6CB0") -> ComparedNetwork:
     loaded = checkpoint(name, factor)
     pixels, _ = shapes.sample(6, 6)
     seen = trace(loaded.network, to_input(pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std), 0)
     columns = profile(seen)
-    depths = relative_depths(loaded.spec, [column.name for column in columns])
-    return Compared(
-        NetworkResult(name, loaded, colour, trace=seen, profiles=columns), f"{name} × {factor:g}", "solid", depths
-    )
+    title = f"{name} × {factor:g}"
+    result = NetworkResult(name, loaded, colour, unique_title=title, trace=seen, profiles=columns)
+    return side_by_side([result])[0]
 
 
 def test_relative_depth_counts_weighted_layers() -> None:
@@ -171,17 +170,17 @@ def test_maps_that_are_ten_times_larger_have_other_colours_on_one_scale() -> Non
         assert tops[0] == tops[1]
         assert tops[0][-1] >= ten.max()
         for grid in ("smooth", "true"):
-            painted = [aligned.paint(cam, row[-1], grid) for cam, row in zip((one, ten), tops, strict=True)]
+            painted = [aligned_strip.paint(cam, row[-1], grid) for cam, row in zip((one, ten), tops, strict=True)]
             assert painted[0].max() < painted[1].max() and (painted[0] != painted[1]).any()
             over = [
-                aligned.overlay(network, cam, row[-1], grid)
+                aligned_strip.overlay(network, cam, row[-1], grid)
                 for network, cam, row in zip((weak, strong), (one, ten), tops, strict=True)
             ]
             assert (over[0] != over[1]).any()
     # Each network by itself: nothing tells them apart, which is why that is not the default.
     tops = column_tops([weak, strong], depths, "network")
     assert tops[1][-1] == pytest.approx(10 * tops[0][-1], rel=1e-3)
-    painted = [aligned.paint(cam, row[-1], "true") for cam, row in zip((one, ten), tops, strict=True)]
+    painted = [aligned_strip.paint(cam, row[-1], "true") for cam, row in zip((one, ten), tops, strict=True)]
     assert np.abs(painted[0].astype(int) - painted[1]).max() <= 3
 
 
@@ -190,14 +189,12 @@ def test_under_each_map_stands_its_largest_value_which_its_colours_do_not_say() 
     for network in (weak, strong):
         column = network.nearest(0.3)
         for top in (float(column.cam.max()), 7.0):
-            assert aligned._cell(network, column, top, "true")["words"][-1] == f"≤ {column.cam.max():.2g}"
+            assert aligned_strip._cell(network, column, top, "true")["words"][-1] == f"≤ {column.cam.max():.2g}"
 
 
 def test_one_scale_for_all_holds_the_largest_map_of_all_layers() -> None:
     networks = [compared("resnet-20"), compared("resnet-20", factor=0.1)]
-    largest = [
-        max(column.cam.max() for column in each.looked.profiles if column.name in each.depths) for each in networks
-    ]
+    largest = [max(column.cam.max() for column in each.profiles if column.name in each.depths) for each in networks]
     depths = strip_depths(0.5)
     assert column_tops(networks, depths, "both") == [[pytest.approx(largest[0])] * 12] * 2
     assert column_tops(networks, depths, "network") == [[pytest.approx(top)] * 12 for top in largest]
@@ -205,33 +202,33 @@ def test_one_scale_for_all_holds_the_largest_map_of_all_layers() -> None:
 
 def test_the_true_grid_makes_no_values_up() -> None:
     cam = np.arange(64, dtype=np.float32).reshape(8, 8)
-    large = aligned.at_size(cam, "true", (224, 224))
+    large = aligned_strip.at_size(cam, "true", (224, 224))
     assert large.shape == (224, 224)
     np.testing.assert_array_equal(large, cam.repeat(28, axis=0).repeat(28, axis=1))
-    assert aligned.paint(cam, 63, "true").shape == (8, 8, 3)
-    assert len(np.unique(aligned.at_size(cam, "smooth", (224, 224)))) > 64
+    assert aligned_strip.paint(cam, 63, "true").shape == (8, 8, 3)
+    assert len(np.unique(aligned_strip.at_size(cam, "smooth", (224, 224)))) > 64
     np.testing.assert_array_equal(figures.cells(np.array([[1.0, 2.0]]), (1, 5)), [[1, 1, 1, 2, 2]])
 
 
 def test_the_first_network_against_each_other() -> None:
     networks = [compared("resnet-8"), compared("resnet-8", factor=10), compared("resnet-20")]
-    same, _ = aligned.pairs(networks, 1.0)
+    same, _ = maps.cam_pairs(networks, 1.0)
     assert same.correlation == pytest.approx(1, abs=1e-5) and same.iou == pytest.approx(1)
     assert same.difference.max() <= 0
-    first, second = aligned.alike_along_depth(networks)
+    first, second = maps.similarity_along_depth(networks)
     assert (first.series.title, second.series.title) == (
         "resnet-8 × 1 and resnet-8 × 10",
         "resnet-8 × 1 and resnet-20 × 1",
     )
-    assert len(first.correlations) == len(first.depths) == 12
-    assert all(value is None or value == pytest.approx(1, abs=1e-3) for value in first.correlations)
+    assert len(first.left) == len(first.depths) == 12
+    assert all(np.isnan(value) or value == pytest.approx(1, abs=1e-3) for value in first.left)
 
 
 # --- what differs, and the charts ------------------------------------------------------------------------------------
 
 
 def test_twins_differ_in_their_shortcut_and_in_what_came_of_it() -> None:
-    rows = differences.rows([checkpoints.load_pretrained(name) for name in CompareState().networks])
+    rows = spec_diff.rows([checkpoints.load_pretrained(name) for name in CompareState().networks])
     assert {row.name for row in rows if not row.is_equal} == {"accuracy", "shortcut"}
     equal = {row.name: row.values[0] for row in rows if row.is_equal}
     assert equal["parameters"] == "269,722"
@@ -248,14 +245,14 @@ def test_what_was_not_measured_is_said_to_be_so() -> None:
 @pytest.mark.parametrize("record", [{}, {"epochs": 3}, {"config": {}, "epochs": [{}]}, {"epochs": [], "config": None}])
 def test_a_network_without_a_record_is_named(record: dict) -> None:
     network = compared("resnet-8")
-    looked = replace(network.looked, checkpoint=replace(network.looked.checkpoint, record=record))
-    assert training_lines([replace(network, looked=looked)]) == ([], ["resnet-8 × 1"])
+    odd = replace(network, checkpoint=replace(network.checkpoint, record=record))
+    assert spec_diff.training_lines([odd]) == ([], ["resnet-8 × 1"])
 
 
 def test_a_recorded_training_is_drawn_over_epochs() -> None:
     network = compared("resnet-8")
     loaded = checkpoints.load_pretrained("shapes-resnet-8")
-    lines, without = training_lines([replace(network, looked=replace(network.looked, checkpoint=loaded))])
+    lines, without = spec_diff.training_lines([replace(network, checkpoint=loaded)])
     assert not without
     assert lines[0].epochs[-1] == pytest.approx(6, rel=0.01)
     assert lines[0].train[-1][1] == loaded.record["epochs"][-1]["train"]["accuracy"]
@@ -265,7 +262,7 @@ def test_a_recorded_training_is_drawn_over_epochs() -> None:
 
 def test_names_cannot_write_into_a_chart() -> None:
     evil = "<img src=x onerror=alert(1)> %{x}"
-    says = Says(Series(evil, "#000000", "dot"), [0.5], evil)
+    says = ClassProbabilities(Series(evil, "#000000", "dot"), [0.5], evil)
     line = TrainingLine(Series(evil, "#000000", "dash"), [1.0], [(1.0, 0.5)], [(None, None)])
     for chart in (figures.probabilities_chart([evil], [says]), figures.training_chart([line])):
         assert "<img" not in chart.to_json()
@@ -273,7 +270,7 @@ def test_names_cannot_write_into_a_chart() -> None:
 
 def test_a_size_of_zero_is_a_cross_at_the_bottom() -> None:
     sizes = ([0.0, 2e-3, 1.0], [1.0, 1.0, 1.0])
-    line = SizeLine(Series("a", "#000000"), ["x", "y", "z"], [0.1, 0.5, 0.9], *sizes)
+    line = DepthCurves(Series("a", "#000000"), ["x", "y", "z"], [0.1, 0.5, 0.9], *sizes)
     left, right = figures.sizes_chart([line]).data
     assert list(left.y) == [pytest.approx(1e-4), 2e-3, 1.0]
     assert list(left.marker.symbol) == ["x", "circle", "circle"]
@@ -283,9 +280,9 @@ def test_a_size_of_zero_is_a_cross_at_the_bottom() -> None:
 
 def test_networks_that_cut_the_picture_differently_are_known() -> None:
     network = compared("resnet-8")
-    cut = replace(network.looked.checkpoint, resize_shorter_to=40)
-    assert seen_part(network) == 1
-    assert seen_part(replace(network, looked=replace(network.looked, checkpoint=cut))) == 0.8
+    cut = replace(network.checkpoint, resize_shorter_to=40)
+    assert network.visible_fraction == 1
+    assert replace(network, checkpoint=cut).visible_fraction == 0.8
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -434,10 +431,10 @@ def test_two_networks_with_one_name_are_told_apart_and_no_name_is_markdown(monke
 
 
 def test_what_some_networks_do_not_say_is_no_difference() -> None:
-    row = differences.Row("training: seed", ("0", "not recorded", "0"))
-    assert row.is_half_known and not row.is_equal
-    assert not differences.Row("training: seed", ("0", "not recorded", "1")).is_half_known
-    assert not differences.Row("training: seed", ("not recorded", "not recorded")).is_half_known
+    row = spec_diff.Row("training: seed", ("0", "not recorded", "0"))
+    assert row.has_missing_value and not row.is_equal
+    assert not spec_diff.Row("training: seed", ("0", "not recorded", "1")).has_missing_value
+    assert not spec_diff.Row("training: seed", ("not recorded", "not recorded")).has_missing_value
 
 
 # --- more methods ----------------------------------------------------------------------------------------------------
@@ -471,7 +468,7 @@ def test_a_method_explains_all_networks_on_one_scale_and_is_kept() -> None:
     check(app.segmented_control(key="compare_grid").set_value("true").run())
     assert "one scale for all 4 networks" in texts(app), "a result is kept"
     check(app.selectbox(key="compare_target").select(3).run())
-    assert "one scale for all 4 networks" not in texts(app), "another class is another question"
+    assert "one scale for all 4 networks" not in texts(app), "another class is another request"
     assert app.number_input(key="compare_parameter_occlusion_stride").value == 8
 
 

@@ -4,13 +4,14 @@ import io
 from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
 from explorer import figures
 from explorer.figures import ColourScale
-from explorer.figures.names import escaped
-from explorer.figures.tiles import GAP
+from explorer.figures.raster import GAP
+from explorer.figures.text_escaping import escape_html
 
 FIGURES = Path(figures.__file__).parent
 SCALE = ColourScale.sizes(2.0)
@@ -54,9 +55,9 @@ def test_tiles_lie_in_reading_order_with_gaps() -> None:
 
 def test_nearest_repeats_pixels_and_never_reduces() -> None:
     pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    large = figures.nearest(pixels, 8)
+    large = figures.upscale_nearest(pixels, 8)
     assert large.shape == (8, 8, 3) and (large[::4, ::4] == pixels).all() and (large[:4, :4] == pixels[0, 0]).all()
-    assert figures.nearest(large, 2).shape == (8, 8, 3)
+    assert figures.upscale_nearest(large, 2).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("opacity", [0.0, 0.5, 1.0])
@@ -87,7 +88,8 @@ def test_a_sheet_holds_small_pictures_as_they_are_and_large_ones_reduced() -> No
 
 
 def test_the_classes_chart_marks_the_explained_class() -> None:
-    figure = figures.classes_chart(["cat", "dog"], [0.9, 0.1], "#123456", "dog")
+    network = figures.ClassProbabilities(figures.Series("net", "#123456"), [0.9, 0.1], "dog")
+    figure = figures.probabilities_chart(["cat", "dog"], [network])
     bars = figure.data[0]
     assert list(bars.x) == [0.9, 0.1]
     assert bars.y[0] == "cat" and bars.y[1] == "<b>▸ dog</b>"
@@ -95,6 +97,15 @@ def test_the_classes_chart_marks_the_explained_class() -> None:
 
 
 def test_names_in_figures_and_reports_neither_mark_up_nor_reorder() -> None:
-    assert escaped("<b>\u202egnp.tac\u2066") == "&lt;b&gt;gnp.tac"
+    evil = "<b>\u202egnp.tac\u2066"
+    assert escape_html(evil) == "&lt;b&gt;gnp.tac"
     others = [path.name for path in FIGURES.glob("*.py") if "html.escape" in path.read_text()]
-    assert others == ["names.py"]
+    assert others == ["text_escaping.py"]
+    picture = figures.Thumbnail(np.zeros((2, 2, 3), np.uint8), [evil, evil])
+    chart = figures.Chart(go.Figure(), evil, evil)
+    parts: list[figures.Part] = [evil, figures.Table([evil], [[evil]]), chart, figures.Gallery([picture])]
+    parts += [figures.Strip([evil], [(evil, [picture])], 2, figures.SEQUENTIAL, evil), figures.Details(evil, evil)]
+    report = figures.report_html(evil, [figures.Chapter(evil, parts)])
+    _, body = report.split("</head>")
+    assert body.count("&lt;b&gt;gnp.tac") == 19, "every text is there, in one heading, in alternative texts too"
+    assert "<b>" not in body and "\u202e" not in body and "\u2066" not in body

@@ -81,6 +81,7 @@ ONLY_IN = {
     "cachetools": {SERVICES},
     "starlette": {"explorer.ui"},
     "plotly": {"explorer.figures"},
+    "jinja2": {"explorer.figures"},
     "captum": {"explorer.attribution"},
 }
 
@@ -459,7 +460,7 @@ def test_training_works_without_the_packages_of_the_screen(module):
         ("explorer.ui.pages.explore", "import torch"),
         ("explorer.ui.pages.explore", "from ...__main__ import main"),
         ("explorer.ui.services.explore_state", "import plotly.graph_objects as go"),
-        ("explorer.ui.services.explore_state", "from explorer.ui.compare.compared import CompareState"),
+        ("explorer.ui.services.explore_state", "from explorer.ui.compare.comparison import CompareState"),
         ("explorer.ui.services.explore_state", "from explorer.ui import explore"),
         ("explorer.ui.server", "from explorer.ui.explore import view"),
         ("explorer.ui.api.message", "from explorer.ui.explore.view import load_view"),
@@ -499,7 +500,7 @@ def test_a_wrong_import_is_found(module, source):
             "from explorer.ui.services.explore_state import AppState\nimport streamlit as st",
         ),
         ("explorer.ui.pages.explore", "from explorer.ui.explore import faithfulness\nimport explorer.ui.compare.maps"),
-        ("explorer.ui.compare.maps", "from . import aligned\nfrom .. import network_registry, session"),
+        ("explorer.ui.compare.maps", "from . import controls\nfrom .. import network_registry, session"),
         ("explorer.ui.compare.methods", "from explorer.ui.explore.methods import SIDE"),
         ("explorer.ui.server", "from explorer.ui.api import explain"),
         ("explorer.ui.explore.view", "from ..api.explain import SESSIONS"),

@@ -16,24 +16,29 @@ from explorer.datasets import shapes
 from explorer.experiments import agreement, similarity
 from explorer.experiments.agreement import Agreement
 from explorer.ui import dataset_access, forecasts, network_registry
-from explorer.ui.compare import charts, findings
-from explorer.ui.compare.findings import Answer, Question
+from explorer.ui.compare import labelled, measurements
+from explorer.ui.compare.comparison import side_by_side
+from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.services.caches import CACHES
+from explorer.ui.services.inference import NetworkResult
 from tests.test_report import hostile_twins
 
 PAGE = """
 import streamlit as st
 from explorer.ui import navigation
 from explorer.ui.session import session
-from explorer.ui.compare import many_pictures
+from explorer.ui.compare import report
+from explorer.ui.pages.compare import on_datasets
 from explorer.ui.compare.state import CompareState
-from explorer.ui.compare.compared import compare
+from explorer.ui.compare.comparison import compare
 from explorer.ui.services.inference import sample_image
 
 def show():
     names = tuple(st.query_params["networks"].split(","))
     state, subject = CompareState(names), sample_image(6, 6)
-    many_pictures.sections([each.looked for each in compare(state, subject)], "many", subject, state)
+    compared = compare(state, subject)
+    on_datasets(compared, "many")
+    report.section(compared, "many", subject, state)
 
 def explore():
     kept = session().uploads.get(st.query_params["picture"])
@@ -52,7 +57,7 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     split = shapes.draw(N, seed=5)
     monkeypatch.setattr(dataset_access, "test_split", lambda data: (split, shapes.CLASS_NAMES))
     monkeypatch.setattr(forecasts, "macs_a_second", lambda: 1e9)
-    monkeypatch.setattr(findings, "test_count", lambda data: N)
+    monkeypatch.setattr(measurements, "test_count", lambda data: N)
     yield
 
 
@@ -78,7 +83,7 @@ def texts(app: AppTest) -> str:
     return "\n".join(element.value for kind in (app.markdown, app.caption, app.info) for element in kind)
 
 
-def kept(app: AppTest) -> dict[str, Answer]:
+def kept(app: AppTest) -> dict[str, Measurement]:
     return app.session_state["findings"].snapshot()
 
 
@@ -90,21 +95,20 @@ def test_the_networks_are_asked_at_a_click_and_the_numbers_are_those_of_the_expe
     (*_, (_, expected)) = agreement.predictions(checkpoint, shapes.draw(N, seed=5), shapes.CLASS_NAMES)
     assert expected is not None
     found = agreement.accuracy_of(expected)
-    assert f"| plain\\-8 | {found.right} of {N} | {found.share:.2%} | {found.low:.2%} to {found.high:.2%} |" in texts(
-        app
-    )
+    row = f"| plain-8 | {found.right} of {N} | {found.share:.2%} | {found.low:.2%} to {found.high:.2%} |"
+    assert row in texts(app).replace("\\", "")
     assert "McNemar's test, exact" in texts(app) or "nothing tells them apart" in texts(app)
 
 
 def test_a_third_network_is_measured_alone_and_one_fewer_needs_nothing() -> None:
     app = open_page()
     press(app, f"Measure 2 networks on {N} pictures")
-    first = {key: answer.result for key, answer in kept(app).items() if answer.question.kind == "said"}
+    first = {key: answer.result for key, answer in kept(app).items() if answer.request.kind == "said"}
     assert len(first) == 2
     app.query_params["networks"] = ",".join((*TWINS, "shapes-plain-20"))
     app.run()
     press(app, f"Measure 1 network on {N} pictures")
-    said = {key: answer.result for key, answer in kept(app).items() if answer.question.kind == "said"}
+    said = {key: answer.result for key, answer in kept(app).items() if answer.request.kind == "said"}
     assert len(said) == 3 and all(said[key] is result for key, result in first.items())
     app.query_params["networks"] = ",".join((TWINS[1], "shapes-plain-20"))
     app.run()
@@ -141,7 +145,7 @@ def test_of_many_classes_the_mistakes_are_a_table(monkeypatch: pytest.MonkeyPatc
 
 def test_pictures_for_a_report_do_not_keep_the_whole_split() -> None:
     app = press(open_page("shapes-plain-8", "shapes-plain-56"), f"Measure 2 networks on {N} pictures")
-    (shown,) = [answer.result[0] for answer in kept(app).values() if answer.question.kind == "pictures"]
+    (shown,) = [answer.result[0] for answer in kept(app).values() if answer.request.kind == "pictures"]
     assert shown and all(pixels.base is None for pixels in shown.values())
 
 
@@ -160,7 +164,7 @@ def test_the_downloads_hold_what_was_measured_and_no_weights(monkeypatch: pytest
 
 
 def test_shares_can_be_measured_over_the_whole_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(findings, "test_count", lambda data: 4000)
+    monkeypatch.setattr(measurements, "test_count", lambda data: 4000)
     app = open_page()
     count = next(box for box in app.selectbox if str(box.key).startswith("many-shares-n-"))
     assert count.options == ["50", "200", "500", "all 4,000"] and count.value == 200
@@ -170,7 +174,7 @@ def test_shares_on_the_object_say_what_was_left_out() -> None:
     app = press(open_page(), f"Measure 2 networks on {N} pictures")
     press(app, f"Measure 2 networks on {N} pictures")  # the first button is gone: this is the one for the cams
     assert f"({N} pictures, 10 layers) were zero everywhere and are left out." in texts(app).replace("\\", "")
-    assert sum(answer.question.kind == "shares" for answer in kept(app).values()) == 2
+    assert sum(answer.request.kind == "shares" for answer in kept(app).values()) == 2
 
 
 def test_a_picture_on_which_they_disagree_opens_in_explore() -> None:
@@ -205,35 +209,33 @@ def test_names_are_never_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pictures_are_taken_evenly_over_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert findings.pictures(Question("said", "shapes-32", 10)).indices.tolist() == list(range(0, 30, 3))
-    about = findings.pictures(Question("said", "shapes-32", 1000))
+    assert measurements.sample(Request("said", "shapes-32", 10)).indices.tolist() == list(range(0, 30, 3))
+    about = measurements.sample(Request("said", "shapes-32", 1000))
     assert about.indices.tolist() == list(range(N))
     assert np.array_equal(about.chosen.labels, about.split.labels) and about.chosen.masks is not None
 
 
 def test_old_results_make_room_but_the_last_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = replace(CACHES["ui.compare.findings.answers"], bytes=1000)
-    monkeypatch.setattr(findings, "CACHES", {"ui.compare.findings.answers": limit})
-    store = findings.answers()
-    monkeypatch.setattr(findings, "answers", lambda: store)
+    limit = replace(CACHES["ui.compare.measurements.store"], bytes=1000)
+    monkeypatch.setattr(measurements, "CACHES", {"ui.compare.measurements.store": limit})
+    store = measurements.store()
+    monkeypatch.setattr(measurements, "store", lambda: store)
     for number in range(8):
         grams = similarity.Grams(("a",), np.zeros((1, 10, 10), np.float32), {})  # 400 bytes
-        findings.keep(Question("grams", "shapes-32", 10), (f"network-{number}",), grams)
+        measurements.keep(Request("grams", "shapes-32", 10), (f"network-{number}",), grams)
     assert [answer.names[0] for answer in store.snapshot().values()] == [f"network-{number}" for number in range(4, 8)]
 
 
 def test_the_verdict_says_what_the_counts_say() -> None:
-    clear = charts.verdict("A", "B", Agreement(80, 12, 1, 7, 82))
+    clear = labelled.mcnemar_sentence("A", "B", Agreement(80, 12, 1, 7, 82))
     assert "A has 12 and B 1" in clear and "p = 0.0034" in clear and "hardly explains" in clear
-    vague = charts.verdict("A", "B", Agreement(80, 7, 5, 8, 82))
+    vague = labelled.mcnemar_sentence("A", "B", Agreement(80, 7, 5, 8, 82))
     assert "p = 0.77" in vague and "may well be due to" in vague
-    assert "nothing tells them apart" in charts.verdict("A", "B", Agreement(90, 0, 0, 10, 95))
-    assert "p < 0.0001" in charts.verdict("A", "B", Agreement(80, 60, 1, 7, 82))
+    assert "nothing tells them apart" in labelled.mcnemar_sentence("A", "B", Agreement(90, 0, 0, 10, 95))
+    assert "p < 0.0001" in labelled.mcnemar_sentence("A", "B", Agreement(80, 60, 1, 7, 82))
 
 
-def test_networks_of_one_title_are_told_apart() -> None:
-    looked, _ = hostile_twins("x")
-    assert list(findings.names_of(looked).values()) == ["plain-8", "ResNet-8"]
-    twice = [replace(looked[0], name="shapes-plain-8"), replace(looked[0], name="shapes-plain-20")]
-    assert len(set(findings.names_of(twice).values())) == 2
-    assert findings.dashes(twice) == {"shapes-plain-8": "solid", "shapes-plain-20": "dash"}
+def test_networks_of_one_colour_are_told_apart() -> None:
+    first, _ = hostile_twins("x")
+    twice = [NetworkResult(name, first.checkpoint, "#C2540A", trace=first.trace, profiles=()) for name in ("a", "b")]
+    assert [network.dash for network in side_by_side(twice)] == ["solid", "dash"]

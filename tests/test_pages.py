@@ -236,7 +236,7 @@ def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> N
 CHOSEN = """
 import streamlit as st
 from explorer.ui.explore import controls
-from explorer.ui.compare import compared
+from explorer.ui.compare import comparison
 from explorer.ui.pages import explore
 from explorer.ui.viewer import places
 st.session_state["gallery"] = {"picture": %s}
@@ -248,7 +248,7 @@ st.session_state["gallery"] = {"picture": %s}
     "take",
     [
         "places._take(controls.update_state)",
-        "places._take(compared.change)",
+        "places._take(comparison.update_state)",
         "explore._take_picture(st.session_state['gallery']['picture'])",
     ],
 )

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,55 +19,60 @@ from explorer.datasets import Split, shapes
 from explorer.experiments import agreement, cam_metrics, similarity
 from explorer.presets import cifar
 from explorer.tracing import trace
-from explorer.ui.compare import charts, report
-from explorer.ui.compare.findings import Answer, Question
-from explorer.ui.compare.one_picture import Picture
-from explorer.ui.services.inference import NetworkResult
+from explorer.ui.compare import labelled, layer_similarity, report
+from explorer.ui.compare.comparison import ComparedNetwork, side_by_side
+from explorer.ui.compare.measurements import Measurement, Request
+from explorer.ui.services.inference import InputImage, NetworkResult
 from tests.test_similarity import grams_of
 
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
 N = 8
 
 
-def hostile_twins(name: str = HOSTILE) -> tuple[list[NetworkResult], dict[str, str]]:
+def hostile_twins(name: str = HOSTILE) -> list[ComparedNetwork]:
     """Two untrained networks whose classes and titles are called that, after they have seen one picture."""
     class_names = tuple(f"={name} {index}" for index in range(10))
-    looked = []
+    results: list[NetworkResult] = []
     for shortcut, stem in (("none", "plain"), ("identity", "residual")):
         network = build(cifar(8, shortcut), seed=1).freeze()  # type: ignore[arg-type]
         own = Checkpoint(network, class_names, (0.5,) * 3, (0.25,) * 3, name, 1, {"epochs": 1}, {"device": name})
         traced = trace(network, np.zeros((3, 32, 32), np.float32))
-        looked.append(NetworkResult(stem, own, "#C2540A", trace=traced, profiles=profile(traced)))
-    return looked, {"plain": f"{name} A", "residual": f"{name} B"}
+        title = f"{name} {'AB'[len(results)]}"
+        results.append(NetworkResult(stem, own, "#C2540A", unique_title=title, trace=traced, profiles=profile(traced)))
+    return side_by_side(results)
 
 
-def measured(looked: list[NetworkResult]) -> dict[str, Answer]:
+def measured(compared: list[ComparedNetwork]) -> dict[str, Measurement]:
     """All that can be measured of them, on eight pictures."""
     drawn = shapes.draw(N, seed=2)
     split = Split(drawn.images, drawn.labels, drawn.masks)
-    kept: dict[str, Answer] = {}
-    names = tuple(network.name for network in looked)
+    kept: dict[str, Measurement] = {}
+    names = tuple(network.name for network in compared)
 
-    def keep(question: Question, asked: tuple[str, ...], result: object) -> None:
-        kept[question.key(*asked)] = Answer(question, asked, result)
+    def keep(request: Request, asked: tuple[str, ...], result: object) -> None:
+        kept[request.key(*asked)] = Measurement(request, asked, result)
 
-    class_names = looked[0].checkpoint.class_names
-    for network in looked:
+    class_names = compared[0].checkpoint.class_names
+    for network in compared:
         (*_, (_, said)) = agreement.predictions(network.checkpoint, split, class_names)
         (*_, (_, shares)) = cam_metrics.object_shares(network.checkpoint, split, class_names)
-        keep(Question("said", "shapes-32", N), (network.name,), said)
-        keep(Question("shares", "shapes-32", N), (network.name,), shares)
-    grams = [grams_of(network.checkpoint, split.images) for network in looked]
-    keep(Question("cka", "shapes-32", N), names, similarity.cka(*grams))
+        keep(Request("said", "shapes-32", N), (network.name,), said)
+        keep(Request("shares", "shapes-32", N), (network.name,), shares)
+    grams = [grams_of(network.checkpoint, split.images) for network in compared]
+    keep(Request("cka", "shapes-32", N), names, similarity.cka(*grams))
     pictures = {3: split.images[3].transpose(1, 2, 0)}
-    keep(Question("pictures", "shapes-32", N), names, (pictures, np.arange(N)))
+    keep(Request("pictures", "shapes-32", N), names, (pictures, np.arange(N)))
     return kept
 
 
 @pytest.fixture(scope="module")
-def twins() -> tuple[list[NetworkResult], dict[str, str], dict[str, Answer]]:
-    looked, names = hostile_twins()
-    return looked, names, measured(looked)
+def twins() -> tuple[list[ComparedNetwork], dict[str, Measurement]]:
+    compared = hostile_twins()
+    return compared, measured(compared)
+
+
+def with_checkpoint(network: ComparedNetwork, **changes: Any) -> ComparedNetwork:
+    return replace(network, checkpoint=replace(network.checkpoint, **changes))
 
 
 class Markup(HTMLParser):
@@ -82,9 +88,10 @@ class Markup(HTMLParser):
 
 
 def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(twins) -> None:
-    looked, names, kept = twins
-    picture = Picture(np.zeros((64, 64, 3), np.uint8), f"picture {HOSTILE}", (f"note {HOSTILE}",))
-    text = report.html_report(looked, names, kept, picture)
+    compared, kept = twins
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    picture = InputImage(pixels, pixels, "0", f"picture {HOSTILE}", (f"note {HOSTILE}",))
+    text = report.html_report(compared, kept, picture)
     tags = Markup(text).tags
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings == [
@@ -116,24 +123,24 @@ def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(
 
 
 def test_nothing_measured_is_said(twins) -> None:
-    looked, names, _ = twins
-    text = report.html_report(looked, names, {})
+    compared, _ = twins
+    text = report.html_report(compared, {})
     assert "Nothing was measured on many pictures before this report was made." in text
     assert len(re.findall('<div id="chart-', text)) == 3, "what is known of the one picture is there"
 
 
 def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked, names, kept = twins
+    compared, kept = twins
     more = dict(kept)
-    for network in looked:
-        same = kept[Question("shares", "shapes-32", N).key(network.name)]
-        other = Question("shares", "shapes-32", N, "prediction")
-        more[other.key(network.name)] = replace(same, question=other)
-    cka = kept[Question("cka", "shapes-32", N).key("plain", "residual")]
-    alone = Question("cka", "shapes-64", N)
-    more[alone.key("plain", "plain")] = Answer(alone, ("plain", "plain"), cka.result)
-    more[Question("cka", "shapes-32", N).key("residual", "plain")] = replace(cka, names=("residual", "plain"))
-    text = report.html_report(looked, names, more)
+    for network in compared:
+        same = kept[Request("shares", "shapes-32", N).key(network.name)]
+        other = Request("shares", "shapes-32", N, "prediction")
+        more[other.key(network.name)] = replace(same, request=other)
+    cka = kept[Request("cka", "shapes-32", N).key("plain", "residual")]
+    alone = Request("cka", "shapes-64", N)
+    more[alone.key("plain", "plain")] = Measurement(alone, ("plain", "plain"), cka.result)
+    more[Request("cka", "shapes-32", N).key("residual", "plain")] = replace(cka, names=("residual", "plain"))
+    text = report.html_report(compared, more)
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings[4:-1] == [
         f"How alike they are inside: {N} pictures of shapes-32",
@@ -142,11 +149,11 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
         f"How much of the Grad-CAM lies on the object: {N} pictures of shapes-32, prediction explained",
     ]
     assert text.count("<figcaption>Linear CKA (debiased)") == text.count("<figcaption>Linear CKA (plain)") == 3
-    monkeypatch.setattr(report, "MOST_CELLS", 100)
-    text = report.html_report(looked, names, more)
+    monkeypatch.setattr(layer_similarity, "MOST_CELLS", 100)
+    text = report.html_report(compared, more)
     assert text.count("<figcaption>Linear CKA (debiased)") == 3 and "Linear CKA (plain)" not in text
     assert "only the debiased estimate is drawn" in text
-    with np.load(io.BytesIO(report.arrays_npz(looked, names, more)), allow_pickle=False) as arrays:
+    with np.load(io.BytesIO(report.arrays_npz(compared, more)), allow_pickle=False) as arrays:
         for under in ("cka/shapes-32-8/0-1", "cka/shapes-32-8/1-0", "cka/shapes-64-8/0-0"):
             assert f"{under}/plain" in arrays and f"{under}/debiased" in arrays
         for target in ("label", "prediction"):
@@ -157,25 +164,25 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
     "wrong", [{"test": 5}, {"test": {"n": 3}}, {"accuracy": "x"}, {"test": None}, {"torchvision": {}}]
 )
 def test_figures_that_are_none_are_not_measured(twins, wrong: dict[str, object]) -> None:
-    looked, names, _ = twins
-    odd = replace(looked[0], checkpoint=replace(looked[0].checkpoint, metrics=wrong))
-    assert "<td>not measured</td>" in report.html_report([odd, looked[1]], names, {})
+    compared, _ = twins
+    odd = with_checkpoint(compared[0], metrics=wrong)
+    assert "<td>not measured</td>" in report.html_report([odd, compared[1]], {})
 
 
 def test_the_one_picture_of_networks_that_know_different_classes(twins) -> None:
-    looked, names, _ = twins
-    other = replace(looked[1].checkpoint, class_names=tuple(f"other {HOSTILE} {index}" for index in range(10)))
-    text = report.html_report([looked[0], replace(looked[1], checkpoint=other)], names, {})
+    compared, _ = twins
+    other = with_checkpoint(compared[1], class_names=tuple(f"other {HOSTILE} {index}" for index in range(10)))
+    text = report.html_report([compared[0], other], {})
     assert text.count("its most probable classes. n = 1 picture.") == 2
     assert "The networks explain different classes" in text
     assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
 
 
 def test_a_report_needs_no_weights(twins) -> None:
-    looked, names, kept = twins
-    light = report.without_weights(looked)
+    compared, kept = twins
+    light = report.without_weights(compared)
     assert {parameter.device.type for each in light for parameter in each.checkpoint.network.parameters()} == {"meta"}
-    assert report.html_report(light, names, kept) == report.html_report(looked, names, kept)
+    assert report.html_report(light, kept) == report.html_report(compared, kept)
 
 
 def test_four_deep_networks_make_no_huge_file() -> None:
@@ -186,36 +193,37 @@ def test_four_deep_networks_make_no_huge_file() -> None:
 
 
 def test_of_many_classes_the_most_frequent_mistakes_stand_in_a_table(twins) -> None:
-    looked, names, _ = twins
+    compared, _ = twins
     class_names = tuple(f"{HOSTILE} {index}" for index in range(300))
     labels = np.arange(300)
     probabilities = np.full((300, 300), 1 / 300, np.float32)
-    question = Question("said", "shapes-32", 300)
+    request = Request("said", "shapes-32", 300)
     kept = {}
-    for network, wrong in zip(looked, ((7, 7, 7), (7, 9)), strict=True):
+    for network, wrong in zip(compared, ((7, 7, 7), (7, 9)), strict=True):
         predicted = labels.copy()
         predicted[: len(wrong)] = wrong
         said = agreement.Predictions(class_names, labels, predicted, probabilities)
-        kept[question.key(network.name)] = Answer(question, (network.name,), said)
-    mistakes = charts.frequent_mistakes(looked, names, {each.names[0]: each.result for each in kept.values()})
-    assert mistakes.columns == ["label", "said instead", *names.values()]
+        kept[request.key(network.name)] = Measurement(request, (network.name,), said)
+    mistakes = labelled.frequent_mistakes(compared, {each.names[0]: each.result for each in kept.values()})
+    assert mistakes.columns == ["label", "said instead", *(network.title for network in compared)]
     assert mistakes.rows[0] == [class_names[0], class_names[7], "1", "1"]
     assert sorted(list(row[2:]) for row in mistakes.rows[1:]) == [["0", "1"], ["1", "0"], ["1", "0"]]
-    text = report.html_report(looked, names, kept)
+    text = report.html_report(compared, kept)
     assert "<th>said instead</th>" in text and len(text) < 8_000_000
     assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
 
 
 def test_a_report_of_other_networks_holds_nothing_of_these(twins) -> None:
-    looked, names, kept = twins
-    other = [replace(looked[0], name="x"), replace(looked[1], name="y")]
-    assert "Nothing was measured" in report.html_report(other, {"x": "X", "y": "Y"}, kept)
+    compared, kept = twins
+    other = [replace(each, name=name) for each, name in zip(compared, "xy", strict=True)]
+    assert "Nothing was measured" in report.html_report(other, kept)
 
 
 def test_the_csv_has_a_line_for_each_picture_and_no_formula(twins) -> None:
-    looked, names, kept = twins
-    said = {answer.names[0]: answer.result for answer in kept.values() if answer.question.kind == "said"}
-    content = report.predictions_csv(names, said, range(100, 100 + N))
+    compared, kept = twins
+    said = {answer.names[0]: answer.result for answer in kept.values() if answer.request.kind == "said"}
+    names = {network.name: network.title for network in compared}
+    content = labelled.predictions_csv(names, said, range(100, 100 + N))
     heads, *lines = csv.reader(io.StringIO(content.decode("utf-8-sig")))
     assert len(lines) == N and [line[0] for line in lines] == [str(100 + index) for index in range(N)]
     of = said["plain"]
@@ -228,11 +236,11 @@ def test_the_csv_has_a_line_for_each_picture_and_no_formula(twins) -> None:
 
 
 def test_the_arrays_are_those_that_were_measured(twins) -> None:
-    looked, names, kept = twins
-    with np.load(io.BytesIO(report.arrays_npz(looked, names, kept)), allow_pickle=False) as arrays:
-        assert arrays["networks"].tolist() == list(names.values())
-        for place, network in enumerate(looked):
-            said = kept[Question("said", "shapes-32", N).key(network.name)].result
+    compared, kept = twins
+    with np.load(io.BytesIO(report.arrays_npz(compared, kept)), allow_pickle=False) as arrays:
+        assert arrays["networks"].tolist() == [network.title for network in compared]
+        for place, network in enumerate(compared):
+            said = kept[Request("said", "shapes-32", N).key(network.name)].result
             assert np.array_equal(arrays[f"said/shapes-32-8/{place}/probabilities"], said.probabilities)
             assert arrays[f"said/shapes-32-8/{place}/confusion"].sum() == N
             layer = network.profiles[-1]
@@ -240,7 +248,7 @@ def test_the_arrays_are_those_that_were_measured(twins) -> None:
             assert np.array_equal(arrays[f"{place}/logits"], network.trace.logits)
             under = f"shares/shapes-32-8-label/{place}"
             assert len(arrays[f"{under}/mean"]) == len(arrays[f"{under}/layers"])
-        alike = kept[Question("cka", "shapes-32", N).key("plain", "residual")].result
+        alike = kept[Request("cka", "shapes-32", N).key("plain", "residual")].result
         assert np.array_equal(arrays["cka/shapes-32-8/0-1/plain"], alike.cka.filled(np.nan), equal_nan=True)
 
 

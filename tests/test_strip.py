@@ -35,7 +35,7 @@ numbers_of = st.lists(st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=F
 def test_steps_lose_at_most_one_colour_on_any_scale_that_ends_higher(numbers: list[float], wider: float) -> None:
     values = np.array(numbers, dtype=np.float32)
     top = float(np.abs(values).max())
-    steps = figures.signed_shares(values, top)
+    steps = figures.quantise_signed(values, top)
     scale = top * wider
     if not scale:
         assert (steps == 128).all()
@@ -43,15 +43,15 @@ def test_steps_lose_at_most_one_colour_on_any_scale_that_ends_higher(numbers: li
     exact = 255 * (np.clip(values.astype(float) / scale, -1, 1) + 1) / 2
     from_steps = 255 * ((steps.astype(float) - 128) / 127 * top / scale + 1) / 2
     assert np.abs(exact - from_steps).max() <= 0.51
-    sizes = figures.shares(np.abs(values), top)
+    sizes = figures.quantise_sizes(np.abs(values), top)
     assert np.abs(255 * np.abs(values.astype(float)) / scale - sizes * (top / scale)).max() <= 0.51
 
 
 @pytest.mark.parametrize("top", [0.0, float("nan"), float("inf")])
 def test_a_scale_that_does_not_exist_paints_zero(top: float) -> None:
     values = np.array([1.0, np.nan, -2.0], dtype=np.float32)
-    assert (figures.shares(values, top) == 0).all()
-    assert (figures.signed_shares(values, top) == 128).all()
+    assert (figures.quantise_sizes(values, top) == 0).all()
+    assert (figures.quantise_signed(values, top) == 128).all()
 
 
 def test_the_palettes_are_those_of_the_painted_pictures() -> None:
@@ -63,13 +63,13 @@ def test_the_palettes_are_those_of_the_painted_pictures() -> None:
 @pytest.mark.parametrize("shape", [(3, 112, 112), (2, 64, 64), (5, 57, 33), (1, 200, 3)])
 def test_a_reduced_map_is_the_mean_of_what_it_stands_for(shape: tuple[int, ...]) -> None:
     maps = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    small = figures.reduced(maps, 32)
+    small = figures.average_pool(maps, 32)
     assert max(small.shape[1:]) <= 32 and small.shape[0] == shape[0] and small.dtype == np.float32
     np.testing.assert_allclose(small.mean(axis=(1, 2)), maps.mean(axis=(1, 2)), atol=2e-2)
     for each, whole in zip(small, maps, strict=True):
         oracle = Image.fromarray(whole).resize(each.shape[::-1], Image.Resampling.BOX)
         np.testing.assert_allclose(each, np.asarray(oracle), atol=1e-5)
-    assert figures.reduced(maps, 224) is maps
+    assert figures.average_pool(maps, 224) is maps
 
 
 def test_what_is_packed_comes_out_again_where_the_header_says() -> None:
@@ -183,7 +183,7 @@ def test_what_is_too_much_is_reduced_but_for_the_chosen_channel() -> None:
     whole = passed["stages.0.0"].activation[3]
     chosen = picture(body, found["chosen"]["map"])
     peak = float(np.abs(passed["stages.0.0"].activation).max())
-    np.testing.assert_array_equal(chosen, figures.signed_shares(whole, peak))
+    np.testing.assert_array_equal(chosen, figures.quantise_signed(whole, peak))
 
 
 def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() -> None:

@@ -1,4 +1,4 @@
-"""Arrays, tables and descriptions in, pictures out: PNG tiles and Plotly figures. Knows no torch and no page."""
+"""Plotly figures, PNG tiles and the HTML report, from arrays, tables and descriptions."""
 
 from explorer.figures.agreement import (
     MATRIX_CLASSES,
@@ -8,14 +8,12 @@ from explorer.figures.agreement import (
     object_share_chart,
     similarity_chart,
 )
-from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Series, classes_chart, network_colour
+from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Series, network_colour
 from explorer.figures.comparison import (
-    Alike,
-    Says,
-    SizeLine,
+    ClassProbabilities,
+    DepthCurves,
     TrainingLine,
-    alike_chart,
-    cells,
+    map_similarity_chart,
     probabilities_chart,
     sizes_chart,
     training_chart,
@@ -31,24 +29,25 @@ from explorer.figures.detail import (
     signed_overlay,
     trust_chart,
 )
-from explorer.figures.drawing import network_drawing
 from explorer.figures.gradient_flow import FlowKey, FlowLine, flow_span, gradient_flow_chart
 from explorer.figures.gradients import ZERO, GradientMap, decades, paint_gradients, size_table
-from explorer.figures.report import Chapter, Chart, Strip, Table, Thumbnail, report_html
-from explorer.figures.tiles import (
+from explorer.figures.network_diagram import network_drawing
+from explorer.figures.raster import (
     DIVERGING,
     SEQUENTIAL,
     ColourScale,
+    average_pool,
+    cells,
     colour_bar,
     data_uri,
-    nearest,
+    fit_to_screen,
     overlay,
     palette,
     png,
-    reduced,
-    shares,
+    quantise_signed,
+    quantise_sizes,
     sheet,
-    shown,
-    signed_shares,
     tile,
+    upscale_nearest,
 )
+from explorer.figures.report import Chapter, Chart, Details, Gallery, Part, Strip, Table, Thumbnail, report_html

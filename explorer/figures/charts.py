@@ -1,23 +1,27 @@
-"""Tables in, charts out: the probabilities of classes; the lines of a training as values."""
+"""Colours of the networks, the lines of a chart as values, and how every chart begins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from explorer.figures.names import escaped, shortened
+from explorer.figures.text_escaping import escape_html, escape_template, shortened
 
-# One colour a network on every page. Light and dark variants of Okabe and Ito's vermilion and blue, which people with
-# any common colour blindness can tell apart.
+# Light and dark variants of Okabe and Ito's vermilion and blue: people with any common colour blindness can tell them
+# apart.
 NETWORK_COLOURS = {
     "light": {"plain": "#C2540A", "residual": "#0A6CB0"},
     "dark": {"plain": "#F0883E", "residual": "#58AEE8"},
 }
-# Text on the page's own background, where Streamlit would write in a grey of less than 4.5:1.
+# Streamlit would write the text of a chart in a grey of less than 4.5:1.
 TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
+GREY = "#80868A"  # 3:1 against the background of both themes, as WCAG asks of graphics, and in no palette
+LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
+LEGEND |= {"itemclick": False, "itemdoubleclick": False}
+STILL = {"hovermode": "closest", "dragmode": False, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
+_LONGEST = 60  # letters of a network's title in a legend
 DASHES = ("solid", "dash", "dot", "dashdot")  # tell networks of one family, and so of one colour, apart
-_WIDEST = 28  # letters of a class name beside a bar
 
 
 @dataclass(frozen=True)
@@ -34,27 +38,35 @@ def network_colour(shortcut: str, theme: Literal["light", "dark"]) -> str:
     return NETWORK_COLOURS[theme]["plain" if shortcut == "none" else "residual"]
 
 
-def classes_chart(names: Sequence[str], probabilities: Sequence[float], colour: str, target: str) -> go.Figure:
-    """Horizontal bars of probabilities, the most probable on top; an arrow marks the explained class."""
-    shown_names = [escaped(shortened(name, _WIDEST)) for name in names]
-    labels = [f"<b>▸ {text}</b>" if name == target else text for name, text in zip(names, shown_names, strict=True)]
+def empty_chart(
+    height: int, margin: tuple[int, int, int], xaxis: Mapping[str, Any], yaxis: Mapping[str, Any], **layout: Any
+) -> go.Figure:
+    """A chart without lines that cannot be zoomed; its margins are those on the right, at the top and at the bottom."""
+    right, top, bottom = margin
     return go.Figure(
-        go.Bar(
-            x=list(probabilities),
-            y=labels,
-            orientation="h",
-            marker={"color": colour, "opacity": [1.0 if name == target else 0.55 for name in names]},
-            text=[f"{value:.1%}" for value in probabilities],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:.4f}<extra></extra>",
-        ),
-        layout=dict(
-            height=28 * len(names) + 34,
-            margin={"l": 0, "r": 60, "t": 4, "b": 24},
-            xaxis={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0, "fixedrange": True},
-            yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
-            bargap=0.25,
-            showlegend=False,
-        ),
+        layout={
+            "height": height,
+            "margin": {"l": 0, "r": right, "t": top, "b": bottom},
+            "xaxis": {"fixedrange": True, **xaxis},
+            "yaxis": {"fixedrange": True, "automargin": True, **yaxis},
+            "legend": LEGEND,
+            **layout,
+        }
     )
+
+
+def add_line(figure: go.Figure, series: Series, x: Iterable[Any], y: Iterable[Any], hover: str, **more: Any) -> None:
+    """Draws a line with markers; hovering shows `hover`, a template of Plotly, and the title of the network."""
+    figure.add_scatter(
+        x=list(x),
+        y=list(y),
+        line={"color": series.colour, "dash": series.dash, "width": 2},
+        hovertemplate=f"{hover}<extra>{escape_template(series.title)}</extra>",
+        **{"mode": "lines+markers", "name": escape_html(shortened(series.title, _LONGEST))} | more,
+    )
+
+
+def translucent(colour: str, opacity: float) -> str:
+    """`#RRGGBB` with that opacity, as CSS."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return f"rgba({red},{green},{blue},{opacity})"

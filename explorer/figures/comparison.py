@@ -1,20 +1,19 @@
-"""Several networks in one picture: the lines of their trainings, what they say, how alike their maps are."""
+"""Charts of several networks: their dataset_access, class probabilities, similarity of maps, sizes along depth."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.figures.charts import DASHES, Series
-from explorer.figures.names import in_template, shortened
+from explorer.figures.charts import DASHES, GREY, LEGEND, Series, add_line, empty_chart
+from explorer.figures.text_escaping import escape_template, shortened
 
 _PATTERNS = dict(zip(DASHES, ("", "/", ".", "x"), strict=True))
+_SYMBOLS = dict(zip(DASHES, ("circle", "diamond", "square", "x"), strict=True))
 _WIDEST = 28  # letters of a class name beside its bars
-_LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}, "itemclick": False}
-_LEGEND |= {"itemdoubleclick": False}
 
 Point = tuple[float | None, float | None]
 
@@ -32,9 +31,8 @@ class TrainingLine:
 
 
 @dataclass(frozen=True, eq=False)
-class Says:
-    """What one network says: a probability, 0..1, for each of the classes of the chart, and the class that is
-    explained."""
+class ClassProbabilities:
+    """A network's probability, 0..1, of each class of the chart, and the class that is explained."""
 
     series: Series
     probabilities: Sequence[float]
@@ -42,164 +40,124 @@ class Says:
 
 
 @dataclass(frozen=True, eq=False)
-class Alike:
-    """How alike two networks' maps are along `depths`: the correlation, -1..1, and the overlap of their regions
-    (intersection over union, 0..1); None where it could not be computed. `notes` say what was compared."""
-
-    series: Series
-    depths: Sequence[float]
-    correlations: Sequence[float | None]
-    overlaps: Sequence[float | None]
-    notes: Sequence[str]
-
-
-@dataclass(frozen=True, eq=False)
-class SizeLine:
-    """How large one network's activations and the gradients of its score are, >= 0, in each of `layers`, which lie at
-    the relative `depths`."""
+class DepthCurves:
+    """Two values at each of `layers`, which lie at the relative `depths`: one for the chart on the left, one for that
+    on the right. NaN is not defined."""
 
     series: Series
     layers: Sequence[str]
     depths: Sequence[float]
-    activations: Sequence[float]
-    gradients: Sequence[float]
+    left: Sequence[float]
+    right: Sequence[float]
 
 
 def training_chart(lines: Sequence[TrainingLine]) -> go.Figure:
     """Loss on the left, share of right predictions on the right, over epochs: lines of the training pictures, dots of
     the validation pictures."""
-    figure = make_subplots(rows=1, cols=2, subplot_titles=("Loss", "Accuracy"), horizontal_spacing=0.09)
+    figure = _two_charts(("Loss", "Accuracy"), "epochs")
     for line in lines:
-        name = _escaped(line.series.title)
         for pictures, points in (("training", line.train), ("validation", line.validation)):
-            if all(loss is None and share is None for loss, share in points):
+            if all(point == (None, None) for point in points):
                 continue
-            for place, unit in ((0, ".3g"), (1, ".1%")):
-                figure.add_scatter(
-                    x=list(line.epochs),
-                    y=[point[place] for point in points],
-                    mode="lines" if pictures == "training" and len(points) > 1 else "markers",
-                    line={"color": line.series.colour, "dash": line.series.dash, "width": 2},
-                    marker={"color": line.series.colour, "size": 7, "symbol": _symbol(line.series.dash)},
-                    name=name,
-                    legendgroup=name,
-                    showlegend=pictures == "training" and not place,
-                    hovertemplate=f"{name}, {pictures}<br>epoch %{{x:.3g}}: %{{y:{unit}}}<extra></extra>",
-                    row=1,
-                    col=place + 1,
-                )
-    figure.update_xaxes(title="epochs", rangemode="tozero", fixedrange=True)
-    figure.update_yaxes(fixedrange=True, rangemode="tozero")
+            for column, unit in ((1, ".3g"), (2, ".1%")):
+                values = [point[column - 1] for point in points]
+                hover = f"{pictures}, epoch %{{x:.3g}}: %{{y:{unit}}}"
+                mode = "lines" if pictures == "training" and len(points) > 1 else "markers"
+                in_legend = pictures == "training" and column == 1
+                _add_line(figure, column, line.series, line.epochs, values, hover, mode=mode, showlegend=in_legend)
+    figure.update_xaxes(rangemode="tozero")
+    figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], col=2)
-    figure.update_layout(height=340, margin={"l": 0, "r": 0, "t": 70, "b": 40}, legend=_LEGEND | {"y": 1.12})
+    figure.update_layout(height=340)
     return figure
 
 
-def probabilities_chart(names: Sequence[str], networks: Sequence[Says]) -> go.Figure:
-    """For each class a group of horizontal bars, one for each network, the first class on top; an arrow marks the
-    classes that are explained."""
+def probabilities_chart(names: Sequence[str], networks: Sequence[ClassProbabilities]) -> go.Figure:
+    """For each class a group of horizontal bars, one for each network, the first class on top. An arrow marks the
+    classes that are explained, and each network's bar of its own one is the strongest."""
     explained = {network.target for network in networks}
-    rows = [f"<b>▸ {_escaped(name, _WIDEST)}</b>" if name in explained else _escaped(name, _WIDEST) for name in names]
-    return go.Figure(
-        [
-            go.Bar(
-                x=list(network.probabilities),
-                y=rows,
-                orientation="h",
-                name=_escaped(network.series.title),
-                marker={
-                    "color": network.series.colour,
-                    "pattern": {"shape": _PATTERNS[network.series.dash], "fgopacity": 0.8},
-                },
-                text=[f"{value:.1%}" for value in network.probabilities],
-                textposition="outside",
-                cliponaxis=False,
-                hovertemplate=f"{_escaped(network.series.title)}, %{{y}}: %{{x:.4f}}<extra></extra>",
-            )
-            for network in networks
-        ],
-        layout=dict(
-            height=(14 + 18 * len(networks)) * len(names) + 76,
-            margin={"l": 0, "r": 60, "t": 36, "b": 30},
-            xaxis={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0, "fixedrange": True},
-            yaxis={"autorange": "reversed", "automargin": True, "fixedrange": True, "ticks": ""},
-            barmode="group",
-            bargap=0.2,
-            legend=_LEGEND,
-            showlegend=True,
-        ),
-    )
-
-
-def alike_chart(pairs: Sequence[Alike], chosen: float) -> go.Figure:
-    """Correlation on the left, intersection over union on the right, over relative depth; a line at the chosen one."""
-    figure = make_subplots(
-        rows=1, cols=2, subplot_titles=("Correlation", "Intersection over union"), horizontal_spacing=0.09
-    )
-    for pair in pairs:
-        for column, values in enumerate((pair.correlations, pair.overlaps), start=1):
-            figure.add_scatter(
-                x=list(pair.depths),
-                y=list(values),
-                mode="lines+markers",
-                line={"color": pair.series.colour, "dash": pair.series.dash, "width": 2},
-                marker={"color": pair.series.colour, "size": 6, "symbol": _symbol(pair.series.dash)},
-                name=_escaped(pair.series.title),
-                legendgroup=_escaped(pair.series.title),
-                showlegend=column == 1,
-                customdata=[_escaped(note) for note in pair.notes],
-                hovertemplate=f"{_escaped(pair.series.title)}<br>%{{customdata}}: %{{y:.2f}}<extra></extra>",
-                row=1,
-                col=column,
-            )
-    figure.add_vline(x=chosen, line={"color": "#869096", "width": 1, "dash": "dot"})
-    figure.update_xaxes(title="relative depth, input to output", range=[-0.02, 1.02], fixedrange=True)
-    figure.update_yaxes(fixedrange=True, zeroline=True)
-    figure.update_yaxes(range=[-1.05, 1.05], col=1)
-    figure.update_yaxes(range=[-0.05, 1.05], col=2)
-    figure.update_layout(height=300, margin={"l": 0, "r": 0, "t": 70, "b": 40}, legend=_LEGEND | {"y": 1.14})
-    figure.update_layout(showlegend=True)
+    rows = [_name(name, _WIDEST) for name in names]
+    rows = [f"<b>▸ {row}</b>" if name in explained else row for name, row in zip(names, rows, strict=True)]
+    height = (14 + 18 * len(networks)) * len(names) + 76
+    xaxis = {"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.5, 1], "tickangle": 0}
+    yaxis = {"autorange": "reversed", "ticks": ""}
+    figure = empty_chart(height, (60, 36, 30), xaxis, yaxis, showlegend=len(networks) > 1)
+    figure.update_layout(barmode="group", bargap=0.2)
+    for network in networks:
+        figure.add_bar(
+            x=list(network.probabilities),
+            y=rows,
+            orientation="h",
+            name=_name(network.series.title),
+            marker={
+                "color": network.series.colour,
+                "opacity": [1.0 if name == network.target else 0.55 for name in names],
+                "pattern": {"shape": _PATTERNS[network.series.dash], "fgopacity": 0.8},
+            },
+            text=[f"{value:.1%}" for value in network.probabilities],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate=f"{_name(network.series.title)}, %{{y}}: %{{x:.4f}}<extra></extra>",
+        )
     return figure
 
 
-def sizes_chart(lines: Sequence[SizeLine]) -> go.Figure:
+def map_similarity_chart(pairs: Sequence[DepthCurves], chosen: float) -> go.Figure:
+    """Correlation of two networks' maps, -1..1, on the left, intersection over union, 0..1, on the right, over
+    relative depth; a line at the chosen depth."""
+    figure = _two_charts(("Correlation", "Intersection over union"), "relative depth, input to output")
+    for pair in pairs:
+        for column, values in enumerate((pair.left, pair.right), start=1):
+            layers = [_name(layer) for layer in pair.layers]
+            hover = "%{customdata}: %{y:.2f}"
+            _add_line(figure, column, pair.series, pair.depths, values, hover, customdata=layers)
+    figure.add_vline(x=chosen, line={"color": GREY, "width": 1, "dash": "dot"})
+    figure.update_xaxes(range=[-0.02, 1.02])
+    figure.update_yaxes(range=[-1.05, 1.05], zeroline=True, col=1)
+    figure.update_yaxes(range=[-0.05, 1.05], zeroline=True, col=2)
+    return figure
+
+
+def sizes_chart(lines: Sequence[DepthCurves]) -> go.Figure:
     """Activation size on the left, gradient size on the right, over relative depth, on logarithmic axes. Zero has no
     logarithm: it is a cross on a line at the bottom, a decade below the smallest size."""
-    titles = ("Activation size", "Gradient size")
-    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.09)
-    for column, sizes in enumerate(([line.activations for line in lines], [line.gradients for line in lines]), start=1):
+    figure = _two_charts(("Activation size", "Gradient size"), "relative depth, input to output")
+    for column, sizes in enumerate(([line.left for line in lines], [line.right for line in lines]), start=1):
         found = [size for line in sizes for size in line if 0 < size < math.inf]
-        floor = 10.0 ** (math.floor(math.log10(min(found, default=1.0))) - 1)
-        ticks = _log_ticks(min(found, default=1.0), max(found, default=1.0))
+        low, high = min(found, default=1.0), max(found, default=1.0)
+        floor = 10.0 ** (math.floor(math.log10(low)) - 1)
+        ticks = _log_ticks(low, high)
         figure.update_yaxes(tickvals=ticks, ticktext=[f"{tick:.3g}" for tick in ticks], col=column)
         if any(size == 0 for line in sizes for size in line):
-            figure.add_hline(y=floor, line={"color": "#869096", "width": 1}, row=1, col=column)
+            figure.add_hline(y=floor, line={"color": GREY, "width": 1}, row=1, col=column)
         for line, values in zip(lines, sizes, strict=True):
-            name = _escaped(line.series.title)
-            hover = [f"{_escaped(layer)}: {size:.3g}" for layer, size in zip(line.layers, values, strict=True)]
-            figure.add_scatter(
-                x=list(line.depths),
-                y=[floor if size == 0 else size for size in values],
-                mode="lines+markers",
-                line={"color": line.series.colour, "dash": line.series.dash, "width": 2},
-                marker={
-                    "color": line.series.colour,
-                    "symbol": [_symbol(line.series.dash) if size else "x" for size in values],
-                }
-                | {"size": [4 if size else 8 for size in values]},
-                name=name,
-                legendgroup=name,
-                showlegend=column == 1,
-                customdata=hover,
-                hovertemplate=f"{name}<br>%{{customdata}}<extra></extra>",
-                row=1,
-                col=column,
-            )
-    figure.update_xaxes(title="relative depth, input to output", range=[-0.02, 1.02], fixedrange=True)
-    figure.update_yaxes(type="log", fixedrange=True)
-    figure.update_layout(height=300, margin={"l": 0, "r": 0, "t": 70, "b": 40}, legend=_LEGEND | {"y": 1.14})
+            heights = [size or floor for size in values]
+            texts = [f"{_name(layer)}: {size:.3g}" for layer, size in zip(line.layers, values, strict=True)]
+            symbols = [_SYMBOLS[line.series.dash] if size else "x" for size in values]
+            marker = {"symbol": symbols, "size": [4 if size else 8 for size in values]}
+            hover = "%{customdata}"
+            _add_line(figure, column, line.series, line.depths, heights, hover, customdata=texts, marker=marker)
+    figure.update_xaxes(range=[-0.02, 1.02])
+    figure.update_yaxes(type="log")
+    return figure
+
+
+def _two_charts(titles: tuple[str, str], x_title: str) -> go.Figure:
+    """Two empty charts side by side, with one legend above them."""
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.09)
+    figure.update_xaxes(title=x_title, fixedrange=True)
+    figure.update_yaxes(fixedrange=True)
+    figure.update_layout(height=300, margin={"l": 0, "r": 0, "t": 70, "b": 40}, legend=LEGEND | {"y": 1.14})
     figure.update_layout(showlegend=True)
     return figure
+
+
+def _add_line(
+    figure: go.Figure, column: int, series: Series, x: Sequence[float], y: Sequence[Any], hover: str, **more: Any
+) -> None:
+    marker = {"color": series.colour, "size": 6, "symbol": _SYMBOLS[series.dash]} | more.pop("marker", {})
+    more = {"marker": marker, "legendgroup": series.title, "showlegend": column == 1} | more
+    add_line(figure, series, x, y, hover, row=1, col=column, **more)
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -211,17 +169,6 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [float(f"{digit}e{decade}") for decade in decades[::every] for digit in digits]
 
 
-def cells(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`values` (h, w) at `size` (height, width) with each of their cells as a rectangle of one value: nothing is made
-    up between two of them."""
-    rows, columns = (np.arange(side) * count // side for side, count in zip(size, values.shape, strict=True))
-    return values[np.ix_(rows, columns)]
-
-
-def _symbol(dash: str) -> str:
-    return {"solid": "circle", "dash": "diamond", "dot": "square", "dashdot": "x"}[dash]
-
-
-def _escaped(text: str, longest: int = 60) -> str:
-    """As Plotly writes it: it reads tags, and a network or a class may have any name."""
-    return in_template(shortened(text, longest))
+def _name(text: str, longest: int = 60) -> str:
+    """A name of a network or a class as Plotly writes it: Plotly reads tags and variables of templates."""
+    return escape_template(shortened(text, longest))

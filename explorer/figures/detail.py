@@ -1,16 +1,18 @@
-"""What the detail of one layer draws: signed overlays, framed pictures, kernels, and charts of blocks and of trust."""
+"""Signed overlays, framed images and kernels of one layer, and charts of blocks and of faithfulness."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image, ImageDraw
 from plotly.subplots import make_subplots
 
 from explorer.attribution import PerturbationCurve
-from explorer.figures.charts import Series
-from explorer.figures.names import escaped, in_template
-from explorer.figures.tiles import ColourScale, data_uri, nearest
+from explorer.figures.charts import Series, add_line, empty_chart, translucent
+from explorer.figures.raster import ColourScale, data_uri, grid, upscale_nearest
+from explorer.figures.text_escaping import escape_html
 
 _FRAME = (33, 167, 156)  # as the frame of a chosen feature map
 _STRONG = 0.8  # of the diverging scale: the ends themselves are nearly black
@@ -29,8 +31,8 @@ class DepthLine:
 
 @dataclass(frozen=True, eq=False)
 class CascadeLine:
-    """One network's maps while it forgets: `names` of the steps, the first "trained"; of each the map, uint8
-    (H, W, 3), already painted, and its correlation with the first, -1..1, or None."""
+    """One network's maps while its layers become random: `names` of the steps, the first "trained"; for each step the
+    painted map, uint8 (H, W, 3), and its correlation with the first map, -1..1, or None."""
 
     series: Series
     names: Sequence[str]
@@ -39,10 +41,10 @@ class CascadeLine:
 
 
 def signed_overlay(pixels: np.ndarray, values: np.ndarray, top: float, opacity: float) -> np.ndarray:
-    """A map (H, W) of both signs over pixels (H, W, 3) without their colours, uint8: red speaks for, blue against.
+    """A signed map (H, W) over pixels (H, W, 3) in grey, uint8: red speaks for the class, blue against it.
 
-    Where the map is 0 the grey picture stays; towards +-`top` the colour covers it, up to `opacity`. The diverging
-    scale itself is white around 0, and would hide the picture just where there is nothing to say.
+    Where the map is 0 the grey image stays; towards +-`top` the colour covers it, up to `opacity`. The diverging scale
+    itself is white around 0 and would hide the image there.
     """
     grey = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
     share = np.clip(np.abs(values) / top, 0, 1) if top > 0 else np.zeros_like(values)
@@ -52,26 +54,20 @@ def signed_overlay(pixels: np.ndarray, values: np.ndarray, top: float, opacity: 
 
 
 def framed(pixels: np.ndarray, box: Sequence[int], side: int) -> np.ndarray:
-    """A picture enlarged to about `side` pixels, with the frame of `box`: top, left, bottom, right (exclusive)."""
-    large = nearest(pixels, side)
+    """An image enlarged to about `side` pixels, with the frame of `box`: top, left, bottom, right (exclusive)."""
+    large = upscale_nearest(pixels, side)
     factor = large.shape[0] // pixels.shape[0]
     top, left, bottom, right = (int(edge) * factor for edge in box)
-    width = max(2, side // 48)
-    for rows, columns in (
-        (slice(top, top + width), slice(left, right)),
-        (slice(bottom - width, bottom), slice(left, right)),
-        (slice(top, bottom), slice(left, left + width)),
-        (slice(top, bottom), slice(right - width, right)),
-    ):
-        large[rows, columns] = _FRAME
-    return large
+    picture = Image.fromarray(large)
+    ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=_FRAME, width=max(2, side // 48))
+    return np.asarray(picture)
 
 
 def kernel_pictures(values: np.ndarray, top: float) -> list[np.ndarray]:
     """Kernels, float32 (out, in, kh, kw), as uint8 (kh, kw, 3) each, on one scale to +-`top`.
 
-    Those that see three channels are pictures in R, G and B in which mid-grey is 0; of others each input channel is a
-    map of its own on the diverging scale.
+    Kernels of three input channels are images in R, G and B in which mid-grey is 0; of others each input channel is a
+    map on the diverging scale.
     """
     if values.shape[1] == 3:
         shares = (values / top + 1) / 2 if top > 0 else np.full_like(values, 0.5)
@@ -80,50 +76,23 @@ def kernel_pictures(values: np.ndarray, top: float) -> list[np.ndarray]:
 
 
 def kernel_sheet(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.ndarray:
-    """Kernels in rows of `columns`, each enlarged to about `side` pixels, uint8 (H, W, 4): the gaps between them are
-    transparent, since grey is the colour of a weight of 0."""
-    large = [nearest(pixels, side) for pixels in pictures]
-    height, width = large[0].shape[:2]
-    rows = -(-len(large) // columns)
-    sheet = np.zeros((rows * (height + _GAP) - _GAP, min(columns, len(large)) * (width + _GAP) - _GAP, 4), np.uint8)
-    for index, pixels in enumerate(large):
-        top, left = index // columns * (height + _GAP), index % columns * (width + _GAP)
-        sheet[top : top + height, left : left + width, :3] = pixels
-        sheet[top : top + height, left : left + width, 3] = 255
-    return sheet
+    """Kernels in rows of `columns`, each enlarged to about `side` pixels, uint8 (H, W, 4). The gaps are transparent,
+    since grey is the colour of a weight of 0."""
+    large = [np.pad(upscale_nearest(each, side), ((0, 0), (0, 0), (0, 1)), constant_values=255) for each in pictures]
+    return grid(large, large[0].shape, min(columns, len(large)), _GAP, fill=0)
 
 
 def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str) -> go.Figure:
     """Ratios along depth, from 0, with a line at 1, where both sides are equally large, and a bar at `chosen`."""
     names = list(dict.fromkeys(name for line in lines for name in line.names))
-    figure = go.Figure(
-        layout=dict(
-            height=250,
-            margin={"l": 0, "r": 8, "t": 34, "b": 0},
-            title={"text": title, "font": {"size": 13}},
-            xaxis={
-                "automargin": True,
-                "fixedrange": True,
-                "tickangle": -60,
-                "type": "category",
-                "tickfont": {"size": 10},
-            },
-            yaxis={"automargin": True, "rangemode": "tozero", "fixedrange": True},
-            legend={"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
-            showlegend=len(lines) > 1,
-        )
-    )
+    xaxis = {"automargin": True, "tickangle": -60, "type": "category", "tickfont": {"size": 10}}
+    heading = {"text": title, "font": {"size": 13}}
+    figure = empty_chart(250, (8, 34, 0), xaxis, {"rangemode": "tozero"}, title=heading, showlegend=len(lines) > 1)
+    figure.update_layout(legend={"x": 1, "xanchor": "right"})
     if chosen in names:
         figure.add_vline(x=names.index(chosen), line={"color": "rgba(128,128,128,0.35)", "width": 8})
     for line in lines:
-        figure.add_scatter(
-            x=list(line.names),
-            y=list(line.values),
-            mode="lines+markers",
-            name=escaped(line.series.title),
-            line={"color": line.series.colour, "dash": line.series.dash},
-            hovertemplate="%{x}: %{y:.3g}<extra>" + in_template(line.series.title) + "</extra>",
-        )
+        add_line(figure, line.series, line.names, line.values, "%{x}: %{y:.3g}")
     figure.add_hline(y=1, line={"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "dot"})
     return figure
 
@@ -137,26 +106,20 @@ def trust_chart(panels: Sequence[tuple[str, Sequence[tuple[Series, PerturbationC
     for column, (_, lines) in enumerate(panels, start=1):
         for series, curve in lines:
             shared = {"legendgroup": series.title, "mode": "lines", "row": 1, "col": column}
-            for number, order in enumerate(curve.random):
+            # No opacity of the trace: each such layer makes the whole panel a little darker in Chromium.
+            pale = {"color": translucent(series.colour, 0.35), "width": 1, "dash": series.dash}
+            name = f"{escape_html(series.title)}, random orders"
+            for index, order in enumerate(curve.random):
+                is_first = column == 1 and index == 0
                 figure.add_scatter(
-                    x=curve.shares,
-                    y=order,
-                    name=f"{escaped(series.title)}, random orders",
-                    # No opacity of the trace: each such layer makes the whole panel a little darker in Chromium.
-                    line={"color": _pale(series.colour), "width": 1, "dash": series.dash},
-                    hoverinfo="skip",
-                    showlegend=column == 1 and number == 0,
-                    **shared,
+                    x=curve.shares, y=order, name=name, line=pale, hoverinfo="skip", showlegend=is_first, **shared
                 )
-            figure.add_scatter(
-                x=curve.shares,
-                y=curve.probabilities,
-                name=f"{escaped(series.title)}, the map's order",
-                line={"color": series.colour, "width": 3, "dash": series.dash},
-                hovertemplate="%{x:.0%} of the pixels: %{y:.1%}<extra>" + in_template(series.title) + "</extra>",
-                showlegend=column == 1,
-                **shared,
+            name = f"{escape_html(series.title)}, the map's order"
+            hover = "%{x:.0%} of the pixels: %{y:.1%}"
+            add_line(
+                figure, series, curve.shares, curve.probabilities, hover, name=name, showlegend=column == 1, **shared
             )
+            figure.data[-1].line.width = 3
     ticks = [0, 0.25, 0.5, 0.75, 1]
     figure.update_xaxes(
         tickformat=".0%", tickvals=ticks, range=[0, 1], fixedrange=True, title_text="share of the pixels"
@@ -170,11 +133,6 @@ def trust_chart(panels: Sequence[tuple[str, Sequence[tuple[Series, PerturbationC
     return figure
 
 
-def _pale(colour: str) -> str:
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.35)"
-
-
 def cascade_chart(lines: Sequence[CascadeLine]) -> go.Figure:
     """Rank correlation with the trained network's map while layers become random from the head on; below each step
     the map itself, a row for each network."""
@@ -182,20 +140,17 @@ def cascade_chart(lines: Sequence[CascadeLine]) -> go.Figure:
     steps = max(len(line.names) for line in lines)
     chart, row = 200, 72
     height = chart + rows * row
-    figure = go.Figure()
+    xaxis = {"range": [-0.6, steps - 0.4], "showticklabels": False, "zeroline": False}
+    yaxis: dict[str, Any] = {"range": [-1.05, 1.05], "domain": [rows * row / height + 0.02, 1], "tickvals": [-1, 0, 1]}
+    yaxis |= {"title": {"text": "rank correlation"}}
+    figure = empty_chart(height + 60, (8, 30, 30), xaxis, yaxis, showlegend=True)
+    figure.update_layout(legend={"x": 1, "xanchor": "right", "y": 1.01})
     for place, line in enumerate(lines):
-        figure.add_scatter(
-            x=list(range(len(line.names))),
-            y=list(line.correlations),
-            customdata=list(line.names),
-            mode="lines+markers",
-            name=escaped(line.series.title),
-            line={"color": line.series.colour, "dash": line.series.dash},
-            hovertemplate="%{customdata}: %{y:.2f}<extra>" + in_template(line.series.title) + "</extra>",
-        )
+        places = list(range(len(line.names)))
+        add_line(figure, line.series, places, line.correlations, "%{customdata}: %{y:.2f}", customdata=list(line.names))
         top = (rows - place) * row
         figure.add_annotation(
-            text=escaped(line.series.title),
+            text=escape_html(line.series.title),
             x=0,
             y=top / height,
             xref="paper",
@@ -207,7 +162,7 @@ def cascade_chart(lines: Sequence[CascadeLine]) -> go.Figure:
         )
         for index, pixels in enumerate(line.maps):
             figure.add_layout_image(
-                source=data_uri(nearest(pixels, _THUMBNAIL)),
+                source=data_uri(upscale_nearest(pixels, _THUMBNAIL)),
                 x=index,
                 y=(top - 18) / height,
                 sizex=0.94,
@@ -219,18 +174,4 @@ def cascade_chart(lines: Sequence[CascadeLine]) -> go.Figure:
                 sizing="contain",
             )
     figure.add_hline(y=0, line={"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "dot"})
-    figure.update_layout(
-        height=height + 60,
-        margin={"l": 0, "r": 8, "t": 30, "b": 30},
-        xaxis={"range": [-0.6, steps - 0.4], "fixedrange": True, "showticklabels": False, "zeroline": False},
-        yaxis={
-            "range": [-1.05, 1.05],
-            "domain": [rows * row / height + 0.02, 1],
-            "fixedrange": True,
-            "title": {"text": "rank correlation"},
-            "tickvals": [-1, 0, 1],
-        },
-        legend={"orientation": "h", "y": 1.01, "x": 1, "xanchor": "right", "yanchor": "bottom"},
-        showlegend=True,
-    )
     return figure

@@ -1,20 +1,20 @@
-"""Sizes of gradients along depth, one line a network, on a log axis that also has a place for 0 and for no number."""
+"""Sizes of gradients along depth, a line for each network, on a log axis with places for 0 and for not finite."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.experiments.gradient_grid import GradientBand
-from explorer.figures.charts import TEXT_COLOURS
-from explorer.figures.names import escaped, in_template
+from explorer.figures.charts import GREY, LEGEND, STILL, TEXT_COLOURS, translucent
+from explorer.figures.gradients import enclosing_decades
+from explorer.figures.text_escaping import escape_html, escape_template
 from explorer.numbers import finite
 
-GREY = "#7C868B"  # 3:1 against the background of both themes
 _TALL, _SHORT = 430, 290  # pixels of a panel that is alone in its column, and of one of several
 _LINE = 15  # pixels between two labels
 _TICKS = 8
@@ -37,7 +37,7 @@ class FlowLine:
 
 @dataclass(frozen=True)
 class FlowKey:
-    """One entry of the legend: what a colour, a dash or a mark stands for."""
+    """One entry of the legend: the meaning of a colour, a dash or a mark."""
 
     text: str
     colour: str = GREY
@@ -47,19 +47,12 @@ class FlowKey:
 
 def flow_span(lines: Sequence[FlowLine]) -> tuple[int, int]:
     """The powers of ten that enclose every size above zero of all lines, at least one decade."""
-    sizes = np.concatenate(
-        [np.ravel([line.band.low, line.band.median, line.band.high]) for line in lines] or [np.zeros(0)]
-    )
-    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
-    if not len(sizes):
-        return -1, 0
-    low, high = math.floor(math.log10(sizes.min())), math.ceil(math.log10(sizes.max()))
-    return low, max(high, low + 1)
+    return enclosing_decades([size for line in lines for size in (line.band.low, line.band.median, line.band.high)])
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """Decades from `low` to `high`; below them the line of zeros, above them that of what is no finite number."""
+    """Decades from `low` to `high`, with the line of zeros below them and that of values that are not finite above."""
 
     low: int
     high: int
@@ -112,10 +105,9 @@ def gradient_flow_chart(
 ) -> go.Figure:
     """Size against relative depth, from the first layer on the left to the last on the right.
 
-    A line is the median of the n, a band reaches from the smallest to the largest. Sizes that are exactly 0 lie on a
-    dotted line of their own below the decades, labelled so, and those that are no finite number on one above. All
-    panels share both axes; `span` fixes the decades, so that several figures share them. `size` names what is
-    measured, `sample` what the n are.
+    A line is the median of the n, a band reaches from the smallest to the largest. Sizes of exactly 0 lie on a dotted
+    line below the decades, and those that are not finite on one above. All panels share both axes; `span` fixes the
+    decades, so that several figures share them. `size` names the measured value, `sample` the n.
     """
     panels = list(dict.fromkeys(line.panel for line in lines)) or [""]
     columns = 1 if len(panels) == 1 else 3 if len(panels) in (3, 5, 6) else 2
@@ -127,7 +119,7 @@ def gradient_flow_chart(
         cols=columns,
         shared_yaxes=True,
         shared_xaxes=True,
-        subplot_titles=[escaped(panel) for panel in panels] if len(panels) > 1 else None,
+        subplot_titles=[escape_html(panel) for panel in panels] if len(panels) > 1 else None,
         horizontal_spacing=0.02,
         vertical_spacing=0.24 / rows,
     )
@@ -136,13 +128,17 @@ def gradient_flow_chart(
         place = {"row": number // columns + 1, "col": number % columns + 1}
         own = [line for line in lines if line.panel == panel]
         for line in own:
-            figure.add_traces(_drawn(line, axis, sample), rows=place["row"], cols=place["col"])
+            figure.add_traces(_traces(line, axis, sample), rows=place["row"], cols=place["col"])
         figure.add_trace(_labels(own, axis, height), **place)
-        figure.add_hline(y=axis.zero, line={"color": GREY, "width": 1, "dash": "dot"}, **place)
-        if axis.has_top:
-            figure.add_hline(y=axis.top, line={"color": GREY, "width": 1, "dash": "dot"}, **place)
+        for y in [axis.zero, axis.top] if axis.has_top else [axis.zero]:
+            figure.add_hline(y=y, line={"color": GREY, "width": 1, "dash": "dot"}, **place)
     for key in keys:
-        figure.add_trace(_entry(key), row=1, col=1)
+        mark = {"symbol": "square", "size": 6, "color": key.colour}
+        line_style = {"color": key.colour, "width": 2, "dash": "dash" if key.dashed else "solid"}
+        mode, name = "lines+markers" if key.squares else "lines", escape_html(key.text)
+        figure.add_scatter(
+            x=[None], y=[None], mode=mode, marker=mark, line=line_style, name=name, showlegend=True, row=1, col=1
+        )
     word = TEXT_COLOURS[theme]
     figure.update_xaxes(
         range=[-(0.03 + 0.014 * columns * max((len(line.label) for line in lines), default=0)), 1.02],
@@ -159,58 +155,56 @@ def gradient_flow_chart(
     depth = "relative depth" if columns > 1 else "relative depth: 0 is the first layer, 1 the last"
     figure.update_xaxes(title={"text": depth, "standoff": 4, "font": {"color": word}}, row=rows)
     figure.update_annotations(font={"size": 12, "color": word})
-    words = escaped(size) if rows == 1 else escaped(size).replace(", ", ",<br>")
+    words = escape_html(size) if rows == 1 else escape_html(size).replace(", ", ",<br>")
     figure.update_yaxes(title={"text": words, "font": {"color": word}}, row=(rows + 1) // 2, col=1)
     figure.update_layout(
         height=height * rows + 90,
         margin={"l": 0, "r": 8, "t": 30 if len(panels) > 1 else 8, "b": 60},
-        legend={"orientation": "h", "x": 0, "y": -86 / (height * rows), "yanchor": "top", "title": {"text": ""}}
-        | {"itemclick": False, "itemdoubleclick": False, "font": {"size": 12, "color": word}},
-        hovermode="closest",
+        legend=LEGEND | {"y": -86 / (height * rows), "yanchor": "top", "font": {"size": 12, "color": word}},
         hoverlabel={"font": {"color": word}},
-        dragmode=False,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
+        **STILL,
     )
     return figure
 
 
-def _drawn(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
-    marker = {"symbol": "square", "size": 6, "color": line.colour}
-    traces = _bands(line, axis) if line.band.n > 1 else []
-    traces.append(
+def _traces(line: FlowLine, axis: _Axis, sample: str) -> list[go.Scatter]:
+    """The band and the line of one network, and its marks where sizes are 0 or not finite."""
+    band = line.band
+    common: dict[str, Any] = {"hovertemplate": f"<b>{escape_template(line.name)}</b><br>%{{customdata}}<extra></extra>"}
+    common |= {"showlegend": False}
+    layers = [escape_html(layer) for layer in band.layers]
+    texts = [f"{layer}<br>{size:.3g}" for layer, size in zip(layers, band.median, strict=True)]
+    if band.n > 1:
+        texts = [
+            f"{text}, median of {band.n} {sample}s<br>{low:.3g} to {high:.3g}"
+            for text, low, high in zip(texts, band.low, band.high, strict=True)
+        ]
+    traces = [
+        *(_bands(line, axis) if band.n > 1 else []),
         go.Scatter(
-            x=list(line.band.depth),
-            y=finite(axis.place(line.band.median)),
-            mode="lines+markers" if line.squares or len(line.band.layers) < 3 else "lines",
-            marker=marker,
+            x=list(band.depth),
+            y=finite(axis.place(band.median)),
+            mode="lines+markers" if line.squares or len(layers) < 3 else "lines",
+            marker={"symbol": "square", "size": 6, "color": line.colour},
             line={"color": line.colour, "width": line.width, "dash": "dash" if line.dashed else "solid"},
             name=line.name,
-            customdata=_hovers(line, sample),
-            hovertemplate=f"<b>{in_template(line.name)}</b><br>%{{customdata}}<extra></extra>",
-            showlegend=False,
-        )
-    )
-    for counts, y, words, symbol in (
-        (line.band.zeros, axis.zero, "exactly 0", "circle-open"),
-        (line.band.not_finite, axis.top, "not finite", "x-open"),
-    ):
-        found = np.flatnonzero(counts).tolist()
-        if found:
+            customdata=texts,
+            **common,
+        ),
+    ]
+    marks = ((band.zeros, axis.zero, "exactly 0", "circle-open"), (band.not_finite, axis.top, "not finite", "x-open"))
+    for counts, y, words, symbol in marks:
+        if found := np.flatnonzero(counts).tolist():
             traces.append(
                 go.Scatter(
-                    x=[float(line.band.depth[index]) for index in found],
+                    x=[float(band.depth[index]) for index in found],
                     y=[y] * len(found),
                     mode="markers",
                     marker={"symbol": symbol, "size": 8, "color": line.colour, "line": {"width": 1.5}},
                     name=f"{line.name}, {words}",
-                    customdata=[
-                        f"{escaped(line.band.layers[index])}<br>{words} in {counts[index]} of {line.band.n} {sample}s"
-                        for index in found
-                    ],
-                    hovertemplate=f"<b>{in_template(line.name)}</b><br>%{{customdata}}<extra></extra>",
-                    showlegend=False,
+                    customdata=[f"{layers[at]}<br>{words} in {counts[at]} of {band.n} {sample}s" for at in found],
                     cliponaxis=False,
+                    **common,
                 )
             )
     return traces
@@ -221,7 +215,6 @@ def _bands(line: FlowLine, axis: _Axis) -> list[go.Scatter]:
     low, high = axis.place(line.band.low), axis.place(line.band.high)
     there = np.flatnonzero(np.isfinite(low) & np.isfinite(high))
     runs = np.split(there, np.flatnonzero(np.diff(there) > 1) + 1) if len(there) else []
-    red, green, blue = (int(line.colour[place : place + 2], 16) for place in (1, 3, 5))
     return [
         go.Scatter(
             x=[*map(float, line.band.depth[run]), *map(float, line.band.depth[run[::-1]])],
@@ -229,23 +222,13 @@ def _bands(line: FlowLine, axis: _Axis) -> list[go.Scatter]:
             mode="lines",
             line={"width": 0},
             fill="toself",
-            fillcolor=f"rgba({red},{green},{blue},0.18)",
+            fillcolor=translucent(line.colour, 0.18),
             hoverinfo="skip",
             name=f"{line.name}, band",
             showlegend=False,
         )
         for run in runs
     ]
-
-
-def _hovers(line: FlowLine, sample: str) -> list[str]:
-    texts = []
-    for index, layer in enumerate(line.band.layers):
-        text = f"{escaped(layer)}<br>{line.band.median[index]:.3g}"
-        if line.band.n > 1:
-            text += f", median of {line.band.n} {sample}s<br>{line.band.low[index]:.3g} to {line.band.high[index]:.3g}"
-        texts.append(text)
-    return texts
 
 
 def _labels(lines: Sequence[FlowLine], axis: _Axis, height: int) -> go.Scatter:
@@ -268,23 +251,11 @@ def _labels(lines: Sequence[FlowLine], axis: _Axis, height: int) -> go.Scatter:
         x=[-0.012] * len(starts),
         y=places,
         mode="text",
-        text=[escaped(line.label) for _, line in starts],
+        text=[escape_html(line.label) for _, line in starts],
         textposition="middle left",
         textfont={"size": 12, "color": [line.colour for _, line in starts]},
         hoverinfo="skip",
         cliponaxis=False,
         name="labels",
         showlegend=False,
-    )
-
-
-def _entry(key: FlowKey) -> go.Scatter:
-    return go.Scatter(
-        x=[None],
-        y=[None],
-        mode="lines+markers" if key.squares else "lines",
-        marker={"symbol": "square", "size": 6, "color": key.colour},
-        line={"color": key.colour, "width": 2, "dash": "dash" if key.dashed else "solid"},
-        name=escaped(key.text),
-        showlegend=True,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explorer.figures.tiles import ColourScale
+from explorer.figures.raster import ColourScale
 
 ZERO = (128, 134, 138)  # a grey, which the palette of sizes does not have
 
@@ -23,13 +23,20 @@ class GradientMap:
     norms: Sequence[Sequence[float | None]]
 
 
-def decades(maps: Sequence[GradientMap]) -> tuple[int, int]:
-    """The powers of ten that enclose every size above zero of all maps, at least one decade: their shared scale."""
-    sizes = [size for each in maps for row in each.norms for size in row if size is not None and 0 < size < math.inf]
-    if not sizes:
+def enclosing_decades(sizes: Sequence[np.ndarray]) -> tuple[int, int]:
+    """The powers of ten that enclose every finite size above zero, at least one decade; -1 and 0 without any."""
+    values = np.concatenate([np.ravel(each) for each in sizes] or [np.zeros(0)])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
         return -1, 0
-    low, high = math.floor(math.log10(min(sizes))), math.ceil(math.log10(max(sizes)))
+    low, high = math.floor(math.log10(values.min())), math.ceil(math.log10(values.max()))
     return low, max(high, low + 1)
+
+
+def decades(maps: Sequence[GradientMap]) -> tuple[int, int]:
+    """The decades of all maps: their shared scale."""
+    rows = [np.array(row, dtype=np.float64) for gradients in maps for row in gradients.norms]  # None becomes NaN
+    return enclosing_decades(rows)
 
 
 def paint_gradients(
@@ -37,7 +44,7 @@ def paint_gradients(
 ) -> np.ndarray:
     """uint8 (layers, steps, 4): the colour of log10 of each size between the decades `low` and `high`.
 
-    Zero is grey, and what this network did not measure is transparent.
+    Zero is grey, and values that were not measured are transparent.
     """
     sizes = size_table(gradients, layers, steps)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from explorer.figures.names import in_order as in_order
+from explorer.figures.text_escaping import without_bidi as without_bidi
 
 # Renderers of Markdown make links of addresses, escaped or not; an invisible word joiner prevents that.
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)", re.IGNORECASE)
@@ -38,4 +38,4 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -
 
 
 def _plain(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", _ADDRESS.sub("\u2060", in_order(text)))
+    return _SPECIAL.sub(r"\\\1", _ADDRESS.sub("\u2060", without_bidi(text)))

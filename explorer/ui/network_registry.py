@@ -15,7 +15,7 @@ from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
 from explorer.errors import user_message
 from explorer.ui import client, user_models
-from explorer.ui.markdown import in_order
+from explorer.ui.markdown import without_bidi
 from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
@@ -96,7 +96,7 @@ def unique_labels(names: Iterable[str], words: Callable[[str], str] = title) -> 
 
     No two are alike, since Streamlit tells options apart by their labels. None depends on the order of the names.
     """
-    plain = {name: in_order(words(name)) for name in names}
+    plain = {name: without_bidi(words(name)) for name in names}
     labels = plain
     for suffix in (_short_id, str):
         count = Counter(labels.values())

@@ -52,7 +52,7 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
         loaded = checkpoints.load_pretrained(name)
         passed = trace(loaded.network, to_input(pixels, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
         columns = profile(passed)
-        seen = figures.nearest(to_pixels(passed.image, loaded.mean, loaded.std), 320)
+        seen = figures.upscale_nearest(to_pixels(passed.image, loaded.mean, loaded.std), 320)
         top = max(float(column.cam.max()) for column in columns)
         heat = np.clip(enlarge(grad_cam(passed[layer]), seen.shape[:2]) / top, 0, 1)
         section = page.locator(".columns section").filter(has_text=title)

@@ -12,9 +12,9 @@ from tests.test_report import hostile_twins, measured
 def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(
     browsers: Callable[[int], BrowserContext], tmp_path: Path
 ) -> None:
-    looked, names = hostile_twins()
+    compared = hostile_twins()
     path = tmp_path / "report.html"
-    path.write_text(report.html_report(looked, names, measured(looked)), encoding="utf-8")
+    path.write_text(report.html_report(compared, measured(compared)), encoding="utf-8")
     context = browsers(0)
     context.set_offline(True)
     page = context.new_page()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer.ui.markdown import in_order
+from explorer.ui.markdown import without_bidi
 
 _ALIGNED = 4  # bytes: a browser reads float32 only there
 
@@ -38,7 +38,7 @@ class MessageWriter:
         """The header's length (uint32, little-endian), the header as JSON in UTF-8, and the arrays. Names that a user
         chose cannot reverse the text around them."""
         text = json.dumps(header, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        content = in_order(text).encode(errors="replace")  # a name may hold half a character
+        content = without_bidi(text).encode(errors="replace")  # a name may hold half a character
         content += b" " * (-len(content) % _ALIGNED)
         return b"".join([len(content).to_bytes(4, "little"), content, *self._parts])
 

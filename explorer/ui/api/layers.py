@@ -75,16 +75,16 @@ def _layer(
     profile = profile_of(network, layer.name)
     channels = len(layer.activation)
     stats = channel_statistics(layer)
-    small = figures.reduced(layer.activation, side) if side else layer.activation
+    small = figures.average_pool(layer.activation, side) if side else layer.activation
     found = {
         "numbers": _numbers(network, subject, layer, profile, stats),
         "channels": channels,
         "reduced": small is not layer.activation,
-        "maps": [writer.add(figures.signed_shares(small, profile.peak)), *small.shape[1:]],
+        "maps": [writer.add(figures.quantise_signed(small, profile.peak)), *small.shape[1:]],
         "stats": writer.add(stats),
     }
     if found["reduced"] and channel is not None and channel < channels:
-        whole = figures.signed_shares(layer.activation[channel], profile.peak)
+        whole = figures.quantise_signed(layer.activation[channel], profile.peak)
         found["chosen"] = {"channel": channel, "map": writer.picture(whole)}
     return found
 

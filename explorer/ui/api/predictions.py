@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from explorer.attribution import top_classes
-from explorer.figures.names import shortened
+from explorer.figures.text_escaping import shortened
 from explorer.images import to_pixels
 from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.network_text import NOT_MEASURED, UPLOADED_DATA, accuracy_text

@@ -121,11 +121,11 @@ def _network(
         if column is None:
             cells.append(None)
             continue
-        most_active = figures.reduced(column.feature_map, _MAP_SIDE_PX)
+        most_active = figures.average_pool(column.feature_map, _MAP_SIDE_PX)
         cells.append(
             {
-                "cam": writer.picture(figures.shares(column.cam, cams[name])),
-                "map": writer.picture(figures.signed_shares(most_active, maps[name])),
+                "cam": writer.picture(figures.quantise_sizes(column.cam, cams[name])),
+                "map": writer.picture(figures.quantise_signed(most_active, maps[name])),
                 "largest": json_float(column.cam.max()),
                 "peak": json_float(column.peak),
                 "zero": column.zero_reason,

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import runs
-from explorer.figures.names import shortened
+from explorer.figures.text_escaping import shortened
 from explorer.ui.dataset_access import DatasetSummary
 from explorer.ui.markdown import as_sentence
 

@@ -183,7 +183,9 @@ def _pictures(
 ) -> dict[str, Any]:
     assert log.start is not None
     return {
-        "pictures": [figures.data_uri(figures.shown(pixels, PICTURE_PX)) for pixels in pictures.transpose(0, 2, 3, 1)],
+        "pictures": [
+            figures.data_uri(figures.fit_to_screen(pixels, PICTURE_PX)) for pixels in pictures.transpose(0, 2, 3, 1)
+        ],
         "labels": [int(label) for label in log.start["labels"][: len(pictures)]],
         "names": list(log.start["class_names"]),
         "networks": [{"title": name, "colour": colour} for name, colour in networks],

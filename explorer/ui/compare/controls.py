@@ -1,13 +1,18 @@
-"""The widgets that edit a `CompareState`. As in `explore/controls.py`, the state lives in the URL alone."""
+"""The widgets of Compare. Those of a `CompareState` write into the URL, the only place where the state lives."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from explorer.labels import SCOPES
-from explorer.ui import network_registry
-from explorer.ui.compare.compared import change, read
+from explorer.ui import dataset_access, network_registry
+from explorer.ui.compare import measurements
+from explorer.ui.compare.comparison import ComparedNetwork, load_state, update_state
+from explorer.ui.compare.measurements import Request
 from explorer.ui.compare.state import FEWEST, MOST, CompareState
+from explorer.ui.widgets import long_task
 from explorer.ui.widgets.bound import bound, choice
 from explorer.ui.widgets.pickers import class_select
 
@@ -28,27 +33,27 @@ def choose_networks(state: CompareState) -> None:
         help="Two to four. The first is the one that the others are compared with. More are on the page Models.",
     )
     if st.session_state.pop("compare_too_few", False):
-        st.warning("It takes two networks to compare, so the last two stay: add another one first.")
+        st.warning("A comparison takes two networks, so the last two stay. Add another one first.")
 
 
 def _change_networks(chosen: list[str]) -> None:
-    before = read()
+    before = load_state()
     if len(chosen) < FEWEST or before is None:
         st.session_state["compare_too_few"] = True
         return
     same = network_registry.class_names(chosen[0]) == network_registry.class_names(before.networks[0])
-    change(networks=tuple(chosen), **({} if same else {"target": None}))
+    update_state(networks=tuple(chosen), **({} if same else {"target": None}))
 
 
 def choose_target(state: CompareState) -> None:
     first, *others = (network_registry.class_names(name) for name in state.networks)
     shared = [index for index, name in enumerate(first) if all(name in names for names in others)]
     more = {"disabled": not shared, "help": "A class that all of these networks know."}
-    class_select("compare_target", state.target, shared, first, change, **more)
+    class_select("compare_target", state.target, shared, first, update_state, **more)
 
 
 def choose_view(state: CompareState) -> None:
-    choose = partial(choice, state, prefix="compare", change=change)
+    choose = partial(choice, state, prefix="compare", change=update_state)
     choose(
         "scope",
         "One colour scale for each",
@@ -74,7 +79,55 @@ def choose_depth(state: CompareState) -> None:
         step=0.01,
         key="compare_depth",
         value=state.depth,
-        write=lambda depth: change(depth=round(depth, 4)),
+        write=lambda depth: update_state(depth=round(depth, 4)),
         width=320,
         help="0 is the input, 1 the output. Of each network the layer nearest to it is shown.",
+    )
+
+
+# --- measurements on a dataset ---------------------------------------------------------------------------------------
+
+
+def choose_data(options: Sequence[str], kind: str) -> str:
+    return st.selectbox(
+        "Pictures",
+        list(options),
+        key=f"many-{kind}-data",
+        format_func=lambda data: f"test pictures of {dataset_access.data_title(data)}",
+        persist_state="session",
+        width=300,
+    )
+
+
+def choose_count(data: str, counts: Sequence[int], default: int, kind: str, everything: bool = False) -> int:
+    """One of `counts` that are fewer than the test images; with `everything` also all of them."""
+    total = measurements.test_count(data)
+    options = [count for count in counts if count < total]
+    if everything or not options:
+        options.append(total)
+    chosen = default if default in options else options[-1]
+    return st.selectbox(
+        "How many",
+        options,
+        index=options.index(chosen),
+        key=f"many-{kind}-n-{data}-{options[-1]}",
+        format_func=lambda count: f"all {count:,}" if count == total else f"{count:,}",
+        persist_state="session",
+        width=140,
+    )
+
+
+def measure(request: Request, compared: Sequence[ComparedNetwork], draw: Callable[[dict[str, Any]], None]) -> None:
+    """Draws the results of all networks by name; a button measures those that are not known yet."""
+    lacking = measurements.networks_to_measure(request, compared)
+    if not lacking:
+        draw({network.name: measurements.find_result(request, network.name) for network in compared})
+        return
+    count = "1 network" if len(lacking) == 1 else f"{len(lacking)} networks"
+    long_task.long_task(
+        request.key(*(network.name for network in compared)),
+        f"Measure {count} on {request.n:,} pictures",
+        lambda: measurements.run(request, compared),
+        draw,
+        seconds=measurements.seconds(request, lacking),
     )

@@ -1,149 +1,271 @@
-"""What the compared networks see of one picture: their maps along relative depth, and one depth in detail."""
+"""Compare, on one image: the Grad-CAMs along relative depth, one depth in detail, and sizes along depth."""
 
+import math
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from explorer import figures
-from explorer.experiments.cam_metrics import CamComparison
+from explorer.experiments.cam_metrics import CamComparison, compare_cams
+from explorer.figures import Chapter, Chart, ColourScale, DepthCurves, Strip, Thumbnail
 from explorer.ui import navigation, network_registry
-from explorer.ui.charts import chart, colour_bar
-from explorer.ui.compare import aligned, charts, controls
-from explorer.ui.compare.compared import Compared, change, column_tops, read, size_lines, strip_depths
+from explorer.ui.charts import colour_bar
+from explorer.ui.compare import aligned_strip, controls
+from explorer.ui.compare.comparison import ComparedNetwork, column_tops, load_state, strip_depths, update_state
+from explorer.ui.compare.parts import draw
 from explorer.ui.compare.state import CompareState
-from explorer.ui.markdown import as_text
+from explorer.ui.markdown import as_code, as_text
 from explorer.ui.services.explore_state import AppState
 
+HEADING = "What they see"
+GRAD_CAMS = (
+    "Grad-CAM: where a layer's channels speak for the explained class. Layers stand where they lie between input (0) "
+    "and output (1), counted in weighted layers, so that networks of different depth can be compared; each column "
+    "shows the layer of each network that is nearest to it. Look for the depth at which the object appears, and for "
+    "the largest value of each map."
+)
+_COLUMN = 64  # pixels of a map on the report's strip
+_LARGE = 160  # pixels of an overlay in the report
 
-def section(state: CompareState, compared: Sequence[Compared]) -> None:
-    st.subheader("What they see", anchor=False)
+
+def section(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
+    st.subheader(HEADING, anchor=False)
     mapped = [network for network in compared if network.depths]
     for network in compared:
         if not network.depths:
             st.info(f"{as_text(network.title)} has no layer with feature maps, so there is nothing to see of it.")
     if not mapped:
         return
-    st.markdown(
-        f"{charts.GRAD_CAMS} Look for the depth at which the object appears, and at the number under the map, its "
-        "largest value. Click a map for its detail."
-    )
-    tops = column_tops(mapped, strip_depths(state.depth), state.scope)
-    scales = partial(charts.scales, state, mapped, tops)
-    aligned.aligned_maps(state, mapped, scales(str), _choose)
-    colour_bar(figures.SEQUENTIAL, scales(as_text))
-    for words in charts.caveats(mapped, as_text):
-        st.caption(words)
-    _sizes(mapped)
+    st.markdown(f"{GRAD_CAMS} It stands under the map. Click a map for its detail.")
+    scales = _scales(state, mapped)
+    aligned_strip.aligned_maps(state, mapped, scales, _choose)
+    colour_bar(figures.SEQUENTIAL, as_text(scales))
+    for words in caveats(mapped):
+        st.caption(as_text(words))
+    draw([_sizes(mapped)], "sizes")
     _detail(state, mapped)
 
 
-def _sizes(compared: Sequence[Compared]) -> None:
-    st.markdown(
-        f"**How large activations and gradients are along depth**: {charts.SIZES}. Look for whether the gradient keeps "
-        "its size on its way back, from right to left."
-    )
-    chart(
-        figures.sizes_chart(size_lines(compared)),
-        "sizes",
-        "Size of activations and of gradients of each network along relative depth, on logarithmic axes",
-    )
-    st.caption("n = 1 picture. The axes are logarithmic; what is exactly 0 lies as a cross on the line at the bottom.")
+def chapters(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[Chapter]:
+    """The same for a report; none where no network has maps."""
+    mapped = [network for network in compared if network.depths]
+    if not mapped:
+        return []
+    large = [replace(strip, side=_LARGE) for strip in _strips(state, mapped)]
+    charts = [*_similarity(state, mapped), _sizes(mapped)]
+    return [Chapter(HEADING, [GRAD_CAMS, *caveats(mapped), _strip(state, mapped), *large, *charts])]
 
 
 def _choose(column: Any) -> None:
-    state = read()
-    depths = strip_depths(state.depth) if state is not None else []
-    if isinstance(column, int) and 0 <= column < len(depths):  # what the browser says may be anything
-        change(depth=round(depths[column], 4))
+    """`column` comes from the browser and may be anything."""
+    state = load_state()
+    depths = strip_depths(state.depth) if state is not None else ()
+    if isinstance(column, int) and 0 <= column < len(depths):
+        update_state(depth=round(depths[column], 4))
 
 
-def _detail(state: CompareState, compared: Sequence[Compared]) -> None:
+# --- along depth -----------------------------------------------------------------------------------------------------
+
+
+def caveats(compared: Sequence[ComparedNetwork]) -> list[str]:
+    """Reasons for which maps differ although the networks look at the same places, or cannot be compared by pixel."""
+    sentences = different_classes(compared)
+    if len({network.visible_fraction for network in compared}) > 1:
+        shares = ", ".join(f"{network.title} {network.visible_fraction:.0%}" for network in compared)
+        sentences.append(
+            f"The networks cut the picture differently (of its shorter side they see: {shares}), so one place of two "
+            "maps is not exactly one place of the picture, and comparisons of the maps are rough."
+        )
+    return sentences
+
+
+def different_classes(compared: Sequence[ComparedNetwork]) -> list[str]:
+    same = len({network.target for network in compared}) == 1
+    return [] if same else ["The networks explain different classes, so their maps may differ for that reason alone."]
+
+
+def _scales(state: CompareState, compared: Sequence[ComparedNetwork]) -> str:
+    """Where the colours of the Grad-CAMs end, for the scope of the view."""
+    if state.scope == "layer":
+        return (
+            "Grad-CAM: 0 to the largest value found in that column, over all networks. So a weak column glows like a "
+            "strong one: the numbers under the maps say how strong it is"
+        )
+    tops = [row[0] for row in column_tops(compared, strip_depths(state.depth), state.scope)]
+    if state.scope == "both":
+        return f"Grad-CAM: 0 to {tops[0]:.3g}, everywhere"
+    named = zip(compared, tops, strict=True)
+    return "Grad-CAM: " + ", ".join(f"0 to {top:.3g} ({network.title})" for network, top in named)
+
+
+def _strip(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
+    depths = strip_depths(state.depth)
+    rows = []
+    for network, tops in zip(compared, column_tops(compared, depths, state.scope), strict=True):
+        cells = []
+        for depth, top in zip(depths, tops, strict=True):
+            column = network.nearest(depth)
+            cells.append(Thumbnail(aligned_strip.paint(column.cam, top, state.grid), [column.name, f"to {top:.3g}"]))
+        rows.append((network.title, cells))
+    caption = f"By relative depth. {_scales(state, compared)}. Brighter is more. n = 1 picture."
+    return Strip([f"{depth:.2f}" for depth in depths], rows, _COLUMN, figures.SEQUENTIAL, caption)
+
+
+def _sizes(compared: Sequence[ComparedNetwork]) -> Chart:
+    """The size of activations and of gradients behind each block. Convolutions inside the blocks are left out: norms
+    behind them set their size anew, so a line through both kinds would go up and down with the kind."""
+    lines = []
+    for network in compared:
+        blocks = [column for column in network.profiles if column.kind == "block"]
+        lines.append(
+            DepthCurves(
+                series=network.series,
+                layers=[block.name for block in blocks],
+                depths=[network.depths[block.name] for block in blocks],
+                left=[block.activation_magnitude for block in blocks],
+                right=[block.gradient_magnitude for block in blocks],
+            )
+        )
+    text = (
+        "The root mean square of each block's output, and of the gradient of the explained score with respect to it. "
+        "Look for whether the gradient keeps its size on its way back, from right to left. The axes are logarithmic; "
+        "exact zeros are crosses on the line at the bottom. n = 1 picture."
+    )
+    return Chart(figures.sizes_chart(lines), "How large activations and gradients are along depth", text)
+
+
+# --- one depth in detail ---------------------------------------------------------------------------------------------
+
+
+def _detail(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
     st.markdown(f"##### At relative depth {state.depth:.2f}")
     controls.choose_depth(state)
-    depths = strip_depths(state.depth)
-    tops = [row[depths.index(state.depth)] for row in column_tops(compared, depths, state.scope)]
-    first, *others = compared
-    if others:
-        st.markdown(
-            f"Each network's map over what it sees, and the maps' differences: {as_text(first.title)} minus the other, "
-            f"raw, red where {as_text(first.title)} speaks more for its class, blue where the other does. Look for "
-            "whether they look at the same place, and how strongly."
-        )
-    comparisons = aligned.pairs(compared, state.depth)
-    largest = max((float(abs(comparison.difference).max()) for comparison in comparisons), default=0.0)
+    strips = _strips(state, compared)
     with st.container(horizontal=True, gap="medium"):
-        for network, top in zip(compared, tops, strict=True):
-            with st.container(width=aligned.SIDE + 16):
-                _overlay(state, network, top)
-        for other, comparison in zip(others, comparisons, strict=True):
-            with st.container(width=aligned.SIDE + 16):
-                _difference(state, first, other, comparison, largest)
-    if others:
-        _alike(state, compared)
+        for strip in strips:
+            for title, thumbnail in zip(strip.columns, strip.rows[0][1], strict=True):
+                with st.container(width=aligned_strip.SIDE + 16):
+                    _draw_map(title, thumbnail)
+    for strip in strips:
+        colour_bar(strip.palette, as_text(strip.caption))
+    draw(_similarity(state, compared), "alike")
     _open_in_explore(state, compared)
 
 
-def _overlay(state: CompareState, network: Compared, top: float) -> None:
-    column = network.nearest(state.depth)
-    height, width = column.cam.shape
-    st.image(
-        aligned.overlay(network, column.cam, top, state.grid),
-        output_format="PNG",
-        alt=f"Grad-CAM of {column.name} of {network.title} over the picture",
+def _draw_map(title: str, thumbnail: Thumbnail) -> None:
+    layer, *words = thumbnail.lines
+    st.image(thumbnail.pixels, output_format="PNG", alt=f"{title}, {layer}")
+    st.markdown(f"**{as_text(title)}**  \n{as_code(layer)}")
+    st.caption(as_text(" ".join(words)))
+
+
+def _strips(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[Strip]:
+    """The maps at the chosen depth, and where there are several networks the differences of the maps."""
+    return [_overlays(state, compared), *([_differences(state, compared)] if len(compared) > 1 else [])]
+
+
+def _overlays(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
+    depths = strip_depths(state.depth)
+    place = depths.index(state.depth)
+    cells = []
+    for network, tops in zip(compared, column_tops(compared, depths, state.scope), strict=True):
+        column, top = network.nearest(state.depth), tops[place]
+        height, width = column.cam.shape
+        words = (
+            f"{column.kind} at {network.depths[column.name]:.3f}; a map of {height}×{width}, explaining "
+            f"{network.target}. Colours from 0 to {top:.3g}, its largest value is {column.cam.max():.3g}."
+        )
+        zero = [f"The Grad-CAM is zero everywhere. {column.zero_reason}"] if column.zero_reason else []
+        pixels = aligned_strip.overlay(network, column.cam, top, state.grid)
+        cells.append(Thumbnail(pixels, [column.name, *zero, words]))
+    caption = (
+        f"Each network's Grad-CAM over what it sees, at depth {state.depth:.2f}. Look for whether they look at the "
+        "same place, and how strongly."
     )
-    st.markdown(f"**{as_text(network.title)}**  \n`{column.name}`")
-    if column.zero_reason:
-        st.caption(f"The Grad-CAM is zero everywhere. {column.zero_reason}")
-    st.caption(
-        f"{column.kind} at {network.depths[column.name]:.3f}; a map of {height}×{width}, explaining "
-        f"{as_text(network.looked.target)}. Colours from 0 to {top:.3g}, its largest value is {column.cam.max():.3g}."
+    titles = [network.title for network in compared]
+    return Strip(titles, [("", cells)], aligned_strip.SIDE, figures.SEQUENTIAL, caption)
+
+
+def _differences(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
+    first, *others = compared
+    comparisons = cam_pairs(compared, state.depth)
+    top = max(float(abs(comparison.difference).max()) for comparison in comparisons)
+    side = aligned_strip.SIDE
+    cells = []
+    for other, comparison in zip(others, comparisons, strict=True):
+        values = aligned_strip.at_size(comparison.difference, state.grid, (side, side))
+        layers = f"{first.nearest(state.depth).name}, {other.nearest(state.depth).name}"
+        cells.append(
+            Thumbnail(ColourScale.signed(top).paint(values), [layers, _similarity_words(first, other, comparison)])
+        )
+    caption = (
+        f"Grad-CAM of {first.title} minus the other's, raw, ±{top:.3g}: red where {first.title} speaks more for its "
+        "class, blue where the other does."
     )
+    titles = [f"{first.title} − {other.title}" for other in others]
+    return Strip(titles, [("", cells)], side, figures.DIVERGING, caption)
 
 
-def _difference(state: CompareState, first: Compared, other: Compared, comparison: CamComparison, top: float) -> None:
-    st.image(
-        aligned.paint_difference(comparison, top, state.grid),
-        output_format="PNG",
-        alt=f"Grad-CAM of {first.title} minus that of {other.title}",
-    )
-    st.markdown(f"**{as_text(first.title)} − {as_text(other.title)}**")
-    st.caption(_comparison_words(first, other, comparison))
-    colour_bar(figures.DIVERGING, f"difference of the Grad-CAMs, ±{top:.3g}")
+def cam_pairs(compared: Sequence[ComparedNetwork], depth: float) -> list[CamComparison]:
+    """The first network's map against each other network's, at the layers nearest to that depth."""
+    first, *others = (network.nearest(depth).cam for network in compared)
+    return [compare_cams(first, other) for other in others]
 
 
-def _alike(state: CompareState, compared: Sequence[Compared]) -> None:
-    st.markdown(
-        "**How alike the maps are along depth.** Correlation: 1 where both maps rise and fall together, 0 where they "
-        "have nothing in common. Intersection over union: how far the regions overlap in which each map has at least "
-        "half of its largest value. A gap is a map that is zero. Look for the depth at which the networks part."
-    )
-    chart(
-        figures.alike_chart(aligned.alike_along_depth(compared), state.depth),
-        "alike",
-        "Correlation and intersection over union of the maps along relative depth",
-    )
-    st.caption("n = 1 picture.")
-
-
-def _comparison_words(first: Compared, other: Compared, comparison: CamComparison) -> str:
+def _similarity_words(first: ComparedNetwork, other: ComparedNetwork, comparison: CamComparison) -> str:
     height, width = comparison.difference.shape
-    words = f"On {height}×{width}. "
+    words = [f"On {height}×{width}."]
     if comparison.correlation is not None:
-        words += f"Correlation {comparison.correlation:.2f}. "
+        words.append(f"Correlation {comparison.correlation:.2f}.")
     if comparison.iou is not None and comparison.chance is not None:
-        words += f"Intersection over union {comparison.iou:.2f}; by chance about {comparison.chance:.2g}. "
+        words.append(f"Intersection over union {comparison.iou:.2f}; by chance about {comparison.chance:.2g}.")
     if comparison.reason:
         reason = comparison.reason.replace("ap A", f"ap of {first.title}").replace("ap B", f"ap of {other.title}")
-        words += f"No {'correlation' if comparison.iou is not None else 'correlation and overlap'}: "
-        words += as_text(reason[0].lower() + reason[1:])
-    return words
+        lacking = "correlation" if comparison.iou is not None else "correlation and overlap"
+        words.append(f"No {lacking}: {reason[0].lower()}{reason[1:]}")
+    return " ".join(words)
 
 
-def _open_in_explore(state: CompareState, compared: Sequence[Compared]) -> None:
-    """The first network with one that knows the same classes, as far as Explore can show it."""
-    first, *others = (network.looked.name for network in compared)
+def _similarity(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[Chart]:
+    """How alike the maps are along depth, where there are several networks."""
+    if len(compared) < 2:
+        return []
+    text = (
+        "Correlation: 1 where both maps rise and fall together, 0 where they have nothing in common. Intersection over "
+        "union: how far the regions overlap in which each map has at least half of its largest value. A gap is a map "
+        "that is zero; the dotted line is the depth in detail. Look for the depth at which the networks part. n = 1 "
+        "picture."
+    )
+    figure = figures.map_similarity_chart(similarity_along_depth(compared), state.depth)
+    return [Chart(figure, "How alike the maps are along depth", text)]
+
+
+def similarity_along_depth(compared: Sequence[ComparedNetwork]) -> list[DepthCurves]:
+    """Correlation and overlap of the first network's maps with each other network's, column by column."""
+    depths = strip_depths(1.0)
+    found = [cam_pairs(compared, depth) for depth in depths]
+    first, *others = compared
+    return [
+        DepthCurves(
+            series=replace(other.series, title=f"{first.title} and {other.title}"),
+            layers=[f"{first.nearest(depth).name} and {other.nearest(depth).name}" for depth in depths],
+            depths=depths,
+            left=[_or_nan(comparisons[index].correlation) for comparisons in found],
+            right=[_or_nan(comparisons[index].iou) for comparisons in found],
+        )
+        for index, other in enumerate(others)
+    ]
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _open_in_explore(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
+    """The first network with one of the same classes, since Explore shows no others beside each other."""
+    first, *others = (network.name for network in compared)
     second = next((other for other in others if network_registry.same_classes(first, other)), None)
     if st.button("Open in Explore, with every layer and its feature maps", key="to_explore"):
         layer = compared[0].nearest(state.depth).name

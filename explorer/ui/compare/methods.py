@@ -7,9 +7,9 @@ import streamlit as st
 
 from explorer.attribution import METHODS, Attribution, parameters_of
 from explorer.errors import user_message
-from explorer.ui.compare.aligned import OPACITY
-from explorer.ui.compare.charts import different_classes
-from explorer.ui.compare.compared import Compared
+from explorer.ui.compare.aligned_strip import OPACITY
+from explorer.ui.compare.comparison import ComparedNetwork
+from explorer.ui.compare.maps import different_classes
 from explorer.ui.compare.state import CompareState
 from explorer.ui.explore.methods import (
     SEED,
@@ -30,42 +30,42 @@ from explorer.ui.services.inference import InputImage
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.long_task import long_task, run_sequentially
 
-OF_A_LAYER = "guided_grad_cam"
+GUIDED_GRAD_CAM = "guided_grad_cam"
 _METHOD = "compared_method"  # of the session: a network's layers and sizes make no link that others could use
 _PARAMETERS = "compared_parameters"  # of the session: for each method those that were set
 
 
-def section(state: CompareState, compared: Sequence[Compared], subject: InputImage) -> None:
+def section(state: CompareState, compared: Sequence[ComparedNetwork], subject: InputImage) -> None:
     st.subheader("More methods", anchor=False)
     st.markdown(
-        "Other ways to ask each network, as a whole, why it says what it says. Look for whether another method points "
-        "at the same places as the Grad-CAMs above."
+        "Other methods explain each network as a whole. Look for whether another method points at the same places as "
+        "the Grad-CAMs above."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = _choose_method()
         if method is None:
             return
         chosen = _form(method, compared)
-    describe_method(method, [network.looked for network in compared])
+    describe_method(method, compared)
     asked = _asked(method, chosen, state, compared)
     if not asked:
         return
     try:
-        seconds = sum(seconds_of(network.looked, method, values) for network, values in asked)
+        seconds = sum(seconds_of(network, method, values) for network, values in asked)
     except ValueError as error:
         st.error(as_sentence(user_message(error)))
         return
     long_task(
-        "/".join(attribution_key(network.looked, subject, method, values) for network, values in asked),
+        "/".join(attribution_key(network, subject, method, values) for network, values in asked),
         f"Run {METHODS[method].title} on {len(asked)} networks" if len(asked) > 1 else f"Run {METHODS[method].title}",
-        lambda: run_sequentially([partial(explained, network.looked, method, values) for network, values in asked]),
+        lambda: run_sequentially([partial(explained, network, method, values) for network, values in asked]),
         lambda results: _draw(method, asked, results),
         seconds=seconds,
     )
 
 
 def _choose_method() -> str | None:
-    """The method of this session; none at first, since what it costs is measured with every network."""
+    """The method of this session; none at first, since its cost is measured with every network."""
     name: str | None = bound(
         st.selectbox,
         "Method",
@@ -81,12 +81,12 @@ def _choose_method() -> str | None:
     return name
 
 
-def _form(method: str, compared: Sequence[Compared]) -> Values:
-    """The fields that all networks share, and what stands in them; each has a layer of its own, so none is asked."""
-    if method == OF_A_LAYER:
+def _form(method: str, compared: Sequence[ComparedNetwork]) -> Values:
+    """The fields that all networks share, and their values. Layers are no field: each network has its own."""
+    if method == GUIDED_GRAD_CAM:
         return {}
     wanted = st.session_state.setdefault(_PARAMETERS, {}).get(method, {})
-    parameters, chosen = supported_parameters(method, [network.looked.checkpoint.spec for network in compared], wanted)
+    parameters, chosen = supported_parameters(method, [network.checkpoint.spec for network in compared], wanted)
     draw_fields(parameters, chosen, f"compare_parameter_{method}", partial(_change_parameter, method))
     return chosen
 
@@ -97,15 +97,15 @@ def _change_parameter(method: str, name: str, value: int | float | str | None) -
 
 
 def _asked(
-    method: str, chosen: Values, state: CompareState, compared: Sequence[Compared]
-) -> list[tuple[Compared, Values]]:
+    method: str, chosen: Values, state: CompareState, compared: Sequence[ComparedNetwork]
+) -> list[tuple[ComparedNetwork, Values]]:
     """The networks that the method can explain, each with its parameters."""
-    if method != OF_A_LAYER:
-        sizes = {network.looked.checkpoint.spec.input_shape[1:] for network in compared}
+    if method != GUIDED_GRAD_CAM:
+        sizes = {network.checkpoint.spec.input_shape[1:] for network in compared}
         if method == "occlusion" and len(sizes) > 1:
             st.caption("Window and stride count pixels of each network's own input, and the inputs differ in size.")
         return [(network, chosen) for network in compared]
-    asked: list[tuple[Compared, Values]] = []
+    asked: list[tuple[ComparedNetwork, Values]] = []
     for network in compared:
         layer = _layer(network, state.depth)
         if layer is None:
@@ -118,24 +118,24 @@ def _asked(
     return asked
 
 
-def _layer(network: Compared, depth: float) -> str | None:
+def _layer(network: ComparedNetwork, depth: float) -> str | None:
     """Of the layers that Guided Grad-CAM can take the one nearest to that relative depth, of two the later."""
-    for parameter in parameters_of(OF_A_LAYER, network.looked.checkpoint.spec):
+    for parameter in parameters_of(GUIDED_GRAD_CAM, network.checkpoint.spec):
         there = [name for name in reversed(parameter.choices) if name in network.depths]
         if there:
             return min(there, key=lambda name: abs(network.depths[name] - depth))
     return None
 
 
-def _draw(method: str, asked: Sequence[tuple[Compared, Values]], results: Sequence[Attribution]) -> None:
+def _draw(method: str, asked: Sequence[tuple[ComparedNetwork, Values]], results: Sequence[Attribution]) -> None:
     top = shared_max(results)
     with st.container(horizontal=True, gap="medium"):
         for (network, values), result in zip(asked, results, strict=True):
             with st.container(width=2 * SIDE + 24):
-                st.markdown(f"**{as_text(network.title)}**, explaining *{as_text(network.looked.target)}*")
-                draw_maps(network.looked, network.title, result, values, top, OPACITY)
+                st.markdown(f"**{as_text(network.title)}**, explaining *{as_text(network.target)}*")
+                draw_maps(network, network.title, result, values, top, OPACITY)
     networks = "both networks" if len(asked) == 2 else f"all {len(asked)} networks"
     scale_bar(method, top, f", one scale for {networks}" if len(asked) > 1 else "")
-    for words in different_classes([network.looked for network, _ in asked]):
+    for words in different_classes([network for network, _ in asked]):
         st.caption(words)
     st.caption("n = 1 picture" + (f", noise of seed {SEED}." if method == "smoothgrad" else "."))

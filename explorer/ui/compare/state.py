@@ -1,10 +1,10 @@
-"""`CompareState`: everything that decides what Compare shows, as one value that fits into the URL."""
+"""`CompareState`: one view of Compare, as one value that fits into the URL."""
 
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from explorer.ui.services.explore_state import MAX_INDEX, NAME, SAMPLE, UPLOAD, AppState, Scope
+from explorer.ui.services.explore_state import MAX_INDEX, AppState, Scope
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Grid = Literal["smooth", "true"]
@@ -15,11 +15,10 @@ FEWEST, MOST = 2, 4
 class CompareState(UrlState):
     """One view of the Compare page.
 
-    `networks` are 2 to 4 names, no two alike; `picture` and `target` are as in an `AppState`, `target` counting in
-    the classes of the first network. `depth`, 0 at the input to 1 at the output, is the relative depth that the
-    detail shows: networks of different depth have no layers in common, but each has one that is nearest to it.
-    `scope` says which maps share a colour scale, `grid` whether maps are drawn with their true pixels.
-    Raises ValueError for a text that could not have come from this app.
+    `networks` are 2 to 4 different names; `picture`, `target` and `scope` are as in an `AppState`, `target` counts in
+    the classes of the first network. `depth`, 0 at the input to 1 at the output, is the relative depth of the detail:
+    networks of different depth share no layers, but each has a layer nearest to it. `grid` says whether maps are drawn
+    with their true pixels. Raises ValueError for values that this app never writes.
     """
 
     INTEGERS: ClassVar = {"target": (0, MAX_INDEX)}
@@ -36,10 +35,7 @@ class CompareState(UrlState):
         if not FEWEST <= len(self.networks) <= MOST or len(set(self.networks)) < len(self.networks):
             raise ValueError(f"`networks` must be {FEWEST} to {MOST} different names, received {self.networks!r}.")
         for name in self.networks:
-            if not NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not the name of a network.")
-        if not SAMPLE.fullmatch(self.picture) and not UPLOAD.fullmatch(self.picture):
-            raise ValueError(f"`picture` must be a sample or an upload, received {self.picture!r}.")
+            AppState(first=name, picture=self.picture)  # which has the same rules for both
         if not 0 <= self.depth <= 1:
             raise ValueError(f"`depth` must lie in 0..1, received {self.depth!r}.")
 

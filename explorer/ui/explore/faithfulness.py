@@ -196,7 +196,7 @@ def _randomise(request: _MapRequest, network: NetworkResult) -> Generator[Share[
         1.0,
         RandomisationResult(
             names=("trained", *(" and ".join(names) for names in found.layers)),
-            maps=tuple(figures.shown(each, THUMBNAIL_PX) for each in painted),
+            maps=tuple(figures.fit_to_screen(each, THUMBNAIL_PX) for each in painted),
             tops=tops,
             correlations=(_self_correlation(maps[0]), *found.correlations),
             absolute_correlations=(_self_correlation(np.abs(maps[0])), *found.absolute_correlations),

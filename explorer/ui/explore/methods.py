@@ -214,8 +214,8 @@ def draw_maps(
     """The method's map over what the network sees, and alone beside it; its range, and its numbers as a file."""
     values, signed, title = as_map(result), is_signed(result.method), METHODS[result.method].title
     seen = to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
-    large = figures.nearest(seen, SIDE)
-    grown = figures.nearest(values, SIDE)
+    large = figures.upscale_nearest(seen, SIDE)
+    grown = figures.upscale_nearest(values, SIDE)
     if signed:
         over = figures.signed_overlay(large, grown, top, opacity)
     else:

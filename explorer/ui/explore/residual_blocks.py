@@ -144,7 +144,7 @@ def _map(name: str, values: np.ndarray | None, top: float, absent: str = "") -> 
         if values is None:
             st.caption(f"{capital(absent)}.")
             return
-        painted = figures.shown(ColourScale.signed(top).paint(values), MAP_SIDE_PX)
+        painted = figures.fit_to_screen(ColourScale.signed(top).paint(values), MAP_SIDE_PX)
         words = f"{values.min():.3g} to {values.max():.3g}"
         st.image(painted, width=MAP_SIDE_PX, output_format="PNG", alt=f"Map of {name}, {words}")
         st.caption(words)

@@ -50,7 +50,7 @@ CACHES: Mapping[str, Limit] = {
     "ui.dataset_access._summary": Limit("summaries of datasets", "process", entries=8),
     "ui.forecasts._speed_here": Limit("how fast this process trains, one value", "process"),
     "ui.explore.methods._pass_seconds": Limit("seconds that a pass of a network takes", "process", entries=64),
-    "ui.compare.findings._test_split": Limit("test splits", "process", entries=2),
+    "ui.compare.measurements._test_split": Limit("test splits", "process", entries=2),
     "ui.compare.report._empty": Limit("networks without weights", "process", entries=64),
     "ui.gradients.flow_measurements._batch": Limit("batches to measure gradients on", "process", entries=6),
     "ui.gradients.flow_measurements._beginning": Limit("gradients of the first two networks, one value", "process"),
@@ -74,8 +74,8 @@ CACHES: Mapping[str, Limit] = {
         "branch and shortcut of each block of a network", "session", entries=8
     ),
     "ui.explore.channels._pictures": Limit("test pictures to rank for a channel, up to 30 MB", "session", entries=2),
-    "ui.compare.compared._seen": Limit("maps of a network for a picture", "session", entries=12),
-    "ui.compare.findings.answers": Limit(  # the Grams of 84 layers and 500 pictures take 84 MB
+    "ui.compare.comparison._run_pass": Limit("maps of a network for a picture", "session", entries=12),
+    "ui.compare.measurements.store": Limit(  # the Grams of 84 layers and 500 pictures take 84 MB
         "what was measured on many pictures; the last four are on the screen", "session", bytes=256_000_000, least=4
     ),
     "ui.session.SessionData.flows": Limit(  # the whole grid with all seeds has 1,800

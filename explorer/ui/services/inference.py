@@ -82,7 +82,7 @@ def sample_image(label: int, number: int) -> InputImage:
     label = label % len(shapes.CLASS_NAMES)
     pixels, mask = sample_pixels(label, number)
     name = shapes.CLASS_NAMES[label]
-    shown = figures.shown(pixels, IMAGE_SIDE_PX)
+    shown = figures.fit_to_screen(pixels, IMAGE_SIDE_PX)
     title = f"drawn {name}, number {number}"
     return InputImage(pixels, shown, f"sample-{label}-{number}", title, (), mask, name, (label, number))
 
@@ -109,7 +109,7 @@ class UploadStore:
         content.update(decoded.pixels.data)
         digest = content.hexdigest()[:16]
         key = f"upload-{digest}"
-        shown = figures.shown(decoded.pixels, IMAGE_SIDE_PX)
+        shown = figures.fit_to_screen(decoded.pixels, IMAGE_SIDE_PX)
         quoted = f"`{decoded.name}`"  # as code, else a name could be Markdown; `decode` leaves no backtick in it
         self._images.put(key, InputImage(decoded.pixels, shown, digest, quoted, decoded.notes, mask, label))
         self._last = (*file, key)

@@ -8,7 +8,7 @@ import streamlit as st
 from explorer.downloads import DownloadProgress
 from explorer.errors import user_message
 from explorer.labels import NONE
-from explorer.ui.markdown import as_sentence, in_order
+from explorer.ui.markdown import as_sentence, without_bidi
 from explorer.ui.widgets.bound import bound
 
 PREDICTED = -1
@@ -37,7 +37,7 @@ def second_network_select(
 
 def class_label(index: int, class_names: tuple[str, ...]) -> str:
     """Its text in the list of classes to explain, short enough for a sidebar."""
-    return "what each one predicts" if index == PREDICTED else in_order(class_names[index])
+    return "what each one predicts" if index == PREDICTED else without_bidi(class_names[index])
 
 
 def class_select(

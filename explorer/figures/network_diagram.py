@@ -1,4 +1,4 @@
-"""A network's description in, its drawing out: from the input on the left to the logits on the right."""
+"""The diagram of a network, from the input on the left to the logits on the right."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,16 +6,14 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from explorer.architectures import Description
-from explorer.figures.charts import TEXT_COLOURS, network_colour
-from explorer.figures.sketch import HOP, LARGEST, Group, Sketch, sketch, times
+from explorer.figures.charts import GREY, LEGEND, STILL, TEXT_COLOURS, network_colour
+from explorer.figures.network_layout import JUMP, LARGEST, DiagramLayout, Group, layout_network, times
 from explorer.labels import SHORTCUTS_OF_BLOCKS
 
-# 3:1 against the background of both themes, what WCAG asks of graphics.
-GREY = "#869096"
 _FAINT = "rgba(128,140,146,0.12)"
-_BAND = (-LARGEST / 2 - 9, LARGEST / 2 + HOP + 9)  # bottom and top of the band behind a stage, in pixels
+_BAND = (-LARGEST / 2 - 9, LARGEST / 2 + JUMP + 9)  # bottom and top of the band behind a stage, in pixels
 _TOP = _BAND[1] + 52  # and three lines of small print
-_LEGEND = 44  # two rows, what the longest legend takes in a window of 1024 pixels
+_LEGEND = 44  # pixels of two rows, for the longest legend in a window of 1024 pixels
 _ASSUMED_WIDTH = 620  # pixels of a narrow page: decides whether a shape is written on one line
 
 # In the order of the legend; the share is how much of the network's colour its box takes.
@@ -30,7 +28,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True)
-class _Ink:
+class _Palette:
     """A network's colour in one theme. Fills are opaque, so that the line of the main path ends at a box."""
 
     colour: str
@@ -41,14 +39,11 @@ class _Ink:
         if kind not in _KINDS:
             return self.base
         share = _KINDS[kind][1]
-        mixed = [
-            round(share * int(self.line(kind)[place : place + 2], 16) + (1 - share) * int(self.base[place:place+2], 16))
-            for place in (1, 3, 5)
-        ]  # fmt: skip
-        return "#" + "".join(f"{part:02X}" for part in mixed)
+        parts = zip(bytes.fromhex(self.line(kind)[1:]), bytes.fromhex(self.base[1:]), strict=True)
+        return "#" + "".join(f"{round(share * own + (1 - share) * other):02X}" for own, other in parts)
 
     def line(self, kind: str) -> str:
-        """Grey for what both networks have in common outside their blocks."""
+        """Grey outside of the blocks, where plain and residual networks are the same."""
         return self.colour if kind in ("conv", "block", "norm", "activation") else GREY
 
 
@@ -68,10 +63,9 @@ def network_drawing(
     Horizontal places do not depend on the shortcut, so twins under each other stand layer above layer. The background
     is transparent; `theme` decides the colours of network and text.
     """
-    drawn = sketch(description)
+    drawn = layout_network(description)
     spec = description.spec
-    colour = network_colour(spec.shortcut, theme)
-    ink = _Ink(colour, _BASES[theme], TEXT_COLOURS[theme])
+    palette = _Palette(network_colour(spec.shortcut, theme), _BASES[theme], TEXT_COLOURS[theme])
     names = {kind: name for kind, (name, _) in _KINDS.items()}
     names["activation"] = spec.activation_name
     axis = {"visible": False, "fixedrange": True}
@@ -79,9 +73,9 @@ def network_drawing(
         [
             _bands(drawn),
             _main_path(drawn),
-            *_boxes(drawn, ink, names, legend),
-            *_shortcuts(drawn, ink, legend),
-            _labels(drawn, ink),
+            *_boxes(drawn, palette, names, legend),
+            *_shortcuts(drawn, palette, legend),
+            _labels(drawn, palette),
             _points(drawn, names),
         ],
         layout=dict(
@@ -89,44 +83,39 @@ def network_drawing(
             margin={"l": 4, "r": 4, "t": 0, "b": _LEGEND if legend else 0},
             xaxis={**axis, "range": [0, round(drawn.width, 3)]},
             yaxis={**axis, "range": [_BAND[0], _TOP]},
-            annotations=[_word(x, text, ink) for x, text in drawn.words],
-            legend={"orientation": "h", "x": 0, "y": 0, "yanchor": "top", "font": {"size": 11}, "title": {"text": ""}}
-            | {"itemclick": False, "itemdoubleclick": False},
-            hovermode="closest",
+            annotations=[_word(x, text, palette) for x, text in drawn.words],
+            legend=LEGEND | {"y": 0, "yanchor": "top", "font": {"size": 11}},
             hoverdistance=30,
-            hoverlabel={"font": {"color": ink.word}},
-            dragmode=False,
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(0,0,0,0)",
+            hoverlabel={"font": {"color": palette.word}},
+            **STILL,
         ),
     )
 
 
-def _bands(drawn: Sketch) -> go.Scatter:
+def _bands(drawn: DiagramLayout) -> go.Scatter:
     """A faint band behind the stem, each stage and the head."""
+    low, high = _BAND
     x: list[float | None] = []
-    y: list[float | None] = []
     for group in drawn.groups[1:]:
         left, right = round(group.x, 3), round(group.x + group.width, 3)
         x += [left, right, right, left, left, None]
-        y += [_BAND[0], _BAND[0], _BAND[1], _BAND[1], _BAND[0], None]
+    y = [low, low, high, high, low, None] * (len(drawn.groups) - 1)
     return _silent(x, y, fill="toself", fillcolor=_FAINT, line={"width": 0})
 
 
-def _main_path(drawn: Sketch) -> go.Scatter:
-    first, last = drawn.groups[0], drawn.groups[-1]
-    ends = [round(first.x + first.width / 2, 3), round(last.x + last.width / 2, 3)]
+def _main_path(drawn: DiagramLayout) -> go.Scatter:
+    ends = [round(group.x + group.width / 2, 3) for group in (drawn.groups[0], drawn.groups[-1])]
     return _silent(ends, [0, 0], line={"color": GREY, "width": 1.5})
 
 
-def _boxes(drawn: Sketch, ink: _Ink, names: dict[str, str], legend: bool) -> list[go.Scatter]:
+def _boxes(drawn: DiagramLayout, palette: _Palette, names: dict[str, str], legend: bool) -> list[go.Scatter]:
     """One trace for each kind of box, in the order of the legend."""
     return [
         _silent(
             *drawn.boxes[kind],
             fill="toself",
-            fillcolor=ink.fill(kind),
-            line={"color": ink.line(kind), "width": 1},
+            fillcolor=palette.fill(kind),
+            line={"color": palette.line(kind), "width": 1},
             name=names.get(kind, kind),
             showlegend=legend and kind in names,
         )
@@ -135,14 +124,13 @@ def _boxes(drawn: Sketch, ink: _Ink, names: dict[str, str], legend: bool) -> lis
     ]
 
 
-def _shortcuts(drawn: Sketch, ink: _Ink, legend: bool) -> list[go.Scatter]:
+def _shortcuts(drawn: DiagramLayout, palette: _Palette, legend: bool) -> list[go.Scatter]:
     """Solid for the identity, dotted where it takes pixels away and adds channels of zeros, a square on projections."""
     traces = []
-    detailed = drawn.detailed
     for kind, (name, _) in SHORTCUTS_OF_BLOCKS.items():
         if kind in drawn.shortcuts:
             dash = "3px,3px" if kind == "padded" else "solid"
-            line = {"color": ink.colour, "width": 2 if detailed else 1.5, "dash": dash}
+            line = {"color": palette.colour, "width": 2 if drawn.detailed else 1.5, "dash": dash}
             own = legend and kind != "projection"
             traces.append(_silent(*drawn.shortcuts[kind], line=line, name=name, showlegend=own))
     if drawn.projections:
@@ -153,25 +141,25 @@ def _shortcuts(drawn: Sketch, ink: _Ink, legend: bool) -> list[go.Scatter]:
                 [x for x, _ in gapped],
                 [y for _, y in gapped],
                 mode="lines+markers",
-                marker={"symbol": "square", "color": ink.colour, "size": 9 if detailed else 7},
-                line={"color": ink.colour, "width": 2},
+                marker={"symbol": "square", "color": palette.colour, "size": 9 if drawn.detailed else 7},
+                line={"color": palette.colour, "width": 2},
                 name=SHORTCUTS_OF_BLOCKS["projection"].short,
                 showlegend=legend,
             )
         )
     if drawn.sums:
         marker = {
-            "symbol": "circle-cross" if detailed else "circle",
-            "size": 12 if detailed else 5,
-            "color": ink.base,
-            "line": {"color": ink.colour, "width": 1.5},
+            "symbol": "circle-cross" if drawn.detailed else "circle",
+            "size": 12 if drawn.detailed else 5,
+            "color": palette.base,
+            "line": {"color": palette.colour, "width": 1.5},
         }
         zeros = [0] * len(drawn.sums)
         traces.append(_silent(drawn.sums, zeros, mode="markers", marker=marker, name="sum", showlegend=legend))
     return traces
 
 
-def _labels(drawn: Sketch, ink: _Ink) -> go.Scatter:
+def _labels(drawn: DiagramLayout, palette: _Palette) -> go.Scatter:
     """Above each group its name, its output's channels × height × width, and how many blocks it has."""
     return _silent(
         [round(group.x + group.width / 2, 3) for group in drawn.groups],
@@ -179,7 +167,7 @@ def _labels(drawn: Sketch, ink: _Ink) -> go.Scatter:
         mode="text",
         text=[_label(group, drawn.width) for group in drawn.groups],
         textposition="top center",
-        textfont={"size": 11, "color": ink.word},
+        textfont={"size": 11, "color": palette.word},
         cliponaxis=False,
     )
 
@@ -193,12 +181,12 @@ def _label(group: Group, total: float) -> str:
     return "<br>".join([f"<b>{group.name}</b>", shape, *([] if narrow else rest)])
 
 
-def _word(x: float, text: str, ink: _Ink) -> dict[str, Any]:
-    font = {"size": 10, "color": ink.word}
+def _word(x: float, text: str, palette: _Palette) -> dict[str, Any]:
+    font = {"size": 10, "color": palette.word}
     return {"x": round(x, 3), "y": 0, "text": text, "textangle": -90, "showarrow": False, "font": font}
 
 
-def _points(drawn: Sketch, names: dict[str, str]) -> go.Scatter:
+def _points(drawn: DiagramLayout, names: dict[str, str]) -> go.Scatter:
     """One invisible point a layer."""
     return go.Scatter(
         x=[round(x, 3) for x, _, _ in drawn.points],

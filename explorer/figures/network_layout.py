@@ -1,4 +1,4 @@
-"""Where everything in the drawing of a network stands: groups of layers along x, boxes, shortcuts, points to hover.
+"""The layout of a network's diagram: groups of layers along x, boxes, shortcuts, and points to hover.
 
 Widths are in units that the browser scales to the window; heights are pixels, and zero is the line of the main path.
 """
@@ -15,7 +15,7 @@ from explorer.labels import stage_title
 CONVOLUTIONS_SHOWN = 32
 
 LARGEST, SMALLEST = 98.0, 66.0  # heights of the box with most pixels and with fewest; a kernel's name fits in both
-HOP = 14.0  # a shortcut passes so far above its block
+JUMP = 14.0  # a shortcut passes so far above its block
 _WIDTHS = {"conv": 1.0, "norm": 0.26, "activation": 0.26, "pool": 0.5, "linear": 0.5}
 _SLIM = 0.22  # every other layer
 _SUM_WIDTH = 0.8
@@ -31,8 +31,8 @@ Path = tuple[list[float | None], list[float | None]]  # x and y; None ends a lin
 
 
 @dataclass
-class Part:
-    """A block or a single layer; `shape` is what enters it."""
+class DiagramPart:
+    """A block or a single layer; `shape` is that of its input."""
 
     shape: tuple[int, ...]
     layers: list[LayerDescription]
@@ -46,7 +46,7 @@ class Group:
     """Layers under one label: the input, the stem, a stage or the head. `x` is its left edge."""
 
     name: str
-    parts: list[Part]
+    parts: list[DiagramPart]
     lines: tuple[str, ...] = ()
     x: float = 0.0
     width: float = 0.0
@@ -58,12 +58,13 @@ class Group:
 
 
 @dataclass
-class Sketch:
-    """What is drawn, collected by kind so that each kind becomes one trace: a trace is what costs time."""
+class DiagramLayout:
+    """The diagram, collected by kind so that each kind becomes one trace: the time to draw depends on their number."""
 
     groups: list[Group]
     width: float
     detailed: bool
+    heights: dict[int, float]
     boxes: dict[str, Path] = field(default_factory=lambda: defaultdict(lambda: ([], [])))
     shortcuts: dict[str, Path] = field(default_factory=lambda: defaultdict(lambda: ([], [])))
     sums: list[float] = field(default_factory=list)
@@ -71,39 +72,46 @@ class Sketch:
     words: list[tuple[float, str]] = field(default_factory=list)
     points: list[tuple[float, float, LayerDescription]] = field(default_factory=list)
 
-    def box(self, kind: str, x: float, width: float, top: float, bottom: float | None = None) -> None:
-        xs, ys = self.boxes[kind]
-        left, right, low = round(x, 3), round(x + width, 3), -top if bottom is None else bottom
-        xs += [left, right, right, left, left, None]
-        ys += [low, low, top, top, low, None]
+    def height(self, shape: Sequence[int]) -> float:
+        """Pixels that the box of an output of that shape is high."""
+        return self.heights.get(shape[1], SMALLEST) if len(shape) == 3 else SMALLEST
 
-    def hop(self, kind: str, start: float, end: float, top: float) -> None:
+    def layer(self, layer: LayerDescription, kind: str, x: float, width: float, word: str = "") -> None:
+        """The box of a layer, its point to hover, and a word in the box."""
+        self.box(kind, x, width, self.height(layer.output_shape) / 2)
+        self.points.append((x + width / 2, 0.0, layer))
+        if word:
+            self.words.append((x + width / 2, word))
+
+    def box(self, kind: str, x: float, width: float, top: float) -> None:
+        """A box from `-top` to `top`."""
+        xs, ys = self.boxes[kind]
+        left, right = round(x, 3), round(x + width, 3)
+        xs += [left, right, right, left, left, None]
+        ys += [-top, -top, top, top, -top, None]
+
+    def jump(self, kind: str, start: float, end: float, top: float) -> None:
         """From the main path up, over the block, and down to the sum, with round corners."""
         radius, drop = min(0.35, (end - start) / 4), 9.0
         corner = [(1 - math.cos(angle), math.sin(angle)) for angle in (0, math.pi / 6, math.pi / 3, math.pi / 2)]
         rise = [(radius * x, top - drop + drop * y) for x, y in corner]
-        path = [
-            (start, 0.0),
-            *((start + x, y) for x, y in rise),
-            *((end - x, y) for x, y in reversed(rise)),
-            (end, 0.0),
-        ]
+        fall = [(end - x, y) for x, y in reversed(rise)]
+        path = [(start, 0.0), *((start + x, y) for x, y in rise), *fall, (end, 0.0)]
         xs, ys = self.shortcuts[kind]
         xs += [*(round(x, 3) for x, _ in path), None]
         ys += [*(round(y, 1) for _, y in path), None]
 
 
-def sketch(description: Description) -> Sketch:
-    """Everything in its place. Horizontal places do not depend on the shortcut."""
+def layout_network(description: Description) -> DiagramLayout:
+    """The layout of that network. Horizontal places do not depend on the shortcut."""
     main = [layer for layer in description.layers if layer.kind == "conv" and ".shortcut." not in layer.name]
     detailed = len(main) <= CONVOLUTIONS_SHOWN
     groups = _groups(description, detailed)
-    drawn = Sketch(groups, _place(groups), detailed)
-    heights = _heights(description)
+    drawn = DiagramLayout(groups, _place(groups), detailed, _heights(description))
     for group in groups:
         x = group.x + (group.width - group.inner) / 2
         for part in group.parts:
-            _draw_part(drawn, part, x, heights, group.scale)
+            _draw_part(drawn, part, x, group.scale)
             x += part.width
     return drawn
 
@@ -116,9 +124,9 @@ def times(shape: Iterable[int]) -> str:
 def _groups(description: Description, detailed: bool) -> list[Group]:
     """The input, then the layers of the description, each in exactly one part, in execution order."""
     spec = description.spec
-    groups = [Group("input", [Part(spec.input_shape, [], width=0.8)], (times(spec.input_shape),))]
+    groups = [Group("input", [DiagramPart(spec.input_shape, [], width=0.8)], (times(spec.input_shape),))]
     shape: tuple[int, ...] = spec.input_shape
-    parts: dict[str, Part] = {}
+    parts: dict[str, DiagramPart] = {}
     for layer in description.layers:
         names = layer.name.split(".")
         in_stage = names[0] == "stages"
@@ -129,7 +137,7 @@ def _groups(description: Description, detailed: bool) -> list[Group]:
         key = ".".join(names[:3]) if is_block else layer.name
         if key not in parts:
             kernels = _kernels(spec, int(names[1])) if is_block else _stem_kernels(spec)
-            parts[key] = Part(shape, [], kernels, is_block)
+            parts[key] = DiagramPart(shape, [], kernels, is_block)
             groups[-1].parts.append(parts[key])
         parts[key].layers.append(layer)
         if ".shortcut" not in layer.name:
@@ -168,12 +176,12 @@ def _stem_kernels(spec: ArchitectureSpec) -> tuple[str, ...]:
     return (f"{spec.stem.kernel_size}×{spec.stem.kernel_size}",) if spec.stem else ()
 
 
-def _branch(part: Part) -> list[LayerDescription]:
+def _branch(part: DiagramPart) -> list[LayerDescription]:
     """The layers of a block on the main path, without the sum and without the block's output."""
     return [layer for layer in part.layers[:-1] if layer.kind != "sum" and ".shortcut" not in layer.name]
 
 
-def _width(part: Part, detailed: bool) -> float:
+def _width(part: DiagramPart, detailed: bool) -> float:
     """The same with and without a shortcut: a plain network keeps the place of the sum free."""
     if not part.is_block:
         return _WIDTHS.get(part.layers[0].kind, _SLIM) + _GAP
@@ -211,63 +219,52 @@ def _heights(description: Description) -> dict[int, float]:
     return {size: round(SMALLEST + (LARGEST - SMALLEST) * (math.log(size) - low) / span, 1) for size in sizes}
 
 
-def _height(shape: Sequence[int], heights: dict[int, float]) -> float:
-    return heights.get(shape[1], SMALLEST) if len(shape) == 3 else SMALLEST
-
-
-def _draw_part(drawn: Sketch, part: Part, x: float, heights: dict[int, float], scale: float) -> None:
+def _draw_part(drawn: DiagramLayout, part: DiagramPart, x: float, scale: float) -> None:
     if not part.layers:
-        drawn.box("input", x, part.width, _height(part.shape, heights) / 2)
+        drawn.box("input", x, part.width, drawn.height(part.shape) / 2)
     elif part.is_block:
-        (_draw_layers if drawn.detailed else _draw_block)(drawn, part, x, heights)
+        (_draw_layers if drawn.detailed else _draw_block)(drawn, part, x)
     else:
-        layer, width = part.layers[0], part.width - _GAP * scale
-        drawn.box(layer.kind, x, width, _height(layer.output_shape, heights) / 2)
-        drawn.points.append((x + width / 2, 0.0, layer))
-        if layer.kind == "conv" and drawn.detailed:
-            drawn.words.append((x + width / 2, f"{part.kernels[0]}, {layer.output_shape[0]}"))
+        layer = part.layers[0]
+        word = f"{part.kernels[0]}, {layer.output_shape[0]}" if layer.kind == "conv" and drawn.detailed else ""
+        drawn.layer(layer, layer.kind, x, part.width - _GAP * scale, word)
 
 
-def _draw_layers(drawn: Sketch, part: Part, x: float, heights: dict[int, float]) -> None:
+def _draw_layers(drawn: DiagramLayout, part: DiagramPart, x: float) -> None:
     """A block with a box for each convolution, norm and activation."""
     start = x + 0.1
     x += 0.3
     kernels = iter(part.kernels)
     top = 0.0
     for layer in _branch(part):
-        width, height = _WIDTHS[layer.kind], _height(layer.output_shape, heights)
-        top = max(top, height / 2)
-        drawn.box(layer.kind, x, width, height / 2)
-        drawn.points.append((x + width / 2, 0.0, layer))
-        if layer.kind == "conv":
-            drawn.words.append((x + width / 2, f"{next(kernels)}, {layer.output_shape[0]}"))
-        x += width
-    _draw_shortcut(drawn, part, start, x + _SUM_WIDTH / 2, top + HOP)
-    output, width = part.layers[-1], _WIDTHS["activation"]
-    drawn.box("activation", x + _SUM_WIDTH, width, _height(output.output_shape, heights) / 2)
-    drawn.points.append((x + _SUM_WIDTH + width / 2, 0.0, output))
+        top = max(top, drawn.height(layer.output_shape) / 2)
+        word = f"{next(kernels)}, {layer.output_shape[0]}" if layer.kind == "conv" else ""
+        drawn.layer(layer, layer.kind, x, _WIDTHS[layer.kind], word)
+        x += _WIDTHS[layer.kind]
+    _draw_shortcut(drawn, part, start, x + _SUM_WIDTH / 2, top + JUMP)
+    drawn.layer(part.layers[-1], "activation", x + _SUM_WIDTH, _WIDTHS["activation"])
 
 
-def _draw_block(drawn: Sketch, part: Part, x: float, heights: dict[int, float]) -> None:
+def _draw_block(drawn: DiagramLayout, part: DiagramPart, x: float) -> None:
     """A block as one box, whose layers answer to hovering from top to bottom."""
-    height = _height(part.layers[-1].output_shape, heights)
+    height = drawn.height(part.layers[-1].output_shape)
     left = x + 0.12
     drawn.box("block", left, _BLOCK_WIDTH, height / 2)
     inside = [*_branch(part), part.layers[-1]]
     for index, layer in enumerate(inside):
         drawn.points.append((left + _BLOCK_WIDTH / 2, height * (0.5 - (index + 0.5) / len(inside)), layer))
     end = left + _BLOCK_WIDTH + (_BLOCK_SUM_WIDTH - 0.12) / 2
-    _draw_shortcut(drawn, part, x, end, height / 2 + HOP)
+    _draw_shortcut(drawn, part, x, end, height / 2 + JUMP)
 
 
-def _draw_shortcut(drawn: Sketch, part: Part, start: float, end: float, top: float) -> None:
-    """The hop over the block with its sum, where the block has one."""
+def _draw_shortcut(drawn: DiagramLayout, part: DiagramPart, start: float, end: float, top: float) -> None:
+    """The shortcut of a block and its sum, where the block has one."""
     on_it = [layer for layer in part.layers if ".shortcut" in layer.name]
     if not on_it:
         return
     projects = any(layer.kind == "conv" for layer in on_it)
     same = on_it[-1].output_shape == part.shape
-    drawn.hop("projection" if projects else "identity" if same else "padded", start, end, top)
+    drawn.jump("projection" if projects else "identity" if same else "padded", start, end, top)
     if projects:
         drawn.projections.append((round((start + end) / 2, 3), round(top, 1)))
     for index, layer in enumerate(on_it, start=1):

@@ -1,4 +1,4 @@
-"""Arrays in, pixels out: colour scales, overlays and sheets of tiles, or steps of a scale for a browser to paint."""
+"""Colour scales, overlays and sheets of tiles as pixels, and values in steps of a scale for a browser to paint."""
 
 import base64
 import io
@@ -24,7 +24,7 @@ _TABLES = {name: _table(name) for name in (SEQUENTIAL, DIVERGING)}
 
 @dataclass(frozen=True)
 class ColourScale:
-    """How raw values become colours: linear from `low` to `high`, the same for every map that shares the scale."""
+    """The colours of raw values, linear from `low` to `high`, the same for every map that shares the scale."""
 
     low: float
     high: float
@@ -41,7 +41,7 @@ class ColourScale:
         return cls(-top, top, DIVERGING)
 
     def paint(self, values: np.ndarray) -> np.ndarray:
-        """uint8 (..., 3) for values (...); what lies outside takes the colour of the end."""
+        """uint8 (..., 3) for values (...); values outside take the colour of the end."""
         span = self.high - self.low
         share = (values - self.low) / span if span > 0 else np.zeros_like(values, dtype=np.float32)
         return _TABLES[self.palette][(np.clip(share, 0, 1) * 255).round().astype(np.uint8)]
@@ -52,13 +52,13 @@ def palette(name: str) -> np.ndarray:
     return _TABLES[name]
 
 
-def shares(values: np.ndarray, top: float) -> np.ndarray:
+def quantise_sizes(values: np.ndarray, top: float) -> np.ndarray:
     """Values >= 0 as shares of `top` in steps of 1/255, uint8, for a browser that paints them: on a scale that ends at
     `top` or above, the colour differs from `ColourScale.sizes` by at most one of the palette's 256."""
     return _steps(values, top, 0.0, 255.0)
 
 
-def signed_shares(values: np.ndarray, top: float) -> np.ndarray:
+def quantise_signed(values: np.ndarray, top: float) -> np.ndarray:
     """The same for values of both signs, in steps of 1/127 about 128, which is zero."""
     return _steps(values, top, 128.0, 127.0)
 
@@ -70,8 +70,8 @@ def _steps(values: np.ndarray, top: float, zero: float, steps: float) -> np.ndar
     return np.clip(np.rint(scaled) + zero, 0, 255).astype(np.uint8)
 
 
-def reduced(maps: np.ndarray, side: int) -> np.ndarray:
-    """Maps, float32 (..., H, W), that fit into `side` pixels: averaged where they are larger."""
+def average_pool(maps: np.ndarray, side: int) -> np.ndarray:
+    """Maps, float32 (..., H, W), averaged where they are larger than `side` pixels."""
     height, width = maps.shape[-2:]
     if max(height, width) <= side:
         return maps
@@ -94,27 +94,32 @@ def colour_bar(palette: str, width: int = 160, height: int = 10) -> np.ndarray:
     return np.broadcast_to(ramp, (height, width, 3))
 
 
-def nearest(pixels: np.ndarray, side: int) -> np.ndarray:
+def upscale_nearest(pixels: np.ndarray, side: int) -> np.ndarray:
     """uint8 (H, W, 3) enlarged by a whole factor, hard edges kept, to at least about `side` pixels; never reduced."""
     factor = max(1, round(side / max(pixels.shape[:2])))
     return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def shown(pixels: np.ndarray, side: int) -> np.ndarray:
-    """A picture fit to look at: enlarged with hard edges to about `side` pixels, or reduced to twice that."""
+def fit_to_screen(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Pixels for the screen: enlarged with hard edges to about `side` pixels, or reduced to twice that."""
     height, width = pixels.shape[:2]
     factor = 2 * side / max(height, width)
     if factor >= 1:
-        return nearest(pixels, side)
+        return upscale_nearest(pixels, side)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
+
+
+def cells(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`values` (h, w) at `size` (height, width), each as a rectangle: no values between two of them are made up."""
+    rows, columns = (np.arange(side) * count // side for side, count in zip(size, values.shape, strict=True))
+    return values[np.ix_(rows, columns)]
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray, opacity: float) -> np.ndarray:
     """A heatmap (H, W) of 0..1 over pixels (H, W, 3), uint8.
 
-    Where the heat is 0 the picture stays itself, so cold places do not darken it; at 1 the colour covers it up to
-    `opacity`.
+    Where the heat is 0 the image stays as it is; at 1 the colour covers it up to `opacity`.
     """
     colours = ColourScale.sizes(1.0).paint(heat)
     alpha = (opacity * np.sqrt(heat))[..., None]
@@ -125,17 +130,12 @@ def sheet(pictures: np.ndarray, columns: int, side: int) -> np.ndarray:
     """Pictures of one size, uint8 (N, H, W, 3), as one: rows of `columns` without gaps, uint8 (H', W', 3), in reading
     order; places that stay empty are mid-grey.
 
-    Where they are smaller than `side` they stay as they are, for a browser that enlarges with hard edges. Larger ones
-    are reduced to `side` by averaging.
+    Pictures smaller than `side` keep their size, for a browser that enlarges with hard edges. Larger ones are reduced
+    to `side` by averaging.
     """
-    count, height, width = pictures.shape[:3]
-    if max(height, width) > side:
+    if max(pictures.shape[1:3]) > side:
         pictures = np.stack([_fit(pixels, side) for pixels in pictures])
-        height = width = side
-    rows = -(-count // columns)
-    filled = np.full((rows * columns, height, width, 3), 128, dtype=np.uint8)
-    filled[:count] = pictures
-    return filled.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    return grid(pictures, pictures.shape[1:], columns)
 
 
 def tile(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.ndarray:
@@ -144,13 +144,22 @@ def tile(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.ndarray:
     Tiles are enlarged by repeating pixels (or reduced by averaging), in reading order; places that stay empty and the
     gaps between tiles are mid-grey, which is legible on light and dark. No pictures give one empty row.
     """
+    return grid([_fit(pixels, side) for pixels in pictures], (side, side, 3), columns, GAP)
+
+
+def grid(
+    pictures: Sequence[np.ndarray] | np.ndarray, shape: tuple[int, ...], columns: int, gap: int = 0, fill: int = 128
+) -> np.ndarray:
+    """Pictures of that shape (H, W, C) as one, uint8 (H', W', C): rows of `columns` in reading order, with gaps of so
+    many pixels. Gaps and places that stay empty are `fill`."""
+    height, width, channels = shape
+    down, right = height + gap, width + gap
     rows = max(1, -(-len(pictures) // columns))
-    step = side + GAP
-    sheet = np.full((rows * step - GAP, columns * step - GAP, 3), 128, dtype=np.uint8)
+    canvas = np.full((rows * down - gap, columns * right - gap, channels), fill, dtype=np.uint8)
     for index, pixels in enumerate(pictures):
-        top, left = index // columns * step, index % columns * step
-        sheet[top : top + side, left : left + side] = _fit(pixels, side)
-    return sheet
+        top, left = index // columns * down, index % columns * right
+        canvas[top : top + height, left : left + width] = pixels
+    return canvas
 
 
 def _fit(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The Grad-CAMs of several networks under each other, aligned by relative depth and painted on shared scales."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,8 @@ import streamlit as st
 
 from explorer import figures
 from explorer.attribution import LayerProfile, enlarge
-from explorer.experiments.cam_metrics import CamComparison, compare_cams
-from explorer.figures import Alike, ColourScale
-from explorer.images import to_pixels
-from explorer.ui.compare.compared import Compared, column_tops, strip_depths
+from explorer.figures import ColourScale
+from explorer.ui.compare.comparison import ComparedNetwork, column_tops, strip_depths
 from explorer.ui.compare.state import CompareState, Grid
 from explorer.ui.viewer import place
 
@@ -26,9 +23,11 @@ _ENDS = {"layer": "largest of the column", "network": "largest of the network"}
 _component = place("aligned", "<div class='aligned'></div>", ("aligned.css", "picture_tools.css"), "aligned.js")
 
 
-def aligned_maps(state: CompareState, compared: Sequence[Compared], scale: str, choose: Callable[[Any], None]) -> None:
-    """Draws the strip, of whose colours `scale` is a sentence; a click calls `choose` with the number of its column,
-    which may be anything: the browser says it."""
+def aligned_maps(
+    state: CompareState, compared: Sequence[ComparedNetwork], scale: str, choose: Callable[[Any], None]
+) -> None:
+    """Draws the strip; `scale` says where its colours end. A click calls `choose` with the number of its column, which
+    comes from the browser and may be anything."""
     depths = strip_depths(state.depth)
     tops = column_tops(compared, depths, state.scope)
     titles = " and ".join(network.title for network in compared)
@@ -44,23 +43,23 @@ def aligned_maps(state: CompareState, compared: Sequence[Compared], scale: str, 
     _component(key="aligned", data=data, on_column_change=lambda: choose(st.session_state["aligned"]["column"]))
 
 
-def _row(network: Compared, depths: Sequence[float], tops: Sequence[float], grid: Grid) -> dict[str, Any]:
-    seen = seen_pixels(network)
+def _row(network: ComparedNetwork, depths: Sequence[float], tops: Sequence[float], grid: Grid) -> dict[str, Any]:
+    seen = network.input_pixels
     return {
         "title": network.title,
-        "colour": network.looked.colour,
+        "colour": network.colour,
         "input": figures.data_uri(seen),
         "seen": f"What {network.title} sees: {seen.shape[1]}×{seen.shape[0]} pixels",
         "cells": [_cell(network, network.nearest(depth), top, grid) for depth, top in zip(depths, tops, strict=True)],
     }
 
 
-def _cell(network: Compared, column: LayerProfile, top: float, grid: Grid) -> dict[str, Any]:
+def _cell(network: ComparedNetwork, column: LayerProfile, top: float, grid: Grid) -> dict[str, Any]:
     height, width = column.cam.shape
     peak = column.zero_reason or f"largest value {column.cam.max():.3g}, scale to {top:.3g}"
     return {
         "layer": column.name,
-        "words": [layer_words(column.name, column.kind), f"{height}×{width}", f"≤ {column.cam.max():.2g}"],
+        "words": [_layer_label(column.name, column.kind), f"{height}×{width}", f"≤ {column.cam.max():.2g}"],
         "image": figures.data_uri(paint(column.cam, top, grid)),
         "zero": column.zero_reason is not None,
         "hover": f"{network.title}, {column.name}, {height}×{width}, relative depth {network.depths[column.name]:.3f}\n"
@@ -68,7 +67,7 @@ def _cell(network: Compared, column: LayerProfile, top: float, grid: Grid) -> di
     }
 
 
-def layer_words(name: str, kind: str) -> str:
+def _layer_label(name: str, kind: str) -> str:
     """`stages.1.0.conv2` -> "1.0 conv2", `stages.1.0` -> "1.0 block"."""
     parts = name.removeprefix("stages.").split(".")
     return f"{'.'.join(parts)} {kind}" if name.count(".") == 2 else f"{'.'.join(parts[:-1])} {parts[-1]}"
@@ -81,48 +80,14 @@ def paint(cam: np.ndarray, top: float, grid: Grid) -> np.ndarray:
     return ColourScale.sizes(top).paint(enlarge(cam, (_TILE, _TILE)))
 
 
-def seen_pixels(network: Compared) -> np.ndarray:
-    """What the network sees, uint8 (H, W, 3)."""
-    checkpoint = network.looked.checkpoint
-    return to_pixels(network.looked.trace.image, checkpoint.mean, checkpoint.std)
-
-
-def overlay(network: Compared, cam: np.ndarray, top: float, grid: Grid) -> np.ndarray:
-    """The map over what the network sees, uint8 (H, W, 3) of about `SIDE` pixels."""
-    large = figures.shown(seen_pixels(network), SIDE)
+def overlay(network: ComparedNetwork, cam: np.ndarray, top: float, grid: Grid) -> np.ndarray:
+    """The map over the network's input, uint8 (H, W, 3) of about `SIDE` pixels."""
+    large = figures.fit_to_screen(network.input_pixels, SIDE)
     heat = at_size(cam, grid, large.shape[:2])
     share = np.clip(heat / top, 0, 1) if top > 0 else np.zeros_like(heat)
     return figures.overlay(large, share, OPACITY)
 
 
 def at_size(values: np.ndarray, grid: Grid, size: tuple[int, int]) -> np.ndarray:
-    """`values` (h, w) at `size`: each of their pixels as a square, or smooth between them."""
+    """`values` (h, w) at `size`: each pixel as a square on the true grid, else smooth between them."""
     return figures.cells(values, size) if grid == "true" else enlarge(values, size)
-
-
-def pairs(compared: Sequence[Compared], depth: float) -> list[CamComparison]:
-    """The first network against each other one, at the layers nearest to that depth."""
-    first, *others = (network.nearest(depth).cam for network in compared)
-    return [compare_cams(first, other) for other in others]
-
-
-def paint_difference(comparison: CamComparison, top: float, grid: Grid) -> np.ndarray:
-    """A - B, uint8 (`SIDE`, `SIDE`, 3), red where A is larger, blue where B is."""
-    return ColourScale.signed(top).paint(at_size(comparison.difference, grid, (SIDE, SIDE)))
-
-
-def alike_along_depth(compared: Sequence[Compared]) -> list[Alike]:
-    """Correlation and overlap of the first network's maps with each other's, column by column."""
-    depths = strip_depths(1.0)
-    found = [pairs(compared, depth) for depth in depths]
-    first, *others = compared
-    return [
-        Alike(
-            series=replace(other.series, title=f"{first.title} and {other.title}"),
-            depths=depths,
-            correlations=[comparisons[place].correlation for comparisons in found],
-            overlaps=[comparisons[place].iou for comparisons in found],
-            notes=[f"{first.nearest(depth).name} and {other.nearest(depth).name}" for depth in depths],
-        )
-        for place, other in enumerate(others)
-    ]

@@ -1,0 +1,182 @@
+"""The networks of the Compare page after a pass over one image, aligned by relative depth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from explorer.architectures import ArchitectureSpec, describe
+from explorer.attribution import LayerProfile, profile, shared_tops
+from explorer.figures import DASHES, Series
+from explorer.images import to_pixels
+from explorer.tracing import Trace
+from explorer.ui import missing, network_registry, url_query
+from explorer.ui.compare.state import FEWEST, CompareState
+from explorer.ui.services.caches import CACHES
+from explorer.ui.services.explore_state import Scope
+from explorer.ui.services.inference import InputImage, NetworkResult, trace_image
+
+COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 1024 pixels has room for
+
+
+# --- the state in the URL --------------------------------------------------------------------------------------------
+
+
+def load_state() -> CompareState | None:
+    """The state in the URL, with the networks that are available. Others stand in where fewer than two are. None where
+    there are fewer than two networks at all."""
+    state = CompareState.from_query(url_query.read())
+    available = [name for name in state.networks if network_registry.is_network(name)]
+    companions = [missing.substitute(name) for name in available]
+    spare = [*filter(None, companions), *CompareState.networks, *network_registry.network_names()]
+    names: list[str] = []
+    for name in state.networks:
+        if name in available:
+            names.append(name)
+        elif len({*available, *names}) < FEWEST:
+            unused = (each for each in spare if each not in {*available, *names})
+            names += list(filter(network_registry.is_network, unused))[:1]
+    return replace(state, networks=tuple(names)) if len(names) >= FEWEST else None
+
+
+def missing_networks() -> dict[str, str]:
+    """The networks in the URL that are not available, as `missing.missing_networks` names them."""
+    return missing.missing_networks(CompareState.from_query(url_query.read()).networks)
+
+
+def update_state(**changes: Any) -> None:
+    """Puts the state with these changes into the URL. Missing networks stay there until others are chosen: the user
+    may bring them again."""
+    state = load_state()
+    if state is None:
+        return
+    if "networks" not in changes and missing_networks():
+        state = replace(state, networks=CompareState.from_query(url_query.read()).networks)
+    url_query.write(replace(state, **changes).to_query())
+
+
+# --- the networks after their passes ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ComparedNetwork(NetworkResult):
+    """One of the networks: `dash`, one of `figures.DASHES`, tells it from others of its colour. `depths` are the
+    relative depths of the layers that the strip can show, in execution order."""
+
+    dash: str
+    depths: Mapping[str, float]
+
+    @property
+    def series(self) -> Series:
+        return Series(self.title, self.colour, self.dash)
+
+    @property
+    def visible_fraction(self) -> float:
+        """The side of the part of the image that the network sees, 0..1 of the image's shorter side."""
+        shorter = self.checkpoint.resize_shorter_to
+        return min(self.checkpoint.spec.input_shape[1:]) / shorter if shorter else 1.0
+
+    @property
+    def input_pixels(self) -> np.ndarray:
+        """The part of the image that the network sees, at its size, uint8 (H, W, 3)."""
+        return to_pixels(self.trace.image, self.checkpoint.mean, self.checkpoint.std)
+
+    def nearest(self, depth: float) -> LayerProfile:
+        """The layer whose relative depth is nearest to `depth`; of two equally near ones the later."""
+        name = min(reversed(list(self.depths)), key=lambda layer: abs(self.depths[layer] - depth))
+        return next(column for column in self.profiles if column.name == name)
+
+
+def compare(state: CompareState, subject: InputImage) -> list[ComparedNetwork]:
+    """The networks of the view, each after its pass. Raises ValueError where a map is not finite."""
+    first = network_registry.class_names(state.networks[0])
+    asked = first[state.target] if state.target is not None and state.target < len(first) else None
+    results = []
+    for network in network_registry.chosen_networks(state.networks):
+        classes = network.checkpoint.class_names
+        target = classes.index(asked) if asked in classes else None
+        trace, profiles = _run_pass(f"{network.name}/{subject.digest}/{target}", network.name, subject, target)
+        if not all(np.isfinite(column.cam).all() for column in profiles):
+            raise ValueError(
+                f"the maps of {network.title} are too large for a number, so nothing can be compared with them; choose "
+                "another network."
+            )
+        results.append(NetworkResult(**vars(network), trace=trace, profiles=profiles))
+    return side_by_side(results)
+
+
+def side_by_side(results: Sequence[NetworkResult]) -> list[ComparedNetwork]:
+    """The networks with dashes that tell those of one colour apart."""
+    compared = []
+    for index, network in enumerate(results):
+        dash = DASHES[sum(other.colour == network.colour for other in results[:index])]
+        depths = relative_depths(network.checkpoint.spec, [column.name for column in network.profiles])
+        compared.append(ComparedNetwork(**vars(network), dash=dash, depths=depths))
+    return compared
+
+
+@st.cache_resource(
+    max_entries=CACHES["ui.compare.comparison._run_pass"].entries,
+    show_spinner="Running the network",
+    scope="session",
+)
+def _run_pass(
+    key: str, _name: str, _subject: InputImage, _target: int | None
+) -> tuple[Trace, tuple[LayerProfile, ...]]:
+    """The pass without its layers, and the maps of each layer: the activations of four networks of 224 pixels would
+    take a gigabyte, and this page does not show them."""
+    whole = trace_image(network_registry.checkpoint(_name), _subject, _target)
+    return replace(whole, layers=()), profile(whole)
+
+
+def same_classes(compared: Sequence[ComparedNetwork]) -> bool:
+    return len({network.checkpoint.class_names for network in compared}) == 1
+
+
+# --- relative depth --------------------------------------------------------------------------------------------------
+
+
+def relative_depths(spec: ArchitectureSpec, layers: Sequence[str]) -> dict[str, float]:
+    """Where each of `layers` lies between the input (0) and the output (1): the number of weighted layers up to it,
+    divided by all of them.
+
+    The k-th convolution of n weighted layers is at k / n, the block that it ends half a layer behind. Layers of a
+    shortcut are left out: they run beside the branch, not behind one of its layers. So twins have the same depths.
+    """
+    passed, depths = 0, {}
+    for layer in describe(spec).layers:
+        if layer.kind == "shortcut" or ".shortcut" in layer.name:
+            continue
+        passed += layer.kind == "conv"
+        if layer.name in layers:
+            depths[layer.name] = (passed + (0.5 if layer.kind == "block" else 0.0)) / spec.depth
+    return depths
+
+
+def strip_depths(chosen: float) -> tuple[float, ...]:
+    """The relative depths of the strip's columns, evenly from 0 to 1; the one nearest to `chosen` is moved there, so
+    that the chosen column shows the same as the detail."""
+    even = [column / (COLUMNS - 1) for column in range(COLUMNS)]
+    nearest = min(range(COLUMNS), key=lambda column: abs(even[column] - chosen))
+    return tuple(chosen if column == nearest else depth for column, depth in enumerate(even))
+
+
+def column_tops(compared: Sequence[ComparedNetwork], depths: Sequence[float], scope: Scope) -> list[list[float]]:
+    """For each network the raw value that is drawn as the brightest colour in each column.
+
+    "layer": one column has one scale in all networks; "network": all layers of a network share one, also those that
+    have no column; "both": all maps of all networks share one.
+    """
+    if scope == "layer":
+        columns = [
+            {str(place): float(network.nearest(depth).cam.max()) for place, depth in enumerate(depths)}
+            for network in compared
+        ]
+        return [list(tops.values()) for tops in shared_tops(columns, "layer")]
+    layers = [
+        {column.name: float(column.cam.max()) for column in network.profiles if column.name in network.depths}
+        for network in compared
+    ]
+    return [[next(iter(tops.values()))] * len(depths) for tops in shared_tops(layers, scope)]

@@ -1,0 +1,270 @@
+"""Compare, on labelled test images: accuracies, mistakes, agreement, and the images on which networks disagree."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.experiments.agreement import Agreement, Predictions, accuracy_of, agreement, confusion, disagreements
+from explorer.figures import Chapter, Chart, Gallery, Part, Table, Thumbnail
+from explorer.files import csv_text
+from explorer.ui import navigation
+from explorer.ui.compare import controls, measurements
+from explorer.ui.compare.comparison import ComparedNetwork
+from explorer.ui.compare.measurements import Measurement, Request, TestSample
+from explorer.ui.compare.parts import draw
+from explorer.ui.markdown import as_text
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.session import session
+
+HEADING = "What they say on a labelled set"
+FREQUENT_MISTAKES = 20  # in the table that takes the place of a matrix
+_IMAGES_A_PAGE = 12
+_COLUMNS = 6
+_IN_REPORT = 12  # images of each pair
+_SIDE = 96  # pixels of an image
+
+Said = Mapping[str, Predictions]  # of each network by name
+
+
+def section(compared: Sequence[ComparedNetwork], shared: Sequence[str], key: str) -> None:
+    st.subheader(HEADING, anchor=False)
+    if not shared:
+        st.info(
+            "There are no labelled pictures here that all these networks know. Choose networks with the same classes, "
+            "or bring pictures: upload a zip with one folder for each class in Build & train, named as the classes of "
+            "these networks are."
+        )
+        return
+    st.markdown(
+        "Test pictures with known labels, none of them trained on if the networks come from this data. Look for "
+        "whether the better one is right where the other is wrong, or whether they fail on the same pictures."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        data = controls.choose_data(shared, "said")
+        n = controls.choose_count(data, (200, 1000, 5000), 1000, "said", everything=True)
+    request = Request("said", data, n)
+    controls.measure(request, compared, lambda said: _draw(request, compared, said, key))
+
+
+def _draw(request: Request, compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
+    draw(_parts(compared, said), key)
+    sample = measurements.sample(request)
+    _keep_for_report(request, compared, said, sample)
+    _draw_disagreements(compared, said, sample, key)
+    titles = {network.name: network.title for network in compared}
+    navigation.download_button(
+        "Predictions (CSV)",
+        data=lambda: predictions_csv(titles, said, sample.indices),
+        file_name=f"predictions-{request.data[:14]}-{len(sample.indices)}.csv",
+        mime="text/csv",
+        key=f"{key}-csv",
+        help="One line for each picture: its number in the test split, its label, and what each network says.",
+    )
+
+
+def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> list[Chapter]:
+    """The same for a report, a chapter for each set of images."""
+
+    def parts(request: Request, measured: Sequence[Measurement]) -> list[Part]:
+        said = {each.names[0]: each.result for each in measured}
+        networks = [network for network in compared if network.name in said]
+        n = len(said[networks[0].name])
+        images = kept.get(replace(request, kind="pictures").key(*(network.name for network in networks)))
+        pixels, indices = images.result if images else ({}, ())
+        thumbnails = []
+        for index, image in pixels.items():
+            label, *lines = _lines(index, networks, said)
+            title = f"{label} (test picture {indices[index]})"
+            thumbnails.append(Thumbnail(figures.fit_to_screen(image, _SIDE), [title, *lines]))
+        intro = f"Each network was asked about {n:,} {request.images}."
+        return [intro, *_parts(networks, said), Gallery(thumbnails)]
+
+    return measurements.chapters(kept, "said", compared, HEADING, parts)
+
+
+# --- on the page and in the report -----------------------------------------------------------------------------------
+
+
+def _parts(compared: Sequence[ComparedNetwork], said: Said) -> list[Part]:
+    found = [(network.series, accuracy_of(said[network.name])) for network in compared]
+    text = f"The lines are 95 % intervals (Wilson). n = {len(said[compared[0].name]):,} pictures."
+    rows = [
+        [series.title, f"{each.right:,} of {each.n:,}", f"{each.share:.2%}", f"{each.low:.2%} to {each.high:.2%}"]
+        for series, each in found
+    ]
+    return [
+        Chart(figures.accuracy_chart(found), "Accuracy", text),
+        Table(["network", "right", "accuracy", "95 % interval (Wilson)"], rows),
+        *_mistakes(compared, said),
+        *(_agreement(compared, said) if len(compared) > 1 else []),
+    ]
+
+
+def _mistakes(compared: Sequence[ComparedNetwork], said: Said) -> list[Part]:
+    first = said[compared[0].name]
+    look = "Look for classes that one network mixes up and the other does not."
+    if len(first.class_names) > figures.MATRIX_CLASSES:
+        words = f"The {FREQUENT_MISTAKES} most frequent mistakes of all these networks together"
+        return [f"{words}; there are too many classes for a matrix. {look}", frequent_mistakes(compared, said)]
+    matrices = [confusion(said[network.name]) for network in compared]
+    text = (
+        "Rows are labels, columns predictions, numbers are pictures. Mistakes alone are coloured, as shares of the "
+        f"label's pictures, on one scale for all networks. {look} n = {len(first):,} pictures of "
+        f"{len(first.class_names)} classes."
+    )
+    titles = [network.title for network in compared]
+    return [Chart(figures.confusion_chart(matrices, titles, first.class_names), "Mistakes", text)]
+
+
+def frequent_mistakes(compared: Sequence[ComparedNetwork], said: Said) -> Table:
+    """In place of a matrix of many classes: the most frequent pairs of label and wrong prediction over all networks,
+    and how often each network makes that mistake."""
+    class_names = said[compared[0].name].class_names
+    classes = len(class_names)
+    counts: list[dict[int, int]] = []
+    for network in compared:
+        of = said[network.name]
+        places, times = np.unique((of.labels * classes + of.predicted)[~of.right], return_counts=True)
+        counts.append(dict(zip(places.tolist(), times.tolist(), strict=True)))
+    totals = {place: sum(each.get(place, 0) for each in counts) for each in counts for place in each}
+    rows = [
+        [class_names[place // classes], class_names[place % classes], *(f"{each.get(place, 0):,}" for each in counts)]
+        for place in sorted(totals, key=lambda place: (-totals[place], place))[:FREQUENT_MISTAKES]
+    ]
+    return Table(["label", "said instead", *(network.title for network in compared)], rows, texts=2)
+
+
+def _agreement(compared: Sequence[ComparedNetwork], said: Said) -> list[Part]:
+    pairs = [(a, b, agreement(said[a.name], said[b.name])) for a, b in combinations(compared, 2)]
+    text = (
+        "Pictures that only one of the two has right. McNemar's test compares these two counts alone; pictures that "
+        "both have right, or neither, do not tell which network is better."
+    )
+    columns = ["pair", "both right", "only the first", "only the second", "neither", "same class said"]
+    rows = []
+    for a, b, counts in pairs:
+        cells = (counts.both, counts.only_a, counts.only_b, counts.neither, counts.same)
+        rows.append([f"{a.title}, {b.title}", *(f"{count:,}" for count in cells)])
+    limits = (
+        "p says nothing about how large the difference is, nor whether networks trained again with another seed would "
+        "differ: it is about these weights, and about which pictures happened to be drawn."
+    )
+    if len(pairs) > 1:
+        limits += f" With {len(pairs)} comparisons, a p below 0.05 by chance is more likely than with one."
+    return [
+        Chart(figures.agreement_chart([(a.series, b.series, counts) for a, b, counts in pairs]), "Agreement", text),
+        Table(columns, rows),
+        *(mcnemar_sentence(a.title, b.title, counts) for a, b, counts in pairs),
+        limits,
+    ]
+
+
+def mcnemar_sentence(a: str, b: str, counts: Agreement) -> str:
+    """The result of McNemar's test for two networks of these titles."""
+    uneven = counts.only_a + counts.only_b
+    if not uneven:
+        return f"{a} and {b} are right on the same {counts.both:,} of {counts.n:,} pictures: nothing tells them apart."
+    shown = f"p = {counts.p_value:.2g}" if counts.p_value >= 1e-4 else "p < 0.0001"
+    meaning = (
+        "so which pictures happened to be drawn hardly explains the difference"
+        if counts.p_value < 0.05
+        else "so the difference may well be due to which pictures happened to be drawn"
+    )
+    which = "the one picture" if uneven == 1 else f"the {uneven:,} pictures"
+    return (
+        f"Of {which} that only one of them has right, {a} has {counts.only_a:,} and {b} {counts.only_b:,}; if both "
+        f"were equally good, a split at least this uneven would have probability {shown} (McNemar's test, exact), "
+        f"{meaning}."
+    )
+
+
+def _lines(index: int, compared: Sequence[ComparedNetwork], said: Said) -> list[str]:
+    """The label of an image, and a line for each network's prediction."""
+    first = said[compared[0].name]
+    lines = [first.class_names[first.labels[index]]]
+    for network in compared:
+        of = said[network.name]
+        predicted = int(of.predicted[index])
+        mark = "✓" if predicted == of.labels[index] else "✗"
+        probability = float(of.probabilities[index, predicted])
+        lines.append(f"{mark} {network.title}: {of.class_names[predicted]}, {probability:.0%}")
+    return lines
+
+
+# --- the images on which they disagree -------------------------------------------------------------------------------
+
+
+def _draw_disagreements(compared: Sequence[ComparedNetwork], said: Said, sample: TestSample, key: str) -> None:
+    st.markdown("**Pictures on which they disagree**, first those whose label gets the most different probabilities.")
+    pairs = list(combinations(range(len(compared)), 2))
+    pair = pairs[0]
+    if len(pairs) > 1:
+        pair = st.selectbox(
+            "Two of the networks",
+            pairs,
+            key=f"{key}-pair-{len(compared)}",
+            format_func=lambda two: " and ".join(compared[index].title for index in two),
+            width=420,
+        )
+    a, b = (compared[index] for index in pair)
+    indices = disagreements(said[a.name], said[b.name])
+    n = len(sample.indices)
+    if not len(indices):
+        st.info(f"{as_text(a.title)} and {as_text(b.title)} say the same on all {n:,} pictures.")
+        return
+    pages = -(-len(indices) // _IMAGES_A_PAGE)
+    page = st.pagination(pages, key=f"{key}-page-{n}-{a.name}-{b.name}") - 1 if pages > 1 else 0
+    first = page * _IMAGES_A_PAGE
+    shown = [int(index) for index in indices[first : first + _IMAGES_A_PAGE]]
+    st.caption(f"{first + 1}–{first + len(shown)} of {len(indices):,}; ✓ and ✗ say whether the network is right.")
+    for start in range(0, len(shown), _COLUMNS):
+        for column, index in zip(st.columns(_COLUMNS), shown[start : start + _COLUMNS], strict=False):
+            with column:
+                _draw_disagreement(sample, index, (a, b), said, key)
+
+
+def _draw_disagreement(
+    sample: TestSample, index: int, pair: tuple[ComparedNetwork, ComparedNetwork], said: Said, key: str
+) -> None:
+    number = int(sample.indices[index])
+    pixels = sample.pixels(index)
+    label, *lines = _lines(index, pair, said)
+    shown = figures.fit_to_screen(pixels, _SIDE)
+    st.image(shown, output_format="PNG", width=_SIDE, alt=f"Test picture {number}")
+    st.markdown(f"**{as_text(label)}**  \n" + "  \n".join(map(as_text, lines)))
+    if st.button("Explore", key=f"{key}-open-{number}", help="Opens this picture in Explore, with both networks."):
+        name = f"{sample.title}, test picture {number}: {label}"
+        mask = None if sample.split.masks is None else sample.split.masks[number]
+        drawn = None if mask is None else label  # the label of a drawn shape is one of the app's own classes
+        picture = session().uploads.add(figures.png(pixels), name, mask, drawn)
+        navigation.switch_page("explore", AppState(first=pair[0].name, second=pair[1].name, picture=picture).to_query())
+
+
+def _keep_for_report(request: Request, compared: Sequence[ComparedNetwork], said: Said, sample: TestSample) -> None:
+    """Keeps the images that a report shows: a report is made when no session can read the data."""
+    kept = {}  # copies: a view would keep the whole split
+    for a, b in combinations(compared, 2):
+        for index in disagreements(said[a.name], said[b.name])[:_IN_REPORT]:
+            kept[int(index)] = sample.pixels(index).copy()
+    measurements.keep(replace(request, kind="pictures"), tuple(said), (kept, sample.indices))
+
+
+def predictions_csv(titles: Mapping[str, str], said: Said, indices: Collection[int]) -> bytes:
+    """A line for each image: its number in the test split, its label, and for each network its prediction, the
+    probabilities of the prediction and of the label, and whether it is right. UTF-8, with a mark for spreadsheets."""
+    heads = ["test picture", "label"]
+    for name in said:
+        heads += [f"{titles[name]}: {part}" for part in ("says", "probability", "probability of the label", "right")]
+    rows, first = [heads], next(iter(said.values()))
+    for row, number in enumerate(indices):
+        cells = [str(number), first.class_names[first.labels[row]]]
+        for of in said.values():
+            predicted = int(of.predicted[row])
+            cells += [of.class_names[predicted], f"{of.probabilities[row, predicted]:.6g}"]
+            cells += [f"{of.of_label[row]:.6g}", "yes" if of.right[row] else "no"]
+        rows.append(cells)
+    return b"\xef\xbb\xbf" + csv_text(rows).encode("utf-8", "replace")

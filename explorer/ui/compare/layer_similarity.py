@@ -1,0 +1,151 @@
+"""Compare, on test images: linear CKA of all layers of two networks."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.experiments.similarity import MINIMUM, Similarity
+from explorer.figures import Chapter, Chart, Part
+from explorer.ui.compare import controls, measurements
+from explorer.ui.compare.comparison import ComparedNetwork
+from explorer.ui.compare.measurements import Measurement, Request
+from explorer.ui.compare.parts import draw
+from explorer.ui.widgets import long_task
+
+HEADING = "How alike they are inside"
+CKA = (
+    "Linear CKA compares which pictures two layers treat as similar: 1 means the same similarities among the pictures, "
+    "0 means that they have nothing in common. Look for whether the diagonal is bright, so that layers of the same "
+    "relative depth do the same, and for blocks of layers that hardly differ."
+)
+BIAS = (
+    "With few pictures and thousands of values in a layer plain CKA lies far above 0 even for layers that have nothing "
+    "in common; the debiased estimate does not."
+)
+MOST_CELLS = 21_000  # that a report draws twice; 84 layers beside 84 take half a megabyte each time
+
+
+def section(compared: Sequence[ComparedNetwork], shared: Sequence[str], key: str) -> None:
+    st.subheader(HEADING, anchor=False)
+    st.markdown(CKA)
+    options = shared or measurements.default_datasets()
+    most = measurements.max_images(compared)
+    counts = [count for count in (50, 100, 200, 500) if count <= most]
+    if not options or not (counts or most >= MINIMUM):
+        st.info("These networks need too much memory to be compared here; choose smaller ones.")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        places = list(range(len(compared)))
+        a, b = (
+            compared[
+                st.selectbox(
+                    label,
+                    places,
+                    index=index,
+                    key=f"{key}-{index}-{len(compared)}",
+                    format_func=lambda place: compared[place].title,
+                    width=240,
+                )
+            ]
+            for index, label in enumerate(("Rows", "Columns"))
+        )
+        data = controls.choose_data(options, "cka")
+        n = controls.choose_count(data, counts or [most], 200, "cka")
+    if len(counts) < 4:
+        st.caption(f"More than {(counts or [most])[-1]} pictures of this size would not fit into memory.")
+    request = Request("cka", data, n)
+    known = measurements.find_result(request, a.name, b.name)
+    if known is not None:
+        _draw(known, a, b, key)
+        return
+    long_task.long_task(
+        request.key(a.name, b.name),
+        f"Compare all layers on {n:,} pictures",
+        lambda: measurements.compare_layers(request, a, b),
+        lambda similarity: _draw(similarity, a, b, key),
+        seconds=measurements.seconds(request, [a] if a is b else [a, b]),
+    )
+
+
+def _draw(similarity: Similarity, a: ComparedNetwork, b: ComparedNetwork, key: str) -> None:
+    estimate = st.segmented_control(
+        "Estimate",
+        ["debiased", "plain"],
+        default="debiased",
+        required=True,
+        key="many-estimate",
+        persist_state="session",
+        help="Plain CKA is the one of Kornblith et al. 2019; debiased uses the unbiased estimate of HSIC.",
+    )
+    st.caption(BIAS)
+    with st.container(width=660):  # about square, and narrower where the window is
+        draw(_parts(similarity, (a.title, b.title), estimate), key)
+    draw(_undefined(similarity, (a.title, b.title)), f"{key}-undefined")
+
+
+def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> list[Chapter]:
+    """The same for a report, with both estimates, a chapter for each set of images."""
+    every = measurements.by_request(kept, "cka", compared).values()
+    titles = {network.name: network.title for network in compared}
+    is_small = sum(each.result.cka.size for measured in every for each in measured) <= MOST_CELLS
+
+    def report_parts(request: Request, measured: Sequence[Measurement]) -> list[Part]:
+        parts: list[Part] = [CKA, BIAS, f"It was measured on {request.images}."]
+        if not is_small:
+            parts.append("To keep this file small only the debiased estimate is drawn; the raw numbers hold both.")
+        for each in measured:
+            pair = (titles[each.names[0]], titles[each.names[1]])
+            for estimate in ("debiased", "plain") if is_small else ("debiased",):
+                parts += _parts(each.result, pair, estimate)
+            parts += _undefined(each.result, pair)
+        return parts
+
+    return measurements.chapters(kept, "cka", compared, HEADING, report_parts)
+
+
+def _parts(similarity: Similarity, titles: tuple[str, str], estimate: str) -> list[Part]:
+    values = similarity.debiased if estimate == "debiased" else similarity.cka
+    figure = figures.similarity_chart(
+        values,
+        (similarity.layers_a, similarity.layers_b),
+        titles,
+        (similarity.undefined_a, similarity.undefined_b),
+    )
+    title = f"Linear CKA ({estimate}) of all layers of {titles[0]} and {titles[1]}"
+    text = f"Grey has no value, and hovering says why. n = {similarity.n:,} pictures."
+    return [Chart(figure, title, text), _most_alike(similarity, values, titles)]
+
+
+def _most_alike(similarity: Similarity, values: np.ma.MaskedArray, titles: tuple[str, str]) -> str:
+    """The most similar pair of layers, in words; of a network beside itself, of different layers."""
+    values = np.ma.copy(values)
+    same = titles[0] == titles[1]
+    if same:
+        values[np.eye(len(values), dtype=bool)] = np.ma.masked
+    if not values.count():
+        return "No two layers could be compared."
+    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    a, b = similarity.layers_a[row], similarity.layers_b[column]
+    average = f"{float(np.ma.mean(values.max(axis=1))):.2f} on average."
+    largest = f"{float(values[row, column]):.2f}"
+    if same:
+        others = f"a layer of {titles[0]} and the other layer that is most like it have {average}"
+        return f"Most alike are {a} and {b}, with {largest}; {others}"
+    words = f"Most alike are {a} of {titles[0]} and {b} of {titles[1]}, with {largest}; a layer of {titles[0]} and the "
+    words += f"layer of {titles[1]} that is most like it have {average}"
+    if not np.ma.getmaskarray(values)[-1, -1]:
+        last = f"{similarity.layers_a[-1]} and {similarity.layers_b[-1]}"
+        words += f" The last layers, {last}, have {float(values[-1, -1]):.2f}."
+    return words
+
+
+def _undefined(similarity: Similarity, titles: tuple[str, str]) -> list[str]:
+    """A line for each reason why layers have no similarity."""
+    lines = []
+    for title, reasons in dict(zip(titles, (similarity.undefined_a, similarity.undefined_b), strict=True)).items():
+        for reason in dict.fromkeys(reasons.values()):
+            layers = [layer for layer, why in reasons.items() if why == reason]
+            lines.append(f"Grey: {title}, {', '.join(layers)}: {reason}")
+    return lines

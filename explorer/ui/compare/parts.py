@@ -1,0 +1,26 @@
+"""The parts of a report's chapter, drawn on the page: both show the same charts, tables and sentences."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from explorer.figures import Chart, Part, Table
+from explorer.ui.charts import chart
+from explorer.ui.markdown import as_text, table
+
+
+def draw(parts: Sequence[Part], key: str) -> None:
+    """Draws sentences, tables and charts; the other parts of a chapter are for the report alone."""
+    for index, part in enumerate(parts):
+        if isinstance(part, str):
+            st.markdown(as_text(part))
+        elif isinstance(part, Table):
+            draw_table(part)
+        elif isinstance(part, Chart):
+            st.markdown(f"**{as_text(part.title)}.** {as_text(part.text)}")
+            chart(part.figure, f"{key}-{index}", part.title)
+
+
+def draw_table(part: Table) -> None:
+    heads, *rows = [[*map(as_text, row)] for row in (part.columns, *part.rows)]
+    st.markdown(table(heads, rows, part.texts))

@@ -1,0 +1,211 @@
+"""Compare: the differences between the networks, of their specs, their costs and their dataset_access."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from explorer import figures
+from explorer.architectures import ArchitectureSpec, Stage, describe
+from explorer.checkpoints import Checkpoint
+from explorer.figures import Chapter, Chart, Details, Part, Table, TrainingLine
+from explorer.figures.text_escaping import shortened
+from explorer.labels import BLOCKS, SHORTCUTS, label, listed
+from explorer.training import TrainingRecord
+from explorer.ui.compare.comparison import ComparedNetwork
+from explorer.ui.compare.parts import draw, draw_table
+from explorer.ui.network_text import accuracy_text, is_number
+
+_OF_THE_MACHINE = ("device", "compile")  # they decide the speed of a training, not its result
+_NOT_RECORDED = "not recorded"
+_LONGEST = 60  # letters of a value that came out of somebody's file
+
+
+@dataclass(frozen=True)
+class Row:
+    """One property and its value in each network, in words."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        return len(set(self.values)) == 1
+
+    @property
+    def has_missing_value(self) -> bool:
+        """Whether some networks lack the value and the others agree, so that a difference is not known."""
+        return _NOT_RECORDED in self.values and len(set(self.values)) == 2
+
+
+def section(compared: Sequence[ComparedNetwork]) -> None:
+    st.subheader("What differs", anchor=False)
+    every = rows([network.checkpoint for network in compared])
+    equal, incomplete = [row for row in every if row.is_equal], [row for row in every if row.has_missing_value]
+    unequal = [row for row in every if not row.is_equal and not row.has_missing_value]
+    st.caption("Properties that are not the same in all of these networks; the others stand below.")
+    if unequal:
+        draw_table(_table(unequal, compared))
+    else:
+        st.info("Nothing that is known of these networks differs but their weights.")
+    with st.expander(f"{len(equal)} properties that are the same"):
+        draw_table(Table(["", "all of them"], [[row.name, row.values[0]] for row in equal], 2))
+    if incomplete:
+        with st.expander(f"{len(incomplete)} properties that not all of them say"):
+            draw_table(_table(incomplete, compared))
+    draw(_training(compared), "training")
+
+
+def chapter(compared: Sequence[ComparedNetwork]) -> Chapter:
+    """The same for a report: differences first, then equal properties, then everything in each file."""
+    ordered = sorted(rows([network.checkpoint for network in compared]), key=lambda row: row.is_equal)
+    words = "Properties of the networks: first those that differ, then those that are the same in all of them."
+    details = [
+        Details(f"{network.title}: spec, training, versions", json.dumps(_file_facts(network), indent=2))
+        for network in compared
+    ]
+    return Chapter("The networks", [words, _table(ordered, compared), *_training(compared), *details])
+
+
+def _table(every: Sequence[Row], compared: Sequence[ComparedNetwork]) -> Table:
+    columns = ["", *(network.title for network in compared)]
+    return Table(columns, [[row.name, *row.values] for row in every], texts=len(columns))
+
+
+def _file_facts(network: ComparedNetwork) -> dict[str, Any]:
+    checkpoint = network.checkpoint
+    fields = ("seed", "data", "config", "class_names", "mean", "std")
+    facts = {"name": network.name, "spec": checkpoint.spec.to_dict()}
+    facts |= {name: getattr(checkpoint, name) for name in fields} | {"figures": checkpoint.metrics}
+    return facts | {name: checkpoint.record.get(name) for name in ("versions", "device")}
+
+
+# --- their trainings -------------------------------------------------------------------------------------------------
+
+
+def training_lines(compared: Sequence[ComparedNetwork]) -> tuple[list[TrainingLine], list[str]]:
+    """The training curves of the networks that have a record, and the titles of those that have none."""
+    lines, without = [], []
+    for network in compared:
+        try:
+            record = TrainingRecord.from_dict(network.checkpoint.record)
+            images = record.config.batch_size / record.train_images
+            line = TrainingLine(
+                series=network.series,
+                epochs=[epoch.step * images for epoch in record.epochs],
+                train=[_point(epoch.train) for epoch in record.epochs],
+                validation=[_point(epoch.validation) for epoch in record.epochs],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+            line = None
+        if line and line.epochs:
+            lines.append(line)
+        else:
+            without.append(network.title)
+    return lines, without
+
+
+def _point(measured: Any) -> tuple[float | None, float | None]:
+    if measured is None:
+        return None, None
+    loss, share = (value if is_number(value) else None for value in (measured.loss, measured.accuracy))
+    return loss, share
+
+
+def _training(compared: Sequence[ComparedNetwork]) -> list[Part]:
+    """The training curves, and which networks have none."""
+    lines, without = training_lines(compared)
+    parts: list[Part] = []
+    if lines:
+        notes = []
+        for network in compared:
+            if network.title not in without:
+                seed = "not recorded" if network.checkpoint.seed is None else network.checkpoint.seed
+                images = network.checkpoint.record["train_images"]
+                notes.append(f"{network.title}: n = {images:,} training pictures, seed {seed}")
+        if not any(point != (None, None) for line in lines for point in line.validation):
+            notes.append("nothing was recorded on validation pictures")
+        text = (
+            "Lines are means over the training pictures of each epoch, in training mode; dots are validation pictures; "
+            "an epoch is once through the training pictures. Look for who learns faster, and whether training and "
+            f"validation part. {'; '.join(notes)}."
+        )
+        parts.append(Chart(figures.training_chart(lines), "Training curves", text))
+    if without:
+        parts.append(f"No training record came with the weights of {listed(without)}, so there is no curve to draw.")
+    return parts
+
+
+# --- properties in words ---------------------------------------------------------------------------------------------
+
+
+def rows(checkpoints: Sequence[Checkpoint]) -> list[Row]:
+    """Every property that is known of the networks, the most asked for first."""
+    columns = [{**_facts(each), **_spec_words(each.spec), **_training_words(each)} for each in checkpoints]
+    names = dict.fromkeys(name for column in columns for name in column)
+    return [Row(name, tuple(column.get(name, _NOT_RECORDED) for column in columns)) for name in names]
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, str]:
+    described = describe(checkpoint.spec)
+    fields = [layer.receptive_field for layer in described.layers if layer.kind in ("conv", "block")]
+    return {
+        "accuracy": accuracy_text(checkpoint),
+        "depth: weighted layers": str(checkpoint.spec.depth),
+        "parameters": f"{described.parameters:,}",
+        "MACs for one picture": f"{described.macs / 1e6:,.1f} M",
+        "receptive field of the last block": f"{fields[-1]:,} px" if fields else "none",
+        "trained on": checkpoint.data,
+    }
+
+
+def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
+    stem = spec.stem
+    pooled = ", max pooling" if stem and stem.pooling == "max" else ""
+    stem_words = f"{stem.kernel_size}×{stem.kernel_size}, {stem.channels} channels" if stem else "none"
+    return {
+        "shortcut": SHORTCUTS[spec.shortcut].long,
+        "stages: blocks × channels": ", ".join(map(_stage_words, spec.stages)),
+        "block": BLOCKS[spec.block],
+        "stem": f"{stem_words}{f', stride {stem.stride}' if stem and stem.stride > 1 else ''}{pooled}",
+        "norm": label("norm", spec.norm),
+        "activation": label("activation", spec.activation),
+        "initialisation": label("initialisation", spec.initialisation),
+        "downsampling": label("downsampling", spec.downsampling),
+        "pooling before the head": label("head_pooling", spec.head_pooling),
+        "hidden units of the head": ", ".join(map(str, spec.hidden)) or "none",
+        "dropout": f"{spec.dropout:g}",
+        "bias before a norm": "yes" if spec.bias_before_norm else "no",
+        "input": " × ".join(map(str, spec.input_shape)),
+        "classes": f"{spec.classes:,}",
+    }
+
+
+def _stage_words(stage: Stage) -> str:
+    words = f"{stage.blocks} × {stage.channels}"
+    words += f", stride {stage.stride}" if stage.stride > 1 else ""
+    words += f", {stage.kernel_size}×{stage.kernel_size}" if stage.kernel_size != 3 else ""
+    return f"({words}{', no padding' if stage.padding == 'valid' else ''})"
+
+
+def _training_words(checkpoint: Checkpoint) -> dict[str, str]:
+    config: Mapping[str, Any] = checkpoint.config or checkpoint.record.get("config") or {}
+    if not isinstance(config, Mapping):
+        return {}
+    seed = {"training: seed": str(checkpoint.seed)} if checkpoint.seed is not None else {}
+    return seed | {
+        shortened(f"training: {name.replace('_', ' ')}", 80): _value(name, value)
+        for name, value in config.items()
+        if name not in _OF_THE_MACHINE
+    }
+
+
+def _value(name: str, value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return shortened(label(name, text), _LONGEST)
