@@ -39,20 +39,40 @@ SPEED = {
 }  # fmt: skip
 """What `python -m explorer speed` found on two cores without bfloat16; it never gets old."""
 
+BROWSER = "tests/e2e/"
+HALF = [f"{BROWSER}test_{name}.py" for name in "overview compare form gradients pictures actions".split()]
+"""Browser tests that take as long as all others of them."""
 LONG = """
-    e2e/test_overview e2e/test_explore e2e/test_compare e2e/test_build e2e/test_form e2e/test_gradients e2e/test_names
-    e2e/test_address e2e/test_models e2e/test_pictures e2e/test_replay e2e/test_some_shapes e2e/test_server
-    e2e/test_accessibility e2e/test_actions e2e/test_report test_runs test_load test_promises test_build test_forecasts
-    test_downloadable test_weights_import test_main test_torchvision_models test_architectures test_docs test_training
-    test_weights_import_files test_compare test_gradient_flow test_layering test_hostile_zips test_difficulty
+    runs load promises build forecasts downloadable weights_import main torchvision_models architectures docs training
+    weights_import_files compare gradient_flow layering hostile_zips difficulty
 """.split()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the browser's files first, so that a worker starts one server and one Chromium and ends them before it takes
-    other files, and of the others the longest: a worker that is left with one at the end would be the only busy one."""
-    places = {f"tests/{name}.py": place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(LONG)))
+    """Puts what takes long first, the browser's tests before all: a worker that is left with it at the end would be the
+    only busy one."""
+    files = [*HALF, *(f"tests/test_{name}.py" for name in LONG)]
+    places = {file: place for place, file in enumerate(files)}
+
+    def place(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return places.get(file, 0 if file.startswith(BROWSER) else len(files))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives a worker a file at a time, or one half of the browser's: these share a server and a Chromium, whose start
+    takes seconds and whose memory is a gigabyte."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return f"{BROWSER} {file in HALF}" if file.startswith(BROWSER) else file
+
+    return ByFile(config, log)
 
 
 FILES_LISTED = 25
