@@ -12,6 +12,7 @@ from benchmarks.load import Watch, kept_rows, settle, time_rows, warm_up
 from benchmarks.visitors import MIX, PAGES, Tab, Tally, Visitor, crowd
 from driving.protocol_client import Session, SessionError
 from driving.server_process import logged_errors, served, wait_for
+from tests.conftest import keep_speed
 
 SESSIONS, SECONDS, TABS, TTL = 6, 10, 2, 2
 THINK = (0.3, 1.0)  # seconds
@@ -24,6 +25,7 @@ OWNERS, ANSWERS = 3, 60
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Path, Path]]:
     """URL, process id, data folder and log of one app for all tests of this file."""
     data = tmp_path_factory.mktemp("served")
+    keep_speed(data)
     log = tmp_path_factory.mktemp("log") / "log.txt"
     with served(data, f"--server.disconnectedSessionTTL={TTL}", log=log) as (url, process):
         yield url, process, data, log
