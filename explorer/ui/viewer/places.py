@@ -17,14 +17,14 @@ Look for where the object appears and how strong it is there, and whether the gr
 the input. Click a layer for its detail.</p></div>
 """
 _connection = place("connection", "", ())
-_overview = place(
+overview = place(  # predictions and depth strip
     "overview",
     f"<div class='overview'><p class='error' role='alert' hidden></p><div class='around'></div>{_LEAD}"
     "<div class='strip'></div></div>",
     ("scale.css", "predictions.css", "strip.css", "picture_tools.css"),
 )
-_header = place("header", "<div class='head'></div>", ("detail.css",))
-_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
+layer_header = place("header", "<div class='head'></div>", ("detail.css",))
+layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
 _upload = place("upload", "<div class='upload'></div>", ("upload.css",))
 _camera = place("camera", "<div class='upload'></div>", ("upload.css",))
 _gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
@@ -34,7 +34,6 @@ def connection(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_se
     """Shows nothing: tells the viewer which view it draws (`Data` in store.js). What the browser tells may be anything:
     a picture that was chosen there, and the selection where a panel of the server needs it."""
     _connection(
-        key="connection",
         data=data,
         default={"selection": None},
         height=0,
@@ -43,27 +42,12 @@ def connection(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_se
     )
 
 
-def overview() -> None:
-    """Predictions and depth strip."""
-    _overview(key="overview")
-
-
-def layer_header() -> None:
-    """Which layer is shown, and how: the viewer's own controls."""
-    _header(key="head")
-
-
-def layer_panel() -> None:
-    """Overlays, numbers and feature maps of the layer."""
-    _panel(key="layers")
-
-
 def upload() -> None:
     """Where a picture file is chosen, dropped or pasted: the viewer sends it to its own address."""
     limit = MAX_BYTES // 2**20
     formats = f"JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and {limit} MB. "
     data = {"limit": limit, "help": f"{formats}It stays in the memory of your session and leaves it with you."}
-    _upload(key="upload", data=data)
+    _upload(data=data)
 
 
 def camera() -> None:
@@ -84,7 +68,7 @@ def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: 
         "scenes": SCENES,
         "sheets": scene_sheets((label, number)),
     }
-    _gallery(key="gallery", data=data, on_picture_change=lambda: _take(change))
+    _gallery(data=data, on_picture_change=lambda: _take(change))
 
 
 def _take(change: Callable[..., None]) -> None:
