@@ -3,6 +3,7 @@
 type Kind = "cam" | "map"; // Grad-CAM, from 0 on; or a signed feature map
 type Scope = "layer" | "network" | "both"; // what shares one colour scale
 type PictureAt = [start: number, height: number, width: number]; // in the body of a message: uint8, row by row
+type Raster = { values: Uint8Array; height: number; width: number }; // row by row: steps 0..255, or three bytes of RGB
 type Style = { colour: string; dashed: boolean }; // of one network, on every page
 
 // The store, and what Streamlit tells it

@@ -70,7 +70,7 @@ export function camsView(root) {
         tiles.forEach((networks, index) => {
           const { face, canvas, line } = networks[which];
           const strength = end > 0 ? (tops[index] ?? 0) / end / 255 : 0;
-          const pixels = heatPixels(bytes(maps[index]), height, width, strength, palette, data.opacity, SIDE_PX);
+          const pixels = heatPixels({ values: bytes(maps[index]), height, width }, strength, palette, data.opacity, SIDE_PX);
           paintImage(canvas, new ImageData(pixels, SIDE_PX, SIDE_PX));
           face.title = topText(tops[index], end);
           const what = `Grad-CAM of ${data.networks[which].title} on test picture ${index + 1}`;

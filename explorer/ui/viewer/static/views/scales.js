@@ -47,7 +47,7 @@ export function colorBar(kind) {
     show(message, text) {
       if (!painted) {
         const steps = Uint8Array.from({ length: 256 }, (_, step) => step);
-        paintImage(canvas, toImageData(steps, 1, 256, colorTable(paletteOf(message, kind), kind, 1, 1)));
+        paintImage(canvas, toImageData({ values: steps, height: 1, width: 256 }, colorTable(paletteOf(message, kind), kind, 1, 1)));
         painted = true;
       }
       setText(caption, text);

@@ -3,6 +3,7 @@
 import { colorTable, toImageData } from "../colors.js";
 import { context2d, el, find, moveWithKeys, svgEl, update } from "../dom.js";
 import { formatNumber } from "../format.js";
+import { rasterAt } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
 import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
 
@@ -29,12 +30,11 @@ function paintRow(canvas, message, which, kind, scope) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   message.networks[which].cells.forEach((cell, index) => {
     if (cell === null) return;
-    const [start, height, width] = cell[kind];
+    const map = rasterAt(message.body, cell[kind]);
     const own = (kind === "cam" ? cell.largest : cell.peak) ?? 0;
-    const values = message.body.subarray(start, start + height * width);
     const table = colorTable(palette, kind, own, scaleMax(message, kind, which, index, scope));
-    const picture = asCanvas(toImageData(values, height, width, table));
-    context.imageSmoothingEnabled = Math.max(height, width) > tile; // smaller ones keep their hard edges
+    const picture = asCanvas(toImageData(map, table));
+    context.imageSmoothingEnabled = Math.max(map.height, map.width) > tile; // smaller ones keep their hard edges
     context.drawImage(picture, index * tile, 0, tile, tile);
   });
 }
