@@ -50,10 +50,7 @@ export function layOut(picture, bars, lines) {
   return { width: inner + 2 * MARGIN, height: caption.y + lines * LINE + MARGIN, picture: { x: MARGIN, y: MARGIN }, bars: places, caption };
 }
 
-/**
- * @param {string} caption
- * @returns {string} that every system can keep
- */
+/** A name of a file that every system can keep. @type {(caption: string) => string} */
 export function fileName(caption) {
   const words = caption
     .normalize("NFKD")

@@ -11,10 +11,7 @@ const SIDE_PX = 96; // of a painted map: a picture on the page is as large, or s
 
 const bytes = (/** @type {string} */ text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-/**
- * @param {number | null} top
- * @param {number} end of the scale
- */
+/** `end`: of the scale. @type {(top: number | null, end: number) => string} */
 function topText(top, end) {
   if (top === null) return "its values are no finite numbers";
   if (top === 0) return "zero everywhere: nowhere does it speak for this class";

@@ -241,10 +241,8 @@ function mapsPart(which, name, select) {
 }
 
 /**
- * @param {HTMLElement} root
- * @param {Select} select
- * @param {(which: number) => void} download saves the raw numbers of the shown layer of a network
- * @returns {(state: State) => void}
+ * `download` saves the raw numbers of the shown layer of a network.
+ * @type {(root: HTMLElement, select: Select, download: (which: number) => void) => Draw}
  */
 export function panelView(root, select, download) {
   /** @type {ReturnType<typeof camPart>[]} */
