@@ -287,3 +287,24 @@ interface ReplayData {
   cams: CamsData;
   predictions: AnswersData;
 }
+
+// Maps of several networks, aligned by relative depth
+
+interface AlignedCell {
+  layer: string;
+  words: [layer: string, size: string, largest: string];
+  image: string;
+  zero: boolean; // whether the map is zero everywhere
+  hover: string;
+}
+
+/** `aligned_maps` of aligned.py. */
+interface AlignedData {
+  grid: string; // "true": the pixels of the maps are seen
+  depths: string[];
+  chosen: number; // one of them
+  caption: string;
+  bar: string; // the colours of the scale, as a picture
+  ends: [low: string, high: string]; // of the scale
+  networks: { title: string; colour: string; input: string; seen: string; cells: AlignedCell[] }[];
+}

@@ -83,6 +83,21 @@ export const numberIn = ({ value, max }) => (value === "" ? null : Math.min(Math
 /** Text, with what stands between backticks as code. @type {(text: string) => (string | HTMLElement)[]} */
 export const coded = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
 
+/** A sentence that is read out when it appears; "" hides it. */
+export function alertBox() {
+  const box = el("p", { className: "alert", role: "alert", hidden: true });
+  let shown = "";
+  const show = (/** @type {string} */ text) => {
+    toggle(box, text !== "");
+    if (shown !== text) box.replaceChildren(...coded(text));
+    shown = text;
+  };
+  return { box, show };
+}
+
+/** What has the focus in the tree of an element. @type {(root: HTMLElement) => Element | null} */
+export const focusedIn = (root) => /** @type {ShadowRoot | Document} */ (root.getRootNode()).activeElement;
+
 /** The first element that matches; throws where there is none. @type {(root: ParentNode, selector: string) => HTMLElement} */
 export function find(root, selector) {
   const found = root.querySelector(selector);

@@ -1,7 +1,7 @@
 // The depth strip: all layers of one or two networks on one axis.
 
 import { colorTable, toImageData } from "../colors.js";
-import { context2d, el, find, moveWithKeys, svgEl, update } from "../dom.js";
+import { context2d, el, find, focusedIn, moveWithKeys, svgEl, update } from "../dom.js";
 import { formatNumber } from "../format.js";
 import { rasterAt } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
@@ -230,7 +230,7 @@ export function stripView(root, select) {
       networks.map(({ title, colour, dashed, cells }) => [title, colour, dashed, cells.map((cell) => cell !== null)]),
     ]);
     if (shape !== wanted) {
-      const active = /** @type {ShadowRoot} */ (root.getRootNode()).activeElement;
+      const active = focusedIn(root);
       const focused = active instanceof HTMLElement ? active.dataset.place : undefined;
       scrolled = root.querySelector(".scroller")?.scrollLeft;
       build();
