@@ -1,4 +1,4 @@
-"""The places of the viewer on the page: what Streamlit mounts, and what it hears from them."""
+"""The places of the viewer on the page, which Streamlit mounts, and the values that the browser sends from them."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -31,8 +31,8 @@ _gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
 
 
 def connection(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
-    """Shows nothing: tells the viewer which view it draws (`Data` in store.js). What the browser tells may be anything:
-    a picture that was chosen there, and the selection where a panel of the server needs it."""
+    """Shows nothing: sends the viewer its view (`RunData` in types.d.ts). The browser sends a picture that was chosen
+    there, and the selection where a panel of the server needs it; both may be anything."""
     _connection(
         data=data,
         default={"selection": None},
@@ -52,7 +52,7 @@ def upload() -> None:
 
 def camera() -> None:
     """Where a picture is taken: the viewer sends it to its own address."""
-    _camera(key="camera", data={"limit": MAX_BYTES // 2**20})
+    _camera(data={"limit": MAX_BYTES // 2**20})
 
 
 def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: Collection[str]) -> None:
@@ -72,7 +72,7 @@ def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: 
 
 
 def _take(change: Callable[..., None]) -> None:
-    """What the browser tells may be anything."""
+    """The picture that the browser sends may be anything."""
     try:
         change(picture=st.session_state["gallery"]["picture"])
     except (ValueError, TypeError):
