@@ -1,6 +1,6 @@
 // The networks' maps under each other, aligned by relative depth; everything is computed in aligned.py.
 
-import { el, find, focusedIn, once } from "./dom.js";
+import { el, focusedIn, once } from "./dom.js";
 import { pictureTools } from "./picture_tools.js";
 
 const LABELS_PX = 96; // the column of names
@@ -68,6 +68,6 @@ function alignedView(root) {
 
 /** @type {(component: Component<AlignedData>) => void} */
 export function aligned({ data, parentElement, setTriggerValue }) {
-  const draw = once(parentElement, () => alignedView(find(parentElement, ".aligned")));
+  const draw = once(parentElement, ".aligned", alignedView);
   draw(data, (place) => setTriggerValue("column", place));
 }

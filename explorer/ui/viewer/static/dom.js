@@ -119,15 +119,15 @@ export function paintImage(canvas, image) {
 }
 
 /**
- * The view once per place: Streamlit calls a component again after each run.
+ * The view that `make` makes in the element of a place, once: Streamlit calls a component again after each run.
  * @template Made
- * @param {Component["parentElement"]} root
- * @param {() => Made} make
- * @returns {Made}
+ * @param {Component["parentElement"]} place
+ * @param {string} selector
+ * @param {(root: HTMLElement) => Made} make
  */
-export function once(root, make) {
-  root.viewer ??= make();
-  return /** @type {Made} */ (root.viewer);
+export function once(place, selector, make) {
+  place.viewer ??= make(find(place, selector));
+  return /** @type {Made} */ (place.viewer);
 }
 
 /** Hands a file to the browser's downloads. @type {(content: Blob, name: string) => void} */

@@ -246,11 +246,10 @@ export function connection({ data, setTriggerValue, setStateValue }) {
 
 /** @type {(component: Component) => () => void} */
 export function overview({ parentElement }) {
-  const place = once(parentElement, () => {
-    const [alert, lead] = [find(parentElement, ".error"), find(parentElement, ".lead")];
-    const predictions = predictionsView(find(parentElement, ".around"));
-    const strip = stripView(find(parentElement, ".strip"), select);
-    const box = find(parentElement, ".overview");
+  const place = once(parentElement, ".overview", (box) => {
+    const [alert, lead] = [find(box, ".error"), find(box, ".lead")];
+    const predictions = predictionsView(find(box, ".around"));
+    const strip = stripView(find(box, ".strip"), select);
     return (/** @type {State} */ now) => {
       setText(alert, now.error);
       toggle(alert, now.error !== "");
@@ -266,13 +265,13 @@ export function overview({ parentElement }) {
 
 /** @type {(component: Component) => () => void} */
 export function header({ parentElement }) {
-  const place = once(parentElement, () => headerView(find(parentElement, ".head"), select));
+  const place = once(parentElement, ".head", (root) => headerView(root, select));
   return mount("header", place);
 }
 
 /** @type {(component: Component) => () => void} */
 export function layers({ parentElement }) {
-  const place = once(parentElement, () => panelView(find(parentElement, ".layers"), select, downloadArrays));
+  const place = once(parentElement, ".layers", (root) => panelView(root, select, downloadArrays));
   return mount("layers", place);
 }
 
@@ -292,7 +291,7 @@ async function downloadArrays(which) {
 
 /** @type {(component: Component<{limit: number, help: string}>) => () => void} */
 export function upload({ data, parentElement }) {
-  const place = once(parentElement, () => uploadView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
+  const place = once(parentElement, ".upload", (root) => uploadView(root, (file) => chooseFile(file, data.limit)));
   const paste = (/** @type {ClipboardEvent} */ event) => {
     const file = event.clipboardData?.files[0];
     if (file) chooseFile(file, data.limit);
@@ -310,7 +309,7 @@ export function upload({ data, parentElement }) {
 
 /** @type {(component: Component<{limit: number}>) => () => void} */
 export function camera({ data, parentElement }) {
-  const place = once(parentElement, () => cameraView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
+  const place = once(parentElement, ".upload", (root) => cameraView(root, (file) => chooseFile(file, data.limit)));
   const unmount = mount("camera", place.draw);
   return () => {
     place.end();
@@ -320,7 +319,7 @@ export function camera({ data, parentElement }) {
 
 /** @type {(component: Component<GalleryData>) => () => void} */
 export function gallery({ data, parentElement, setTriggerValue }) {
-  const place = once(parentElement, () => galleryView(find(parentElement, ".gallery"), data));
+  const place = once(parentElement, ".gallery", (root) => galleryView(root, data));
   keepSheets(data.sheets);
   const choose = (/** @type {string} */ picture) => {
     if (places.has("overview")) choosePicture(picture);
