@@ -1,15 +1,48 @@
 """What the viewer is told on a page under AppTest, and what its address answers then: no browser runs there."""
 
+import asyncio
 import html
 import json
 import re
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from starlette.responses import Response
 from streamlit.testing.v1 import AppTest
 
-from driving.messages import UnpackedMessage, component, unpack
-from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain
+from driving.messages import UnpackedMessage, component, explain_request, unpack
+from explorer import checkpoints
+from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain, handle_explain
 from explorer.ui.services.explore_state import PASS_FIELDS
+from explorer.ui.services.inference import ChosenNetwork, InferenceCache, UploadStore
+
+
+def session_of(*names: str) -> ExploreSession:
+    """One whose page shows these networks, at its address until it is collected."""
+    own = ExploreSession(InferenceCache(), UploadStore())
+    own.networks = {name: ChosenNetwork(name, checkpoints.load_pretrained(name), "#123456", False) for name in names}
+    SESSIONS[own.token] = own
+    return own
+
+
+def answer_of(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Its result. Playwright leaves an event loop in the thread of the tests, so it runs in another one."""
+    with ThreadPoolExecutor(1) as elsewhere:
+        return elsewhere.submit(asyncio.run, coroutine).result()
+
+
+def reply(pieces: Sequence[bytes], token: str, handle: Any = handle_explain, end: str = "http.request") -> Response:
+    """What the address answers to a body that comes in these pieces, after which the browser has sent all or left."""
+    response: Response = answer_of(handle(explain_request(pieces, token, end)))
+    return response
+
+
+def refusal(answer: Response) -> tuple[int, str, str]:
+    """Status, code and sentence of an answer that is no message."""
+    content = json.loads(bytes(answer.body))
+    assert content.keys() == {"code", "message"}
+    return answer.status_code, content["code"], content["message"]
 
 
 def told(app: AppTest) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -48,6 +47,7 @@ from explorer.ui.services.inference import (
     sample_pixels,
 )
 from explorer.ui.viewer import STATIC
+from tests.messages import answer_of, refusal, reply, session_of
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
 VIEW: dict[str, Any] = {"picture": "sample-6-6", "target": None, "layers": "main", "networks": [*NAMES]}
@@ -55,10 +55,7 @@ PHOTO = figures.png(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.ui
 
 
 def session() -> ExploreSession:
-    """One whose page shows the two networks."""
-    own = ExploreSession(InferenceCache(), UploadStore())
-    own.networks = {name: ChosenNetwork(name, checkpoints.load_pretrained(name), "#123456", False) for name in NAMES}
-    return own
+    return session_of(*NAMES)
 
 
 def looked(own: ExploreSession, state: AppState, subject: InputImage | None = None) -> list[NetworkResult]:
@@ -80,18 +77,8 @@ def spied(own: ExploreSession, monkeypatch: pytest.MonkeyPatch, before: Callable
     monkeypatch.setattr(own.passes, "run", spy)
 
 
-def reply(content: Mapping[str, Any] | bytes, token: str, handle: Any = handle_explain) -> Response:
-    """What the address answers to this request."""
-    body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    with ThreadPoolExecutor(1) as elsewhere:  # Playwright leaves an event loop in the thread of the tests
-        return elsewhere.submit(lambda: asyncio.run(handle(explain_request([body], token)))).result()
-
-
-def told(answer: Response) -> tuple[int, str, str]:
-    """Status, code and sentence of an answer that is no message."""
-    content = json.loads(bytes(answer.body))
-    assert content.keys() == {"code", "message"}
-    return answer.status_code, content["code"], content["message"]
+def lines(request: Mapping[str, Any]) -> list[bytes]:
+    return [json.dumps(request).encode()]
 
 
 @pytest.mark.parametrize(
@@ -248,21 +235,19 @@ def test_the_raw_numbers_are_those_of_the_shown_layer_of_the_picture() -> None:
 
 def test_raw_numbers_come_as_a_file() -> None:
     own = session()
-    SESSIONS[own.token] = own
-    answer = reply(VIEW | {"layer": "stages.1.0"}, own.token, handle_arrays)
+    answer = reply(lines(VIEW | {"layer": "stages.1.0"}), own.token, handle_arrays)
     assert (answer.status_code, answer.media_type) == (200, "application/zip")
     with np.load(io.BytesIO(bytes(answer.body)), allow_pickle=False) as found:
         assert "cams/stages.1.0" in found
-    assert told(reply(VIEW, "0" * 32, handle_arrays))[:2] == (404, "session")
-    assert told(reply(VIEW | {"picture": "../app.py"}, own.token, handle_arrays))[:2] == (400, "request")
+    assert refusal(reply(lines(VIEW), "0" * 32, handle_arrays))[:2] == (404, "session")
+    assert refusal(reply(lines(VIEW | {"picture": "../app.py"}), own.token, handle_arrays))[:2] == (400, "request")
     behind = json.dumps(VIEW | {"name": "a.png"}).encode() + b"\n" + PHOTO
-    assert told(reply(behind, own.token, handle_arrays))[:2] == (413, "request"), "no file belongs to it"
+    assert refusal(reply([behind], own.token, handle_arrays))[:2] == (413, "request"), "no file belongs to it"
 
 
 def test_a_session_has_one_view_computed_at_a_time_and_skips_the_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three clicks in a row: else the second would take the other worker from everybody to wait for the first."""
     own = session()
-    SESSIONS[own.token] = own
     computing, go_on = threading.Event(), threading.Event()
     computed: list[str] = []
 
@@ -274,7 +259,7 @@ def test_a_session_has_one_view_computed_at_a_time_and_skips_the_old(monkeypatch
     spied(own, monkeypatch, slowly)
 
     async def ask(name: str, handle: Any = handle_explain) -> Response:
-        answer: Response = await handle(explain_request([json.dumps(VIEW | {"picture": name}).encode()], own.token))
+        answer: Response = await handle(explain_request(lines(VIEW | {"picture": name}), own.token))
         return answer
 
     async def four() -> list[Response]:
@@ -289,10 +274,9 @@ def test_a_session_has_one_view_computed_at_a_time_and_skips_the_old(monkeypatch
         go_on.set()
         return [await task for task in (first, *rest)]
 
-    with ThreadPoolExecutor(1) as elsewhere:
-        answers = elsewhere.submit(lambda: asyncio.run(four())).result()
+    answers = answer_of(four())
     assert [answer.status_code for answer in answers] == [200] * 4
-    assert told(answers[1])[1] == "superseded", "a download supersedes no view"
+    assert refusal(answers[1])[1] == "superseded", "a download supersedes no view"
     assert {*computed} == {"sample-1-1", "sample-3-3", "sample-4-4"}
 
 
@@ -311,7 +295,6 @@ def test_an_error_of_ours_is_an_incident_and_no_fault_of_the_request(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str, handle: Any
 ) -> None:
     own = session()
-    SESSIONS[own.token] = own
 
     def fails(*_: Any) -> Any:
         return np.zeros(2) + np.zeros(3)  # a ValueError with numpy's own text
@@ -321,7 +304,7 @@ def test_an_error_of_ours_is_an_incident_and_no_fault_of_the_request(
     else:
         monkeypatch.setattr(api, "view_message", fails)
         monkeypatch.setattr(api, "raw_arrays", fails)
-    status, code, message = told(reply(VIEW, own.token, handle))
+    status, code, message = refusal(reply(lines(VIEW), own.token, handle))
     assert (status, code) == (500, "incident")
     found = re.fullmatch(r"Something went wrong .* \(incident ([0-9a-f]{8})\).*\.", message)
     assert found and found[1] in caplog.text
@@ -329,9 +312,8 @@ def test_an_error_of_ours_is_an_incident_and_no_fault_of_the_request(
 
 def test_what_the_library_says_of_a_network_is_told_as_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     own = session()
-    SESSIONS[own.token] = own
     monkeypatch.setattr("explorer.ui.api.strip.layer_axis", lambda _: ())
-    status, code, message = told(reply(VIEW, own.token))
+    status, code, message = refusal(reply(lines(VIEW), own.token))
     assert (status, code) == (200, "networks") and message.startswith("No layer of these networks has maps")
 
 
@@ -382,7 +364,6 @@ def test_a_refused_request_changes_nothing(changes: dict[str, Any]) -> None:
 def test_a_token_lasts_as_long_as_its_session() -> None:
     own = session()
     token = own.token
-    SESSIONS[token] = own
     assert SESSIONS.get(token) is own and len(token) == 32 and token != session().token
     del own
     gc.collect()

@@ -1,6 +1,7 @@
 """What the browser paints from: steps of a scale, maps that fit, and the bytes that carry them."""
 
 import itertools
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -22,7 +23,7 @@ from explorer.tracing import STRIP_KINDS, LayerTrace, trace
 from explorer.ui.api import layers
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.message import layers_message, view_message
-from explorer.ui.api.strip import StripRow, pack_strip
+from explorer.ui.api.strip import pack_strip
 from explorer.ui.services.explore_state import Scope
 from explorer.ui.services.inference import InputImage, NetworkResult
 from tests.messages import message
@@ -194,7 +195,7 @@ def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() ->
         column = LayerProfile("stem.conv", "conv", (2, 2, 2), cam, 0, values[0], np.nan, np.inf, np.nan, None)
         statistics = channel_statistics(layer)
     writer = MessageWriter()
-    header, body = unpack(writer.write(pack_strip(writer, [StripRow("broken", "#000000", False, [column])])))
+    header, body = unpack(writer.write(pack_strip(writer, [replace(first_visit()[1][0], profiles=(column,))])))
     (cell,) = header["networks"][0]["cells"]
     assert cell["peak"] is None and cell["largest"] is None
     assert (picture(body, cell["cam"]) == 0).all() and (picture(body, cell["map"]) == 128).all()

@@ -1,7 +1,7 @@
 """What the viewer owns: layer, channel, scale and opacity. It keeps them in the fragment of the address.
 
-The server needs them where it draws a panel about the chosen layer. The viewer then tells it. A link from before the
-viewer, or from another page, holds them in the query: the viewer is told once, as the `initial` selection.
+The server needs them where it draws a panel about the chosen layer. The viewer then sends them. A link from before the
+viewer, or from another page, holds them in the query: the server sends them once, as the `initial` selection.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from explorer.ui.session import session
 
 @dataclass
 class _Selection:
-    """`entry` counts what the server told the viewer: `initial`, None where the viewer keeps what it has. `page` counts
-    the visits, `linked` is what the query held, `values` what the server knows of the selection. `confirmed`: the
-    viewer has told its selection in this visit, which the fragment of a link may hold."""
+    """`entry` counts the selections that the server sent to the viewer: `initial`, None where the viewer keeps its own.
+    `page` counts the visits. `linked` is that of the query, `values` that which the server knows. `confirmed`: the
+    viewer has sent its selection in this visit, which the fragment of a link may hold."""
 
     entry: int
     page: int
@@ -43,7 +43,7 @@ def change(state: AppState, **changes: Any) -> None:
 
 
 def take(told: Any) -> None:
-    """What the browser tells of its selection, which may be anything."""
+    """Stores the selection that the browser sends, which may be anything."""
     current: _Selection | None = st.session_state.get("selection")
     if current is None or not isinstance(told, Mapping):
         return
@@ -55,7 +55,7 @@ def take(told: Any) -> None:
 
 
 def is_known() -> bool:
-    """Whether the viewer has told its selection, after `apply` in the same run. Without a browser there is none."""
+    """Whether the viewer has sent its selection, after `apply` in the same run. Without a browser there is none."""
     return st.session_state["selection"].confirmed or st.context.url is None
 
 
@@ -73,15 +73,12 @@ def of(state: AppState) -> dict[str, Any]:
 def _current(state: AppState) -> _Selection:
     """That of this visit of the page: a link that was opened begins anew, a page that is entered again goes on."""
     current: _Selection | None = st.session_state.get("selection")
-    linked = of(state)
-    page = session().entries
+    linked, page = of(state), session().entries
     is_default = linked == of(AppState())
-    if current is None or page != current.page or (linked != current.linked and not is_default):
-        again = current is not None and is_default and session().entered_again
-        values = current.values if again and current else linked
-        entry = current.entry + 1 if current else 1
-        confirmed = bool(again and current and current.confirmed)
-        current = _Selection(entry, page, linked, None if again else linked, values, confirmed)
-        st.session_state["selection"] = current
+    if current and page != current.page and is_default and session().entered_again:
+        current = replace(current, entry=current.entry + 1, page=page, initial=None)
+    elif current is None or page != current.page or (linked != current.linked and not is_default):
+        current = _Selection(current.entry + 1 if current else 1, page, linked, linked, linked, confirmed=False)
     current.linked = linked
+    st.session_state["selection"] = current
     return current

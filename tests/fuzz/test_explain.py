@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,13 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
 
-from driving.messages import explain_request, unpack
-from explorer import checkpoints, figures
+from driving.messages import unpack
+from explorer import figures
 from explorer.datasets import shapes
 from explorer.ui.api import explain as api
 from explorer.ui.api.explain import (
     MAX_LINE_BYTES,
-    SESSIONS,
     VIEW_FIELDS,
     ExploreSession,
     RequestError,
@@ -32,9 +30,10 @@ from explorer.ui.api.explain import (
     handle_explain,
 )
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import ChosenNetwork, InferenceCache, UploadStore
+from tests import messages
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import changed, damaged, json_values, words
+from tests.messages import answer_of, refusal, session_of
 
 NAME = "shapes-resnet-8"
 VIEW = {"target": None, "layers": "main", "networks": [NAME], "layer": "stages.1.0", "channel": 2}
@@ -47,10 +46,7 @@ MAX_TEST_FILE = 2**20
 
 @cache
 def session() -> ExploreSession:
-    own = ExploreSession(InferenceCache(), UploadStore())
-    own.networks = {NAME: ChosenNetwork(NAME, checkpoints.load_pretrained(NAME), "#123456", False)}
-    SESSIONS[own.token] = own
-    return own
+    return session_of(NAME)
 
 
 def shown(asked: Mapping[str, Any], header: Mapping[str, Any]) -> AppState:
@@ -105,21 +101,15 @@ def test_raw_numbers_are_given_or_refused(asked: Any) -> None:
         check_sentence(str(refused))
 
 
-def reply(
-    pieces: Sequence[bytes], end: str = "http.request", token: str = "", handle: Any = handle_explain
-) -> Response:
-    """What the address answers to a body that comes in these pieces, after which the browser has sent all or left."""
-    asked = explain_request(pieces, token or session().token, end)
-    with ThreadPoolExecutor(1) as elsewhere:  # Playwright leaves an event loop in the thread of the tests
-        return elsewhere.submit(lambda: asyncio.run(handle(asked))).result()
+def reply(pieces: Sequence[bytes], end: str = "http.request", token: str = "", **how: Any) -> Response:
+    return messages.reply(pieces, token or session().token, end=end, **how)
 
 
 def code(answer: Response) -> str:
     """Of a refusal, which is one sentence."""
-    content = json.loads(bytes(answer.body))
-    check_sentence(content["message"])
-    assert content.keys() == {"code", "message"}
-    return str(content["code"])
+    _, found, sentence = refusal(answer)
+    check_sentence(sentence)
+    return found
 
 
 @given(st.data())
@@ -132,7 +122,7 @@ def test_any_body_gets_an_answer(data: st.DataObject) -> None:
     end = data.draw(st.sampled_from(["http.request", "http.disconnect"]))
     token = data.draw(st.sampled_from(["", "", "", "0" * 32, "x"]))
     handle = data.draw(st.sampled_from([handle_explain, handle_explain, handle_arrays]))
-    answer = reply([body[:cut], body[cut:]], end, token, handle)
+    answer = reply([body[:cut], body[cut:]], end, token, handle=handle)
     assert answer.status_code in (200, 400, 404, 408, 413), bytes(answer.body)[:300]
     if answer.media_type == "application/json":
         assert (code(answer) == "session") == bool(token)
@@ -165,9 +155,9 @@ def test_a_request_that_does_not_come_is_let_go(monkeypatch: pytest.MonkeyPatch)
 
         headers = [(b"x-explorer-token", session().token.encode())]
         request = Request({"type": "http", "method": "POST", "headers": headers}, some_of_it)
-        with monkeypatch.context() as patch, ThreadPoolExecutor(1) as elsewhere:
+        with monkeypatch.context() as patch:
             patch.setattr(api, limit, 0.05)
-            answer = elsewhere.submit(lambda: asyncio.run(handle_explain(request))).result()  # noqa: B023
+            answer = answer_of(handle_explain(request))
         assert (answer.status_code, code(answer)) == (408, "timeout")
         assert not api._files
 
@@ -203,6 +193,5 @@ def test_nothing_is_read_for_somebody_without_a_token() -> None:
 
     for headers in ([], [(b"x-explorer-token", b"0" * 32)]):
         request = Request({"type": "http", "method": "POST", "headers": headers}, never)
-        with ThreadPoolExecutor(1) as elsewhere:
-            answer = elsewhere.submit(lambda: asyncio.run(handle_explain(request))).result()  # noqa: B023
+        answer = answer_of(handle_explain(request))
         assert (answer.status_code, code(answer)) == (404, "session")

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { colorTable, HEAT_STEPS, heatTable, overlayPixels, samplePositions } from "../../explorer/ui/viewer/static/colors.js";
 
 const PALETTE = Uint8Array.from({ length: 768 }, (_, index) => Math.floor(index / 3)); // grey
+const raster = (height, width, ...values) => ({ values: Uint8Array.from(values), height, width });
 const red = (pixel) => pixel & 255;
 
 test("a Grad-CAM begins at the first colour and ends at the end of its scale", () => {
@@ -26,18 +27,19 @@ test("an enlarged line keeps pixel centres in place", () => {
 });
 
 test("an overlay without opacity or heat is the picture", () => {
-  const pixels = Uint8Array.from([10, 20, 30, 40, 50, 60]);
+  const pixels = raster(1, 2, 10, 20, 30, 40, 50, 60);
   for (const [cam, opacity] of [
     [0, 1],
     [255, 0],
   ]) {
-    const found = overlayPixels(pixels, 1, 2, 2, Uint8Array.from([cam]), 1, 1, HEAT_STEPS / 255, heatTable(PALETTE, opacity));
+    const found = overlayPixels(pixels, 2, raster(1, 1, cam), HEAT_STEPS / 255, heatTable(PALETTE, opacity));
     const bytes = [...new Uint8Array(found.buffer)];
     assert.deepEqual(bytes.slice(0, 16), [10, 20, 30, 255, 10, 20, 30, 255, 40, 50, 60, 255, 40, 50, 60, 255]);
   }
 });
 
 test("full heat at full opacity is the last colour", () => {
-  const found = overlayPixels(Uint8Array.from([0, 0, 0]), 1, 1, 3, Uint8Array.from([255]), 1, 1, HEAT_STEPS / 255, heatTable(PALETTE, 1));
-  assert.ok([...found].every((pixel) => red(pixel) === 255));
+  const found = overlayPixels(raster(1, 1, 0, 0, 0), 3, raster(1, 1, 255), HEAT_STEPS / 255, heatTable(PALETTE, 1));
+  assert.equal(found.length, 9);
+  assert.ok(found.every((pixel) => red(pixel) === 255));
 });

@@ -41,17 +41,18 @@ test("readings keep plain numbers where they are short", () => {
 });
 
 const PALETTE = Uint8Array.from({ length: 768 }, (_, index) => Math.floor(index / 3)); // grey
+const raster = (height, width, ...values) => ({ values: Uint8Array.from(values), height, width });
 const pixel = (pixels, index) => [...pixels.slice(4 * index, 4 * index + 4)];
 
 test("heat of one value covers the square evenly", () => {
-  const quarter = heatPixels(Uint8Array.from([51]), 1, 1, 1 / 204, PALETTE, 0.7, 3); // heat 0.25
+  const quarter = heatPixels(raster(1, 1, 51), 1 / 204, PALETTE, 0.7, 3); // heat 0.25
   for (let index = 0; index < 9; index += 1) assert.deepEqual(pixel(quarter, index), [64, 64, 64, 89]); // 255 * 0.7 * 0.5
-  assert.deepEqual(pixel(heatPixels(Uint8Array.from([0]), 1, 1, 1, PALETTE, 1, 1), 0), [0, 0, 0, 0], "no heat is transparent");
-  assert.deepEqual(pixel(heatPixels(Uint8Array.from([200]), 1, 1, 1, PALETTE, 1, 1), 0), [255, 255, 255, 255], "beyond the scale");
+  assert.deepEqual(pixel(heatPixels(raster(1, 1, 0), 1, PALETTE, 1, 1), 0), [0, 0, 0, 0], "no heat is transparent");
+  assert.deepEqual(pixel(heatPixels(raster(1, 1, 200), 1, PALETTE, 1, 1), 0), [255, 255, 255, 255], "beyond the scale");
 });
 
 test("heat is smooth between the centres of pixels", () => {
-  const row = heatPixels(Uint8Array.from([0, 255]), 1, 2, 1 / 255, PALETTE, 1, 4);
+  const row = heatPixels(raster(1, 2, 0, 255), 1 / 255, PALETTE, 1, 4);
   // The four columns lie at 0, 1/4, 3/4 and 1 of the way.
   assert.deepEqual(
     [0, 1, 2, 3].map((index) => pixel(row, index)),
@@ -62,6 +63,6 @@ test("heat is smooth between the centres of pixels", () => {
       [255, 255, 255, 255],
     ],
   );
-  const column = heatPixels(Uint8Array.from([0, 255]), 2, 1, 1 / 255, PALETTE, 1, 4);
+  const column = heatPixels(raster(2, 1, 0, 255), 1 / 255, PALETTE, 1, 4);
   assert.deepEqual(pixel(column, 4 * 2), [191, 191, 191, 221], "downwards the same");
 });

@@ -11,7 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -76,17 +76,25 @@ class ExploreSession:
         self.latest = 0
         self.turn = asyncio.Lock()
 
-    def look_ahead(self, state: AppState, subject: InputImage, names: Sequence[str]) -> None:
-        """Begins the passes that the browser will ask for, while the page is still on its way to it."""
+    def run_ahead(self, state: AppState, subject: InputImage, names: Sequence[str]) -> None:
+        """Begins the passes that the browser will request, while the page is still on its way to it. The request meets
+        the same error, and answers with it."""
+        _AHEAD.submit(self.run, state, subject, names)
 
-        def begin() -> None:
-            with suppress(Exception):  # the request meets the same, and answers with it
-                self.look(state, subject, names)
+    def image_of(self, state: AppState) -> InputImage:
+        """The picture of a view: a drawn shape, or a file that this session has uploaded."""
+        subject = sample_image(*state.sample) if state.sample else self.pictures.get(state.picture)
+        if subject is None:
+            raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
+        return subject
 
-        _AHEAD.submit(begin)
+    def reject_superseded(self, number: int | None) -> None:
+        """Raises RequestError where a newer request than that of this number has come."""
+        if number not in (None, self.latest):
+            raise RequestError(200, "superseded", "A newer view was asked for meanwhile.")
 
-    def look(self, state: AppState, subject: InputImage, names: Sequence[str]) -> list[NetworkResult]:
-        """The networks of these names after they have seen the picture."""
+    def run(self, state: AppState, subject: InputImage, names: Sequence[str]) -> list[NetworkResult]:
+        """The networks of these names with their passes over the picture."""
         networks = self.networks
         if not names or any(name not in networks for name in names):
             raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
@@ -109,13 +117,11 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
             state = replace(state, picture=session.pictures.add(file, str(asked["name"])[:300]))
         except ImageError as error:
             raise RequestError(200, "picture", f"{error} The picture that was shown stays.") from None
-    subject = sample_image(*state.sample) if state.sample else session.pictures.get(state.picture)
-    if subject is None:
-        raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
+    subject = session.image_of(state)
     with session.passes.lock:
-        _reject_superseded(session, number)
-        with _told_as_sentence():
-            results = session.look(state, subject, names)
+        session.reject_superseded(number)
+        with _user_errors():
+            results = session.run(state, subject, names)
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
             key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
             key += f"/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
@@ -130,7 +136,7 @@ def _pack(state: AppState, subject: InputImage, results: list[NetworkResult], on
 
 
 @contextmanager
-def _told_as_sentence() -> Iterator[None]:
+def _user_errors() -> Iterator[None]:
     """Turns an error whose text was written for a person into a RequestError. Any other stays an error of ours."""
     try:
         yield
@@ -143,14 +149,12 @@ def _told_as_sentence() -> Iterator[None]:
         raise RequestError(200, "networks", text[:1].upper() + text[1:]) from None
 
 
-def arrays(session: ExploreSession, asked: Mapping[str, Any]) -> bytes:
+def arrays(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
     """The raw numbers of the shown layer of the first of the `networks`, as an npz file. Raises RequestError."""
-    state, names, _ = _view(asked)
-    subject = sample_image(*state.sample) if state.sample else session.pictures.get(state.picture)
-    if subject is None:
-        raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
-    with session.passes.lock, _told_as_sentence():
-        (network,) = session.look(state, subject, names[:1])
+    state, names, _only = _view(asked)
+    subject = session.image_of(state)
+    with session.passes.lock, _user_errors():
+        (network,) = session.run(state, subject, names[:1])
     layers = [state.layer] if state.layer in network.trace.names and state.layer else []
     found = raw_arrays(network.trace, layers) | {"class_names": np.array(network.checkpoint.class_names)}
     buffer = io.BytesIO()
@@ -170,29 +174,20 @@ def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     return state, names[:2], only
 
 
-def _reject_superseded(session: ExploreSession, number: int | None) -> None:
-    if number not in (None, session.latest):
-        raise RequestError(200, "superseded", "A newer view was asked for meanwhile.")
-
-
 async def handle_explain(request: Request) -> Response:
     """200 with the message as `application/octet-stream`. Else JSON `{code, message}`: 200 where a user chose something
     that cannot be shown, or the page has moved on ("networks", "superseded"): browsers log every other status as an
     error of the page. 400 and 413 for no request of ours, 404 for no session, 429 for too many files at once, 500 with
     an id that is in the log."""
-    return await _answered(request, "application/octet-stream", explain, MAX_FILE_BYTES, supersedes=True)
+    return await _respond(request, "application/octet-stream", explain, MAX_FILE_BYTES, supersedes=True)
 
 
 async def handle_arrays(request: Request) -> Response:
     """200 with an npz file, else as `handle_explain`. A download supersedes no view, and no view supersedes it."""
-
-    def made(session: ExploreSession, asked: Mapping[str, Any], _file: bytes, _number: int | None) -> bytes:
-        return arrays(session, asked)
-
-    return await _answered(request, "application/zip", made)
+    return await _respond(request, "application/zip", arrays)
 
 
-async def _answered(
+async def _respond(
     request: Request,
     media_type: str,
     make: Callable[[ExploreSession, Mapping[str, Any], bytes, int | None], bytes],
@@ -206,14 +201,12 @@ async def _answered(
             raise RequestError(404, "session", "The session of this page has ended. Reload the page.")
         asked, begun = await asyncio.wait_for(_read_line(stream), LINE_TIMEOUT_S)
         is_file = "name" in asked
-        with _reserved(session) if is_file else nullcontext():
+        with _upload_slot(session) if is_file else nullcontext():
             file = await asyncio.wait_for(_read_file(stream, begun, max_file if is_file else 0), FILE_TIMEOUT_S)
-            number = None
-            if supersedes:
-                session.latest += 1
-                number = session.latest
+            session.latest += supersedes
+            number = session.latest if supersedes else None
             async with session.turn:  # at most one worker per session
-                _reject_superseded(session, number)
+                session.reject_superseded(number)
                 content = await asyncio.get_running_loop().run_in_executor(_WORKERS, make, session, asked, file, number)
     except RequestError as error:
         return JSONResponse({"code": error.code, "message": str(error)}, error.status)
@@ -225,7 +218,7 @@ async def _answered(
 
 
 @contextmanager
-def _reserved(session: ExploreSession) -> Iterator[None]:
+def _upload_slot(session: ExploreSession) -> Iterator[None]:
     """Room for one file in memory."""
     token = session.token
     if sum(_files.values()) >= MAX_FILES or _files[token] >= MAX_FILES_OF_SESSION:

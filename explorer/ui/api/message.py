@@ -1,11 +1,9 @@
 """What Explore draws in the browser, as one message: predictions, depth strip, and the layer panel."""
 
-from typing import Any
-
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
 from explorer.ui.api.predictions import pack_predictions
-from explorer.ui.api.strip import pack_strip, shown_layer, strip_rows
+from explorer.ui.api.strip import pack_strip, shown_layer
 from explorer.ui.services.inference import InputImage, NetworkResult
 from explorer.ui.services.sample_sheets import scene_sheets
 
@@ -22,7 +20,7 @@ def view_message(
     Raises ValueError where no layer of the networks has maps.
     """
     writer = MessageWriter()
-    header = pack_strip(writer, strip_rows(results))
+    header = pack_strip(writer, results)
     only = shown_layer(layer, results)
     layers = pack_layers(writer, subject, results, only, channel)
     for entry, network, own in zip(header["networks"], results, layers, strict=True):
@@ -44,5 +42,4 @@ def layers_message(
     """The layer `only` for the layer panel, or all layers where they are small enough to be fetched ahead."""
     writer = MessageWriter()
     layers = pack_layers(writer, subject, results, only, channel)
-    networks: list[dict[str, Any]] = [{"layers": own} for own in layers]
-    return writer.write({"picture": picture, "networks": networks, "every": only is None})
+    return writer.write({"picture": picture, "networks": [{"layers": own} for own in layers], "every": only is None})

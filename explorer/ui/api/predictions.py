@@ -24,7 +24,11 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     words += "" if given is subject.pixels else "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
     said = ". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)])
-    targets = {network.trace.target for network in results}
+    names = " and ".join(network.target for network in results)
+    note = (
+        f"The networks predict different classes, so each map below explains its own: {names}. Choose a class to "
+        "explain in the sidebar to compare them on one."
+    )
     return {
         "pictures": [
             {"title": "Original", "size": f"{width}×{height}", "alt": subject.title.strip("`"), "words": said}
@@ -38,16 +42,8 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
             | _picture(writer, seen),
         ],
         "networks": [_network(network, subject) for network in results],
-        "note": _different(results) if len(targets) > 1 else None,
+        "note": note if len({network.trace.target for network in results}) > 1 else None,
     }
-
-
-def _different(results: list[NetworkResult]) -> str:
-    names = " and ".join(network.target for network in results)
-    return (
-        f"The networks predict different classes, so each map below explains its own: {names}. Choose a class to "
-        "explain in the sidebar to compare them on one."
-    )
 
 
 def _is_small(pixels: np.ndarray) -> bool:

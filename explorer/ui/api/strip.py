@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from explorer import figures
-from explorer.attribution import LayerProfile, shared_axis, shared_tops
+from explorer.attribution import shared_axis, shared_tops
 from explorer.figures import DIVERGING, SEQUENTIAL
 from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.services.inference import NetworkResult
@@ -14,26 +13,12 @@ from explorer.ui.services.inference import NetworkResult
 _MAP_SIDE_PX = 32  # of a thumbnail, at most
 
 
-@dataclass(frozen=True, eq=False)
-class StripRow:
-    """One network of the strip: its title, its colour, and its columns in execution order."""
-
-    title: str
-    colour: str
-    dashed: bool
-    profiles: Sequence[LayerProfile]
-
-
-def strip_rows(results: Sequence[NetworkResult]) -> list[StripRow]:
-    return [StripRow(network.title, network.colour, network.dashed, network.profiles) for network in results]
-
-
 def shown_layer(wanted: str | None, results: Sequence[NetworkResult]) -> str:
     """The wanted layer where a network has it, else the last block: the deepest layer with feature maps.
 
     Raises ValueError where no layer has maps.
     """
-    axis = layer_axis(strip_rows(results))
+    axis = layer_axis(results)
     if wanted in axis and wanted is not None:
         return wanted
     if not axis:
@@ -42,12 +27,12 @@ def shown_layer(wanted: str | None, results: Sequence[NetworkResult]) -> str:
     return blocks[-1] if blocks else axis[-1]
 
 
-def layer_axis(rows: Sequence[StripRow]) -> tuple[str, ...]:
+def layer_axis(rows: Sequence[NetworkResult]) -> tuple[str, ...]:
     """The layers on the strip's axis."""
     return shared_axis(*([column.name for column in row.profiles] for row in rows))
 
 
-def pack_strip(writer: MessageWriter, rows: Sequence[StripRow]) -> dict[str, Any]:
+def pack_strip(writer: MessageWriter, rows: Sequence[NetworkResult]) -> dict[str, Any]:
     """What `strip.js` draws: the arrays go into the message, the rest is returned for its header."""
     axis = layer_axis(rows)
     cams = [{column.name: _scale_end(column.cam.max()) for column in row.profiles} for row in rows]
@@ -55,13 +40,8 @@ def pack_strip(writer: MessageWriter, rows: Sequence[StripRow]) -> dict[str, Any
     return {
         "columns": [{"name": name, "label": _short_label(name), "kind": _kind(rows, name)} for name in axis],
         "groups": _groups(axis, rows),
-        "palettes": {
-            "cam": writer.add(figures.palette(SEQUENTIAL)),
-            "map": writer.add(figures.palette(DIVERGING)),
-        },
-        "networks": [
-            _network(row, axis, writer, own, largest) for row, own, largest in zip(rows, cams, maps, strict=True)
-        ],
+        "palettes": {"cam": writer.add(figures.palette(SEQUENTIAL)), "map": writer.add(figures.palette(DIVERGING))},
+        "networks": [_network(row, axis, writer, *tops) for row, *tops in zip(rows, cams, maps, strict=True)],
         "maxima": {"cam": _scale_maxima(axis, cams), "map": _scale_maxima(axis, maps)},
         "charts": [
             _chart("activation size", "activation_magnitude", rows, axis),
@@ -91,11 +71,11 @@ def _short_label(name: str) -> str:
     return ".".join(parts[2:]) if parts[0] == "stages" else parts[-1]
 
 
-def _kind(rows: Sequence[StripRow], name: str) -> str:
+def _kind(rows: Sequence[NetworkResult], name: str) -> str:
     return next(column.kind for row in rows for column in row.profiles if column.name == name)
 
 
-def _groups(axis: Sequence[str], rows: Sequence[StripRow]) -> list[dict[str, Any]]:
+def _groups(axis: Sequence[str], rows: Sequence[NetworkResult]) -> list[dict[str, Any]]:
     shapes = {column.name: column.shape for row in rows for column in row.profiles}
     groups: list[dict[str, Any]] = []
     for name in axis:
@@ -111,9 +91,9 @@ def _groups(axis: Sequence[str], rows: Sequence[StripRow]) -> list[dict[str, Any
 
 
 def _network(
-    row: StripRow, axis: Sequence[str], writer: MessageWriter, cams: Mapping[str, float], maps: Mapping[str, float]
+    row: NetworkResult, axis: Sequence[str], writer: MessageWriter, cams: Mapping[str, float], maps: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Each of its layers: the Grad-CAM whole, since the overlay needs it, and its most active channel, small."""
+    """Each of its layers: the whole Grad-CAM for the overlay, and a thumbnail of the most active channel."""
     columns = {column.name: column for column in row.profiles}
     cells: list[dict[str, Any] | None] = []
     for name in axis:
@@ -121,11 +101,11 @@ def _network(
         if column is None:
             cells.append(None)
             continue
-        most_active = figures.average_pool(column.feature_map, _MAP_SIDE_PX)
+        thumbnail = figures.average_pool(column.feature_map, _MAP_SIDE_PX)
         cells.append(
             {
                 "cam": writer.picture(figures.quantise_sizes(column.cam, cams[name])),
-                "map": writer.picture(figures.quantise_signed(most_active, maps[name])),
+                "map": writer.picture(figures.quantise_signed(thumbnail, maps[name])),
                 "largest": json_float(column.cam.max()),
                 "peak": json_float(column.peak),
                 "zero": column.zero_reason,
@@ -138,12 +118,11 @@ def _network(
     return {"title": row.title, "colour": row.colour, "dashed": row.dashed, "cells": cells}
 
 
-def _chart(title: str, field: str, rows: Sequence[StripRow], axis: Sequence[str]) -> dict[str, Any]:
+def _chart(title: str, field: str, rows: Sequence[NetworkResult], axis: Sequence[str]) -> dict[str, Any]:
     values = [{column.name: float(getattr(column, field)) for column in row.profiles} for row in rows]
-    positive = [value for row in values for value in row.values() if 0 < value < math.inf]
-    low = math.floor(math.log10(min(positive))) if positive else -1
-    high = math.ceil(math.log10(max(positive))) if positive else 0
-    high = max(high, low + 1)
+    positive = [value for row in values for value in row.values() if 0 < value < math.inf] or [0.1]
+    low = math.floor(math.log10(min(positive)))
+    high = max(math.ceil(math.log10(max(positive))), low + 1)
 
     def place(value: float | None) -> float | None:
         """0 at the bottom, 1 at the top, along the logarithm; zero, which has none, at the bottom."""
@@ -151,22 +130,18 @@ def _chart(title: str, field: str, rows: Sequence[StripRow], axis: Sequence[str]
             return None
         return (math.log10(value) - low) / (high - low) if value > 0 else 0.0
 
-    step = max(1, math.ceil((high - low) / 4))
-    hover = []
-    for name in axis:
+    def hover(name: str) -> str:
         lines = [f"{row.title}: {found[name]:.3g}" for row, found in zip(rows, values, strict=True) if name in found]
-        hover.append("\n".join([f"{name}, {title} (root mean square)", *lines]))
+        return "\n".join([f"{name}, {title} (root mean square)", *lines])
+
+    step = max(1, math.ceil((high - low) / 4))
     return {
         "title": title,
         "alt": f"{title} of each layer on a logarithmic axis from 1e{low} to 1e{high}",
         "ticks": [{"label": f"1e{power}", "at": (power - low) / (high - low)} for power in range(low, high + 1, step)],
         "series": [
-            {
-                "colour": row.colour,
-                "dash": "4 4" if row.dashed else "",
-                "points": [place(found.get(name)) for name in axis],
-            }
+            {"colour": row.colour, "dash": "4 4" * row.dashed, "points": [place(found.get(name)) for name in axis]}
             for row, found in zip(rows, values, strict=True)
         ],
-        "hover": hover,
+        "hover": [hover(name) for name in axis],
     }

@@ -46,7 +46,7 @@ def load_view() -> ExploreView:
     networks = network_registry.chosen_networks(filter(None, (state.first, state.second)))
     explore_session().networks = {network.name: network for network in networks}
     view = ExploreView(state, subject or sample_image(6, 6), subject is None, networks)
-    explore_session().look_ahead(state, view.subject, [network.name for network in networks])
+    explore_session().run_ahead(state, view.subject, [network.name for network in networks])
     st.session_state["around"] = _around(view)
     return view
 

@@ -6,6 +6,7 @@ only imports the real module, which the server serves under a path with a hash o
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ HASH = _hash()
 
 
 def place(name: str, html: str, styles: tuple[str, ...], module: str = "main.js") -> Callable[..., Any]:
-    """A component that the function `name` of that module mounts, with these style sheets of `static/`."""
-    return st.components.v2.component(
+    """A component, with its name as its key, that the function `name` of that module mounts with these style sheets of
+    `static/`."""
+    component = st.components.v2.component(
         name,
         html=html,
         css="\n".join((STATIC / style).read_text() for style in styles),
@@ -37,3 +39,4 @@ def place(name: str, html: str, styles: tuple[str, ...], module: str = "main.js"
             f"export default module.{name};\n"
         ),
     )
+    return partial(component, key=name)

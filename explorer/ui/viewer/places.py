@@ -1,4 +1,4 @@
-"""The places of the viewer on the page: what Streamlit mounts, and what it hears from them."""
+"""The places of the viewer on the page, which Streamlit mounts, and the values that the browser sends from them."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -17,24 +17,23 @@ Look for where the object appears and how strong it is there, and whether the gr
 the input. Click a layer for its detail.</p></div>
 """
 _connection = place("connection", "", ())
-_overview = place(
+overview = place(  # predictions and depth strip
     "overview",
     f"<div class='overview'><p class='error' role='alert' hidden></p><div class='around'></div>{_LEAD}"
     "<div class='strip'></div></div>",
     ("scale.css", "predictions.css", "strip.css", "picture_tools.css"),
 )
-_header = place("header", "<div class='head'></div>", ("detail.css",))
-_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
+layer_header = place("header", "<div class='head'></div>", ("detail.css",))
+layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
 _upload = place("upload", "<div class='upload'></div>", ("upload.css",))
 _camera = place("camera", "<div class='upload'></div>", ("upload.css",))
 _gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
 
 
 def connection(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
-    """Shows nothing: tells the viewer which view it draws (`Data` in store.js). What the browser tells may be anything:
-    a picture that was chosen there, and the selection where a panel of the server needs it."""
+    """Shows nothing: sends the viewer its view (`RunData` in types.d.ts). The browser sends a picture that was chosen
+    there, and the selection where a panel of the server needs it; both may be anything."""
     _connection(
-        key="connection",
         data=data,
         default={"selection": None},
         height=0,
@@ -43,32 +42,17 @@ def connection(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_se
     )
 
 
-def overview() -> None:
-    """Predictions and depth strip."""
-    _overview(key="overview")
-
-
-def layer_header() -> None:
-    """Which layer is shown, and how: the viewer's own controls."""
-    _header(key="head")
-
-
-def layer_panel() -> None:
-    """Overlays, numbers and feature maps of the layer."""
-    _panel(key="layers")
-
-
 def upload() -> None:
     """Where a picture file is chosen, dropped or pasted: the viewer sends it to its own address."""
     limit = MAX_BYTES // 2**20
     formats = f"JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and {limit} MB. "
     data = {"limit": limit, "help": f"{formats}It stays in the memory of your session and leaves it with you."}
-    _upload(key="upload", data=data)
+    _upload(data=data)
 
 
 def camera() -> None:
     """Where a picture is taken: the viewer sends it to its own address."""
-    _camera(key="camera", data={"limit": MAX_BYTES // 2**20})
+    _camera(data={"limit": MAX_BYTES // 2**20})
 
 
 def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: Collection[str]) -> None:
@@ -84,11 +68,11 @@ def gallery(sample: tuple[int, int] | None, change: Callable[..., None], known: 
         "scenes": SCENES,
         "sheets": scene_sheets((label, number)),
     }
-    _gallery(key="gallery", data=data, on_picture_change=lambda: _take(change))
+    _gallery(data=data, on_picture_change=lambda: _take(change))
 
 
 def _take(change: Callable[..., None]) -> None:
-    """What the browser tells may be anything."""
+    """The picture that the browser sends may be anything."""
     try:
         change(picture=st.session_state["gallery"]["picture"])
     except (ValueError, TypeError):

@@ -3,6 +3,7 @@
 type Kind = "cam" | "map"; // Grad-CAM, from 0 on; or a signed feature map
 type Scope = "layer" | "network" | "both"; // what shares one colour scale
 type PictureAt = [start: number, height: number, width: number]; // in the body of a message: uint8, row by row
+type Raster = { values: Uint8Array; height: number; width: number }; // row by row: steps 0..255, or three bytes of RGB
 type Style = { colour: string; dashed: boolean }; // of one network, on every page
 
 // The store, and what Streamlit tells it
@@ -285,4 +286,25 @@ interface ReplayData {
   map: MapData | null;
   cams: CamsData;
   predictions: AnswersData;
+}
+
+// Maps of several networks, aligned by relative depth
+
+interface AlignedCell {
+  layer: string;
+  words: [layer: string, size: string, largest: string];
+  image: string;
+  zero: boolean; // whether the map is zero everywhere
+  hover: string;
+}
+
+/** `aligned_maps` of aligned.py. */
+interface AlignedData {
+  grid: string; // "true": the pixels of the maps are seen
+  depths: string[];
+  chosen: number; // one of them
+  caption: string;
+  bar: string; // the colours of the scale, as a picture
+  ends: [low: string, high: string]; // of the scale
+  networks: { title: string; colour: string; input: string; seen: string; cells: AlignedCell[] }[];
 }

@@ -1,38 +1,10 @@
 // The networks' maps under each other, aligned by relative depth; everything is computed in aligned.py.
 
-import { el, find, once } from "./dom.js";
+import { el, focusedIn, once } from "./dom.js";
 import { pictureTools } from "./picture_tools.js";
-
-/**
- * @typedef {object} AlignedCell
- * @property {string} layer
- * @property {[layer: string, size: string, largest: string]} words
- * @property {string} image
- * @property {boolean} zero whether the map is zero everywhere
- * @property {string} hover
- */
-
-/**
- * @typedef {object} AlignedData `aligned_maps` of aligned.py
- * @property {string} grid "true": the pixels of the maps are seen
- * @property {string[]} depths
- * @property {number} chosen one of them
- * @property {string} caption
- * @property {string} bar the colours of the scale, as a picture
- * @property {[low: string, high: string]} ends of the scale
- * @property {{title: string, colour: string, input: string, seen: string, cells: AlignedCell[]}[]} networks
- */
 
 const LABELS_PX = 96; // the column of names
 const NARROWEST_PX = 36; // a thumbnail must still show a shape and take a click
-
-/** @type {(cell: AlignedCell, network: string, depth: string) => HTMLButtonElement} */
-function cellButton(cell, network, depth) {
-  const ariaLabel = `${cell.layer}, ${network}, relative depth ${depth}`;
-  const button = el("button", { type: "button", className: cell.zero ? "zero" : "", title: cell.hover, ariaLabel });
-  button.style.backgroundImage = `url(${cell.image})`;
-  return button;
-}
 
 /** @param {HTMLElement} root */
 function alignedView(root) {
@@ -52,8 +24,8 @@ function alignedView(root) {
     shown = data;
     source.src = data.bar;
     const { networks, depths, chosen } = data;
-    const { activeElement } = /** @type {ShadowRoot | Document} */ (root.getRootNode());
-    const focused = activeElement instanceof HTMLElement ? activeElement.dataset.place : undefined;
+    const active = focusedIn(root);
+    const focused = active instanceof HTMLElement ? active.dataset.place : undefined;
     const scrolled = scroller.scrollLeft;
     const grid = el("div", { className: `grid ${data.grid}` }, el("div", { className: "corner" }, "relative depth, input to output →"));
     grid.style.gridTemplateColumns = `${LABELS_PX}px repeat(${depths.length}, minmax(${NARROWEST_PX}px, 1fr))`;
@@ -63,11 +35,17 @@ function alignedView(root) {
       const title = el("b", { style: `color:${network.colour}` }, network.title);
       grid.append(el("div", { className: "name" }, title, picture));
       return network.cells.map((cell, place) => {
-        const button = cellButton(cell, network.title, depths[place]);
-        button.dataset.place = `${row} ${place}`;
-        button.tabIndex = place === chosen ? 0 : -1; // one stop of the Tab key a row
-        button.setAttribute("aria-pressed", String(place === chosen));
-        button.onclick = () => choose(place);
+        const button = el("button", {
+          type: "button",
+          className: cell.zero ? "zero" : "",
+          title: cell.hover,
+          ariaLabel: `${cell.layer}, ${network.title}, relative depth ${depths[place]}`,
+          ariaPressed: String(place === chosen),
+          tabIndex: place === chosen ? 0 : -1, // one stop of the Tab key a row
+          style: `background-image:url(${cell.image})`,
+          "data-place": `${row} ${place}`,
+          onclick: () => choose(place),
+        });
         const [layer, size, largest] = cell.words;
         const words = el("div", { className: "layer" }, el("b", {}, layer), el("span", {}, size), el("div", {}, largest));
         grid.append(el("div", {}, button, words));
@@ -90,6 +68,6 @@ function alignedView(root) {
 
 /** @type {(component: Component<AlignedData>) => void} */
 export function aligned({ data, parentElement, setTriggerValue }) {
-  const draw = once(parentElement, () => alignedView(find(parentElement, ".aligned")));
+  const draw = once(parentElement, ".aligned", alignedView);
   draw(data, (place) => setTriggerValue("column", place));
 }

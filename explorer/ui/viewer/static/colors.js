@@ -20,23 +20,16 @@ export function colorTable(palette, kind, own, max) {
   return table;
 }
 
-/**
- * @param {Uint8Array} values steps 0..255, height × width
- * @param {number} height
- * @param {number} width
- * @param {Uint32Array} table
- */
-export function toImageData(values, height, width, table) {
+/** @type {(raster: Raster, table: Uint32Array) => ImageData} */
+export function toImageData({ values, height, width }, table) {
   const pixels = new Uint32Array(width * height);
   for (let index = 0; index < pixels.length; index += 1) pixels[index] = table[values[index]];
   return imageOf(pixels, height, width);
 }
 
 /**
- * Where each pixel of an enlarged line lies between two of the small one: pixel centres kept in place.
- * @param {number} from length of the small line
- * @param {number} to length of the enlarged line
- * @returns {[below: Uint16Array, fraction: Float32Array]}
+ * Where each pixel of a line that is enlarged to the length `to` lies between two of the small one: pixel centres stay.
+ * @type {(from: number, to: number) => [below: Uint16Array, fraction: Float32Array]}
  */
 export function samplePositions(from, to) {
   const below = new Uint16Array(to);
@@ -56,9 +49,8 @@ export const HEAT_STEPS = 1023;
 
 /**
  * For each step of heat: how much of the picture stays, and the premultiplied colour over it. The picture stays itself
- * where the heat is 0; at 1 the colour covers it up to `opacity`, as `figures.overlay` in Python.
- * @param {Uint8Array} palette
- * @param {number} opacity 0..1
+ * where the heat is 0; at 1 the colour covers it up to `opacity` (0..1), as `figures.overlay` in Python.
+ * @type {(palette: Uint8Array, opacity: number) => Float32Array}
  */
 export function heatTable(palette, opacity) {
   const table = new Float32Array(4 * (HEAT_STEPS + 1));
@@ -72,19 +64,11 @@ export function heatTable(palette, opacity) {
 }
 
 /**
- * The picture, enlarged with hard edges by `factor`, under its Grad-CAM, enlarged smoothly.
- * @param {Uint8Array} pixels RGB, height × width
- * @param {number} height
- * @param {number} width
- * @param {number} factor
- * @param {Uint8Array} cam steps 0..255, rows × columns
- * @param {number} rows
- * @param {number} columns
- * @param {number} strength steps of heat of one step of the cam
- * @param {Float32Array} table of `heatTable`
- * @returns {Uint32Array<ArrayBuffer>} pixels of an ImageData, factor × height, factor × width
+ * The picture (RGB), enlarged with hard edges by `factor`, under its Grad-CAM, enlarged smoothly. One step of the cam is
+ * `strength` steps of heat in the `table` of `heatTable`.
+ * @type {(picture: Raster, factor: number, cam: Raster, strength: number, table: Float32Array) => Uint32Array<ArrayBuffer>}
  */
-export function overlayPixels(pixels, height, width, factor, cam, rows, columns, strength, table) {
+export function overlayPixels({ values: pixels, height, width }, factor, { values: cam, height: rows, width: columns }, strength, table) {
   const [tall, wide] = [height * factor, width * factor];
   const [lefts, overs] = samplePositions(columns, wide);
   const [aboves, downs] = samplePositions(rows, tall);
@@ -117,17 +101,11 @@ export function overlayPixels(pixels, height, width, factor, cam, rows, columns,
 }
 
 /**
- * A Grad-CAM, enlarged smoothly to a square that is laid over a picture: transparent where it is 0, as the picture under
- * it stays itself there.
- * @param {Uint8Array} cam steps 0..255, rows × columns
- * @param {number} rows
- * @param {number} columns
- * @param {number} strength heat of one step of the cam
- * @param {Uint8Array} palette
- * @param {number} opacity 0..1
- * @param {number} side of the square
+ * A Grad-CAM, enlarged smoothly to a square of `side` pixels that is laid over a picture: transparent where it is 0, as the
+ * picture under it stays itself there. One step of the cam has the heat `strength`; `opacity` is 0..1.
+ * @type {(cam: Raster, strength: number, palette: Uint8Array, opacity: number, side: number) => Uint8ClampedArray<ArrayBuffer>}
  */
-export function heatPixels(cam, rows, columns, strength, palette, opacity, side) {
+export function heatPixels({ values: cam, height: rows, width: columns }, strength, palette, opacity, side) {
   const pixels = new Uint8ClampedArray(4 * side * side);
   const [lefts, overs] = samplePositions(columns, side);
   const [aboves, downs] = samplePositions(rows, side);

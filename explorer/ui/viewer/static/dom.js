@@ -83,6 +83,21 @@ export const numberIn = ({ value, max }) => (value === "" ? null : Math.min(Math
 /** Text, with what stands between backticks as code. @type {(text: string) => (string | HTMLElement)[]} */
 export const coded = (text) => text.split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
 
+/** A sentence that is read out when it appears; "" hides it. */
+export function alertBox() {
+  const box = el("p", { className: "alert", role: "alert", hidden: true });
+  let shown = "";
+  const show = (/** @type {string} */ text) => {
+    toggle(box, text !== "");
+    if (shown !== text) box.replaceChildren(...coded(text));
+    shown = text;
+  };
+  return { box, show };
+}
+
+/** What has the focus in the tree of an element. @type {(root: HTMLElement) => Element | null} */
+export const focusedIn = (root) => /** @type {ShadowRoot | Document} */ (root.getRootNode()).activeElement;
+
 /** The first element that matches; throws where there is none. @type {(root: ParentNode, selector: string) => HTMLElement} */
 export function find(root, selector) {
   const found = root.querySelector(selector);
@@ -104,15 +119,15 @@ export function paintImage(canvas, image) {
 }
 
 /**
- * The view once per place: Streamlit calls a component again after each run.
+ * The view that `make` makes in the element of a place, once: Streamlit calls a component again after each run.
  * @template Made
- * @param {Component["parentElement"]} root
- * @param {() => Made} make
- * @returns {Made}
+ * @param {Component["parentElement"]} place
+ * @param {string} selector
+ * @param {(root: HTMLElement) => Made} make
  */
-export function once(root, make) {
-  root.viewer ??= make();
-  return /** @type {Made} */ (root.viewer);
+export function once(place, selector, make) {
+  place.viewer ??= make(find(place, selector));
+  return /** @type {Made} */ (place.viewer);
 }
 
 /** Hands a file to the browser's downloads. @type {(content: Blob, name: string) => void} */

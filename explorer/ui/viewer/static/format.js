@@ -1,10 +1,6 @@
 // Numbers as text.
 
-/**
- * As Python writes it with ".3g".
- * @param {number | null} value null stands for a number that JSON cannot hold
- * @returns {string}
- */
+/** As Python writes it with ".3g"; null stands for a number that JSON cannot hold. @type {(value: number | null) => string} */
 export function formatNumber(value) {
   if (value === null || Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
@@ -17,8 +13,8 @@ export function formatNumber(value) {
 }
 
 /**
- * A measured number as the charts show it: 1000 and 0.001 stay plain numbers.
- * @param {number | null} value null where nothing was measured
+ * A measured number as the charts show it: 1000 and 0.001 stay plain numbers; null where nothing was measured.
+ * @type {(value: number | null) => string}
  */
 export function formatReading(value) {
   if (value === null) return "not measured";

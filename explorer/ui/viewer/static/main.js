@@ -58,16 +58,18 @@ function draw() {
   else dataset.viewer = isBusy() ? "busy" : state.message?.every ? "complete" : "idle";
 }
 
+/** Whether the message of the view is shown. */
+const isShown = () => state.view !== null && state.key === keyOf(state.view);
+
 /** Whether something is still to come, or the server has yet to hear of a picture. */
 function isBusy() {
   if (state.uploading || (state.chosen !== null && server)) return true;
-  return !state.error && (!state.view || state.key !== keyOf(state.view) || needsFetch(state));
+  return !state.error && (!isShown() || needsFetch(state));
 }
 
 /**
- * A person chose something that the browser draws by itself.
- * @param {Partial<LayerSelection>} changes
- * @param {boolean} [dragged] one of many on the way: the address has room for the last one only
+ * A person chose something that the browser draws by itself. `dragged`: one of many, of which the address keeps the last.
+ * @type {Select}
  */
 export function select(changes, dragged = false) {
   dispatch({ type: "select", changes });
@@ -79,7 +81,7 @@ export function select(changes, dragged = false) {
 /** A person chose another drawn shape. @type {(picture: string) => void} */
 export function choosePicture(picture) {
   dispatch({ type: "picture", picture });
-  after("picture", state.view && state.key === keyOf(state.view) ? REST_MS : PATIENCE_MS, tellPicture);
+  after("picture", isShown() ? REST_MS : PATIENCE_MS, tellPicture);
 }
 
 function tellPicture() {
@@ -136,8 +138,11 @@ function request() {
 function prefetch() {
   const { message, view, data } = state;
   if (!message || !view || !data || data.tab !== "layer" || message.every || !message.prefetch) return;
-  if (state.key === keyOf(view) && fetched === null && places.size) load(keyOf(view), "all layers", { only: "layers" });
+  if (isShown() && fetched === null && places.size) load(keyOf(view), "all layers", { only: "layers" });
 }
+
+/** @type {(error: unknown) => string} */
+const sentence = (error) => (error instanceof RequestError ? error.message : String(error));
 
 /** @type {(key: string, what: string, more: object, file?: File) => void} */
 async function load(key, what, more, file) {
@@ -161,14 +166,15 @@ async function load(key, what, more, file) {
     event = { type: file ? "uploaded" : type, key, message };
   } catch (error) {
     if (controller.signal.aborted) return;
-    if (error instanceof RequestError && error.code === "session" && renewed !== data.token && server) {
+    const code = error instanceof RequestError ? error.code : "";
+    const text = sentence(error);
+    if (code === "session" && renewed !== data.token && server) {
       renewed = data.token; // the connection was lost: a run of the page brings a new token, and with it this view
       fetching = fetched = null;
       server.picture(view.picture);
       return;
     }
-    const text = error instanceof RequestError ? error.message : String(error);
-    if (error instanceof RequestError && !file && (error.code === "networks" || error.code === "superseded")) {
+    if (!file && (code === "networks" || code === "superseded")) {
       fetching = fetched = null; // the page has moved on: what it shows now is about to come
       after("moved on", PATIENCE_MS, () => dispatch({ type: "failed", error: text }));
       return;
@@ -184,11 +190,7 @@ async function load(key, what, more, file) {
   if (event.type !== "failed" && event.type !== "refused") request();
 }
 
-/**
- * A person chose, dropped or pasted a picture file.
- * @param {File} file
- * @param {number} limit megabytes
- */
+/** A person chose, dropped or pasted a picture file. `limit`: megabytes. @type {(file: File, limit: number) => void} */
 function chooseFile(file, limit) {
   if (file.size > limit * 2 ** 20) {
     const error = `\`${file.name}\` has ${Math.ceil(file.size / 2 ** 20)} MB and the limit is ${limit}. Choose a smaller one.`;
@@ -244,17 +246,15 @@ export function connection({ data, setTriggerValue, setStateValue }) {
 
 /** @type {(component: Component) => () => void} */
 export function overview({ parentElement }) {
-  const place = once(parentElement, () => {
-    const [alert, lead] = [find(parentElement, ".error"), find(parentElement, ".lead")];
-    const predictions = predictionsView(find(parentElement, ".around"));
-    const strip = stripView(find(parentElement, ".strip"), select);
-    const box = find(parentElement, ".overview");
+  const place = once(parentElement, ".overview", (box) => {
+    const [alert, lead] = [find(box, ".error"), find(box, ".lead")];
+    const predictions = predictionsView(find(box, ".around"));
+    const strip = stripView(find(box, ".strip"), select);
     return (/** @type {State} */ now) => {
       setText(alert, now.error);
       toggle(alert, now.error !== "");
       toggle(lead, !now.error || now.message !== null); // without a strip it has nothing to introduce
-      const busy = String(!now.view || now.key !== keyOf(now.view));
-      update(box, { ariaBusy: busy });
+      update(box, { ariaBusy: String(!isShown()) });
       if (!now.message) return;
       predictions(now.message);
       strip(now.message, shownLayer(now), now.selection.scope);
@@ -265,13 +265,13 @@ export function overview({ parentElement }) {
 
 /** @type {(component: Component) => () => void} */
 export function header({ parentElement }) {
-  const place = once(parentElement, () => headerView(find(parentElement, ".head"), select));
+  const place = once(parentElement, ".head", (root) => headerView(root, select));
   return mount("header", place);
 }
 
 /** @type {(component: Component) => () => void} */
 export function layers({ parentElement }) {
-  const place = once(parentElement, () => panelView(find(parentElement, ".layers"), select, downloadArrays));
+  const place = once(parentElement, ".layers", (root) => panelView(root, select, downloadArrays));
   return mount("layers", place);
 }
 
@@ -285,13 +285,13 @@ async function downloadArrays(which) {
   try {
     save(await fetchArrays(data.token, question), `${name}-layer.npz`);
   } catch (error) {
-    dispatch({ type: "failed", error: error instanceof RequestError ? error.message : String(error) });
+    dispatch({ type: "failed", error: sentence(error) });
   }
 }
 
 /** @type {(component: Component<{limit: number, help: string}>) => () => void} */
 export function upload({ data, parentElement }) {
-  const place = once(parentElement, () => uploadView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
+  const place = once(parentElement, ".upload", (root) => uploadView(root, (file) => chooseFile(file, data.limit)));
   const paste = (/** @type {ClipboardEvent} */ event) => {
     const file = event.clipboardData?.files[0];
     if (file) chooseFile(file, data.limit);
@@ -309,7 +309,7 @@ export function upload({ data, parentElement }) {
 
 /** @type {(component: Component<{limit: number}>) => () => void} */
 export function camera({ data, parentElement }) {
-  const place = once(parentElement, () => cameraView(find(parentElement, ".upload"), (file) => chooseFile(file, data.limit)));
+  const place = once(parentElement, ".upload", (root) => cameraView(root, (file) => chooseFile(file, data.limit)));
   const unmount = mount("camera", place.draw);
   return () => {
     place.end();
@@ -319,7 +319,7 @@ export function camera({ data, parentElement }) {
 
 /** @type {(component: Component<GalleryData>) => () => void} */
 export function gallery({ data, parentElement, setTriggerValue }) {
-  const place = once(parentElement, () => galleryView(find(parentElement, ".gallery"), data));
+  const place = once(parentElement, ".gallery", (root) => galleryView(root, data));
   keepSheets(data.sheets);
   const choose = (/** @type {string} */ picture) => {
     if (places.has("overview")) choosePicture(picture);

@@ -14,3 +14,9 @@ export function decode(content) {
 
 /** @type {(body: Uint8Array, start: number, count: number) => Float32Array<ArrayBufferLike>} */
 export const floats = (body, start, count) => new Float32Array(body.buffer, body.byteOffset + start, count);
+
+/** The picture that lies there, of so many bytes a pixel. @type {(body: Uint8Array, place: PictureAt, bytes?: number) => Raster} */
+export const rasterAt = (body, [start, height, width], bytes = 1) => ({
+  ...{ height, width },
+  values: body.subarray(start, start + bytes * height * width),
+});

@@ -62,11 +62,7 @@ function drawWord(context, text, { left, top, width, height }, style) {
   context.restore();
 }
 
-/**
- * @param {CanvasRenderingContext2D} context
- * @param {Text} text
- * @param {CSSStyleDeclaration} style of its element
- */
+/** `style`: of its element. @type {(context: CanvasRenderingContext2D, text: Text, style: CSSStyleDeclaration) => void} */
 function drawText(context, text, style) {
   const range = document.createRange();
   for (const { 0: word, index } of text.data.matchAll(/\S+/g)) {
@@ -101,10 +97,8 @@ function drawBorders(context, { left, top, width, height }, style) {
 }
 
 /**
- * @param {CanvasRenderingContext2D} context
- * @param {Element} element
- * @param {Map<Element, HTMLImageElement>} pictures
- * @param {number} opacity of what it is in
+ * `opacity`: of what it is in.
+ * @type {(context: CanvasRenderingContext2D, element: Element, pictures: Map<Element, HTMLImageElement>, opacity: number) => void}
  */
 function drawElement(context, element, pictures, opacity) {
   const style = getComputedStyle(element);
@@ -141,9 +135,8 @@ function drawElement(context, element, pictures, opacity) {
 }
 
 /**
- * The elements under each other, with all that is scrolled out of sight.
- * @param {Element[]} elements
- * @param {number} scale pixels of the canvas for one of the page
+ * The elements under each other, with all that is scrolled out of sight, with `scale` pixels for one of the page.
+ * @type {(elements: Element[], scale: number) => Promise<HTMLCanvasElement>}
  */
 export async function paintElements(elements, scale) {
   const pictures = await loadPictures(elements);

@@ -8,10 +8,10 @@ const SMALLEST = 320; // the longer side of a picture whose own pixels are fewer
 const NAME_LETTERS = 80;
 
 /**
- * How many pixels one of a painted picture becomes: whole ones, so that its cells stay squares.
- * @type {(width: number, height: number) => number}
+ * How many pixels one of a painted picture becomes for a longer side of about `side`: whole ones, so that cells stay squares.
+ * @type {(width: number, height: number, side?: number) => number}
  */
-export const enlargement = (width, height) => Math.max(1, Math.round(SMALLEST / Math.max(width, height)));
+export const enlargement = (width, height, side = SMALLEST) => Math.max(1, Math.round(side / Math.max(width, height)));
 
 /**
  * The lines of a text that is no wider than `width`; a longer word has a line of its own.
@@ -50,10 +50,7 @@ export function layOut(picture, bars, lines) {
   return { width: inner + 2 * MARGIN, height: caption.y + lines * LINE + MARGIN, picture: { x: MARGIN, y: MARGIN }, bars: places, caption };
 }
 
-/**
- * @param {string} caption
- * @returns {string} that every system can keep
- */
+/** A name of a file that every system can keep. @type {(caption: string) => string} */
 export function fileName(caption) {
   const words = caption
     .normalize("NFKD")

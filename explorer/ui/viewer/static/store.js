@@ -56,12 +56,7 @@ export function reduce(state, event) {
   }
 }
 
-/**
- * @param {State} state
- * @param {RunData} data
- * @param {LayerSelection | null} fragment the selection in the address, null where it has none
- * @returns {State}
- */
+/** `fragment`: the selection in the address. @type {(state: State, data: RunData, fragment: LayerSelection | null) => State} */
 function withData(state, data, fragment) {
   const chosen = state.chosen === data.view.picture ? null : state.chosen;
   const view = chosen === null ? data.view : { ...data.view, picture: chosen };

@@ -1,7 +1,7 @@
 // The places of Build: one part of a training that is watched, and a recorded training.
 
 import { chartsView } from "./charts/charts.js";
-import { find, once } from "./dom.js";
+import { once } from "./dom.js";
 import { answersView } from "./training/answers.js";
 import { camsView } from "./training/cams.js";
 import { replayView } from "./training/replay.js";
@@ -16,12 +16,12 @@ const VIEWS = {
 
 /** Its data come anew with each report. @type {(component: Component<{kind: string}>) => void} */
 export function live_charts({ data, parentElement }) {
-  once(parentElement, () => VIEWS[data.kind](find(parentElement, ".live")))(data);
+  once(parentElement, ".live", VIEWS[data.kind])(data);
 }
 
 /** @type {(component: Component<ReplayData>) => () => void} */
 export function replay({ data, parentElement }) {
-  const { update, stop } = once(parentElement, () => replayView(find(parentElement, ".replay")));
+  const { update, stop } = once(parentElement, ".replay", replayView);
   update(data);
   return stop;
 }

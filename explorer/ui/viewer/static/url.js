@@ -11,8 +11,7 @@ function wholeNumber(text, highest) {
 
 /**
  * The selection that a fragment means; what cannot be read takes its default, so any old link shows something.
- * @param {string} fragment with or without "#"
- * @returns {LayerSelection}
+ * @type {(fragment: string) => LayerSelection}
  */
 export function parseFragment(fragment) {
   const given = new URLSearchParams(fragment.replace(/^#/, ""));
@@ -26,10 +25,7 @@ export function parseFragment(fragment) {
   };
 }
 
-/**
- * @param {LayerSelection} selection
- * @returns {string} "" where everything is as by default
- */
+/** "" where everything is as by default. @type {(selection: LayerSelection) => string} */
 export function formatFragment(selection) {
   const given = new URLSearchParams();
   for (const [name, value] of Object.entries(selection)) {

@@ -114,11 +114,7 @@ export function chartsView(root, name) {
     if (stage.clientWidth !== width) draw();
   }).observe(stage);
 
-  /**
-   * @param {LineData | MapData} data
-   * @param {number} [end] the last step that is drawn, as in a replay
-   * @param {string} [alt] what the charts show
-   */
+  // `end`: the last step that is drawn, as in a replay; `alt`: what the charts show
   return (data, end = Number.POSITIVE_INFINITY, alt = data.alt) => {
     until = end;
     if (shown !== data) {

@@ -8,10 +8,7 @@ const RIGHT = 10;
 
 /**
  * Panels of one size, beside each other or under each other.
- * @param {number} count
- * @param {number} width of all
- * @param {Layout} layout
- * @returns {{boxes: Box[], height: number}}
+ * @type {(count: number, width: number, layout: Layout) => {boxes: Box[], height: number}}
  */
 export function layPanels(count, width, { left, gap, height, stacked }) {
   const free = width - left - RIGHT;
@@ -37,12 +34,7 @@ export function label(parent, x, y, text, anchor) {
   parent.append(svgEl("text", { x, y, "text-anchor": anchor, class: "tick" }, text));
 }
 
-/**
- * @param {Element} parent
- * @param {Frame} frame
- * @param {number} y a pixel
- * @param {string} className
- */
+/** A line through the frame at the pixel `y`. @type {(parent: Element, frame: Frame, y: number, className: string) => void} */
 export function across(parent, { left, width }, y, className) {
   parent.append(svgEl("line", { x1: left, x2: left + width, y1: y, y2: y, class: className }));
 }

@@ -1,18 +1,11 @@
 // Which part of the charts is seen, and how zooming and moving change it.
 
-/**
- * @param {number} value
- * @param {number} low
- * @param {number} high wins where it is below `low`
- */
+/** `high` wins where it is below `low`. @type {(value: number, low: number, high: number) => number} */
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /**
- * @param {Span} span
- * @param {number} start of what can be seen, whose end is `end`
- * @param {number} end
- * @param {number} least the shortest span
- * @returns {Span}
+ * The nearest span, not shorter than `least`, between `start` and `end`.
+ * @type {(span: Span, start: number, end: number, least: number) => Span}
  */
 function limitSpan([from, to], start, end, least) {
   const length = clamp(to - from, Math.min(end, least), end);
@@ -31,10 +24,8 @@ export function limitView(view, full, least) {
 }
 
 /**
- * @param {ChartView} view
- * @param {{x: number, y: number} | null} middle what stays where it is; null: the middle of the view
- * @param {number} factor above 1 shows more
- * @returns {ChartView}
+ * A view that shows `factor` as much; `middle` (null: of the view) stays where it is.
+ * @type {(view: ChartView, middle: Cursor | null, factor: number) => ChartView}
  */
 export function zoomView(view, middle, factor) {
   /** @type {(axis: "x" | "y") => Span} */
@@ -50,10 +41,8 @@ export function zoomView(view, middle, factor) {
 export const moveView = (view, x, y) => ({ x: [view.x[0] + x, view.x[1] + x], y: [view.y[0] + y, view.y[1] + y] });
 
 /**
- * The view moved as little as makes it contain that place.
- * @param {ChartView} view
- * @param {{x: number, y: number}} place
- * @param {number} room that the place takes behind itself
+ * The view moved as little as makes it contain that place, which takes `room` behind itself.
+ * @type {(view: ChartView, place: Cursor, room: number) => ChartView}
  */
 export function followPlace(view, place, room) {
   /** @type {(axis: "x" | "y") => number} */

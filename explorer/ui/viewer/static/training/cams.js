@@ -11,10 +11,7 @@ const SIDE_PX = 96; // of a painted map: a picture on the page is as large, or s
 
 const bytes = (/** @type {string} */ text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-/**
- * @param {number | null} top
- * @param {number} end of the scale
- */
+/** `end`: of the scale. @type {(top: number | null, end: number) => string} */
 function topText(top, end) {
   if (top === null) return "its values are no finite numbers";
   if (top === 0) return "zero everywhere: nowhere does it speak for this class";
@@ -70,7 +67,7 @@ export function camsView(root) {
         tiles.forEach((networks, index) => {
           const { face, canvas, line } = networks[which];
           const strength = end > 0 ? (tops[index] ?? 0) / end / 255 : 0;
-          const pixels = heatPixels(bytes(maps[index]), height, width, strength, palette, data.opacity, SIDE_PX);
+          const pixels = heatPixels({ values: bytes(maps[index]), height, width }, strength, palette, data.opacity, SIDE_PX);
           paintImage(canvas, new ImageData(pixels, SIDE_PX, SIDE_PX));
           face.title = topText(tops[index], end);
           const what = `Grad-CAM of ${data.networks[which].title} on test picture ${index + 1}`;

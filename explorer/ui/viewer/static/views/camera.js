@@ -1,6 +1,6 @@
 // A picture from the camera.
 
-import { coded, context2d, el, setText, toggle } from "../dom.js";
+import { alertBox, context2d, el, setText } from "../dom.js";
 
 const QUALITY = 0.95; // of the JPEG
 const DENIED = "The browser gives no camera. Allow it beside the address of this page, or choose a file.";
@@ -11,8 +11,8 @@ export function cameraView(root, choose) {
   const video = el("video", { autoplay: true, muted: true, playsInline: true, ariaLabel: "What the camera sees" });
   const button = el("button", { type: "button", disabled: true }, "Take a picture");
   const status = el("p", { className: "status", role: "status" });
-  const alert = el("p", { className: "alert", role: "alert", hidden: true });
-  root.replaceChildren(video, button, status, alert);
+  const alert = alertBox();
+  root.replaceChildren(video, button, status, alert.box);
   /** @type {MediaStream | null} */
   let stream = null;
   let [problem, ended] = ["", false];
@@ -26,7 +26,7 @@ export function cameraView(root, choose) {
       button.disabled = false;
     } catch {
       problem = navigator.mediaDevices ? DENIED : INSECURE;
-      show();
+      alert.show(problem);
     }
   };
   const stop = (/** @type {MediaStream | null} */ camera) => {
@@ -38,19 +38,11 @@ export function cameraView(root, choose) {
     canvas.toBlob((blob) => blob && choose(new File([blob], "camera.jpg", { type: blob.type })), "image/jpeg", QUALITY);
   };
 
-  let [shown, refused] = ["", ""];
-  const show = () => {
-    const text = problem || refused;
-    toggle(alert, text !== "");
-    if (shown !== text) alert.replaceChildren(...coded(text));
-    shown = text;
-  };
   start();
   return {
     draw(state) {
       setText(status, state.uploading ? "Reading the picture" : "");
-      refused = state.uploadError;
-      show();
+      alert.show(problem || state.uploadError);
     },
     /** The camera goes off. */
     end() {

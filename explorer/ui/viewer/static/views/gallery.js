@@ -1,6 +1,6 @@
 // The drawn shapes of a scene.
 
-import { el, moveWithKeys, numberIn, setTabStop, update } from "../dom.js";
+import { el, focusedIn, moveWithKeys, numberIn, setTabStop, update } from "../dom.js";
 import { keepNewest } from "../store.js";
 
 const CACHED = 20; // scenes
@@ -69,7 +69,7 @@ export function galleryView(root, { names, columns, scenes }) {
   };
   function draw() {
     const [label, scene] = parse(picture);
-    const active = /** @type {ShadowRoot | Document} */ (root.getRootNode()).activeElement;
+    const active = focusedIn(root);
     if (active !== number) update(number, { value: String(scene) });
     const wanted = sheets.get(scene);
     if (wanted && sheet !== wanted) grid.style.setProperty("--sheet", `url(${wanted})`);

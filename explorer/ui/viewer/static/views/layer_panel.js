@@ -3,14 +3,14 @@
 import { colorTable, HEAT_STEPS, heatTable, imageOf, overlayPixels, toImageData } from "../colors.js";
 import { context2d, el, moveWithKeys, numberIn, paintImage, setTabStop, setText, toggle, update } from "../dom.js";
 import { formatNumber } from "../format.js";
-import { floats } from "../message.js";
+import { floats, rasterAt } from "../message.js";
+import { enlargement } from "../picture_layout.js";
 import { pictureTools } from "../picture_tools.js";
 import { shownLayer } from "../store.js";
 import { colorBar, paletteOf, scaleMax } from "./scales.js";
 
 /** @typedef {LayerSelection & {layer: string}} Shown */
 
-const OVERLAY_PX = 320; // of a side, about
 const PAGE = 64; // feature maps at once
 const COLUMNS = 8;
 const LARGE_PX = 180; // of the chosen map
@@ -20,22 +20,13 @@ function drawOverlay(canvas, message, which, column, shown) {
   const { cells, input } = message.networks[which];
   const cell = cells[column];
   if (!cell) return;
-  const [start, height, width] = input;
-  const [from, rows, columns] = cell.cam;
-  const factor = Math.max(1, Math.round(OVERLAY_PX / Math.max(height, width)));
+  const picture = rasterAt(message.body, input, 3);
   const max = scaleMax(message, "cam", which, column, shown.scope);
-  const found = overlayPixels(
-    message.body.subarray(start, start + 3 * height * width),
-    height,
-    width,
-    factor,
-    message.body.subarray(from, from + rows * columns),
-    rows,
-    columns,
-    max > 0 ? ((cell.largest ?? 0) / max / 255) * HEAT_STEPS : 0,
-    heatTable(paletteOf(message, "cam"), shown.opacity / 100),
-  );
-  paintImage(canvas, imageOf(found, height * factor, width * factor));
+  const strength = max > 0 ? ((cell.largest ?? 0) / max / 255) * HEAT_STEPS : 0;
+  const table = heatTable(paletteOf(message, "cam"), shown.opacity / 100);
+  const factor = enlargement(picture.width, picture.height);
+  const pixels = overlayPixels(picture, factor, rasterAt(message.body, cell.cam), strength, table);
+  paintImage(canvas, imageOf(pixels, picture.height * factor, picture.width * factor));
 }
 
 /**
@@ -184,10 +175,9 @@ function mapsPart(which, name, select) {
       const count = Math.min(PAGE, channels - first);
       const max = scaleMax(message, "map", which, column, shown.scope);
       const table = colorTable(paletteOf(message, "map"), "map", cell.peak ?? 0, max);
-      const map = (/** @type {number} */ channel) => {
-        const at = start + channel * height * width;
-        return toImageData(layer.body.subarray(at, at + height * width), height, width, table);
-      };
+      /** @type {(channel: number) => PictureAt} */
+      const placeOf = (channel) => [start + channel * height * width, height, width];
+      const paint = (/** @type {PictureAt} */ place) => toImageData(rasterAt(layer.body, place), table);
 
       const rows = Math.ceil(count / COLUMNS);
       const range = `${first}–${first + count - 1} of ${channels}`;
@@ -228,7 +218,7 @@ function mapsPart(which, name, select) {
       context.fillRect(0, 0, sheet.width, sheet.height);
       const stats = floats(layer.body, layer.stats, 4 * channels);
       buttons.forEach((button, index) => {
-        context.putImageData(map(first + index), (index % COLUMNS) * width, Math.floor(index / COLUMNS) * height);
+        context.putImageData(paint(placeOf(first + index)), (index % COLUMNS) * width, Math.floor(index / COLUMNS) * height);
         const [low, high] = stats.subarray(4 * (first + index));
         const title = `channel ${first + index}, from ${formatNumber(low)} to ${formatNumber(high)}`;
         update(button, { title, ariaLabel: title, ariaPressed: String(first + index === chosen) });
@@ -240,10 +230,8 @@ function mapsPart(which, name, select) {
       update(number, { value: String(chosen ?? "") });
       for (const part of [large, meaning, tools]) toggle(part, chosen !== null);
       if (chosen === null) return;
-      const whole = layer.chosen?.channel === chosen ? layer.chosen.map : null;
-      const [from, tall, wide] = whole ?? [start + chosen * height * width, height, width];
-      paintImage(large, toImageData(layer.body.subarray(from, from + tall * wide), tall, wide, table));
-      large.style.width = `${wide * Math.max(1, Math.round(LARGE_PX / Math.max(tall, wide)))}px`;
+      paintImage(large, paint(layer.chosen?.channel === chosen ? layer.chosen.map : placeOf(chosen)));
+      large.style.width = `${large.width * enlargement(large.width, large.height, LARGE_PX)}px`;
       large.ariaLabel = `Feature map of channel ${chosen}`;
       setText(meaning, channelText(stats.subarray(4 * chosen, 4 * chosen + 4), network.target));
       const what = `Feature map of channel ${chosen} of ${shown.layer} of ${network.title}. ${meaning.textContent}`;
@@ -253,10 +241,8 @@ function mapsPart(which, name, select) {
 }
 
 /**
- * @param {HTMLElement} root
- * @param {Select} select
- * @param {(which: number) => void} download saves the raw numbers of the shown layer of a network
- * @returns {(state: State) => void}
+ * `download` saves the raw numbers of the shown layer of a network.
+ * @type {(root: HTMLElement, select: Select, download: (which: number) => void) => Draw}
  */
 export function panelView(root, select, download) {
   /** @type {ReturnType<typeof camPart>[]} */

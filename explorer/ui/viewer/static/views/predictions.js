@@ -2,18 +2,19 @@
 
 import { imageOf } from "../colors.js";
 import { coded, el, paintImage } from "../dom.js";
+import { rasterAt } from "../message.js";
 
 /**
  * `canvas` is that of the picture before: a new one costs more than all else here.
  * @type {(picture: Predictions["pictures"][0], body: Uint8Array, canvas: HTMLCanvasElement) => HTMLElement}
  */
 function pictureBox(picture, body, canvas) {
-  const [start, height, width] = picture.pixels;
+  const { values, height, width } = rasterAt(body, picture.pixels, 3);
   canvas.ariaLabel = picture.alt;
   canvas.className = picture.small ? "small" : "";
   const pixels = new Uint32Array(width * height);
-  for (let pixel = 0, place = start; pixel < pixels.length; pixel += 1, place += 3) {
-    pixels[pixel] = 0xff000000 | (body[place + 2] << 16) | (body[place + 1] << 8) | body[place];
+  for (let pixel = 0, place = 0; pixel < pixels.length; pixel += 1, place += 3) {
+    pixels[pixel] = 0xff000000 | (values[place + 2] << 16) | (values[place + 1] << 8) | values[place];
   }
   paintImage(canvas, imageOf(pixels, height, width));
   return el("div", {}, el("p", {}, el("b", {}, picture.title), `, ${picture.size}`), canvas, el("p", {}, ...coded(picture.words)));

@@ -34,11 +34,8 @@ export function colorBar(kind) {
   return {
     box: el("div", { className: "scale" }, canvas, caption),
     /**
-     * The bar of a saved picture.
-     * @param {Message} message
-     * @param {Scope} scope
-     * @param {number} [max] of all that the picture shows
-     * @returns {SavedBar}
+     * The bar of a saved picture, which shows values up to `max`.
+     * @type {(message: Message, scope: Scope, max?: number) => SavedBar}
      */
     saved(message, scope, max) {
       return { source: canvas, title: TITLES[kind], ends: scaleEnds(message, kind, scope, max) };
@@ -47,7 +44,7 @@ export function colorBar(kind) {
     show(message, text) {
       if (!painted) {
         const steps = Uint8Array.from({ length: 256 }, (_, step) => step);
-        paintImage(canvas, toImageData(steps, 1, 256, colorTable(paletteOf(message, kind), kind, 1, 1)));
+        paintImage(canvas, toImageData({ values: steps, height: 1, width: 256 }, colorTable(paletteOf(message, kind), kind, 1, 1)));
         painted = true;
       }
       setText(caption, text);
@@ -57,12 +54,8 @@ export function colorBar(kind) {
 }
 
 /**
- * What the ends of a colour bar stand for.
- * @param {Pick<Message, "networks" | "maxima">} message
- * @param {Kind} kind
- * @param {Scope} scope
- * @param {number} [max] where it is known
- * @returns {[low: string, high: string]}
+ * What the ends of a colour bar stand for; `max` where it is known.
+ * @type {(message: Pick<Message, "networks" | "maxima">, kind: Kind, scope: Scope, max?: number) => [low: string, high: string]}
  */
 export function scaleEnds({ networks, maxima }, kind, scope, max) {
   const shared = scope === "both" || (scope === "network" && networks.length === 1) ? maxima[kind][scope][0] : undefined;

@@ -1,8 +1,9 @@
 // The depth strip: all layers of one or two networks on one axis.
 
 import { colorTable, toImageData } from "../colors.js";
-import { context2d, el, find, moveWithKeys, svgEl, update } from "../dom.js";
+import { context2d, el, find, focusedIn, moveWithKeys, svgEl, update } from "../dom.js";
 import { formatNumber } from "../format.js";
+import { rasterAt } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
 import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
 
@@ -29,12 +30,11 @@ function paintRow(canvas, message, which, kind, scope) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   message.networks[which].cells.forEach((cell, index) => {
     if (cell === null) return;
-    const [start, height, width] = cell[kind];
+    const map = rasterAt(message.body, cell[kind]);
     const own = (kind === "cam" ? cell.largest : cell.peak) ?? 0;
-    const values = message.body.subarray(start, start + height * width);
     const table = colorTable(palette, kind, own, scaleMax(message, kind, which, index, scope));
-    const picture = asCanvas(toImageData(values, height, width, table));
-    context.imageSmoothingEnabled = Math.max(height, width) > tile; // smaller ones keep their hard edges
+    const picture = asCanvas(toImageData(map, table));
+    context.imageSmoothingEnabled = Math.max(map.height, map.width) > tile; // smaller ones keep their hard edges
     context.drawImage(picture, index * tile, 0, tile, tile);
   });
 }
@@ -71,41 +71,29 @@ function hoverText(cell, name, kind, max) {
   return `${name}\nchannel ${cell.most_active}, the most active of ${cell.channels}, ${scale}\n${cell.sizes}`;
 }
 
-/** @type {(message: Message, found: StripChart, name: HTMLElement, box: HTMLElement, choose: (column: number) => void) => void} */
-function drawChart(message, found, name, box, choose) {
-  const columns = message.columns.length;
-  const ticks = el("div", { className: "ticks" });
-  for (const tick of found.ticks) {
-    const label = el("span", {}, tick.label);
-    label.style.bottom = `${tick.at * 100}%`;
-    ticks.append(label);
-  }
-  name.replaceChildren(el("div", {}, found.title), ticks);
-  const svg = svgEl("svg", { viewBox: `0 0 ${columns} 100`, preserveAspectRatio: "none", role: "img", "aria-label": found.alt });
-  /** @type {(d: string, className: string, style: object) => void} */
-  const draw = (d, className, style) => {
-    const path = svgEl("path", { d, class: className });
-    Object.assign(path.style, style);
-    svg.append(path);
-  };
-  for (const tick of found.ticks) draw(`M0 ${100 - tick.at * 100}H${columns}`, "rule", {});
-  for (const { points, colour, dash } of found.series) {
+/** @type {(message: Message, chart: StripChart, name: HTMLElement, box: HTMLElement, choose: (column: number) => void) => void} */
+function drawChart({ columns: { length } }, { title, alt, ticks, series, hover }, name, box, choose) {
+  const labels = ticks.map(({ label, at }) => el("span", { style: `bottom:${at * 100}%` }, label));
+  name.replaceChildren(el("div", {}, title), el("div", { className: "ticks" }, ...labels));
+  const lines = series.flatMap(({ points, colour: stroke, dash }) => {
     const places = points.flatMap((y, index) => (y === null ? [] : [`${index + 0.5} ${100 - y * 100}`]));
-    draw(places.map((place, index) => `${index ? "L" : "M"}${place}`).join(""), "", {
-      stroke: colour,
-      strokeWidth: 1.5,
-      strokeDasharray: dash,
-    });
-    draw(places.map((place) => `M${place}h0`).join(""), "", { stroke: colour, strokeWidth: 6 });
-  }
+    const line = places.map((place, index) => `${index ? "L" : "M"}${place}`).join("");
+    const dots = places.map((place) => `M${place}h0`).join("");
+    return [
+      svgEl("path", { d: line, stroke, "stroke-width": 1.5, "stroke-dasharray": dash }),
+      svgEl("path", { d: dots, stroke, "stroke-width": 6 }),
+    ];
+  });
+  const rules = ticks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "rule" }));
+  const look = { viewBox: `0 0 ${length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": alt };
   const hits = el("div", { className: "hits" });
   const columnAt = (/** @type {MouseEvent} */ event) =>
-    Math.min(Math.max(Math.floor((event.offsetX / hits.clientWidth) * columns), 0), columns - 1);
+    Math.min(Math.max(Math.floor((event.offsetX / hits.clientWidth) * length), 0), length - 1);
   hits.onclick = (event) => choose(columnAt(event));
   hits.onpointermove = (event) => {
-    hits.title = found.hover[columnAt(event)];
+    hits.title = hover[columnAt(event)];
   };
-  box.replaceChildren(svg, hits);
+  box.replaceChildren(svgEl("svg", look, ...rules, ...lines), hits);
 }
 
 /**
@@ -118,9 +106,9 @@ function lineSample({ colour, dashed }) {
   return line;
 }
 
-/**
- * @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, scope: Scope) => void}
- */
+/** @typedef {{which: number, kind: Kind, canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>}} Row of a network */
+
+/** @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, scope: Scope) => void} */
 export function stripView(root, select) {
   /** @type {Message} */
   let message;
@@ -131,9 +119,13 @@ export function stripView(root, select) {
   let scrolled;
   /** @type {HTMLElement[][]} */
   let charts = [];
+  /** @type {Row[]} */
+  let rows = [];
+  /** @type {HTMLCanvasElement[]} */
+  let strengths = []; // by network
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
-  const buttons = () => /** @type {HTMLButtonElement[]} */ ([...root.querySelectorAll("button[data-place]")]);
+  const allButtons = () => rows.flatMap(({ buttons }) => [...buttons.values()]);
   const tools = pictureTools(root, "depth strip", () => {
     const captions = [`Depth strip of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
     for (const kind of KINDS) captions.push(scaleCaption(message, kind, scope ?? "layer"));
@@ -142,13 +134,11 @@ export function stripView(root, select) {
   });
 
   // Hundreds of texts are not written ahead.
-  function explain(/** @type {Event} */ event) {
-    if (!(event.target instanceof HTMLElement) || !event.target.dataset.place || scope === null) return;
-    const [which, kind, index] = event.target.dataset.place.split("/");
-    const [network, column] = [Number(which), Number(index)];
-    const cell = message.networks[network].cells[column];
-    const max = scaleMax(message, /** @type {Kind} */ (kind), network, column, scope);
-    if (cell) event.target.title = hoverText(cell, message.columns[column].name, /** @type {Kind} */ (kind), max);
+  /** @type {(button: HTMLElement, which: number, kind: Kind, column: number) => void} */
+  function explain(button, which, kind, column) {
+    const cell = message.networks[which].cells[column];
+    if (!cell || scope === null) return;
+    button.title = hoverText(cell, message.columns[column].name, kind, scaleMax(message, kind, which, column, scope));
   }
 
   // Everything but the colours and the selection.
@@ -183,21 +173,20 @@ export function stripView(root, select) {
     });
 
     let row = 3;
+    [rows, strengths] = [[], []];
     const hasDashes = message.networks.some(({ dashed }) => dashed);
     message.networks.forEach((network, which) => {
       for (const kind of KINDS) {
         const name = put(el("div", { className: "name" }), row, -1);
         if (kind === "cam") {
-          const heading = el("b", {}, network.title);
-          heading.style.color = network.colour;
-          name.append(heading, ...(hasDashes ? [lineSample(network)] : [])); // its lines in the charts below
+          name.append(el("b", { style: `color:${network.colour}` }, network.title), ...(hasDashes ? [lineSample(network)] : [])); // its lines in the charts below
         }
         name.append(el("span", {}, ROWS[kind]));
-        const canvas = put(el("canvas", { className: "row", width: columns * tile, height: tile }), row, 0, columns);
-        canvas.ariaHidden = "true"; // the buttons over it say what it shows
-        Object.assign(canvas.dataset, { network: which, kind });
-        /** @type {HTMLButtonElement[]} */
-        const stops = [];
+        // The buttons over the canvases say what these show.
+        const canvas = el("canvas", { className: "row", width: columns * tile, height: tile, ariaHidden: "true" });
+        /** @type {Row["buttons"]} */
+        const buttons = new Map();
+        rows.push({ which, kind, canvas: put(canvas, row, 0, columns), buttons });
         network.cells.forEach((cell, index) => {
           if (cell === null) {
             put(el("div", { className: "absent", title: `${network.title} has no such layer` }, "–"), row, index);
@@ -205,16 +194,16 @@ export function stripView(root, select) {
           }
           const ariaLabel = `${message.columns[index].name}, ${network.title}, ${ROWS[kind]}`;
           const button = el("button", { type: "button", ariaLabel, tabIndex: -1, onclick: () => choose(index) });
-          Object.assign(button.dataset, { place: `${which}/${kind}/${index}`, row: `${which}/${kind}`, column: index });
-          stops.push(put(button, row, index));
+          button.onpointerover = button.onfocus = () => explain(button, which, kind, index);
+          button.dataset.place = `${which}/${kind}/${index}`;
+          buttons.set(index, put(button, row, index));
         });
-        moveWithKeys(stops);
+        moveWithKeys([...buttons.values()]);
         row += 1;
         if (kind === "map") continue;
         put(el("div", { className: "name" }, el("span", { className: "small" }, "its largest value")), row, -1);
-        const bars = put(el("canvas", { className: "strengths", width: columns * tile, height: BAR_PX }), row, 0, columns);
-        bars.ariaHidden = "true"; // the labels of the buttons say it
-        bars.dataset.network = String(which);
+        const bars = el("canvas", { className: "strengths", width: columns * tile, height: BAR_PX, ariaHidden: "true" });
+        strengths.push(put(bars, row, 0, columns));
         row += 1;
       }
     });
@@ -224,9 +213,10 @@ export function stripView(root, select) {
       return parts;
     });
     put(el("div", { className: "band" }), `1 / ${row}`, 0);
-    const scroller = el("div", { className: "scroller", onpointerover: explain }, grid);
-    scroller.addEventListener("focusin", explain);
-    root.replaceChildren(scroller, el("div", { className: "scales" }, scales.cam.box, scales.map.box, tools));
+    root.replaceChildren(
+      el("div", { className: "scroller" }, grid),
+      el("div", { className: "scales" }, scales.cam.box, scales.map.box, tools),
+    );
     selected = -2;
   }
 
@@ -240,37 +230,36 @@ export function stripView(root, select) {
       networks.map(({ title, colour, dashed, cells }) => [title, colour, dashed, cells.map((cell) => cell !== null)]),
     ]);
     if (shape !== wanted) {
-      const active = /** @type {ShadowRoot} */ (root.getRootNode()).activeElement;
+      const active = focusedIn(root);
       const focused = active instanceof HTMLElement ? active.dataset.place : undefined;
       scrolled = root.querySelector(".scroller")?.scrollLeft;
       build();
       shape = wanted;
       moved = true;
-      const same = buttons().find((button) => button.dataset.place === focused);
-      if (focused) same?.focus();
+      if (focused)
+        allButtons()
+          .find((button) => button.dataset.place === focused)
+          ?.focus();
     }
     scope = null;
-    for (const canvas of root.querySelectorAll("canvas.strengths")) {
-      if (canvas instanceof HTMLCanvasElement) paintStrengths(canvas, message, Number(canvas.dataset.network));
-    }
-    message.charts.forEach((found, index) => {
-      drawChart(message, found, charts[index][0], charts[index][1], choose);
+    strengths.forEach((canvas, which) => {
+      paintStrengths(canvas, message, which);
     });
-    for (const button of buttons()) {
-      const [which, kind, index] = (button.dataset.place ?? "").split("/");
-      const cell = networks[Number(which)].cells[Number(index)];
-      const name = (kind === "cam" ? cell?.zero !== null : cell?.peak === 0) ? "zero" : "";
-      update(button, { className: name });
+    message.charts.forEach((chart, index) => {
+      drawChart(message, chart, charts[index][0], charts[index][1], choose);
+    });
+    for (const { which, kind, buttons } of rows) {
+      for (const [column, button] of buttons) {
+        const cell = networks[which].cells[column];
+        update(button, { className: (kind === "cam" ? cell?.zero !== null : cell?.peak === 0) ? "zero" : "" });
+      }
     }
   }
 
   function paint(/** @type {Scope} */ wanted) {
     scope = wanted;
-    for (const button of buttons()) button.removeAttribute("title"); // of other numbers
-    for (const canvas of root.querySelectorAll("canvas.row")) {
-      if (!(canvas instanceof HTMLCanvasElement)) continue;
-      paintRow(canvas, message, Number(canvas.dataset.network), /** @type {Kind} */ (canvas.dataset.kind), wanted);
-    }
+    for (const button of allButtons()) button.removeAttribute("title"); // of other numbers
+    for (const { which, kind, canvas } of rows) paintRow(canvas, message, which, kind, wanted);
     scales.cam.show(message, scaleCaption(message, "cam", wanted));
     scales.map.show(message, scaleCaption(message, "map", wanted));
   }
@@ -282,18 +271,10 @@ export function stripView(root, select) {
     band.style.display = column < 0 ? "none" : "";
     band.style.gridColumn = `${Math.max(column, 0) + 2} / span 1`;
     // One stop of the Tab key a row: the selected layer, or the one nearest to it that this network has.
-    /** @type {Map<string | undefined, HTMLButtonElement>} */
-    const stops = new Map();
-    for (const button of buttons()) {
-      const own = Number(button.dataset.column);
-      update(button, { ariaPressed: String(own === column) });
-      const nearest = stops.get(button.dataset.row);
-      if (!nearest || Math.abs(own - column) < Math.abs(Number(nearest.dataset.column) - column)) {
-        stops.set(button.dataset.row, button);
-      }
+    for (const { buttons } of rows) {
+      const [nearest] = [...buttons.keys()].sort((one, other) => Math.abs(one - column) - Math.abs(other - column));
+      for (const [own, button] of buttons) update(button, { ariaPressed: String(own === column), tabIndex: own === nearest ? 0 : -1 });
     }
-    const wanted = new Set(stops.values());
-    for (const button of buttons()) update(button, { tabIndex: wanted.has(button) ? 0 : -1 });
   }
 
   /** @type {unknown} */

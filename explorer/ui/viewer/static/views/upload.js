@@ -1,6 +1,6 @@
 // A picture file: chosen, dropped or pasted.
 
-import { coded, el, setText, toggle } from "../dom.js";
+import { alertBox, el, setText } from "../dom.js";
 
 const TYPES = ".jpg,.jpeg,.png,.gif,.bmp,.webp,.tif,.tiff,image/*";
 
@@ -10,11 +10,9 @@ export function uploadView(root, choose) {
   const limit = el("span", { className: "limit", id: "limit" });
   input.setAttribute("aria-describedby", "limit");
   const zone = el("div", { className: "zone" }, input, el("span", {}, "or drop it here, or paste it"), limit);
-  const status = el("p", { className: "status" });
-  const alert = el("p", { className: "alert", role: "alert", hidden: true });
-  status.setAttribute("role", "status");
-  root.replaceChildren(el("label", { htmlFor: "file" }, "A photo or drawing"), zone, status, alert);
-  let shown = "";
+  const status = el("p", { className: "status", role: "status" });
+  const alert = alertBox();
+  root.replaceChildren(el("label", { htmlFor: "file" }, "A photo or drawing"), zone, status, alert.box);
 
   /** @type {(files: FileList | null | undefined) => void} */
   const take = (files) => {
@@ -36,8 +34,6 @@ export function uploadView(root, choose) {
   return (state, { help }) => {
     setText(limit, help);
     setText(status, state.uploading ? `Reading ${state.uploading}` : "");
-    toggle(alert, state.uploadError !== "");
-    if (shown !== state.uploadError) alert.replaceChildren(...coded(state.uploadError));
-    shown = state.uploadError;
+    alert.show(state.uploadError);
   };
 }
