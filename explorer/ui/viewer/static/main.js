@@ -313,6 +313,7 @@ export function camera({ data, parentElement }) {
   const unmount = mount("camera", place.draw);
   return () => {
     place.end();
+    delete parentElement.viewer; // mounted again, it asks for the camera anew
     unmount();
   };
 }
