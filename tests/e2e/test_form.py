@@ -23,7 +23,7 @@ def test_without_a_network_a_download_is_one_clear_sentence(page: Page, server: 
     expect(button(page, "Cancel")).to_have_count(0)
     check_discreet(alert.inner_text())
     why, told = server.complaints()
-    assert "download of cifar10: URLError" in why
+    assert "download of CIFAR-10: URLError" in why
     assert f"into `{server.data / 'downloads'}` by hand" in told, "whoever runs the app finds the place there"
     choose(page, "Data", "Fashion-MNIST")
     expect(button(page, "Download Fashion-MNIST")).to_be_visible()
