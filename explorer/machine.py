@@ -48,7 +48,9 @@ def _ticks(system: Path) -> tuple[int, int]:
 
 
 def give_way() -> None:
-    """Lowers the priority of this process, for good."""
+    """Lowers the priority of this process, for good. `EXPLORER_GIVE_WAY=0` keeps it, on a machine for trainings."""
+    if os.environ.get("EXPLORER_GIVE_WAY") == "0":
+        return
     with suppress(OSError, AttributeError):  # AttributeError: Windows has no such priorities
         os.nice(NICE)
     # Where Linux groups processes by session, a process's priority counts inside of its group only.

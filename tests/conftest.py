@@ -19,6 +19,8 @@ from explorer.machine import core_limit
 # Read by torch when it is imported, and by every process that a test starts. Several test processes share the cores,
 # and threads without a core of their own slow every step (docs/decisions/2026-11-22-threads.md).
 os.environ["OMP_NUM_THREADS"] = "1"
+# Tests keep all cores busy: a training that gives way would hardly come to its end.
+os.environ["EXPLORER_GIVE_WAY"] = "0"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -67,7 +67,8 @@ def test_idle_cores_lie_between_none_and_all():
 
 @pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no priorities")
 @pytest.mark.parametrize("session", [True, False])
-def test_a_process_that_gives_way_lowers_its_own_priority_and_no_other(session: bool):
+@pytest.mark.parametrize("way", ["", "0"])
+def test_a_process_that_gives_way_lowers_its_own_priority_and_no_other(session: bool, way: str):
     """Where Linux groups processes by session, only a group that is this process's own."""
     group = Path("/proc/self/autogroup")
     before = group.read_text() if group.exists() else ""
@@ -75,11 +76,15 @@ def test_a_process_that_gives_way_lowers_its_own_priority_and_no_other(session: 
         "import os; from pathlib import Path; from explorer import machine; machine.give_way(); "
         "print(os.nice(0)); p = Path('/proc/self/autogroup'); print(p.read_text().split()[-1] if p.exists() else '')"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, start_new_session=session)
+    environment = os.environ | {"EXPLORER_GIVE_WAY": way}
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, start_new_session=session, env=environment
+    )
     priority, of_group = result.stdout.split("\n")[:2]
-    assert int(priority) == min(19, os.nice(0) + machine.NICE), result.stderr
+    lowered = 0 if way == "0" else machine.NICE
+    assert int(priority) == min(19, os.nice(0) + lowered), result.stderr
     if before and session:
-        assert of_group == str(machine.NICE)
+        assert of_group == str(lowered)
     assert not group.exists() or group.read_text() == before
 
 
