@@ -15,7 +15,7 @@ import app
 print(torch.get_num_threads(), gc.get_freeze_count())
 
 async def start():
-    async with app.server.opened(app.app):
+    async with app.server.lifespan(app.app):
         print(torch.get_num_threads(), gc.get_freeze_count() > 10_000)
 
 asyncio.run(start())

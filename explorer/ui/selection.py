@@ -18,7 +18,7 @@ from explorer.ui.session import session
 class _Selection:
     """`entry` counts the selections that the server sent to the viewer: `initial`, None where the viewer keeps its own.
     `page` counts the visits. `linked` is that of the query, `values` that which the server knows. `confirmed`: the
-    viewer has sent its selection in this visit, which the fragment of a link may hold."""
+    viewer has sent its selection since a panel of the server is open. It sends nothing to the Layer tab."""
 
     entry: int
     page: int
@@ -30,7 +30,10 @@ class _Selection:
 
 def apply(state: AppState) -> AppState:
     """The state with the selection that the viewer has, as far as the server knows."""
-    return replace(state, **_current(state).values)
+    current = _current(state)
+    if state.tab == "layer":
+        current.confirmed = False
+    return replace(state, **current.values)
 
 
 def change(state: AppState, **changes: Any) -> None:
@@ -55,7 +58,8 @@ def take(told: Any) -> None:
 
 
 def is_known() -> bool:
-    """Whether the viewer has sent its selection, after `apply` in the same run. Without a browser there is none."""
+    """Whether the viewer has sent its selection to the open panel, after `apply` in the same run. Without a browser
+    there is none."""
     return st.session_state["selection"].confirmed or st.context.url is None
 
 

@@ -126,7 +126,7 @@ def _detail(view: ExploreView) -> None:
         if tab == "layer":
             layer_panel()
         elif not selection.is_known():
-            st.caption("Reading the link.")  # of another layer than the viewer's, the panel would be drawn twice
+            st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
             residual_blocks.block_tab(state, subject, view.results)
         elif tab == "methods":

@@ -35,7 +35,6 @@ def connection(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_se
     there, and the selection where a panel of the server needs it; both may be anything."""
     _connection(
         data=data,
-        default={"selection": None},
         height=0,
         on_picture_change=lambda: on_picture(st.session_state["connection"]["picture"]),
         on_selection_change=lambda: on_selection(st.session_state["connection"]["selection"]),

@@ -65,7 +65,6 @@ interface Component<Data = unknown> {
   data: Data;
   parentElement: ParentNode & { viewer?: unknown; listening?: AbortController };
   setTriggerValue(name: string, value: unknown): void;
-  setStateValue(name: string, value: unknown): void;
 }
 
 // The message of the server

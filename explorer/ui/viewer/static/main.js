@@ -103,15 +103,6 @@ function sendSelection() {
   server?.selection(selection);
 }
 
-// Before the server draws another panel, so that it draws that once.
-document.addEventListener(
-  "click",
-  ({ target }) => {
-    if (places.has("overview") && target instanceof Element && target.closest("[role=tab]")) sendSelection();
-  },
-  { capture: true },
-);
-
 /** @type {(how: "push" | "replace") => void} */
 function writeAddress(how) {
   clearTimeout(timers.address);
@@ -225,10 +216,10 @@ function mount(name, place) {
 }
 
 /** Shows nothing: it tells the store what the view is, and the server what was chosen here. @type {(component: Component<RunData>) => () => void} */
-export function connection({ data, setTriggerValue, setStateValue }) {
+export function connection({ data, setTriggerValue }) {
   const own = {
     picture: (/** @type {string} */ picture) => setTriggerValue("picture", picture),
-    selection: (/** @type {LayerSelection} */ selection) => setStateValue("selection", selection),
+    selection: (/** @type {LayerSelection} */ selection) => setTriggerValue("selection", selection),
   };
   server = own;
   const fragment = location.hash ? parseFragment(location.hash) : null;
