@@ -68,6 +68,7 @@ def _viewer_alone() -> None:
 
 def _viewer(state: AppState, view: ExploreView | None) -> None:
     """What the viewer draws, and the controls that change that alone; these only where the view cannot be shown."""
+    selects = st.container()  # above the connection, which is sent first and shows nothing
     if view is not None:
         data = {
             "token": explore_session().token,
@@ -84,8 +85,9 @@ def _viewer(state: AppState, view: ExploreView | None) -> None:
             **selection.for_viewer(),
         }
         connection(data, _take_picture, selection.take)
-    controls.target_select(state, network_registry.class_names(state.first))
-    controls.layers_toggle(state)
+    with selects:
+        controls.target_select(state, network_registry.class_names(state.first))
+        controls.layers_toggle(state)
 
 
 def _take_picture(received: Any) -> None:
