@@ -19,6 +19,7 @@ from benchmarks.explaining import bare, threads_of_the_app
 from benchmarks.rows import Row, at_most, compared, ratios
 from benchmarks.watching import (
     AGAIN,
+    BEFORE,
     CHANGES,
     DRAWN,
     NEXT,
@@ -84,7 +85,7 @@ def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
             ]
             blank = opened(browser, blank_url)
             yield from rerun_rows(blank, views, process, rounds)
-            yield layer_row(blank, opened(browser, f"{url}/?first={name_of('resnet-50')}&second=none"), rounds)
+            yield from layer_rows(blank, opened(browser, f"{url}/?first={name_of('resnet-50')}&second=none"), rounds)
             yield from link_rows(blank, blank_url, zip(views, (f"{url}/?", f"{large}&"), strict=True))
             yield from size_rows(url, rounds)
     yield start_row(starts)
@@ -188,17 +189,20 @@ def rerun_rows(blank: Page, views: list[View], process: int, rounds: int) -> Ite
     yield Row("Memory of the server with six views of Explore open", measured_memory, rounds, bound)
 
 
-def layer_row(blank: Page, large: Page, rounds: int) -> Row:
-    """A change of layer where the layers are too large to be sent before anybody chooses them: the server is asked. No
-    layer is chosen twice, for the browser keeps what came."""
+def layer_rows(blank: Page, large: Page, rounds: int) -> Iterator[Row]:
+    """A change of layer where the layers are too large to be sent before anybody chooses them: to one that the server
+    has to send, and back to the one before, which the browser keeps."""
     if large.evaluate("document.documentElement.dataset.viewer === 'complete'"):
         raise RuntimeError("the layers of ResNet-50 are sent ahead now; this row wants a larger network.")
-    nothing, taken = [], []
+    seconds_to_draw(large, layer_of(0))
+    nothing, sent, kept = [], [], []
     for _ in range(rounds):
         nothing.append(seconds_to_draw(blank, AGAIN)[0])
-        taken.append(seconds_to_draw(large, layer_of(0))[0])
+        sent.append(seconds_to_draw(large, layer_of(0))[0])
+        kept.append(seconds_to_draw(large, BEFORE)[0])
     figure = "Explore, ResNet-50 at 224, whose layers are not fetched ahead: another layer / blank"
-    return Row(figure, compared(taken, nothing), rounds)
+    yield Row(figure, compared(sent, nothing), rounds)
+    yield ratio_row("Explore, ResNet-50 at 224: a layer whose data has come / blank", kept, nothing, CHANGE_BOUND)
 
 
 def link_rows(blank: Page, blank_url: str, views: Iterable[tuple[View, str]]) -> Iterator[Row]:

@@ -64,7 +64,12 @@ def layer_of(strip: int) -> str:
     return f"""const all = [...{STRIP}.querySelectorAll('button[data-place^="{strip}/cam/"]')].filter(
         each => /conv[12],/.test(each.ariaLabel));
       window.turn = ((window.turn ?? 0) + 5) % all.length;
-      all[window.turn].click();"""
+      [window.before, window.chosen] = [window.chosen, all[window.turn]];
+      window.chosen.click();"""
+
+
+BEFORE = "[window.before, window.chosen] = [window.chosen, window.before]; window.chosen.click();"
+"""The layer before that one, whose data the browser has."""
 
 
 # The tile after the chosen one, on the first sheet of feature maps.

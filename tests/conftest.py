@@ -171,6 +171,17 @@ def packages_are_scanned_once() -> Iterator[None]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As runs have here. The app may have set more in this process, and the bits of a training depend on how many."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads weights in this process: a child takes seconds to start, and `test_weights_import_files` has its laws."""
     from explorer.weights_import import WeightsError, sandbox

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit
-import torch
 from streamlit.testing.v1 import AppTest
 
 from explorer import checkpoints, pretrained, recordings, runs
@@ -32,6 +31,8 @@ from explorer.ui.build import replay, training_charts
 from explorer.ui.build_state import RECORDINGS, BuildState
 from tests.test_build import check, open_build, state_of, texts
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NAME = "shapes-56"
 NETWORKS = [("plain-56", "#C2540A"), ("ResNet-56", "#0A6CB0")]
 
@@ -41,15 +42,6 @@ def empty_streamlit_caches() -> Iterator[None]:
     yield
     streamlit.cache_data.clear()
     streamlit.cache_resource.clear()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The bits of a training depend on how many there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

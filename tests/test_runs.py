@@ -38,6 +38,8 @@ from explorer.training import TrainingConfig, fit_together
 from explorer.training.loop import _TrainedNetwork
 from tests.made_runs import processes_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[1]
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
 TWINS = (SPEC, SPEC.twin())
@@ -76,15 +78,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         return not left
 
     wait_until(none_is_left, "processes end")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As runs have here. The app may have set more in this process, and the bits depend on how many there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def process_of(run: Run) -> int:
@@ -560,7 +553,7 @@ def test_ten_wait_in_small_processes_and_the_next_one_is_refused(disk: SlowDisk,
     assert [runs.status(run).queue_position for run in waiting[1:]] == list(range(1, runs.MAX_WAITING))
     stop(waiting[1])
     runs.resume(waiting[1])
-    assert runs.status(waiting[1]).queue_position == runs.MAX_WAITING - 1, "who comes back is the last one"
+    assert runs.status(waiting[1]).queue_position == runs.MAX_WAITING - 1, "a run that comes back waits last"
 
 
 def test_a_run_started_by_hand_joins_the_queue_and_nobody_executes_it_twice(place: Path, disk: SlowDisk):

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import replace
@@ -24,18 +23,11 @@ from explorer.tracing import trace
 from explorer.training import Progress, TrainingConfig, fit_together
 from explorer.views import grad_cam
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(2, 12, 2)), stem=Stem(8), input_shape=(3, 12, 12), classes=4)
 CONFIG = TrainingConfig(epochs=3, batch_size=8, device="cpu")
 LAYER = "stages.1.1"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The bits depend on how many there are."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(count: int, side: int = 12, classes: int = 4) -> Split:

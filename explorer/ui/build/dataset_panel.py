@@ -78,7 +78,7 @@ def _ask_for_pictures() -> None:
             key="folder",
             placeholder="pets",
             width=260,
-            help="Inside the folder that whoever runs this app has set aside for pictures (EXPLORER_PICTURES).",
+            help="Inside the folder for pictures of this server (EXPLORER_PICTURES).",
         )
     file = st.file_uploader("A zip of class folders", type=["zip"], key="zip")
     wish = (file.file_id if file else folder.strip(), side)

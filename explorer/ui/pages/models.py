@@ -136,7 +136,7 @@ def _own_buttons(name: str) -> None:
             on_click=_apply,
             args=(user_models.share, name),
             help="Keeps it on this server until you delete it, or nobody opens it for "
-            f"{user_models.SHARED_DAYS} days; whoever has the link can look at it.",
+            f"{user_models.SHARED_DAYS} days; everyone with the link can look at it.",
         )
     if st.session_state.get("deleting_model") == name:
         whole_run = " the whole run" if user_models.RUN_NETWORK_ID.fullmatch(name) else ""
