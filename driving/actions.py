@@ -56,8 +56,13 @@ def click(page: Page, role: str, name: str) -> None:
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    """Pick an option of a select box by the names that a user reads."""
-    page.get_by_role("combobox", name=label).click()
+    """Pick an option of a list by the names that a user reads: one of the browser's own, or one of Streamlit."""
+    box = page.get_by_role("combobox", name=label)
+    if box.evaluate("box => box.tagName") == "SELECT":
+        box.select_option(label=option)
+        wait_until_ready(page)
+        return
+    box.click()
     page.keyboard.type(option)  # a long list holds only the options near the chosen one until it is filtered
     page.get_by_role("option", name=option, exact=True).click()
     wait_until_ready(page)

@@ -148,7 +148,7 @@ class Session:
         view, selection = self.viewer.get("view", {}), self.viewer.get("selection", {})
         asked = {name: view.get(name) for name in ("picture", "target", "layers") if name in view}
         asked |= {name: selection.get(name) for name in ("layer", "channel")}
-        asked |= {"networks": [network["name"] for network in view.get("networks", [])], **changes}
+        asked |= {"networks": view.get("networks", []), **changes}
         if content:
             asked.pop("picture", None)
         question = json.dumps(asked).encode() + b"\n" + content

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -15,13 +16,14 @@ from driving.messages import UnpackedMessage, component, explain_request, unpack
 from explorer import checkpoints
 from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain, handle_explain
 from explorer.ui.services.explore_state import PASS_FIELDS
-from explorer.ui.services.inference import ChosenNetwork, InferenceCache, UploadStore
+from explorer.ui.services.inference import InferenceCache, UploadStore
+from explorer.ui.services.offered_networks import OfferedNetworks
 
 
 def session_of(*names: str) -> ExploreSession:
     """One whose page shows these networks, at its address until it is collected."""
     own = ExploreSession(InferenceCache(), UploadStore())
-    own.networks = {name: ChosenNetwork(name, checkpoints.load_pretrained(name), "#123456", False) for name in names}
+    own.offered = OfferedNetworks({name: partial(checkpoints.load_pretrained, name) for name in names}, {}, "light")
     SESSIONS[own.token] = own
     return own
 
@@ -59,9 +61,8 @@ def request(app: AppTest, **changes: Any) -> dict[str, Any]:
     """What the browser asks for first, with these changes."""
     data = told(app)
     view, selection = data["view"], data["selection"]
-    names = [network["name"] for network in view["networks"]]
     chosen = {name: selection[name] for name in ("layer", "channel")}
-    return {**{name: view[name] for name in PASS_FIELDS}, "networks": names, **chosen, **changes}
+    return {**{name: view[name] for name in PASS_FIELDS}, "networks": view["networks"], **chosen, **changes}
 
 
 def message(app: AppTest, **changes: Any) -> UnpackedMessage:

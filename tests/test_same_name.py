@@ -8,7 +8,8 @@ from streamlit.testing.v1 import AppTest
 from explorer.figures import NETWORK_COLOURS
 from explorer.presets import cifar
 from explorer.ui.explore.tabs import TABS
-from explorer.ui.network_registry import unique_titles
+from explorer.ui.network_registry import unique_labels
+from explorer.ui.services.offered_networks import unique_titles
 from tests.messages import message, told
 from tests.test_pages import kept_run, open_app
 
@@ -54,9 +55,11 @@ def test_a_title_that_somebody_chose_is_only_text_in_every_tab(tab: str) -> None
 
 
 def test_what_nobody_else_is_called_stays_short() -> None:
-    assert unique_titles({"shapes-plain-8": "plain-8", "shapes-resnet-8": "ResNet-8"}) == {
-        "shapes-plain-8": "plain-8",
-        "shapes-resnet-8": "ResNet-8",
-    }
+    different = {"shapes-plain-8": "plain-8", "shapes-resnet-8": "ResNet-8"}
+    assert unique_titles(different, unique_labels(different)) == different
     alike = {"shapes-plain-8": "plain-8", "cifar10jpeg-plain-8": "plain-8", "shapes-resnet-8": "ResNet-8"}
-    assert list(unique_titles(alike).values()) == ["plain-8 · Shapes", "plain-8 · CIFAR-10 (JPEG copy)", "ResNet-8"]
+    assert list(unique_titles(alike, unique_labels(alike)).values()) == [
+        "plain-8 · Shapes",
+        "plain-8 · CIFAR-10 (JPEG copy)",
+        "ResNet-8",
+    ]

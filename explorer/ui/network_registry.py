@@ -9,17 +9,19 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer import checkpoints, figures, runs, torchvision_models
+from explorer import checkpoints, runs, torchvision_models
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
 from explorer.errors import user_message
+from explorer.pretrained import CIFAR_DATA
 from explorer.ui import client, user_models
 from explorer.ui.markdown import without_bidi
 from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import ChosenNetwork
+from explorer.ui.services.offered_networks import OfferedNetworks
 
 RECENT_RUNS = 10
 
@@ -91,6 +93,13 @@ def title(name: str) -> str:
     return f"{header.spec.name} · {dataset_title(header.data)}{run}"
 
 
+def group(name: str) -> str:
+    """Under which heading of a list that network stands."""
+    if header := shipped_networks().get(name):
+        return dataset_title(header.data)
+    return "torchvision" if torchvision_key(name) else "Yours and shared"
+
+
 def unique_labels(names: Iterable[str], words: Callable[[str], str] = title) -> dict[str, str]:
     """A label for each network in a list, by name: its `words`, and a part of its id where others have the same words.
 
@@ -105,14 +114,6 @@ def unique_labels(names: Iterable[str], words: Callable[[str], str] = title) -> 
         }
     count = Counter(labels.values())  # a user may have chosen such a title
     return {name: text if count[text] == 1 else name for name, text in labels.items()}
-
-
-def unique_titles(networks: Mapping[str, str]) -> dict[str, str]:
-    """A title for each network beside the others: the name of its architecture, which `networks` gives by name, or its
-    label in a list where two have the same."""
-    count = Counter(networks.values())
-    labels = unique_labels(networks) if len(count) < len(networks) else {}
-    return {name: architecture if count[architecture] == 1 else labels[name] for name, architecture in networks.items()}
 
 
 def _short_id(name: str) -> str:
@@ -142,9 +143,16 @@ def same_classes(name: str, other: str) -> bool:
 
 def checkpoint(name: str) -> Checkpoint:
     """The network of that name, frozen. Raises CheckpointError."""
-    if user_models.UPLOAD_ID.fullmatch(name) or user_models.SHARED_ID.fullmatch(name):
-        return user_models.load(name)
-    return _networks().get(name, lambda: _load(name))
+    return loader(name)()
+
+
+def loader(name: str) -> Callable[[], Checkpoint]:
+    """What loads that network, or finds it loaded, in any thread. It raises CheckpointError, as this does for an
+    uploaded or shared network that is gone."""
+    if user_models.is_model(name):
+        path = user_models.path(name)
+        return lambda: _networks().get(str(path), lambda: checkpoints.load(path))
+    return lambda: _networks().get(name, lambda: _load(name))
 
 
 @st.cache_resource(show_spinner=False)
@@ -159,8 +167,7 @@ def weight_bytes(loaded: Checkpoint) -> int:
 
 def _load(name: str) -> Checkpoint:
     if key := torchvision_key(name):
-        with st.spinner("Loading the weights"):
-            return torchvision_models.load(key)
+        return torchvision_models.load(key)
     trained = user_models.RUN_NETWORK_ID.fullmatch(name)
     if not trained:
         return checkpoints.load_pretrained(name)
@@ -226,13 +233,18 @@ def _file_of(name: str) -> Path | None:
     return model.path if model else None
 
 
+def offered_networks(names: Iterable[str]) -> OfferedNetworks:
+    """Those networks for the browser of this page. Raises CheckpointError for one that is gone."""
+    names = list(dict.fromkeys(names))
+    twins = {name: twin for name in names if (twin := twin_name(name)) in names}
+    pairs = {data: twins_for_dataset(data) for data in (shapes.Drawn().name, CIFAR_DATA)}
+    for_data = {data: [name for name in pair if name] for data, pair in pairs.items() if pair[0] in names}
+    return OfferedNetworks(
+        {name: loader(name) for name in names}, unique_labels(names), client.theme(), twins, for_data
+    )
+
+
 def chosen_networks(names: Iterable[str]) -> list[ChosenNetwork]:
     """The networks of a page, with their colours beside each other. Raises CheckpointError."""
-    networks = {name: checkpoint(name) for name in names}
-    titles = unique_titles({name: loaded.spec.name for name, loaded in networks.items()})
-    chosen: list[ChosenNetwork] = []
-    for name, loaded in networks.items():
-        colour = figures.network_colour(loaded.spec.shortcut, client.theme())
-        dashed = any(other.colour == colour for other in chosen)
-        chosen.append(ChosenNetwork(name, loaded, colour, dashed, titles[name]))
-    return chosen
+    names = list(names)
+    return offered_networks(names).beside(names)

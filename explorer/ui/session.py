@@ -45,6 +45,8 @@ class SessionData:
     """How often the user has entered a page."""
     entered_again: bool = False
     """Whether the user entered the page by the menu, so that it shows its last view."""
+    heard: int = 0
+    """The number of the last choice in the viewer that a run has heard of."""
     first_form: BuildState | None = None
     """The form of Build & train before the user has chosen anything, once it was shown."""
     proposal: BuildState | None = None

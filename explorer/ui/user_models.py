@@ -17,7 +17,6 @@ from explorer.files import write_atomically
 from explorer.runs import Run
 from explorer.ui import client
 from explorer.ui.services import model_store
-from explorer.ui.services.caches import CACHES
 from explorer.ui.services.model_store import ModelInfo, SessionFolder, StoredModel, models_of, shared_folder
 from explorer.weights_import import Normalisation, Reading, Report
 
@@ -129,7 +128,7 @@ def update_metadata(name: str, normalisation: Normalisation | None, class_names:
 
     Another normalisation removes the measured figures. Raises ValueError with one sentence for the user.
     """
-    checkpoint = replace(load(name), class_names=class_names)
+    checkpoint = replace(checkpoints.load(path(name)), class_names=class_names)
     if normalisation is not None and (checkpoint.mean, checkpoint.std) != (normalisation.mean, normalisation.std):
         checkpoint = replace(checkpoint, mean=normalisation.mean, std=normalisation.std, metrics={})
     changed = _write_upload(checkpoint, title_of(name), instead_of=find(name))
@@ -138,21 +137,24 @@ def update_metadata(name: str, normalisation: Normalisation | None, class_names:
     return changed
 
 
-def load(name: str) -> Checkpoint:
-    """Raises CheckpointError with one sentence."""
+def is_model(name: str) -> bool:
+    """Whether that is the name of an upload or of a shared model, here or not."""
+    return bool(UPLOAD_ID.fullmatch(name) or SHARED_ID.fullmatch(name))
+
+
+def path(name: str) -> Path:
+    """The file of that model, whose content its name tells. A shared one then stays for another SHARED_DAYS.
+
+    Raises CheckpointError with one sentence.
+    """
     model = find(name)
     if model is None:
         raise CheckpointError(
             "this model was uploaded in another session, or is deleted; upload it again, or ask for a link to share it."
         )
-    return _loaded(name, model)
-
-
-@st.cache_resource(max_entries=CACHES["ui.user_models._loaded"].entries, show_spinner=False, scope="session")
-def _loaded(name: str, _model: StoredModel) -> Checkpoint:
     if SHARED_ID.fullmatch(name):
-        _model.touch()
-    return checkpoints.load(_model.path)
+        model.touch()
+    return model.path
 
 
 def run_of(name: str) -> Run | None:

@@ -3,14 +3,14 @@ import { test } from "node:test";
 import { EMPTY, keyOf, mergeLayers, needsFetch, reduce, shownLayer } from "../../explorer/ui/viewer/static/store.js";
 import { DEFAULTS } from "../../explorer/ui/viewer/static/url.js";
 
-const network = (name) => ({ name, title: name, colour: "#123456", dashed: false });
-const VIEW = { picture: "sample-6-6", target: null, layers: "main", networks: [network("a"), network("b")] };
+const VIEW = { picture: "sample-6-6", target: null, layers: "main", networks: ["a", "b"], theme: "light" };
 const data = (changes = {}) => ({
   token: "t",
   view: VIEW,
   tab: "layer",
   query: "",
   visit: 1,
+  heard: 0,
   confirmed: true,
   entry: 1,
   initial: DEFAULTS,
@@ -25,6 +25,8 @@ const message = (changes = {}) => ({
   every: false,
   ...changes,
 });
+const choose = (changes) => ({ type: "choose", changes });
+const run = (changes, more = {}) => ({ type: "data", data: data({ view: { ...VIEW, ...changes }, ...more }), fragment: null });
 const after = (state, ...events) => events.reduce(reduce, state);
 const received = (view, changes) => ({ type: "received", key: keyOf(view), message: message(changes) });
 const opened = () => after(EMPTY, { type: "data", data: data(), fragment: null }, received(VIEW));
@@ -43,32 +45,44 @@ test("a message of another view is not shown", () => {
   assert.equal(reduce(state, received(other)).key, keyOf(other));
 });
 
-test("a picture that was chosen here stays until a run has it", () => {
-  const chosen = reduce(opened(), { type: "picture", picture: "sample-1-1" });
-  assert.equal(chosen.view.picture, "sample-1-1");
-  const late = reduce(chosen, { type: "data", data: data({ view: { ...VIEW, target: 2 } }), fragment: null });
-  assert.deepEqual([late.view.picture, late.view.target, late.chosen], ["sample-1-1", 2, "sample-1-1"]);
-  const confirmed = reduce(late, { type: "data", data: data({ view: { ...VIEW, picture: "sample-1-1" } }), fragment: null });
-  assert.deepEqual([confirmed.view.picture, confirmed.chosen], ["sample-1-1", null]);
-});
+for (const changes of [
+  { picture: "sample-1-1" },
+  { target: 3 },
+  { networks: ["a", "c"] },
+  { networks: ["b"], target: null },
+  { layers: "all" },
+]) {
+  test(`what was chosen here stays until a run has heard of it: ${Object.keys(changes)}`, () => {
+    const chosen = reduce(opened(), choose(changes));
+    assert.deepEqual(chosen.view, { ...VIEW, ...changes });
+    const late = reduce(chosen, run({}));
+    assert.deepEqual([late.view, late.chosen], [chosen.view, changes]);
+    const heard = reduce(late, run(changes, { heard: 1 }));
+    assert.deepEqual([heard.view, heard.chosen], [chosen.view, null]);
+    const refused = reduce(late, run({}, { heard: 1 }));
+    assert.deepEqual([refused.view, refused.chosen], [VIEW, null], "the page shows something else");
+    const left = reduce(late, run({}, { visit: 2 }));
+    assert.deepEqual([left.view, left.chosen], [VIEW, null], "another visit of the page begins anew");
+  });
+}
 
-test("the last of two quick pictures stays, whatever comes of the first", () => {
-  const first = reduce(opened(), { type: "picture", picture: "sample-1-1" });
-  const second = reduce(first, { type: "picture", picture: "sample-2-2" });
+test("the last of two quick choices stays, whatever comes of the first", () => {
+  const first = reduce(opened(), choose({ picture: "sample-1-1", target: 1 }));
+  const second = reduce(first, choose({ picture: "sample-2-2" }));
   assert.equal(reduce(second, received(first.view)), second);
-  const run = reduce(second, { type: "data", data: data({ view: { ...VIEW, picture: "sample-1-1" } }), fragment: null });
-  assert.equal(run.view.picture, "sample-2-2");
+  const state = reduce(second, run({ picture: "sample-1-1", target: 1 }, { heard: 1 }));
+  assert.deepEqual([state.view.picture, state.view.target], ["sample-2-2", 1]);
 });
 
 test("a file is shown under the name that the server gave it", () => {
   const uploaded = reduce(opened(), { type: "uploaded", key: "", message: message({ picture: "upload-0123456789abcdef" }) });
   assert.equal(uploaded.view.picture, "upload-0123456789abcdef");
   assert.equal(uploaded.key, keyOf(uploaded.view));
-  assert.equal(uploaded.chosen, "upload-0123456789abcdef");
+  assert.deepEqual(uploaded.chosen, { picture: "upload-0123456789abcdef" });
 });
 
 test("a step of the browser's history takes its selection, and no picture that no run has", () => {
-  const state = after(opened(), { type: "select", changes: { layer: "stem", channel: 2 } }, { type: "picture", picture: "sample-1-1" });
+  const state = after(opened(), { type: "select", changes: { layer: "stem", channel: 2 } }, choose({ picture: "sample-1-1" }));
   const back = reduce(state, { type: "history", selection: DEFAULTS });
   assert.deepEqual(back.selection, DEFAULTS);
   assert.deepEqual([back.view.picture, back.chosen], ["sample-6-6", null]);
@@ -95,16 +109,17 @@ test("other networks forget the channel and keep the layer", () => {
   const chosen = reduce(opened(), { type: "select", changes: { layer: "stem", channel: 2 } });
   const same = reduce(chosen, { type: "data", data: data({ view: { ...VIEW, target: 1 } }), fragment: null });
   assert.deepEqual([same.selection.layer, same.selection.channel], ["stem", 2]);
-  const networks = [network("a"), network("c")];
-  const other = reduce(chosen, { type: "data", data: data({ view: { ...VIEW, networks } }), fragment: null });
-  assert.deepEqual([other.selection.layer, other.selection.channel], ["stem", null]);
+  for (const event of [run({ networks: ["a", "c"] }), choose({ networks: ["a", "c"] })]) {
+    const { selection } = reduce(chosen, event);
+    assert.deepEqual([selection.layer, selection.channel], ["stem", null]);
+  }
 });
 
 test("an error is said until something comes", () => {
   const failed = reduce(opened(), { type: "failed", error: "No." });
   assert.equal(failed.error, "No.");
   assert.equal(reduce(failed, received(VIEW)).error, "");
-  assert.equal(reduce(failed, { type: "picture", picture: "sample-1-1" }).error, "");
+  assert.equal(reduce(failed, choose({ picture: "sample-1-1" })).error, "");
   assert.equal(reduce(failed, { type: "select", changes: { opacity: 3 } }).error, "No.");
 });
 

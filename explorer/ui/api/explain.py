@@ -30,13 +30,13 @@ from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.services.inference import (
     CONCURRENT_PASSES,
-    ChosenNetwork,
     InferenceCache,
     InputImage,
     NetworkResult,
     UploadStore,
     sample_image,
 )
+from explorer.ui.services.offered_networks import OfferedNetworks
 
 ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
@@ -62,7 +62,7 @@ class RequestError(ValueError):
 
 
 class ExploreSession:
-    """What one session may ask for: its pictures, and the networks that its page has offered.
+    """What one session may ask for: its pictures, and the networks that its page has `offered`.
 
     `token` is known to the browser of this session alone. `latest` counts the requests: only the newest is answered.
     `turn` lets one at a time be computed.
@@ -71,7 +71,7 @@ class ExploreSession:
     def __init__(self, passes: InferenceCache, pictures: UploadStore) -> None:
         self.token = secrets.token_hex(16)
         self.passes, self.pictures = passes, pictures
-        self.networks: Mapping[str, ChosenNetwork] = {}
+        self.offered = OfferedNetworks({}, {}, "light")
         self.messages: LruCache[bytes] = LruCache(CACHES["ui.api.explain.ExploreSession"])
         self.latest = 0
         self.turn = asyncio.Lock()
@@ -95,10 +95,9 @@ class ExploreSession:
 
     def run(self, state: AppState, subject: InputImage, names: Sequence[str]) -> list[NetworkResult]:
         """The networks of these names with their passes over the picture."""
-        networks = self.networks
-        if not names or any(name not in networks for name in names):
+        if not names or any(name not in self.offered.load for name in names):
             raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
-        return [self.passes.run(networks[name], state, subject) for name in names]
+        return [self.passes.run(network, state, subject) for network in self.offered.beside(names)]
 
 
 SESSIONS: WeakValueDictionary[str, ExploreSession] = WeakValueDictionary()  # by token; each goes with its session
@@ -125,12 +124,14 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
             key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
             key += f"/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
-            return session.messages.get(key, lambda: _pack(state, subject, results, only))
+            return session.messages.get(key, lambda: _pack(state, subject, results, only, session.offered))
 
 
-def _pack(state: AppState, subject: InputImage, results: list[NetworkResult], only: str | None) -> bytes:
+def _pack(
+    state: AppState, subject: InputImage, results: list[NetworkResult], only: str | None, offered: OfferedNetworks
+) -> bytes:
     if only is None:
-        return view_message(state.picture, subject, results, state.layer, state.channel)
+        return view_message(state.picture, subject, results, state.layer, state.channel, offered)
     layer = shown_layer(state.layer, results) if only == "layer" or not is_prefetched(results) else None
     return layers_message(state.picture, subject, results, layer, state.channel)
 

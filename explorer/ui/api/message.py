@@ -1,10 +1,12 @@
 """What Explore draws in the browser, as one message: predictions, depth strip, and the layer panel."""
 
 from explorer.ui.api.binary import MessageWriter
+from explorer.ui.api.introduction import introduction
 from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
 from explorer.ui.api.predictions import pack_predictions
 from explorer.ui.api.strip import pack_strip, shown_layer
 from explorer.ui.services.inference import InputImage, NetworkResult
+from explorer.ui.services.offered_networks import OfferedNetworks
 from explorer.ui.services.sample_sheets import scene_sheets
 
 
@@ -14,8 +16,10 @@ def view_message(
     results: list[NetworkResult],
     layer: str | None = None,
     channel: int | None = None,
+    offered: OfferedNetworks | None = None,
 ) -> bytes:
-    """All that depends on the view, with the layer that is shown. `picture` is that of the AppState.
+    """All that depends on the view, with the layer that is shown. `picture` is that of the AppState, `offered` are
+    the networks of the page.
 
     Raises ValueError where no layer of the networks has maps.
     """
@@ -28,6 +32,7 @@ def view_message(
     header |= {
         "picture": picture,
         "layer": shown_layer(None, results),
+        "introduction": introduction(subject, results, offered),
         "predictions": pack_predictions(writer, subject, results),
         "prefetch": is_prefetched(results),
         "every": False,

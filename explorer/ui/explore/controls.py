@@ -4,15 +4,19 @@ The URL alone holds the state. A widget gets its value from the state; its callb
 URL, where the next run reads it.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from explorer.ui import missing, network_registry, selection, url_query
-from explorer.ui.services.explore_state import SELECTION_FIELDS, AppState
+from explorer.ui.markdown import without_bidi
+from explorer.ui.services.explore_state import PASS_FIELDS, SELECTION_FIELDS, AppState
+from explorer.ui.services.offered_networks import OfferedNetworks
+from explorer.ui.session import session
+from explorer.ui.viewer.places import pickers
 from explorer.ui.widgets.bound import bound
-from explorer.ui.widgets.pickers import class_select, second_network_select
 
 
 def load_state() -> AppState:
@@ -58,41 +62,34 @@ def update_state(**changes: Any) -> None:
     url_query.write(replace(changed, **selection.of(AppState())).to_query())
 
 
-def network_selects(state: AppState) -> None:
-    names = list(network_registry.network_names())
-    names += [name for name in (state.first, state.second) if name and name not in names]  # of a link
-    labels = network_registry.unique_labels(names)
-    bound(
-        st.selectbox,
-        "First network",
-        names,
-        key="first",
-        value=state.first,
-        write=lambda name: set_first_network(name, load_state().second),
-        format_func=labels.__getitem__,
-    )
-    known = network_registry.class_names(state.first)
-    alike = [name for name in names if name != state.first and network_registry.class_names(name) == known]
-    second_network_select(
-        "second",
-        state.second,
-        alike,
-        labels,
-        update_state,
-        help="Only networks that know the same classes can be compared.",
-    )
+def take_choice(received: Any) -> None:
+    """Shows what was chosen in the browser, which may send anything. Where that is no choice, the browser goes back to
+    the view of the page."""
+    if not isinstance(received, Mapping) or not isinstance(received.get("number"), int):
+        return
+    session().heard = received["number"]
+    changes = {name: received[name] for name in PASS_FIELDS if name in received}
+    try:
+        if "networks" in received:
+            first, second = (*received["networks"], None)[:2]
+            changes |= {"first": first, "second": second}
+        update_state(**changes)
+    except (ValueError, TypeError):
+        return
 
 
-def set_first_network(first: str, second: str | None) -> None:
-    """Shows `first` with `second`, or with its twin. A target belongs to the classes that it was chosen from."""
-    changes = {"first": first, "second": _comparable_network(first, second)}
-    if not network_registry.same_classes(first, load_state().first):
-        changes["target"] = None
-    update_state(**changes)
-
-
-def target_select(state: AppState, class_names: tuple[str, ...]) -> None:
-    class_select("target", state.target, range(len(class_names)), class_names, update_state)
+def network_pickers(state: AppState, offered: OfferedNetworks) -> None:
+    """The choice of networks, of the class to explain and of the set of layers."""
+    known: list[tuple[str, ...]] = []
+    networks = []
+    for name, label in offered.labels.items():
+        classes = network_registry.class_names(name)
+        if classes not in known:
+            known.append(classes)
+        group = network_registry.group(name)
+        networks.append({"name": name, "label": label, "group": group, "known": known.index(classes)})
+    classes = network_registry.class_names(state.first)
+    pickers(networks, offered.twins, [without_bidi(name) for name in classes], known.index(classes))
 
 
 def channel_input(key: str, channel: int | None, channels: int, strongest: int, help: str) -> int:
@@ -109,15 +106,4 @@ def channel_input(key: str, channel: int | None, channels: int, strongest: int, 
             help=help,
             width=140,
         )
-    )
-
-
-def layers_toggle(state: AppState) -> None:
-    bound(
-        st.toggle,
-        "All layers",
-        key="all_layers",
-        value=state.layers == "all",
-        write=lambda on: update_state(layers="all" if on else "main"),
-        help="Also norms, activations, sums and pooling; otherwise convolutions, shortcuts and blocks.",
     )

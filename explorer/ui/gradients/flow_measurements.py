@@ -240,8 +240,7 @@ def _network_key(name: str, data: str, mode: Mode) -> str:
 
 def titles(names: Sequence[str]) -> list[str]:
     """The networks' names by their specs, with their data where two specs have the same name."""
-    specs = {name: network_registry.checkpoint(name).spec.name for name in names}
-    return list(network_registry.unique_titles(specs).values())
+    return [network.title for network in network_registry.chosen_networks(names)]
 
 
 @dataclass(frozen=True, eq=False)

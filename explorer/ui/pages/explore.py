@@ -1,22 +1,17 @@
 """Explore: one picture through one or two networks: predictions, depth strip, layer detail."""
 
-from contextlib import suppress
-from typing import Any
-
 import streamlit as st
 
 from explorer.errors import user_message
 from explorer.ui import missing, navigation, network_registry, selection, url_query
 from explorer.ui.explore import channels, controls, faithfulness, methods, residual_blocks
 from explorer.ui.explore.tabs import open_tab
-from explorer.ui.explore.view import ExploreView, explore_session, load_view, load_view_in_fragment, other_networks
-from explorer.ui.markdown import as_sentence, as_text
-from explorer.ui.network_text import twins_text
+from explorer.ui.explore.view import ExploreView, explore_session, load_view, load_view_in_fragment
+from explorer.ui.markdown import as_sentence
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
+from explorer.ui.session import session
 from explorer.ui.viewer.places import connection, layer_header, layer_panel, overview
 from explorer.ui.widgets.image_picker import image_picker
-
-CLASSES_NAMED = 20
 
 
 def show() -> None:
@@ -33,7 +28,7 @@ def show() -> None:
 
 def _show(state: AppState) -> None:
     # One element at all times: Streamlit identifies a fragment by its position.
-    introduction = st.container()
+    missing_parts = st.container()
     with st.sidebar:
         above, below = st.container(), st.container()
     view = None
@@ -49,9 +44,9 @@ def _show(state: AppState) -> None:
         with above:
             st.markdown("#### CNN & ResNet Explorer")
             image_picker(state, controls.update_state, network_registry.class_names(state.first), viewer=True)
-            controls.network_selects(state)
-    with introduction:
-        _introduction(view)
+    with missing_parts:
+        names = [network.name for network in view.networks]
+        missing.show_missing(controls.missing_networks(), names, view.missing, controls.update_state)
     overview()
     layer_header()
     _detail(view)
@@ -59,7 +54,7 @@ def _show(state: AppState) -> None:
 
 @st.fragment
 def _viewer_alone() -> None:
-    """Another picture, class or set of layers changes nothing else on the page."""
+    """Another picture, class, pair of networks or set of layers changes nothing else on the page."""
     with navigation.error_boundary():
         view = load_view_in_fragment()
         _viewer(view.state, view)
@@ -67,58 +62,25 @@ def _viewer_alone() -> None:
 
 
 def _viewer(state: AppState, view: ExploreView | None) -> None:
-    """What the viewer draws, and the controls that change that alone; these only where the view cannot be shown."""
-    selects = st.container()  # above the connection, which is sent first and shows nothing
+    """What the viewer draws, and the lists that change that alone; these only where the view cannot be shown."""
+    lists = st.container()  # above the connection, which is sent first and shows nothing
     if view is not None:
         data = {
             "token": explore_session().token,
             "view": {
                 **{name: getattr(state, name) for name in PASS_FIELDS},
                 "picture": view.picture,
-                "networks": [
-                    {"name": network.name, "title": network.title, "colour": network.colour, "dashed": network.dashed}
-                    for network in view.networks
-                ],
+                "networks": [network.name for network in view.networks],
+                "theme": view.offered.theme,
             },
+            "heard": session().heard,
             "tab": state.tab,
             "query": url_query.read(),
             **selection.for_viewer(),
         }
-        connection(data, _take_picture, selection.take)
-    with selects:
-        controls.target_select(state, network_registry.class_names(state.first))
-        controls.layers_toggle(state)
-
-
-def _take_picture(received: Any) -> None:
-    """Shows the image that was chosen in the browser, which may send anything."""
-    with suppress(ValueError, TypeError):
-        controls.update_state(picture=received)
-
-
-def _introduction(view: ExploreView) -> None:
-    networks = view.networks
-    st.header("One picture, one network" if len(networks) == 1 else "One picture, two networks", anchor=False)
-    missing.show_missing(
-        controls.missing_networks(), [network.name for network in networks], view.missing, controls.update_state
-    )
-    if len(networks) == 2 and networks[1].name == network_registry.twin_name(networks[0].name):
-        first, second = (as_text(network.title) for network in networks)
-        st.markdown(twins_text(first, second))
-    names = networks[0].checkpoint.class_names
-    known = ", ".join(map(as_text, names[:CLASSES_NAMED]))
-    if len(names) > CLASSES_NAMED:
-        known += f" and {len(names) - CLASSES_NAMED:,} more"
-    st.caption(f"{'These networks know' if len(networks) > 1 else 'This network knows'} only: {known}.")
-    _offer_other_networks(view)
-
-
-def _offer_other_networks(view: ExploreView) -> None:
-    if offer := other_networks(view):
-        why, words, names = offer
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.info(why)
-            st.button(words, type="primary", on_click=lambda: controls.set_first_network(*names))
+        connection(data, controls.take_choice, selection.take)
+    with lists:
+        controls.network_pickers(state, explore_session().offered)
 
 
 def _detail(view: ExploreView) -> None:

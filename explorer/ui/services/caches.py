@@ -35,7 +35,7 @@ CACHES: Mapping[str, Limit] = {
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
     "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
     "ui.network_registry._networks": Limit(  # a VGG-19 has 575 MB
-        "networks with their weights, pretrained, of torchvision and of runs", "process", bytes=10**9
+        "networks with their weights", "process", bytes=10**9
     ),
     "ui.network_registry._header": Limit("headers of checkpoints", "process", entries=256),
     "ui.services.inference.sample_pixels": Limit(
@@ -82,7 +82,6 @@ CACHES: Mapping[str, Limit] = {
         "gradients along the depth, a few kilobytes each", "session", entries=4000
     ),
     "ui.session.SessionData.results": Limit("what a click on a measuring button found", "session", entries=12),
-    "ui.user_models._loaded": Limit("uploaded and shared networks with their weights", "session", entries=4),
     "ui.user_models._connected": Limit("whether the session is connected, one value", "session"),
 }
 """By the place that uses it: the function, the class or the method in `explorer/`."""

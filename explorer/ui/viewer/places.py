@@ -1,6 +1,6 @@
 """The places of the viewer on the page, which Streamlit mounts, and the values that the browser sends from them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -19,26 +19,34 @@ the input. Click a layer for its detail.</p></div>
 _connection = place("connection", "", ())
 overview = place(  # predictions and depth strip
     "overview",
-    f"<div class='overview'><p class='error' role='alert' hidden></p><div class='around'></div>{_LEAD}"
-    "<div class='strip'></div></div>",
-    ("scale.css", "predictions.css", "strip.css", "picture_tools.css"),
+    "<div class='overview'><div class='introduction'></div><p class='error' role='alert' hidden></p>"
+    f"<div class='around'></div>{_LEAD}<div class='strip'></div></div>",
+    ("introduction.css", "scale.css", "predictions.css", "strip.css", "picture_tools.css"),
 )
 layer_header = place("header", "<div class='head'></div>", ("detail.css",))
 layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
+_pickers = place("pickers", "<div class='pickers'></div>", ("pickers.css",))
 _upload = place("upload", "<div class='upload'></div>", ("upload.css",))
 _camera = place("camera", "<div class='upload'></div>", ("upload.css",))
 _gallery = place("gallery", "<div class='gallery'></div>", ("gallery.css",))
 
 
-def connection(data: Mapping[str, Any], on_picture: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
-    """Shows nothing: sends the viewer its view (`RunData` in types.d.ts). The browser sends a picture that was chosen
-    there, and the selection where a panel of the server needs it; both may be anything."""
+def connection(data: Mapping[str, Any], on_choice: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
+    """Shows nothing: sends the viewer its view (`RunData` in types.d.ts). The browser sends what was chosen there, and
+    the selection where a panel of the server needs it; both may be anything."""
     _connection(
         data=data,
         height=0,
-        on_picture_change=lambda: on_picture(st.session_state["connection"]["picture"]),
+        on_choice_change=lambda: on_choice(st.session_state["connection"]["choice"]),
         on_selection_change=lambda: on_selection(st.session_state["connection"]["selection"]),
     )
+
+
+def pickers(
+    networks: Sequence[Mapping[str, Any]], twins: Mapping[str, str], classes: Sequence[str], known: int
+) -> None:
+    """Where networks, the class to explain and the set of layers are chosen (`PickersData` in types.d.ts)."""
+    _pickers(data={"networks": networks, "twins": twins, "classes": classes, "known": known})
 
 
 def upload() -> None:

@@ -15,12 +15,14 @@ interface LayerSelection {
   opacity: number; // per cent, 0..100
 }
 
-/** What needs a pass through the networks: PASS_FIELDS in explore_state.py, and the networks. The server owns it. The
- * browser hands it back as it is, with the picture that was chosen here. */
+/** What needs a pass through the networks: PASS_FIELDS in explore_state.py, and the networks by name. The server owns it;
+ * what is chosen here is shown at once and told to it. */
 interface View {
   picture: string;
-  networks: ({ name: string; title: string } & Style)[];
-  [field: string]: unknown;
+  target: number | null; // a class; null: what each network predicts
+  layers: string;
+  networks: string[];
+  theme: string; // the colours of the networks depend on it
 }
 
 /** What a run of the page tells the viewer. */
@@ -31,6 +33,7 @@ interface RunData {
   query: string; // of the address
   visit: number; // counts how often the page was entered
   confirmed: boolean; // whether the server has heard of the selection in this visit
+  heard: number; // the number of the last choice that the server has heard of
   entry: number; // counts what the server told of the selection
   initial: LayerSelection | null; // of a link, or what a control of the server changed; null where the page was entered again
   selection: LayerSelection; // what the server knows of the selection
@@ -38,8 +41,9 @@ interface RunData {
 
 interface State {
   data: RunData | null;
-  view: View | null; // what is to be shown: `data.view`, with the picture that was chosen here meanwhile
-  chosen: string | null; // a picture that was chosen here and that no run has confirmed
+  view: View | null; // what is to be shown: `data.view`, with what was chosen here meanwhile
+  chosen: Partial<View> | null; // what was chosen here and no run has heard of
+  number: number; // of the last choice
   message: Message | null; // what is shown
   key: string | null; // of the view that the message is of
   selection: LayerSelection;
@@ -51,7 +55,7 @@ interface State {
 type StoreEvent =
   | { type: "data"; data: RunData; fragment: LayerSelection | null }
   | { type: "select"; changes: Partial<LayerSelection> }
-  | { type: "picture"; picture: string }
+  | { type: "choose"; changes: Partial<View> }
   | { type: "history"; selection: LayerSelection }
   | { type: "received" | "layers" | "uploaded"; key: string; message: Message }
   | { type: "uploading"; name: string }
@@ -114,8 +118,17 @@ interface Predictions {
   note: string | null;
 }
 
+/** `introduction.py` */
+interface Introduction {
+  heading: string;
+  twins: [first: string, second: string] | null; // titles
+  known: string; // the classes
+  offer: { why: string; words: string; networks: string[] } | null; // networks that may know the picture
+}
+
 interface Message {
   picture: string;
+  introduction: Introduction;
   layer: string | null; // the layer that is shown where none is chosen
   columns: { name: string; label: string; kind: string }[];
   groups: { label: string; title: string; span: number }[];
@@ -128,6 +141,14 @@ interface Message {
   every: boolean; // whether all layers have come
   sheets?: Record<string, string>; // the pictures of a scene, by its number
   body: Uint8Array<ArrayBuffer>;
+}
+
+/** `pickers` of places.py. `known` numbers the sets of classes; `classes` are those of one of them. */
+interface PickersData {
+  networks: { name: string; label: string; group: string; known: number }[];
+  twins: Record<string, string>;
+  classes: string[];
+  known: number;
 }
 
 /** `gallery` of places.py. */

@@ -7,15 +7,17 @@ import { EMPTY, keepNewest, keyOf, needsFetch, reduce, shownLayer } from "./stor
 import { formatFragment, parseFragment } from "./url.js";
 import { cameraView } from "./views/camera.js";
 import { galleryView, keepSheets } from "./views/gallery.js";
+import { introductionView } from "./views/introduction.js";
 import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
+import { pickersView } from "./views/pickers.js";
 import { predictionsView } from "./views/predictions.js";
 import { stripView } from "./views/strip.js";
 import { uploadView } from "./views/upload.js";
 
 const CACHED = 8; // messages, so that Back needs no request
-const REST_MS = 100; // after a picture was drawn, before the server hears of it: another choice may follow at once
-const PATIENCE_MS = 5000; // after which the server hears of a picture that has not come
+const REST_MS = 100; // after a choice was drawn, before the server hears of it: another choice may follow at once
+const PATIENCE_MS = 5000; // after which the server hears of a choice that is not drawn yet
 const IDLE_MS = 400; // without a choice, after which all layers are fetched
 const DRAG_MS = 200; // between two addresses while a slider is dragged
 
@@ -31,7 +33,7 @@ let fetching = null;
 let fetched = null; // what is being fetched
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
-/** @type {{picture: (picture: string) => void, selection: (selection: LayerSelection) => void} | null} */
+/** @type {{choice: (choice: Partial<View> & {number: number}) => void, selection: (selection: LayerSelection) => void} | null} */
 let server = null;
 /** @type {Record<string, ReturnType<typeof setTimeout>>} */
 const timers = {};
@@ -61,7 +63,7 @@ function draw() {
 /** Whether the message of the view is shown. */
 const isShown = () => state.view !== null && state.key === keyOf(state.view);
 
-/** Whether something is still to come, or the server has yet to hear of a picture. */
+/** Whether something is still to come, or the server has yet to hear of a choice. */
 function isBusy() {
   if (state.uploading || (state.chosen !== null && server)) return true;
   return !state.error && (!isShown() || needsFetch(state));
@@ -78,15 +80,15 @@ export function select(changes, dragged = false) {
   tellSelection();
 }
 
-/** A person chose another drawn shape. @type {(picture: string) => void} */
-export function choosePicture(picture) {
-  dispatch({ type: "picture", picture });
-  after("picture", isShown() ? REST_MS : PATIENCE_MS, tellPicture);
+/** A person chose another picture, class, pair of networks or set of layers. @type {(changes: Partial<View>) => void} */
+export function choose(changes) {
+  dispatch({ type: "choose", changes });
+  after("choice", isShown() ? REST_MS : PATIENCE_MS, tellChoice);
 }
 
-function tellPicture() {
-  clearTimeout(timers.picture);
-  if (state.chosen !== null) server?.picture(state.chosen);
+function tellChoice() {
+  clearTimeout(timers.choice);
+  if (state.chosen !== null) server?.choice({ ...state.chosen, number: state.number });
 }
 
 /** The panels that the server draws need the selection; while none is open, it hears of nothing. */
@@ -144,9 +146,9 @@ async function load(key, what, more, file) {
   const controller = new AbortController();
   fetching = controller;
   fetched = `${what} ${key}`;
-  const { picture, networks, ...fields } = view;
+  const { picture, ...fields } = view;
   const { layer, channel } = state.selection;
-  const question = { ...fields, networks: networks.map(({ name }) => name), layer, channel, ...more };
+  const question = { ...fields, layer, channel, ...more };
   /** @type {StoreEvent} */
   let event;
   try {
@@ -162,7 +164,7 @@ async function load(key, what, more, file) {
     if (code === "session" && renewed !== data.token && server) {
       renewed = data.token; // the connection was lost: a run of the page brings a new token, and with it this view
       fetching = fetched = null;
-      server.picture(view.picture);
+      server.choice({ ...state.chosen, number: state.number });
       return;
     }
     if (!file && (code === "networks" || code === "superseded")) {
@@ -175,7 +177,7 @@ async function load(key, what, more, file) {
   fetching = fetched = null;
   state = reduce(state, event);
   if (event.type === "received" || event.type === "uploaded") afterDrawing();
-  else if (event.type === "failed") tellPicture();
+  else if (event.type === "failed") tellChoice();
   if (state.message && state.key) keepNewest(cache, state.key, state.message, CACHED);
   draw();
   if (event.type !== "failed" && event.type !== "refused") request();
@@ -195,7 +197,7 @@ function chooseFile(file, limit) {
 /** What has to follow once a picture is on the screen. */
 function afterDrawing() {
   tellSelection();
-  if (state.chosen !== null) after("picture", REST_MS, tellPicture);
+  if (state.chosen !== null) after("choice", REST_MS, tellChoice);
 }
 
 addEventListener("popstate", () => {
@@ -218,7 +220,7 @@ function mount(name, place) {
 /** Shows nothing: it tells the store what the view is, and the server what was chosen here. @type {(component: Component<RunData>) => () => void} */
 export function connection({ data, setTriggerValue }) {
   const own = {
-    picture: (/** @type {string} */ picture) => setTriggerValue("picture", picture),
+    choice: (/** @type {Partial<View> & {number: number}} */ choice) => setTriggerValue("choice", choice),
     selection: (/** @type {LayerSelection} */ selection) => setTriggerValue("selection", selection),
   };
   server = own;
@@ -239,6 +241,7 @@ export function connection({ data, setTriggerValue }) {
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
     const [alert, lead] = [find(box, ".error"), find(box, ".lead")];
+    const introduction = introductionView(find(box, ".introduction"), choose);
     const predictions = predictionsView(find(box, ".around"));
     const strip = stripView(find(box, ".strip"), select);
     return (/** @type {State} */ now) => {
@@ -247,6 +250,7 @@ export function overview({ parentElement }) {
       toggle(lead, !now.error || now.message !== null); // without a strip it has nothing to introduce
       update(box, { ariaBusy: String(!isShown()) });
       if (!now.message) return;
+      introduction(now.message);
       predictions(now.message);
       strip(now.message, shownLayer(now), now.selection.scope);
     };
@@ -270,14 +274,19 @@ export function layers({ parentElement }) {
 async function downloadArrays(which) {
   const { data, view } = state;
   if (!data || !view) return;
-  const { networks, ...fields } = view;
-  const { name } = networks[which];
-  const question = { ...fields, networks: [name], layer: shownLayer(state) };
+  const name = view.networks[which];
+  const question = { ...view, networks: [name], layer: shownLayer(state) };
   try {
     save(await fetchArrays(data.token, question), `${name}-layer.npz`);
   } catch (error) {
     dispatch({ type: "failed", error: sentence(error) });
   }
+}
+
+/** @type {(component: Component<PickersData>) => () => void} */
+export function pickers({ data, parentElement }) {
+  const place = once(parentElement, ".pickers", (root) => pickersView(root, choose));
+  return mount("pickers", (now) => place(data, now));
 }
 
 /** @type {(component: Component<{limit: number, help: string}>) => () => void} */
@@ -313,9 +322,9 @@ export function camera({ data, parentElement }) {
 export function gallery({ data, parentElement, setTriggerValue }) {
   const place = once(parentElement, ".gallery", (root) => galleryView(root, data));
   keepSheets(data.sheets);
-  const choose = (/** @type {string} */ picture) => {
-    if (places.has("overview")) choosePicture(picture);
+  const chosen = (/** @type {string} */ picture) => {
+    if (places.has("overview")) choose({ picture });
     else setTriggerValue("picture", picture); // a page without this viewer
   };
-  return mount("gallery", (now) => place(data, now, choose, places.has("overview")));
+  return mount("gallery", (now) => place(data, now, chosen, places.has("overview")));
 }

@@ -7,6 +7,7 @@ export const EMPTY = Object.freeze({
   data: null,
   view: null,
   chosen: null,
+  number: 0,
   message: null,
   key: null,
   selection: DEFAULTS,
@@ -28,21 +29,17 @@ export function reduce(state, event) {
       return withData(state, event.data, event.fragment);
     case "select":
       return { ...state, selection: { ...state.selection, ...event.changes } };
-    case "history": // a picture that was chosen before is no longer wanted
+    case "history": // what was chosen before is no longer wanted
       return { ...state, selection: event.selection, chosen: null, view: state.data?.view ?? null };
-    case "picture": {
-      if (!state.view) return state;
-      const view = { ...state.view, picture: event.picture };
-      return { ...state, chosen: event.picture, view, error: "", uploading: "", uploadError: "" };
-    }
+    case "choose":
+      return { ...chosen(state, event.changes), error: "", uploading: "", uploadError: "" };
     case "received":
       if (!state.view || keyOf(state.view) !== event.key) return state; // something else was chosen meanwhile
       return { ...state, message: event.message, key: event.key, error: "" };
     case "uploaded": {
-      if (!state.view) return state;
-      const view = { ...state.view, picture: event.message.picture };
-      const shown = { message: event.message, key: keyOf(view), error: "", uploading: "", uploadError: "" };
-      return { ...state, view, chosen: view.picture, ...shown };
+      const now = chosen(state, { picture: event.message.picture });
+      if (!now.view) return state;
+      return { ...now, message: event.message, key: keyOf(now.view), error: "", uploading: "", uploadError: "" };
     }
     case "layers":
       if (!state.message || state.key !== event.key) return state;
@@ -56,20 +53,31 @@ export function reduce(state, event) {
   }
 }
 
+/** A choice, which the server has yet to hear of. @type {(state: State, changes: Partial<View>) => State} */
+function chosen(state, changes) {
+  if (!state.view) return state;
+  const { selection } = state;
+  return {
+    ...state,
+    view: { ...state.view, ...changes },
+    chosen: { ...state.chosen, ...changes },
+    number: state.number + 1,
+    selection: changes.networks ? { ...selection, channel: null } : selection,
+  };
+}
+
 /** `fragment`: the selection in the address. @type {(state: State, data: RunData, fragment: LayerSelection | null) => State} */
 function withData(state, data, fragment) {
-  const chosen = state.chosen === data.view.picture ? null : state.chosen;
-  const view = chosen === null ? data.view : { ...data.view, picture: chosen };
+  const heard = data.heard === state.number || state.data?.visit !== data.visit;
+  const chosen = heard ? null : state.chosen;
+  const view = { ...data.view, ...chosen };
   const before = state.data;
   let { selection } = state;
   if (!before || before.visit !== data.visit) selection = fragment ?? data.initial ?? selection;
   else if (before.entry !== data.entry) selection = data.initial ?? selection;
-  else if (names(before.view) !== names(data.view)) selection = { ...selection, channel: null };
+  else if (String(state.view?.networks) !== String(view.networks)) selection = { ...selection, channel: null };
   return { ...state, data, view, chosen, selection, error: "" };
 }
-
-/** @type {(view: View) => string} */
-const names = (view) => view.networks.map((network) => network.name).join();
 
 /**
  * A message with the layers of another one of the same view. The whole map of a channel replaces the one before.

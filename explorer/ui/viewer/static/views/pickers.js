@@ -1,0 +1,133 @@
+// The networks, the class to explain, and the set of layers: lists of the browser's own, which need no run of the page.
+
+import { el, focusedIn, toggle, update } from "../dom.js";
+
+const LONG = 60; // entries, from which on a list is searched by typing a part of a name
+const NONE = "";
+
+/** A choice, and what it sets. @typedef {(changes: Partial<View>) => void} Choose */
+
+/** @type {(words: string, box: HTMLElement) => HTMLLabelElement} */
+const labelled = (words, box) => el("label", {}, el("span", {}, words), box);
+
+/** A list with that name; `fill` gives it groups of [value, text], and the chosen value. @type {(words: string, onchange: (value: string) => void) => {field: HTMLElement, fill: (groups: Record<string, [string, string][]>, value: string) => void}} */
+function listOf(words, onchange) {
+  const box = el("select", { onchange: () => onchange(box.value) });
+  let filled = "";
+  /** @type {(entries: [string, string][]) => HTMLElement[]} */
+  const options = (entries) => entries.map(([value, text]) => el("option", { value }, text));
+  return {
+    field: labelled(words, box),
+    fill: (groups, value) => {
+      const now = JSON.stringify(groups);
+      if (filled !== now) {
+        filled = now;
+        const made = Object.entries(groups).flatMap(([label, entries]) =>
+          label ? [el("optgroup", { label }, ...options(entries))] : options(entries),
+        );
+        box.replaceChildren(...made);
+      }
+      update(box, { value });
+    },
+  };
+}
+
+/** A field that finds one of many names by any part of it. @type {(words: string, onchange: (index: string) => void) => {field: HTMLElement, fill: (entries: [string, string][], value: string) => void}} */
+function searchOf(words, onchange) {
+  const list = el("datalist", { id: "classes" });
+  const box = el("input", { type: "search" });
+  box.setAttribute("list", list.id);
+  /** @type {[string, string][]} */
+  let entries = [];
+  let shown = "";
+  const restore = () => update(box, { value: shown, placeholder: "" });
+  box.onfocus = () => update(box, { value: "", placeholder: shown }); // else the list holds the chosen name alone
+  box.onblur = restore;
+  box.onkeydown = (event) => {
+    if (event.key === "Escape") box.blur();
+  };
+  box.onchange = () => {
+    const found = entries.find(([, text]) => text.toLowerCase() === box.value.trim().toLowerCase());
+    if (!found) return;
+    shown = found[1];
+    box.blur();
+    onchange(found[0]);
+  };
+  return {
+    field: el("div", {}, labelled(words, box), list),
+    fill: (now, value) => {
+      if (JSON.stringify(entries) !== JSON.stringify(now)) {
+        entries = now;
+        list.replaceChildren(...now.map(([, text]) => el("option", { value: text })));
+      }
+      shown = entries.find(([index]) => index === value)?.[1] ?? "";
+      if (focusedIn(box) !== box) restore();
+    },
+  };
+}
+
+/**
+ * What follows from another first or second network. Twins stay twins; a second network without the classes of the first
+ * goes, and so does a class that was chosen among others.
+ * @type {(data: PickersData, before: View, first: string, second: string | undefined) => Partial<View>}
+ */
+export function chosenNetworks({ networks, twins }, before, first, second) {
+  const known = (/** @type {string | undefined} */ name) => networks.find((network) => network.name === name)?.known;
+  const [old, beside] = before.networks;
+  const wereTwins = first !== old && beside !== undefined && twins[old] === beside;
+  const fits = second !== undefined && second !== first && known(second) === known(first);
+  const chosen = second === undefined ? undefined : wereTwins || !fits ? (twins[first] ?? (fits ? second : undefined)) : second;
+  return {
+    networks: chosen === undefined ? [first] : [first, chosen],
+    target: known(first) === known(old) ? before.target : null,
+  };
+}
+
+/** @type {(root: HTMLElement, choose: Choose) => (data: PickersData, state: State) => void} */
+export function pickersView(root, choose) {
+  /** @type {PickersData} */
+  let data;
+  /** @type {View} */
+  let view;
+  const first = listOf("First network", (name) => choose(chosenNetworks(data, view, name, view.networks[1])));
+  const second = listOf("Second network", (name) => choose({ networks: name === NONE ? [view.networks[0]] : [view.networks[0], name] }));
+  const explain = (/** @type {string} */ index) => choose({ target: index === NONE ? null : Number(index) });
+  const [few, many] = [listOf("Class to explain", explain), searchOf("Class to explain", explain)];
+  const every = el("input", { type: "checkbox", role: "switch", onchange: () => choose({ layers: every.checked ? "all" : "main" }) });
+  const layers = el("label", { className: "switch" }, every, el("span", {}, "All layers"));
+  layers.title = "Also norms, activations, sums and pooling; otherwise convolutions, shortcuts and blocks.";
+  second.field.title = "Only networks that know the same classes can be compared.";
+  root.replaceChildren(first.field, second.field, few.field, many.field, layers);
+
+  /** @type {(networks: PickersData["networks"]) => Record<string, [string, string][]>} */
+  const grouped = (networks) => {
+    /** @type {Record<string, [string, string][]>} */
+    const groups = {};
+    for (const { name, label, group } of networks) {
+      groups[group] ??= [];
+      groups[group].push([name, label]);
+    }
+    return groups;
+  };
+  return (now, state) => {
+    if (!state.view) return;
+    [data, view] = [now, state.view];
+    const { networks, classes } = data;
+    const chosen = networks.find(({ name }) => name === view.networks[0]);
+    const alike = networks.filter(({ name, known }) => name !== chosen?.name && known === chosen?.known);
+    first.fill(grouped(networks), view.networks[0]);
+    second.fill({ "": [[NONE, "None"]], ...grouped(alike) }, view.networks[1] ?? NONE);
+    const names = chosen?.known === data.known ? classes : []; // those of other classes are about to come
+    /** @type {[string, string][]} */
+    const entries = [
+      [NONE, "what each one predicts"],
+      ...names.map((name, index) => /** @type {[string, string]} */ ([String(index), name])),
+    ];
+    const target = view.target !== null && view.target < names.length ? String(view.target) : NONE;
+    toggle(few.field, entries.length <= LONG);
+    toggle(many.field, entries.length > LONG);
+    if (entries.length > LONG) many.fill(entries, target);
+    else few.fill({ "": entries }, target);
+    update(every, { checked: view.layers === "all" });
+  };
+}

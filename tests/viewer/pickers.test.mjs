@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { chosenNetworks } from "../../explorer/ui/viewer/static/views/pickers.js";
+
+const known = { "plain-8": 0, "resnet-8": 0, "plain-56": 0, "resnet-56": 0, own: 0, "photo-plain": 1, "photo-resnet": 1, strange: 2 };
+const pairs = [
+  ["plain-8", "resnet-8"],
+  ["plain-56", "resnet-56"],
+  ["photo-plain", "photo-resnet"],
+];
+const data = {
+  networks: Object.entries(known).map(([name, classes]) => ({ name, label: name, group: "", known: classes })),
+  twins: Object.fromEntries(
+    pairs.flatMap(([a, b]) => [
+      [a, b],
+      [b, a],
+    ]),
+  ),
+  classes: [],
+  known: 0,
+};
+const view = (...networks) => ({ picture: "sample-6-6", target: 4, layers: "main", networks, theme: "light" });
+
+/** [networks, target] after another first network was chosen. */
+const after = (first, ...before) => {
+  const changes = chosenNetworks(data, view(...before), first, before[1]);
+  return [changes.networks, changes.target];
+};
+
+test("twins stay twins", () => {
+  assert.deepEqual(after("plain-56", "plain-8", "resnet-8"), [["plain-56", "resnet-56"], 4]);
+  assert.deepEqual(after("resnet-8", "plain-8", "resnet-8"), [["resnet-8", "plain-8"], 4]);
+});
+
+test("a second network that knows the same classes stays", () => {
+  assert.deepEqual(after("plain-56", "plain-8", "own"), [["plain-56", "own"], 4]);
+  assert.deepEqual(after("own", "plain-8", "resnet-8"), [["own", "resnet-8"], 4]);
+});
+
+test("one of other classes goes, and so does the class that was explained", () => {
+  assert.deepEqual(after("photo-plain", "plain-8", "own"), [["photo-plain", "photo-resnet"], null]);
+  assert.deepEqual(after("strange", "plain-8", "own"), [["strange"], null]);
+  assert.deepEqual(after("own", "plain-8", "own"), [["own"], 4], "nothing beside itself");
+});
+
+test("one network alone stays alone", () => {
+  assert.deepEqual(after("plain-56", "plain-8"), [["plain-56"], 4]);
+});
