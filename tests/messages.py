@@ -53,6 +53,32 @@ def told(app: AppTest) -> dict[str, Any]:
     return data
 
 
+def chosen(app: AppTest) -> list[str]:
+    """The names of the networks that are shown."""
+    names: list[str] = told(app)["view"]["networks"]
+    return names
+
+
+def labels(app: AppTest, *, beside: str = "") -> dict[str, str]:
+    """What stands in the lists of networks, by their names: of the first, or of the second `beside` a first one."""
+    data: dict[str, Any] = json.loads(component(app, "pickers").json)
+    known = {network["name"]: network["known"] for network in data["networks"]}
+    networks = {network["name"]: network["label"] for network in data["networks"]}
+    fits = (name for name in networks if not beside or (known[name] == known[beside] and name != beside))
+    return {name: networks[name] for name in fits}
+
+
+def choose(app: AppTest, **changes: Any) -> None:
+    """As after a person chose networks, a class or the set of layers in the viewer, and the page has heard of it."""
+    if "networks" in changes:
+        first, second = (*changes.pop("networks"), None)[:2]
+        changes |= {"first": first, "second": second or "none"}
+    for name, value in changes.items():
+        app.query_params[name] = "none" if value is None else str(value)
+    app.run()
+    assert not app.exception and not app.error
+
+
 def session(app: AppTest) -> ExploreSession:
     return SESSIONS[told(app)["token"]]
 
@@ -105,9 +131,12 @@ def written(app: AppTest) -> list[str]:
     if not any(each.proto.component_name.endswith("connection") for each in app.get("bidi_component")):
         return texts
     try:
-        shown = message(app)[0]["predictions"]
+        header = message(app)[0]
     except RequestError as error:
         return [*texts, str(error)]
+    shown, above = header["predictions"], header["introduction"]
+    offer = above["offer"] or {"why": "", "words": ""}
+    introduction = [above["heading"], " and ".join(above["twins"] or []), above["known"], offer["why"], offer["words"]]
     pictures = [f"{picture['title']}, {picture['size']} {picture['words']}" for picture in shown["pictures"]]
     networks = [
         " ".join(
@@ -119,4 +148,4 @@ def written(app: AppTest) -> list[str]:
         )
         for network in shown["networks"]
     ]
-    return [*texts, *pictures, *networks, shown["note"] or ""]
+    return [*texts, *introduction, *pictures, *networks, shown["note"] or ""]

@@ -8,6 +8,7 @@ import pytest
 
 from explorer import torchvision_models
 from explorer.torchvision_models import PUBLISHED, downloaded
+from tests.messages import labels
 from tests.test_compare import open_compare
 from tests.test_gradients import open_gradients
 from tests.test_pages import open_app
@@ -43,8 +44,9 @@ def test_torchvision_is_not_asked_where_no_file_can_be_one_of_its_own(tmp_path: 
 
 def test_every_page_offers_them_at_its_first_visit(folder: Path) -> None:
     app = open_app()
-    assert "ResNet-18 · torchvision" in app.selectbox(key="first").options
-    assert "ResNet-18 · torchvision" not in app.selectbox(key="second").options, "it knows other classes"
+    assert "ResNet-18 · torchvision" in labels(app).values()
+    beside = labels(app, beside="shapes-plain-20")
+    assert beside and "ResNet-18 · torchvision" not in beside.values(), "it knows other classes"
     assert "ResNet-18 · torchvision" in open_compare().multiselect(key="compare_networks").options
     gradients = open_gradients(source="checkpoint")
     assert "ResNet-18 · torchvision" in gradients.selectbox(key="gradients_first").options
@@ -52,4 +54,4 @@ def test_every_page_offers_them_at_its_first_visit(folder: Path) -> None:
 
 def test_what_is_not_downloaded_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert not [option for option in open_app().selectbox(key="first").options if "torchvision" in option]
+    assert not [label for label in labels(open_app()).values() if "torchvision" in label]

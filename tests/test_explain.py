@@ -6,7 +6,7 @@ import io
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -58,12 +58,14 @@ def session() -> ExploreSession:
     return session_of(*NAMES)
 
 
-def looked(own: ExploreSession, state: AppState, subject: InputImage | None = None) -> list[NetworkResult]:
+def looked(
+    own: ExploreSession, state: AppState, subject: InputImage | None = None, names: Sequence[str] = NAMES
+) -> list[NetworkResult]:
     """What the library computes for that view."""
     if subject is None:
         assert state.sample is not None
         subject = sample_image(*state.sample)
-    return [own.passes.run(network, state, subject) for network in own.networks.values()]
+    return [own.passes.run(network, state, subject) for network in own.offered.beside(names)]
 
 
 def spied(own: ExploreSession, monkeypatch: pytest.MonkeyPatch, before: Callable[[AppState], object]) -> None:
@@ -99,8 +101,8 @@ def test_a_message_is_what_the_library_computes(changes: dict[str, Any]) -> None
     assert state.sample is not None
     subject = sample_image(*state.sample)
     other = session()
-    other.networks = {name: other.networks[name] for name in asked["networks"]}
-    wanted = view_message(state.picture, subject, looked(other, state), state.layer, state.channel)
+    results = looked(other, state, names=asked["networks"])
+    wanted = view_message(state.picture, subject, results, state.layer, state.channel, other.offered)
     assert explain(own, asked) == wanted
 
 
@@ -183,7 +185,8 @@ def test_the_answer_to_a_file_is_what_the_library_computes(changes: dict[str, An
     state = AppState(picture=other.pictures.add(PHOTO, "a.png"), **changes)
     subject = other.pictures.get(state.picture)
     assert subject is not None
-    wanted = view_message(state.picture, subject, looked(other, state, subject), state.layer, state.channel)
+    results = looked(other, state, subject)
+    wanted = view_message(state.picture, subject, results, state.layer, state.channel, other.offered)
     assert answer == wanted and unpack(answer)[0]["picture"] == state.picture
     kept = own.pictures.get(state.picture)
     assert kept is not None and kept.digest == subject.digest, "the page's run finds it"

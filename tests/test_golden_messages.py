@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,8 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.presets import cifar
 from explorer.ui.api.explain import ExploreSession, explain
-from explorer.ui.services.inference import ChosenNetwork, InferenceCache, UploadStore
+from explorer.ui.services.inference import InferenceCache, UploadStore
+from explorer.ui.services.offered_networks import OfferedNetworks
 
 GOLDEN = Path(__file__).parent / "viewer" / "golden"
 UPDATE = "UPDATE_GOLDEN" in os.environ
@@ -112,10 +113,8 @@ def _pixels_digest(sheet: str) -> str:
 def session() -> ExploreSession:
     own = ExploreSession(InferenceCache(), UploadStore())
     networks = {name: checkpoints.load_pretrained(name) for name in TWINS} | {"large": _large()}
-    own.networks = {
-        name: ChosenNetwork(name, loaded, figures.network_colour(loaded.spec.shortcut, "light"), False)
-        for name, loaded in sorted(networks.items())
-    }
+    twins = dict(zip(TWINS, TWINS[::-1], strict=True))
+    own.offered = OfferedNetworks({name: partial(networks.get, name) for name in networks}, {}, "light", twins)
     return own
 
 

@@ -5,9 +5,9 @@ import io
 import pytest
 from PIL import Image
 
-from explorer import labels
 from explorer.ui.session import PendingLink
 from tests.e2e.test_models import theirs
+from tests.messages import choose, chosen
 from tests.test_compare import check as checked
 from tests.test_compare import open_compare
 from tests.test_compare import texts as compared_texts
@@ -20,8 +20,7 @@ LOST = "mine-0123456789abcdef"
 
 def test_a_link_keeps_every_network_that_is_here_and_names_what_is_not() -> None:
     app = open_app(first=LOST, second="cifar10jpeg-resnet-56", picture="upload-0123456789abcdef")
-    assert app.selectbox(key="second").value == "cifar10jpeg-resnet-56"
-    assert app.selectbox(key="first").value == "cifar10jpeg-plain-56", "one of the same classes stands in"
+    assert chosen(app) == ["cifar10jpeg-plain-56", "cifar10jpeg-resnet-56"], "one of the same classes stands in"
     said = texts(app)
     assert f"**First network**: an upload (`{LOST}`)" in said and "**Picture**" in said
     assert "Second network" not in said and "verything else is as in the link" not in said
@@ -47,14 +46,13 @@ def test_a_link_keeps_every_network_that_is_here_and_names_what_is_not() -> None
 )
 def test_whatever_is_lost_is_named_and_nothing_else(query: dict[str, str], first: str, second: str | None) -> None:
     app = open_app(**query)
-    assert app.selectbox(key="first").value == first
-    assert app.selectbox(key="second").value == (second or labels.NONE)
+    assert chosen(app) == [name for name in (first, second) if name]
     said = texts(app)
     for field, place in (("first", "First"), ("second", "Second")):
         lost = query.get(field, "").startswith(("mine-", "run-", "shared-"))
         assert (f"**{place} network**" in said) == lost
-    app.selectbox(key="first").select("shapes-plain-8").run()
-    assert not app.exception and "Not everything in this link is here" not in texts(app)
+    choose(app, networks=["shapes-plain-8"])
+    assert "Not everything in this link is here" not in texts(app)
 
 
 def test_a_lost_upload_can_be_brought_again_from_where_it_is_missed() -> None:

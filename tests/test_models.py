@@ -22,6 +22,7 @@ from explorer.ui.services.model_store import SessionFolder, models_of, shared_fo
 from explorer.ui.session import SessionData
 from explorer.weights_import import NORMALISATIONS
 from tests.e2e.test_models import theirs
+from tests.messages import chosen
 from tests.test_pages import open_app
 
 PAGE = """
@@ -339,7 +340,7 @@ def test_an_upload_is_renamed_shared_by_a_link_and_deleted(content: bytes) -> No
 
     def shown_to_a_stranger() -> str:
         streamlit.cache_resource.clear()  # AppTests are one session to Streamlit
-        return str(open_app(first=shared, second="none").selectbox(key="first").value)
+        return chosen(open_app(first=shared, second="none"))[0]
 
     assert shown_to_a_stranger() == shared
     stranger = open_models("cd" * 16)

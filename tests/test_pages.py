@@ -27,7 +27,7 @@ from explorer.training import TrainingConfig
 from explorer.ui.api.explain import RequestError
 from explorer.ui.explore.tabs import TABS
 from explorer.ui.session import SessionData
-from tests.messages import explained, give_file, message, told, view, written
+from tests.messages import choose, chosen, explained, give_file, labels, message, told, view, written
 
 APP = str(Path(__file__).parents[1] / "app.py")
 COMPARE = """
@@ -54,8 +54,7 @@ def texts(app: AppTest) -> str:
 
 def test_first_visit_shows_both_twins_explained() -> None:
     app = open_app()
-    assert app.selectbox(key="first").value == "shapes-plain-20"
-    assert app.selectbox(key="second").value == "shapes-resnet-20"
+    assert chosen(app) == ["shapes-plain-20", "shapes-resnet-20"]
     assert "Says star" in texts(app)
     assert not app.error
 
@@ -64,19 +63,16 @@ def test_the_url_decides_every_widget() -> None:
     app = open_app(
         first="shapes-resnet-20", second="none", target="3", layer="stages.1.1.conv1", scope="both", opacity="20"
     )
-    assert app.selectbox(key="first").value == "shapes-resnet-20"
-    assert app.selectbox(key="target").value == 3
+    assert chosen(app) == ["shapes-resnet-20"] and told(app)["view"]["target"] == 3
     assert view(app) == {"layer": "stages.1.1.conv1", "channel": None, "scope": "both", "opacity": 20}
     assert explained(app) == {"ResNet-20": "triangle"}
     assert "plain-20" not in texts(app)
 
 
-def test_a_widget_changes_the_url_and_nothing_else_there() -> None:
+def test_a_choice_changes_nothing_else() -> None:
     app = open_app(opacity="20")
-    app.selectbox(key="target").select(2).run()
-    assert not app.exception
-    assert app.query_params == {"target": "2"} and view(app)["opacity"] == 20, "the viewer has that"
-    assert told(app)["entry"] == 1, "and is told of it once"
+    choose(app, target=2)
+    assert view(app)["opacity"] == 20 and told(app)["entry"] == 1, "the viewer has that, and is told of it once"
     assert explained(app) == {"plain-20": "square", "ResNet-20": "square"}
 
 
@@ -121,9 +117,9 @@ def test_a_browser_may_say_anything_of_its_selection(said: Any, taken: dict[str,
 
 def test_the_viewer_keeps_its_selection_until_a_link_or_the_server_changes_it() -> None:
     app = open_app(opacity="20", tab="block")
-    app.selectbox(key="target").select(2).run()
+    choose(app, target=2)
     tell(app, opacity=70, channel=3)
-    app.selectbox(key="target").select(3).run()
+    choose(app, target=3)
     assert told(app)["entry"] == 1 and view(app)["opacity"] == 70, "else the viewer would go back to what the link said"
     app.number_input(key="block_channel").set_value(0).run()
     assert told(app)["entry"] == 2 and told(app)["initial"] == view(app) | {"layer": None, "channel": 0}
@@ -178,20 +174,14 @@ def link(app: AppTest, **query: Any) -> None:
 
 
 def test_networks_of_other_classes_are_never_paired() -> None:
-    app = open_app()
-    app.selectbox(key="first").select("cifar10jpeg-plain-20").run()
-    assert not app.exception
-    assert app.selectbox(key="second").value == "cifar10jpeg-resnet-20"
-    assert all("shapes" not in option for option in app.selectbox(key="second").options)
-
-
-def test_a_class_to_explain_is_forgotten_with_the_classes_it_belongs_to() -> None:
-    app = open_app(target="7")
-    app.selectbox(key="first").select("shapes-plain-8").run()
-    assert app.selectbox(key="target").value == 7
-    app.selectbox(key="first").select("cifar10jpeg-plain-20").run()
-    assert not app.exception
-    assert "target" not in app.query_params
+    app = open_app(first="cifar10jpeg-plain-20", second="shapes-resnet-20")
+    assert chosen(app) == ["cifar10jpeg-plain-20", "cifar10jpeg-resnet-20"]
+    beside = labels(app, beside="cifar10jpeg-plain-20")
+    assert "cifar10jpeg-plain-8" in beside and not any(name.startswith("shapes") for name in beside)
+    assert "shapes-plain-8" in labels(app)
+    said = json.loads(component(app, "pickers").json)
+    assert said["twins"]["shapes-plain-56"] == "shapes-resnet-56"
+    assert said["classes"] == list(checkpoints.check_pretrained("cifar10jpeg-plain-20").class_names)
 
 
 @pytest.mark.parametrize(
@@ -209,8 +199,7 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
     app = open_app(**query)
     assert not app.error
     assert "right on 4,000 test pictures" in texts(app)
-    app.selectbox(key="first").select("shapes-resnet-8").run()
-    assert not app.exception and not app.error
+    choose(app, networks=["shapes-resnet-8", "shapes-plain-8"])
     assert "ResNet-8, " in texts(app)
 
 
@@ -237,7 +226,6 @@ CHOSEN = """
 import streamlit as st
 from explorer.ui.explore import controls
 from explorer.ui.compare import comparison
-from explorer.ui.pages import explore
 from explorer.ui.viewer import places
 st.session_state["gallery"] = {"picture": %s}
 %s
@@ -249,7 +237,7 @@ st.session_state["gallery"] = {"picture": %s}
     [
         "places._take(controls.update_state)",
         "places._take(comparison.update_state)",
-        "explore._take_picture(st.session_state['gallery']['picture'])",
+        "controls.take_choice({'picture': st.session_state['gallery']['picture'], 'number': 3})",
     ],
 )
 @pytest.mark.parametrize(
@@ -270,6 +258,50 @@ def test_a_browser_may_say_anything_of_its_picture(take: str, said: Any, taken: 
     assert app.query_params == ({"picture": said} if taken else {})
 
 
+EIGHT = ("shapes-plain-8", "shapes-resnet-8")
+VIEWED = """
+from explorer.ui.explore import controls
+from explorer.ui.session import session
+controls.take_choice(%s)
+import streamlit as st
+st.session_state["found"] = session().heard
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "query"),
+    [
+        ({"target": 3, "number": 7}, {"target": "3"}),
+        ({"layers": "all", "theme": "dark", "number": 7}, {"layers": "all"}),
+        ({"networks": [*EIGHT], "number": 7}, {"first": EIGHT[0], "second": EIGHT[1]}),
+        ({"networks": ["shapes-plain-8"], "number": 7}, {"first": "shapes-plain-8", "second": "none"}),
+        ({"networks": ["../../x"], "number": 7}, {}),
+        ({"networks": [], "number": 7}, {}),
+        ({"networks": 3, "number": 7}, {}),
+        ({"networks": ["shapes-plain-8", None, 3], "number": 7}, {"first": "shapes-plain-8", "second": "none"}),
+        ({"target": "three", "number": 7}, {}),
+        ({"layers": ["all"], "number": 7}, {}),
+        ({"first": "shapes-plain-8", "tab": "block", "number": 7}, {}),
+        ({"number": 7}, {}),
+        ({"target": 3}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_browser_may_say_anything_of_its_choice(said: Any, query: dict[str, str] | None) -> None:
+    app = AppTest.from_string(VIEWED % repr(said), default_timeout=60).run()
+    assert not app.exception and not app.error
+    assert app.query_params == (query or {})
+    assert app.session_state["found"] == (0 if query is None else 7), "else the browser would wait for ever"
+
+
+def test_a_choice_leaves_the_selection_of_a_link_to_the_viewer() -> None:
+    app = AppTest.from_string(VIEWED % {"target": 2, "number": 1}, default_timeout=60)
+    app.query_params["opacity"], app.query_params["second"] = "20", "none"
+    app.run()
+    assert not app.exception and app.query_params == {"second": "none", "target": "2"}
+
+
 def test_the_gallery_is_told_the_scene_and_the_picture_of_the_link() -> None:
     app = open_app(picture="sample-2-41")
     said = json.loads(component(app, "gallery").json)
@@ -286,10 +318,10 @@ def test_the_gallery_is_told_the_scene_and_the_picture_of_the_link() -> None:
 
 def test_shapes_and_photo_networks_offer_each_other() -> None:
     app = open_app(first="cifar10jpeg-plain-20", second="cifar10jpeg-resnet-20")
-    button = next(button for button in app.button if button.label == "Look with the shapes twins")
-    button.click().run()
-    assert not app.exception
-    assert app.selectbox(key="first").value == "shapes-plain-20"
+    offer = message(app)[0]["introduction"]["offer"]
+    assert offer["words"] == "Look with the shapes twins" and "a drawn shape means little" in offer["why"]
+    choose(app, networks=offer["networks"])
+    assert chosen(app) == ["shapes-plain-20", "shapes-resnet-20"] and not message(app)[0]["introduction"]["offer"]
 
 
 def test_the_name_of_an_upload_is_never_markdown() -> None:
@@ -352,8 +384,7 @@ def test_networks_of_other_input_size_and_many_channels_stand_side_by_side(
     config = TrainingConfig(seconds=60).to_dict()
     runs.Run(home).write_request(runs.Request((spec.to_dict(),), config, {"kind": "shapes", "size": 64}))
     app = open_app(first="shapes-resnet-8", second=f"run-{number}-resnet-8", layer="stages.2.0")
-    assert app.selectbox(key="second").value == f"run-{number}-resnet-8"
-    assert not app.error
+    assert chosen(app)[1] == f"run-{number}-resnet-8" and not app.error
     small, large = message(app)[0]["networks"]
     assert large["layers"]["stages.2.0"]["channels"] == 128
     shares = [
@@ -390,8 +421,8 @@ def test_a_network_without_maps_is_one_sentence_and_another_one_can_be_chosen() 
             message(app)
         assert refused.value.status == 200
         assert [error.value.startswith(f"n{reason}") for error in app.error] == [True] * (tab in NEED_A_LAYER)
-    app.selectbox(key="first").select("shapes-plain-20").run()
-    assert not app.exception and not app.error and "Says star" in texts(app)
+    choose(app, networks=["shapes-plain-20"])
+    assert "Says star" in texts(app)
 
 
 def test_maps_that_are_too_large_for_a_number_are_one_sentence_on_compare() -> None:
@@ -417,20 +448,19 @@ def test_networks_of_one_name_can_each_be_chosen_on_explore() -> None:
     app = AppTest.from_file(APP, default_timeout=60)
     app.session_state["session"] = SessionData(owner=owner)
     app.run()
-    for key in ("first", "second"):
-        options = app.selectbox(key=key).options
-        assert len(set(options)) == len(options)
-        (again,) = [option for option in options if option.startswith("again · ResNet-8 · abab")]
-        app.selectbox(key=key).select_index(options.index(again)).run()
-        assert not app.exception and app.query_params[key] == f"run-{'ab' * 16}-net-0"
-        app.selectbox(key="first").select("shapes-plain-20").run()
+    options = labels(app)
+    assert len({*options.values()}) == len(options)
+    (again,) = [name for name, label in options.items() if label.startswith("again · ResNet-8 · abab")]
+    assert again == f"run-{'ab' * 16}-net-0" and again in labels(app, beside="shapes-plain-20")
+    choose(app, networks=[again, "shapes-plain-20"])
+    assert chosen(app) == [again, "shapes-plain-20"]
 
 
 def test_explore_goes_on_where_a_run_was_deleted() -> None:
     run = kept_run(cifar(8))
     link = {"first": f"run-{run.id}-net-0", "second": "none"}
     app = open_app(**link)
-    assert not app.error and app.selectbox(key="first").value == link["first"]
+    assert not app.error and chosen(app) == [link["first"]]
     run.remove()
     app = open_app(**link)
-    assert not app.error and app.selectbox(key="first").value == "shapes-plain-20"
+    assert not app.error and chosen(app) == ["shapes-plain-20"]

@@ -10,7 +10,7 @@ from explorer.presets import cifar
 from explorer.ui.explore.tabs import TABS
 from explorer.ui.network_registry import unique_labels
 from explorer.ui.services.offered_networks import unique_titles
-from tests.messages import message, told
+from tests.messages import message
 from tests.test_pages import kept_run, open_app
 
 EVIL = "**a** | <img src=x> [b](c)"
@@ -25,10 +25,7 @@ def open_two(**query: str) -> AppTest:
 
 
 def networks(app: AppTest, part: str) -> list[dict[str, Any]]:
-    """Of the strip, of the predictions, or of what the viewer names its downloads by."""
-    if part == "view":
-        named: list[dict[str, Any]] = told(app)["view"]["networks"]
-        return named
+    """Of the strip, or of the predictions."""
     header = message(app)[0]
     found: list[dict[str, Any]] = (header if part == "strip" else header[part])["networks"]
     return found
@@ -36,9 +33,9 @@ def networks(app: AppTest, part: str) -> list[dict[str, Any]]:
 
 def test_titles_lines_rows_and_downloads_tell_them_apart() -> None:
     app = open_two()
-    for part in ("strip", "predictions", "view"):
+    for part in ("strip", "predictions"):
         assert [network["title"] for network in networks(app, part)] == ["ResNet-8 · Shapes", f"{EVIL} · ResNet-8"]
-    for part in ("strip", "predictions", "view"):
+    for part in ("strip", "predictions"):
         assert {network["colour"] for network in networks(app, part)} == {NETWORK_COLOURS["light"]["residual"]}
         assert [network["dashed"] for network in networks(app, part)] == [False, True]
     for chart in message(app)[0]["charts"]:

@@ -21,6 +21,7 @@ from explorer.ui.explore import channels
 from explorer.ui.gradients import flow_measurements
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import ChosenNetwork, InferenceCache, pixels_for, sample_image
+from tests.messages import choose, chosen, message
 from tests.test_pages import COMPARE, open_app, texts
 
 FOUR = ("ring", "cross", "star", "arrow")
@@ -105,7 +106,7 @@ def test_the_first_picture_is_one_that_the_network_knows(
 def test_explore_says_which_shapes_the_networks_know() -> None:
     link = {"first": NAMES[0], "second": NAMES[1]}
     app = open_app(**link)
-    assert not app.error and app.selectbox(key="second").value == NAMES[1]
+    assert not app.error and chosen(app)[1] == NAMES[1]
     said = texts(app)
     assert "These networks know only: ring, cross, star, arrow." in said
     assert "drawn at the size of its training" in said and ("Says star: right" in said or "wrong, it is a star" in said)
@@ -115,8 +116,10 @@ def test_explore_says_which_shapes_the_networks_know() -> None:
     said = texts(app)
     assert "These networks have never seen a circle: they tell only ring, cross, star, arrow apart." in said
     assert "it is a circle" not in said, "no network can be right or wrong about what it does not know"
-    next(button for button in app.button if button.label == "Look with the twins that know all shapes").click().run()
-    assert not app.exception and app.selectbox(key="first").value == "shapes-plain-20"
+    offer = message(app)[0]["introduction"]["offer"]
+    assert offer["words"] == "Look with the twins that know all shapes"
+    choose(app, networks=offer["networks"])
+    assert chosen(app)[0] == "shapes-plain-20"
     assert not any(json.loads(component(app, "gallery").json)["strange"])
     assert "never seen" not in texts(app)
 

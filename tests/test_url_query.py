@@ -4,7 +4,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from explorer.ui import streamlit_internals, url_query
-from tests.test_pages import open_app
 
 PAGE = """
 import streamlit as st
@@ -77,10 +76,17 @@ def test_who_takes_a_change_back_by_hand_may_change_again(app: AppTest) -> None:
 
 
 def test_two_choices_before_the_browser_hears_of_the_first_are_both_kept() -> None:
-    app = open_app()
-    app.selectbox(key="second").select("None").run()
+    app = AppTest.from_string(
+        "from explorer.ui.explore import controls\n"
+        "import streamlit as st\n"
+        "st.button('a', on_click=controls.take_choice, args=({'networks': ['shapes-plain-20'], 'number': 1},))\n"
+        "st.button('b', on_click=controls.take_choice, args=({'target': 2, 'number': 2},))\n"
+        "st.text(controls.load_state().second)\n",
+        default_timeout=60,
+    ).run()
+    app.button[0].click().run()
     app.query_params.clear()
-    app.selectbox(key="target").select(2).run()
+    app.button[1].click().run()
     assert not app.exception
     assert app.query_params == {"second": "none", "target": "2"}
-    assert app.selectbox(key="second").value == "None"
+    assert app.text[0].value == "None"

@@ -17,6 +17,7 @@ from explorer.files import write_atomically
 from explorer.runs import Run
 from explorer.ui import client
 from explorer.ui.services import model_store
+from explorer.ui.services.caches import CACHES
 from explorer.ui.services.model_store import ModelInfo, SessionFolder, StoredModel, models_of, shared_folder
 from explorer.weights_import import Normalisation, Reading, Report
 
@@ -143,18 +144,21 @@ def is_model(name: str) -> bool:
 
 
 def path(name: str) -> Path:
-    """The file of that model, whose content its name tells. A shared one then stays for another SHARED_DAYS.
-
-    Raises CheckpointError with one sentence.
-    """
+    """The file of that model, whose content its name tells. Raises CheckpointError with one sentence."""
     model = find(name)
     if model is None:
         raise CheckpointError(
             "this model was uploaded in another session, or is deleted; upload it again, or ask for a link to share it."
         )
     if SHARED_ID.fullmatch(name):
-        model.touch()
+        _touch(name, model)
     return model.path
+
+
+@st.cache_resource(max_entries=CACHES["ui.user_models._touch"].entries, show_spinner=False, scope="session")
+def _touch(name: str, _model: StoredModel) -> None:
+    """A shared model stays for another SHARED_DAYS after a session has opened it."""
+    _model.touch()
 
 
 def run_of(name: str) -> Run | None:

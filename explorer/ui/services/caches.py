@@ -82,6 +82,7 @@ CACHES: Mapping[str, Limit] = {
         "gradients along the depth, a few kilobytes each", "session", entries=4000
     ),
     "ui.session.SessionData.results": Limit("what a click on a measuring button found", "session", entries=12),
+    "ui.user_models._touch": Limit("names of shared networks that were opened", "session", entries=100),
     "ui.user_models._connected": Limit("whether the session is connected, one value", "session"),
 }
 """By the place that uses it: the function, the class or the method in `explorer/`."""
