@@ -10,7 +10,7 @@ from explorer.ui.explore.view import ExploreView, explore_session, load_view, lo
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.session import session
-from explorer.ui.viewer.places import connection, layer_header, layer_panel, overview
+from explorer.ui.viewer.places import connection, introduction, layer_header, layer_panel, overview
 from explorer.ui.widgets.image_picker import image_picker
 
 
@@ -27,7 +27,8 @@ def show() -> None:
 
 
 def _show(state: AppState) -> None:
-    # One element at all times: Streamlit identifies a fragment by its position.
+    # Always the same elements: Streamlit identifies a fragment by its position.
+    introduction()
     missing_parts = st.container()
     with st.sidebar:
         above, below = st.container(), st.container()

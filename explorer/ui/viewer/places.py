@@ -17,11 +17,12 @@ Look for where the object appears and how strong it is there, and whether the gr
 the input. Click a layer for its detail.</p></div>
 """
 _connection = place("connection", "", ())
+introduction = place("introduction", "<div class='introduction'></div>", ("introduction.css",))
 overview = place(  # predictions and depth strip
     "overview",
-    "<div class='overview'><div class='introduction'></div><p class='error' role='alert' hidden></p>"
-    f"<div class='around'></div>{_LEAD}<div class='strip'></div></div>",
-    ("introduction.css", "scale.css", "predictions.css", "strip.css", "picture_tools.css"),
+    f"<div class='overview'><p class='error' role='alert' hidden></p><div class='around'></div>{_LEAD}"
+    "<div class='strip'></div></div>",
+    ("scale.css", "predictions.css", "strip.css", "picture_tools.css"),
 )
 layer_header = place("header", "<div class='head'></div>", ("detail.css",))
 layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))

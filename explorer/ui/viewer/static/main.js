@@ -241,7 +241,6 @@ export function connection({ data, setTriggerValue }) {
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
     const [alert, lead] = [find(box, ".error"), find(box, ".lead")];
-    const introduction = introductionView(find(box, ".introduction"), choose);
     const predictions = predictionsView(find(box, ".around"));
     const strip = stripView(find(box, ".strip"), select);
     return (/** @type {State} */ now) => {
@@ -250,12 +249,17 @@ export function overview({ parentElement }) {
       toggle(lead, !now.error || now.message !== null); // without a strip it has nothing to introduce
       update(box, { ariaBusy: String(!isShown()) });
       if (!now.message) return;
-      introduction(now.message);
       predictions(now.message);
       strip(now.message, shownLayer(now), now.selection.scope);
     };
   });
   return mount("overview", place);
+}
+
+/** @type {(component: Component) => () => void} */
+export function introduction({ parentElement }) {
+  const place = once(parentElement, ".introduction", (root) => introductionView(root, choose));
+  return mount("introduction", ({ message }) => message && place(message));
 }
 
 /** @type {(component: Component) => () => void} */
