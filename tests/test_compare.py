@@ -27,12 +27,12 @@ from explorer.ui.compare.comparison import ComparedNetwork, column_tops, relativ
 from explorer.ui.compare.state import CompareState
 from explorer.ui.network_text import accuracy_text
 from explorer.ui.services.inference import NetworkResult
+from tests.messages import store_file
 
 PAGE = """
 import streamlit as st
 from explorer.ui import navigation
 from explorer.ui.pages import compare
-from tests.messages import store_file
 
 def explore():
     st.markdown("here is Explore")
