@@ -56,7 +56,7 @@ def inside(selector: str) -> str:
 STRIP = inside(".strip")
 
 AGAIN = "document.querySelector('[data-testid=stButton] button').click()"
-NEXT = f"{inside('.gallery .next')}.click()"
+NEXT = f"{inside('.bar .next')}.click()"
 
 
 def layer_of(strip: int) -> str:

@@ -14,7 +14,7 @@ from driving.actions import choose, click, query, upload, visit, wait_until_read
 from driving.server_process import served
 from tests.conftest import keep_speed
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import photo, strip_button
+from tests.e2e.exploring import open_pictures, photo, strip_button
 
 
 def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page: Page) -> None:
@@ -88,6 +88,7 @@ def test_two_tabs_of_one_browser_are_two_views(page: Page) -> None:
     visit(page)
     other = page.context.new_page()
     visit(other, "/?picture=sample-1-3")
+    open_pictures(page)
     click(page, "button", "heart")
     strip_button(other, "stages.0.1", "ResNet-20").click()
     wait_until_ready(other)

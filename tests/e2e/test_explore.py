@@ -11,7 +11,7 @@ from driving.actions import choose, click, no_sideways_scroll, query, turn, uplo
 from explorer.architectures import ArchitectureSpec, Stage
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE, Server
-from tests.e2e.exploring import give_photo, photo, strip_button
+from tests.e2e.exploring import give_photo, open_pictures, photo, strip_button
 from tests.test_pages import kept_run
 
 
@@ -76,6 +76,7 @@ def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page:
 
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
     visit(page, "/")
+    open_pictures(page)
     click(page, "button", "heart")
     choose(page, "Class to explain", "ring")
     page.get_by_text("all", exact=True).click()
@@ -115,7 +116,7 @@ def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
     stranger = open_page()
     visit(stranger, page.url)
     expect(stranger.get_by_text(re.compile("made with an uploaded picture"))).to_be_visible()
-    expect(stranger.get_by_text("A photo or drawing")).to_be_visible()  # where to upload it again
+    expect(stranger.get_by_text("The picture of the link")).to_be_visible()  # where to upload it again
     expect(stranger.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
     expect(stranger.get_by_text("Original, 200×300")).to_have_count(0)
 

@@ -132,6 +132,7 @@ def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
     for tab in ("Layer", "Channels"):
         if tab != "Layer":
             click(page, "tab", tab)
+        open_pictures(page)
         click(page, "button", "heart")
         expect(page.get_by_text("drawn heart, number 6", exact=True), tab).to_be_visible()
         expect(gallery.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "true")
@@ -168,6 +169,7 @@ def test_another_picture_is_drawn_before_the_page_runs(page: Page) -> None:
     line = Line(page)
     visit(page, "/?layer=stages.2.0")
     line.is_held = True  # the page hears of nothing
+    open_pictures(page)
     page.get_by_role("button", name="heart").click()
     expect(page.get_by_text("drawn heart, number 6", exact=True)).to_be_visible()
     page.wait_for_timeout(300)
@@ -294,6 +296,7 @@ def test_where_nothing_answers_the_viewer_says_so_and_goes_on(page: Page) -> Non
 def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:
     """The button stands on a part of the page that another picture leaves alone."""
     visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
+    open_pictures(page)
     click(page, "button", "ring")
     expect(page.get_by_text("drawn ring, number 6", exact=True)).to_be_visible()
     expect(page.locator(".waiting")).to_have_count(0)
@@ -312,6 +315,7 @@ def test_the_gallery_keeps_its_scene_while_a_photo_is_shown(page: Page) -> None:
     expect(page.get_by_text("Original, 300×200")).to_be_visible()
     click(page, "radio", "Shape")
     choose(page, "Class to explain", "ring")
+    open_pictures(page)
     scene = page.get_by_role("spinbutton", name="Scene")
     expect(scene).not_to_have_value("")
     number = scene.input_value()
@@ -319,6 +323,7 @@ def test_the_gallery_keeps_its_scene_while_a_photo_is_shown(page: Page) -> None:
     scene.fill("")  # left empty, it means nothing
     page.keyboard.press("Tab")
     expect(scene).to_have_value(number)
+    open_pictures(page)
     click(page, "button", "heart")
     expect(page.get_by_text(f"drawn heart, number {number}", exact=True)).to_be_visible()
 
@@ -331,6 +336,7 @@ def test_a_picture_of_another_kind_offers_other_networks(page: Page) -> None:
     expect(page.get_by_text("Original, 300×200")).to_be_visible()
     expect(page.get_by_role("button", name="Look with the shapes twins")).to_have_count(0)
     click(page, "radio", "Shape")
+    open_pictures(page)
     click(page, "button", "arrow")
     expect(page.get_by_text("drawn arrow, number 6", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
