@@ -102,7 +102,8 @@ def _trim(most: int) -> None:
 
 def pack(value: Any) -> dict[str, np.ndarray]:
     """The fields of a dataclass as arrays. Those that are no arrays are JSON; masked arrays keep their mask."""
-    arrays, rest = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    rest: dict[str, Any] = {}
     for name in (field.name for field in fields(value)):
         part = getattr(value, name)
         if isinstance(part, np.ma.MaskedArray):
