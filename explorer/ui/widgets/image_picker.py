@@ -12,7 +12,10 @@ from explorer.ui.viewer.places import camera, gallery, upload
 
 
 class HasImage(Protocol):
-    """A page's state: `sample` is (label, number) of a drawn picture, None of an uploaded one."""
+    """A page's state: `is_drawn` and `sample` are those of an AppState."""
+
+    @property
+    def is_drawn(self) -> bool: ...
 
     @property
     def sample(self) -> tuple[int, int] | None: ...
@@ -24,7 +27,7 @@ def image_picker(state: HasImage, change: Callable[..., None], known: Collection
     source = st.segmented_control(
         "Picture",
         ["Shape", "File", "Camera"],
-        default="Shape" if state.sample else "File",
+        default="Shape" if state.is_drawn else "File",
         key="source",
         required=True,
     )
