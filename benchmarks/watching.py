@@ -123,11 +123,11 @@ def seconds_to_explain(page: Page, number: int, *, dropped: bool = False) -> flo
     """From the choice of a file, or from its drop, to the last change outside of the sidebar: the last chart of it."""
     page.bring_to_front()
     if number == 0 and not dropped:
-        page.get_by_role("radio", name="File").click()
+        page.locator("button.picture").click()
         page.wait_for_timeout(2000)
     page.evaluate(WATCH)
     page.evaluate("bench.start = Infinity")
-    box = page.locator(".zone" if dropped else ".st-key-upload input[type=file]")
+    box = page.locator(".zone" if dropped else ".st-key-bar input[type=file]")
     begin = "(box, kind) => box.addEventListener(kind, () => (bench.start = performance.now()), { once: true })"
     box.evaluate(begin, "drop" if dropped else "change")  # outside of its component nobody hears of a change
     if dropped:

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from driving.messages import UnpackedMessage, component, explain_request, unpack
 from explorer import checkpoints
-from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain, handle_explain
+from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain, handle_explain, store_picture
 from explorer.ui.services.explore_state import PASS_FIELDS
 from explorer.ui.services.inference import InferenceCache, UploadStore
 from explorer.ui.services.offered_networks import OfferedNetworks
@@ -61,7 +61,7 @@ def chosen(app: AppTest) -> list[str]:
 
 def labels(app: AppTest, *, beside: str = "") -> dict[str, str]:
     """What stands in the lists of networks, by their names: of the first, or of the second `beside` a first one."""
-    data: dict[str, Any] = json.loads(component(app, "pickers").json)
+    data = bar_data(app)
     known = {network["name"]: network["known"] for network in data["networks"]}
     networks = {network["name"]: network["label"] for network in data["networks"]}
     fits = (name for name in networks if not beside or (known[name] == known[beside] and name != beside))
@@ -79,8 +79,20 @@ def choose(app: AppTest, **changes: Any) -> None:
     assert not app.exception and not app.error
 
 
+def bar_data(app: AppTest) -> dict[str, Any]:
+    """What the bar above the page is told."""
+    data: dict[str, Any] = json.loads(component(app, "bar").json)
+    return data
+
+
 def session(app: AppTest) -> ExploreSession:
-    return SESSIONS[told(app)["token"]]
+    return SESSIONS[bar_data(app)["token"]]
+
+
+def store_file(app: AppTest, name: str, content: bytes) -> None:
+    """As after a person gave a picture file to the bar of a page without the viewer. Raises RequestError."""
+    app.query_params["picture"] = json.loads(store_picture(session(app), {"name": name}, content))["picture"]
+    app.run()
 
 
 def request(app: AppTest, **changes: Any) -> dict[str, Any]:

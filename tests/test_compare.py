@@ -21,11 +21,13 @@ from explorer.images import to_input
 from explorer.presets import PRESETS, cifar
 from explorer.tracing import trace
 from explorer.ui import user_models
+from explorer.ui.api.explain import RequestError
 from explorer.ui.compare import aligned_strip, maps, spec_diff
 from explorer.ui.compare.comparison import ComparedNetwork, column_tops, relative_depths, side_by_side, strip_depths
 from explorer.ui.compare.state import CompareState
 from explorer.ui.network_text import accuracy_text
 from explorer.ui.services.inference import NetworkResult
+from tests.messages import store_file
 
 PAGE = """
 import streamlit as st
@@ -324,7 +326,6 @@ def test_first_visit_compares_the_twins() -> None:
             lambda app: app.multiselect(key="compare_networks").select("shapes-plain-8"),
             {"networks": THREE},
         ),
-        (lambda app: app.selectbox(key="compare_target").select(2), {"target": "2"}),
         (lambda app: app.segmented_control(key="compare_scope").set_value("both"), {"scope": "both"}),
         (lambda app: app.segmented_control(key="compare_grid").set_value("true"), {"grid": "true"}),
         (lambda app: app.slider(key="compare_depth").set_value(0.25), {"depth": "0.25"}),
@@ -362,7 +363,6 @@ def test_networks_of_other_classes_say_what_cannot_be_compared() -> None:
     assert "know different classes" in shown
     assert "explain different classes" in shown
     assert "**ResNet-20 · Shapes**" in shown and "**ResNet-20 · CIFAR-10 (JPEG copy)**" in shown
-    assert app.selectbox(key="compare_target").disabled
 
 
 def test_another_first_network_of_other_classes_forgets_the_target() -> None:
@@ -390,7 +390,9 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
 def test_an_upload_of_another_session_and_a_bad_file_are_one_sentence() -> None:
     app = open_compare(picture="upload-0123456789abcdef")
     assert "made with an uploaded picture" in texts(app)
-    app.file_uploader(key="upload").upload("note.png", b"just text", "image/png").run()
+    with pytest.raises(RequestError, match=r"note\.png.*The picture that was shown stays\.$"):
+        store_file(app, "note.png", b"just text")
+    app.file_uploader(key="upload_again").upload("note.png", b"just text", "image/png").run()
     assert not app.exception
     assert [error.value for error in app.error if "note.png" in error.value]
 
@@ -399,7 +401,7 @@ def test_a_photo_is_compared_at_each_networks_own_size() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (60, 40), (200, 30, 30)).save(buffer, "PNG")
     app = open_compare(picture="upload-0123456789abcdef")
-    app.file_uploader(key="upload").upload("![x](y) `<b>`.png", buffer.getvalue(), "image/png").run()
+    store_file(app, "![x](y) `<b>`.png", buffer.getvalue())
     check(app)
     assert app.query_params["picture"].startswith("upload-")
     assert "made with an uploaded picture" not in texts(app)
@@ -467,7 +469,8 @@ def test_a_method_explains_all_networks_on_one_scale_and_is_kept() -> None:
     assert app.query_params == {"networks": FOUR, "target": "2"}
     check(app.segmented_control(key="compare_grid").set_value("true").run())
     assert "one scale for all 4 networks" in texts(app), "a result is kept"
-    check(app.selectbox(key="compare_target").select(3).run())
+    app.query_params["target"] = "3"
+    check(app.run())
     assert "one scale for all 4 networks" not in texts(app), "another class is another request"
     assert app.number_input(key="compare_parameter_occlusion_stride").value == 8
 

@@ -114,7 +114,7 @@ def session() -> ExploreSession:
     own = ExploreSession(InferenceCache(), UploadStore())
     networks = {name: checkpoints.load_pretrained(name) for name in TWINS} | {"large": _large()}
     twins = dict(zip(TWINS, TWINS[::-1], strict=True))
-    own.offered = OfferedNetworks({name: partial(networks.get, name) for name in networks}, {}, "light", twins)
+    own.offered = OfferedNetworks({name: partial(networks.__getitem__, name) for name in networks}, {}, "light", twins)
     return own
 
 

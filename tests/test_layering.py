@@ -69,7 +69,6 @@ UI_BELOW = {"api", "viewer", "widgets"}
 SERVICES = "explorer.ui.services"  # below all of `ui`, and without Streamlit
 UI_EXCEPTIONS = {
     ("explorer.ui.compare.methods", "explorer.ui.explore.methods"),  # the same methods, for more networks
-    ("explorer.ui.widgets.image_picker", "explorer.ui.viewer.places"),  # the gallery and the field for a file
 }
 
 # Words and numbers for everyone: these rooms import none of ours, and figures may import all that is in them.

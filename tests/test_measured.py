@@ -198,8 +198,8 @@ def test_names_are_never_markdown(monkeypatch: pytest.MonkeyPatch) -> None:
     names = tuple(f"{HOSTILE} {index}" for index in range(10))
     split = shapes.draw(N, seed=5)
     data = "stored-" + "0" * 64
-    original = network_registry.checkpoint
-    monkeypatch.setattr(network_registry, "checkpoint", lambda name: replace(original(name), class_names=names))
+    original = network_registry.loader
+    monkeypatch.setattr(network_registry, "loader", lambda name: lambda: replace(original(name)(), class_names=names))
     monkeypatch.setattr(dataset_access, "labelled_data", lambda spec, class_names: [data])
     monkeypatch.setattr(dataset_access, "summary", lambda data: SimpleNamespace(class_names=names))
     monkeypatch.setattr(dataset_access, "test_split", lambda data: (replace(split, masks=None), names))

@@ -113,7 +113,6 @@ def test_the_titles_of_a_run() -> None:
 
 def test_the_names_of_pictures() -> None:
     app = open_app()
-    app.segmented_control(key="source").set_value("File").run()
     for number, name in enumerate(FILES):
         buffer = io.BytesIO()
         pixels = np.random.default_rng(number).integers(0, 256, (40, 41, 3), np.uint8)

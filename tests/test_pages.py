@@ -5,7 +5,6 @@ One file: what every page shows at its first visit, and what leads from one to a
 
 import base64
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from driving.messages import component
 from explorer import checkpoints, figures, runs
 from explorer.architectures import ArchitectureSpec, build
 from explorer.architectures.spec import Stage
@@ -27,7 +25,7 @@ from explorer.training import TrainingConfig
 from explorer.ui.api.explain import RequestError
 from explorer.ui.explore.tabs import TABS
 from explorer.ui.session import SessionData
-from tests.messages import choose, chosen, explained, give_file, labels, message, told, view, written
+from tests.messages import bar_data, choose, chosen, explained, give_file, labels, message, told, view, written
 
 APP = str(Path(__file__).parents[1] / "app.py")
 COMPARE = """
@@ -179,7 +177,7 @@ def test_networks_of_other_classes_are_never_paired() -> None:
     beside = labels(app, beside="cifar10jpeg-plain-20")
     assert "cifar10jpeg-plain-8" in beside and not any(name.startswith("shapes") for name in beside)
     assert "shapes-plain-8" in labels(app)
-    said = json.loads(component(app, "pickers").json)
+    said = bar_data(app)
     assert said["twins"]["shapes-plain-56"] == "shapes-resnet-56"
     assert said["classes"] == list(checkpoints.check_pretrained("cifar10jpeg-plain-20").class_names)
 
@@ -205,8 +203,7 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
 
 def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
     app = open_app()
-    app.segmented_control(key="source").set_value("File").run()
-    assert component(app, "upload") and not app.get("file_uploader")
+    assert not app.get("file_uploader")
     with pytest.raises(RequestError, match=r"note\.png.*The picture that was shown stays\.$"):
         give_file(app, "note.png", b"just text")
     app.run()
@@ -218,16 +215,15 @@ def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
 def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> None:
     app = open_app(picture="upload-0123456789abcdef", layer="stages.1.1")
     assert "made with an uploaded picture" in texts(app)
-    assert component(app, "upload") and app.file_uploader(key="upload_again").value is None
+    assert app.file_uploader(key="upload_again").value is None
     assert view(app)["layer"] == "stages.1.1"
 
 
 CHOSEN = """
 import streamlit as st
+from explorer.ui import bar
 from explorer.ui.explore import controls
-from explorer.ui.compare import comparison
-from explorer.ui.viewer import places
-st.session_state["gallery"] = {"picture": %s}
+said = {"picture": %s, "number": 3}
 %s
 """
 
@@ -235,9 +231,9 @@ st.session_state["gallery"] = {"picture": %s}
 @pytest.mark.parametrize(
     "take",
     [
-        "places._take(controls.update_state)",
-        "places._take(comparison.update_state)",
-        "controls.take_choice({'picture': st.session_state['gallery']['picture'], 'number': 3})",
+        "controls.take_choice(said)",
+        "bar._take_choice('compare', said)",
+        "bar._take_choice('gradients', said)",
     ],
 )
 @pytest.mark.parametrize(
@@ -304,7 +300,7 @@ def test_a_choice_leaves_the_selection_of_a_link_to_the_viewer() -> None:
 
 def test_the_gallery_is_told_the_scene_and_the_picture_of_the_link() -> None:
     app = open_app(picture="sample-2-41")
-    said = json.loads(component(app, "gallery").json)
+    said = bar_data(app)
     assert said["picture"] == "sample-2-41" and said["shown"]
     assert said["names"] == list(shapes.CLASS_NAMES)
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(said["sheets"]["41"].partition(",")[2]))))

@@ -1,12 +1,9 @@
 """Networks that have learned from shapes of 16 pixels, and from four of the ten: what each page makes of them."""
 
-import json
-
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from driving.messages import component
 from explorer import checkpoints, runs
 from explorer.architectures import build
 from explorer.attribution import grad_cam, share_on_object
@@ -28,7 +25,7 @@ from explorer.ui.services.inference import (
     sample_image,
     split_image,
 )
-from tests.messages import choose, chosen, message
+from tests.messages import bar_data, choose, chosen, message
 from tests.test_pages import COMPARE, open_app, texts
 
 FOUR = ("ring", "cross", "star", "arrow")
@@ -132,7 +129,7 @@ def test_explore_says_which_shapes_the_networks_know() -> None:
     said = texts(app)
     assert "These networks know only: ring, cross, star, arrow." in said
     assert "drawn at the size of its training" in said and ("Says star: right" in said or "wrong, it is a star" in said)
-    marked = json.loads(component(app, "gallery").json)
+    marked = bar_data(app)
     assert [name for name, strange in zip(marked["names"], marked["strange"], strict=True) if not strange] == list(FOUR)
     app = open_app(**link, picture="sample-0-6")
     said = texts(app)
@@ -142,13 +139,13 @@ def test_explore_says_which_shapes_the_networks_know() -> None:
     assert offer["words"] == "Look with the twins that know all shapes"
     choose(app, networks=offer["networks"])
     assert chosen(app)[0] == "shapes-plain-20"
-    assert not any(json.loads(component(app, "gallery").json)["strange"])
+    assert not any(bar_data(app)["strange"])
     assert "never seen" not in texts(app)
 
 
 def test_photo_networks_find_no_shape_stranger_than_another() -> None:
     app = open_app(first="cifar10jpeg-plain-20", second="none")
-    assert json.loads(component(app, "gallery").json)["strange"] == []
+    assert bar_data(app)["strange"] == []
 
 
 @pytest.mark.usefixtures("kept")

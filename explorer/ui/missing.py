@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
+from explorer.images import MAX_BYTES
 from explorer.ui import navigation, network_registry, url_query, user_models
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.session import PendingLink, session
-from explorer.ui.widgets.image_picker import image_upload
+from explorer.ui.widgets.callback_errors import report_errors, show_error
 
 PLACES = ("First network", "Second network", "Third network", "Fourth network")
+_UPLOAD = "upload_again"
 NETWORK_FIELDS = ("first", "second", "networks")  # of a query; names are separated by commas
 
 
@@ -17,13 +19,6 @@ def missing_networks(names: Sequence[str | None]) -> dict[str, str]:
     """The missing networks of a link, by their places."""
     places = zip(PLACES, names, strict=False)
     return {place: name for place, name in places if name and not network_registry.is_network(name)}
-
-
-def substitute(name: str) -> str | None:
-    """The network to show beside that one instead of a missing one: its twin, else one of the same classes, or None."""
-    shipped = network_registry.shipped_networks()
-    alike = [other for other in shipped if other != name and network_registry.same_classes(name, other)]
-    return network_registry.twin_name(name) or next(iter(alike), None)
 
 
 def show_missing(
@@ -48,7 +43,8 @@ def show_missing(
             for place, name in networks.items():
                 _offer(place, name)
         if image_is_missing:
-            image_upload("The picture of the link", "upload_again", change)
+            _upload_again(change)
+            show_error()
 
 
 def _reason(name: str) -> str:
@@ -94,3 +90,21 @@ def open_pending_link(name: str) -> bool:
         query[field] = ",".join(name if part == pending.name else part for part in query[field].split(","))
     navigation.switch_page(pending.page, query)
     return True
+
+
+def _upload_again(change: Callable[..., None]) -> None:
+    st.file_uploader(
+        "The picture of the link",
+        key=_UPLOAD,
+        on_change=_on_picture,
+        args=(change,),
+        max_upload_size=MAX_BYTES // 2**20,
+        help="JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and 64 MB. It stays in the memory of your session "
+        "and leaves it with you.",
+    )
+
+
+def _on_picture(change: Callable[..., None]) -> None:
+    if file := st.session_state[_UPLOAD]:
+        with report_errors():
+            change(picture=session().uploads.add(file.getvalue(), file.name))

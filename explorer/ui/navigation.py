@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer import requirements
 from explorer.errors import log_incident, unexpected_message
-from explorer.ui import client, streamlit_internals, url_query
+from explorer.ui import bar, client, streamlit_internals, url_query
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.process_tuning import collect_garbage
 from explorer.ui.session import session
@@ -34,12 +34,15 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     if session().page != name:
         url_query.reset()
         session().entries += 1
-        session().entered_again = not st.query_params and name in session().views
-        if session().entered_again and (view := session().view(name)):
-            url_query.write(view)  # the menu's links have no query
+        by_menu = not st.query_params  # its links have no query
+        session().entered_again = by_menu and name in session().views
+        if by_menu and (query := bar.into_query(name, session().view(name), session().pair)):
+            url_query.write(query)
     session().page = name
+    bar.follow_query(name)
     streamlit_internals.style_page()
     with error_boundary():
+        bar.show(name)
         page.run()
         streamlit_internals.rerun_on_theme_change(client.theme())
     save_page_query()
@@ -47,8 +50,9 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
 
 def save_page_query() -> None:
     """Saves the query of the current page. A fragment that changes it calls this too."""
-    query = url_query.read()
-    session().views[session().page] = query
+    page = session().page
+    bar.follow_query(page)
+    session().views[page] = url_query.read()
 
 
 def on_script_error(error: Exception) -> bool:

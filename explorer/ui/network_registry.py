@@ -130,6 +130,13 @@ def twin_name(name: str) -> str | None:
     return swapped if swapped != name and is_network(swapped) else None
 
 
+def substitute(name: str) -> str | None:
+    """The network to show beside that one instead of a missing one: its twin, else one of the same classes, or None."""
+    shipped = shipped_networks()
+    alike = [other for other in shipped if other != name and same_classes(name, other)]
+    return twin_name(name) or next(iter(alike), None)
+
+
 def twins_for_dataset(data: str) -> tuple[str, str | None]:
     """Twins that were trained on that data, of 20 layers if there are such; ("", None) without any."""
     headers = {name: header for name, header in shipped_networks().items() if header.data == data}

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.experiments.gradient_flow import GradientFlow
+from explorer.ui.api.explain import SESSIONS, ExploreSession
 from explorer.ui.build_state import BuildState
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
@@ -39,6 +40,8 @@ class SessionData:
     """The name of the page that is shown."""
     pages: dict[str, st.Page] = field(default_factory=dict)
     """All pages by name."""
+    pair: dict[str, str] = field(default_factory=dict)
+    """The networks, the picture and the class of the bar, as fields of a query, without what is as by default."""
     views: dict[str, dict[str, str]] = field(default_factory=dict)
     """The last query of each page, by its name."""
     entries: int = 0
@@ -80,6 +83,14 @@ def session() -> SessionData:
 def inference_cache() -> InferenceCache:
     """This session's own. It goes as soon as the connection is lost, unlike `SessionData`."""
     return InferenceCache()
+
+
+@st.cache_resource(show_spinner=False, scope="session")
+def explore_session() -> ExploreSession:
+    """What the browser of this session may ask for."""
+    own = ExploreSession(inference_cache(), session().uploads)
+    SESSIONS[own.token] = own
+    return own
 
 
 def find_image(state: AppState) -> InputImage | None:

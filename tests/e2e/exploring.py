@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Locator, Page, WebSocketRoute
 
-from driving.actions import click, upload
+from driving.actions import upload
 
 EXPLAIN = "**/api/explain"
 COMPLETE = "document.documentElement.dataset.viewer === 'complete'"  # all layers have been fetched
@@ -49,10 +49,17 @@ def photo(width: int = 300, height: int = 200, orientation: int = 1) -> bytes:
     return buffer.getvalue()
 
 
+def open_pictures(page: Page) -> None:
+    """Where shapes, files and the camera are chosen."""
+    button = page.get_by_role("button", name=re.compile("^Picture: "))
+    if button.get_attribute("aria-expanded") == "false":
+        button.click()
+
+
 def strip_button(page: Page, layer: str, network: str, row: str = "Grad-CAM") -> Locator:
     return page.get_by_role("button", name=f"{layer}, {network}, {row}", exact=True)
 
 
 def give_photo(page: Page, name: str, content: bytes) -> None:
-    click(page, "radio", "File")
-    upload(page, "upload", name, "image/jpeg", content)
+    open_pictures(page)
+    upload(page, "bar", name, "image/jpeg", content)

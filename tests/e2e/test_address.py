@@ -168,7 +168,7 @@ def test_the_app_works_below_a_path(
         strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
         expect(page.get_by_role("heading", name="Layer stages.1.0.conv2", exact=True)).to_be_visible()
         page.get_by_role("radio", name="File").click()
-        upload(page, "upload", "a.jpg", "image/jpeg", photo(120, 80), wait=False)
+        upload(page, "bar", "a.jpg", "image/jpeg", photo(120, 80), wait=False)
         expect(page.get_by_text("Original, 120×80")).to_be_visible()
         page.goto(f"{url}/compare")
         page.get_by_role("link", name="Explore").click()

@@ -17,6 +17,7 @@ from explorer import runs
 from explorer.presets import cifar
 from explorer.training import TrainingConfig
 from tests.e2e.conftest import Server
+from tests.e2e.exploring import open_pictures
 from tests.made_runs import finish
 from tests.test_names import HTML, LONG, MARKDOWN, NAMES, PATHS, REORDERED, weights
 
@@ -86,8 +87,8 @@ def test_hostile_names_of_files_classes_and_models_are_only_text(page: Page, tmp
     wait_until_ready(page)
     assert query(page)["target"] == [str(NAMES.index(REORDERED))]
     assert_only_text(page, "a class whose name reorders")
-    click(page, "radio", "File")
-    upload(page, "upload", f"{ALL} {LONG}.png", "image/png", png())
+    open_pictures(page)
+    upload(page, "bar", f"{ALL} {LONG}.png", "image/png", png())
     for tab in ("Layer", "Block", "More methods", "Channels", "Can I trust this map?"):
         click(page, "tab", tab)
         assert_only_text(page, tab)

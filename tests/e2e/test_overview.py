@@ -24,7 +24,7 @@ from explorer.tracing import STRIP_KINDS, trace
 from explorer.training import TrainingConfig
 from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, photo, strip_button
+from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, open_pictures, photo, strip_button
 
 
 def test_the_strip_answers_from_every_tab(page: Page) -> None:
@@ -200,10 +200,10 @@ def test_a_file_is_drawn_before_the_page_hears_of_it_however_it_comes(page: Page
     """Chosen, dropped and pasted; and then nothing is drawn again, and the view has its picture."""
     line = Line(page)
     visit(page)
-    click(page, "radio", "File")
+    open_pictures(page)
     wait_until_ready(page)
     ways = {
-        (300, 200): lambda content: upload(page, "upload", "one.jpg", "image/jpeg", content, wait=False),
+        (300, 200): lambda content: upload(page, "bar", "one.jpg", "image/jpeg", content, wait=False),
         (90, 60): lambda content: page.evaluate(DROP, [page.locator(".zone").element_handle(), [*content]]),
         (120, 80): lambda content: page.evaluate(PASTE, [*content]),
     }
@@ -219,23 +219,23 @@ def test_a_file_is_drawn_before_the_page_hears_of_it_however_it_comes(page: Page
     page.reload()  # another session, which does not have it
     expect(page.get_by_text("This link was made with an uploaded picture")).to_be_visible()
     wait_until_ready(page)
-    upload(page, "upload", "three.jpg", "image/jpeg", photo(120, 80))
+    upload(page, "bar", "three.jpg", "image/jpeg", photo(120, 80))
     expect(page.get_by_text("Original, 120×80")).to_be_visible()
     expect(largest).to_have_text(before)
 
 
 def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing(page: Page) -> None:
     visit(page)
-    click(page, "radio", "File")
+    open_pictures(page)
     wait_until_ready(page)
-    box = page.locator(".st-key-upload input[type=file]")
+    box = page.locator(".st-key-bar input[type=file]")
     files = [{"name": f"{side}.jpg", "mimeType": "image/jpeg", "buffer": photo(side, side)} for side in (101, 102, 103)]
     for file in files:  # faster than the server
         box.set_input_files(file)  # type: ignore[arg-type]
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
     wait_until_ready(page)
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
-    upload(page, "upload", "note.jpg", "image/jpeg", b"just text")
+    upload(page, "bar", "note.jpg", "image/jpeg", b"just text")
     expect(page.get_by_text("The picture that was shown stays.")).to_be_visible()
     for dark in (True, False):
         turn(page, dark=dark)
@@ -245,7 +245,7 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
 
 def test_a_file_that_is_too_large_is_not_sent(page: Page) -> None:
     visit(page)
-    click(page, "radio", "File")
+    open_pictures(page)
     heard: list[str] = []
     page.on("request", lambda request: heard.append(request.url))
     sparse = """input => {
@@ -255,7 +255,7 @@ def test_a_file_that_is_too_large_is_not_sent(page: Page) -> None:
         input.files = carried.files;
         input.dispatchEvent(new Event("change"));
     }"""
-    page.locator(".st-key-upload input[type=file]").evaluate(sparse)
+    page.locator(".st-key-bar input[type=file]").evaluate(sparse)
     expect(page.get_by_text("and the limit is 64")).to_be_visible()
     assert not [url for url in heard if url.endswith(EXPLAIN.removeprefix("**"))]
 

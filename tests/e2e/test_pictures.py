@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from driving.actions import click, query, turn, visit, wait_until_ready
 from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import SCREENSHOTS
+from tests.e2e.exploring import open_pictures
 
 
 def saved(page: Page, name: str) -> tuple[str, np.ndarray]:
@@ -103,7 +104,8 @@ CAMERA = """() => {
 def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(page: Page) -> None:
     visit(page)
     page.evaluate(CAMERA)
-    click(page, "radio", "Camera")
+    open_pictures(page)
+    click(page, "button", "Use the camera")
     page.get_by_role("button", name="Take a picture").click()
     expect(page.get_by_text("Original, 160×120")).to_be_visible()
     wait_until_ready(page)
@@ -114,6 +116,7 @@ def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(
     click(page, "radio", "Shape")
     page.wait_for_function("() => stream.getTracks().every(track => track.readyState === 'ended')")
     page.evaluate("window.denied = true")
-    click(page, "radio", "Camera")
+    open_pictures(page)
+    click(page, "button", "Use the camera")
     expect(page.get_by_text("The browser gives no camera.")).to_be_visible()
     expect(page.get_by_role("button", name="Take a picture")).to_be_disabled()

@@ -40,6 +40,7 @@ from explorer.ui.services.offered_networks import OfferedNetworks
 
 ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
+PICTURE_ROUTE = "api/picture"
 TOKEN_HEADER = "X-Explorer-Token"
 MAX_LINE_BYTES = 8000
 MAX_FILE_BYTES = MAX_BYTES
@@ -112,10 +113,7 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
     """
     state, names, only = _view(asked)
     if "name" in asked:
-        try:
-            state = replace(state, picture=session.pictures.add(file, str(asked["name"])[:300]))
-        except ImageError as error:
-            raise RequestError(200, "picture", f"{error} The picture that was shown stays.") from None
+        state = replace(state, picture=_added(session, asked, file))
     subject = session.image_of(state)
     with session.passes.lock:
         session.reject_superseded(number)
@@ -175,6 +173,18 @@ def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     return state, names[:2], only
 
 
+def store_picture(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_: Any) -> bytes:
+    """JSON with the `picture` of a file, which the session keeps: for a page without the viewer. Raises RequestError."""
+    return json.dumps({"picture": _added(session, asked, file)}).encode()
+
+
+def _added(session: ExploreSession, asked: Mapping[str, Any], file: bytes) -> str:
+    try:
+        return session.pictures.add(file, str(asked.get("name", ""))[:300])
+    except ImageError as error:
+        raise RequestError(200, "picture", f"{error} The picture that was shown stays.") from None
+
+
 async def handle_explain(request: Request) -> Response:
     """200 with the message as `application/octet-stream`. Else JSON `{code, message}`: 200 where a user chose something
     that cannot be shown, or the page has moved on ("networks", "superseded"): browsers log every other status as an
@@ -186,6 +196,11 @@ async def handle_explain(request: Request) -> Response:
 async def handle_arrays(request: Request) -> Response:
     """200 with an npz file, else as `handle_explain`. A download supersedes no view, and no view supersedes it."""
     return await _respond(request, "application/zip", arrays)
+
+
+async def handle_picture(request: Request) -> Response:
+    """200 with JSON `{picture}`, else as `handle_explain`."""
+    return await _respond(request, "application/json", store_picture, MAX_FILE_BYTES)
 
 
 async def _respond(

@@ -29,7 +29,7 @@ def load_state() -> CompareState | None:
     there are fewer than two networks at all."""
     state = CompareState.from_query(url_query.read())
     available = [name for name in state.networks if network_registry.is_network(name)]
-    companions = [missing.substitute(name) for name in available]
+    companions = [network_registry.substitute(name) for name in available]
     spare = [*filter(None, companions), *CompareState.networks, *network_registry.network_names()]
     names: list[str] = []
     for name in state.networks:

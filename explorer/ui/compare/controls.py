@@ -14,7 +14,6 @@ from explorer.ui.compare.measurements import Request
 from explorer.ui.compare.state import FEWEST, MOST, CompareState
 from explorer.ui.widgets import long_task
 from explorer.ui.widgets.bound import bound, choice
-from explorer.ui.widgets.pickers import class_select
 
 GRIDS = {"smooth": "smooth", "true": "true grid"}
 
@@ -43,13 +42,6 @@ def _change_networks(chosen: list[str]) -> None:
         return
     same = network_registry.class_names(chosen[0]) == network_registry.class_names(before.networks[0])
     update_state(networks=tuple(chosen), **({} if same else {"target": None}))
-
-
-def choose_target(state: CompareState) -> None:
-    first, *others = (network_registry.class_names(name) for name in state.networks)
-    shared = [index for index, name in enumerate(first) if all(name in names for names in others)]
-    more = {"disabled": not shared, "help": "A class that all of these networks know."}
-    class_select("compare_target", state.target, shared, first, update_state, **more)
 
 
 def choose_view(state: CompareState) -> None:

@@ -41,13 +41,8 @@ class CompareState(UrlState):
 
     @property
     def sample(self) -> tuple[int, int] | None:
-        """(label, number) of a shape of a drawn scene, or None."""
+        """(label, number) of a drawn picture, or None."""
         return AppState(picture=self.picture).sample
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether the app draws the picture, on any machine."""
-        return AppState(picture=self.picture).is_drawn
 
     @classmethod
     def _encode(cls, name: str, value: Any) -> str:

@@ -4,18 +4,13 @@ The URL alone holds the state. A widget gets its value from the state; its callb
 URL, where the next run reads it.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from explorer.ui import missing, network_registry, selection, url_query
-from explorer.ui.markdown import without_bidi
-from explorer.ui.services.explore_state import PASS_FIELDS, SELECTION_FIELDS, AppState
-from explorer.ui.services.offered_networks import OfferedNetworks
-from explorer.ui.session import session
-from explorer.ui.viewer.places import pickers
+from explorer.ui import bar, missing, network_registry, selection, url_query
+from explorer.ui.services.explore_state import SELECTION_FIELDS, AppState
 from explorer.ui.widgets.bound import bound
 
 
@@ -28,7 +23,7 @@ def load_state() -> AppState:
     first, second = state.first, state.second
     if not network_registry.is_network(first):
         if second is not None and network_registry.is_network(second):
-            beside = missing.substitute(second)
+            beside = network_registry.substitute(second)
             first, second = (beside, second) if beside else (second, None)
         else:
             first = AppState.first if AppState.first in names else names[0]
@@ -63,33 +58,9 @@ def update_state(**changes: Any) -> None:
 
 
 def take_choice(received: Any) -> None:
-    """Shows what was chosen in the browser, which may send anything. Where that is no choice, the browser goes back to
-    the view of the page."""
-    if not isinstance(received, Mapping) or not isinstance(received.get("number"), int):
-        return
-    session().heard = received["number"]
-    changes = {name: received[name] for name in PASS_FIELDS if name in received}
-    try:
-        if "networks" in received:
-            first, second = (*received["networks"], None)[:2]
-            changes |= {"first": first, "second": second}
+    """Shows what was chosen in the viewer."""
+    if changes := bar.parse_choice(received):
         update_state(**changes)
-    except (ValueError, TypeError):
-        return
-
-
-def network_pickers(state: AppState, offered: OfferedNetworks) -> None:
-    """The choice of networks, of the class to explain and of the set of layers."""
-    known: list[tuple[str, ...]] = []
-    networks = []
-    for name, label in offered.labels.items():
-        classes = network_registry.class_names(name)
-        if classes not in known:
-            known.append(classes)
-        group = network_registry.group(name)
-        networks.append({"name": name, "label": label, "group": group, "known": known.index(classes)})
-    classes = network_registry.class_names(state.first)
-    pickers(networks, offered.twins, [without_bidi(name) for name in classes], known.index(classes))
 
 
 def channel_input(key: str, channel: int | None, channels: int, strongest: int, help: str) -> int:

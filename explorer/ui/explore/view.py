@@ -8,12 +8,11 @@ import streamlit as st
 
 from explorer.checkpoints import CheckpointError
 from explorer.ui import network_registry
-from explorer.ui.api.explain import SESSIONS, ExploreSession
 from explorer.ui.explore import controls
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult, sample_image
 from explorer.ui.services.offered_networks import OfferedNetworks
-from explorer.ui.session import find_image, inference_cache, session
+from explorer.ui.session import explore_session, find_image, inference_cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +69,3 @@ def _around(view: ExploreView) -> list[Any]:
     state = view.state
     fields = () if state.tab == "layer" else ("first", "second", *PASS_FIELDS)
     return [state.tab, view.missing, *(getattr(state, name) for name in fields)]
-
-
-@st.cache_resource(show_spinner=False, scope="session")
-def explore_session() -> ExploreSession:
-    """What the browser of this session may ask for."""
-    own = ExploreSession(inference_cache(), session().uploads)
-    SESSIONS[own.token] = own
-    return own

@@ -28,7 +28,7 @@ def load_state() -> GradientsState:
         return state
     if not _is_here(state, state.first):
         if state.second is not None and _is_here(state, state.second):
-            beside = missing.substitute(state.second)
+            beside = network_registry.substitute(state.second)
             pair = (beside, state.second) if beside in names else (state.second, None)
             state = replace(state, first=pair[0], second=pair[1])
         else:

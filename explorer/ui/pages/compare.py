@@ -32,7 +32,6 @@ from explorer.ui.network_text import twins_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import sample_image
 from explorer.ui.session import find_image
-from explorer.ui.widgets.image_picker import image_picker
 
 
 def show() -> None:
@@ -49,9 +48,6 @@ def _show() -> None:
         return
     with st.sidebar:
         st.markdown("#### Compare networks")
-        known = {each for name in state.networks for each in network_registry.class_names(name)}
-        image_picker(state, update_state, known)
-        controls.choose_target(state)
         controls.choose_view(state)
     subject = find_image(AppState(picture=state.picture))
     st.header(f"{('Two', 'Three', 'Four')[len(state.networks) - 2]} networks, one picture", anchor=False)

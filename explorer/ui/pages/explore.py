@@ -6,12 +6,11 @@ from explorer.errors import user_message
 from explorer.ui import missing, navigation, network_registry, selection, url_query
 from explorer.ui.explore import channels, controls, faithfulness, methods, residual_blocks
 from explorer.ui.explore.tabs import open_tab
-from explorer.ui.explore.view import ExploreView, explore_session, load_view, load_view_in_fragment
+from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragment
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
-from explorer.ui.session import session
+from explorer.ui.session import explore_session, session
 from explorer.ui.viewer.places import connection, introduction, layer_header, layer_panel, overview
-from explorer.ui.widgets.image_picker import image_picker
 
 
 def show() -> None:
@@ -28,24 +27,15 @@ def show() -> None:
 
 def _show(state: AppState) -> None:
     # Always the same elements: Streamlit identifies a fragment by its position.
+    connected, above = st.container(), st.container()
+    view = load_view()
+    with connected:  # the first that the browser receives: it fetches the drawings while the page is drawn
+        if state.tab == "layer":
+            _viewer_alone()
+        else:  # another picture or layer changes what the server draws too
+            _viewer(view)
     introduction()
-    missing_parts = st.container()
-    with st.sidebar:
-        above, below = st.container(), st.container()
-    view = None
-    try:
-        view = load_view()
-    finally:  # after an error too, so that the user can choose another image or network
-        # The first that the browser receives: it fetches the drawings while the rest of the page is drawn.
-        with below:
-            if view and state.tab == "layer":
-                _viewer_alone()
-            else:  # another picture or layer changes what the server draws too
-                _viewer(state, view)
-        with above:
-            st.markdown("#### CNN & ResNet Explorer")
-            image_picker(state, controls.update_state, network_registry.class_names(state.first), viewer=True)
-    with missing_parts:
+    with above:
         names = [network.name for network in view.networks]
         missing.show_missing(controls.missing_networks(), names, view.missing, controls.update_state)
     overview()
@@ -57,31 +47,27 @@ def _show(state: AppState) -> None:
 def _viewer_alone() -> None:
     """Another picture, class, pair of networks or set of layers changes nothing else on the page."""
     with navigation.error_boundary():
-        view = load_view_in_fragment()
-        _viewer(view.state, view)
+        _viewer(load_view_in_fragment())
         navigation.save_page_query()
 
 
-def _viewer(state: AppState, view: ExploreView | None) -> None:
-    """What the viewer draws, and the lists that change that alone; these only where the view cannot be shown."""
-    lists = st.container()  # above the connection, which is sent first and shows nothing
-    if view is not None:
-        data = {
-            "token": explore_session().token,
-            "view": {
-                **{name: getattr(state, name) for name in PASS_FIELDS},
-                "picture": view.picture,
-                "networks": [network.name for network in view.networks],
-                "theme": view.offered.theme,
-            },
-            "heard": session().heard,
-            "tab": state.tab,
-            "query": url_query.read(),
-            **selection.for_viewer(),
-        }
-        connection(data, controls.take_choice, selection.take)
-    with lists:
-        controls.network_pickers(state, explore_session().offered)
+def _viewer(view: ExploreView) -> None:
+    """Tells the viewer what it draws."""
+    state = view.state
+    data = {
+        "token": explore_session().token,
+        "view": {
+            **{name: getattr(state, name) for name in PASS_FIELDS},
+            "picture": view.picture,
+            "networks": [network.name for network in view.networks],
+            "theme": view.offered.theme,
+        },
+        "heard": session().heard,
+        "tab": state.tab,
+        "query": url_query.read(),
+        **selection.for_viewer(),
+    }
+    connection(data, controls.take_choice, selection.take)
 
 
 def _detail(view: ExploreView) -> None:

@@ -71,7 +71,7 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.InferenceCache.blocks": Limit(  # of the two networks on the screen
         "the insides of the blocks of a network", "session", bytes=2 * BLOCKS_BYTES, least=2
     ),
-    "ui.explore.view.explore_session": Limit("the cache of messages, one value", "session"),
+    "ui.session.explore_session": Limit("the cache of messages, one value", "session"),
     "ui.api.explain.ExploreSession": Limit("messages for the browser", "session", entries=3),
     "ui.explore.residual_blocks._balances": Limit(
         "branch and shortcut of each block of a network", "session", entries=8

@@ -67,7 +67,11 @@ type Select = (changes: Partial<LayerSelection>, dragged?: boolean) => void;
 /** What Streamlit hands to a place: the call comes again after each run. */
 interface Component<Data = unknown> {
   data: Data;
-  parentElement: ParentNode & { viewer?: unknown; listening?: AbortController };
+  parentElement: ParentNode & {
+    viewer?: unknown;
+    listening?: AbortController;
+    draw?: { chosen: (changes: Partial<View>) => void; given: (file: File) => void };
+  };
   setTriggerValue(name: string, value: unknown): void;
 }
 
@@ -143,15 +147,19 @@ interface Message {
   body: Uint8Array<ArrayBuffer>;
 }
 
-/** `pickers` of places.py. `known` numbers the sets of classes; `classes` are those of one of them. */
-interface PickersData {
+/** `bar.py`. `known` numbers the sets of classes; `classes` are those of one of them. `view` counts without the viewer. */
+interface BarData extends GalleryData {
+  token: string;
+  view: View;
+  title: string; // of the picture
+  limit: number; // megabytes of a file
   networks: { name: string; label: string; group: string; known: number }[];
   twins: Record<string, string>;
   classes: string[];
   known: number;
 }
 
-/** `gallery` of places.py. */
+/** The scene of `bar.py`. */
 interface GalleryData {
   picture: string;
   shown: boolean; // whether it is the picture of the view

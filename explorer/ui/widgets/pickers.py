@@ -8,10 +8,8 @@ import streamlit as st
 from explorer.downloads import DownloadProgress
 from explorer.errors import user_message
 from explorer.labels import NONE
-from explorer.ui.markdown import as_sentence, without_bidi
+from explorer.ui.markdown import as_sentence
 from explorer.ui.widgets.bound import bound
-
-PREDICTED = -1
 
 
 def second_network_select(
@@ -31,32 +29,6 @@ def second_network_select(
         value=value or NONE,  # no value would show as nothing chosen
         write=lambda name: change(second=None if name == NONE else name),
         format_func=lambda name: labels.get(name, name),
-        **more,
-    )
-
-
-def class_label(index: int, class_names: tuple[str, ...]) -> str:
-    """Its text in the list of classes to explain, short enough for a sidebar."""
-    return "what each one predicts" if index == PREDICTED else without_bidi(class_names[index])
-
-
-def class_select(
-    key: str,
-    value: int | None,
-    classes: Sequence[int],
-    class_names: tuple[str, ...],
-    change: Callable[..., None],
-    **more: Any,
-) -> None:
-    """The class to explain, or what each network predicts; `change(target=...)` puts it into the state of the page."""
-    bound(
-        st.selectbox,
-        "Class to explain",
-        [PREDICTED, *classes],
-        key=key,
-        value=value if value in classes else PREDICTED,
-        write=lambda index: change(target=None if index == PREDICTED else index),
-        format_func=lambda index: class_label(index, class_names),
         **more,
     )
 

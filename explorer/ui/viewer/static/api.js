@@ -28,6 +28,12 @@ export async function explain(token, request, signal, file) {
   return message;
 }
 
+/** The name of a picture file that the session keeps; throws RequestError. @type {(token: string, named: {name: string}, file: File) => Promise<string>} */
+export async function storePicture(token, named, file) {
+  const response = await post("api/picture", token, new Blob([JSON.stringify(named), "\n", file]), "application/json");
+  return (await response.json()).picture;
+}
+
 /** An npz file; throws RequestError. @type {(token: string, request: object) => Promise<Blob>} */
 export async function fetchArrays(token, request) {
   const response = await post("api/arrays", token, JSON.stringify(request), "application/zip");
@@ -47,10 +53,11 @@ async function post(route, token, body, wanted, signal) {
     throw new RequestError("The server cannot be reached. Check the connection; the next choice tries again.");
   }
   const type = response.headers.get("Content-Type") ?? "";
-  if (response.ok && type === wanted) return response;
   if (type.startsWith("application/json")) {
-    const { message, code } = await response.json();
-    throw new RequestError(message, code);
+    const answer = await response.clone().json();
+    if (!answer.code) return response;
+    throw new RequestError(answer.message, answer.code);
   }
+  if (response.ok && type === wanted) return response;
   throw new RequestError(`The server gave no answer to this view (status ${response.status}). Reload the page.`);
 }

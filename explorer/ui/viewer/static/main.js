@@ -1,19 +1,17 @@
 // The viewer of Explore: one store, several places on the page. Streamlit mounts each place and tells it what the view
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 
-import { explain, fetchArrays, RequestError } from "./api.js";
+import { explain, fetchArrays, RequestError, storePicture } from "./api.js";
 import { find, once, save, setText, toggle, update } from "./dom.js";
 import { EMPTY, keepNewest, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
-import { cameraView } from "./views/camera.js";
-import { galleryView, keepSheets } from "./views/gallery.js";
+import { barView } from "./views/bar.js";
+import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
 import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
-import { pickersView } from "./views/pickers.js";
 import { predictionsView } from "./views/predictions.js";
 import { stripView } from "./views/strip.js";
-import { uploadView } from "./views/upload.js";
 
 const CACHED = 8; // messages, so that Back needs no request
 const REST_MS = 100; // after a choice was drawn, before the server hears of it: another choice may follow at once
@@ -183,15 +181,25 @@ async function load(key, what, more, file) {
   if (event.type !== "failed" && event.type !== "refused") request();
 }
 
-/** A person chose, dropped or pasted a picture file. `limit`: megabytes. @type {(file: File, limit: number) => void} */
-function chooseFile(file, limit) {
+/**
+ * A person chose, dropped or pasted a picture file. `tell` takes its name on a page without the viewer.
+ * @type {(file: File, data: BarData, tell: ((picture: string) => void) | null) => Promise<void>}
+ */
+async function chooseFile(file, { limit, token }, tell) {
   if (file.size > limit * 2 ** 20) {
     const error = `\`${file.name}\` has ${Math.ceil(file.size / 2 ** 20)} MB and the limit is ${limit}. Choose a smaller one.`;
     dispatch({ type: "refused", error });
     return;
   }
   dispatch({ type: "uploading", name: file.name });
-  load(file.name, "file", { name: file.name.slice(0, 300) }, file);
+  const named = { name: file.name.slice(0, 300) };
+  if (!tell) return load(file.name, "file", named, file);
+  try {
+    tell(await storePicture(token, named, file));
+    dispatch({ type: "refused", error: "" });
+  } catch (error) {
+    dispatch({ type: "refused", error: sentence(error) });
+  }
 }
 
 /** What has to follow once a picture is on the screen. */
@@ -210,7 +218,7 @@ addEventListener("popstate", () => {
 /** A place of the page: `draw` is called at each change, until the place is gone. @type {(name: string, place: Draw) => () => void} */
 function mount(name, place) {
   places.set(name, place);
-  if (state.data || ["upload", "camera", "gallery"].includes(name)) place(state);
+  if (state.data || name === "bar") place(state);
   return () => {
     if (places.get(name) === place) places.delete(name);
     draw();
@@ -224,6 +232,7 @@ export function connection({ data, setTriggerValue }) {
     selection: (/** @type {LayerSelection} */ selection) => setTriggerValue("selection", selection),
   };
   server = own;
+  places.set("connection", () => {});
   const fragment = location.hash ? parseFragment(location.hash) : null;
   const isCommand = state.data?.visit === data.visit && state.data?.entry !== data.entry;
   clearTimeout(timers["moved on"]);
@@ -233,7 +242,10 @@ export function connection({ data, setTriggerValue }) {
   if (data.tab !== "layer" && !data.confirmed) sendSelection();
   else tellSelection();
   return () => {
-    if (server === own) server = null;
+    if (server !== own) return;
+    server = null;
+    places.delete("connection");
+    draw();
   };
 }
 
@@ -287,48 +299,36 @@ async function downloadArrays(which) {
   }
 }
 
-/** @type {(component: Component<PickersData>) => () => void} */
-export function pickers({ data, parentElement }) {
-  const place = once(parentElement, ".pickers", (root) => pickersView(root, choose));
-  return mount("pickers", (now) => place(data, now));
-}
-
-/** @type {(component: Component<{limit: number, help: string}>) => () => void} */
-export function upload({ data, parentElement }) {
-  const place = once(parentElement, ".upload", (root) => uploadView(root, (file) => chooseFile(file, data.limit)));
-  const paste = (/** @type {ClipboardEvent} */ event) => {
-    const file = event.clipboardData?.files[0];
-    if (file) chooseFile(file, data.limit);
+/** @type {(component: Component<BarData>) => () => void} */
+export function bar({ data, parentElement, setTriggerValue }) {
+  const hasViewer = () => places.has("overview") || places.has("connection");
+  const chosen = (/** @type {Partial<View>} */ changes) => {
+    if (hasViewer()) choose(changes);
+    else setTriggerValue("choice", { ...changes, number: 0 });
   };
+  const given = (/** @type {File} */ file) => chooseFile(file, data, hasViewer() ? null : (picture) => chosen({ picture }));
+  const draw = { chosen, given };
+  const place = once(parentElement, ".bar", (root) =>
+    barView(
+      root,
+      data,
+      (changes) => parentElement.draw?.chosen(changes),
+      (file) => parentElement.draw?.given(file),
+    ),
+  );
+  parentElement.draw = draw;
+  keepSheets(data.sheets);
   parentElement.listening?.abort(); // Streamlit calls this again after each run, and the end once
   const listening = new AbortController();
   parentElement.listening = listening;
+  const paste = (/** @type {ClipboardEvent} */ event) => {
+    const file = event.clipboardData?.files[0];
+    if (file) given(file);
+  };
   document.addEventListener("paste", paste, { signal: listening.signal });
-  const unmount = mount("upload", (now) => place(now, data));
+  const unmount = mount("bar", (now) => place(data, now, hasViewer()));
   return () => {
     listening.abort();
     unmount();
   };
-}
-
-/** @type {(component: Component<{limit: number}>) => () => void} */
-export function camera({ data, parentElement }) {
-  const place = once(parentElement, ".upload", (root) => cameraView(root, (file) => chooseFile(file, data.limit)));
-  const unmount = mount("camera", place.draw);
-  return () => {
-    place.end();
-    delete parentElement.viewer; // mounted again, it asks for the camera anew
-    unmount();
-  };
-}
-
-/** @type {(component: Component<GalleryData>) => () => void} */
-export function gallery({ data, parentElement, setTriggerValue }) {
-  const place = once(parentElement, ".gallery", (root) => galleryView(root, data));
-  keepSheets(data.sheets);
-  const chosen = (/** @type {string} */ picture) => {
-    if (places.has("overview")) choose({ picture });
-    else setTriggerValue("picture", picture); // a page without this viewer
-  };
-  return mount("gallery", (now) => place(data, now, chosen, places.has("overview")));
 }

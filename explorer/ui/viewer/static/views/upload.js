@@ -4,7 +4,7 @@ import { alertBox, el, setText } from "../dom.js";
 
 const TYPES = ".jpg,.jpeg,.png,.gif,.bmp,.webp,.tif,.tiff,image/*";
 
-/** @type {(root: HTMLElement, choose: (file: File) => void) => (state: State, data: { help: string; }) => void} */
+/** @type {(root: HTMLElement, choose: (file: File) => void) => (state: State, data: { limit: number; }) => void} */
 export function uploadView(root, choose) {
   const input = el("input", { type: "file", id: "file", accept: TYPES });
   const limit = el("span", { className: "limit", id: "limit" });
@@ -30,9 +30,10 @@ export function uploadView(root, choose) {
     take(event.dataTransfer?.files);
   };
 
-  /** @type {(state: State, data: {help: string}) => void} */
-  return (state, { help }) => {
-    setText(limit, help);
+  /** @type {(state: State, data: {limit: number}) => void} */
+  return (state, { limit: megabytes }) => {
+    const formats = `JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and ${megabytes} MB.`;
+    setText(limit, `${formats} It stays in the memory of your session and leaves it with you.`);
     setText(status, state.uploading ? `Reading ${state.uploading}` : "");
     alert.show(state.uploadError);
   };

@@ -1,6 +1,9 @@
-// The networks, the class to explain, and the set of layers: lists of the browser's own, which need no run of the page.
+// The bar above every page: networks, picture, class to explain, and the set of layers. Its lists are the browser's own.
 
-import { el, focusedIn, toggle, update } from "../dom.js";
+import { el, focusedIn, setText, toggle, update } from "../dom.js";
+import { cameraView } from "./camera.js";
+import { galleryView } from "./gallery.js";
+import { uploadView } from "./upload.js";
 
 const LONG = 60; // entries, from which on a list is searched by typing a part of a name
 const NONE = "";
@@ -69,7 +72,7 @@ function searchOf(words, onchange) {
 /**
  * What follows from another first or second network. Twins stay twins; a second network without the classes of the first
  * goes, and so does a class that was chosen among others.
- * @type {(data: PickersData, before: View, first: string, second: string | undefined) => Partial<View>}
+ * @type {(data: Pick<BarData, "networks" | "twins">, before: View, first: string, second: string | undefined) => Partial<View>}
  */
 export function chosenNetworks({ networks, twins }, before, first, second) {
   const known = (/** @type {string | undefined} */ name) => networks.find((network) => network.name === name)?.known;
@@ -83,12 +86,14 @@ export function chosenNetworks({ networks, twins }, before, first, second) {
   };
 }
 
-/** @type {(root: HTMLElement, choose: Choose) => (data: PickersData, state: State) => void} */
-export function pickersView(root, choose) {
-  /** @type {PickersData} */
-  let data;
-  /** @type {View} */
-  let view;
+/**
+ * `choose` says what was chosen, `chooseFile` which picture file.
+ * @type {(root: HTMLElement, first: BarData, choose: Choose, chooseFile: (file: File) => void) =>
+ *   (data: BarData, state: State, isViewer: boolean) => void}
+ */
+export function barView(root, made, choose, chooseFile) {
+  let data = made;
+  let { view } = made;
   const first = listOf("First network", (name) => choose(chosenNetworks(data, view, name, view.networks[1])));
   const second = listOf("Second network", (name) => choose({ networks: name === NONE ? [view.networks[0]] : [view.networks[0], name] }));
   const explain = (/** @type {string} */ index) => choose({ target: index === NONE ? null : Number(index) });
@@ -97,9 +102,50 @@ export function pickersView(root, choose) {
   const layers = el("label", { className: "switch" }, every, el("span", {}, "All layers"));
   layers.title = "Also norms, activations, sums and pooling; otherwise convolutions, shortcuts and blocks.";
   second.field.title = "Only networks that know the same classes can be compared.";
-  root.replaceChildren(first.field, second.field, few.field, many.field, layers);
+  const copy = copyButton();
 
-  /** @type {(networks: PickersData["networks"]) => Record<string, [string, string][]>} */
+  const words = el("span", { className: "words" });
+  const panel = el("div", { className: "pictures", id: "pictures", hidden: true });
+  const picture = el("button", { type: "button", className: "picture", ariaExpanded: "false" }, words);
+  picture.setAttribute("aria-controls", panel.id);
+  const [shapes, file, cameraBox] = ["gallery", "upload", "upload camera"].map((className) => el("div", { className }));
+  const gallery = galleryView(shapes, made);
+  const upload = uploadView(file, chooseFile);
+  /** @type {ReturnType<typeof cameraView> | null} */
+  let camera = null;
+  const useCamera = el("button", { type: "button" }, "Use the camera");
+  const closeCamera = () => {
+    camera?.end();
+    camera = null;
+    cameraBox.replaceChildren(useCamera);
+  };
+  useCamera.onclick = () => {
+    camera = cameraView(cameraBox, chooseFile);
+    cameraBox.append(el("button", { type: "button", onclick: closeCamera }, "Switch the camera off"));
+  };
+  closeCamera();
+  panel.append(shapes, file, cameraBox);
+  picture.onclick = () => {
+    toggle(panel, Boolean(panel.hidden));
+    update(picture, { ariaExpanded: String(!panel.hidden) });
+    if (panel.hidden) closeCamera();
+  };
+  root.replaceChildren(
+    el(
+      "div",
+      { className: "row" },
+      el("div", {}, el("span", {}, "Picture"), picture),
+      first.field,
+      second.field,
+      few.field,
+      many.field,
+      layers,
+      copy,
+    ),
+    panel,
+  );
+
+  /** @type {(networks: BarData["networks"]) => Record<string, [string, string][]>} */
   const grouped = (networks) => {
     /** @type {Record<string, [string, string][]>} */
     const groups = {};
@@ -109,12 +155,12 @@ export function pickersView(root, choose) {
     }
     return groups;
   };
-  return (now, state) => {
-    if (!state.view) return;
-    [data, view] = [now, state.view];
+  return (now, state, isViewer) => {
+    data = now;
+    view = (isViewer && state.view) || now.view;
     const { networks, classes } = data;
     const chosen = networks.find(({ name }) => name === view.networks[0]);
-    const alike = networks.filter(({ name, known }) => name !== chosen?.name && known === chosen?.known);
+    const alike = networks.filter(({ name, known }) => name !== chosen?.name && (known === chosen?.known || name === view.networks[1]));
     first.fill(grouped(networks), view.networks[0]);
     second.fill({ "": [[NONE, "None"]], ...grouped(alike) }, view.networks[1] ?? NONE);
     const names = chosen?.known === data.known ? classes : []; // those of other classes are about to come
@@ -128,6 +174,36 @@ export function pickersView(root, choose) {
     toggle(many.field, entries.length > LONG);
     if (entries.length > LONG) many.fill(entries, target);
     else few.fill({ "": entries }, target);
+    toggle(layers, isViewer);
     update(every, { checked: view.layers === "all" });
+    setText(words, pictureWords(view.picture, data, isViewer ? state.message : null));
+    update(picture, { ariaLabel: `Picture: ${words.textContent}` });
+    gallery(now, state, (name) => choose({ picture: name }), isViewer);
+    upload(state, now);
+    camera?.draw(state);
   };
+}
+
+/** The picture in a few words: a drawn scene, or a file. @type {(picture: string, data: BarData, message: Message | null) => string} */
+function pictureWords(picture, { names, title, view }, message) {
+  const scene = picture.match(/^sample-(\d)-(\d+)$/);
+  if (scene) return `${names[Number(scene[1])]}, scene ${scene[2]}`;
+  if (message?.picture === picture) return message.predictions.pictures[0].alt;
+  return picture === view.picture && title ? title : "your picture";
+}
+
+/** Puts the address of the view into the clipboard. */
+function copyButton() {
+  const button = el("button", { type: "button", className: "copy" }, "Copy link");
+  button.onclick = async () => {
+    let words = "Copied";
+    try {
+      await navigator.clipboard.writeText(location.href);
+    } catch {
+      words = "Copy it from the address bar"; // a browser gives its clipboard to no page over plain http
+    }
+    setText(button, words);
+    setTimeout(() => setText(button, "Copy link"), 2000);
+  };
+  return button;
 }

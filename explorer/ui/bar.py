@@ -1,0 +1,136 @@
+"""The bar above every page: the pair of networks, the picture and the class that all pages share.
+
+They stand in the query of every page, as fields of an `AppState`; Compare, which has up to four networks, names them
+in one field. A page that the user enters by the menu shows the pair of the page before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from explorer.datasets import shapes
+from explorer.images import MAX_BYTES
+from explorer.ui import client, network_registry, url_query
+from explorer.ui.markdown import without_bidi
+from explorer.ui.services.explore_state import NAME, PASS_FIELDS, AppState
+from explorer.ui.services.offered_networks import OfferedNetworks
+from explorer.ui.services.sample_sheets import COLUMNS, SCENES, scene_sheets
+from explorer.ui.session import explore_session, find_image, session
+from explorer.ui.viewer import places
+
+FIELDS = ("first", "second", "picture", "target")
+MOST_COMPARED = 4
+OWNERS = ("explore", "compare", "gradients")
+"""The pages whose own state has these fields; on the others they stand beside it."""
+
+
+def of_query(page: str, query: Mapping[str, str]) -> dict[str, str]:
+    """The pair in the query of that page, without what is as by default."""
+    pair = {name: query[name] for name in FIELDS if name in query}
+    if page == "compare" and len(names := _compared(query)) > 1:
+        pair |= {"first": names[0], "second": names[1]}
+    return {name: value for name, value in AppState.from_query(pair).to_query().items() if name in FIELDS}
+
+
+def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> dict[str, str]:
+    """The query of that page with another pair. Compare keeps its third and fourth network, and takes two at least."""
+    rest = {name: value for name, value in query.items() if name not in (*FIELDS, "networks")}
+    if page != "compare":
+        return rest | dict(pair)
+    state = AppState.from_query(pair)
+    names = [state.first, state.second or network_registry.substitute(state.first)]
+    names += [name for name in _compared(query)[2:] if name not in names]
+    if len(names) > 2 or {"first", "second"} & set(pair):
+        rest["networks"] = ",".join(filter(None, names[:MOST_COMPARED]))
+    return rest | {name: pair[name] for name in ("picture", "target") if name in pair}
+
+
+def _compared(query: Mapping[str, str]) -> list[str]:
+    return [name for name in query.get("networks", "").split(",") if NAME.fullmatch(name)]
+
+
+def follow_query(page: str) -> None:
+    """Takes the pair of the query, before and after each run: a link, Back or a control of the page may change it."""
+    query = url_query.read()
+    if page in OWNERS or set(FIELDS) & set(query):
+        session().pair = of_query(page, query)
+    elif session().pair:
+        url_query.write(query | session().pair)
+
+
+def parse_choice(received: Any) -> dict[str, Any]:
+    """The fields of an AppState that were chosen in the browser, which may send anything; none where that is no choice.
+    The browser then goes back to the view of the page."""
+    if not isinstance(received, Mapping) or not isinstance(received.get("number"), int):
+        return {}
+    session().heard = received["number"]
+    changes = {name: received[name] for name in PASS_FIELDS if name in received}
+    try:
+        if "networks" in received:
+            first, second = (*received["networks"], None)[:2]
+            changes |= {"first": first, "second": second}
+        AppState(**changes)
+    except (ValueError, TypeError):
+        return {}
+    return changes
+
+
+def _take_choice(page: str, received: Any) -> None:
+    """On a page without the viewer, which has its own way."""
+    if changes := parse_choice(received):
+        pair = replace(AppState.from_query(session().pair), **changes).to_query()
+        session().pair = {name: value for name, value in pair.items() if name in FIELDS}
+        url_query.write(into_query(page, url_query.read(), session().pair))
+
+
+def show(page: str) -> None:
+    """Draws the bar; nothing where there is no network at all."""
+    if not network_registry.network_names():
+        return
+    state = AppState.from_query(session().pair)
+    names = [name for name in (state.first, state.second) if name and network_registry.is_network(name)]
+    names = names or [network_registry.network_names()[0]]
+    offered = network_registry.offered_networks([*network_registry.network_names(), *names])
+    explore_session().offered = offered
+    image = find_image(state)
+    data = {
+        "token": explore_session().token,
+        "view": {**{name: getattr(state, name) for name in PASS_FIELDS}, "networks": names, "theme": client.theme()},
+        "title": without_bidi(image.title.strip("`")) if image else "",
+        "limit": MAX_BYTES // 2**20,
+        **_lists(offered, names),
+        **_gallery(state, network_registry.class_names(names[0])),
+    }
+    places.bar(data, lambda received: _take_choice(page, received))
+
+
+def _lists(offered: OfferedNetworks, shown: Sequence[str]) -> dict[str, Any]:
+    known: list[tuple[str, ...]] = []
+    networks = []
+    for name, label in offered.labels.items():
+        classes = network_registry.class_names(name)
+        if classes not in known:
+            known.append(classes)
+        group = network_registry.group(name)
+        networks.append({"name": name, "label": label, "group": group, "known": known.index(classes)})
+    classes = network_registry.class_names(shown[0])
+    return {
+        "networks": networks,
+        "twins": offered.twins,
+        "classes": [without_bidi(name) for name in classes],
+        "known": known.index(classes),
+    }
+
+
+def _gallery(state: AppState, known: Sequence[str]) -> dict[str, Any]:
+    """The ten drawn shapes of one scene: where some shapes are among the `known` classes, the others are marked."""
+    label, number = state.sample or (6, 6)
+    return {
+        "picture": f"sample-{label}-{number}",
+        "shown": state.sample is not None,
+        "names": list(shapes.CLASS_NAMES),
+        "strange": [name not in known for name in shapes.CLASS_NAMES] if set(shapes.CLASS_NAMES) & set(known) else [],
+        "columns": COLUMNS,
+        "scenes": SCENES,
+        "sheets": scene_sheets((label, number)),
+    }
