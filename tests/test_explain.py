@@ -17,6 +17,7 @@ from starlette.responses import Response
 from driving.messages import explain_request, picture, unpack
 from explorer import checkpoints, figures
 from explorer.attribution import raw_arrays
+from explorer.datasets import shapes
 from explorer.images import DecodedImage, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import server
@@ -43,6 +44,7 @@ from explorer.ui.services.inference import (
     InputImage,
     NetworkResult,
     UploadStore,
+    drawn_image,
     sample_image,
     sample_pixels,
 )
@@ -63,8 +65,8 @@ def looked(
 ) -> list[NetworkResult]:
     """What the library computes for that view."""
     if subject is None:
-        assert state.sample is not None
-        subject = sample_image(*state.sample)
+        subject = drawn_image(state)
+        assert subject is not None
     return [own.passes.run(network, state, subject) for network in own.offered.beside(names)]
 
 
@@ -88,6 +90,7 @@ def lines(request: Mapping[str, Any]) -> list[bytes]:
     [
         {},
         {"picture": "sample-4-41"},
+        {"picture": "test-shapes-32-1426"},
         {"layers": "all", "target": 3},
         {"layer": "stem.conv"},
         {"layer": "stages.1.0", "channel": 2},
@@ -98,8 +101,8 @@ def test_a_message_is_what_the_library_computes(changes: dict[str, Any]) -> None
     own = session()
     asked = VIEW | changes
     state = AppState(**{name: value for name, value in asked.items() if name != "networks"})
-    assert state.sample is not None
-    subject = sample_image(*state.sample)
+    subject = drawn_image(state)
+    assert subject is not None
     other = session()
     results = looked(other, state, names=asked["networks"])
     wanted = view_message(state.picture, subject, results, state.layer, state.channel, other.offered)
@@ -149,6 +152,25 @@ def test_the_pixels_are_those_of_the_picture_that_was_asked_for() -> None:
     np.testing.assert_array_equal(picture(body, [place[0], 32, 96]).reshape(32, 32, 3), sample_pixels(1, 6)[0])
     shown = header["predictions"]["networks"][1]["classes"][0]["probability"]
     assert shown == pytest.approx(float(wanted.probabilities.max()), abs=1e-6)
+
+
+def test_a_test_picture_comes_with_its_label_and_mask() -> None:
+    split = shapes.test_split()
+    assert split.masks is not None
+    number = 1426
+    label = shapes.CLASS_NAMES[split.labels[number]]
+    header, body = unpack(explain(session(), VIEW | {"picture": f"test-shapes-32-{number}", "layer": "stages.2.2"}))
+    shown = header["predictions"]["pictures"][0]
+    assert shown["words"] == f"test picture {number}: {label}" and shown["alt"] == shown["words"]
+    start, height, width = shown["pixels"]
+    pixels = np.frombuffer(body, np.uint8, 3 * height * width, start).reshape(32, 32, 3)
+    np.testing.assert_array_equal(pixels, split.images[number].transpose(1, 2, 0))
+    verdicts = [network["verdict"] for network in header["predictions"]["networks"]]
+    assert all(f"Says {label}: right." in said or f": wrong, it is a {label}." in said for said in verdicts)
+    for network in header["networks"]:
+        told = dict(network["layers"]["stages.2.2"]["numbers"])
+        assert f"Grad-CAM on the object, which covers {split.masks[number].mean():.0%} of the picture" in told
+    assert header["picture"] == f"test-shapes-32-{number}" and not header["sheets"]
 
 
 def test_a_picture_that_is_not_here_is_a_sentence() -> None:

@@ -268,6 +268,22 @@ def test_samples_of_one_seed_differ_in_the_object_alone():
         assert elsewhere.any() and np.array_equal(circle[elsewhere], square[elsewhere])
 
 
+@pytest.mark.parametrize("drawn", [Drawn(), Drawn(64), Drawn(16, FOUR), Drawn(16, ("circle", "arrow"), seed=3)])
+def test_a_test_picture_drawn_alone_is_that_of_the_split(drawn: Drawn):
+    split = shapes.test_split(drawn.seed, drawn.size, classes=drawn.classes)
+    assert split.masks is not None
+    last = len(split) - 1
+    for number in (0, 1, 199, 200, last // 2, last):
+        pixels, mask, label = shapes.test_picture(number, drawn)
+        assert pixels.dtype == np.uint8 and pixels.flags["C_CONTIGUOUS"] and mask.dtype == np.bool_
+        np.testing.assert_array_equal(pixels.transpose(2, 0, 1), split.images[number])
+        np.testing.assert_array_equal(mask, split.masks[number])
+        assert label == split.labels[number]
+    for number in (-1, len(split)):
+        with pytest.raises(ValueError, match=f"`number` must be 0..{last}.*choose another"):
+            shapes.test_picture(number, drawn)
+
+
 def test_name_tells_size_and_seed(monkeypatch: pytest.MonkeyPatch):
     for constant in ("TRAIN_COUNT", "VALIDATION_COUNT", "TEST_COUNT"):
         monkeypatch.setattr(shapes, constant, 10)

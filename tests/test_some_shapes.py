@@ -17,7 +17,14 @@ from explorer.ui.api import layers
 from explorer.ui.explore import channels
 from explorer.ui.gradients import flow_measurements
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import ChosenNetwork, InferenceCache, pixels_for, sample_image
+from explorer.ui.services.inference import (
+    ChosenNetwork,
+    InferenceCache,
+    drawn_image,
+    pixels_for,
+    sample_image,
+    split_image,
+)
 from tests.messages import bar_data, choose, chosen, message
 from tests.test_pages import COMPARE, open_app, texts
 
@@ -76,11 +83,26 @@ def test_a_network_is_given_the_scene_as_it_was_trained_on_it(size: int) -> None
     assert told[words] == ("none there" if share is None else f"{share:.0%}")
 
 
+@pytest.mark.parametrize("size", shapes.SIZES)
+def test_a_network_is_given_a_test_picture_at_the_size_of_its_training(size: int) -> None:
+    own = shapes.Drawn(size, FOUR)
+    known = Checkpoint(build(cifar(8, classes=4, size=size)).freeze(), FOUR, (0.4,) * 3, (0.2,) * 3, own.name)
+    split = shapes.test_split(0, size)
+    assert split.masks is not None
+    subject = drawn_image(AppState(picture="test-shapes-32-123"))
+    assert subject is not None and subject.label == shapes.CLASS_NAMES[split.labels[123]]
+    pixels, mask = pixels_for(known, subject)
+    np.testing.assert_array_equal(pixels, split.images[123].transpose(1, 2, 0))
+    np.testing.assert_array_equal(mask, split.masks[123])
+    if size == 32:
+        assert pixels is subject.pixels, "else the page would say that it was drawn again"
+
+
 @pytest.mark.parametrize("data", ["photos", "shapes-v2-16", "shapes-v1-16-star-ring"])
 def test_any_other_network_is_given_the_picture_as_it_is(data: str) -> None:
     other = Checkpoint(build(cifar(8, size=16)).freeze(), shapes.CLASS_NAMES, (0.4,) * 3, (0.2,) * 3, data)
-    subject = sample_image(6, 41)
-    assert pixels_for(other, subject) == (subject.pixels, subject.mask)
+    for subject in (sample_image(6, 41), split_image(shapes.Drawn(), 123)):
+        assert pixels_for(other, subject) == (subject.pixels, subject.mask)
 
 
 @pytest.mark.parametrize(

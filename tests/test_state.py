@@ -21,7 +21,7 @@ VIEWS = [
     for first, second, picture, target, layer, channel, scope, opacity, layers in itertools.product(
         ["shapes-plain-20", "cifar10jpeg-resnet-20"],
         [None, "shapes-resnet-20"],
-        ["sample-6-6", "sample-0-999999", "upload-0123456789abcdef"],
+        ["sample-6-6", "sample-0-999999", "test-shapes-32-3999", "upload-0123456789abcdef"],
         [None, 0, 9],
         [None, "stages.1.0.conv2"],
         [None, 0, 63],
@@ -51,6 +51,32 @@ def test_parameters_of_a_link_that_no_form_could_hold_are_none(text: str) -> Non
 
 def test_every_view_survives_the_url() -> None:
     assert all(AppState.from_query(view.to_query()) == view for view in VIEWS)
+
+
+@pytest.mark.parametrize(
+    ("picture", "data", "number"),
+    [
+        ("test-shapes-32-0", shapes.Drawn(), 0),
+        ("test-shapes-64-3999", shapes.Drawn(64), 3999),
+        ("test-shapes-16-ring-star-799", shapes.Drawn(16, ("ring", "star")), 799),
+        ("test-" + "shapes-16-" + "-".join(shapes.CLASS_NAMES[1:]) + "-5", shapes.Drawn(16, shapes.CLASS_NAMES[1:]), 5),
+    ],
+)
+def test_a_link_names_a_test_picture(picture: str, data: shapes.Drawn, number: int) -> None:
+    state = AppState.from_query({"picture": picture})
+    assert (state.picture, state.test, state.sample, state.is_drawn) == (picture, (data, number), None, True)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    ["test-shapes-32-4000", "test-shapes-16-ring-star-800", "test-shapes-24-1", "test-shapes-32-", "test-shapes-32--1"]
+    + ["test-shapes-32-1\n", "test-shapes-32-٣", "test-shapes-16-star-ring-1", "test-shapes-16-ring-1", "test-1"]
+    + ["test-shapes-32-seed7-1", "test-shapes-v1-32-1", "test-cifar10-1", "test-shapes-32-" + "1" * 400],
+)
+def test_a_test_picture_that_does_not_exist_is_no_picture(picture: str) -> None:
+    with pytest.raises(ValueError, match="`picture` must be a sample, a test picture or an upload"):
+        AppState(picture=picture)
+    assert AppState.from_query({"picture": picture}) == AppState()
 
 
 def test_different_views_have_different_urls() -> None:

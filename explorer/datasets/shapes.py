@@ -9,6 +9,8 @@ depend on both. A change of one pixel needs a new `VERSION`. For equal bytes on 
 operations that IEEE 754 rounds correctly (+ - * / sqrt, minimum, maximum, floor) and on no sums over an axis. The sine
 and cosine of a random angle are rounded to multiples of 2**-16 before use.
 
+One file: what is frozen together, and shares its random streams, stands together.
+
 Lengths are in half pictures: a picture spans -1..1 in both directions, x to the right and y down.
 """
 
@@ -296,10 +298,7 @@ def _split(
     among: tuple[str, ...] = CLASS_NAMES,
 ) -> Split:
     """Of `count` pictures of the classes `among` those of `classes`, in their order; labels are indices into these."""
-    order, *streams = stream.spawn(1 + -(-count // _CHUNK))
-    chosen = np.random.default_rng(order).permutation(np.arange(count) % len(among))
-    labels = np.array([CLASS_NAMES.index(name) for name in among])[chosen]
-    rows = np.flatnonzero(np.isin(labels, [CLASS_NAMES.index(name) for name in classes]))
+    labels, rows, streams = _order(count, stream, classes, among)
     starts = np.searchsorted(rows, np.arange(len(streams) + 1) * _CHUNK)  # of each chunk, among the rows
     images = np.empty((len(rows), 3, size, size), np.uint8)
     masks = np.empty((len(rows), size, size), np.bool_)
@@ -313,6 +312,17 @@ def _split(
         list(pool.map(fill, range(len(streams))))  # a list, so that an error in a thread is raised here
     renumbered = np.array([classes.index(name) if name in classes else -1 for name in CLASS_NAMES])
     return Split(images, renumbered[labels[rows]], masks)
+
+
+def _order(
+    count: int, stream: np.random.SeedSequence, classes: tuple[str, ...], among: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, list[np.random.SeedSequence]]:
+    """Of `count` pictures of the classes `among`: their labels, indices into `CLASS_NAMES`; the places of those of
+    `classes`; and the stream of each chunk."""
+    order, *streams = stream.spawn(1 + -(-count // _CHUNK))
+    chosen = np.random.default_rng(order).permutation(np.arange(count) % len(among))
+    labels = np.array([CLASS_NAMES.index(name) for name in among])[chosen]
+    return labels, np.flatnonzero(np.isin(labels, [CLASS_NAMES.index(name) for name in classes])), streams
 
 
 def _check_size(size: int) -> None:
@@ -371,6 +381,23 @@ def test_split(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None =
     """The test pictures of `load` alone, 400 of each class, in a sixth of its time. `ValueError` as there."""
     drawn = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed)
     return _split(TEST_COUNT, _stream("test", seed), size, STANDARD, threads, drawn.classes)
+
+
+def test_picture(number: int, drawn: Drawn = Drawn()) -> tuple[np.ndarray, np.ndarray, int]:
+    """One picture of `test_split`, drawn alone in milliseconds: pixels uint8 (size, size, 3), mask bool (size, size),
+    and its label, an index into the classes of `drawn`. `ValueError` if the split has no picture of that number."""
+    if number not in range(drawn.counts[2]):
+        raise ValueError(
+            f"`number` must be 0..{drawn.counts[2] - 1}, a test picture of {drawn.name}, received {number!r}; choose "
+            "another one."
+        )
+    labels, rows, streams = _order(TEST_COUNT, _stream("test", drawn.seed), drawn.classes, CLASS_NAMES)
+    chunk, row = divmod(int(rows[number]), _CHUNK)
+    first = chunk * _CHUNK
+    own = labels[first : first + _CHUNK]
+    images, masks = _pictures(own, np.array([row]), streams[chunk], drawn.size, STANDARD)
+    label = drawn.classes.index(CLASS_NAMES[own[row]])
+    return np.ascontiguousarray(images[0].transpose(1, 2, 0)), masks[0], label
 
 
 def load(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None = None, threads: int = 2) -> Dataset:

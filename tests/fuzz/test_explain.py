@@ -63,19 +63,19 @@ def shown(asked: Mapping[str, Any], header: Mapping[str, Any]) -> AppState:
 @examples(60)
 def test_a_request_is_answered_or_refused(asked: Any) -> None:
     own = session()
-    networks, pictures = own.networks, own.pictures
+    offered, pictures = own.offered, own.pictures
     if not isinstance(asked, Mapping):
         assert reply([json.dumps(asked).encode()]).status_code in (400, 413)
         return
     try:
         header, _ = unpack(explain(own, asked))
         state = shown(asked, header)
-        assert state.sample is not None or own.pictures.get(state.picture) is not None
+        assert state.is_drawn or own.pictures.get(state.picture) is not None
         assert state.sample is None or 0 <= state.sample[0] < len(shapes.CLASS_NAMES)
-        assert [name in own.networks for name in asked["networks"][:2]] == [True] * len(header["networks"])
+        assert [name in own.offered.load for name in asked["networks"][:2]] == [True] * len(header["networks"])
     except RequestError as refused:
         check_sentence(str(refused))
-    assert own.networks is networks and own.pictures is pictures
+    assert own.offered is offered and own.pictures is pictures
 
 
 @given(st.one_of(changed(FILE), words().map(lambda name: FILE | {"name": name})), damaged(PHOTO))
@@ -89,7 +89,7 @@ def test_a_file_is_explained_or_refused(asked: Any, content: bytes) -> None:
         check_sentence(str(refused))
         return
     state = shown(asked, header)
-    assert state.sample is not None or own.pictures.get(state.picture) is not None
+    assert state.is_drawn or own.pictures.get(state.picture) is not None
 
 
 @given(changed(REQUEST))

@@ -22,7 +22,17 @@ NAMES = (
     "mine-0123456789abcdef",
     "run-" + "0" * 32 + "-a",
 )
-PICTURES = ("sample-6-6", "sample-99-1", "sample-0-999999", "upload-0123456789abcdef", "sample-٣-1", "sample-6-6\n")
+PICTURES = (
+    "sample-6-6",
+    "sample-99-1",
+    "sample-0-999999",
+    "upload-0123456789abcdef",
+    "sample-٣-1",
+    "sample-6-6\n",
+    "test-shapes-32-1426",
+    "test-shapes-16-ring-star-801",
+    "test-shapes-99-1",
+)
 SPEC_CHANGES = (
     {"shortcut": "none", "norm": "none"},
     {"stages": PRESETS["resnet-20"].spec.to_dict()["stages"], "block": "bottleneck"},
@@ -106,6 +116,7 @@ def test_every_link_is_a_view_of_explore(link: dict[str, str]) -> None:
     assert AppState.from_query(state.to_query()) == state
     assert all(isinstance(name, str) for name in state.chosen())
     assert state.sample is None or state.sample[0] <= 9
+    assert state.test is None or state.test[1] < state.test[0].counts[2]
 
 
 @given(links("build"))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from explorer.attribution import METHODS
+from explorer.datasets import shapes
+from explorer.datasets.shapes import Drawn
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Scope = Literal["layer", "network", "both"]
@@ -15,6 +17,7 @@ MapSource = Literal["grad_cam", "method"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
+TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
@@ -29,11 +32,12 @@ MAX_INDEX = 100_000  # of a class or channel
 class AppState(UrlState):
     """One view of the Explore page.
 
-    `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a drawn shape) or "upload-DIGEST" (an
-    image of this session). `target` is the class to explain, None for each network's prediction. `scope` says which
-    maps share a colour scale. `layers` "all" shows every visible operation, "main" convolutions, shortcuts and blocks.
-    `tab` is the open tab. `method` and `parameters`, a JSON object of those that the user set, belong to "More
-    methods"; `questioned` is the map of "Can I trust this map?".
+    `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a shape of a drawn scene),
+    "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0) or "upload-DIGEST" (an image of
+    this session). `target` is the class to explain, None for each network's prediction. `scope` says which maps share a
+    colour scale. `layers` "all" shows every visible operation, "main" convolutions, shortcuts and blocks. `tab` is the
+    open tab. `method` and `parameters`, a JSON object of those that the user set, belong to "More methods";
+    `questioned` is the map of "Can I trust this map?".
 
     Raises ValueError for a text that this app never writes.
     """
@@ -61,8 +65,8 @@ class AppState(UrlState):
         for name in (self.first, self.second, self.layer):
             if name is not None and not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a network or layer.")
-        if not SAMPLE.fullmatch(self.picture) and not UPLOAD.fullmatch(self.picture):
-            raise ValueError(f"`picture` must be a sample or an upload, received {self.picture!r}.")
+        if not self.is_drawn and not UPLOAD.fullmatch(self.picture):
+            raise ValueError(f"`picture` must be a sample, a test picture or an upload, received {self.picture!r}.")
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)
@@ -72,6 +76,20 @@ class AppState(UrlState):
         """(label, number) of a drawn shape, or None."""
         match = SAMPLE.fullmatch(self.picture)
         return (int(match[1]), int(match[2])) if match else None
+
+    @property
+    def test(self) -> tuple[Drawn, int] | None:
+        """The data and the number in its test split of a drawn test picture, or None."""
+        match = TEST.fullmatch(self.picture)
+        drawn = shapes.named(match[1]) if match else None
+        if match is None or drawn is None or not int(match[2]) < drawn.counts[2]:
+            return None
+        return drawn, int(match[2])
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the app draws the picture, on any machine."""
+        return self.sample is not None or self.test is not None
 
     def chosen(self) -> dict[str, int | float | str]:
         """The method's parameters that the user set; a link may hold others than the method has."""

@@ -11,6 +11,7 @@ from explorer import figures
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
+from explorer.datasets.shapes import Drawn
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
 from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
@@ -28,8 +29,8 @@ INFERENCE_SLOTS = threading.BoundedSemaphore(CONCURRENT_PASSES)
 class InputImage:
     """Pixels uint8 (H, W, 3), `shown` the same at a size for the screen.
 
-    Where the app drew the image, `mask` is bool (H, W), `label` the class name and `sample` (label, number). Each of
-    `notes` is a sentence.
+    Where the app drew the image, `mask` is bool (H, W), `label` the class name, and `sample` or `test` that of its
+    AppState. Each of `notes` is a sentence.
     """
 
     pixels: np.ndarray
@@ -40,6 +41,7 @@ class InputImage:
     mask: np.ndarray | None = None
     label: str | None = None
     sample: tuple[int, int] | None = None
+    test: tuple[Drawn, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,30 @@ def sample_pixels(label: int, number: int, size: int = 32) -> tuple[np.ndarray, 
     pixels, mask = shapes.sample(label, number, size)
     pixels.flags.writeable = mask.flags.writeable = False
     return pixels, mask
+
+
+@lru_cache(CACHES["ui.services.inference.split_pixels"].entries)
+def split_pixels(drawn: Drawn, number: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Pixels and mask of a drawn test picture, read-only, and its label."""
+    pixels, mask, label = shapes.test_picture(number, drawn)
+    pixels.flags.writeable = mask.flags.writeable = False
+    return pixels, mask, label
+
+
+def drawn_image(state: AppState) -> InputImage | None:
+    """The picture of the view where the app draws it, None for an upload."""
+    if state.sample:
+        return sample_image(*state.sample)
+    return split_image(*state.test) if state.test else None
+
+
+def split_image(drawn: Drawn, number: int) -> InputImage:
+    """The picture of that number of the test split of drawn data."""
+    pixels, mask, label = split_pixels(drawn, number)
+    name = drawn.classes[label]
+    shown = figures.fit_to_screen(pixels, IMAGE_SIDE_PX)
+    digest, title = f"test-{drawn.key}-{number}", f"test picture {number}: {name}"
+    return InputImage(pixels, shown, digest, title, (), mask, name, test=(drawn, number))
 
 
 def sample_image(label: int, number: int) -> InputImage:
@@ -179,12 +205,16 @@ def _blocks_bytes(result: NetworkResult) -> int:
 
 
 def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels and mask of the image for that network. A network trained on drawn shapes gets a shape drawn at the size
+    """Pixels and mask of the image for that network. A network trained on drawn shapes gets a drawn scene at the size
     and with the noise of its training."""
     trained_on = shapes.named(loaded.data)
-    if image.sample is None or trained_on is None:
-        return image.pixels, image.mask
-    return sample_pixels(*image.sample, trained_on.size)
+    if trained_on is not None and image.sample is not None:
+        return sample_pixels(*image.sample, trained_on.size)
+    if trained_on is not None and image.test is not None:
+        drawn, number = image.test
+        pixels, mask, _ = split_pixels(replace(drawn, size=trained_on.size), number)
+        return pixels, mask
+    return image.pixels, image.mask
 
 
 def trace_image(loaded: Checkpoint, image: InputImage, target: int | None, everything: bool = False) -> Trace:
