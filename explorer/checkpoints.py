@@ -86,6 +86,18 @@ class Checkpoint:
         return self.network.spec
 
 
+def digest(checkpoint: Checkpoint) -> str:
+    """64 hexadecimal digits of all that decides an output of the network: its architecture, the names, types and bytes
+    of its weights, the normalisation and size of its input, and the names of its classes. Files and facts do not count.
+    """
+    told = [checkpoint.spec.fingerprint, checkpoint.class_names, checkpoint.mean, checkpoint.std]
+    found = hashlib.sha256(json.dumps([*told, checkpoint.resize_shorter_to]).encode())
+    for name, tensor in checkpoint.network.state_dict().items():
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
 def save(checkpoint: Checkpoint, path: str | Path) -> str:
     """Writes the file, whole or not at all, and returns its sha256."""
     header = {entry.name: getattr(checkpoint, entry.name) for entry in fields(checkpoint) if entry.name != "network"}
@@ -259,13 +271,13 @@ def _check_names(expected: set[str], found: set[str], name: str) -> None:
 
 def pinned(folder: Path = PRETRAINED, kind: str = "safetensors") -> dict[str, str]:
     """Name -> sha256 of the checkpoints that come with the app, as `SHA256SUMS` has them; with `kind` "replay" of the
-    recorded trainings."""
+    recorded trainings, with "npz" of the stored results."""
     sums = folder / "SHA256SUMS"
     if not sums.exists():
         return {}
     pins = {}
     for line in filter(str.strip, sums.read_text(errors="replace").splitlines()):
-        match = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)\.(safetensors|replay)", line)
+        match = re.fullmatch(r"([0-9a-f]{64})  ([\w.-]+)\.(safetensors|replay|npz)", line)
         if not match:
             raise CheckpointError(
                 "`SHA256SUMS` is damaged; restore it, or run `python -m explorer pretrained --listing`."

@@ -159,7 +159,8 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
     """Regenerates `SHA256SUMS` and `README.md` of `folder` from the files that lie in it."""
     files = sorted(folder.glob("*.safetensors"), key=lambda file: _order(file.stem))
     recorded = sorted(folder.glob(f"*.{recordings.SUFFIX}"))
-    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in [*files, *recorded]}
+    results = sorted(folder.glob("*.npz"))
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in [*files, *recorded, *results]}
     sums = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
     rows = [
         "# Pretrained networks",
@@ -186,6 +187,18 @@ def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:
         )
     if recorded:
         rows += _recorded_rows(recorded, digests)
+    if results:
+        rows += [
+            "",
+            "# Stored results",
+            "",
+            "Made by `python -m explorer pretrained --results`: what pages show of these networks without measuring.",
+            "A result belongs to the bytes of the weights, the data, the settings and the version of the code.",
+            "",
+            "| file | kB | sha256 |",
+            "|---|---|---|",
+            *(f"| `{file.name}` | {file.stat().st_size / 1000:,.0f} | `{digests[file.name]}` |" for file in results),
+        ]
     write_atomically(folder / "SHA256SUMS", sums.encode())
     write_atomically(folder / "README.md", ("\n".join(rows) + "\n").encode())
 

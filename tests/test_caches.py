@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from explorer import stored_results
 from explorer.architectures import build
 from explorer.checkpoints import Checkpoint
 from explorer.presets import cifar
@@ -227,7 +228,9 @@ def test_the_table_names_every_cache_with_its_limit_and_lifetime() -> None:
 
 def test_the_table_names_nothing_else() -> None:
     places = {use.place for module, source in files().items() for use in uses(source, module)}
-    assert places | {key for source in files().values() for key in named(source)} == {*CACHES}
+    on_disk = {place for place, limit in CACHES.items() if limit.lifetime == "disk"}
+    assert places | {key for source in files().values() for key in named(source)} == {*CACHES} - on_disk
+    assert on_disk == {"stored_results.store"} and CACHES["stored_results.store"].bytes == stored_results.MOST_BYTES
 
 
 CARD = "@st.cache_resource(max_entries=%s%s)\ndef _summary(): pass"

@@ -42,6 +42,7 @@ ROOMS = (
     "recordings",
     "pretrained",
     "runs",
+    "stored_results",
     "attribution",
     "experiments",
     "figures",

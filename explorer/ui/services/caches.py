@@ -9,6 +9,8 @@ from weakref import WeakValueDictionary
 
 import cachetools
 
+from explorer import stored_results
+
 Value = TypeVar("Value")
 
 BLOCKS_BYTES = 50_000_000  # of the insides of all blocks of one network; ResNet-110's take 17 MB
@@ -23,7 +25,7 @@ class Limit:
     """
 
     holds: str
-    lifetime: Literal["process", "session"]
+    lifetime: Literal["process", "session", "disk"]
     entries: int | None = None
     bytes: int | None = None
     least: int = 1
@@ -33,6 +35,7 @@ CACHES: Mapping[str, Limit] = {
     # Of the process: all sessions share them.
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
+    "stored_results._shipped": Limit("where each shipped result lies, one value", "process"),
     "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
     "ui.network_registry._networks": Limit(  # a VGG-19 has 575 MB
         "networks with their weights", "process", bytes=10**9
@@ -55,6 +58,12 @@ CACHES: Mapping[str, Limit] = {
     "ui.gradients.flow_measurements._batch": Limit("batches to measure gradients on", "process", entries=6),
     "ui.gradients.flow_measurements._beginning": Limit("gradients of the first two networks, one value", "process"),
     "ui.gradients.flow_measurements._described": Limit("what a pass of an architecture costs", "process", entries=500),
+    # On the server's disk: they outlast the process.
+    "stored_results.store": Limit(
+        "results of measurements on public networks and data, or for their owner alone",
+        "disk",
+        bytes=stored_results.MOST_BYTES,
+    ),
     # Of a session: they go with it.
     "ui.services.inference.UploadStore": Limit(  # one of 50 megapixels takes 150 MB
         "uploaded pictures, decoded", "session", bytes=200_000_000
