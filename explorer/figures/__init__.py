@@ -8,7 +8,7 @@ from explorer.figures.agreement import (
     object_share_chart,
     similarity_chart,
 )
-from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Series, network_colour
+from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Series, enlarged, network_colour
 from explorer.figures.comparison import (
     ClassProbabilities,
     DepthCurves,

@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer import requirements
 from explorer.errors import log_incident, unexpected_message
-from explorer.ui import client, streamlit_internals, url_query
+from explorer.ui import client, lesson, streamlit_internals, url_query
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.process_tuning import collect_garbage
 from explorer.ui.session import session
@@ -39,8 +39,11 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
             url_query.write(view)  # the menu's links have no query
     session().page = name
     streamlit_internals.style_page()
+    lesson.begin_page()
     with error_boundary():
         page.run()
+    with error_boundary():
+        lesson.end_page()
         streamlit_internals.rerun_on_theme_change(client.theme())
     save_page_query()
 
@@ -91,9 +94,10 @@ def view_url(name: str, query: Mapping[str, str]) -> str:
     current = urlsplit(st.context.url or "")
     folder = current.path.rsplit("/", 1)[0]
     page = session().pages[name].url_path  # "" of the first page
-    return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(query), ""))
+    fields = url_query.travelling() | dict(query)
+    return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(fields), ""))
 
 
 def switch_page(name: str, query: Mapping[str, str]) -> None:
     """Opens another page at that view. Not inside a callback."""
-    st.switch_page(session().pages[name], query_params=dict(query))
+    st.switch_page(session().pages[name], query_params=url_query.travelling() | dict(query))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.datasets import shapes
 from explorer.errors import user_message
-from explorer.ui import missing, network_registry
+from explorer.ui import lesson, missing, network_registry
 from explorer.ui.compare import (
     controls,
     labelled,
@@ -72,7 +72,7 @@ def _show() -> None:
 def _introduction(compared: Sequence[ComparedNetwork]) -> None:
     first, second = compared[0].name, compared[1].name
     if len(compared) == 2 and second == network_registry.twin_name(first):
-        st.markdown(twins_text(as_text(compared[0].title), as_text(compared[1].title)))
+        lesson.explain(twins_text(as_text(compared[0].title), as_text(compared[1].title)))
     if not same_classes(compared):
         st.info(
             "These networks know different classes. Their properties and their maps can be compared. Their predictions "
