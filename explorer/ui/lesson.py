@@ -3,6 +3,7 @@
 Both travel with every change of the page. Nothing that is hidden is a matter of safety.
 """
 
+import time
 from collections.abc import Iterable
 from typing import Literal
 
@@ -75,4 +76,6 @@ def end_page() -> None:
             args=("present", "" if presented else "1"),
         )
     if travelling := url_query.travelling():
-        _carrier(data={"fields": travelling}, height=0, on_leave_change=lambda: url_query.travel("present", ""))
+        # Streamlit calls a component whose data are the same only once, and each run may have another address.
+        data = {"fields": travelling, "run": time.monotonic_ns()}
+        _carrier(data=data, height=0, on_leave_change=lambda: url_query.travel("present", ""))
