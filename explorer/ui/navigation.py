@@ -98,6 +98,12 @@ def view_url(name: str, query: Mapping[str, str]) -> str:
     return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(fields), ""))
 
 
+def page_link(name: str, label: str, query: Mapping[str, str]) -> None:
+    """A link to another page at that view; nothing where the app has no such page."""
+    if page := session().pages.get(name):
+        st.page_link(page, label=label, query_params=url_query.travelling() | dict(query))
+
+
 def switch_page(name: str, query: Mapping[str, str]) -> None:
     """Opens another page at that view. Not inside a callback."""
     st.switch_page(session().pages[name], query_params=url_query.travelling() | dict(query))
