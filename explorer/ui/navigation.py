@@ -94,6 +94,12 @@ def view_url(name: str, query: Mapping[str, str]) -> str:
     return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(query), ""))
 
 
+def page_link(name: str, label: str) -> None:
+    """A link to another page, as its menu opens it."""
+    if page := session().pages.get(name):
+        st.page_link(page, label=label, icon=":material/arrow_forward:")
+
+
 def switch_page(name: str, query: Mapping[str, str]) -> None:
     """Opens another page at that view. Not inside a callback."""
     st.switch_page(session().pages[name], query_params=dict(query))
