@@ -104,6 +104,12 @@ def page_link(name: str, label: str, query: Mapping[str, str]) -> None:
         st.page_link(page, label=label, query_params=url_query.travelling() | dict(query))
 
 
+def page_link(name: str, label: str) -> None:
+    """A link to another page, as its menu opens it."""
+    if page := session().pages.get(name):
+        st.page_link(page, label=label, icon=":material/arrow_forward:")
+
+
 def switch_page(name: str, query: Mapping[str, str]) -> None:
     """Opens another page at that view. Not inside a callback."""
     st.switch_page(session().pages[name], query_params=url_query.travelling() | dict(query))
