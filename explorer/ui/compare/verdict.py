@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from explorer.experiments.agreement import Predictions, agreement
-from explorer.ui import navigation, network_registry
+from explorer.ui import lesson, navigation, network_registry
 from explorer.ui.compare.spec_diff import training_accuracy
 from explorer.ui.markdown import as_text
 from explorer.ui.network_text import is_number
@@ -50,7 +50,7 @@ def show(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -> 
                 _tile(f"Only {network.title} is right", f"{count:,}", f"of {counts.n:,} test images")
     pair = comparable(networks, said)
     if cause := cause_sentence(*pair):
-        st.markdown(f"**{as_text(cause)}**")
+        lesson.explain(f"**{as_text(cause)}**")
     if pair[0].test is None:
         st.caption("The networks were tested on different images, so their accuracies cannot be compared.")
 
@@ -122,7 +122,7 @@ def ending(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -
     words = finding(*comparable(networks, said))
     with st.container(border=True, key="finding"):
         if words:
-            st.markdown(f"**{as_text(words)}**")
+            lesson.explain(f"**{as_text(words)}**")
         names = [network.name for network in networks[:2]]
         if network_registry.same_classes(*names):
             query = {"source": "checkpoint", "first": names[0], "second": names[1]}

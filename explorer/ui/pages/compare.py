@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.errors import user_message
-from explorer.ui import missing, network_registry
+from explorer.ui import lesson, missing, network_registry
 from explorer.ui.compare import (
     controls,
     labelled,
@@ -72,7 +72,7 @@ def _show() -> None:
 def _introduction(networks: Sequence[ChosenNetwork]) -> None:
     first, second = networks[:2]
     if len(networks) == 2 and second.name == network_registry.twin_name(first.name):
-        st.markdown(twins_text(as_text(first.title), as_text(second.title)))
+        lesson.explain(twins_text(as_text(first.title), as_text(second.title)))
     if not same_classes(networks):
         st.info(
             "These networks know different classes. Their settings and maps can be compared; each map explains a class "

@@ -60,7 +60,6 @@ CACHES: Mapping[str, Limit] = {
     "ui.compare.measurements._digest": Limit("digests of networks", "process", entries=256),
     "ui.compare.report._empty": Limit("networks without weights", "process", entries=64),
     "ui.gradients.flow_measurements._batch": Limit("batches to measure gradients on", "process", entries=6),
-    "ui.gradients.flow_measurements._beginning": Limit("gradients of the first two networks, one value", "process"),
     "ui.gradients.flow_measurements._described": Limit("what a pass of an architecture costs", "process", entries=500),
     # On the server's disk: they outlast the process.
     "stored_results.store": Limit(
