@@ -75,7 +75,7 @@ def test_what_a_lesson_hides_stays_on_every_way() -> None:
     app.run()
     assert said(app).startswith("text True")
     assert press(app, "other").startswith("text True")
-    assert app.query_params == {"x": "1", "hide": "text,foo", "present": "1"}
+    assert app.query_params == {"x": "1", "picture": "sample-1-2", "hide": "text,foo", "present": "1"}
     assert "why" not in [element.value for element in app.markdown]
 
 
