@@ -130,9 +130,24 @@ interface Introduction {
   offer: { why: string; words: string; networks: string[] } | null; // networks that may know the picture
 }
 
+/** `depths.py`: test accuracy against depth of the pretrained twins, the shallowest first. */
+interface DepthChart {
+  title: string;
+  lines: { title: string; colour: string }[]; // plain, ResNet
+  points: {
+    depth: number; // layers
+    shares: number[]; // 0..1, by line
+    words: string;
+    networks: string[]; // of the link
+    picture: string | null; // on which they part; null: the picture stays
+    shown: boolean;
+  }[];
+}
+
 interface Message {
   picture: string;
   introduction: Introduction;
+  depths: DepthChart | null;
   layer: string | null; // the layer that is shown where none is chosen
   columns: { name: string; label: string; kind: string }[];
   groups: { label: string; title: string; span: number }[];
