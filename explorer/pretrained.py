@@ -11,7 +11,7 @@ from torch import Tensor
 from explorer import checkpoints, recordings
 from explorer.architectures import ArchitectureSpec, Network, build
 from explorer.architectures.spec import Shortcut
-from explorer.checkpoints import Checkpoint, CheckpointError
+from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import Dataset, Split
 from explorer.files import write_atomically
 from explorer.numbers import finite
@@ -153,6 +153,31 @@ def _figure(network: Network, dataset: Dataset, split: Split) -> dict[str, Any]:
         "majority_class": dataset.class_names[found.commonest],
         "classes": {"right": list(found.right), "n": list(found.n)},
     }
+
+
+@dataclass(frozen=True)
+class TwinAccuracy:
+    """The test accuracies, 0..1, of twins of `depth` layers on the same `n` pictures. `names` are those of the plain
+    one and of the residual one."""
+
+    names: tuple[str, str]
+    depth: int
+    plain: float
+    residual: float
+    n: int
+
+
+def accuracy_against_depth(headers: Mapping[str, Header], data: str) -> tuple[TwinAccuracy, ...]:
+    """The accuracies in the `headers` of all twins that were trained on that data, the shallowest first. Twins of which
+    one is missing, or was not measured on the same number of pictures, are left out."""
+    known = {header.spec: (name, header.metrics.get("test")) for name, header in headers.items() if header.data == data}
+    found = []
+    for spec, (name, measured) in known.items():
+        other, beside = known.get(spec.twin(), ("", None)) if spec.shortcut == "none" else ("", None)
+        if measured and beside and measured["n"] == beside["n"]:
+            accuracies = (measured["accuracy"], beside["accuracy"])
+            found.append(TwinAccuracy((name, other), spec.depth, *accuracies, measured["n"]))
+    return tuple(sorted(found, key=lambda twins: twins.depth))
 
 
 def write_listing(folder: Path = checkpoints.PRETRAINED) -> None:

@@ -74,6 +74,25 @@ def test_a_choice_changes_nothing_else() -> None:
     assert explained(app) == {"plain-20": "square", "ResNet-20": "square"}
 
 
+def test_each_point_of_accuracy_against_depth_is_a_link_to_twins_that_part() -> None:
+    app = open_app(first="shapes-plain-8", second="shapes-resnet-8")
+    chart = message(app)[0]["depths"]
+    assert chart["title"] == "Test accuracy against depth, Shapes"
+    assert [point["depth"] for point in chart["points"]] == [8, 20, 56]
+    assert [point["shown"] for point in chart["points"]] == [True, False, False]
+    for point in chart["points"]:
+        known = [checkpoints.check_pretrained(name).metrics["test"]["accuracy"] for name in point["networks"]]
+        assert point["shares"] == known and all(f"{share:.1%}" in point["words"] for share in known)
+        choose(app, networks=point["networks"], picture=point["picture"])
+        header = message(app)[0]
+        assert [each["shown"] for each in header["depths"]["points"]] == [each is point for each in chart["points"]]
+        verdicts = [network["verdict"] for network in header["predictions"]["networks"]]
+        assert sum(": right" in words for words in verdicts) == sum(": wrong" in words for words in verdicts) == 1
+    alone = message(open_app(first="cifar10jpeg-plain-8", second="none"))[0]["depths"]
+    assert [point["picture"] for point in alone["points"]] == [None] * 3
+    assert not any(point["shown"] for point in alone["points"])
+
+
 TOLD = """
 import streamlit as st
 from explorer.ui import selection

@@ -1,13 +1,16 @@
 """The networks that ship: complete, pinned, matched twins, and as good as the listing says."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
 from explorer import checkpoints
 from explorer.architectures import build
-from explorer.checkpoints import PRETRAINED, load_pretrained, pinned
+from explorer.checkpoints import PRETRAINED, check_pretrained, load_pretrained, pinned
 from explorer.datasets import Split, shapes
-from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, write_listing
+from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, accuracy_against_depth, write_listing
 from explorer.training import TrainingConfig, evaluate
 
 TWINS = [(name, name.replace("-plain-", "-resnet-")) for name in RECIPES if "-plain-" in name]
@@ -68,6 +71,27 @@ def test_cifar_resnet_56_reaches_87_percent_and_is_above_its_twin_which_trains_w
     assert figures["resnet-56"]["test"]["accuracy"] >= 0.87 > figures["plain-56"]["test"]["accuracy"]
     assert figures["plain-56"]["train"]["accuracy"] < figures["plain-20"]["train"]["accuracy"]
     assert figures["resnet-56"]["train"]["accuracy"] > figures["resnet-20"]["train"]["accuracy"]
+
+
+def test_accuracy_against_depth_is_that_of_the_files() -> None:
+    headers = {name: check_pretrained(name) for name in reversed(pinned())}
+    for prefix, data in (("shapes", shapes.Drawn().name), ("cifar10jpeg", CIFAR_DATA)):
+        found = accuracy_against_depth(headers, data)
+        assert [twins.depth for twins in found] == [8, 20, 56]
+        for twins in found:
+            assert twins.names == (f"{prefix}-plain-{twins.depth}", f"{prefix}-resnet-{twins.depth}")
+            tests = [load_pretrained(name).metrics["test"] for name in twins.names]
+            assert [twins.plain, twins.residual] == [test["accuracy"] for test in tests]
+            assert [test["n"] for test in tests] == [twins.n] * 2
+    assert accuracy_against_depth(headers, "other") == ()
+
+
+@pytest.mark.parametrize("change", [{}, {"test": {"accuracy": 0.5, "n": 7}}])
+def test_what_cannot_be_compared_is_no_point(change: dict[str, Any]) -> None:
+    """Twins of which one was not measured, or on other pictures; and a network without its twin."""
+    headers = {name: check_pretrained(name) for name in pinned() if name != "shapes-resnet-8"}
+    headers["shapes-plain-56"] = replace(headers["shapes-plain-56"], metrics=change)
+    assert [twins.depth for twins in accuracy_against_depth(headers, shapes.Drawn().name)] == [20]
 
 
 def test_the_printed_accuracy_can_be_measured_again() -> None:

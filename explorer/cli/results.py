@@ -2,20 +2,24 @@
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from explorer import checkpoints, stored_results
+from explorer.checkpoints import Checkpoint
 from explorer.datasets import Dataset
-from explorer.experiments.measurement import DataFacts, content_of, facts_key, measure_twins
+from explorer.experiments.agreement import Parting, Predictions, parting
+from explorer.experiments.measurement import DataFacts, content_of, facts_key, measure_twins, parting_key, result_key
 from explorer.pretrained import RECIPES, Recipe
 
 REPORT_EVERY = 5.0  # seconds between two lines of progress
 
 
 def ship_results(data: str, dataset: Dataset, folder: Path) -> None:
-    """Measures all twins that were trained on that `data`, and writes their results into one file of the folder.
+    """Measures all twins that were trained on that `data`, and writes their results into one file of the folder, and
+    where they part into another.
 
     Raises CheckpointError where a network is missing or not the one that is listed.
     """
@@ -24,6 +28,8 @@ def ship_results(data: str, dataset: Dataset, folder: Path) -> None:
     content = dataset.name if dataset.test.masks is not None else content_of(dataset.test, dataset.class_names)
     facts = DataFacts(content, len(dataset.test), dataset.class_names)
     results: dict[str, dict[str, np.ndarray]] = {facts_key(dataset.name): stored_results.pack(facts)}
+    partings: dict[str, dict[str, np.ndarray]] = {}
+    files = checkpoints.pinned(folder)
     for plain, residual in zip(names[::2], names[1::2], strict=True):
         shown = 0.0
         for share, found in measure_twins(
@@ -33,7 +39,21 @@ def ship_results(data: str, dataset: Dataset, folder: Path) -> None:
             if time.monotonic() - shown > REPORT_EVERY or share == 1:
                 shown = time.monotonic()
                 print(f"{share:4.0%}  {plain} and {residual}", file=sys.stderr, flush=True)
-    stored_results.ship(results, folder / f"{_prefix(RECIPES[names[0]])}.{stored_results.SUFFIX}")
+        if parted := _parting([loaded[plain], loaded[residual]], results, content, len(dataset.test)):
+            key = parting_key([files[plain], files[residual]], dataset.name)
+            partings[key] = stored_results.pack(parted)
+    prefix = _prefix(RECIPES[names[0]])
+    stored_results.ship(results, folder / f"{prefix}.{stored_results.SUFFIX}")
+    stored_results.ship(partings, folder / f"{prefix}-partings.{stored_results.SUFFIX}")
+
+
+def _parting(
+    twins: Sequence[Checkpoint], results: Mapping[str, Mapping[str, np.ndarray]], content: str, n: int
+) -> Parting | None:
+    """Where the twins part, by their predictions among the results."""
+    keys = [result_key("said", [checkpoints.digest(each)], content, n) for each in twins]
+    first, second = (stored_results.unpack(Predictions, results[key]) for key in keys)
+    return parting(first, second) if first and second else None
 
 
 def _prefix(recipe: Recipe) -> str:

@@ -68,6 +68,21 @@ class Agreement:
         return mcnemar(self.only_a, self.only_b)
 
 
+@dataclass(frozen=True)
+class Parting:
+    """The picture on which two networks part most: its `number` in the split and its `label`.
+
+    `margin` is the probability of the label that the right network gives it less that of the wrong one, -1..1;
+    `runner_up` is the margin of the next picture, None without one; `n` counts the pictures that only one has right.
+    """
+
+    number: int
+    label: str
+    margin: float
+    runner_up: float | None
+    n: int
+
+
 def class_order(checkpoint: Checkpoint, class_names: Sequence[str]) -> list[int]:
     """The network's own index of each of `class_names`, which are its classes in any order.
 
@@ -193,6 +208,24 @@ def disagreements(a: Predictions, b: Predictions) -> np.ndarray:
     indices = np.flatnonzero(a.predicted != b.predicted)
     gaps = np.abs(a.of_label.astype(np.float64) - b.of_label)[indices]
     return indices[np.argsort(-gaps, kind="stable")]
+
+
+def parting(a: Predictions, b: Predictions) -> Parting | None:
+    """Where two networks part: of all pictures on which exactly one of them is right, the one with the largest margin,
+    the first where several have it. None where there is no such picture.
+
+    Raises ValueError where the two are not about the same pictures.
+    """
+    _check_same_pictures(a, b)
+    numbers = np.flatnonzero(a.right != b.right)
+    if not len(numbers):
+        return None
+    lead = a.of_label.astype(np.float64) - b.of_label
+    margins = np.where(a.right, lead, -lead)[numbers]
+    order = np.argsort(-margins, kind="stable")
+    number = int(numbers[order[0]])
+    runner_up = float(margins[order[1]]) if len(order) > 1 else None
+    return Parting(number, a.class_names[a.labels[number]], float(margins[order[0]]), runner_up, len(numbers))
 
 
 def _check_same_pictures(a: Predictions, b: Predictions) -> None:

@@ -11,7 +11,7 @@ from explorer import checkpoints, stored_results
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
 from explorer.experiments import agreement, cam_metrics, similarity
-from explorer.experiments.agreement import Predictions
+from explorer.experiments.agreement import Parting, Predictions
 from explorer.experiments.cam_metrics import ObjectShares, Target
 from explorer.experiments.similarity import Similarity
 
@@ -65,6 +65,25 @@ def facts_key(data: str) -> str:
 
 def facts_of(data: str) -> DataFacts | None:
     return stored_results.unpack(DataFacts, stored_results.load(facts_key(data)))
+
+
+def parting_key(files: Sequence[str], data: str) -> str:
+    """The key of the `Parting` of two networks on the test split of that data, by the sha256 of their files: no weights
+    have to be read to find it."""
+    return stored_results.key("parting", files, data)
+
+
+def parting_of(files: Sequence[str], data: str) -> Parting | None:
+    """The stored one."""
+    return stored_results.unpack(Parting, stored_results.load(parting_key(files, data)))
+
+
+def measure_parting(twins: Sequence[Checkpoint], split: Split, class_names: Sequence[str]) -> Parting | None:
+    """Where two networks part on `split`, whose labels count `class_names`: `parting` of their fresh predictions."""
+    first, second = (
+        next(said for _, said in agreement.predictions(each, split, class_names) if said) for each in twins
+    )
+    return agreement.parting(first, second)
 
 
 def steps(

@@ -14,14 +14,15 @@ from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
 from explorer.errors import user_message
-from explorer.pretrained import CIFAR_DATA
+from explorer.experiments import measurement
+from explorer.pretrained import CIFAR_DATA, accuracy_against_depth
 from explorer.ui import client, user_models
 from explorer.ui.markdown import without_bidi
 from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import ChosenNetwork
-from explorer.ui.services.offered_networks import OfferedNetworks
+from explorer.ui.services.offered_networks import DepthPoint, OfferedNetworks
 
 RECENT_RUNS = 10
 
@@ -144,6 +145,27 @@ def twins_for_dataset(data: str) -> tuple[str, str | None]:
     return first, twin_name(first)
 
 
+def parting_picture(first: str, second: str) -> str | None:
+    """The `picture` of an AppState on which those twins part most (`agreement.parting`); None for other networks, and
+    where the app cannot draw their test pictures."""
+    header = shipped_networks().get(first)
+    if header is None or twin_name(first) != second or (drawn := shapes.named(header.data)) is None:
+        return None
+    files, pair = checkpoints.pinned(), (first, second) if header.spec.shortcut == "none" else (second, first)
+    found = measurement.parting_of([files[name] for name in pair], header.data)
+    return f"test-{drawn.key}-{found.number}" if found else None
+
+
+@st.cache_resource(show_spinner=False)
+def _depth_charts() -> dict[str, tuple[DepthPoint, ...]]:
+    """The accuracies of the shipped twins by their data."""
+    headers = shipped_networks()
+    return {
+        data: tuple(DepthPoint(twins, parting_picture(*twins.names)) for twins in accuracy_against_depth(headers, data))
+        for data in {header.data for header in headers.values()}
+    }
+
+
 def same_classes(name: str, other: str) -> bool:
     return class_names(name) == class_names(other)
 
@@ -247,7 +269,12 @@ def offered_networks(names: Iterable[str]) -> OfferedNetworks:
     pairs = {data: twins_for_dataset(data) for data in (shapes.Drawn().name, CIFAR_DATA)}
     for_data = {data: [name for name in pair if name] for data, pair in pairs.items() if pair[0] in names}
     return OfferedNetworks(
-        {name: loader(name) for name in names}, unique_labels(names), client.theme(), twins, for_data
+        {name: loader(name) for name in names},
+        unique_labels(names),
+        client.theme(),
+        twins,
+        for_data,
+        _depth_charts(),
     )
 
 

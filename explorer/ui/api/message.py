@@ -1,6 +1,7 @@
 """What Explore draws in the browser, as one message: predictions, depth strip, and the layer panel."""
 
 from explorer.ui.api.binary import MessageWriter
+from explorer.ui.api.depths import depth_chart
 from explorer.ui.api.introduction import introduction
 from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
 from explorer.ui.api.predictions import pack_predictions
@@ -33,6 +34,7 @@ def view_message(
         "picture": picture,
         "layer": shown_layer(None, results),
         "introduction": introduction(subject, results, offered),
+        "depths": depth_chart(results, offered),
         "predictions": pack_predictions(writer, subject, results),
         "prefetch": is_prefetched(results),
         "every": False,

@@ -37,6 +37,7 @@ CACHES: Mapping[str, Limit] = {
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
     "stored_results._shipped": Limit("where each shipped result lies, one value", "process"),
     "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
+    "ui.network_registry._depth_charts": Limit("accuracies of the pretrained twins, one value", "process"),
     "ui.network_registry._networks": Limit(  # a VGG-19 has 575 MB
         "networks with their weights", "process", bytes=10**9
     ),

@@ -7,19 +7,30 @@ from typing import Literal
 
 from explorer import figures
 from explorer.checkpoints import Checkpoint
+from explorer.pretrained import TwinAccuracy
 from explorer.ui.services.inference import ChosenNetwork
+
+
+@dataclass(frozen=True)
+class DepthPoint:
+    """The accuracies of pretrained `twins`, and the `picture` of an AppState on which they part, if the app draws it."""
+
+    twins: TwinAccuracy
+    picture: str | None
 
 
 @dataclass(frozen=True, eq=False)
 class OfferedNetworks:
     """By the name of each network: what loads it, in any thread, and its words in a list, which no other has. `twins`
-    are the names of pretrained ones, each by that of the other; `for_data` those of a pair for that data."""
+    are the names of pretrained ones, each by that of the other; `for_data` those of a pair for that data, and `depths`
+    the accuracies of all pairs for it, the shallowest first."""
 
     load: Mapping[str, Callable[[], Checkpoint]]
     labels: Mapping[str, str]
     theme: Literal["light", "dark"]
     twins: Mapping[str, str] = field(default_factory=dict)
     for_data: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    depths: Mapping[str, Sequence[DepthPoint]] = field(default_factory=dict)
 
     def beside(self, names: Sequence[str]) -> list[ChosenNetwork]:
         """The networks of those names, with their colours beside each other. Raises CheckpointError, and KeyError for a
