@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 MOST_BYTES = 2**28  # on the server's disk; those that were used longest ago go
 SUFFIX = "npz"  # of the shipped files
-VERSIONS = {"predictions": 1, "similarity": 1, "shares": 1, "gradients": 1, "data": 1}
+VERSIONS = {"said": 1, "cka": 1, "shares": 1, "gradients": 1, "data": 1}
 """Of the code that measures each kind of result. Raise it with every change that may change a result, and make the
 shipped results again (`python -m explorer pretrained --results`)."""
 
@@ -102,7 +102,8 @@ def _trim(most: int) -> None:
 
 def pack(value: Any) -> dict[str, np.ndarray]:
     """The fields of a dataclass as arrays. Those that are no arrays are JSON; masked arrays keep their mask."""
-    arrays, rest = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    rest: dict[str, Any] = {}
     for name in (field.name for field in fields(value)):
         part = getattr(value, name)
         if isinstance(part, np.ma.MaskedArray):

@@ -37,7 +37,8 @@ def explore():
 
 navigation.run({"compare": ("Compare", compare.show), "explore": ("Explore", explore)})
 """
-THREE = "shapes-plain-20,shapes-resnet-20,shapes-plain-8"
+TWENTIES = "shapes-plain-20,shapes-resnet-20"
+THREE = f"{TWENTIES},shapes-plain-8"
 FOUR = f"{THREE},shapes-plain-56"
 
 
@@ -46,7 +47,10 @@ FOUR = f"{THREE},shapes-plain-56"
 
 def test_the_state_round_trips_through_the_url() -> None:
     assert CompareState().to_query() == {}
-    state = CompareState(("a", "b-1", "c"), "upload-0123456789abcdef", 3, 0.4545, "both", "true")
+    state = CompareState(
+        ("a", "b-1", "c"), "upload-0123456789abcdef", 3, 0.4545, "both", "true", "layers", "shapes-16-ring-star", 200,
+        "prediction", ("said", "shares"),
+    )  # fmt: skip
     assert state.to_query() == {
         "networks": "a,b-1,c",
         "picture": "upload-0123456789abcdef",
@@ -54,6 +58,11 @@ def test_the_state_round_trips_through_the_url() -> None:
         "depth": "0.4545",
         "scope": "both",
         "grid": "true",
+        "tab": "layers",
+        "data": "shapes-16-ring-star",
+        "n": "200",
+        "explained": "prediction",
+        "measured": "said,shares",
     }
     assert CompareState.from_query(state.to_query()) == state
     assert replace(state, depth=0.0).to_query()["depth"] == "0"
@@ -80,6 +89,12 @@ def test_the_state_round_trips_through_the_url() -> None:
         {"depth": "1e-3"},
         {"scope": "everything"},
         {"grid": "<b>"},
+        {"tab": "layer"},
+        {"data": "../<b>"},
+        {"n": "0"},
+        {"explained": "none"},
+        {"measured": "shares,said"},
+        {"measured": "everything"},
         {"unknown": "x"},
     ],
 )
@@ -231,8 +246,8 @@ def test_twins_differ_in_their_shortcut_and_in_what_came_of_it() -> None:
     rows = spec_diff.rows([checkpoints.load_pretrained(name) for name in CompareState().networks])
     assert {row.name for row in rows if not row.is_equal} == {"accuracy", "shortcut"}
     equal = {row.name: row.values[0] for row in rows if row.is_equal}
-    assert equal["parameters"] == "269,722"
-    assert equal["stages: blocks × channels"] == "(3 × 16), (3 × 32, stride 2), (3 × 64, stride 2)"
+    assert equal["parameters"] == f"{describe(cifar(56)).parameters:,}"
+    assert equal["stages: blocks × channels"] == "(9 × 16), (9 × 32, stride 2), (9 × 64, stride 2)"
 
 
 def test_what_was_not_measured_is_said_to_be_so() -> None:
@@ -307,14 +322,42 @@ def texts(app: AppTest) -> str:
 
 def test_first_visit_compares_the_twins() -> None:
     app = open_compare()
-    assert app.multiselect(key="compare_networks").value == ["shapes-plain-20", "shapes-resnet-20"]
-    shown = texts(app)
+    assert app.multiselect(key="compare_networks").value == ["shapes-plain-56", "shapes-resnet-56"]
+    shown = texts(app).replace("\\", "")
     assert "are twins" in shown
-    assert "| shortcut | none (plain) | identity" in shown.replace("\\", "")
-    assert "on 4,000 test pictures" in shown
-    assert "says star" in shown and "which is right" in shown
+    assert [(tile.label.replace("\\", ""), tile.value) for tile in app.metric][:2] == [
+        (f"{title}: test accuracy", f"{checkpoints.load_pretrained(name).metrics['test']['accuracy']:.1%}")
+        for title, name in (("plain-56", "shapes-plain-56"), ("ResNet-56", "shapes-resnet-56"))
+    ]
+    assert "overfitting is not the reason" in shown and "n = 4,000 images" in shown
+    assert "predicts star" in shown and "which is right" in shown
     assert "Correlation" in shown and "Intersection over union" in shown
     assert app.query_params == {}
+    assert not [button.label for button in app.button if button.label.startswith(("Measure", "Compare all"))]
+
+
+@pytest.mark.parametrize("depth", [8, 20, 56])
+@pytest.mark.parametrize("data", ["shapes", "cifar10jpeg"])
+@pytest.mark.parametrize("tab", ["layers", "object"])
+def test_nothing_of_shipped_twins_has_to_be_measured(data: str, depth: int, tab: str) -> None:
+    app = open_compare(networks=f"{data}-plain-{depth},{data}-resnet-{depth}", tab=tab)
+    assert len(app.metric) == 4
+    assert not [button.label for button in app.button if button.label.startswith(("Measure", "Compare all"))]
+    shown = texts(app)
+    if tab == "layers":
+        assert "Most alike are" in shown
+    else:
+        assert ("on the object, in" in shown) == (data == "shapes")
+
+
+def test_settings_that_differ_are_in_a_tab() -> None:
+    shown = texts(open_compare(tab="settings")).replace("\\", "")
+    assert "| shortcut | none (plain) | identity" in shown and "identical ones are below" in shown
+
+
+def test_the_page_ends_with_its_finding_and_the_next_question() -> None:
+    app = open_compare()
+    assert "plain-56 reaches 30.0% where ResNet-56 reaches 97.1%" in texts(app).replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -322,12 +365,13 @@ def test_first_visit_compares_the_twins() -> None:
     [
         (
             lambda app: app.multiselect(key="compare_networks").select("shapes-plain-8"),
-            {"networks": THREE},
+            {"networks": "shapes-plain-56,shapes-resnet-56,shapes-plain-8"},
         ),
         (lambda app: app.selectbox(key="compare_target").select(2), {"target": "2"}),
         (lambda app: app.segmented_control(key="compare_scope").set_value("both"), {"scope": "both"}),
         (lambda app: app.segmented_control(key="compare_grid").set_value("true"), {"grid": "true"}),
         (lambda app: app.slider(key="compare_depth").set_value(0.25), {"depth": "0.25"}),
+        (lambda app: app.selectbox(key="compare_n").select(50), {"n": "50"}),
     ],
 )
 def test_a_widget_changes_the_url_and_nothing_else_there(act, expected: dict[str, str]) -> None:
@@ -342,7 +386,7 @@ def test_a_widget_changes_the_url_and_nothing_else_there(act, expected: dict[str
 def test_four_networks() -> None:
     app = open_compare(networks=FOUR, depth="0.6", grid="true")
     shown = texts(app).replace("\\", "")
-    assert [header.value for header in app.header] == ["Four networks, one picture"]
+    assert [header.value for header in app.header] == ["Compare four networks"]
     assert shown.count("plain-20 − ") == 3
     for title in ("plain-20", "ResNet-20", "plain-8", "plain-56"):
         assert f"**{title}**  \n" in shown
@@ -350,8 +394,8 @@ def test_four_networks() -> None:
 
 def test_the_last_two_networks_stay() -> None:
     app = open_compare()
-    check(app.multiselect(key="compare_networks").unselect("shapes-plain-20").run())
-    assert app.multiselect(key="compare_networks").value == ["shapes-plain-20", "shapes-resnet-20"]
+    check(app.multiselect(key="compare_networks").unselect("shapes-plain-56").run())
+    assert app.multiselect(key="compare_networks").value == ["shapes-plain-56", "shapes-resnet-56"]
     assert "takes two networks" in texts(app)
     assert app.query_params == {}
 
@@ -407,7 +451,7 @@ def test_a_photo_is_compared_at_each_networks_own_size() -> None:
 
 
 def test_the_view_opens_in_explore() -> None:
-    app = open_compare(scope="both", depth="0.2")
+    app = open_compare(networks=TWENTIES, scope="both", depth="0.2")
     app.button(key="to_explore").click().run()
     assert not app.exception
     assert "here is Explore" in texts(app)
@@ -452,7 +496,7 @@ def run_method(app: AppTest, method: str) -> AppTest:
 
 
 def test_a_method_explains_all_networks_on_one_scale_and_is_kept() -> None:
-    app = open_compare(networks=FOUR, target="2")
+    app = open_compare(networks=FOUR, target="2", tab="methods")
     assert not [button for button in app.button if button.label.startswith("Run ")]
     check(app.selectbox(key="compare_method").select("occlusion").run())
     assert METHODS["occlusion"].shows in texts(app)
@@ -464,7 +508,7 @@ def test_a_method_explains_all_networks_on_one_scale_and_is_kept() -> None:
     shown = texts(app)
     assert shown.count("one scale for all 4 networks") == 1 and "explaining *star" not in shown
     assert shown.count(f"explaining *{shapes.CLASS_NAMES[2]}*") == 4
-    assert app.query_params == {"networks": FOUR, "target": "2"}
+    assert app.query_params == {"networks": FOUR, "target": "2", "tab": "methods"}
     check(app.segmented_control(key="compare_grid").set_value("true").run())
     assert "one scale for all 4 networks" in texts(app), "a result is kept"
     check(app.selectbox(key="compare_target").select(3).run())
@@ -473,17 +517,18 @@ def test_a_method_explains_all_networks_on_one_scale_and_is_kept() -> None:
 
 
 def test_guided_grad_cam_takes_each_network_at_its_own_layer() -> None:
-    app = run_method(open_compare(networks="shapes-plain-8,shapes-resnet-20"), "guided_grad_cam")
+    app = run_method(open_compare(networks="shapes-plain-8,shapes-resnet-20", tab="methods"), "guided_grad_cam")
     shown = texts(app).replace("\\", "")
     assert "plain-8 `stages.2.0`, ResNet-20 `stages.2.2`" in shown
     assert "Guided Grad-CAM of ResNet-20 alone" in "\n".join(alts(app))
-    check(app.slider(key="compare_depth").set_value(0.0).run())
+    app.query_params["depth"] = "0"
+    check(app.run())
     assert "plain-8 `stem.conv`, ResNet-20 `stem.conv`" in texts(app).replace("\\", "")
     assert "Guided Grad-CAM of ResNet-20 alone" not in "\n".join(alts(app))
 
 
 def test_parameters_of_a_method_that_do_not_go_together_are_one_sentence() -> None:
-    app = open_compare()
+    app = open_compare(tab="methods")
     check(app.selectbox(key="compare_method").select("occlusion").run())
     app.number_input(key="compare_parameter_occlusion_stride").set_value(9).run()
     assert not app.exception
@@ -492,6 +537,6 @@ def test_parameters_of_a_method_that_do_not_go_together_are_one_sentence() -> No
 
 
 def test_networks_that_explain_different_classes_say_so_beside_their_maps() -> None:
-    app = run_method(open_compare(networks="shapes-resnet-20,cifar10jpeg-resnet-20"), "input_x_gradient")
-    assert texts(app).count("explain different classes") == 2
+    app = run_method(open_compare(networks="shapes-resnet-20,cifar10jpeg-resnet-20", tab="methods"), "input_x_gradient")
+    assert texts(app).count("explain different classes") == 1
     assert "red speaks for the explained class" in texts(app)

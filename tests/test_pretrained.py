@@ -16,6 +16,7 @@ TWINS = [(name, name.replace("-plain-", "-resnet-")) for name in RECIPES if "-pl
 def test_every_recipe_ships_and_nothing_else() -> None:
     assert set(pinned()) == set(RECIPES) == {file.stem for file in PRETRAINED.glob("*.safetensors")}
     assert sum(file.stat().st_size for file in PRETRAINED.glob("*.safetensors")) < 20e6
+    assert sum(file.stat().st_size for file in PRETRAINED.iterdir()) < 28e6
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -84,8 +85,8 @@ def test_the_listing_is_the_one_that_the_files_give(tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("pretrained")
     for name in RECIPES:
         (folder / f"{name}.safetensors").write_bytes((PRETRAINED / f"{name}.safetensors").read_bytes())
-    for name in RECORDED:
-        (folder / f"{name}.replay").write_bytes((PRETRAINED / f"{name}.replay").read_bytes())
+    for name in (*(f"{name}.replay" for name in RECORDED), *(f"{name}.npz" for name in pinned(kind="npz"))):
+        (folder / name).write_bytes((PRETRAINED / name).read_bytes())
     write_listing(folder)
     for file in ("README.md", "SHA256SUMS"):
         assert (folder / file).read_text() == (PRETRAINED / file).read_text()

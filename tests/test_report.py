@@ -96,10 +96,10 @@ def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings == [
         "The networks",
-        "One picture",
-        "What they see",
-        "What they say on a labelled set",
-        "How alike they are inside",
+        "One image",
+        "Where they look",
+        "Predictions on labelled images",
+        "Similarity of their representations",
         "How much of the Grad-CAM lies on the object",
         "Made with",
     ]
@@ -118,14 +118,14 @@ def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(
     assert not [
         value for _, each in tags for key, value in each.items() if key in ("src", "href") and "data:" != str(value)[:5]
     ]
-    assert f"{N:,} test pictures of shapes-32" in text and "<td>torch</td>" in text
+    assert f"{N:,} test images of shapes-32" in text and "<td>torch</td>" in text
     assert "document.title" in text, "the names are there, as text"
 
 
 def test_nothing_measured_is_said(twins) -> None:
     compared, _ = twins
     text = report.html_report(compared, {})
-    assert "Nothing was measured on many pictures before this report was made." in text
+    assert "Nothing was measured on many images before this report was made." in text
     assert len(re.findall('<div id="chart-', text)) == 3, "what is known of the one picture is there"
 
 
@@ -143,10 +143,10 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
     text = report.html_report(compared, more)
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings[4:-1] == [
-        f"How alike they are inside: {N} pictures of shapes-32",
-        f"How alike they are inside: {N} pictures of shapes-64",
-        f"How much of the Grad-CAM lies on the object: {N} pictures of shapes-32, label explained",
-        f"How much of the Grad-CAM lies on the object: {N} pictures of shapes-32, prediction explained",
+        f"Similarity of their representations: {N} images of shapes-32",
+        f"Similarity of their representations: {N} images of shapes-64",
+        f"How much of the Grad-CAM lies on the object: {N} images of shapes-32, label explained",
+        f"How much of the Grad-CAM lies on the object: {N} images of shapes-32, prediction explained",
     ]
     assert text.count("<figcaption>Linear CKA (debiased)") == text.count("<figcaption>Linear CKA (plain)") == 3
     monkeypatch.setattr(layer_similarity, "MOST_CELLS", 100)
@@ -173,7 +173,7 @@ def test_the_one_picture_of_networks_that_know_different_classes(twins) -> None:
     compared, _ = twins
     other = with_checkpoint(compared[1], class_names=tuple(f"other {HOSTILE} {index}" for index in range(10)))
     text = report.html_report([compared[0], other], {})
-    assert text.count("its most probable classes. n = 1 picture.") == 2
+    assert text.count("its most probable classes. n = 1 image.") == 2
     assert "The networks explain different classes" in text
     assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
 
@@ -205,11 +205,11 @@ def test_of_many_classes_the_most_frequent_mistakes_stand_in_a_table(twins) -> N
         said = agreement.Predictions(class_names, labels, predicted, probabilities)
         kept[request.key(network.name)] = Measurement(request, (network.name,), said)
     mistakes = labelled.frequent_mistakes(compared, {each.names[0]: each.result for each in kept.values()})
-    assert mistakes.columns == ["label", "said instead", *(network.title for network in compared)]
+    assert mistakes.columns == ["label", "predicted instead", *(network.title for network in compared)]
     assert mistakes.rows[0] == [class_names[0], class_names[7], "1", "1"]
     assert sorted(list(row[2:]) for row in mistakes.rows[1:]) == [["0", "1"], ["1", "0"], ["1", "0"]]
     text = report.html_report(compared, kept)
-    assert "<th>said instead</th>" in text and len(text) < 8_000_000
+    assert "<th>predicted instead</th>" in text and len(text) < 8_000_000
     assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
 
 

@@ -71,7 +71,7 @@ def test_other_arrays_are_no_value() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"kind": "similarity"},
+        {"kind": "cka"},
         {"weights": ("b", "a")},
         {"weights": ("a",)},
         {"weights": ("ab",)},

@@ -17,7 +17,9 @@ from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
 from explorer.cli import CommandResult, inputs, one_click
 from explorer.cli.formatting import describe_classes, notes_block, percent, table
 from explorer.cli.networks import parameters
+from explorer.cli.results import ship_gradients, ship_results
 from explorer.datasets import Dataset, Split, folders, shapes
+from explorer.experiments import stored_gradients
 from explorer.machine import give_way
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
 from explorer.runs import describe_results, recomputed, recording
@@ -252,13 +254,14 @@ def pretrained_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="FOLDER", help=f"the {CIFAR_DATA} as class folders in train/ and test/")
     parser.add_argument("--folder", default=PRETRAINED, metavar="FOLDER", help="where they lie (default: pretrained/)")
     parser.add_argument("--measure", action="store_true", help="measure the accuracies again instead of training")
+    parser.add_argument("--results", action="store_true", help="measure what the pages show without a wait")
     parser.add_argument("--record", action="store_true", help="train and record what the app replays, half an hour")
     parser.add_argument("--listing", action="store_true", help="write README.md and SHA256SUMS from the files there")
     inputs.add_threads(parser)
 
 
 def rebuild_pretrained(arguments: argparse.Namespace) -> CommandResult:
-    """List the pretrained networks, or train them again."""
+    """List the pretrained networks, train them again, or measure them."""
     folder = Path(arguments.folder)
     if not folder.is_dir():
         raise ValueError(f"there is no folder `{folder}`; make it or give another as `--folder`.")
@@ -282,8 +285,14 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> CommandResult:
             datasets[recipe.data] = shapes.load()
         if arguments.measure:
             measure(recipe, datasets[recipe.data], folder)
-        else:
+        elif not arguments.results:
             _follow([recipe.name], rebuild(recipe, datasets[recipe.data], folder))
+    if arguments.results:
+        for data, dataset in datasets.items():
+            ship_results(data, dataset, folder)
+        if {*stored_gradients.TRAINED} <= {*names}:
+            ship_gradients(folder)
+        write_listing(folder)
     if arguments.listing:  # only on request: it pins all files there
         write_listing(folder)
 

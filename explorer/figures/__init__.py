@@ -5,6 +5,7 @@ from explorer.figures.agreement import (
     accuracy_chart,
     agreement_chart,
     confusion_chart,
+    largest_mistake,
     object_share_chart,
     similarity_chart,
 )

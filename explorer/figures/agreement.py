@@ -48,11 +48,25 @@ def accuracy_chart(lines: Sequence[tuple[Series, Accuracy]]) -> go.Figure:
     return figure
 
 
-def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class_names: Sequence[str]) -> go.Figure:
+def largest_mistake(matrices: Sequence[np.ndarray]) -> float:
+    """The largest share of a label's images that one of the networks takes for another class, 0..1."""
+    classes = len(matrices[0])
+    others = [_shares(counts)[~np.eye(classes, dtype=bool)] for counts in matrices]
+    return max((float(shares.max()) for shares in others if classes > 1), default=0.0)
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    shares: np.ndarray = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
+def confusion_chart(
+    matrices: Sequence[np.ndarray], titles: Sequence[str], class_names: Sequence[str], top: float | None = None
+) -> go.Figure:
     """Confusion matrices, int (classes, classes) of counts, rows labels and columns predictions, two in a row.
 
-    Mistakes alone are coloured, as shares of the label's pictures, on one scale for all networks. The diagonal is
-    grey, else its ninety-odd per cent would take the whole scale.
+    Mistakes alone are coloured, as shares of the label's images, on one scale for all networks up to `top`, by default
+    their `largest_mistake`. The diagonal is grey, else its ninety-odd per cent would take the whole scale.
     """
     columns = min(2, len(matrices))
     rows = -(-len(matrices) // columns)
@@ -64,9 +78,8 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
     )
     classes = len(class_names)
     diagonal = np.eye(classes, dtype=bool)
-    all_shares = [counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) for counts in matrices]
-    top = max((float(shares[~diagonal].max()) for shares in all_shares if classes > 1), default=0.0)
-    for index, (counts, shares) in enumerate(zip(matrices, all_shares, strict=True)):
+    top = largest_mistake(matrices) if top is None else top
+    for index, (counts, shares) in enumerate(zip(matrices, map(_shares, matrices), strict=True)):
         place = {"row": index // columns + 1, "col": index % columns + 1}
         mistakes = np.ma.array(shares, mask=diagonal)
         _add_cells(figure, mistakes, _confusion_hover(counts, class_names), xgap=1, ygap=1, **place)
@@ -93,8 +106,8 @@ def confusion_chart(matrices: Sequence[np.ndarray], titles: Sequence[str], class
     figure.update_xaxes(title={"text": "predicted", "standoff": 10}, tickangle=-45, **axis)
     figure.update_yaxes(autorange="reversed", automargin=True, **axis)
     figure.update_yaxes(title={"text": "label", "standoff": 14}, col=1)
-    title = {"text": "mistakes, share of the label's pictures", "side": "top"}
-    colour_bar: dict[str, Any] = {"title": title, "tickformat": ".1%"}
+    title = {"text": "mistakes, share of the label's images", "side": "top"}
+    colour_bar: dict[str, Any] = {"title": title, "tickformat": ".0%", "nticks": 4, "tickangle": 0}
     colour_bar |= {"orientation": "h", "thickness": 10, "len": 0.45, "x": 0, "xanchor": "left", "xpad": 0}
     colour_bar |= {"y": 1, "yref": "container", "yanchor": "top", "ypad": 0}
     figure.update_layout(

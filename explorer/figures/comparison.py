@@ -51,9 +51,9 @@ class DepthCurves:
     right: Sequence[float]
 
 
-def training_chart(lines: Sequence[TrainingLine]) -> go.Figure:
-    """Loss on the left, share of right predictions on the right, over epochs: lines of the training pictures, dots of
-    the validation pictures."""
+def training_chart(lines: Sequence[TrainingLine], stacked: bool = False) -> go.Figure:
+    """Loss on the left, or with `stacked` above, and accuracy over epochs: lines of the training images, dots of the
+    validation images."""
     figure = _two_charts(("Loss", "Accuracy"), "epochs")
     for line in lines:
         for pictures, points in (("training", line.train), ("validation", line.validation)):
@@ -69,6 +69,13 @@ def training_chart(lines: Sequence[TrainingLine]) -> go.Figure:
     figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02], col=2)
     figure.update_layout(height=340)
+    if stacked:
+        tops = (1.0, 0.42)
+        for title, top in zip(figure.layout.annotations, tops, strict=True):
+            title.update(x=0.5, y=top)
+        figure.update_xaxes(domain=[0, 1])
+        figure.update_xaxes(title=None, col=1)
+        figure.update_layout(height=470, yaxis_domain=[0.6, tops[0]], yaxis2_domain=[0, tops[1]])
     return figure
 
 
@@ -105,7 +112,7 @@ def probabilities_chart(names: Sequence[str], networks: Sequence[ClassProbabilit
 def map_similarity_chart(pairs: Sequence[DepthCurves], chosen: float) -> go.Figure:
     """Correlation of two networks' maps, -1..1, on the left, intersection over union, 0..1, on the right, over
     relative depth; a line at the chosen depth."""
-    figure = _two_charts(("Correlation", "Intersection over union"), "relative depth, input to output")
+    figure = _two_charts(("Correlation", "Intersection over union"), "relative depth")
     for pair in pairs:
         for column, values in enumerate((pair.left, pair.right), start=1):
             layers = [_name(layer) for layer in pair.layers]
@@ -121,7 +128,7 @@ def map_similarity_chart(pairs: Sequence[DepthCurves], chosen: float) -> go.Figu
 def sizes_chart(lines: Sequence[DepthCurves]) -> go.Figure:
     """Activation size on the left, gradient size on the right, over relative depth, on logarithmic axes. Zero has no
     logarithm: it is a cross on a line at the bottom, a decade below the smallest size."""
-    figure = _two_charts(("Activation size", "Gradient size"), "relative depth, input to output")
+    figure = _two_charts(("Activation size", "Gradient size"), "relative depth")
     for column, sizes in enumerate(([line.left for line in lines], [line.right for line in lines]), start=1):
         found = [size for line in sizes for size in line if 0 < size < math.inf]
         low, high = min(found, default=1.0), max(found, default=1.0)

@@ -94,10 +94,10 @@ def view_url(name: str, query: Mapping[str, str]) -> str:
     return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(query), ""))
 
 
-def page_link(name: str, label: str) -> None:
-    """A link to another page, as its menu opens it."""
+def page_link(name: str, label: str, query: Mapping[str, str]) -> None:
+    """A link to another page at that view; nothing where the app has no such page."""
     if page := session().pages.get(name):
-        st.page_link(page, label=label, icon=":material/arrow_forward:")
+        st.page_link(page, label=label, query_params=dict(query))
 
 
 def switch_page(name: str, query: Mapping[str, str]) -> None:

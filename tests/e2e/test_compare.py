@@ -21,16 +21,16 @@ def images(page: Page) -> list[str]:
 
 def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
     visit(page, "/compare")
-    expect(page.get_by_role("heading", name="Two networks, one picture")).to_be_visible()
-    expect(map_button(page, "stages.2.2", "plain-20", "1.00")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("heading", name="Compare two networks")).to_be_visible()
+    expect(map_button(page, "stages.2.8", "plain-56", "1.00")).to_have_attribute("aria-pressed", "true")
     assert query(page) == {}, "a first visit needs nothing in the URL"
 
     choose(page, "Networks", "ResNet-8 · Shapes")
     page.keyboard.press("Escape")
-    expect(page.get_by_role("heading", name="Three networks, one picture")).to_be_visible()
+    expect(page.get_by_role("heading", name="Compare three networks")).to_be_visible()
     expect(map_button(page, "stages.2.0", "ResNet-8", "1.00")).to_be_visible()
     wait_until_ready(page)
-    assert query(page) == {"networks": ["shapes-plain-20,shapes-resnet-20,shapes-resnet-8"]}
+    assert query(page) == {"networks": ["shapes-plain-56,shapes-resnet-56,shapes-resnet-8"]}
     layer_scale = images(page)
     assert len(layer_scale) == 36
 
@@ -58,7 +58,7 @@ def test_another_picture_is_chosen_in_the_gallery(page: Page) -> None:
     assert query(page)["picture"] == ["sample-7-7"]
     expect(page.get_by_role("button", name="heart", exact=True)).to_have_attribute("aria-pressed", "true")
     expect(page.get_by_role("spinbutton", name="Scene")).to_have_value("7")
-    expect(page.get_by_text(re.compile("says heart")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("predicts heart")).first).to_be_visible()
 
 
 def test_a_click_and_the_keyboard_choose_a_depth(page: Page) -> None:
@@ -84,41 +84,64 @@ def test_a_click_and_the_keyboard_choose_a_depth(page: Page) -> None:
     assert query(page)["second"] == ["shapes-resnet-8"]
 
 
-def test_many_pictures_are_measured_stopped_and_open_in_explore(page: Page) -> None:
-    visit(page, "/compare?networks=shapes-plain-8,shapes-plain-56")
-    button = page.get_by_role("button", name=re.compile(r"^Measure 2 networks on 1,000 pictures")).first
+def test_the_first_visit_shows_the_verdict_in_every_window(page: Page) -> None:
+    visit(page, "/compare")
+    for window in windows(page):
+        expect(page.get_by_test_id("stMetricValue").first, str(window)).to_have_text("30.0%")
+        expect(page.get_by_text("overfitting is not the reason"), str(window)).to_be_visible()
+        assert no_sideways_scroll(page), window
+    for dark in (True, False):
+        turn(page, dark=dark)
+        assert_accessible(page, "the verdict")
+    click(page, "tab", "Representations (CKA)")
+    expect(page.get_by_text("Most alike are")).to_be_visible()
+    assert query(page) == {"tab": ["layers"]}
+    visit(page, "/compare?tab=layers")
+    expect(page.get_by_text("Most alike are")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^(Measure|Compare all)"))).to_have_count(0)
+    page.get_by_role("link", name="What reaches the first layer? → Gradients").click()
+    wait_until_ready(page)
+    assert query(page)["first"] == ["shapes-plain-56"] and query(page)["second"] == ["shapes-resnet-56"]
+
+
+def test_many_images_are_measured_stopped_and_open_in_explore(page: Page) -> None:
+    visit(page, "/compare?networks=shapes-plain-8,shapes-plain-56&n=1000&tab=settings")
+    button = page.get_by_role("button", name=re.compile(r"^Measure 2 networks on 1,000 images")).first
     button.click()
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(button).to_be_visible()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
     wait_until_ready(page)
-    interval = page.get_by_role("columnheader", name="95 % interval (Wilson)")
-    expect(interval).to_have_count(0)
+    matrices = page.get_by_text("Confusion matrices.")
+    expect(matrices).to_have_count(0)
 
-    page.get_by_role("combobox", name="How many").first.click()
-    page.get_by_role("option", name="200", exact=True).click()
+    choose(page, "How many", "200")
     wait_until_ready(page)
-    page.get_by_role("button", name=re.compile(r"^Measure 2 networks on 200 pictures")).first.click()
-    expect(interval).to_be_visible(timeout=PATIENCE)
-    for network in ("plain-8", "plain-56"):
-        expect(page.get_by_role("cell", name=network, exact=True)).not_to_have_count(0)
-    expect(page.get_by_text("McNemar's test, exact")).to_be_visible()
+    page.get_by_role("button", name=re.compile(r"^Measure 2 networks on 200 images")).first.click()
+    expect(matrices).to_be_visible(timeout=PATIENCE)
+    wait_until_ready(page)
+    assert query(page)["measured"] == ["said"] and query(page)["n"] == ["200"]
+    page.get_by_text("Intervals, McNemar's test and CSV").click()
+    expect(page.get_by_text("McNemar's exact test")).to_be_visible()
     wait_until_ready(page)
     for dark in (True, False):
         turn(page, dark=dark)
         assert_accessible(page, "what was measured")
-    picture = page.get_by_role("img", name=re.compile(r"^Test picture \d+$")).first
-    number = (picture.get_attribute("alt") or "").removeprefix("Test picture ")
+    page.reload()
+    expect(matrices).to_be_visible(timeout=PATIENCE)
+    wait_until_ready(page)
+    picture = page.get_by_role("img", name=re.compile(r"^Test image \d+$")).first
+    number = (picture.get_attribute("alt") or "").removeprefix("Test image ")
     click(page, "button", "Explore")
     expect(page.get_by_role("heading", name="Depth strip")).to_be_visible()
     assert query(page)["first"] == ["shapes-plain-8"] and query(page)["second"] == ["shapes-plain-56"]
-    expect(page.get_by_text(f"test picture {number}: ").first).to_be_visible()
+    expect(page.get_by_text(f"test image {number}: ").first).to_be_visible()
 
 
 def test_four_networks_fit_a_narrow_window_and_everybody_can_use_the_page(page: Page) -> None:
     visit(page, "/compare?networks=shapes-plain-20,cifar10jpeg-resnet-20,shapes-plain-56,shapes-resnet-56&grid=true")
     for window in windows(page):
-        expect(page.get_by_role("heading", name="Four networks, one picture"), str(window)).to_be_visible()
+        expect(page.get_by_role("heading", name="Compare four networks"), str(window)).to_be_visible()
         expect(page.get_by_text("know different classes"), str(window)).to_be_visible()
         assert no_sideways_scroll(page), window
         strip = page.locator(".scroller").first

@@ -60,7 +60,7 @@ FORMS: dict[str, st.SearchStrategy[str]] = {
     "picture": st.sampled_from(PICTURES),
     "method": st.sampled_from(("integrated_gradients", "occlusion", "grad_cam", "__class__")),
     "layer": st.sampled_from(("stages.1.1.conv1", "stem.conv", "head.fc", "stages.99.0", "input", "a..b")),
-    "tab": st.sampled_from(("layer", "block", "methods", "channels", "trust")),
+    "tab": st.sampled_from(("layer", "block", "methods", "channels", "trust", "maps", "object", "settings")),
     "scope": st.sampled_from(("layer", "network", "both")),
     "layers": st.sampled_from(("main", "all")),
     "source": st.sampled_from(("initial", "checkpoint", "record")),
@@ -72,7 +72,7 @@ FORMS: dict[str, st.SearchStrategy[str]] = {
     "free": st.sampled_from(("yes", "no")),
     **dict.fromkeys(("first", "second", "model"), st.sampled_from(NAMES)),
     **dict.fromkeys(
-        ("target", "channel", "opacity", "seeds", "step"), st.sampled_from(("0", "9", "10", "100001", "-1"))
+        ("target", "channel", "opacity", "seeds", "step", "n"), st.sampled_from(("0", "9", "10", "100001", "-1"))
     ),
 }
 """What each parameter may hold where it is nearly right."""

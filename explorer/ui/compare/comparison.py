@@ -16,7 +16,7 @@ from explorer.ui import missing, network_registry, url_query
 from explorer.ui.compare.state import FEWEST, CompareState
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import Scope
-from explorer.ui.services.inference import InputImage, NetworkResult, trace_image
+from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult, trace_image
 
 COLUMNS = 12  # relative depths on the strip: as many thumbnails as a window of 1024 pixels has room for
 
@@ -89,12 +89,12 @@ class ComparedNetwork(NetworkResult):
         return next(column for column in self.profiles if column.name == name)
 
 
-def compare(state: CompareState, subject: InputImage) -> list[ComparedNetwork]:
+def compare(state: CompareState, networks: Sequence[ChosenNetwork], subject: InputImage) -> list[ComparedNetwork]:
     """The networks of the view, each after its pass. Raises ValueError where a map is not finite."""
     first = network_registry.class_names(state.networks[0])
     asked = first[state.target] if state.target is not None and state.target < len(first) else None
     results = []
-    for network in network_registry.chosen_networks(state.networks):
+    for network in networks:
         classes = network.checkpoint.class_names
         target = classes.index(asked) if asked in classes else None
         trace, profiles = _run_pass(f"{network.name}/{subject.digest}/{target}", network.name, subject, target)
@@ -131,7 +131,7 @@ def _run_pass(
     return replace(whole, layers=()), profile(whole)
 
 
-def same_classes(compared: Sequence[ComparedNetwork]) -> bool:
+def same_classes(compared: Sequence[ChosenNetwork]) -> bool:
     return len({network.checkpoint.class_names for network in compared}) == 1
 
 

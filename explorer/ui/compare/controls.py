@@ -1,17 +1,20 @@
 """The widgets of Compare. Those of a `CompareState` write into the URL, the only place where the state lives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from explorer.experiments.measurement import MOST, RESULTS
 from explorer.labels import SCOPES
 from explorer.ui import dataset_access, network_registry
 from explorer.ui.compare import measurements
-from explorer.ui.compare.comparison import ComparedNetwork, load_state, update_state
-from explorer.ui.compare.measurements import Request
-from explorer.ui.compare.state import FEWEST, MOST, CompareState
+from explorer.ui.compare.comparison import load_state, update_state
+from explorer.ui.compare.measurements import Choice, Request
+from explorer.ui.compare.state import FEWEST, MOST_NETWORKS, CompareState
+from explorer.ui.services.inference import ChosenNetwork
+from explorer.ui.session import session
 from explorer.ui.widgets import long_task
 from explorer.ui.widgets.bound import bound, choice
 from explorer.ui.widgets.pickers import class_select
@@ -29,7 +32,7 @@ def choose_networks(state: CompareState) -> None:
         value=list(state.networks),
         write=_change_networks,
         format_func=names.__getitem__,
-        max_selections=MOST,
+        max_selections=MOST_NETWORKS,
         help="Two to four. The first is the one that the others are compared with. More are on the page Models.",
     )
     if st.session_state.pop("compare_too_few", False):
@@ -42,7 +45,7 @@ def _change_networks(chosen: list[str]) -> None:
         st.session_state["compare_too_few"] = True
         return
     same = network_registry.class_names(chosen[0]) == network_registry.class_names(before.networks[0])
-    update_state(networks=tuple(chosen), **({} if same else {"target": None}))
+    update_state(networks=tuple(chosen), measured=(), **({} if same else {"target": None}))
 
 
 def choose_target(state: CompareState) -> None:
@@ -88,46 +91,102 @@ def choose_depth(state: CompareState) -> None:
 # --- measurements on a dataset ---------------------------------------------------------------------------------------
 
 
-def choose_data(options: Sequence[str], kind: str) -> str:
-    return st.selectbox(
-        "Pictures",
+def choose_images(state: CompareState, choice: Choice, options: Mapping[str, bool]) -> None:
+    """The one choice of data and number of images for all measurements of the page."""
+    bound(
+        st.selectbox,
+        "Test images",
         list(options),
-        key=f"many-{kind}-data",
-        format_func=lambda data: f"test pictures of {dataset_access.data_title(data)}",
-        persist_state="session",
-        width=300,
+        key="compare_data",
+        value=choice.data,
+        write=lambda data: update_state(data=data, n=None, measured=()),
+        format_func=dataset_access.data_title,
+        width=260,
+        help=f"For all measurements of this page. Layers are compared on at most {MOST['cka']} of them, and Grad-CAMs "
+        f"measured on at most {MOST['shares']}.",
     )
-
-
-def choose_count(data: str, counts: Sequence[int], default: int, kind: str, everything: bool = False) -> int:
-    """One of `counts` that are fewer than the test images; with `everything` also all of them."""
-    total = measurements.test_count(data)
-    options = [count for count in counts if count < total]
-    if everything or not options:
-        options.append(total)
-    chosen = default if default in options else options[-1]
-    return st.selectbox(
+    bound(
+        st.selectbox,
         "How many",
-        options,
-        index=options.index(chosen),
-        key=f"many-{kind}-n-{data}-{options[-1]}",
-        format_func=lambda count: f"all {count:,}" if count == total else f"{count:,}",
-        persist_state="session",
-        width=140,
+        choice.counts,
+        key="compare_n",
+        value=choice.n,
+        write=lambda n: update_state(n=n, measured=()),
+        format_func=lambda count: f"all {count:,}" if count == choice.total else f"{count:,}",
+        width=130,
     )
 
 
-def measure(request: Request, compared: Sequence[ComparedNetwork], draw: Callable[[dict[str, Any]], None]) -> None:
-    """Draws the results of all networks by name; a button measures those that are not known yet."""
+def measure_everything(
+    state: CompareState, choice: Choice, requests: Mapping[str, Request], compared: Sequence[ChosenNetwork]
+) -> None:
+    """A button for all that is not measured yet. What a link asks for is measured without a click, once."""
+    lacking = [kind for kind, request in requests.items() if not measurements.is_measured(request, compared)]
+    if not lacking or not choice.is_here:
+        return
+    linked = [kind for kind in lacking if kind in state.measured]
+    is_linked = bool(linked) and _started() != _identity(requests, compared)
+    kinds = linked if is_linked else lacking
+    if is_linked:
+        _start(requests, compared)
+    key = f"everything/{_identity({kind: requests[kind] for kind in kinds}, compared)}"
+
+    def finish(_: Any) -> None:
+        session().results.remove(key)  # they are in the store
+        st.rerun()  # so that the tiles above show them
+
+    long_task.long_task(
+        key,
+        "Measure everything" if len(lacking) > 1 else "Measure what is missing",
+        lambda: long_task.run_sequentially([partial(measurements.work, requests[kind], compared) for kind in kinds]),
+        finish,
+        seconds=sum(measurements.seconds(requests[kind], compared) for kind in kinds),
+        start=is_linked,
+        on_click=partial(_ask, tuple(requests), requests, compared),
+    )
+
+
+def measure(
+    state: CompareState, kind: str, requests: Mapping[str, Request], compared: Sequence[ChosenNetwork]
+) -> dict[str, Any] | None:
+    """The results of all networks by name, None while a button is there that measures those that are not known yet."""
+    request = requests[kind]
     lacking = measurements.networks_to_measure(request, compared)
     if not lacking:
-        draw({network.name: measurements.find_result(request, network.name) for network in compared})
-        return
+        return {network.name: measurements.find_result(request, network.name) for network in compared}
+    key = request.key(*(network.name for network in compared))
+
+    def finish(_: Any) -> None:
+        session().results.remove(key)
+        st.rerun()
+
     count = "1 network" if len(lacking) == 1 else f"{len(lacking)} networks"
     long_task.long_task(
-        request.key(*(network.name for network in compared)),
-        f"Measure {count} on {request.n:,} pictures",
+        key,
+        f"Measure {count} on {request.n:,} images",
         lambda: measurements.run(request, compared),
-        draw,
+        finish,
         seconds=measurements.seconds(request, lacking),
+        on_click=partial(_ask, (*state.measured, kind), requests, compared),
     )
+    return None
+
+
+def _ask(kinds: Sequence[str], requests: Mapping[str, Request], compared: Sequence[ChosenNetwork]) -> None:
+    """Puts into the URL what was asked for, so that the link shows it; here the click has started it already."""
+    _start(requests, compared)
+    update_state(measured=tuple(kind for kind in RESULTS if kind in kinds))
+
+
+def _identity(requests: Mapping[str, Request], compared: Sequence[ChosenNetwork]) -> str:
+    names = ",".join(network.name for network in compared)
+    return " ".join(request.key(names) for request in requests.values())
+
+
+def _started() -> str:
+    """The measurements that a link or a click has started in this session: Stop must not start them again."""
+    return str(st.session_state.get("compare_started", ""))
+
+
+def _start(requests: Mapping[str, Request], compared: Sequence[ChosenNetwork]) -> None:
+    st.session_state["compare_started"] = _identity(requests, compared)

@@ -12,7 +12,7 @@ from explorer.experiments.agreement import Agreement, Predictions, accuracy_of, 
 from explorer.figures import Chapter, Chart, Gallery, Part, Table, Thumbnail
 from explorer.files import csv_text
 from explorer.ui import navigation
-from explorer.ui.compare import controls, measurements
+from explorer.ui.compare import measurements
 from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.measurements import Measurement, Request, TestSample
 from explorer.ui.compare.parts import draw
@@ -20,50 +20,40 @@ from explorer.ui.markdown import as_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
 
-HEADING = "What they say on a labelled set"
+HEADING = "Predictions on labelled images"
 FREQUENT_MISTAKES = 20  # in the table that takes the place of a matrix
 _IMAGES_A_PAGE = 12
-_COLUMNS = 6
 _IN_REPORT = 12  # images of each pair
 _SIDE = 96  # pixels of an image
+_MATRIX = 302  # pixels
 
 Said = Mapping[str, Predictions]  # of each network by name
 
 
-def section(compared: Sequence[ComparedNetwork], shared: Sequence[str], key: str) -> None:
-    st.subheader(HEADING, anchor=False)
-    if not shared:
-        st.info(
-            "There are no labelled pictures here that all these networks know. Choose networks with the same classes, "
-            "or bring pictures: upload a zip with one folder for each class in Build & train, named as the classes of "
-            "these networks are."
+def mistakes(compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
+    """The confusion matrices."""
+    words, *parts = _mistakes(compared, said, apart=True)
+    st.markdown(f"**Confusion matrices.** {as_text(str(words))}")
+    with st.container(horizontal=True, gap="small"):
+        for place, part in enumerate(parts):
+            with st.container(width=_MATRIX if isinstance(part, Chart) else "stretch"):
+                draw([part], f"{key}-mistakes-{place}")
+
+
+def numbers(request: Request, compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
+    """Accuracies with intervals, McNemar's test, and the predictions as a file; folded."""
+    with st.expander("Intervals, McNemar's test and CSV"):
+        draw([*_accuracies(compared, said), *_agreement(compared, said)], key)
+        indices = measurements.indices(request)
+        titles = {network.name: network.title for network in compared}
+        navigation.download_button(
+            "Predictions (CSV)",
+            data=lambda: predictions_csv(titles, said, indices),
+            file_name=f"predictions-{'-'.join(said)[:80]}-{request.n}.csv",
+            mime="text/csv",
+            key=f"{key}-csv",
+            help="One line for each image: its number in the test split, its label, and each network's prediction.",
         )
-        return
-    st.markdown(
-        "Test pictures with known labels, none of them trained on if the networks come from this data. Look for "
-        "whether the better one is right where the other is wrong, or whether they fail on the same pictures."
-    )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        data = controls.choose_data(shared, "said")
-        n = controls.choose_count(data, (200, 1000, 5000), 1000, "said", everything=True)
-    request = Request("said", data, n)
-    controls.measure(request, compared, lambda said: _draw(request, compared, said, key))
-
-
-def _draw(request: Request, compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
-    draw(_parts(compared, said), key)
-    sample = measurements.sample(request)
-    _keep_for_report(request, compared, said, sample)
-    _draw_disagreements(compared, said, sample, key)
-    titles = {network.name: network.title for network in compared}
-    navigation.download_button(
-        "Predictions (CSV)",
-        data=lambda: predictions_csv(titles, said, sample.indices),
-        file_name=f"predictions-{request.data[:14]}-{len(sample.indices)}.csv",
-        mime="text/csv",
-        key=f"{key}-csv",
-        help="One line for each picture: its number in the test split, its label, and what each network says.",
-    )
 
 
 def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> list[Chapter]:
@@ -78,9 +68,9 @@ def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement
         thumbnails = []
         for index, image in pixels.items():
             label, *lines = _lines(index, networks, said)
-            title = f"{label} (test picture {indices[index]})"
+            title = f"{label} (test image {indices[index]})"
             thumbnails.append(Thumbnail(figures.fit_to_screen(image, _SIDE), [title, *lines]))
-        intro = f"Each network was asked about {n:,} {request.images}."
+        intro = f"Each network predicts {n:,} {request.images}."
         return [intro, *_parts(networks, said), Gallery(thumbnails)]
 
     return measurements.chapters(kept, "said", compared, HEADING, parts)
@@ -90,34 +80,43 @@ def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement
 
 
 def _parts(compared: Sequence[ComparedNetwork], said: Said) -> list[Part]:
+    several = _agreement(compared, said) if len(compared) > 1 else []
+    return [*_accuracies(compared, said), *_mistakes(compared, said), *several]
+
+
+def _accuracies(compared: Sequence[ComparedNetwork], said: Said) -> list[Part]:
     found = [(network.series, accuracy_of(said[network.name])) for network in compared]
-    text = f"The lines are 95 % intervals (Wilson). n = {len(said[compared[0].name]):,} pictures."
+    text = f"The lines are 95 % intervals (Wilson). n = {len(said[compared[0].name]):,} images."
     rows = [
         [series.title, f"{each.right:,} of {each.n:,}", f"{each.share:.2%}", f"{each.low:.2%} to {each.high:.2%}"]
         for series, each in found
     ]
     return [
-        Chart(figures.accuracy_chart(found), "Accuracy", text),
+        Chart(figures.accuracy_chart(found), "Test accuracy", text),
         Table(["network", "right", "accuracy", "95 % interval (Wilson)"], rows),
-        *_mistakes(compared, said),
-        *(_agreement(compared, said) if len(compared) > 1 else []),
     ]
 
 
-def _mistakes(compared: Sequence[ComparedNetwork], said: Said) -> list[Part]:
+def _mistakes(compared: Sequence[ComparedNetwork], said: Said, apart: bool = False) -> list[Part]:
+    """The confusion matrices in one chart, or `apart`, so that a narrow window shows them under each other; of many
+    classes the most frequent mistakes."""
     first = said[compared[0].name]
-    look = "Look for classes that one network mixes up and the other does not."
     if len(first.class_names) > figures.MATRIX_CLASSES:
         words = f"The {FREQUENT_MISTAKES} most frequent mistakes of all these networks together"
-        return [f"{words}; there are too many classes for a matrix. {look}", frequent_mistakes(compared, said)]
+        return [f"{words}; there are too many classes for a matrix.", frequent_mistakes(compared, said)]
     matrices = [confusion(said[network.name]) for network in compared]
     text = (
-        "Rows are labels, columns predictions, numbers are pictures. Mistakes alone are coloured, as shares of the "
-        f"label's pictures, on one scale for all networks. {look} n = {len(first):,} pictures of "
-        f"{len(first.class_names)} classes."
+        f"Mistakes are coloured by their share of the label's images, on one scale for all. n = {len(first):,} images."
     )
     titles = [network.title for network in compared]
-    return [Chart(figures.confusion_chart(matrices, titles, first.class_names), "Mistakes", text)]
+    if not apart:
+        return [Chart(figures.confusion_chart(matrices, titles, first.class_names), "Confusion matrices", text)]
+    top = figures.largest_mistake(matrices)
+    charts = [
+        Chart(figures.confusion_chart([matrix], [title], first.class_names, top), f"Confusion matrix of {title}", "")
+        for matrix, title in zip(matrices, titles, strict=True)
+    ]
+    return [text, *charts]
 
 
 def frequent_mistakes(compared: Sequence[ComparedNetwork], said: Said) -> Table:
@@ -135,24 +134,18 @@ def frequent_mistakes(compared: Sequence[ComparedNetwork], said: Said) -> Table:
         [class_names[place // classes], class_names[place % classes], *(f"{each.get(place, 0):,}" for each in counts)]
         for place in sorted(totals, key=lambda place: (-totals[place], place))[:FREQUENT_MISTAKES]
     ]
-    return Table(["label", "said instead", *(network.title for network in compared)], rows, texts=2)
+    return Table(["label", "predicted instead", *(network.title for network in compared)], rows, texts=2)
 
 
 def _agreement(compared: Sequence[ComparedNetwork], said: Said) -> list[Part]:
     pairs = [(a, b, agreement(said[a.name], said[b.name])) for a, b in combinations(compared, 2)]
-    text = (
-        "Pictures that only one of the two has right. McNemar's test compares these two counts alone; pictures that "
-        "both have right, or neither, do not tell which network is better."
-    )
-    columns = ["pair", "both right", "only the first", "only the second", "neither", "same class said"]
+    text = "Images that only one of the two has right. McNemar's test compares these two counts alone."
+    columns = ["pair", "both right", "only the first", "only the second", "neither", "same prediction"]
     rows = []
     for a, b, counts in pairs:
         cells = (counts.both, counts.only_a, counts.only_b, counts.neither, counts.same)
         rows.append([f"{a.title}, {b.title}", *(f"{count:,}" for count in cells)])
-    limits = (
-        "p says nothing about how large the difference is, nor whether networks trained again with another seed would "
-        "differ: it is about these weights, and about which pictures happened to be drawn."
-    )
+    limits = "p does not say how large the difference is, nor whether networks trained with another seed would differ."
     if len(pairs) > 1:
         limits += f" With {len(pairs)} comparisons, a p below 0.05 by chance is more likely than with one."
     return [
@@ -167,18 +160,17 @@ def mcnemar_sentence(a: str, b: str, counts: Agreement) -> str:
     """The result of McNemar's test for two networks of these titles."""
     uneven = counts.only_a + counts.only_b
     if not uneven:
-        return f"{a} and {b} are right on the same {counts.both:,} of {counts.n:,} pictures: nothing tells them apart."
+        return f"{a} and {b} are right on the same {counts.both:,} of {counts.n:,} images: nothing tells them apart."
     shown = f"p = {counts.p_value:.2g}" if counts.p_value >= 1e-4 else "p < 0.0001"
     meaning = (
-        "so which pictures happened to be drawn hardly explains the difference"
+        "chance in the choice of test images is an unlikely explanation"
         if counts.p_value < 0.05
-        else "so the difference may well be due to which pictures happened to be drawn"
+        else "chance in the choice of test images may explain the difference"
     )
-    which = "the one picture" if uneven == 1 else f"the {uneven:,} pictures"
+    which = "the one image" if uneven == 1 else f"the {uneven:,} images"
     return (
-        f"Of {which} that only one of them has right, {a} has {counts.only_a:,} and {b} {counts.only_b:,}; if both "
-        f"were equally good, a split at least this uneven would have probability {shown} (McNemar's test, exact), "
-        f"{meaning}."
+        f"Of {which} that only one of them has right, {a} has {counts.only_a:,} and {b} {counts.only_b:,}. "
+        f"McNemar's exact test gives {shown}: {meaning}."
     )
 
 
@@ -198,8 +190,15 @@ def _lines(index: int, compared: Sequence[ComparedNetwork], said: Said) -> list[
 # --- the images on which they disagree -------------------------------------------------------------------------------
 
 
-def _draw_disagreements(compared: Sequence[ComparedNetwork], said: Said, sample: TestSample, key: str) -> None:
-    st.markdown("**Pictures on which they disagree**, first those whose label gets the most different probabilities.")
+def disagreements_section(request: Request, compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
+    """The images with different predictions, where they are on this machine; each opens in Explore."""
+    st.subheader("Where they disagree", anchor=False)
+    if not measurements.data_is_here(request.data):
+        st.caption(f"The images of {as_text(request.data)} are not on this machine, so they cannot be shown.")
+        return
+    sample = measurements.sample(request)
+    _keep_for_report(request, compared, said, sample)
+    st.caption("First the images whose label gets the most different probabilities.")
     pairs = list(combinations(range(len(compared)), 2))
     pair = pairs[0]
     if len(pairs) > 1:
@@ -214,16 +213,16 @@ def _draw_disagreements(compared: Sequence[ComparedNetwork], said: Said, sample:
     indices = disagreements(said[a.name], said[b.name])
     n = len(sample.indices)
     if not len(indices):
-        st.info(f"{as_text(a.title)} and {as_text(b.title)} say the same on all {n:,} pictures.")
+        st.info(f"{as_text(a.title)} and {as_text(b.title)} predict the same class for all {n:,} images.")
         return
     pages = -(-len(indices) // _IMAGES_A_PAGE)
     page = st.pagination(pages, key=f"{key}-page-{n}-{a.name}-{b.name}") - 1 if pages > 1 else 0
     first = page * _IMAGES_A_PAGE
     shown = [int(index) for index in indices[first : first + _IMAGES_A_PAGE]]
     st.caption(f"{first + 1}–{first + len(shown)} of {len(indices):,}; ✓ and ✗ say whether the network is right.")
-    for start in range(0, len(shown), _COLUMNS):
-        for column, index in zip(st.columns(_COLUMNS), shown[start : start + _COLUMNS], strict=False):
-            with column:
+    with st.container(horizontal=True, gap="small"):
+        for index in shown:
+            with st.container(width=_SIDE + 50):
                 _draw_disagreement(sample, index, (a, b), said, key)
 
 
@@ -234,10 +233,10 @@ def _draw_disagreement(
     pixels = sample.pixels(index)
     label, *lines = _lines(index, pair, said)
     shown = figures.fit_to_screen(pixels, _SIDE)
-    st.image(shown, output_format="PNG", width=_SIDE, alt=f"Test picture {number}")
+    st.image(shown, output_format="PNG", width=_SIDE, alt=f"Test image {number}")
     st.markdown(f"**{as_text(label)}**  \n" + "  \n".join(map(as_text, lines)))
-    if st.button("Explore", key=f"{key}-open-{number}", help="Opens this picture in Explore, with both networks."):
-        name = f"{sample.title}, test picture {number}: {label}"
+    if st.button("Explore", key=f"{key}-open-{number}", help="Opens this image in Explore, with both networks."):
+        name = f"{sample.title}, test image {number}: {label}"
         mask = None if sample.split.masks is None else sample.split.masks[number]
         drawn = None if mask is None else label  # the label of a drawn shape is one of the app's own classes
         picture = session().uploads.add(figures.png(pixels), name, mask, drawn)
@@ -256,9 +255,11 @@ def _keep_for_report(request: Request, compared: Sequence[ComparedNetwork], said
 def predictions_csv(titles: Mapping[str, str], said: Said, indices: Collection[int]) -> bytes:
     """A line for each image: its number in the test split, its label, and for each network its prediction, the
     probabilities of the prediction and of the label, and whether it is right. UTF-8, with a mark for spreadsheets."""
-    heads = ["test picture", "label"]
+    heads = ["test image", "label"]
     for name in said:
-        heads += [f"{titles[name]}: {part}" for part in ("says", "probability", "probability of the label", "right")]
+        heads += [
+            f"{titles[name]}: {part}" for part in ("prediction", "probability", "probability of the label", "right")
+        ]
     rows, first = [heads], next(iter(said.values()))
     for row, number in enumerate(indices):
         cells = [str(number), first.class_names[first.labels[row]]]

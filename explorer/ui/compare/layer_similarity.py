@@ -6,34 +6,27 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures
-from explorer.experiments.similarity import MINIMUM, Similarity
+from explorer.experiments.similarity import Similarity
 from explorer.figures import Chapter, Chart, Part
-from explorer.ui.compare import controls, measurements
+from explorer.ui.compare import measurements
 from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.compare.parts import draw
+from explorer.ui.markdown import as_text
 from explorer.ui.widgets import long_task
 
-HEADING = "How alike they are inside"
+HEADING = "Similarity of their representations"
 CKA = (
-    "Linear CKA compares which pictures two layers treat as similar: 1 means the same similarities among the pictures, "
-    "0 means that they have nothing in common. Look for whether the diagonal is bright, so that layers of the same "
-    "relative depth do the same, and for blocks of layers that hardly differ."
+    "Linear CKA compares two layers by which images they represent as similar; 1 = same similarity structure, 0 = "
+    "nothing in common. A bright diagonal: layers of the same relative depth do the same."
 )
-BIAS = (
-    "With few pictures and thousands of values in a layer plain CKA lies far above 0 even for layers that have nothing "
-    "in common; the debiased estimate does not."
-)
+BIAS = "With few images and thousands of values in a layer, plain CKA lies far above 0 even for unrelated layers."
 MOST_CELLS = 21_000  # that a report draws twice; 84 layers beside 84 take half a megabyte each time
 
 
-def section(compared: Sequence[ComparedNetwork], shared: Sequence[str], key: str) -> None:
-    st.subheader(HEADING, anchor=False)
+def section(request: Request | None, compared: Sequence[ComparedNetwork], is_here: bool, key: str) -> None:
     st.markdown(CKA)
-    options = shared or measurements.default_datasets()
-    most = measurements.max_images(compared)
-    counts = [count for count in (50, 100, 200, 500) if count <= most]
-    if not options or not (counts or most >= MINIMUM):
+    if request is None:
         st.info("These networks need too much memory to be compared here; choose smaller ones.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -51,22 +44,19 @@ def section(compared: Sequence[ComparedNetwork], shared: Sequence[str], key: str
             ]
             for index, label in enumerate(("Rows", "Columns"))
         )
-        data = controls.choose_data(options, "cka")
-        n = controls.choose_count(data, counts or [most], 200, "cka")
-    if len(counts) < 4:
-        st.caption(f"More than {(counts or [most])[-1]} pictures of this size would not fit into memory.")
-    request = Request("cka", data, n)
     known = measurements.find_result(request, a.name, b.name)
     if known is not None:
         _draw(known, a, b, key)
-        return
-    long_task.long_task(
-        request.key(a.name, b.name),
-        f"Compare all layers on {n:,} pictures",
-        lambda: measurements.compare_layers(request, a, b),
-        lambda similarity: _draw(similarity, a, b, key),
-        seconds=measurements.seconds(request, [a] if a is b else [a, b]),
-    )
+    elif not is_here:
+        st.info(f"The images of {as_text(request.data)} are not on this machine; choose other test images above.")
+    else:
+        long_task.long_task(
+            request.key(a.name, b.name),
+            f"Compare all layers on {request.n:,} images",
+            lambda: measurements.compare_layers(request, a, b),
+            lambda similarity: _draw(similarity, a, b, key),
+            seconds=measurements.seconds(request, [a] if a is b else [a, b]),
+        )
 
 
 def _draw(similarity: Similarity, a: ComparedNetwork, b: ComparedNetwork, key: str) -> None:
@@ -114,7 +104,7 @@ def _parts(similarity: Similarity, titles: tuple[str, str], estimate: str) -> li
         (similarity.undefined_a, similarity.undefined_b),
     )
     title = f"Linear CKA ({estimate}) of all layers of {titles[0]} and {titles[1]}"
-    text = f"Grey has no value, and hovering says why. n = {similarity.n:,} pictures."
+    text = f"Grey has no value, and hovering says why. n = {similarity.n:,} images."
     return [Chart(figure, title, text), _most_alike(similarity, values, titles)]
 
 
@@ -128,16 +118,16 @@ def _most_alike(similarity: Similarity, values: np.ma.MaskedArray, titles: tuple
         return "No two layers could be compared."
     row, column = np.unravel_index(int(values.argmax()), values.shape)
     a, b = similarity.layers_a[row], similarity.layers_b[column]
-    average = f"{float(np.ma.mean(values.max(axis=1))):.2f} on average."
+    average = f"{float(np.ma.mean(values.max(axis=1))):.2f}"
     largest = f"{float(values[row, column]):.2f}"
     if same:
-        others = f"a layer of {titles[0]} and the other layer that is most like it have {average}"
-        return f"Most alike are {a} and {b}, with {largest}; {others}"
-    words = f"Most alike are {a} of {titles[0]} and {b} of {titles[1]}, with {largest}; a layer of {titles[0]} and the "
-    words += f"layer of {titles[1]} that is most like it have {average}"
+        words = f"Most alike are {a} and {b} ({largest}). "
+        return f"{words}A layer of {titles[0]} and its most similar other one: {average} on average."
+    words = f"Most alike are {a} of {titles[0]} and {b} of {titles[1]} ({largest}). "
+    words += f"A layer of {titles[0]} and the most similar one of {titles[1]}: {average} on average."
     if not np.ma.getmaskarray(values)[-1, -1]:
         last = f"{similarity.layers_a[-1]} and {similarity.layers_b[-1]}"
-        words += f" The last layers, {last}, have {float(values[-1, -1]):.2f}."
+        words += f" The last layers, {last}: {float(values[-1, -1]):.2f}."
     return words
 
 

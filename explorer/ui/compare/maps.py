@@ -19,26 +19,25 @@ from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.services.explore_state import AppState
 
-HEADING = "What they see"
+HEADING = "Where they look"
 GRAD_CAMS = (
-    "Grad-CAM: where a layer's channels speak for the explained class. Layers stand where they lie between input (0) "
-    "and output (1), counted in weighted layers, so that networks of different depth can be compared; each column "
-    "shows the layer of each network that is nearest to it. Look for the depth at which the object appears, and for "
-    "the largest value of each map."
+    "Grad-CAM: where a layer's channels support the explained class. Columns are relative depths, 0 at the input and 1 "
+    "at the output; each shows the nearest layer of each network."
 )
 _COLUMN = 64  # pixels of a map on the report's strip
 _LARGE = 160  # pixels of an overlay in the report
 
 
 def section(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
-    st.subheader(HEADING, anchor=False)
     mapped = [network for network in compared if network.depths]
     for network in compared:
         if not network.depths:
             st.info(f"{as_text(network.title)} has no layer with feature maps, so there is nothing to see of it.")
     if not mapped:
         return
-    st.markdown(f"{GRAD_CAMS} It stands under the map. Click a map for its detail.")
+    st.markdown(
+        f"{GRAD_CAMS} Click a map for its detail. → Compare the largest values under the maps, not the colours."
+    )
     scales = _scales(state, mapped)
     aligned_strip.aligned_maps(state, mapped, scales, _choose)
     colour_bar(figures.SEQUENTIAL, as_text(scales))
@@ -75,8 +74,8 @@ def caveats(compared: Sequence[ComparedNetwork]) -> list[str]:
     if len({network.visible_fraction for network in compared}) > 1:
         shares = ", ".join(f"{network.title} {network.visible_fraction:.0%}" for network in compared)
         sentences.append(
-            f"The networks cut the picture differently (of its shorter side they see: {shares}), so one place of two "
-            "maps is not exactly one place of the picture, and comparisons of the maps are rough."
+            f"The networks crop the image differently (of its shorter side: {shares}), so comparisons of the maps are "
+            "rough."
         )
     return sentences
 
@@ -109,7 +108,7 @@ def _strip(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
             column = network.nearest(depth)
             cells.append(Thumbnail(aligned_strip.paint(column.cam, top, state.grid), [column.name, f"to {top:.3g}"]))
         rows.append((network.title, cells))
-    caption = f"By relative depth. {_scales(state, compared)}. Brighter is more. n = 1 picture."
+    caption = f"By relative depth. {_scales(state, compared)}. Brighter is more. n = 1 image."
     return Strip([f"{depth:.2f}" for depth in depths], rows, _COLUMN, figures.SEQUENTIAL, caption)
 
 
@@ -129,11 +128,9 @@ def _sizes(compared: Sequence[ComparedNetwork]) -> Chart:
             )
         )
     text = (
-        "The root mean square of each block's output, and of the gradient of the explained score with respect to it. "
-        "Look for whether the gradient keeps its size on its way back, from right to left. The axes are logarithmic; "
-        "exact zeros are crosses on the line at the bottom. n = 1 picture."
+        "Behind each block. The axes are logarithmic; exact zeros are crosses on the line at the bottom. n = 1 image."
     )
-    return Chart(figures.sizes_chart(lines), "How large activations and gradients are along depth", text)
+    return Chart(figures.sizes_chart(lines), "RMS of the activation and of ∂score/∂activation along depth", text)
 
 
 # --- one depth in detail ---------------------------------------------------------------------------------------------
@@ -180,10 +177,7 @@ def _overlays(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip
         zero = [f"The Grad-CAM is zero everywhere. {column.zero_reason}"] if column.zero_reason else []
         pixels = aligned_strip.overlay(network, column.cam, top, state.grid)
         cells.append(Thumbnail(pixels, [column.name, *zero, words]))
-    caption = (
-        f"Each network's Grad-CAM over what it sees, at depth {state.depth:.2f}. Look for whether they look at the "
-        "same place, and how strongly."
-    )
+    caption = f"Each network's Grad-CAM over its input, at depth {state.depth:.2f}."
     titles = [network.title for network in compared]
     return Strip(titles, [("", cells)], aligned_strip.SIDE, figures.SEQUENTIAL, caption)
 
@@ -201,8 +195,8 @@ def _differences(state: CompareState, compared: Sequence[ComparedNetwork]) -> St
             Thumbnail(ColourScale.signed(top).paint(values), [layers, _similarity_words(first, other, comparison)])
         )
     caption = (
-        f"Grad-CAM of {first.title} minus the other's, raw, ±{top:.3g}: red where {first.title} speaks more for its "
-        "class, blue where the other does."
+        f"Grad-CAM of {first.title} minus the other's, raw, ±{top:.3g}: red where {first.title} supports its class "
+        "more, blue where the other does."
     )
     titles = [f"{first.title} − {other.title}" for other in others]
     return Strip(titles, [("", cells)], side, figures.DIVERGING, caption)
@@ -233,10 +227,9 @@ def _similarity(state: CompareState, compared: Sequence[ComparedNetwork]) -> lis
     if len(compared) < 2:
         return []
     text = (
-        "Correlation: 1 where both maps rise and fall together, 0 where they have nothing in common. Intersection over "
-        "union: how far the regions overlap in which each map has at least half of its largest value. A gap is a map "
-        "that is zero; the dotted line is the depth in detail. Look for the depth at which the networks part. n = 1 "
-        "picture."
+        "Correlation: 1 where both maps rise and fall together. Intersection over union: of the regions with at least "
+        "half of each map's largest value. A gap is a map that is zero; the dotted line is the chosen depth. n = 1 "
+        "image."
     )
     figure = figures.map_similarity_chart(similarity_along_depth(compared), state.depth)
     return [Chart(figure, "How alike the maps are along depth", text)]

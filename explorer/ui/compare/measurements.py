@@ -1,4 +1,8 @@
-"""Measurements of networks on many test images in this session: each network is measured once for each request."""
+"""Measurements of networks on many test images: each network is measured once for each request.
+
+Results of public networks and data are stored for all sessions, those of a user's own trainings for that user. Results
+of uploaded networks or images stay in their session.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,19 +11,24 @@ from typing import Any, Literal
 import numpy as np
 import streamlit as st
 
+from explorer import checkpoints, stored_results
 from explorer.architectures import describe
 from explorer.datasets import Split, downloadable, shapes
-from explorer.experiments import agreement, cam_metrics, similarity
+from explorer.experiments import agreement, measurement, similarity
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.cam_metrics import Target
+from explorer.experiments.measurement import MOST, RESULTS, DataFacts
 from explorer.experiments.similarity import Grams, Similarity
 from explorer.figures import Chapter, Part
-from explorer.ui import dataset_access, forecasts
-from explorer.ui.compare.comparison import ComparedNetwork
+from explorer.ui import client, dataset_access, forecasts, network_registry, user_models
+from explorer.ui.compare.state import CompareState
 from explorer.ui.services.caches import CACHES, LruCache
+from explorer.ui.services.inference import ChosenNetwork
 from explorer.ui.widgets.long_task import TaskSteps
 
 PASS_BYTES = 1_500_000_000  # of activations while layers are compared: two users may do that at once
+COUNTS = (50, 200, 500, 1000, 5000)  # of images to choose from, with all of them
+USUAL = 1000  # images, where the results on all are not stored
 
 Kind = Literal["said", "grams", "cka", "shares", "pictures"]
 
@@ -45,7 +54,7 @@ class Request:
     @property
     def images(self) -> str:
         """The images, in words."""
-        return f"test pictures of {dataset_access.data_title(self.data)}, taken evenly over the split"
+        return f"test images of {dataset_access.data_title(self.data)}, taken evenly over the split"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +78,6 @@ class TestSample:
     class_names: tuple[str, ...]
     indices: np.ndarray
 
-    @property
-    def chosen(self) -> Split:
-        masks = None if self.split.masks is None else self.split.masks[self.indices]
-        return Split(self.split.images[self.indices], self.split.labels[self.indices], masks)
-
     def pixels(self, index: int) -> np.ndarray:
         """The image at that place of `indices`, uint8 (H, W, 3), a view of the split."""
         return self.split.images[self.indices[index]].transpose(1, 2, 0)
@@ -82,7 +86,65 @@ class TestSample:
 # --- the data --------------------------------------------------------------------------------------------------------
 
 
-def shared_data(compared: Sequence[ComparedNetwork]) -> list[str]:
+@dataclass(frozen=True)
+class Choice:
+    """The test images of all measurements: `n` of the `total` of `data`. `is_labelled` says whether all the networks
+    know its classes, `is_drawn` whether each object is known too, `is_here` whether the images are on this machine."""
+
+    data: str
+    n: int
+    total: int
+    is_labelled: bool
+    is_drawn: bool
+    is_here: bool
+
+    @property
+    def counts(self) -> list[int]:
+        """The numbers of images to choose from. Of images that are elsewhere there are results on all."""
+        return [*(count for count in COUNTS if self.is_here and count < self.total), self.total]
+
+    def requests(self, compared: Sequence[ChosenNetwork], explained: Target) -> dict[str, Request]:
+        """What can be measured on these images by its kind; layers only where their outputs fit into memory."""
+        found = {}
+        if self.is_labelled:
+            found["said"] = Request("said", self.data, self.n)
+        layers = min(self.n, MOST["cka"], max_images(compared))
+        if layers >= similarity.MINIMUM:
+            found["cka"] = Request("cka", self.data, layers)
+        if self.is_drawn and self.is_labelled:
+            found["shares"] = Request("shares", self.data, min(self.n, MOST["shares"]), explained)
+        return found
+
+
+def data_options(compared: Sequence[ChosenNetwork]) -> dict[str, bool]:
+    """The data to choose from, and whether all the networks know its classes: first what they were trained on.
+
+    Raises ValueError where the files of the data are damaged.
+    """
+    own = dataset_access.data_key(compared[0].checkpoint.data)
+    here = sorted(shared_data(compared), key=lambda data: data != own)
+    labelled = dict.fromkeys([*_elsewhere(compared), *here], True)
+    if any(data_is_here(data) for data in labelled):
+        return labelled
+    return labelled | dict.fromkeys(default_datasets(), False)
+
+
+def choose(state: CompareState, compared: Sequence[ChosenNetwork]) -> tuple[Choice, dict[str, bool]]:
+    """The images of the view, and the options. By default all of them where these results are stored, else `USUAL`.
+
+    Raises ValueError as `data_options`.
+    """
+    options = data_options(compared)
+    data = state.data if state.data in options else next(iter(options))
+    total = test_count(data)
+    choice = Choice(data, total, total, options[data], shapes.named(data) is not None, data_is_here(data))
+    n = state.n if state.n in choice.counts else None
+    if n is None and networks_to_measure(Request("said", data, total), compared):
+        n = min(USUAL, total)
+    return replace(choice, n=n or total), options
+
+
+def shared_data(compared: Sequence[ChosenNetwork]) -> list[str]:
     """The labelled data on this machine that fits all these networks: same input, and the same classes by name.
 
     Raises ValueError where the files of the data are damaged.
@@ -95,12 +157,32 @@ def shared_data(compared: Sequence[ComparedNetwork]) -> list[str]:
     return [name for name in names if all(_has_classes(network, name) for network in compared)]
 
 
-def _has_classes(network: ComparedNetwork, data: str) -> bool:
+def _has_classes(network: ChosenNetwork, data: str) -> bool:
     try:
         agreement.class_order(network.checkpoint, dataset_access.class_names(data))
     except ValueError:
         return False
     return True
+
+
+def _elsewhere(compared: Sequence[ChosenNetwork]) -> list[str]:
+    """The data that the first network was trained on, where it is on no machine of a user: results on it are shipped
+    for all these networks."""
+    data = compared[0].checkpoint.data
+    if data_is_here(data):
+        return []
+    request = Request("said", data, test_count(data))
+    return [] if networks_to_measure(request, compared) else [data]
+
+
+def data_is_here(data: str) -> bool:
+    return _facts(data) is None
+
+
+def _facts(data: str) -> DataFacts | None:
+    """The facts of data that only shipped results know."""
+    is_known = shapes.named(data) or data in downloadable.DOWNLOADABLE or data.startswith("stored-")
+    return None if is_known else measurement.facts_of(data)
 
 
 def default_datasets() -> list[str]:
@@ -115,22 +197,31 @@ def test_count(data: str) -> int:
     """The number of test images; cheap for drawn shapes, and read once for the rest."""
     if drawn := shapes.named(data):
         return drawn.counts[2]
+    if facts := _facts(data):
+        return facts.n
     return sum(test for _, _, test in dataset_access.summary(data).counts)
+
+
+def indices(request: Request) -> np.ndarray:
+    """The images of the request, int64 numbers in the test split."""
+    return measurement.evenly(test_count(request.data), request.n)
 
 
 def sample(request: Request) -> TestSample:
     """Raises ValueError where the data's files are damaged."""
-    split, class_names = _test_split(request.data)
-    n = min(request.n, len(split))
-    return TestSample(dataset_access.data_title(request.data), split, class_names, np.arange(n) * len(split) // n)
+    split, class_names, _ = _test_split(request.data)
+    title = dataset_access.data_title(request.data)
+    return TestSample(title, split, class_names, measurement.evenly(len(split), request.n))
 
 
 @st.cache_resource(max_entries=CACHES["ui.compare.measurements._test_split"].entries, show_spinner=False)
-def _test_split(data: str) -> tuple[Split, tuple[str, ...]]:
-    return dataset_access.test_split(data)
+def _test_split(data: str) -> tuple[Split, tuple[str, ...], str]:
+    """The split, its classes, and the digest of both."""
+    split, class_names = dataset_access.test_split(data)
+    return split, class_names, measurement.content_of(split, class_names)
 
 
-# --- the results of this session -------------------------------------------------------------------------------------
+# --- the results -------------------------------------------------------------------------------------
 
 
 def store() -> LruCache[Measurement]:
@@ -140,13 +231,51 @@ def store() -> LruCache[Measurement]:
 
 
 def find_result(request: Request, *names: str) -> Any:
-    """The result, or None where it was not measured yet."""
-    found = store().find(request.key(*names))
-    return found.result if found else None
+    """The result of this session, or a stored or shipped one; None where it was not measured yet."""
+    if found := store().find(request.key(*names)):
+        return found.result
+    if (key := _stored_key(request, names)) is None:
+        return None
+    result = stored_results.unpack(RESULTS[request.kind], stored_results.load(key))
+    if result is not None:
+        store().put(request.key(*names), Measurement(request, names, result))
+    return result
 
 
 def keep(request: Request, names: tuple[str, ...], result: Any) -> None:
     store().put(request.key(*names), Measurement(request, names, result))
+    if key := _stored_key(request, names):
+        stored_results.store(key, stored_results.pack(result))
+
+
+def _stored_key(request: Request, names: Sequence[str]) -> str | None:
+    """The key of the stored result, None where it may not be stored. Shipped and published networks are everybody's.
+    Of networks that a run trained the key holds the secret of the user, so nobody else finds the result."""
+    kind = request.kind
+    if kind in ("grams", "pictures") or request.data.startswith("stored-"):
+        return None
+    is_public = [
+        name in network_registry.shipped_networks() or network_registry.torchvision_key(name) for name in names
+    ]
+    if not all(one or user_models.RUN_NETWORK_ID.fullmatch(name) for one, name in zip(is_public, names, strict=True)):
+        return None
+    owner = "" if all(is_public) else client.owner()
+    digests = [_digest(name) for name in names]
+    return measurement.result_key(kind, digests, _content(request.data), request.n, request.target, owner)
+
+
+@st.cache_resource(max_entries=CACHES["ui.compare.measurements._digest"].entries, show_spinner=False)
+def _digest(name: str) -> str:
+    """A file of a run, of the app or of torchvision never changes under its name."""
+    return checkpoints.digest(network_registry.checkpoint(name))
+
+
+def _content(data: str) -> str:
+    """What identifies the test images: the drawing is frozen under its name (`tests/test_shapes.py`)."""
+    if drawn := shapes.named(data):
+        return drawn.name
+    facts = _facts(data)
+    return facts.content if facts else _test_split(data)[2]
 
 
 def _bytes(result: Any) -> int:
@@ -157,12 +286,25 @@ def _bytes(result: Any) -> int:
     return result.probabilities.nbytes if isinstance(result, Predictions) else 20_000
 
 
-def networks_to_measure(request: Request, compared: Sequence[ComparedNetwork]) -> list[ComparedNetwork]:
+def networks_to_measure(request: Request, compared: Sequence[ChosenNetwork]) -> list[ChosenNetwork]:
     return [network for network in compared if find_result(request, network.name) is None]
 
 
+def known(request: Request, compared: Sequence[ChosenNetwork]) -> dict[str, Any]:
+    """The results by network, of those that were measured."""
+    found = {network.name: find_result(request, network.name) for network in compared}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def is_measured(request: Request, compared: Sequence[ChosenNetwork]) -> bool:
+    """Whether its result is known for all networks; of a "cka" for the first two."""
+    if request.kind == "cka":
+        return find_result(request, *(network.name for network in compared[:2])) is not None
+    return not networks_to_measure(request, compared)
+
+
 def by_request(
-    kept: Mapping[str, Measurement], kind: Kind, compared: Sequence[ComparedNetwork]
+    kept: Mapping[str, Measurement], kind: Kind, compared: Sequence[ChosenNetwork]
 ) -> dict[Request, list[Measurement]]:
     """The measurements of this kind of these networks for each request, the oldest first."""
     names = {network.name for network in compared}
@@ -176,7 +318,7 @@ def by_request(
 def chapters(
     kept: Mapping[str, Measurement],
     kind: Kind,
-    compared: Sequence[ComparedNetwork],
+    compared: Sequence[ChosenNetwork],
     heading: str,
     parts: Callable[[Request, list[Measurement]], Sequence[Part]],
 ) -> list[Chapter]:
@@ -185,7 +327,7 @@ def chapters(
     found = []
     for request, measured in requests.items():
         explained = f", {request.target} explained" if kind == "shares" else ""
-        which = f": {request.n:,} pictures of {dataset_access.data_title(request.data)}{explained}"
+        which = f": {request.n:,} images of {dataset_access.data_title(request.data)}{explained}"
         found.append(Chapter(f"{heading}{which if len(requests) > 1 else ''}", parts(request, measured)))
     return found
 
@@ -193,7 +335,7 @@ def chapters(
 # --- measuring -------------------------------------------------------------------------------------------------------
 
 
-def run(request: Request, compared: Sequence[ComparedNetwork]) -> TaskSteps[dict[str, Any]]:
+def run(request: Request, compared: Sequence[ChosenNetwork]) -> TaskSteps[dict[str, Any]]:
     """Measures the networks that were not measured yet, one after the other; each result is kept at once.
 
     Yields (share, None) and ends with (1.0, the results by the names of the networks).
@@ -202,7 +344,12 @@ def run(request: Request, compared: Sequence[ComparedNetwork]) -> TaskSteps[dict
     yield 1.0, {network.name: find_result(request, network.name) for network in compared}
 
 
-def compare_layers(request: Request, a: ComparedNetwork, b: ComparedNetwork) -> TaskSteps[Similarity]:
+def work(request: Request, compared: Sequence[ChosenNetwork]) -> TaskSteps[Any]:
+    """Measures what is missing for that request; of a "cka" for the first two networks."""
+    return compare_layers(request, *compared[:2]) if request.kind == "cka" else run(request, compared)
+
+
+def compare_layers(request: Request, a: ChosenNetwork, b: ChosenNetwork) -> TaskSteps[Similarity]:
     """The similarity of the layers of two networks, for a "cka" request; each network's Grams are taken once."""
     of_each = replace(request, kind="grams")
     chosen = [a] if a.name == b.name else [a, b]
@@ -214,29 +361,22 @@ def compare_layers(request: Request, a: ComparedNetwork, b: ComparedNetwork) -> 
     yield 1.0, result
 
 
-def _run(request: Request, compared: Sequence[ComparedNetwork]) -> Iterator[tuple[float, None]]:
+def _run(request: Request, compared: Sequence[ChosenNetwork]) -> Iterator[tuple[float, None]]:
     if not compared:
         return
     yield 0.0, None  # so that the bar is there while the images are read
     images = sample(request)
+    split = measurement.rows(images.split, images.indices)
     costs = [max(1, describe(network.checkpoint.spec).macs) for network in compared]
     for index, network in enumerate(compared):
-        for share, result in _steps(request, network, images):
+        steps = measurement.steps(request.kind, network.checkpoint, split, images.class_names, request.target)
+        for share, result in steps:
             if result is not None:
                 keep(request, (network.name,), result)
             yield min(0.999, (sum(costs[:index]) + share * costs[index]) / sum(costs)), None
 
 
-def _steps(request: Request, network: ComparedNetwork, images: TestSample) -> Iterator[tuple[float, Any]]:
-    split, class_names = images.chosen, images.class_names
-    if request.kind == "said":
-        return agreement.predictions(network.checkpoint, split, class_names)
-    if request.kind == "shares":
-        return cam_metrics.object_shares(network.checkpoint, split, class_names, request.target)
-    return similarity.layer_grams(network.checkpoint, split.images)
-
-
-def seconds(request: Request, compared: Sequence[ComparedNetwork]) -> float:
+def seconds(request: Request, compared: Sequence[ChosenNetwork]) -> float:
     """About how long it takes to measure those that were not measured yet, from the speed of trainings here.
 
     A prediction goes at about twice the speed of a training, a Grad-CAM (forward and back, one by one) at half of it.
@@ -251,7 +391,7 @@ def seconds(request: Request, compared: Sequence[ComparedNetwork]) -> float:
     return macs / forecasts.macs_a_second() * (0.5 if request.kind == "said" else 2.0)
 
 
-def max_images(compared: Sequence[ComparedNetwork]) -> int:
+def max_images(compared: Sequence[ChosenNetwork]) -> int:
     """How many images fit into memory when the layers of these networks are compared."""
     return min(
         int(PASS_BYTES // max(1, similarity.cost(network.checkpoint.spec, 100).bytes // 100)) for network in compared

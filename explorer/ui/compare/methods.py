@@ -36,11 +36,7 @@ _PARAMETERS = "compared_parameters"  # of the session: for each method those tha
 
 
 def section(state: CompareState, compared: Sequence[ComparedNetwork], subject: InputImage) -> None:
-    st.subheader("More methods", anchor=False)
-    st.markdown(
-        "Other methods explain each network as a whole. Look for whether another method points at the same places as "
-        "the Grad-CAMs above."
-    )
+    st.markdown("Other methods explain each network as a whole. → Do they point at the same places as Grad-CAM?")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = _choose_method()
         if method is None:
@@ -114,7 +110,9 @@ def _asked(
             asked.append((network, {"layer": layer}))
     layers = ", ".join(f"{as_text(network.title)} {as_code(str(values['layer']))}" for network, values in asked)
     if asked:
-        st.caption(f"Of each network the layer nearest to relative depth {state.depth:.2f}, chosen above: {layers}.")
+        st.caption(
+            f"Of each network the layer nearest to relative depth {state.depth:.2f} (tab Where they look): {layers}."
+        )
     return asked
 
 
@@ -138,4 +136,4 @@ def _draw(method: str, asked: Sequence[tuple[ComparedNetwork, Values]], results:
     scale_bar(method, top, f", one scale for {networks}" if len(asked) > 1 else "")
     for words in different_classes([network for network, _ in asked]):
         st.caption(words)
-    st.caption("n = 1 picture" + (f", noise of seed {SEED}." if method == "smoothgrad" else "."))
+    st.caption("n = 1 image" + (f", noise of seed {SEED}." if method == "smoothgrad" else "."))

@@ -10,14 +10,15 @@ from explorer.ui.markdown import as_text, table
 
 
 def draw(parts: Sequence[Part], key: str) -> None:
-    """Draws sentences, tables and charts; the other parts of a chapter are for the report alone."""
+    """Draws sentences, tables and charts, whose title is only an `alt` where they have no text."""
     for index, part in enumerate(parts):
         if isinstance(part, str):
             st.markdown(as_text(part))
         elif isinstance(part, Table):
             draw_table(part)
         elif isinstance(part, Chart):
-            st.markdown(f"**{as_text(part.title)}.** {as_text(part.text)}")
+            if part.text:
+                st.markdown(f"**{as_text(part.title)}.** {as_text(part.text)}")
             chart(part.figure, f"{key}-{index}", part.title)
 
 

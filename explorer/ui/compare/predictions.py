@@ -17,7 +17,6 @@ _SIDE = 96  # pixels of the image, and of each network's input, in the report
 
 
 def section(compared: Sequence[ComparedNetwork], subject: InputImage) -> None:
-    st.subheader("What they say", anchor=False)
     columns = st.columns([1, 3.4], gap="large")
     with columns[0]:
         st.image(subject.shown, output_format="PNG", alt=subject.title)
@@ -36,12 +35,12 @@ def chapter(compared: Sequence[ComparedNetwork], subject: InputImage | None) -> 
         rows.append([network.title, best, network.target])
         pixels = network.input_pixels
         size = f"{pixels.shape[1]}×{pixels.shape[0]} pixels"
-        images.append(Thumbnail(figures.fit_to_screen(pixels, _SIDE), [f"as {network.title} sees it: {size}"]))
+        images.append(Thumbnail(figures.fit_to_screen(pixels, _SIDE), [f"input of {network.title}: {size}"]))
     if subject is not None:
         label = [] if subject.label is None else [f"label: {subject.label}"]
         images.insert(0, Thumbnail(subject.shown, [subject.title.strip("`"), *label, *subject.notes]))
     return Chapter(
-        "One picture",
+        "One image",
         [
             *_sentences(compared, subject.label if subject else None),
             Table(["network", "most probable classes", "explained"], rows, texts=3),
@@ -55,10 +54,10 @@ def chapter(compared: Sequence[ComparedNetwork], subject: InputImage | None) -> 
 def _charts(compared: Sequence[ComparedNetwork]) -> list[Chart]:
     """The probabilities in one chart for networks of the same classes, else in a chart for each."""
     if same_classes(compared):
-        text = "Each network's most probable classes; an arrow marks the class that is explained. n = 1 picture."
+        text = "Each network's most probable classes; an arrow marks the class that is explained. n = 1 image."
         return [Chart(_probabilities(compared), "Probabilities", text)]
     return [
-        Chart(_probabilities([network]), f"{network.title}: its most probable classes", "n = 1 picture.")
+        Chart(_probabilities([network]), f"{network.title}: its most probable classes", "n = 1 image.")
         for network in compared
     ]
 
@@ -85,7 +84,7 @@ def _sentences(compared: Sequence[ComparedNetwork], label: str | None) -> list[s
         if label in names:
             right = ", which is right" if predicted == label else f", which is wrong: it is a {label}"
         sentences.append(
-            f"{network.title} says {predicted} ({probability:.1%}){right}; over all: {known}. Its maps "
+            f"{network.title} predicts {predicted} ({probability:.1%}){right}; over all: {known}. Its maps "
             f"explain {network.target}."
         )
     return sentences

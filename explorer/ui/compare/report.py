@@ -39,18 +39,17 @@ KINDS: tuple[Kind, ...] = ("said", "cka", "shares")  # of measurements whose num
 
 def section(compared: Sequence[ComparedNetwork], key: str, subject: InputImage, state: CompareState) -> None:
     """Two downloads. They wait for their click without weights and without a large image."""
-    st.subheader("Export", anchor=False)
-    st.markdown(
-        "The report is one HTML file with figures, numbers, specs, seeds and versions, of all that was measured in "
-        "this session; it opens without a network."
+    st.caption(
+        "The report is one HTML file that opens offline: figures, numbers, specs, seeds, and all that is measured."
     )
+    stem = f"compare-{'-'.join(state.networks)}-{state.picture}"[:120]
     store, light = measurements.store(), without_weights(compared)
     small = replace(subject, pixels=subject.shown, mask=None)
     with st.container(horizontal=True):
         navigation.download_button(
             "Report (HTML)",
             data=lambda: io.BytesIO(html_report(light, store.snapshot(), small, state).encode()),
-            file_name="comparison.html",
+            file_name=f"{stem}.html",
             mime="text/html",
             key=f"{key}-html",
             type="primary",
@@ -58,7 +57,7 @@ def section(compared: Sequence[ComparedNetwork], key: str, subject: InputImage, 
         navigation.download_button(
             "Raw numbers (npz)",
             data=lambda: arrays_npz(light, store.snapshot()),
-            file_name="comparison.npz",
+            file_name=f"{stem}.npz",
             key=f"{key}-npz",
             help="What was measured, as arrays: predictions, probabilities, similarities, shares, and the Grad-CAMs.",
         )
@@ -75,7 +74,7 @@ def html_report(
     compared = [replace(network, colour=_light_colour(network)) for network in compared]
     sections = (labelled, layer_similarity, object_shares)
     measured = [chapter for section in sections for chapter in section.chapters(compared, kept)]
-    nothing = Chapter("On many pictures", ["Nothing was measured on many pictures before this report was made."])
+    nothing = Chapter("On many images", ["Nothing was measured on many images before this report was made."])
     chapters = [
         spec_diff.chapter(compared),
         predictions.chapter(compared, subject),

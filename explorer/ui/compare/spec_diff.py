@@ -1,4 +1,4 @@
-"""Compare: the differences between the networks, of their specs, their costs and their dataset_access."""
+"""Compare: the settings of the networks that differ, and the curves of their trainings."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from explorer.ui.network_text import accuracy_text, is_number
 
 _OF_THE_MACHINE = ("device", "compile")  # they decide the speed of a training, not its result
 _NOT_RECORDED = "not recorded"
+Point = tuple[float | None, float | None]
 _LONGEST = 60  # letters of a value that came out of somebody's file
 
 
@@ -41,21 +42,23 @@ class Row:
 
 
 def section(compared: Sequence[ComparedNetwork]) -> None:
-    st.subheader("What differs", anchor=False)
     every = rows([network.checkpoint for network in compared])
     equal, incomplete = [row for row in every if row.is_equal], [row for row in every if row.has_missing_value]
     unequal = [row for row in every if not row.is_equal and not row.has_missing_value]
-    st.caption("Properties that are not the same in all of these networks; the others stand below.")
+    st.caption(f"Only settings that differ; {len(equal)} identical ones are below.")
     if unequal:
         draw_table(_table(unequal, compared))
     else:
         st.info("Nothing that is known of these networks differs but their weights.")
-    with st.expander(f"{len(equal)} properties that are the same"):
+    with st.expander(f"{len(equal)} identical settings"):
         draw_table(Table(["", "all of them"], [[row.name, row.values[0]] for row in equal], 2))
     if incomplete:
-        with st.expander(f"{len(incomplete)} properties that not all of them say"):
+        with st.expander(f"{len(incomplete)} settings that are not recorded for all of them"):
             draw_table(_table(incomplete, compared))
-    draw(_training(compared), "training")
+
+
+def curves(compared: Sequence[ComparedNetwork]) -> None:
+    draw(training_parts(compared, stacked=True), "training")
 
 
 def chapter(compared: Sequence[ComparedNetwork]) -> Chapter:
@@ -66,7 +69,7 @@ def chapter(compared: Sequence[ComparedNetwork]) -> Chapter:
         Details(f"{network.title}: spec, training, versions", json.dumps(_file_facts(network), indent=2))
         for network in compared
     ]
-    return Chapter("The networks", [words, _table(ordered, compared), *_training(compared), *details])
+    return Chapter("The networks", [words, _table(ordered, compared), *training_parts(compared), *details])
 
 
 def _table(every: Sequence[Row], compared: Sequence[ComparedNetwork]) -> Table:
@@ -89,50 +92,58 @@ def training_lines(compared: Sequence[ComparedNetwork]) -> tuple[list[TrainingLi
     """The training curves of the networks that have a record, and the titles of those that have none."""
     lines, without = [], []
     for network in compared:
-        try:
-            record = TrainingRecord.from_dict(network.checkpoint.record)
-            images = record.config.batch_size / record.train_images
-            line = TrainingLine(
-                series=network.series,
-                epochs=[epoch.step * images for epoch in record.epochs],
-                train=[_point(epoch.train) for epoch in record.epochs],
-                validation=[_point(epoch.validation) for epoch in record.epochs],
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
-            line = None
-        if line and line.epochs:
-            lines.append(line)
+        points = _epochs(network.checkpoint)
+        if points:
+            lines.append(TrainingLine(network.series, *zip(*points, strict=True)))
         else:
             without.append(network.title)
     return lines, without
 
 
-def _point(measured: Any) -> tuple[float | None, float | None]:
+def _epochs(checkpoint: Checkpoint) -> list[tuple[float, Point, Point]]:
+    """For each epoch of the record how often the training images were seen until its end, and loss and accuracy on
+    these and on the validation images; none without a record that can be read."""
+    try:
+        record = TrainingRecord.from_dict(checkpoint.record)
+        images = record.config.batch_size / record.train_images
+        return [(each.step * images, _point(each.train), _point(each.validation)) for each in record.epochs]
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        return []
+
+
+def training_accuracy(checkpoint: Checkpoint) -> float | None:
+    """The share of all its training images, or of those of its last epoch, in training mode; None where unknown."""
+    found = checkpoint.metrics.get("train")
+    if isinstance(found, dict) and is_number(found.get("accuracy")):
+        return float(found["accuracy"])
+    epochs = _epochs(checkpoint)
+    return epochs[-1][1][1] if epochs else None
+
+
+def _point(measured: Any) -> Point:
     if measured is None:
         return None, None
     loss, share = (value if is_number(value) else None for value in (measured.loss, measured.accuracy))
     return loss, share
 
 
-def _training(compared: Sequence[ComparedNetwork]) -> list[Part]:
-    """The training curves, and which networks have none."""
+def training_parts(compared: Sequence[ComparedNetwork], stacked: bool = False) -> list[Part]:
+    """The training curves, and which networks have none; `stacked` for a narrow place."""
     lines, without = training_lines(compared)
     parts: list[Part] = []
     if lines:
-        notes = []
-        for network in compared:
-            if network.title not in without:
-                seed = "not recorded" if network.checkpoint.seed is None else network.checkpoint.seed
-                images = network.checkpoint.record["train_images"]
-                notes.append(f"{network.title}: n = {images:,} training pictures, seed {seed}")
-        if not any(point != (None, None) for line in lines for point in line.validation):
-            notes.append("nothing was recorded on validation pictures")
-        text = (
-            "Lines are means over the training pictures of each epoch, in training mode; dots are validation pictures; "
-            "an epoch is once through the training pictures. Look for who learns faster, and whether training and "
-            f"validation part. {'; '.join(notes)}."
+        facts = [
+            f"{network.checkpoint.record['train_images']:,} training images, seed {network.checkpoint.seed}"
+            for network in compared
+            if network.title not in without
+        ]
+        alike = len(set(facts)) == 1
+        said = (
+            facts[0] if alike else "; ".join(f"{a.series.title} {fact}" for a, fact in zip(lines, facts, strict=True))
         )
-        parts.append(Chart(figures.training_chart(lines), "Training curves", text))
+        measured = any(point != (None, None) for line in lines for point in line.validation)
+        text = f"n = {said}. Lines: each epoch in training mode{'; dots: validation images' if measured else ''}."
+        parts.append(Chart(figures.training_chart(lines, stacked), "Training curves", text))
     if without:
         parts.append(f"No training record came with the weights of {listed(without)}, so there is no curve to draw.")
     return parts
@@ -155,7 +166,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, str]:
         "accuracy": accuracy_text(checkpoint),
         "depth: weighted layers": str(checkpoint.spec.depth),
         "parameters": f"{described.parameters:,}",
-        "MACs for one picture": f"{described.macs / 1e6:,.1f} M",
+        "MACs for one image": f"{described.macs / 1e6:,.1f} M",
         "receptive field of the last block": f"{fields[-1]:,} px" if fields else "none",
         "trained on": checkpoint.data,
     }

@@ -1,10 +1,10 @@
-"""Compare: two to four networks, their differences, and their predictions and maps on one picture and on many."""
+"""Compare: two to four networks, their accuracy, where they disagree, and what they look at."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
-from explorer.datasets import shapes
 from explorer.errors import user_message
 from explorer.ui import missing, network_registry
 from explorer.ui.compare import (
@@ -18,6 +18,7 @@ from explorer.ui.compare import (
     predictions,
     report,
     spec_diff,
+    verdict,
 )
 from explorer.ui.compare.comparison import (
     ComparedNetwork,
@@ -27,12 +28,22 @@ from explorer.ui.compare.comparison import (
     same_classes,
     update_state,
 )
+from explorer.ui.compare.measurements import Choice, Request
+from explorer.ui.compare.state import CompareState, Tab
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.network_text import twins_text
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import sample_image
+from explorer.ui.services.inference import ChosenNetwork, InputImage, sample_image
 from explorer.ui.session import find_image
 from explorer.ui.widgets.image_picker import image_picker
+
+TABS: dict[Tab, str] = {
+    "maps": "Where they look",
+    "layers": "Representations (CKA)",
+    "object": "On the object",
+    "methods": "Other methods",
+    "settings": "Settings that differ",
+}
 
 
 def show() -> None:
@@ -54,41 +65,95 @@ def _show() -> None:
         controls.choose_target(state)
         controls.choose_view(state)
     subject = find_image(AppState(picture=state.picture))
-    st.header(f"{('Two', 'Three', 'Four')[len(state.networks) - 2]} networks, one picture", anchor=False)
+    st.header(f"Compare {('two', 'three', 'four')[len(state.networks) - 2]} networks", anchor=False)
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
     controls.choose_networks(state)
-    subject = subject or sample_image(6, 6)
-    compared = compare(state, subject)
-    _introduction(compared)
-    spec_diff.section(compared)
-    predictions.section(compared, subject)
-    maps.section(state, compared)
-    methods.section(state, compared, subject)
-    key = ",".join(state.networks)
-    on_datasets(compared, key)
-    report.section(compared, key, subject, state)
+    networks = network_registry.chosen_networks(state.networks)
+    _introduction(networks)
+    sections(state, networks, subject or sample_image(6, 6))
 
 
-def _introduction(compared: Sequence[ComparedNetwork]) -> None:
-    first, second = compared[0].name, compared[1].name
-    if len(compared) == 2 and second == network_registry.twin_name(first):
-        st.markdown(twins_text(as_text(compared[0].title), as_text(compared[1].title)))
-    if not same_classes(compared):
+def _introduction(networks: Sequence[ChosenNetwork]) -> None:
+    first, second = networks[:2]
+    if len(networks) == 2 and second.name == network_registry.twin_name(first.name):
+        st.markdown(twins_text(as_text(first.title), as_text(second.title)))
+    if not same_classes(networks):
         st.info(
-            "These networks know different classes. Their properties and their maps can be compared. Their predictions "
-            "stand side by side, each in its own classes, and each map explains a class of its own network."
+            "These networks know different classes. Their settings and maps can be compared; each map explains a class "
+            "of its own network."
         )
 
 
-def on_datasets(compared: Sequence[ComparedNetwork], key: str) -> None:
-    """The sections about many pictures. `key` tells these networks from others: for others the choice of two of them
-    begins anew, and the results stay."""
-    try:
-        shared = measurements.shared_data(compared)
-    except ValueError as error:
-        st.error(as_sentence(user_message(error)))
-        shared = []
-    labelled.section(compared, shared, f"{key}-said")
-    layer_similarity.section(compared, shared, f"{key}-cka")
-    if drawn := [data for data in shared if shapes.named(data)]:
-        object_shares.section(compared, drawn, f"{key}-shares")
+def sections(state: CompareState, networks: Sequence[ChosenNetwork], subject: InputImage) -> None:
+    """All that the page shows of these networks. The tiles come first: they need no pass."""
+    key = ",".join(state.networks)
+    choice, options = measurements.choose(state, networks)
+    requests = choice.requests(networks, state.explained)
+    said = measurements.known(requests["said"], networks) if choice.is_labelled else {}
+    verdict.show(networks, said)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        controls.choose_images(state, choice, options)
+        controls.measure_everything(state, choice, requests, networks)
+    compared = compare(state, networks, subject)
+    _predicted(state, choice, requests, compared, key)
+    _tab(state, choice, requests, compared, subject, key)
+    verdict.ending(networks, said)
+    report.section(compared, key, subject, state)
+
+
+def _predicted(
+    state: CompareState, choice: Choice, requests: dict[str, Request], compared: Sequence[ComparedNetwork], key: str
+) -> None:
+    """Curves beside confusion matrices, then the images on which the networks disagree."""
+    said = None
+    with st.container(horizontal=True, gap="medium"):
+        with st.container(width=400):
+            spec_diff.curves(compared)
+        with st.container(width=620):
+            if choice.is_labelled:
+                said = controls.measure(state, "said", requests, compared)
+            else:
+                st.info(
+                    "There are no labelled images here that all these networks know. Choose networks with the same "
+                    "classes, or upload a zip with one folder for each of their classes in Build & train."
+                )
+            if said is not None:
+                labelled.mistakes(compared, said, key)
+    if said is not None:
+        labelled.disagreements_section(requests["said"], compared, said, key)
+        labelled.numbers(requests["said"], compared, said, key)
+
+
+def _tab(
+    state: CompareState,
+    choice: Choice,
+    requests: dict[str, Request],
+    compared: Sequence[ComparedNetwork],
+    subject: InputImage,
+    key: str,
+) -> None:
+    tab, place = _open_tab(state)
+    with place:
+        if tab == "maps":
+            predictions.section(compared, subject)
+            maps.section(state, compared)
+        elif tab == "layers":
+            layer_similarity.section(requests.get("cka"), compared, choice.is_here, f"{key}-cka")
+        elif tab == "object":
+            object_shares.section(state, requests, compared, f"{key}-shares")
+        elif tab == "methods":
+            methods.section(state, compared, subject)
+        else:
+            spec_diff.section(compared)
+
+
+def _open_tab(state: CompareState) -> tuple[Tab, Any]:
+    """The open tab and its place; the others stay empty and cost nothing."""
+    st.session_state["compare_tab"] = TABS[state.tab]
+    titles = {title: tab for tab, title in TABS.items()}
+    places = st.tabs(
+        list(titles),
+        key="compare_tab",
+        on_change=lambda: update_state(tab=titles[st.session_state["compare_tab"]]),
+    )
+    return next((tab, place) for tab, place in zip(TABS, places, strict=True) if place.open)

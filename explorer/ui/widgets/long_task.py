@@ -20,10 +20,18 @@ PROGRESS_INTERVAL_S = 0.2
 
 
 def long_task(
-    key: str, label: str, work: Callable[[], TaskSteps[T]], draw: Callable[[T], None], *, seconds: float | None = None
+    key: str,
+    label: str,
+    work: Callable[[], TaskSteps[T]],
+    draw: Callable[[T], None],
+    *,
+    seconds: float | None = None,
+    start: bool = False,
+    on_click: Callable[[], None] = lambda: None,
 ) -> None:
     """A button `label` that starts `work` and draws its result. The session keeps the result under `key`, which names
-    all that it depends on. `seconds` is the expected time.
+    all that it depends on. `seconds` is the expected time. With `start` the work starts without a click; `on_click` is
+    called at one.
 
     Stop, or any other click, ends the work between two steps. This is no fragment: Streamlit does not interrupt a
     script for a click in a fragment. A ValueError of `work` is shown as its sentence.
@@ -32,7 +40,7 @@ def long_task(
         draw(known)
         return
     place = st.empty()
-    if session().requested_task == key:
+    if start or session().requested_task == key:
         session().requested_task = ""  # before the work: a click ends this run in the middle of it
         try:
             result = _run_with_progress(place, key, work)
@@ -46,11 +54,12 @@ def long_task(
             draw(result)
             return
     cost = f" (about {duration(seconds)})" if seconds is not None else ""
-    place.button(f"{label}{cost}", key=f"measure-{key}", on_click=_request, args=(key,))
+    place.button(f"{label}{cost}", key=f"measure-{key}", on_click=_request, args=(key, on_click))
 
 
-def _request(key: str) -> None:
+def _request(key: str, on_click: Callable[[], None]) -> None:
     session().requested_task = key
+    on_click()
 
 
 def _run_with_progress(place: Any, key: str, work: Callable[[], TaskSteps[T]]) -> T | None:
