@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -85,13 +86,14 @@ def network_flow(checkpoint: Checkpoint, batch: LabelledBatch, mode: Mode) -> Gr
     return flow_on_pictures(checkpoint.network, batch.images, labels, checkpoint.mean, checkpoint.std, mode)
 
 
-def shipped() -> Iterator[tuple[str, GradientFlow]]:
-    """Measures the flows that come with the app, each with its key."""
+def shipped(folder: Path = checkpoints.PRETRAINED) -> Iterator[tuple[str, GradientFlow]]:
+    """Measures the flows that come with the app, those of trained networks from the files of the folder, each with its
+    key. Raises CheckpointError where a file is missing or not the one that is listed."""
     batch = drawn_batch(shapes.Drawn())
     for norm, initialisation in (VANISHING, EXPLODING):
         specs = grid((DEPTH,), ("none", "identity"), (norm,), (initialisation,), ("relu",))
         for step in at_initialisation(specs, batch.images, batch.labels, range(SEEDS)):
             yield initial_key(step.spec, step.seed, batch), step.flow
     for name in TRAINED:
-        checkpoint = checkpoints.load_pretrained(name)
+        checkpoint = checkpoints.load_pretrained(name, folder)
         yield network_key(checkpoint, batch, "evaluation"), network_flow(checkpoint, batch, "evaluation")

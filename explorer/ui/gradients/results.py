@@ -23,7 +23,7 @@ from explorer.ui.gradients.state import CARDS, GradientsState
 from explorer.ui.markdown import as_text
 from explorer.ui.viewer import place
 
-NEXT_QUESTION = "Next: how deep can you train?"
+NEXT_QUESTION = "How deep can you train? → Build & train"
 _HEADS = ("network", "first / last", "smallest to largest", "n", "layers")
 _component = place("cards", "<div class='results'></div>", profiles.STYLES, "gradients.js")
 
@@ -114,7 +114,7 @@ def show_answer(found: list[list[MeasuredFlow]]) -> None:
             st.subheader("Why is the deep plain network hard to train?", anchor=False)
             st.markdown(as_text(" ".join(sentences)))
             st.markdown(f"**{as_text(finding)}**")
-        navigation.page_link("build", NEXT_QUESTION)
+        navigation.page_link("build", NEXT_QUESTION, {})
 
 
 def _accuracies() -> tuple[float, float]:
