@@ -30,7 +30,7 @@ function drawing({ title, lines, points }) {
     if (shown) svg.append(svgEl("rect", { class: "shown", x: xOf(index) - 22, y: TOP - 6, width: 44, height: HEIGHT - TOP - 8, rx: 6 }));
     svg.append(svgEl("text", { x: xOf(index), y: HEIGHT - 20, "text-anchor": "middle" }, String(depth)));
   });
-  svg.append(svgEl("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, "layers"));
+  svg.append(svgEl("text", { x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 3, "text-anchor": "middle" }, "layers"));
   lines.forEach(({ colour }, which) => {
     const places = points.map(({ shares }, index) => `${xOf(index)},${yOf(shares[which])}`);
     svg.append(svgEl("polyline", { points: places.join(" "), fill: "none", stroke: colour, "stroke-width": 2.5 }));
@@ -48,5 +48,5 @@ function links({ lines, points }, choose) {
     return el("button", { type: "button", title: words, ariaLabel: `Show ${words}`, ariaPressed: String(shown), onclick }, String(depth));
   });
   const names = lines.map(({ title, colour }) => el("span", { style: `color:${colour}` }, title));
-  return el("div", { className: "depths" }, ...names, ...buttons);
+  return el("div", { className: "depths" }, el("span", {}, "Layers"), ...buttons, ...names);
 }

@@ -76,7 +76,7 @@ export function predictionsView(root, choose) {
   /** @type {HTMLCanvasElement[]} */
   const canvases = [];
   const overlays = [0, 1].map(() => ({ canvas: el("canvas", { role: "img" }), caption: el("p", { className: "caption" }) }));
-  const [depths, first] = [el("div", { className: "chart" }), el("div")];
+  const [depths, first] = [el("div", { className: "by-depth" }), el("div")];
   const chart = depthChartView(depths, choose);
   const asInput = el("input", { type: "checkbox", role: "switch" });
   const asInputLabel = el("label", { className: "switch" }, asInput, el("span", {}, "Show what the network gets"));
