@@ -26,8 +26,8 @@ def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
     expect(map_button(page, "stages.2.8", "plain-56", "1.00")).to_have_attribute("aria-pressed", "true")
     assert query(page) == {}, "a first visit needs nothing in the URL"
 
-    choose(page, "Networks", "ResNet-8 · Shapes")
-    page.keyboard.press("Escape")
+    click(page, "button", "+ Another network")
+    choose(page, "Third network", "ResNet-8 · Shapes")
     expect(page.get_by_role("heading", name="Compare three networks")).to_be_visible()
     expect(map_button(page, "stages.2.0", "ResNet-8", "1.00")).to_be_visible()
     wait_until_ready(page)

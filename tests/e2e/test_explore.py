@@ -37,7 +37,7 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Layer stages.1.0.shortcut")).to_be_visible()
-    expect(page.get_by_text("plain-20 has no layer stages.1.0.shortcut")).to_be_visible()
+    expect(page.get_by_text("plain-20 has no layer stages.1.0.shortcut; choose")).to_be_visible()
     page.get_by_role("combobox", name="Layer", exact=True).select_option("stages.0.1")
     expect(page.get_by_role("heading", name="Layer stages.0.1", exact=True)).to_be_visible()
     # The layer that was clicked last, again: a strip that remembered it would not tell the page.

@@ -12,6 +12,7 @@ from explorer.ui.compare import (
     labelled,
     layer_similarity,
     maps,
+    measured_images,
     measurements,
     methods,
     object_shares,
@@ -83,7 +84,13 @@ def _introduction(networks: Sequence[ChosenNetwork]) -> None:
 def sections(state: CompareState, networks: Sequence[ChosenNetwork], subject: InputImage) -> None:
     """All that the page shows of these networks. The tiles come first: they need no pass."""
     key = ",".join(state.networks)
-    choice, options = measurements.choose(state, networks)
+    try:
+        shared = measured_images.shared_data(networks)
+    except ValueError as error:  # the files of some data are damaged
+        st.error(as_sentence(user_message(error)))
+        shared = []
+    options = measurements.data_options(networks, shared)
+    choice = measurements.choose(state, networks, options)
     requests = choice.requests(networks, state.explained)
     said = measurements.known(requests["said"], networks) if choice.is_labelled else {}
     verdict.show(networks, said)

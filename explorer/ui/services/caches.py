@@ -57,7 +57,7 @@ CACHES: Mapping[str, Limit] = {
     "ui.dataset_access._summary": Limit("summaries of datasets", "process", entries=8),
     "ui.forecasts._speed_here": Limit("how fast this process trains, one value", "process"),
     "ui.explore.methods._pass_seconds": Limit("seconds that a pass of a network takes", "process", entries=64),
-    "ui.compare.measurements._test_split": Limit("test splits", "process", entries=2),
+    "ui.compare.measured_images._test_split": Limit("test splits", "process", entries=2),
     "ui.compare.measurements._digest": Limit("digests of networks", "process", entries=256),
     "ui.compare.report._empty": Limit("networks without weights", "process", entries=64),
     "ui.gradients.flow_measurements._batch": Limit("batches to measure gradients on", "process", entries=6),
