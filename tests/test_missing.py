@@ -9,7 +9,8 @@ from explorer.ui.session import PendingLink
 from tests.e2e.test_models import theirs
 from tests.messages import choose, chosen
 from tests.test_compare import check as checked
-from tests.test_compare import chosen, open_compare
+from tests.test_compare import chosen as compared
+from tests.test_compare import open_compare
 from tests.test_compare import texts as compared_texts
 from tests.test_gradients import open_gradients
 from tests.test_models import give, open_models, press, use
@@ -78,7 +79,7 @@ def test_a_lost_upload_can_be_brought_again_from_where_it_is_missed() -> None:
 )
 def test_what_a_link_names_and_is_not_here_is_said_and_the_rest_stays(networks: tuple[str, ...], shown: list) -> None:
     app = open_compare(networks=",".join(networks))
-    assert chosen(app) == shown
+    assert compared(app) == shown
     said = compared_texts(app)
     places = ("First", "Second", "Third")
     for place, name in zip(places, networks, strict=False):

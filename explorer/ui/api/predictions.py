@@ -27,7 +27,7 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     names = " and ".join(network.target for network in results)
     note = (
         f"The networks predict different classes, so each map below explains its own: {names}. Choose a class to "
-        "explain in the sidebar to compare them on one."
+        "explain above to compare them on one."
     )
     original = {"title": "Original", "size": f"{width}×{height}", "alt": subject.title.strip("`"), "words": said}
     pictures = [original | _picture(writer, subject.pixels if _is_small(subject.pixels) else subject.shown)]

@@ -58,9 +58,6 @@ def _show() -> None:
     if state is None:
         st.info("There are not two networks here. Build them with `python -m explorer pretrained all`.")
         return
-    with st.sidebar:
-        st.markdown("#### Compare networks")
-        controls.choose_view(state)
     subject = find_image(AppState(picture=state.picture))
     st.header(f"Compare {('two', 'three', 'four')[len(state.networks) - 2]} networks", anchor=False)
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
@@ -137,6 +134,9 @@ def _tab(
 ) -> None:
     tab, place = _open_tab(state)
     with place:
+        if tab in ("maps", "methods"):
+            with st.container(horizontal=True):
+                controls.choose_view(state)
         if tab == "maps":
             predictions.section(compared, subject)
             maps.section(state, compared)
