@@ -235,8 +235,8 @@ def test_evaluate_tells_what_always_answering_the_commonest_class_gives(place, n
 
 
 def test_evaluate_draws_what_a_network_was_trained_on(tmp_path):
-    spec = ArchitectureSpec(stages=(Stage(1, 4, 4),), block="conv", shortcut="none")
-    data = shapes.load()
+    spec = ArchitectureSpec(stages=(Stage(1, 4, 4),), block="conv", shortcut="none", input_shape=(3, 16, 16))
+    data = shapes.load(size=16)
     known = Checkpoint(build(spec), data.class_names, data.mean, data.std, data.name)
     checkpoints.save(known, tmp_path / "a.safetensors")
     said = answer("evaluate", tmp_path / "a.safetensors", "--threads", 1)
