@@ -201,7 +201,7 @@ class Visitor:
                 {"layer": layer, "tab": dice.choice(TABS)},
                 {"scope": dice.choice(["layer", "network", "both"])},
                 {"target": str(dice.randrange(10))},
-                {"layers": dice.choice(["main", "main", "all"])},
+                {"layers": dice.choice(["blocks", "main", "all"])},
             ]
         )
 

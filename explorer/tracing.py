@@ -1,5 +1,6 @@
 """`trace`: one forward and one backward pass of one image, as a value."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from explorer.architectures import ArchitectureSpec, Network, Recorder
 
 STRIP_KINDS = ("conv", "shortcut", "block")  # what the depth strip shows
 EVERYTHING = None
+INSIDE_BLOCK = re.compile(r"(stages\.\d+\.\d+)\.")  # the name of a layer begins with that of its block
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +73,13 @@ def trace(
     image: np.ndarray,
     target: int | None = None,
     kinds: Collection[str] | None = STRIP_KINDS,
+    inside_blocks: bool = True,
 ) -> Trace:
     """The `Trace` of `image`.
 
     `image` is float32 (channels, H, W), normalised. `target` is the class to explain, by default the predicted one.
     `kinds` are the layers to keep: convolutions, shortcuts and blocks by default, `EVERYTHING` for every visible
-    operation (hundreds of megabytes at 224 pixels).
+    operation (hundreds of megabytes at 224 pixels). Without `inside_blocks` a block is kept, and no layer inside it.
 
     The network is left as it was found: no hooks, no `.grad`, no mode changed; threads may share a frozen one. Raises
     ValueError for a network in training mode, an image of another shape or with values that are not finite, or a target
@@ -89,10 +92,13 @@ def trace(
         logits = network(x, recorder)  # (1, classes)
         target = int(logits.argmax() if target is None else target)
         score = logits[0, target]
-    gradients = torch.autograd.grad(score, [x, *recorder.outputs.values()])
+    outputs = recorder.outputs
+    if not inside_blocks:
+        outputs = {name: output for name, output in outputs.items() if not INSIDE_BLOCK.match(name)}
+    gradients = torch.autograd.grad(score, [x, *outputs.values()])
     layers = tuple(
         LayerTrace(name, network.layers[recorder.modules[name]][1], _array(output), _array(gradient))
-        for (name, output), gradient in zip(recorder.outputs.items(), gradients[1:], strict=True)
+        for (name, output), gradient in zip(outputs.items(), gradients[1:], strict=True)
     )
     return Trace(network.spec, layers, _array(x), _array(gradients[0]), _array(logits), target)
 

@@ -44,7 +44,13 @@ CASES: dict[str, dict[str, Any]] = {
     "alone": {"networks": TWINS[1:], "picture": "sample-6-6"},
     "uploaded": {"networks": TWINS, "name": "photo.png", "target": 3, "layers": "all"},
     "layers": {"networks": TWINS, "picture": "sample-3-41", "layer": "stages.1.0", "only": "layers"},
-    "layer": {"networks": TWINS, "picture": "sample-3-41", "layer": "stages.1.0.shortcut", "only": "layer"},
+    "layer": {
+        "networks": TWINS,
+        "picture": "sample-3-41",
+        "layer": "stages.1.0.shortcut",
+        "layers": "main",
+        "only": "layer",
+    },
     "reduced": {"networks": ("large",), "picture": "sample-1-6", "layer": "stages.0.0", "channel": 3},
 }
 

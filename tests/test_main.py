@@ -27,7 +27,7 @@ from explorer.cli.main import COMMANDS, main, parser
 from explorer.datasets import folders, shapes
 from explorer.pretrained import Recipe
 from explorer.runs import describe_results
-from explorer.tracing import EVERYTHING, trace
+from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
 from explorer.training import TrainingConfig, evaluate, evaluate_classes, fit
 
 ROOT = Path(__file__).parents[1]
@@ -355,7 +355,7 @@ def test_explain_says_what_the_library_says(network, picture, tmp_path, everythi
     said = answer("explain", network, picture, *options)
     known = checkpoints.load(network)
     image = images.to_input(images.decode(picture.read_bytes(), "").pixels, (16, 16), known.mean, known.std)
-    seen = trace(known.network, image, 1, *([EVERYTHING] if everything else []))
+    seen = trace(known.network, image, 1, EVERYTHING if everything else STRIP_KINDS)
     assert said["target"] == "green"
     assert said["score"] == pytest.approx(seen.logits[1])
     columns = profile(seen)

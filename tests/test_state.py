@@ -27,7 +27,7 @@ VIEWS = [
         [None, 0, 63],
         ["layer", "network", "both"],
         [0, 70],
-        ["main", "all"],
+        ["blocks", "main", "all"],
     )
 ] + [
     AppState(tab=tab, method=method, parameters=parameters, questioned=questioned)  # type: ignore[arg-type]
@@ -77,6 +77,27 @@ def test_a_test_picture_that_does_not_exist_is_no_picture(picture: str) -> None:
     with pytest.raises(ValueError, match="`picture` must be a sample, a test picture or an upload"):
         AppState(picture=picture)
     assert AppState.from_query({"picture": picture}) == AppState()
+
+
+@pytest.mark.parametrize(
+    ("link", "layers"),
+    [
+        ({"layer": "stages.1.0.conv1"}, "main"),
+        ({"layer": "stages.0.0.shortcut", "first": "shapes-resnet-8"}, "main"),
+        ({"layer": "stages.1.0.conv1", "layers": "all"}, "all"),
+        ({"layer": "stages.1.0.conv1", "layers": "main"}, "main"),
+        ({"layer": "stages.1.0.conv1", "layers": "blocks"}, "blocks"),
+        ({"layer": "stages.1.0"}, "blocks"),
+        ({"layer": "stem.conv"}, "blocks"),
+        ({"layers": "main"}, "main"),
+        ({"target": "3"}, "blocks"),
+        ({}, "blocks"),
+    ],
+)
+def test_a_link_that_names_a_layer_shows_it(link: dict[str, str], layers: str) -> None:
+    """Links from before the strip had blocks alone name no `layers`, and mean those of "main"."""
+    state = AppState.from_query(link)
+    assert (state.layers, state.layer) == (layers, link.get("layer"))
 
 
 def test_different_views_have_different_urls() -> None:

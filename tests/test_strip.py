@@ -128,6 +128,33 @@ def test_the_browser_has_every_number_of_the_strip() -> None:
                     assert (maxima[index] if scope == "layer" else maxima) == pytest.approx(wanted[name])
 
 
+def test_by_default_the_strip_has_blocks_and_what_is_outside_of_them() -> None:
+    for depth in (8, 56):
+        app = open_app(first=f"shapes-plain-{depth}", second=f"shapes-resnet-{depth}")
+        blocks = [f"stages.{stage}.{block}" for stage in range(3) for block in range((depth - 2) // 6)]
+        for query, wanted in (({}, ["stem.conv", *blocks]), ({"layers": "main"}, None)):
+            header = message(app, **query)[0]
+            names = [column["name"] for column in header["columns"]]
+            assert names == wanted if wanted else set(names) > {"stem.conv", *blocks}
+            assert header["layer"] == blocks[-1]
+
+
+@pytest.mark.parametrize("layers", ["blocks", "main", "all"])
+def test_a_line_of_a_chart_connects_blocks_alone_and_no_number_is_lost(layers: str) -> None:
+    header = message(open_app(first="shapes-plain-8", second="shapes-resnet-8"), layers=layers)[0]
+    for chart in header["charts"]:
+        for series, network in zip(chart["series"], header["networks"], strict=True):
+            kinds = [column["kind"] for column in header["columns"]]
+            there = [cell is not None for cell in network["cells"]]
+            assert [value is not None for value in series["line"]] == [kind == "block" for kind in kinds]
+            assert [value is not None for value in series["dots"]] == [
+                kind != "block" and cell for kind, cell in zip(kinds, there, strict=True)
+            ]
+        assert chart["alt"].endswith("; a line connects the blocks, other layers are dots")
+        label, power = chart["ticks"][0]["label"], chart["hover"][0].split(": ")[-1]
+        assert float(power) >= float(label)
+
+
 def test_the_browser_has_every_number_of_the_layers() -> None:
     """Feature maps and the numbers of each channel: of all layers when it asks for them, of the chosen one before."""
     subject, looked = first_visit()
@@ -199,7 +226,7 @@ def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() ->
     (cell,) = header["networks"][0]["cells"]
     assert cell["peak"] is None and cell["largest"] is None
     assert (picture(body, cell["cam"]) == 0).all() and (picture(body, cell["map"]) == 128).all()
-    assert [chart["series"][0]["points"] for chart in header["charts"]] == [[None], [None]]
+    assert [chart["series"][0]["line"] for chart in header["charts"]] == [[None], [None]]
     np.testing.assert_array_equal(statistics[1, :3], np.array([1, 4, np.sqrt(7.5)], dtype=np.float32))
 
 

@@ -104,6 +104,15 @@ def test_every_operation_of_every_network_is_recorded_as_hooks_see_it(name: str)
     assert [layer.name for layer in recorded.layers if layer.kind in STRIP_KINDS] == list(strip.names)
     for layer in strip.layers:
         np.testing.assert_array_equal(layer.activation, recorded[layer.name].activation)
+    blocks = {layer.name for layer in strip.layers if layer.kind == "block"}
+    whole = trace(network, image, inside_blocks=False)
+    assert list(whole.names) == [
+        layer for layer in strip.names if layer in blocks or not any(layer.startswith(f"{block}.") for block in blocks)
+    ]
+    assert len(blocks) == sum(stage.blocks for stage in network.spec.stages)
+    for layer in whole.layers:
+        np.testing.assert_array_equal(layer.activation, strip[layer.name].activation)
+        np.testing.assert_array_equal(layer.gradient, strip[layer.name].gradient)
 
 
 def state_of(network: Network) -> dict[str, Any]:

@@ -72,7 +72,7 @@ FORMS: dict[str, st.SearchStrategy[str]] = {
     "layer": st.sampled_from(("stages.1.1.conv1", "stem.conv", "head.fc", "stages.99.0", "input", "a..b")),
     "tab": st.sampled_from(("layer", "block", "methods", "channels", "trust", "maps", "object", "settings")),
     "scope": st.sampled_from(("layer", "network", "both")),
-    "layers": st.sampled_from(("main", "all")),
+    "layers": st.sampled_from(("blocks", "main", "all")),
     "source": st.sampled_from(("initial", "checkpoint", "record")),
     "mode": st.sampled_from(("evaluation", "training")),
     "what": st.sampled_from(("weights", "activations")),
@@ -109,6 +109,7 @@ def links(draw: DrawFn, page: str) -> dict[str, str]:
 @example({"parameters": "[" * 3000}).via("JSON so deep that reading it ends in an error of its own")
 @example({"parameters": '{"steps":1e999}'}).via("a number that is infinite")
 @example({"target": "٣", "picture": "sample-٣-1"}).via("digits that are not 0 to 9")
+@example({"layer": "stages.1.0.conv1", "layers": "blocks"}).via("a layer that is not among these")
 @example({"picture": "sample-6-6\n"}).via("a line end that `$` would overlook")
 @examples(80)
 def test_every_link_is_a_view_of_explore(link: dict[str, str]) -> None:

@@ -153,3 +153,33 @@ test("layers that come later join those that are there", () => {
   const state = reduce(opened(), { type: "layers", key: "of another view", message: more });
   assert.equal(Object.keys(state.message.networks[0].layers).length, 1);
 });
+
+const BLOCKS = { ...VIEW, layers: "blocks" };
+const link = (layer, changes = {}) => ({ type: "data", data: data({ view: BLOCKS, ...changes }), fragment: { ...DEFAULTS, layer } });
+
+test("an old link with a layer inside a block shows it: convolutions too", () => {
+  const old = reduce(EMPTY, link("stages.1.0.conv1"));
+  assert.deepEqual([old.view.layers, old.selection.layer], ["main", "stages.1.0.conv1"]);
+  assert.deepEqual([old.chosen, old.number], [{ layers: "main" }, 1], "the server hears of it");
+  const heard = reduce(old, { ...run({}, { heard: 1 }) });
+  assert.deepEqual([heard.view.layers, heard.chosen], ["main", null]);
+  for (const layer of ["stages.1.0", "stem.conv", null]) {
+    const now = reduce(EMPTY, link(layer));
+    assert.deepEqual([now.view.layers, now.chosen], ["blocks", null]);
+  }
+  const all = reduce(EMPTY, link("stages.1.0.norm1", { view: { ...VIEW, layers: "all" } }));
+  assert.deepEqual([all.view.layers, all.chosen], ["all", null]);
+});
+
+test("where blocks alone are chosen, the block around the selected layer is selected", () => {
+  const open = after(
+    EMPTY,
+    { type: "data", data: data(), fragment: null },
+    { type: "select", changes: { layer: "stages.1.0.conv1", channel: 2 } },
+  );
+  const state = reduce(open, choose({ layers: "blocks" }));
+  assert.deepEqual([state.view.layers, state.selection.layer, state.selection.channel], ["blocks", "stages.1.0", null]);
+  assert.equal(reduce(state, run({ layers: "blocks" }, { heard: 1 })).view.layers, "blocks", "it is no old link");
+  const stem = after(open, { type: "select", changes: { layer: "stem.conv", channel: 2 } }, choose({ layers: "blocks" }));
+  assert.deepEqual([stem.selection.layer, stem.selection.channel], ["stem.conv", 2]);
+});

@@ -118,6 +118,11 @@ def _network(
     return {"title": row.title, "colour": row.colour, "dashed": row.dashed, "cells": cells}
 
 
+def _line_kind(row: NetworkResult) -> str:
+    """The kind of layers that a line of the charts connects: sizes of different kinds would make it a zigzag."""
+    return "block" if any(column.kind == "block" for column in row.profiles) else "conv"
+
+
 def _chart(title: str, field: str, rows: Sequence[NetworkResult], axis: Sequence[str]) -> dict[str, Any]:
     values = [{column.name: float(getattr(column, field)) for column in row.profiles} for row in rows]
     positive = [value for row in values for value in row.values() if 0 < value < math.inf] or [0.1]
@@ -134,13 +139,20 @@ def _chart(title: str, field: str, rows: Sequence[NetworkResult], axis: Sequence
         lines = [f"{row.title}: {found[name]:.3g}" for row, found in zip(rows, values, strict=True) if name in found]
         return "\n".join([f"{name}, {title} (root mean square)", *lines])
 
+    def along(row: NetworkResult, found: Mapping[str, float], on_line: bool) -> list[float | None]:
+        """The points of the layers on the row's line, or those of all others."""
+        line = {column.name for column in row.profiles if column.kind == _line_kind(row)}
+        return [place(found.get(name)) if (name in line) == on_line else None for name in axis]
+
     step = max(1, math.ceil((high - low) / 4))
     return {
         "title": title,
-        "alt": f"{title} of each layer on a logarithmic axis from 1e{low} to 1e{high}",
+        "alt": f"{title} of each layer on a logarithmic axis from 1e{low} to 1e{high}; a line connects the "
+        f"{' or '.join(dict.fromkeys(f'{_line_kind(row)}s' for row in rows))}, other layers are dots",
         "ticks": [{"label": f"1e{power}", "at": (power - low) / (high - low)} for power in range(low, high + 1, step)],
         "series": [
-            {"colour": row.colour, "dash": "4 4" * row.dashed, "points": [place(found.get(name)) for name in axis]}
+            {"colour": row.colour, "dash": "4 4" * row.dashed}
+            | {"line": along(row, found, on_line=True), "dots": along(row, found, on_line=False)}
             for row, found in zip(rows, values, strict=True)
         ],
         "hover": [hover(name) for name in axis],

@@ -263,6 +263,12 @@ def _open_in_explore(state: CompareState, compared: Sequence[ComparedNetwork]) -
     if st.button("Open in Explore, with every layer and its feature maps", key="to_explore"):
         layer = compared[0].nearest(state.depth).name
         view = AppState(
-            first=first, second=second, picture=state.picture, target=state.target, layer=layer, scope=state.scope
+            first=first,
+            second=second,
+            picture=state.picture,
+            target=state.target,
+            layer=layer,
+            scope=state.scope,
+            layers="main",
         )
         navigation.switch_page("explore", view.to_query())

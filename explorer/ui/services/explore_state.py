@@ -2,16 +2,18 @@
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
+from explorer.tracing import INSIDE_BLOCK
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Scope = Literal["layer", "network", "both"]
-Layers = Literal["main", "all"]
+Layers = Literal["blocks", "main", "all"]
 Tab = Literal["layer", "block", "methods", "channels", "trust"]
 MapSource = Literal["grad_cam", "method"]
 
@@ -35,8 +37,8 @@ class AppState(UrlState):
     `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a shape of a drawn scene),
     "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0) or "upload-DIGEST" (an image of
     this session). `target` is the class to explain, None for each network's prediction. `scope` says which maps share a
-    colour scale. `layers` "all" shows every visible operation, "main" convolutions, shortcuts and blocks. `tab` is the
-    open tab. `method` and `parameters`, a JSON object of those that the user set, belong to "More methods";
+    colour scale. `layers` are those of the depth strip: "blocks" and the convolutions outside of them, "main"
+    convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab. `method` and `parameters`, a JSON object of those that the user set, belong to "More methods";
     `questioned` is the map of "Can I trust this map?".
 
     Raises ValueError for a text that this app never writes.
@@ -52,7 +54,7 @@ class AppState(UrlState):
     channel: int | None = None
     scope: Scope = "layer"
     opacity: int = 70
-    layers: Layers = "main"
+    layers: Layers = "blocks"
     tab: Tab = "layer"
     method: str = "integrated_gradients"
     parameters: str = "{}"
@@ -95,6 +97,23 @@ class AppState(UrlState):
         """The method's parameters that the user set; a link may hold others than the method has."""
         chosen: dict[str, int | float | str] = json.loads(self.parameters)
         return chosen
+
+    def to_query(self) -> dict[str, str]:
+        query = super().to_query()
+        if self.layers == AppState.layers and self._is_inside_block:
+            query["layers"] = self.layers
+        return query
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> Self:
+        """As in any state; and a link that names a layer inside a block, but no `layers`, shows that layer: links from
+        before there were "blocks" mean "main"."""
+        state = super().from_query(query)
+        return replace(state, layers="main") if "layers" not in query and state._is_inside_block else state
+
+    @property
+    def _is_inside_block(self) -> bool:
+        return self.layer is not None and INSIDE_BLOCK.match(self.layer) is not None
 
     @classmethod
     def _decode(cls, name: str, text: str) -> Any:

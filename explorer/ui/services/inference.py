@@ -16,7 +16,7 @@ from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatom
 from explorer.images import decode, to_input
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
-from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.explore_state import AppState, Layers
 
 IMAGE_SIDE_PX = 224  # on the page
 
@@ -174,7 +174,7 @@ class InferenceCache:
         key = f"{network.name}/{image.digest}/{target}/{state.layers}"
         traces = self._large if max(loaded.spec.input_shape) > self._large_from_px else self._small
         with self.lock:
-            traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers == "all"))
+            traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers))
             profiles = self._profiles.get(key, lambda: profile(traced))
         return NetworkResult(**vars(network), trace=traced, profiles=profiles)
 
@@ -217,10 +217,10 @@ def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.nd
     return image.pixels, image.mask
 
 
-def trace_image(loaded: Checkpoint, image: InputImage, target: int | None, everything: bool = False) -> Trace:
-    """The network's pass, explaining the class `target`, None for the prediction: with the layers of the strip, or with
-    every operation."""
+def trace_image(loaded: Checkpoint, image: InputImage, target: int | None, layers: Layers = "main") -> Trace:
+    """The network's pass, explaining the class `target`, None for the prediction, with the `layers` of an AppState."""
     pixels, _ = pixels_for(loaded, image)
     values = to_input(pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std, loaded.resize_shorter_to)
     with INFERENCE_SLOTS:
-        return trace(loaded.network, values, target, EVERYTHING if everything else STRIP_KINDS)
+        kinds = EVERYTHING if layers == "all" else STRIP_KINDS
+        return trace(loaded.network, values, target, kinds, inside_blocks=layers != "blocks")

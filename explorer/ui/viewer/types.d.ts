@@ -20,7 +20,7 @@ interface LayerSelection {
 interface View {
   picture: string;
   target: number | null; // a class; null: what each network predicts
-  layers: string;
+  layers: string; // "blocks", "main" or "all"
   networks: string[];
   theme: string; // the colours of the networks depend on it
 }
@@ -105,7 +105,8 @@ interface StripChart {
   title: string;
   alt: string;
   ticks: Mark[];
-  series: { colour: string; dash: string; points: (number | null)[] }[]; // 0..1 of the height, null where there is none
+  // By layer, 0..1 of the height: those of one kind, which a line connects, and all others; null where there is none.
+  series: { colour: string; dash: string; line: (number | null)[]; dots: (number | null)[] }[];
   hover: string[]; // by layer
 }
 

@@ -56,15 +56,21 @@ export function reduce(state, event) {
 /** A choice, which the server has yet to hear of. @type {(state: State, changes: Partial<View>) => State} */
 function chosen(state, changes) {
   if (!state.view) return state;
-  const { selection } = state;
+  let { selection } = state;
+  if (changes.networks) selection = { ...selection, channel: null };
+  const block = blockAround(selection.layer);
+  if (changes.layers === "blocks" && block) selection = { ...selection, layer: block, channel: null };
   return {
     ...state,
     view: { ...state.view, ...changes },
     chosen: { ...state.chosen, ...changes },
     number: state.number + 1,
-    selection: changes.networks ? { ...selection, channel: null } : selection,
+    selection,
   };
 }
+
+/** The block that a layer is inside of. @type {(layer: string | null) => string | undefined} */
+const blockAround = (layer) => layer?.match(/^(stages\.\d+\.\d+)\./)?.[1];
 
 /** `fragment`: the selection in the address. @type {(state: State, data: RunData, fragment: LayerSelection | null) => State} */
 function withData(state, data, fragment) {
@@ -76,7 +82,10 @@ function withData(state, data, fragment) {
   if (!before || before.visit !== data.visit) selection = fragment ?? data.initial ?? selection;
   else if (before.entry !== data.entry) selection = data.initial ?? selection;
   else if (String(state.view?.networks) !== String(view.networks)) selection = { ...selection, channel: null };
-  return { ...state, data, view, chosen, selection, error: "" };
+  const now = { ...state, data, view, chosen, selection, error: "" };
+  // A link from before the strip had blocks alone: the layer in its fragment is inside one.
+  const isOld = (!before || before.visit !== data.visit) && view.layers === "blocks" && blockAround(selection.layer);
+  return isOld ? { ...now, view: { ...view, layers: "main" }, chosen: { ...chosen, layers: "main" }, number: now.number + 1 } : now;
 }
 
 /**

@@ -7,6 +7,12 @@ import { uploadView } from "./upload.js";
 
 const LONG = 60; // entries, from which on a list is searched by typing a part of a name
 const NONE = "";
+/** @type {[value: string, words: string][]} */
+const LAYERS = [
+  ["blocks", "Blocks"],
+  ["main", "Convolutions too"],
+  ["all", "Every operation"],
+];
 
 /** A choice, and what it sets. @typedef {(changes: Partial<View>) => void} Choose */
 
@@ -98,9 +104,8 @@ export function barView(root, made, choose, chooseFile) {
   const second = listOf("Second network", (name) => choose({ networks: name === NONE ? [view.networks[0]] : [view.networks[0], name] }));
   const explain = (/** @type {string} */ index) => choose({ target: index === NONE ? null : Number(index) });
   const [few, many] = [listOf("Class to explain", explain), searchOf("Class to explain", explain)];
-  const every = el("input", { type: "checkbox", role: "switch", onchange: () => choose({ layers: every.checked ? "all" : "main" }) });
-  const layers = el("label", { className: "switch" }, every, el("span", {}, "All layers"));
-  layers.title = "Also norms, activations, sums and pooling; otherwise convolutions, shortcuts and blocks.";
+  const layers = listOf("Layers", (value) => choose({ layers: value }));
+  layers.field.title = "Every operation: also norms, activations, sums and pooling.";
   second.field.title = "Only networks that know the same classes can be compared.";
   const copy = copyButton();
 
@@ -140,7 +145,7 @@ export function barView(root, made, choose, chooseFile) {
       second.field,
       few.field,
       many.field,
-      layers,
+      layers.field,
       copy,
     ),
     panel,
@@ -175,8 +180,8 @@ export function barView(root, made, choose, chooseFile) {
     toggle(many.field, entries.length > LONG);
     if (entries.length > LONG) many.fill(entries, target);
     else few.fill({ "": entries }, target);
-    toggle(layers, isViewer);
-    update(every, { checked: view.layers === "all" });
+    toggle(layers.field, isViewer);
+    layers.fill({ "": LAYERS }, view.layers);
     setText(words, pictureWords(view.picture, data, isViewer ? state.message : null));
     update(picture, { ariaLabel: `Picture: ${words.textContent}` });
     gallery.show(now, state, (name) => choose({ picture: name }), isViewer);

@@ -75,13 +75,16 @@ function hoverText(cell, name, kind, max) {
 function drawChart({ columns: { length } }, { title, alt, ticks, series, hover }, name, box, choose) {
   const labels = ticks.map(({ label, at }) => el("span", { style: `bottom:${at * 100}%` }, label));
   name.replaceChildren(el("div", {}, title), el("div", { className: "ticks" }, ...labels));
-  const lines = series.flatMap(({ points, colour: stroke, dash }) => {
-    const places = points.flatMap((y, index) => (y === null ? [] : [`${index + 0.5} ${100 - y * 100}`]));
-    const line = places.map((place, index) => `${index ? "L" : "M"}${place}`).join("");
-    const dots = places.map((place) => `M${place}h0`).join("");
+  /** @type {(points: (number | null)[]) => string[]} */
+  const placesOf = (points) => points.flatMap((y, index) => (y === null ? [] : [`${index + 0.5} ${100 - y * 100}`]));
+  const lines = series.flatMap(({ line, dots, colour: stroke, dash }) => {
+    const [connected, alone] = [placesOf(line), placesOf(dots)];
+    /** @type {(places: string[]) => string} */
+    const dotted = (places) => places.map((place) => `M${place}h0`).join("");
     return [
-      svgEl("path", { d: line, stroke, "stroke-width": 1.5, "stroke-dasharray": dash }),
-      svgEl("path", { d: dots, stroke, "stroke-width": 6 }),
+      svgEl("path", { d: dotted(alone), stroke, "stroke-width": 4, "stroke-opacity": 0.6 }),
+      svgEl("path", { d: connected.length ? `M${connected.join("L")}` : "", stroke, "stroke-width": 1.5, "stroke-dasharray": dash }),
+      svgEl("path", { d: dotted(connected), stroke, "stroke-width": 6 }),
     ];
   });
   const rules = ticks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "rule" }));
