@@ -8,6 +8,7 @@ import numpy as np
 
 from explorer import checkpoints, stored_results
 from explorer.datasets import Dataset
+from explorer.experiments import scenes
 from explorer.experiments.measurement import DataFacts, content_of, facts_key, measure_twins
 from explorer.pretrained import RECIPES, Recipe
 
@@ -34,6 +35,12 @@ def ship_results(data: str, dataset: Dataset, folder: Path) -> None:
                 shown = time.monotonic()
                 print(f"{share:4.0%}  {plain} and {residual}", file=sys.stderr, flush=True)
     stored_results.ship(results, folder / f"{_prefix(RECIPES[names[0]])}.{stored_results.SUFFIX}")
+
+
+def ship_scenes(folder: Path) -> None:
+    """Measures the predictions of the scenes that lessons use, and writes them into the folder."""
+    twins = [checkpoints.load_pretrained(name, folder) for name in scenes.TWINS]
+    stored_results.ship(scenes.shipped(twins), folder / f"scenes.{stored_results.SUFFIX}")
 
 
 def _prefix(recipe: Recipe) -> str:

@@ -67,6 +67,15 @@ def facts_of(data: str) -> DataFacts | None:
     return stored_results.unpack(DataFacts, stored_results.load(facts_key(data)))
 
 
+def test_predictions(checkpoint: Checkpoint) -> Predictions | None:
+    """The stored ones of a pretrained network for all test images of its own data; None where there are none."""
+    facts = facts_of(checkpoint.data)
+    if facts is None:
+        return None
+    key = result_key("said", [checkpoints.digest(checkpoint)], facts.content, facts.n)
+    return stored_results.unpack(Predictions, stored_results.load(key))
+
+
 def steps(
     kind: str, checkpoint: Checkpoint, split: Split, class_names: Sequence[str], target: Target
 ) -> Iterator[tuple[float, Any]]:

@@ -98,16 +98,11 @@ def view_url(name: str, query: Mapping[str, str]) -> str:
     return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(fields), ""))
 
 
-def page_link(name: str, label: str, query: Mapping[str, str]) -> None:
-    """A link to another page at that view; nothing where the app has no such page."""
+def page_link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:
+    """A link to another page at that view, or as its menu opens it; nothing where the app has no such page."""
     if page := session().pages.get(name):
-        st.page_link(page, label=label, query_params=url_query.travelling() | dict(query))
-
-
-def page_link(name: str, label: str) -> None:
-    """A link to another page, as its menu opens it."""
-    if page := session().pages.get(name):
-        st.page_link(page, label=label, icon=":material/arrow_forward:")
+        fields = url_query.travelling() | dict(query) if query else None
+        st.page_link(page, label=label, icon=":material/arrow_forward:", query_params=fields)
 
 
 def switch_page(name: str, query: Mapping[str, str]) -> None:
