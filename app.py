@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.ui import navigation, server
-from explorer.ui.pages import build, compare, explore, gradients, models
+from explorer.ui.pages import build, compare, explore, gradients, in_class, models
 
 if __name__ == "__main__":  # as a script, for every run of a session
     st.set_page_config(page_title="CNN & ResNet Explorer", layout="wide", page_icon="🔍")
@@ -14,6 +14,7 @@ if __name__ == "__main__":  # as a script, for every run of a session
             "gradients": ("Gradients", gradients.show),
             "build": ("Build & train", build.show),
             "models": ("Models", models.show),
+            "class": ("In class", in_class.show),
         }
     )
 else:  # as a module, once: Streamlit takes the `st.App` of this file

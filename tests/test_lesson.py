@@ -1,7 +1,5 @@
 """Lessons: what a link hides stays hidden on every way, and a presentation is larger."""
 
-from typing import Any
-
 import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -104,23 +102,21 @@ def test_the_fields_of_a_link_say_the_same_whatever_the_order() -> None:
 # --- charts -----------------------------------------------------------------------------------------------------------
 
 
-def fonts(part: Any, path: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, child in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ():
-        if str(name).endswith("font") and "size" in child:
-            found[f"{path}/{name}"] = child["size"]
-        if name != "template":
-            found |= fonts(child, f"{path}/{name}")
-    return found
-
-
 def test_an_enlarged_chart_has_larger_type_and_the_same_values() -> None:
     figure = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], text=["a", "b"], textfont={"size": 10}, marker={"size": 6}))
     figure.update_layout(height=200, margin={"t": 10, "l": 0}, xaxis={"tickfont": {"size": 8}})
     figure.add_annotation(text="a", font={"size": 20})
     large = figures.enlarged(figure, 1.5)
-    before, after = (fonts(each.to_plotly_json()) for each in (figure, large))
-    assert after == {place: 1.5 * size for place, size in before.items()} | {"/layout/font": 18}
-    assert (large.layout.height, large.layout.margin.t, large.layout.margin.l) == (300, 15, 0)
+    layout = large.layout
+    assert (large.data[0].textfont.size, layout.xaxis.tickfont.size, layout.annotations[0].font.size) == (15, 12, 30)
+    assert {layout.yaxis.tickfont.size, layout.yaxis.title.font.size, layout.legend.font.size} == {18}
+    assert (layout.height, layout.margin.t, layout.margin.l, layout.margin.r) == (300, 15, 0, None)
     assert large.data[0].marker.size == 6 and list(large.data[0].y) == [3, 4]
     assert figure.layout.height == 200 and figure.layout.font.size is None, "the given one stays"
+
+
+def test_what_a_chart_does_not_have_is_not_made() -> None:
+    heat = go.Figure(go.Heatmap(z=[[1, 2]], colorbar={"title": {"text": "size"}}))
+    large = figures.enlarged(heat, 2)
+    assert large.data[0].colorbar.tickfont.size == 24 and large.data[0].colorbar.title.font.size == 24
+    assert large.layout.height is None and not large.layout.annotations

@@ -10,7 +10,7 @@ import numpy as np
 from explorer import checkpoints, stored_results
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Dataset
-from explorer.experiments import stored_gradients
+from explorer.experiments import scenes, stored_gradients
 from explorer.experiments.agreement import Parting, Predictions, parting
 from explorer.experiments.measurement import DataFacts, content_of, facts_key, measure_twins, parting_key, result_key
 from explorer.pretrained import RECIPES, Recipe
@@ -61,6 +61,12 @@ def ship_gradients(folder: Path) -> None:
     """Measures the gradients that the page Gradients opens with, and writes them into a file of the folder."""
     found = {key: stored_results.pack(flow) for key, flow in stored_gradients.shipped(folder)}
     stored_results.ship(found, folder / f"gradients.{stored_results.SUFFIX}")
+
+
+def ship_scenes(folder: Path) -> None:
+    """Measures the predictions of the scenes that lessons use, and writes them into the folder."""
+    twins = [checkpoints.load_pretrained(name, folder) for name in scenes.TWINS]
+    stored_results.ship(scenes.shipped(twins), folder / f"scenes.{stored_results.SUFFIX}")
 
 
 def _prefix(recipe: Recipe) -> str:

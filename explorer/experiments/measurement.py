@@ -86,6 +86,15 @@ def measure_parting(twins: Sequence[Checkpoint], split: Split, class_names: Sequ
     return agreement.parting(first, second)
 
 
+def test_predictions(checkpoint: Checkpoint) -> Predictions | None:
+    """The stored ones of a pretrained network for all test images of its own data; None where there are none."""
+    facts = facts_of(checkpoint.data)
+    if facts is None:
+        return None
+    key = result_key("said", [checkpoints.digest(checkpoint)], facts.content, facts.n)
+    return stored_results.unpack(Predictions, stored_results.load(key))
+
+
 def steps(
     kind: str, checkpoint: Checkpoint, split: Split, class_names: Sequence[str], target: Target
 ) -> Iterator[tuple[float, Any]]:

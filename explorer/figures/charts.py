@@ -58,24 +58,19 @@ def empty_chart(
 
 def enlarged(figure: go.Figure, factor: float) -> go.Figure:
     """The same chart with larger type, and more height and margins for it."""
-    large = figure.to_dict()
-    layout: dict[str, Any] = large["layout"]
-    layout["font"] = {"size": _TYPE_PX} | layout.get("font", {})
-    _enlarge_fonts(large, factor)
-    sizes = [(layout, "height"), *((layout.get("margin", {}), side) for side in "lrtb")]
-    for owner, name in sizes:
-        if name in owner:
-            owner[name] = round(owner[name] * factor)
-    return go.Figure(large)
-
-
-def _enlarge_fonts(part: Any, factor: float) -> None:
-    children = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ()
-    for name, child in children:
-        if str(name).endswith("font") and isinstance(child, dict) and "size" in child:
-            child["size"] *= factor
-        elif name != "template":
-            _enlarge_fonts(child, factor)
+    large = go.Figure(figure)
+    layout = large.layout
+    bars = [each.colorbar for each in (layout.coloraxis, *large.data) if "colorbar" in each and each.colorbar]
+    owners = [*large.select_xaxes(), *large.select_yaxes(), *bars]
+    fonts = [font for owner in owners for font in (owner.tickfont, owner.title.font)]
+    fonts += [each.font for each in (layout, layout.legend, layout.hoverlabel, *layout.annotations)]
+    fonts += [each.textfont for each in large.data if "textfont" in each]
+    for font in fonts:  # each by itself: the theme of the page has sizes for all of them
+        font.size = (font.size or _TYPE_PX) * factor
+    for side in "lrtb":
+        layout.margin[side] = layout.margin[side] and layout.margin[side] * factor
+    layout.height = layout.height and layout.height * factor
+    return large
 
 
 def add_line(figure: go.Figure, series: Series, x: Iterable[Any], y: Iterable[Any], hover: str, **more: Any) -> None:

@@ -81,8 +81,8 @@ LESSON_PARTS = {
 def style_lesson(hidden: Collection[str], presented: bool) -> None:
     """Hides Streamlit's elements of these parts of a page, and enlarges the others for a presentation.
 
-    The size of Streamlit's type follows that of the root. The type of components is in pixels, so they are zoomed;
-    they know what is hidden by `--lesson-text` and the like. `charts.chart` enlarges charts.
+    A chart of Plotly in a zoomed place would not know where the pointer is; `charts.chart` enlarges it instead.
+    Components know what is hidden by `--lesson-text` and the like.
     """
     places = [LESSON_PARTS[part] for part in hidden if part in LESSON_PARTS]
     if {"menu", "controls"} <= {*hidden}:
@@ -90,8 +90,8 @@ def style_lesson(hidden: Collection[str], presented: bool) -> None:
     rules = [f"{place} {{ display: none !important }}" for place in places]
     rules.append(f":root {{ {' '.join(f'--lesson-{part}: none;' for part in hidden)} }}")
     if presented:
-        rules.append(f":root {{ font-size: {PRESENTED:.0%} !important }}")
-        rules.append(f"[data-testid^=stBidiComponent] {{ zoom: {PRESENTED} }}")
+        rules.append(f"[data-testid=stMainBlockContainer] {{ zoom: {PRESENTED} }}")
+        rules.append(f"[data-testid=stPlotlyChart] {{ zoom: {1 / PRESENTED} }}")
         rules.append("[data-testid=stHeader] { display: none }")
     st.html(f"""<style>
         .st-key-present {{ position: fixed; top: 0.7rem; right: 4rem; width: auto; z-index: 999991 }}

@@ -101,7 +101,7 @@ def test_the_first_visit_shows_the_verdict_in_every_window(page: Page) -> None:
     visit(page, "/compare?tab=layers")
     expect(page.get_by_text("Most alike are")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("^(Measure|Compare all)"))).to_have_count(0)
-    page.get_by_role("link", name="What reaches the first layer? → Gradients").click()
+    page.get_by_role("link", name="What reaches the first layer?").click()
     wait_until_ready(page)
     assert query(page)["first"] == ["shapes-plain-56"] and query(page)["second"] == ["shapes-resnet-56"]
 

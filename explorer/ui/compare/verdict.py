@@ -140,4 +140,4 @@ def ending(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -
         names = [network.name for network in networks[:2]]
         if network_registry.same_classes(*names):
             query = {"source": "checkpoint", "first": names[0], "second": names[1]}
-            navigation.page_link("gradients", "What reaches the first layer? → Gradients", query)
+            navigation.page_link("gradients", "What reaches the first layer?", query)

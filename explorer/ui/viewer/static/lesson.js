@@ -14,6 +14,9 @@ const hasOwnEscape = (event) =>
     .composedPath()
     .some((each) => each instanceof Element && each.matches("input, textarea, select, [role=listbox], [role=dialog], [role=menu]"));
 
+/** The links that were completed, as they were. @type {Map<HTMLAnchorElement, string>} */
+const links = new Map();
+
 /** Shows nothing. @type {(component: Component<{fields: Record<string, string>}>) => () => void} */
 export function lesson({ data, parentElement, setTriggerValue }) {
   const { fields } = data;
@@ -22,8 +25,6 @@ export function lesson({ data, parentElement, setTriggerValue }) {
   parentElement.listening?.abort(); // Streamlit calls this again after each run, and the end once
   const listening = new AbortController();
   parentElement.listening = listening;
-  /** @type {Map<HTMLAnchorElement, string>} */
-  const links = new Map();
   // Before a link is opened anywhere, or copied. The menu's own click needs no address.
   const complete = (/** @type {Event} */ event) => {
     const link = event.composedPath().find((each) => each instanceof HTMLAnchorElement);
@@ -41,5 +42,6 @@ export function lesson({ data, parentElement, setTriggerValue }) {
   return () => {
     listening.abort();
     for (const [link, href] of links) link.href = href;
+    links.clear();
   };
 }

@@ -39,7 +39,8 @@ export function followPointer(svg, chart) {
   const placeIn = (event, panel) => {
     const frame = chart.frames[panel];
     const bounds = svg.getBoundingClientRect();
-    const [left, top] = [event.clientX - bounds.left, event.clientY - bounds.top];
+    const zoom = bounds.width / svg.clientWidth || 1; // of a presentation
+    const [left, top] = [(event.clientX - bounds.left) / zoom, (event.clientY - bounds.top) / zoom];
     const { x, y } = seenOf(chart);
     return {
       ...{ left, top, frame, panel },
