@@ -41,7 +41,7 @@ TWINS = ("shapes-plain-8", "shapes-resnet-8")
 PHOTO = np.add.outer(np.arange(40), np.arange(60))[..., None] * np.array([2, 1, 0]) % 256  # two gradients
 CASES: dict[str, dict[str, Any]] = {
     "twins": {"networks": TWINS, "picture": "sample-6-6"},
-    "alone": {"networks": TWINS[1:], "picture": "sample-6-6"},
+    "alone": {"networks": TWINS[1:], "picture": "sample-6-6", "layers": "main"},
     "uploaded": {"networks": TWINS, "name": "photo.png", "target": 3, "layers": "all"},
     "layers": {"networks": TWINS, "picture": "sample-3-41", "layer": "stages.1.0", "only": "layers"},
     "layer": {
@@ -51,7 +51,13 @@ CASES: dict[str, dict[str, Any]] = {
         "layers": "main",
         "only": "layer",
     },
-    "reduced": {"networks": ("large",), "picture": "sample-1-6", "layer": "stages.0.0", "channel": 3},
+    "reduced": {
+        "networks": ("large",),
+        "picture": "sample-1-6",
+        "layer": "stages.0.0",
+        "layers": "main",
+        "channel": 3,
+    },
 }
 
 
