@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import streamlit as st
+
 from explorer.datasets import shapes
 from explorer.images import MAX_BYTES
 from explorer.ui import client, network_registry, url_query
@@ -47,6 +49,18 @@ def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> 
 
 def _compared(query: Mapping[str, str]) -> list[str]:
     return [name for name in query.get("networks", "").split(",") if NAME.fullmatch(name)]
+
+
+def first_view() -> dict[str, str]:
+    """What a browser sees that opens the app at an address without a view: the deepest twins that come with the app for
+    the shapes, on the test picture on which they part. A link that names some fields means what it always did."""
+    offered = network_registry.offered_networks(network_registry.shipped_networks())
+    points = offered.depths.get(shapes.Drawn().name, ())
+    if not points or st.context.url is None:
+        return {}
+    first, second = points[-1].twins.names
+    picture = points[-1].picture or AppState.picture
+    return AppState(first=first, second=second, picture=picture).to_query()
 
 
 def follow_query(page: str) -> None:

@@ -36,6 +36,8 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
         session().entries += 1
         by_menu = not st.query_params  # its links have no query
         session().entered_again = by_menu and name in session().views
+        if by_menu and not session().page:
+            session().pair = bar.first_view()
         if by_menu and (query := bar.into_query(name, session().view(name), session().pair)):
             url_query.write(query)
     session().page = name

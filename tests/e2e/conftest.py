@@ -182,7 +182,7 @@ def open_page(
 
 @pytest.fixture
 def page(open_page: Callable[[], Page]) -> Page:
-    """A visitor with a light desktop screen of 1440x900, nothing opened yet: `visit(page, "/")` does."""
+    """A visitor with a light desktop screen of 1440x900, nothing opened yet: `visit(page)` does."""
     return open_page()
 
 

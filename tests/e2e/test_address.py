@@ -162,7 +162,7 @@ def test_the_app_works_below_a_path(
     way: str, server: Server, tmp_path: Path, browsers: Callable[[int], BrowserContext]
 ) -> None:
     with below(way, server, tmp_path) as url, closing(browsers(0).new_page()) as page:
-        page.goto(f"{url}/")
+        page.goto(f"{url}/?first=shapes-plain-20")
         expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
         page.get_by_role("button", name="Next").click()
         expect(page.get_by_text("drawn star, number 7", exact=True)).to_be_visible()

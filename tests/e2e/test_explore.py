@@ -16,7 +16,7 @@ from tests.test_pages import kept_run
 
 
 def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_layer(page: Page) -> None:
-    visit(page, "/")
+    visit(page)
     for network in ("plain-20", "ResNet-20"):
         expect(page.get_by_text(re.compile(rf"^{network}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
         expect(strip_button(page, "stages.0.0.conv1", network)).to_be_visible()
@@ -65,7 +65,7 @@ def test_a_click_enlarges_a_feature_map_and_the_raw_numbers_of_the_layer_downloa
 
 
 def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page: Page) -> None:
-    visit(page, "/")
+    visit(page)
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
     wait_until_ready(page)
@@ -75,7 +75,7 @@ def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page:
 
 
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
-    visit(page, "/")
+    visit(page)
     open_pictures(page)
     click(page, "button", "heart")
     choose(page, "Class to explain", "ring")
@@ -103,7 +103,7 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
 def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
     page: Page, open_page: Callable[..., Page]
 ) -> None:
-    visit(page, "/")
+    visit(page)
     give_photo(page, "holiday.jpg", photo(orientation=6))
     expect(page.get_by_text("Original, 200×300")).to_be_visible()  # 300×200 turned by its EXIF
     expect(page.get_by_text("As the network sees it, 32×32")).to_be_visible()
