@@ -41,7 +41,7 @@ class View:
 VIEWS = (
     View("explore", "/", after="Layer stages.2.2"),
     View("compare", "/compare", first="What they say", after="How large activations and gradients are along depth"),
-    View("gradients", "/gradients", after="Measure the 4 passes that are still missing"),
+    View("gradients", "/gradients", after="All layers"),
 )
 
 
