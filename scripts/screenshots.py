@@ -41,7 +41,7 @@ class View:
 VIEWS = (
     View("explore", "/", after="Layer stages.2.2"),
     View("compare", "/compare", after="Where they disagree"),
-    View("gradients", "/gradients", after="Measure the 4 passes that are still missing"),
+    View("gradients", "/gradients", after="All layers"),
 )
 
 

@@ -262,10 +262,12 @@ def answer(initial: Sequence[TwinGradients], trained: TwinGradients) -> list[str
 
 def names_of(subjects: Sequence[NetworkGradients]) -> list[str]:
     """A name for each, with its shortcuts where two kinds of ResNet have the same."""
-    names = [subject.name or subject.spec.name for subject in subjects]
+    named = [(subject.name or subject.spec.name, subject.spec.shortcut) for subject in subjects]
     return [
-        f"{name} ({shortcuts_of(subject.spec.shortcut)})" if names.count(name) > 1 else name
-        for name, subject in zip(names, subjects, strict=True)
+        f"{name} ({shortcuts_of(shortcut)})"
+        if any(name == other and shortcut != kind for other, kind in named)
+        else name
+        for name, shortcut in named
     ]
 
 

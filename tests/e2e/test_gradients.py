@@ -1,4 +1,4 @@
-"""Gradients in a real browser: the first look, a wider grid measured and stopped, and a training step by step."""
+"""Gradients in a real browser: three results, a guess, a wider grid measured and stopped, and a training in steps."""
 
 import csv
 import io
@@ -12,10 +12,10 @@ from driving.actions import choose, click, no_sideways_scroll, query, visit, wai
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE
 
-CHART = "[data-testid=stPlotlyChart]"
+CHART = ".live .stage"
 
 
-def button(page: Page, words: str):
+def button(page: Page, words: str | re.Pattern[str]) -> Locator:
     return page.get_by_role("button").filter(has_text=words)
 
 
@@ -28,36 +28,86 @@ def wait_for_sentence(page: Page, sentence: Locator) -> None:
     expect(sentence).to_be_visible(timeout=PATIENCE)
 
 
-def test_the_first_visit_shows_a_chart_and_a_measured_sentence_to_everybody(page: Page) -> None:
-    page.set_default_timeout(PATIENCE)  # the page measures before it answers
+def test_the_first_visit_shows_three_results_to_everybody(page: Page) -> None:
     visit(page, "/gradients")
-    expect(page.get_by_text(re.compile(r"n = 1 seed, 64 shapes, training mode, float32"))).to_be_visible()
-    expect(page.locator(CHART)).to_be_visible()
-    expect(page.locator(CHART).get_by_text("exactly 0")).to_be_visible()
-    expect(button(page, "depth 20 and 56, with BatchNorm and without")).to_be_visible()
+    cards = page.locator("article")
+    expect(cards).to_have_count(3)
+    for card, title in zip(cards.all(), ("Vanishes", "Explodes", "Stays level"), strict=True):
+        expect(card.get_by_role("link", name=title)).to_be_visible()
+        for name in ("plain-56", "ResNet-56"):
+            expect(card.locator("svg").get_by_text(name, exact=True)).to_be_visible()
+        assert card.bounding_box()["y"] + card.bounding_box()["height"] <= 900, "in the first window"  # type: ignore[index]
+    expect(button(page, "Measure")).to_have_count(0)
+    expect(
+        page.get_by_text(re.compile("^Before training, the gradient of plain-56 vanishes or explodes"))
+    ).to_be_visible()
+    expect(page.get_by_role("link", name="How deep can you train?")).to_be_visible()
     assert query(page) == {}
     for window in windows(page):
         expect(page.locator(CHART), str(window)).to_be_visible()
         assert no_sideways_scroll(page), window
         if window.width == 1440:
             assert_accessible(page, window)
+    page.set_viewport_size({"width": 390, "height": 844})
+    wait_until_ready(page)
+    assert no_sideways_scroll(page)
+    page.set_viewport_size({"width": 1440, "height": 900})
     assert_keyboard_goes_everywhere(page)
 
 
+def test_a_card_is_a_link_to_its_view_and_has_its_numbers_folded(page: Page, open_page: Callable[..., Page]) -> None:
+    visit(page, "/gradients")
+    page.get_by_role("link", name="Explodes").focus()
+    page.keyboard.press("Enter")
+    wait_until_ready(page)
+    assert query(page) == {"source": ["initial"], "depths": ["56"], "scale": ["relative"]}
+    finding = page.locator("article.shown .finding").inner_text()
+    expect(page.get_by_role("heading", name="All layers")).to_be_in_viewport()
+    for each in (page, open_page()):
+        if each is not page:
+            visit(each, page.url)
+        expect(each.get_by_test_id("stMarkdown").get_by_text(finding)).to_be_visible()
+        expect(each.get_by_role("link", name="Explodes")).to_have_attribute("aria-current", "true")
+    page.go_back()
+    wait_until_ready(page)
+    expect(page.get_by_role("link", name="Vanishes")).to_have_attribute("aria-current", "true")
+
+    card = page.locator("article").nth(2)
+    card.get_by_text("Table and CSV").click()
+    expect(card.get_by_role("row")).to_have_count(3)
+    expect(card.get_by_text("n = 1 batch, 64 shapes, evaluation mode, float32.")).to_be_visible()
+    with page.expect_download() as waiting:
+        card.get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text())))
+    assert len(rows) == 2 * 55 and {row["network"] for row in rows} == {"plain-56", "ResNet-56"}
+    assert query(page) == {}, "the fold is no part of the link"
+
+
+def test_a_guess_is_answered_by_a_measurement(page: Page) -> None:
+    visit(page, "/gradients")
+    page.locator(".st-key-guess_depth").get_by_text("8", exact=True).click()
+    wait_until_ready(page)
+    click(page, "button", "It rises")
+    expect(page.get_by_text(re.compile("^Your guess, rises, is (right|wrong)"))).to_be_visible(timeout=PATIENCE)
+    assert query(page) == {"source": ["initial"], "depths": ["8"], "norms": ["none"], "scale": ["relative"]}
+    expect(page.locator(CHART).get_by_text("plain-8", exact=True)).to_be_visible()
+
+
 def test_a_grid_is_widened_measured_and_downloaded(page: Page) -> None:
+    """The link starts what takes a moment."""
     visit(page, "/gradients?depths=8&shortcuts=none&seeds=2&initialisations=pytorch&activations=sigmoid&norms=none")
-    expect(page.get_by_text("Nothing of this is measured yet")).to_be_visible()
-    button(page, "Measure the 2 passes").click()
-    expect(page.get_by_text(re.compile("plain-8's first convolution receives"))).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile(r"in plain-8 \(first layer"))).to_be_visible(timeout=PATIENCE)
+    wait_until_ready(page)
+    page.get_by_text("Compare several settings", exact=True).click()
     wait_until_ready(page)
     page.locator(".st-key-gradients_shortcuts").get_by_text("identity", exact=True).click()
-    expect(button(page, "Measure the 2 passes")).to_be_visible()  # those of plain-8 are kept
-    button(page, "Measure the 2 passes").click()
-    expect(page.get_by_text(re.compile("ResNet-8's"))).to_be_visible(timeout=PATIENCE)
+    expect(button(page, "Measure 2 passes")).to_be_visible()  # those of plain-8 are kept
+    button(page, "Measure 2 passes").click()
+    expect(page.get_by_text(re.compile("in ResNet-8 "))).to_be_visible(timeout=PATIENCE)
     wait_until_ready(page)
-    expect(button(page, "still missing")).to_have_count(0)
+    expect(button(page, "Measure")).to_have_count(0)
     assert "shortcuts" not in query(page)  # that is the default
-    page.get_by_text("The numbers", exact=True).click()
+    page.get_by_test_id("stExpander").get_by_text("Table and CSV", exact=True).click()
     wait_until_ready(page)  # while it opens, what is in it moves from under the pointer
     with page.expect_download() as waiting:
         page.get_by_role("button", name="All layers as CSV").click()
@@ -67,36 +117,55 @@ def test_a_grid_is_widened_measured_and_downloaded(page: Page) -> None:
 
 
 def test_a_measurement_is_stopped_and_what_it_found_is_kept(page: Page) -> None:
-    visit(page, "/gradients?depths=8&seeds=10&norms=batch,none&activations=tanh,sigmoid,relu")
-    button(page, "Measure the 120 passes").click()
+    page.goto("/gradients?depths=8&seeds=10&norms=batch,none&activations=tanh,sigmoid,relu&what=blocks")
+    offer = button(page, re.compile(r"^Measure \d+ passes"))
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    expect(offer.or_(stop)).to_be_visible()
+    if offer.is_visible():  # a slow machine asks first
+        offer.click()
     expect(page.get_by_text(re.compile(r"[1-9]\d?%, .* left"))).to_be_visible()
-    page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
-    rest = button(page, "still missing")
-    expect(rest).to_be_visible()
+    stop.click()
+    expect(stop).to_have_count(0)
+    expect(offer).to_be_visible()
     wait_until_ready(page)
-    assert 0 < int(re.search(r"the (\d+) passes", rest.inner_text())[1]) < 120  # type: ignore[index]
+    assert 0 < int(re.search(r"Measure (\d+) passes", offer.inner_text())[1]) < 120  # type: ignore[index]
     expect(page.locator(CHART)).to_be_visible()
-    expect(page.get_by_text(re.compile(r"first convolution receives")).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"plain-8 \(first block")).first).to_be_visible()
 
 
-def test_the_steps_of_a_training_answer_to_the_keyboard(page: Page) -> None:
-    visit(page, "/gradients")
-    click(page, "radio", "During a training")
-    expect(page.get_by_text(re.compile("At step 0 of the training"))).to_be_visible()
-    page.get_by_role("slider").focus()
+def test_the_steps_of_a_training_are_drawn_without_a_run_and_the_address_follows(page: Page) -> None:
+    visit(page, "/gradients?source=record&first=shapes-plain-56&second=shapes-resnet-56&scale=relative")
+    slider = page.get_by_role("slider", name="Training step")
+    expect(slider).to_have_attribute(
+        "aria-valuetext", re.compile("^step 0: Toward the input, the gradient explodes in p")
+    )
+    runs = page.evaluate(
+        """() => {
+            window.runs = 0;
+            const app = document.querySelector('[data-testid="stApp"]');
+            new MutationObserver(() => { window.runs += app.dataset.testScriptState === 'running'; })
+                .observe(app, {attributes: true, attributeFilter: ['data-test-script-state']});
+            return window.runs;
+        }"""
+    )
+    slider.focus()
     page.keyboard.press("End")
-    expect(page.get_by_text(re.compile("At step 768 of the training"))).to_be_visible()
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^step 192: .* validation 1"))
+    expect(page.get_by_text(re.compile(r"Accuracy: plain-56, train .*ResNet-56, validation"))).to_be_visible()
+    page.wait_for_url("**/gradients?*step=192*")
     wait_until_ready(page)
-    page.get_by_role("slider").focus()
-    page.keyboard.press("ArrowLeft")
-    expect(page.get_by_text(re.compile("At step 512 of the training"))).to_be_visible()
+    assert page.evaluate("window.runs") <= runs + 2, "one when the slider rests, not one for each place"
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^step 192:"))
+    page.reload()
     wait_until_ready(page)
-    assert query(page) == {"source": ["record"], "step": ["512"]}
-
-    visit(page, "/gradients?source=record&first=shapes-plain-56&second=shapes-resnet-56")
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^step 192:"))
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("^step 768:"), timeout=30_000)
     for window in windows(page):
-        expect(page.locator(CHART), str(window)).to_be_visible()
+        expect(page.locator(CHART).first, str(window)).to_be_visible()
         assert no_sideways_scroll(page), window
         if window.width == 1440:
             assert_accessible(page, window)
@@ -104,11 +173,10 @@ def test_the_steps_of_a_training_answer_to_the_keyboard(page: Page) -> None:
 
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
     visit(page, "/gradients")
-    click(page, "radio", "A network as it is")
+    click(page, "radio", "In a trained network")
     choose(page, "First network", "plain-8 · Shapes")
-    click(page, "radio", "block outputs")
-    click(page, "radio", "relative to last layer")
-    sentence = page.get_by_text(re.compile("After training, .*plain-8's first block receives"))
+    click(page, "radio", "blocks")
+    sentence = page.get_by_text(re.compile(r"^Toward the input, .* in plain-8 \(first block"))
     wait_for_sentence(page, sentence)
     stranger = open_page()
     visit(stranger, page.url)
