@@ -45,7 +45,14 @@ function cardView(root, id) {
   let width = 0;
   const subject = () => ({ parts: [svg], caption: `${card?.setting}. ${card?.sentence} ${card?.numbers?.about}` });
   const tools = el("div", { className: "tools" }, file, pictureTools(stage, "this chart", subject));
-  const fold = el("details", {}, el("summary", {}, "Table and CSV"), el("div", { className: "table" }, table), about, tools);
+  const fold = el(
+    "details",
+    {},
+    el("summary", {}, "Table and CSV"),
+    el("div", { className: "table", tabIndex: 0, role: "group", ariaLabel: "Table" }, table),
+    about,
+    tools,
+  );
   root.append(el("h3", {}, link), setting, stage, sentence, fold);
   file.onclick = () => {
     if (card?.numbers) save(new Blob([card.numbers.csv], { type: "text/csv" }), card.numbers.file);
