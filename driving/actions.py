@@ -44,7 +44,7 @@ def wait_until_ready(page: Page, *, quiet_ms: int = REST_MS) -> None:
     expect(page.get_by_test_id("stException")).to_have_count(0, timeout=1)
 
 
-def visit(page: Page, path: str = "/?first=shapes-plain-20") -> None:
+def visit(page: Page, path: str = "/?layers=main") -> None:
     page.goto(path)
     wait_until_ready(page)
 

@@ -1,5 +1,8 @@
 """Lessons: what a link hides stays hidden on every way, and a presentation is larger."""
 
+import re
+from pathlib import Path
+
 import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -46,6 +49,13 @@ def test_every_part_has_a_name_and_words_of_its_own() -> None:
     assert len({*PARTS.values()}) == len(PARTS)
     assert {*streamlit_internals.LESSON_PARTS} <= {*PARTS}
     assert all(name.isalpha() and name.islower() for name in PARTS)
+
+
+def test_the_guide_lists_all_that_a_link_may_hide() -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "guide.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", guide.partition("| `hide=` |")[2].partition("\n\n")[0], re.MULTILINE) == [
+        *PARTS
+    ]
 
 
 @pytest.mark.parametrize(
@@ -109,8 +119,8 @@ def test_an_enlarged_chart_has_larger_type_and_the_same_values() -> None:
     large = figures.enlarged(figure, 1.5)
     layout = large.layout
     assert (large.data[0].textfont.size, layout.xaxis.tickfont.size, layout.annotations[0].font.size) == (15, 12, 30)
-    assert {layout.yaxis.tickfont.size, layout.yaxis.title.font.size, layout.legend.font.size} == {18}
-    assert (layout.height, layout.margin.t, layout.margin.l, layout.margin.r) == (300, 15, 0, None)
+    assert (layout.yaxis.tickfont.size, layout.yaxis.title.font.size, layout.legend.font.size) == (18, 21, 18)
+    assert (layout.height, layout.margin.t, layout.margin.l, layout.margin.r) == (300, 15, 16, None)
     assert large.data[0].marker.size == 6 and list(large.data[0].y) == [3, 4]
     assert figure.layout.height == 200 and figure.layout.font.size is None, "the given one stays"
 
@@ -118,5 +128,5 @@ def test_an_enlarged_chart_has_larger_type_and_the_same_values() -> None:
 def test_what_a_chart_does_not_have_is_not_made() -> None:
     heat = go.Figure(go.Heatmap(z=[[1, 2]], colorbar={"title": {"text": "size"}}))
     large = figures.enlarged(heat, 2)
-    assert large.data[0].colorbar.tickfont.size == 24 and large.data[0].colorbar.title.font.size == 24
+    assert large.data[0].colorbar.tickfont.size == 24 and large.data[0].colorbar.title.font.size == 28
     assert large.layout.height is None and not large.layout.annotations

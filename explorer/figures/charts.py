@@ -20,7 +20,8 @@ GREY = "#80868A"  # 3:1 against the background of both themes, as WCAG asks of g
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
 LEGEND |= {"itemclick": False, "itemdoubleclick": False}
 STILL = {"hovermode": "closest", "dragmode": False, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
-_TYPE_PX = 12  # of Plotly, where a chart says nothing
+_TYPE_PX, _TITLE_PX = 12, 14  # on the page, where a chart says nothing
+_SIDE_ROOM_PX = 16  # for larger labels at the ends of an axis
 _LONGEST = 60  # letters of a network's title in a legend
 DASHES = ("solid", "dash", "dot", "dashdot")  # tell networks of one family, and so of one colour, apart
 
@@ -62,13 +63,19 @@ def enlarged(figure: go.Figure, factor: float) -> go.Figure:
     layout = large.layout
     bars = [each.colorbar for each in (layout.coloraxis, *large.data) if "colorbar" in each and each.colorbar]
     owners = [*large.select_xaxes(), *large.select_yaxes(), *bars]
-    fonts = [font for owner in owners for font in (owner.tickfont, owner.title.font)]
-    fonts += [each.font for each in (layout, layout.legend, layout.hoverlabel, *layout.annotations)]
-    fonts += [each.textfont for each in large.data if "textfont" in each]
-    for font in fonts:  # each by itself: the theme of the page has sizes for all of them
-        font.size = (font.size or _TYPE_PX) * factor
+    others = [each.font for each in (layout, layout.legend, layout.hoverlabel, *layout.annotations)]
+    others += [each.textfont for each in large.data if "textfont" in each]
+    titles = [each.title.font for each in owners]
+    # Each by itself: the theme of the page has sizes for all of them.
+    for fonts, usual in ((titles, _TITLE_PX), ([*(each.tickfont for each in owners), *others], _TYPE_PX)):
+        for font in fonts:
+            font.size = (font.size or usual) * factor
     for side in "lrtb":
-        layout.margin[side] = layout.margin[side] and layout.margin[side] * factor
+        room = _SIDE_ROOM_PX if side in "lr" else 0
+        layout.margin[side] = None if layout.margin[side] is None else layout.margin[side] * factor + room
+    for bar in bars:
+        if bar.orientation == "h":
+            bar.ypad = _TYPE_PX / 2  # its title is above it
     layout.height = layout.height and layout.height * factor
     return large
 

@@ -71,7 +71,7 @@ def end_page() -> None:
             key="present_button",
             icon=":material/close_fullscreen:" if presented else ":material/slideshow:",
             help="Ends the large type (Escape)." if presented else "Large type and no menu, for a projector.",
-            type="tertiary",
+            type="secondary" if presented else "tertiary",  # over the page, or over the menu
             on_click=url_query.travel,
             args=("present", "" if presented else "1"),
         )

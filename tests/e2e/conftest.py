@@ -21,7 +21,7 @@ from tests.conftest import keep_speed
 from tests.made_runs import taken_queue
 
 SCREENSHOTS = ROOT / "test-results"
-TIMEOUT_S = 60  # the first view of a page imports torch, on a machine that may be busy with much else
+TIMEOUT_S = 15
 PATIENCE = 180_000  # milliseconds for what a machine has to compute: a training, a measurement
 
 WELCOME = re.compile(

@@ -55,7 +55,7 @@ def test_an_old_link_opens_and_the_viewer_takes_its_part_over(page: Page) -> Non
     expect(page.get_by_label("Opacity of the overlay, %")).to_have_value("20")
     click(page, "button", "Next")
     address = urlsplit(page.url)
-    assert parse_qs(address.query) == {"picture": ["sample-1-8"]}
+    assert parse_qs(address.query) == {"picture": ["sample-1-8"], "layers": ["main"]}, "of a layer that is no block"
     assert parse_qs(address.fragment) == {
         "layer": ["stages.1.0.conv1"],
         "channel": ["3"],
@@ -162,7 +162,7 @@ def test_the_app_works_below_a_path(
     way: str, server: Server, tmp_path: Path, browsers: Callable[[int], BrowserContext]
 ) -> None:
     with below(way, server, tmp_path) as url, closing(browsers(0).new_page()) as page:
-        page.goto(f"{url}/?first=shapes-plain-20")
+        page.goto(f"{url}/?layers=main")
         expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
         page.get_by_role("button", name="Next").click()
         expect(page.get_by_text("drawn star, number 7", exact=True)).to_be_visible()

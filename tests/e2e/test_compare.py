@@ -24,7 +24,8 @@ def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
     visit(page, "/compare")
     expect(page.get_by_role("heading", name="Compare two networks")).to_be_visible()
     expect(map_button(page, "stages.2.8", "plain-56", "1.00")).to_have_attribute("aria-pressed", "true")
-    assert query(page) == {}, "a first visit needs nothing in the URL"
+    twins = "shapes-plain-56,shapes-resnet-56"
+    assert query(page)["networks"] == [twins], "the pair of the first view, which every link names"
 
     click(page, "button", "+ Another network")
     choose(page, "Third network", "ResNet-8 · Shapes")

@@ -26,7 +26,7 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     expect(page.get_by_role("heading", name="Layer stages.2.2")).to_be_visible()
     expect(page.get_by_text(re.compile("Grad-CAM on the object, which covers"))).to_be_visible()
     expect(page.get_by_text(re.compile("know only: circle, ring"))).to_be_visible()
-    assert query(page) == {}, "a first visit needs nothing in the URL"
+    assert query(page) == {"layers": ["main"]}, "a visit adds nothing to the URL"
 
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
@@ -235,18 +235,18 @@ def test_the_browsers_back_takes_one_choice_back_and_forward_brings_it_again(pag
     choose(page, "Second network", "None")
     page.go_back()
     wait_until_ready(page)
-    assert query(page) == {"target": ["1"]}
+    assert query(page) == {"layers": ["main"], "target": ["1"]}
     expect(page.get_by_role("heading", name="One picture, two networks")).to_be_visible()
     choose(page, "Class to explain", "star")
-    assert query(page) == {"target": ["6"]}, "what was taken back stays so"
+    assert query(page) == {"layers": ["main"], "target": ["6"]}, "what was taken back stays so"
     page.go_back()
     wait_until_ready(page)
     page.go_back()
     wait_until_ready(page)
-    assert query(page) == {}
+    assert query(page) == {"layers": ["main"]}
     page.go_forward()
     wait_until_ready(page)
-    assert query(page) == {"target": ["1"]}
+    assert query(page) == {"layers": ["main"], "target": ["1"]}
 
 
 def test_two_choices_over_a_slow_connection_are_both_kept(page: Page) -> None:
@@ -272,4 +272,4 @@ def test_two_choices_over_a_slow_connection_are_both_kept(page: Page) -> None:
         ways[-1].send(message)
     expect(page.get_by_role("heading", name="One picture, one network")).to_be_visible()
     wait_until_ready(page)
-    assert query(page) == {"second": ["none"], "target": ["1"]}
+    assert query(page) == {"layers": ["main"], "second": ["none"], "target": ["1"]}

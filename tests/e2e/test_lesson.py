@@ -11,7 +11,8 @@ from tests.e2e.accessibility import nameless_pictures, violations
 # The text of a chart, and where its drawing ends: in pixels of the screen.
 CUT = """() => [...document.querySelectorAll('[data-testid=stPlotlyChart]')].flatMap(chart => {
     const {left, right, top, bottom} = chart.getBoundingClientRect();
-    return [...chart.querySelectorAll('svg text')].filter(each => each.textContent.trim()).flatMap(each => {
+    const texts = [...chart.querySelectorAll('svg text')];
+    return texts.filter(each => each.textContent.trim() && each.checkVisibility()).flatMap(each => {
         const box = each.getBoundingClientRect();
         const isIn = box.left >= left - 1 && box.right <= right + 1 && box.top >= top - 1 && box.bottom <= bottom + 1;
         return isIn ? [] : [each.textContent];

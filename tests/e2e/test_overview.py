@@ -92,12 +92,13 @@ def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(pa
     assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
     wait_until_ready(page)
     assert heard == []
-    assert query(page) == {"layer": ["stages.1.0.conv2"], "channel": ["3"], "scope": ["network"], "opacity": ["0"]}
+    chosen = {"layer": ["stages.1.0.conv2"], "channel": ["3"], "scope": ["network"], "opacity": ["0"]}
+    assert query(page) == {"layers": ["main"], **chosen}
 
 
 def test_bars_say_how_strong_a_layer_is_whatever_its_maps_glow_like(page: Page) -> None:
     with page.expect_response(EXPLAIN) as waiting:
-        visit(page, "/?first=shapes-plain-56&second=shapes-resnet-56&picture=sample-6-3")
+        visit(page, "/?layers=main&first=shapes-plain-56&second=shapes-resnet-56&picture=sample-6-3")
     networks = unpack(waiting.value.body())[0]["networks"]
     tops = [[cell["largest"] if cell else 0 for cell in network["cells"]] for network in networks]
     bars = [painted(page.locator("canvas.strengths").nth(which)) for which in range(2)]
@@ -310,7 +311,7 @@ def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: 
 
 
 def test_the_gallery_keeps_its_scene_while_a_photo_is_shown(page: Page) -> None:
-    visit(page, "/?picture=sample-6-41")
+    visit(page, "/?layers=main&picture=sample-6-41")
     give_photo(page, "good.jpg", photo())
     expect(page.get_by_text("Original, 300×200")).to_be_visible()
     choose(page, "Class to explain", "ring")
@@ -383,7 +384,7 @@ def test_what_the_browser_changes_is_all_that_changes_in_the_link(page: Page) ->
     page.get_by_text("all", exact=True).click()
     expect(page.get_by_text("One scale for everything; weak layers then look empty.")).to_be_visible()
     wait_until_ready(page)
-    assert query(page) == {"opacity": ["20"], "scope": ["both"]}
+    assert query(page) == {"layers": ["main"], "opacity": ["20"], "scope": ["both"]}
     choose(page, "First network", "ResNet-56 · Shapes")
     expect(page.get_by_role("heading", name="Layer stages.2.8", exact=True)).to_be_visible()
     # Two things at once: neither takes the other back.

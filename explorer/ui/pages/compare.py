@@ -61,7 +61,8 @@ def _show() -> None:
     subject = find_image(AppState(picture=state.picture))
     st.header(f"Compare {('two', 'three', 'four')[len(state.networks) - 2]} networks", anchor=False)
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
-    controls.choose_networks(state)
+    if not lesson.hides("controls"):
+        controls.choose_networks(state)
     networks = network_registry.chosen_networks(state.networks)
     _introduction(networks)
     sections(state, networks, subject or sample_image(6, 6))
@@ -92,7 +93,8 @@ def sections(state: CompareState, networks: Sequence[ChosenNetwork], subject: In
     said = measurements.known(requests["said"], networks) if choice.is_labelled else {}
     verdict.show(networks, said)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        controls.choose_images(state, choice, options)
+        if not lesson.hides("controls"):
+            controls.choose_images(state, choice, options)
         controls.measure_everything(state, choice, requests, networks)
     compared = compare(state, networks, subject)
     _predicted(state, choice, requests, compared, key)

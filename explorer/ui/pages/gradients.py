@@ -6,7 +6,7 @@ import streamlit as st
 
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
-from explorer.ui import dataset_access, missing, network_registry
+from explorer.ui import dataset_access, lesson, missing, network_registry
 from explorer.ui.gradients import controls, flow_measurements
 from explorer.ui.gradients.flow_measurements import MeasuredFlow, MeasurementPlan
 from explorer.ui.gradients.flow_view import show_flows
@@ -31,7 +31,8 @@ def show() -> None:
     arrives = st.session_state.get("gradients_entry") != session().entries and not session().entered_again
     st.session_state["gradients_entry"] = session().entries
     found = show_results(state)
-    show_guess(state)
+    if not lesson.hides("controls"):
+        show_guess(state)
     with st.container(key="gradients_below"):
         st.subheader("All layers", anchor=False)
         controls.choose_source(state)
@@ -44,7 +45,8 @@ def show() -> None:
                 {"checkpoint": _trained, "record": _during_training}[state.source](state)
         except (CheckpointError, ValueError) as error:
             st.error(as_sentence(user_message(error)))
-    show_answer(found)
+    if not lesson.hides("text"):
+        show_answer(found)
 
 
 # --- the three sources ------------------------------------------------------------------------------------------------
@@ -52,9 +54,10 @@ def show() -> None:
 
 def _at_initialisation(state: GradientsState, arrives: bool) -> None:
     """A link that `arrives` starts the measurement that it asks for, where that takes seconds."""
-    with st.expander("Compare several settings"):
-        controls.choose_grid(state)
-    controls.choose_view(state)
+    if not lesson.hides("controls"):
+        with st.expander("Compare several settings"):
+            controls.choose_grid(state)
+        controls.choose_view(state)
     pictures = flow_measurements.batch(state.grid_data, dataset_access.data_shape(state.grid_data)[0][1])
     found = flow_measurements.measured_grid(state)
     show_flows(state, found, pictures.words, lambda: _offer_grid(state, found, arrives))

@@ -139,9 +139,9 @@ def accuracy_by_depth(_: Scene) -> str:
     plain = {name: header for name, header in headers.items() if header.spec.shortcut == "none"}
     rows = []
     for name, header in plain.items():
-        twin = network_registry.twin_name(name)
-        if header.data == headers[PLAIN].data and twin and twin in headers:
-            shares = (each.metrics["test"]["accuracy"] for each in (header, headers[twin]))
+        twin = headers.get(network_registry.twin_name(name) or "")
+        if twin and header.data == headers[PLAIN].data:
+            shares = (each.metrics["test"]["accuracy"] for each in (header, twin))
             rows.append([str(header.spec.depth), *(f"{share:.1%}" for share in shares)])
     n = headers[PLAIN].metrics["test"]["n"]
     return f"{table(['layers', 'plain', 'ResNet'], rows)}\n\nTest accuracy, n = {n:,}."
