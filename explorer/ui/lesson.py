@@ -53,9 +53,9 @@ def fields(parts: Iterable[Part]) -> dict[str, str]:
 
 
 def begin_page() -> None:
-    """Hides parts of the page, and enlarges the others for a presentation."""
+    """Styles the page: hides parts of it, and enlarges the others for a presentation."""
     presented = is_presented()
-    streamlit_internals.style_lesson({*hidden(), *(("menu", "controls") if presented else ())}, presented)
+    streamlit_internals.style_page({*hidden(), *(("menu", "controls") if presented else ())}, presented)
 
 
 def end_page() -> None:

@@ -42,7 +42,6 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
             url_query.write(query)
     session().page = name
     bar.follow_query(name)
-    streamlit_internals.style_page()
     lesson.begin_page()
     with error_boundary():
         bar.show(name)

@@ -48,8 +48,30 @@ def patch_session_iteration() -> None:
     WebsocketSessionManager.list_active_sessions = list_active_sessions  # type: ignore[assignment]
 
 
-def style_page() -> None:
-    """Changes Streamlit's own elements where its theme has no option for it. The names are those of 1.67's page."""
+LESSON_PARTS = {
+    # In a narrow window the menu is in the sidebar.
+    "menu": "[data-testid^=stTopNav], [data-testid=stSidebarNav]",
+    "controls": "[data-testid=stSidebarUserContent], [data-testid=stSidebar]:not(:has([data-testid=stSidebarNav]))",
+    "numbers": "[data-testid=stDataFrame], [data-testid=stMarkdownContainer] table",
+    "downloads": "[data-testid=stDownloadButton]",
+    "text": "[data-testid=stCaptionContainer]",
+}
+
+
+def style_page(hidden: Collection[str], presented: bool) -> None:
+    """Changes Streamlit's own elements where its theme has no option for it, hides those of these parts of the page, and
+    enlarges the others for a presentation. The names are those of 1.67's page."""
+    places = [LESSON_PARTS[part] for part in hidden if part in LESSON_PARTS]
+    if {"menu", "controls"} <= {*hidden}:
+        places.append("[data-testid=stSidebar], [data-testid=stExpandSidebarButton]")
+    rules = [f"{place} {{ display: none !important }}" for place in places]
+    # Components know what is hidden by `--lesson-text` and the like.
+    rules.append(f":root {{ {' '.join(f'--lesson-{part}: none;' for part in hidden)} }}")
+    if presented:
+        # A chart of Plotly in a zoomed place would not know where the pointer is; `charts.chart` enlarges it instead.
+        rules.append(f"[data-testid=stMainBlockContainer] {{ zoom: {PRESENTED} }}")
+        rules.append(f"[data-testid=stPlotlyChart] {{ zoom: {1 / PRESENTED} }}")
+        rules.append("[data-testid=stHeader] { display: none }")
     light, dark = st.get_option("theme.light.linkColor"), st.get_option("theme.dark.linkColor")
     st.html(f"""<style>
         .stMainBlockContainer {{ padding: 2.5rem 2.5rem 4rem }}  /* the strip needs the width */
@@ -65,35 +87,6 @@ def style_page() -> None:
         }}
         /* The accent is too dark for text in the dark theme; the colour of links is legible. */
         [data-selected=true] p, [data-testid=stSliderThumbValue] p {{ color: light-dark({light}, {dark}) }}
-    </style>""")
-
-
-LESSON_PARTS = {
-    # In a narrow window the menu is in the sidebar.
-    "menu": "[data-testid^=stTopNav], [data-testid=stSidebarNav]",
-    "controls": "[data-testid=stSidebarUserContent], [data-testid=stSidebar]:not(:has([data-testid=stSidebarNav]))",
-    "numbers": "[data-testid=stDataFrame], [data-testid=stMarkdownContainer] table",
-    "downloads": "[data-testid=stDownloadButton]",
-    "text": "[data-testid=stCaptionContainer]",
-}
-
-
-def style_lesson(hidden: Collection[str], presented: bool) -> None:
-    """Hides Streamlit's elements of these parts of a page, and enlarges the others for a presentation.
-
-    A chart of Plotly in a zoomed place would not know where the pointer is; `charts.chart` enlarges it instead.
-    Components know what is hidden by `--lesson-text` and the like.
-    """
-    places = [LESSON_PARTS[part] for part in hidden if part in LESSON_PARTS]
-    if {"menu", "controls"} <= {*hidden}:
-        places.append("[data-testid=stSidebar], [data-testid=stExpandSidebarButton]")
-    rules = [f"{place} {{ display: none !important }}" for place in places]
-    rules.append(f":root {{ {' '.join(f'--lesson-{part}: none;' for part in hidden)} }}")
-    if presented:
-        rules.append(f"[data-testid=stMainBlockContainer] {{ zoom: {PRESENTED} }}")
-        rules.append(f"[data-testid=stPlotlyChart] {{ zoom: {1 / PRESENTED} }}")
-        rules.append("[data-testid=stHeader] { display: none }")
-    st.html(f"""<style>
         .st-key-present {{ position: fixed; top: 0.7rem; right: 4rem; width: auto; z-index: 999991 }}
         {" ".join(rules)}
     </style>""")
