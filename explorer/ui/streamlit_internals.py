@@ -59,7 +59,7 @@ LESSON_PARTS = {
 
 
 def style_page(hidden: Collection[str], presented: bool) -> None:
-    """Changes Streamlit's own elements where its theme has no option for it, hides those of these parts of the page, and
+    """Changes Streamlit's own elements where its theme has no option for it, hides those of these parts of a page, and
     enlarges the others for a presentation. The names are those of 1.67's page."""
     places = [LESSON_PARTS[part] for part in hidden if part in LESSON_PARTS]
     if {"menu", "controls"} <= {*hidden}:
