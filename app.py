@@ -10,9 +10,9 @@ if __name__ == "__main__":  # as a script, for every run of a session
     navigation.run(
         {
             "explore": ("Explore", explore.show),
-            "build": ("Build & train", build.show),
             "compare": ("Compare", compare.show),
             "gradients": ("Gradients", gradients.show),
+            "build": ("Build & train", build.show),
             "models": ("Models", models.show),
         }
     )

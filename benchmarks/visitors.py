@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import ConsoleMessage, Page
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from driving.actions import PENDING_WORK_JS, REST_MS, click, upload, wait_until_ready
+from driving.actions import PENDING_WORK_JS, REST_MS, upload, wait_until_ready
 from driving.messages import unpack
 from driving.protocol_client import Session, SessionError
 from driving.server_process import chromium
@@ -300,9 +300,9 @@ def browse(
                 pages.append(page)
             for number, page in enumerate(pages):
                 _timed(tally, "tab, first view", page, partial(page.goto, "/"))
-                click(page, "radio", "File")
+                page.locator("button.picture").click()
                 name, content = f"photo {number}.png", random_picture(number)
-                _timed(tally, "tab, upload", page, partial(upload, page, "upload", name, "image/png", content))
+                _timed(tally, "tab, upload", page, partial(upload, page, "bar", name, "image/png", content))
                 if not page.get_by_text(name).count():
                     tally.fail("tab, upload", SessionError(f"{name} is nowhere on the page"))
             if each_kind:

@@ -56,13 +56,13 @@ def inside(selector: str) -> str:
 STRIP = inside(".strip")
 
 AGAIN = "document.querySelector('[data-testid=stButton] button').click()"
-NEXT = f"{inside('.gallery .next')}.click()"
+NEXT = f"{inside('.bar .next')}.click()"
 
 
 def layer_of(strip: int) -> str:
     """Another layer in the strip of that network, one after the other: no click meets the chosen one."""
     return f"""const all = [...{STRIP}.querySelectorAll('button[data-place^="{strip}/cam/"]')].filter(
-        each => /conv[12],/.test(each.ariaLabel));
+        each => /^stages\\.[0-9]+\\.[0-9]+,/.test(each.ariaLabel));
       window.turn = ((window.turn ?? 0) + 5) % all.length;
       [window.before, window.chosen] = [window.chosen, all[window.turn]];
       window.chosen.click();"""

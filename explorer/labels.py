@@ -44,12 +44,22 @@ ACTIVATIONS = {
     "tanh": "tanh",
     "sigmoid": "sigmoid",
 }
-INITIALISATIONS = {"he": "He", "pytorch": "PyTorch"}
+INITIALISATIONS = {"he": "Kaiming (He)", "pytorch": "PyTorch default"}
 
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 
 SCOPES = {"layer": "layer", "network": "network", "both": "all"}
 """Which maps share a colour scale."""
+
+GRADIENT_SOURCES = {
+    "initial": "At initialisation",
+    "checkpoint": "In a trained network",
+    "record": "During training",
+}
+GRADIENT_QUANTITIES = {"weights": "weights", "activations": "activations", "blocks": "blocks"}
+GRADIENT_SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
+GUESSES = {"falls": "It falls", "stays": "It stays level", "rises": "It rises"}
+"""What the gradient may do from the last layer to the first."""
 
 NONE = "None"
 """The choice of no network."""
@@ -83,6 +93,11 @@ def shortcuts_of(value: str) -> str:
 def norm_of(value: str) -> str:
     """`no norm`, `BatchNorm`."""
     return "no norm" if value == "none" else NORMS[value]
+
+
+def initialisation_of(value: str) -> str:
+    """`Kaiming (He) initialisation`."""
+    return f"{INITIALISATIONS[value]} initialisation"
 
 
 def stage_of(layer: str) -> str:

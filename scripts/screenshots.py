@@ -40,7 +40,7 @@ class View:
 
 VIEWS = (
     View("explore", "/", after="Layer stages.2.2"),
-    View("compare", "/compare", first="What they say", after="How large activations and gradients are along depth"),
+    View("compare", "/compare", after="Where they disagree"),
     View("gradients", "/gradients", after="Measure the 4 passes that are still missing"),
 )
 

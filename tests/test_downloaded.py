@@ -47,7 +47,7 @@ def test_every_page_offers_them_at_its_first_visit(folder: Path) -> None:
     assert "ResNet-18 · torchvision" in labels(app).values()
     beside = labels(app, beside="shapes-plain-20")
     assert beside and "ResNet-18 · torchvision" not in beside.values(), "it knows other classes"
-    assert "ResNet-18 · torchvision" in open_compare().multiselect(key="compare_networks").options
+    assert "ResNet-18 · torchvision" in open_compare().selectbox(key="compare_network_0").options
     gradients = open_gradients(source="checkpoint")
     assert "ResNet-18 · torchvision" in gradients.selectbox(key="gradients_first").options
 

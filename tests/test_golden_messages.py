@@ -51,7 +51,13 @@ CASES: dict[str, dict[str, Any]] = {
         "layers": "main",
         "only": "layer",
     },
-    "reduced": {"networks": ("large",), "picture": "sample-1-6", "layer": "stages.0.0", "channel": 3},
+    "reduced": {
+        "networks": ("large",),
+        "picture": "sample-1-6",
+        "layer": "stages.0.0",
+        "layers": "main",
+        "channel": 3,
+    },
 }
 
 

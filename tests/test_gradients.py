@@ -2,25 +2,26 @@
 
 import csv
 import io
+import json
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import checkpoints, figures
-from explorer.datasets import shapes
+from driving.messages import component
+from explorer import checkpoints
 from explorer.experiments.gradient_flow import recorded_flow
-from explorer.experiments.gradient_grid import at_initialisation, band
-from explorer.experiments.gradient_summary import gradient_extent, guidance, number
-from explorer.figures import FlowKey, FlowLine
+from explorer.experiments.gradient_grid import band
+from explorer.experiments.gradient_summary import number
 from explorer.presets import cifar
 from explorer.training import GradientSizes
 from explorer.ui import forecasts, network_registry
-from explorer.ui.gradients import flow_measurements
+from explorer.ui.gradients import flow_measurements, profiles
 from explorer.ui.gradients.flow_measurements import MeasuredFlow
-from explorer.ui.gradients.state import SMALL_GRID, GradientsState
+from explorer.ui.gradients.profiles import ProfileLine
+from explorer.ui.gradients.state import CARDS, GradientsState
+from explorer.ui.pages import gradients
 from explorer.ui.services.explore_state import NAME
 
 PAGE = """
@@ -31,12 +32,19 @@ navigation.run({"gradients": ("Gradients", gradients.show)})
 """
 NAN, INFINITE = float("nan"), float("inf")
 QUICK = {"depths": "8", "shortcuts": "identity", "seeds": "1"}
+HEAD = ("stem.conv", *(f"stages.0.{index}.conv1" for index in range(9)))
 
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which two small networks are measured at once; a busy one would ask first."""
     monkeypatch.setattr(forecasts, "macs_a_second", lambda: 1e12)
+
+
+@pytest.fixture
+def by_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No link starts a measurement."""
+    monkeypatch.setattr(gradients, "STARTS_BY_ITSELF", 0)
 
 
 def open_gradients(**query: str) -> AppTest:
@@ -60,6 +68,11 @@ def said(app: AppTest) -> str:
     )
 
 
+def drawn(app: AppTest, name: str) -> Any:
+    """What the browser is told to draw there."""
+    return json.loads(component(app, name).json)
+
+
 def press(app: AppTest, words: str) -> AppTest:
     return check(next(button for button in app.button if words in button.label).click().run())
 
@@ -73,7 +86,9 @@ def press(app: AppTest, words: str) -> AppTest:
         GradientsState(),
         GradientsState(source="record", first="shapes-plain-56", second=None, step=768, scale="relative"),
         GradientsState(source="checkpoint", what="blocks", mode="training", data="cifar10"),
-        GradientsState(**SMALL_GRID, seeds=10, what="activations", data="stored-" + "0" * 64),
+        GradientsState(
+            depths=(20, 56), norms=("batch", "none"), seeds=10, what="activations", data="stored-" + "0" * 64
+        ),
         GradientsState(depths=(8, 110), activations=("tanh", "sigmoid"), initialisations=("he", "pytorch")),
     ],
 )
@@ -81,8 +96,18 @@ def test_the_state_comes_back_from_its_link(state: GradientsState) -> None:
     assert GradientsState.from_query(state.to_query()) == state
 
 
-def test_the_default_view_has_an_empty_link() -> None:
-    assert GradientsState().to_query() == {}
+def test_the_page_opens_with_the_first_card_and_an_old_link_with_what_it_meant() -> None:
+    assert GradientsState.shown({}) == GradientsState.shown({"first": "shapes-plain-8", "bar": "x"}) == CARDS[0]
+    assert CARDS[0].to_query() and GradientsState().to_query() == {"source": "initial"}, "no view has the empty link"
+    old = {"depths": "20,56", "norms": "batch,none"}
+    assert GradientsState.shown(old) == GradientsState(depths=(20, 56), norms=("batch", "none"))
+    assert GradientsState.shown({"source": "record"}) == GradientsState(source="record")
+
+
+def test_every_card_is_a_view_of_56_layers() -> None:
+    for card in CARDS:
+        assert GradientsState.shown(card.to_query()) == card and card.scale == "relative"
+    assert {spec.depth for card in CARDS[:2] for spec in card.specs()} == {56}
 
 
 HOSTILE = [
@@ -116,142 +141,55 @@ def test_a_grid_is_read_in_its_own_order() -> None:
 # --- the chart --------------------------------------------------------------------------------------------------------
 
 
-def line(*sizes: tuple[float, ...], **rest: object) -> FlowLine:
+def line(*sizes: tuple[float, ...], **rest: Any) -> ProfileLine:
     """A line through sizes (n, L)."""
-    layers = ("stem.conv", *(f"stages.0.{index}.conv1" for index in range(len(sizes[0]) - 1)))
-    flows = [recorded_flow(GradientSizes(layers, (0,), (each,)), 0) for each in sizes]
+    flows = [recorded_flow(GradientSizes(HEAD[: len(sizes[0])], (0,), (each,)), 0) for each in sizes]
     values: dict[str, Any] = {"name": "plain-20", "label": "20", "colour": "#C2540A", "band": band(flows)}
-    return FlowLine(**{**values, **rest})
+    return ProfileLine(**{**values, **rest})
 
 
-def drawn(*lines: FlowLine, **rest: object) -> dict:
-    return figures.gradient_flow_chart(lines, [FlowKey("plain")], size="size", **rest).to_plotly_json()  # type: ignore[arg-type]
+def profile(*lines: ProfileLine, **rest: Any) -> dict[str, Any]:
+    return profiles.profile(lines, [], size="size", alt="alt", **rest)
 
 
-def traces(figure: dict, name: str) -> list[dict]:
-    return [trace for trace in figure["data"] if trace.get("name") == name]
-
-
-def height_of(figure: dict, word: str) -> float:
-    axis = figure["layout"]["yaxis"]
-    return float(axis["tickvals"][list(axis["ticktext"]).index(word)])
-
-
-def test_sizes_stand_at_their_power_of_ten() -> None:
-    figure = drawn(line((1e-3, 10.0, 1.0)))
-    (trace,) = traces(figure, "plain-20")
-    assert list(trace["x"]) == [0, 0.5, 1]
-    assert list(trace["y"]) == pytest.approx([-3, 1, 0])
-    assert height_of(figure, "1e-3") == -3 and "not finite" not in figure["layout"]["yaxis"]["ticktext"]
-
-
-def test_zeros_lie_on_a_marked_line_below_all_sizes() -> None:
-    figure = drawn(line((0.0, 1e-30, 1.0)))
-    zero = height_of(figure, "exactly 0")
-    assert zero < -30 and figure["layout"]["yaxis"]["range"][0] < zero
-    assert [shape["y0"] for shape in figure["layout"]["shapes"]] == [zero]
-    (trace,) = traces(figure, "plain-20")
-    assert list(trace["y"]) == pytest.approx([zero, -30, 0])
-    (marks,) = traces(figure, "plain-20, exactly 0")
-    assert list(marks["x"]) == [0] and list(marks["y"]) == [zero]
-    assert marks["customdata"] == ["stem.conv<br>exactly 0 in 1 of 1 seeds"]
-
-
-def test_a_zero_of_one_seed_is_seen_though_the_median_is_none() -> None:
-    figure = drawn(line((0.0, 1.0), (1e-2, 1.0), (1e-2, 1.0)))
-    zero = height_of(figure, "exactly 0")
-    (marks,) = traces(figure, "plain-20, exactly 0")
-    assert marks["customdata"] == ["stem.conv<br>exactly 0 in 1 of 3 seeds"]
-    (shape,) = traces(figure, "plain-20, band")
-    assert list(shape["y"]) == pytest.approx([-2, 0, 0, zero])
-
-
-def test_what_is_no_finite_number_lies_on_a_line_above_all_sizes() -> None:
-    figure = drawn(line((INFINITE, NAN, 1e3, 1.0)))
-    top = height_of(figure, "not finite")
-    assert 3 < top < figure["layout"]["yaxis"]["range"][1]
-    (marks,) = traces(figure, "plain-20, not finite")
-    assert list(marks["y"]) == [top, top] and list(marks["x"]) == pytest.approx([0, 1 / 3])
-    (trace,) = traces(figure, "plain-20")
-    assert list(trace["y"]) == [None, None, pytest.approx(3), 0]
-
-
-def test_nothing_but_zeros_can_be_drawn_too() -> None:
-    figure = drawn(line((0.0, 0.0)))
-    (trace,) = traces(figure, "plain-20")
-    assert set(trace["y"]) == {height_of(figure, "exactly 0")}
-
-
-def test_the_band_reaches_from_the_smallest_to_the_largest_and_stops_at_a_gap() -> None:
-    figure = drawn(line((1.0, 1.0, NAN, 10.0), (100.0, 1.0, NAN, 10.0), (10.0, 1.0, NAN, 10.0)))
-    left, right = traces(figure, "plain-20, band")
-    assert list(left["x"]) == pytest.approx([0, 1 / 3, 1 / 3, 0]) and list(left["y"]) == pytest.approx([2, 0, 0, 0])
-    assert list(right["x"]) == [1, 1]
-    assert not traces(drawn(line((1.0, 2.0))), "plain-20, band"), "one seed has no spread"
-
-
-def test_panels_share_their_decades_and_a_span_fixes_them() -> None:
-    small, large = line((1e-9, 1e-8), panel="tanh"), line((1.0, 10.0), panel="ReLU")
-    layout = drawn(small, large)["layout"]
-    assert layout["yaxis"]["range"] == layout["yaxis2"]["range"]
-    assert [note["text"] for note in layout["annotations"]] == ["tanh", "ReLU"]
-    assert figures.flow_span([small, large]) == (-9, 1)
-    assert height_of(drawn(large, span=(-9, 1)), "1e-9") == -9
-
-
-def test_labels_of_equal_lines_do_not_cover_each_other() -> None:
-    same = [line((1.0, 1.0), label=str(depth)) for depth in (8, 20, 32, 56, 110)]
-    figure = drawn(*same)
-    (labels,) = traces(figure, "labels")
-    assert sorted(labels["text"]) == sorted(["8", "20", "32", "56", "110"])
-    bottom, top = figure["layout"]["yaxis"]["range"]
+def test_a_line_has_the_median_the_ends_and_the_counts_of_its_seeds() -> None:
+    data = profile(line((0.0, 1e-30, NAN, 1.0), (2.0, 1e-20, NAN, 1.0), (8.0, 1e-10, INFINITE, 1.0)))
+    (panel,) = data["panels"]
+    (one,) = panel["lines"]
     assert (
-        np.diff(sorted(labels["y"])).min() > 0.02 * (top - bottom)
-        and bottom < min(labels["y"]) < max(labels["y"]) < top
+        one["n"] == 3 and one["layers"] == list(HEAD[:4]) and one["x"] == pytest.approx([0, 1 / 3, 2 / 3, 1], abs=1e-3)
     )
+    assert one["median"] == [2.0, 1e-20, None, 1.0]
+    assert one["low"] == [0.0, 1e-30, None, 1.0] and one["high"] == [8.0, 1e-10, None, 1.0]
+    assert one["zeros"] == [1, 0, 0, 0] and one["lost"] == [0, 0, 3, 0] and data["lost"]
+    json.dumps(data, allow_nan=False)
 
 
-def test_names_are_never_markup() -> None:
-    figure = drawn(line((1.0, 0.0), name="<b>x</b>", label="<i>", panel="<u>"))
-    text = str(figure)
-    assert "&lt;b&gt;x" in text and "&lt;i&gt;" in text and "<b>x</b></b>" not in text and "'<i>'" not in text
+def test_all_panels_share_their_decades_and_a_span_fixes_them() -> None:
+    small, large = line((1e-9, 1e-8), panel="tanh"), line((1.0, 10.0), panel="ReLU")
+    data = profile(small, large)
+    assert [panel["title"] for panel in data["panels"]] == ["tanh", "ReLU"] and data["decades"] == [-9, 1]
+    assert profiles.span_of([small, large]) == (-9, 1)
+    assert profile(large, span=(-9, 1))["decades"] == [-9, 1] and not data["lost"]
+    assert profile(line((0.0, 0.0)))["decades"] == [-1, 0], "nothing but zeros can be drawn too"
 
 
 # --- the page: at initialisation --------------------------------------------------------------------------------------
 
 
-def test_the_first_visit_measures_two_networks_and_says_what_it_found() -> None:
-    app = open_gradients()
-    text = said(app)
-    assert "n = 1 seed, 64 shapes, training mode, float32" in text
-    pictures = shapes.draw(64, seed=0, threads=1)
-    steps = list(at_initialisation(GradientsState().specs(), pictures.images, pictures.labels, [0]))
-    for step in steps:  # measured again, apart from the page
-        assert f"{gradient_extent([step.flow]).ratio:.2g} ×" in text
-    names = [spec.name for spec in GradientsState().specs()]
-    assert guidance(names, [gradient_extent([step.flow]) for step in steps]) in text, (
-        "the reading follows from what is shown"
-    )
-    labels = [button.label for button in app.button]
-    assert any("Measure the 4 passes" in label and "about" in label for label in labels)
-    assert any("depth 20 and 56, with BatchNorm and without" in label for label in labels)
-    assert app.query_params == {}
-
-
-def test_a_wider_grid_measures_only_what_is_new_and_the_verdict_follows_the_numbers() -> None:
+def test_a_wider_grid_measures_only_what_is_new_and_the_verdict_follows_the_numbers(by_click: None) -> None:
     app = open_gradients(**QUICK)
     assert "Nothing of this is measured yet" in said(app)
-    press(app, "Measure the 1 pass that is still missing")
-    assert "ResNet-8's first convolution receives" in said(app) and "with BatchNorm" in said(app)
-    assert not [button for button in app.button if "still missing" in button.label]
+    press(app, "Measure 1 pass")
+    assert "in ResNet-8 (first layer" in said(app) and "BatchNorm, Kaiming (He) initialisation, ReLU." in said(app)
+    assert not [button for button in app.button if "Measure" in button.label]
     check(app.pills(key="gradients_norms").set_value(["none", "batch"]).run())
     assert app.query_params["norms"] == "batch,none"
-    press(app, "Measure the 1 pass that is still missing")
-    kept = app.session_state["session"].flows
-    assert len(kept) == 2
-    press(check(app.pills(key="gradients_shortcuts").set_value(["none", "identity"]).run()), "Measure the 2 passes")
+    press(app, "Measure 1 pass")
+    press(check(app.pills(key="gradients_shortcuts").set_value(["none", "identity"]).run()), "Measure 2 passes")
     text = said(app)
-    assert "with no norm, He initialisation and ReLU, plain-8's first convolution receives" in text
+    assert "No norm, Kaiming (He) initialisation, ReLU: Toward the input," in text
+    kept = app.session_state["session"].flows
     found = {spec.norm + spec.shortcut: kept.find(f"{spec.fingerprint}/0/shapes-32") for spec in (
         GradientsState(depths=(8,), norms=("batch", "none")).specs())}  # fmt: skip
     assert len(found) == 4 and None not in found.values()
@@ -259,54 +197,68 @@ def test_a_wider_grid_measures_only_what_is_new_and_the_verdict_follows_the_numb
         found[key].weights[0] / found[key].weights[-2] for key in ("batchnone", "nonenone")
     ]  # the last is the head
     assert all(f"{number(ratio)} ×" in text for ratio in ratios)
+    check(app.slider(key="gradients_seeds").set_value(2).run())
+    assert [button.label for button in app.button if button.label.startswith("Measure 1 more seed (about")]
 
 
-def test_one_click_shows_the_small_grid_and_measures_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("explorer.ui.pages.gradients.SMALL_GRID", SMALL_GRID | {"depths": (8,), "norms": ("batch",)})
-    app = press(open_gradients(seeds="1", activations="tanh"), "with BatchNorm and without (about")
-    assert app.query_params == {"depths": "8", "seeds": "1"}
-    assert len(app.session_state["session"].flows) == 2 and "plain-8's first convolution receives" in said(app)
-    assert not [button for button in app.button if "Measure" in button.label or "Show" in button.label]
+def test_a_link_in_a_new_session_shows_what_another_one_measured(by_click: None) -> None:
+    press(open_gradients(**QUICK), "Measure 1 pass")
+    stranger = open_gradients(**QUICK)
+    assert "in ResNet-8 (first layer" in said(stranger) and not [each for each in stranger.button if "Me" in each.label]
+
+
+def test_a_link_starts_what_takes_seconds_and_offers_what_takes_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_gradients(**QUICK)
+    assert "in ResNet-8 (first layer" in said(app)
+    check(app.pills(key="gradients_norms").set_value(["none"]).run())
+    assert [button for button in app.button if "Measure 1 pass" in button.label], "a choice on the page starts nothing"
+    monkeypatch.setattr(forecasts, "macs_a_second", lambda: 1e6)
+    app = open_gradients(**QUICK, activations="tanh")
+    assert "Nothing of this is measured yet" in said(app)
 
 
 def test_switches_say_what_is_measured() -> None:
-    app = open_gradients()
+    app = open_gradients(**QUICK)
     assert "Weight gradient of each convolution (L2 norm), of the main path" in said(app)
     check(app.segmented_control(key="gradients_what").set_value("blocks").run())
     assert "Gradient at the output of each block (root mean square)" in said(app)
-    assert "first block receives" in said(app)
+    assert "in ResNet-8 (first block" in said(app)
     check(app.segmented_control(key="gradients_scale").set_value("relative").run())
-    assert "last layer = 1" in said(app)
-    assert app.query_params == {"what": "blocks", "scale": "relative"}
+    assert drawn(app, "profile")["size"].endswith("last layer = 1")
+    assert app.query_params == {**QUICK, "source": "initial", "what": "blocks", "scale": "relative"}
 
 
-def test_the_last_value_of_a_factor_stays() -> None:
-    app = open_gradients()
+def test_the_last_value_of_a_factor_stays(by_click: None) -> None:
+    app = open_gradients(**QUICK)
     check(app.pills(key="gradients_depths").set_value([]).run())
-    assert app.pills(key="gradients_depths").value == [20] and app.query_params == {}
+    assert app.pills(key="gradients_depths").value == [8] and app.query_params["depths"] == "8"
 
 
-@pytest.mark.usefixtures("fast")
+@pytest.mark.usefixtures("fast", "by_click")
 @pytest.mark.parametrize(("source", "query"), [*zip(["initial", "checkpoint", "record"], HOSTILE[1:], strict=False)])
 def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str], source: str) -> None:
     """Each of the others is the same state, as a test above says."""
     app = open_gradients(**{**query, "source": source})
-    assert "receives" in said(app)
+    assert drawn(app, "cards")["cards"] and app.segmented_control(key="gradients_source").value == source
 
 
 # --- the page: a network as it is -------------------------------------------------------------------------------------
+
+
+def findings_of(app: AppTest) -> str:
+    return next(element.value for element in app.markdown if element.value.startswith("**Toward the input"))
 
 
 @pytest.mark.usefixtures("fast")
 def test_a_network_is_measured_as_it_is_in_the_chosen_mode() -> None:
     app = open_gradients(source="checkpoint", first="shapes-plain-8", second="shapes-resnet-8")
     text = said(app)
-    assert "After training, with BatchNorm and ReLU, plain-8's first convolution receives" in text
-    assert "64 shapes, evaluation mode, float32" in text
+    assert "BatchNorm, ReLU. n = 1 batch, 64 shapes, evaluation mode, float32." in text
+    assert "in plain-8 (first layer" in text
     check(app.segmented_control(key="gradients_mode").set_value("training").run())
-    assert "64 shapes, training mode, float32" in said(app) and text not in said(app)
+    assert "64 shapes, training mode, float32" in said(app)
     check(app.selectbox(key="gradients_second").select("None").run())
-    assert "ResNet-8's" not in said(app)
+    assert "ResNet-8" not in findings_of(app)
     assert app.query_params["second"] == "none"
 
 
@@ -317,30 +269,30 @@ def test_a_network_of_other_classes_has_no_pictures_here_or_a_warning() -> None:
     assert [warning.value for warning in app.warning if "other names" in warning.value]
 
 
-# --- the page: during a training --------------------------------------------------------------------------------------
+# --- the page: during training ----------------------------------------------------------------------------------------
 
 
-def test_the_recorded_steps_of_a_training_are_shown_one_by_one() -> None:
+def test_the_browser_has_every_recorded_step_of_a_training() -> None:
     app = open_gradients(source="record")
-    sizes = checkpoints.load_pretrained("shapes-plain-20").record["weight_gradients"]
-    slider = app.select_slider(key="gradients_step")
-    assert [int(option) for option in slider.options] == sizes["steps"] and slider.value == 0
-    for step in (0, sizes["steps"][5]):
-        if step:
-            check(app.select_slider(key="gradients_step").set_value(step).run())
-            assert app.query_params["step"] == str(step)
-        norms = sizes["norms"][sizes["steps"].index(step)]
-        convolutions = [index for index, name in enumerate(sizes["layers"]) if not name.startswith("head")]
-        ratio = norms[convolutions[0]] / norms[convolutions[-1]]
-        assert f"At step {step} of the training" in said(app) and f"{number(ratio)} ×" in said(app)
-        assert "128 pictures" in said(app)
-    assert app.segmented_control(key="gradients_what").disabled
+    record = checkpoints.load_pretrained("shapes-plain-20").record
+    sizes, data = record["weight_gradients"], drawn(app, "steps")
+    assert data["steps"] == sizes["steps"] and data["step"] == 0 and len(data["sentences"]) == len(data["steps"])
+    convolutions = [index for index, name in enumerate(sizes["layers"]) if not name.startswith("head")]
+    for norms, shown, sentence in zip(sizes["norms"], data["sizes"], data["sentences"], strict=True):
+        assert shown[0] == pytest.approx([norms[index] for index in convolutions], rel=1e-3)
+        assert (
+            len(sentence.split()) <= 25 and f"{number(norms[convolutions[0]] / norms[convolutions[-1]])} ×" in sentence
+        )
+    epochs = record["epochs"]
+    (curve,) = [line for line in data["curves"]["panels"][0]["lines"] if line["name"] == "plain-20, validation"]
+    assert curve["x"] == [epoch["step"] for epoch in epochs]
+    assert curve["y"] == [epoch["validation"]["accuracy"] for epoch in epochs]
+    assert "128 pictures" in said(app) and app.segmented_control(key="gradients_what").disabled
 
 
-def test_a_link_between_two_steps_shows_the_one_before() -> None:
-    app = open_gradients(source="record", step="700", second="none")
-    assert app.select_slider(key="gradients_step").value == 512
-    assert "At step 512 of the training" in said(app)
+@pytest.mark.parametrize(("step", "shown"), [("700", 512), ("768", 768), ("0", 0)])
+def test_a_link_between_two_steps_shows_the_one_before(step: str, shown: int) -> None:
+    assert drawn(open_gradients(source="record", step=step, second="none"), "steps")["step"] == shown
 
 
 GOOD = {"layers": ["stem.conv", "stages.0.0.conv1"], "steps": [0, 4], "norms": [[1.0, 2.0], [None, 0.0]]}
@@ -372,7 +324,7 @@ def test_a_record_from_anywhere_is_read_or_left_alone(
     found = flow_measurements.recorded("shapes-plain-8")
     assert (found is not None) == is_available
     if found:
-        assert found.precision == "float32" and found.batch_size is None
+        assert found.precision == "float32" and found.batch_size is None and not any(found.accuracies.values())
     for broken in ({}, {"weight_gradients": None}, {"weight_gradients": GOOD, "config": 5}):
         monkeypatch.setattr(network_registry, "checkpoint", lambda name, record=broken: replace(loaded, record=record))
         assert flow_measurements.recorded("shapes-plain-8") is None
@@ -396,3 +348,21 @@ def test_the_table_has_a_line_for_each_network_seed_and_layer() -> None:
     ]
     assert {row["relative_depth"] for row in rows} == {"0", "1"} and rows[0]["pictures"] == "64 shapes"
     assert all(NAME.fullmatch(row["layer"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "found"),
+    [
+        ([{"step": 5, "train": {"accuracy": 0.5}}, {"step": 9, "train": {"accuracy": 1}}], ((5, 0.5), (9, 1.0))),
+        ([{"step": 5, "train": {"accuracy": 0.5}}, {"step": 5, "train": {"accuracy": 1}}], ((5, 0.5),)),
+        ([{"step": 5, "train": {"accuracy": 1.5}}], ()),
+        ([{"step": True, "train": {"accuracy": 0.5}}, {"step": 9, "train": {"accuracy": 1}}], ()),
+        ([{"step": 5, "train": None}], ()),
+        ([{"step": -1, "train": {"accuracy": 0.5}}], ()),
+        ([7], ()),
+        ("many", ()),
+        (None, ()),
+    ],
+)
+def test_accuracies_from_anywhere_are_read_as_far_as_they_can_be(epochs: Any, found: tuple) -> None:
+    assert flow_measurements._accuracies(epochs, "train") == found

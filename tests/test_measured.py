@@ -17,7 +17,7 @@ from explorer.datasets.shapes import Drawn
 from explorer.experiments import agreement, measurement, similarity
 from explorer.experiments.agreement import Agreement
 from explorer.ui import client, dataset_access, forecasts, network_registry
-from explorer.ui.compare import labelled, measurements
+from explorer.ui.compare import labelled, measured_images, measurements
 from explorer.ui.compare.comparison import side_by_side
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.services.caches import CACHES
@@ -47,7 +47,7 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     split = shapes.draw(N, seed=5)
     monkeypatch.setattr(dataset_access, "test_split", lambda data: (split, shapes.CLASS_NAMES))
     monkeypatch.setattr(forecasts, "macs_a_second", lambda: 1e9)
-    monkeypatch.setattr(measurements, "test_count", lambda data: N)
+    monkeypatch.setattr(measured_images, "test_count", lambda data: N)
     yield
 
 
@@ -228,7 +228,7 @@ def test_a_change_of_networks_or_images_asks_for_nothing(monkeypatch: pytest.Mon
     check(app.selectbox(key="compare_n").select(10).run())
     assert "measured" not in app.query_params and len(kept(app)) == 3
     app.query_params["measured"] = "said"
-    check(app.multiselect(key="compare_networks").select("shapes-plain-56").run())
+    check(app.selectbox(key="compare_network_1").set_value("shapes-plain-56").run())
     assert "measured" not in app.query_params
 
 
@@ -291,8 +291,8 @@ def test_what_ships_is_what_the_page_asks_for() -> None:
 
 
 def test_pictures_are_taken_evenly_over_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert measurements.sample(Request("said", "shapes-32", 10)).indices.tolist() == list(range(0, 30, 3))
-    about = measurements.sample(Request("said", "shapes-32", 1000))
+    assert measured_images.sample("shapes-32", 10).indices.tolist() == list(range(0, 30, 3))
+    about = measured_images.sample("shapes-32", 1000)
     assert about.indices.tolist() == list(range(N))
     taken = measurement.rows(about.split, about.indices)
     assert np.array_equal(taken.labels, about.split.labels) and taken.masks is not None

@@ -153,7 +153,7 @@ def test_what_a_browser_says_before_any_page_is_let_be() -> None:
 
 @pytest.mark.parametrize("tab", TABS)
 def test_another_layer_channel_or_scale_computes_no_pass(tab: str) -> None:
-    app = open_app(tab=tab)
+    app = open_app(tab=tab, layers="main")
     message(app)
     seen: list[str] = []
     spy = register_module_forward_pre_hook(lambda module, _: seen.append(type(module).__name__))

@@ -3,13 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from explorer import checkpoints
+from explorer import checkpoints, stored_results
 from explorer.architectures import build
 from explorer.checkpoints import PRETRAINED, check_pretrained, load_pretrained, pinned
 from explorer.datasets import Split, shapes
+from explorer.datasets.shapes import Drawn
+from explorer.experiments import measurement, similarity
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, accuracy_against_depth, write_listing
 from explorer.training import TrainingConfig, evaluate
 
@@ -103,6 +106,27 @@ def test_the_printed_accuracy_can_be_measured_again() -> None:
     measured = evaluate(checkpoint.network, split, checkpoint.mean, checkpoint.std).accuracy
     assert abs(measured - accuracy) < 4 * (accuracy * (1 - accuracy) / 500) ** 0.5
     assert (checkpoint.mean, checkpoint.std) == (pytest.approx(dataset.mean), pytest.approx(dataset.std))
+
+
+@pytest.mark.parametrize("kind", ["said", "cka", "shares"])
+def test_what_ships_as_measured_can_be_measured_again(kind: str) -> None:
+    """Of plain-8 on shapes, and of its similarity to its twin, within the rounding of other machines. If this fails,
+    the code that measures has changed: raise its number in `stored_results.VERSIONS` and make the results again."""
+    names = ("shapes-plain-8", "shapes-resnet-8") if kind == "cka" else ("shapes-plain-8",)
+    split = shapes.test_split()
+    n = measurement.MOST.get(kind, len(split))
+    taken, results, digests = measurement.rows(split, measurement.evenly(len(split), n)), [], []
+    for loaded in map(load_pretrained, names):
+        (*_, (_, result)) = measurement.steps(kind, loaded, taken, shapes.CLASS_NAMES, "label")
+        results.append(result)
+        digests.append(checkpoints.digest(loaded))
+    fresh = stored_results.pack(similarity.cka(*results) if kind == "cka" else results[0])
+    shipped = stored_results.load(measurement.result_key(kind, digests, Drawn().name, n))
+    assert shipped is not None and shipped.keys() == fresh.keys()
+    assert np.array_equal(shipped.get("labels", 0), fresh.get("labels", 0))
+    assert (shipped.get("predicted", np.zeros(1)) != fresh.get("predicted", np.zeros(1))).sum() <= 2
+    for name in ("probabilities", "cka", "debiased", "mean", "error"):
+        assert np.allclose(shipped.get(name, 0), fresh.get(name, 0), atol=2e-3, equal_nan=True)
 
 
 def test_the_listing_is_the_one_that_the_files_give(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -268,7 +268,10 @@ MOMENTS: dict[str, tuple[str | None, int]] = {
 """When a run is killed, and where the disk hangs so that it gets no further: at which file, after how many of those."""
 
 
-def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_bits(disk: SlowDisk):
+def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_bits(
+    disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # names all that is imported in the run's log
     seed = secrets.randbits(32)
     moments = random.Random(seed)
     epochs = 12
@@ -306,6 +309,8 @@ def test_killed_at_any_moment_a_run_goes_on_and_ends_with_the_same_bits(disk: Sl
     assert len({event["step"] for event in log.validations}) == epochs
     assert has_trained_like(run, epochs=epochs), f"{seed=}"
     assert not run.state.exists() and not run.reserve.exists()
+    imported = {line.rpartition("|")[2].strip() for line in run.log_text.read_text().splitlines()}
+    assert "torch" in imported and "torch._dynamo" not in imported, "torch's compiler takes a second to import"
 
 
 # --- stopped ---------------------------------------------------------------------------------------------------------

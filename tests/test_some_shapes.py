@@ -172,11 +172,11 @@ def test_labelled_data_of_some_shapes_are_those_with_the_names_of_the_network(fo
 
 def test_the_test_pictures_of_compare_are_those_that_are_known(kept: list[Checkpoint]) -> None:
     app = opened(COMPARE, networks=",".join(NAMES))
-    box = next(box for box in app.selectbox if box.key == "many-said-data")
-    assert (box.value, box.options) == (DATA, ["test pictures of shapes-16: ring, cross, star, arrow"])
-    count = next(box for box in app.selectbox if str(box.key).startswith("many-said-n-"))
-    count.select(count.options[-1]).run()
-    assert count.options[-1] == "all 1,600"
+    box = app.selectbox(key="compare_data")
+    assert (box.value, box.options) == (DATA, ["shapes-16: ring, cross, star, arrow"])
+    count = app.selectbox(key="compare_n")
+    assert count.options[-1] == "all 1,600" and count.value == 1000
+    count.set_value(1600).run()
     next(button for button in app.button if button.label.startswith("Measure 2 networks on 1,600")).click().run()
     data = shapes.load(size=16, classes=FOUR)
     table = next(element.value for element in app.markdown if element.value.startswith("| network | right |"))
@@ -189,13 +189,12 @@ def test_the_test_pictures_of_compare_are_those_that_are_known(kept: list[Checkp
 def test_gradients_are_measured_on_the_pictures_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecasts, "macs_a_second", lambda: 1e12)
     app = opened(GRADIENTS, source="checkpoint", first=NAMES[0], second=NAMES[1])
-    assert "64 shapes, evaluation mode" in "\n".join(element.value for element in app.markdown)
+    assert "64 shapes, evaluation mode" in "\n".join(element.value for element in app.caption)
     assert not app.warning, "the classes have the names of the network's"
     app = opened(GRADIENTS, data="shapes-16-star-ring", depths="8", seeds="1")
     assert app.selectbox(key="gradients_data").value == "shapes-16-ring-star"
-    next(button for button in app.button if button.label.startswith("Measure the 2 passes")).click().run()
     assert not app.exception and not app.error
-    assert "64 shapes, training mode" in "\n".join(element.value for element in app.markdown)
+    assert "64 shapes, training mode" in "\n".join(element.value for element in app.caption)
     batch = flow_measurements.batch("shapes-16-ring-star", 16)
     assert batch.class_names == ("ring", "star") and batch.images.shape == (64, 3, 16, 16)
     assert np.bincount(batch.labels).tolist() == [32, 32]

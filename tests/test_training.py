@@ -41,6 +41,7 @@ from explorer.training import (
     restore,
     save,
 )
+from explorer.training.optimizer import Optimizer
 
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
 ONE_STEP = TrainingConfig(
@@ -270,6 +271,44 @@ def test_one_step_of_each_optimizer(name: str):
         firm = slope.abs() > 1e-4 * slope.abs().max()  # Adam's first step turns on the sign alone
         expected = rule(before[parameter], slope)
         torch.testing.assert_close(after[parameter][firm], expected[firm], rtol=1e-4, atol=2e-5, msg=parameter)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainingConfig(epochs=1, momentum=0.0, nesterov=False),
+        TrainingConfig(epochs=1, momentum=0.9, weight_decay=0.1),
+        TrainingConfig(epochs=1, momentum=0.5, nesterov=False),
+        TrainingConfig(epochs=1, optimizer="adam", weight_decay=0.1),
+    ],
+    ids=["sgd", "nesterov", "momentum", "adam"],
+)
+def test_steps_have_the_bits_of_torchs_optimizers(config: TrainingConfig):
+    """Also where a parameter has its first gradient later than others, and where one never has any."""
+    random = torch.Generator().manual_seed(0)
+    ours = [torch.randn(shape, generator=random, requires_grad=True) for shape in ((4, 3), (5,), (2, 2), (3,))]
+    theirs = [each.detach().clone().requires_grad_() for each in ours]
+    decay = config.weight_decay
+    optimizer: torch.optim.Optimizer
+    if config.optimizer == "adam":
+        optimizer = torch.optim.Adam(theirs, weight_decay=decay)
+    else:
+        optimizer = torch.optim.SGD(theirs, momentum=config.momentum, nesterov=config.nesterov, weight_decay=decay)
+    found = Optimizer(ours, config)
+    for step in range(6):
+        found.zero_grad()
+        rate = optimizer.param_groups[0]["lr"] = 0.1 / (1 + step)
+        for index, (our, their) in enumerate(zip(ours[:3], theirs, strict=False)):
+            if index != 2 or step > 2:
+                our.grad = torch.randn(our.shape, generator=random)
+                their.grad = our.grad.clone()
+        found.step(rate)
+        optimizer.step()
+        assert all(torch.equal(our, their) for our, their in zip(ours, theirs, strict=True)), step
+    for our, their in zip(ours, theirs, strict=True):
+        kept = {name: value for name, value in optimizer.state[their].items() if value is not None}
+        assert found.state.get(our, {}).keys() == kept.keys(), "states that are saved already go on"
+        assert all(torch.equal(found.state[our][name], value) for name, value in kept.items())
 
 
 @pytest.mark.parametrize("clip", [1e-3, 1e6])

@@ -90,3 +90,36 @@ def test_two_choices_before_the_browser_hears_of_the_first_are_both_kept() -> No
     assert not app.exception
     assert app.query_params == {"second": "none", "target": "2"}
     assert app.text[0].value == "None"
+
+
+TRAVELLING = (
+    PAGE
+    + """
+st.button("travel", on_click=url_query.travel, args=("hide", "menu"))
+st.button("end", on_click=url_query.travel, args=("hide", ""))
+"""
+)
+
+
+def test_what_travels_is_kept_by_each_change_until_it_is_taken_out() -> None:
+    app = AppTest.from_string(TRAVELLING, default_timeout=60).run()
+    assert press(app, "a") == "a" and press(app, "travel") == "a&hide"
+    assert app.query_params == {"a": "1", "hide": "menu"}
+    assert late(app, "a").run().text[0].value == "a&hide", "the browser has not heard of it"
+    app.query_params.clear()
+    app.query_params["x"] = "1"
+    assert app.run().text[0].value == "hide&x", "nor has a link that does not name it"
+    assert press(app, "b") == "b&hide&x"
+    assert press(app, "end") == "b&x" and app.query_params == {"b": "1", "x": "1"}
+
+
+def test_an_address_that_the_browser_completed_is_still_an_older_one() -> None:
+    app = AppTest.from_string(TRAVELLING, default_timeout=60)
+    app.query_params["hide"] = "menu"
+    app.run()
+    app.query_params.clear()  # entered by the menu
+    assert press(app, "a") == "a&hide"
+    assert late(app).run().text[0].value == "a&hide"
+    app.query_params.clear()
+    app.query_params["hide"] = "menu"
+    assert app.run().text[0].value == "a&hide" and app.query_params == {"a": "1", "hide": "menu"}

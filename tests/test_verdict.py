@@ -50,7 +50,7 @@ def test_the_order_of_two_networks_changes_nothing_of_the_cause() -> None:
 def test_without_a_measured_accuracy_nothing_is_said() -> None:
     assert cause_sentence(*both((None, 0.5), (0.9, 0.9))) == finding(*both((None, 0.5), (0.9, 0.9))) == ""
     assert cause_sentence(*both((0.3, None), (0.9, 0.9))) == "", "training is not known"
-    assert finding(*both((0.3, None), (0.9, 0.9))) == "A reaches 30.0% where B reaches 90.0% of test accuracy."
+    assert finding(*both((0.3, None), (0.9, 0.9))) == "A reaches 30.0% of test accuracy where B reaches 90.0%."
 
 
 def test_no_sentence_has_more_than_25_words() -> None:

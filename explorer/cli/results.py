@@ -10,6 +10,7 @@ import numpy as np
 from explorer import checkpoints, stored_results
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Dataset
+from explorer.experiments import stored_gradients
 from explorer.experiments.agreement import Parting, Predictions, parting
 from explorer.experiments.measurement import DataFacts, content_of, facts_key, measure_twins, parting_key, result_key
 from explorer.pretrained import RECIPES, Recipe
@@ -54,6 +55,12 @@ def _parting(
     keys = [result_key("said", [checkpoints.digest(each)], content, n) for each in twins]
     first, second = (stored_results.unpack(Predictions, results[key]) for key in keys)
     return parting(first, second) if first and second else None
+
+
+def ship_gradients(folder: Path) -> None:
+    """Measures the gradients that the page Gradients opens with, and writes them into a file of the folder."""
+    found = {key: stored_results.pack(flow) for key, flow in stored_gradients.shipped(folder)}
+    stored_results.ship(found, folder / f"gradients.{stored_results.SUFFIX}")
 
 
 def _prefix(recipe: Recipe) -> str:

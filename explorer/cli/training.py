@@ -17,8 +17,9 @@ from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
 from explorer.cli import CommandResult, inputs, one_click
 from explorer.cli.formatting import describe_classes, notes_block, percent, table
 from explorer.cli.networks import parameters
-from explorer.cli.results import ship_results
+from explorer.cli.results import ship_gradients, ship_results
 from explorer.datasets import Dataset, Split, folders, shapes
+from explorer.experiments import stored_gradients
 from explorer.machine import give_way
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
 from explorer.runs import describe_results, recomputed, recording
@@ -289,6 +290,8 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> CommandResult:
     if arguments.results:
         for data, dataset in datasets.items():
             ship_results(data, dataset, folder)
+        if {*stored_gradients.TRAINED} <= {*names}:
+            ship_gradients(folder)
         write_listing(folder)
     if arguments.listing:  # only on request: it pins all files there
         write_listing(folder)

@@ -1,9 +1,9 @@
-"""Sentences on measured gradient flows, made from the numbers alone."""
+"""Sentences on measured gradient flows, made from the numbers alone, each of at most 25 words."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,26 +11,25 @@ import torch
 from explorer.architectures import ArchitectureSpec
 from explorer.experiments.gradient_flow import GradientFlow, Quantity
 from explorer.experiments.gradient_grid import GradientBand, band
-from explorer.labels import INITIALISATIONS, capital, listed, norm_of, shortcuts_of
+from explorer.labels import initialisation_of, norm_of, shortcuts_of
 
+MOST_WORDS = 25
 ABOUT_EQUAL = 3.0
 """A ratio of first to last layer from 1/3 to 3 is called about equal: seeds differ by as much."""
+
+FAR = 100.0
+"""A gradient that changes by more than this factor vanishes or explodes; by less, it falls or rises."""
 
 NEAR_UNDERFLOW = 1e5
 """A size below this many times the smallest normal number of the precision (1.2e-33 in float32) is at its edge: a
 weight gradient sums over pictures and pixels, and is up to so much larger than its terms."""
 
-INITIALISATION = "at initialisation"
-NAMED = 3  # networks in a sentence, the others are counted
-
-Value = TypeVar("Value")
 Trend = Literal["grows", "shrinks", "equal", "zero", "undefined"]
-_TRENDS = {
-    "grows": "it grows toward the input",
-    "shrinks": "it shrinks toward the input",
-    "equal": "first and last are about equal",
-}
-_GRADIENTS = {"weights": "weight gradient", "activations": "output gradient", "blocks": "output gradient"}
+Guess = Literal["falls", "stays", "rises"]
+RIGHT_GUESSES: dict[Trend, Guess] = {"shrinks": "falls", "zero": "falls", "equal": "stays", "grows": "rises"}
+"""None is right for a gradient without a ratio."""
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,26 +45,33 @@ class NetworkGradients:
 class GradientExtent:
     """The gradient of the first layer of the main path as a ratio to its last, over n seeds.
 
-    `ratio` is the median over the seeds that have one, `low` and `high` the smallest and largest; None where no seed
-    has one. A seed has none where a size is not finite (`not_finite` counts them) or the last layer's is exactly 0
-    (`last_zero`). `first_zero` counts ratios that are exactly 0. `agreeing` of the n seeds follow `trend`.
+    `ratios` has those of the seeds that have one. A seed has none where a size is not finite (`not_finite` counts them)
+    or the last layer's is exactly 0 (`last_zero`).
     """
 
     n: int
-    ratio: float | None
-    low: float | None
-    high: float | None
+    ratios: tuple[float, ...]
     not_finite: int
     last_zero: int
-    first_zero: int
-    trend: Trend
-    agreeing: int
 
     @property
-    def decades(self) -> float | None:
-        """Orders of magnitude from the last layer to the first, negative where the gradient shrinks; None where the
-        ratio is 0 or there is none."""
-        return math.log10(self.ratio) if self.ratio else None
+    def ratio(self) -> float | None:
+        """The median; None where no seed has a ratio."""
+        return float(np.median(self.ratios)) if self.ratios else None
+
+    @property
+    def trend(self) -> Trend:
+        return trend_of(self.ratio)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all ratios have the trend of their median."""
+        return all(trend_of(ratio) == self.trend for ratio in self.ratios)
+
+    @property
+    def spread(self) -> str:
+        """The smallest and the largest ratio: `0.15 to 5.2`."""
+        return f"{number(min(self.ratios))} to {number(max(self.ratios))}"
 
 
 def gradient_extent(flows: Sequence[GradientFlow], what: Quantity = "weights") -> GradientExtent:
@@ -74,19 +80,11 @@ def gradient_extent(flows: Sequence[GradientFlow], what: Quantity = "weights") -
     first, last = sizes[:, 0], sizes[:, -1]
     finite = np.isfinite(first) & np.isfinite(last)
     usable = finite & (last > 0)
-    ratios = first[usable] / last[usable]
-    ratio = float(np.median(ratios)) if len(ratios) else None
-    trend = trend_of(ratio)
     return GradientExtent(
         n=len(sizes),
-        ratio=ratio,
-        low=float(ratios.min()) if len(ratios) else None,
-        high=float(ratios.max()) if len(ratios) else None,
+        ratios=tuple((first[usable] / last[usable]).tolist()),
         not_finite=int((~finite).sum()),
         last_zero=int((finite & (last == 0)).sum()),
-        first_zero=int((ratios == 0).sum()),
-        trend=trend,
-        agreeing=sum(trend_of(float(each)) == trend for each in ratios),
     )
 
 
@@ -101,90 +99,77 @@ def trend_of(ratio: float | None) -> Trend:
     return "shrinks" if ratio * ABOUT_EQUAL < 1 else "equal"
 
 
-def guidance(names: Sequence[str], extents: Sequence[GradientExtent]) -> str:
-    """A reading of the lines on the screen: which of the named networks fall, rise or end where they began, from the
-    output on; "" where none has a trend."""
-    ending = f"within a factor of {ABOUT_EQUAL:g} of where"
-    sentences = []
-    for kinds, one, many, amount in (
-        (("shrinks", "zero"), "falls toward the input", "fall toward the input", "less than the last"),
-        (("grows",), "rises toward the input", "rise toward the input", "more than the last"),
-        (("equal",), f"ends {ending} it began", f"end {ending} they began", "about as much as the last"),
-    ):
-        pairs = list(zip(names, extents, strict=True))
-        which = _unique(name for kind in kinds for name, extent in pairs if extent.trend == kind)
-        if which:
-            more = len(which) - NAMED
-            named = listed([*which[:NAMED], *([f"{more} more"] if more > 0 else [])])
-            line, verb = ("lines", many) if len(which) > 1 else ("line", one)
-            sentences.append(f"The {line} of {named} {verb}: the first layers receive {amount}.")
-    return " ".join(sentences)
+def verb_of(ratio: float) -> str:
+    """`vanishes`, `falls`, `stays level`, `rises` or `explodes`, for a ratio of first to last layer."""
+    match trend_of(ratio):
+        case "equal":
+            return "stays level"
+        case "grows":
+            return "explodes" if ratio > FAR else "rises"
+    return "vanishes" if ratio * FAR < 1 else "falls"
 
 
-def summarise(
-    subjects: Sequence[NetworkGradients],
-    pictures: str,
-    what: Quantity = "weights",
-    when: str = INITIALISATION,
-    sample: str = "seed",
-) -> str:
-    """One or two sentences on the gradient of one or several networks, each number of them measured.
+# --- networks of any kind ---------------------------------------------------------------------------------------------
 
-    `pictures` names the batch ("64 shapes"), `when` the moment ("at step 12 of its training"), `sample` a flow ("seed"
-    or "run"). The sentence has them, the mode and the precision, and compares two networks. Raises ValueError for no
-    network, and where `band` does.
+
+def findings(subjects: Sequence[NetworkGradients], what: Quantity = "weights", sample: str = "seed") -> list[str]:
+    """What the gradient does toward the input, two networks to a sentence where the words suffice.
+
+    A ratio is that of the first layer to the last, the median over the n, which are of one `sample` each. Where they
+    disagree about the trend, the sentence gives the range. Raises ValueError for no network, and where `band` does.
     """
     if not subjects:
         raise ValueError("`subjects` must hold at least one network, received none; measure one first.")
-    shared, own = _circumstances([subject.spec for subject in subjects], when == INITIALISATION)
-    names = [
-        (subject.name or subject.spec.name) + (f" ({', '.join(words)})" if words else "")
-        for subject, words in zip(subjects, own, strict=True)
-    ]
-    bands = [band(subject.flows, what) for subject in subjects]
-    extents = [gradient_extent(subject.flows, what) for subject in subjects]
-    clauses: list[str] = []
-    measured = False
-    for name, each, found in zip(names, bands, extents, strict=True):
-        clauses.append(_clause(name, each, found, sample, is_first=not measured))
-        measured = measured or bool(found.ratio)
-    opening = ", ".join([when, *([f"with {listed(shared)}"] if shared else [])])
-    text = f"{capital(opening)}, {'; '.join(clauses)}"
-    if len(subjects) == 2:
-        text += _comparison(names, extents, _unit(what))
-    return f"{text} ({_tail(subjects, pictures, sample)})."
+    found = [gradient_extent(subject.flows, what) for subject in subjects]
+    named = list(zip(names_of(subjects), found, strict=True))
+    sentences: list[str] = []
+    for pair in (named[start : start + 2] for start in range(0, len(named), 2)):
+        both = _finding(pair, what, sample)
+        sentences += [both] if len(both.split()) <= MOST_WORDS else [_finding([each], what, sample) for each in pair]
+    return sentences
 
 
-def _clause(name: str, measured: GradientBand, found: GradientExtent, sample: str, is_first: bool) -> str:
-    unit, gradient, precision = _unit(measured.what), _GRADIENTS[measured.what], measured.precision
-    if found.ratio:
-        clause = (
-            f"{name}'s first {unit} receives {number(found.ratio)} ×"
-            if is_first
-            else f"{name}'s {number(found.ratio)} ×"
+def _finding(named: Sequence[tuple[str, GradientExtent]], what: Quantity, sample: str) -> str:
+    unit, clauses, before, is_explained = _unit(what), [], "", False
+    for name, found in named:
+        if not found.ratio:
+            clauses.append(_without_ratio(name, found, unit))
+            before = "the gradient" if found.ratios or found.last_zero else ""
+            continue
+        subject, verb = ("the gradient", verb_of(found.ratio)) if found.agrees else (f"{sample}s", "disagree")
+        size = f"{number(found.ratio) if found.agrees else found.spread} ×"
+        words = [subject] * (not before.startswith(subject)) + [verb] * (before != f"{subject} {verb}")
+        clauses.append(
+            " ".join([*words, "in", name, f"({size})" if is_explained else f"(first {unit} {size} the last)"])
         )
-        clause += f" the {gradient} of its last" if is_first else ""
-        if found.low != found.high and found.low is not None and found.high is not None:
-            clause += f" ({number(found.low)} to {number(found.high)})"
-        clause += f", so {_TRENDS[found.trend]}"
-        if found.agreeing < found.n - found.not_finite - found.last_zero:
-            clause += f" in {_count(found.agreeing, found.n, sample)}"
-        if found.first_zero:
-            clause += f", but is exactly 0 in {precision} in {_count(found.first_zero, found.n, sample)}"
-    elif found.ratio == 0:
-        often = "" if found.first_zero == found.n else f" in {_count(found.first_zero, found.n, sample)}"
-        clause = f"{name}'s first {unit} receives a {gradient} of exactly 0 in {precision}{often}: {_cause(measured)}"
-    elif found.last_zero:
-        first = measured.sizes[np.isfinite(measured.sizes).all(axis=1) & (measured.sizes[:, -1] == 0), 0]
-        clause = f"{name}'s last {unit} receives a {gradient} of exactly 0 in {precision}"
-        clause += ", and so does its first" if not first.any() else f", its first {number(float(np.median(first)))}"
-    else:
-        return f"{name}'s {gradient} is not a finite number in {precision}"
-    if found.last_zero and found.ratio is not None:
-        clause += f", and its last {unit} receives exactly 0 in {_count(found.last_zero, found.n, sample)}"
-    if found.not_finite:
-        clause += f", and it is not a finite number in {_count(found.not_finite, found.n, sample)}"
-    return clause
+        before, is_explained = f"{subject} {verb}", True
+    return f"Toward the input, {' and '.join(clauses)}."
+
+
+def _without_ratio(name: str, found: GradientExtent, unit: str) -> str:
+    if found.ratio == 0:
+        return f"the gradient is exactly 0 at the first {unit} of {name}"
+    if found.last_zero:
+        return f"the gradient is exactly 0 at the last {unit} of {name}"
+    return f"the gradient of {name} is no finite number"
+
+
+def remarks(subjects: Sequence[NetworkGradients], what: Quantity = "weights", sample: str = "seed") -> list[str]:
+    """What a ratio does not say: gradients that are exactly 0, with the cause, and those that are no finite number."""
+    said = []
+    for name, subject in zip(names_of(subjects), subjects, strict=True):
+        sizes, found = band(subject.flows, what), gradient_extent(subject.flows, what)
+        zeros = found.ratios.count(0)
+        counted = {
+            f"The first {_unit(what)} of {name} receives exactly 0": zeros,
+            f"The last {_unit(what)} of {name} receives exactly 0": found.last_zero,
+            f"The gradient of {name} is no finite number": found.not_finite,
+        }
+        causes = [f": {_cause(sizes)}" if zeros else "", "", ""]
+        for (words, count), cause in zip(counted.items(), causes, strict=True):
+            if count:
+                said.append(f"{words} in {sizes.precision}, in {count} of {found.n} {sample}s{cause}.")
+    return said
 
 
 def _cause(measured: GradientBand) -> str:
@@ -192,64 +177,115 @@ def _cause(measured: GradientBand) -> str:
     rows = [row for row in measured.sizes if row[0] == 0 and 0 < row[-1] < np.inf]
     nearest = [int(np.flatnonzero(np.isfinite(row) & (row > 0))[0]) for row in rows]
     size, index = max((float(row[index]), index) for row, index in zip(rows, nearest, strict=True))
-    layer = measured.layers[index]
     edge = torch.finfo(getattr(torch, measured.precision)).tiny * NEAR_UNDERFLOW
-    if size < edge:
-        return f"it underflows ({layer}, the nearest that receives any, has {number(size)})"
-    return f"not by underflow, for {layer}, the nearest that receives any, has {number(size)}"
+    return f"{'it underflows' if size < edge else 'no underflow'}, for {measured.layers[index]} has {number(size)}"
 
 
-def _comparison(names: Sequence[str], extents: Sequence[GradientExtent], unit: str) -> str:
-    first, second = extents
-    if first.decades is not None and second.decades is not None:
-        if abs(first.decades - second.decades) <= math.log10(ABOUT_EQUAL):
-            return f"; these two ratios differ by no more than a factor of {ABOUT_EQUAL:g}"
-        changes = [f"{decades:+.1f}".replace("-", "−") for decades in (first.decades, second.decades)]
+def verdict(network: NetworkGradients, guess: Guess) -> str:
+    """Whether the guess on the weight gradient of that network was right, with the measured number."""
+    found, name = gradient_extent(network.flows), network.name or network.spec.name
+    if found.ratio is None:
+        return f"Your guess, {guess}, has no answer: {_without_ratio(name, found, 'layer')}."
+    if not found.agrees:
+        right = sum(RIGHT_GUESSES[trend_of(ratio)] == guess for ratio in found.ratios)
         return (
-            f"; from last to first the gradient changes by {changes[0]} orders of magnitude in {names[0]}, "
-            f"by {changes[1]} in {names[1]}"
+            f"Your guess, {guess}, is right in {right} of {len(found.ratios)} seeds: they disagree ({found.spread} × "
+            "the last layer)."
         )
-    if (first.trend == "zero") != (second.trend == "zero") and (first.ratio or second.ratio):
-        return f"; of the two only {names[0] if first.ratio else names[1]}'s first {unit} receives any"
-    return ""
+    is_right = "right" if RIGHT_GUESSES[found.trend] == guess else "wrong"
+    return (
+        f"Your guess, {guess}, is {is_right}: the first layer of {name} receives {number(found.ratio)} × the gradient "
+        "of the last."
+    )
 
 
-def _circumstances(specs: Sequence[ArchitectureSpec], is_first: bool) -> tuple[list[str], list[list[str]]]:
-    """The words that all specs share, and those of each where they differ."""
-    words = [[norm_of(spec.norm) for spec in specs], [spec.activation_name for spec in specs]]
-    if is_first:  # after a training the initialisation explains nothing
-        words.insert(1, [f"{INITIALISATIONS[spec.initialisation]} initialisation" for spec in specs])
-    shared = [column[0] for column in words if len(set(column)) == 1]
-    different = [column for column in words if len(set(column)) > 1]
-    if len({spec.shortcut for spec in specs} - {"none"}) > 1:  # two kinds of ResNet have the same name
-        different.append([shortcuts_of(spec.shortcut) for spec in specs])
-    return shared, [[column[index] for column in different] for index in range(len(specs))]
+# --- twins before and after their training ----------------------------------------------------------------------------
 
 
-def _tail(subjects: Sequence[NetworkGradients], pictures: str, sample: str) -> str:
-    counts = _unique(len(subject.flows) for subject in subjects)
-    flows = [flow for subject in subjects for flow in subject.flows]
-    seeds = " and ".join(map(str, counts)) + f" {sample}{'' if counts == [1] else 's'}"
-    modes = " and ".join(_unique(flow.mode for flow in flows))
-    return f"n = {seeds}, {pictures}, {modes} mode, {' and '.join(_unique(flow.precision for flow in flows))}"
+@dataclass(frozen=True, eq=False)
+class TwinGradients:
+    """A plain network and its residual twin, and their test accuracies (0..1) where they are trained."""
+
+    plain: NetworkGradients
+    residual: NetworkGradients
+    accuracies: tuple[float, float] | None = None
+
+    def ratios(self) -> tuple[float, float]:
+        """First to last layer of both, the medians. Raises ValueError where a network has none, or 0."""
+        plain, residual = (gradient_extent(each.flows).ratio for each in (self.plain, self.residual))
+        if not plain or not residual:
+            raise ValueError("both networks must have a gradient above 0 in every layer; measure other seeds.")
+        return plain, residual
+
+
+def conclusion(initial: Sequence[TwinGradients]) -> str:
+    """What the gradient does in the plain network before its training, beside its twin."""
+    verbs, numbers = [], []
+    for ratios in zip(*(twins.ratios() for twins in initial), strict=True):
+        verbs.append(" or ".join(dict.fromkeys(map(verb_of, ratios))))
+        numbers.append(" or ".join(dict.fromkeys(map(number, ratios))))
+    return (
+        f"Before training, the gradient of {initial[0].plain.spec.name} {verbs[0]} ({numbers[0]} ×); that of "
+        f"{initial[0].residual.spec.name} {verbs[1]} ({numbers[1]} ×)."
+    )
+
+
+def answer(initial: Sequence[TwinGradients], trained: TwinGradients) -> list[str]:
+    """Why the plain network is hard to train, as far as these numbers tell, and what they do not tell.
+
+    `initial` are two pairs of other settings.
+    """
+    plain, residual = trained.plain.spec.name, trained.residual.spec.name
+    (first, second), (e, f) = (twins.ratios() for twins in initial), trained.ratios()
+    is_direct = all(abs(math.log(twin)) < abs(math.log(own)) for own, twin in (first, second))
+    settings = [setting([twins.plain.spec], activation=False).replace(", ", " and ") for twins in initial]
+    said = [
+        "Shortcuts give the gradient a direct way back."
+        if is_direct
+        else "In these networks shortcuts do not keep the gradient more level.",
+        f"With {settings[0]} it {verb_of(first[0])} in {plain} ({number(first[0])} × at the first layer, against "
+        f"{number(first[1])} × in {residual}).",
+        f"With {settings[1]} it {verb_of(second[0])} at the start ({number(second[0])} × against "
+        f"{number(second[1])} ×).",
+        f"After training it {verb_of(e)} ({number(e)} × against {number(f)} ×).",
+    ]
+    if trained.accuracies and trend_of(e) == "equal" and trained.accuracies[0] < trained.accuracies[1]:
+        low, high = (f"{100 * share:.1f} %" for share in trained.accuracies)
+        said.append(
+            f"Yet the test accuracy of {plain} is {low}, that of {residual} {high}: size alone is not the whole story."
+        )
+    return said
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def names_of(subjects: Sequence[NetworkGradients]) -> list[str]:
+    """A name for each, with its shortcuts where two kinds of ResNet have the same."""
+    names = [subject.name or subject.spec.name for subject in subjects]
+    return [
+        f"{name} ({shortcuts_of(subject.spec.shortcut)})" if names.count(name) > 1 else name
+        for name, subject in zip(names, subjects, strict=True)
+    ]
+
+
+def setting(specs: Sequence[ArchitectureSpec], *, initialisation: bool = True, activation: bool = True) -> str:
+    """The norm, initialisation and activation, each where all specs share it; "" where they share none."""
+    columns = [[norm_of(spec.norm) for spec in specs]]
+    columns += [[initialisation_of(spec.initialisation) for spec in specs]] * initialisation
+    columns += [[spec.activation_name for spec in specs]] * activation
+    return ", ".join(column[0] for column in columns if len(set(column)) == 1)
 
 
 def number(value: float) -> str:
-    """Two significant digits: 8.1, 0.21, 180, 1.5e3, 5e-7."""
+    """Two significant digits: 8.1, 0.21, 430, 1.5·10³, 10⁻⁷."""
     rounded = float(f"{value:.1e}")
     if rounded == 0 or 0.01 <= abs(rounded) < 1000:
         return f"{rounded:g}"
     mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    power = f"10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    return power if mantissa == "1.0" else f"{mantissa.removesuffix('.0')}·{power}"
 
 
 def _unit(what: Quantity) -> str:
-    return "block" if what == "blocks" else "convolution"
-
-
-def _count(part: int, n: int, sample: str) -> str:
-    return f"{part} of {n} {sample}s"
-
-
-def _unique(values: Iterable[Value]) -> list[Value]:
-    return list(dict.fromkeys(values))
+    return "block" if what == "blocks" else "layer"

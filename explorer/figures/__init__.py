@@ -9,7 +9,7 @@ from explorer.figures.agreement import (
     object_share_chart,
     similarity_chart,
 )
-from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Series, network_colour
+from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Series, enlarged, network_colour
 from explorer.figures.comparison import (
     ClassProbabilities,
     DepthCurves,
@@ -30,8 +30,7 @@ from explorer.figures.detail import (
     signed_overlay,
     trust_chart,
 )
-from explorer.figures.gradient_flow import FlowKey, FlowLine, flow_span, gradient_flow_chart
-from explorer.figures.gradients import ZERO, GradientMap, decades, paint_gradients, size_table
+from explorer.figures.gradients import ZERO, GradientMap, decades, enclosing_decades, paint_gradients, size_table
 from explorer.figures.network_diagram import network_drawing
 from explorer.figures.raster import (
     DIVERGING,

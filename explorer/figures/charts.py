@@ -20,6 +20,7 @@ GREY = "#80868A"  # 3:1 against the background of both themes, as WCAG asks of g
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
 LEGEND |= {"itemclick": False, "itemdoubleclick": False}
 STILL = {"hovermode": "closest", "dragmode": False, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"}
+_TYPE_PX = 12  # of Plotly, where a chart says nothing
 _LONGEST = 60  # letters of a network's title in a legend
 DASHES = ("solid", "dash", "dot", "dashdot")  # tell networks of one family, and so of one colour, apart
 
@@ -53,6 +54,28 @@ def empty_chart(
             **layout,
         }
     )
+
+
+def enlarged(figure: go.Figure, factor: float) -> go.Figure:
+    """The same chart with larger type, and more height and margins for it."""
+    large = figure.to_dict()
+    layout: dict[str, Any] = large["layout"]
+    layout["font"] = {"size": _TYPE_PX} | layout.get("font", {})
+    _enlarge_fonts(large, factor)
+    sizes = [(layout, "height"), *((layout.get("margin", {}), side) for side in "lrtb")]
+    for owner, name in sizes:
+        if name in owner:
+            owner[name] = round(owner[name] * factor)
+    return go.Figure(large)
+
+
+def _enlarge_fonts(part: Any, factor: float) -> None:
+    children = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list | tuple) else ()
+    for name, child in children:
+        if str(name).endswith("font") and isinstance(child, dict) and "size" in child:
+            child["size"] *= factor
+        elif name != "template":
+            _enlarge_fonts(child, factor)
 
 
 def add_line(figure: go.Figure, series: Series, x: Iterable[Any], y: Iterable[Any], hover: str, **more: Any) -> None:

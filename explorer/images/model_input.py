@@ -36,6 +36,18 @@ def resize(pixels: np.ndarray, size: tuple[int, int], resize_shorter_to: int | N
     return np.array(Image.fromarray(part).resize((width, height), resample, box=box))
 
 
+def visible_part(
+    shape: Sequence[int], size: Sequence[int], resize_shorter_to: int | None = None
+) -> tuple[float, float, float, float]:
+    """The centred part of a picture of `shape` = (H, W) that `resize` takes for `size`: left, top, width and height,
+    as shares 0..1 of the picture."""
+    rows, columns = shape
+    height, width = size
+    scale = min(shape) / resize_shorter_to if resize_shorter_to else min(rows / height, columns / width)
+    wide, tall = scale * width / columns, scale * height / rows
+    return (1 - wide) / 2, (1 - tall) / 2, wide, tall
+
+
 def _resize_and_cut(pixels: np.ndarray, size: tuple[int, int], shorter: int) -> np.ndarray:
     """`torchvision.transforms.Resize(shorter)` and `CenterCrop(size)` of a Pillow image, with their rounding."""
     if shorter < max(size):

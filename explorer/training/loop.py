@@ -20,6 +20,7 @@ from explorer.training.batchnorm import PICTURES, lags, recompute_batchnorm, run
 from explorer.training.config import TrainingConfig, learning_rate_at
 from explorer.training.device import choose_device, choose_precision, device_name
 from explorer.training.evaluation import evaluate
+from explorer.training.optimizer import Optimizer
 from explorer.training.record import EpochResult, Evaluation, GradientSizes, NetworkProgress, Progress, TrainingRecord
 from explorer.training.state import NetworkState, TrainingState
 
@@ -202,7 +203,7 @@ class _TrainedNetwork:
         self.layers = {
             name: module.weight for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
         }
-        self.optimizer = _optimizer(network, config)
+        self.optimizer = Optimizer(network.parameters(), config)
         for parameter, moments in zip(network.parameters(), entry.moments, strict=False):
             # In the memory layout of the parameter: then the same arithmetic in the same order gives the same bits.
             self.optimizer.state[parameter] = {
@@ -225,8 +226,6 @@ class _TrainedNetwork:
             return
         if not self.network.training:  # a reader between two yields may have left it so
             self.network.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         if self.random is not None:
             self.random.manual_seed(dropout_seed)
         # Autocast's cache of weights is one for all threads, and saves nothing where each is used once.
@@ -235,14 +234,14 @@ class _TrainedNetwork:
             logits = self.forward(batch)
         smoothing = self.config.label_smoothing
         loss = F.cross_entropy(logits.float(), target, self.class_weights, label_smoothing=smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()
         if is_gradient_step(step):
             self.entry.gradient_steps.append(step)
             self.entry.gradient_norms.append(_norms([weight.grad for weight in self.layers.values()]))
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
-        self.optimizer.step()
+        self.optimizer.step(rate)
         self.entry.losses.append(loss.detach())
         self.entry.hits.append((logits.argmax(1) == target).float().mean())
         self.validation = None
@@ -292,10 +291,7 @@ class _TrainedNetwork:
     def progress(self) -> NetworkProgress:
         """Also copies the state of the optimiser into the training's, which may be saved now."""
         self.update_means()
-        self.entry.moments = [
-            {name: value for name, value in self.optimizer.state.get(parameter, {}).items() if torch.is_tensor(value)}
-            for parameter in self.network.parameters()
-        ]
+        self.entry.moments = [dict(self.optimizer.state.get(parameter, {})) for parameter in self.network.parameters()]
         return NetworkProgress(*self.recent, self.gradients(), self.validation, self.entry.outcome)
 
     def gradients(self) -> GradientSizes:
@@ -337,18 +333,6 @@ def _check_fit(network: Network, dataset: Dataset) -> None:
         raise ValueError(f"`std` of {dataset.name} must be above 0, received {dataset.std}; measure it again.")
     if len(dataset.train) < 2:
         raise ValueError(f"{dataset.name} has {len(dataset.train)} training pictures; at least 2 are needed.")
-
-
-def _optimizer(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
-    if config.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    return torch.optim.SGD(
-        network.parameters(),
-        config.learning_rate,
-        momentum=config.momentum,
-        nesterov=config.nesterov and config.momentum > 0,
-        weight_decay=config.weight_decay,
-    )
 
 
 def _norms(gradients: list[Tensor | None]) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ in one field. A page that the user enters by the menu shows the pair of the page
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from explorer.datasets import shapes
 from explorer.images import MAX_BYTES
@@ -81,6 +81,22 @@ def _take_choice(page: str, received: Any) -> None:
         pair = replace(AppState.from_query(session().pair), **changes).to_query()
         session().pair = {name: value for name, value in pair.items() if name in FIELDS}
         url_query.write(into_query(page, url_query.read(), session().pair))
+
+
+def use(page: str, name: str, place: Literal["first", "second"]) -> None:
+    """Puts a network into the pair, on a page that has no pair of its own. The other network stays where it knows the
+    same classes, else the twin comes; the picture stays with the classes."""
+    state = AppState.from_query(session().pair)
+    other = state.second if place == "first" else state.first
+    alike = [each for each in (other, state.first) if each and network_registry.is_network(each)]
+    alike = [each for each in alike if network_registry.same_classes(name, each)]
+    if other not in alike or other == name:
+        other = network_registry.substitute(name)
+    first, second = (name, other) if place == "first" or other is None else (other, name)
+    picture = state.picture if alike else network_registry.sample_for(name)
+    pair = replace(state, first=first, second=second, target=None, picture=picture).to_query()
+    session().pair = {field: value for field, value in pair.items() if field in FIELDS}
+    url_query.write(into_query(page, url_query.read(), session().pair))
 
 
 def show(page: str) -> None:

@@ -7,7 +7,9 @@ import streamlit as st
 
 from explorer import figures
 from explorer.figures import Series
+from explorer.ui import lesson
 from explorer.ui.services.inference import NetworkResult
+from explorer.ui.streamlit_internals import PRESENTED
 
 
 def series_of(network: NetworkResult) -> Series:
@@ -16,6 +18,8 @@ def series_of(network: NetworkResult) -> Series:
 
 def chart(figure: Any, key: str, alt: str) -> None:
     """Draws a Plotly figure without its bar of tools; `alt` is the text for those who cannot see it."""
+    if lesson.is_presented():
+        figure = figures.enlarged(figure, PRESENTED)
     st.plotly_chart(figure, key=key, config={"displayModeBar": False}, alt=alt)
 
 

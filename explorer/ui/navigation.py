@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer import requirements
 from explorer.errors import log_incident, unexpected_message
-from explorer.ui import bar, client, streamlit_internals, url_query
+from explorer.ui import bar, client, lesson, streamlit_internals, url_query
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.process_tuning import collect_garbage
 from explorer.ui.session import session
@@ -41,9 +41,12 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     session().page = name
     bar.follow_query(name)
     streamlit_internals.style_page()
+    lesson.begin_page()
     with error_boundary():
         bar.show(name)
         page.run()
+    with error_boundary():
+        lesson.end_page()
         streamlit_internals.rerun_on_theme_change(client.theme())
     save_page_query()
 
@@ -95,15 +98,17 @@ def view_url(name: str, query: Mapping[str, str]) -> str:
     current = urlsplit(st.context.url or "")
     folder = current.path.rsplit("/", 1)[0]
     page = session().pages[name].url_path  # "" of the first page
-    return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(query), ""))
+    fields = url_query.travelling() | dict(query)
+    return urlunsplit((current.scheme, current.netloc, f"{folder}/{page}", urlencode(fields), ""))
 
 
-def page_link(name: str, label: str, query: Mapping[str, str]) -> None:
-    """A link to another page at that view; nothing where the app has no such page."""
+def page_link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:
+    """A link to another page at that view, or as its menu opens it; nothing where the app has no such page."""
     if page := session().pages.get(name):
-        st.page_link(page, label=label, query_params=dict(query))
+        fields = None if query is None else url_query.travelling() | dict(query)
+        st.page_link(page, label=label, icon=":material/arrow_forward:", query_params=fields)
 
 
 def switch_page(name: str, query: Mapping[str, str]) -> None:
     """Opens another page at that view. Not inside a callback."""
-    st.switch_page(session().pages[name], query_params=dict(query))
+    st.switch_page(session().pages[name], query_params=url_query.travelling() | dict(query))

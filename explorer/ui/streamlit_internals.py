@@ -1,11 +1,14 @@
-"""Every use of what Streamlit does not document: four functions, tried on Streamlit 1.67."""
+"""Every use of what Streamlit does not document: five functions, tried on Streamlit 1.67."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.session_manager import ActiveSessionInfo
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
+
+PRESENTED = 1.25
+"""The size of type in a presentation, relative to that of a page."""
 
 
 def is_history_navigation() -> bool:
@@ -62,6 +65,37 @@ def style_page() -> None:
         }}
         /* The accent is too dark for text in the dark theme; the colour of links is legible. */
         [data-selected=true] p, [data-testid=stSliderThumbValue] p {{ color: light-dark({light}, {dark}) }}
+    </style>""")
+
+
+LESSON_PARTS = {
+    # In a narrow window the menu is in the sidebar.
+    "menu": "[data-testid^=stTopNav], [data-testid=stSidebarNav]",
+    "controls": "[data-testid=stSidebarUserContent], [data-testid=stSidebar]:not(:has([data-testid=stSidebarNav]))",
+    "numbers": "[data-testid=stDataFrame], [data-testid=stMarkdownContainer] table",
+    "downloads": "[data-testid=stDownloadButton]",
+    "text": "[data-testid=stCaptionContainer]",
+}
+
+
+def style_lesson(hidden: Collection[str], presented: bool) -> None:
+    """Hides Streamlit's elements of these parts of a page, and enlarges the others for a presentation.
+
+    The size of Streamlit's type follows that of the root. The type of components is in pixels, so they are zoomed;
+    they know what is hidden by `--lesson-text` and the like. `charts.chart` enlarges charts.
+    """
+    places = [LESSON_PARTS[part] for part in hidden if part in LESSON_PARTS]
+    if {"menu", "controls"} <= {*hidden}:
+        places.append("[data-testid=stSidebar], [data-testid=stExpandSidebarButton]")
+    rules = [f"{place} {{ display: none !important }}" for place in places]
+    rules.append(f":root {{ {' '.join(f'--lesson-{part}: none;' for part in hidden)} }}")
+    if presented:
+        rules.append(f":root {{ font-size: {PRESENTED:.0%} !important }}")
+        rules.append(f"[data-testid^=stBidiComponent] {{ zoom: {PRESENTED} }}")
+        rules.append("[data-testid=stHeader] { display: none }")
+    st.html(f"""<style>
+        .st-key-present {{ position: fixed; top: 0.7rem; right: 4rem; width: auto; z-index: 999991 }}
+        {" ".join(rules)}
     </style>""")
 
 

@@ -2,6 +2,8 @@
 
 The browser sends its query with every request. Requests sent before it has received our change still carry the old
 query; applying it would undo the change.
+
+Some fields belong to no page. They travel: each view has them until `travel` takes them out.
 """
 
 import time
@@ -12,6 +14,10 @@ import streamlit as st
 
 from explorer.ui import streamlit_internals
 
+TRAVELLING = ("hide", "present")
+"""The fields that travel; `lesson` says what they mean."""
+
+MAX_FIELD = 200  # characters
 MAX_SUPERSEDED = 50  # queries
 STALE_AFTER_S = 10.0  # a superseded query that comes later counts as Back
 
@@ -27,26 +33,54 @@ class _PendingQuery:
 
 
 def read() -> dict[str, str]:
-    """The query of the URL, or the one that the browser is about to receive."""
+    """The query of the URL, or the one that the browser is about to receive, with all that travels."""
     received = st.query_params.to_dict()
     pending = _pending()
-    if pending is None or received == pending.now:
-        return received
-    is_stale = received in pending.superseded and time.monotonic() - pending.at <= STALE_AFTER_S
-    if not is_stale or streamlit_internals.is_history_navigation():
+    if pending is not None and received != pending.now:
+        is_stale = received in pending.superseded and time.monotonic() - pending.at <= STALE_AFTER_S
+        if is_stale and not streamlit_internals.is_history_navigation():
+            st.query_params.from_dict(pending.now)
+            return dict(pending.now)
         reset()
-        return received
-    st.query_params.from_dict(pending.now)
-    return dict(pending.now)
+    for name in {*TRAVELLING} & {*received}:
+        _carry(name, received[name])
+    return _own(received) | travelling()
 
 
 def write(query: Mapping[str, str]) -> None:
-    before, now = read(), dict(query)
+    """Changes all fields but those that travel."""
+    before = read()
+    _supersede(before, _own(query) | travelling())
+
+
+def travelling() -> dict[str, str]:
+    """The fields of the present view that travel."""
+    return dict(st.session_state.get("travelling", {}))
+
+
+def travel(name: str, value: str) -> None:
+    """Changes a field that travels; "" takes it out."""
+    before = read()
+    _carry(name, value)
+    _supersede(before, _own(before) | travelling())
+
+
+def _supersede(before: dict[str, str], now: dict[str, str]) -> None:
     pending = _pending()
-    superseded = [*(pending.superseded if pending else ()), before]
+    # The browser adds what travels to an address that lacks it, so it may tell either.
+    superseded = [*(pending.superseded if pending else ()), st.query_params.to_dict(), before]
     superseded = [each for each in superseded if each != now][-MAX_SUPERSEDED:]
     st.session_state["url_query"] = _PendingQuery(now, time.monotonic(), superseded)
     st.query_params.from_dict(now)
+
+
+def _carry(name: str, value: str) -> None:
+    kept = {**travelling(), name: value[:MAX_FIELD]}
+    st.session_state["travelling"] = {name: kept[name] for name in TRAVELLING if kept.get(name)}
+
+
+def _own(query: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in query.items() if name not in TRAVELLING}
 
 
 def reset() -> None:

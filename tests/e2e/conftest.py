@@ -31,6 +31,16 @@ WELCOME = re.compile(
 # Streamlit looks for these two below the page's own path before it finds them at the root.
 HARMLESS_404 = re.compile(r"/[^/]+/_stcore/(health|host-config)")
 
+# For pages that are opened often and live for seconds.
+ARGUMENTS = [
+    *BROWSER_ARGUMENTS,
+    # With site isolation each new page has a new process. Without it one process keeps the scripts and fonts for all.
+    "--disable-site-isolation-trials",
+    # The scripts come compiled out of the browser's cache; without the first two flags threads compile them once more.
+    # No page lives long enough for optimised code to pay.
+    "--js-flags=--no-script-streaming --no-concurrent-cache-deserialization --no-opt --no-maglev --single-threaded-gc",
+]
+
 HAS_FAILED = pytest.StashKey[bool]()
 
 
@@ -131,7 +141,7 @@ def browsers(
 
     def launch() -> BrowserContext:
         return playwright.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"), executable_path=chromium, args=BROWSER_ARGUMENTS, **_screen(server)
+            tmp_path_factory.mktemp("profile"), executable_path=chromium, args=ARGUMENTS, **_screen(server)
         )
 
     def browser(number: int) -> BrowserContext:

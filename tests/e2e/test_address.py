@@ -14,11 +14,11 @@ from driving.actions import choose, click, query, upload, visit, wait_until_read
 from driving.server_process import served
 from tests.conftest import keep_speed
 from tests.e2e.conftest import Server
-from tests.e2e.exploring import photo, strip_button
+from tests.e2e.exploring import open_pictures, photo, strip_button
 
 
 def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page: Page) -> None:
-    visit(page)
+    visit(page, "/?layers=main")
     seen = [query(page)]
     acts: list[Callable[[], object]] = [
         lambda: strip_button(page, "stages.1.0.conv2", "ResNet-20").click(),
@@ -55,7 +55,7 @@ def test_an_old_link_opens_and_the_viewer_takes_its_part_over(page: Page) -> Non
     expect(page.get_by_label("Opacity of the overlay, %")).to_have_value("20")
     click(page, "button", "Next")
     address = urlsplit(page.url)
-    assert parse_qs(address.query) == {"picture": ["sample-1-8"]}
+    assert parse_qs(address.query) == {"picture": ["sample-1-8"], "layers": ["main"]}, "it has a layer inside a block"
     assert parse_qs(address.fragment) == {
         "layer": ["stages.1.0.conv1"],
         "channel": ["3"],
@@ -68,8 +68,21 @@ def test_an_old_link_opens_and_the_viewer_takes_its_part_over(page: Page) -> Non
     expect(page.get_by_text("drawn ring, number 8", exact=True)).to_be_visible()
 
 
+def test_an_old_link_with_a_layer_inside_a_block_in_its_fragment_shows_it(page: Page) -> None:
+    """Links from before the strip had blocks alone name no `layers`."""
+    visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8#layer=stages.1.0.conv1")
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv1", exact=True)).to_be_visible()
+    expect(page.get_by_role("combobox", name="Layers", exact=True)).to_have_value("main")
+    wait_until_ready(page)
+    assert query(page)["layers"] == ["main"]
+    choose(page, "Layers", "Blocks")
+    expect(page.get_by_role("heading", name="Layer stages.1.0", exact=True)).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["layer"] == ["stages.1.0"] and "layers" not in query(page)
+
+
 def test_panels_of_the_server_follow_the_layer_of_the_viewer(page: Page) -> None:
-    visit(page)
+    visit(page, "/?layers=main")
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     click(page, "tab", "Block")
     expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.1.0")
@@ -88,6 +101,7 @@ def test_two_tabs_of_one_browser_are_two_views(page: Page) -> None:
     visit(page)
     other = page.context.new_page()
     visit(other, "/?picture=sample-1-3")
+    open_pictures(page)
     click(page, "button", "heart")
     strip_button(other, "stages.0.1", "ResNet-20").click()
     wait_until_ready(other)
@@ -161,13 +175,13 @@ def test_the_app_works_below_a_path(
     way: str, server: Server, tmp_path: Path, browsers: Callable[[int], BrowserContext]
 ) -> None:
     with below(way, server, tmp_path) as url, closing(browsers(0).new_page()) as page:
-        page.goto(f"{url}/")
+        page.goto(f"{url}/?layers=main")
         expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()
         page.get_by_role("button", name="Next").click()
         expect(page.get_by_text("drawn star, number 7", exact=True)).to_be_visible()
         strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
         expect(page.get_by_role("heading", name="Layer stages.1.0.conv2", exact=True)).to_be_visible()
-        page.get_by_role("radio", name="File").click()
+        open_pictures(page)
         upload(page, "bar", "a.jpg", "image/jpeg", photo(120, 80), wait=False)
         expect(page.get_by_text("Original, 120×80")).to_be_visible()
         page.goto(f"{url}/compare")

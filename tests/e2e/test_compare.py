@@ -7,6 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 from driving.actions import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE
+from tests.e2e.exploring import open_pictures
 
 
 def map_button(page: Page, layer: str, network: str, depth: str) -> Locator:
@@ -25,8 +26,8 @@ def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
     expect(map_button(page, "stages.2.8", "plain-56", "1.00")).to_have_attribute("aria-pressed", "true")
     assert query(page) == {}, "a first visit needs nothing in the URL"
 
-    choose(page, "Networks", "ResNet-8 · Shapes")
-    page.keyboard.press("Escape")
+    click(page, "button", "+ Another network")
+    choose(page, "Third network", "ResNet-8 · Shapes")
     expect(page.get_by_role("heading", name="Compare three networks")).to_be_visible()
     expect(map_button(page, "stages.2.0", "ResNet-8", "1.00")).to_be_visible()
     wait_until_ready(page)
@@ -52,6 +53,7 @@ def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
 
 def test_another_picture_is_chosen_in_the_gallery(page: Page) -> None:
     visit(page, "/compare?networks=shapes-plain-8,shapes-resnet-8")
+    open_pictures(page)
     click(page, "button", "heart")
     click(page, "button", "Next")
     wait_until_ready(page)

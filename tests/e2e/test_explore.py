@@ -11,7 +11,7 @@ from driving.actions import choose, click, no_sideways_scroll, query, turn, uplo
 from explorer.architectures import ArchitectureSpec, Stage
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import PATIENCE, Server
-from tests.e2e.exploring import give_photo, photo, strip_button
+from tests.e2e.exploring import give_photo, open_pictures, photo, strip_button
 from tests.test_pages import kept_run
 
 
@@ -19,15 +19,18 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     visit(page, "/")
     for network in ("plain-20", "ResNet-20"):
         expect(page.get_by_text(re.compile(rf"^{network}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
-        expect(strip_button(page, "stages.0.0.conv1", network)).to_be_visible()
+        expect(strip_button(page, "stem.conv", network)).to_be_visible()
+        expect(strip_button(page, "stages.0.0.conv1", network)).to_have_count(0)
         expect(strip_button(page, "stages.2.2", network, "most active channel")).to_be_visible()
-    expect(strip_button(page, "stages.0.0.shortcut", "ResNet-20")).to_be_visible()
-    expect(strip_button(page, "stages.0.0.shortcut", "plain-20")).to_have_count(0)
     expect(page.get_by_role("heading", name="Layer stages.2.2")).to_be_visible()
     expect(page.get_by_text(re.compile("Grad-CAM on the object, which covers"))).to_be_visible()
     expect(page.get_by_text(re.compile("know only: circle, ring"))).to_be_visible()
     assert query(page) == {}, "a first visit needs nothing in the URL"
 
+    choose(page, "Layers", "Convolutions too")
+    expect(strip_button(page, "stages.0.0.conv1", "plain-20")).to_be_visible()
+    expect(strip_button(page, "stages.0.0.shortcut", "ResNet-20")).to_be_visible()
+    expect(strip_button(page, "stages.0.0.shortcut", "plain-20")).to_have_count(0)
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
     wait_until_ready(page)
@@ -37,7 +40,7 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Layer stages.1.0.shortcut")).to_be_visible()
-    expect(page.get_by_text("plain-20 has no layer stages.1.0.shortcut")).to_be_visible()
+    expect(page.get_by_text("plain-20 has no layer stages.1.0.shortcut; choose")).to_be_visible()
     page.get_by_role("combobox", name="Layer", exact=True).select_option("stages.0.1")
     expect(page.get_by_role("heading", name="Layer stages.0.1", exact=True)).to_be_visible()
     # The layer that was clicked last, again: a strip that remembered it would not tell the page.
@@ -65,7 +68,7 @@ def test_a_click_enlarges_a_feature_map_and_the_raw_numbers_of_the_layer_downloa
 
 
 def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page: Page) -> None:
-    visit(page, "/")
+    visit(page, "/?layers=main")
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
     wait_until_ready(page)
@@ -76,6 +79,7 @@ def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page:
 
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
     visit(page, "/")
+    open_pictures(page)
     click(page, "button", "heart")
     choose(page, "Class to explain", "ring")
     page.get_by_text("all", exact=True).click()
@@ -115,7 +119,7 @@ def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
     stranger = open_page()
     visit(stranger, page.url)
     expect(stranger.get_by_text(re.compile("made with an uploaded picture"))).to_be_visible()
-    expect(stranger.get_by_text("A photo or drawing")).to_be_visible()  # where to upload it again
+    expect(stranger.get_by_text("The picture of the link")).to_be_visible()  # where to upload it again
     expect(stranger.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
     expect(stranger.get_by_text("Original, 200×300")).to_have_count(0)
 

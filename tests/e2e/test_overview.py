@@ -29,7 +29,7 @@ from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, open_pictur
 
 def test_the_strip_answers_from_every_tab(page: Page) -> None:
     """The Layer tab is drawn alone, the others with the whole page: the same strip has to know which."""
-    visit(page)
+    visit(page, "/?layers=main")
     for tab, layer in (("Block", "stages.1.0.conv1"), ("Layer", "stages.0.1.conv2"), ("Channels", "stages.1.1.conv1")):
         click(page, "tab", tab)
         strip_button(page, layer, "ResNet-20").click()
@@ -71,7 +71,7 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
 
 
 def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(page: Page) -> None:
-    visit(page)
+    visit(page, "/?layers=main")
     page.wait_for_function(COMPLETE)  # what might be chosen next has been fetched
     wait_until_ready(page)
     heard: list[str] = []
@@ -92,7 +92,8 @@ def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(pa
     assert (bare != seen).any() and len(np.unique(bare.reshape(-1, 3), axis=0)) <= 32 * 32
     wait_until_ready(page)
     assert heard == []
-    assert query(page) == {"layer": ["stages.1.0.conv2"], "channel": ["3"], "scope": ["network"], "opacity": ["0"]}
+    wanted = {"layer": ["stages.1.0.conv2"], "channel": ["3"], "scope": ["network"], "opacity": ["0"]}
+    assert query(page) == wanted | {"layers": ["main"]}
 
 
 def test_bars_say_how_strong_a_layer_is_whatever_its_maps_glow_like(page: Page) -> None:
@@ -132,6 +133,7 @@ def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
     for tab in ("Layer", "Channels"):
         if tab != "Layer":
             click(page, "tab", tab)
+        open_pictures(page)
         click(page, "button", "heart")
         expect(page.get_by_text("drawn heart, number 6", exact=True), tab).to_be_visible()
         expect(gallery.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "true")
@@ -168,6 +170,7 @@ def test_another_picture_is_drawn_before_the_page_runs(page: Page) -> None:
     line = Line(page)
     visit(page, "/?layer=stages.2.0")
     line.is_held = True  # the page hears of nothing
+    open_pictures(page)
     page.get_by_role("button", name="heart").click()
     expect(page.get_by_text("drawn heart, number 6", exact=True)).to_be_visible()
     page.wait_for_timeout(300)
@@ -294,6 +297,7 @@ def test_where_nothing_answers_the_viewer_says_so_and_goes_on(page: Page) -> Non
 def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:
     """The button stands on a part of the page that another picture leaves alone."""
     visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
+    open_pictures(page)
     click(page, "button", "ring")
     expect(page.get_by_text("drawn ring, number 6", exact=True)).to_be_visible()
     expect(page.locator(".waiting")).to_have_count(0)
@@ -310,8 +314,8 @@ def test_the_gallery_keeps_its_scene_while_a_photo_is_shown(page: Page) -> None:
     visit(page, "/?picture=sample-6-41")
     give_photo(page, "good.jpg", photo())
     expect(page.get_by_text("Original, 300×200")).to_be_visible()
-    click(page, "radio", "Shape")
     choose(page, "Class to explain", "ring")
+    open_pictures(page)
     scene = page.get_by_role("spinbutton", name="Scene")
     expect(scene).not_to_have_value("")
     number = scene.input_value()
@@ -319,6 +323,7 @@ def test_the_gallery_keeps_its_scene_while_a_photo_is_shown(page: Page) -> None:
     scene.fill("")  # left empty, it means nothing
     page.keyboard.press("Tab")
     expect(scene).to_have_value(number)
+    open_pictures(page)
     click(page, "button", "heart")
     expect(page.get_by_text(f"drawn heart, number {number}", exact=True)).to_be_visible()
 
@@ -330,7 +335,7 @@ def test_a_picture_of_another_kind_offers_other_networks(page: Page) -> None:
     give_photo(page, "good.jpg", photo())
     expect(page.get_by_text("Original, 300×200")).to_be_visible()
     expect(page.get_by_role("button", name="Look with the shapes twins")).to_have_count(0)
-    click(page, "radio", "Shape")
+    open_pictures(page)
     click(page, "button", "arrow")
     expect(page.get_by_text("drawn arrow, number 6", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Look with the shapes twins")).to_be_visible()
@@ -374,12 +379,12 @@ def test_many_channels_take_pages_and_the_keyboard_stays_on_them(page: Page, ser
 
 
 def test_what_the_browser_changes_is_all_that_changes_in_the_link(page: Page) -> None:
-    visit(page)
+    visit(page, "/?layers=main")
     page.get_by_label("Opacity of the overlay, %").fill("20")
     page.get_by_text("all", exact=True).click()
     expect(page.get_by_text("One scale for everything; weak layers then look empty.")).to_be_visible()
     wait_until_ready(page)
-    assert query(page) == {"opacity": ["20"], "scope": ["both"]}
+    assert query(page) == {"opacity": ["20"], "scope": ["both"], "layers": ["main"]}
     choose(page, "First network", "ResNet-56 · Shapes")
     expect(page.get_by_role("heading", name="Layer stages.2.8", exact=True)).to_be_visible()
     # Two things at once: neither takes the other back.

@@ -113,10 +113,9 @@ def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(
     for dark in (True, False):
         turn(page, dark=dark)
         assert_accessible(page, "the camera")
-    click(page, "radio", "Shape")
+    click(page, "button", "Switch the camera off")
     page.wait_for_function("() => stream.getTracks().every(track => track.readyState === 'ended')")
     page.evaluate("window.denied = true")
-    open_pictures(page)
     click(page, "button", "Use the camera")
     expect(page.get_by_text("The browser gives no camera.")).to_be_visible()
     expect(page.get_by_role("button", name="Take a picture")).to_be_disabled()

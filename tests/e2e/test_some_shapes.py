@@ -10,6 +10,7 @@ from explorer.datasets import shapes
 from explorer.presets import cifar
 from tests.e2e.accessibility import assert_accessible
 from tests.e2e.conftest import Server
+from tests.e2e.exploring import open_pictures
 
 FOUR = ("ring", "cross", "star", "arrow")
 
@@ -43,6 +44,7 @@ def test_the_gallery_marks_what_the_networks_do_not_know(page: Page, server: Ser
     checkpoints.save(known, run.network_file("resnet-8"))
     run.write_request(runs.Request((spec.to_dict(),), {}, data.request))
     visit(page, f"/?first=run-{number}-resnet-8&second=none")
+    open_pictures(page)
     tiles = page.get_by_role("group", name="The ten drawn shapes of this scene")
     marked = tiles.get_by_title("No class of these networks")
     assert marked.all_inner_texts() == [name for name in shapes.CLASS_NAMES if name not in FOUR]

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chosenNetworks } from "../../explorer/ui/viewer/static/views/pickers.js";
+import { chosenNetworks } from "../../explorer/ui/viewer/static/views/bar.js";
 
 const known = { "plain-8": 0, "resnet-8": 0, "plain-56": 0, "resnet-56": 0, own: 0, "photo-plain": 1, "photo-resnet": 1, strange: 2 };
 const pairs = [

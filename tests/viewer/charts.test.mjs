@@ -4,6 +4,7 @@ import { layPanels, toX, toY } from "../../explorer/ui/viewer/static/charts/fram
 import { linePanels, readLines, valueSpan } from "../../explorer/ui/viewer/static/charts/line_panel.js";
 import { mapPanels, readMaps } from "../../explorer/ui/viewer/static/charts/map_panel.js";
 import { dragBox } from "../../explorer/ui/viewer/static/charts/moving.js";
+import { heightsOf, powerText, profilePanels, pushedApart, readProfile } from "../../explorer/ui/viewer/static/charts/profile_panel.js";
 import { followPlace, limitView, moveView, zoomView } from "../../explorer/ui/viewer/static/charts/span.js";
 import { nearest, reached, ticks } from "../../explorer/ui/viewer/static/charts/ticks.js";
 
@@ -58,7 +59,7 @@ test("a view moves, and follows a place that leaves it", () => {
 });
 
 test("panels lie beside or under each other", () => {
-  const beside = layPanels(2, 300, { left: 40, gap: 50, height: 100, stacked: false });
+  const beside = layPanels(2, 300, { left: 40, gap: 50, height: 100, columns: 2 });
   assert.deepEqual(
     beside.boxes.map(({ left, top, width }) => [left, top, width]),
     [
@@ -67,7 +68,7 @@ test("panels lie beside or under each other", () => {
     ],
   );
   assert.equal(beside.height, 24 + 100 + 38);
-  const under = layPanels(2, 300, { left: 40, gap: 50, height: 100, stacked: true });
+  const under = layPanels(2, 300, { left: 40, gap: 50, height: 100, columns: 1 });
   assert.deepEqual(
     under.boxes.map(({ left, top, width }) => [left, top, width]),
     [
@@ -154,7 +155,7 @@ test("maps are read by cell, up to the step that is reached", () => {
 test("both kinds say how much there is", () => {
   assert.deepEqual([linePanels(LINES).full, linePanels(LINES).least], [{ x: [0, 30], y: [0, 1] }, 1]);
   assert.deepEqual([mapPanels(MAPS).full, mapPanels(MAPS).least], [{ x: [0, 3], y: [0, 2] }, 2]);
-  assert.deepEqual([linePanels(LINES).layout(559).stacked, linePanels(LINES).layout(560).stacked], [true, false]);
+  assert.deepEqual([linePanels(LINES).layout(559).columns, linePanels(LINES).layout(560).columns], [1, 2]);
 });
 
 test("a drag marks what is within its panel", () => {
@@ -162,4 +163,50 @@ test("a drag marks what is within its panel", () => {
   const drag = { from: { left: 90, top: 30, frame }, now: { left: 10, top: 300, frame } };
   assert.deepEqual(dragBox(drag, true), { x: 40, y: 30, width: 50, height: 40 });
   assert.deepEqual(dragBox(drag, false), { x: 40, y: 20, width: 50, height: 50 });
+});
+
+const profileLine = {
+  ...{ name: "plain-8", label: "8", colour: "#c2540a", dashed: false, squares: false, width: 2, n: 3 },
+  ...{ layers: ["stem.conv", "stages.0.0.conv1", "stages.0.0.conv2"], x: [0, 0.5, 1] },
+  ...{ median: [0, 1e-3, 10], low: [0, 1e-4, null], high: [1e-5, 1, 10], zeros: [2, 0, 0], lost: [0, 0, 1] },
+};
+const PROFILE = { decades: [-4, 1], lost: true, sample: "seed", panels: [{ title: "", lines: [profileLine] }] };
+
+test("sizes lie at their power of ten, zeros below all and what is not finite above", () => {
+  const { place, zero, top, span } = heightsOf(PROFILE);
+  assert.deepEqual([place(1e-4), place(0.1), place(10), place(0), place(null)], [-4, -1, 1, zero, null]);
+  assert.ok(span[1] < zero && zero < -4 && top > 1 && span[0] > top);
+  assert.ok(heightsOf({ ...PROFILE, lost: false }).span[0] < top, "no room where everything is finite");
+});
+
+test("powers of ten are written short", () => {
+  assert.deepEqual([-21, -3, -2, 0, 1, 3, 4, 12].map(powerText), ["10⁻²¹", "10⁻³", "0.01", "1", "10", "1000", "10⁴", "10¹²"]);
+});
+
+test("labels of near lines do not cover each other and stay within the frame", () => {
+  assert.deepEqual(pushedApart([10, 200], 300), [10, 200]);
+  assert.deepEqual(pushedApart([100, 100, 90], 300), [104, 118, 90]);
+  const low = pushedApart([300, 300, 299], 300);
+  assert.deepEqual(
+    [...low].sort((one, other) => one - other),
+    [272, 286, 300],
+  );
+});
+
+test("the sizes at a depth are read with their spread and their zeros", () => {
+  assert.deepEqual(readProfile(PROFILE, { x: 0.1, y: 0 }), {
+    heading: "relative depth 0.10",
+    rows: [["#c2540a", "plain-8", "stem.conv 0, median of 3 seeds, 0 to 1.00e-5, exactly 0 in 2 of 3"]],
+  });
+  const [[, , last]] = readProfile(PROFILE, { x: 0.9, y: 0, panel: 0 }).rows;
+  assert.equal(last, "stages.0.0.conv2 10, median of 3 seeds, not measured to 10, not finite in 1 of 3");
+});
+
+test("panels stand in rows where there are many", () => {
+  const many = (count) => profilePanels({ ...PROFILE, panels: Array.from({ length: count }, () => PROFILE.panels[0]) });
+  assert.deepEqual(
+    [1, 2, 3, 4, 6].map((count) => many(count).layout(1200).columns),
+    [1, 2, 3, 2, 3],
+  );
+  assert.equal(many(6).layout(390).columns, 1);
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { heatPixels } from "../../explorer/ui/viewer/static/colors.js";
 import { formatReading } from "../../explorer/ui/viewer/static/format.js";
+import { accuracyText, chartAt } from "../../explorer/ui/viewer/static/gradients/steps.js";
 import { stepText } from "../../explorer/ui/viewer/static/training/replay.js";
 import { answerText, frameAt, percentText } from "../../explorer/ui/viewer/static/training/samples.js";
 
@@ -65,4 +66,31 @@ test("heat is smooth between the centres of pixels", () => {
   );
   const column = heatPixels(raster(2, 1, 0, 255), 1 / 255, PALETTE, 1, 4);
   assert.deepEqual(pixel(column, 4 * 2), [191, 191, 191, 221], "downwards the same");
+});
+
+test("a recorded step has its sizes, its zeros and what was not finite", () => {
+  const line = { name: "plain-8", layers: ["a", "b", "c"], x: [0, 0.5, 1] };
+  const data = { chart: { decades: [-3, 0], panels: [{ title: "", lines: [line] }] }, sizes: [[[1, 2, 3]], [[0, null, 0.5]]] };
+  const [found] = chartAt(data, 1).panels[0].lines;
+  assert.deepEqual([found.median, found.low, found.high], Array(3).fill([0, null, 0.5]));
+  assert.deepEqual(
+    [found.zeros, found.lost],
+    [
+      [1, 0, 0],
+      [0, 1, 0],
+    ],
+  );
+  assert.deepEqual(chartAt(data, 0).decades, [-3, 0], "one scale for all steps");
+});
+
+test("the accuracy at a step is the last one that was recorded", () => {
+  const lines = [
+    { name: "plain-8, validation", x: [10, 20], y: [0.25, 0.5] },
+    { name: "ResNet-8, validation", x: [10, 20], y: [0.5, null] },
+  ];
+  const curves = { panels: [{ title: "Accuracy", percent: true, lines }] };
+  assert.equal(accuracyText(curves, 9), "No accuracy is recorded up to this step.");
+  assert.equal(accuracyText(curves, 15), "Accuracy: plain-8, validation 25.0 %, ResNet-8, validation 50.0 %.");
+  assert.equal(accuracyText(curves, 20), "Accuracy: plain-8, validation 50.0 %.");
+  assert.equal(accuracyText(null, 20), "No accuracy is recorded up to this step.");
 });

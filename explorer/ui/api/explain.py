@@ -174,7 +174,7 @@ def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
 
 
 def store_picture(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_: Any) -> bytes:
-    """JSON with the `picture` of a file, which the session keeps: for a page without the viewer. Raises RequestError."""
+    """JSON with the `picture` of a file, which the session keeps. Raises RequestError."""
     return json.dumps({"picture": _added(session, asked, file)}).encode()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from explorer.attribution import top_classes
 from explorer.figures.text_escaping import shortened
-from explorer.images import to_pixels
+from explorer.images import to_pixels, visible_part
 from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.network_text import NOT_MEASURED, UPLOADED_DATA, accuracy_text
 from explorer.ui.services.inference import InputImage, NetworkResult, pixels_for
@@ -27,20 +27,16 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     names = " and ".join(network.target for network in results)
     note = (
         f"The networks predict different classes, so each map below explains its own: {names}. Choose a class to "
-        "explain in the sidebar to compare them on one."
+        "explain above to compare them on one."
     )
+    original = {"title": "Original", "size": f"{width}×{height}", "alt": subject.title.strip("`"), "words": said}
+    pictures = [original | _picture(writer, subject.pixels if _is_small(subject.pixels) else subject.shown)]
+    if not np.array_equal(subject.pixels, seen):  # as a drawn shape is
+        size, alt = f"{seen.shape[1]}×{seen.shape[0]}", "The input of the network, enlarged"
+        got = {"title": "As the network sees it", "size": size, "alt": alt, "words": words}
+        pictures.append(got | _picture(writer, seen))
     return {
-        "pictures": [
-            {"title": "Original", "size": f"{width}×{height}", "alt": subject.title.strip("`"), "words": said}
-            | _picture(writer, subject.pixels if _is_small(subject.pixels) else subject.shown),
-            {
-                "title": "As the network sees it",
-                "size": f"{seen.shape[1]}×{seen.shape[0]}",
-                "alt": "The input of the network, enlarged",
-                "words": words,
-            }
-            | _picture(writer, seen),
-        ],
+        "pictures": pictures,
         "networks": [_network(network, subject) for network in results],
         "note": note if len({network.trace.target for network in results}) > 1 else None,
     }
@@ -75,8 +71,19 @@ def _network(network: NetworkResult, subject: InputImage) -> dict[str, Any]:
             }
             for index, probability in best
         ],
+        "right": names[network.trace.prediction] == subject.label if subject.label in names else None,
+        "part": _part(network, subject),
         "verdict": _verdict(network, subject),
     }
+
+
+def _part(network: NetworkResult, subject: InputImage) -> tuple[float, float, float, float]:
+    """The part of the original that the network gets: all of a scene that is drawn anew at its size."""
+    given, _ = pixels_for(network.checkpoint, subject)
+    if given is not subject.pixels:
+        return (0.0, 0.0, 1.0, 1.0)
+    size = network.checkpoint.spec.input_shape[1:]
+    return visible_part(given.shape[:2], size, network.checkpoint.resize_shorter_to)
 
 
 def _verdict(network: NetworkResult, subject: InputImage) -> str:

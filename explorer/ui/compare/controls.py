@@ -7,12 +7,13 @@ from typing import Any
 import streamlit as st
 
 from explorer.experiments.measurement import MOST, RESULTS
-from explorer.labels import SCOPES
+from explorer.labels import NONE, SCOPES
 from explorer.ui import dataset_access, network_registry
 from explorer.ui.compare import measurements
 from explorer.ui.compare.comparison import load_state, update_state
 from explorer.ui.compare.measurements import Choice, Request
 from explorer.ui.compare.state import FEWEST, MOST_NETWORKS, CompareState
+from explorer.ui.missing import PLACES
 from explorer.ui.services.inference import ChosenNetwork
 from explorer.ui.session import session
 from explorer.ui.widgets import long_task
@@ -22,29 +23,38 @@ GRIDS = {"smooth": "smooth", "true": "true grid"}
 
 
 def choose_networks(state: CompareState) -> None:
-    names = network_registry.unique_labels([*dict.fromkeys([*network_registry.network_names(), *state.networks])])
-    bound(
-        st.multiselect,
-        "Networks",
-        list(names),
-        key="compare_networks",
-        value=list(state.networks),
-        write=_change_networks,
-        format_func=names.__getitem__,
-        max_selections=MOST_NETWORKS,
-        help="Two to four. The first is the one that the others are compared with. More are on the page Models.",
-    )
-    if st.session_state.pop("compare_too_few", False):
-        st.warning("A comparison takes two networks, so the last two stay. Add another one first.")
+    """A box for each network, and a button for another one. A network that another box has changes places with it."""
+    labels = network_registry.unique_labels([*dict.fromkeys([*network_registry.network_names(), *state.networks])])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for place, name in enumerate(state.networks):
+            bound(
+                st.selectbox,
+                PLACES[place],
+                [*([NONE] if place >= FEWEST else []), *labels],
+                key=f"compare_network_{place}",
+                value=name,
+                write=partial(_change_network, place),
+                format_func=lambda name: labels.get(name, name),
+                width=240,
+            )
+        unused = [name for name in labels if name not in state.networks]
+        if unused and len(state.networks) < MOST_NETWORKS:
+            alike = [name for name in unused if network_registry.same_classes(name, state.networks[0])]
+            another = (alike or unused)[0]
+            st.button("+ Another network", on_click=_change_network, args=(len(state.networks), another))
 
 
-def _change_networks(chosen: list[str]) -> None:
+def _change_network(place: int, name: str) -> None:
     before = load_state()
-    if len(chosen) < FEWEST or before is None:
-        st.session_state["compare_too_few"] = True
+    if before is None:
         return
+    names = [*before.networks, ""][: max(place + 1, len(before.networks))]
+    if name in names:
+        names[names.index(name)] = names[place]
+    names[place] = "" if name == NONE else name
+    chosen = tuple(filter(None, names))
     same = network_registry.class_names(chosen[0]) == network_registry.class_names(before.networks[0])
-    update_state(networks=tuple(chosen), measured=(), **({} if same else {"target": None}))
+    update_state(networks=chosen, measured=(), **({} if same else {"target": None}))
 
 
 def choose_view(state: CompareState) -> None:
@@ -116,7 +126,7 @@ def measure_everything(
     lacking = [kind for kind, request in requests.items() if not measurements.is_measured(request, compared)]
     if not lacking or not choice.is_here:
         return
-    linked = [kind for kind in lacking if kind in state.measured]
+    linked = [kind for kind in lacking if kind in state.measured and state.data in ("", choice.data)]
     is_linked = bool(linked) and _started() != _identity(requests, compared)
     kinds = linked if is_linked else lacking
     if is_linked:

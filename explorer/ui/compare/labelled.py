@@ -12,9 +12,10 @@ from explorer.experiments.agreement import Agreement, Predictions, accuracy_of, 
 from explorer.figures import Chapter, Chart, Gallery, Part, Table, Thumbnail
 from explorer.files import csv_text
 from explorer.ui import navigation
-from explorer.ui.compare import measurements
+from explorer.ui.compare import measured_images, measurements
 from explorer.ui.compare.comparison import ComparedNetwork
-from explorer.ui.compare.measurements import Measurement, Request, TestSample
+from explorer.ui.compare.measured_images import TestSample
+from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.compare.parts import draw
 from explorer.ui.markdown import as_text
 from explorer.ui.services.explore_state import AppState
@@ -44,7 +45,7 @@ def numbers(request: Request, compared: Sequence[ComparedNetwork], said: Said, k
     """Accuracies with intervals, McNemar's test, and the predictions as a file; folded."""
     with st.expander("Intervals, McNemar's test and CSV"):
         draw([*_accuracies(compared, said), *_agreement(compared, said)], key)
-        indices = measurements.indices(request)
+        indices = measured_images.indices(request.data, request.n)
         titles = {network.name: network.title for network in compared}
         navigation.download_button(
             "Predictions (CSV)",
@@ -193,10 +194,10 @@ def _lines(index: int, compared: Sequence[ComparedNetwork], said: Said) -> list[
 def disagreements_section(request: Request, compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
     """The images with different predictions, where they are on this machine; each opens in Explore."""
     st.subheader("Where they disagree", anchor=False)
-    if not measurements.data_is_here(request.data):
+    if not measured_images.data_is_here(request.data):
         st.caption(f"The images of {as_text(request.data)} are not on this machine, so they cannot be shown.")
         return
-    sample = measurements.sample(request)
+    sample = measured_images.sample(request.data, request.n)
     _keep_for_report(request, compared, said, sample)
     st.caption("First the images whose label gets the most different probabilities.")
     pairs = list(combinations(range(len(compared)), 2))

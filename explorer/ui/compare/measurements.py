@@ -8,25 +8,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import streamlit as st
 
 from explorer import checkpoints, stored_results
 from explorer.architectures import describe
-from explorer.datasets import Split, downloadable, shapes
-from explorer.experiments import agreement, measurement, similarity
+from explorer.datasets import shapes
+from explorer.experiments import measurement, similarity
 from explorer.experiments.agreement import Predictions
 from explorer.experiments.cam_metrics import Target
-from explorer.experiments.measurement import MOST, RESULTS, DataFacts
+from explorer.experiments.measurement import MOST, RESULTS
 from explorer.experiments.similarity import Grams, Similarity
 from explorer.figures import Chapter, Part
 from explorer.ui import client, dataset_access, forecasts, network_registry, user_models
+from explorer.ui.compare import measured_images
 from explorer.ui.compare.state import CompareState
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.inference import ChosenNetwork
 from explorer.ui.widgets.long_task import TaskSteps
 
 PASS_BYTES = 1_500_000_000  # of activations while layers are compared: two users may do that at once
+_LAYER_MACS = {"grams": 0.8e6, "shares": 2.1e6}  # of each layer and image
 COUNTS = (50, 200, 500, 1000, 5000)  # of images to choose from, with all of them
 USUAL = 1000  # images, where the results on all are not stored
 
@@ -66,24 +67,7 @@ class Measurement:
     result: Any
 
 
-@dataclass(frozen=True, eq=False)
-class TestSample:
-    """The images of a request: `indices` int64 (n,) into the test `split` of `title`, whose labels count
-    `class_names`."""
-
-    __test__ = False  # not a test of pytest
-
-    title: str
-    split: Split
-    class_names: tuple[str, ...]
-    indices: np.ndarray
-
-    def pixels(self, index: int) -> np.ndarray:
-        """The image at that place of `indices`, uint8 (H, W, 3), a view of the split."""
-        return self.split.images[self.indices[index]].transpose(1, 2, 0)
-
-
-# --- the data --------------------------------------------------------------------------------------------------------
+# --- the choice of images ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -116,109 +100,39 @@ class Choice:
         return found
 
 
-def data_options(compared: Sequence[ChosenNetwork]) -> dict[str, bool]:
-    """The data to choose from, and whether all the networks know its classes: first what they were trained on.
-
-    Raises ValueError where the files of the data are damaged.
-    """
+def data_options(compared: Sequence[ChosenNetwork], shared: Sequence[str]) -> dict[str, bool]:
+    """The data to choose from, and whether all the networks know its classes, as they know those of the `shared`: first
+    what they were trained on."""
     own = dataset_access.data_key(compared[0].checkpoint.data)
-    here = sorted(shared_data(compared), key=lambda data: data != own)
+    here = sorted(shared, key=lambda data: data != own)
     labelled = dict.fromkeys([*_elsewhere(compared), *here], True)
-    if any(data_is_here(data) for data in labelled):
+    if any(measured_images.data_is_here(data) for data in labelled):
         return labelled
-    return labelled | dict.fromkeys(default_datasets(), False)
+    return labelled | dict.fromkeys(measured_images.default_datasets(), False)
 
 
-def choose(state: CompareState, compared: Sequence[ChosenNetwork]) -> tuple[Choice, dict[str, bool]]:
-    """The images of the view, and the options. By default all of them where these results are stored, else `USUAL`.
-
-    Raises ValueError as `data_options`.
-    """
-    options = data_options(compared)
+def choose(state: CompareState, compared: Sequence[ChosenNetwork], options: Mapping[str, bool]) -> Choice:
+    """The images of the view. By default all of them where these results are stored, else `USUAL`. Raises ValueError
+    where the files of the data are damaged."""
     data = state.data if state.data in options else next(iter(options))
-    total = test_count(data)
-    choice = Choice(data, total, total, options[data], shapes.named(data) is not None, data_is_here(data))
+    total = measured_images.test_count(data)
+    choice = Choice(
+        data, total, total, options[data], shapes.named(data) is not None, measured_images.data_is_here(data)
+    )
     n = state.n if state.n in choice.counts else None
     if n is None and networks_to_measure(Request("said", data, total), compared):
         n = min(USUAL, total)
-    return replace(choice, n=n or total), options
-
-
-def shared_data(compared: Sequence[ChosenNetwork]) -> list[str]:
-    """The labelled data on this machine that fits all these networks: same input, and the same classes by name.
-
-    Raises ValueError where the files of the data are damaged.
-    """
-    first, *others = (network.checkpoint for network in compared)
-    names = dataset_access.labelled_data(first.spec, first.class_names)
-    for other in others:
-        known = dataset_access.labelled_data(other.spec, other.class_names)
-        names = [name for name in names if name in known]
-    return [name for name in names if all(_has_classes(network, name) for network in compared)]
-
-
-def _has_classes(network: ChosenNetwork, data: str) -> bool:
-    try:
-        agreement.class_order(network.checkpoint, dataset_access.class_names(data))
-    except ValueError:
-        return False
-    return True
+    return replace(choice, n=n or total)
 
 
 def _elsewhere(compared: Sequence[ChosenNetwork]) -> list[str]:
     """The data that the first network was trained on, where it is on no machine of a user: results on it are shipped
     for all these networks."""
     data = compared[0].checkpoint.data
-    if data_is_here(data):
+    if measured_images.data_is_here(data):
         return []
-    request = Request("said", data, test_count(data))
+    request = Request("said", data, measured_images.test_count(data))
     return [] if networks_to_measure(request, compared) else [data]
-
-
-def data_is_here(data: str) -> bool:
-    return _facts(data) is None
-
-
-def _facts(data: str) -> DataFacts | None:
-    """The facts of data that only shipped results know."""
-    is_known = shapes.named(data) or data in downloadable.DOWNLOADABLE or data.startswith("stored-")
-    return None if is_known else measurement.facts_of(data)
-
-
-def default_datasets() -> list[str]:
-    """All data on this machine, the last that this session trained on first: to compare layers needs no labels."""
-    names = dict.fromkeys(
-        [dataset_access.last_data(), "shapes-32", "shapes-16", "shapes-64", *downloadable.DOWNLOADABLE]
-    )
-    return [name for name in names if dataset_access.is_available(name)]
-
-
-def test_count(data: str) -> int:
-    """The number of test images; cheap for drawn shapes, and read once for the rest."""
-    if drawn := shapes.named(data):
-        return drawn.counts[2]
-    if facts := _facts(data):
-        return facts.n
-    return sum(test for _, _, test in dataset_access.summary(data).counts)
-
-
-def indices(request: Request) -> np.ndarray:
-    """The images of the request, int64 numbers in the test split."""
-    return measurement.evenly(test_count(request.data), request.n)
-
-
-def sample(request: Request) -> TestSample:
-    """Raises ValueError where the data's files are damaged."""
-    split, class_names, _ = _test_split(request.data)
-    title = dataset_access.data_title(request.data)
-    return TestSample(title, split, class_names, measurement.evenly(len(split), request.n))
-
-
-@st.cache_resource(max_entries=CACHES["ui.compare.measurements._test_split"].entries, show_spinner=False)
-def _test_split(data: str) -> tuple[Split, tuple[str, ...], str]:
-    """The split, its classes, and the digest of both."""
-    split, class_names = dataset_access.test_split(data)
-    return split, class_names, measurement.content_of(split, class_names)
 
 
 # --- the results -------------------------------------------------------------------------------------
@@ -261,21 +175,15 @@ def _stored_key(request: Request, names: Sequence[str]) -> str | None:
         return None
     owner = "" if all(is_public) else client.owner()
     digests = [_digest(name) for name in names]
-    return measurement.result_key(kind, digests, _content(request.data), request.n, request.target, owner)
+    return measurement.result_key(
+        kind, digests, measured_images.content(request.data), request.n, request.target, owner
+    )
 
 
 @st.cache_resource(max_entries=CACHES["ui.compare.measurements._digest"].entries, show_spinner=False)
 def _digest(name: str) -> str:
     """A file of a run, of the app or of torchvision never changes under its name."""
     return checkpoints.digest(network_registry.checkpoint(name))
-
-
-def _content(data: str) -> str:
-    """What identifies the test images: the drawing is frozen under its name (`tests/test_shapes.py`)."""
-    if drawn := shapes.named(data):
-        return drawn.name
-    facts = _facts(data)
-    return facts.content if facts else _test_split(data)[2]
 
 
 def _bytes(result: Any) -> int:
@@ -365,7 +273,7 @@ def _run(request: Request, compared: Sequence[ChosenNetwork]) -> Iterator[tuple[
     if not compared:
         return
     yield 0.0, None  # so that the bar is there while the images are read
-    images = sample(request)
+    images = measured_images.sample(request.data, request.n)
     split = measurement.rows(images.split, images.indices)
     costs = [max(1, describe(network.checkpoint.spec).macs) for network in compared]
     for index, network in enumerate(compared):
@@ -380,15 +288,23 @@ def seconds(request: Request, compared: Sequence[ChosenNetwork]) -> float:
     """About how long it takes to measure those that were not measured yet, from the speed of trainings here.
 
     A prediction goes at about twice the speed of a training, a Grad-CAM (forward and back, one by one) at half of it.
+    Each layer adds its maps or its Gram, as long as the multiply-accumulates of `_LAYER_MACS` (tried with 8 to 56
+    layers: within a factor of two).
     """
+    speed = forecasts.macs_a_second()
     if request.kind in ("cka", "grams"):
-        of_each = replace(request, kind="grams")
-        return sum(
-            similarity.cost(network.checkpoint.spec, request.n).seconds(3.5 * forecasts.macs_a_second())
-            for network in networks_to_measure(of_each, compared)
-        )
-    macs = sum(request.n * describe(network.checkpoint.spec).macs for network in networks_to_measure(request, compared))
-    return macs / forecasts.macs_a_second() * (0.5 if request.kind == "said" else 2.0)
+        request = replace(request, kind="grams")
+        compared = compared[:2]
+    total = 0.0
+    for network in networks_to_measure(request, compared):
+        described = describe(network.checkpoint.spec)
+        layers = sum(layer.kind in similarity.KINDS for layer in described.layers)
+        if request.kind == "grams":
+            total += similarity.cost(network.checkpoint.spec, request.n).seconds(3.5 * speed)
+        else:
+            total += request.n * described.macs * (0.5 if request.kind == "said" else 2.0) / speed
+        total += request.n * layers * _LAYER_MACS.get(request.kind, 0.0) / speed
+    return total
 
 
 def max_images(compared: Sequence[ChosenNetwork]) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from explorer.figures import Chart, Part, Table
+from explorer.ui import lesson
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_text, table
 
@@ -13,7 +14,7 @@ def draw(parts: Sequence[Part], key: str) -> None:
     """Draws sentences, tables and charts, whose title is only an `alt` where they have no text."""
     for index, part in enumerate(parts):
         if isinstance(part, str):
-            st.markdown(as_text(part))
+            lesson.explain(as_text(part))
         elif isinstance(part, Table):
             draw_table(part)
         elif isinstance(part, Chart):

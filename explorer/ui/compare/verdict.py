@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from explorer.experiments.agreement import Predictions, agreement
-from explorer.ui import navigation, network_registry
+from explorer.ui import lesson, navigation, network_registry
 from explorer.ui.compare.spec_diff import training_accuracy
 from explorer.ui.markdown import as_text
 from explorer.ui.network_text import is_number
@@ -34,6 +34,13 @@ def accuracies(network: ChosenNetwork, said: Predictions | None) -> Accuracies:
     return Accuracies(network.title, test if is_number(test) else None, training_accuracy(network.checkpoint))
 
 
+def _images_tested(network: ChosenNetwork, said: Predictions | None) -> int | None:
+    """How many test images that accuracy is of; None where it was not measured."""
+    found = network.checkpoint.metrics.get("test")
+    n = found.get("n") if isinstance(found, dict) else None
+    return len(said) if said is not None else int(n) if is_number(n) else None
+
+
 def show(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -> None:
     """A tile for each network, and for two also how many images only one of them has right. `said` are the predictions
     that are measured."""
@@ -48,15 +55,22 @@ def show(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -> 
             counts = agreement(said[first.name], said[second.name])
             for network, count in ((second, counts.only_b), (first, counts.only_a)):
                 _tile(f"Only {network.title} is right", f"{count:,}", f"of {counts.n:,} test images")
+    images = {network.title: _images_tested(network, said.get(network.name)) for network in networks}
+    measured = [f"{as_text(title)} {n:,}" for title, n in images.items() if n]
+    if measured:
+        alike = len({*images.values()}) == 1
+        st.caption(
+            f"Test images: n = {next(iter(images.values())):,}." if alike else f"Test images: {', '.join(measured)}."
+        )
     pair = comparable(networks, said)
     if cause := cause_sentence(*pair):
-        st.markdown(f"**{as_text(cause)}**")
+        lesson.explain(f"**{as_text(cause)}**")
     if pair[0].test is None:
         st.caption("The networks were tested on different images, so their accuracies cannot be compared.")
 
 
 def _tile(label: str, value: str, below: str) -> None:
-    st.metric(as_text(label), value, below, delta_color="off", delta_arrow="off", border=True, width="stretch")
+    st.metric(as_text(label), value, below, delta_color="off", delta_arrow="off", border=True, width=236)
 
 
 # --- sentences --------------------------------------------------------------------------------------------------------
@@ -100,10 +114,10 @@ def finding(first: Accuracies, second: Accuracies) -> str:
     worse, better = sorted((first, second), key=lambda each: each.test or 0.0)
     if _is_alike(first, second):
         return f"{first.title} ({first.test:.1%}) and {second.title} ({second.test:.1%}) are about equally accurate."
-    words = f"{worse.title} reaches {worse.test:.1%} where {better.title} reaches {better.test:.1%}"
+    words = f"{worse.title} reaches {worse.test:.1%} of test accuracy where {better.title} reaches {better.test:.1%}"
     if worse.training is None or better.training is None:
-        return f"{words} of test accuracy."
-    return f"{words}, and {'training it is what fails' if is_harder_to_train(worse, better) else 'it overfits'}."
+        return f"{words}."
+    return f"{words}: {worse.title} {'is harder to train' if is_harder_to_train(worse, better) else 'overfits'}."
 
 
 def comparable(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -> tuple[Accuracies, Accuracies]:
@@ -122,7 +136,7 @@ def ending(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -
     words = finding(*comparable(networks, said))
     with st.container(border=True, key="finding"):
         if words:
-            st.markdown(f"**{as_text(words)}**")
+            lesson.explain(f"**{as_text(words)}**")
         names = [network.name for network in networks[:2]]
         if network_registry.same_classes(*names):
             query = {"source": "checkpoint", "first": names[0], "second": names[1]}

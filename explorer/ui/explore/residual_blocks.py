@@ -102,7 +102,7 @@ def _plain(looked: list[NetworkResult]) -> None:
         twin = network_registry.twin_name(network.name)
         words = f"{as_text(network.title)} has no shortcuts, so there is nothing to split in its blocks"
         if not twin:
-            st.info(f"{words}; choose a ResNet in the sidebar.")
+            st.info(f"{words}; choose a ResNet above.")
         elif any(other.name == twin for other in looked):
             st.info(f"{words}; its twin beside it has.")
         else:

@@ -68,4 +68,5 @@ def _around(view: ExploreView) -> list[Any]:
     """What the page around the viewer was drawn for."""
     state = view.state
     fields = () if state.tab == "layer" else ("first", "second", *PASS_FIELDS)
-    return [state.tab, view.missing, *(getattr(state, name) for name in fields)]
+    classes = view.networks[0].checkpoint.class_names  # the bar above the page lists them
+    return [state.tab, view.missing, classes, *(getattr(state, name) for name in fields)]

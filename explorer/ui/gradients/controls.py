@@ -6,21 +6,17 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.labels import capital, label
+from explorer.labels import GRADIENT_QUANTITIES, GRADIENT_SCALES, GRADIENT_SOURCES, capital, label
 from explorer.ui import dataset_access, missing, network_registry, url_query
 from explorer.ui.gradients import flow_measurements
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 from explorer.ui.widgets.bound import bound, choice
 from explorer.ui.widgets.pickers import second_network_select
 
-SOURCES = {"initial": "At initialisation", "checkpoint": "A network as it is", "record": "During a training"}
-QUANTITIES = {"weights": "weights", "activations": "activations", "blocks": "block outputs"}
-SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
-
 
 def load_state() -> GradientsState:
     """The state in the URL, with networks and data that are here; an old link may name others."""
-    state = GradientsState.from_query(url_query.read())
+    state = GradientsState.shown(url_query.read())
     if state.data is not None and not dataset_access.is_available(state.data):
         state = replace(state, data=None)
     names = names_for(state)
@@ -53,7 +49,7 @@ def _is_here(state: GradientsState, name: str) -> bool:
 
 def lost() -> dict[str, str]:
     """The networks in the URL that are not here, by their places; none is needed at initialisation."""
-    state = GradientsState.from_query(url_query.read())
+    state = GradientsState.shown(url_query.read())
     return missing.missing_networks((state.first, state.second)) if state.source != "initial" else {}
 
 
@@ -72,7 +68,7 @@ def _can_stand_beside(state: GradientsState, name: str) -> bool:
 def update_state(**changes: Any) -> None:
     """Puts the state with these changes into the URL. It goes on naming networks that are gone, until others are
     chosen: they may be brought again."""
-    state, before = load_state(), GradientsState.from_query(url_query.read())
+    state, before = load_state(), GradientsState.shown(url_query.read())
     if not {"first", "second"} & set(changes) and lost():
         state = replace(state, first=before.first, second=before.second)
     url_query.write(replace(state, **changes).to_query())
@@ -81,19 +77,24 @@ def update_state(**changes: Any) -> None:
 choose = partial(choice, prefix="gradients", change=update_state)
 
 
+def choose_source(state: GradientsState) -> None:
+    choose(state, "source", "Of which networks", GRADIENT_SOURCES, label_visibility="collapsed")
+
+
 def choose_grid(state: GradientsState) -> None:
-    for name, options in FACTORS.items():
-        field = name.removesuffix("s")
-        bound(
-            st.pills,
-            capital(field),
-            list(options),
-            key=f"gradients_{name}",
-            value=list(getattr(state, name)),
-            write=partial(_change_factor, name),
-            selection_mode="multi",
-            format_func=partial(label, field),
-        )
+    with st.container(horizontal=True, gap="medium"):
+        for name, options in FACTORS.items():
+            field = name.removesuffix("s")
+            bound(
+                st.pills,
+                capital(field),
+                list(options),
+                key=f"gradients_{name}",
+                value=list(getattr(state, name)),
+                write=partial(_change_factor, name),
+                selection_mode="multi",
+                format_func=partial(label, field),
+            )
     bound(
         st.slider,
         "Seeds",
@@ -136,18 +137,21 @@ def choose_networks(state: GradientsState) -> None:
         return
     names = list(dict.fromkeys([*here, state.first]))  # that of a link too
     labels = network_registry.unique_labels(dict.fromkeys([*names, *state.networks]))
-    bound(
-        st.selectbox,
-        "First network",
-        names,
-        key="gradients_first",
-        value=state.first,
-        write=lambda name: update_state(first=name),
-        format_func=labels.__getitem__,
-    )
+    left, right = st.columns(2)
+    with left:
+        bound(
+            st.selectbox,
+            "First network",
+            names,
+            key="gradients_first",
+            value=state.first,
+            write=lambda name: update_state(first=name),
+            format_func=labels.__getitem__,
+        )
     beside = [name for name in names if _can_stand_beside(state, name)]
     alike = list(dict.fromkeys([*beside, *state.networks[1:]]))
-    second_network_select("gradients_second", state.second, alike, labels, update_state)
+    with right:
+        second_network_select("gradients_second", state.second, alike, labels, update_state)
     if state.source == "checkpoint":
         data = flow_measurements.data_of(state)
         if data:
@@ -168,9 +172,9 @@ def choose_view(state: GradientsState) -> None:
             state,
             "what",
             "Gradient of",
-            QUANTITIES,
+            GRADIENT_QUANTITIES,
             disabled=state.source == "record",
             help="Weights: what a training step changes them by, before the learning rate. Activations: what arrives "
             "at the output of each convolution. Block outputs: what the sums pass on. A training records weights only.",
         )
-        choose(state, "scale", "Scale", SCALES)
+        choose(state, "scale", "Scale", GRADIENT_SCALES)

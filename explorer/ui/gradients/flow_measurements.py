@@ -8,12 +8,12 @@ import numpy as np
 import streamlit as st
 
 from explorer.architectures import ArchitectureSpec
-from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.experiments.agreement import class_order
-from explorer.experiments.gradient_flow import GradientFlow, Mode, Quantity, flow_on_pictures, recorded_flow
+from explorer.experiments import stored_gradients
+from explorer.experiments.gradient_flow import GradientFlow, Mode, Quantity, recorded_flow
 from explorer.experiments.gradient_grid import at_initialisation, band, cost, grid
-from explorer.experiments.gradient_summary import INITIALISATION, NetworkGradients
+from explorer.experiments.gradient_summary import NetworkGradients
+from explorer.experiments.stored_gradients import LabelledBatch, picture_count
 from explorer.files import csv_text
 from explorer.training import GradientSizes
 from explorer.ui import dataset_access, forecasts, network_registry
@@ -23,8 +23,6 @@ from explorer.ui.services.explore_state import NAME
 from explorer.ui.services.inference import INFERENCE_SLOTS
 from explorer.ui.session import session
 
-PICTURES = ((32, 64), (64, 16), (10**6, 8))
-"""Up to how many pixels a side how many pictures: a pass of 64 of the largest would hold gigabytes."""
 AT_ONCE = 3.0  # seconds of measuring that need no click
 
 
@@ -36,37 +34,40 @@ class MeasuredFlow(NetworkGradients):
     seeds: tuple[int | None, ...] = (None,)
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Labelled pictures, uint8 (N, 3, H, W) and (N,), what to call them, and the names of their classes."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    words: str
-    class_names: tuple[str, ...]
-
-
-def batch(data: str, side: int) -> Batch:
+def batch(data: str, side: int) -> LabelledBatch:
     """The pictures that are measured on: drawn for this where they are shapes, else of the test split, always the same.
 
     Raises ValueError where the files of the data are damaged.
     """
-    return _batch(data, next(count for widest, count in PICTURES if side <= widest))
+    return _batch(data, picture_count(side))
 
 
 @st.cache_resource(
     max_entries=CACHES["ui.gradients.flow_measurements._batch"].entries, show_spinner="Reading the pictures"
 )
-def _batch(data: str, count: int) -> Batch:
+def _batch(data: str, count: int) -> LabelledBatch:
     if known := shapes.named(data):
-        drawn = shapes.draw(count, seed=0, size=known.size, classes=known.classes, threads=1)
-        return Batch(drawn.images, drawn.labels.astype(np.int64), f"{count} shapes", known.classes)
+        return stored_gradients.drawn_batch(known)
     split, class_names = dataset_access.test_split(data)
     chosen = np.sort(np.random.default_rng(0).permutation(len(split.labels))[:count])
     title = dataset_access.data_title(data)
-    whose = "of your own pictures" if data.startswith("stored-") else f"test pictures of {title}"
+    whose = "of your own pictures" if _is_private(data) else f"test pictures of {title}"
     labels = split.labels[chosen].astype(np.int64)
-    return Batch(split.images[chosen], labels, f"{len(chosen)} {whose}", class_names)
+    return LabelledBatch(split.images[chosen], labels, f"{len(chosen)} {whose}", class_names)
+
+
+def _is_private(data: str) -> bool:
+    """Whether the data is a user's own: what is measured on it stays in the session."""
+    return data.startswith("stored-")
+
+
+def _find(key: str, stored_key: Callable[[], str] | None) -> GradientFlow | None:
+    """The flow of that key in the session, or of `stored_key` on the server; None where it was not measured yet."""
+    store = session().flows
+    found = store.find(key)
+    if found is None and stored_key and (found := stored_gradients.load(stored_key())):
+        store.put(key, found)
+    return found
 
 
 def grid_data() -> list[str]:
@@ -79,26 +80,19 @@ def grid_data() -> list[str]:
 # --- at initialisation ------------------------------------------------------------------------------------------------
 
 
-@st.cache_resource(show_spinner="Measuring the first two networks")
-def _beginning() -> tuple[dict[str, GradientFlow], float]:
-    """The default view with one seed, for every session, and the multiply-accumulates forward a second of its last
-    pass: the first one warms up. It says what other passes take, and costs a visitor no time of its own."""
-    pictures, specs = batch("shapes-32", 32), GradientsState().specs()
-    with INFERENCE_SLOTS:
-        steps = list(at_initialisation(specs, pictures.images, pictures.labels, [0]))
-    macs, _ = _cost(specs[-1], len(pictures.labels))
-    seconds = max(steps[-1].seconds - steps[-2].seconds, 1e-3)
-    return {_key(step.spec, 0, "shapes-32"): step.flow for step in steps}, macs / seconds
-
-
 def _key(spec: ArchitectureSpec, seed: int, data: str) -> str:
     return f"{spec.fingerprint}/{seed}/{data}"
 
 
+def _stored_key(spec: ArchitectureSpec, seed: int, data: str) -> Callable[[], str] | None:
+    if _is_private(data):
+        return None
+    return lambda: stored_gradients.initial_key(spec, seed, batch(data, spec.input_shape[1]))
+
+
 def _known(spec: ArchitectureSpec, seed: int, data: str) -> GradientFlow | None:
     """The flow of a network of the grid and a seed, None where it was not measured yet."""
-    key = _key(spec, seed, data)
-    return _beginning()[0].get(key) or session().flows.find(key)
+    return _find(_key(spec, seed, data), _stored_key(spec, seed, data))
 
 
 def measured_grid(state: GradientsState) -> list[MeasuredFlow]:
@@ -109,13 +103,6 @@ def measured_grid(state: GradientsState) -> list[MeasuredFlow]:
         if flows:
             found.append(MeasuredFlow(spec, tuple(flows.values()), spec.name, tuple(flows)))
     return found
-
-
-def _labels_for(checkpoint: Checkpoint, pictures: Batch) -> np.ndarray:
-    """The labels as indices of the network's classes, where these have the same names; else as they are."""
-    if sorted(checkpoint.class_names) != sorted(pictures.class_names):
-        return pictures.labels
-    return np.array(class_order(checkpoint, pictures.class_names))[pictures.labels]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,17 +134,17 @@ def grid_plan(state: GradientsState) -> MeasurementPlan | None:
             if _key(spec, seed, data) not in store:  # the last pass of a stopped work may have ended meanwhile
                 (step,) = at_initialisation([spec], pictures.images, pictures.labels, [seed])
                 store.put(_key(spec, seed, data), step.flow)
+                if stored_key := _stored_key(spec, seed, data):
+                    stored_gradients.store(stored_key(), step.flow)
             yield macs
 
     key = f"{_key(*missing[0], data)}-{len(missing)}-{_key(*missing[-1], data)}"
-    return _plan(key, costs, steps, _beginning()[1])
+    return _plan(key, costs, steps)
 
 
-def _plan(
-    key: str, costs: Sequence[tuple[float, int]], steps: Callable[[], Iterator[float]], rate: float
-) -> MeasurementPlan:
-    """`steps` yields the multiply-accumulates of each pass when it is done; `rate` is how many there are a second."""
-    total = sum(macs for macs, _ in costs)
+def _plan(key: str, costs: Sequence[tuple[float, int]], steps: Callable[[], Iterator[float]]) -> MeasurementPlan:
+    """`steps` yields the multiply-accumulates of each pass when it is done."""
+    total, rate = sum(macs for macs, _ in costs), forecasts.macs_a_second()
 
     def work() -> Iterator[tuple[float, bool | None]]:
         done = 0.0
@@ -201,18 +188,17 @@ def data_of(state: GradientsState) -> list[str]:
 
 
 def measured_networks(state: GradientsState, data: str) -> list[MeasuredFlow]:
-    flows = session().flows
     return [
         MeasuredFlow(network_registry.checkpoint(name).spec, (flow,), title)
         for name, title in zip(state.networks, titles(state.networks), strict=True)
-        if (flow := flows.find(_network_key(name, data, state.mode))) is not None
+        if (flow := _known_network(name, data, state.mode)) is not None
     ]
 
 
 def networks_plan(state: GradientsState, data: str) -> MeasurementPlan | None:
     """What the state's networks still lack, or None. Up to `AT_ONCE` seconds of work are done at once."""
     store, mode = session().flows, state.mode
-    missing = [name for name in state.networks if _network_key(name, data, mode) not in store]
+    missing = [name for name in state.networks if _known_network(name, data, mode) is None]
     if not missing:
         return None
     loaded = [network_registry.checkpoint(name) for name in missing]
@@ -221,12 +207,13 @@ def networks_plan(state: GradientsState, data: str) -> MeasurementPlan | None:
 
     def steps() -> Iterator[float]:
         for name, each, (macs, _) in zip(missing, loaded, costs, strict=True):
-            labels = _labels_for(each, pictures)
-            flow = flow_on_pictures(each.network, pictures.images, labels, each.mean, each.std, mode)
+            flow = stored_gradients.network_flow(each, pictures, mode)
             store.put(_network_key(name, data, mode), flow)
+            if stored_key := _stored_network_key(name, data, mode):
+                stored_gradients.store(stored_key(), flow)
             yield macs
 
-    plan = _plan(f"{'-'.join(missing)}-{data}-{mode}", costs, steps, forecasts.macs_a_second())
+    plan = _plan(f"{'-'.join(missing)}-{data}-{mode}", costs, steps)
     if plan.seconds > AT_ONCE:
         return plan
     with INFERENCE_SLOTS:
@@ -236,6 +223,18 @@ def networks_plan(state: GradientsState, data: str) -> MeasurementPlan | None:
 
 def _network_key(name: str, data: str, mode: Mode) -> str:
     return f"{name}/{data}/{mode}"
+
+
+def _stored_network_key(name: str, data: str, mode: Mode) -> Callable[[], str] | None:
+    """None for a network or data of a user."""
+    if _is_private(data) or name not in network_registry.shipped_networks():
+        return None
+    checkpoint = network_registry.checkpoint(name)
+    return lambda: stored_gradients.network_key(checkpoint, batch(data, checkpoint.spec.input_shape[1]), mode)
+
+
+def _known_network(name: str, data: str, mode: Mode) -> GradientFlow | None:
+    return _find(_network_key(name, data, mode), _stored_network_key(name, data, mode))
 
 
 def titles(names: Sequence[str]) -> list[str]:
@@ -250,6 +249,8 @@ class RecordedFlow:
     sizes: GradientSizes
     precision: str
     batch_size: int | None
+    accuracies: Mapping[str, tuple[tuple[int, float], ...]]
+    """(step, accuracy) by `train` and `validation`, where they were recorded."""
 
 
 def recorded(name: str) -> RecordedFlow | None:
@@ -272,7 +273,23 @@ def recorded(name: str) -> RecordedFlow | None:
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     known = precision if precision in ("float32", "float64", "bfloat16", "float16") else "float32"
-    return RecordedFlow(sizes, known, batch_size if type(batch_size) is int else None)
+    accuracies = {part: _accuracies(record.get("epochs"), part) for part in ("train", "validation")}
+    return RecordedFlow(sizes, known, batch_size if type(batch_size) is int else None, accuracies)
+
+
+def _accuracies(epochs: Any, part: str) -> tuple[tuple[int, float], ...]:
+    """(step, accuracy) after each epoch, up to the first that cannot be read."""
+    found: list[tuple[int, float]] = []
+    for epoch in epochs if isinstance(epochs, list | tuple) else ():
+        try:
+            step, accuracy = epoch["step"], epoch[part]["accuracy"]
+        except (KeyError, TypeError):
+            break
+        is_number = type(step) is int and type(accuracy) in (int, float) and 0 <= accuracy <= 1
+        if not is_number or not (found[-1][0] if found else -1) < step <= MOST_STEPS:
+            break
+        found.append((step, float(accuracy)))
+    return tuple(found)
 
 
 def steps_of(records: Sequence[RecordedFlow]) -> list[int]:
@@ -291,10 +308,10 @@ def measured_records(records: Mapping[str, RecordedFlow], step: int) -> list[Mea
 # --- for the page -----------------------------------------------------------------------------------------------------
 
 
-def groups(found: Sequence[MeasuredFlow], when: str) -> list[list[MeasuredFlow]]:
+def groups(found: Sequence[MeasuredFlow], is_grid: bool) -> list[list[MeasuredFlow]]:
     """The networks of each sentence: of the grid those that differ only in their shortcuts, the deepest first; else all
     of them."""
-    if when != INITIALISATION:
+    if not is_grid:
         return [list(found)]
     alike: dict[tuple[Any, ...], list[MeasuredFlow]] = {}
     for each in sorted(found, key=lambda each: -each.spec.depth):
@@ -303,11 +320,20 @@ def groups(found: Sequence[MeasuredFlow], when: str) -> list[list[MeasuredFlow]]
     return list(alike.values())
 
 
-def table(found: Sequence[MeasuredFlow], what: Quantity, pictures: str, step: int | None = None) -> str:
+def table(found: Sequence[MeasuredFlow], what: Quantity, pictures: str) -> str:
     """The numbers as CSV, a line for each network, seed and layer."""
+    return _table({None: found}, what, pictures)
+
+
+def record_table(found: Mapping[int, Sequence[MeasuredFlow]], pictures: str) -> str:
+    """The same for all recorded steps of a training."""
+    return _table(found, "weights", pictures)
+
+
+def _table(by_step: Mapping[Any, Sequence[MeasuredFlow]], what: Quantity, pictures: str) -> str:
     heads = "network depth shortcut norm initialisation activation seed step layer relative_depth quantity size"
     rows: list[list[object]] = [[*heads.split(), "relative_to_last", "mode", "precision", "pictures"]]
-    for each in found:
+    for step, each in ((step, each) for step, found in by_step.items() for each in found):
         absolute = band(each.flows, what)
         relative, spec = absolute.relative(), each.spec
         of_network = [each.name, spec.depth, spec.shortcut, spec.norm, spec.initialisation, spec.activation]

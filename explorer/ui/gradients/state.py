@@ -1,10 +1,12 @@
 """`GradientsState`: everything that decides what the page `Gradients` shows, as one value that fits into the URL."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, Self
 
 from explorer.architectures import ArchitectureSpec
 from explorer.architectures.spec import Activation, Initialisation, Norm, Shortcut
+from explorer.experiments import stored_gradients
 from explorer.experiments.gradient_flow import Mode, Quantity
 from explorer.experiments.gradient_grid import ACTIVATIONS, DEPTHS, INITIALISATIONS, NORMS, SHORTCUTS, grid
 from explorer.ui import dataset_access
@@ -82,6 +84,17 @@ class GradientsState(UrlState):
         (_, size, _), classes = dataset_access.data_shape(self.grid_data)
         return grid(**{name: getattr(self, name) for name in FACTORS}, classes=classes, size=size)
 
+    def to_query(self) -> dict[str, str]:
+        """Names the source always, so that no view has the empty query, which opens the page."""
+        return {"source": self.source} | super().to_query()
+
+    @classmethod
+    def shown(cls, query: Mapping[str, str]) -> Self:
+        """The view of that query; the first card's where the query asks for none. The names of networks alone ask for
+        none: those of other pages travel along."""
+        own = {field.name for field in fields(cls)} - {"first", "second"}
+        return cls.from_query(query) if own & {*query} else cls.from_query(CARDS[0].to_query())
+
     @classmethod
     def _decode(cls, name: str, text: str) -> Any:
         if name in FACTORS:
@@ -92,6 +105,17 @@ class GradientsState(UrlState):
         return None if name in ("second", "data") and text == "none" else text
 
 
-SMALL_GRID: dict[str, Any] = {name: getattr(GradientsState, name) for name in FACTORS}
-SMALL_GRID |= {"depths": (20, 56), "norms": NORMS}
-"""Where the textbooks are right and where they are not, in eight networks."""
+def _initial(norm: Norm, initialisation: Initialisation) -> GradientsState:
+    return GradientsState(
+        depths=(stored_gradients.DEPTH,), norms=(norm,), initialisations=(initialisation,), scale="relative"
+    )
+
+
+CARDS = (
+    _initial(*stored_gradients.VANISHING),
+    _initial(*stored_gradients.EXPLODING),
+    GradientsState(
+        source="checkpoint", first=stored_gradients.TRAINED[0], second=stored_gradients.TRAINED[1], scale="relative"
+    ),
+)
+"""The views that the page opens with: what is measured of them comes with the app."""

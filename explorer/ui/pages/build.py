@@ -14,7 +14,7 @@ from explorer.datasets import shapes
 from explorer.errors import user_message
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory
-from explorer.ui import client, dataset_access, forecasts
+from explorer.ui import client, dataset_access, forecasts, lesson
 from explorer.ui.build import budget, classes, dataset_panel, form, replay, run_view, training_form, widgets
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
@@ -45,7 +45,7 @@ def _tabs() -> Any:
 
 def _show_form(state: BuildState) -> None:
     st.header("Build a network and train it", anchor=False)
-    st.markdown(
+    lesson.explain(
         "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
         "starts from the same weights and sees the same pictures, so the difference is made by the shortcuts alone."
     )

@@ -6,12 +6,13 @@ from typing import Any
 import streamlit as st
 
 from explorer.errors import user_message
-from explorer.ui import missing, network_registry
+from explorer.ui import lesson, missing, network_registry
 from explorer.ui.compare import (
     controls,
     labelled,
     layer_similarity,
     maps,
+    measured_images,
     measurements,
     methods,
     object_shares,
@@ -57,9 +58,6 @@ def _show() -> None:
     if state is None:
         st.info("There are not two networks here. Build them with `python -m explorer pretrained all`.")
         return
-    with st.sidebar:
-        st.markdown("#### Compare networks")
-        controls.choose_view(state)
     subject = find_image(AppState(picture=state.picture))
     st.header(f"Compare {('two', 'three', 'four')[len(state.networks) - 2]} networks", anchor=False)
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
@@ -72,7 +70,7 @@ def _show() -> None:
 def _introduction(networks: Sequence[ChosenNetwork]) -> None:
     first, second = networks[:2]
     if len(networks) == 2 and second.name == network_registry.twin_name(first.name):
-        st.markdown(twins_text(as_text(first.title), as_text(second.title)))
+        lesson.explain(twins_text(as_text(first.title), as_text(second.title)))
     if not same_classes(networks):
         st.info(
             "These networks know different classes. Their settings and maps can be compared; each map explains a class "
@@ -83,7 +81,13 @@ def _introduction(networks: Sequence[ChosenNetwork]) -> None:
 def sections(state: CompareState, networks: Sequence[ChosenNetwork], subject: InputImage) -> None:
     """All that the page shows of these networks. The tiles come first: they need no pass."""
     key = ",".join(state.networks)
-    choice, options = measurements.choose(state, networks)
+    try:
+        shared = measured_images.shared_data(networks)
+    except ValueError as error:  # the files of some data are damaged
+        st.error(as_sentence(user_message(error)))
+        shared = []
+    options = measurements.data_options(networks, shared)
+    choice = measurements.choose(state, networks, options)
     requests = choice.requests(networks, state.explained)
     said = measurements.known(requests["said"], networks) if choice.is_labelled else {}
     verdict.show(networks, said)
@@ -130,6 +134,9 @@ def _tab(
 ) -> None:
     tab, place = _open_tab(state)
     with place:
+        if tab in ("maps", "methods"):
+            with st.container(horizontal=True):
+                controls.choose_view(state)
         if tab == "maps":
             predictions.section(compared, subject)
             maps.section(state, compared)

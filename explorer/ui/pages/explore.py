@@ -27,14 +27,15 @@ def show() -> None:
 
 def _show(state: AppState) -> None:
     # Always the same elements: Streamlit identifies a fragment by its position.
-    connected, above = st.container(), st.container()
+    connected = st.container()
+    introduction()
+    above = st.container()
     view = load_view()
     with connected:  # the first that the browser receives: it fetches the drawings while the page is drawn
         if state.tab == "layer":
             _viewer_alone()
         else:  # another picture or layer changes what the server draws too
             _viewer(view)
-    introduction()
     with above:
         names = [network.name for network in view.networks]
         missing.show_missing(controls.missing_networks(), names, view.missing, controls.update_state)

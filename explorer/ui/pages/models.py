@@ -11,7 +11,7 @@ from explorer import figures, torchvision_models
 from explorer.architectures import describe
 from explorer.checkpoints import Checkpoint
 from explorer.errors import user_message
-from explorer.ui import client, navigation, network_registry, url_query, user_models
+from explorer.ui import bar, client, navigation, network_registry, url_query, user_models
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import model_table, upload_panel
@@ -22,7 +22,7 @@ from explorer.ui.widgets.pickers import download_with_progress
 from explorer.weights_import import NORMALISATIONS
 
 COLUMNS: dict[str, Any] = {
-    "model": st.column_config.TextColumn(width=203),
+    "model": st.column_config.TextColumn(width=170),
     "source": st.column_config.TextColumn(width=108),
     "data": st.column_config.TextColumn(width=158),
     "depth": st.column_config.NumberColumn(width=52),
@@ -43,6 +43,7 @@ def show() -> None:
 
 def _table() -> None:
     rows = model_table.model_rows()
+    names = [row.name for row in rows]
     st.dataframe(
         [asdict(row) for row in rows],
         hide_index=True,
@@ -51,12 +52,13 @@ def _table() -> None:
         placeholder="",
         height=min(620, 38 + 35 * len(rows)),
         key="models_table",
+        selection_mode="single-row",
+        on_select=lambda: _choose_row(names),
     )
     st.caption(
-        "Click a heading to sort; the magnifying glass above the table searches. What is marked ↓ has to be "
+        "Tick a row to choose it; click a heading to sort; the magnifying glass searches. What is marked ↓ has to be "
         "downloaded first. Accuracies without n are torchvision's own, on the validation pictures of ImageNet-1K."
     )
-    names = [row.name for row in rows]
     chosen = url_query.read().get("model", "")
     if user_models.SHARED_ID.fullmatch(chosen) and chosen not in names and network_registry.is_network(chosen):
         names.append(chosen)  # somebody else's, by their link
@@ -72,6 +74,11 @@ def _table() -> None:
         format_func=model_table.labels(rows, names).__getitem__,
     )
     _card(model)
+
+
+def _choose_row(names: list[str]) -> None:
+    for row in st.session_state["models_table"]["selection"]["rows"]:
+        url_query.write({"model": names[row]})
 
 
 def _card(name: str) -> None:
@@ -105,6 +112,8 @@ def _card(name: str) -> None:
             navigation.switch_page(
                 "explore", AppState(first=name, second=network_registry.twin_name(name), picture=picture).to_query()
             )
+        for place in ("first", "second"):
+            st.button(f"Use as {place}", key=f"use_{place}", on_click=bar.use, args=("models", name, place))
         navigation.download_button(
             "Download as one file",
             data=lambda: model_table.file_bytes(name),

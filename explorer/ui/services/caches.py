@@ -57,11 +57,10 @@ CACHES: Mapping[str, Limit] = {
     "ui.dataset_access._summary": Limit("summaries of datasets", "process", entries=8),
     "ui.forecasts._speed_here": Limit("how fast this process trains, one value", "process"),
     "ui.explore.methods._pass_seconds": Limit("seconds that a pass of a network takes", "process", entries=64),
-    "ui.compare.measurements._test_split": Limit("test splits", "process", entries=2),
+    "ui.compare.measured_images._test_split": Limit("test splits", "process", entries=2),
     "ui.compare.measurements._digest": Limit("digests of networks", "process", entries=256),
     "ui.compare.report._empty": Limit("networks without weights", "process", entries=64),
     "ui.gradients.flow_measurements._batch": Limit("batches to measure gradients on", "process", entries=6),
-    "ui.gradients.flow_measurements._beginning": Limit("gradients of the first two networks, one value", "process"),
     "ui.gradients.flow_measurements._described": Limit("what a pass of an architecture costs", "process", entries=500),
     # On the server's disk: they outlast the process.
     "stored_results.store": Limit(

@@ -38,8 +38,9 @@ class AppState(UrlState):
     "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0) or "upload-DIGEST" (an image of
     this session). `target` is the class to explain, None for each network's prediction. `scope` says which maps share a
     colour scale. `layers` are those of the depth strip: "blocks" and the convolutions outside of them, "main"
-    convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab. `method` and `parameters`, a JSON object of those that the user set, belong to "More methods";
-    `questioned` is the map of "Can I trust this map?".
+    convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab. `method` and `parameters`,
+    a JSON object of those that the user set, belong to "More methods"; `questioned` is the map of "Can I trust this
+    map?".
 
     Raises ValueError for a text that this app never writes.
     """

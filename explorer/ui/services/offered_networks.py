@@ -13,7 +13,7 @@ from explorer.ui.services.inference import ChosenNetwork
 
 @dataclass(frozen=True)
 class DepthPoint:
-    """The accuracies of pretrained `twins`, and the `picture` of an AppState on which they part, if the app draws it."""
+    """The accuracies of pretrained `twins`, and the `picture` of an AppState on which they part, where it is drawn."""
 
     twins: TwinAccuracy
     picture: str | None

@@ -119,7 +119,14 @@ interface Prediction {
 
 interface Predictions {
   pictures: { title: string; size: string; alt: string; words: string; small: boolean; pixels: PictureAt }[]; // RGB
-  networks: ({ title: string; accuracy: string | null; classes: Prediction[]; verdict: string } & Style)[];
+  networks: ({
+    title: string;
+    accuracy: string | null;
+    classes: Prediction[]; // the most probable first
+    right: boolean | null; // null: the label is unknown
+    part: [left: number, top: number, width: number, height: number]; // of the original that the network gets, 0..1
+    verdict: string;
+  } & Style)[];
   note: string | null;
 }
 
@@ -208,9 +215,9 @@ type Box = { left: number; top: number; width: number; height: number }; // in p
 // Charts
 
 type Span = [from: number, to: number];
-type ChartView = { x: Span; y: Span }; // in training steps and shares of the height, or in columns and rows
+type ChartView = { x: Span; y: Span }; // in steps or depths and shares of the height, or in columns and rows
 type Frame = Box & ChartView; // of a panel, with the data at its left and right, top and bottom
-type Layout = { left: number; gap: number; height: number; stacked: boolean }; // `left`: room for the names of rows
+type Layout = { left: number; gap: number; height: number; columns: number }; // `left`: room for the names of rows
 type Cursor = { x: number; y: number; panel?: number }; // in data
 type PointerPlace = { x: number; y: number; panel: number; left: number; top: number; frame: Frame }; // in data and in pixels
 type Drag = { from: PointerPlace; now: PointerPlace | null; moves: boolean; view: ChartView }; // `view`: as it began
@@ -235,7 +242,8 @@ interface Surface {
 interface Panels {
   isMap: boolean; // whether it has columns and rows, or steps and values
   full: ChartView;
-  least: number; // steps or cells that a view shows
+  least: number; // steps, cells or depths that a view shows
+  axis: string; // what x is
   panels: { title: string; colour?: string }[];
   layout(width: number): Layout;
   spanY(index: number, view: ChartView | null): Span;
@@ -285,6 +293,68 @@ interface MapData {
   groups: { label: string; start: number; end: number }[]; // rows of one stage
   panels: { title: string; colour: string; image: string; sizes: (number | null)[][] }[]; // null: not measured
   bar: BarImage & { ticks: Mark[]; zero: string };
+}
+
+type ProfileLook = { name: string; squares: boolean; width: number } & Style; // without a colour a legend has words alone
+
+/** One network: the median, smallest and largest size of the n at each layer, null where none is finite. */
+interface ProfileLine extends ProfileLook {
+  label: string; // at the line
+  n: number;
+  layers: string[];
+  x: number[]; // relative depth, 0..1
+  median: (number | null)[];
+  low: (number | null)[];
+  high: (number | null)[];
+  zeros: number[]; // how many of the n are exactly 0
+  lost: number[]; // how many of the n are not finite
+}
+
+/** `profile` of profiles.py. */
+interface ProfileData {
+  kind: "profile";
+  alt: string;
+  size: string; // what is measured
+  sample: string; // what is counted by n
+  decades: Span; // powers of ten
+  lost: boolean; // whether anything is not finite
+  legend: ProfileLook[];
+  panels: { title: string; lines: ProfileLine[] }[];
+}
+
+type Heights = { zero: number; top: number; span: Span; place(size: number | null): number | null };
+type ChartData = LineData | MapData | ProfileData;
+
+interface CardNumbers {
+  about: string; // n, seeds and pictures
+  chart: ProfileData;
+  head: string[];
+  rows: string[][];
+  csv: string;
+  file: string;
+}
+
+/** `show_results` of results.py. */
+interface CardsData {
+  cards: {
+    title: string;
+    setting: string;
+    query: string; // of its view of the page
+    shown: boolean; // whether that is the view
+    sentence: string;
+    numbers: CardNumbers | null; // null: not measured here
+  }[];
+}
+
+/** `show_steps` of steps.py: the recorded steps of a training. */
+interface StepsData {
+  networks: string; // names what is recorded
+  steps: number[];
+  step: number; // of the address
+  chart: ProfileData; // of the first step
+  sizes: (number | null)[][][]; // by step, line and layer
+  sentences: string[]; // by step
+  curves: LineData | null; // of the accuracy
 }
 
 // Test pictures that a training looks at again and again

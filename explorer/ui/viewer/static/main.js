@@ -253,7 +253,7 @@ export function connection({ data, setTriggerValue }) {
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
     const [alert, lead] = [find(box, ".error"), find(box, ".lead")];
-    const predictions = predictionsView(find(box, ".around"));
+    const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
     return (/** @type {State} */ now) => {
       setText(alert, now.error);
@@ -261,7 +261,7 @@ export function overview({ parentElement }) {
       toggle(lead, !now.error || now.message !== null); // without a strip it has nothing to introduce
       update(box, { ariaBusy: String(!isShown()) });
       if (!now.message) return;
-      predictions(now.message);
+      predictions(now);
       strip(now.message, shownLayer(now), now.selection.scope);
     };
   });

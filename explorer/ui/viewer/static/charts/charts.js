@@ -7,19 +7,22 @@ import { layPanels, toX, toY } from "./frame.js";
 import { linePanels } from "./line_panel.js";
 import { mapPanels } from "./map_panel.js";
 import { dragBox, followKeys, followPointer, seenOf } from "./moving.js";
+import { profilePanels } from "./profile_panel.js";
 import { limitView, zoomView } from "./span.js";
 
 const MIN_WIDTH = 100; // pixels, below which nothing is drawn
 const ROUND_PX = 260; // what stands above and below panels that fill the screen
 const HELP = "Drag to zoom, Shift and drag to move. Keys: arrows read values, + and − zoom, 0 shows all.";
+/** @type {(data: ChartData) => Panels} */
+const panelsOf = (data) => (data.kind === "map" ? mapPanels(data) : data.kind === "profile" ? profilePanels(data) : linePanels(data));
 let count = 0; // of all charts on the page: what a drawing names for itself has a name of its own in each
 
-/** @type {(root: HTMLElement, name: string) => (data: LineData | MapData, end?: number, alt?: string) => void} */
+/** @type {(root: HTMLElement, name: string) => (data: ChartData, end?: number, alt?: string) => void} */
 export function chartsView(root, name) {
   count += 1;
   const own = count;
   let [width, until] = [0, Number.POSITIVE_INFINITY];
-  /** @type {LineData | MapData | null} */
+  /** @type {ChartData | null} */
   let shown = null;
   /** @type {SVGGElement | null} */
   let over = null; // what follows the cursor
@@ -54,7 +57,8 @@ export function chartsView(root, name) {
     if (!panels || width < MIN_WIDTH) return;
     reset.disabled = view === null;
     const layout = panels.layout(width);
-    if (root.matches(":fullscreen")) layout.height = Math.max(layout.height, (innerHeight - ROUND_PX) / (layout.stacked ? 2 : 1));
+    if (root.matches(":fullscreen"))
+      layout.height = Math.max(layout.height, (innerHeight - ROUND_PX) / Math.ceil(panels.panels.length / layout.columns));
     const { boxes, height } = layPanels(panels.panels.length, width, layout);
     svg.setAttribute("width", String(width));
     svg.setAttribute("height", String(height));
@@ -73,7 +77,7 @@ export function chartsView(root, name) {
       );
       panels.draw({ index, frame, svg, inside, until, id });
       const middle = { x: frame.left + frame.width / 2, y: frame.top + frame.height + 33, "text-anchor": "middle" };
-      svg.append(svgEl("rect", { ...area, class: "frame" }), svgEl("text", middle, "training step"));
+      svg.append(svgEl("rect", { ...area, class: "frame" }), svgEl("text", middle, panels.axis));
     });
     over = svgEl("g");
     svg.append(over);
@@ -119,7 +123,7 @@ export function chartsView(root, name) {
     until = end;
     if (shown !== data) {
       shown = data;
-      chart.panels = data.kind === "map" ? mapPanels(data) : linePanels(data);
+      chart.panels = panelsOf(data);
       legend.replaceChildren(...chart.panels.legend());
       bar.replaceChildren(...chart.panels.bar());
     }

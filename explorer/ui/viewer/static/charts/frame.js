@@ -7,20 +7,19 @@ const BOTTOM = 38;
 const RIGHT = 10;
 
 /**
- * Panels of one size, beside each other or under each other.
+ * Panels of one size, row by row.
  * @type {(count: number, width: number, layout: Layout) => {boxes: Box[], height: number}}
  */
-export function layPanels(count, width, { left, gap, height, stacked }) {
-  const free = width - left - RIGHT;
-  const each = stacked ? free : (free - gap * (count - 1)) / count;
+export function layPanels(count, width, { left, gap, height, columns }) {
+  const each = (width - left - RIGHT - gap * (columns - 1)) / columns;
   const whole = TOP + height + BOTTOM;
   const boxes = Array.from({ length: count }, (_, index) => ({
-    left: left + (stacked ? 0 : index * (each + gap)),
-    top: TOP + (stacked ? index * whole : 0),
+    left: left + (index % columns) * (each + gap),
+    top: TOP + Math.floor(index / columns) * whole,
     width: each,
     height,
   }));
-  return { boxes, height: whole * (stacked ? count : 1) };
+  return { boxes, height: whole * Math.ceil(count / columns) };
 }
 
 /** @type {(frame: Frame, x: number) => number} */

@@ -93,7 +93,8 @@ export const linePanels = (data) => ({
   full: { x: [0, data.last], y: [0, 1] },
   least: 1,
   panels: data.panels,
-  layout: (width) => ({ left: LEFT, gap: LEFT + 24, height: width < NARROW ? 170 : 250, stacked: width < NARROW }),
+  axis: "training step",
+  layout: (width) => ({ left: LEFT, gap: LEFT + 24, height: width < NARROW ? 170 : 250, columns: width < NARROW ? 1 : data.panels.length }),
   spanY: (index, view) => valueSpan(data.panels[index], view),
   draw: (surface) => drawPanel(data.panels[surface.index], surface),
   mark(over, frame, cursor) {

@@ -115,6 +115,7 @@ export function barView(root, made, choose, chooseFile) {
   picture.setAttribute("aria-controls", panel.id);
   const [shapes, file, cameraBox] = ["gallery", "upload", "upload camera"].map((className) => el("div", { className }));
   const gallery = galleryView(shapes, made);
+  const next = el("button", { type: "button", className: "next", title: "The same shape in another scene", onclick: gallery.next }, "Next");
   const upload = uploadView(file, chooseFile);
   /** @type {ReturnType<typeof cameraView> | null} */
   let camera = null;
@@ -139,7 +140,7 @@ export function barView(root, made, choose, chooseFile) {
     el(
       "div",
       { className: "row" },
-      el("div", {}, el("span", {}, "Picture"), picture),
+      el("div", {}, el("span", {}, "Picture"), el("div", { className: "beside" }, picture, next)),
       first.field,
       second.field,
       few.field,
@@ -183,7 +184,7 @@ export function barView(root, made, choose, chooseFile) {
     layers.fill({ "": LAYERS }, view.layers);
     setText(words, pictureWords(view.picture, data, isViewer ? state.message : null));
     update(picture, { ariaLabel: `Picture: ${words.textContent}` });
-    gallery(now, state, (name) => choose({ picture: name }), isViewer);
+    gallery.show(now, state, (name) => choose({ picture: name }), isViewer);
     upload(state, now);
     camera?.draw(state);
   };

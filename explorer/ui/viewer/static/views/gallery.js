@@ -16,10 +16,10 @@ export function keepSheets(more) {
 const parse = (picture) => picture.split("-").slice(1).map(Number);
 
 /**
- * A view for the names of the shapes, the columns and the number of scenes that come first. `isViewer`: this page has the
- * viewer, whose picture counts.
- * @type {(root: HTMLElement, first: GalleryData) =>
- *   (data: GalleryData, state: State, choose: (picture: string) => void, isViewer: boolean) => void}
+ * The names of the shapes, the columns and the number of scenes are those that come first. `next` shows the same shape in
+ * another scene. `isViewer`: this page has the viewer, whose picture counts.
+ * @param {HTMLElement} root
+ * @param {GalleryData} first
  */
 export function galleryView(root, { names, columns, scenes }) {
   let [picture, pressed] = ["sample-6-6", true];
@@ -32,7 +32,6 @@ export function galleryView(root, { names, columns, scenes }) {
 
   const title = "One scene shows each of the ten shapes with the same colours, place, clutter and noise.";
   const number = el("input", { id: "scene", type: "number", min: "0", max: String(scenes - 1), title });
-  const next = el("button", { type: "button", className: "next" }, "Next");
   const rows = Math.ceil(names.length / columns);
   const tiles = names.map((name, index) => {
     const shape = el("span", { className: "shape" });
@@ -49,7 +48,7 @@ export function galleryView(root, { names, columns, scenes }) {
   moveWithKeys(tiles, columns);
   const grid = el("div", { className: "grid", role: "group", ariaLabel: "The ten drawn shapes of this scene" }, ...tiles);
   grid.style.gridTemplateColumns = `repeat(${columns}, 1fr)`;
-  root.replaceChildren(el("div", { className: "scene" }, el("label", { htmlFor: "scene" }, "Scene"), number, next), grid);
+  root.replaceChildren(el("div", { className: "scene" }, el("label", { htmlFor: "scene" }, "Scene"), number), grid);
 
   /** @type {(label: number, scene: number) => void} */
   function choose(label, scene) {
@@ -62,10 +61,6 @@ export function galleryView(root, { names, columns, scenes }) {
     const scene = numberIn(number) ?? before;
     number.value = String(scene);
     if (scene !== before) choose(label, scene);
-  };
-  next.onclick = () => {
-    const [label, scene] = parse(picture);
-    choose(label, (scene + 1) % scenes);
   };
   function draw() {
     const [label, scene] = parse(picture);
@@ -81,7 +76,12 @@ export function galleryView(root, { names, columns, scenes }) {
     if (!tiles.some((tile) => tile === active)) setTabStop(tiles, tiles[label]);
   }
 
-  return (data, { view }, chosen, isViewer) => {
+  const next = () => {
+    const [label, scene] = parse(picture);
+    choose(label, (scene + 1) % scenes);
+  };
+  /** @type {(data: GalleryData, state: State, choose: (picture: string) => void, isViewer: boolean) => void} */
+  const show = (data, { view }, chosen, isViewer) => {
     [send, strange] = [chosen, data.strange];
     const now = isViewer && view ? view.picture : data.picture;
     const isSample = now.startsWith("sample-");
@@ -89,4 +89,5 @@ export function galleryView(root, { names, columns, scenes }) {
     if (isSample) picture = now; // after an upload the scene stays
     draw();
   };
+  return { show, next };
 }

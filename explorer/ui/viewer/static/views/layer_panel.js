@@ -1,33 +1,20 @@
 // The detail of the selected layer: overlays, numbers and feature maps of each network.
 
-import { colorTable, HEAT_STEPS, heatTable, imageOf, overlayPixels, toImageData } from "../colors.js";
+import { colorTable, toImageData } from "../colors.js";
 import { context2d, el, moveWithKeys, numberIn, paintImage, setTabStop, setText, toggle, update } from "../dom.js";
 import { formatNumber } from "../format.js";
 import { floats, rasterAt } from "../message.js";
 import { enlargement } from "../picture_layout.js";
 import { pictureTools } from "../picture_tools.js";
 import { shownLayer } from "../store.js";
+import { drawOverlay } from "./overlay.js";
 import { colorBar, paletteOf, scaleMax } from "./scales.js";
 
-/** @typedef {LayerSelection & {layer: string}} Shown */
+/** @typedef {import("./overlay.js").Shown} Shown */
 
 const PAGE = 64; // feature maps at once
 const COLUMNS = 8;
 const LARGE_PX = 180; // of the chosen map
-
-/** @type {(canvas: HTMLCanvasElement, message: Message, which: number, column: number, shown: Shown) => void} */
-function drawOverlay(canvas, message, which, column, shown) {
-  const { cells, input } = message.networks[which];
-  const cell = cells[column];
-  if (!cell) return;
-  const picture = rasterAt(message.body, input, 3);
-  const max = scaleMax(message, "cam", which, column, shown.scope);
-  const strength = max > 0 ? ((cell.largest ?? 0) / max / 255) * HEAT_STEPS : 0;
-  const table = heatTable(paletteOf(message, "cam"), shown.opacity / 100);
-  const factor = enlargement(picture.width, picture.height);
-  const pixels = overlayPixels(picture, factor, rasterAt(message.body, cell.cam), strength, table);
-  paintImage(canvas, imageOf(pixels, picture.height * factor, picture.width * factor));
-}
 
 /**
  * What one feature map says; `weight` is its weight in the layer's Grad-CAM.
