@@ -62,7 +62,7 @@ NEXT = f"{inside('.bar .next')}.click()"
 def layer_of(strip: int) -> str:
     """Another layer in the strip of that network, one after the other: no click meets the chosen one."""
     return f"""const all = [...{STRIP}.querySelectorAll('button[data-place^="{strip}/cam/"]')].filter(
-        each => /conv[12],/.test(each.ariaLabel));
+        each => /^stages\\.[0-9]+\\.[0-9]+,/.test(each.ariaLabel));
       window.turn = ((window.turn ?? 0) + 5) % all.length;
       [window.before, window.chosen] = [window.chosen, all[window.turn]];
       window.chosen.click();"""

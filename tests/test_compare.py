@@ -478,7 +478,7 @@ def test_the_view_opens_in_explore() -> None:
     app.button(key="to_explore").click().run()
     assert not app.exception
     assert "here is Explore" in texts(app)
-    assert app.query_params == {"scope": "both", "layer": "stages.0.1.conv1"}
+    assert app.query_params == {"scope": "both", "layer": "stages.0.1.conv1", "layers": "main"}
 
 
 def test_two_networks_with_one_name_are_told_apart_and_no_name_is_markdown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_a_message_is_what_the_library_computes(changes: dict[str, Any]) -> None
 
 @pytest.mark.parametrize("only", ["layer", "layers"])
 def test_layers_are_what_the_library_computes(only: str) -> None:
-    own, state = session(), AppState(layer="stages.1.0", channel=2)
+    own, state = session(), AppState(layer="stages.1.0", channel=2, layers="main")
     content = explain(own, VIEW | {"layer": "stages.1.0", "channel": 2, "only": only})
     layer = "stages.1.0" if only == "layer" else None
     wanted = layers_message(state.picture, sample_image(6, 6), looked(session(), state), layer, 2)
@@ -129,9 +129,9 @@ def test_networks_that_are_too_large_to_be_fetched_ahead_give_the_shown_layer(mo
 def test_the_page_that_runs_afterwards_computes_nothing() -> None:
     own = session()
     explain(own, VIEW | {"picture": "sample-4-41"})
-    seen = [network.trace for network in looked(own, AppState(picture="sample-4-41"))]
+    seen = [network.trace for network in looked(own, AppState(picture="sample-4-41", layers="main"))]
     explain(own, VIEW | {"picture": "sample-4-41", "layer": "stages.0.0"})
-    again = looked(own, AppState(picture="sample-4-41"))
+    again = looked(own, AppState(picture="sample-4-41", layers="main"))
     assert all(network.trace is before for network, before in zip(again, seen, strict=True))
 
 
@@ -204,7 +204,7 @@ def named_file(**changes: Any) -> tuple[dict[str, Any], bytes]:
 def test_the_answer_to_a_file_is_what_the_library_computes(changes: dict[str, Any]) -> None:
     own, other = session(), session()
     answer = explain(own, *named_file(**changes))
-    state = AppState(picture=other.pictures.add(PHOTO, "a.png"), **changes)
+    state = AppState(**{"layers": "main", "picture": other.pictures.add(PHOTO, "a.png"), **changes})
     subject = other.pictures.get(state.picture)
     assert subject is not None
     results = looked(other, state, subject)
@@ -246,7 +246,7 @@ def test_the_page_does_not_decode_again_what_was_drawn(monkeypatch: pytest.Monke
 def test_the_raw_numbers_are_those_of_the_shown_layer_of_the_picture() -> None:
     own = session()
     content = arrays(own, VIEW | {"picture": "sample-1-6", "networks": [NAMES[1]], "layer": "stages.1.0"})
-    (_, network) = looked(session(), AppState(picture="sample-1-6"))
+    (_, network) = looked(session(), AppState(picture="sample-1-6", layers="main"))
     wanted = raw_arrays(network.trace, ["stages.1.0"])
     with np.load(io.BytesIO(content), allow_pickle=False) as found:
         assert {*found} == {*wanted, "class_names"}

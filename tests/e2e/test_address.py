@@ -18,7 +18,7 @@ from tests.e2e.exploring import open_pictures, photo, strip_button
 
 
 def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page: Page) -> None:
-    visit(page)
+    visit(page, "/?layers=main")
     seen = [query(page)]
     acts: list[Callable[[], object]] = [
         lambda: strip_button(page, "stages.1.0.conv2", "ResNet-20").click(),
@@ -68,8 +68,21 @@ def test_an_old_link_opens_and_the_viewer_takes_its_part_over(page: Page) -> Non
     expect(page.get_by_text("drawn ring, number 8", exact=True)).to_be_visible()
 
 
+def test_an_old_link_with_a_layer_inside_a_block_in_its_fragment_shows_it(page: Page) -> None:
+    """Links from before the strip had blocks alone name no `layers`."""
+    visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8#layer=stages.1.0.conv1")
+    expect(page.get_by_role("heading", name="Layer stages.1.0.conv1", exact=True)).to_be_visible()
+    expect(page.get_by_role("combobox", name="Layers", exact=True)).to_have_value("main")
+    wait_until_ready(page)
+    assert query(page)["layers"] == ["main"]
+    choose(page, "Layers", "Blocks")
+    expect(page.get_by_role("heading", name="Layer stages.1.0", exact=True)).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["layer"] == ["stages.1.0"] and "layers" not in query(page)
+
+
 def test_panels_of_the_server_follow_the_layer_of_the_viewer(page: Page) -> None:
-    visit(page)
+    visit(page, "/?layers=main")
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     click(page, "tab", "Block")
     expect(page.get_by_role("combobox", name="Block")).to_have_value("stages.1.0")

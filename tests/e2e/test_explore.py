@@ -16,18 +16,21 @@ from tests.test_pages import kept_run
 
 
 def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_layer(page: Page) -> None:
-    visit(page)
+    visit(page, "/?first=shapes-plain-20")
     for network in ("plain-20", "ResNet-20"):
         expect(page.get_by_text(re.compile(rf"^{network}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
-        expect(strip_button(page, "stages.0.0.conv1", network)).to_be_visible()
+        expect(strip_button(page, "stem.conv", network)).to_be_visible()
+        expect(strip_button(page, "stages.0.0.conv1", network)).to_have_count(0)
         expect(strip_button(page, "stages.2.2", network, "most active channel")).to_be_visible()
-    expect(strip_button(page, "stages.0.0.shortcut", "ResNet-20")).to_be_visible()
-    expect(strip_button(page, "stages.0.0.shortcut", "plain-20")).to_have_count(0)
     expect(page.get_by_role("heading", name="Layer stages.2.2")).to_be_visible()
     expect(page.get_by_text(re.compile("Grad-CAM on the object, which covers"))).to_be_visible()
     expect(page.get_by_text(re.compile("know only: circle, ring"))).to_be_visible()
-    assert query(page) == {"layers": ["main"]}, "a visit adds nothing to the URL"
+    assert query(page) == {"first": ["shapes-plain-20"]}, "a visit adds nothing to the URL"
 
+    choose(page, "Layers", "Convolutions too")
+    expect(strip_button(page, "stages.0.0.conv1", "plain-20")).to_be_visible()
+    expect(strip_button(page, "stages.0.0.shortcut", "ResNet-20")).to_be_visible()
+    expect(strip_button(page, "stages.0.0.shortcut", "plain-20")).to_have_count(0)
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
     wait_until_ready(page)

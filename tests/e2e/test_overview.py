@@ -29,7 +29,7 @@ from tests.e2e.exploring import COMPLETE, EXPLAIN, Line, give_photo, open_pictur
 
 def test_the_strip_answers_from_every_tab(page: Page) -> None:
     """The Layer tab is drawn alone, the others with the whole page: the same strip has to know which."""
-    visit(page)
+    visit(page, "/?layers=main")
     for tab, layer in (("Block", "stages.1.0.conv1"), ("Layer", "stages.0.1.conv2"), ("Channels", "stages.1.1.conv1")):
         click(page, "tab", tab)
         strip_button(page, layer, "ResNet-20").click()
@@ -71,7 +71,7 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
 
 
 def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(page: Page) -> None:
-    visit(page)
+    visit(page, "/?layers=main")
     page.wait_for_function(COMPLETE)  # what might be chosen next has been fetched
     wait_until_ready(page)
     heard: list[str] = []
@@ -379,7 +379,7 @@ def test_many_channels_take_pages_and_the_keyboard_stays_on_them(page: Page, ser
 
 
 def test_what_the_browser_changes_is_all_that_changes_in_the_link(page: Page) -> None:
-    visit(page)
+    visit(page, "/?layers=main")
     page.get_by_label("Opacity of the overlay, %").fill("20")
     page.get_by_text("all", exact=True).click()
     expect(page.get_by_text("One scale for everything; weak layers then look empty.")).to_be_visible()
