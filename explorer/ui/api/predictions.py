@@ -38,8 +38,26 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     return {
         "pictures": pictures,
         "networks": [_network(network, subject) for network in results],
+        "finding": _finding(results, subject),
         "note": note if len({network.trace.target for network in results}) > 1 else None,
     }
+
+
+def _finding(results: list[NetworkResult], subject: InputImage) -> str:
+    """What two networks predict of the picture, in one sentence; "" for one network."""
+    if len(results) < 2:
+        return ""
+    first, second = results
+    said = [network.checkpoint.class_names[network.trace.prediction] for network in results]
+    if said[0] == said[1]:
+        right = ""
+        if subject.label in first.checkpoint.class_names:
+            right = ", which is right" if said[0] == subject.label else f", and it is a {subject.label}"
+        return f"Both networks predict {said[0]}{right}."
+    for network, other, own, others in ((first, second, *said), (second, first, *said[::-1])):
+        if own == subject.label:
+            return f"{network.title} is right ({own}), and {other.title} is wrong ({others})."
+    return f"{first.title} predicts {said[0]}, and {second.title} predicts {said[1]}."
 
 
 def _is_small(pixels: np.ndarray) -> bool:

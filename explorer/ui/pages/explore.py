@@ -42,6 +42,7 @@ def _show(state: AppState) -> None:
     overview()
     layer_header()
     _detail(view)
+    navigation.page_link("compare", "On how many images do they differ, and is it overfitting?")
 
 
 @st.fragment

@@ -127,6 +127,7 @@ interface Predictions {
     part: [left: number, top: number, width: number, height: number]; // of the original that the network gets, 0..1
     verdict: string;
   } & Style)[];
+  finding: string; // of two networks
   note: string | null;
 }
 

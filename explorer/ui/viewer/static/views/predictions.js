@@ -115,7 +115,7 @@ export function predictionsView(root, choose) {
     chart(message.depths);
     if (shown !== predictions) {
       [shown, drawn] = [predictions, ""];
-      const { pictures, networks, note } = predictions;
+      const { pictures, networks, finding, note } = predictions;
       while (canvases.length < pictures.length) canvases.push(el("canvas", { role: "img" }));
       first.replaceChildren(
         ...pictures.map((picture, index) => pictureBox(picture, body, canvases[index])),
@@ -125,7 +125,11 @@ export function predictionsView(root, choose) {
       const boxes = networks.map((network, which) => networkBox(network, overlays[which].canvas, overlays[which].caption));
       const grid = el("div", { className: "predictions" }, ...(message.depths ? [depths] : []), first, ...boxes);
       grid.style.gridTemplateColumns = `${message.depths ? "minmax(0, 1fr) " : ""}minmax(0, 1.1fr) repeat(${networks.length}, minmax(0, 1.3fr))`;
-      root.replaceChildren(grid, ...(note === null ? [] : [el("p", { className: "targets" }, note)]));
+      root.replaceChildren(
+        grid,
+        el("p", { className: "finding" }, finding),
+        ...(note === null ? [] : [el("p", { className: "targets" }, note)]),
+      );
     }
     drawOverlays();
   };

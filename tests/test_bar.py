@@ -1,0 +1,80 @@
+"""The bar above every page: its pair stands in the query of each, and travels from one to the other."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.ui import bar
+from explorer.ui.services.explore_state import AppState
+
+PAGES = ("explore", "compare", "gradients", "build", "models", "class")
+PAIRS = [
+    {},
+    {"first": "shapes-plain-56", "second": "shapes-resnet-56"},
+    {"first": "cifar10jpeg-resnet-8", "second": "cifar10jpeg-plain-8", "target": "3"},
+    {"second": "shapes-resnet-8", "picture": "test-shapes-32-17"},
+    {"first": "shapes-plain-8", "second": "shapes-resnet-8", "picture": "upload-0123456789abcdef"},
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_query_holds_the_pair_and_keeps_the_rest(page: str, pair: dict[str, str]) -> None:
+    before = {"tab": "block", "first": "shapes-resnet-56", "target": "9"}
+    query = bar.into_query(page, before, pair)
+    if pair or page != "compare":  # Compare has twins of its own by default
+        assert bar.of_query(page, query) == pair
+    assert query["tab"] == "block" and "9" not in query.get("target", "")
+    for other in PAGES:
+        again = bar.into_query(page, query, bar.of_query(other, bar.into_query(other, {}, pair)) if pair else pair)
+        assert again == query, f"over {other}"
+
+
+def test_compare_keeps_its_further_networks_and_always_has_two() -> None:
+    query = {"networks": "shapes-plain-20,shapes-resnet-20,shapes-plain-8,shapes-resnet-8"}
+    pair = AppState(first="shapes-plain-56", second="shapes-resnet-56").to_query()
+    assert bar.into_query("compare", query, pair) == {
+        "networks": "shapes-plain-56,shapes-resnet-56,shapes-plain-8,shapes-resnet-8"
+    }
+    alone = AppState(first="shapes-plain-56", second=None).to_query()
+    assert bar.into_query("compare", {}, alone) == {"networks": "shapes-plain-56,shapes-resnet-56"}
+    swapped = AppState(first="shapes-plain-8", second="shapes-resnet-8").to_query()
+    assert bar.into_query("compare", query, swapped) == {"networks": "shapes-plain-8,shapes-resnet-8"}
+
+
+USED = """
+import streamlit as st
+from explorer.ui import bar
+bar.use("models", %r, %r)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "place", "expected"),
+    [
+        ({}, "shapes-plain-56", "first", {"first": "shapes-plain-56"}),
+        ({}, "shapes-plain-56", "second", {"second": "shapes-plain-56"}),
+        ({}, "shapes-resnet-20", "first", {"first": "shapes-resnet-20", "second": "shapes-plain-20"}),
+        (
+            {"target": "3", "picture": "sample-1-7"},
+            "cifar10jpeg-plain-8",
+            "first",
+            {"first": "cifar10jpeg-plain-8", "second": "cifar10jpeg-resnet-8"},
+        ),
+        (
+            {"second": "none", "picture": "sample-1-7"},
+            "shapes-resnet-8",
+            "second",
+            {"second": "shapes-resnet-8", "picture": "sample-1-7"},
+        ),
+    ],
+)
+def test_a_network_is_used_as_one_of_the_pair(
+    before: dict[str, str], name: str, place: str, expected: dict[str, str]
+) -> None:
+    app = AppTest.from_string(
+        "from explorer.ui.session import session\n" + f"session().pair = {before!r}\n" + USED % (name, place),
+        default_timeout=60,
+    )
+    app.query_params["model"] = name
+    app.run()
+    assert not app.exception and app.query_params == {"model": name, **expected}
