@@ -22,8 +22,6 @@ from explorer.ui.viewer import places
 
 FIELDS = ("first", "second", "picture", "target")
 MOST_COMPARED = 4
-OWNERS = ("explore", "compare", "gradients")
-"""The pages whose own state has these fields; on the others they stand beside it."""
 
 
 def of_query(page: str, query: Mapping[str, str]) -> dict[str, str]:
@@ -64,12 +62,21 @@ def first_view() -> dict[str, str]:
 
 
 def follow_query(page: str) -> None:
-    """Takes the pair of the query, before and after each run: a link, Back or a control of the page may change it."""
+    """Takes the pair of the query, before and after each run: a link, Back or a control of the page may change it. What
+    the page has no field for stays, and stands in its query too."""
     query = url_query.read()
-    if page in OWNERS or set(FIELDS) & set(query):
-        session().pair = of_query(page, query)
-    elif session().pair:
-        url_query.write(query | session().pair)
+    own = _own_fields(page, query)
+    kept = {name: value for name, value in session().pair.items() if name not in own and name not in query}
+    session().pair = kept | of_query(page, query)
+    if kept:
+        url_query.write(query | kept)
+
+
+def _own_fields(page: str, query: Mapping[str, str]) -> Sequence[str]:
+    """The fields that the page writes itself, so that one that is not there has its default."""
+    if page == "gradients":
+        return () if query.get("source", "initial") == "initial" else ("first", "second")
+    return FIELDS if page in ("explore", "compare") or set(FIELDS) & set(query) else ()
 
 
 def parse_choice(received: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.conftest import keep_speed
 from tests.made_runs import taken_queue
 
 SCREENSHOTS = ROOT / "test-results"
-TIMEOUT_S = 15
+TIMEOUT_S = 60
 PATIENCE = 180_000  # milliseconds for what a machine has to compute: a training, a measurement
 
 WELCOME = re.compile(

@@ -15,7 +15,7 @@ SOON = """async () => {
     return hasPendingWork();
 }"""  # React tells the server a moment after the click
 BEGUN = {
-    "a widget": "[...document.querySelectorAll('[data-testid=stSidebar] [role=radio]')].at(-1).click()",
+    "a widget": "[...document.querySelectorAll('[role=tab]')].at(-1).click()",
     "a request": "fetch('_stcore/health')",
     "a request of the old kind": ASK,
     "a timer": "setTimeout(() => {}, 250)",

@@ -184,6 +184,6 @@ def test_the_app_works_below_a_path(
         open_pictures(page)
         upload(page, "bar", "a.jpg", "image/jpeg", photo(120, 80), wait=False)
         expect(page.get_by_text("Original, 120×80")).to_be_visible()
-        page.goto(f"{url}/compare")
+        page.goto(f"{url}/compare?picture=sample-6-6")
         page.get_by_role("link", name="Explore").click()
         expect(page.get_by_text("drawn star, number 6", exact=True)).to_be_visible()

@@ -19,6 +19,9 @@ def button(page: Page, words: str | re.Pattern[str]) -> Locator:
     return page.get_by_role("button").filter(has_text=words)
 
 
+OPENED = "/gradients?second=shapes-resnet-20"  # a link that names the usual pair
+
+
 def wait_for_sentence(page: Page, sentence: Locator) -> None:
     """A machine that would measure it for longer than a moment asks first."""
     measure = button(page, "Measure (about")
@@ -29,7 +32,7 @@ def wait_for_sentence(page: Page, sentence: Locator) -> None:
 
 
 def test_the_first_visit_shows_three_results_to_everybody(page: Page) -> None:
-    visit(page, "/gradients")
+    visit(page, OPENED)
     cards = page.locator("article")
     expect(cards).to_have_count(3)
     for card, title in zip(cards.all(), ("Vanishes", "Explodes", "Stays level"), strict=True):
@@ -42,7 +45,7 @@ def test_the_first_visit_shows_three_results_to_everybody(page: Page) -> None:
         page.get_by_text(re.compile("^Before training, the gradient of plain-56 vanishes or explodes"))
     ).to_be_visible()
     expect(page.get_by_role("link", name="How deep can you train?")).to_be_visible()
-    assert query(page) == {}
+    assert query(page) == {"second": ["shapes-resnet-20"]}
     for window in windows(page):
         expect(page.locator(CHART), str(window)).to_be_visible()
         assert no_sideways_scroll(page), window
@@ -56,7 +59,7 @@ def test_the_first_visit_shows_three_results_to_everybody(page: Page) -> None:
 
 
 def test_a_card_is_a_link_to_its_view_and_has_its_numbers_folded(page: Page, open_page: Callable[..., Page]) -> None:
-    visit(page, "/gradients")
+    visit(page, OPENED)
     page.get_by_role("link", name="Explodes").focus()
     page.keyboard.press("Enter")
     wait_until_ready(page)
@@ -80,11 +83,11 @@ def test_a_card_is_a_link_to_its_view_and_has_its_numbers_folded(page: Page, ope
         card.get_by_role("button", name="CSV").click()
     rows = list(csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text())))
     assert len(rows) == 2 * 55 and {row["network"] for row in rows} == {"plain-56", "ResNet-56"}
-    assert query(page) == {}, "the fold is no part of the link"
+    assert query(page) == {"second": ["shapes-resnet-20"]}, "the fold is no part of the link"
 
 
 def test_a_guess_is_answered_by_a_measurement(page: Page) -> None:
-    visit(page, "/gradients")
+    visit(page, OPENED)
     page.locator(".st-key-guess_depth").get_by_text("8", exact=True).click()
     wait_until_ready(page)
     click(page, "button", "It rises")
@@ -172,7 +175,7 @@ def test_the_steps_of_a_training_are_drawn_without_a_run_and_the_address_follows
 
 
 def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_page: Callable[..., Page]) -> None:
-    visit(page, "/gradients")
+    visit(page, OPENED)
     click(page, "radio", "In a trained network")
     choose(page, "First network", "plain-8 · Shapes")
     click(page, "radio", "blocks")

@@ -68,7 +68,7 @@ def choose_network(state: BuildState) -> None:
         "where shapes change (option B).",
     )
     _choose_depth(state, fields)
-    left, right = st.columns([2, 1])
+    left, right = st.columns(2)
     with left:
         choose_option("Block", "block")
     with right:

@@ -1,5 +1,6 @@
 """The three results that Gradients opens with, and the answer that follows from them."""
 
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -63,7 +64,7 @@ def show_results(state: GradientsState) -> list[list[MeasuredFlow]]:
         when = "After training" if card.source == "checkpoint" else "At initialisation"
         specs = card.specs() if card.source == "initial" else [each.spec for each in networks]
         of = ": ".join(filter(None, [when, setting(specs, initialisation=card.source == "initial", activation=False)]))
-        one = {"setting": of, "query": urlencode(card.to_query()), "shown": card == state}
+        one = {"setting": of, "query": urlencode(card.to_query()), "shown": card == _without_pair(state, card)}
         if len(networks) < 2:
             cards.append(one | {"title": "Not measured here", "sentence": "Open it to measure it.", "numbers": None})
             continue
@@ -90,6 +91,11 @@ def show_results(state: GradientsState) -> list[list[MeasuredFlow]]:
         )
     _component(key="cards", data={"cards": cards}, on_open_change=_open)
     return found
+
+
+def _without_pair(state: GradientsState, card: GradientsState) -> GradientsState:
+    """The pair of the bar says nothing where networks without training are shown."""
+    return replace(state, first=card.first, second=card.second) if card.source == "initial" else state
 
 
 def _open() -> None:

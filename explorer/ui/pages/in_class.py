@@ -37,7 +37,7 @@ GROUPS = ((8, "batch"), (8, "none"), (20, "batch"), (20, "none"))
 
 # One sheet: the plan and the questions.
 PRINTED = """<style>@media print {
-    .st-key-present, .st-key-lesson_end, .st-key-class_views, .st-key-class_groups, .st-key-class_form,
+    .st-key-bar, .st-key-present, .st-key-lesson_end, .st-key-class_views, .st-key-class_groups, .st-key-class_form,
     [class*=st-key-class_answer] { display: none !important }
 }</style>"""
 
