@@ -244,8 +244,11 @@ def test_the_first_network_against_each_other() -> None:
 # --- what differs, and the charts ------------------------------------------------------------------------------------
 
 
+TWINS = ("shapes-plain-56", "shapes-resnet-56")
+
+
 def test_twins_differ_in_their_shortcut_and_in_what_came_of_it() -> None:
-    rows = spec_diff.rows([checkpoints.load_pretrained(name) for name in CompareState().networks])
+    rows = spec_diff.rows([checkpoints.load_pretrained(name) for name in TWINS])
     assert {row.name for row in rows if not row.is_equal} == {"accuracy", "shortcut"}
     equal = {row.name: row.values[0] for row in rows if row.is_equal}
     assert equal["parameters"] == f"{describe(cifar(56)).parameters:,}"
@@ -327,9 +330,9 @@ def texts(app: AppTest) -> str:
     return "\n".join(element.value for kind in (app.markdown, app.caption, app.info, app.warning) for element in kind)
 
 
-def test_first_visit_compares_the_twins() -> None:
-    app = open_compare()
-    assert chosen(app) == ["shapes-plain-56", "shapes-resnet-56"]
+def test_the_twins_of_the_first_view_are_compared() -> None:
+    app = open_compare(networks=",".join(TWINS))
+    assert chosen(app) == [*TWINS]
     shown = texts(app).replace("\\", "")
     assert "are twins" in shown
     assert [(tile.label.replace("\\", ""), tile.value) for tile in app.metric][:2] == [
@@ -339,7 +342,7 @@ def test_first_visit_compares_the_twins() -> None:
     assert "overfitting is not the reason" in shown and "n = 4,000 images" in shown
     assert "predicts star" in shown and "which is right" in shown
     assert "Correlation" in shown and "Intersection over union" in shown
-    assert app.query_params == {}
+    assert app.query_params == {"networks": ",".join(TWINS)}
     assert not [button.label for button in app.button if button.label.startswith(("Measure", "Compare all"))]
 
 
@@ -363,7 +366,7 @@ def test_settings_that_differ_are_in_a_tab() -> None:
 
 
 def test_the_page_ends_with_its_finding_and_the_next_question() -> None:
-    app = open_compare()
+    app = open_compare(networks=",".join(TWINS))
     assert (
         "plain-56 reaches 30.0% of test accuracy where ResNet-56 reaches 97.1%: plain-56 is harder to train."
         in texts(app).replace("\\", "")
@@ -375,7 +378,7 @@ def test_the_page_ends_with_its_finding_and_the_next_question() -> None:
     [
         (
             lambda app: app.selectbox(key="compare_network_1").set_value("shapes-plain-8"),
-            {"networks": "shapes-plain-56,shapes-plain-8"},
+            {"networks": "shapes-plain-20,shapes-plain-8"},
         ),
         (lambda app: app.segmented_control(key="compare_scope").set_value("both"), {"scope": "both"}),
         (lambda app: app.segmented_control(key="compare_grid").set_value("true"), {"grid": "true"}),

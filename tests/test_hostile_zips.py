@@ -455,8 +455,8 @@ def test_the_watch_sees_a_written_file(tmp_path):
         (tmp_path / "x").write_bytes(b"x")
     with pytest.raises(AssertionError), watched():
         (tmp_path / "folder").mkdir()
-    # Of a mapping of its own: an array may come from memory that this process has kept since an earlier test. Well above
-    # the limit: the kernel counts resident pages for each thread or core and adds them up later.
+    # Of a mapping of its own: an array may come from memory that this process has kept since an earlier test. Well
+    # above the limit: the kernel counts resident pages for each thread or core and adds them up later.
     piece = bytes(2**20)
     with pytest.raises(AssertionError), watched(), mmap.mmap(-1, MAX_BYTES * 3 // 2) as memory:
         while memory.tell() < len(memory):

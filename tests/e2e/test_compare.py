@@ -21,11 +21,11 @@ def images(page: Page) -> list[str]:
 
 
 def test_a_third_network_another_scale_and_the_true_grid(page: Page) -> None:
-    visit(page, "/compare?picture=sample-6-6")
+    visit(page, "/compare?networks=shapes-plain-56,shapes-resnet-56")
     expect(page.get_by_role("heading", name="Compare two networks")).to_be_visible()
     expect(map_button(page, "stages.2.8", "plain-56", "1.00")).to_have_attribute("aria-pressed", "true")
     twins = "shapes-plain-56,shapes-resnet-56"
-    assert query(page)["networks"] == [twins], "the pair of the first view, which every link names"
+    assert query(page) == {"networks": [twins]}, "a visit adds nothing to the URL"
 
     click(page, "button", "+ Another network")
     choose(page, "Third network", "ResNet-8 · Shapes")
@@ -99,7 +99,7 @@ def test_the_first_visit_shows_the_verdict_in_every_window(page: Page) -> None:
     click(page, "tab", "Representations (CKA)")
     expect(page.get_by_text("Most alike are")).to_be_visible()
     assert query(page)["tab"] == ["layers"]
-    visit(page, "/compare?tab=layers")
+    visit(page, "/compare?networks=shapes-plain-56,shapes-resnet-56&tab=layers")
     expect(page.get_by_text("Most alike are")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("^(Measure|Compare all)"))).to_have_count(0)
     page.get_by_role("link", name="What reaches the first layer?").click()

@@ -4,15 +4,16 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from driving.actions import choose, click, no_sideways_scroll, visit, wait_until_ready
-from tests.e2e.accessibility import assert_accessible, turn
+from driving.actions import choose, click, no_sideways_scroll, turn, visit, wait_until_ready
+from tests.e2e.accessibility import assert_accessible
 
 PAGES = ("Compare", "Gradients", "Build & train", "Models", "In class", "Explore")
 
 
 def pair(page: Page) -> tuple[str, ...]:
     """The networks and the picture in the bar."""
-    boxes = [page.get_by_role("combobox", name=f"{place} network").first for place in ("First", "Second")]
+    bar = page.locator(".st-key-bar")
+    boxes = [bar.get_by_role("combobox", name=f"{place} network") for place in ("First", "Second")]
     picture = page.get_by_role("button", name=re.compile("^Picture: "))
     return (*(box.input_value() for box in boxes), str(picture.get_attribute("aria-label")))
 
@@ -55,7 +56,7 @@ def test_the_pair_and_the_picture_travel_with_every_change_of_page(page: Page) -
     page.reload()
     wait_until_ready(page)
     assert pair(page) == seen, "the link names it"
-    page.get_by_role("combobox", name="First network").first.select_option("shapes-plain-20")
+    page.locator(".st-key-bar").get_by_role("combobox", name="First network").select_option("shapes-plain-20")
     wait_until_ready(page)
     assert pair(page)[:2] == ("shapes-plain-20", "shapes-resnet-20")
     page.go_back()

@@ -50,13 +50,14 @@ def _finding(results: list[NetworkResult], subject: InputImage) -> str:
     first, second = results
     said = [network.checkpoint.class_names[network.trace.prediction] for network in results]
     if said[0] == said[1]:
-        right = ""
+        verdict = ""
         if subject.label in first.checkpoint.class_names:
-            right = ", which is right" if said[0] == subject.label else f", and it is a {subject.label}"
-        return f"Both networks predict {said[0]}{right}."
-    for network, other, own, others in ((first, second, *said), (second, first, *said[::-1])):
-        if own == subject.label:
-            return f"{network.title} is right ({own}), and {other.title} is wrong ({others})."
+            verdict = ", which is right" if said[0] == subject.label else f", and it is a {subject.label}"
+        return f"Both networks predict {said[0]}{verdict}."
+    if subject.label in said:
+        right = said.index(subject.label)
+        wrong = 1 - right
+        return f"{results[right].title} is right ({said[right]}), and {results[wrong].title} is wrong ({said[wrong]})."
     return f"{first.title} predicts {said[0]}, and {second.title} predicts {said[1]}."
 
 

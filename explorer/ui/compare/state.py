@@ -29,7 +29,7 @@ class CompareState(UrlState):
 
     INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "n": (1, 10**8)}
 
-    networks: tuple[str, ...] = ("shapes-plain-56", "shapes-resnet-56")
+    networks: tuple[str, ...] = ("shapes-plain-20", "shapes-resnet-20")
     picture: str = "sample-6-6"
     target: int | None = None
     depth: float = 1.0
