@@ -76,16 +76,17 @@ def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
         script = Path(folder, "blank.py")
         script.write_text(BLANK)
         with served(Path(folder)) as (url, process), served(Path(folder), script=str(script)) as (blank_url, _):
-            large = f"{url}/?{urlencode({'first': name_of('resnet-18'), 'second': name_of('plain-18')})}"
+            home = f"{url}/?layers=main"  # convolutions too, of which another one is chosen
+            large = f"{home}&{urlencode({'first': name_of('resnet-18'), 'second': name_of('plain-18')})}"
             small = [build(cifar(20, "none")).freeze(), build(cifar(20)).freeze()]
             views = [
-                View("32", small, *(opened(browser, url) for _ in range(3))),
+                View("32", small, *(opened(browser, home) for _ in range(3))),
                 View("224", networks, *(opened(browser, large, owner=OWNER) for _ in range(3))),
             ]
             blank = opened(browser, blank_url)
             yield from rerun_rows(blank, views, process, rounds)
-            yield from layer_rows(blank, opened(browser, f"{url}/?first={name_of('resnet-50')}&second=none"), rounds)
-            yield from link_rows(blank, blank_url, zip(views, (f"{url}/?", f"{large}&"), strict=True))
+            yield from layer_rows(blank, opened(browser, f"{home}&first={name_of('resnet-50')}&second=none"), rounds)
+            yield from link_rows(blank, blank_url, zip(views, (f"{home}&", f"{large}&"), strict=True))
             yield from size_rows(url, rounds)
     yield start_row(starts)
 
