@@ -131,7 +131,7 @@ def unpack(kind: type[T], arrays: Mapping[str, np.ndarray] | None) -> T | None:
         return None
 
 
-# --- what comes with the app ------------------------------------------------------------------------------------------
+# --- shipped results --------------------------------------------------------------------------------------------------
 
 
 @cache

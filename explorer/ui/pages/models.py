@@ -22,7 +22,7 @@ from explorer.ui.widgets.pickers import download_with_progress
 from explorer.weights_import import NORMALISATIONS
 
 COLUMNS: dict[str, Any] = {
-    "model": st.column_config.TextColumn(width=170),
+    "model": st.column_config.TextColumn(width=203),
     "source": st.column_config.TextColumn(width=108),
     "data": st.column_config.TextColumn(width=158),
     "depth": st.column_config.NumberColumn(width=52),
@@ -34,7 +34,7 @@ COLUMNS: dict[str, Any] = {
 
 def show() -> None:
     st.header("Models", anchor=False)
-    left, right = st.columns([7, 5], gap="large")
+    left, right = st.columns([5, 3], gap="large")
     with left:
         _table()
     with right:

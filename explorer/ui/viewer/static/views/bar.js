@@ -140,7 +140,7 @@ export function barView(root, made, choose, chooseFile) {
     el(
       "div",
       { className: "row" },
-      el("div", {}, el("span", {}, "Picture"), el("div", { className: "beside" }, picture, next)),
+      el("div", { className: "wide" }, el("span", {}, "Picture"), el("div", { className: "beside" }, picture, next)),
       first.field,
       second.field,
       few.field,

@@ -48,5 +48,10 @@ function links({ lines, points }, choose) {
     return el("button", { type: "button", title: words, ariaLabel: `Show ${words}`, ariaPressed: String(shown), onclick }, String(depth));
   });
   const names = lines.map(({ title, colour }) => el("span", { style: `color:${colour}` }, title));
-  return el("div", { className: "depths" }, el("span", {}, "Layers"), ...buttons, ...names);
+  return el(
+    "div",
+    {},
+    el("div", { className: "depths" }, ...names),
+    el("div", { className: "depths" }, el("span", {}, "Layers"), ...buttons),
+  );
 }
