@@ -25,10 +25,17 @@ from explorer.attribution import (
 from explorer.presets import cifar, imagenet_resnet
 from explorer.tracing import EVERYTHING, LayerTrace, Trace, trace
 
+RESNET_50 = imagenet_resnet(50)
 SPECS = {
     "resnet-20": cifar(20),
     "plain-20": cifar(20, "none"),
-    "resnet-50 at 64": replace(imagenet_resnet(50), input_shape=(3, 64, 64)),
+    # All of its layers with an eighth of their channels: the 53 passes of Captum take seconds instead of half a minute.
+    "resnet-50 at 64": replace(
+        RESNET_50,
+        input_shape=(3, 64, 64),
+        stem=replace(RESNET_50.stem, channels=8),
+        stages=tuple(replace(stage, channels=stage.channels // 8) for stage in RESNET_50.stages),
+    ),
 }
 
 

@@ -134,7 +134,7 @@ def pale_words(page: Page) -> list[str]:
 # A group of radio buttons, tabs or tiles is one stop: inside of it the arrow keys move. Whether the focus is seen is
 # asked of the nearest box that is large enough to be seen, of what is in it and of what it is in: the look of these
 # differs with and without the focus. A table is drawn on a canvas, and draws a frame around the cell itself.
-STOPS = """() => {
+STOPS = """within => {
     const style = document.createElement('style');
     style.textContent = '* { transition: none !important; caret-color: transparent }';
     document.head.append(style);
@@ -150,7 +150,7 @@ STOPS = """() => {
             if (each.shadowRoot) walk(each.shadowRoot);
         }
     };
-    walk(document);
+    walk(document.querySelector(within));
     const name = each => `${each.tagName.toLowerCase()} ` + (each.getAttribute('aria-label') || each.placeholder ||
         each.innerText || each.closest('[data-testid]')?.innerText || '').trim().slice(0, 60);
     const boxOf = each => {
@@ -191,14 +191,17 @@ STOPS = """() => {
 }"""
 
 
-def tab_through(page: Page) -> list[str]:
-    """What is wrong for a visitor who goes through a page with the Tab key, each as a line: what can be used and is
-    never reached, what comes after something that follows it, and what does not show that it has the focus."""
-    names = page.evaluate(STOPS)
+def tab_through(page: Page, within: str = "html") -> list[str]:
+    """What is wrong for a visitor who goes with the Tab key through a page, or through a part of it in which something
+    was clicked last, each as a line: what can be used and is never reached, what comes after something that follows it,
+    and what does not show that it has the focus."""
+    names = page.evaluate(STOPS, within)
     steps: list[dict[str, Any]] = []
     for _ in range(2 * len(names) + 20):
         page.keyboard.press("Tab")
         steps.append(page.evaluate("stops.step()"))
+        if within != "html" and steps[-1]["place"] < 0:
+            break
         # It begins at what was clicked last, leaves the page at its end, and comes in again at its beginning.
         came_back = len(steps) > 1 and steps[-1]["place"] == steps[0]["place"] != steps[-2]["place"]
         if came_back and any(step["isOut"] for step in steps):
@@ -219,6 +222,6 @@ def assert_accessible(page: Page, where: object, within: str = "html") -> None:
     assert not faults, "\n".join([f"{where}:", *faults])
 
 
-def assert_keyboard_goes_everywhere(page: Page) -> None:
-    faults = tab_through(page)
+def assert_keyboard_goes_everywhere(page: Page, within: str = "html") -> None:
+    faults = tab_through(page, within)
     assert not faults, "\n".join(faults)
