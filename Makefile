@@ -21,7 +21,7 @@ test: $(VENV)/.installed-dev style ## check style and types, then run all tests,
 	$(NODE) --test --test-reporter=dot $(wildcard tests/viewer/*.mjs)
 	$(PYTHON) -m driving.chromium
 	@nice $(PYTHON) -m mypy >.mypy.log 2>&1 & types=$$!; \
-	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n 3 --no-loadscope-reorder; failed=$$?; \
+	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -n 4 --no-loadscope-reorder; failed=$$?; \
 	wait $$types || failed=1; cat .mypy.log; rm -f .mypy.log; exit $$failed
 
 lint: style ## check style, format and types only

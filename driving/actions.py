@@ -121,8 +121,9 @@ def turn(page: Page, *, dark: bool) -> None:
 
 
 def windows(page: Page) -> Iterator[Window]:
-    """The page narrow, dark, and at last as before: light, 1440 wide. No theme changes a width."""
-    for width, dark in ((1024, False), (1440, True), (1440, False)):
+    """The page as before, narrow, and wide and dark, as it then stays: no theme changes a width, and each other theme
+    draws the page anew."""
+    for width, dark in ((1440, False), (1024, False), (1440, True)):
         page.set_viewport_size({"width": width, "height": 900})
         turn(page, dark=dark)
         yield Window(width, dark)

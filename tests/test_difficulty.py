@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import difficulty
-from explorer.datasets import Dataset, shapes
+from explorer.datasets import Dataset, Split, shapes
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def test_the_table_of_difficulty_goes_on_after_the_networks_that_are_there(
     every = difficulty.small_networks()
     assert [spec.depth for spec in every.values()] == [3, 8, 8, 20, 20, 56, 56]
     assert {spec.input_shape for spec in every.values()} == {small.input_shape}
-    train = replace(small.train, images=small.train.images[:1_000], labels=small.train.labels[:1_000])
-    monkeypatch.setattr(difficulty.shapes, "load", lambda size: replace(small, train=train))
+    few = {name: getattr(small.train, name)[:1_000] for name in ("images", "labels", "masks")}
+    monkeypatch.setattr(difficulty.shapes, "load", lambda size: replace(small, train=Split(**few)))
     monkeypatch.setattr(difficulty, "SMALL_RECIPE", replace(difficulty.SMALL_RECIPE, epochs=None, seconds=0.5))
     monkeypatch.setattr(difficulty, "small_networks", lambda: {"two-conv CNN": every["two-conv CNN"]})
     kept = tmp_path / "kept.json"

@@ -196,6 +196,7 @@ def tab_through(page: Page, within: str = "html") -> list[str]:
     was clicked last, each as a line: what can be used and is never reached, what comes after something that follows it,
     and what does not show that it has the focus."""
     names = page.evaluate(STOPS, within)
+    assert names, within
     steps: list[dict[str, Any]] = []
     for _ in range(2 * len(names) + 20):
         page.keyboard.press("Tab")

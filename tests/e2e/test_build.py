@@ -140,7 +140,7 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
     expect(stopped).to_have_count(0, timeout=PATIENCE)
     expect(button(page, "Explore them side by side")).to_be_visible(timeout=PATIENCE)
     wait_until_ready(page)
-    for dark in (True, False):
+    for dark in (False, True):
         turn(page, dark=dark)
         assert_accessible(page, f"a finished run, {'dark' if dark else 'light'}")
     assert_keyboard_goes_everywhere(page)

@@ -180,7 +180,7 @@ TABS = (
 
 def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page) -> None:
     visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2")
-    for dark in (True, False):
+    for dark in (False, True):
         turn(page, dark=dark)
         for tab, name, words in TABS:
             where = f"{tab}, {'dark' if dark else 'light'}"

@@ -59,7 +59,7 @@ def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     upload(page, "weights", "my net.th", "application/octet-stream", theirs())
     expect(page.get_by_text("best_prec1").first).to_be_visible()
     expect(page.get_by_test_id("stAlert").filter(has_text="evil.pt")).to_have_count(0)
-    for dark in (True, False):
+    for dark in (False, True):
         turn(page, dark=dark)
         assert_accessible(page, "a report")
     expect(page.get_by_role("button", name="Use this model")).to_have_count(0)  # not before the question is answered

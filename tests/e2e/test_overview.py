@@ -240,7 +240,7 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
     upload(page, "bar", "note.jpg", "image/jpeg", b"just text")
     expect(page.get_by_text("The picture that was shown stays.")).to_be_visible()
-    for dark in (True, False):
+    for dark in (False, True):
         turn(page, dark=dark)
         assert_accessible(page, "what is no picture")
     expect(page.get_by_text("Original, 103×103")).to_be_visible()

@@ -110,7 +110,7 @@ def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(
     expect(page.get_by_text("Original, 160×120")).to_be_visible()
     wait_until_ready(page)
     assert query(page)["picture"][0].startswith("upload-")
-    for dark in (True, False):
+    for dark in (False, True):
         turn(page, dark=dark)
         assert_accessible(page, "the camera")
     click(page, "button", "Switch the camera off")

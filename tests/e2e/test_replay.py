@@ -116,7 +116,7 @@ def test_a_recorded_training_plays_and_is_moved_by_hand(page: Page) -> None:
         right = sum(index == label for index, label in zip(classes, labels, strict=True))
         expect(page.get_by_text(f"{title}: {right} of 12 right")).to_be_visible()
 
-    for dark in (True, False):
+    for dark in (False, True):
         turn(page, dark=dark)
         assert step(page) == frame["step"], "another theme draws the same step"
         assert_accessible(page, f"a replay, {'dark' if dark else 'light'}")

@@ -26,7 +26,7 @@ def test_the_first_view_shows_twins_that_part_and_two_links_lead_to_the_answer(p
         page.get_by_text(re.compile(r"^ResNet-56 is right \(\w+\), and plain-56 is wrong \(\w+\)\.$"))
     ).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Test accuracy against depth"))).to_be_visible()
-    for dark in (True, False):
+    for dark in (False, True):
         turn(page, dark=dark)
         assert_accessible(page, "the first view")
     seen = pair(page)
