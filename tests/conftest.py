@@ -4,6 +4,7 @@ import functools
 import gc
 import inspect
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -26,13 +27,17 @@ os.environ["EXPLORER_GIVE_WAY"] = "0"
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keeps the garbage collector from all that is imported: it stays, and to look through it takes a tenth of the
-    time of every test of a page."""
+    time of every test of a page. What Streamlit's loggers hear passes through the root's: pytest would put handlers on
+    each of a hundred that keep it to themselves, six times a test."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+        for logger in logging.root.manager.loggerDict.values():
+            if isinstance(logger, logging.Logger):
+                logger.propagate = True
 
 
 SPEED = {

@@ -33,7 +33,7 @@ SPECS = {
     "resnet-50 at 64": replace(
         RESNET_50,
         input_shape=(3, 64, 64),
-        stem=replace(RESNET_50.stem, channels=8),
+        stem=Stem(8, 7, 2, "max"),
         stages=tuple(replace(stage, channels=stage.channels // 8) for stage in RESNET_50.stages),
     ),
 }

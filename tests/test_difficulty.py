@@ -25,7 +25,7 @@ def test_the_table_of_difficulty_goes_on_after_the_networks_that_are_there(
     assert [spec.depth for spec in every.values()] == [3, 8, 8, 20, 20, 56, 56]
     assert {spec.input_shape for spec in every.values()} == {small.input_shape}
     few = {name: getattr(small.train, name)[:1_000] for name in ("images", "labels", "masks")}
-    monkeypatch.setattr(difficulty.shapes, "load", lambda size: replace(small, train=Split(**few)))
+    monkeypatch.setattr(shapes, "load", lambda size: replace(small, train=Split(**few)))
     monkeypatch.setattr(difficulty, "SMALL_RECIPE", replace(difficulty.SMALL_RECIPE, epochs=None, seconds=0.5))
     monkeypatch.setattr(difficulty, "small_networks", lambda: {"two-conv CNN": every["two-conv CNN"]})
     kept = tmp_path / "kept.json"
