@@ -98,7 +98,8 @@ def _described(report: Report) -> list[str]:
     rows = []
     for number, reading in enumerate(report.readings, start=1):
         facts = reading.for_json()
-        rows.append([number, reading.title, facts["parameters"], facts["classes"], facts["input_shape"]])
+        title = f"{reading.title} (more likely)" if reading.is_likelier else reading.title
+        rows.append([number, title, facts["parameters"], facts["classes"], facts["input_shape"]])
     lines = [f"{report.name}: layout of {report.family}", ""]
     lines += table(("reading", "network", "parameters", "classes", "input"), rows)
     if report.question:

@@ -65,6 +65,33 @@ def summary(log: RunLog) -> str:
     return " ".join(sentences)
 
 
+def finding(log: RunLog) -> str:
+    """The result of a finished run in one sentence of at most 25 words: which network learned more, and whether by more
+    than chance. Empty before the end."""
+    networks = (log.end or {}).get("networks", [])
+    if not 1 <= len(networks) <= 2:
+        return ""
+    names = (log.start or {}).get("class_names")
+    unbalanced = all(is_unbalanced(network["test"]) for network in networks)
+    accuracy = "balanced accuracy" if unbalanced else "test accuracy"
+    scores = [_score(network["test"], len(names) if isinstance(names, list) else 0, unbalanced) for network in networks]
+    (title, score), *others = sorted(
+        zip((network["title"] for network in networks), scores, strict=True), key=lambda each: -each[1].share
+    )
+    guessing = "" if score.guess is None else f" ({score.guess:.1%})"
+    if not score.learned:
+        which = f"{title} is not" if not others else f"Neither {title} nor {others[0][0]} is"
+        return f"{which} clearly better than guessing{guessing}, so this training shows nothing about shortcuts."
+    if not others:
+        return f"{title} has learned: {score.share:.1%} {accuracy}, where guessing reaches {score.guess or 0:.1%}."
+    worse_title, worse = others[0]
+    shares = f"{score.share:.1%} against {worse.share:.1%} {accuracy}"
+    if score.share - worse.share <= _margin(worse, score, unbalanced):
+        return f"{title} and {worse_title} learned about equally: {shares} may differ by chance alone."
+    left = "" if worse.learned else f", which is not clearly better than guessing{guessing}"
+    return f"{title} learned more than {worse_title}, by more than chance: {shares}{left}."
+
+
 @dataclass(frozen=True)
 class _Score:
     """The share that a network is judged by, its 95 % interval, the pictures behind it, and the share that guessing

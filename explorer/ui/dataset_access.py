@@ -1,6 +1,6 @@
 """The datasets for training and measuring: which are on this machine, their summaries, downloads and uploads."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -90,12 +90,15 @@ def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) 
     return [name for name in fitting if known is None or set(class_names(name)) == set(known)]
 
 
-def downloadable_data(spec: ArchitectureSpec, known: Collection[str]) -> list[str]:
-    """The data of these classes and that size that is not on this machine, but can be downloaded."""
+def downloadable_data(networks: Sequence[tuple[ArchitectureSpec, Collection[str]]]) -> list[str]:
+    """The data that is not on this machine, but can be downloaded, of the input shape of all these networks and the
+    names of their classes."""
     return [
         name
         for name, about in downloadable.DOWNLOADABLE.items()
-        if not is_available(name) and data_shape(name)[0] == spec.input_shape and set(about.class_names) == set(known)
+        if not is_available(name)
+        and all(data_shape(name)[0] == spec.input_shape for spec, _ in networks)
+        and all(set(about.class_names) == set(known) for _, known in networks)
     ]
 
 

@@ -104,7 +104,7 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
     places = [_matched_names(candidate, folded, layout.family, name) for candidate in layout.candidates]
     floats, notes = _checked_floats(folded, name)  # once, after all names fit: the readings share their memory
     readings = []
-    for candidate, place in zip(layout.candidates, places, strict=True):
+    for number, (candidate, place) in enumerate(zip(layout.candidates, places, strict=True)):
         ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
         readings.append(
             Reading(
@@ -115,6 +115,7 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
                 layout.normalisation_reason,
                 layout.uncertain,
                 layout.class_names,
+                is_likelier=layout.likelier and number == 0,
             )
         )
     renamed = tuple(

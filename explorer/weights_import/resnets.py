@@ -133,7 +133,8 @@ def plain_or_option_a(
     else:
         family = "akamaster or loss-landscape"
         uncertain.append("the normalisation: nothing in the file tells whose network it is")
-    return layout_of(family, candidates, evidence, [*uncertain, PADDING_AND_ACTIVATION], PLAIN_OR_A)
+    is_known = family != "akamaster or loss-landscape"
+    return layout_of(family, candidates, evidence, [*uncertain, PADDING_AND_ACTIVATION], PLAIN_OR_A, likelier=is_known)
 
 
 def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str]) -> KeyLayout:

@@ -68,11 +68,8 @@ def choose_network(state: BuildState) -> None:
         "where shapes change (option B).",
     )
     _choose_depth(state, fields)
-    left, right = st.columns(2)
-    with left:
-        choose_option("Block", "block")
-    with right:
-        choose_option("Initialisation", "initialisation")
+    choose_option("Block", "block")  # its labels are too long for half the width
+    choose_option("Initialisation", "initialisation")
     left, right = st.columns(2)
     with left:
         choose_option("Norm", "norm")

@@ -29,12 +29,12 @@ def offer_replay() -> None:
     for name in found:
         if name in RECORDINGS:
             st.button(
-                f"Watch a recorded training: {RECORDINGS[name]}",
+                f"Watch {RECORDINGS[name]}",
                 key=f"replay_{name}",
                 icon=":material/play_circle:",
                 on_click=widgets.update_state,
                 kwargs={"replay": name},
-                help="It plays in 20 seconds, or step by step. Nothing is trained for it.",
+                help="A recorded training. It plays in 20 seconds, or step by step. Nothing is trained for it.",
             )
 
 

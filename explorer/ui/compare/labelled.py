@@ -20,6 +20,7 @@ from explorer.ui.compare.parts import draw
 from explorer.ui.markdown import as_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
+from explorer.ui.widgets.pickers import offer_labelled_images
 
 HEADING = "Predictions on labelled images"
 FREQUENT_MISTAKES = 20  # in the table that takes the place of a matrix
@@ -195,7 +196,11 @@ def disagreements_section(request: Request, compared: Sequence[ComparedNetwork],
     """The images with different predictions, where they are on this machine; each opens in Explore."""
     st.subheader("Where they disagree", anchor=False)
     if not measured_images.data_is_here(request.data):
-        st.caption(f"The images of {as_text(request.data)} are not on this machine, so they cannot be shown.")
+        offer_labelled_images(
+            f"The images of {as_text(request.data)} are not on this machine, so they cannot be shown.",
+            [(each.checkpoint.spec, each.checkpoint.class_names) for each in compared],
+            "Choose other test images above.",
+        )
         return
     sample = measured_images.sample(request.data, request.n)
     _keep_for_report(request, compared, said, sample)

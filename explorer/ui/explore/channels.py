@@ -20,6 +20,7 @@ from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import NetworkResult
 from explorer.ui.widgets.long_task import long_task, run_sequentially
+from explorer.ui.widgets.pickers import offer_labelled_images
 
 PICTURES = 1000
 PICTURES_BYTES = 30_000_000  # of those, which are kept for each session
@@ -89,9 +90,10 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
     )
     names = [name for name in _data(there[0]) if all(name in _data(network) for network in there)]
     if not names:
-        st.info(
-            "No labelled pictures for this network are on this machine, so there is nothing to choose the best from; "
-            "bring a dataset of its classes and size on the page Build & train."
+        offer_labelled_images(
+            "No labelled images for this network are on this machine, so there is nothing to choose the best from.",
+            [(network.checkpoint.spec, network.checkpoint.class_names) for network in there],
+            "Bring a dataset of its classes and size on the page Build & train.",
         )
         return
     channels = min(profile_of(network, layer).shape[0] for network in there)

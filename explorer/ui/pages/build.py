@@ -15,7 +15,7 @@ from explorer.errors import user_message
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory
 from explorer.ui import client, dataset_access, forecasts, lesson
-from explorer.ui.build import budget, classes, dataset_panel, form, replay, run_view, training_form, widgets
+from explorer.ui.build import budget, classes, dataset_panel, ending, form, replay, run_view, training_form, widgets
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_sentence, table
@@ -33,6 +33,7 @@ def show() -> None:
     else:
         _show_form(state)
     run_view.show_earlier_runs(state)
+    ending.show_ending(state)
 
 
 def _tabs() -> Any:
@@ -170,8 +171,10 @@ def start_run(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Run:
 
 def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     names = [spec.name.replace("-", "\u2011") for spec in specs]  # a hyphen that keeps a name in one line
-    rows = [{"": f"**{name}**"} | _facts(state, spec) for name, spec in zip(names, specs, strict=True)]
-    heads, *cells = [[f":small[{cell}]" for cell in row] for row in (rows[0], *(row.values() for row in rows))]
+    facts = [_facts(state, spec) for spec in specs]
+    # A column for each network: two columns fit into a phone.
+    rows = [["", *names], *([f"**{fact}**", *(each[fact] for each in facts)] for fact in facts[0])]
+    heads, *cells = [[f":small[{cell}]" for cell in row] for row in rows]
     st.markdown(table(heads, cells, len(heads)))
     theme = client.theme()
     explained = next((index for index, spec in enumerate(specs) if spec.shortcut != "none"), 0)

@@ -21,14 +21,14 @@ from explorer.ui.widgets.callback_errors import report_errors, show_error
 from explorer.ui.widgets.pickers import download_with_progress
 from explorer.weights_import import NORMALISATIONS
 
-COLUMNS: dict[str, Any] = {
+COLUMNS: dict[str, Any] = {  # a narrow window shows the first ones
     "model": st.column_config.TextColumn(width=203),
-    "source": st.column_config.TextColumn(width=108),
     "data": st.column_config.TextColumn(width=158),
     "depth": st.column_config.NumberColumn(width=52),
+    "accuracy": st.column_config.NumberColumn(width=78, format="%.2f %%", help="On test images"),
+    "n": st.column_config.NumberColumn(width=66, format="localized", help="Test images"),
     "parameters": st.column_config.NumberColumn(width=94, format="localized"),
-    "accuracy": st.column_config.NumberColumn(width=78, format="%.2f %%", help="On test pictures"),
-    "n": st.column_config.NumberColumn(width=66, format="localized", help="Test pictures"),
+    "source": st.column_config.TextColumn(width=108),
 }
 
 
@@ -39,6 +39,7 @@ def show() -> None:
         _table()
     with right:
         upload_panel.upload()
+    _ending()
 
 
 def _table() -> None:
@@ -74,6 +75,20 @@ def _table() -> None:
         format_func=model_table.labels(rows, names).__getitem__,
     )
     _card(model)
+
+
+def _ending() -> None:
+    """The twins of the table that differ most, and the next question."""
+    if found := model_table.most_different():
+        twins, data = found
+        picture = network_registry.parting_picture(*twins.names) or AppState.picture
+        navigation.ending(
+            f"At {twins.depth} layers on {data} the twins differ most: {twins.plain:.1%} test accuracy without "
+            f"shortcuts, {twins.residual:.1%} with them (n = {twins.n:,}).",
+            "explore",
+            "Where does each of them look?",
+            AppState(*twins.names, picture=picture).to_query(),
+        )
 
 
 def _choose_row(names: list[str]) -> None:
