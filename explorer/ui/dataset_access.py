@@ -24,6 +24,7 @@ from explorer.datasets import (
 from explorer.datasets.shapes import Drawn
 from explorer.downloads import DownloadProgress
 from explorer.ui.build_state import BuildState
+from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES
 from explorer.ui.session import session
 
@@ -111,18 +112,8 @@ def data_key(name: str) -> str:
 
 def data_title(data: str) -> str:
     if data.startswith("stored-"):
-        return "your own pictures"
-    if drawn := shapes.named(data):
-        return _drawn_title(drawn)
-    return downloadable.DOWNLOADABLE[data].title if data in downloadable.DOWNLOADABLE else data
-
-
-def _drawn_title(drawn: Drawn) -> str:
-    """`shapes-32`, `shapes-16: ring, star` or `shapes-16 without heart`: the shorter list."""
-    if len(drawn.classes) <= len(shapes.CLASS_NAMES) // 2:
-        return f"shapes-{drawn.size}: {', '.join(drawn.classes)}"
-    without = [name for name in shapes.CLASS_NAMES if name not in drawn.classes]
-    return f"shapes-{drawn.size}" + (f" without {', '.join(without)}" if without else "")
+        return "your own images"
+    return downloadable.DOWNLOADABLE[data].title if data in downloadable.DOWNLOADABLE else dataset_title(data)
 
 
 def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
@@ -133,7 +124,7 @@ def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
     return dataset.test, dataset.class_names
 
 
-@st.cache_resource(max_entries=CACHES["ui.dataset_access._drawn"].entries, show_spinner="Drawing the test pictures")
+@st.cache_resource(max_entries=CACHES["ui.dataset_access._drawn"].entries, show_spinner="Drawing the test images")
 def _drawn(data: str) -> Split:
     drawn = Drawn.read(data)
     return shapes.test_split(size=drawn.size, classes=drawn.classes)

@@ -36,7 +36,7 @@ FAMILIES = {
     "loss-landscape": ("cifar10", "loss-landscape's networks are trained with it"),
 }
 KNOWS_CIFAR100 = (SMALL_STEM, "chenyaofo")  # with 100 classes, these are trained with the statistics of CIFAR-100
-PADDING_AND_ACTIVATION = "padding and activation, which have no weights: zeros that keep the picture's size, and ReLU"
+PADDING_AND_ACTIVATION = "padding and activation, which have no weights: zeros that keep the image's size, and ReLU"
 
 
 @dataclass(frozen=True)

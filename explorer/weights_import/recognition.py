@@ -72,8 +72,8 @@ def read(path: str | Path, name: str | None = None) -> Report:
     for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] != 3:
             raise WeightsError(
-                f"{title} takes pictures of {reading.spec.input_shape[0]} channels, {reading.title}; this app shows "
-                "networks for colour pictures, of 3."
+                f"{title} takes images of {reading.spec.input_shape[0]} channels, {reading.title}; this app shows "
+                "networks for colour images, of 3."
             )
     return report
 

@@ -49,7 +49,7 @@ def use(page: Page, reading: str) -> None:
     page.get_by_test_id("stRadio").get_by_text(reading, exact=True).click()
     wait_until_ready(page)
     click(page, "button", "Use this model")
-    expect(page.get_by_role("heading", name="Depth strip")).to_be_visible()
+    expect(page.get_by_role("heading", name="All layers, input to output")).to_be_visible()
     wait_until_ready(page)
 
 
@@ -73,7 +73,7 @@ def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     stranger = open_page()
     visit(stranger, page.url)
     expect(stranger.get_by_text("my net")).to_have_count(0)
-    expect(stranger.get_by_text(re.compile("^plain-20, [0-9.]+% right")).first).to_be_visible()  # the default instead
+    expect(stranger.get_by_text(re.compile("^plain-20, test accuracy")).first).to_be_visible()  # the default instead
     visit(stranger, "/models")
     expect(stranger.get_by_text("my net")).to_have_count(0)
 

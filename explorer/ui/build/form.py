@@ -76,7 +76,7 @@ def choose_network(state: BuildState) -> None:
         choose_option("Downsampling", "downsampling")
     with right:
         choose_option("Activation", "activation")
-        choose_option("Head pooling", "head_pooling")
+        choose_option("Global pooling", "head_pooling")
     _choose_stem(fields)
     _choose_classifier(fields)
 
@@ -198,7 +198,7 @@ def _choose_classifier(fields: dict[str, Any]) -> None:
             help="Units of fully connected layers before the last one, with commas: 120, 84.",
         )
     with right:
-        number("Dropout there", "dropout", fields["dropout"], of_spec("dropout"), step=0.05)
+        number("Dropout in the head", "dropout", fields["dropout"], of_spec("dropout"), step=0.05)
     show_error()
 
 

@@ -48,7 +48,7 @@ def _show_form(state: BuildState) -> None:
     st.header("Build a network and train it", anchor=False)
     lesson.explain(
         "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
-        "starts from the same weights and sees the same pictures, so the difference is made by the shortcuts alone."
+        "starts from the same weights and sees the same images, so the difference is made by the shortcuts alone."
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         budget.offer_forms(state)
@@ -112,7 +112,7 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
             help="Both start from identical weights and see identical batches, step by step.",
         )
     if not dataset_access.can_train_on(state.data):
-        st.info("Upload your pictures first, in the tab Data.")
+        st.info("Upload your images first, in the tab Data.")
     if missing:
         st.error(as_sentence(missing))
     budget.show_budget(state, specs)
@@ -185,7 +185,7 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
     with st.expander(f"All layers of {specs[0].name}, and what the numbers mean"):
         st.caption(
             "The number in a name is the depth: weighted layers on the main path, as the papers count. MACs are "
-            "multiply-accumulates for one picture. The receptive field is the side of the square that one value of "
+            "multiply-accumulates for one image. The receptive field is the side of the square that one value of "
             "the last feature map can depend on. Memory is about what a training step with this batch size takes."
         )
         st.dataframe(

@@ -117,8 +117,7 @@ def _trained(state: GradientsState) -> None:
     pictures = flow_measurements.batch(name, spec.input_shape[1])
     if sorted(pictures.class_names) != sorted(class_names):
         offer_labelled_images(
-            "The classes of these images have other names than those of the network: the gradient is that of labels "
-            "which may mean something else to it.",
+            "The labels of these images have other names than the network's classes, so the gradient may mean little.",
             [(spec, class_names)],
             "Bring images of its own classes on Build & train, in the tab Data.",
         )

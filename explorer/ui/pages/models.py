@@ -58,7 +58,7 @@ def _table() -> None:
     )
     st.caption(
         "Tick a row to choose it; click a heading to sort; the magnifying glass searches. What is marked ↓ has to be "
-        "downloaded first. Accuracies without n are torchvision's own, on the validation pictures of ImageNet-1K."
+        "downloaded first. Accuracies without n are torchvision's own, on the validation images of ImageNet-1K."
     )
     chosen = url_query.read().get("model", "")
     if user_models.SHARED_ID.fullmatch(chosen) and chosen not in names and network_registry.is_network(chosen):
@@ -109,10 +109,10 @@ def _card(name: str) -> None:
             _offer_download(key)  # which replaces a file that is not the published one
         return
     test = checkpoint.metrics.get("test")
-    known = f" Right on {test['accuracy']:.2%} of {test['n']:,} test pictures." if test else ""
+    known = f" Test accuracy {test['accuracy']:.2%} (n = {test['n']:,})." if test else ""
     if "torchvision" in checkpoint.metrics:
         said = checkpoint.metrics["torchvision"]
-        known = f" Right on {said['accuracy']:.2%}: {as_text(said['note'])}."
+        known = f" Accuracy {said['accuracy']:.2%}: {as_text(said['note'])}."
     mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (checkpoint.mean, checkpoint.std))
     st.markdown(
         f"**{checkpoint.spec.name}**, {checkpoint.spec.depth} weighted layers, {len(checkpoint.class_names)} classes, "
