@@ -230,7 +230,7 @@ def _advice(
             f"Train for {PASSES} times{time} or with {listed(easier, 'or')}",
         ]
     else:
-        sentences = [f"Try another learning rate, {listed([*easier, 'more pictures of each class'], 'or')}"]
+        sentences = [f"Try another learning rate, {listed([*easier, 'more images of each class'], 'or')}"]
     if unbalanced and not any(network.get("weighted") for network in networks):
         sentences.append("Class weights in the loss make rare classes count as much as common ones")
     return sentences
