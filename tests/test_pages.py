@@ -215,7 +215,7 @@ def test_networks_of_other_classes_are_never_paired() -> None:
 def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
     app = open_app(**query)
     assert not app.error
-    assert "(n = 4,000)" in texts(app)
+    assert "(n\u00a0=\u00a04,000)" in texts(app)
     choose(app, networks=["shapes-resnet-8", "shapes-plain-8"])
     assert "ResNet-8, " in texts(app)
 

@@ -20,7 +20,7 @@ def accuracy_text(checkpoint: Checkpoint) -> str:
             if source == "torchvision":
                 return f"accuracy {accuracy:.1%}, stated by torchvision"
             if is_number(n):
-                return f"test accuracy {accuracy:.1%} (n = {n:,}){balanced_accuracy_text(measured)}"
+                return f"test accuracy {accuracy:.1%} (n\u00a0=\u00a0{n:,}){balanced_accuracy_text(measured)}"
     return NOT_MEASURED
 
 

@@ -37,7 +37,7 @@ def _show(log: RunLog, names: list[str], which: str) -> None:
     finding = f"{which}{words}" if words else ""
     if len(names) > 1:
         query = {"networks": ",".join(names)}
-        navigation.ending(finding, "compare", "On which images do they differ, and is it overfitting?", query)
+        navigation.ending(finding, "compare", "On which images do they differ?", query)
     else:
         query = AppState(first=names[0], second=None, picture=network_registry.sample_for(names[0])).to_query()
         navigation.ending(finding, "explore", "Where does it look?", query)
