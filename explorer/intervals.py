@@ -40,7 +40,7 @@ def accuracy(right: int, n: int) -> Accuracy:
     Raises ValueError for no pictures, or more right ones than there are.
     """
     if not 0 <= right <= n or n < 1:
-        raise ValueError(f"`right` must be 0..`n` and `n` at least 1, received {right} of {n}; count over pictures.")
+        raise ValueError(f"`right` must be 0..`n` and `n` at least 1, received {right} of {n}; count over images.")
     share, spread = right / n, _Z**2 / n
     centre = (share + spread / 2) / (1 + spread)
     half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
@@ -55,7 +55,7 @@ def balanced_accuracy(classes: Sequence[Accuracy]) -> BalancedAccuracy:
     Raises ValueError for no classes.
     """
     if not classes:
-        raise ValueError("`classes` must hold the accuracy of one class or more; count over pictures.")
+        raise ValueError("`classes` must hold the accuracy of one class or more; count over images.")
     share = sum(each.share for each in classes) / len(classes)
     below = math.sqrt(sum((each.share - each.low) ** 2 for each in classes)) / len(classes)
     above = math.sqrt(sum((each.high - each.share) ** 2 for each in classes)) / len(classes)

@@ -61,6 +61,10 @@ GRADIENT_SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
 GUESSES = {"falls": "It falls", "stays": "It stays level", "rises": "It rises"}
 """What the gradient may do from the last layer to the first."""
 
+ACTIVATION_RMS = "RMS of the activation"
+GRADIENT_RMS = "RMS of ∂score/∂activation"
+"""Root mean squares over all channels and pixels of a layer."""
+
 NONE = "None"
 """The choice of no network."""
 

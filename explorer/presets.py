@@ -128,8 +128,8 @@ _TEXTBOOK = {
     "two-conv": Preset(
         "Two-conv CNN",
         _plain_cnn(Stage(1, 32, 2, 3, "valid"), Stage(1, 64, 2, 3, "valid")),
-        "Two unpadded convolutions with pooling and one fully connected layer. Listings often put a softmax in front "
-        "of a cross-entropy that applies its own; here the last layer gives logits.",
+        "Two unpadded convolutions with pooling and one fully connected layer. Published code often puts a softmax in "
+        "front of a cross-entropy that applies its own; here the last layer gives logits.",
         "Adam, learning rate 0.001, cross-entropy",
         {**_ADAM, "schedule": "constant"},
     ),
@@ -152,16 +152,16 @@ _TEXTBOOK = {
             input_shape=(3, 224, 224),
             classes=1000,
         ),
-        "Blocks of a 1×1 and a 3×3 convolution with an addition, and pooling between stages. Listings add tensors of "
-        "different width, or add nothing at all; here a 1×1 projection makes the widths equal.",
+        "Blocks of a 1×1 and a 3×3 convolution with an addition, and pooling between stages. Published code adds "
+        "tensors of different width, or adds nothing at all; here a 1×1 projection makes the widths equal.",
         "SGD, momentum 0.9, step decay, cross-entropy",
         {**_PLAIN_SGD, "schedule": "step"},
     ),
     "separable-resnet": Preset(
         "Depthwise-separable ResNet",
         ArchitectureSpec((Stage(3, 32), Stage(3, 64, 2), Stage(3, 128, 2)), block="separable", stem=Stem(32)),
-        "Each branch is a 3×3 depthwise and a 1×1 pointwise convolution (Howard et al. 2017, MobileNets). Listings "
-        "often forget `groups`, which makes the depthwise layer an ordinary convolution.",
+        "Each branch is a 3×3 depthwise and a 1×1 pointwise convolution (Howard et al. 2017, MobileNets). Published "
+        "code often forgets `groups`, which makes the depthwise layer an ordinary convolution.",
         "SGD, momentum 0.9, cosine, cross-entropy",
         {**_PLAIN_SGD, "schedule": "cosine"},
     ),
@@ -186,8 +186,8 @@ def _published() -> dict[str, Preset]:
         presets[f"resnet-{depth}"] = Preset(
             f"ResNet-{depth}",
             cifar(depth),
-            "He et al. 2015, section 4.2, option-A shortcuts without parameters. Listings named ResNet without the "
-            "addition are the plain network.",
+            "He et al. 2015, section 4.2, option-A shortcuts without parameters. Code that is called ResNet but "
+            "never adds the input is the plain network.",
             he,
             _CIFAR_SGD,
         )

@@ -18,7 +18,7 @@ from explorer.presets import imagenet_resnet, vgg
 from explorer.weights_import import WeightsError
 
 DATA = "ImageNet-1k"
-NOTE = "torchvision's own figure for the validation pictures of ImageNet-1K, not measured here"
+NOTE = "torchvision's own figure for the validation images of ImageNet-1K, not measured here"
 V1, V2 = "IMAGENET1K_V1", "IMAGENET1K_V2"
 
 _FILE = re.compile(r"([a-z0-9_]+)-[0-9a-f]{8,64}\.pth")

@@ -113,7 +113,7 @@ def check_pass(network: Network, image: np.ndarray, target: int | None) -> None:
             f"`image` must have the shape {spec.input_shape} of the network's input, received {image.shape}; resize it."
         )
     if not np.isfinite(image).all():
-        raise ValueError("`image` holds values that are not finite; load the picture again.")
+        raise ValueError("`image` holds values that are not finite; load the image again.")
     if target is not None and target not in range(spec.classes):
         raise ValueError(f"`target` must be a class from 0 to {spec.classes - 1}, received {target!r}.")
 

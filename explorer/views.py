@@ -100,13 +100,13 @@ def zero_reason(layer: LayerTrace, cam: np.ndarray) -> str | None:
     if cam.any():
         return None
     if not layer.activation.any():
-        return "Every feature map of this layer is zero for this picture, so there is nothing to weigh."
+        return "Every feature map of this layer is zero for this image, so there is nothing to weigh."
     if not layer.gradient.any():
-        return "No gradient reaches this layer: the score does not depend on it for this picture."
+        return "No gradient reaches this layer: the score does not depend on it for this image."
     exact = np.tensordot(layer.gradient.mean(axis=(1, 2), dtype=np.float64), layer.activation.astype(np.float64), 1)
     if exact.max() > 0:
         return f"Its largest value, {exact.max():.1e}, is smaller than float32 can hold."
-    return "Nowhere does the weighted sum speak for the target, and Grad-CAM's ReLU keeps only what speaks for it."
+    return "Nowhere does the weighted sum support the target, and Grad-CAM's ReLU keeps only what supports it."
 
 
 def magnitude(values: np.ndarray) -> float:

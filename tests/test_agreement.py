@@ -113,13 +113,13 @@ def test_pictures_of_other_classes_are_refused() -> None:
 
 
 def test_what_cannot_be_predicted_is_refused_with_a_way_out() -> None:
-    with pytest.raises(ValueError, match="holds no pictures"):
+    with pytest.raises(ValueError, match="holds no images"):
         predicted(checkpoint(), Split(PICTURES.images[:0], PICTURES.labels[:0]))
     asked = checkpoint()
     asked.network.train()
     with pytest.raises(ValueError, match="freeze"):
         predicted(asked, PICTURES)
-    with pytest.raises(ValueError, match="choose one for colour pictures"):
+    with pytest.raises(ValueError, match="choose one for colour images"):
         images_for(checkpoint(replace(SPEC, input_shape=(1, 32, 32))), PICTURES.images)
     with pytest.raises(ValueError, match=r"uint8 of shape \(N, 3, H, W\)"):
         images_for(checkpoint(), PICTURES.images[0])

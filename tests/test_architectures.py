@@ -162,11 +162,11 @@ IMPOSSIBLE: list[tuple[Any, str]] = [
     (lambda: changed(stem=None, stages=(Stage(1, 2),)), r"cannot reduce channels, received 3 before and 2"),
     (
         lambda: changed(block="conv", input_shape=(3, 5, 40), stages=(Stage(3, 8, padding="valid"),)),
-        r"nothing is left of a 5×40 picture after stage 0; use a larger `input_shape`, fewer strides",
+        r"nothing is left of a 5×40 image after stage 0; use a larger `input_shape`, fewer strides",
     ),
     (
         lambda: changed(downsampling="max", input_shape=(3, 4, 4), stages=(Stage(1, 8, 2),) * 3),
-        r"nothing is left of a 4×4 picture after stage 2",
+        r"nothing is left of a 4×4 image after stage 2",
     ),
 ]
 

@@ -219,7 +219,7 @@ def dead_network(what: str) -> Network:
     [
         ("activation", "Every feature map of this layer is zero"),
         ("gradient", "No gradient reaches this layer"),
-        ("evidence", "Nowhere does the weighted sum speak for the target"),
+        ("evidence", "Nowhere does the weighted sum support the target"),
     ],
 )
 def test_a_map_of_zeros_says_why(what: str, reason: str):

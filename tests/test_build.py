@@ -115,9 +115,10 @@ def test_every_preset_with_every_data_is_exactly_its_spec(data: str) -> None:
         assert (state.preset, state.data, state.spec) == (name, data, "{}")
         assert state.network((3, side, side), 10) == spec
         assert start_label(app) == f"Train {spec.name} and {spec.twin().name}"
-        for each in (spec, spec.twin()):
-            name_in_table = each.name.replace("-", "\u2011")
-            assert f"| :small[**{name_in_table}**] | :small[{describe(each).parameters:,}] | " in texts(app)
+        both = (spec, spec.twin())
+        names = " | ".join(f":small[{each.name}]".replace("-", "\u2011") for each in both)
+        parameters = " | ".join(f":small[{describe(each).parameters:,}]" for each in both)
+        assert f"{names} |" in texts(app) and f"| :small[**Parameters**] | {parameters} |" in texts(app)
         assert app.button(key="start").disabled == (data == "own")
         assert shown(app)["preset"] == name
 
@@ -256,14 +257,14 @@ def chosen(app: AppTest) -> list[str]:
 
 def test_classes_are_chosen_by_their_pictures_and_part_of_the_link() -> None:
     app = open_build("Data", data="shapes-16")
-    assert chosen(app) == list(shapes.CLASS_NAMES) and "4,000 test pictures" in texts(app)
+    assert chosen(app) == list(shapes.CLASS_NAMES) and "4,000 test images" in texts(app)
     for name in shapes.CLASS_NAMES:
         if name not in FOUR:
             app.checkbox(key=f"class_{name}").uncheck().run()
             check(app)
     assert state_of(app) == BuildState(data="shapes-16-ring-cross-star-arrow")
     assert chosen(app) == list(FOUR)
-    assert "8,000 training, 800 validation and 1,600 test pictures of 16 × 16 pixels in 4 classes" in texts(app)
+    assert "8,000 training, 800 validation and 1,600 test images of 16 × 16 pixels in 4 classes" in texts(app)
     app.checkbox(key="class_ring").uncheck().run()
     app.checkbox(key="class_ring").check().run()
     assert state_of(app).data == "shapes-16-ring-cross-star-arrow", "the order of the clicks changes nothing"
@@ -499,7 +500,7 @@ def test_a_name_in_what_a_failed_run_says_is_only_text() -> None:
     run.write_request(
         runs.Request((spec.to_dict(),), QUICK_TRAINING, {"kind": "shapes", "size": 32}, names=(spec.name,))
     )
-    said = "![i](https://evil.example/i).zip has no test pictures; set `size`."
+    said = "![i](https://evil.example/i).zip has no test images; set `size`."
     write_end(run, "failed", said)
     app = open_build(run=run.id)
     check(app)
@@ -653,7 +654,7 @@ def test_a_zip_of_class_folders_becomes_the_data() -> None:
         zipped(pictures("cats")),
         zipped({"../../evil/1.png": pictures("x", count=1)["x/0.png"]} | pictures("cats", "dogs")),
     ],
-    ids=["no zip", "empty", "no pictures", "one class", "path trick"],
+    ids=["no zip", "empty", "no images", "one class", "path trick"],
 )
 def test_a_zip_that_gives_no_data_is_one_sentence(content: bytes, data_folder: Path) -> None:
     app = upload(content)

@@ -161,7 +161,7 @@ def test_cams_of_zeros_are_counted_and_not_averaged() -> None:
 def test_what_cannot_be_scored_is_refused_with_a_way_out() -> None:
     with pytest.raises(ValueError, match="choose the drawn shapes"):
         shares_of(checkpoint(), Split(PICTURES.images, PICTURES.labels))
-    with pytest.raises(ValueError, match="holds no pictures"):
+    with pytest.raises(ValueError, match="holds no images"):
         shares_of(checkpoint(), with_masks(np.ones((0, 32, 32), bool)))
     with pytest.raises(ValueError, match="`target` must be one of"):
         shares_of(checkpoint(), target="truth")

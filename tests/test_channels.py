@@ -152,7 +152,7 @@ def test_a_wrong_question_says_what_is_right():
         (photographs(2), "head.fc", "`layer` must be one with feature maps, received 'head.fc'"),
         (photographs(2, (16, 12)), "stem.conv", r"`images` must be uint8 of shape \(N, 3, 12, 16\)"),
         (photographs(2).astype(np.float32), "stem.conv", "`images` must be uint8"),
-        (photographs(0), "stem.conv", "with at least one picture"),
+        (photographs(0), "stem.conv", "with at least one image"),
     ):
         with pytest.raises(ValueError, match=message):
             next(top_images(network, images, MEAN, STD, layer))

@@ -259,7 +259,7 @@ def test_what_was_not_measured_is_said_to_be_so() -> None:
     for figures_of in ({}, {"test": {"accuracy": "<b>", "n": 5}}, {"test": 7}, {"test": {"accuracy": float("nan")}}):
         assert accuracy_text(replace(checkpoint("resnet-8"), metrics=figures_of)) == "not measured"
     published = replace(checkpoint("resnet-8"), metrics={"torchvision": {"accuracy": 0.7}})
-    assert accuracy_text(published) == "70.0% right, says torchvision"
+    assert accuracy_text(published) == "accuracy 70.0%, stated by torchvision"
 
 
 @pytest.mark.parametrize("record", [{}, {"epochs": 3}, {"config": {}, "epochs": [{}]}, {"epochs": [], "config": None}])
@@ -355,7 +355,7 @@ def test_nothing_of_shipped_twins_has_to_be_measured(data: str, depth: int, tab:
     assert not [button.label for button in app.button if button.label.startswith(("Measure", "Compare all"))]
     shown = texts(app)
     if tab == "layers":
-        assert "Most alike are" in shown
+        assert "Most similar are" in shown
     else:
         assert ("on the object, in" in shown) == (data == "shapes")
 
@@ -457,8 +457,8 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
 
 def test_an_upload_of_another_session_and_a_bad_file_are_one_sentence() -> None:
     app = open_compare(picture="upload-0123456789abcdef")
-    assert "made with an uploaded picture" in texts(app)
-    with pytest.raises(RequestError, match=r"note\.png.*The picture that was shown stays\.$"):
+    assert "made with an uploaded image" in texts(app)
+    with pytest.raises(RequestError, match=r"note\.png.*The image that was shown stays\.$"):
         store_file(app, "note.png", b"just text")
     app.file_uploader(key="upload_again").upload("note.png", b"just text", "image/png").run()
     assert not app.exception
@@ -472,7 +472,7 @@ def test_a_photo_is_compared_at_each_networks_own_size() -> None:
     store_file(app, "![x](y) `<b>`.png", buffer.getvalue())
     check(app)
     assert app.query_params["picture"].startswith("upload-")
-    assert "made with an uploaded picture" not in texts(app)
+    assert "made with an uploaded image" not in texts(app)
     assert any(caption.value.startswith("`![x](y) '<b>'.png`") for caption in app.caption)
 
 
@@ -530,7 +530,7 @@ def test_a_method_explains_all_networks_on_one_scale_and_is_kept() -> None:
     (button,) = (button for button in app.button if button.label.startswith("Run Occlusion on 4 networks (about "))
     check(button.click().run())
     for title in ("plain-20", "ResNet-20", "plain-8", "plain-56"):
-        assert f"Occlusion of {title} over the picture" in alts(app)
+        assert f"Occlusion of {title} over the image" in alts(app)
     shown = texts(app)
     assert shown.count("one scale for all 4 networks") == 1 and "explaining *star" not in shown
     assert shown.count(f"explaining *{shapes.CLASS_NAMES[2]}*") == 4
@@ -566,4 +566,4 @@ def test_parameters_of_a_method_that_do_not_go_together_are_one_sentence() -> No
 def test_networks_that_explain_different_classes_say_so_beside_their_maps() -> None:
     app = run_method(open_compare(networks="shapes-resnet-20,cifar10jpeg-resnet-20", tab="methods"), "input_x_gradient")
     assert texts(app).count("explain different classes") == 1
-    assert "red speaks for the explained class" in texts(app)
+    assert "red supports the explained class" in texts(app)

@@ -93,9 +93,9 @@ def test_every_method_shows_both_networks_on_one_scale(method: str) -> None:
     words = texts(app)
     assert METHODS[method].shows in words
     assert "one scale for both networks" in words
-    assert words.count("The score of the picture exceeds") == (2 if method == "integrated_gradients" else 0)
+    assert words.count("The score of the image exceeds") == (2 if method == "integrated_gradients" else 0)
     for network in ("plain-8", "ResNet-8"):
-        assert f"{METHODS[method].title} of {network} over the picture" in alts(app)
+        assert f"{METHODS[method].title} of {network} over the image" in alts(app)
         assert f"{METHODS[method].title} of {network} alone" in alts(app)
     app.query_params["opacity"] = "30"
     app.run()
@@ -166,9 +166,9 @@ def test_two_residual_networks_share_one_scale() -> None:
 def test_the_pictures_a_channel_answers_most_are_found_once_for_all_channels() -> None:
     app = open_app(first="shapes-resnet-8", second="none", tab="channels", layer="stages.0.0.conv1", channel="1")
     assert "16 kernels of 3 × 3 × 3" in texts(app)
-    run(app, "Find the pictures")
+    run(app, "Find the images")
     assert alts(app).count(", largest value ") == 9
-    assert "of 1,000 test pictures of shapes" in texts(app)
+    assert "of 1,000 test images of Shapes" in texts(app)
     app.number_input(key="top_channel").set_value(5).run()
     assert "channel 5" in texts(app) and alts(app).count(", largest value ") == 9
 

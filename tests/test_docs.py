@@ -83,10 +83,10 @@ def test_measurements_leads_to_each_table_and_none_is_copied() -> None:
 @pytest.mark.parametrize(
     ("data", "split", "words"),
     [
-        ("shapes", "test", "is right on {plain-56} of the same test pictures, its twin on {resnet-56};"),
-        ("shapes", "train", "and on {plain-56} and {resnet-56} of the training pictures"),
-        ("cifar10jpeg", "train", "({plain-56} against {plain-20} of the training pictures,"),
-        ("cifar10jpeg", "test", "{plain-56} against {plain-20} of the 10,000 test pictures)"),
+        ("shapes", "test", "reaches {plain-56} test accuracy, its twin {resnet-56} on the same images;"),
+        ("shapes", "train", "and {plain-56} and {resnet-56} of the training images"),
+        ("cifar10jpeg", "train", "({plain-56} against {plain-20} of the training images,"),
+        ("cifar10jpeg", "test", "{plain-56} against {plain-20} of the 10,000 test images)"),
         ("cifar10jpeg", "train", "better ({resnet-56} against {resnet-20},"),
         ("cifar10jpeg", "test", "and {resnet-56} against {resnet-20})."),
     ],

@@ -161,15 +161,15 @@ def test_a_test_picture_comes_with_its_label_and_mask() -> None:
     label = shapes.CLASS_NAMES[split.labels[number]]
     header, body = unpack(explain(session(), VIEW | {"picture": f"test-shapes-32-{number}", "layer": "stages.2.2"}))
     shown = header["predictions"]["pictures"][0]
-    assert shown["words"] == f"test picture {number}: {label}" and shown["alt"] == shown["words"]
+    assert shown["words"] == f"test image {number}: {label}" and shown["alt"] == shown["words"]
     start, height, width = shown["pixels"]
     pixels = np.frombuffer(body, np.uint8, 3 * height * width, start).reshape(32, 32, 3)
     np.testing.assert_array_equal(pixels, split.images[number].transpose(1, 2, 0))
     verdicts = [network["verdict"] for network in header["predictions"]["networks"]]
-    assert all(f"Says {label}: right." in said or f": wrong, it is a {label}." in said for said in verdicts)
+    assert all(f"Predicts {label}: right." in said or f": wrong, it is a {label}." in said for said in verdicts)
     for network in header["networks"]:
         told = dict(network["layers"]["stages.2.2"]["numbers"])
-        assert f"Grad-CAM on the object, which covers {split.masks[number].mean():.0%} of the picture" in told
+        assert f"Grad-CAM on the object, which covers {split.masks[number].mean():.0%} of the image" in told
     assert header["picture"] == f"test-shapes-32-{number}" and not header["sheets"]
 
 
@@ -219,7 +219,7 @@ def test_the_answer_to_a_file_is_what_the_library_computes(changes: dict[str, An
 def test_a_file_that_is_no_picture_is_one_sentence_and_the_shown_picture_stays() -> None:
     own = session()
     for content in (b"", b"just text", PHOTO[:100]):
-        with pytest.raises(RequestError, match=r"a\.png.*The picture that was shown stays\.$") as refused:
+        with pytest.raises(RequestError, match=r"a\.png.*The image that was shown stays\.$") as refused:
             explain(own, named_file()[0], content)
         assert (refused.value.status, refused.value.code) == (200, "picture")
     assert not own.pictures._images
@@ -255,7 +255,7 @@ def test_the_raw_numbers_are_those_of_the_shown_layer_of_the_picture() -> None:
             np.testing.assert_array_equal(found[name], values)
     for layer in (None, "stages.9.9"):
         with np.load(io.BytesIO(arrays(own, VIEW | {"layer": layer}))) as found:
-            assert not [name for name in found if "/" in name], "the picture and the scores have numbers too"
+            assert not [name for name in found if "/" in name], "the image and the scores have numbers too"
 
 
 def test_raw_numbers_come_as_a_file() -> None:

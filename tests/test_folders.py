@@ -170,7 +170,7 @@ def test_pictures_are_brought_to_size():
     dataset = load(packed(files), size=(20, 24), validation=0)
     assert dataset.input_shape == (3, 20, 24)
     assert set(dataset.train.images.ravel()) | set(dataset.test.images.ravel()) == {10, 250}
-    assert dataset.notes[0] == "Pictures of another size, centre-cropped and resized to 20 × 24: 3."
+    assert dataset.notes[0] == "Images of another size, centre-cropped and resized to 20 × 24: 3."
 
 
 # --- what is left out ------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_other_files_and_nested_archives_are_left_out_and_named():
     more = {"README.md": b"x", "cat/labels.csv": b"x", "cat/inner.zip": packed(WHOLE).getvalue(), "cover.png": png(1)}
     dataset = load(packed({**classes(PETS), **more}))
     assert dataset.notes[0] == (
-        "Files left out because they are no pictures of a class: 4 (`README.md`, `cat/inner.zip`, `cat/labels.csv`, …)."
+        "Files left out because they are no images of a class: 4 (`README.md`, `cat/inner.zip`, `cat/labels.csv`, …)."
     )
     assert levels(dataset, "train") == levels(load(packed(classes(PETS))), "train")
 
@@ -201,7 +201,7 @@ def test_folders_beside_train_and_pictures_without_class_are_left_out():
     dataset = load(packed({**under("train", classes(PETS)), **more}))
     assert dataset.class_names == ("ant", "cat", "dog")
     assert (
-        dataset.notes[0].startswith("Files left out because they are no pictures of a class: 3 ")
+        dataset.notes[0].startswith("Files left out because they are no images of a class: 3 ")
         and len(dataset.test) == 12
     )
 
@@ -209,7 +209,7 @@ def test_folders_beside_train_and_pictures_without_class_are_left_out():
 def test_a_bad_picture_among_many_is_listed_and_not_fatal(tmp_path):
     files = {**classes(PETS), "cat/bad\n.png": b"no picture", "dog/cut.png": png(7)[:40], "dog/empty.jpg": b""}
     for dataset in (load(packed({n.replace("\n", "-"): d for n, d in files.items()})), load(on_disk(tmp_path, files))):
-        assert dataset.notes[0].startswith("Pictures left out because they cannot be read: 3 (`cat/bad")
+        assert dataset.notes[0].startswith("Images left out because they cannot be read: 3 (`cat/bad")
         assert "\n" not in dataset.notes[0]
         assert sum(len(split) for split in (dataset.train, dataset.validation, dataset.test)) == sum(PETS.values())
 
@@ -217,14 +217,14 @@ def test_a_bad_picture_among_many_is_listed_and_not_fatal(tmp_path):
 def test_a_damaged_entry_is_a_bad_picture():
     data = bytearray(packed(classes(PETS), zipfile.ZIP_STORED).getvalue())
     data[data.index(b"IDAT") + 6] ^= 0xFF  # the checksum of the entry no longer holds
-    assert load(io.BytesIO(data)).notes[0] == "Pictures left out because they cannot be read: 1 (`dog/000.png`)."
+    assert load(io.BytesIO(data)).notes[0] == "Images left out because they cannot be read: 1 (`dog/000.png`)."
 
 
 def test_animations_are_noted():
     file = io.BytesIO()
     Image.new("L", (4, 4), 0).save(file, "GIF", save_all=True, append_images=[Image.new("L", (4, 4), 9)])
     dataset = load(packed({**classes(PETS), "cat/moves.gif": file.getvalue()}))
-    assert "Pictures with several frames or pages, of which the first is used: 1." in dataset.notes
+    assert "Images with several frames or pages, of which the first is used: 1." in dataset.notes
 
 
 def test_links_are_not_followed(tmp_path):
@@ -236,7 +236,7 @@ def test_links_are_not_followed(tmp_path):
     os.mkfifo(root / "cat" / "pipe.png")  # reading it would wait for ever
     dataset = load(root)
     assert dataset.class_names == ("ant", "cat", "dog") and dataset.notes[0].startswith(
-        "Files left out because they are no pictures of a class: 4 "
+        "Files left out because they are no images of a class: 4 "
     )
     assert dataset.train.images.max() < 255
 
@@ -247,14 +247,14 @@ def test_links_are_not_followed(tmp_path):
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, "no folders with pictures"),
-        ({"readme.txt": b"x", "cat/notes.txt": b"x"}, "no folders with pictures"),
-        ({"1.png": png(1), "2.png": png(2)}, "no folders with pictures"),
-        (classes({"cat": 3}), "1 folder with pictures"),
-        (under("train", classes({"cat": 3})), "1 folder with pictures"),
-        ({**classes({"cat": 3}), "dog/1.png": b"x"}, "no training picture of the class `dog`"),
+        ({}, "no folders with images"),
+        ({"readme.txt": b"x", "cat/notes.txt": b"x"}, "no folders with images"),
+        ({"1.png": png(1), "2.png": png(2)}, "no folders with images"),
+        (classes({"cat": 3}), "1 folder with images"),
+        (under("train", classes({"cat": 3})), "1 folder with images"),
+        ({**classes({"cat": 3}), "dog/1.png": b"x"}, "no training image of the class `dog`"),
         ({f"{name}/{number}.png": png(90) for name in "ab" for number in range(4)}, "one and the same colour"),
-        ({**under("train", classes(PETS)), "test/cow/1.png": png(1)}, "the class `cow` has test pictures but no"),
+        ({**under("train", classes(PETS)), "test/cow/1.png": png(1)}, "the class `cow` has test images but no"),
         ({**under("val", classes(PETS)), **under("test", classes(PETS))}, "none named `train`"),
     ],
 )
@@ -324,7 +324,7 @@ def test_an_entry_that_is_there_twice_refuses_the_archive():
 def test_what_is_unpacked_is_counted_whatever_is_declared(monkeypatch):
     bombs = {f"cat/bomb{i:02}.png": bytes(10**5) for i in range(20)}
     data = bytearray(packed({**classes(PETS), **bombs}).getvalue())
-    assert load(io.BytesIO(data)).notes[0].startswith("Pictures left out because they cannot be read: 20 ")
+    assert load(io.BytesIO(data)).notes[0].startswith("Images left out because they cannot be read: 20 ")
     monkeypatch.setattr(folders, "MAX_UNPACKED", 2 * 10**6)
     with pytest.raises(ValueError, match="unpacked"):
         load(io.BytesIO(data))
@@ -334,7 +334,7 @@ def test_what_is_unpacked_is_counted_whatever_is_declared(monkeypatch):
         load(io.BytesIO(data))
     for at in entries(data)[-20:]:
         struct.pack_into("<I", data, at + 24, 10)  # 10 bytes are declared, and no more are unpacked
-    assert load(io.BytesIO(data)).notes[0].startswith("Pictures left out because they cannot be read: 20 ")
+    assert load(io.BytesIO(data)).notes[0].startswith("Images left out because they cannot be read: 20 ")
 
 
 def test_one_huge_file_among_pictures_is_a_bad_picture():

@@ -104,7 +104,7 @@ def test_pictures_are_normalised_as_the_network_was_trained() -> None:
     ("images", "labels", "message"),
     [
         (torch.zeros(2, 3, 8, 9), torch.tensor([0, 1]), r"`images` must be \(N, 3, 8, 8\).*received \(2, 3, 8, 9\)"),
-        (torch.zeros(0, 3, 8, 8), torch.tensor([]), "at least one picture"),
+        (torch.zeros(0, 3, 8, 8), torch.tensor([]), "at least one image"),
         (torch.zeros(2, 3, 8, 8), torch.tensor([0]), r"received \(1,\) for 2"),
         (torch.zeros(2, 3, 8, 8), torch.tensor([0, 3]), "classes from 0 to 2, received 0 to 3"),
         (torch.zeros(2, 3, 8, 8), torch.tensor([-1, 0]), "classes from 0 to 2, received -1 to 0"),

@@ -263,10 +263,11 @@ def test_a_network_is_measured_as_it_is_in_the_chosen_mode() -> None:
 
 
 @pytest.mark.usefixtures("fast")
-def test_a_network_of_other_classes_has_no_pictures_here_or_a_warning() -> None:
+def test_a_network_of_other_classes_is_told_so_and_offered_images_of_its_own() -> None:
     app = open_gradients(source="checkpoint", first="cifar10jpeg-plain-20", second="shapes-resnet-20")
     assert app.selectbox(key="gradients_second").value == "cifar10jpeg-resnet-20"
-    assert [warning.value for warning in app.warning if "other names" in warning.value]
+    assert [info.value for info in app.info if "other names" in info.value and "170 MB" in info.value]
+    assert [button for button in app.button if button.label == "Download CIFAR-10"]
 
 
 # --- the page: during training ----------------------------------------------------------------------------------------
@@ -287,7 +288,7 @@ def test_the_browser_has_every_recorded_step_of_a_training() -> None:
     (curve,) = [line for line in data["curves"]["panels"][0]["lines"] if line["name"] == "plain-20, validation"]
     assert curve["x"] == [epoch["step"] for epoch in epochs]
     assert curve["y"] == [epoch["validation"]["accuracy"] for epoch in epochs]
-    assert "128 pictures" in said(app) and app.segmented_control(key="gradients_what").disabled
+    assert "128 images" in said(app) and app.segmented_control(key="gradients_what").disabled
 
 
 @pytest.mark.parametrize(("step", "shown"), [("700", 512), ("768", 768), ("0", 0)])

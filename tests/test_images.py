@@ -376,7 +376,7 @@ def test_other_content_is_refused_by_name(data):
     with pytest.raises(ImageError) as error:
         decode(data, "holiday.png")
     assert str(error.value) == (
-        "`holiday.png` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF picture; save it as one of these and upload it again."
+        "`holiday.png` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF image; save it as one of these and upload it again."
     )
 
 
@@ -387,8 +387,8 @@ def test_other_content_is_refused_by_name(data):
         ("C:\\fakepath\\cat.jpg", "cat.jpg"),
         ("a\nb\x00\x1b[31m\u202egpj.exe", "ab[31mgpj.exe"),
         ("`code`", "'code'"),
-        ("", "the picture"),
-        ("x/", "the picture"),
+        ("", "the image"),
+        ("x/", "the image"),
         ("\ud800.png", ".png"),
         ("é 猫.png", "é 猫.png"),
     ],

@@ -168,7 +168,7 @@ def test_wrong_use_ends_in_one_sentence(place: Path, tmp_path: Path):
 def test_classes_of_another_number_cannot_measure(place: Path):
     for name in ("blue", "red"):
         shutil.copytree(place / "pictures" / name, place / "two" / name)
-    assert "knows 3 classes, the labelled pictures have 2" in complaint(
+    assert "knows 3 classes, the labelled images have 2" in complaint(
         "inspect", place / "weights.th", "--data", place / "two"
     )
 

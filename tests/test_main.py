@@ -218,7 +218,7 @@ def test_train_says_what_was_learned_beside_guessing(place, tmp_path):
     (entry,) = said["networks"]
     judged = {**entry, "title": entry["network"], "side": 16}
     assert said["verdict"] == describe_results([judged], 3, entry["seconds"], "pictures")
-    assert "guessing, which is right on 33.3%" in said["verdict"] and "Train for 4 times" in said["verdict"]
+    assert "guessing, which reaches 33.3%" in said["verdict"] and "Train for 4 times" in said["verdict"]
 
 
 def test_evaluate_tells_what_always_answering_the_commonest_class_gives(place, network, tmp_path):

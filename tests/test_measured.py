@@ -119,7 +119,7 @@ def test_layers_are_compared_with_grams_that_were_taken_once(monkeypatch: pytest
     monkeypatch.setattr(similarity, "layer_grams", counted)
     app = open_page(tab="layers")
     press(app, "Compare all layers on ")
-    assert len(taken) == 2 and "Most alike are" in texts(app)
+    assert len(taken) == 2 and "Most similar are" in texts(app)
     app.selectbox(key=f"{','.join(TWINS)}-cka-0-2").set_value(1).run()
     press(app, "Compare all layers on ")
     assert len(taken) == 2, "the second network beside itself needs no other pass"
@@ -177,7 +177,7 @@ def test_without_common_pictures_one_sentence_says_what_to_do() -> None:
     assert "There are no labelled images here that all these networks know." in texts(app)
     assert not [button for button in app.button if button.label.startswith("Measure 2")]
     press(app, "Compare all layers on ")
-    assert "Most alike are" in texts(app), "layers can be compared on any pictures"
+    assert "Most similar are" in texts(app), "layers can be compared on any images"
 
 
 def test_names_are_never_markdown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def test_a_link_keeps_every_network_that_is_here_and_names_what_is_not() -> None
     app = open_app(first=LOST, second="cifar10jpeg-resnet-56", picture="upload-0123456789abcdef")
     assert chosen(app) == ["cifar10jpeg-plain-56", "cifar10jpeg-resnet-56"], "one of the same classes stands in"
     said = texts(app)
-    assert f"**First network**: an upload (`{LOST}`)" in said and "**Picture**" in said
+    assert f"**First network**: an upload (`{LOST}`)" in said and "**Image**" in said
     assert "Second network" not in said and "verything else is as in the link" not in said
     assert "plain-56 · CIFAR-10 (JPEG copy) (stands in), ResNet-56 · CIFAR-10 (JPEG copy) (as in the link)" in said
 
@@ -32,7 +32,7 @@ def test_a_link_keeps_every_network_that_is_here_and_names_what_is_not() -> None
     app.file_uploader(key="upload_again").upload("a.png", buffer.getvalue(), "image/png").run()
     assert not app.exception and not app.error
     said = texts(app)
-    assert "**Picture**" not in said and "Original, 40×30" in said
+    assert "**Image**" not in said and "Original, 40×30" in said
     assert app.query_params["first"] == LOST and "**First network**" in said, "it may still be brought again"
 
 

@@ -239,6 +239,7 @@ def picker(app: AppTest, key: str = "model") -> list[str]:
 
 def test_every_network_of_the_picker_has_a_label_of_its_own_and_is_the_one_that_opens() -> None:
     app = open_models()
+    assert [text for text in app.markdown if text.value.startswith("**At 56 layers on Shapes the twins differ most")]
     labels = picker(app)
     assert len(set(labels)) == len(labels) == len(app.dataframe[0].value)
     assert "plain-20 · Shapes" in labels and "plain-20 · CIFAR-10 (JPEG copy)" in labels

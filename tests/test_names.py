@@ -119,4 +119,4 @@ def test_the_names_of_pictures() -> None:
         Image.fromarray(pixels).save(buffer, "PNG")
         give_file(app, f"{name}.png", buffer.getvalue())
         assert not app.error and app.query_params["picture"].startswith("upload-"), name
-        assert_only_text(app, f"a picture called {name!r}")
+        assert_only_text(app, f"an image called {name!r}")

@@ -53,7 +53,7 @@ def texts(app: AppTest) -> str:
 def test_first_visit_shows_both_twins_explained() -> None:
     app = open_app()
     assert chosen(app) == ["shapes-plain-20", "shapes-resnet-20"]
-    assert "Says star" in texts(app)
+    assert "Predicts star" in texts(app)
     assert not app.error
 
 
@@ -215,7 +215,7 @@ def test_networks_of_other_classes_are_never_paired() -> None:
 def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
     app = open_app(**query)
     assert not app.error
-    assert "right on 4,000 test pictures" in texts(app)
+    assert "(n\u00a0=\u00a04,000)" in texts(app)
     choose(app, networks=["shapes-resnet-8", "shapes-plain-8"])
     assert "ResNet-8, " in texts(app)
 
@@ -223,7 +223,7 @@ def test_a_link_with_nonsense_still_shows_a_view(query: dict[str, str]) -> None:
 def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
     app = open_app()
     assert not app.get("file_uploader")
-    with pytest.raises(RequestError, match=r"note\.png.*The picture that was shown stays\.$"):
+    with pytest.raises(RequestError, match=r"note\.png.*The image that was shown stays\.$"):
         give_file(app, "note.png", b"just text")
     app.run()
     assert not app.exception and not app.error and "drawn star" in texts(app)
@@ -233,7 +233,7 @@ def test_an_upload_is_decoded_and_a_bad_one_is_one_sentence() -> None:
 
 def test_a_link_to_an_upload_of_another_session_offers_to_upload_it_again() -> None:
     app = open_app(picture="upload-0123456789abcdef", layer="stages.1.1")
-    assert "made with an uploaded picture" in texts(app)
+    assert "made with an uploaded image" in texts(app)
     assert app.file_uploader(key="upload_again").value is None
     assert view(app)["layer"] == "stages.1.1"
 
@@ -437,7 +437,7 @@ def test_a_network_without_maps_is_one_sentence_and_another_one_can_be_chosen() 
         assert refused.value.status == 200
         assert [error.value.startswith(f"n{reason}") for error in app.error] == [True] * (tab in NEED_A_LAYER)
     choose(app, networks=["shapes-plain-20"])
-    assert "Says star" in texts(app)
+    assert "Predicts star" in texts(app)
 
 
 def test_maps_that_are_too_large_for_a_number_are_one_sentence_on_compare() -> None:

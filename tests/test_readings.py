@@ -1,9 +1,12 @@
 """Models without a browser: which reading of a file is recommended, measured on labelled pictures."""
 
+from urllib.error import URLError
+from urllib.request import Request
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import checkpoints
+from explorer import checkpoints, downloads
 from explorer.ui.models import upload_panel
 from tests.e2e.test_models import theirs
 from tests.test_models import check, give, open_models, press
@@ -25,24 +28,53 @@ def labels_of(app: AppTest) -> list[str]:
     return [box.label for box in app.selectbox]
 
 
-def test_a_network_is_measured_on_pictures_of_its_own_classes_alone(content: bytes) -> None:
+def test_the_likelier_reading_is_chosen_and_an_even_question_is_left_open(content: bytes) -> None:
     app = open_models()
     give(app, content)
-    assert "Labelled pictures" not in labels_of(app)
-    assert [text for text in app.caption if "CIFAR-10's test pictures, which are not on this machine" in text.value]
-    press(app, "Get CIFAR-10 on Build & train")
-    assert [text.value for text in app.markdown] == ["here is Build & train"]
-    assert app.query_params == {"data": "cifar10"} and app.session_state["session"].build_tab == "Data"
+    assert [option.replace("\\", "") for option in app.radio[0].options] == [
+        "ResNet-8, option A (more likely)",
+        "plain-8",
+    ]
+    assert app.radio[0].value == 0 and not app.button(key="use").disabled
+    give(app, theirs(8, beside={}), "bare.th")
+    assert app.radio[0].value is None and app.button(key="use").disabled
+    assert not [option for option in app.radio[0].options if "more likely" in option]
+    assert [text.value for text in app.caption if "evidence in the file is even" in text.value]
+    app.radio[0].set_value(1).run()
+    assert not check(app).button(key="use").disabled
+
+
+def test_a_network_is_measured_on_pictures_of_its_own_classes_alone(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def unreachable(request: Request, timeout: float) -> None:
+        asked.append(request.full_url)
+        raise URLError("no network")
+
+    monkeypatch.setattr(downloads, "urlopen", unreachable)
+    monkeypatch.setattr(downloads, "RETRY_PAUSES_S", ())
+    app = open_models()
+    give(app, content)
+    assert "Labelled images" not in labels_of(app)
+    assert [text.value for text in app.info if "CIFAR-10 has labelled images" in text.value and "170 MB" in text.value]
+    assert not asked, "nothing is downloaded without a click"
+    press(app, "Download CIFAR-10")
+    assert len(asked) == 1 and app.radio[0].value == 0, "the file and its answer stay"
+    assert [error.value for error in app.error if "cannot be downloaded because" in error.value]
 
     app = open_models()
     give(app, content)
     (classes,) = [box for box in app.selectbox if box.label == "Classes"]
     check(classes.select("Shapes").run())
-    assert app.selectbox(key="labelled").options == ["shapes-32"]
+    assert app.selectbox(key="labelled").options == ["Shapes"]
     (classes,) = [box for box in app.selectbox if box.label == "Classes"]
     check(classes.select("class 0, class 1, …").run())
-    assert "Labelled pictures" not in labels_of(app)
-    assert [button for button in app.button if button.label == "Upload pictures on Build & train"]
+    assert "Labelled images" not in labels_of(app)
+    press(app, "Upload images on Build & train")
+    assert [text.value for text in app.markdown] == ["here is Build & train"]
+    assert app.query_params == {"data": "own"} and app.session_state["session"].build_tab == "Data"
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, content: bytes) -> AppTest:
@@ -61,7 +93,7 @@ def test_what_does_not_beat_chance_is_not_recommended(monkeypatch: pytest.Monkey
     said = warning.value.replace("\\", "")
     assert said.startswith("No reading beats chance on these images.")
     assert "(n = 60)" in said and "in 12 tries" in said
-    assert len(app.dataframe[-1].value) == 12, "the figures are there"
+    assert len([table for table in app.dataframe if len(table.value) == 12]) == 1, "the figures are there"
     assert not [button for button in app.button if button.label.startswith("Take this")]
     assert not [text for text in app.markdown if "Best on" in text.value]
 
@@ -69,7 +101,7 @@ def test_what_does_not_beat_chance_is_not_recommended(monkeypatch: pytest.Monkey
 def test_what_beats_chance_is_recommended_and_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     app = measured(monkeypatch, shipped("shapes-resnet-8"))
     assert not app.warning
-    (best,) = [text.value for text in app.markdown if text.value.startswith("Best on 60 pictures")]
+    (best,) = [text.value for text in app.markdown if text.value.startswith("Best on 60 images")]
     assert "ResNet\\-8, option A" in best
     press(app, "Take this reading and normalisation")
     assert app.radio[0].value == 0 and "Use this model" in [button.label for button in app.button]

@@ -29,6 +29,7 @@ from explorer.training import TrainingConfig
 from explorer.ui import forecasts
 from explorer.ui.build import replay, training_charts
 from explorer.ui.build_state import RECORDINGS, BuildState
+from explorer.ui.markdown import as_text
 from tests.test_build import check, open_build, state_of, texts
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -131,7 +132,7 @@ def damaged() -> dict[str, bytes]:
         "no head": gzip.compress(rest),
         "another kind": with_head(kind="something"),
         "a later version": with_head(version=2),
-        "pictures that are none": with_head(samples="!"),
+        "images that are none": with_head(samples="!"),
         "facts that are none": with_head(facts=[]),
         "far too much": gzip.compress(head + b"\n" + b"\n" * (recordings.LARGEST + 1)),
         "deep": gzip.compress(b"[" * 100_000),
@@ -310,8 +311,9 @@ def test_the_page_sends_all_of_it_once_and_says_what_came_of_it(recording: Recor
     for entry in recording.facts["networks"]:
         assert f"{entry['test']['accuracy']:.1%}" in said
         shipped = checkpoints.load_pretrained(entry["shipped"])
-        right = f"{shipped.spec.name} is right on {shipped.metrics['test']['accuracy']:.1%}"
+        right = f"{shipped.spec.name} {shipped.metrics['test']['accuracy']:.1%}"
         assert entry["same_weights"] or right in said
+    assert as_text(runs.finding(log)) in said, "the page ends with it"
     assert ("bit for bit" in said) == all(entry["same_weights"] for entry in recording.facts["networks"])
 
 

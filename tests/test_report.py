@@ -90,7 +90,7 @@ class Markup(HTMLParser):
 def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(twins) -> None:
     compared, kept = twins
     pixels = np.zeros((64, 64, 3), np.uint8)
-    picture = InputImage(pixels, pixels, "0", f"picture {HOSTILE}", (f"note {HOSTILE}",))
+    picture = InputImage(pixels, pixels, "0", f"image {HOSTILE}", (f"note {HOSTILE}",))
     text = report.html_report(compared, kept, picture)
     tags = Markup(text).tags
     headings = re.findall(r"<h2>(.*?)</h2>", text)
@@ -118,7 +118,7 @@ def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(
     assert not [
         value for _, each in tags for key, value in each.items() if key in ("src", "href") and "data:" != str(value)[:5]
     ]
-    assert f"{N:,} test images of shapes-32" in text and "<td>torch</td>" in text
+    assert f"{N:,} test images of Shapes" in text and "<td>torch</td>" in text
     assert "document.title" in text, "the names are there, as text"
 
 
@@ -126,7 +126,7 @@ def test_nothing_measured_is_said(twins) -> None:
     compared, _ = twins
     text = report.html_report(compared, {})
     assert "Nothing was measured on many images before this report was made." in text
-    assert len(re.findall('<div id="chart-', text)) == 3, "what is known of the one picture is there"
+    assert len(re.findall('<div id="chart-', text)) == 3, "what is known of the one image is there"
 
 
 def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,10 +143,10 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
     text = report.html_report(compared, more)
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings[4:-1] == [
-        f"Similarity of their representations: {N} images of shapes-32",
-        f"Similarity of their representations: {N} images of shapes-64",
-        f"How much of the Grad-CAM lies on the object: {N} images of shapes-32, label explained",
-        f"How much of the Grad-CAM lies on the object: {N} images of shapes-32, prediction explained",
+        f"Similarity of their representations: {N} images of Shapes",
+        f"Similarity of their representations: {N} images of Shapes 64×64",
+        f"How much of the Grad-CAM lies on the object: {N} images of Shapes, label explained",
+        f"How much of the Grad-CAM lies on the object: {N} images of Shapes, prediction explained",
     ]
     assert text.count("<figcaption>Linear CKA (debiased)") == text.count("<figcaption>Linear CKA (plain)") == 3
     monkeypatch.setattr(layer_similarity, "MOST_CELLS", 100)

@@ -32,9 +32,9 @@ def test_a_minute_on_a_slow_machine_names_no_winner() -> None:
         [network("plain-20", 0.117, **few), network("ResNet-20", 0.140, **few)], 10, 60.0, "shapes-v1-32"
     )
     assert said == (
-        "plain-20 is right on 11.7% of 4,000 test pictures, ResNet-20 is right on 14.0% of 4,000 test pictures after "
-        "73 steps: both are close to guessing, which is right on 10.0%. The training went 0.23 times through its "
-        "pictures, which is too little to learn from. Train for 4 times, about 17 min, or with fewer layers, "
+        "plain-20 reaches 11.7% test accuracy (n = 4,000), ResNet-20 reaches 14.0% test accuracy (n = 4,000) after "
+        "73 steps: both are close to guessing, which reaches 10.0%. The training went 0.23 times through its "
+        "images, which is too little to learn from. Train for 4 times, about 17 min, or with fewer layers, "
         "16 × 16 pixels or fewer classes."
     )
 
@@ -62,11 +62,11 @@ def test_what_is_close_to_guessing_depends_on_the_number_of_classes(classes: int
 def test_one_at_chance_and_one_that_learned() -> None:
     said = describe_results([network("plain-56", 0.1), network("ResNet-56", 0.7)], 10)
     assert said.endswith(
-        "after 73 steps: plain-56 is not clearly better than guessing, which is right on 10.0%; ResNet-56 learned "
+        "after 73 steps: plain-56 is not clearly better than guessing, which reaches 10.0%; ResNet-56 learned "
         "more, by 60.0 points."
     )
     some = describe_results([network("a", 0.1), network("b", 0.1), network("c", 0.9)], 10)
-    assert some.endswith(": a and b are not clearly better than guessing, which is right on 10.0%.")
+    assert some.endswith(": a and b are not clearly better than guessing, which reaches 10.0%.")
 
 
 def test_a_winner_is_named_exactly_where_it_learned_and_the_difference_is_no_chance() -> None:
@@ -84,10 +84,10 @@ def test_a_class_that_is_eighty_times_as_common_decides_nothing() -> None:
     counts = [240, 0, 3]
     said = describe_results([by_class("plain-8", [240, 0, 0], counts), by_class("ResNet-8", [238, 0, 0], counts)], 3)
     assert said.startswith(
-        "plain-8 is right on 98.8% of 243 test pictures (balanced accuracy 50.0%), ResNet-8 is right on 97.9% of 243 "
-        "test pictures (balanced accuracy 49.6%) after 73 steps. The classes are not balanced: always answering the "
-        "commonest class, 'normal', would be right on 98.8%, with a balanced accuracy of 50.0%. By balanced accuracy "
-        "neither is better than always answering one class. Try another learning rate"
+        "plain-8 reaches 98.8% test accuracy (n = 243, balanced accuracy 50.0%), ResNet-8 reaches 97.9% test accuracy "
+        "(n = 243, balanced accuracy 49.6%) after 73 steps. The classes are not balanced: always predicting the "
+        "commonest class, 'normal', would reach 98.8%, with a balanced accuracy of 50.0%. By balanced accuracy "
+        "neither is better than always predicting one class. Try another learning rate"
     )
     assert said.endswith("Class weights in the loss make rare classes count as much as common ones.")
     weighted = [by_class(name, [240, 0, 0], counts, weighted=True) for name in "ab"]
@@ -98,17 +98,19 @@ def test_the_winner_of_unbalanced_data_is_the_one_with_the_better_balanced_accur
     """ "a" is right more often, because it knows the common class alone; "b" knows both."""
     said = describe_results([by_class("a", [800, 0], [800, 100]), by_class("b", [700, 90], [800, 100])], 2)
     assert said.index("88.9%") < said.index("87.8%")
-    assert "By balanced accuracy a is not clearly better than always answering one class; b learned more, by 38" in said
+    assert (
+        "By balanced accuracy a is not clearly better than always predicting one class; b learned more, by 38" in said
+    )
     both = describe_results([by_class("a", [790, 60], [800, 100]), by_class("b", [750, 90], [800, 100])], 2)
     assert "By balanced accuracy b learned more, by 12.5 points." in both
     one = describe_results([by_class("a", [790, 60], [800, 100])], 2)
-    assert "By balanced" not in one and "always answering" in one
+    assert "By balanced" not in one and "always predicting" in one
 
 
 def test_one_test_picture_of_a_class_decides_nothing() -> None:
     """ "b" is right on the one rare picture: 50 points of balanced accuracy, and chance."""
     said = describe_results([by_class("a", [70, 0], [80, 1]), by_class("b", [70, 1], [80, 1])], 2)
-    assert "both are close to always answering one class" in said and "learned more" not in said
+    assert "both are close to always predicting one class" in said and "learned more" not in said
 
 
 @pytest.mark.parametrize(("counts", "is_said"), [([150, 101], False), ([150, 100], True), ([150, 0], False)])
@@ -120,7 +122,7 @@ def test_balanced_accuracy_is_said_from_one_and_a_half_to_one(counts: list[int],
 def test_guessing_of_nearly_balanced_data_is_the_commonest_class() -> None:
     said = describe_results([by_class("a", [58, 0, 42, 0], [58, 42, 42, 40])], 4)
     assert "balanced" not in said
-    assert "guessing, which is right on 31.9%" in describe_results([by_class("a", [58, 0, 0, 0], [58, 42, 42, 40])], 4)
+    assert "guessing, which reaches 31.9%" in describe_results([by_class("a", [58, 0, 0, 0], [58, 42, 42, 40])], 4)
 
 
 def test_what_is_proposed_follows_from_how_long_and_on_what_it_trained() -> None:
@@ -130,9 +132,9 @@ def test_what_is_proposed_follows_from_how_long_and_on_what_it_trained() -> None
     assert "Train for 4 times or with fewer layers or fewer classes." in said(passes=1.9, side=16)
     assert "Train for 4 times, about 80 s, or with fewer layers, smaller" in said(passes=1.0, side=64, seconds=20.0)
     assert "Train for 4 times, about 3.0 h, or with fewer layers." in said(2, 2700.0, passes=1.0, side=32)
-    assert "Try another learning rate, fewer layers, fewer classes or more pictures of each class." in said(passes=2.0)
+    assert "Try another learning rate, fewer layers, fewer classes or more images of each class." in said(passes=2.0)
     assert "Train for" not in said(seconds="soon", passes="few") and "Train for" not in said(passes=float("nan"))
-    assert said(outcome="diverged", passes=0.1).endswith("which is right on 10.0%.")  # that has advice of its own
+    assert said(outcome="diverged", passes=0.1).endswith("which reaches 10.0%.")  # that has advice of its own
 
 
 @pytest.mark.parametrize(
@@ -155,20 +157,48 @@ def test_damaged_figures_of_classes_are_none(classes: Any) -> None:
     damaged = network("a", 0.5, 400)
     damaged["test"]["classes"] = classes
     assert class_accuracies(damaged["test"]) == ()
-    assert describe_results([damaged, by_class("b", [80, 5], [90, 10])], 2).startswith("a is right on 50.0% of 400")
+    assert describe_results([damaged, by_class("b", [80, 5], [90, 10])], 2).startswith(
+        "a reaches 50.0% test accuracy (n = 400)"
+    )
 
 
 def test_old_figures_have_no_classes_and_a_class_without_pictures_no_accuracy() -> None:
     assert class_accuracies(network("a", 0.5)["test"]) == ()
     found = class_accuracies(by_class("a", [3, 0, 1], [5, 0, 1])["test"])
     assert found == (accuracy(3, 5), None, accuracy(1, 1))
-    assert runs.describe_results([network("a", 0.05)], 0) == "a is right on 5.0% of 4,000 test pictures after 73 steps."
+    assert runs.describe_results([network("a", 0.05)], 0) == "a reaches 5.0% test accuracy (n = 4,000) after 73 steps."
 
 
 def test_both_accuracies_are_said_where_statistics_were_recomputed() -> None:
     left: dict[str, Any] = {"batchnorm_images": 1000, "test_running": {"accuracy": 0.1, "n": 500}}
     said = recomputed([network("a", 0.5, **left), network("b", 0.6, **left)])
-    assert "over 1,000 training pictures before the test" in said
-    assert said.endswith("a is right on 10.0% of 500 test pictures and b is right on 10.0% of 500 test pictures.")
+    assert "over 1,000 training images before the test" in said
+    assert said.endswith("a reaches 10.0% test accuracy (n = 500) and b reaches 10.0% test accuracy (n = 500).")
     assert recomputed([network("a", 0.5)]) == recomputed([network("a", 0.5, test_running=left["test_running"])]) == ""
     assert recomputed([network("a", 0.5, batchnorm_images=1000, test_running={"accuracy": "x", "n": 5})]) == ""
+
+
+def finding(*networks: dict[str, Any], classes: int = 10) -> str:
+    end = {"networks": list(networks)} if networks else None
+    start = {"class_names": [str(index) for index in range(classes)]}
+    return runs.finding(runs.RunLog(None, start, None, (), (), (), (), (), end))
+
+
+def test_the_finding_is_one_sentence_that_knows_chance_and_guessing() -> None:
+    plain, residual, bad = network("plain-56", 0.300), network("ResNet-56", 0.971), network("plain-8", 0.102)
+    assert (
+        finding(residual, plain)
+        == finding(plain, residual)
+        == ("ResNet-56 learned more than plain-56, by more than chance: 97.1% against 30.0% test accuracy.")
+    )
+    assert finding(bad, residual).endswith(
+        "97.1% against 10.2% test accuracy, which is not clearly better than guessing (10.0%)."
+    )
+    assert "may differ by chance alone" in finding(network("a", 0.950), network("b", 0.955))
+    assert finding(bad, network("ResNet-8", 0.11)).startswith("Neither ResNet-8 nor plain-8 is clearly better than")
+    assert finding(bad) == "plain-8 is not clearly better than guessing (10.0%)."
+    assert finding(residual) == "ResNet-56 has learned: 97.1% test accuracy, where guessing reaches 10.0%."
+    rare = finding(by_class("a", [800, 80], [800, 100]), by_class("b", [800, 10], [800, 100]), classes=2)
+    assert "90.0% against 55.0% balanced accuracy" in rare
+    assert finding() == finding(plain, residual, bad) == ""
+    assert all(len(finding(one, two).split()) <= 25 for one in (plain, bad) for two in (residual, bad))

@@ -602,7 +602,7 @@ def test_out_of_memory_ends_only_the_run_which_proposes_a_smaller_batch(place: P
         status = wait_for(run, "failed")
         assert app.poll() is None
     assert status.log.end and status.log.end["message"] == (
-        "It ran out of memory with 65536 pictures a step. Start it again with a batch size of 32768 or less, or with a "
+        "It ran out of memory with 65536 images a step. Start it again with a batch size of 32768 or less, or with a "
         "smaller network."
     )
 
@@ -742,7 +742,7 @@ def test_what_cannot_be_trained_is_said_in_one_sentence(place: Path):
     assert "is damaged or cut off; prepare the data again" in complaint(damaged)
     assert "there is no dataset" in complaint(gone)
     assert "the network has 7 classes, noise has 3" in complaint(request(specs=(replace(SPEC, classes=7),)))
-    assert "noise has no test pictures" in complaint(request(made(test=0)))
+    assert "noise has no test images" in complaint(request(made(test=0)))
     assert "both networks are called ResNet-6" in complaint(request(specs=(SPEC, replace(SPEC, norm="none"))))
     assert "there is no data of the kind '../../etc'" in complaint(replace(gone, data={"kind": "../../etc"}))
     assert "`size`" in complaint(replace(gone, data={"kind": "shapes", "size": "large"}))

@@ -164,7 +164,7 @@ def test_the_summary_of_twins(place: Path):
         ("end", {"outcome": "finished", "networks": networks}),
     )
     assert runs.summary(log) == (
-        "plain-20 is right on 50.0% of 400 test pictures, ResNet-20 is right on 75.0% of 400 test pictures after 1,500 "
+        "plain-20 reaches 50.0% test accuracy (n = 400), ResNet-20 reaches 75.0% test accuracy (n = 400) after 1,500 "
         "steps: so ResNet-20 learned more, by 25.0 points. In plain-20 the weights of the first convolution received "
         "1,234 × the gradient of the last one at step 0, and 12 × at step 96. In ResNet-20 the weights of the first "
         "convolution received 0.12 × the gradient of the last one at step 0, and 100 × at step 96."
@@ -188,7 +188,7 @@ def test_the_summary_of_one_network_that_diverged_and_before_the_end(place: Path
     assert runs.summary(
         log_of(path, measured(0, 24, [None] * 5), ("end", {"outcome": "finished", "networks": [network]}))
     ) == (
-        "plain-8 is right on 10.0% of 4,000 test pictures after 30 steps. The training of plain-8 diverged after 30 "
+        "plain-8 reaches 10.0% test accuracy (n = 4,000) after 30 steps. The training of plain-8 diverged after 30 "
         "steps; its last finite weights are kept. Try a lower learning rate or gradient clipping."
     )
 
@@ -245,7 +245,7 @@ def test_data_that_a_run_uses_or_somebody_has_just_brought_is_kept(place: Path):
             os.utime(path, (1e9, 1e9))
     runs.sweep_stored_data()
     assert sorted(path.name for path in runs.stored_data(used).parent.iterdir()) == [used, fresh]
-    assert runs.stored_data(used).parent.stat().st_mode & 0o077 == 0, "others on this machine may look at the pictures"
+    assert runs.stored_data(used).parent.stat().st_mode & 0o077 == 0, "others on this machine may look at the images"
 
 
 def test_runs_are_closed_to_the_other_users_of_the_machine(place: Path):

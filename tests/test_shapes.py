@@ -294,7 +294,7 @@ def test_name_tells_size_and_seed(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_draw_refuses_a_count_below_one(count: int):
-    with pytest.raises(ValueError, match="`count` must be at least 1.*ask for one picture or more"):
+    with pytest.raises(ValueError, match="`count` must be at least 1.*ask for one image or more"):
         shapes.draw(count, seed=0)
 
 

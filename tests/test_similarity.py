@@ -219,9 +219,9 @@ def test_debiased_is_masked_where_nothing_is_left_of_a_layer(
 
 
 def test_too_few_or_different_pictures_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 4 pictures"):
+    with pytest.raises(ValueError, match="at least 4 images"):
         grams_of(checkpoint(), PIXELS[:3])
-    with pytest.raises(ValueError, match="same pictures"):
+    with pytest.raises(ValueError, match="same images"):
         cka(grams_of(checkpoint(), PIXELS[:4]), grams_of(checkpoint(), PIXELS[:5]))
     training = checkpoint()
     training.network.train()

@@ -79,7 +79,7 @@ def test_a_network_is_given_the_scene_as_it_was_trained_on_it(size: int) -> None
     layer = looked.trace.layers[-1]
     told = dict(layers._numbers(looked, subject, layer, looked.profiles[-1], np.zeros((64, 2), np.float32)))
     share = share_on_object(grad_cam(layer), mask)
-    words = f"Grad-CAM on the object, which covers {mask.mean():.0%} of the picture"
+    words = f"Grad-CAM on the object, which covers {mask.mean():.0%} of the image"
     assert told[words] == ("none there" if share is None else f"{share:.0%}")
 
 
@@ -128,7 +128,9 @@ def test_explore_says_which_shapes_the_networks_know() -> None:
     assert not app.error and chosen(app)[1] == NAMES[1]
     said = texts(app)
     assert "These networks know only: ring, cross, star, arrow." in said
-    assert "drawn at the size of its training" in said and ("Says star: right" in said or "wrong, it is a star" in said)
+    assert "drawn at the size of its training" in said and (
+        "Predicts star: right" in said or "wrong, it is a star" in said
+    )
     marked = bar_data(app)
     assert [name for name, strange in zip(marked["names"], marked["strange"], strict=True) if not strange] == list(FOUR)
     app = open_app(**link, picture="sample-0-6")
@@ -162,9 +164,9 @@ def test_labelled_data_of_some_shapes_are_those_with_the_names_of_the_network(fo
         dataset_access.data_title(each)
         for each in (DATA, "shapes-32", "shapes-16-" + "-".join(shapes.CLASS_NAMES[:-1]))
     ] == [
-        "shapes-16: ring, cross, star, arrow",
-        "shapes-32",
-        "shapes-16 without arrow",
+        "Shapes 16×16: ring, cross, star, arrow",
+        "Shapes",
+        "Shapes 16×16 without arrow",
     ]
     split, names = dataset_access.test_split(DATA)
     assert names == FOUR and len(split) == 1600
@@ -173,7 +175,7 @@ def test_labelled_data_of_some_shapes_are_those_with_the_names_of_the_network(fo
 def test_the_test_pictures_of_compare_are_those_that_are_known(kept: list[Checkpoint]) -> None:
     app = opened(COMPARE, networks=",".join(NAMES))
     box = app.selectbox(key="compare_data")
-    assert (box.value, box.options) == (DATA, ["shapes-16: ring, cross, star, arrow"])
+    assert (box.value, box.options) == (DATA, ["Shapes 16×16: ring, cross, star, arrow"])
     count = app.selectbox(key="compare_n")
     assert count.options[-1] == "all 1,600" and count.value == 1000
     count.set_value(1600).run()

@@ -31,7 +31,7 @@ def dataset(masks: bool = False) -> Dataset:
         validation=split(0, 1, masks),
         test=split(2, 2, masks),
         notes=("One.", "Zwei: ä."),
-        skipped=(Skipped("a/b.txt", "not a picture"), Skipped("*c*", "a link")),
+        skipped=(Skipped("a/b.txt", "not an image"), Skipped("*c*", "a link")),
     )
 
 

@@ -575,7 +575,7 @@ def test_evaluate_worked_out_by_hand():
 
 
 def test_there_is_nothing_to_evaluate_on_no_pictures():
-    with pytest.raises(ValueError, match="`split` holds no pictures.*choose another split"):
+    with pytest.raises(ValueError, match="`split` holds no images.*choose another split"):
         evaluate(build(SPEC), made(test=0).test, DATA.mean, DATA.std)
 
 
@@ -598,7 +598,7 @@ def test_dataset_and_network_must_fit(network: Any, dataset: Any, message: str):
 def test_one_picture_is_too_few():
     dataset = made()
     single = replace(dataset, train=Split(dataset.train.images[:1], dataset.train.labels[:1]))
-    with pytest.raises(ValueError, match="noise has 1 training pictures; at least 2 are needed"):
+    with pytest.raises(ValueError, match="noise has 1 training images; at least 2 are needed"):
         next(fit(build(SPEC), single, ONE_STEP))
 
 

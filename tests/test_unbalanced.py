@@ -48,8 +48,8 @@ def test_one_to_eighty_from_the_zip_to_the_sentence() -> None:
     """Nothing in the pictures tells the classes apart: whatever is answered, no network may be called the better."""
     app = upload(zipped(noisy(train_normal=80, train_rare=1, test_normal=40, test_rare=1)), "scans.zip")
     warning = (
-        "The classes are not balanced, 72 to 1: 'normal' has 72 training pictures, 'rare' 1. Always answering "
-        "'normal' is right on 97.6% of the test pictures. Class weights, in the tab Training, make rare classes count "
+        "The classes are not balanced, 72 to 1: 'normal' has 72 training images, 'rare' 1. Always predicting "
+        "'normal' reaches 97.6% test accuracy. Class weights, in the tab Training, make rare classes count "
         "as much in the loss as common ones."
     )
     assert [each.value for each in app.warning] == [as_sentence(warning)]
@@ -66,10 +66,10 @@ def test_one_to_eighty_from_the_zip_to_the_sentence() -> None:
     app.run()
     check(app)
     said = runs.summary(runs.status(run).log)
-    assert "always answering the commonest class, 'normal', would be right on 97.6%, with a balanced" in said
+    assert "always predicting the commonest class, 'normal', would reach 97.6%, with a balanced" in said
     assert "learned more" not in said and "one class" in said and "Class weights in" not in said
     assert as_sentence(said) in texts(app) and "class weights" in texts(app)
-    assert "The class 'rare' has one test picture, so no interval\\." in texts(app)
+    assert "The class 'rare' has one test image, so no interval\\." in texts(app)
     table = next(each.value for each in app.dataframe if "n" in each.value)
     assert list(table["class"]) == ["normal", "rare"] and list(table["n"]) == [40, 1]
     for network in runs.status(run).log.end["networks"]:  # type: ignore[index]
@@ -99,19 +99,17 @@ def test_the_contact_sheet_warns_from_one_to_five_on(rare: int, is_said: bool) -
 
 def test_of_many_rare_classes_the_rarest_are_named() -> None:
     said = imbalance(card(a=(500, 60), b=(9, 10), c=(50, 10), d=(7, 10), e=(8, 10), f=(400, 0)))
-    assert "71 to 1: 'a' has 500 training pictures, 'd' 7, 'e' 8, 'b' 9, and 1 more" in said
-    assert "'a' is right on 60.0% of the test pictures" in said and "'f'" not in said
-    assert "right on 0.0%" in imbalance(
-        card(a=(50, 0), b=(1, 0))
-    )  # no test pictures: said elsewhere, and no error here
+    assert "71 to 1: 'a' has 500 training images, 'd' 7, 'e' 8, 'b' 9, and 1 more" in said
+    assert "'a' reaches 60.0% test accuracy" in said and "'f'" not in said
+    assert "reaches 0.0%" in imbalance(card(a=(50, 0), b=(1, 0)))  # no test pictures: said elsewhere, and no error here
 
 
 def test_what_cannot_be_trained_is_one_sentence() -> None:
     assert missing_pictures(card(a=(5, 1), b=(5, 0))) == ""
-    assert missing_pictures(card(a=(5, 1), b=(0, 3))).startswith("The class 'b' has no training pictures; add some or")
+    assert missing_pictures(card(a=(5, 1), b=(0, 3))).startswith("The class 'b' has no training images; add some or")
     many = missing_pictures(card(a=(5, 1), b=(0, 3), c=(0, 1), d=(0, 1), e=(0, 1)))
-    assert many.startswith("The classes 'b', 'c', 'd' and 1 more have no training pictures")
-    assert "no test pictures" in missing_pictures(card(a=(5, 0), b=(5, 0)))
+    assert many.startswith("The classes 'b', 'c', 'd' and 1 more have no training images")
+    assert "no test images" in missing_pictures(card(a=(5, 0), b=(5, 0)))
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -126,5 +124,5 @@ def test_it_is_said_before_the_start_and_the_button_is_off(split: str) -> None:
     check(app)
     assert app.button(key="start").disabled
     (error,) = app.error
-    words = "The class '*two*' has no training pictures" if split == "train" else "There are no test pictures"
+    words = "The class '*two*' has no training images" if split == "train" else "There are no test images"
     assert error.value.startswith(as_sentence(words))

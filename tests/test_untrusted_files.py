@@ -46,12 +46,12 @@ def packed(files: dict[str, bytes]) -> io.BytesIO:
 # --- what was skipped and why ----------------------------------------------------------------------------------------
 
 ODD = {
-    "cat/cut.png": (png()[:60], "`cut.png` begins like a PNG picture but is damaged, cut short or of a rare kind"),
+    "cat/cut.png": (png()[:60], "`cut.png` begins like a PNG image but is damaged, cut short or of a rare kind"),
     "cat/empty.png": (b"", "empty"),
     "cat/inner.zip": (packed(PETS).getvalue(), "an archive of its own, and such are not opened"),
-    "cat/notes.txt": (b"x", "not a picture of a type that can be read"),
+    "cat/notes.txt": (b"x", "not an image of a type that can be read"),
     "cover.png": (png(), "outside of any class folder"),
-    "dog/text.jpg": (b"text", "`text.jpg` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF picture"),
+    "dog/text.jpg": (b"text", "`text.jpg` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF image"),
     "fish/": (b"", "an empty folder, which is no class"),
     "horse/deep/": (b"", "an empty folder, which is no class"),
     ".git/config": (b"x", "hidden, or made by the operating system"),
@@ -69,11 +69,9 @@ def test_each_file_that_is_left_out_is_listed_with_its_reason(tmp_path):
         assert skipped.reason.startswith(ODD[skipped.path][1])
     assert archive.notes == disk.notes
     assert archive.notes[0] == (
-        "Files left out because they are no pictures of a class: 5 (`cat/inner.zip`, `cat/notes.txt`, `cover.png`, …)."
+        "Files left out because they are no images of a class: 5 (`cat/inner.zip`, `cat/notes.txt`, `cover.png`, …)."
     )
-    assert archive.notes[1].startswith(
-        "Pictures left out because they cannot be read: 3 (`cat/cut.png`, `cat/empty.png`"
-    )
+    assert archive.notes[1].startswith("Images left out because they cannot be read: 3 (`cat/cut.png`, `cat/empty.png`")
     assert archive.class_names == ("cat", "dog")
     assert load(packed(PETS)).skipped == ()
 

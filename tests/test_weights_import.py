@@ -705,7 +705,7 @@ def test_where_one_class_is_all_there_is_nothing_beats_guessing():
 def test_the_self_test_refuses_pictures_that_cannot_decide():
     readings = readings_of(made(Residual, (1, 1, 1), 16, "B").state_dict())
     images, normalisations = np.zeros((2, 3, 32, 32), np.uint8), NORMALISATIONS.values()
-    with pytest.raises(WeightsError, match="no labelled pictures"):
+    with pytest.raises(WeightsError, match="no labelled images"):
         score_normalisations(readings, normalisations, Split(images[:0], np.zeros(0, np.int64)))
     with pytest.raises(WeightsError, match="knows 10 classes"):
         score_normalisations(readings, normalisations, Split(images, np.array([0, 10])))
@@ -718,7 +718,7 @@ def test_labels_are_numbered_by_name_where_names_are_known():
     assert index_labels(split, ("truck", "cat"), CIFAR_CLASSES, 10).labels.tolist() == [9, 3, 3]
     assert index_labels(split, ("a", "b"), CIFAR_CLASSES, 2).labels.tolist() == [0, 1, 1]
     assert index_labels(split, ("a", "b"), None, 2).labels.tolist() == [0, 1, 1]
-    with pytest.raises(WeightsError, match="knows 10 classes, the labelled pictures have 2"):
+    with pytest.raises(WeightsError, match="knows 10 classes, the labelled images have 2"):
         index_labels(split, ("a", "b"), CIFAR_CLASSES, 10)
 
 

@@ -184,7 +184,7 @@ class ArchitectureSpec:
             if min(self._size_after(index)) < 1:
                 height, width = self.input_shape[1:]
                 raise ValueError(
-                    f"nothing is left of a {height}×{width} picture after stage {index}; use a larger `input_shape`, "
+                    f"nothing is left of a {height}×{width} image after stage {index}; use a larger `input_shape`, "
                     f'fewer strides, or padding "same".'
                 )
 

@@ -74,8 +74,8 @@ def top_images(
         raise ValueError(f"`layer` must be one with feature maps, received {layer!r}; choose a convolution or a block.")
     if images.dtype != np.uint8 or images.shape[1:] != spec.input_shape or not len(images) or count < 1:
         raise ValueError(
-            f"`images` must be uint8 of shape (N, {', '.join(map(str, spec.input_shape))}) with at least one picture, "
-            f"and `count` at least 1, received {images.dtype} {images.shape} and {count}; resize the pictures."
+            f"`images` must be uint8 of shape (N, {', '.join(map(str, spec.input_shape))}) with at least one image, "
+            f"and `count` at least 1, received {images.dtype} {images.shape} and {count}; resize the images."
         )
     check_evaluation_mode(network)
     best: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None

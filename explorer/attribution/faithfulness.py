@@ -23,7 +23,7 @@ READINGS: Mapping[str, str] = MappingProxyType(
         "insertion": "The pixels that the map calls most important are put in first: if it is right, the probability "
         "rises sooner than in a random order, so its area is the larger one (Petsiuk et al. 2018).",
         "cascade": "Layer by layer from the head, what was learned is replaced by random weights: a map that explains "
-        "this network must change, and one that stays alike (rank correlation near 1) shows the picture, not what the "
+        "this network must change, and one that stays similar (rank correlation near 1) shows the image, not what the "
         "network learned (Adebayo et al. 2018).",
     }
 )

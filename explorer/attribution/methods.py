@@ -46,13 +46,13 @@ class Method:
 METHODS: dict[str, Method] = {
     "integrated_gradients": Method(
         "Integrated Gradients",
-        "How much of the score each pixel brings in on the straight way from a picture without content to this "
+        "How much of the score each pixel contributes on the straight path from an image without content to this "
         "one: all pixels together make up the whole difference (Sundararajan et al. 2017).",
         "sum",
     ),
     "smoothgrad": Method(
         "SmoothGrad",
-        "How strongly the score reacts to each pixel, averaged over noisy copies of the picture, so that what "
+        "How strongly the score reacts to each pixel, averaged over noisy copies of the image, so that what "
         "only flickers cancels out (Smilkov et al. 2017).",
         "largest",
     ),
@@ -71,13 +71,13 @@ METHODS: dict[str, Method] = {
     ),
     "occlusion": Method(
         "Occlusion",
-        "How much the score falls when a window over the pixel is covered: no gradient, the network is simply "
-        "asked again (Zeiler and Fergus 2014).",
+        "How much the score falls when a window over the pixel is covered: no gradient, the network simply "
+        "predicts again (Zeiler and Fergus 2014).",
         "mean",
     ),
     "input_x_gradient": Method(
         "Input × gradient",
-        "Each pixel's value, measured from the data's mean, times its gradient: what it would bring in if the "
+        "Each pixel's value, measured from the data's mean, times its gradient: what it would contribute if the "
         "network were linear (Shrikumar et al. 2016).",
         "sum",
         captum="InputXGradient",
@@ -88,7 +88,7 @@ BASELINES = ("mean", "blur")
 _BASELINE = Parameter(
     "baseline",
     "Baseline",
-    "What stands for 'nothing there': the mean colour of the training data, or this picture heavily blurred.",
+    "What stands for 'nothing there': the mean colour of the training data, or this image heavily blurred.",
     "mean",
     choices=BASELINES,
 )
@@ -99,7 +99,7 @@ def parameters_of(method: str, spec: ArchitectureSpec) -> tuple[Parameter, ...]:
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {method!r}.")
     if method == "integrated_gradients":
-        meaning = "How many pictures on the way are asked: more come closer to the exact sum."
+        meaning = "How many images on the way are evaluated: more come closer to the exact sum."
         return Parameter("steps", "Steps", meaning, 50, 2, 300), _BASELINE
     if method == "smoothgrad":
         samples = "How many noisy copies are averaged: more are smoother."
@@ -115,7 +115,7 @@ def parameters_of(method: str, spec: ArchitectureSpec) -> tuple[Parameter, ...]:
             if layer.kind in STRIP_KINDS and len(layer.output_shape) == 3 and math.prod(layer.output_shape[1:]) > 1
         ]
         names = tuple(layer.name for layer in layers)
-        meaning = "The layer whose Grad-CAM says where: late ones know classes best, early ones see most sharply."
+        meaning = "The layer whose Grad-CAM marks the place: late ones know classes best, early ones see most sharply."
         return (Parameter("layer", "Layer", meaning, names[-1], choices=names),) if names else ()
     if method == "occlusion":
         side = min(spec.input_shape[1:])

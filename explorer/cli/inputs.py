@@ -28,11 +28,11 @@ DATA_HELP = (
 DEFAULT_SECONDS = 60.0
 
 CONFIG_HELP = {
-    "epochs": "times through the training pictures",
+    "epochs": "times through the training images",
     "seconds": f"time budget instead of --epochs; {DEFAULT_SECONDS:g} if neither is given",
-    "batch_size": "pictures a step",
+    "batch_size": "images a step",
     "optimizer": "what takes the steps",
-    "learning_rate": "highest learning rate of the schedule",
+    "learning_rate": "peak learning rate of the schedule",
     "momentum": "momentum of SGD",
     "nesterov": "Nesterov's form of momentum",
     "weight_decay": "L2 penalty of the weights",
@@ -40,9 +40,9 @@ CONFIG_HELP = {
     "milestones": "where the step schedule falls, as shares of the run, with commas",
     "step_factor": "by which the step schedule falls there",
     "label_smoothing": "share of each label that is spread over all classes",
-    "class_weights": "weigh the loss so that every class counts alike, however few pictures it has",
+    "class_weights": "weigh the loss so that every class counts alike, however few images it has",
     "clip": "largest norm of all gradients together",
-    "augment": "shift and flip the pictures at random",
+    "augment": "shift and flip the images at random",
     "seed": "decides initial weights, batches and augmentation",
     "precision": "what to compute in",
     "device": "what to compute on",

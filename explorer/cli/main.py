@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     parser = Parser(
         prog="python -m explorer",
-        description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at a picture.",
+        description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at an image.",
         epilog="`COMMAND --help` shows all options of one. Each prints text or, with --json, one JSON document; "
         "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN. Exit status: 0; 1 "
         "where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong use, with one "

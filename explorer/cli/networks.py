@@ -63,7 +63,7 @@ def describe_network(arguments: argparse.Namespace) -> CommandResult:
     header = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
     lines += ["", *table(header, [list(layer.values()) for layer in layers]), ""]
     lines.append(
-        f"{spec.depth} weighted layers, {description.parameters:,} parameters; for one picture "
+        f"{spec.depth} weighted layers, {description.parameters:,} parameters; for one image "
         f"{description.macs:,} multiply-accumulates and {description.activation_bytes:,} bytes of activations"
     )
     return document, lines

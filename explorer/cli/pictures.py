@@ -88,7 +88,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     lines += [
         f"The network {describe_classes(names)}",
         "",
-        f"What speaks for {names[seen.target]!r}:",
+        f"What supports {names[seen.target]!r}:",
         "",
         *table(header, rows),
     ]

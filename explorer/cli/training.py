@@ -54,7 +54,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=int,
         metavar="PIXELS",
-        help="side of the pictures, 16, 32 or 64 for shapes (default: what the network takes if that is up to "
+        help="side of the images, 16, 32 or 64 for shapes (default: what the network takes if that is up to "
         f"{LARGEST_DEFAULT}, else 32)",
     )
     parser.add_argument("--twin", action="store_true", help="train its twin too, from the same weights and batches")
@@ -80,7 +80,7 @@ def train_network(arguments: argparse.Namespace) -> CommandResult:
     use_threads(arguments.threads)
     dataset = inputs.dataset(arguments.data, _size(arguments.size, spec))
     if not len(dataset.test):
-        raise ValueError(f"{dataset.name} has no test pictures to measure the result on; give each class 2 or more.")
+        raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")
 
     specs = [replace(spec, input_shape=dataset.input_shape, classes=len(dataset.class_names)) for spec in specs]
     trained = [build(spec, config.seed) for spec in specs]  # twins get the same weights
@@ -183,7 +183,7 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
     dataset = inputs.dataset(arguments.data, size) if arguments.data else inputs.drawn_dataset(checkpoint)
     if dataset.input_shape != spec.input_shape:
         raise ValueError(
-            f"the network takes pictures of shape {spec.input_shape}, {dataset.name} has {dataset.input_shape}."
+            f"the network takes images of shape {spec.input_shape}, {dataset.name} has {dataset.input_shape}."
         )
     unknown = [name for name in dataset.class_names if name not in names]
     if unknown:
@@ -192,7 +192,7 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
         )
     split: Split = getattr(dataset, arguments.split)
     if not len(split):
-        raise ValueError(f"{dataset.name} has no {arguments.split} pictures; choose another `--split`.")
+        raise ValueError(f"{dataset.name} has no {arguments.split} images; choose another `--split`.")
 
     checkpoint.network.to(device)
     indices = np.array([names.index(name) for name in dataset.class_names])
@@ -223,7 +223,7 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
     }
     seed = "" if checkpoint.seed is None else f" with seed {checkpoint.seed}"
     lines = [
-        f"{spec.name}, trained on {checkpoint.data}{seed}, on {len(split):,} {arguments.split} pictures of "
+        f"{spec.name}, trained on {checkpoint.data}{seed}, on {len(split):,} {arguments.split} images of "
         f"{dataset.name}, {device_name(device)}",
         f"Accuracy {percent(whole.accuracy)}, balanced accuracy {percent(found.balanced_accuracy)}, loss "
         f"{whole.loss:.4f}; always answering {commonest!r} gives {percent(found.majority)}",

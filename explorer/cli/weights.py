@@ -29,7 +29,7 @@ SHOWN_NAMES = 6
 def inspect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help=FILE_HELP)
     parser.add_argument(
-        "--data", metavar="FOLDER", help="labelled pictures, on which each reading and normalisation is measured"
+        "--data", metavar="FOLDER", help="labelled images, on which each reading and normalisation is measured"
     )
     parser.add_argument(
         "--pictures", type=int, default=PICTURES, metavar="N", help=f"how many of them at most (default: {PICTURES})"
@@ -65,7 +65,7 @@ def inspect_file(arguments: argparse.Namespace) -> CommandResult:
             "reached_by_guessing": chance,
             "trials": tried,
         }
-        lines += ["", f"Measured on {best.n:,} pictures of {data}:", ""]
+        lines += ["", f"Measured on {best.n:,} images of {data}:", ""]
         rows = [[*trial.values()][:3] + [percent(trial["accuracy"]), trial["n"]] for trial in tried]
         lines += [*table(("reading", "network", "normalisation", "accuracy", "n"), rows), ""]
         words = f"{best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"
@@ -74,8 +74,8 @@ def inspect_file(arguments: argparse.Namespace) -> CommandResult:
         else:
             lines.append(
                 f"No reading beats guessing, which reaches {percent(chance)} in {len(trials)} tries on {best.n:,} "
-                f"pictures ({percent(best.guessing)} on average). The best was {words}. The network was not trained on "
-                "such pictures."
+                f"images ({percent(best.guessing)} on average). The best was {words}. The network was not trained on "
+                "such images."
             )
     return document, lines
 
@@ -89,7 +89,7 @@ def _doubts(trials: list[NormalisationScore], report: Report) -> list[str]:
             if best.accuracy - accuracy <= 2 * error:
                 return [
                     f"the assumed normalisation {normalisation.name}, {percent(accuracy)}, is as good within twice the "
-                    f"standard error of {n:,} pictures, {percent(2 * error)}; keep it, or take more `--pictures`."
+                    f"standard error of {n:,} images, {percent(2 * error)}; keep it, or take more `--pictures`."
                 ]
     return []
 
@@ -98,7 +98,8 @@ def _described(report: Report) -> list[str]:
     rows = []
     for number, reading in enumerate(report.readings, start=1):
         facts = reading.for_json()
-        rows.append([number, reading.title, facts["parameters"], facts["classes"], facts["input_shape"]])
+        title = f"{reading.title} (more likely)" if reading.is_likelier else reading.title
+        rows.append([number, title, facts["parameters"], facts["classes"], facts["input_shape"]])
     lines = [f"{report.name}: layout of {report.family}", ""]
     lines += table(("reading", "network", "parameters", "classes", "input"), rows)
     if report.question:

@@ -74,7 +74,7 @@ class Dataset:
         for split in (self.train, self.validation, self.test):
             if split.images.shape[1:] != self.train.images.shape[1:]:
                 raise ValueError(
-                    f"all splits must hold pictures of one size, received {self.train.images.shape[1:]} and "
+                    f"all splits must hold images of one size, received {self.train.images.shape[1:]} and "
                     f"{split.images.shape[1:]}."
                 )
             if len(split) and not 0 <= split.labels.min() <= split.labels.max() < len(self.class_names):

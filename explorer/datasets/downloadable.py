@@ -53,7 +53,7 @@ DOWNLOADABLE = {
     "fashion-mnist": DownloadableDataset(
         title="Fashion-MNIST",
         class_names=tuple("T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot".split(",")),
-        about="70,000 grey pictures of 28 × 28 pixels of clothes, shoes and bags in 10 classes.",
+        about="70,000 grey images of 28 × 28 pixels of clothes, shoes and bags in 10 classes.",
         files=tuple(
             PublishedFile(f"{_FASHION}/{name}", Path("FashionMNIST", "raw", name), "md5", digest)
             for name, digest in (
@@ -113,7 +113,7 @@ def load(name: str, folder: str | Path, seed: int = 0, validation: float = VALID
     mean, std = channel_statistics(train.images)
     notes = [f"{validation:.0%} of each training class, drawn with seed {seed}, are for validation."]
     if name == "fashion-mnist":
-        notes.append("The 28 × 28 grey pictures have a black border of 2 pixels and three equal channels.")
+        notes.append("The 28 × 28 grey images have a black border of 2 pixels and three equal channels.")
     return Dataset(about.title, class_names, mean, std, train, held_out, test, tuple(notes))
 
 

@@ -99,7 +99,7 @@ def read(
             f"received {size}, {seed} and {validation}."
         )
     if not isinstance(source, str | os.PathLike):
-        return (yield from _read(in_zip(source), size, seed, validation, name or "your pictures"))
+        return (yield from _read(in_zip(source), size, seed, validation, name or "your images"))
     path = Path(source)
     name = name or path.resolve().stem
     try:
@@ -122,18 +122,18 @@ def _read(
     loaded = len(pictures) * 3 * size[0] * size[1]
     if loaded > MAX_LOADED:
         raise ValueError(
-            f"{len(pictures):,} pictures of {size[0]} × {size[1]} pixels need {loaded / 2**30:.1f} GiB and the limit "
-            f"is {MAX_LOADED // 2**30} GiB; choose a smaller `size` or fewer pictures."
+            f"{len(pictures):,} images of {size[0]} × {size[1]} pixels need {loaded / 2**30:.1f} GiB and the limit "
+            f"is {MAX_LOADED // 2**30} GiB; choose a smaller `size` or fewer images."
         )
     skipped = listing.skipped | {path: _why_no_picture(path) for path in others} | dict.fromkeys(outside, OUTSIDE)
     left_out = sorted(path for path, reason in skipped.items() if reason != HIDDEN)
     notes = []
     if left_out:
-        notes.append(f"Files left out because they are no pictures of a class: {len(left_out):,} ({quote(*left_out)}).")
+        notes.append(f"Files left out because they are no images of a class: {len(left_out):,} ({quote(*left_out)}).")
     train, validation_split, test = yield from _decoded(listing, splits, class_names, size, notes, skipped)
     for label, count in zip(class_names, np.bincount(train.labels, minlength=len(class_names)), strict=True):
         if not count:
-            raise ValueError(f"no training picture of the class {quote((label,))} can be read; replace or remove it.")
+            raise ValueError(f"no training image of the class {quote((label,))} can be read; replace or remove it.")
     if len(skipped) > MAX_SKIPPED:
         notes.append(f"Of {len(skipped):,} files that are left out, {MAX_SKIPPED:,} are listed.")
     if not splits["test"]:
@@ -145,7 +145,7 @@ def _read(
         train, validation_split = hold_out(train, validation, [seed, 1])
     mean, std = channel_statistics(train.images)
     if max(std) <= LEVEL:
-        raise ValueError("all training pictures are one and the same colour, so there is nothing to learn from them.")
+        raise ValueError("all training images are one and the same colour, so there is nothing to learn from them.")
     listed = sorted(skipped, key=lambda path: (skipped[path] == HIDDEN, path))[:MAX_SKIPPED]  # a Mac hides one for each
     files = tuple(Skipped(printable_path(path), skipped[path]) for path in listed)
     return Dataset(name, class_names, mean, std, train, validation_split, test, tuple(notes), files)
@@ -158,7 +158,7 @@ def _suffix(path: FilePath) -> str:
 def _why_no_picture(path: FilePath) -> str:
     if _suffix(path) in _ARCHIVES:
         return "an archive of its own, and such are not opened; unpack it into the class folders"
-    return "not a picture of a type that can be read (JPEG, PNG, GIF, BMP, WEBP or TIFF)"
+    return "not an image of a type that can be read (JPEG, PNG, GIF, BMP, WEBP or TIFF)"
 
 
 def _by_split(pictures: list[FilePath]) -> tuple[_Members, list[FilePath]]:
@@ -198,20 +198,20 @@ def _class_names(splits: _Members) -> tuple[str, ...]:
         if same in alike:
             raise ValueError(
                 f"the class folders {quote((alike[same],), (label,))} differ only in case or in how their letters are "
-                "encoded; rename one of them, or put their pictures into one folder."
+                "encoded; rename one of them, or put their images into one folder."
             )
         alike[same] = label
 
     if len(class_names) < 2:
         raise ValueError(
-            f"there {'is 1 folder' if class_names else 'are no folders'} with pictures to learn from, and at least 2 "
-            "classes are needed; put the JPEG, PNG, GIF, BMP, WEBP or TIFF pictures of each class into its own folder."
+            f"there {'is 1 folder' if class_names else 'are no folders'} with images to learn from, and at least 2 "
+            "classes are needed; put the JPEG, PNG, GIF, BMP, WEBP or TIFF images of each class into its own folder."
         )
     for split in ("validation", "test"):
         unknown = sorted({label for label, _ in splits[split]} - set(class_names))
         if unknown:
             raise ValueError(
-                f"the class {quote((unknown[0],))} has {split} pictures but no training pictures; "
+                f"the class {quote((unknown[0],))} has {split} images but no training images; "
                 "add some or remove the class."
             )
     return class_names
@@ -250,7 +250,7 @@ def _decoded(
             except ImageError as error:
                 picture, reason = None, str(error)
             if budget < 0:
-                raise ValueError(f"the pictures are more than {MAX_UNPACKED // 2**30} GiB unpacked; use fewer of them.")
+                raise ValueError(f"the images are more than {MAX_UNPACKED // 2**30} GiB unpacked; use fewer of them.")
             if picture is None:
                 bad.append(path)
                 skipped[path] = reason
@@ -262,9 +262,9 @@ def _decoded(
             count += 1
         found.append(Split(images[:count], labels[:count]))
     if bad:
-        notes.append(f"Pictures left out because they cannot be read: {len(bad):,} ({quote(*bad)}).")
+        notes.append(f"Images left out because they cannot be read: {len(bad):,} ({quote(*bad)}).")
     if resized:
-        notes.append(f"Pictures of another size, centre-cropped and resized to {size[0]} × {size[1]}: {resized:,}.")
+        notes.append(f"Images of another size, centre-cropped and resized to {size[0]} × {size[1]}: {resized:,}.")
     if several:
-        notes.append(f"Pictures with several frames or pages, of which the first is used: {several:,}.")
+        notes.append(f"Images with several frames or pages, of which the first is used: {several:,}.")
     return found

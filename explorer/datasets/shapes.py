@@ -356,7 +356,7 @@ def draw(
     `classes` are fewer than 2 or not in `CLASS_NAMES`.
     """
     if count < 1:
-        raise ValueError(f"`count` must be at least 1, received {count}; ask for one picture or more.")
+        raise ValueError(f"`count` must be at least 1, received {count}; ask for one image or more.")
     chosen = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed).classes
     return _split(count, _stream("draw", seed), size, style, threads, chosen, chosen)
 
@@ -388,7 +388,7 @@ def test_picture(number: int, drawn: Drawn = Drawn()) -> tuple[np.ndarray, np.nd
     and its label, an index into the classes of `drawn`. `ValueError` if the split has no picture of that number."""
     if number not in range(drawn.counts[2]):
         raise ValueError(
-            f"`number` must be 0..{drawn.counts[2] - 1}, a test picture of {drawn.name}, received {number!r}; choose "
+            f"`number` must be 0..{drawn.counts[2] - 1}, a test image of {drawn.name}, received {number!r}; choose "
             "another one."
         )
     labels, rows, streams = _order(TEST_COUNT, _stream("test", drawn.seed), drawn.classes, CLASS_NAMES)
@@ -423,5 +423,5 @@ def load(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None = None,
         train=train,
         validation=validation,
         test=test,
-        notes=("The pictures are drawn by this program, so accuracies say nothing about photographs.",),
+        notes=("The images are drawn by this program, so accuracies do not carry over to photographs.",),
     )

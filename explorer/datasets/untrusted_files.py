@@ -28,7 +28,7 @@ HIDDEN = "hidden, or made by the operating system"
 LINK = "a link, and links are not followed"
 NO_FILE = "not a plain file"
 EMPTY_FOLDER = "an empty folder, which is no class"
-TOO_LARGE = "too large for one picture"
+TOO_LARGE = "too large for one image"
 DAMAGED = "damaged or cut off in the zip"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")  # and the backslash, which separates folders elsewhere
@@ -91,7 +91,7 @@ def resolve_allowed(root: str | os.PathLike[str], typed: str) -> Path:
     except (OSError, RuntimeError, ValueError):  # not permitted, too long, a circle of links, half a character
         inside, found = True, False
     if not inside:  # said before anything is known of the place it leads to
-        raise ValueError(f"{name} is a link that leads out of the allowed folder; copy the pictures into it.")
+        raise ValueError(f"{name} is a link that leads out of the allowed folder; copy the images into it.")
     if not found:
         raise ValueError(f"there is no folder {name} inside the allowed one; check the spelling.")
     return folder
@@ -194,7 +194,7 @@ def _check_count(file: BinaryIO) -> None:
         count += (end + block).count(b"PK\x01\x02")
         end = block[-3:]
     if count > MAX_FILES:
-        raise ValueError(f"the zip holds more than {MAX_FILES:,} entries; pack fewer pictures.")
+        raise ValueError(f"the zip holds more than {MAX_FILES:,} entries; pack fewer images.")
 
 
 def _checked_path(entry: zipfile.ZipInfo) -> FilePath:

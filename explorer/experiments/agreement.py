@@ -95,8 +95,8 @@ def class_order(checkpoint: Checkpoint, class_names: Sequence[str]) -> list[int]
         strange = next((name for name in wanted if name not in own), None)
         detail = f"it does not know `{strange}`" if strange is not None else f"it tells {len(own)} apart"
         raise ValueError(
-            f"{checkpoint.spec.name} was not trained on the {len(wanted)} classes of these pictures: {detail}; choose "
-            "a network and a set of pictures with the same classes."
+            f"{checkpoint.spec.name} was not trained on the {len(wanted)} classes of these images: {detail}; choose "
+            "a network and a set of images with the same classes."
         )
     return [own.index(name) for name in wanted]
 
@@ -111,7 +111,7 @@ def images_for(checkpoint: Checkpoint, pixels: np.ndarray) -> Tensor:
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
         raise ValueError(f"`pixels` must be uint8 of shape (N, 3, H, W), received {pixels.dtype} {pixels.shape}.")
     if channels != 3:
-        raise ValueError(f"the network takes {channels} channels and pictures have 3; choose one for colour pictures.")
+        raise ValueError(f"the network takes {channels} channels and images have 3; choose one for colour images.")
     images = np.empty((len(pixels), 3, height, width), np.float32)
     for index, picture in enumerate(pixels):
         images[index] = to_input(
@@ -134,7 +134,7 @@ def predictions(
     order = class_order(checkpoint, class_names)
     check_evaluation_mode(checkpoint.network)
     if not len(split):
-        raise ValueError("`split` holds no pictures, so there is nothing to predict; choose another split.")
+        raise ValueError("`split` holds no images, so there is nothing to predict; choose another split.")
     predicted = np.empty(len(split), np.int64)
     probabilities = np.empty((len(split), len(order)), np.float32)
     size = _batch_size(checkpoint.spec)
@@ -143,7 +143,7 @@ def predictions(
         with torch.no_grad():  # inside the loop: a generator that waits must not change its thread's mode
             logits = checkpoint.network(images_for(checkpoint, split.images[batch]))[:, order]  # (B, classes)
         if not logits.isfinite().all():
-            raise ValueError("the network's logits are not finite for some pictures; choose other weights.")
+            raise ValueError("the network's logits are not finite for some images; choose other weights.")
         predicted[batch] = logits.argmax(1).numpy(force=True)
         probabilities[batch] = logits.double().softmax(1).numpy(force=True)
         if batch.stop < len(split):
@@ -190,7 +190,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     Raises ValueError for counts below 0.
     """
     if min(only_a, only_b) < 0:
-        raise ValueError(f"`only_a` and `only_b` must be 0 or more, received {only_a} and {only_b}; count pictures.")
+        raise ValueError(f"`only_a` and `only_b` must be 0 or more, received {only_a} and {only_b}; count images.")
     n, tail, term = only_a + only_b, 0, 1
     for k in range(min(only_a, only_b) + 1):
         tail += term  # term = n! / (k! (n - k)!)
@@ -230,4 +230,4 @@ def parting(a: Predictions, b: Predictions) -> Parting | None:
 
 def _check_same_pictures(a: Predictions, b: Predictions) -> None:
     if a.class_names != b.class_names or not np.array_equal(a.labels, b.labels):
-        raise ValueError("the two networks were asked about different pictures; predict the same split with both.")
+        raise ValueError("the two networks were asked about different images; predict the same split with both.")

@@ -116,7 +116,7 @@ def object_shares(
     if split.masks is None:
         raise ValueError("`split` has no masks, so nobody knows where the objects are; choose the drawn shapes.")
     if not len(split):
-        raise ValueError("`split` holds no pictures, so there is nothing to explain; choose another split.")
+        raise ValueError("`split` holds no images, so there is nothing to explain; choose another split.")
     shares: list[list[float]] = []
     covered: list[float] = []
     for index in range(len(split)):

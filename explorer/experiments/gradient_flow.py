@@ -85,13 +85,13 @@ def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode |
         )
     if len(images) == 0 or labels.shape != images.shape[:1]:
         raise ValueError(
-            f"`labels` must hold one class for each of at least one picture, received {tuple(labels.shape)} for "
+            f"`labels` must hold one class for each of at least one image, received {tuple(labels.shape)} for "
             f"{len(images)}."
         )
     if not 0 <= int(labels.min()) <= int(labels.max()) < spec.classes:
         raise ValueError(
             f"`labels` must be classes from 0 to {spec.classes - 1}, received {int(labels.min())} to "
-            f"{int(labels.max())}; choose pictures of the network's own classes."
+            f"{int(labels.max())}; choose images of the network's own classes."
         )
     mode = mode or ("training" if network.training else "evaluation")
     network = copy.deepcopy(network).requires_grad_(True).train(mode == "training")

@@ -15,7 +15,7 @@ from explorer.experiments.agreement import images_for
 from explorer.tracing import check_evaluation_mode
 
 KINDS = ("conv", "block")  # the layers that are compared; a convolution's output is that before its norm
-CONSTANT = "The output is the same for every picture, so there is nothing to compare."
+CONSTANT = "The output is the same for every image, so there is nothing to compare."
 NOT_FINITE = "The output holds values that are not finite."
 MINIMUM = 4  # pictures: the unbiased estimate divides by n (n - 3)
 
@@ -108,7 +108,7 @@ def layer_grams(checkpoint: Checkpoint, pixels: np.ndarray) -> Generator[tuple[f
     network = checkpoint.network
     check_evaluation_mode(network)
     if len(pixels) < MINIMUM:
-        raise ValueError(f"at least {MINIMUM} pictures are needed to compare layers, received {len(pixels)}; add some.")
+        raise ValueError(f"at least {MINIMUM} images are needed to compare layers, received {len(pixels)}; add some.")
     n = len(pixels)
     described = [layer for layer in describe(network.spec).layers if not layer.name.startswith("head")]
     layers = [layer.name for layer in described if layer.kind in KINDS]
@@ -158,7 +158,7 @@ def cka(a: Grams, b: Grams) -> Similarity:
     Raises ValueError for different numbers of pictures.
     """
     if a.n != b.n:
-        raise ValueError(f"both networks must have seen the same pictures, received {a.n} and {b.n}; run both again.")
+        raise ValueError(f"both networks must have seen the same images, received {a.n} and {b.n}; run both again.")
     plain = _products(a.matrices, b.matrices)  # (layers of A, layers of B)
     joint = _unbiased(plain, a, b)
     self_a, self_b = (np.diagonal(_unbiased(np.eye(len(own.layers)), own, own)) for own in (a, b))

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 
 from explorer.figures.charts import DASHES, GREY, LEGEND, Series, add_line, empty_chart
 from explorer.figures.text_escaping import escape_template, shortened
+from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 
 _PATTERNS = dict(zip(DASHES, ("", "/", ".", "x"), strict=True))
 _SYMBOLS = dict(zip(DASHES, ("circle", "diamond", "square", "x"), strict=True))
@@ -128,7 +129,7 @@ def map_similarity_chart(pairs: Sequence[DepthCurves], chosen: float) -> go.Figu
 def sizes_chart(lines: Sequence[DepthCurves]) -> go.Figure:
     """Activation size on the left, gradient size on the right, over relative depth, on logarithmic axes. Zero has no
     logarithm: it is a cross on a line at the bottom, a decade below the smallest size."""
-    figure = _two_charts(("Activation size", "Gradient size"), "relative depth")
+    figure = _two_charts((ACTIVATION_RMS, GRADIENT_RMS), "relative depth")
     for column, sizes in enumerate(([line.left for line in lines], [line.right for line in lines]), start=1):
         found = [size for line in sizes for size in line if 0 < size < math.inf]
         low, high = min(found, default=1.0), max(found, default=1.0)

@@ -1,5 +1,7 @@
 """The diagram of a network, from the input on the left to the logits on the right."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,9 +14,10 @@ from explorer.labels import SHORTCUTS_OF_BLOCKS
 
 _FAINT = "rgba(128,140,146,0.12)"
 _BAND = (-LARGEST / 2 - 9, LARGEST / 2 + JUMP + 9)  # bottom and top of the band behind a stage, in pixels
-_TOP = _BAND[1] + 52  # and three lines of small print
-_LEGEND = 44  # pixels of two rows, for the longest legend in a window of 1024 pixels
-_ASSUMED_WIDTH = 620  # pixels of a narrow page: decides whether a shape is written on one line
+_LINE = 15  # pixels of a line of small print above it
+_ROW = 17  # pixels of a row of the legend; a phone has room for two entries in it
+_NARROWEST_PAGE = 310  # pixels of the drawing on a phone: decides how the labels are broken into lines
+_ONE_LINE, _NAME = 60, 48  # pixels that a shape takes, as 16×32×32, and a name, as stage 1
 
 # In the order of the legend; the share is how much of the network's colour its box takes.
 _KINDS = {
@@ -68,23 +71,28 @@ def network_drawing(
     palette = _Palette(network_colour(spec.shortcut, theme), _BASES[theme], TEXT_COLOURS[theme])
     names = {kind: name for kind, (name, _) in _KINDS.items()}
     names["activation"] = spec.activation_name
+    labels = [_label(group, drawn.width) for group in drawn.groups]
+    top = _BAND[1] + 7 + _LINE * max(label.count("<br>") + 1 for label in labels)
     axis = {"visible": False, "fixedrange": True}
+    traces = [
+        _bands(drawn),
+        _main_path(drawn),
+        *_boxes(drawn, palette, names, legend),
+        *_shortcuts(drawn, palette, legend),
+        _labels(drawn, labels, palette),
+        _points(drawn, names),
+    ]
+    entries = sum(bool(trace.showlegend) for trace in traces)
+    below = 8 + _ROW * math.ceil(entries / 2) if legend else 0
     return go.Figure(
-        [
-            _bands(drawn),
-            _main_path(drawn),
-            *_boxes(drawn, palette, names, legend),
-            *_shortcuts(drawn, palette, legend),
-            _labels(drawn, palette),
-            _points(drawn, names),
-        ],
+        traces,
         layout=dict(
-            height=round(_TOP - _BAND[0]) + (_LEGEND if legend else 0),
-            margin={"l": 4, "r": 4, "t": 0, "b": _LEGEND if legend else 0},
+            height=round(top - _BAND[0]) + below,
+            margin={"l": 4, "r": 4, "t": 0, "b": below},
             xaxis={**axis, "range": [0, round(drawn.width, 3)]},
-            yaxis={**axis, "range": [_BAND[0], _TOP]},
+            yaxis={**axis, "range": [_BAND[0], top]},
             annotations=[_word(x, text, palette) for x, text in drawn.words],
-            legend=LEGEND | {"y": 0, "yanchor": "top", "font": {"size": 11}},
+            legend=LEGEND | {"y": 0, "yanchor": "top", "font": {"size": 10}},
             hoverdistance=30,
             hoverlabel={"font": {"color": palette.word}},
             **STILL,
@@ -159,13 +167,13 @@ def _shortcuts(drawn: DiagramLayout, palette: _Palette, legend: bool) -> list[go
     return traces
 
 
-def _labels(drawn: DiagramLayout, palette: _Palette) -> go.Scatter:
-    """Above each group its name, its output's channels × height × width, and how many blocks it has."""
+def _labels(drawn: DiagramLayout, labels: Sequence[str], palette: _Palette) -> go.Scatter:
+    """Its label above each group."""
     return _silent(
         [round(group.x + group.width / 2, 3) for group in drawn.groups],
         [_BAND[1] + 3] * len(drawn.groups),
         mode="text",
-        text=[_label(group, drawn.width) for group in drawn.groups],
+        text=labels,
         textposition="top center",
         textfont={"size": 11, "color": palette.word},
         cliponaxis=False,
@@ -173,12 +181,16 @@ def _labels(drawn: DiagramLayout, palette: _Palette) -> go.Scatter:
 
 
 def _label(group: Group, total: float) -> str:
-    shape, *rest = group.lines
-    narrow = group.width / total * _ASSUMED_WIDTH < 92
-    if narrow and shape.count(" × ") == 2:
-        channels, height, width = shape.split(" × ")
-        shape = f"{channels} ×<br>{height} × {width}"
-    return "<br>".join([f"<b>{group.name}</b>", shape, *([] if narrow else rest)])
+    """The group's name, its output's channels × height × width, and how many blocks it has, in lines that do not reach
+    into the next group on a phone."""
+    name, (shape, *blocks) = group.name, group.lines
+    pixels = group.width / total * _NARROWEST_PAGE
+    shape = shape.replace(" × ", "×")
+    if pixels < _ONE_LINE:
+        shape = shape.replace("×", "×<br>", 1 if len(shape) < len("16×112×112") else 2)
+    if pixels < _NAME:
+        name, shape, blocks = name.replace(" ", "<br>"), shape.replace(" classes", "<br>classes"), []
+    return "<br>".join([f"<b>{name}</b>", shape, *blocks])
 
 
 def _word(x: float, text: str, palette: _Palette) -> dict[str, Any]:

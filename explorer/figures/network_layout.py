@@ -24,7 +24,7 @@ _GAP = 0.08  # behind a layer that is in no block
 _PADDING = 0.45  # on both sides inside a group
 _SPACING = 0.5  # between groups
 _NARROWEST_DRAWING = 24.0  # networks of few layers are spread out, not blown up
-_NARROWEST_LABEL = 0.078  # of the width of the drawing: a shape in small print in 600 pixels
+_NARROWEST_LABEL = 0.13  # of the width of the drawing: 32×32 in small print in 310 pixels
 _WIDEST_LAYERS = 3.0  # beside many blocks, the stem's and the head's layers are widened up to so many times
 
 Path = tuple[list[float | None], list[float | None]]  # x and y; None ends a line

@@ -87,7 +87,7 @@ def decode(data: bytes, name: str) -> DecodedImage:
     found = next(((kind, reader) for kind, start, reader in _FORMATS if re.match(start, data)), None)
     if found is None:
         raise ImageError(
-            f"`{name}` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF picture; save it as one of these and upload it again."
+            f"`{name}` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF image; save it as one of these and upload it again."
         )
     kind, reader = found
     with _SLOTS:
@@ -103,7 +103,7 @@ def decode(data: bytes, name: str) -> DecodedImage:
             ) from error
         except Exception as error:  # the arithmetic of the readers raises all kinds on damaged files
             raise ImageError(
-                f"`{name}` begins like a {kind} picture but is damaged, cut short or of a rare kind that cannot be "
+                f"`{name}` begins like a {kind} image but is damaged, cut short or of a rare kind that cannot be "
                 "read; open it in an image program, save it as an 8-bit PNG and upload that."
             ) from error
         finally:
@@ -134,7 +134,7 @@ with contextlib.suppress(AttributeError, OSError):  # where Pillow brings no lib
 def _for_display(name: str) -> str:
     """`name` in 80 characters, without folders and without characters that are invisible or would end a quotation."""
     name = "".join(c for c in re.split(r"[/\\]", name)[-1] if c.isprintable()).replace("`", "'").strip()
-    return name if 0 < len(name) <= 80 else f"{name[:60]}…{name[-19:]}" if name else "the picture"
+    return name if 0 < len(name) <= 80 else f"{name[:60]}…{name[-19:]}" if name else "the image"
 
 
 def _decode(data: bytes, name: str, kind: str, reader: type[ImageFile]) -> DecodedImage:
@@ -177,7 +177,7 @@ def _check_work(name: str, data: bytes, image: ImageFile) -> None:
     if isinstance(image, JpegImageFile):
         scans = len(re.findall(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]", data))
         if scans * image.width * image.height > _MAX_VISITS:
-            raise ImageError(f"`{name}` is a JPEG of {scans:,} scans, far more than a picture needs; save it again.")
+            raise ImageError(f"`{name}` is a JPEG of {scans:,} scans, far more than an image needs; save it again.")
     if isinstance(image, TiffImageFile):
         tile_width, tile_height = image.tag_v2.get(322, 1), image.tag_v2.get(323, 1)
         if tile_width * tile_height > MAX_PIXELS:

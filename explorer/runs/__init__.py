@@ -38,6 +38,7 @@ from explorer.runs.results import (
     GradientRatio,
     class_accuracies,
     describe_results,
+    finding,
     gradient_ratio,
     is_unbalanced,
     recomputed,

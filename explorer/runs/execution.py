@@ -66,7 +66,7 @@ def _message(run: Run, error: Exception) -> str:
     if isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY):
         batch = run.request().config.get("batch_size", 2)
         smaller = f"a batch size of {batch // 2} or less, or with " if batch >= 4 else ""
-        return f"It ran out of memory with {batch} pictures a step. Start it again with {smaller}a smaller network."
+        return f"It ran out of memory with {batch} images a step. Start it again with {smaller}a smaller network."
     if isinstance(error, RuntimeError) and str(error).lstrip().startswith(("CUDA", "HIP", "cuDNN", "MPS")):
         kept = "The last saved state is kept: resume when it is back, or" if saved else "When it is back,"
         return f"The GPU no longer answers. {kept} start the training again; without a GPU it runs on the CPU."

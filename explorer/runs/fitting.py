@@ -48,11 +48,11 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         raise ValueError(f"both networks are called {specs[0].name}; train networks of different names together.")
     dataset = _dataset(run, request, log)
     if not len(dataset.test):
-        raise ValueError(f"{dataset.name} has no test pictures to measure the result on; give each class 2 or more.")
+        raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")
     counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
     if not counts.all():
         name = dataset.class_names[int(counts.argmin())]
-        raise ValueError(f"{dataset.name} has no training pictures of the class {name!r}; add some or remove it.")
+        raise ValueError(f"{dataset.name} has no training images of the class {name!r}; add some or remove it.")
     networks = [build(spec, config.seed) for spec in specs]
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
     samples = _samples(dataset.test)
@@ -107,7 +107,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
     log.sync()
     save(run.state, networks, state, config)  # the test may take long
 
-    log.write("phase", phase="measuring on the test pictures")
+    log.write("phase", phase="measuring on the test images")
     files: list[dict[str, Any]] = []
     for spec, network, record, entry in zip(specs, networks, progress.records, state.networks, strict=True):
         checkpoint = checkpoint_of(network, dataset, record, entry.running)

@@ -138,7 +138,7 @@ def store_dataset(dataset: "Dataset") -> str:
         sweep_stored_data()
         stored.save(dataset, path)
     except OSError as error:
-        raise ValueError(f"the pictures cannot be kept ({error.strerror}); free some space on the disk.") from None
+        raise ValueError(f"the images cannot be kept ({error.strerror}); free some space on the disk.") from None
     return number
 
 

@@ -65,6 +65,35 @@ def summary(log: RunLog) -> str:
     return " ".join(sentences)
 
 
+def finding(log: RunLog) -> str:
+    """The result of a finished run in one sentence of at most 25 words: which network learned more, and whether by more
+    than chance. Empty before the end."""
+    networks = (log.end or {}).get("networks", [])
+    if not 1 <= len(networks) <= 2:
+        return ""
+    names = (log.start or {}).get("class_names")
+    unbalanced = all(is_unbalanced(network["test"]) for network in networks)
+    accuracy = "balanced accuracy" if unbalanced else "test accuracy"
+    scores = [_score(network["test"], len(names) if isinstance(names, list) else 0, unbalanced) for network in networks]
+    (title, score), *others = sorted(
+        zip((network["title"] for network in networks), scores, strict=True), key=lambda each: -each[1].share
+    )
+    guessing = "" if score.guess is None else f" ({score.guess:.1%})"
+    if not score.learned:
+        if not others:
+            return f"{title} is not clearly better than guessing{guessing}."
+        which = f"Neither {title} nor {others[0][0]}"
+        return f"{which} is clearly better than guessing{guessing}, so this training shows nothing about shortcuts."
+    if not others:
+        return f"{title} has learned: {score.share:.1%} {accuracy}, where guessing reaches {score.guess or 0:.1%}."
+    worse_title, worse = others[0]
+    shares = f"{score.share:.1%} against {worse.share:.1%} {accuracy}"
+    if score.share - worse.share <= _margin(worse, score, unbalanced):
+        return f"{title} and {worse_title} learned about equally: {shares} may differ by chance alone."
+    left = "" if worse.learned else f", which is not clearly better than guessing{guessing}"
+    return f"{title} learned more than {worse_title}, by more than chance: {shares}{left}."
+
+
 @dataclass(frozen=True)
 class _Score:
     """The share that a network is judged by, its 95 % interval, the pictures behind it, and the share that guessing
@@ -115,8 +144,8 @@ def describe_results(networks: Sequence[dict[str, Any]], classes: int, seconds: 
     scores = [_score(network["test"], classes, unbalanced) for network in networks]
     measured = []
     for network, score in zip(networks, scores, strict=True):
-        balanced = f" (balanced accuracy {score.share:.1%})" if unbalanced else ""
-        measured.append(f"{_accuracy_text(network['title'], network['test'])}{balanced}")
+        balanced = f", balanced accuracy {score.share:.1%}" if unbalanced else ""
+        measured.append(_accuracy_text(network["title"], network["test"], balanced))
     sentences = [f"{', '.join(measured)} after {max(network['steps'] for network in networks):,} steps"]
     comparison = _comparison([network["title"] for network in networks], scores, unbalanced)
     if unbalanced:
@@ -140,8 +169,8 @@ def _score(test: dict[str, Any], classes: int, unbalanced: bool) -> _Score:
     return _Score(test["accuracy"], whole.low, whole.high, test["n"], guess)
 
 
-def _accuracy_text(title: str, test: dict[str, Any]) -> str:
-    return f"{title} is right on {test['accuracy']:.1%} of {test['n']:,} test pictures"
+def _accuracy_text(title: str, test: dict[str, Any], more: str = "") -> str:
+    return f"{title} reaches {test['accuracy']:.1%} test accuracy (n = {test['n']:,}{more})"
 
 
 def _commonest_class(test: dict[str, Any], score: _Score) -> str:
@@ -149,14 +178,14 @@ def _commonest_class(test: dict[str, Any], score: _Score) -> str:
     name = test.get("majority_class")
     answer = f"the commonest class, {name!r}," if isinstance(name, str) else "the commonest class"
     return (
-        f"The classes are not balanced: always answering {answer} would be right on {max(sizes) / sum(sizes):.1%}, "
+        f"The classes are not balanced: always predicting {answer} would reach {max(sizes) / sum(sizes):.1%}, "
         f"with a balanced accuracy of {score.guess:.1%}"
     )
 
 
 def _comparison(titles: Sequence[str], scores: Sequence[_Score], unbalanced: bool) -> str:
     """Which network learned more, or which did not learn; empty where there is nothing to say."""
-    guessing = "always answering one class" if unbalanced else f"guessing, which is right on {scores[0].guess or 0:.1%}"
+    guessing = "always predicting one class" if unbalanced else f"guessing, which reaches {scores[0].guess or 0:.1%}"
     at_chance = [title for title, score in zip(titles, scores, strict=True) if not score.learned]
     if len(at_chance) == len(scores):
         close = any(score.guess is None or score.low > score.guess for score in scores)
@@ -191,17 +220,17 @@ def _advice(
     if all(network["outcome"] == "diverged" for network in networks):
         return []
     side = _known(networks, "side") or 0.0
-    smaller = "16 × 16 pixels" if data.startswith("shapes") and side > 16 else "smaller pictures" if side > 32 else ""
+    smaller = "16 × 16 pixels" if data.startswith("shapes") and side > 16 else "smaller images" if side > 32 else ""
     easier = [choice for choice in ("fewer layers", smaller, "fewer classes" if classes > 2 else "") if choice]
     passes, taken = _known(networks, "passes"), _known([{"seconds": seconds}], "seconds")
     if passes and passes < PASSES / 2:
         time = f", about {_duration(taken * PASSES / passes)}," if taken else ""
         sentences = [
-            f"The training went {passes:.2g} times through its pictures, which is too little to learn from",
+            f"The training went {passes:.2g} times through its images, which is too little to learn from",
             f"Train for {PASSES} times{time} or with {listed(easier, 'or')}",
         ]
     else:
-        sentences = [f"Try another learning rate, {listed([*easier, 'more pictures of each class'], 'or')}"]
+        sentences = [f"Try another learning rate, {listed([*easier, 'more images of each class'], 'or')}"]
     if unbalanced and not any(network.get("weighted") for network in networks):
         sentences.append("Class weights in the loss make rare classes count as much as common ones")
     return sentences
@@ -233,6 +262,6 @@ def recomputed(networks: Sequence[dict[str, Any]]) -> str:
         return ""
     return (
         "After few steps, and at a constant rate, the running statistics of BatchNorm lag behind the weights. They "
-        f"were recomputed over {pictures:,} training pictures before the test. With those that training left, "
+        f"were recomputed over {pictures:,} training images before the test. With those that training left, "
         f"{' and '.join(measured)}."
     )

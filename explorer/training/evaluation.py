@@ -60,7 +60,7 @@ def evaluate_classes(
     Raises ValueError for a split without pictures.
     """
     if not len(split):
-        raise ValueError("`split` holds no pictures, so there is nothing to evaluate on; choose another split.")
+        raise ValueError("`split` holds no images, so there is nothing to evaluate on; choose another split.")
     right = np.zeros(len(split), np.int64)
     losses = np.zeros(len(split))
     was_training = network.training

@@ -319,7 +319,7 @@ class _TrainedNetwork:
 def _check_fit(network: Network, dataset: Dataset) -> None:
     if network.spec.input_shape != dataset.input_shape:
         raise ValueError(
-            f"the network takes pictures of shape {network.spec.input_shape}, {dataset.name} has "
+            f"the network takes images of shape {network.spec.input_shape}, {dataset.name} has "
             f"{dataset.input_shape}; set `input_shape` of the spec to the data's."
         )
     if network.spec.classes != len(dataset.class_names):
@@ -332,7 +332,7 @@ def _check_fit(network: Network, dataset: Dataset) -> None:
     if not min(dataset.std) > 0:
         raise ValueError(f"`std` of {dataset.name} must be above 0, received {dataset.std}; measure it again.")
     if len(dataset.train) < 2:
-        raise ValueError(f"{dataset.name} has {len(dataset.train)} training pictures; at least 2 are needed.")
+        raise ValueError(f"{dataset.name} has {len(dataset.train)} training images; at least 2 are needed.")
 
 
 def _norms(gradients: list[Tensor | None]) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """The datasets for training and measuring: which are on this machine, their summaries, downloads and uploads."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ from explorer.datasets import (
 from explorer.datasets.shapes import Drawn
 from explorer.downloads import DownloadProgress
 from explorer.ui.build_state import BuildState
+from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES
 from explorer.ui.session import session
 
@@ -90,12 +91,15 @@ def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) 
     return [name for name in fitting if known is None or set(class_names(name)) == set(known)]
 
 
-def downloadable_data(spec: ArchitectureSpec, known: Collection[str]) -> list[str]:
-    """The data of these classes and that size that is not on this machine, but can be downloaded."""
+def downloadable_data(networks: Sequence[tuple[ArchitectureSpec, Collection[str]]]) -> list[str]:
+    """The data that is not on this machine, but can be downloaded, of the input shape of all these networks and the
+    names of their classes."""
     return [
         name
         for name, about in downloadable.DOWNLOADABLE.items()
-        if not is_available(name) and data_shape(name)[0] == spec.input_shape and set(about.class_names) == set(known)
+        if not is_available(name)
+        and all(data_shape(name)[0] == spec.input_shape for spec, _ in networks)
+        and all(set(about.class_names) == set(known) for _, known in networks)
     ]
 
 
@@ -108,18 +112,8 @@ def data_key(name: str) -> str:
 
 def data_title(data: str) -> str:
     if data.startswith("stored-"):
-        return "your own pictures"
-    if drawn := shapes.named(data):
-        return _drawn_title(drawn)
-    return downloadable.DOWNLOADABLE[data].title if data in downloadable.DOWNLOADABLE else data
-
-
-def _drawn_title(drawn: Drawn) -> str:
-    """`shapes-32`, `shapes-16: ring, star` or `shapes-16 without heart`: the shorter list."""
-    if len(drawn.classes) <= len(shapes.CLASS_NAMES) // 2:
-        return f"shapes-{drawn.size}: {', '.join(drawn.classes)}"
-    without = [name for name in shapes.CLASS_NAMES if name not in drawn.classes]
-    return f"shapes-{drawn.size}" + (f" without {', '.join(without)}" if without else "")
+        return "your own images"
+    return downloadable.DOWNLOADABLE[data].title if data in downloadable.DOWNLOADABLE else dataset_title(data)
 
 
 def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
@@ -130,7 +124,7 @@ def test_split(data: str) -> tuple[Split, tuple[str, ...]]:
     return dataset.test, dataset.class_names
 
 
-@st.cache_resource(max_entries=CACHES["ui.dataset_access._drawn"].entries, show_spinner="Drawing the test pictures")
+@st.cache_resource(max_entries=CACHES["ui.dataset_access._drawn"].entries, show_spinner="Drawing the test images")
 def _drawn(data: str) -> Split:
     drawn = Drawn.read(data)
     return shapes.test_split(size=drawn.size, classes=drawn.classes)

@@ -33,7 +33,7 @@ def show_missing(
         lines = [f"- **{place}**: {_reason(name)}" for place, name in networks.items()]
         if image_is_missing:
             lines.append(
-                "- **Picture**: this link was made with an uploaded picture, which never leaves the session it was "
+                "- **Image**: this link was made with an uploaded image, which never leaves the session it was "
                 "uploaded in. A drawn shape stands in."
             )
         st.markdown("\n".join(["**Not everything in this link is here.**\n", *lines]))
@@ -94,7 +94,7 @@ def open_pending_link(name: str) -> bool:
 
 def _upload_again(change: Callable[..., None]) -> None:
     st.file_uploader(
-        "The picture of the link",
+        "The image of the link",
         key=_UPLOAD,
         on_change=_on_picture,
         args=(change,),

@@ -11,7 +11,7 @@ import streamlit as st
 from explorer import requirements
 from explorer.errors import log_incident, unexpected_message
 from explorer.ui import bar, client, lesson, streamlit_internals, url_query
-from explorer.ui.markdown import as_sentence
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.services.process_tuning import collect_garbage
 from explorer.ui.session import session
 
@@ -108,6 +108,14 @@ def page_link(name: str, label: str, query: Mapping[str, str] | None = None) -> 
     if page := session().pages.get(name):
         fields = None if query is None else url_query.travelling() | dict(query)
         st.page_link(page, label=label, icon=":material/arrow_forward:", query_params=fields)
+
+
+def ending(finding: str, name: str, question: str, query: Mapping[str, str] | None = None) -> None:
+    """What a page has found, a sentence of plain text or none, and the next question as a link to another page."""
+    with st.container(border=True, key="finding"):
+        if finding:
+            lesson.explain(f"**{as_text(finding)}**")
+        page_link(name, question, query)
 
 
 def switch_page(name: str, query: Mapping[str, str]) -> None:

@@ -13,12 +13,14 @@ UPLOADED_DATA = "uploaded, "  # before the family, as the data of a file that do
 
 def accuracy_text(checkpoint: Checkpoint) -> str:
     """The measured accuracy with its n, or torchvision's, or NOT_MEASURED."""
-    for source, words in (("test", "right on {n:,} test pictures"), ("torchvision", "right, says torchvision")):
+    for source in ("test", "torchvision"):
         measured = checkpoint.metrics.get(source)
-        if isinstance(measured, dict) and is_number(measured.get("accuracy")):
+        if isinstance(measured, dict) and is_number(accuracy := measured.get("accuracy")):
             n = measured.get("n")
-            if source == "torchvision" or is_number(n):
-                return f"{measured['accuracy']:.1%} {words.format(n=n)}{balanced_accuracy_text(measured)}"
+            if source == "torchvision":
+                return f"accuracy {accuracy:.1%}, stated by torchvision"
+            if is_number(n):
+                return f"test accuracy {accuracy:.1%} (n\u00a0=\u00a0{n:,}){balanced_accuracy_text(measured)}"
     return NOT_MEASURED
 
 
@@ -32,17 +34,21 @@ def twins_text(first: str, second: str) -> str:
     """What the reader of a comparison of twins must know, as Markdown; the names are Markdown already."""
     return (
         f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
-        "pictures in the same order. The shortcuts are the only difference, so every difference below comes from them."
+        "images in the same order. The shortcuts are the only difference, so every difference below comes from them."
     )
 
 
 def dataset_title(data: str) -> str:
-    """The title of a network's data in lists: "Shapes" for `shapes-v1-32`, any other name as it is."""
+    """The title of data in lists: "Shapes" for `shapes-v1-32` and `shapes-32`, "Shapes 16×16 without heart" for nine of
+    its classes, any other name as it is."""
     drawn = shapes.named(data)
     if drawn is None:
         return data
     title = "Shapes" if drawn.size == 32 else f"Shapes {drawn.size}×{drawn.size}"
-    return title if drawn.classes == shapes.CLASS_NAMES else f"{title}: {', '.join(drawn.classes)}"
+    without = [name for name in shapes.CLASS_NAMES if name not in drawn.classes]
+    if len(without) < len(drawn.classes):
+        return title + (f" without {', '.join(without)}" if without else "")
+    return f"{title}: {', '.join(drawn.classes)}"
 
 
 def is_number(value: object) -> TypeGuard[float]:

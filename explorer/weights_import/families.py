@@ -36,7 +36,7 @@ FAMILIES = {
     "loss-landscape": ("cifar10", "loss-landscape's networks are trained with it"),
 }
 KNOWS_CIFAR100 = (SMALL_STEM, "chenyaofo")  # with 100 classes, these are trained with the statistics of CIFAR-100
-PADDING_AND_ACTIVATION = "padding and activation, which have no weights: zeros that keep the picture's size, and ReLU"
+PADDING_AND_ACTIVATION = "padding and activation, which have no weights: zeros that keep the image's size, and ReLU"
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class KeyLayout:
     normalisation_reason: str
     class_names: tuple[str, ...] | None
     question: str | None
+    likelier: bool
+    """Whether the evidence supports the first of several candidates."""
 
 
 def layout_of(
@@ -68,8 +70,10 @@ def layout_of(
     evidence: Sequence[str],
     uncertain: Sequence[str],
     question: str | None = None,
+    likelier: bool = False,
 ) -> KeyLayout:
-    """The layout with the normalisation and class names of the family. `question` is for several candidates."""
+    """The layout with the normalisation and class names of the family. `question` and `likelier` are for several
+    candidates."""
     spec = candidates[0].spec
     normalisation, reason = FAMILIES[family]
     if spec.classes == 100 and family in KNOWS_CIFAR100:
@@ -90,6 +94,7 @@ def layout_of(
         reason.format(classes=spec.classes),
         class_names,
         question if len(candidates) > 1 else None,
+        likelier and len(candidates) > 1,
     )
 
 

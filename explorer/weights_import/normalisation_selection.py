@@ -25,7 +25,7 @@ def index_labels(split: Split, names: Sequence[str], class_names: Sequence[str] 
         return replace(split, labels=np.array([class_names.index(name) for name in names], np.int64)[split.labels])
     if len(names) != classes:
         raise WeightsError(
-            f"the network knows {classes:,} classes, the labelled pictures have {len(names):,}; choose the data that "
+            f"the network knows {classes:,} classes, the labelled images have {len(names):,}; choose the data that "
             "it was trained for."
         )
     return split
@@ -77,16 +77,16 @@ def score_normalisations(
         chosen = np.linspace(0, len(split) - 1, limit).round().astype(np.int64)
     images, labels = split.images[chosen], split.labels[chosen]
     if not len(labels):
-        raise WeightsError("there are no labelled pictures to test the readings on; choose data that has some.")
+        raise WeightsError("there are no labelled images to test the readings on; choose data that has some.")
     for reading in readings:
         if images.shape[1:] != reading.spec.input_shape:
             raise WeightsError(
-                f"the network takes pictures of shape {reading.spec.input_shape}, the labelled ones have "
+                f"the network takes images of shape {reading.spec.input_shape}, the labelled ones have "
                 f"{images.shape[1:]}; load them in the network's size."
             )
         if labels.max() >= reading.spec.classes:
             raise WeightsError(
-                f"the network knows {reading.spec.classes} classes, the labelled pictures have {labels.max() + 1}; "
+                f"the network knows {reading.spec.classes} classes, the labelled images have {labels.max() + 1}; "
                 "choose the data that it was trained for."
             )
     guessing = float(np.bincount(labels).max() / len(labels))

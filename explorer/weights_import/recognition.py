@@ -72,8 +72,8 @@ def read(path: str | Path, name: str | None = None) -> Report:
     for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] != 3:
             raise WeightsError(
-                f"{title} takes pictures of {reading.spec.input_shape[0]} channels, {reading.title}; this app shows "
-                "networks for colour pictures, of 3."
+                f"{title} takes images of {reading.spec.input_shape[0]} channels, {reading.title}; this app shows "
+                "networks for colour images, of 3."
             )
     return report
 
@@ -104,7 +104,7 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
     places = [_matched_names(candidate, folded, layout.family, name) for candidate in layout.candidates]
     floats, notes = _checked_floats(folded, name)  # once, after all names fit: the readings share their memory
     readings = []
-    for candidate, place in zip(layout.candidates, places, strict=True):
+    for number, (candidate, place) in enumerate(zip(layout.candidates, places, strict=True)):
         ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
         readings.append(
             Reading(
@@ -115,6 +115,7 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
                 layout.normalisation_reason,
                 layout.uncertain,
                 layout.class_names,
+                is_likelier=layout.likelier and number == 0,
             )
         )
     renamed = tuple(

@@ -65,7 +65,7 @@ class Reading:
     `state` is complete for `Network(spec).load_state_dict`: every tensor, float32 (counters int64), no other. Its
     source is known to use `normalisation`, and `normalisation_reason` says why it is assumed. `uncertain` are sentences
     on facts that names and shapes do not tell. `class_names` are None if unknown. `own_checkpoint` is the content of a
-    file of this app.
+    file of this app. `is_likelier` says whether the evidence supports it against other readings of the same weights.
     """
 
     title: str
@@ -76,6 +76,7 @@ class Reading:
     uncertain: tuple[str, ...] = ()
     class_names: tuple[str, ...] | None = None
     own_checkpoint: Checkpoint | None = None
+    is_likelier: bool = False
 
     @property
     def resize_shorter_to(self) -> int | None:
@@ -113,6 +114,7 @@ class Reading:
     def for_json(self) -> dict[str, Any]:
         return {
             "title": self.title,
+            "more_likely": self.is_likelier,
             "network": self.spec.name,
             "depth": self.spec.depth,
             "parameters": describe(self.spec).parameters,

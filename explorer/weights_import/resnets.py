@@ -23,7 +23,7 @@ PLAIN_OR_A = (
     "of the two is it?"
 )
 POOLING = (
-    "A max-pooling behind the stem has no parameters: has this network one? Networks for pictures of 32 pixels exist "
+    "A max-pooling behind the stem has no parameters: has this network one? Networks for images of 32 pixels exist "
     "with it and without."
 )
 
@@ -89,7 +89,7 @@ def stem_kernel(stem: Tensor, stages: int, name: str) -> int:
     """The stem's kernel size, where it is one that a family has with so many stages."""
     if stem.dim() != 4 or stem.shape[1] != 3:
         raise WeightsError(
-            f"{name} begins with `conv1.weight` of shape {shape(stem)}, and this app shows networks for pictures of "
+            f"{name} begins with `conv1.weight` of shape {shape(stem)}, and this app shows networks for images of "
             f"three colours: {stem.shape[0] if stem.dim() else 1}×3 and the kernel is expected."
         )
     kernel = stem.shape[2]
@@ -122,7 +122,7 @@ def plain_or_option_a(
     widths = [spec.stem.channels if spec.stem else 3, *(stage.channels for stage in spec.stages)]
     if widths == sorted(widths):  # an identity cannot reduce channels
         candidates.insert(0, Candidate(f"{spec.twin().name}, option A", spec.twin(), names))
-    uncertain = ["where the strides are: every stage but the first is taken to halve the picture in its first block"]
+    uncertain = ["where the strides are: every stage but the first is taken to halve the image in its first block"]
     if "best_prec1" in wrapper:
         family = "akamaster"
         evidence.append("`best_prec1` stands beside the weights, as in akamaster's files: option A is likelier")
@@ -133,7 +133,8 @@ def plain_or_option_a(
     else:
         family = "akamaster or loss-landscape"
         uncertain.append("the normalisation: nothing in the file tells whose network it is")
-    return layout_of(family, candidates, evidence, [*uncertain, PADDING_AND_ACTIVATION], PLAIN_OR_A)
+    is_known = family != "akamaster or loss-landscape"
+    return layout_of(family, candidates, evidence, [*uncertain, PADDING_AND_ACTIVATION], PLAIN_OR_A, likelier=is_known)
 
 
 def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str]) -> KeyLayout:
@@ -142,7 +143,7 @@ def imagenet_resnet(spec: ArchitectureSpec, names: Mapping[str, str], evidence: 
         if spec.block == "bottleneck"
         else "where the strides are: in the first convolution of a stage, as torchvision and timm have them",
         "that the stem has stride 2 and a max-pooling behind it: as every published network with a 7×7 stem",
-        "the size of the pictures: 224 pixels, at which torchvision trains; timm's weights may do better at 288",
+        "the size of the images: 224 pixels, at which torchvision trains; timm's weights may do better at 288",
     ]
     if spec.classes != 1000:
         uncertain.append("the normalisation: the classes are not ImageNet's, so it was trained further on other data")
@@ -159,9 +160,9 @@ def small_torchvision(spec: ArchitectureSpec, names: Mapping[str, str], evidence
             Candidate(f"{spec.name}, 3×3 stem without pooling", spec, names),
             Candidate(f"{spec.name}, 3×3 stem with max-pooling", pooled, names),
         ],
-        [*evidence, "torchvision's names, but not its 7×7 stem: changed for small pictures"],
+        [*evidence, "torchvision's names, but not its 7×7 stem: changed for small images"],
         [
-            "the size of the pictures: 32 pixels are assumed",
+            "the size of the images: 32 pixels are assumed",
             "the stride of the stem: 1 is assumed",
             "the normalisation: nothing in the file tells whose network it is",
             PADDING_AND_ACTIVATION,
@@ -173,7 +174,7 @@ def small_torchvision(spec: ArchitectureSpec, names: Mapping[str, str], evidence
 def cifar_option_b(
     spec: ArchitectureSpec, names: Mapping[str, str], evidence: list[str], wrapper: Collection[str], shortcut: str
 ) -> KeyLayout:
-    uncertain = ["where the strides are: every stage but the first halves the picture, as in all of this layout"]
+    uncertain = ["where the strides are: every stage but the first halves the image, as in all of this layout"]
     if shortcut == "downsample":
         family = "chenyaofo"
     elif "best_prec1" in wrapper:

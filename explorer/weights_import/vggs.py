@@ -56,7 +56,7 @@ def vgg(state: Mapping[str, Tensor], name: str) -> KeyLayout:
     if places[0] != 0 or first.shape[1] != 3 or size is None:
         raise WeightsError(
             f"{name} has the names of a VGG, but not its sizes: `features.{places[0]}.weight` is {shape(first)} and "
-            f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}; pictures of 32 pixels would give "
+            f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}; images of 32 pixels would give "
             f"{channels[-1] * (32 >> len(stages)) ** 2:,} values behind {len(stages)} poolings, of 224 "
             f"{channels[-1] * (224 >> len(stages)) ** 2:,}."
         )
@@ -118,7 +118,7 @@ def vgg_layout(
     evidence = [
         f"`features.N` with {convs} convolutions, {groups} between the poolings: the free numbers show where they are",
         "BatchNorm behind each convolution" if spec.norm == "batch" else "no BatchNorm",
-        f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}: pictures of {spec.input_shape[1]} pixels",
+        f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}: images of {spec.input_shape[1]} pixels",
         f"`{linear[-1]}.weight` is {shape(state[f'{linear[-1]}.weight'])}: {spec.classes:,} classes",
     ]
     if folded:

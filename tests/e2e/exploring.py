@@ -51,7 +51,7 @@ def photo(width: int = 300, height: int = 200, orientation: int = 1) -> bytes:
 
 def open_pictures(page: Page) -> None:
     """Where shapes, files and the camera are chosen."""
-    button = page.get_by_role("button", name=re.compile("^Picture: "))
+    button = page.get_by_role("button", name=re.compile("^Image: "))
     if button.get_attribute("aria-expanded") == "false":
         button.click()
 

@@ -44,7 +44,7 @@ def test_back_and_forward_go_through_choices_of_both_owners_in_their_order(page:
         page.go_forward()
         wait_until_ready(page)
         assert query(page) == wanted
-    expect(page.get_by_role("heading", name="One picture, one network")).to_be_visible()
+    expect(page.get_by_role("heading", name="One image, one network")).to_be_visible()
 
 
 def test_an_old_link_opens_and_the_viewer_takes_its_part_over(page: Page) -> None:

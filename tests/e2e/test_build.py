@@ -144,9 +144,9 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
         turn(page, dark=dark)
         assert_accessible(page, f"a finished run, {'dark' if dark else 'light'}")
     assert_keyboard_goes_everywhere(page)
-    result = page.get_by_text(re.compile(r"^ResNet-8 is right on")).inner_text()
+    result = page.get_by_text(re.compile(r"^ResNet-8 reaches")).inner_text()
     assert re.match(
-        r"ResNet-8 is right on [\d.]+% of 4,000 test pictures, plain-8 is right on [\d.]+% of 4,000 test pictures "
+        r"ResNet-8 reaches [\d.]+% test accuracy \(n = 4,000\), plain-8 reaches [\d.]+% test accuracy \(n = 4,000\) "
         r"after [\d,]+ steps: .+\. In ResNet-8 the weights of the first convolution received [\d.,]+ × the gradient",
         result,
     )
@@ -162,7 +162,7 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
 
     click(page, "button", "Explore them side by side")
     for name in ("ResNet-8", "plain-8"):
-        expect(page.get_by_text(re.compile(rf"^{name}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
+        expect(page.get_by_text(re.compile(rf"^{name}, test accuracy [\d.]+% \(n = 4,000\)$"))).to_be_visible()
     assert f"first=run-{run}-resnet-8" in page.url
 
     # Twins began alike: the same seed gives both the same weights, so the run's request holds one network twice.
@@ -200,13 +200,11 @@ def test_own_pictures_are_shown_and_a_run_of_them_is_queued(page: Page) -> None:
     expect(button(page, "Train ResNet-8 and plain-8")).to_be_disabled()
     click(page, "tab", "Data")
     upload(page, "zip", "pets.zip", "application/zip", pets())
-    expect(
-        page.get_by_text(re.compile(r"28 training, 4 validation and 8 test pictures .* in 2 classes"))
-    ).to_be_visible()
+    expect(page.get_by_text(re.compile(r"28 training, 4 validation and 8 test images .* in 2 classes"))).to_be_visible()
     sheet = page.get_by_test_id("stDataFrame").first
     expect(sheet.locator("[role=gridcell]").filter(has_text="dark cats")).to_be_attached()
     expect(sheet.locator("[role=gridcell]").filter(has_text=re.compile("^14$"))).to_have_count(2)
     expect(page.get_by_text("Files left out: 1")).to_be_visible()
     start(page)
     expect(page.get_by_text("Queued, 1 ahead.")).to_be_visible()
-    expect(page.get_by_text("your own pictures").first).to_be_visible()
+    expect(page.get_by_text("your own images").first).to_be_visible()

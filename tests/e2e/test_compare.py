@@ -60,7 +60,7 @@ def test_another_picture_is_chosen_in_the_gallery(page: Page) -> None:
     wait_until_ready(page)
     assert query(page)["picture"] == ["sample-7-7"]
     expect(page.get_by_role("button", name="heart", exact=True)).to_have_attribute("aria-pressed", "true")
-    expect(page.get_by_role("spinbutton", name="Scene")).to_have_value("7")
+    expect(page.get_by_role("spinbutton", name="Background")).to_have_value("7")
     expect(page.get_by_text(re.compile("predicts heart")).first).to_be_visible()
 
 
@@ -83,7 +83,7 @@ def test_a_click_and_the_keyboard_choose_a_depth(page: Page) -> None:
     expect(page.get_by_role("heading", name="At relative depth 0.37")).to_be_visible()
     wait_until_ready(page)
     click(page, "button", "Open in Explore, with every layer and its feature maps")
-    expect(page.get_by_role("heading", name="Depth strip")).to_be_visible()
+    expect(page.get_by_role("heading", name="All layers, input to output")).to_be_visible()
     assert query(page)["second"] == ["shapes-resnet-8"]
 
 
@@ -96,10 +96,10 @@ def test_the_first_visit_shows_the_verdict_in_every_window(page: Page) -> None:
         if window.width == 1440:
             assert_accessible(page, window)
     click(page, "tab", "Representations (CKA)")
-    expect(page.get_by_text("Most alike are")).to_be_visible()
+    expect(page.get_by_text("Most similar are")).to_be_visible()
     assert query(page)["tab"] == ["layers"]
     visit(page, "/compare?networks=shapes-plain-56,shapes-resnet-56&tab=layers")
-    expect(page.get_by_text("Most alike are")).to_be_visible()
+    expect(page.get_by_text("Most similar are")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("^(Measure|Compare all)"))).to_have_count(0)
     page.get_by_role("link", name="What reaches the first layer?").click()
     wait_until_ready(page)
@@ -133,7 +133,7 @@ def test_many_images_are_measured_stopped_and_open_in_explore(page: Page) -> Non
     picture = page.get_by_role("img", name=re.compile(r"^Test image \d+$")).first
     number = (picture.get_attribute("alt") or "").removeprefix("Test image ")
     click(page, "button", "Explore")
-    expect(page.get_by_role("heading", name="Depth strip")).to_be_visible()
+    expect(page.get_by_role("heading", name="All layers, input to output")).to_be_visible()
     assert query(page)["first"] == ["shapes-plain-8"] and query(page)["second"] == ["shapes-plain-56"]
     expect(page.get_by_text(f"test image {number}: ").first).to_be_visible()
 

@@ -18,7 +18,7 @@ from tests.test_pages import kept_run
 def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_layer(page: Page) -> None:
     visit(page, "/?first=shapes-plain-20")
     for network in ("plain-20", "ResNet-20"):
-        expect(page.get_by_text(re.compile(rf"^{network}, [\d.]+% right on 4,000 test pictures$"))).to_be_visible()
+        expect(page.get_by_text(re.compile(rf"^{network}, test accuracy [\d.]+% \(n = 4,000\)$"))).to_be_visible()
         expect(strip_button(page, "stem.conv", network)).to_be_visible()
         expect(strip_button(page, "stages.0.0.conv1", network)).to_have_count(0)
         expect(strip_button(page, "stages.2.2", network, "most active channel")).to_be_visible()
@@ -112,14 +112,14 @@ def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
     expect(page.get_by_text("As the network sees it, 32×32")).to_be_visible()
     click(page, "button", "Look with the CIFAR-10 twins")
     expect(page.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
-    expect(page.get_by_text(re.compile(r"right on 10,000 test pictures$"))).to_have_count(2)
+    expect(page.get_by_text(re.compile(r"\(n = 10,000\)$"))).to_have_count(2)
     expect(page.get_by_role("button", name="Look with the CIFAR-10 twins")).to_have_count(0)
     expect(page.get_by_text("Original, 200×300")).to_be_visible()
 
     stranger = open_page()
     visit(stranger, page.url)
-    expect(stranger.get_by_text(re.compile("made with an uploaded picture"))).to_be_visible()
-    expect(stranger.get_by_text("The picture of the link")).to_be_visible()  # where to upload it again
+    expect(stranger.get_by_text(re.compile("made with an uploaded image"))).to_be_visible()
+    expect(stranger.get_by_text("The image of the link")).to_be_visible()  # where to upload it again
     expect(stranger.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
     expect(stranger.get_by_text("Original, 200×300")).to_have_count(0)
 
@@ -140,13 +140,13 @@ def test_a_link_whose_uploads_are_gone_says_which_below_its_heading(page: Page) 
     visit(page, "/?first=mine-0123456789abcdef&second=cifar10jpeg-resnet-8&picture=upload-0123456789abcdef")
     box = page.locator(".st-key-gone")
     expect(box.get_by_text("First network", exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile("^ResNet-8, [0-9.]+% right on 10,000"))).to_be_visible()
-    heading, shown = page.get_by_role("heading", name="One picture, two networks").bounding_box(), box.bounding_box()
+    expect(page.get_by_text(re.compile(r"^ResNet-8, test accuracy [0-9.]+% \(n = 10,000"))).to_be_visible()
+    heading, shown = page.get_by_role("heading", name="One image, two networks").bounding_box(), box.bounding_box()
     assert heading is not None and shown is not None and shown["y"] >= heading["y"] + heading["height"]
     assert_accessible(page, "a box of what is gone")
     upload(page, "upload_again", "a.jpg", "image/jpeg", photo())
     expect(page.get_by_text("Original, 300×200")).to_be_visible()
-    expect(box.get_by_text("made with an uploaded picture")).to_have_count(0)
+    expect(box.get_by_text("made with an uploaded image")).to_have_count(0)
     assert query(page)["first"] == ["mine-0123456789abcdef"]
 
 
@@ -190,9 +190,9 @@ def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page)
             assert no_sideways_scroll(page), where
             assert_accessible(page, where, "[data-testid=stTabs]")
     page.get_by_role("button", name=re.compile("^Run Integrated Gradients")).click()
-    exceeds = page.get_by_text(re.compile("The score of the picture exceeds that of the baseline"))
+    exceeds = page.get_by_text(re.compile("The score of the image exceeds that of the baseline"))
     expect(exceeds).to_have_count(2, timeout=PATIENCE)
-    expect(page.get_by_alt_text("Integrated Gradients of ResNet-8 over the picture")).to_be_visible()
+    expect(page.get_by_alt_text("Integrated Gradients of ResNet-8 over the image")).to_be_visible()
     wait_until_ready(page)
     with page.expect_download() as waiting:
         page.locator("[class*=st-key-npz_method] button").first.click()
@@ -239,7 +239,7 @@ def test_the_browsers_back_takes_one_choice_back_and_forward_brings_it_again(pag
     page.go_back()
     wait_until_ready(page)
     assert query(page) == {"layers": ["main"], "target": ["1"]}
-    expect(page.get_by_role("heading", name="One picture, two networks")).to_be_visible()
+    expect(page.get_by_role("heading", name="One image, two networks")).to_be_visible()
     choose(page, "Class to explain", "star")
     assert query(page) == {"layers": ["main"], "target": ["6"]}, "what was taken back stays so"
     page.go_back()
@@ -273,6 +273,6 @@ def test_two_choices_over_a_slow_connection_are_both_kept(page: Page) -> None:
     slow = False
     for message in held:
         ways[-1].send(message)
-    expect(page.get_by_role("heading", name="One picture, one network")).to_be_visible()
+    expect(page.get_by_role("heading", name="One image, one network")).to_be_visible()
     wait_until_ready(page)
     assert query(page) == {"layers": ["main"], "second": ["none"], "target": ["1"]}

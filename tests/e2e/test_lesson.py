@@ -102,7 +102,7 @@ def test_in_class_is_for_every_window_and_for_paper(page: Page) -> None:
     assert no_sideways_scroll(page) and not violations(page) and not nameless_pictures(page)
     page.set_viewport_size({"width": 794, "height": 1123})
     page.emulate_media(media="print")
-    expect(page.get_by_text("Which scene from 1 to 20")).to_be_visible()
+    expect(page.get_by_text("Which background from 1 to 20")).to_be_visible()
     for hidden in (answer, page.get_by_text("A link for your lesson"), page.get_by_role("button", name="Present")):
         expect(hidden).to_be_hidden()
     assert page.pdf(format="A4").count(b"/Type /Page\n") == 1

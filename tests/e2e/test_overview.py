@@ -56,7 +56,7 @@ def test_the_browser_paints_what_the_library_paints(page: Page) -> None:
         top = max(float(column.cam.max()) for column in columns)
         heat = np.clip(enlarge(grad_cam(passed[layer]), seen.shape[:2]) / top, 0, 1)
         section = page.locator(".columns section").filter(has_text=title)
-        canvas = section.get_by_role("img", name=f"Grad-CAM of {layer} over the picture")
+        canvas = section.get_by_role("img", name=f"Grad-CAM of {layer} over the image")
         difference = np.abs(painted(canvas).astype(int) - figures.overlay(seen, heat, opacity / 100))
         assert difference.max() <= 6 and difference.mean() < 0.5, (title, difference.max(), difference.mean())
         scale = ColourScale.signed(max(column.peak for column in columns))
@@ -79,13 +79,13 @@ def test_another_layer_channel_scale_and_opacity_are_drawn_without_the_server(pa
     page.evaluate("() => { WebSocket.prototype.send = () => { throw new Error('the server would hear of it'); }; }")
     strip_button(page, "stages.1.0.conv2", "ResNet-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.0.conv2")).to_be_visible()
-    expect(page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the picture")).to_have_count(2)
+    expect(page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the image")).to_have_count(2)
     expect(strip_button(page, "stages.1.0.conv2", "ResNet-20")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("group", name=re.compile("^Feature maps of")).first.get_by_role("button").nth(3).click()
     expect(page.get_by_role("img", name="Feature map of channel 3")).to_have_count(2)
     page.get_by_text("network", exact=True).click()
     expect(page.get_by_text(re.compile(r"^Grad-CAM: 0 to [\d.e-]+ \(plain-20\), 0 to"))).to_be_visible()
-    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the picture").last
+    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0.conv2 over the image").last
     seen = painted(canvas)
     page.get_by_label("Opacity of the overlay, %").fill("0")
     bare = painted(canvas)
@@ -129,7 +129,7 @@ def test_a_layer_that_is_too_large_to_be_sent_ahead_follows_its_click(page: Page
 def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
     """By tile, "Next", number and keyboard, while the rest of the page stays; another tab draws all of it."""
     visit(page)
-    gallery = page.get_by_role("group", name="The ten drawn shapes of this scene")
+    gallery = page.get_by_role("group", name="The ten drawn shapes on this background")
     for tab in ("Layer", "Channels"):
         if tab != "Layer":
             click(page, "tab", tab)
@@ -139,8 +139,8 @@ def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
         expect(gallery.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "true")
         click(page, "button", "Next")
         expect(page.get_by_text("drawn heart, number 7", exact=True), tab).to_be_visible()
-        expect(page.get_by_role("spinbutton", name="Scene")).to_have_value("7")
-        page.get_by_role("spinbutton", name="Scene").fill("41")
+        expect(page.get_by_role("spinbutton", name="Background")).to_have_value("7")
+        page.get_by_role("spinbutton", name="Background").fill("41")
         page.keyboard.press("Enter")
         expect(page.get_by_text("drawn heart, number 41", exact=True), tab).to_be_visible()
         wait_until_ready(page)
@@ -153,7 +153,7 @@ def test_another_picture_comes_with_the_overview_alone(page: Page) -> None:
         wait_until_ready(page)
         assert query(page)["picture"] == ["sample-3-41"], tab
         click(page, "button", "star")
-        page.get_by_role("spinbutton", name="Scene").fill("6")
+        page.get_by_role("spinbutton", name="Background").fill("6")
         page.keyboard.press("Enter")
         expect(page.get_by_text("drawn star, number 6", exact=True), tab).to_be_visible()
         wait_until_ready(page)
@@ -220,7 +220,7 @@ def test_a_file_is_drawn_before_the_page_hears_of_it_however_it_comes(page: Page
     largest = page.locator(".layers tr").filter(has_text="largest Grad-CAM value").locator("td").last
     before = largest.inner_text()
     page.reload()  # another session, which does not have it
-    expect(page.get_by_text("This link was made with an uploaded picture")).to_be_visible()
+    expect(page.get_by_text("This link was made with an uploaded image")).to_be_visible()
     wait_until_ready(page)
     upload(page, "bar", "three.jpg", "image/jpeg", photo(120, 80))
     expect(page.get_by_text("Original, 120×80")).to_be_visible()
@@ -239,10 +239,10 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
     wait_until_ready(page)
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
     upload(page, "bar", "note.jpg", "image/jpeg", b"just text")
-    expect(page.get_by_text("The picture that was shown stays.")).to_be_visible()
+    expect(page.get_by_text("The image that was shown stays.")).to_be_visible()
     for dark in (False, True):
         turn(page, dark=dark)
-        assert_accessible(page, "what is no picture")
+        assert_accessible(page, "what is no image")
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
 
 
@@ -316,7 +316,7 @@ def test_the_gallery_keeps_its_scene_while_a_photo_is_shown(page: Page) -> None:
     expect(page.get_by_text("Original, 300×200")).to_be_visible()
     choose(page, "Class to explain", "ring")
     open_pictures(page)
-    scene = page.get_by_role("spinbutton", name="Scene")
+    scene = page.get_by_role("spinbutton", name="Background")
     expect(scene).not_to_have_value("")
     number = scene.input_value()
     expect(page.get_by_role("button", name="heart")).to_have_attribute("aria-pressed", "false")

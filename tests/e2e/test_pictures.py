@@ -43,7 +43,7 @@ def test_the_pictures_of_explore(page: Page) -> None:
     visit(page, "/?second=shapes-resnet-20#layer=stages.1.0&channel=5&scope=both")
     name, overlay = saved(page, "Grad-CAM of plain-20")
     assert name.startswith("Grad-CAM-of-stages.1.0-of-plain-20-over-the-picture") and name.endswith(".png")
-    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0 over the picture").first
+    canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0 over the image").first
     pixels = canvas.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 320, 320).data]")
     shown = np.array(pixels, np.uint8).reshape(320, 320, 4)[..., :3]
     np.testing.assert_array_equal(
@@ -72,8 +72,8 @@ def test_the_pictures_of_a_training(page: Page) -> None:
     for picture, start in {
         "loss and accuracy": "Loss-and-accuracy",
         "gradient map": "Size-of-the-weight-gradient",
-        "Grad-CAM of the test pictures": "Where-they-look",
-        "predictions of the test pictures": "The-same-test-pictures",
+        "Grad-CAM of the test images": "Where-they-look",
+        "predictions of the test images": "The-same-test-pictures",
     }.items():
         name, pixels = saved(page, picture)
         assert name.startswith(start)
@@ -106,7 +106,7 @@ def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(
     page.evaluate(CAMERA)
     open_pictures(page)
     click(page, "button", "Use the camera")
-    page.get_by_role("button", name="Take a picture").click()
+    page.get_by_role("button", name="Take a photo").click()
     expect(page.get_by_text("Original, 160×120")).to_be_visible()
     wait_until_ready(page)
     assert query(page)["picture"][0].startswith("upload-")
@@ -118,4 +118,4 @@ def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(
     page.evaluate("window.denied = true")
     click(page, "button", "Use the camera")
     expect(page.get_by_text("The browser gives no camera.")).to_be_visible()
-    expect(page.get_by_role("button", name="Take a picture")).to_be_disabled()
+    expect(page.get_by_role("button", name="Take a photo")).to_be_disabled()

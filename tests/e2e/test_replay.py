@@ -43,7 +43,7 @@ def over(heat: list[int]) -> np.ndarray:
 
 def test_a_recorded_training_plays_and_is_moved_by_hand(page: Page) -> None:
     visit(page, "/build")
-    click(page, "button", "Watch a recorded training: plain-56 and ResNet-56")
+    click(page, "button", "Watch plain-56 and ResNet-56")
     # This visitor's system asks for little motion, so that it waits for the person.
     expect(button(page, "Play")).to_be_visible()
     assert "replay=shapes-56" in page.url and step(page) == 1

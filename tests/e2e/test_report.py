@@ -39,7 +39,7 @@ def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(
         assert page.locator(".chart .heatmaplayer image, .chart .hm image").count() >= 4, "matrices are painted"
         assert page.title().startswith("Comparison of </script>")
         pictures = page.locator("img")
-        assert pictures.count() > 30, "the picture, the strips, the overlays"
+        assert pictures.count() > 30, "the image, the strips, the overlays"
         assert pictures.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert not page.locator("img[onerror]").count()

@@ -23,7 +23,7 @@ def test_the_keyboard_chooses_classes_by_their_pictures(page: Page) -> None:
     arrow, star = (page.get_by_role("checkbox", name=name, exact=True) for name in ("arrow", "star"))
     arrow.focus()
     page.keyboard.press("Space")
-    expect(page.get_by_text("6,000 training, 600 validation and 1,200 test pictures")).to_be_visible()
+    expect(page.get_by_text("6,000 training, 600 validation and 1,200 test images")).to_be_visible()
     wait_until_ready(page)
     assert query(page)["data"] == ["shapes-16-ring-star-arrow"]
     for name in ("arrow", "star"):
@@ -45,7 +45,7 @@ def test_the_gallery_marks_what_the_networks_do_not_know(page: Page, server: Ser
     run.write_request(runs.Request((spec.to_dict(),), {}, data.request))
     visit(page, f"/?first=run-{number}-resnet-8&second=none")
     open_pictures(page)
-    tiles = page.get_by_role("group", name="The ten drawn shapes of this scene")
+    tiles = page.get_by_role("group", name="The ten drawn shapes on this background")
     marked = tiles.get_by_title("No class of these networks")
     assert marked.all_inner_texts() == [name for name in shapes.CLASS_NAMES if name not in FOUR]
     assert_accessible(page, "a gallery with marks")

@@ -14,7 +14,7 @@ def pair(page: Page) -> tuple[str, ...]:
     """The networks and the picture in the bar."""
     bar = page.locator(".st-key-bar")
     boxes = [bar.get_by_role("combobox", name=f"{place} network") for place in ("First", "Second")]
-    picture = page.get_by_role("button", name=re.compile("^Picture: "))
+    picture = page.get_by_role("button", name=re.compile("^Image: "))
     return (*(box.input_value() for box in boxes), str(picture.get_attribute("aria-label")))
 
 
@@ -30,7 +30,7 @@ def test_the_first_view_shows_twins_that_part_and_two_links_lead_to_the_answer(p
         turn(page, dark=dark)
         assert_accessible(page, "the first view")
     seen = pair(page)
-    assert seen[:2] == ("shapes-plain-56", "shapes-resnet-56") and "test picture" in seen[2]
+    assert seen[:2] == ("shapes-plain-56", "shapes-resnet-56") and "test image" in seen[2]
     page.get_by_role("link", name="On how many images do they differ").click()
     expect(page.get_by_text("overfitting is not the reason")).to_be_visible()
     wait_until_ready(page)
@@ -47,7 +47,7 @@ def test_the_pair_and_the_picture_travel_with_every_change_of_page(page: Page) -
     click(page, "button", "Next")
     wait_until_ready(page)
     seen = pair(page)
-    assert seen == ("shapes-plain-8", "shapes-resnet-8", "Picture: star, scene 7"), "twins stay twins"
+    assert seen == ("shapes-plain-8", "shapes-resnet-8", "Image: star, background 7"), "twins stay twins"
     for name in PAGES:
         click(page, "link", name)
         assert pair(page) == seen, name

@@ -115,7 +115,7 @@ def check_any(data: bytes, name: str = "a.png") -> None:
 
 
 @given(pictures())
-@example((3, 8, 16, 1)).via("a picture that is to be turned")
+@example((3, 8, 16, 1)).via("an image that is to be turned")
 @example((10, 17, 3, 1)).via("16 bits")
 @examples(80)
 def test_a_whole_picture_is_shown_in_its_size(made: tuple[int, int, int, int]) -> None:
@@ -168,4 +168,4 @@ def test_whatever_a_file_is_called_the_sentence_stays_one(name: str) -> None:
             if name.isascii():
                 check_discreet(text)
         else:
-            raise AssertionError("it is no picture")
+            raise AssertionError("it is no image")

@@ -139,7 +139,7 @@ def test_a_damaged_metrics_file_says_less_and_raises_nothing(content: bytes) -> 
 def _tiny_dataset() -> bytes:
     pixels = np.arange(4 * 3 * 2 * 2, dtype=np.uint8).reshape(4, 3, 2, 2)
     split = Split(pixels, np.array([0, 1, 0, 1]))
-    skipped = (Skipped("a.txt", "no picture"),)
+    skipped = (Skipped("a.txt", "no image"),)
     dataset = Dataset("tiny", ("a", "b"), (0.5,) * 3, (0.2,) * 3, split, split, split, ("A note.",), skipped)
     path = Path(os.environ["EXPLORER_DATA"]) / "tiny"
     stored.save(dataset, path)

@@ -29,7 +29,7 @@ def depth_chart(results: Sequence[NetworkResult], offered: OfferedNetworks | Non
 
 def _point(point: DepthPoint) -> dict[str, Any]:
     twins = point.twins
-    words = f"plain {twins.plain:.1%}, ResNet {twins.residual:.1%} (n = {twins.n:,} test pictures)"
+    words = f"plain {twins.plain:.1%}, ResNet {twins.residual:.1%} (n = {twins.n:,} test images)"
     return {
         "depth": twins.depth,
         "shares": [twins.plain, twins.residual],

@@ -86,7 +86,7 @@ class ExploreSession:
         """The picture of a view: a drawn one, or a file that this session has uploaded."""
         subject = drawn_image(state) or self.pictures.get(state.picture)
         if subject is None:
-            raise RequestError(404, "picture", "This picture is not here any more. Choose it again.")
+            raise RequestError(404, "picture", "This image is not here any more. Choose it again.")
         return subject
 
     def reject_superseded(self, number: int | None) -> None:
@@ -182,7 +182,7 @@ def _added(session: ExploreSession, asked: Mapping[str, Any], file: bytes) -> st
     try:
         return session.pictures.add(file, str(asked.get("name", ""))[:300])
     except ImageError as error:
-        raise RequestError(200, "picture", f"{error} The picture that was shown stays.") from None
+        raise RequestError(200, "picture", f"{error} The image that was shown stays.") from None
 
 
 async def handle_explain(request: Request) -> Response:
@@ -238,7 +238,7 @@ def _upload_slot(session: ExploreSession) -> Iterator[None]:
     """Room for one file in memory."""
     token = session.token
     if sum(_files.values()) >= MAX_FILES or _files[token] >= MAX_FILES_OF_SESSION:
-        raise RequestError(429, "files", "Too many pictures are being uploaded at this moment. Try again.")
+        raise RequestError(429, "files", "Too many images are being uploaded at this moment. Try again.")
     _files[token] += 1
     try:
         yield

@@ -24,7 +24,7 @@ def introduction(
         known += f" and {len(names) - _CLASSES_NAMED:,} more"
     are_twins = offered and len(results) == 2 and results[1].name == offered.twins.get(first.name)
     return {
-        "heading": f"One picture, {'two networks' if len(results) > 1 else 'one network'}",
+        "heading": f"One image, {'two networks' if len(results) > 1 else 'one network'}",
         "twins": [network.title for network in results] if are_twins else None,
         "known": f"{'These networks know' if len(results) > 1 else 'This network knows'} only: {known}.",
         "offer": _offer(subject, first, offered.for_data if offered else {}),
@@ -39,10 +39,10 @@ def _offer(subject: InputImage, network: NetworkResult, twins: Mapping[str, Sequ
         why = f"These networks have never seen a {label}: they tell only {', '.join(about.class_names)} apart."
         words, better = "Look with the twins that know all shapes", SHAPES_DATA
     elif known and not drawn:
-        why = "These networks have only ever seen drawn shapes, so what they say of a photo means little."
+        why = "These networks have only ever seen drawn shapes, so what they predict for a photo means little."
         words, better = "Look with the CIFAR-10 twins", CIFAR_DATA
     elif data in (CIFAR_DATA, torchvision_models.DATA) and drawn:
-        why = "These networks have only ever seen photographs, so what they say of a drawn shape means little."
+        why = "These networks have only ever seen photographs, so what they predict for a drawn shape means little."
         words, better = "Look with the shapes twins", SHAPES_DATA
     else:
         return None

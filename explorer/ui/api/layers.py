@@ -7,6 +7,7 @@ import numpy as np
 from explorer import figures
 from explorer.attribution import LayerProfile, channel_statistics, share_on_object
 from explorer.images import to_pixels
+from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 from explorer.tracing import LayerTrace
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.services.inference import InputImage, NetworkResult, pixels_for
@@ -96,10 +97,10 @@ def _numbers(
     channels, height, width = profile.shape
     silent = int(((stats[:, 0] == 0) & (stats[:, 1] == 0)).sum())
     rows = [
-        ("kind of layer; channels × height × width", f"{layer.kind}; {channels} × {height} × {width}"),
-        ("size of the activation (root mean square)", f"{profile.activation_magnitude:.3g}"),
-        ("size of the gradient of the score (root mean square)", f"{profile.gradient_magnitude:.3g}"),
-        ("activation from … to …", f"{stats[:, 0].min():.3g} … {stats[:, 1].max():.3g}"),
+        ("kind; shape (C×H×W)", f"{layer.kind}; {channels}×{height}×{width}"),
+        (ACTIVATION_RMS, f"{profile.activation_magnitude:.3g}"),
+        (GRADIENT_RMS, f"{profile.gradient_magnitude:.3g}"),
+        ("activation, min … max", f"{stats[:, 0].min():.3g} … {stats[:, 1].max():.3g}"),
         ("channels that are 0 everywhere", f"{silent} of {channels}"),
         ("largest Grad-CAM value", f"{profile.cam.max():.3g}"),
     ]
@@ -107,6 +108,6 @@ def _numbers(
     _, mask = pixels_for(network.checkpoint, subject)
     if mask is not None and mask.shape == network.trace.image.shape[1:]:
         share = share_on_object(profile.cam, mask)
-        words = f"Grad-CAM on the object, which covers {mask.mean():.0%} of the picture"
+        words = f"Grad-CAM on the object, which covers {mask.mean():.0%} of the image"
         rows.append((words, "none there" if share is None else f"{share:.0%}"))
     return rows

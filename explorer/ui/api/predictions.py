@@ -8,7 +8,7 @@ from explorer.attribution import top_classes
 from explorer.figures.text_escaping import shortened
 from explorer.images import to_pixels, visible_part
 from explorer.ui.api.binary import MessageWriter, json_float
-from explorer.ui.network_text import NOT_MEASURED, UPLOADED_DATA, accuracy_text
+from explorer.ui.network_text import NOT_MEASURED, UPLOADED_DATA, accuracy_text, dataset_title
 from explorer.ui.services.inference import InputImage, NetworkResult, pixels_for
 
 _SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
@@ -116,5 +116,5 @@ def _verdict(network: NetworkResult, subject: InputImage) -> str:
     data = network.checkpoint.data
     family = data.removeprefix(UPLOADED_DATA)
     if family != data:
-        return f"Says {predicted}{right}. Uploaded, laid out as {family} does; the file does not say its training data."
-    return f"Says {predicted}{right}. Trained on {data}{seed}{where}."
+        return f"Predicts {predicted}{right}. Uploaded, layout of {family}; the file does not name its training data."
+    return f"Predicts {predicted}{right}. Trained on {dataset_title(data)}{seed}{where}."

@@ -7,6 +7,7 @@ from typing import Any
 from explorer import figures
 from explorer.attribution import shared_axis, shared_tops
 from explorer.figures import DIVERGING, SEQUENTIAL
+from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.services.inference import NetworkResult
 
@@ -44,8 +45,8 @@ def pack_strip(writer: MessageWriter, rows: Sequence[NetworkResult]) -> dict[str
         "networks": [_network(row, axis, writer, *tops) for row, *tops in zip(rows, cams, maps, strict=True)],
         "maxima": {"cam": _scale_maxima(axis, cams), "map": _scale_maxima(axis, maps)},
         "charts": [
-            _chart("activation size", "activation_magnitude", rows, axis),
-            _chart("gradient size", "gradient_magnitude", rows, axis),
+            _chart(ACTIVATION_RMS, "activation_magnitude", rows, axis),
+            _chart(GRADIENT_RMS, "gradient_magnitude", rows, axis),
         ],
     }
 
@@ -111,8 +112,8 @@ def _network(
                 "zero": column.zero_reason,
                 "most_active": column.strongest,
                 "channels": column.shape[0],
-                "sizes": f"activation size {column.activation_magnitude:.3g}, "
-                f"gradient size {column.gradient_magnitude:.3g}",
+                "sizes": f"{ACTIVATION_RMS} {column.activation_magnitude:.3g}, "
+                f"{GRADIENT_RMS} {column.gradient_magnitude:.3g}",
             }
         )
     return {"title": row.title, "colour": row.colour, "dashed": row.dashed, "cells": cells}
@@ -137,7 +138,7 @@ def _chart(title: str, field: str, rows: Sequence[NetworkResult], axis: Sequence
 
     def hover(name: str) -> str:
         lines = [f"{row.title}: {found[name]:.3g}" for row, found in zip(rows, values, strict=True) if name in found]
-        return "\n".join([f"{name}, {title} (root mean square)", *lines])
+        return "\n".join([f"{name}, {title}", *lines])
 
     def along(row: NetworkResult, found: Mapping[str, float], on_line: bool) -> list[float | None]:
         """The points of the layers on the row's line, or those of all others."""

@@ -18,9 +18,9 @@ def missing_pictures(summary: DatasetSummary) -> str:
     """Why that data cannot train a network, in one sentence with the remedy; empty where it can."""
     without = [name for name, (train, _, _) in zip(summary.class_names, summary.counts, strict=True) if not train]
     if without:
-        return f"{_have(without)} no training pictures; add some or remove the folder, and upload the pictures again."
+        return f"{_have(without)} no training images; add some or remove the folder, and upload the images again."
     if not any(test for _, _, test in summary.counts):
-        return "There are no test pictures to measure the result on; give each class 2 or more, and upload them again."
+        return "There are no test images to measure the result on; give each class 2 or more, and upload them again."
     return ""
 
 
@@ -39,8 +39,7 @@ def imbalance(summary: DatasetSummary) -> str:
     answered = tests[summary.class_names.index(commonest)] / max(1, sum(tests))
     return (
         f"The classes are not balanced, {most / fewest:,.0f} to 1: {_quoted(commonest)} has {most:,} training "
-        f"pictures, {pictures}{others}. Always answering {_quoted(commonest)} is right on {answered:.1%} of the test "
-        "pictures. "
+        f"images, {pictures}{others}. Always predicting {_quoted(commonest)} reaches {answered:.1%} test accuracy. "
         "Class weights, in the tab Training, make rare classes count as much in the loss as common ones."
     )
 
@@ -51,7 +50,7 @@ def show_classes(names: object, networks: Sequence[dict[str, Any]]) -> None:
     if not isinstance(names, list) or not all(len(each) == len(names) > 0 for each in found):
         return
     counts = [each.n if each else 0 for each in found[0]]
-    for count, words in ((0, "no test pictures, so no accuracy"), (1, "one test picture, so no interval")):
+    for count, words in ((0, "no test images, so no accuracy"), (1, "one test image, so no interval")):
         some = [str(name) for name, n in zip(names, counts, strict=True) if n == count]
         if some:
             st.caption(as_sentence(f"{_have(some)} {words}."))

@@ -26,7 +26,7 @@ SIDES = (16, 32, 48, 64, 96, 128, 224)
 def choose_data(state: BuildState) -> None:
     """The widgets; uploaded pictures are read here too, with progress."""
     names = {f"shapes-{size}": f"Shapes, {size} × {size} (drawn here)" for size in shapes.SIZES}
-    names |= {name: each.title for name, each in DOWNLOADABLE.items()} | {OWN: "Your own pictures"}
+    names |= {name: each.title for name, each in DOWNLOADABLE.items()} | {OWN: "Your own images"}
     drawn, is_stored = shapes.named(state.data), state.data.startswith("stored-")
     value = OWN if is_stored else f"shapes-{drawn.size}" if drawn else state.data
     bound(st.selectbox, "Data", list(names), key="data", value=value, write=_change_data, format_func=names.__getitem__)
@@ -38,7 +38,7 @@ def choose_data(state: BuildState) -> None:
     elif value == OWN:
         _ask_for_pictures()
         if is_stored and not is_available:
-            st.info("The pictures of this link are no longer kept here; upload them again.")
+            st.info("The images of this link are no longer kept here; upload them again.")
     if is_available:
         try:
             show_summary(dataset_access.summary(state.data))
@@ -67,18 +67,18 @@ def _ask_for_pictures() -> None:
     """A zip or a folder of class folders; the data stays until another one is read."""
     st.caption(
         "One folder for each class, packed as a zip; `train`, `test` and `val` folders around them are understood. "
-        "Pictures are cropped to squares and resized. They are kept on this server for a day, and as long "
+        "Images are cropped to squares and resized. They are kept on this server for a day, and as long "
         "as a training of yours needs them."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state.setdefault("side", USUAL_SIDE)
-        side = st.selectbox("Side of the pictures, pixels", SIDES, key="side", width=200)
+        side = st.selectbox("Side of the images, pixels", SIDES, key="side", width=200)
         folder = st.text_input(
             "Or a folder on the server",
             key="folder",
             placeholder="pets",
             width=260,
-            help="Inside the folder for pictures of this server (EXPLORER_PICTURES).",
+            help="Inside the folder for images of this server (EXPLORER_PICTURES).",
         )
     file = st.file_uploader("A zip of class folders", type=["zip"], key="zip")
     wish = (file.file_id if file else folder.strip(), side)
@@ -96,14 +96,14 @@ def _ask_for_pictures() -> None:
 def _read(source: BinaryIO | str, side: int, name: str) -> None:
     st.session_state.pop("pictures_error", None)
     with st.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, text="Reading the pictures")
+        bar = st.progress(0.0, text="Reading the images")
         st.button("Cancel", key="cancel_reading")
     try:
         for answer in dataset_access.read_pictures(source, side, name):
             if isinstance(answer, str):
                 widgets.update_state(data=answer)
             else:
-                bar.progress(answer, text=f"Reading the pictures, {answer:.0%}")
+                bar.progress(answer, text=f"Reading the images, {answer:.0%}")
     except ValueError as error:
         st.session_state["pictures_error"] = user_message(error)
 
@@ -114,7 +114,7 @@ def show_summary(summary: DatasetSummary) -> None:
     channels, height, width = summary.input_shape
     mean, std = (" ".join(f"{value:.3f}" for value in values) for values in (summary.mean, summary.std))
     st.caption(
-        f"{as_code(summary.name)}: {train:,} training, {validation:,} validation and {test:,} test pictures of "
+        f"{as_code(summary.name)}: {train:,} training, {validation:,} validation and {test:,} test images of "
         f"{width} × {height} pixels in {len(summary.class_names)} classes. Mean {mean}, standard deviation {std} "
         "(R G B, of 0 to 1)."
     )

@@ -68,18 +68,15 @@ def choose_network(state: BuildState) -> None:
         "where shapes change (option B).",
     )
     _choose_depth(state, fields)
-    left, right = st.columns(2)
-    with left:
-        choose_option("Block", "block")
-    with right:
-        choose_option("Initialisation", "initialisation")
+    choose_option("Block", "block")  # its labels are too long for half the width
+    choose_option("Initialisation", "initialisation")
     left, right = st.columns(2)
     with left:
         choose_option("Norm", "norm")
         choose_option("Downsampling", "downsampling")
     with right:
         choose_option("Activation", "activation")
-        choose_option("Head pooling", "head_pooling")
+        choose_option("Global pooling", "head_pooling")
     _choose_stem(fields)
     _choose_classifier(fields)
 
@@ -201,7 +198,7 @@ def _choose_classifier(fields: dict[str, Any]) -> None:
             help="Units of fully connected layers before the last one, with commas: 120, 84.",
         )
     with right:
-        number("Dropout there", "dropout", fields["dropout"], of_spec("dropout"), step=0.05)
+        number("Dropout in the head", "dropout", fields["dropout"], of_spec("dropout"), step=0.05)
     show_error()
 
 

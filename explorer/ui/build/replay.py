@@ -29,12 +29,12 @@ def offer_replay() -> None:
     for name in found:
         if name in RECORDINGS:
             st.button(
-                f"Watch a recorded training: {RECORDINGS[name]}",
+                f"Watch {RECORDINGS[name]}",
                 key=f"replay_{name}",
                 icon=":material/play_circle:",
                 on_click=widgets.update_state,
                 kwargs={"replay": name},
-                help="It plays in 20 seconds, or step by step. Nothing is trained for it.",
+                help="A recorded training. It plays in 20 seconds, or step by step. Nothing is trained for it.",
             )
 
 
@@ -53,12 +53,12 @@ def show_replay(name: str) -> None:
             navigation.switch_page("explore", AppState(first=first, second=second).to_query())
         _back()
     st.markdown(
-        "Both start from the same weights and see the same pictures in the same order. The gradient map shows them "
+        "Both start from the same weights and see the same images in the same order. The gradient map shows them "
         "apart from step 0 on, the accuracy only later."
     )
     _component(key="replay", data=parts(name, client.theme()))
     st.caption(
-        "Lines are means over the training batches since the last report, dots the validation pictures after each "
+        "Lines are means over the training batches since the last report, dots the validation images after each "
         "epoch. The gradient map has the steps 0, 1, 2, 3, 4, 6, 8, … of the training."
     )
     st.markdown(ending(recording))
@@ -105,11 +105,9 @@ def ending(recording: Recording) -> str:
     if all(network["same_weights"] for network in networks):
         return f"{summary} These are the networks that come with the app, bit for bit."
     known = [network_registry.read_header(network["shipped"]) for network in networks]
-    shipped = " and ".join(
-        f"{header.spec.name} is right on {header.metrics['test']['accuracy']:.1%}" for header in known
-    )
+    shipped = " and ".join(f"{header.spec.name} {header.metrics['test']['accuracy']:.1%}" for header in known)
     return (
         f"{summary} The networks that come with the app have the same recipe and the same seed, but other weights. "
         f"They were trained on {known[0].record['device']} in {known[0].record['precision']}, where rounding differs "
-        f"from the first step on. Of them, {shipped} of the same pictures."
+        f"from the first step on. Their test accuracies: {shipped}."
     )

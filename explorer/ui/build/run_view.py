@@ -83,7 +83,7 @@ def _data(data: Mapping[str, Any]) -> str:
     """The title of a run's data; of the shapes the size and classes, as far as its request names them."""
     kind = data["kind"]
     if kind == "stored":
-        return "your own pictures"
+        return "your own images"
     if kind != "shapes":
         return DOWNLOADABLE[kind].title if kind in DOWNLOADABLE else as_text(kind)
     try:
@@ -141,8 +141,7 @@ def _follow(run: Run, request: Request, went_on: bool) -> None:
     networks = training_charts.networks_of(request.names, request.specs, client.theme())
     training_charts.draw(training_charts.training_curves(log, networks), "training_curves")
     st.caption(
-        "Lines are means over the training batches since the last report, dots the validation pictures after each "
-        "epoch."
+        "Lines are means over the training batches since the last report, dots the validation images after each epoch."
     )
     pictures = np.load(run.samples) if log.start and run.samples.exists() else None
     if log.cams and pictures is not None:

@@ -36,7 +36,7 @@ def choose_classes(drawn: Drawn) -> None:
 
 
 _HELP = (
-    "Fewer classes need fewer steps to be told apart. Each has 2,000 training, 200 validation and 400 test pictures, "
+    "Fewer classes need fewer steps to be told apart. Each has 2,000 training, 200 validation and 400 test images, "
     "the same ones in every choice."
 )
 

@@ -155,7 +155,7 @@ def predictions(
     `events`, of which the last one is shown."""
     return {
         "kind": "predictions",
-        "alt": f"What each network says of {len(pictures)} test pictures",
+        "alt": f"What each network predicts for {len(pictures)} test images",
         **_pictures(events, log, pictures, networks),
     }
 
@@ -166,14 +166,14 @@ def cams(events: Sequence[Mapping[str, Any]], log: RunLog, pictures: np.ndarray,
     of their values."""
     return {
         "kind": "cams",
-        "alt": f"Grad-CAM of {' and '.join(name for name, _ in networks)} on test pictures, on one scale",
+        "alt": f"Grad-CAM of {' and '.join(name for name, _ in networks)} on test images, on one scale",
         "layer": " and ".join(dict.fromkeys(events[-1]["layers"])),
         **_pictures(events, log, pictures[: len(events[-1]["networks"][0]["maps"])], networks),
         "palette": base64.b64encode(figures.palette(figures.SEQUENTIAL).tobytes()).decode(),
         "opacity": OPACITY,
         "bar": {
             "image": figures.data_uri(figures.colour_bar(figures.SEQUENTIAL)),
-            "title": "Grad-CAM: how strongly a place speaks for the true class; one scale for all maps of this step",
+            "title": "Grad-CAM: how strongly a place supports the true class; one scale for all maps of this step",
         },
     }
 

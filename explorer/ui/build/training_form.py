@@ -37,11 +37,11 @@ def choose_training(state: BuildState) -> None:
         choose_number("Label smoothing", "label_smoothing", 0.05)
         choose_number("Seed", "seed")
     with right:
-        choose_number("Learning rate, highest", "learning_rate", 0.01)
+        choose_number("Peak learning rate", "learning_rate", 0.01)
         choose_number("Weight decay", "weight_decay", 1e-4)
         if fields["optimizer"] == "sgd":
             choose_number("Momentum", "momentum", 0.05)
-        number("Clipping, 0 is none", "clip", fields["clip"] or 0.0, _with_clip, step=0.5)
+        number("Gradient clipping (0 = off)", "clip", fields["clip"] or 0.0, _with_clip, step=0.5)
         choose_option("Precision", "precision")
     if fields["schedule"] == "step":
         shares = " and ".join(f"{share:.0%}" for share in fields["milestones"])
@@ -49,7 +49,7 @@ def choose_training(state: BuildState) -> None:
     toggles = {
         "nesterov": "Nesterov's momentum",
         "class_weights": "Class weights: rare classes count as much in the loss as common ones",
-        "augment": "Augmentation: random crops of the picture padded by 4, and flips",
+        "augment": "Augmentation: random crops of the image padded by 4, and flips",
     }
     for field, label in toggles.items():
         if field != "nesterov" or fields["optimizer"] == "sgd":

@@ -20,6 +20,7 @@ from explorer.ui.compare.parts import draw
 from explorer.ui.markdown import as_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
+from explorer.ui.widgets.pickers import offer_labelled_images
 
 HEADING = "Predictions on labelled images"
 FREQUENT_MISTAKES = 20  # in the table that takes the place of a matrix
@@ -161,7 +162,7 @@ def mcnemar_sentence(a: str, b: str, counts: Agreement) -> str:
     """The result of McNemar's test for two networks of these titles."""
     uneven = counts.only_a + counts.only_b
     if not uneven:
-        return f"{a} and {b} are right on the same {counts.both:,} of {counts.n:,} images: nothing tells them apart."
+        return f"{a} and {b} predict the same {counts.both:,} of {counts.n:,} images rightly: nothing tells them apart."
     shown = f"p = {counts.p_value:.2g}" if counts.p_value >= 1e-4 else "p < 0.0001"
     meaning = (
         "chance in the choice of test images is an unlikely explanation"
@@ -195,7 +196,11 @@ def disagreements_section(request: Request, compared: Sequence[ComparedNetwork],
     """The images with different predictions, where they are on this machine; each opens in Explore."""
     st.subheader("Where they disagree", anchor=False)
     if not measured_images.data_is_here(request.data):
-        st.caption(f"The images of {as_text(request.data)} are not on this machine, so they cannot be shown.")
+        offer_labelled_images(
+            f"The images of {as_text(request.data)} are not on this machine, so they cannot be shown.",
+            [(each.checkpoint.spec, each.checkpoint.class_names) for each in compared],
+            "Choose other test images above.",
+        )
         return
     sample = measured_images.sample(request.data, request.n)
     _keep_for_report(request, compared, said, sample)
@@ -220,7 +225,7 @@ def disagreements_section(request: Request, compared: Sequence[ComparedNetwork],
     page = st.pagination(pages, key=f"{key}-page-{n}-{a.name}-{b.name}") - 1 if pages > 1 else 0
     first = page * _IMAGES_A_PAGE
     shown = [int(index) for index in indices[first : first + _IMAGES_A_PAGE]]
-    st.caption(f"{first + 1}–{first + len(shown)} of {len(indices):,}; ✓ and ✗ say whether the network is right.")
+    st.caption(f"{first + 1}–{first + len(shown)} of {len(indices):,}; ✓ marks a right prediction, ✗ a wrong one.")
     with st.container(horizontal=True, gap="small"):
         for index in shown:
             with st.container(width=_SIDE + 50):

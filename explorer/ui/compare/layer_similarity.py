@@ -121,9 +121,9 @@ def _most_alike(similarity: Similarity, values: np.ma.MaskedArray, titles: tuple
     average = f"{float(np.ma.mean(values.max(axis=1))):.2f}"
     largest = f"{float(values[row, column]):.2f}"
     if same:
-        words = f"Most alike are {a} and {b} ({largest}). "
+        words = f"Most similar are {a} and {b} ({largest}). "
         return f"{words}A layer of {titles[0]} and its most similar other one: {average} on average."
-    words = f"Most alike are {a} of {titles[0]} and {b} of {titles[1]} ({largest}). "
+    words = f"Most similar are {a} of {titles[0]} and {b} of {titles[1]} ({largest}). "
     words += f"A layer of {titles[0]} and the most similar one of {titles[1]}: {average} on average."
     if not np.ma.getmaskarray(values)[-1, -1]:
         last = f"{similarity.layers_a[-1]} and {similarity.layers_b[-1]}"

@@ -232,7 +232,7 @@ def _similarity(state: CompareState, compared: Sequence[ComparedNetwork]) -> lis
         "image."
     )
     figure = figures.map_similarity_chart(similarity_along_depth(compared), state.depth)
-    return [Chart(figure, "How alike the maps are along depth", text)]
+    return [Chart(figure, "Similarity of the maps along depth", text)]
 
 
 def similarity_along_depth(compared: Sequence[ComparedNetwork]) -> list[DepthCurves]:

@@ -8,6 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import top_classes
 from explorer.figures import Chapter, Chart, ClassProbabilities, Details, Strip, Table, Thumbnail
+from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 from explorer.ui.compare.comparison import ComparedNetwork, same_classes
 from explorer.ui.compare.parts import draw
 from explorer.ui.network_text import accuracy_text
@@ -91,7 +92,7 @@ def _sentences(compared: Sequence[ComparedNetwork], label: str | None) -> list[s
 
 
 def _layer_sizes(compared: Sequence[ComparedNetwork]) -> str:
-    heads = ["network", "layer", "activation, root mean square", "gradient of the score, root mean square"]
+    heads = ["network", "layer", ACTIVATION_RMS, GRADIENT_RMS]
     lines = [[*heads, "largest Grad-CAM value"]]
     for network in compared:
         for column in network.profiles:

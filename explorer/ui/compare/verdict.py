@@ -133,11 +133,7 @@ def comparable(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions
 
 def ending(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -> None:
     """The finding, and the next question as a link with the pair."""
-    words = finding(*comparable(networks, said))
-    with st.container(border=True, key="finding"):
-        if words:
-            lesson.explain(f"**{as_text(words)}**")
-        names = [network.name for network in networks[:2]]
-        if network_registry.same_classes(*names):
-            query = {"source": "checkpoint", "first": names[0], "second": names[1]}
-            navigation.page_link("gradients", "What reaches the first layer?", query)
+    names = [network.name for network in networks[:2]]
+    query = {"source": "checkpoint", "first": names[0], "second": names[1]}
+    page = "gradients" if network_registry.same_classes(*names) else ""
+    navigation.ending(finding(*comparable(networks, said)), page, "What reaches the first layer?", query)

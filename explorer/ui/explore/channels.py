@@ -20,6 +20,7 @@ from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import NetworkResult
 from explorer.ui.widgets.long_task import long_task, run_sequentially
+from explorer.ui.widgets.pickers import offer_labelled_images
 
 PICTURES = 1000
 PICTURES_BYTES = 30_000_000  # of those, which are kept for each session
@@ -58,7 +59,7 @@ def _first_layer(looked: list[NetworkResult]) -> None:
     if not found:
         return
     st.markdown(
-        "**Kernels of the first layer**: what each of its channels looks for in the picture. Look for edges, colours "
+        "**Kernels of the first layer**: what each of its channels looks for in the image. Look for edges, colours "
         "and blobs. How colourful or noisy the kernels are does not say how well a network classifies."
     )
     for column, (network, kernel) in zip(st.columns(len(found), gap="large"), found, strict=True):
@@ -84,26 +85,27 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
     layer = shown_layer(state.layer, looked)
     there = [network for network in looked if layer in network.trace.names]
     st.markdown(
-        f"**What a channel of {as_text(layer)} answers to**: the test pictures with its largest values. Look for what "
+        f"**What a channel of {as_text(layer)} responds to**: the test images with its largest values. Look for what "
         "they have in common; a frame marks the pixels that the value can depend on."
     )
     names = [name for name in _data(there[0]) if all(name in _data(network) for network in there)]
     if not names:
-        st.info(
-            "No labelled pictures for this network are on this machine, so there is nothing to choose the best from; "
-            "bring a dataset of its classes and size on the page Build & train."
+        offer_labelled_images(
+            "No labelled images for this network are on this machine, so there is nothing to choose the best from.",
+            [(network.checkpoint.spec, network.checkpoint.class_names) for network in there],
+            "Bring a dataset of its classes and size on the page Build & train.",
         )
         return
     channels = min(profile_of(network, layer).shape[0] for network in there)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        about = "At first the one that is most active for the picture above."
+        about = "At first the one that is most active for the image above."
         strongest = profile_of(there[0], layer).strongest
         channel = controls.channel_input("top_channel", state.channel, channels, strongest, about)
-        data = st.selectbox("Pictures", names, key="top_data", format_func=dataset_access.data_title, width=220)
+        data = st.selectbox("Images", names, key="top_data", format_func=dataset_access.data_title, width=220)
     seconds = sum(PICTURES * pass_seconds(network) for network in there)
     long_task(
         f"top/{layer}/{data}/{'/'.join(network.name for network in there)}",
-        "Find the pictures of every channel",
+        "Find the images of every channel",
         lambda: run_sequentially([partial(_top_activations, network, layer, data) for network in there]),
         lambda results: _draw(there, channel, results, data),
         seconds=seconds,
@@ -152,7 +154,7 @@ def _draw(there: list[NetworkResult], channel: int, results: list[TopActivations
             st.markdown(f"**{as_text(network.title)}**, channel {channel}")
             values = best.values[channel]
             if values.max() == values.min():
-                st.info(f"This channel says {values[0]:.3g} to each of these pictures, so no picture stands out.")
+                st.info(f"This channel has the value {values[0]:.3g} for each of these images, so no image stands out.")
                 continue
             with st.container(horizontal=True, width=3 * (SIDE + 4) + 40):
                 for value, box, index, label in zip(
@@ -168,6 +170,6 @@ def _draw(there: list[NetworkResult], channel: int, results: list[TopActivations
                         )
                         st.caption(f"**{value:.3g}**, {as_text(str(label))}")
             st.caption(
-                f"The best {len(values)} of {best.n:,} test pictures of {as_text(dataset_access.data_title(data))}, "
+                f"The best {len(values)} of {best.n:,} test images of {as_text(dataset_access.data_title(data))}, "
                 "evenly of all classes, by the largest value of the feature map."
             )

@@ -245,14 +245,14 @@ def _draw_curves(request: _MapRequest, there: Sequence[NetworkResult], results: 
         )
     out, into = results[0]
     st.caption(
-        f"n = 1 picture, {len(out.shares) - 1} steps, {len(out.random)} random orders (lowest to highest area), seed "
+        f"n = 1 image, {len(out.shares) - 1} steps, {len(out.random)} random orders (lowest to highest area), seed "
         f"{SEED}. Pixels that are taken out become the {_baseline_note(out.baseline)}; those that are put in replace "
         f"the {_baseline_note(into.baseline)}."
     )
 
 
 def _baseline_note(baseline: str) -> str:
-    return "mean colour of the training data" if baseline == "mean" else "heavily blurred picture"
+    return "mean colour of the training data" if baseline == "mean" else "heavily blurred image"
 
 
 def _draw_cascade(there: Sequence[NetworkResult], results: Sequence[RandomisationResult]) -> None:
@@ -271,7 +271,7 @@ def _draw_cascade(there: Sequence[NetworkResult], results: Sequence[Randomisatio
         "From left to right: the map of the trained network, then with ever more layers random, from the head back to "
         "the input; each map on a scale of its own, since random weights change its size (pointing at a step names its "
         "layers). Spearman's correlation over all values of the map; no point where a map is the same everywhere. "
-        f"n = 1 picture, seed {SEED}."
+        f"n = 1 image, seed {SEED}."
     )
     with st.expander("All steps as numbers"):
         for network, each in found:

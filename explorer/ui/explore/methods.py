@@ -221,7 +221,7 @@ def draw_maps(
     else:
         over = figures.overlay(large, grown / top if top else grown, opacity)
     with st.container(horizontal=True):
-        st.image(over, output_format="PNG", alt=f"{title} of {name} over the picture")
+        st.image(over, output_format="PNG", alt=f"{title} of {name} over the image")
         st.image(
             paint(grown, top, signed),
             output_format="PNG",
@@ -233,14 +233,14 @@ def draw_maps(
         data=partial(_npz, network, result, chosen),
         file_name=f"{network.name}-{result.method}.npz",
         key=f"npz_method_{network.name}",
-        help="The value of each channel and pixel, the map, the picture, the parameters.",
+        help="The value of each channel and pixel, the map, the image, the parameters.",
     )
 
 
 def scale_bar(method: str, top: float, shared: str) -> None:
     title = METHODS[method].title
     if is_signed(method):
-        words = f"{title}, ±{top:.3g}{shared}: red speaks for the explained class, blue against it"
+        words = f"{title}, ±{top:.3g}{shared}: red supports the explained class, blue opposes it"
         colour_bar(figures.DIVERGING, words)
     else:
         colour_bar(figures.SEQUENTIAL, f"{title}, 0 to {top:.3g}{shared}")
@@ -250,13 +250,13 @@ def sum_words(result: Attribution, values: np.ndarray) -> str:
     """The range of the map, and of Integrated Gradients whether its sum is what it must be: the score's difference
     (Sundararajan et al. 2017, proposition 1)."""
     if not values.any():
-        return "Zero everywhere: the score does not depend on the picture in this way."
+        return "Zero everywhere: the score does not depend on the image in this way."
     words = f"From {values.min():.3g} to {values.max():.3g}."
     if result.difference is None or result.delta is None:
         return words
     total = result.difference + result.delta
     words += (
-        f" The score of the picture exceeds that of the baseline by {result.difference:.4g}; all values sum to "
+        f" The score of the image exceeds that of the baseline by {result.difference:.4g}; all values sum to "
         f"{total:.4g}"
     )
     if total * result.difference < 0:

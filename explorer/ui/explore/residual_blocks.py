@@ -168,7 +168,7 @@ def _gradients(opened: _BlockView, top: float) -> None:
     largest = float(np.abs(inside.through_shortcut + inside.through_branch - inside.input_gradient).max())
     sizes = "; ".join(f"{name} {magnitude(values):.3g}" for name, values in parts)
     st.caption(
-        f"Sizes over all channels (root mean square): {sizes}. The two parts sum to the whole at every value: "
+        f"RMS over all channels: {sizes}. The two parts sum to the whole at every value: "
         f"the largest deviation is {largest:.1g}, of values up to {np.abs(inside.input_gradient).max():.2g}."
     )
 
@@ -176,7 +176,7 @@ def _gradients(opened: _BlockView, top: float) -> None:
 def _all_blocks(subject: InputImage, residual: list[NetworkResult], block: str) -> None:
     st.markdown(
         "**Block by block**: above the dotted line the branch is the larger one, below it the shortcut. Look for where "
-        f"the network changes its picture most; the grey line marks {block}."
+        f"the network changes its image most; the grey line marks {block}."
     )
     measured = [
         (series_of(network), _balances(f"{network.name}/{subject.digest}/{network.trace.target}", network))
@@ -194,7 +194,7 @@ def _all_blocks(subject: InputImage, residual: list[NetworkResult], block: str) 
         spans = "; ".join(f"{line.series.title} from {_span(line.values)}" for line in lines)
         with column:
             chart(figures.depth_chart(title, lines, block), f"balance_{number}", f"{title} of every block: {spans}")
-    st.caption("Root mean squares over all channels and pixels, n = 1 picture; no point where the shortcut carries 0.")
+    st.caption("Root mean squares over all channels and pixels, n = 1 image; no point where the shortcut carries 0.")
 
 
 def _span(values: Iterable[float | None]) -> str:

@@ -121,13 +121,13 @@ def _choose_data(names: list[str], value: str) -> None:
     if len(names) > 1:
         bound(
             st.selectbox,
-            "Pictures of the batch",
+            "Images of the batch",
             names,
             key="gradients_data",
             value=value,
             write=lambda data: update_state(data=data),
             format_func=dataset_access.data_title,
-            help="A gradient is that of the loss, so it needs pictures with labels.",
+            help="A gradient is that of the loss, so it needs images with labels.",
         )
 
 

@@ -43,7 +43,7 @@ def batch(data: str, side: int) -> LabelledBatch:
 
 
 @st.cache_resource(
-    max_entries=CACHES["ui.gradients.flow_measurements._batch"].entries, show_spinner="Reading the pictures"
+    max_entries=CACHES["ui.gradients.flow_measurements._batch"].entries, show_spinner="Reading the images"
 )
 def _batch(data: str, count: int) -> LabelledBatch:
     if known := shapes.named(data):
@@ -51,7 +51,7 @@ def _batch(data: str, count: int) -> LabelledBatch:
     split, class_names = dataset_access.test_split(data)
     chosen = np.sort(np.random.default_rng(0).permutation(len(split.labels))[:count])
     title = dataset_access.data_title(data)
-    whose = "of your own pictures" if _is_private(data) else f"test pictures of {title}"
+    whose = "of your own images" if _is_private(data) else f"test images of {title}"
     labels = split.labels[chosen].astype(np.int64)
     return LabelledBatch(split.images[chosen], labels, f"{len(chosen)} {whose}", class_names)
 

@@ -52,7 +52,7 @@ def show_steps(state: GradientsState, records: Mapping[str, RecordedFlow], steps
 def words_for(records: Mapping[str, RecordedFlow]) -> str:
     """The batch that the gradients of a step are of."""
     sizes = sorted({str(each.batch_size) for each in records.values() if each.batch_size})
-    return f"the training batch of that step{', ' + ' and '.join(sizes) + ' pictures' if sizes else ''}"
+    return f"the training batch of that step{', ' + ' and '.join(sizes) + ' images' if sizes else ''}"
 
 
 def _accuracies(records: Mapping[str, RecordedFlow], lines: list[ProfileLine]) -> dict[str, Any] | None:

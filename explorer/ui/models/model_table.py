@@ -11,6 +11,7 @@ from explorer import checkpoints, torchvision_models
 from explorer.architectures import describe
 from explorer.checkpoints import CheckpointError
 from explorer.images import to_input
+from explorer.pretrained import TwinAccuracy, accuracy_against_depth
 from explorer.ui import network_registry, user_models
 from explorer.ui.network_registry import checkpoint, read_header, shipped_networks, title, trained_names
 from explorer.ui.network_text import dataset_title
@@ -68,6 +69,17 @@ def model_rows() -> list[ModelRow]:
             )
         )
     return rows
+
+
+def most_different() -> tuple[TwinAccuracy, str] | None:
+    """The pretrained twins whose test accuracies differ most, and the title of their data; None without any."""
+    headers = shipped_networks()
+    found = [
+        (twins, dataset_title(data))
+        for data in dict.fromkeys(header.data for header in headers.values())
+        for twins in accuracy_against_depth(headers, data)
+    ]
+    return max(found, key=lambda each: abs(each[0].plain - each[0].residual), default=None)
 
 
 def _row_title(name: str, network: str) -> str:

@@ -17,6 +17,7 @@ from explorer.ui.network_text import UPLOADED_DATA
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import INFERENCE_SLOTS, sample_image
 from explorer.ui.session import find_image, session
+from explorer.ui.widgets.pickers import offer_labelled_images
 from explorer.weights_import import NORMALISATIONS, Normalisation, NormalisationScore, Reading, Report
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
@@ -61,9 +62,63 @@ def upload() -> None:
 
 
 def _show_report(report: Report, file: str) -> None:
-    """`file` is in the key of each widget, so that the answers for one file do not hold for the next."""
+    """The question, the button that takes the answer, and then what led to it.
+
+    `file` is in the key of each widget, so that the answers for one file do not hold for the next.
+    """
     with st.container(border=True):
         st.markdown(f"{as_code(_name(report))} is of the family **{report.family}**.")
+        index = _ask(report, file)
+        reading = report.readings[index or 0]
+        answer = st.container()  # the button depends on the settings, which stand below it
+        with st.expander("Classes, normalisation and name"):
+            class_names = _class_names(report.readings[0], file)
+            normalisation = _choose_normalisation(reading, f"normalisation-{file}-{index or 0}")
+            title = st.text_input("Name", value=_first_title(report), max_chars=80, key=f"title-{file}")
+        with answer:
+            lacks = "Answer the question first." if index is None else ""
+            lacks = lacks or ("" if class_names else "Name all classes below first.")
+            pressed = st.button("Use this model", type="primary", key="use", disabled=bool(lacks))
+            if lacks:
+                st.caption(lacks)
+            elif class_names:
+                _try_out(reading, normalisation, class_names)
+        if class_names:
+            _measure(report, class_names, file)
+        _show_evidence(report)
+        if pressed and class_names:
+            _use(report, reading, normalisation, class_names, title)
+
+
+def _ask(report: Report, file: str) -> int | None:
+    """The index of the reading that is chosen: at first the one that the evidence supports, None where it is even."""
+    readings = report.readings
+    if len(readings) == 1:
+        return 0
+    likelier = [number for number, reading in enumerate(readings) if reading.is_likelier]
+    marks = dict.fromkeys(likelier, " (more likely)")
+    chosen = st.radio(
+        "Which network is this?",
+        range(len(readings)),
+        format_func=lambda number: f"{readings[number].title}{marks.get(number, '')}",
+        index=likelier[0] if len(likelier) == 1 else None,
+        key=f"reading-{file}",
+        help=as_sentence(report.question or ""),
+    )
+    if len(likelier) != 1:
+        st.caption("The evidence in the file is even: it supports none of them more than the others.")
+    return chosen
+
+
+def _choose_normalisation(reading: Reading, key: str) -> Normalisation:
+    known = {reading.normalisation.name: reading.normalisation} | NORMALISATIONS
+    name = st.selectbox("Normalisation", list(known), format_func=lambda name: known[name].title, key=key)
+    st.caption(f"{reading.normalisation.title} is assumed because {reading.normalisation_reason}.")
+    return known[name]
+
+
+def _show_evidence(report: Report) -> None:
+    with st.expander("Evidence"):
         doubts = dict.fromkeys(sentence for reading in report.readings for sentence in reading.uncertain)
         uncertain = [f"*Uncertain:* {as_sentence(sentence)}" for sentence in doubts]
         st.markdown("\n".join(f"- {words}" for words in [*map(as_sentence, report.evidence), *uncertain]))
@@ -71,41 +126,8 @@ def _show_report(report: Report, file: str) -> None:
         ignored = [{"in the file": weights_import.printable(name)} for name in report.ignored]
         for words, keys in (("renamed", renamed), ("ignored", ignored)):
             if keys:
-                with st.expander(f"{len(keys)} keys {words}"):
-                    st.dataframe(keys, hide_index=True)
-        if report.question:
-            st.info(as_sentence(report.question))
-        class_names = _class_names(report.readings[0], file)
-        if class_names is None:
-            return
-        _measure(report, class_names, file)
-        index = 0
-        if len(report.readings) > 1:
-            answer = st.radio(
-                "It is",
-                list(range(len(report.readings))),
-                format_func=lambda number: report.readings[number].title,
-                index=None,
-                key=f"reading-{file}",
-            )
-            if answer is None:
-                return
-            index = answer
-        reading = report.readings[index]
-        known = {reading.normalisation.name: reading.normalisation} | NORMALISATIONS
-        normalisation = known[
-            st.selectbox(
-                "Normalisation",
-                list(known),
-                format_func=lambda name: known[name].title,
-                key=f"normalisation-{file}-{index}",
-            )
-        ]
-        st.caption(f"{reading.normalisation.title} is assumed because {reading.normalisation_reason}.")
-        _try_out(reading, normalisation, class_names)
-        title = st.text_input("Name", value=_first_title(report), max_chars=80, key=f"title-{file}")
-        if st.button("Use this model", type="primary", key="use"):
-            _use(report, reading, normalisation, class_names, title)
+                st.caption(f"{len(keys):,} keys {words}:")
+                st.dataframe(keys, hide_index=True)
 
 
 def _name(report: Report) -> str:
@@ -129,15 +151,15 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
         st.error(as_sentence(user_message(error)))
         return
     if not fitting:
-        _offer_pictures(first, class_names)
+        _offer_images(first, class_names)
         return
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     data = left.selectbox(
-        "Labelled pictures",
+        "Labelled images",
         fitting,
         format_func=dataset_access.data_title,
         key="labelled",
-        help="Only pictures of the network's own classes can tell the readings apart.",
+        help="Only images of the network's own classes can tell the readings apart.",
     )
     known = {first.normalisation.name: first.normalisation} | NORMALISATIONS
     if right.button("Measure", key="measure"):
@@ -158,35 +180,31 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
     _recommend(report, trials, file)
     st.dataframe(
         [
-            {"reading": trial.reading.title, "normalisation": trial.normalisation.title, "right": 100 * trial.accuracy}
+            {
+                "reading": trial.reading.title,
+                "normalisation": trial.normalisation.title,
+                "accuracy": 100 * trial.accuracy,
+            }
             for trial in trials
         ],
         hide_index=True,
-        column_config={"right": st.column_config.NumberColumn(format="%.1f %%")},
+        column_config={"accuracy": st.column_config.NumberColumn(format="%.1f %%")},
         key="trials_table",
     )
 
 
-def _offer_pictures(first: Reading, class_names: tuple[str, ...]) -> None:
-    """Where to get pictures of these classes."""
-    missing = dataset_access.downloadable_data(first.spec, class_names)
-    if missing:
-        title = DOWNLOADABLE[missing[0]].title
-        st.caption(
-            f"The readings and normalisations can be measured on {title}'s test pictures, which are not on this "
-            "machine. Download them on Build & train, in the tab Data, and upload this file here again."
-        )
-    else:
-        st.caption(
-            f"No labelled pictures of these classes at {first.spec.input_shape[1]} pixels are on this machine. With "
-            "some, the readings and normalisations can be measured: upload a zip with a folder for each class, called "
-            "like the class, on Build & train, in the tab Data."
-        )
-    words = f"Get {title} on Build & train" if missing else "Upload pictures on Build & train"
-    if st.button(words, key="get_pictures"):
+def _offer_images(first: Reading, class_names: tuple[str, ...]) -> None:
+    """Where to get labelled images of these classes."""
+    is_offered = offer_labelled_images(
+        f"No labelled images of these classes at {first.spec.input_shape[1]} pixels are on this machine. With "
+        "some, the readings and normalisations can be measured.",
+        [(first.spec, class_names)],
+        "Upload a zip with a folder for each class, called like the class.",
+    )
+    if not is_offered and st.button("Upload images on Build & train", key="get_pictures"):
         kept = BuildState.from_query(session().view("build"))
         session().build_tab = "Data"
-        navigation.switch_page("build", replace(kept, data=missing[0] if missing else "own", run=None).to_query())
+        navigation.switch_page("build", replace(kept, data="own", run=None).to_query())
 
 
 def _recommend(report: Report, trials: Sequence[NormalisationScore], file: str) -> None:
@@ -195,15 +213,15 @@ def _recommend(report: Report, trials: Sequence[NormalisationScore], file: str) 
     if best.accuracy <= chance:
         said = (
             f"No reading beats chance on these images. The best is {best.reading.title} with the normalisation "
-            f"{best.normalisation.title}: {best.accuracy:.1%} right (n = {best.n:,}). Guessing gives "
+            f"{best.normalisation.title}: accuracy {best.accuracy:.1%} (n = {best.n:,}). Guessing gives "
             f"{best.guessing:.1%} and in {len(trials)} tries up to {chance:.1%}. Either the network was not trained on "
             "such images, or it was not trained at all."
         )
         st.warning(as_sentence(said))
         return
     st.markdown(
-        f"Best on {best.n:,} pictures: **{as_text(best.reading.title)}** with the normalisation "
-        f"**{best.normalisation.title}**, {best.accuracy:.1%} right; guessing reaches {chance:.1%} at most. If the "
+        f"Best on {best.n:,} images: **{as_text(best.reading.title)}** with the normalisation "
+        f"**{best.normalisation.title}**, accuracy {best.accuracy:.1%}; guessing reaches {chance:.1%} at most. If the "
         f"assumed normalisation is within {2 * (0.25 / best.n) ** 0.5:.0%}, keep it: the difference may be chance."
     )
     st.button("Take this reading and normalisation", on_click=_take, args=(report, best, file))
@@ -238,14 +256,14 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
 
 
 def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...]) -> None:
-    """The first predictions for one picture: that of the Explore page, or a drawn one."""
-    subject = find_image(AppState.from_query(session().view("explore"))) or sample_image(6, 6)
+    """The first predictions for one picture: that of the bar, or a drawn one."""
+    subject = find_image(AppState.from_query(session().pair)) or sample_image(6, 6)
     best = model_table.try_out(reading, normalisation, subject)
-    said = ", ".join(f"{as_code(class_names[index])} {share:.1%}" for index, share in best)
+    words = ", ".join(f"{as_code(class_names[index])} {share:.1%}" for index, share in best)
     left, right = st.columns([1, 4], vertical_alignment="center")
     left.image(subject.shown, output_format="PNG", alt=subject.title)
-    right.markdown(f"Of {subject.title} it says: {said}.")
-    right.caption("Change the picture on the page Explore.")
+    right.markdown(f"It predicts for {subject.title}: {words}.")
+    right.caption("Choose another image in the bar above.")
 
 
 def _use(

@@ -15,7 +15,7 @@ from explorer.errors import user_message
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory
 from explorer.ui import client, dataset_access, forecasts, lesson
-from explorer.ui.build import budget, classes, dataset_panel, form, replay, run_view, training_form, widgets
+from explorer.ui.build import budget, classes, dataset_panel, ending, form, replay, run_view, training_form, widgets
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_sentence, table
@@ -33,6 +33,7 @@ def show() -> None:
     else:
         _show_form(state)
     run_view.show_earlier_runs(state)
+    ending.show_ending(state)
 
 
 def _tabs() -> Any:
@@ -47,7 +48,7 @@ def _show_form(state: BuildState) -> None:
     st.header("Build a network and train it", anchor=False)
     lesson.explain(
         "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
-        "starts from the same weights and sees the same pictures, so the difference is made by the shortcuts alone."
+        "starts from the same weights and sees the same images, so the difference is made by the shortcuts alone."
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         budget.offer_forms(state)
@@ -111,7 +112,7 @@ def _start_button(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Non
             help="Both start from identical weights and see identical batches, step by step.",
         )
     if not dataset_access.can_train_on(state.data):
-        st.info("Upload your pictures first, in the tab Data.")
+        st.info("Upload your images first, in the tab Data.")
     if missing:
         st.error(as_sentence(missing))
     budget.show_budget(state, specs)
@@ -170,8 +171,10 @@ def start_run(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> Run:
 
 def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> None:
     names = [spec.name.replace("-", "\u2011") for spec in specs]  # a hyphen that keeps a name in one line
-    rows = [{"": f"**{name}**"} | _facts(state, spec) for name, spec in zip(names, specs, strict=True)]
-    heads, *cells = [[f":small[{cell}]" for cell in row] for row in (rows[0], *(row.values() for row in rows))]
+    facts = [_facts(state, spec) for spec in specs]
+    # A column for each network: two columns fit into a phone.
+    rows = [["", *names], *([f"**{fact}**", *(each[fact] for each in facts)] for fact in facts[0])]
+    heads, *cells = [[f":small[{cell}]" for cell in row] for row in rows]
     st.markdown(table(heads, cells, len(heads)))
     theme = client.theme()
     explained = next((index for index, spec in enumerate(specs) if spec.shortcut != "none"), 0)
@@ -182,7 +185,7 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
     with st.expander(f"All layers of {specs[0].name}, and what the numbers mean"):
         st.caption(
             "The number in a name is the depth: weighted layers on the main path, as the papers count. MACs are "
-            "multiply-accumulates for one picture. The receptive field is the side of the square that one value of "
+            "multiply-accumulates for one image. The receptive field is the side of the square that one value of "
             "the last feature map can depend on. Memory is about what a training step with this batch size takes."
         )
         st.dataframe(

@@ -36,6 +36,7 @@ from explorer.ui.network_text import twins_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import ChosenNetwork, InputImage, sample_image
 from explorer.ui.session import find_image
+from explorer.ui.widgets.pickers import offer_labelled_images
 
 TABS: dict[Tab, str] = {
     "maps": "Where they look",
@@ -115,9 +116,11 @@ def _predicted(
             if choice.is_labelled:
                 said = controls.measure(state, "said", requests, compared)
             else:
-                st.info(
-                    "There are no labelled images here that all these networks know. Choose networks with the same "
-                    "classes, or upload a zip with one folder for each of their classes in Build & train."
+                offer_labelled_images(
+                    "There are no labelled images here that all these networks know.",
+                    [(each.checkpoint.spec, each.checkpoint.class_names) for each in compared],
+                    "Choose networks with the same classes, or upload a zip with one folder for each of their classes "
+                    "in Build & train.",
                 )
             if said is not None:
                 labelled.mistakes(compared, said, key)

@@ -17,6 +17,7 @@ from explorer.ui.gradients.steps import records_of, show_steps, words_for
 from explorer.ui.markdown import as_sentence
 from explorer.ui.session import session
 from explorer.ui.widgets.long_task import duration, long_task
+from explorer.ui.widgets.pickers import offer_labelled_images
 
 STARTS_BY_ITSELF = 30.0  # seconds of what a link may measure without a click
 
@@ -103,20 +104,22 @@ def _trained(state: GradientsState) -> None:
     controls.choose_networks(state)
     controls.choose_view(state)
     data = flow_measurements.data_of(state)
+    spec, class_names = network_registry.checkpoint(state.first).spec, network_registry.class_names(state.first)
     if not data:
-        spec = network_registry.checkpoint(state.first).spec
-        st.info(
-            f"No labelled pictures for this network are here: it takes {spec.input_shape[1]}×{spec.input_shape[2]} "
-            f"pixels and knows {spec.classes:,} classes. Bring such data on Build & train, in the tab Data, or choose "
-            "another network."
+        offer_labelled_images(
+            f"No labelled images for this network are here: it takes {spec.input_shape[1]}×{spec.input_shape[2]} "
+            f"pixels and knows {spec.classes:,} classes.",
+            [(spec, class_names)],
+            "Bring such data on Build & train, in the tab Data, or choose another network.",
         )
         return
     name = state.data if state.data in data else data[0]
-    pictures = flow_measurements.batch(name, network_registry.checkpoint(state.first).spec.input_shape[1])
-    if sorted(pictures.class_names) != sorted(network_registry.class_names(state.first)):
-        st.warning(
-            "The classes of these pictures have other names than those of the network: the gradient is that of labels "
-            "which may mean something else to it."
+    pictures = flow_measurements.batch(name, spec.input_shape[1])
+    if sorted(pictures.class_names) != sorted(class_names):
+        offer_labelled_images(
+            "The labels of these images have other names than the network's classes, so the gradient may mean little.",
+            [(spec, class_names)],
+            "Bring images of its own classes on Build & train, in the tab Data.",
         )
     plan = flow_measurements.networks_plan(state, name)
     found = flow_measurements.measured_networks(state, name)

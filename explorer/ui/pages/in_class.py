@@ -184,7 +184,7 @@ def larger_branches(scene: Scene) -> str:
         larger = [name for name, ratio in ratios.items() if ratio > 1]
         where = f"in {listed(larger)}" if larger else "in no block"
         said.append(f"- {as_text(network.title)}: {where}. The largest ratio is {ratios[largest]:.2f}, in {largest}.")
-    return "\n".join([*said, f"\nRoot mean squares, of the {scene.name} of scene {scene.number}."])
+    return "\n".join([*said, f"\nRoot mean squares, of the {scene.name} on background {scene.number}."])
 
 
 def hardest_scene(_: Scene) -> str:
@@ -196,8 +196,8 @@ def hardest_scene(_: Scene) -> str:
     hardest = max(counts, key=lambda number: counts[number])
     shapes_each = len(found) // len(counts)
     return (
-        f"Scene {hardest}: {as_text(network.title)} takes {counts[hardest]} of its {shapes_each} shapes for another "
-        f"one, and {sum(counts.values())} of {len(found)} in all {len(counts)} scenes."
+        f"Background {hardest}: {as_text(network.title)} takes {counts[hardest]} of its {shapes_each} shapes for "
+        f"another one, and {sum(counts.values())} of {len(found)} on all {len(counts)} backgrounds."
     )
 
 
@@ -220,7 +220,7 @@ QUESTIONS: tuple[tuple[str, Callable[[Scene], str]], ...] = (
         gradient_ratios,
     ),
     ("In which blocks of ResNet-20 is the branch larger than its shortcut? And in ResNet-56?", larger_branches),
-    (f"Which scene from {scenes.NUMBERS[0]} to {scenes.NUMBERS[-1]} fools ResNet-56 most often?", hardest_scene),
+    (f"Which background from {scenes.NUMBERS[0]} to {scenes.NUMBERS[-1]} fools ResNet-56 most often?", hardest_scene),
 )
 
 

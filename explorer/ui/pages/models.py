@@ -21,14 +21,14 @@ from explorer.ui.widgets.callback_errors import report_errors, show_error
 from explorer.ui.widgets.pickers import download_with_progress
 from explorer.weights_import import NORMALISATIONS
 
-COLUMNS: dict[str, Any] = {
+COLUMNS: dict[str, Any] = {  # a narrow window shows the first ones
     "model": st.column_config.TextColumn(width=203),
-    "source": st.column_config.TextColumn(width=108),
     "data": st.column_config.TextColumn(width=158),
     "depth": st.column_config.NumberColumn(width=52),
+    "accuracy": st.column_config.NumberColumn(width=78, format="%.2f %%", help="On test images"),
+    "n": st.column_config.NumberColumn(width=66, format="localized", help="Test images"),
     "parameters": st.column_config.NumberColumn(width=94, format="localized"),
-    "accuracy": st.column_config.NumberColumn(width=78, format="%.2f %%", help="On test pictures"),
-    "n": st.column_config.NumberColumn(width=66, format="localized", help="Test pictures"),
+    "source": st.column_config.TextColumn(width=108),
 }
 
 
@@ -39,6 +39,7 @@ def show() -> None:
         _table()
     with right:
         upload_panel.upload()
+    _ending()
 
 
 def _table() -> None:
@@ -57,7 +58,7 @@ def _table() -> None:
     )
     st.caption(
         "Tick a row to choose it; click a heading to sort; the magnifying glass searches. What is marked ↓ has to be "
-        "downloaded first. Accuracies without n are torchvision's own, on the validation pictures of ImageNet-1K."
+        "downloaded first. Accuracies without n are torchvision's own, on the validation images of ImageNet-1K."
     )
     chosen = url_query.read().get("model", "")
     if user_models.SHARED_ID.fullmatch(chosen) and chosen not in names and network_registry.is_network(chosen):
@@ -74,6 +75,20 @@ def _table() -> None:
         format_func=model_table.labels(rows, names).__getitem__,
     )
     _card(model)
+
+
+def _ending() -> None:
+    """The twins of the table that differ most, and the next question."""
+    if found := model_table.most_different():
+        twins, data = found
+        picture = network_registry.parting_picture(*twins.names) or AppState.picture
+        navigation.ending(
+            f"At {twins.depth} layers on {data} the twins differ most: {twins.plain:.1%} test accuracy without "
+            f"shortcuts, {twins.residual:.1%} with them (n = {twins.n:,}).",
+            "explore",
+            "Where does each of them look?",
+            AppState(*twins.names, picture=picture).to_query(),
+        )
 
 
 def _choose_row(names: list[str]) -> None:
@@ -94,10 +109,10 @@ def _card(name: str) -> None:
             _offer_download(key)  # which replaces a file that is not the published one
         return
     test = checkpoint.metrics.get("test")
-    known = f" Right on {test['accuracy']:.2%} of {test['n']:,} test pictures." if test else ""
+    known = f" Test accuracy {test['accuracy']:.2%} (n = {test['n']:,})." if test else ""
     if "torchvision" in checkpoint.metrics:
         said = checkpoint.metrics["torchvision"]
-        known = f" Right on {said['accuracy']:.2%}: {as_text(said['note'])}."
+        known = f" Accuracy {said['accuracy']:.2%}: {as_text(said['note'])}."
     mean, std = (" ".join(f"{value:.3g}" for value in values) for values in (checkpoint.mean, checkpoint.std))
     st.markdown(
         f"**{checkpoint.spec.name}**, {checkpoint.spec.depth} weighted layers, {len(checkpoint.class_names)} classes, "

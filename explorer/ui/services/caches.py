@@ -46,7 +46,7 @@ CACHES: Mapping[str, Limit] = {
         "drawn shapes with their masks, up to 16 kB each", "process", entries=2000
     ),
     "ui.services.inference.split_pixels": Limit(
-        "drawn test pictures with their masks, up to 16 kB each", "process", entries=2000
+        "drawn test images with their masks, up to 16 kB each", "process", entries=2000
     ),
     "ui.services.sample_sheets.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
     "ui.charts._bar": Limit("colour bars as PNG, one for each palette", "process"),
@@ -70,7 +70,7 @@ CACHES: Mapping[str, Limit] = {
     ),
     # Of a session: they go with it.
     "ui.services.inference.UploadStore": Limit(  # one of 50 megapixels takes 150 MB
-        "uploaded pictures, decoded", "session", bytes=200_000_000
+        "uploaded images, decoded", "session", bytes=200_000_000
     ),
     "ui.session.inference_cache": Limit("the four caches of `InferenceCache`, one value", "session"),
     "ui.services.inference.InferenceCache.small": Limit("passes of up to 64 pixels a side", "session", entries=6),
@@ -86,10 +86,10 @@ CACHES: Mapping[str, Limit] = {
     "ui.explore.residual_blocks._balances": Limit(
         "branch and shortcut of each block of a network", "session", entries=8
     ),
-    "ui.explore.channels._pictures": Limit("test pictures to rank for a channel, up to 30 MB", "session", entries=2),
-    "ui.compare.comparison._run_pass": Limit("maps of a network for a picture", "session", entries=12),
+    "ui.explore.channels._pictures": Limit("test images to rank for a channel, up to 30 MB", "session", entries=2),
+    "ui.compare.comparison._run_pass": Limit("maps of a network for an image", "session", entries=12),
     "ui.compare.measurements.store": Limit(  # the Grams of 84 layers and 500 pictures take 84 MB
-        "what was measured on many pictures; the last four are on the screen", "session", bytes=256_000_000, least=4
+        "what was measured on many images; the last four are on the screen", "session", bytes=256_000_000, least=4
     ),
     "ui.session.SessionData.flows": Limit(  # the whole grid with all seeds has 1,800
         "gradients along the depth, a few kilobytes each", "session", entries=4000

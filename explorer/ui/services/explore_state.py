@@ -64,12 +64,12 @@ class AppState(UrlState):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.first is None or self.picture is None or self.opacity is None:
-            raise ValueError("a view needs a network, a picture and an opacity.")
+            raise ValueError("a view needs a network, an image and an opacity.")
         for name in (self.first, self.second, self.layer):
             if name is not None and not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a network or layer.")
         if not self.is_drawn and not UPLOAD.fullmatch(self.picture):
-            raise ValueError(f"`picture` must be a sample, a test picture or an upload, received {self.picture!r}.")
+            raise ValueError(f"`picture` must be a sample, a test image or an upload, received {self.picture!r}.")
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)

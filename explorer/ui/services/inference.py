@@ -100,7 +100,7 @@ def split_image(drawn: Drawn, number: int) -> InputImage:
     pixels, mask, label = split_pixels(drawn, number)
     name = drawn.classes[label]
     shown = figures.fit_to_screen(pixels, IMAGE_SIDE_PX)
-    digest, title = f"test-{drawn.key}-{number}", f"test picture {number}: {name}"
+    digest, title = f"test-{drawn.key}-{number}", f"test image {number}: {name}"
     return InputImage(pixels, shown, digest, title, (), mask, name, test=(drawn, number))
 
 

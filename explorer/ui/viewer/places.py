@@ -8,8 +8,8 @@ import streamlit as st
 from explorer.ui.viewer import place
 
 _LEAD = """
-<div class="lead"><h3>Depth strip</h3><p>Every layer from input to output. <b>Grad-CAM</b>: where this layer's channels
-speak for the explained class; the bar under it is its largest value. <b>Most active channel</b>: its feature map.
+<div class="lead"><h3>All layers, input to output</h3><p><b>Grad-CAM</b>: where this layer's channels
+support the explained class; the bar under it is its largest value. <b>Most active channel</b>: its feature map.
 Look for where the object appears and how strong it is there, and whether the gradient keeps its size on the way back to
 the input. Click a layer for its detail.</p></div>
 """

@@ -56,7 +56,7 @@ async function compose(page, { parts, caption, bars = [], cells = [1, 1] }) {
     context.fillText(line, layout.caption.x, layout.caption.y + index * LINE);
   });
   return new Promise((resolve, reject) =>
-    canvas.toBlob((file) => (file ? resolve(file) : reject(new Error("the picture is too large for this browser")))),
+    canvas.toBlob((file) => (file ? resolve(file) : reject(new Error("the image is too large for this browser")))),
   );
 }
 

@@ -10,7 +10,7 @@ export function answersView(root) {
   const scores = el("div", { className: "scores" });
   const list = el("ul", { className: "sheet" });
   const subject = () => ({ parts: [scores, list], caption: `${heading.textContent}.` });
-  root.append(heading, scores, list, pictureTools(root, "predictions of the test pictures", subject));
+  root.append(heading, scores, list, pictureTools(root, "predictions of the test images", subject));
   /** @type {HTMLElement[]} */
   let counts = [];
   /** @type {HTMLElement[][]} */
@@ -27,7 +27,7 @@ export function answersView(root) {
     },
     (data, { step, networks }) => {
       const { labels, names } = data;
-      setText(heading, stepHeading("The same test pictures again and again", step));
+      setText(heading, stepHeading("The same test images again and again", step));
       networks.forEach((answers, which) => {
         const right = answers[0].filter((found, index) => found === labels[index]).length;
         setText(counts[which], `: ${right} of ${labels.length} right`);

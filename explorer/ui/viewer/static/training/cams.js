@@ -14,7 +14,7 @@ const bytes = (/** @type {string} */ text) => Uint8Array.from(atob(text), (lette
 /** `end`: of the scale. @type {(top: number | null, end: number) => string} */
 function topText(top, end) {
   if (top === null) return "its values are no finite numbers";
-  if (top === 0) return "zero everywhere: nowhere does it speak for this class";
+  if (top === 0) return "zero everywhere: nothing supports this class";
   return `largest value ${formatReading(top)}, scale to ${formatReading(end)}`;
 }
 
@@ -27,7 +27,7 @@ export function camsView(root) {
   const list = el("ul", { className: "cams" });
   const bar = el("div", { className: "bar" });
   const subject = () => ({ parts: [list, bar], caption: `${heading.textContent}.` });
-  root.append(heading, list, bar, pictureTools(root, "Grad-CAM of the test pictures", subject));
+  root.append(heading, list, bar, pictureTools(root, "Grad-CAM of the test images", subject));
   /** @type {{face: HTMLElement, canvas: HTMLCanvasElement, line: HTMLElement}[][]} */
   let tiles = [];
   /** @type {ReturnType<typeof tickedBar> | null} */
@@ -70,7 +70,7 @@ export function camsView(root) {
           const pixels = heatPixels({ values: bytes(maps[index]), height, width }, strength, palette, data.opacity, SIDE_PX);
           paintImage(canvas, new ImageData(pixels, SIDE_PX, SIDE_PX));
           face.title = topText(tops[index], end);
-          const what = `Grad-CAM of ${data.networks[which].title} on test picture ${index + 1}`;
+          const what = `Grad-CAM of ${data.networks[which].title} on test image ${index + 1}`;
           face.ariaLabel = `${what}, for the class ${data.names[data.labels[index]]}: ${face.title}`;
           setText(line, answerText(data, answers, index));
         });

@@ -24,7 +24,7 @@ export function answerText({ labels, names }, [classes, shares], index) {
 }
 
 /** @type {(src: string, index: number) => HTMLElement} */
-export const photo = (src, index) => el("img", { src, alt: `Test picture ${index + 1}` });
+export const photo = (src, index) => el("img", { src, alt: `Test image ${index + 1}` });
 
 /** @type {(network: {title: string, colour: string}) => HTMLElement} */
 export const nameOf = ({ title, colour }) => el("b", { style: `color:${colour}` }, title);

@@ -11,7 +11,7 @@ const NONE = "";
 const LAYERS = [
   ["blocks", "Blocks"],
   ["main", "Convolutions too"],
-  ["all", "Every operation"],
+  ["all", "BN, ReLU and sums too"],
 ];
 
 /** A choice, and what it sets. @typedef {(changes: Partial<View>) => void} Choose */
@@ -105,7 +105,7 @@ export function barView(root, made, choose, chooseFile) {
   const explain = (/** @type {string} */ index) => choose({ target: index === NONE ? null : Number(index) });
   const [few, many] = [listOf("Class to explain", explain), searchOf("Class to explain", explain)];
   const layers = listOf("Layers", (value) => choose({ layers: value }));
-  layers.field.title = "Every operation: also norms, activations, sums and pooling.";
+  layers.field.title = "BN, ReLU and sums too: also pooling.";
   second.field.title = "Only networks that know the same classes can be compared.";
   const copy = copyButton();
 
@@ -115,7 +115,11 @@ export function barView(root, made, choose, chooseFile) {
   picture.setAttribute("aria-controls", panel.id);
   const [shapes, file, cameraBox] = ["gallery", "upload", "upload camera"].map((className) => el("div", { className }));
   const gallery = galleryView(shapes, made);
-  const next = el("button", { type: "button", className: "next", title: "The same shape in another scene", onclick: gallery.next }, "Next");
+  const next = el(
+    "button",
+    { type: "button", className: "next", title: "The same shape on another background", onclick: gallery.next },
+    "Next",
+  );
   const upload = uploadView(file, chooseFile);
   /** @type {ReturnType<typeof cameraView> | null} */
   let camera = null;
@@ -140,7 +144,7 @@ export function barView(root, made, choose, chooseFile) {
     el(
       "div",
       { className: "row" },
-      el("div", { className: "wide" }, el("span", {}, "Picture"), el("div", { className: "beside" }, picture, next)),
+      el("div", { className: "wide" }, el("span", {}, "Image"), el("div", { className: "beside" }, picture, next)),
       first.field,
       second.field,
       few.field,
@@ -183,7 +187,7 @@ export function barView(root, made, choose, chooseFile) {
     toggle(layers.field, isViewer);
     layers.fill({ "": LAYERS }, view.layers);
     setText(words, pictureWords(view.picture, data, isViewer ? state.message : null));
-    update(picture, { ariaLabel: `Picture: ${words.textContent}` });
+    update(picture, { ariaLabel: `Image: ${words.textContent}` });
     gallery.show(now, state, (name) => choose({ picture: name }), isViewer);
     upload(state, now);
     camera?.draw(state);
@@ -193,9 +197,9 @@ export function barView(root, made, choose, chooseFile) {
 /** The picture in a few words: a drawn scene, or a file. @type {(picture: string, data: BarData, message: Message | null) => string} */
 function pictureWords(picture, { names, title, view }, message) {
   const scene = picture.match(/^sample-(\d)-(\d+)$/);
-  if (scene) return `${names[Number(scene[1])]}, scene ${scene[2]}`;
+  if (scene) return `${names[Number(scene[1])]}, background ${scene[2]}`;
   if (message?.picture === picture) return message.predictions.pictures[0].alt;
-  return picture === view.picture && title ? title : "your picture";
+  return picture === view.picture && title ? title : "your image";
 }
 
 /** Puts the address of the view into the clipboard. */

@@ -9,7 +9,7 @@ const INSECURE = "A browser gives its camera only to pages of this computer and 
 /** @type {(root: HTMLElement, choose: (file: File) => void) => {draw: (state: State) => void, end: () => void}} */
 export function cameraView(root, choose) {
   const video = el("video", { autoplay: true, muted: true, playsInline: true, ariaLabel: "What the camera sees" });
-  const button = el("button", { type: "button", disabled: true }, "Take a picture");
+  const button = el("button", { type: "button", disabled: true }, "Take a photo");
   const status = el("p", { className: "status", role: "status" });
   const alert = alertBox();
   root.replaceChildren(video, button, status, alert.box);
@@ -41,7 +41,7 @@ export function cameraView(root, choose) {
   start();
   return {
     draw(state) {
-      setText(status, state.uploading ? "Reading the picture" : "");
+      setText(status, state.uploading ? "Reading the image" : "");
       alert.show(problem || state.uploadError);
     },
     /** The camera goes off. */

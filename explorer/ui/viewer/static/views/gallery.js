@@ -30,7 +30,7 @@ export function galleryView(root, { names, columns, scenes }) {
   /** @type {boolean[]} */
   let strange = [];
 
-  const title = "One scene shows each of the ten shapes with the same colours, place, clutter and noise.";
+  const title = "A background has the same colours, place, clutter and noise for each of the ten shapes.";
   const number = el("input", { id: "scene", type: "number", min: "0", max: String(scenes - 1), title });
   const rows = Math.ceil(names.length / columns);
   const tiles = names.map((name, index) => {
@@ -46,9 +46,9 @@ export function galleryView(root, { names, columns, scenes }) {
     );
   });
   moveWithKeys(tiles, columns);
-  const grid = el("div", { className: "grid", role: "group", ariaLabel: "The ten drawn shapes of this scene" }, ...tiles);
+  const grid = el("div", { className: "grid", role: "group", ariaLabel: "The ten drawn shapes on this background" }, ...tiles);
   grid.style.gridTemplateColumns = `repeat(${columns}, 1fr)`;
-  root.replaceChildren(el("div", { className: "scene" }, el("label", { htmlFor: "scene" }, "Scene"), number), grid);
+  root.replaceChildren(el("div", { className: "scene" }, el("label", { htmlFor: "scene" }, "Background"), number), grid);
 
   /** @type {(label: number, scene: number) => void} */
   function choose(label, scene) {

@@ -12,7 +12,7 @@ export function introductionView(root, choose) {
     const { heading, twins, known, offer } = introduction;
     const parts = [el("h2", {}, heading)];
     if (twins) {
-      const words = "they started from the same weights and learned from the same pictures in the same order. The shortcuts are";
+      const words = "they started from the same weights and learned from the same images in the same order. The shortcuts are";
       const [first, second] = twins.map((title) => el("b", {}, title));
       parts.push(
         el("p", {}, first, " and ", second, ` are twins: ${words} the only difference, so every difference below comes from them.`),

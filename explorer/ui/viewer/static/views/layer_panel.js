@@ -22,9 +22,9 @@ const LARGE_PX = 180; // of the chosen map
  */
 function channelText(stats, target) {
   const [low, high, size, weight] = Array.from(stats);
-  if (low === 0 && high === 0) return "Zero everywhere: for this picture nothing passes this channel.";
+  if (low === 0 && high === 0) return "Zero everywhere: for this image nothing passes this channel.";
   const sizes = `From ${formatNumber(low)} to ${formatNumber(high)}, size ${formatNumber(size)}.`;
-  if (weight === 0) return `${sizes} Its Grad-CAM weight is 0: it has no say in ${target}.`;
+  if (weight === 0) return `${sizes} Its Grad-CAM weight is 0: it contributes nothing to ${target}.`;
   const [red, blue] = weight > 0 ? ["for", "against"] : ["against", "for"];
   const below = low < 0 ? `, where it is blue ${blue} it` : "";
   return `${sizes} Its Grad-CAM weight is ${formatNumber(weight)}: where it is red it speaks ${red} ${target}${below}.`;
@@ -62,12 +62,12 @@ function camPart(which, name) {
         return;
       }
       drawOverlay(canvas, message, which, column, shown);
-      canvas.ariaLabel = `Grad-CAM of ${shown.layer} over the picture`;
+      canvas.ariaLabel = `Grad-CAM of ${shown.layer} over the image`;
       toggle(zero, cell.zero !== null);
       setText(zero, cell.zero === null ? "" : `The Grad-CAM is zero everywhere. ${cell.zero}`);
       const max = scaleMax(message, "cam", which, column, shown.scope);
       scale.show(message, `Grad-CAM, 0 to ${formatNumber(max)}`);
-      const caption = `Grad-CAM of ${shown.layer} of ${network.title} over the picture, explaining ${network.target}. ${zero.textContent}`;
+      const caption = `Grad-CAM of ${shown.layer} of ${network.title} over the image, explaining ${network.target}. ${zero.textContent}`;
       subject = { parts: [canvas], caption, bars: [scale.saved(message, shown.scope, max)] };
     },
   };

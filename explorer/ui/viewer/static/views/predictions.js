@@ -101,7 +101,7 @@ export function predictionsView(root, choose) {
       draw(canvas, message, which, column, { ...selection, layer });
       canvas.classList.toggle("small", message.predictions.pictures[0].small);
       const words = cell ? `Grad-CAM of ${layer}, for ${network.target}` : `${network.title} has no layer ${layer}`;
-      update(canvas, { ariaLabel: `${words}, over the picture` });
+      update(canvas, { ariaLabel: `${words}, over the image` });
       setText(caption, cell?.zero ? `${words}: zero everywhere` : words);
     });
   }

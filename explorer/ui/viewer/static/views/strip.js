@@ -66,7 +66,7 @@ function hoverText(cell, name, kind, max) {
   }
   const scale = `scale to ±${formatNumber(max)}`;
   if (cell.peak === 0) {
-    return `${name}\nall ${cell.channels} channels are zero for this picture: nothing passes this layer, ${scale}\n${cell.sizes}`;
+    return `${name}\nall ${cell.channels} channels are zero for this image: nothing passes this layer, ${scale}\n${cell.sizes}`;
   }
   return `${name}\nchannel ${cell.most_active}, the most active of ${cell.channels}, ${scale}\n${cell.sizes}`;
 }
@@ -129,8 +129,8 @@ export function stripView(root, select) {
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
   const allButtons = () => rows.flatMap(({ buttons }) => [...buttons.values()]);
-  const tools = pictureTools(root, "depth strip", () => {
-    const captions = [`Depth strip of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
+  const tools = pictureTools(root, "all layers", () => {
+    const captions = [`All layers of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
     for (const kind of KINDS) captions.push(scaleCaption(message, kind, scope ?? "layer"));
     const bars = KINDS.map((kind) => scales[kind].saved(message, scope ?? "layer"));
     return { parts: [find(root, ".grid")], caption: `${captions.join(". ")}.`, bars };
