@@ -11,7 +11,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from explorer.datasets import shapes
-from explorer.images import MAX_BYTES
+from explorer.images import MAX_BYTES, PHOTOS
 from explorer.ui import client, network_registry, url_query
 from explorer.ui.markdown import without_bidi
 from explorer.ui.services.explore_state import NAME, PASS_FIELDS, AppState
@@ -137,6 +137,11 @@ def show(page: str) -> None:
         "limit": MAX_BYTES // 2**20,
         **_lists(offered, names),
         **_gallery(state, network_registry.class_names(names[0])),
+        "photos": [
+            {"name": name, "title": photo.title, "source": photo.source}
+            for name, photo in PHOTOS.items()
+            if photo.is_here
+        ],
     }
     places.bar(data, lambda received: _take_choice(page, received))
 

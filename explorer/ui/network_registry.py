@@ -15,6 +15,7 @@ from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
 from explorer.errors import user_message
 from explorer.experiments import measurement
+from explorer.images import PHOTOS
 from explorer.pretrained import CIFAR_DATA, accuracy_against_depth
 from explorer.ui import client, user_models
 from explorer.ui.markdown import without_bidi
@@ -225,13 +226,16 @@ def spec(name: str) -> ArchitectureSpec:
 
 
 def sample_for(name: str) -> str:
-    """The `picture` of an AppState with a drawn shape of the network's classes, the usual one if possible.
+    """The `picture` of an AppState with a drawn shape of the network's classes, the usual one if possible; a photo for
+    a network that knows no shape.
 
     Raises CheckpointError.
     """
     known = [label for label, shape in enumerate(shapes.CLASS_NAMES) if shape in class_names(name)]
     usual, number = AppState.picture.split("-")[1:]
-    return AppState.picture if int(usual) in known or not known else f"sample-{known[0]}-{number}"
+    if not known:
+        return next(iter(PHOTOS))
+    return AppState.picture if int(usual) in known else f"sample-{known[0]}-{number}"
 
 
 def read_header(name: str) -> Header:

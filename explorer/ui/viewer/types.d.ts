@@ -181,6 +181,7 @@ interface BarData extends GalleryData {
   twins: Record<string, string>;
   classes: string[];
   known: number;
+  photos: { name: string; title: string; source: string }[];
 }
 
 /** The scene of `bar.py`. */

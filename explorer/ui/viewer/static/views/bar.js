@@ -3,6 +3,7 @@
 import { el, focusedIn, setText, toggle, update } from "../dom.js";
 import { cameraView } from "./camera.js";
 import { galleryView } from "./gallery.js";
+import { nextPhoto, photosView } from "./photos.js";
 import { uploadView } from "./upload.js";
 
 const LONG = 60; // entries, from which on a list is searched by typing a part of a name
@@ -113,9 +114,17 @@ export function barView(root, made, choose, chooseFile) {
   const panel = el("div", { className: "pictures", id: "pictures", hidden: true });
   const picture = el("button", { type: "button", className: "picture", ariaExpanded: "false" }, words);
   picture.setAttribute("aria-controls", panel.id);
-  const [shapes, file, cameraBox] = ["gallery", "upload", "upload camera"].map((className) => el("div", { className }));
+  const [shapes, photos, file, cameraBox] = ["gallery", "gallery photos", "upload", "upload camera"].map((className) =>
+    el("div", { className }),
+  );
   const gallery = galleryView(shapes, made);
-  const next = el("button", { type: "button", className: "next", title: "The same shape in another scene", onclick: gallery.next }, "Next");
+  const pressPhoto = photosView(photos, made.photos, (name) => choose({ picture: name }));
+  const another = () => {
+    const photo = nextPhoto(data.photos, view.picture);
+    if (photo) choose({ picture: photo });
+    else gallery.next();
+  };
+  const next = el("button", { type: "button", className: "next", onclick: another }, "Next");
   const upload = uploadView(file, chooseFile);
   /** @type {ReturnType<typeof cameraView> | null} */
   let camera = null;
@@ -130,7 +139,7 @@ export function barView(root, made, choose, chooseFile) {
     cameraBox.append(el("button", { type: "button", onclick: closeCamera }, "Switch the camera off"));
   };
   closeCamera();
-  panel.append(shapes, file, cameraBox);
+  panel.append(shapes, photos, file, cameraBox);
   picture.onclick = () => {
     toggle(panel, Boolean(panel.hidden));
     update(picture, { ariaExpanded: String(!panel.hidden) });
@@ -184,16 +193,21 @@ export function barView(root, made, choose, chooseFile) {
     layers.fill({ "": LAYERS }, view.layers);
     setText(words, pictureWords(view.picture, data, isViewer ? state.message : null));
     update(picture, { ariaLabel: `Picture: ${words.textContent}` });
+    const isPhoto = data.photos.some(({ name }) => name === view.picture);
+    update(next, { title: isPhoto ? "The next photo" : "The same shape in another scene" });
     gallery.show(now, state, (name) => choose({ picture: name }), isViewer);
+    pressPhoto(view.picture);
     upload(state, now);
     camera?.draw(state);
   };
 }
 
 /** The picture in a few words: a drawn scene, or a file. @type {(picture: string, data: BarData, message: Message | null) => string} */
-function pictureWords(picture, { names, title, view }, message) {
+function pictureWords(picture, { names, photos, title, view }, message) {
   const scene = picture.match(/^sample-(\d)-(\d+)$/);
   if (scene) return `${names[Number(scene[1])]}, scene ${scene[2]}`;
+  const photo = photos.find(({ name }) => name === picture);
+  if (photo) return photo.title;
   if (message?.picture === picture) return message.predictions.pictures[0].alt;
   return picture === view.picture && title ? title : "your picture";
 }
