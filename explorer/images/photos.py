@@ -22,43 +22,42 @@ class Photo:
     label: str | None
     file: Path
 
-    @property
-    def is_here(self) -> bool:
-        return self.file.is_file()
 
-
-def _portrait() -> Path:
-    """Where matplotlib has it, which Captum needs."""
+def _portrait() -> Path | None:
+    """Where matplotlib has it, which Captum needs; None where it is not."""
     try:
-        return Path(str(metadata.distribution("matplotlib").locate_file(_PORTRAIT)))
+        file = Path(str(metadata.distribution("matplotlib").locate_file(_PORTRAIT)))
     except metadata.PackageNotFoundError:
-        return Path(_PORTRAIT)
+        return None
+    return file if file.is_file() else None
 
 
-PHOTOS: Mapping[str, Photo] = {
-    f"scene-{label}": Photo(title, RENDERED, label, _SCENES / f"{label}.jpg")
-    for label, title in {
+def _photos() -> Mapping[str, Photo]:
+    titles = {
         "ship": "Ship at sea",
         "airplane": "Airplane over clouds",
         "automobile": "Automobile",
         "truck": "Truck on a road",
         "bird": "Bird on a branch",
-    }.items()
-} | {
-    "photo-hopper": Photo(
-        "Portrait of Grace Hopper",
-        "Photograph: US Navy, public domain, commons.wikimedia.org/wiki/File:Grace_Hopper.jpg, as it comes with "
-        "matplotlib.",
-        None,
-        _portrait(),
-    )
-}
+    }
+    found = {
+        f"scene-{label}": Photo(title, RENDERED, label, _SCENES / f"{label}.jpg") for label, title in titles.items()
+    }
+    if portrait := _portrait():
+        source = (
+            "Photograph: US Navy, public domain, commons.wikimedia.org/wiki/File:Grace_Hopper.jpg, as it comes with "
+        )
+        found["photo-hopper"] = Photo("Portrait of Grace Hopper", f"{source}matplotlib.", None, portrait)
+    return found
+
+
+PHOTOS = _photos()
 """By their names in a link, which stay."""
 
 
 @cache
 def decoded(name: str) -> DecodedImage:
-    """The picture of that name, with its source among the notes. Raises KeyError, and OSError where it is not here."""
+    """The picture of that name, with its source among the notes. Raises KeyError."""
     photo = PHOTOS[name]
     found = decode(photo.file.read_bytes(), name)
     return replace(found, notes=(photo.source, *found.notes))

@@ -33,8 +33,8 @@ def show_missing(
         lines = [f"- **{place}**: {_reason(name)}" for place, name in networks.items()]
         if image_is_missing:
             lines.append(
-                "- **Picture**: the picture of this link is not here. An uploaded one never leaves the session that it "
-                "was uploaded in. A drawn shape stands in."
+                "- **Picture**: this link was made with an uploaded picture, which never leaves the session it was "
+                "uploaded in. A drawn shape stands in."
             )
         st.markdown("\n".join(["**Not everything in this link is here.**\n", *lines]))
         if networks:

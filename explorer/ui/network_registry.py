@@ -139,6 +139,21 @@ def substitute(name: str) -> str | None:
     return twin_name(name) or next(iter(alike), None)
 
 
+def pair(first: str, second: str | None, mixed: bool = False) -> tuple[str, str | None]:
+    """The networks to show for these names: others stand in where one is missing. The second one knows the classes of
+    the first, else the twin of the first comes, unless the page can show a `mixed` pair; None stays None."""
+    names = network_names()
+    if not is_network(first) and names:
+        if second is not None and is_network(second):
+            beside = substitute(second)
+            first, second = (beside, second) if beside else (second, None)
+        else:
+            first = AppState.first if AppState.first in names else names[0]
+    if second is None or (second != first and is_network(second) and (mixed or same_classes(first, second))):
+        return first, second
+    return first, twin_name(first)
+
+
 def twins_for_dataset(data: str) -> tuple[str, str | None]:
     """Twins that were trained on that data, of 20 layers if there are such; ("", None) without any."""
     headers = {name: header for name, header in shipped_networks().items() if header.data == data}

@@ -44,7 +44,7 @@ def routes() -> list[BaseRoute]:
 async def _photo(request: Request) -> Response:
     """The file of that name in `PHOTOS`, which is no path."""
     photo = PHOTOS.get(request.path_params["name"])
-    if photo is None or not photo.is_here:
+    if photo is None:
         return JSONResponse({"code": "picture", "message": "There is no such photo."}, 404)
     return FileResponse(photo.file, media_type="image/jpeg", headers={"Cache-Control": "public, max-age=86400"})
 

@@ -54,3 +54,12 @@ test("behind the last photo comes the first, and behind a shape none", () => {
   assert.equal(nextPhoto(photos, "photo-hopper"), "scene-ship");
   assert.equal(nextPhoto(photos, "sample-6-6"), undefined);
 });
+
+test("where the page shows different classes beside each other, the second network stays", () => {
+  const before = view("plain-8", "photo-resnet");
+  assert.deepEqual(chosenNetworks({ ...data, mixed: true }, before, "photo-plain", "photo-resnet"), {
+    networks: ["photo-plain", "photo-resnet"],
+    target: null,
+  });
+  assert.deepEqual(chosenNetworks({ ...data, mixed: true }, before, "own", "photo-resnet").networks, ["own", "photo-resnet"]);
+});

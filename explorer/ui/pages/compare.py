@@ -62,7 +62,7 @@ def _show() -> None:
     st.header(f"Compare {('two', 'three', 'four')[len(state.networks) - 2]} networks", anchor=False)
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
     if not lesson.hides("controls"):
-        controls.choose_networks(state)
+        controls.choose_more_networks(state)
     networks = network_registry.chosen_networks(state.networks)
     _introduction(networks)
     sections(state, networks, subject or sample_image(6, 6))

@@ -90,11 +90,11 @@ def split_pixels(drawn: Drawn, number: int) -> tuple[np.ndarray, np.ndarray, int
 
 
 def own_image(state: AppState) -> InputImage | None:
-    """The picture of the view where the app draws or brings it, None for an upload and for what is not here."""
+    """The picture of the view where the app draws or brings it, None for an upload."""
     if state.sample:
         return sample_image(*state.sample)
     if state.picture in PHOTOS:
-        return photo_image(state.picture) if PHOTOS[state.picture].is_here else None
+        return photo_image(state.picture)
     return split_image(*state.test) if state.test else None
 
 
@@ -117,7 +117,6 @@ def sample_image(label: int, number: int) -> InputImage:
 
 
 def photo_image(name: str) -> InputImage:
-    """The photo of that name. Raises OSError where it is not here."""
     found, about = decoded_photo(name), PHOTOS[name]
     shown = figures.fit_to_screen(found.pixels, IMAGE_SIDE_PX)
     return InputImage(found.pixels, shown, name, about.title, found.notes, None, about.label)

@@ -78,14 +78,14 @@ function searchOf(words, onchange) {
 
 /**
  * What follows from another first or second network. Twins stay twins; a second network without the classes of the first
- * goes, and so does a class that was chosen among others.
- * @type {(data: Pick<BarData, "networks" | "twins">, before: View, first: string, second: string | undefined) => Partial<View>}
+ * goes where the page shows no `mixed` pair, and so does a class that was chosen among others.
+ * @type {(data: Pick<BarData, "networks" | "twins" | "mixed">, before: View, first: string, second: string | undefined) => Partial<View>}
  */
-export function chosenNetworks({ networks, twins }, before, first, second) {
+export function chosenNetworks({ networks, twins, mixed }, before, first, second) {
   const known = (/** @type {string | undefined} */ name) => networks.find((network) => network.name === name)?.known;
   const [old, beside] = before.networks;
   const wereTwins = first !== old && beside !== undefined && twins[old] === beside;
-  const fits = second !== undefined && second !== first && known(second) === known(first);
+  const fits = second !== undefined && second !== first && (mixed || known(second) === known(first));
   const chosen = second === undefined ? undefined : wereTwins || !fits ? (twins[first] ?? (fits ? second : undefined)) : second;
   return {
     networks: chosen === undefined ? [first] : [first, chosen],
@@ -107,7 +107,6 @@ export function barView(root, made, choose, chooseFile) {
   const [few, many] = [listOf("Class to explain", explain), searchOf("Class to explain", explain)];
   const layers = listOf("Layers", (value) => choose({ layers: value }));
   layers.field.title = "Every operation: also norms, activations, sums and pooling.";
-  second.field.title = "Only networks that know the same classes can be compared.";
   const copy = copyButton();
 
   const words = el("span", { className: "words" });
@@ -175,9 +174,12 @@ export function barView(root, made, choose, chooseFile) {
     view = (isViewer && state.view) || now.view;
     const { networks, classes } = data;
     const chosen = networks.find(({ name }) => name === view.networks[0]);
-    const alike = networks.filter(({ name, known }) => name !== chosen?.name && (known === chosen?.known || name === view.networks[1]));
+    const alike = networks.filter(
+      ({ name, known }) => name !== chosen?.name && (data.mixed || known === chosen?.known || name === view.networks[1]),
+    );
     first.fill(grouped(networks), view.networks[0]);
-    second.fill({ "": [[NONE, "None"]], ...grouped(alike) }, view.networks[1] ?? NONE);
+    second.fill({ "": data.alone ? [[NONE, "None"]] : [], ...grouped(alike) }, view.networks[1] ?? NONE);
+    update(second.field, { title: data.mixed ? "" : "Only networks that know the same classes can be compared." });
     const names = chosen?.known === data.known ? classes : []; // those of other classes are about to come
     /** @type {[string, string][]} */
     const entries = [

@@ -1,36 +1,12 @@
-"""Pickers that several pages have, and the button that downloads."""
+"""The button that downloads."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import streamlit as st
 
 from explorer.downloads import DownloadProgress
 from explorer.errors import user_message
-from explorer.labels import NONE
 from explorer.ui.markdown import as_sentence
-from explorer.ui.widgets.bound import bound
-
-
-def second_network_select(
-    key: str,
-    value: str | None,
-    names: Sequence[str],
-    labels: Mapping[str, str],
-    change: Callable[..., None],
-    **more: Any,
-) -> None:
-    """The second of two networks, or none; `change(second=...)` puts it into the state of the page."""
-    bound(
-        st.selectbox,
-        "Second network",
-        [NONE, *names],
-        key=key,
-        value=value or NONE,  # no value would show as nothing chosen
-        write=lambda name: change(second=None if name == NONE else name),
-        format_func=lambda name: labels.get(name, name),
-        **more,
-    )
 
 
 def download_with_progress(label: str, download: Callable[[], Iterator[DownloadProgress]]) -> None:
