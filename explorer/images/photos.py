@@ -10,6 +10,7 @@ from explorer.images.decoding import DecodedImage, decode
 
 RENDERED = "Rendered scene, made by this program."
 _SCENES = Path(__file__).parent / "scenes"  # `make scenes` writes them
+_NAVY = "Photograph: US Navy, public domain, commons.wikimedia.org/wiki/File:Grace_Hopper.jpg; from matplotlib."
 _PORTRAIT = "matplotlib/mpl-data/sample_data/grace_hopper.jpg"
 
 
@@ -44,10 +45,7 @@ def _photos() -> Mapping[str, Photo]:
         f"scene-{label}": Photo(title, RENDERED, label, _SCENES / f"{label}.jpg") for label, title in titles.items()
     }
     if portrait := _portrait():
-        source = (
-            "Photograph: US Navy, public domain, commons.wikimedia.org/wiki/File:Grace_Hopper.jpg, as it comes with "
-        )
-        found["photo-hopper"] = Photo("Portrait of Grace Hopper", f"{source}matplotlib.", None, portrait)
+        found["photo-hopper"] = Photo("Portrait of Grace Hopper", _NAVY, None, portrait)
     return found
 
 
