@@ -18,7 +18,7 @@ from explorer.experiments import measurement
 from explorer.images import PHOTOS
 from explorer.pretrained import CIFAR_DATA, accuracy_against_depth
 from explorer.ui import client, user_models
-from explorer.ui.markdown import without_bidi
+from explorer.ui.markdown import as_text, without_bidi
 from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
@@ -189,6 +189,17 @@ def same_classes(name: str, other: str) -> bool:
 def checkpoint(name: str) -> Checkpoint:
     """The network of that name, frozen. Raises CheckpointError."""
     return loader(name)()
+
+
+def load_visibly(names: Iterable[str]) -> None:
+    """Loads the networks that are not in memory, and says which meanwhile: one element of the page. Raises
+    CheckpointError."""
+    place = st.empty()
+    for name in names:
+        key = str(user_models.path(name)) if user_models.is_model(name) else name
+        if name not in shipped_networks() and key not in _networks():  # those are small
+            with place, st.spinner(f"Loading {as_text(title(name))} …"):
+                checkpoint(name)
 
 
 def loader(name: str) -> Callable[[], Checkpoint]:

@@ -63,6 +63,7 @@ def _show() -> None:
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
     if not lesson.hides("controls"):
         controls.choose_more_networks(state)
+    network_registry.load_visibly(state.networks)
     networks = network_registry.chosen_networks(state.networks)
     _introduction(networks)
     sections(state, networks, subject or sample_image(6, 6))

@@ -40,6 +40,7 @@ def show() -> None:
         if state.source != "initial":
             missing.show_missing(controls.lost(), state.networks, False, controls.update_state)
         try:
+            network_registry.load_visibly(() if state.source == "initial" else state.networks)
             if state.source == "initial":
                 _at_initialisation(state, arrives)
             else:

@@ -1,6 +1,7 @@
 // The bar above every page: networks, picture, class to explain, and the set of layers. Its lists are the browser's own.
 
 import { el, focusedIn, setText, toggle, update } from "../dom.js";
+import { awaited, loading } from "../store.js";
 import { cameraView } from "./camera.js";
 import { galleryView } from "./gallery.js";
 import { nextPhoto, photosView } from "./photos.js";
@@ -101,6 +102,7 @@ export function chosenNetworks({ networks, twins, mixed }, before, first, second
 export function barView(root, made, choose, chooseFile) {
   let data = made;
   let { view } = made;
+  const status = el("p", { className: "loading", role: "status" });
   const first = listOf("First network", (name) => choose(chosenNetworks(data, view, name, view.networks[1])));
   const second = listOf("Second network", (name) => choose({ networks: name === NONE ? [view.networks[0]] : [view.networks[0], name] }));
   const explain = (/** @type {string} */ index) => choose({ target: index === NONE ? null : Number(index) });
@@ -156,6 +158,7 @@ export function barView(root, made, choose, chooseFile) {
       layers.field,
       copy,
     ),
+    status,
     panel,
   );
 
@@ -199,6 +202,8 @@ export function barView(root, made, choose, chooseFile) {
     update(next, { title: isPhoto ? "The next photo" : "The same shape in another scene" });
     gallery.show(now, state, (name) => choose({ picture: name }), isViewer);
     pressPhoto(view.picture);
+    const labels = networks.filter(({ name }) => isViewer && awaited(state).includes(name)).map(({ label }) => label);
+    setText(status, loading(labels));
     upload(state, now);
     camera?.draw(state);
   };
