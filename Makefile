@@ -8,7 +8,7 @@ NODE := $(VENV)/bin/node
 PIP_INSTALL := $(PYTHON) -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint style bench fuzz load pretrained screenshots clean
+.PHONY: help run test lint style bench fuzz load pretrained scenes screenshots clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ fuzz: $(VENV)/.installed-dev ## damage files, links and JSON at random for some 
 
 pretrained: $(VENV)/.installed ## train the networks in pretrained/ again, which takes hours: make pretrained DATA=cifar10-folder
 	$(PYTHON) -m explorer pretrained all $(if $(DATA),--data "$(DATA)")
+
+scenes: $(VENV)/.installed ## render the scenes of the gallery again, which takes some minutes
+	$(PYTHON) -m scripts.render_scenes
 
 screenshots: $(VENV)/.installed-dev ## take the pictures of the app in docs/ again, light and dark
 	$(PYTHON) -m driving.chromium

@@ -57,7 +57,7 @@ def click(page: Page, role: str, name: str) -> None:
 
 def choose(page: Page, label: str, option: str) -> None:
     """Pick an option of a list by the names that a user reads: one of the browser's own, or one of Streamlit."""
-    box = page.get_by_role("combobox", name=label).first  # the page's own, where the bar has one of that name too
+    box = page.get_by_role("combobox", name=label).first
     if box.evaluate("box => box.tagName") == "SELECT":
         box.select_option(label=option)
         wait_until_ready(page)

@@ -14,8 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from driving.messages import UnpackedMessage, component, explain_request, unpack
 from explorer import checkpoints
+from explorer.ui import bar
 from explorer.ui.api.explain import SESSIONS, ExploreSession, RequestError, explain, handle_explain, store_picture
-from explorer.ui.services.explore_state import PASS_FIELDS
+from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.services.inference import InferenceCache, UploadStore
 from explorer.ui.services.offered_networks import OfferedNetworks
 
@@ -75,6 +76,19 @@ def choose(app: AppTest, **changes: Any) -> None:
         changes |= {"first": first, "second": second or "none"}
     for name, value in changes.items():
         app.query_params[name] = "none" if value is None else str(value)
+    app.run()
+    assert not app.exception and not app.error
+
+
+def choose_pair(app: AppTest, page: str, *names: str) -> None:
+    """As after a person chose these networks in the bar of a page without the viewer."""
+    first, second = (*names, None)[:2]
+    assert first is not None
+    query = bar.into_query(page, bar.present(app.query_params), AppState(first=first, second=second).to_query())
+    for name in {*app.query_params} - {*query}:
+        del app.query_params[name]
+    for name, value in query.items():
+        app.query_params[name] = value
     app.run()
     assert not app.exception and not app.error
 

@@ -58,7 +58,7 @@ bar.use("models", %r, %r)
             {"target": "3", "picture": "sample-1-7"},
             "cifar10jpeg-plain-8",
             "first",
-            {"first": "cifar10jpeg-plain-8", "second": "cifar10jpeg-resnet-8"},
+            {"first": "cifar10jpeg-plain-8", "second": "cifar10jpeg-resnet-8", "picture": "scene-ship"},
         ),
         (
             {"second": "none", "picture": "sample-1-7"},

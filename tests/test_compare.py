@@ -27,7 +27,7 @@ from explorer.ui.compare.comparison import ComparedNetwork, column_tops, relativ
 from explorer.ui.compare.state import CompareState
 from explorer.ui.network_text import accuracy_text
 from explorer.ui.services.inference import NetworkResult
-from tests.messages import store_file
+from tests.messages import bar_data, choose_pair, store_file
 
 PAGE = """
 import streamlit as st
@@ -322,8 +322,9 @@ def check(app: AppTest) -> AppTest:
 
 
 def chosen(app: AppTest) -> list[str]:
-    """The networks in the boxes."""
-    return [str(box.value) for box in app.selectbox if str(box.key).startswith("compare_network_")]
+    """The networks in the bar, and in the boxes of the page."""
+    boxes = [str(box.value) for box in app.selectbox if str(box.key).startswith("compare_network_")]
+    return [*bar_data(app)["view"]["networks"], *boxes]
 
 
 def texts(app: AppTest) -> str:
@@ -377,8 +378,8 @@ def test_the_page_ends_with_its_finding_and_the_next_question() -> None:
     ("act", "expected"),
     [
         (
-            lambda app: app.selectbox(key="compare_network_1").set_value("shapes-plain-8"),
-            {"networks": "shapes-plain-20,shapes-plain-8"},
+            lambda app: next(button for button in app.button if button.label == "+ Another network").click(),
+            {"networks": f"{TWENTIES},shapes-plain-8"},
         ),
         (lambda app: app.segmented_control(key="compare_scope").set_value("both"), {"scope": "both"}),
         (lambda app: app.segmented_control(key="compare_grid").set_value("true"), {"grid": "true"}),
@@ -410,13 +411,14 @@ def choose(app: AppTest, place: int, name: str) -> AppTest:
 
 def test_no_choice_of_networks_is_refused() -> None:
     app = open_compare(networks=THREE)
-    choose(app, 0, "shapes-resnet-20")
-    assert chosen(app) == ["shapes-resnet-20", "shapes-plain-20", "shapes-plain-8"], "they change places"
-    choose(app, 2, "shapes-plain-20")
-    assert chosen(app) == ["shapes-resnet-20", "shapes-plain-8", "shapes-plain-20"]
+    choose_pair(app, "compare", "shapes-resnet-20", "shapes-plain-20")
+    assert chosen(app) == ["shapes-resnet-20", "shapes-plain-20", "shapes-plain-8"]
+    assert not {"ResNet-20 · Shapes", "plain-20 · Shapes"} & {*app.selectbox(key="compare_network_2").options}
     choose(app, 2, "None")
-    assert chosen(app) == ["shapes-resnet-20", "shapes-plain-8"]
-    assert "None" not in app.selectbox(key="compare_network_1").options
+    assert chosen(app) == ["shapes-resnet-20", "shapes-plain-20"]
+    choose_pair(app, "compare", "shapes-resnet-20")
+    assert chosen(app) == ["shapes-resnet-20", "shapes-plain-20"], "two at least"
+    choose_pair(app, "compare", "shapes-resnet-20", "shapes-plain-8")
     for count in (3, 4):
         check(next(button for button in app.button if button.label == "+ Another network").click().run())
         assert len({*chosen(app)}) == count
@@ -433,9 +435,12 @@ def test_networks_of_other_classes_say_what_cannot_be_compared() -> None:
     assert "**ResNet-20 · Shapes**" in shown and "**ResNet-20 · CIFAR-10 (JPEG copy)**" in shown
 
 
-def test_another_first_network_of_other_classes_forgets_the_target() -> None:
-    app = open_compare(networks="shapes-plain-20,cifar10jpeg-plain-20", target="3")
-    choose(app, 0, "cifar10jpeg-resnet-20")
+def test_the_bar_has_the_pair_also_of_different_classes() -> None:
+    app = open_compare(networks="shapes-plain-20,cifar10jpeg-plain-20", measured="said")
+    told = bar_data(app)
+    assert told["mixed"] and not told["alone"]
+    assert told["view"]["networks"] == ["shapes-plain-20", "cifar10jpeg-plain-20"]
+    choose_pair(app, "compare", "cifar10jpeg-resnet-20", "cifar10jpeg-plain-20")
     assert app.query_params == {"networks": "cifar10jpeg-resnet-20,cifar10jpeg-plain-20"}
 
 
@@ -491,7 +496,7 @@ def test_two_networks_with_one_name_are_told_apart_and_no_name_is_markdown(monke
     monkeypatch.setattr(user_models, "title_of", lambda name: titles.get(name, ""))
     app.query_params["networks"] = "shapes-plain-20,cifar10jpeg-plain-20"
     check(app.run())
-    options = app.selectbox(key="compare_network_0").options
+    options = [network["label"] for network in bar_data(app)["networks"]]
     assert {f"{evil} · plain-20 · shapes-plain-20", f"{evil} · plain-20 · cifar10jpeg-plain-20"} <= set(options)
     assert len(set(options)) == len(options)
     written = "\n".join(element.value for kind in (app.markdown, app.caption, app.info) for element in kind)

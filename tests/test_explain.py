@@ -44,7 +44,7 @@ from explorer.ui.services.inference import (
     InputImage,
     NetworkResult,
     UploadStore,
-    drawn_image,
+    own_image,
     sample_image,
     sample_pixels,
 )
@@ -65,7 +65,7 @@ def looked(
 ) -> list[NetworkResult]:
     """What the library computes for that view."""
     if subject is None:
-        subject = drawn_image(state)
+        subject = own_image(state)
         assert subject is not None
     return [own.passes.run(network, state, subject) for network in own.offered.beside(names)]
 
@@ -101,7 +101,7 @@ def test_a_message_is_what_the_library_computes(changes: dict[str, Any]) -> None
     own = session()
     asked = VIEW | changes
     state = AppState(**{name: value for name, value in asked.items() if name != "networks"})
-    subject = drawn_image(state)
+    subject = own_image(state)
     assert subject is not None
     other = session()
     results = looked(other, state, names=asked["networks"])

@@ -23,6 +23,7 @@ from explorer.ui.gradients.profiles import ProfileLine
 from explorer.ui.gradients.state import CARDS, GradientsState
 from explorer.ui.pages import gradients
 from explorer.ui.services.explore_state import NAME
+from tests.messages import bar_data, choose_pair
 
 PAGE = """
 from explorer.ui import navigation
@@ -257,7 +258,7 @@ def test_a_network_is_measured_as_it_is_in_the_chosen_mode() -> None:
     assert "in plain-8 (first layer" in text
     check(app.segmented_control(key="gradients_mode").set_value("training").run())
     assert "64 shapes, training mode, float32" in said(app)
-    check(app.selectbox(key="gradients_second").select("None").run())
+    choose_pair(app, "gradients", "shapes-plain-8")
     assert "ResNet-8" not in findings_of(app)
     assert app.query_params["second"] == "none"
 
@@ -265,7 +266,8 @@ def test_a_network_is_measured_as_it_is_in_the_chosen_mode() -> None:
 @pytest.mark.usefixtures("fast")
 def test_a_network_of_other_classes_is_told_so_and_offered_images_of_its_own() -> None:
     app = open_gradients(source="checkpoint", first="cifar10jpeg-plain-20", second="shapes-resnet-20")
-    assert app.selectbox(key="gradients_second").value == "cifar10jpeg-resnet-20"
+    assert bar_data(app)["view"]["networks"] == ["cifar10jpeg-plain-20", "cifar10jpeg-resnet-20"], "as on the page"
+    assert not bar_data(app)["mixed"]
     assert [info.value for info in app.info if "other names" in info.value and "170 MB" in info.value]
     assert [button for button in app.button if button.label == "Download CIFAR-10"]
 
@@ -289,6 +291,17 @@ def test_the_browser_has_every_recorded_step_of_a_training() -> None:
     assert curve["x"] == [epoch["step"] for epoch in epochs]
     assert curve["y"] == [epoch["validation"]["accuracy"] for epoch in epochs]
     assert "128 images" in said(app) and app.segmented_control(key="gradients_what").disabled
+
+
+def test_a_network_without_a_record_is_named_and_the_other_one_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = flow_measurements.recorded
+    monkeypatch.setattr(
+        flow_measurements, "recorded", lambda name: None if name == "cifar10jpeg-resnet-8" else recorded(name)
+    )
+    app = open_gradients(source="record", first="shapes-plain-8", second="cifar10jpeg-resnet-8")
+    assert bar_data(app)["mixed"] and bar_data(app)["view"]["networks"] == ["shapes-plain-8", "cifar10jpeg-resnet-8"]
+    assert "Without a record of its training: ResNet-8 · CIFAR-10 (JPEG copy)." in said(app)
+    assert drawn(app, "steps")["networks"] == "shapes-plain-8"
 
 
 @pytest.mark.parametrize(("step", "shown"), [("700", 512), ("768", 768), ("0", 0)])

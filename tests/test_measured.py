@@ -22,6 +22,7 @@ from explorer.ui.compare.comparison import side_by_side
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.inference import NetworkResult
+from tests.messages import choose_pair
 from tests.test_report import hostile_twins
 
 PAGE = """
@@ -228,7 +229,7 @@ def test_a_change_of_networks_or_images_asks_for_nothing(monkeypatch: pytest.Mon
     check(app.selectbox(key="compare_n").select(10).run())
     assert "measured" not in app.query_params and len(kept(app)) == 3
     app.query_params["measured"] = "said"
-    check(app.selectbox(key="compare_network_1").set_value("shapes-plain-56").run())
+    choose_pair(app, "compare", TWINS[0], "shapes-plain-56")
     assert "measured" not in app.query_params
 
 

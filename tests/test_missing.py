@@ -7,7 +7,7 @@ from PIL import Image
 
 from explorer.ui.session import PendingLink
 from tests.e2e.test_models import theirs
-from tests.messages import choose, chosen
+from tests.messages import bar_data, choose, choose_pair, chosen
 from tests.test_compare import check as checked
 from tests.test_compare import chosen as compared
 from tests.test_compare import open_compare
@@ -87,15 +87,14 @@ def test_what_a_link_names_and_is_not_here_is_said_and_the_rest_stays(networks: 
     assert said.count("as in the link") == len({*networks} & {*shown})
     checked(app.segmented_control(key="compare_grid").set_value("true").run())
     assert app.query_params["networks"] == ",".join(networks), "what is gone may be brought again"
-    checked(app.selectbox(key="compare_network_1").set_value("shapes-resnet-8").run())
+    choose_pair(app, "compare", shown[0], "shapes-resnet-8")
     assert app.query_params["networks"] == f"{shown[0]},shapes-resnet-8"
     assert "Not everything in this link is here" not in compared_texts(app)
 
 
 def test_gradients_keeps_the_network_that_is_here_and_names_the_other() -> None:
     app = open_gradients(source="checkpoint", first=LOST, second="shapes-resnet-8")
-    assert app.selectbox(key="gradients_first").value == "shapes-plain-8"
-    assert app.selectbox(key="gradients_second").value == "shapes-resnet-8"
+    assert bar_data(app)["view"]["networks"] == ["shapes-plain-8", "shapes-resnet-8"]
     assert f"**First network**: an upload (`{LOST}`)" in "\n".join(text.value for text in app.markdown)
     checked(app.segmented_control(key="gradients_mode").set_value("training").run())
     assert app.query_params["first"] == LOST

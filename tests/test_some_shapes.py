@@ -20,7 +20,7 @@ from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import (
     ChosenNetwork,
     InferenceCache,
-    drawn_image,
+    own_image,
     pixels_for,
     sample_image,
     split_image,
@@ -89,7 +89,7 @@ def test_a_network_is_given_a_test_picture_at_the_size_of_its_training(size: int
     known = Checkpoint(build(cifar(8, classes=4, size=size)).freeze(), FOUR, (0.4,) * 3, (0.2,) * 3, own.name)
     split = shapes.test_split(0, size)
     assert split.masks is not None
-    subject = drawn_image(AppState(picture="test-shapes-32-123"))
+    subject = own_image(AppState(picture="test-shapes-32-123"))
     assert subject is not None and subject.label == shapes.CLASS_NAMES[split.labels[123]]
     pixels, mask = pixels_for(known, subject)
     np.testing.assert_array_equal(pixels, split.images[123].transpose(1, 2, 0))

@@ -64,7 +64,7 @@ def test_every_view_survives_the_url() -> None:
 )
 def test_a_link_names_a_test_picture(picture: str, data: shapes.Drawn, number: int) -> None:
     state = AppState.from_query({"picture": picture})
-    assert (state.picture, state.test, state.sample, state.is_drawn) == (picture, (data, number), None, True)
+    assert (state.picture, state.test, state.sample, state.is_everywhere) == (picture, (data, number), None, True)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_link_names_a_test_picture(picture: str, data: shapes.Drawn, number: i
     + ["test-shapes-32-seed7-1", "test-shapes-v1-32-1", "test-cifar10-1", "test-shapes-32-" + "1" * 400],
 )
 def test_a_test_picture_that_does_not_exist_is_no_picture(picture: str) -> None:
-    with pytest.raises(ValueError, match="`picture` must be a sample, a test image or an upload"):
+    with pytest.raises(ValueError, match="`picture` must be a sample, a test image, a photo or an upload"):
         AppState(picture=picture)
     assert AppState.from_query({"picture": picture}) == AppState()
 

@@ -16,11 +16,12 @@ from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint
 from explorer.cli.formatting import describe_classes
 from explorer.datasets import Dataset, folders, shapes
-from explorer.images import DecodedImage, decode, to_input
+from explorer.images import PHOTOS, DecodedImage, decode, to_input
+from explorer.images.photos import decoded
 from explorer.presets import preset
 from explorer.training import TrainingConfig
 
-PICTURE_HELP = "a JPEG, PNG, GIF, BMP, WEBP or TIFF file"
+PICTURE_HELP = f"a JPEG, PNG, GIF, BMP, WEBP or TIFF file, or one that comes with the app: {', '.join(PHOTOS)}"
 DATA_HELP = (
     "`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or a folder or zip of class "
     "folders"
@@ -138,6 +139,8 @@ def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
 
 
 def picture(file: str) -> DecodedImage:
+    if file in PHOTOS and not Path(file).exists():
+        return decoded(file)
     return decode(Path(file).read_bytes(), file)
 
 

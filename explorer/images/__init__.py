@@ -1,4 +1,6 @@
-"""Uploaded bytes -> checked upright RGB pixels (`decoding`); pixels <-> input of a network (`model_input`)."""
+"""Uploaded bytes -> checked upright RGB pixels (`decoding`), or pixels that every machine has (`photos`); pixels <->
+input of a network (`model_input`)."""
 
 from explorer.images.decoding import MAX_BYTES, MAX_PIXELS, DecodedImage, ImageError, decode
 from explorer.images.model_input import resize, to_input, to_pixels, visible_part
+from explorer.images.photos import PHOTOS, Photo

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from explorer.datasets import shapes
-from explorer.images import MAX_BYTES
+from explorer.images import MAX_BYTES, PHOTOS
 from explorer.ui import client, network_registry, url_query
 from explorer.ui.markdown import without_bidi
 from explorer.ui.services.explore_state import NAME, PASS_FIELDS, AppState
@@ -42,11 +42,19 @@ def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> 
     names += [name for name in _compared(query)[2:] if name not in names]
     if len(names) > 2 or {"first", "second"} & set(pair):
         rest["networks"] = ",".join(filter(None, names[:MOST_COMPARED]))
+        if rest["networks"] != query.get("networks"):
+            rest.pop("measured", None)  # a link asks for measurements of its own networks
     return rest | {name: pair[name] for name in ("picture", "target") if name in pair}
 
 
 def _compared(query: Mapping[str, str]) -> list[str]:
     return [name for name in query.get("networks", "").split(",") if NAME.fullmatch(name)]
+
+
+def present(query: Mapping[str, str]) -> dict[str, str]:
+    """The query without the networks of Compare that are missing, where two at least are here: it shows these."""
+    names = [name for name in _compared(query) if network_registry.is_network(name)]
+    return {**query, "networks": ",".join(names)} if len(names) > 1 else dict(query)
 
 
 def first_view() -> dict[str, str]:
@@ -99,9 +107,10 @@ def parse_choice(received: Any) -> dict[str, Any]:
 def _take_choice(page: str, received: Any) -> None:
     """On a page without the viewer, which has its own way."""
     if changes := parse_choice(received):
+        query = url_query.read()
         pair = replace(AppState.from_query(session().pair), **changes).to_query()
         session().pair = {name: value for name, value in pair.items() if name in FIELDS}
-        url_query.write(into_query(page, url_query.read(), session().pair))
+        url_query.write(into_query(page, present(query) if "first" in changes else query, session().pair))
 
 
 def use(page: str, name: str, place: Literal["first", "second"]) -> None:
@@ -125,8 +134,8 @@ def show(page: str) -> None:
     if not network_registry.network_names():
         return
     state = AppState.from_query(session().pair)
-    names = [name for name in (state.first, state.second) if name and network_registry.is_network(name)]
-    names = names or [network_registry.network_names()[0]]
+    mixed = _can_mix(page)
+    names = _shown(page, state, mixed)
     offered = network_registry.offered_networks([*network_registry.network_names(), *names])
     explore_session().offered = offered
     image = find_image(state)
@@ -135,10 +144,29 @@ def show(page: str) -> None:
         "view": {**{name: getattr(state, name) for name in PASS_FIELDS}, "networks": names, "theme": client.theme()},
         "title": without_bidi(image.title.strip("`")) if image else "",
         "limit": MAX_BYTES // 2**20,
+        "mixed": mixed,
+        "alone": page != "compare",
         **_lists(offered, names),
         **_gallery(state, network_registry.class_names(names[0])),
+        "photos": [{"name": name, "title": photo.title, "source": photo.source} for name, photo in PHOTOS.items()],
     }
     places.bar(data, lambda received: _take_choice(page, received))
+
+
+def _shown(page: str, state: AppState, mixed: bool) -> list[str]:
+    """The names of the one or two networks that the page shows."""
+    compared = _compared(present(url_query.read())) if page == "compare" else []
+    if len(compared) > 1 and all(map(network_registry.is_network, compared)):
+        return compared[:2]
+    first, second = network_registry.pair(state.first, state.second, mixed)
+    if page == "compare":
+        second = second or network_registry.substitute(first)
+    return [first] if second is None else [first, second]
+
+
+def _can_mix(page: str) -> bool:
+    """Whether the page shows two networks of different classes."""
+    return page == "compare" or (page == "gradients" and url_query.read().get("source") == "record")
 
 
 def _lists(offered: OfferedNetworks, shown: Sequence[str]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from explorer.checkpoints import Checkpoint, CheckpointError, Header
 from explorer.datasets import shapes
 from explorer.errors import user_message
 from explorer.experiments import measurement
+from explorer.images import PHOTOS
 from explorer.pretrained import CIFAR_DATA, accuracy_against_depth
 from explorer.ui import client, user_models
-from explorer.ui.markdown import without_bidi
+from explorer.ui.markdown import as_text, without_bidi
 from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
@@ -138,6 +139,21 @@ def substitute(name: str) -> str | None:
     return twin_name(name) or next(iter(alike), None)
 
 
+def pair(first: str, second: str | None, mixed: bool = False) -> tuple[str, str | None]:
+    """The networks to show for these names: others stand in where one is missing. The second one knows the classes of
+    the first, else the twin of the first comes, unless the page can show a `mixed` pair; None stays None."""
+    names = network_names()
+    if not is_network(first) and names:
+        if second is not None and is_network(second):
+            beside = substitute(second)
+            first, second = (beside, second) if beside else (second, None)
+        else:
+            first = AppState.first if AppState.first in names else names[0]
+    if second is None or (second != first and is_network(second) and (mixed or same_classes(first, second))):
+        return first, second
+    return first, twin_name(first)
+
+
 def twins_for_dataset(data: str) -> tuple[str, str | None]:
     """Twins that were trained on that data, of 20 layers if there are such; ("", None) without any."""
     headers = {name: header for name, header in shipped_networks().items() if header.data == data}
@@ -173,6 +189,17 @@ def same_classes(name: str, other: str) -> bool:
 def checkpoint(name: str) -> Checkpoint:
     """The network of that name, frozen. Raises CheckpointError."""
     return loader(name)()
+
+
+def load_visibly(names: Iterable[str]) -> None:
+    """Loads the networks that are not in memory, and says which meanwhile: one element of the page. Raises
+    CheckpointError."""
+    place = st.empty()
+    for name in names:
+        key = str(user_models.path(name)) if user_models.is_model(name) else name
+        if name not in shipped_networks() and key not in _networks():  # those are small
+            with place, st.spinner(f"Loading {as_text(title(name))} …"):
+                checkpoint(name)
 
 
 def loader(name: str) -> Callable[[], Checkpoint]:
@@ -225,13 +252,16 @@ def spec(name: str) -> ArchitectureSpec:
 
 
 def sample_for(name: str) -> str:
-    """The `picture` of an AppState with a drawn shape of the network's classes, the usual one if possible.
+    """The `picture` of an AppState with a drawn shape of the network's classes, the usual one if possible; a photo for
+    a network that knows no shape.
 
     Raises CheckpointError.
     """
     known = [label for label, shape in enumerate(shapes.CLASS_NAMES) if shape in class_names(name)]
     usual, number = AppState.picture.split("-")[1:]
-    return AppState.picture if int(usual) in known or not known else f"sample-{known[0]}-{number}"
+    if not known:
+        return next(iter(PHOTOS))
+    return AppState.picture if int(usual) in known else f"sample-{known[0]}-{number}"
 
 
 def read_header(name: str) -> Header:

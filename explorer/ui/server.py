@@ -12,14 +12,15 @@ from typing import Any
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.requests import HTTPConnection
-from starlette.responses import JSONResponse, Response
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from explorer import runs
+from explorer.images import PHOTOS
 from explorer.ui import client, streamlit_internals, viewer
 from explorer.ui.api import explain
 from explorer.ui.services import process_tuning
@@ -35,8 +36,17 @@ def routes() -> list[BaseRoute]:
         Route(f"{_base()}/{explain.ROUTE}", explain.handle_explain, methods=["POST"]),
         Route(f"{_base()}/{explain.ARRAYS_ROUTE}", explain.handle_arrays, methods=["POST"]),
         Route(f"{_base()}/{explain.PICTURE_ROUTE}", explain.handle_picture, methods=["POST"]),
+        Route(f"{_base()}/api/photo/{{name}}", _photo),
         Mount(f"{_base()}/{viewer.ROUTE}/{viewer.HASH}", modules),
     ]
+
+
+async def _photo(request: Request) -> Response:
+    """The file of that name in `PHOTOS`, which is no path."""
+    photo = PHOTOS.get(request.path_params["name"])
+    if photo is None:
+        return JSONResponse({"code": "picture", "message": "There is no such photo."}, 404)
+    return FileResponse(photo.file, media_type="image/jpeg", headers={"Cache-Control": "public, max-age=86400"})
 
 
 class _Immutable(StaticFiles):

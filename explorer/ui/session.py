@@ -14,7 +14,7 @@ from explorer.ui.api.explain import SESSIONS, ExploreSession
 from explorer.ui.build_state import BuildState
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InferenceCache, InputImage, UploadStore, drawn_image
+from explorer.ui.services.inference import InferenceCache, InputImage, UploadStore, own_image
 
 _KEY = "session"
 _creation_lock = threading.Lock()  # a run and the one that supersedes it may come at once and need the same object
@@ -95,4 +95,4 @@ def explore_session() -> ExploreSession:
 
 def find_image(state: AppState) -> InputImage | None:
     """The image of the view, None where another session uploaded it."""
-    return drawn_image(state) or session().uploads.get(state.picture)
+    return own_image(state) or session().uploads.get(state.picture)

@@ -292,6 +292,15 @@ def test_where_nothing_answers_the_viewer_says_so_and_goes_on(page: Page) -> Non
         click(page, "button", "Next")
         expect(page.get_by_text(f"drawn star, number {scene + 2}", exact=True), way).to_be_visible()
         expect(alert, way).to_have_count(0)
+    held: list[Route] = []
+    page.route(EXPLAIN, lambda route: held.append(route))
+    page.get_by_role("combobox", name="First network").select_option("shapes-plain-8")
+    status = page.get_by_role("status").filter(has_text="Loading plain-8 · Shapes and ResNet-8 · Shapes …")
+    expect(status).to_be_visible()
+    held[0].continue_()
+    page.unroute(EXPLAIN)
+    expect(status).to_have_count(0)
+    wait_until_ready(page)
 
 
 def test_the_numbers_that_are_taken_home_are_of_the_picture_that_is_shown(page: Page) -> None:

@@ -105,6 +105,12 @@ def test_a_photographed_picture_is_drawn_and_the_camera_goes_off_with_its_place(
     visit(page)
     page.evaluate(CAMERA)
     open_pictures(page)
+    click(page, "button", "Ship at sea")
+    expect(page.get_by_text("Original, 480×360")).to_be_visible()
+    wait_until_ready(page)
+    assert query(page)["picture"] == ["scene-ship"]
+    loaded = "pictures => pictures.every(picture => picture.complete && picture.naturalWidth)"
+    assert page.locator(".photos img").evaluate_all(loaded)
     click(page, "button", "Use the camera")
     page.get_by_role("button", name="Take a photo").click()
     expect(page.get_by_text("Original, 160×120")).to_be_visible()

@@ -70,7 +70,7 @@ def test_a_request_is_answered_or_refused(asked: Any) -> None:
     try:
         header, _ = unpack(explain(own, asked))
         state = shown(asked, header)
-        assert state.is_drawn or own.pictures.get(state.picture) is not None
+        assert state.is_everywhere or own.pictures.get(state.picture) is not None
         assert state.sample is None or 0 <= state.sample[0] < len(shapes.CLASS_NAMES)
         assert [name in own.offered.load for name in asked["networks"][:2]] == [True] * len(header["networks"])
     except RequestError as refused:
@@ -89,7 +89,7 @@ def test_a_file_is_explained_or_refused(asked: Any, content: bytes) -> None:
         check_sentence(str(refused))
         return
     state = shown(asked, header)
-    assert state.is_drawn or own.pictures.get(state.picture) is not None
+    assert state.is_everywhere or own.pictures.get(state.picture) is not None
 
 
 @given(changed(REQUEST))

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chosenNetworks } from "../../explorer/ui/viewer/static/views/bar.js";
+import { nextPhoto } from "../../explorer/ui/viewer/static/views/photos.js";
 
 const known = { "plain-8": 0, "resnet-8": 0, "plain-56": 0, "resnet-56": 0, own: 0, "photo-plain": 1, "photo-resnet": 1, strange: 2 };
 const pairs = [
@@ -45,4 +46,20 @@ test("one of other classes goes, and so does the class that was explained", () =
 
 test("one network alone stays alone", () => {
   assert.deepEqual(after("plain-56", "plain-8"), [["plain-56"], 4]);
+});
+
+test("behind the last photo comes the first, and behind a shape none", () => {
+  const photos = ["scene-ship", "scene-bird", "photo-hopper"].map((name) => ({ name, title: name, source: "" }));
+  assert.equal(nextPhoto(photos, "scene-ship"), "scene-bird");
+  assert.equal(nextPhoto(photos, "photo-hopper"), "scene-ship");
+  assert.equal(nextPhoto(photos, "sample-6-6"), undefined);
+});
+
+test("where the page shows different classes beside each other, the second network stays", () => {
+  const before = view("plain-8", "photo-resnet");
+  assert.deepEqual(chosenNetworks({ ...data, mixed: true }, before, "photo-plain", "photo-resnet"), {
+    networks: ["photo-plain", "photo-resnet"],
+    target: null,
+  });
+  assert.deepEqual(chosenNetworks({ ...data, mixed: true }, before, "own", "photo-resnet").networks, ["own", "photo-resnet"]);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EMPTY, keyOf, mergeLayers, needsFetch, reduce, shownLayer } from "../../explorer/ui/viewer/static/store.js";
+import { awaited, EMPTY, keyOf, loading, mergeLayers, needsFetch, reduce, shownLayer } from "../../explorer/ui/viewer/static/store.js";
 import { DEFAULTS } from "../../explorer/ui/viewer/static/url.js";
 
 const VIEW = { picture: "sample-6-6", target: null, layers: "main", networks: ["a", "b"], theme: "light" };
@@ -182,4 +182,18 @@ test("where blocks alone are chosen, the block around the selected layer is sele
   assert.equal(reduce(state, run({ layers: "blocks" }, { heard: 1 })).view.layers, "blocks", "it is no old link");
   const stem = after(open, { type: "select", changes: { layer: "stem.conv", channel: 2 } }, choose({ layers: "blocks" }));
   assert.deepEqual([stem.selection.layer, stem.selection.channel], ["stem.conv", 2]);
+});
+
+test("the networks that are still to come are named, until their message or an error is there", () => {
+  const before = opened();
+  assert.deepEqual(awaited(EMPTY), []);
+  assert.deepEqual(awaited(before), []);
+  assert.deepEqual(awaited(reduce(before, choose({ picture: "scene-ship" }))), [], "another picture is no network");
+  const view = { ...VIEW, networks: ["b", "c"] };
+  const chosen = reduce(before, choose({ networks: view.networks }));
+  assert.deepEqual(awaited(chosen), ["c"]);
+  assert.deepEqual(awaited(reduce(chosen, received(view))), []);
+  assert.deepEqual(awaited(reduce(chosen, { type: "failed", error: "no" })), []);
+  assert.equal(loading(["ResNet-50", "VGG-11"]), "Loading ResNet-50 and VGG-11 …");
+  assert.equal(loading([]), "");
 });

@@ -34,7 +34,7 @@ from explorer.ui.services.inference import (
     InputImage,
     NetworkResult,
     UploadStore,
-    drawn_image,
+    own_image,
 )
 from explorer.ui.services.offered_networks import OfferedNetworks
 
@@ -83,8 +83,8 @@ class ExploreSession:
         _AHEAD.submit(self.run, state, subject, names)
 
     def image_of(self, state: AppState) -> InputImage:
-        """The picture of a view: a drawn one, or a file that this session has uploaded."""
-        subject = drawn_image(state) or self.pictures.get(state.picture)
+        """The picture of a view: one of the app, or a file that this session has uploaded."""
+        subject = own_image(state) or self.pictures.get(state.picture)
         if subject is None:
             raise RequestError(404, "picture", "This image is not here any more. Choose it again.")
         return subject

@@ -5,6 +5,7 @@ from typing import Any
 
 from explorer import torchvision_models
 from explorer.datasets import shapes
+from explorer.labels import with_article
 from explorer.pretrained import CIFAR_DATA
 from explorer.ui.services.inference import InputImage, NetworkResult
 from explorer.ui.services.offered_networks import OfferedNetworks
@@ -35,8 +36,9 @@ def _offer(subject: InputImage, network: NetworkResult, twins: Mapping[str, Sequ
     """Twins that may know this picture, where the networks of the view cannot."""
     about, drawn = network.checkpoint, subject.mask is not None
     data, known, label = about.data, shapes.named(about.data), subject.label
-    if known and label is not None and label not in about.class_names:
-        why = f"These networks have never seen a {label}: they tell only {', '.join(about.class_names)} apart."
+    if known and drawn and label is not None and label not in about.class_names:
+        told = ", ".join(about.class_names)
+        why = f"These networks have never seen {with_article(label)}: they tell only {told} apart."
         words, better = "Look with the twins that know all shapes", SHAPES_DATA
     elif known and not drawn:
         why = "These networks have only ever seen drawn shapes, so what they predict for a photo means little."

@@ -7,6 +7,7 @@ import numpy as np
 from explorer.attribution import top_classes
 from explorer.figures.text_escaping import shortened
 from explorer.images import to_pixels, visible_part
+from explorer.labels import with_article
 from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.network_text import NOT_MEASURED, UPLOADED_DATA, accuracy_text, dataset_title
 from explorer.ui.services.inference import InputImage, NetworkResult, pixels_for
@@ -52,7 +53,7 @@ def _finding(results: list[NetworkResult], subject: InputImage) -> str:
     if said[0] == said[1]:
         verdict = ""
         if subject.label in first.checkpoint.class_names:
-            verdict = ", which is right" if said[0] == subject.label else f", and it is a {subject.label}"
+            verdict = ", which is right" if said[0] == subject.label else f", and it is {with_article(subject.label)}"
         return f"Both networks predict {said[0]}{verdict}."
     if subject.label in said:
         right = said.index(subject.label)
@@ -110,7 +111,7 @@ def _verdict(network: NetworkResult, subject: InputImage) -> str:
     predicted = names[network.trace.prediction]
     right = ""
     if subject.label in names:
-        right = ": right" if predicted == subject.label else f": wrong, it is a {subject.label}"
+        right = ": right" if predicted == subject.label else f": wrong, it is {with_article(subject.label)}"
     seed = "" if network.checkpoint.seed is None else f", seed {network.checkpoint.seed}"
     where = f"; measured on {str(record['device'])[:80]}" if "device" in record else ""
     data = network.checkpoint.data

@@ -16,7 +16,7 @@ from explorer.ui.build_state import BuildState
 from explorer.ui.dataset_access import DatasetSummary
 from explorer.ui.markdown import as_code, as_sentence
 from explorer.ui.widgets.bound import bound
-from explorer.ui.widgets.pickers import download_with_progress
+from explorer.ui.widgets.download import download_with_progress
 
 OWN = "own"
 USUAL_SIDE = 32

@@ -22,22 +22,23 @@ from explorer.ui.widgets.bound import bound, choice
 GRIDS = {"smooth": "smooth", "true": "true grid"}
 
 
-def choose_networks(state: CompareState) -> None:
-    """A box for each network, and a button for another one. A network that another box has changes places with it."""
-    labels = network_registry.unique_labels([*dict.fromkeys([*network_registry.network_names(), *state.networks])])
+def choose_more_networks(state: CompareState) -> None:
+    """A box for the third and the fourth network, and a button for another one: the bar has the first two."""
+    names = [*dict.fromkeys([*network_registry.network_names(), *state.networks])]
+    labels = network_registry.unique_labels(names)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        for place, name in enumerate(state.networks):
+        for place, name in enumerate(state.networks[FEWEST:], FEWEST):
             bound(
                 st.selectbox,
                 PLACES[place],
-                [*([NONE] if place >= FEWEST else []), *labels],
+                [NONE, *(each for each in names if each == name or each not in state.networks)],
                 key=f"compare_network_{place}",
                 value=name,
                 write=partial(_change_network, place),
                 format_func=lambda name: labels.get(name, name),
                 width=240,
             )
-        unused = [name for name in labels if name not in state.networks]
+        unused = [name for name in names if name not in state.networks]
         if unused and len(state.networks) < MOST_NETWORKS:
             alike = [name for name in unused if network_registry.same_classes(name, state.networks[0])]
             another = (alike or unused)[0]
@@ -46,15 +47,9 @@ def choose_networks(state: CompareState) -> None:
 
 def _change_network(place: int, name: str) -> None:
     before = load_state()
-    if before is None:
-        return
-    names = [*before.networks, ""][: max(place + 1, len(before.networks))]
-    if name in names:
-        names[names.index(name)] = names[place]
-    names[place] = "" if name == NONE else name
-    chosen = tuple(filter(None, names))
-    same = network_registry.class_names(chosen[0]) == network_registry.class_names(before.networks[0])
-    update_state(networks=chosen, measured=(), **({} if same else {"target": None}))
+    if before is not None:
+        names = [*before.networks[:place], *([] if name == NONE else [name]), *before.networks[place + 1 :]]
+        update_state(networks=tuple(names), measured=())
 
 
 def choose_view(state: CompareState) -> None:

@@ -20,7 +20,7 @@ from explorer.ui.compare.parts import draw
 from explorer.ui.markdown import as_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
-from explorer.ui.widgets.pickers import offer_labelled_images
+from explorer.ui.widgets.download import offer_labelled_images
 
 HEADING = "Predictions on labelled images"
 FREQUENT_MISTAKES = 20  # in the table that takes the place of a matrix

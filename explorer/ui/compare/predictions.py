@@ -8,7 +8,7 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import top_classes
 from explorer.figures import Chapter, Chart, ClassProbabilities, Details, Strip, Table, Thumbnail
-from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
+from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS, with_article
 from explorer.ui.compare.comparison import ComparedNetwork, same_classes
 from explorer.ui.compare.parts import draw
 from explorer.ui.network_text import accuracy_text
@@ -83,7 +83,7 @@ def _sentences(compared: Sequence[ComparedNetwork], label: str | None) -> list[s
         predicted, probability = names[trace.prediction], trace.probabilities[trace.prediction]
         right = ""
         if label in names:
-            right = ", which is right" if predicted == label else f", which is wrong: it is a {label}"
+            right = ", which is right" if predicted == label else f", which is wrong: it is {with_article(label)}"
         sentences.append(
             f"{network.title} predicts {predicted} ({probability:.1%}){right}; over all: {known}. Its maps "
             f"explain {network.target}."

@@ -19,8 +19,8 @@ from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import NetworkResult
+from explorer.ui.widgets.download import offer_labelled_images
 from explorer.ui.widgets.long_task import long_task, run_sequentially
-from explorer.ui.widgets.pickers import offer_labelled_images
 
 PICTURES = 1000
 PICTURES_BYTES = 30_000_000  # of those, which are kept for each session

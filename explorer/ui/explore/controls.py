@@ -17,31 +17,16 @@ from explorer.ui.widgets.bound import bound
 def load_state() -> AppState:
     """The state in the URL, with available and comparable networks; an old link may name others."""
     state = selection.apply(AppState.from_query(url_query.read()))
-    names = network_registry.network_names()
-    if not names:
+    if not network_registry.network_names():
         return state
-    first, second = state.first, state.second
-    if not network_registry.is_network(first):
-        if second is not None and network_registry.is_network(second):
-            beside = network_registry.substitute(second)
-            first, second = (beside, second) if beside else (second, None)
-        else:
-            first = AppState.first if AppState.first in names else names[0]
-    return replace(state, first=first, second=_comparable_network(first, second))
+    first, second = network_registry.pair(state.first, state.second)
+    return replace(state, first=first, second=second)
 
 
 def missing_networks() -> dict[str, str]:
     """The missing networks of the URL by their places."""
     state = AppState.from_query(url_query.read())
     return missing.missing_networks((state.first, state.second))
-
-
-def _comparable_network(first: str, second: str | None) -> str | None:
-    """`second` where it has the classes of `first`, else the twin of `first`; None stays None."""
-    fits = second is not None and second != first and network_registry.is_network(second)
-    if second is None or (fits and network_registry.same_classes(first, second)):
-        return second
-    return network_registry.twin_name(first)
 
 
 def update_state(**changes: Any) -> None:

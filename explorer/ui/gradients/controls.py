@@ -1,4 +1,5 @@
-"""The widgets of the page `Gradients`: they edit a `GradientsState`, which lives in the URL and nowhere else."""
+"""The widgets of the page `Gradients`: they edit a `GradientsState`, which lives in the URL and nowhere else. The bar
+chooses its networks."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,6 @@ from explorer.ui import dataset_access, missing, network_registry, url_query
 from explorer.ui.gradients import flow_measurements
 from explorer.ui.gradients.state import FACTORS, MOST_SEEDS, GradientsState
 from explorer.ui.widgets.bound import bound, choice
-from explorer.ui.widgets.pickers import second_network_select
 
 
 def load_state() -> GradientsState:
@@ -19,50 +19,16 @@ def load_state() -> GradientsState:
     state = GradientsState.shown(url_query.read())
     if state.data is not None and not dataset_access.is_available(state.data):
         state = replace(state, data=None)
-    names = names_for(state)
-    if state.source == "initial" or not names:
+    if state.source == "initial" or not network_registry.network_names():
         return state
-    if not _is_here(state, state.first):
-        if state.second is not None and _is_here(state, state.second):
-            beside = network_registry.substitute(state.second)
-            pair = (beside, state.second) if beside in names else (state.second, None)
-            state = replace(state, first=pair[0], second=pair[1])
-        else:
-            state = replace(state, first=GradientsState.first if GradientsState.first in names else names[0])
-    if state.second is not None and not _can_stand_beside(state, state.second):
-        twin = network_registry.twin_name(state.first)
-        state = replace(state, second=twin if twin and _can_stand_beside(state, twin) else None)
-    return state
-
-
-def names_for(state: GradientsState) -> list[str]:
-    return (
-        [name for name in network_registry.network_names() if _has_source(state, name)]
-        if state.source != "initial"
-        else []
-    )
-
-
-def _is_here(state: GradientsState, name: str) -> bool:
-    return network_registry.is_network(name) and _has_source(state, name)
+    first, second = network_registry.pair(state.first, state.second, mixed=state.source == "record")
+    return replace(state, first=first, second=second)
 
 
 def lost() -> dict[str, str]:
     """The networks in the URL that are not here, by their places; none is needed at initialisation."""
     state = GradientsState.shown(url_query.read())
     return missing.missing_networks((state.first, state.second)) if state.source != "initial" else {}
-
-
-def _has_source(state: GradientsState, name: str) -> bool:
-    return state.source != "record" or flow_measurements.recorded(name) is not None
-
-
-def _can_stand_beside(state: GradientsState, name: str) -> bool:
-    """Whether the first network of the state can be shown with that one: of a batch both must know the classes."""
-    if name == state.first or not _is_here(state, name):
-        return False
-    shapes = [network_registry.spec(each).input_shape for each in (state.first, name)]
-    return state.source == "record" or (shapes[0] == shapes[1] and network_registry.same_classes(state.first, name))
 
 
 def update_state(**changes: Any) -> None:
@@ -131,39 +97,18 @@ def _choose_data(names: list[str], value: str) -> None:
         )
 
 
-def choose_networks(state: GradientsState) -> None:
-    here = names_for(state)
-    if not here:
-        return
-    names = list(dict.fromkeys([*here, state.first]))  # that of a link too
-    labels = network_registry.unique_labels(dict.fromkeys([*names, *state.networks]))
-    left, right = st.columns(2)
-    with left:
-        bound(
-            st.selectbox,
-            "First network",
-            names,
-            key="gradients_first",
-            value=state.first,
-            write=lambda name: update_state(first=name),
-            format_func=labels.__getitem__,
-        )
-    beside = [name for name in names if _can_stand_beside(state, name)]
-    alike = list(dict.fromkeys([*beside, *state.networks[1:]]))
-    with right:
-        second_network_select("gradients_second", state.second, alike, labels, update_state)
-    if state.source == "checkpoint":
-        data = flow_measurements.data_of(state)
-        if data:
-            _choose_data(data, state.data if state.data in data else data[0])
-        choose(
-            state,
-            "mode",
-            "Mode of the network",
-            {"evaluation": "evaluation", "training": "training"},
-            help="Evaluation: BatchNorm takes the statistics that it has learned, as when the network is used. "
-            "Training: those of the batch, as the next training step would.",
-        )
+def choose_batch(state: GradientsState) -> None:
+    """The pictures of the batch, where there are several sets, and the mode of the networks of the bar."""
+    if data := flow_measurements.data_of(state):
+        _choose_data(data, state.data if state.data in data else data[0])
+    choose(
+        state,
+        "mode",
+        "Mode of the network",
+        {"evaluation": "evaluation", "training": "training"},
+        help="Evaluation: BatchNorm takes the statistics that it has learned, as when the network is used. "
+        "Training: those of the batch, as the next training step would.",
+    )
 
 
 def choose_view(state: GradientsState) -> None:

@@ -17,7 +17,7 @@ from explorer.ui.network_text import UPLOADED_DATA
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import INFERENCE_SLOTS, sample_image
 from explorer.ui.session import find_image, session
-from explorer.ui.widgets.pickers import offer_labelled_images
+from explorer.ui.widgets.download import offer_labelled_images
 from explorer.weights_import import NORMALISATIONS, Normalisation, NormalisationScore, Reading, Report
 
 SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]

@@ -36,7 +36,7 @@ from explorer.ui.network_text import twins_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import ChosenNetwork, InputImage, sample_image
 from explorer.ui.session import find_image
-from explorer.ui.widgets.pickers import offer_labelled_images
+from explorer.ui.widgets.download import offer_labelled_images
 
 TABS: dict[Tab, str] = {
     "maps": "Where they look",
@@ -63,7 +63,8 @@ def _show() -> None:
     st.header(f"Compare {('two', 'three', 'four')[len(state.networks) - 2]} networks", anchor=False)
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
     if not lesson.hides("controls"):
-        controls.choose_networks(state)
+        controls.choose_more_networks(state)
+    network_registry.load_visibly(state.networks)
     networks = network_registry.chosen_networks(state.networks)
     _introduction(networks)
     sections(state, networks, subject or sample_image(6, 6))

@@ -30,6 +30,7 @@ def _show(state: AppState) -> None:
     connected = st.container()
     introduction()
     above = st.container()
+    network_registry.load_visibly(filter(None, (state.first, state.second)))
     view = load_view()
     with connected:  # the first that the browser receives: it fetches the drawings while the page is drawn
         if state.tab == "layer":

@@ -6,6 +6,7 @@ import streamlit as st
 
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
+from explorer.labels import listed
 from explorer.ui import dataset_access, lesson, missing, network_registry
 from explorer.ui.gradients import controls, flow_measurements
 from explorer.ui.gradients.flow_measurements import MeasuredFlow, MeasurementPlan
@@ -14,10 +15,10 @@ from explorer.ui.gradients.guess import show_guess
 from explorer.ui.gradients.results import show_answer, show_results
 from explorer.ui.gradients.state import GradientsState
 from explorer.ui.gradients.steps import records_of, show_steps, words_for
-from explorer.ui.markdown import as_sentence
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.session import session
+from explorer.ui.widgets.download import offer_labelled_images
 from explorer.ui.widgets.long_task import duration, long_task
-from explorer.ui.widgets.pickers import offer_labelled_images
 
 STARTS_BY_ITSELF = 30.0  # seconds of what a link may measure without a click
 
@@ -40,6 +41,7 @@ def show() -> None:
         if state.source != "initial":
             missing.show_missing(controls.lost(), state.networks, False, controls.update_state)
         try:
+            network_registry.load_visibly(() if state.source == "initial" else state.networks)
             if state.source == "initial":
                 _at_initialisation(state, arrives)
             else:
@@ -98,10 +100,15 @@ def _offer(plan: MeasurementPlan, label: str) -> None:
 
 
 def _trained(state: GradientsState) -> None:
-    if not controls.names_for(state):
+    if not network_registry.network_names():
         st.info("No network is here; train one on Build & train, or upload one on Models.")
         return
-    controls.choose_networks(state)
+    sizes = [network_registry.spec(name).input_shape[1:] for name in state.networks]
+    if sizes[0] != sizes[-1]:
+        first, second = (f"{height}×{width}" for height, width in sizes)
+        st.info(f"The second network takes {second} pixels and the first {first}: no batch fits both. It is left out.")
+        state = replace(state, second=None)
+    controls.choose_batch(state)
     controls.choose_view(state)
     data = flow_measurements.data_of(state)
     spec, class_names = network_registry.checkpoint(state.first).spec, network_registry.class_names(state.first)
@@ -127,16 +134,20 @@ def _trained(state: GradientsState) -> None:
 
 
 def _during_training(state: GradientsState) -> None:
-    controls.choose_networks(state)
     records = records_of(state)
+    unknown = [as_text(network_registry.title(name)) for name in state.networks if name not in records]
+    if unknown:
+        st.info(
+            f"Without a record of its training: {listed(unknown)}. Choose a network in the bar that was trained here "
+            "or comes with the app."
+        )
     if not records:
-        st.info("No network here has a record of its training; train one on Build & train.")
         return
     state = replace(state, what="weights")
     controls.choose_view(state)
     steps = flow_measurements.steps_of(list(records.values()))
     if not steps:
-        st.info("These two trainings recorded no step in common; choose another second network, or none.")
+        st.info("These two trainings recorded no step in common; choose another second network in the bar, or none.")
         return
     show_steps(state, records, steps)
     st.caption(

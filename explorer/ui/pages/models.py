@@ -18,7 +18,7 @@ from explorer.ui.models import model_table, upload_panel
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.callback_errors import report_errors, show_error
-from explorer.ui.widgets.pickers import download_with_progress
+from explorer.ui.widgets.download import download_with_progress
 from explorer.weights_import import NORMALISATIONS
 
 COLUMNS: dict[str, Any] = {  # a narrow window shows the first ones

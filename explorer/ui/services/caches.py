@@ -48,6 +48,7 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.split_pixels": Limit(
         "drawn test images with their masks, up to 16 kB each", "process", entries=2000
     ),
+    "images.photos.decoded": Limit("the photos of the gallery, up to 1 MB each", "process"),
     "ui.services.sample_sheets.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
     "ui.charts._bar": Limit("colour bars as PNG, one for each palette", "process"),
     "ui.build.shape_classes._picture": Limit("shapes as PNG, one for each class", "process"),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
+from explorer.images import PHOTOS
 from explorer.tracing import INSIDE_BLOCK
 from explorer.ui.services.url_codec import UrlState, parse_int
 
@@ -35,12 +36,12 @@ class AppState(UrlState):
     """One view of the Explore page.
 
     `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a shape of a drawn scene),
-    "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0) or "upload-DIGEST" (an image of
-    this session). `target` is the class to explain, None for each network's prediction. `scope` says which maps share a
-    colour scale. `layers` are those of the depth strip: "blocks" and the convolutions outside of them, "main"
-    convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab. `method` and `parameters`,
-    a JSON object of those that the user set, belong to "More methods"; `questioned` is the map of "Can I trust this
-    map?".
+    "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0), a name in `PHOTOS`, or
+    "upload-DIGEST" (an image of this session). `target` is the class to explain, None for each network's prediction.
+    `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
+    outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
+    `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
+    map of "Can I trust this map?".
 
     Raises ValueError for a text that this app never writes.
     """
@@ -68,8 +69,10 @@ class AppState(UrlState):
         for name in (self.first, self.second, self.layer):
             if name is not None and not NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not the name of a network or layer.")
-        if not self.is_drawn and not UPLOAD.fullmatch(self.picture):
-            raise ValueError(f"`picture` must be a sample, a test image or an upload, received {self.picture!r}.")
+        if not self.is_everywhere and not UPLOAD.fullmatch(self.picture):
+            raise ValueError(
+                f"`picture` must be a sample, a test image, a photo or an upload, received {self.picture!r}."
+            )
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)
@@ -90,9 +93,9 @@ class AppState(UrlState):
         return drawn, int(match[2])
 
     @property
-    def is_drawn(self) -> bool:
-        """Whether the app draws the picture, on any machine."""
-        return self.sample is not None or self.test is not None
+    def is_everywhere(self) -> bool:
+        """Whether every machine has the picture: the app draws it, or brings it."""
+        return self.sample is not None or self.test is not None or self.picture in PHOTOS
 
     def chosen(self) -> dict[str, int | float | str]:
         """The method's parameters that the user set; a link may hold others than the method has."""

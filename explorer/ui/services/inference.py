@@ -13,7 +13,8 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
-from explorer.images import decode, to_input
+from explorer.images import PHOTOS, decode, to_input
+from explorer.images.photos import decoded as decoded_photo
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
 from explorer.ui.services.explore_state import AppState, Layers
@@ -29,8 +30,8 @@ INFERENCE_SLOTS = threading.BoundedSemaphore(CONCURRENT_PASSES)
 class InputImage:
     """Pixels uint8 (H, W, 3), `shown` the same at a size for the screen.
 
-    Where the app drew the image, `mask` is bool (H, W), `label` the class name, and `sample` or `test` that of its
-    AppState. Each of `notes` is a sentence.
+    Where the app drew the image, `mask` is bool (H, W), and `sample` or `test` that of its AppState. `label` is the
+    class name, where it is known. Each of `notes` is a sentence.
     """
 
     pixels: np.ndarray
@@ -88,10 +89,12 @@ def split_pixels(drawn: Drawn, number: int) -> tuple[np.ndarray, np.ndarray, int
     return pixels, mask, label
 
 
-def drawn_image(state: AppState) -> InputImage | None:
-    """The picture of the view where the app draws it, None for an upload."""
+def own_image(state: AppState) -> InputImage | None:
+    """The picture of the view where the app draws or brings it, None for an upload."""
     if state.sample:
         return sample_image(*state.sample)
+    if state.picture in PHOTOS:
+        return photo_image(state.picture)
     return split_image(*state.test) if state.test else None
 
 
@@ -111,6 +114,12 @@ def sample_image(label: int, number: int) -> InputImage:
     shown = figures.fit_to_screen(pixels, IMAGE_SIDE_PX)
     title = f"drawn {name}, number {number}"
     return InputImage(pixels, shown, f"sample-{label}-{number}", title, (), mask, name, (label, number))
+
+
+def photo_image(name: str) -> InputImage:
+    found, about = decoded_photo(name), PHOTOS[name]
+    shown = figures.fit_to_screen(found.pixels, IMAGE_SIDE_PX)
+    return InputImage(found.pixels, shown, name, about.title, found.notes, None, about.label)
 
 
 class UploadStore:

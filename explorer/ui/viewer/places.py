@@ -17,13 +17,14 @@ _connection = place("connection", "", ())
 introduction = place("introduction", "<div class='introduction'></div>", ("introduction.css",))
 overview = place(  # predictions and depth strip
     "overview",
-    f"<div class='overview'><p class='error' role='alert' hidden></p><div class='around'></div>{_LEAD}"
+    "<div class='overview'><p class='error' role='alert' hidden></p>"
+    f"<p class='loading' aria-hidden='true'></p><div class='around'></div>{_LEAD}"
     "<div class='strip'></div></div>",
-    ("scale.css", "predictions.css", "strip.css", "picture_tools.css"),
+    ("scale.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
 )
 layer_header = place("header", "<div class='head'></div>", ("detail.css",))
 layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
-_bar = place("bar", "<div class='bar'></div>", ("bar.css", "gallery.css", "upload.css"))
+_bar = place("bar", "<div class='bar'></div>", ("bar.css", "gallery.css", "upload.css", "loading.css"))
 
 
 def connection(data: Mapping[str, Any], on_choice: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:

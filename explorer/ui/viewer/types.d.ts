@@ -177,10 +177,13 @@ interface BarData extends GalleryData {
   view: View;
   title: string; // of the picture
   limit: number; // megabytes of a file
+  mixed: boolean; // whether the two networks may know different classes
+  alone: boolean; // whether one network may stand alone
   networks: { name: string; label: string; group: string; known: number }[];
   twins: Record<string, string>;
   classes: string[];
   known: number;
+  photos: { name: string; title: string; source: string }[];
 }
 
 /** The scene of `bar.py`. */

@@ -1,1 +1,1 @@
-"""Widgets that several pages use: bound fields, pickers, and the button that starts a long task."""
+"""Widgets that several pages use: bound fields, and the buttons that download and start a long task."""

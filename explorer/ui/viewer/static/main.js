@@ -3,7 +3,7 @@
 
 import { explain, fetchArrays, RequestError, storePicture } from "./api.js";
 import { find, once, save, setText, toggle, update } from "./dom.js";
-import { EMPTY, keepNewest, keyOf, needsFetch, reduce, shownLayer } from "./store.js";
+import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { barView } from "./views/bar.js";
 import { keepSheets } from "./views/gallery.js";
@@ -21,6 +21,8 @@ const DRAG_MS = 200; // between two addresses while a slider is dragged
 
 /** @type {State} */
 let state = EMPTY;
+/** The words for each network in a list. @type {Record<string, string>} */
+let labels = {};
 /** @type {Map<string, Draw>} */
 const places = new Map();
 /** @type {Map<string, Message>} */
@@ -252,7 +254,7 @@ export function connection({ data, setTriggerValue }) {
 /** @type {(component: Component) => () => void} */
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
-    const [alert, lead] = [find(box, ".error"), find(box, ".lead")];
+    const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
     return (/** @type {State} */ now) => {
@@ -260,6 +262,9 @@ export function overview({ parentElement }) {
       toggle(alert, now.error !== "");
       toggle(lead, !now.error || now.message !== null); // without a strip it has nothing to introduce
       update(box, { ariaBusy: String(!isShown()) });
+      const missing = awaited(now).map((name) => labels[name] ?? name);
+      setText(waiting, loading(missing));
+      box.classList.toggle("loads", missing.length > 0);
       if (!now.message) return;
       predictions(now);
       strip(now.message, shownLayer(now), now.selection.scope);
@@ -318,6 +323,7 @@ export function bar({ data, parentElement, setTriggerValue }) {
   );
   parentElement.draw = draw;
   keepSheets(data.sheets);
+  labels = Object.fromEntries(data.networks.map(({ name, label }) => [name, label]));
   parentElement.listening?.abort(); // Streamlit calls this again after each run, and the end once
   const listening = new AbortController();
   parentElement.listening = listening;

@@ -19,6 +19,15 @@ export const EMPTY = Object.freeze({
 /** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
 
+/** The networks of the view that the shown message has not. @type {(state: Pick<State, "view" | "key" | "error">) => string[]} */
+export function awaited({ view, key, error }) {
+  const shown = key === null ? [] : JSON.parse(key).networks;
+  return view && !error ? view.networks.filter((name) => !shown.includes(name)) : [];
+}
+
+/** What is said meanwhile. @type {(labels: string[]) => string} */
+export const loading = (labels) => (labels.length ? `Loading ${labels.join(" and ")} …` : "");
+
 /**
  * The state after an event. It changes nothing in place but the layers of a message, which only grow.
  * @type {(state: State, event: StoreEvent) => State}

@@ -1,8 +1,10 @@
 // The bar above every page: networks, picture, class to explain, and the set of layers. Its lists are the browser's own.
 
 import { el, focusedIn, setText, toggle, update } from "../dom.js";
+import { awaited, loading } from "../store.js";
 import { cameraView } from "./camera.js";
 import { galleryView } from "./gallery.js";
+import { nextPhoto, photosView } from "./photos.js";
 import { uploadView } from "./upload.js";
 
 const LONG = 60; // entries, from which on a list is searched by typing a part of a name
@@ -77,14 +79,14 @@ function searchOf(words, onchange) {
 
 /**
  * What follows from another first or second network. Twins stay twins; a second network without the classes of the first
- * goes, and so does a class that was chosen among others.
- * @type {(data: Pick<BarData, "networks" | "twins">, before: View, first: string, second: string | undefined) => Partial<View>}
+ * goes where the page shows no `mixed` pair, and so does a class that was chosen among others.
+ * @type {(data: Pick<BarData, "networks" | "twins" | "mixed">, before: View, first: string, second: string | undefined) => Partial<View>}
  */
-export function chosenNetworks({ networks, twins }, before, first, second) {
+export function chosenNetworks({ networks, twins, mixed }, before, first, second) {
   const known = (/** @type {string | undefined} */ name) => networks.find((network) => network.name === name)?.known;
   const [old, beside] = before.networks;
   const wereTwins = first !== old && beside !== undefined && twins[old] === beside;
-  const fits = second !== undefined && second !== first && known(second) === known(first);
+  const fits = second !== undefined && second !== first && (mixed || known(second) === known(first));
   const chosen = second === undefined ? undefined : wereTwins || !fits ? (twins[first] ?? (fits ? second : undefined)) : second;
   return {
     networks: chosen === undefined ? [first] : [first, chosen],
@@ -100,26 +102,30 @@ export function chosenNetworks({ networks, twins }, before, first, second) {
 export function barView(root, made, choose, chooseFile) {
   let data = made;
   let { view } = made;
+  const status = el("p", { className: "loading", role: "status" });
   const first = listOf("First network", (name) => choose(chosenNetworks(data, view, name, view.networks[1])));
   const second = listOf("Second network", (name) => choose({ networks: name === NONE ? [view.networks[0]] : [view.networks[0], name] }));
   const explain = (/** @type {string} */ index) => choose({ target: index === NONE ? null : Number(index) });
   const [few, many] = [listOf("Class to explain", explain), searchOf("Class to explain", explain)];
   const layers = listOf("Layers", (value) => choose({ layers: value }));
   layers.field.title = "BN, ReLU and sums too: also pooling.";
-  second.field.title = "Only networks that know the same classes can be compared.";
   const copy = copyButton();
 
   const words = el("span", { className: "words" });
   const panel = el("div", { className: "pictures", id: "pictures", hidden: true });
   const picture = el("button", { type: "button", className: "picture", ariaExpanded: "false" }, words);
   picture.setAttribute("aria-controls", panel.id);
-  const [shapes, file, cameraBox] = ["gallery", "upload", "upload camera"].map((className) => el("div", { className }));
-  const gallery = galleryView(shapes, made);
-  const next = el(
-    "button",
-    { type: "button", className: "next", title: "The same shape on another background", onclick: gallery.next },
-    "Next",
+  const [shapes, photos, file, cameraBox] = ["gallery", "gallery photos", "upload", "upload camera"].map((className) =>
+    el("div", { className }),
   );
+  const gallery = galleryView(shapes, made);
+  const pressPhoto = photosView(photos, made.photos, (name) => choose({ picture: name }));
+  const another = () => {
+    const photo = nextPhoto(data.photos, view.picture);
+    if (photo) choose({ picture: photo });
+    else gallery.next();
+  };
+  const next = el("button", { type: "button", className: "next", onclick: another }, "Next");
   const upload = uploadView(file, chooseFile);
   /** @type {ReturnType<typeof cameraView> | null} */
   let camera = null;
@@ -134,7 +140,7 @@ export function barView(root, made, choose, chooseFile) {
     cameraBox.append(el("button", { type: "button", onclick: closeCamera }, "Switch the camera off"));
   };
   closeCamera();
-  panel.append(shapes, file, cameraBox);
+  panel.append(shapes, photos, file, cameraBox);
   picture.onclick = () => {
     toggle(panel, Boolean(panel.hidden));
     update(picture, { ariaExpanded: String(!panel.hidden) });
@@ -152,6 +158,7 @@ export function barView(root, made, choose, chooseFile) {
       layers.field,
       copy,
     ),
+    status,
     panel,
   );
 
@@ -170,9 +177,12 @@ export function barView(root, made, choose, chooseFile) {
     view = (isViewer && state.view) || now.view;
     const { networks, classes } = data;
     const chosen = networks.find(({ name }) => name === view.networks[0]);
-    const alike = networks.filter(({ name, known }) => name !== chosen?.name && (known === chosen?.known || name === view.networks[1]));
+    const alike = networks.filter(
+      ({ name, known }) => name !== chosen?.name && (data.mixed || known === chosen?.known || name === view.networks[1]),
+    );
     first.fill(grouped(networks), view.networks[0]);
-    second.fill({ "": [[NONE, "None"]], ...grouped(alike) }, view.networks[1] ?? NONE);
+    second.fill({ "": data.alone ? [[NONE, "None"]] : [], ...grouped(alike) }, view.networks[1] ?? NONE);
+    update(second.field, { title: data.mixed ? "" : "Only networks that know the same classes can be compared." });
     const names = chosen?.known === data.known ? classes : []; // those of other classes are about to come
     /** @type {[string, string][]} */
     const entries = [
@@ -188,16 +198,23 @@ export function barView(root, made, choose, chooseFile) {
     layers.fill({ "": LAYERS }, view.layers);
     setText(words, pictureWords(view.picture, data, isViewer ? state.message : null));
     update(picture, { ariaLabel: `Image: ${words.textContent}` });
+    const isPhoto = data.photos.some(({ name }) => name === view.picture);
+    update(next, { title: isPhoto ? "The next photo" : "The same shape on another background" });
     gallery.show(now, state, (name) => choose({ picture: name }), isViewer);
+    pressPhoto(view.picture);
+    const labels = networks.filter(({ name }) => isViewer && awaited(state).includes(name)).map(({ label }) => label);
+    setText(status, loading(labels));
     upload(state, now);
     camera?.draw(state);
   };
 }
 
 /** The picture in a few words: a drawn scene, or a file. @type {(picture: string, data: BarData, message: Message | null) => string} */
-function pictureWords(picture, { names, title, view }, message) {
+function pictureWords(picture, { names, photos, title, view }, message) {
   const scene = picture.match(/^sample-(\d)-(\d+)$/);
   if (scene) return `${names[Number(scene[1])]}, background ${scene[2]}`;
+  const photo = photos.find(({ name }) => name === picture);
+  if (photo) return photo.title;
   if (message?.picture === picture) return message.predictions.pictures[0].alt;
   return picture === view.picture && title ? title : "your image";
 }

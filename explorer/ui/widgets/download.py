@@ -1,7 +1,6 @@
-"""Pickers that several pages have, and the button that downloads."""
+"""The button that downloads, and its offer of labelled images."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import streamlit as st
 
@@ -9,31 +8,8 @@ from explorer.architectures import ArchitectureSpec
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.downloads import DownloadProgress
 from explorer.errors import user_message
-from explorer.labels import NONE
 from explorer.ui import dataset_access
 from explorer.ui.markdown import as_sentence
-from explorer.ui.widgets.bound import bound
-
-
-def second_network_select(
-    key: str,
-    value: str | None,
-    names: Sequence[str],
-    labels: Mapping[str, str],
-    change: Callable[..., None],
-    **more: Any,
-) -> None:
-    """The second of two networks, or none; `change(second=...)` puts it into the state of the page."""
-    bound(
-        st.selectbox,
-        "Second network",
-        [NONE, *names],
-        key=key,
-        value=value or NONE,  # no value would show as nothing chosen
-        write=lambda name: change(second=None if name == NONE else name),
-        format_func=lambda name: labels.get(name, name),
-        **more,
-    )
 
 
 def offer_labelled_images(
