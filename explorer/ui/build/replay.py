@@ -81,13 +81,14 @@ def parts(name: str, theme: str) -> dict[str, Any]:
     log, pictures = parsed(recording.metrics), recording.samples
     networks = training_charts.networks_of(recording.request["names"], recording.request["specs"], theme)
     curves = training_charts.training_curves(log, networks)
-    return {
-        "last": curves["last"],
+    drawn = {
         "curves": curves,
         "map": training_charts.gradient_maps(log, networks),
         "cams": training_charts.cams(log.cams, log, pictures, networks),
         "predictions": training_charts.predictions(log.predictions, log, pictures, networks),
     }
+    source = f"{' and '.join(name for name, _ in networks)}. {_circumstances(recording)}"
+    return {"last": curves["last"], **{kind: part and {**part, "source": source} for kind, part in drawn.items()}}
 
 
 def _circumstances(recording: Recording) -> str:

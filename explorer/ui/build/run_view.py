@@ -79,6 +79,12 @@ def _settings(request: Request) -> str:
     )
 
 
+def _source(request: Request, log: RunLog) -> str:
+    """What stands below a saved picture of the run."""
+    n = (log.start or {}).get("train_images")
+    return f"{' and '.join(request.names)}: {_settings(request)}." + (f" n = {n:,} training pictures." if n else "")
+
+
 def _data(data: Mapping[str, Any]) -> str:
     """The title of a run's data; of the shapes the size and classes, as far as its request names them."""
     kind = data["kind"]
@@ -139,22 +145,23 @@ def _follow(run: Run, request: Request, went_on: bool) -> None:
     if not log.progress:
         return
     networks = training_charts.networks_of(request.names, request.specs, client.theme())
-    training_charts.draw(training_charts.training_curves(log, networks), "training_curves")
+    source = _source(request, log)
+    training_charts.draw(training_charts.training_curves(log, networks), "training_curves", source)
     st.caption(
         "Lines are means over the training batches since the last report, dots the validation pictures after each "
         "epoch."
     )
     pictures = np.load(run.samples) if log.start and run.samples.exists() else None
     if log.cams and pictures is not None:
-        training_charts.draw(training_charts.cams(log.cams[-1:], log, pictures, networks), "cams")
+        training_charts.draw(training_charts.cams(log.cams[-1:], log, pictures, networks), "cams", source)
     if maps := training_charts.gradient_maps(log, networks):
         st.markdown(
             "**Gradient map**: how large the gradient of each layer's weights is, at steps 0, 1, 2, 3, 4, 6, 8, …"
         )
-        training_charts.draw(maps, "gradient_maps")
+        training_charts.draw(maps, "gradient_maps", source)
     if log.predictions and pictures is not None:
         part = training_charts.predictions(log.predictions[-1:], log, pictures, networks)
-        training_charts.draw(part, "predictions")
+        training_charts.draw(part, "predictions", source)
 
 
 def _progress(status: Status) -> None:

@@ -29,9 +29,10 @@ Networks = Sequence[tuple[str, str]]
 _component = place("live_charts", "<div class='live'></div>", ("training.css", "picture_tools.css"), "training.js")
 
 
-def draw(part: Mapping[str, Any], key: str) -> None:
-    """Draws one of the parts below. The user's zoom stays as long as the key does."""
-    _component(key=key, data=dict(part))
+def draw(part: Mapping[str, Any], key: str, source: str) -> None:
+    """Draws one of the parts below; `source` stands below it where it is saved. The user's zoom stays as long as the
+    key does."""
+    _component(key=key, data={**part, "source": source})
 
 
 def networks_of(names: Sequence[str], specs: Sequence[Mapping[str, Any]], theme: Any) -> Networks:

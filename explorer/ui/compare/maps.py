@@ -17,7 +17,9 @@ from explorer.ui.compare.comparison import ComparedNetwork, column_tops, load_st
 from explorer.ui.compare.parts import draw
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_code, as_text
+from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import InputImage
 
 HEADING = "Where they look"
 GRAD_CAMS = (
@@ -28,7 +30,7 @@ _COLUMN = 64  # pixels of a map on the report's strip
 _LARGE = 160  # pixels of an overlay in the report
 
 
-def section(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
+def section(state: CompareState, compared: Sequence[ComparedNetwork], subject: InputImage) -> None:
     mapped = [network for network in compared if network.depths]
     for network in compared:
         if not network.depths:
@@ -38,13 +40,13 @@ def section(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
     st.markdown(
         f"{GRAD_CAMS} Click a map for its detail. → Compare the largest values under the maps, not the colours."
     )
-    scales = _scales(state, mapped)
-    aligned_strip.aligned_maps(state, mapped, scales, _choose)
+    scales, source = _scales(state, mapped), source_text(mapped, subject)
+    aligned_strip.aligned_maps(state, mapped, f"{scales}. {source}", _choose)
     colour_bar(figures.SEQUENTIAL, as_text(scales))
     for words in caveats(mapped):
         st.caption(as_text(words))
-    draw([_sizes(mapped)], "sizes")
-    _detail(state, mapped)
+    draw([_sizes(mapped)], "sizes", source)
+    _detail(state, mapped, source)
 
 
 def chapters(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[Chapter]:
@@ -136,7 +138,7 @@ def _sizes(compared: Sequence[ComparedNetwork]) -> Chart:
 # --- one depth in detail ---------------------------------------------------------------------------------------------
 
 
-def _detail(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
+def _detail(state: CompareState, compared: Sequence[ComparedNetwork], source: str) -> None:
     st.markdown(f"##### At relative depth {state.depth:.2f}")
     controls.choose_depth(state)
     strips = _strips(state, compared)
@@ -147,7 +149,7 @@ def _detail(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
                     _draw_map(title, thumbnail)
     for strip in strips:
         colour_bar(strip.palette, as_text(strip.caption))
-    draw(_similarity(state, compared), "alike")
+    draw(_similarity(state, compared), "alike", source)
     _open_in_explore(state, compared)
 
 

@@ -40,7 +40,8 @@ def show_flows(state: GradientsState, found: list[MeasuredFlow], pictures: str, 
     alt = profiles.alt_of(found, size, sentences)
     legend = profiles.legend_of(found, lines)
     profiles.draw_profile(
-        key="gradients_chart", data=profiles.profile(lines, legend, size=size, alt=alt, sample=sample)
+        key="gradients_chart",
+        data=profiles.profile(lines, legend, size=size, alt=alt, sample=sample, source=sample_of(found, pictures)),
     )
     st.caption(circumstances(state, found, pictures))
     most = max(sum(line.panel == panel for line in lines) for panel in {line.panel for line in lines})

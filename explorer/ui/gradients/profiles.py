@@ -57,17 +57,19 @@ def profile(
     alt: str,
     sample: str = "seed",
     span: tuple[int, int] | None = None,
+    source: str = "",
 ) -> dict[str, Any]:
     """Size against relative depth, from the first layer on the left to the last on the right.
 
     A line is the median of the n, and a band reaches from the smallest to the largest; sizes that are not finite are
     None. All panels share the decades of `span`, by default those of the lines. `size` says what is measured, `sample`
-    what n counts.
+    what n counts, `source` what it was measured on.
     """
     panels = list(dict.fromkeys(line.panel for line in lines)) or [""]
     return {
         "kind": "profile",
         "alt": alt,
+        "source": source,
         "size": size,
         "sample": sample,
         "decades": list(span or span_of(lines)),
