@@ -38,9 +38,14 @@ def aligned_maps(
         "networks": [_row(network, depths, row, state.grid) for network, row in zip(compared, tops, strict=True)],
         "caption": f"What {titles} see, by relative depth. {about}",
         "bar": figures.data_uri(figures.colour_bar(figures.SEQUENTIAL)),
-        "ends": ["0", f"{tops[0][0]:.3g}" if state.scope == "both" else _ENDS[state.scope]],
+        "ends": scale_ends(state, tops),
     }
     _component(key="aligned", data=data, on_column_change=lambda: choose(st.session_state["aligned"]["column"]))
+
+
+def scale_ends(state: CompareState, tops: Sequence[Sequence[float]]) -> tuple[str, str]:
+    """What the ends of the colours of all maps stand for; `tops` are those of `column_tops`."""
+    return "0", f"{tops[0][0]:.3g}" if state.scope == "both" else _ENDS[state.scope]
 
 
 def _row(network: ComparedNetwork, depths: Sequence[float], tops: Sequence[float], grid: Grid) -> dict[str, Any]:

@@ -103,15 +103,16 @@ def _scales(state: CompareState, compared: Sequence[ComparedNetwork]) -> str:
 
 def _strip(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
     depths = strip_depths(state.depth)
-    rows = []
-    for network, tops in zip(compared, column_tops(compared, depths, state.scope), strict=True):
+    rows, every = [], column_tops(compared, depths, state.scope)
+    for network, tops in zip(compared, every, strict=True):
         cells = []
         for depth, top in zip(depths, tops, strict=True):
             column = network.nearest(depth)
             cells.append(Thumbnail(aligned_strip.paint(column.cam, top, state.grid), [column.name, f"to {top:.3g}"]))
         rows.append((network.title, cells))
     caption = f"By relative depth. {_scales(state, compared)}. Brighter is more. n = 1 image."
-    return Strip([f"{depth:.2f}" for depth in depths], rows, _COLUMN, figures.SEQUENTIAL, caption)
+    ends = aligned_strip.scale_ends(state, every)
+    return Strip([f"{depth:.2f}" for depth in depths], rows, _COLUMN, figures.SEQUENTIAL, caption, ends)
 
 
 def _sizes(compared: Sequence[ComparedNetwork]) -> Chart:
@@ -153,7 +154,8 @@ def _detail(state: CompareState, compared: Sequence[ComparedNetwork], source: st
     _open_in_explore(state, compared)
 
 
-def _draw_map(title: str, thumbnail: Thumbnail) -> None:
+def _draw_map(title: str, thumbnail: Thumbnail | None) -> None:
+    assert thumbnail is not None
     layer, *words = thumbnail.lines
     st.image(thumbnail.pixels, output_format="PNG", alt=f"{title}, {layer}")
     st.markdown(f"**{as_text(title)}**  \n{as_code(layer)}")
@@ -168,8 +170,8 @@ def _strips(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[St
 def _overlays(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
     depths = strip_depths(state.depth)
     place = depths.index(state.depth)
-    cells = []
-    for network, tops in zip(compared, column_tops(compared, depths, state.scope), strict=True):
+    cells, every = [], column_tops(compared, depths, state.scope)
+    for network, tops in zip(compared, every, strict=True):
         column, top = network.nearest(state.depth), tops[place]
         height, width = column.cam.shape
         words = (
@@ -181,7 +183,8 @@ def _overlays(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip
         cells.append(Thumbnail(pixels, [column.name, *zero, words]))
     caption = f"Each network's Grad-CAM over its input, at depth {state.depth:.2f}."
     titles = [network.title for network in compared]
-    return Strip(titles, [("", cells)], aligned_strip.SIDE, figures.SEQUENTIAL, caption)
+    ends = aligned_strip.scale_ends(state, every)
+    return Strip(titles, [("", cells)], aligned_strip.SIDE, figures.SEQUENTIAL, caption, ends)
 
 
 def _differences(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
@@ -201,7 +204,7 @@ def _differences(state: CompareState, compared: Sequence[ComparedNetwork]) -> St
         "more, blue where the other does."
     )
     titles = [f"{first.title} − {other.title}" for other in others]
-    return Strip(titles, [("", cells)], side, figures.DIVERGING, caption)
+    return Strip(titles, [("", cells)], side, figures.DIVERGING, caption, (f"−{top:.3g}", f"{top:.3g}"))
 
 
 def cam_pairs(compared: Sequence[ComparedNetwork], depth: float) -> list[CamComparison]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from explorer import figures
 from explorer.experiments.gradient_flow import Quantity
@@ -98,9 +98,13 @@ def _line(line: ProfileLine) -> dict[str, Any]:
     }
 
 
-def lines_of(found: Sequence[MeasuredFlow], state: GradientsState) -> list[ProfileLine]:
+def lines_of(
+    found: Sequence[MeasuredFlow], state: GradientsState, theme: Literal["light", "dark"] | None = None
+) -> list[ProfileLine]:
     """Colours tell plain from residual. At initialisation squares tell projections, dashes networks without norm where
-    others have one, and widths depths; else dashes tell the second network of a family."""
+    others have one, and widths depths; else dashes tell the second network of a family. `theme` is by default that of
+    the page."""
+    theme = theme or client.theme()
     specs, is_grid = [each.spec for each in found], state.source == "initial"
     depths, norms = sorted({spec.depth for spec in specs}), {spec.norm for spec in specs}
     varied = [name for name in ("initialisation", "activation") if len({getattr(spec, name) for spec in specs}) > 1]
@@ -108,7 +112,7 @@ def lines_of(found: Sequence[MeasuredFlow], state: GradientsState) -> list[Profi
     lines: list[ProfileLine] = []
     for each, spec, panel in zip(found, specs, panels, strict=True):
         sizes = band(each.flows, state.what)
-        colour = figures.network_colour(spec.shortcut, client.theme())
+        colour = figures.network_colour(spec.shortcut, theme)
         marks = [norm_of(spec.norm)] if is_grid and len(norms) > 1 else []
         marks += [shortcuts_of(spec.shortcut)] if is_grid and spec.shortcut == "projection" else []
         name = each.name + (f" ({', '.join(marks)})" if marks else "")

@@ -107,7 +107,7 @@ export function saveButtons(page, name, describe) {
         failed.textContent = `Nothing was saved: ${error instanceof Error ? error.message : error}`;
       }
     };
-    return el("button", { type: "button", ariaLabel: `${title}: ${name}`, onclick }, title);
+    return el("button", { type: "button", className: "download", ariaLabel: `${title}: ${name}`, onclick }, title);
   });
   return [...buttons, failed];
 }
