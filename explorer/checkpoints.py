@@ -119,6 +119,7 @@ class Header:
     data: str
     metrics: dict[str, Any]
     record: dict[str, Any]
+    seed: int | None
 
 
 def read_header(path: str | Path) -> Header:
@@ -134,7 +135,7 @@ def read_header(path: str | Path) -> Header:
         return Header(
             ArchitectureSpec.from_dict(header["spec"]),
             tuple(header["class_names"]),
-            *(header[key] for key in ("data", "figures", "record")),
+            *(header[key] for key in ("data", "figures", "record", "seed")),
         )
     except CheckpointError:
         raise

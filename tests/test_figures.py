@@ -107,5 +107,5 @@ def test_names_in_figures_and_reports_neither_mark_up_nor_reorder() -> None:
     parts += [figures.Strip([evil], [(evil, [picture])], 2, figures.SEQUENTIAL, evil), figures.Details(evil, evil)]
     report = figures.report_html(evil, [figures.Chapter(evil, parts)])
     _, body = report.split("</head>")
-    assert body.count("&lt;b&gt;gnp.tac") == 19, "every text is there, in one heading, in alternative texts too"
+    assert body.count("&lt;b&gt;gnp.tac") == 22, "every text is there, in one heading, in alternative texts too"
     assert "<b>" not in body and "\u202e" not in body and "\u2066" not in body

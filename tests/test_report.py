@@ -17,8 +17,10 @@ from explorer.attribution import profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, shapes
 from explorer.experiments import agreement, cam_metrics, similarity
+from explorer.labels import listed
 from explorer.presets import cifar
 from explorer.tracing import trace
+from explorer.ui import report as writer
 from explorer.ui.compare import labelled, layer_similarity, report
 from explorer.ui.compare.comparison import ComparedNetwork, side_by_side
 from explorer.ui.compare.measurements import Measurement, Request
@@ -71,6 +73,15 @@ def twins() -> tuple[list[ComparedNetwork], dict[str, Measurement]]:
     return compared, measured(compared)
 
 
+def html_report(
+    compared: list[ComparedNetwork], kept: dict[str, Measurement], subject: InputImage | None = None
+) -> str:
+    """The file that the Compare page offers."""
+    titles = listed([network.title for network in compared])
+    chapters = report.chapters(compared, kept, subject)
+    return writer.html(f"Comparison of {titles}", chapters, f"compare?networks=plain,{HOSTILE}").decode()
+
+
 def with_checkpoint(network: ComparedNetwork, **changes: Any) -> ComparedNetwork:
     return replace(network, checkpoint=replace(network.checkpoint, **changes))
 
@@ -91,7 +102,7 @@ def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(
     compared, kept = twins
     pixels = np.zeros((64, 64, 3), np.uint8)
     picture = InputImage(pixels, pixels, "0", f"image {HOSTILE}", (f"note {HOSTILE}",))
-    text = report.html_report(compared, kept, picture)
+    text = html_report(compared, kept, picture)
     tags = Markup(text).tags
     headings = re.findall(r"<h2>(.*?)</h2>", text)
     assert headings == [
@@ -101,6 +112,7 @@ def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(
         "Predictions on labelled images",
         "Similarity of their representations",
         "How much of the Grad-CAM lies on the object",
+        "This view",
         "Made with",
     ]
     charts = [attributes for tag, attributes in tags if tag == "div" and attributes.get("class") == "chart"]
@@ -124,9 +136,9 @@ def test_the_report_holds_all_that_was_measured_and_nothing_of_a_name_is_markup(
 
 def test_nothing_measured_is_said(twins) -> None:
     compared, _ = twins
-    text = report.html_report(compared, {})
+    text = html_report(compared, {})
     assert "Nothing was measured on many images before this report was made." in text
-    assert len(re.findall('<div id="chart-', text)) == 3, "what is known of the one image is there"
+    assert len(re.findall('class="chart"', text)) == 3, "what is known of the one image is there"
 
 
 def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +152,9 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
     alone = Request("cka", "shapes-64", N)
     more[alone.key("plain", "plain")] = Measurement(alone, ("plain", "plain"), cka.result)
     more[Request("cka", "shapes-32", N).key("residual", "plain")] = replace(cka, names=("residual", "plain"))
-    text = report.html_report(compared, more)
+    text = html_report(compared, more)
     headings = re.findall(r"<h2>(.*?)</h2>", text)
-    assert headings[4:-1] == [
+    assert headings[4:-2] == [
         f"Similarity of their representations: {N} images of Shapes",
         f"Similarity of their representations: {N} images of Shapes 64×64",
         f"How much of the Grad-CAM lies on the object: {N} images of Shapes, label explained",
@@ -150,7 +162,7 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
     ]
     assert text.count("<figcaption>Linear CKA (debiased)") == text.count("<figcaption>Linear CKA (plain)") == 3
     monkeypatch.setattr(layer_similarity, "MOST_CELLS", 100)
-    text = report.html_report(compared, more)
+    text = html_report(compared, more)
     assert text.count("<figcaption>Linear CKA (debiased)") == 3 and "Linear CKA (plain)" not in text
     assert "only the debiased estimate is drawn" in text
     with np.load(io.BytesIO(report.arrays_npz(compared, more)), allow_pickle=False) as arrays:
@@ -166,13 +178,13 @@ def test_every_question_has_its_chapter_and_its_arrays(twins, monkeypatch: pytes
 def test_figures_that_are_none_are_not_measured(twins, wrong: dict[str, object]) -> None:
     compared, _ = twins
     odd = with_checkpoint(compared[0], metrics=wrong)
-    assert "<td>not measured</td>" in report.html_report([odd, compared[1]], {})
+    assert "<td>not measured</td>" in html_report([odd, compared[1]], {})
 
 
 def test_the_one_picture_of_networks_that_know_different_classes(twins) -> None:
     compared, _ = twins
     other = with_checkpoint(compared[1], class_names=tuple(f"other {HOSTILE} {index}" for index in range(10)))
-    text = report.html_report([compared[0], other], {})
+    text = html_report([compared[0], other], {})
     assert text.count("its most probable classes. n = 1 image.") == 2
     assert "The networks explain different classes" in text
     assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
@@ -182,7 +194,7 @@ def test_a_report_needs_no_weights(twins) -> None:
     compared, kept = twins
     light = report.without_weights(compared)
     assert {parameter.device.type for each in light for parameter in each.checkpoint.network.parameters()} == {"meta"}
-    assert report.html_report(light, kept) == report.html_report(compared, kept)
+    assert html_report(light, kept) == html_report(compared, kept)
 
 
 def test_four_deep_networks_make_no_huge_file() -> None:
@@ -208,15 +220,15 @@ def test_of_many_classes_the_most_frequent_mistakes_stand_in_a_table(twins) -> N
     assert mistakes.columns == ["label", "predicted instead", *(network.title for network in compared)]
     assert mistakes.rows[0] == [class_names[0], class_names[7], "1", "1"]
     assert sorted(list(row[2:]) for row in mistakes.rows[1:]) == [["0", "1"], ["1", "0"], ["1", "0"]]
-    text = report.html_report(compared, kept)
-    assert "<th>predicted instead</th>" in text and len(text) < 8_000_000
+    text = html_report(compared, kept)
+    assert '<th scope="col">predicted instead</th>' in text and len(text) < 8_000_000
     assert not [attributes for _, attributes in Markup(text).tags if "onerror" in attributes]
 
 
 def test_a_report_of_other_networks_holds_nothing_of_these(twins) -> None:
     compared, kept = twins
     other = [replace(each, name=name) for each, name in zip(compared, "xy", strict=True)]
-    assert "Nothing was measured" in report.html_report(other, kept)
+    assert "Nothing was measured" in html_report(other, kept)
 
 
 def test_the_csv_has_a_line_for_each_picture_and_no_formula(twins) -> None:

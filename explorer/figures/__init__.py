@@ -13,10 +13,12 @@ from explorer.figures.charts import DASHES, NETWORK_COLOURS, TEXT_COLOURS, Serie
 from explorer.figures.comparison import (
     ClassProbabilities,
     DepthCurves,
+    StepLine,
     TrainingLine,
     map_similarity_chart,
     probabilities_chart,
     sizes_chart,
+    step_chart,
     training_chart,
 )
 from explorer.figures.detail import (
@@ -30,7 +32,17 @@ from explorer.figures.detail import (
     signed_overlay,
     trust_chart,
 )
-from explorer.figures.gradients import ZERO, GradientMap, decades, enclosing_decades, paint_gradients, size_table
+from explorer.figures.gradients import (
+    ZERO,
+    GradientMap,
+    SizeLine,
+    decades,
+    enclosing_decades,
+    gradient_map_chart,
+    paint_gradients,
+    size_chart,
+    size_table,
+)
 from explorer.figures.network_diagram import network_drawing
 from explorer.figures.raster import (
     DIVERGING,

@@ -16,6 +16,7 @@ NETWORK_COLOURS = {
 }
 # Streamlit would write the text of a chart in a grey of less than 4.5:1.
 TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
+LOGARITHMIC = {"type": "log", "exponentformat": "power", "dtick": 1}  # of sizes, which differ by many decades
 GREY = "#80868A"  # 3:1 against the background of both themes, as WCAG asks of graphics, and in no palette
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
 LEGEND |= {"itemclick": False, "itemdoubleclick": False}

@@ -32,6 +32,16 @@ class TrainingLine:
 
 
 @dataclass(frozen=True, eq=False)
+class StepLine:
+    """One value of a network at each of `steps`; None was no finite number. `points` are not connected."""
+
+    series: Series
+    steps: Sequence[int]
+    values: Sequence[float | None]
+    points: bool
+
+
+@dataclass(frozen=True, eq=False)
 class ClassProbabilities:
     """A network's probability, 0..1, of each class of the chart, and the class that is explained."""
 
@@ -77,6 +87,19 @@ def training_chart(lines: Sequence[TrainingLine], stacked: bool = False) -> go.F
         figure.update_xaxes(domain=[0, 1])
         figure.update_xaxes(title=None, col=1)
         figure.update_layout(height=470, yaxis_domain=[0.6, tops[0]], yaxis2_domain=[0, tops[1]])
+    return figure
+
+
+def step_chart(panels: Sequence[tuple[str, Sequence[StepLine]]]) -> go.Figure:
+    """Loss on the left, accuracy, 0..1, on the right, over training steps: (title, lines) each."""
+    figure = _two_charts((panels[0][0], panels[1][0]), "training step")
+    for column, (_, lines) in enumerate(panels, start=1):
+        for line in lines:
+            mode = "markers" if line.points else "lines"
+            hover = f"step %{{x}}: %{{y:{'.3g' if column == 1 else '.1%'}}}"
+            _add_line(figure, column, line.series, line.steps, line.values, hover, mode=mode)
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02], col=2)
     return figure
 
 

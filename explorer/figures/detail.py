@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from plotly.subplots import make_subplots
 
 from explorer.attribution import PerturbationCurve
-from explorer.figures.charts import Series, add_line, empty_chart, translucent
+from explorer.figures.charts import LOGARITHMIC, Series, add_line, empty_chart, translucent
 from explorer.figures.raster import ColourScale, data_uri, grid, upscale_nearest
 from explorer.figures.text_escaping import escape_html
 
@@ -82,18 +82,21 @@ def kernel_sheet(pictures: Sequence[np.ndarray], columns: int, side: int) -> np.
     return grid(large, large[0].shape, min(columns, len(large)), _GAP, fill=0)
 
 
-def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str) -> go.Figure:
-    """Ratios along depth, from 0, with a line at 1, where both sides are equally large, and a bar at `chosen`."""
+def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str, sizes: bool = False) -> go.Figure:
+    """Ratios along depth, from 0, with a line at 1, where both sides are equally large, or `sizes` on a logarithmic
+    axis; and a bar at `chosen`."""
     names = list(dict.fromkeys(name for line in lines for name in line.names))
     xaxis = {"automargin": True, "tickangle": -60, "type": "category", "tickfont": {"size": 10}}
     heading = {"text": title, "font": {"size": 13}}
-    figure = empty_chart(250, (8, 34, 0), xaxis, {"rangemode": "tozero"}, title=heading, showlegend=len(lines) > 1)
+    yaxis = LOGARITHMIC if sizes else {"rangemode": "tozero"}
+    figure = empty_chart(250, (8, 34, 0), xaxis, yaxis, title=heading, showlegend=len(lines) > 1)
     figure.update_layout(legend={"x": 1, "xanchor": "right"})
     if chosen in names:
         figure.add_vline(x=names.index(chosen), line={"color": "rgba(128,128,128,0.35)", "width": 8})
     for line in lines:
         add_line(figure, line.series, line.names, line.values, "%{x}: %{y:.3g}")
-    figure.add_hline(y=1, line={"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "dot"})
+    if not sizes:
+        figure.add_hline(y=1, line={"color": "rgba(128,128,128,0.8)", "width": 1, "dash": "dot"})
     return figure
 
 

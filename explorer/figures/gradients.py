@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-from explorer.figures.raster import ColourScale
+from explorer.figures.charts import LOGARITHMIC, Series, add_line, empty_chart, translucent
+from explorer.figures.raster import SEQUENTIAL, ColourScale
+from explorer.figures.text_escaping import escape_html
 
 ZERO = (128, 134, 138)  # a grey, which the palette of sizes does not have
 
@@ -21,6 +25,60 @@ class GradientMap:
     layers: Sequence[str]
     steps: Sequence[int]
     norms: Sequence[Sequence[float | None]]
+
+
+@dataclass(frozen=True, eq=False)
+class SizeLine:
+    """Sizes along the relative depths of `layers`: the median, and the band from `low` to `high`."""
+
+    series: Series
+    layers: Sequence[str]
+    depths: Sequence[float]
+    low: Sequence[float]
+    median: Sequence[float]
+    high: Sequence[float]
+
+
+def size_chart(lines: Sequence[SizeLine], title: str) -> go.Figure:
+    """Sizes over relative depth on a logarithmic axis. Zero has no place there, so it is a gap."""
+    xaxis = {"title": "relative depth, first layer to last", "range": [-0.02, 1.02]}
+    figure = empty_chart(360, (8, 40, 50), xaxis, {**LOGARITHMIC, "title": title}, showlegend=True)
+    for line in lines:
+        low, median, high = (
+            [size if 0 < size < math.inf else None for size in each] for each in (line.low, line.median, line.high)
+        )
+        if list(line.low) != list(line.high) and None not in (*low, *high):
+            band = {"fill": "toself", "fillcolor": translucent(line.series.colour, 0.15), "line": {"width": 0}}
+            edges = [*line.depths, *reversed(line.depths)], [*high, *reversed(low)]
+            figure.add_scatter(x=edges[0], y=edges[1], hoverinfo="skip", showlegend=False, mode="lines", **band)
+        layers = [escape_html(layer) for layer in line.layers]
+        add_line(figure, line.series, line.depths, median, "%{customdata}: %{y:.3g}", customdata=layers)
+    return figure
+
+
+def gradient_map_chart(maps: Sequence[GradientMap]) -> go.Figure:
+    """Layer by step, one map for each network side by side, the size as colour on one logarithmic scale."""
+    layers = list(dict.fromkeys(layer for each in maps for layer in each.layers))
+    steps = sorted({step for each in maps for step in each.steps})
+    low, high = decades(maps)
+    ticks = list(range(low, high + 1, max(1, math.ceil((high - low) / 5))))
+    figure = make_subplots(cols=len(maps), subplot_titles=[escape_html(each.title) for each in maps], shared_yaxes=True)
+    for column, each in enumerate(maps, start=1):
+        sizes = size_table(each, layers, steps)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            powers = np.where(sizes > 0, np.log10(sizes), np.nan)
+        names = [escape_html(layer) for layer in layers]
+        texts = [[f"{size:.3g}" for size in row] for row in sizes]
+        hover = "%{y}, step %{x}: %{text}<extra></extra>"
+        heat = {"coloraxis": "coloraxis", "text": texts, "hovertemplate": hover, "hoverongaps": False}
+        figure.add_heatmap(z=powers, x=list(map(str, steps)), y=names, row=1, col=column, **heat)
+    figure.update_xaxes(type="category", title="training step", fixedrange=True)
+    figure.update_yaxes(autorange="reversed", fixedrange=True)
+    bar = {"title": "L2 norm", "tickvals": ticks, "ticktext": [f"1e{tick}" for tick in ticks]}
+    scale = {"colorscale": SEQUENTIAL, "cmin": low, "cmax": high, "colorbar": bar}
+    margin = {"l": 0, "r": 0, "t": 30, "b": 50}
+    figure.update_layout(coloraxis=scale, height=max(320, 12 * len(layers) + 90), margin=margin)
+    return figure
 
 
 def enclosing_decades(sizes: Sequence[np.ndarray]) -> tuple[int, int]:

@@ -8,14 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from plotly.io import to_json
+from plotly.io import templates, to_json
 from plotly.offline import get_plotlyjs
 
+from explorer.figures.charts import NETWORK_COLOURS
 from explorer.figures.raster import colour_bar, data_uri
 from explorer.figures.text_escaping import without_bidi
 
 # Nothing may be loaded from anywhere: a browser refuses everything that this does not name.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
+_GROUNDS = {"light": "white", "dark": "dark"}
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,16 @@ class Thumbnail:
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """Pictures that are compared, in rows: (title, pictures), a picture for each of `columns`, `side` pixels wide.
-    `palette` names their colours, and `caption` describes them."""
+    """Pictures that are compared, in rows: (title, pictures), a picture or None for each of `columns`, `side` pixels
+    wide. `palette` names their colours, `ends` what its first and last stand for, and `caption` describes them."""
 
     kind: ClassVar = "strip"
     columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Thumbnail]]]
+    rows: Sequence[tuple[str, Sequence[Thumbnail | None]]]
     side: int
     palette: str = ""
     caption: str = ""
+    ends: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +91,19 @@ class Chapter:
 
 
 def report_html(title: str, chapters: Sequence[Chapter]) -> str:
-    """The whole file. Every text is escaped, and none is taken for markup."""
+    """The whole file, which is light or dark as its reader's system is. Every text is escaped, and none is taken for
+    markup. Networks in its charts have the colours of the light theme."""
     page = _ENVIRONMENT.get_template("report.html.jinja")
-    return page.render(title=title, chapters=chapters, policy=_POLICY, plotly=get_plotlyjs())
+    looks = {theme: templates[f"plotly_{ground}"].to_plotly_json() for theme, ground in _GROUNDS.items()}
+    pairs = zip(NETWORK_COLOURS["light"].values(), NETWORK_COLOURS["dark"].values(), strict=True)
+    data = {"templates": to_json(looks, validate=False), "colours": to_json(dict(pairs), validate=False)}
+    return page.render(title=title, chapters=chapters, policy=_POLICY, plotly=get_plotlyjs(), **data)
 
 
 def _figure_json(chart: Chart) -> str:
     """JSON that cannot end the script it stands in: to_json writes <, > and / of texts as their code points."""
     figure = go.Figure(chart.figure)
-    figure.update_layout(template="plotly_white", paper_bgcolor="#ffffff", plot_bgcolor="#ffffff")
+    figure.update_layout(template=None, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)")
     return str(to_json(figure, validate=False))
 
 

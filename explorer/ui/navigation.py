@@ -1,6 +1,6 @@
 """The pages and the links between them. A page that the user enters again by the menu shows its last view."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
@@ -10,7 +10,8 @@ import streamlit as st
 
 from explorer import requirements
 from explorer.errors import log_incident, unexpected_message
-from explorer.ui import bar, client, lesson, streamlit_internals, url_query
+from explorer.figures import Chapter
+from explorer.ui import bar, client, lesson, report, streamlit_internals, url_query
 from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.services.process_tuning import collect_garbage
 from explorer.ui.session import session
@@ -80,6 +81,19 @@ def download_button(label: str, data: Callable[[], bytes | BytesIO | str], **opt
             raise
 
     st.download_button(label, data=logged, on_click="ignore", **options)
+
+
+def report_button(title: str, chapters: Callable[[], Sequence[Chapter]], stem: str, key: str, **options: Any) -> None:
+    """A button that makes the report of this page when pressed: `chapters` is called then, with no run around it."""
+    address = urlunsplit(("", "", session().page, urlencode(url_query.read()), ""))
+    download_button(
+        "Report (HTML)",
+        data=lambda: BytesIO(report.html(title, chapters(), address)),
+        file_name=f"{stem}.html",
+        mime="text/html",
+        key=key,
+        **options,
+    )
 
 
 @contextmanager

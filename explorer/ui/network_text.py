@@ -1,13 +1,18 @@
 """A network in words: its measured accuracy, its twin, and its data."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
+from explorer.figures.text_escaping import shortened, without_bidi
+from explorer.labels import listed
 from explorer.runs import is_unbalanced
+from explorer.ui.services.inference import ChosenNetwork, InputImage
 
 NOT_MEASURED = "not measured"
+_LONGEST = 60  # letters of the data's name in a caption
 UPLOADED_DATA = "uploaded, "  # before the family, as the data of a file that does not name its own
 
 
@@ -36,6 +41,18 @@ def twins_text(first: str, second: str) -> str:
         f"**{first}** and **{second}** are twins: they started from the same weights and learned from the same "
         "images in the same order. The shortcuts are the only difference, so every difference below comes from them."
     )
+
+
+def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = None) -> str:
+    """Where a saved figure comes from: the networks with the data and the seed of their training, and the picture."""
+    said = [f"{network.title} ({', '.join(_origin(network.checkpoint))})" for network in networks]
+    text = f"Networks: {listed(said)}."
+    return without_bidi(f"{text} Picture: {subject.title.strip('`')}; n = 1." if subject else text)
+
+
+def _origin(checkpoint: Checkpoint) -> list[str]:
+    seed = "seed not recorded" if checkpoint.seed is None else f"seed {checkpoint.seed}"
+    return [shortened(checkpoint.data, _LONGEST), seed]
 
 
 def dataset_title(data: str) -> str:

@@ -1,4 +1,4 @@
-"""What tests of Explore do and look at."""
+"""What tests of Explore do and look at, and the files that pages save."""
 
 import io
 import re
@@ -9,6 +9,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page, WebSocketRoute
 
 from driving.actions import upload
+from tests.e2e.conftest import SCREENSHOTS
 
 EXPLAIN = "**/api/explain"
 COMPLETE = "document.documentElement.dataset.viewer === 'complete'"  # all layers have been fetched
@@ -63,3 +64,23 @@ def strip_button(page: Page, layer: str, network: str, row: str = "Grad-CAM") ->
 def give_photo(page: Page, name: str, content: bytes) -> None:
     open_pictures(page)
     upload(page, "bar", name, "image/jpeg", content)
+
+
+def downloaded(page: Page, kind: str, name: str) -> tuple[str, bytes]:
+    """The name and the content of the file that the button of that picture saves."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Save as {kind}: {name}", exact=True).click()
+    content = download.value.path().read_bytes()
+    SCREENSHOTS.mkdir(exist_ok=True)
+    (SCREENSHOTS / f"saved-{download.value.suggested_filename}").write_bytes(content)
+    return download.value.suggested_filename, content
+
+
+def pixels_of(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+def saved(page: Page, name: str) -> tuple[str, np.ndarray]:
+    """The name of the PNG and its pixels."""
+    name, content = downloaded(page, "PNG", name)
+    return name, pixels_of(content)

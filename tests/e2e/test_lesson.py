@@ -2,11 +2,13 @@
 
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from driving.actions import choose, click, no_sideways_scroll, query, turn, visit, wait_until_ready, windows
 from explorer.ui.streamlit_internals import PRESENTED
 from tests.e2e.accessibility import nameless_pictures, violations
+from tests.e2e.exploring import saved
 
 # The text of a chart, and where its drawing ends: in pixels of the screen.
 CUT = """() => [...document.querySelectorAll('[data-testid=stPlotlyChart]')].flatMap(chart => {
@@ -70,6 +72,9 @@ def test_a_presentation_is_larger_has_no_menu_and_ends_with_escape(page: Page) -
         assert no_sideways_scroll(page), window
         for hidden in ("stSidebar", "stHeader", "stTopNavLink"):
             assert not page.get_by_test_id(hidden).first.is_visible(), (hidden, window)
+    strip = page.locator(".aligned .grid")
+    _, pixels = saved(page, "aligned maps")
+    assert pixels.shape[1] == pytest.approx(2 * strip.evaluate("grid => grid.offsetWidth") + 64, abs=2), "no zoom"
     point = page.locator("[data-testid=stPlotlyChart] .points path.point").first
     point.scroll_into_view_if_needed()
     box = point.bounding_box()

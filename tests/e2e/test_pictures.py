@@ -1,6 +1,7 @@
-"""Every picture fills the screen and is saved as a PNG with its colour bar and caption. One comes from the camera."""
+"""Every picture fills the screen and is saved as PNG and SVG, with its colour bar and caption; and the camera."""
 
-import io
+import base64
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -9,18 +10,18 @@ from playwright.sync_api import Page, expect
 
 from driving.actions import click, query, turn, visit, wait_until_ready
 from tests.e2e.accessibility import assert_accessible
-from tests.e2e.conftest import SCREENSHOTS
-from tests.e2e.exploring import open_pictures
+from tests.e2e.exploring import downloaded, open_pictures, pixels_of, saved
 
 
-def saved(page: Page, name: str) -> tuple[str, np.ndarray]:
-    """The name and the pixels of the file that the button of that picture saves."""
-    with page.expect_download() as download:
-        page.get_by_role("button", name=f"Save as PNG: {name}", exact=True).click()
-    content = download.value.path().read_bytes()
-    SCREENSHOTS.mkdir(exist_ok=True)
-    (SCREENSHOTS / f"saved-{download.value.suggested_filename}").write_bytes(content)
-    return download.value.suggested_filename, np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+def drawn(page: Page, name: str) -> tuple[str, str, list[np.ndarray]]:
+    """The name of the SVG, its words, and the pixels of the pictures in it. Nothing in it is elsewhere."""
+    name, content = downloaded(page, "SVG", name)
+    svg = "{http://www.w3.org/2000/svg}"
+    root = ElementTree.fromstring(content)
+    words = " ".join("".join(each.itertext()) for each in root.iter(f"{svg}text"))
+    addresses = [value for each in root.iter(f"{svg}image") for key, value in each.items() if key.endswith("href")]
+    assert all(address.startswith("data:image/png;base64,") for address in addresses)
+    return name, words, [pixels_of(base64.b64decode(address.partition(",")[2])) for address in addresses]
 
 
 def colours(pixels: np.ndarray) -> int:
@@ -52,6 +53,12 @@ def test_the_pictures_of_explore(page: Page) -> None:
     assert (overlay[:32] == 255).all(), "on the background of the page"
     assert (overlay[672:] != 255).any(), "the bar and the caption"
 
+    name, words, pictures = drawn(page, "Grad-CAM of plain-20")
+    assert name.startswith("Grad-CAM-of-stages.1.0-of-plain-20-over-the-picture") and name.endswith(".svg")
+    np.testing.assert_array_equal(pictures[0], shown, "all its values")
+    for part in ("Grad-CAM 0", "explaining star", "plain-20 (shapes-v1-32, seed 0)", "drawn star, number 6; n = 1"):
+        assert part in words, words
+
     for picture in ("feature maps of ResNet-20", "chosen feature map of ResNet-20"):
         name, pixels = saved(page, picture)
         assert "stages.1.0-of-ResNet-20" in name and min(pixels.shape[:2]) >= 624
@@ -61,6 +68,10 @@ def test_the_pictures_of_explore(page: Page) -> None:
     size = band.evaluate("grid => [grid.offsetHeight, grid.offsetWidth]")
     assert strip.shape[0] > 2 * size[0] and strip.shape[1] == pytest.approx(2 * size[1] + 64, abs=2)
     assert colours(strip) > 500, "maps, lines and words"
+    name, words, pictures = drawn(page, "depth strip")
+    assert len(pictures) == 8, "two rows and the bars of both networks, and two scales"
+    for part in ("plain-20", "ResNet-20", "stage 3", "1e-2", "gradient", "n = 1"):
+        assert part in words, words
     for picture in ("depth strip", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
         fills_the_screen(page, picture)
 
@@ -78,6 +89,8 @@ def test_the_pictures_of_a_training(page: Page) -> None:
         name, pixels = saved(page, picture)
         assert name.startswith(start)
         assert colours(pixels) > 200
+    _, words, _ = drawn(page, "loss and accuracy")
+    assert "Accuracy" in words and "plain-56 and ResNet-56" in words and "seed 0" in words
     fills_the_screen(page, "loss and accuracy")
 
 
@@ -89,6 +102,12 @@ def test_the_strip_of_compare(page: Page) -> None:
     assert (pixels[:32] < 64).all() and (pixels[-200:] > 200).any(), "bright words on the dark page"
     assert colours(pixels) > 500
     fills_the_screen(page, "aligned maps")
+    _, chart = saved(page, "Confusion matrix of plain-8")
+    assert colours(chart[:200]) > 100, "the scale, whose colours another drawing of the chart defines"
+    name, words, _ = drawn(page, "Training curves")
+    assert name.startswith("Training-curves") and "plain-8-shapes-v1-32-seed-0" in name
+    for part in ("Loss", "Accuracy", "epochs", "plain-8", "ResNet-8", "n = 20,000", "seed 0"):
+        assert part in words, words
 
 
 CAMERA = """() => {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Route
 
-from explorer.ui.compare import report
-from tests.test_report import hostile_twins, measured
+from tests.e2e.accessibility import violations
+from tests.test_report import hostile_twins, html_report, measured
 
 
 def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(
@@ -14,13 +14,14 @@ def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(
 ) -> None:
     compared = hostile_twins()
     path = tmp_path / "report.html"
-    path.write_text(report.html_report(compared, measured(compared)), encoding="utf-8")
+    path.write_text(html_report(compared, measured(compared)), encoding="utf-8")
     context = browsers(0)
     context.set_offline(True)
     page = context.new_page()
     page.set_viewport_size({"width": 1024, "height": 800})
     asked: list[str] = []
     complaints: list[str] = []
+    seen: list[str] = []
 
     def refuse(route: Route) -> None:
         if route.request.url.startswith(("data:", path.as_uri())):
@@ -43,6 +44,13 @@ def test_the_report_opens_offline_with_its_figures_and_runs_nothing_of_a_name(
         assert pictures.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 0)")
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         assert not page.locator("img[onerror]").count()
+        colour = "getComputedStyle(document.querySelector('.chart .xtick text')).fill"
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_function("dark => (document.querySelectorAll('.chart .main-svg').length > 0)", arg=scheme)
+            assert not violations(page), scheme
+            seen.append(page.evaluate(colour))
+        assert seen[0] != seen[1], "charts follow the system"
     finally:
         page.close()
         context.set_offline(False)

@@ -53,6 +53,7 @@ test("a file is named after the caption", () => {
   assert.equal(fileName("../../etc/Café"), "etc-Cafe.png", "no path, plain letters");
   assert.ok(fileName("x".repeat(300)).length <= 84);
   assert.equal(fileName("…"), "picture.png");
+  assert.equal(fileName("Loss.", "svg"), "Loss.svg");
 });
 
 test("the ends of a bar are numbers where one scale has them", () => {

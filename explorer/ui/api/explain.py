@@ -23,11 +23,13 @@ from starlette.responses import JSONResponse, Response
 from explorer.attribution import raw_arrays
 from explorer.errors import is_user_error, unexpected_message, user_message
 from explorer.images import MAX_BYTES, ImageError
+from explorer.ui import report
+from explorer.ui.api import report as chapters_of
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.services.caches import CACHES, LruCache
-from explorer.ui.services.explore_state import PASS_FIELDS, AppState
+from explorer.ui.services.explore_state import PASS_FIELDS, SELECTION_FIELDS, AppState
 from explorer.ui.services.inference import (
     CONCURRENT_PASSES,
     InferenceCache,
@@ -40,13 +42,15 @@ from explorer.ui.services.offered_networks import OfferedNetworks
 
 ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
+REPORT_ROUTE = "api/report"
 PICTURE_ROUTE = "api/picture"
 TOKEN_HEADER = "X-Explorer-Token"
 MAX_LINE_BYTES = 8000
 MAX_FILE_BYTES = MAX_BYTES
 MAX_FILES, MAX_FILES_OF_SESSION = 8, 4  # in memory at once
 LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
-VIEW_FIELDS = (*PASS_FIELDS, "layer", "channel")
+VIEW_FIELDS = (*PASS_FIELDS, *SELECTION_FIELDS)
+MAX_ADDRESS = 2000  # letters of the address in a report
 ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
 
 _WORKERS = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="explain")
@@ -161,6 +165,17 @@ def arrays(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
     return buffer.getvalue()
 
 
+def view_report(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
+    """The report of the view as HTML. `asked` may name the `address` of the view. Raises RequestError."""
+    state, names, _only = _view(asked)
+    subject = session.image_of(state)
+    with _user_errors():
+        with session.passes.lock:
+            results = session.run(state, subject, names)
+        address = str(asked.get("address", ""))[:MAX_ADDRESS]
+        return report.html(chapters_of.title(subject, results), chapters_of.chapters(state, subject, results), address)
+
+
 def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     """The view, the names of its networks, and which part of the message is wanted."""
     try:
@@ -196,6 +211,11 @@ async def handle_explain(request: Request) -> Response:
 async def handle_arrays(request: Request) -> Response:
     """200 with an npz file, else as `handle_explain`. A download supersedes no view, and no view supersedes it."""
     return await _respond(request, "application/zip", arrays)
+
+
+async def handle_report(request: Request) -> Response:
+    """200 with an HTML file, to be saved and not to be shown, else as `handle_arrays`."""
+    return await _respond(request, "application/octet-stream", view_report)
 
 
 async def handle_picture(request: Request) -> Response:

@@ -6,6 +6,7 @@ from explorer.ui.api.introduction import introduction
 from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
 from explorer.ui.api.predictions import pack_predictions
 from explorer.ui.api.strip import pack_strip, shown_layer
+from explorer.ui.network_text import source_text
 from explorer.ui.services.inference import InputImage, NetworkResult
 from explorer.ui.services.offered_networks import OfferedNetworks
 from explorer.ui.services.sample_sheets import scene_sheets
@@ -33,6 +34,7 @@ def view_message(
     header |= {
         "picture": picture,
         "layer": shown_layer(None, results),
+        "source": source_text(results, subject),
         "introduction": introduction(subject, results, offered),
         "depths": depth_chart(results, offered),
         "predictions": pack_predictions(writer, subject, results),

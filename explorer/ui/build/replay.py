@@ -7,6 +7,7 @@ import streamlit as st
 
 from explorer import recordings, runs
 from explorer.errors import user_message
+from explorer.figures import Chapter, Table
 from explorer.recordings import Recording
 from explorer.runs.log import parsed
 from explorer.ui import client, forecasts, navigation, network_registry
@@ -52,16 +53,28 @@ def show_replay(name: str) -> None:
         if st.button("Explore these two networks", key="explore_recorded", type="primary"):
             navigation.switch_page("explore", AppState(first=first, second=second).to_query())
         _back()
+        navigation.report_button(
+            f"Recorded training: {RECORDINGS[name]}", lambda: _chapters(recording), f"training-{name}", "replay-report"
+        )
     st.markdown(
         "Both start from the same weights and see the same images in the same order. The gradient map shows them "
         "apart from step 0 on, the accuracy only later."
     )
     _component(key="replay", data=parts(name, client.theme()))
-    st.caption(
-        "Lines are means over the training batches since the last report, dots the validation images after each "
-        "epoch. The gradient map has the steps 0, 1, 2, 3, 4, 6, 8, … of the training."
-    )
+    st.caption(f"{training_charts.CURVES} The gradient map has the steps 0, 1, 2, 3, 4, 6, 8, … of the training.")
     st.markdown(ending(recording))
+
+
+def _chapters(recording: Recording) -> list[Chapter]:
+    """The whole training for a report."""
+    log, request = parsed(recording.metrics), recording.request
+    networks = training_charts.networks_of(request["names"], request["specs"], "light")
+    fields = [[name.replace("_", " "), str(value)] for name, value in request["config"].items()]
+    return [
+        Chapter("Results", [ending(recording)]),
+        Chapter("Settings", [_circumstances(recording), Table(["setting", "value"], fields, texts=2)]),
+        *training_charts.chapters(log, networks, _circumstances(recording)),
+    ]
 
 
 def _back() -> None:
@@ -81,13 +94,14 @@ def parts(name: str, theme: str) -> dict[str, Any]:
     log, pictures = parsed(recording.metrics), recording.samples
     networks = training_charts.networks_of(recording.request["names"], recording.request["specs"], theme)
     curves = training_charts.training_curves(log, networks)
-    return {
-        "last": curves["last"],
+    drawn = {
         "curves": curves,
         "map": training_charts.gradient_maps(log, networks),
         "cams": training_charts.cams(log.cams, log, pictures, networks),
         "predictions": training_charts.predictions(log.predictions, log, pictures, networks),
     }
+    source = f"{' and '.join(name for name, _ in networks)}. {_circumstances(recording)}"
+    return {"last": curves["last"], **{kind: part and {**part, "source": source} for kind, part in drawn.items()}}
 
 
 def _circumstances(recording: Recording) -> str:

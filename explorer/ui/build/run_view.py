@@ -1,5 +1,6 @@
 """A run on the page: its progress, its result, and the earlier runs of the user."""
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from explorer import runs
 from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
+from explorer.figures import Chapter, Details, Part, Table
 from explorer.labels import OPTIMIZERS
 from explorer.runs import Request, Run, RunLog, Status
 from explorer.training import TrainingConfig
@@ -79,6 +81,12 @@ def _settings(request: Request) -> str:
     )
 
 
+def _source(request: Request, log: RunLog) -> str:
+    """What stands below a saved picture of the run."""
+    n = (log.start or {}).get("train_images")
+    return f"{' and '.join(request.names)}: {_settings(request)}." + (f" n = {n:,} training images." if n else "")
+
+
 def _data(data: Mapping[str, Any]) -> str:
     """The title of a run's data; of the shapes the size and classes, as far as its request names them."""
     kind = data["kind"]
@@ -103,7 +111,43 @@ def _buttons(state: BuildState, run: Run, request: Request, status: Status) -> N
         elif mine and status.state != "finished":
             st.button("Resume", key="resume", type="primary", on_click=_resume, args=(run,))
         st.button("New training with these settings", key="again", on_click=_again, args=(state, request))
+        if status.log.progress:
+            names = " and ".join(request.names)
+            stem = f"training-{'-'.join(request.names)}-{run.id[:8]}"
+            navigation.report_button(f"Training of {names}", lambda: _chapters(run, request), stem, "run-report")
     show_error()
+
+
+def _chapters(run: Run, request: Request) -> list[Chapter]:
+    """The run for a report: its results, its settings, and its charts as far as it has come."""
+    status = runs.status(run)
+    log, networks = status.log, training_charts.networks_of(request.names, request.specs, "light")
+    ended: list[dict[str, Any]] = log.end["networks"] if log.end and status.state == "finished" else []
+    state = STATE_LABELS.get(status.state, status.state)
+    results: list[Part] = [runs.summary(log) if ended else f"This training has no result: it is {state}."]
+    if ended:
+        rows = [
+            [
+                each["title"],
+                f"{each['test']['accuracy']:.2%}",
+                f"{each['test']['n']:,}",
+                f"{each['steps']:,}",
+                each["outcome"],
+            ]
+            for each in ended
+        ]
+        results.append(Table(["network", "test accuracy", "n", "steps", "outcome"], rows))
+    settings = {"data": _data(request.data), **request.config}
+    fields = [[name.replace("_", " "), str(value)] for name, value in settings.items()]
+    specs = [
+        Details(f"Spec of {name}", json.dumps(spec, indent=2))
+        for name, spec in zip(request.names, request.specs, strict=True)
+    ]
+    return [
+        Chapter("Results", results),
+        Chapter("Settings", [_settings(request), Table(["setting", "value"], fields, texts=2), *specs]),
+        *training_charts.chapters(log, networks, _source(request, log)),
+    ]
 
 
 def _resume(run: Run) -> None:
@@ -139,21 +183,20 @@ def _follow(run: Run, request: Request, went_on: bool) -> None:
     if not log.progress:
         return
     networks = training_charts.networks_of(request.names, request.specs, client.theme())
-    training_charts.draw(training_charts.training_curves(log, networks), "training_curves")
-    st.caption(
-        "Lines are means over the training batches since the last report, dots the validation images after each epoch."
-    )
+    source = _source(request, log)
+    training_charts.draw(training_charts.training_curves(log, networks), "training_curves", source)
+    st.caption(training_charts.CURVES)
     pictures = np.load(run.samples) if log.start and run.samples.exists() else None
     if log.cams and pictures is not None:
-        training_charts.draw(training_charts.cams(log.cams[-1:], log, pictures, networks), "cams")
+        training_charts.draw(training_charts.cams(log.cams[-1:], log, pictures, networks), "cams", source)
     if maps := training_charts.gradient_maps(log, networks):
         st.markdown(
             "**Gradient map**: how large the gradient of each layer's weights is, at steps 0, 1, 2, 3, 4, 6, 8, …"
         )
-        training_charts.draw(maps, "gradient_maps")
+        training_charts.draw(maps, "gradient_maps", source)
     if log.predictions and pictures is not None:
         part = training_charts.predictions(log.predictions[-1:], log, pictures, networks)
-        training_charts.draw(part, "predictions")
+        training_charts.draw(part, "predictions", source)
 
 
 def _progress(status: Status) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from explorer import figures
 from explorer.attribution import shared_axis
-from explorer.figures import GradientMap
+from explorer.figures import Chapter, Chart, GradientMap, Series, StepLine
 from explorer.labels import stage_spans, stage_title
 from explorer.numbers import finite
 from explorer.runs import RunLog
@@ -21,6 +21,9 @@ from explorer.ui.viewer import place
 
 MAX_POINTS = 600  # of one line: more than a panel has pixels
 PICTURE_PX = 72  # pixels of a test picture on the page
+CURVES = (
+    "Lines are means over the training batches since the last report, dots the validation images after each epoch."
+)
 OPACITY = 0.7  # of a Grad-CAM over its picture, where it is largest
 
 Networks = Sequence[tuple[str, str]]
@@ -29,9 +32,10 @@ Networks = Sequence[tuple[str, str]]
 _component = place("live_charts", "<div class='live'></div>", ("training.css", "picture_tools.css"), "training.js")
 
 
-def draw(part: Mapping[str, Any], key: str) -> None:
-    """Draws one of the parts below. The user's zoom stays as long as the key does."""
-    _component(key=key, data=dict(part))
+def draw(part: Mapping[str, Any], key: str, source: str) -> None:
+    """Draws one of the parts below; `source` stands below it where it is saved. The user's zoom stays as long as the
+    key does."""
+    _component(key=key, data={**part, "source": source})
 
 
 def networks_of(names: Sequence[str], specs: Sequence[Mapping[str, Any]], theme: Any) -> Networks:
@@ -85,6 +89,29 @@ def _lines(log: RunLog, networks: Networks, quantity: str) -> list[dict[str, Any
                     }
                 )
     return lines
+
+
+def chapters(log: RunLog, networks: Networks, source: str) -> list[Chapter]:
+    """Curves and gradient maps for a report; `source` names the data, n and the seed."""
+    curves = training_curves(log, networks)
+    panels = [(panel["title"], [_step_line(line) for line in panel["lines"]]) for panel in curves["panels"]]
+    maps = [_gradient_map(log, index, *network) for index, network in enumerate(networks)]
+    found: list[Chapter] = []
+    if any(line["y"] for panel in curves["panels"] for line in panel["lines"]):
+        text = f"{CURVES} {source}"
+        found.append(
+            Chapter("Loss and accuracy", [curves["alt"], Chart(figures.step_chart(panels), curves["about"], text)])
+        )
+    if all(each.steps for each in maps):
+        title = f"Size of the weight gradient of {' and '.join(each.title for each in maps)}"
+        text = f"L2 norm by layer and training step; a gap has no number, or is exactly 0. {source}"
+        found.append(Chapter("Gradient map", [Chart(figures.gradient_map_chart(maps), title, text)]))
+    return found
+
+
+def _step_line(line: Mapping[str, Any]) -> StepLine:
+    series = Series(line["name"], line["colour"], "dash" if line["dashed"] else "solid")
+    return StepLine(series, line["x"], line["y"], line["points"])
 
 
 def _last_values(panels: Sequence[Mapping[str, Any]]) -> str:

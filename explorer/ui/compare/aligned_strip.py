@@ -24,10 +24,10 @@ _component = place("aligned", "<div class='aligned'></div>", ("aligned.css", "pi
 
 
 def aligned_maps(
-    state: CompareState, compared: Sequence[ComparedNetwork], scale: str, choose: Callable[[Any], None]
+    state: CompareState, compared: Sequence[ComparedNetwork], about: str, choose: Callable[[Any], None]
 ) -> None:
-    """Draws the strip; `scale` says where its colours end. A click calls `choose` with the number of its column, which
-    comes from the browser and may be anything."""
+    """Draws the strip; `about` says where its colours end, and of what it is. A click calls `choose` with the number of
+    its column, which comes from the browser and may be anything."""
     depths = strip_depths(state.depth)
     tops = column_tops(compared, depths, state.scope)
     titles = " and ".join(network.title for network in compared)
@@ -36,11 +36,16 @@ def aligned_maps(
         "depths": [f"{depth:.2f}" for depth in depths],
         "chosen": depths.index(state.depth),
         "networks": [_row(network, depths, row, state.grid) for network, row in zip(compared, tops, strict=True)],
-        "caption": f"What {titles} see, by relative depth. {scale}.",
+        "caption": f"What {titles} see, by relative depth. {about}",
         "bar": figures.data_uri(figures.colour_bar(figures.SEQUENTIAL)),
-        "ends": ["0", f"{tops[0][0]:.3g}" if state.scope == "both" else _ENDS[state.scope]],
+        "ends": scale_ends(state, tops),
     }
     _component(key="aligned", data=data, on_column_change=lambda: choose(st.session_state["aligned"]["column"]))
+
+
+def scale_ends(state: CompareState, tops: Sequence[Sequence[float]]) -> tuple[str, str]:
+    """What the ends of the colours of all maps stand for; `tops` are those of `column_tops`."""
+    return "0", f"{tops[0][0]:.3g}" if state.scope == "both" else _ENDS[state.scope]
 
 
 def _row(network: ComparedNetwork, depths: Sequence[float], tops: Sequence[float], grid: Grid) -> dict[str, Any]:

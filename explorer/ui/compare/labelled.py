@@ -18,6 +18,7 @@ from explorer.ui.compare.measured_images import TestSample
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.compare.parts import draw
 from explorer.ui.markdown import as_text
+from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
 from explorer.ui.widgets.download import offer_labelled_images
@@ -32,20 +33,21 @@ _MATRIX = 302  # pixels
 Said = Mapping[str, Predictions]  # of each network by name
 
 
-def mistakes(compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
+def mistakes(request: Request, compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
     """The confusion matrices."""
     words, *parts = _mistakes(compared, said, apart=True)
     st.markdown(f"**Confusion matrices.** {as_text(str(words))}")
+    source = f"{words} {_source(request, compared)}"
     with st.container(horizontal=True, gap="small"):
         for place, part in enumerate(parts):
             with st.container(width=_MATRIX if isinstance(part, Chart) else "stretch"):
-                draw([part], f"{key}-mistakes-{place}")
+                draw([part], f"{key}-mistakes-{place}", source)
 
 
 def numbers(request: Request, compared: Sequence[ComparedNetwork], said: Said, key: str) -> None:
     """Accuracies with intervals, McNemar's test, and the predictions as a file; folded."""
     with st.expander("Intervals, McNemar's test and CSV"):
-        draw([*_accuracies(compared, said), *_agreement(compared, said)], key)
+        draw([*_accuracies(compared, said), *_agreement(compared, said)], key, _source(request, compared))
         indices = measured_images.indices(request.data, request.n)
         titles = {network.name: network.title for network in compared}
         navigation.download_button(
@@ -56,6 +58,10 @@ def numbers(request: Request, compared: Sequence[ComparedNetwork], said: Said, k
             key=f"{key}-csv",
             help="One line for each image: its number in the test split, its label, and each network's prediction.",
         )
+
+
+def _source(request: Request, compared: Sequence[ComparedNetwork]) -> str:
+    return f"Images: {request.images}. {source_text(compared)}"
 
 
 def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> list[Chapter]:

@@ -13,6 +13,7 @@ from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.compare.parts import draw
 from explorer.ui.markdown import as_text
+from explorer.ui.network_text import source_text
 from explorer.ui.widgets import long_task
 
 HEADING = "Similarity of their representations"
@@ -46,7 +47,7 @@ def section(request: Request | None, compared: Sequence[ComparedNetwork], is_her
         )
     known = measurements.find_result(request, a.name, b.name)
     if known is not None:
-        _draw(known, a, b, key)
+        _draw(request, known, a, b, key)
     elif not is_here:
         st.info(f"The images of {as_text(request.data)} are not on this machine; choose other test images above.")
     else:
@@ -54,12 +55,12 @@ def section(request: Request | None, compared: Sequence[ComparedNetwork], is_her
             request.key(a.name, b.name),
             f"Compare all layers on {request.n:,} images",
             lambda: measurements.compare_layers(request, a, b),
-            lambda similarity: _draw(similarity, a, b, key),
+            lambda similarity: _draw(request, similarity, a, b, key),
             seconds=measurements.seconds(request, [a] if a is b else [a, b]),
         )
 
 
-def _draw(similarity: Similarity, a: ComparedNetwork, b: ComparedNetwork, key: str) -> None:
+def _draw(request: Request, similarity: Similarity, a: ComparedNetwork, b: ComparedNetwork, key: str) -> None:
     estimate = st.segmented_control(
         "Estimate",
         ["debiased", "plain"],
@@ -71,7 +72,8 @@ def _draw(similarity: Similarity, a: ComparedNetwork, b: ComparedNetwork, key: s
     )
     st.caption(BIAS)
     with st.container(width=660):  # about square, and narrower where the window is
-        draw(_parts(similarity, (a.title, b.title), estimate), key)
+        source = f"Images: {request.images}. {source_text([a, b])}"
+        draw(_parts(similarity, (a.title, b.title), estimate), key, source)
     draw(_undefined(similarity, (a.title, b.title)), f"{key}-undefined")
 
 

@@ -17,7 +17,9 @@ from explorer.ui.compare.comparison import ComparedNetwork, column_tops, load_st
 from explorer.ui.compare.parts import draw
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_code, as_text
+from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import InputImage
 
 HEADING = "Where they look"
 GRAD_CAMS = (
@@ -28,7 +30,7 @@ _COLUMN = 64  # pixels of a map on the report's strip
 _LARGE = 160  # pixels of an overlay in the report
 
 
-def section(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
+def section(state: CompareState, compared: Sequence[ComparedNetwork], subject: InputImage) -> None:
     mapped = [network for network in compared if network.depths]
     for network in compared:
         if not network.depths:
@@ -38,13 +40,13 @@ def section(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
     st.markdown(
         f"{GRAD_CAMS} Click a map for its detail. → Compare the largest values under the maps, not the colours."
     )
-    scales = _scales(state, mapped)
-    aligned_strip.aligned_maps(state, mapped, scales, _choose)
+    scales, source = _scales(state, mapped), source_text(mapped, subject)
+    aligned_strip.aligned_maps(state, mapped, f"{scales}. {source}", _choose)
     colour_bar(figures.SEQUENTIAL, as_text(scales))
     for words in caveats(mapped):
         st.caption(as_text(words))
-    draw([_sizes(mapped)], "sizes")
-    _detail(state, mapped)
+    draw([_sizes(mapped)], "sizes", source)
+    _detail(state, mapped, source)
 
 
 def chapters(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[Chapter]:
@@ -101,15 +103,16 @@ def _scales(state: CompareState, compared: Sequence[ComparedNetwork]) -> str:
 
 def _strip(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
     depths = strip_depths(state.depth)
-    rows = []
-    for network, tops in zip(compared, column_tops(compared, depths, state.scope), strict=True):
+    rows, every = [], column_tops(compared, depths, state.scope)
+    for network, tops in zip(compared, every, strict=True):
         cells = []
         for depth, top in zip(depths, tops, strict=True):
             column = network.nearest(depth)
             cells.append(Thumbnail(aligned_strip.paint(column.cam, top, state.grid), [column.name, f"to {top:.3g}"]))
         rows.append((network.title, cells))
     caption = f"By relative depth. {_scales(state, compared)}. Brighter is more. n = 1 image."
-    return Strip([f"{depth:.2f}" for depth in depths], rows, _COLUMN, figures.SEQUENTIAL, caption)
+    ends = aligned_strip.scale_ends(state, every)
+    return Strip([f"{depth:.2f}" for depth in depths], rows, _COLUMN, figures.SEQUENTIAL, caption, ends)
 
 
 def _sizes(compared: Sequence[ComparedNetwork]) -> Chart:
@@ -136,7 +139,7 @@ def _sizes(compared: Sequence[ComparedNetwork]) -> Chart:
 # --- one depth in detail ---------------------------------------------------------------------------------------------
 
 
-def _detail(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
+def _detail(state: CompareState, compared: Sequence[ComparedNetwork], source: str) -> None:
     st.markdown(f"##### At relative depth {state.depth:.2f}")
     controls.choose_depth(state)
     strips = _strips(state, compared)
@@ -147,11 +150,12 @@ def _detail(state: CompareState, compared: Sequence[ComparedNetwork]) -> None:
                     _draw_map(title, thumbnail)
     for strip in strips:
         colour_bar(strip.palette, as_text(strip.caption))
-    draw(_similarity(state, compared), "alike")
+    draw(_similarity(state, compared), "alike", source)
     _open_in_explore(state, compared)
 
 
-def _draw_map(title: str, thumbnail: Thumbnail) -> None:
+def _draw_map(title: str, thumbnail: Thumbnail | None) -> None:
+    assert thumbnail is not None
     layer, *words = thumbnail.lines
     st.image(thumbnail.pixels, output_format="PNG", alt=f"{title}, {layer}")
     st.markdown(f"**{as_text(title)}**  \n{as_code(layer)}")
@@ -166,8 +170,8 @@ def _strips(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[St
 def _overlays(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
     depths = strip_depths(state.depth)
     place = depths.index(state.depth)
-    cells = []
-    for network, tops in zip(compared, column_tops(compared, depths, state.scope), strict=True):
+    cells, every = [], column_tops(compared, depths, state.scope)
+    for network, tops in zip(compared, every, strict=True):
         column, top = network.nearest(state.depth), tops[place]
         height, width = column.cam.shape
         words = (
@@ -179,7 +183,8 @@ def _overlays(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip
         cells.append(Thumbnail(pixels, [column.name, *zero, words]))
     caption = f"Each network's Grad-CAM over its input, at depth {state.depth:.2f}."
     titles = [network.title for network in compared]
-    return Strip(titles, [("", cells)], aligned_strip.SIDE, figures.SEQUENTIAL, caption)
+    ends = aligned_strip.scale_ends(state, every)
+    return Strip(titles, [("", cells)], aligned_strip.SIDE, figures.SEQUENTIAL, caption, ends)
 
 
 def _differences(state: CompareState, compared: Sequence[ComparedNetwork]) -> Strip:
@@ -199,7 +204,7 @@ def _differences(state: CompareState, compared: Sequence[ComparedNetwork]) -> St
         "more, blue where the other does."
     )
     titles = [f"{first.title} − {other.title}" for other in others]
-    return Strip(titles, [("", cells)], side, figures.DIVERGING, caption)
+    return Strip(titles, [("", cells)], side, figures.DIVERGING, caption, (f"−{top:.3g}", f"{top:.3g}"))
 
 
 def cam_pairs(compared: Sequence[ComparedNetwork], depth: float) -> list[CamComparison]:

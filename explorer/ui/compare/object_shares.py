@@ -14,6 +14,7 @@ from explorer.ui.compare.comparison import ComparedNetwork, relative_depths, upd
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.compare.parts import draw
 from explorer.ui.compare.state import CompareState
+from explorer.ui.network_text import source_text
 from explorer.ui.widgets.bound import choice
 
 HEADING = "How much of the Grad-CAM lies on the object"
@@ -37,7 +38,7 @@ def section(
     )
     shares = controls.measure(state, "shares", requests, compared)
     if shares is not None:
-        draw(_parts(requests["shares"], compared, shares), key)
+        draw(_parts(requests["shares"], compared, shares), key, source_text(compared))
 
 
 def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> list[Chapter]:

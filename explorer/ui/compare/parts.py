@@ -10,8 +10,9 @@ from explorer.ui.charts import chart
 from explorer.ui.markdown import as_text, table
 
 
-def draw(parts: Sequence[Part], key: str) -> None:
-    """Draws sentences, tables and charts, whose title is only an `alt` where they have no text."""
+def draw(parts: Sequence[Part], key: str, source: str = "") -> None:
+    """Draws sentences, tables and charts, whose title is only an `alt` where they have no text. `source` stands below a
+    chart that is saved."""
     for index, part in enumerate(parts):
         if isinstance(part, str):
             lesson.explain(as_text(part))
@@ -20,7 +21,7 @@ def draw(parts: Sequence[Part], key: str) -> None:
         elif isinstance(part, Chart):
             if part.text:
                 st.markdown(f"**{as_text(part.title)}.** {as_text(part.text)}")
-            chart(part.figure, f"{key}-{index}", part.title)
+            chart(part.figure, f"{key}-{index}", part.title, name=part.title, source=f"{source} {part.text}".strip())
 
 
 def draw_table(part: Table) -> None:

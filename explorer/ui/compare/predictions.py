@@ -11,7 +11,7 @@ from explorer.figures import Chapter, Chart, ClassProbabilities, Details, Strip,
 from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS, with_article
 from explorer.ui.compare.comparison import ComparedNetwork, same_classes
 from explorer.ui.compare.parts import draw
-from explorer.ui.network_text import accuracy_text
+from explorer.ui.network_text import accuracy_text, source_text
 from explorer.ui.services.inference import InputImage
 
 _SIDE = 96  # pixels of the image, and of each network's input, in the report
@@ -23,7 +23,7 @@ def section(compared: Sequence[ComparedNetwork], subject: InputImage) -> None:
         st.image(subject.shown, output_format="PNG", alt=subject.title)
         st.caption(". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)]))
     with columns[1]:
-        draw(_charts(compared), "probabilities")
+        draw(_charts(compared), "probabilities", source_text(compared, subject))
     draw(_sentences(compared, subject.label), "predictions")
 
 

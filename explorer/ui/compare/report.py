@@ -1,30 +1,25 @@
 """Compare, to take away: the report as one HTML file, and the raw numbers as npz.
 
-Downloads are made at their click, when no script is running: `html_report` and `arrays_npz` use no Streamlit.
+Downloads are made at their click, when no script is running: `chapters` and `arrays_npz` use no Streamlit.
 """
 
-import io
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from importlib.metadata import version
-from time import gmtime, strftime
 from typing import Any
 
 import numpy as np
 import streamlit as st
 import torch
 
-from explorer import __version__, figures
+from explorer import figures
 from explorer.architectures import ArchitectureSpec, Network
 from explorer.experiments.agreement import Predictions, confusion
 from explorer.experiments.cam_metrics import ObjectShares
 from explorer.experiments.similarity import Similarity
-from explorer.figures import Chapter, Table
+from explorer.figures import Chapter
 from explorer.files import npz
 from explorer.labels import listed
-from explorer.machine import cores
 from explorer.ui import navigation
 from explorer.ui.compare import labelled, layer_similarity, maps, measurements, object_shares, predictions, spec_diff
 from explorer.ui.compare.comparison import ComparedNetwork
@@ -33,7 +28,6 @@ from explorer.ui.compare.state import CompareState
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.inference import InputImage
 
-PACKAGES = ("torch", "numpy", "plotly", "streamlit")
 KINDS: tuple[Kind, ...] = ("said", "cka", "shares")  # of measurements whose numbers are taken away
 
 
@@ -46,12 +40,11 @@ def section(compared: Sequence[ComparedNetwork], key: str, subject: InputImage, 
     store, light = measurements.store(), without_weights(compared)
     small = replace(subject, pixels=subject.shown, mask=None)
     with st.container(horizontal=True):
-        navigation.download_button(
-            "Report (HTML)",
-            data=lambda: io.BytesIO(html_report(light, store.snapshot(), small, state).encode()),
-            file_name=f"{stem}.html",
-            mime="text/html",
-            key=f"{key}-html",
+        navigation.report_button(
+            f"Comparison of {listed([network.title for network in compared])}",
+            lambda: chapters(light, store.snapshot(), small, state),
+            stem,
+            f"{key}-html",
             type="primary",
         )
         navigation.download_button(
@@ -63,26 +56,24 @@ def section(compared: Sequence[ComparedNetwork], key: str, subject: InputImage, 
         )
 
 
-def html_report(
+def chapters(
     compared: Sequence[ComparedNetwork],
     kept: Mapping[str, Measurement],
     subject: InputImage | None = None,
     state: CompareState | None = None,
-) -> str:
-    """The report as one HTML file: the networks, the one image as that `state` of the page shows it, and all that
+) -> list[Chapter]:
+    """The report: the networks, the one image as that `state` of the page shows it, and all that
     `kept` holds about these networks, a chapter for each request."""
     compared = [replace(network, colour=_light_colour(network)) for network in compared]
-    sections = (labelled, layer_similarity, object_shares)
-    measured = [chapter for section in sections for chapter in section.chapters(compared, kept)]
+    measured_parts = (labelled, layer_similarity, object_shares)
+    measured = [chapter for part in measured_parts for chapter in part.chapters(compared, kept)]
     nothing = Chapter("On many images", ["Nothing was measured on many images before this report was made."])
-    chapters = [
+    return [
         spec_diff.chapter(compared),
         predictions.chapter(compared, subject),
         *maps.chapters(state or CompareState(), compared),
         *(measured or [nothing]),
-        _versions(),
     ]
-    return figures.report_html(f"Comparison of {listed([network.title for network in compared])}", chapters)
 
 
 def _light_colour(network: ComparedNetwork) -> str:
@@ -100,14 +91,6 @@ def without_weights(compared: Sequence[ComparedNetwork]) -> list[ComparedNetwork
     return [
         replace(each, checkpoint=replace(each.checkpoint, network=_empty(each.checkpoint.spec))) for each in compared
     ]
-
-
-def _versions() -> Chapter:
-    rows = [["CNN & ResNet Explorer", __version__], ["Python", platform.python_version()]]
-    rows += [[package, version(package)] for package in PACKAGES]
-    rows += [["machine", f"{platform.machine()}, {cores()} cores, {platform.system()}"]]
-    rows += [["made", strftime("%Y-%m-%d %H:%M UTC", gmtime())]]
-    return Chapter("Made with", [Table(["", ""], rows)])
 
 
 def arrays_npz(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> bytes:

@@ -16,7 +16,7 @@ from explorer.labels import BLOCKS, SHORTCUTS, label, listed
 from explorer.training import TrainingRecord
 from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.parts import draw, draw_table
-from explorer.ui.network_text import accuracy_text, is_number
+from explorer.ui.network_text import accuracy_text, is_number, source_text
 
 _OF_THE_MACHINE = ("device", "compile")  # they decide the speed of a training, not its result
 _NOT_RECORDED = "not recorded"
@@ -58,7 +58,7 @@ def section(compared: Sequence[ComparedNetwork]) -> None:
 
 
 def curves(compared: Sequence[ComparedNetwork]) -> None:
-    draw(training_parts(compared, stacked=True), "training")
+    draw(training_parts(compared, stacked=True), "training", source_text(compared))
 
 
 def chapter(compared: Sequence[ComparedNetwork]) -> Chapter:

@@ -20,6 +20,7 @@ from explorer.ui.charts import chart, series_of
 from explorer.ui.explore import controls, methods
 from explorer.ui.explore.methods import SEED, Values, part, pass_seconds
 from explorer.ui.markdown import as_sentence, as_text, table
+from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import InputImage, NetworkResult
 from explorer.ui.widgets.bound import bound
@@ -126,7 +127,7 @@ def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
         f"curves/{keys}",
         "Measure deletion and insertion",
         lambda: run_sequentially([partial(_curves, request, network) for network in there]),
-        lambda results: _draw_curves(request, there, results),
+        lambda results: _draw_curves(request, there, subject, results),
         seconds=maps + CURVE_PASSES * sum(pass_seconds(network) for network in there),
     )
     st.markdown("#### Does the map depend on what was learned?")
@@ -136,7 +137,7 @@ def trust_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
         f"cascade/{keys}",
         "Randomise layer by layer",
         lambda: run_sequentially([partial(_randomise, request, network) for network in there]),
-        lambda results: _draw_cascade(there, results),
+        lambda results: _draw_cascade(request, there, subject, results),
         seconds=sum(count * each for count, each in zip(steps, costs, strict=True)),
     )
 
@@ -208,7 +209,9 @@ def _self_correlation(values: np.ndarray) -> float | None:
     return 1.0 if values.max() > values.min() else None
 
 
-def _draw_curves(request: _MapRequest, there: Sequence[NetworkResult], results: Sequence[Curves]) -> None:
+def _draw_curves(
+    request: _MapRequest, there: Sequence[NetworkResult], subject: InputImage, results: Sequence[Curves]
+) -> None:
     found = list(zip(there, results, strict=True))
     titles = ("Deletion: pixels taken out", "Insertion: pixels put in")
     chart(
@@ -224,6 +227,8 @@ def _draw_curves(request: _MapRequest, there: Sequence[NetworkResult], results: 
             f"{network.title}: area of deletion {out.area:.3f}, of insertion {into.area:.3f}"
             for network, (out, into) in found
         ),
+        name="deletion and insertion",
+        source=_source(request, there, subject),
     )
     heads = ["area under the curve", "deletion", "random orders", "insertion", "random orders"]
     rows = [
@@ -251,11 +256,17 @@ def _draw_curves(request: _MapRequest, there: Sequence[NetworkResult], results: 
     )
 
 
+def _source(request: _MapRequest, there: Sequence[NetworkResult], subject: InputImage) -> str:
+    return f"The map: {request.title}. Orders and weights drawn with seed {SEED}. {source_text(there, subject)}"
+
+
 def _baseline_note(baseline: str) -> str:
     return "mean colour of the training data" if baseline == "mean" else "heavily blurred image"
 
 
-def _draw_cascade(there: Sequence[NetworkResult], results: Sequence[RandomisationResult]) -> None:
+def _draw_cascade(
+    request: _MapRequest, there: Sequence[NetworkResult], subject: InputImage, results: Sequence[RandomisationResult]
+) -> None:
     found = list(zip(there, results, strict=True))
     chart(
         figures.cascade_chart(
@@ -264,6 +275,8 @@ def _draw_cascade(there: Sequence[NetworkResult], results: Sequence[Randomisatio
         "cascade",
         "Rank correlation of the map with the trained network's, and the map, while layers become random. "
         + ". ".join(f"{network.title}: {_end_points(each)}" for network, each in found),
+        name="cascading randomisation",
+        source=_source(request, there, subject),
     )
     for network, each in found:
         st.markdown(f"**{as_text(network.title)}**: {_end_points(each)}.")

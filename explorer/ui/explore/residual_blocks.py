@@ -17,6 +17,7 @@ from explorer.ui.api.strip import shown_layer
 from explorer.ui.charts import chart, colour_bar, series_of
 from explorer.ui.explore import controls
 from explorer.ui.markdown import as_text
+from explorer.ui.network_text import source_text
 from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import INFERENCE_SLOTS, InputImage, NetworkResult
@@ -24,6 +25,7 @@ from explorer.ui.session import inference_cache
 from explorer.ui.widgets.bound import bound
 
 MAP_SIDE_PX = 96  # pixels of a map
+_BALANCES = "Root mean squares over all channels and pixels, n = 1 image; no point where the shortcut carries 0."
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +195,10 @@ def _all_blocks(subject: InputImage, residual: list[NetworkResult], block: str) 
         ]
         spans = "; ".join(f"{line.series.title} from {_span(line.values)}" for line in lines)
         with column:
-            chart(figures.depth_chart(title, lines, block), f"balance_{number}", f"{title} of every block: {spans}")
-    st.caption("Root mean squares over all channels and pixels, n = 1 image; no point where the shortcut carries 0.")
+            drawn = figures.depth_chart(title, lines, block)
+            alt = f"{title} of every block: {spans}"
+            chart(drawn, f"balance_{number}", alt, name=title, source=f"{_BALANCES} {source_text(residual, subject)}")
+    st.caption(_BALANCES)
 
 
 def _span(values: Iterable[float | None]) -> str:

@@ -1,13 +1,16 @@
 """A chart of gradient flows, its sentences and its numbers: of initial weights, and of a trained network."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
+from explorer import figures
 from explorer.experiments.gradient_flow import MEASURES
 from explorer.experiments.gradient_grid import band
 from explorer.experiments.gradient_summary import findings, gradient_extent, remarks, setting
+from explorer.figures import DASHES, Chapter, Chart, Series, SizeLine, Table
 from explorer.labels import capital, label
 from explorer.ui import navigation
 from explorer.ui.gradients import flow_measurements, profiles
@@ -27,11 +30,7 @@ def show_flows(state: GradientsState, found: list[MeasuredFlow], pictures: str, 
         return
     is_grid = state.source == "initial"
     sample = "seed" if is_grid else "batch"
-    sentences: list[str] = []
-    for group in (groups := flow_measurements.groups(found, is_grid)):
-        said = findings(group, state.what, sample)
-        of = setting([each.spec for each in group], initialisation=is_grid) if len(groups) > 1 else ""
-        sentences.append(f"{capital(of)}: {' '.join(said)}" if of else " ".join(said))
+    sentences = _sentences(state, found, sample)
     _write(sentences)
     if said := remarks(found, state.what, sample):
         st.caption(as_text(" ".join(said)))
@@ -40,7 +39,8 @@ def show_flows(state: GradientsState, found: list[MeasuredFlow], pictures: str, 
     alt = profiles.alt_of(found, size, sentences)
     legend = profiles.legend_of(found, lines)
     profiles.draw_profile(
-        key="gradients_chart", data=profiles.profile(lines, legend, size=size, alt=alt, sample=sample)
+        key="gradients_chart",
+        data=profiles.profile(lines, legend, size=size, alt=alt, sample=sample, source=sample_of(found, pictures)),
     )
     st.caption(circumstances(state, found, pictures))
     most = max(sum(line.panel == panel for line in lines) for panel in {line.panel for line in lines})
@@ -48,6 +48,46 @@ def show_flows(state: GradientsState, found: list[MeasuredFlow], pictures: str, 
         st.caption(f"{most} lines are hard to tell apart; choose fewer, or point at a line to read its name.")
     offer()
     _numbers(state, found, pictures)
+
+
+def _sentences(state: GradientsState, found: Sequence[MeasuredFlow], sample: str) -> list[str]:
+    """What each group of networks shows."""
+    sentences, is_grid = [], state.source == "initial"
+    for group in (groups := flow_measurements.groups(found, is_grid)):
+        said = findings(group, state.what, sample)
+        of = setting([each.spec for each in group], initialisation=is_grid) if len(groups) > 1 else ""
+        sentences.append(f"{capital(of)}: {' '.join(said)}" if of else " ".join(said))
+    return sentences
+
+
+@dataclass(frozen=True, eq=False)
+class FlowView:
+    """Measured networks as a view of the page shows them: `heading` names it in a report, `pictures` the batch."""
+
+    heading: str
+    state: GradientsState
+    found: Sequence[MeasuredFlow]
+    pictures: str
+
+    def chapter(self) -> Chapter:
+        """Sentences, a chart for each panel, and the table."""
+        state, found = self.state, self.found
+        sample = {"initial": "seed", "checkpoint": "batch", "record": "run"}[state.source]
+        size = profiles.what_is_measured(state.what, state.scale)
+        about = f"{circumstances(state, found, self.pictures)} A gap is an exact 0, or no finite number."
+        panels: dict[str, list[SizeLine]] = {}
+        for line in profiles.lines_of(found, state, "light"):
+            lines, band = panels.setdefault(line.panel, []), line.band
+            dash = DASHES[sum(other.series.colour == line.colour for other in lines) % len(DASHES)]
+            values = (list(map(float, each)) for each in (band.depth, band.low, band.median, band.high))
+            lines.append(SizeLine(Series(line.name, line.colour, dash), band.layers, *values))
+        charts = [
+            Chart(figures.size_chart(lines, size), f"{size}, {panel}" if panel else size, about)
+            for panel, lines in panels.items()
+        ]
+        rows = numbers_of(found, state)
+        table = Table([*rows[0]], [[str(cell) for cell in row.values()] for row in rows], texts=5)
+        return Chapter(self.heading, [*_sentences(state, found, sample), *charts, table])
 
 
 def _write(sentences: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from explorer import figures
 from explorer.experiments.gradient_flow import Quantity
@@ -57,17 +57,19 @@ def profile(
     alt: str,
     sample: str = "seed",
     span: tuple[int, int] | None = None,
+    source: str = "",
 ) -> dict[str, Any]:
     """Size against relative depth, from the first layer on the left to the last on the right.
 
     A line is the median of the n, and a band reaches from the smallest to the largest; sizes that are not finite are
     None. All panels share the decades of `span`, by default those of the lines. `size` says what is measured, `sample`
-    what n counts.
+    what n counts, `source` what it was measured on.
     """
     panels = list(dict.fromkeys(line.panel for line in lines)) or [""]
     return {
         "kind": "profile",
         "alt": alt,
+        "source": source,
         "size": size,
         "sample": sample,
         "decades": list(span or span_of(lines)),
@@ -96,9 +98,13 @@ def _line(line: ProfileLine) -> dict[str, Any]:
     }
 
 
-def lines_of(found: Sequence[MeasuredFlow], state: GradientsState) -> list[ProfileLine]:
+def lines_of(
+    found: Sequence[MeasuredFlow], state: GradientsState, theme: Literal["light", "dark"] | None = None
+) -> list[ProfileLine]:
     """Colours tell plain from residual. At initialisation squares tell projections, dashes networks without norm where
-    others have one, and widths depths; else dashes tell the second network of a family."""
+    others have one, and widths depths; else dashes tell the second network of a family. `theme` is by default that of
+    the page."""
+    theme = theme or client.theme()
     specs, is_grid = [each.spec for each in found], state.source == "initial"
     depths, norms = sorted({spec.depth for spec in specs}), {spec.norm for spec in specs}
     varied = [name for name in ("initialisation", "activation") if len({getattr(spec, name) for spec in specs}) > 1]
@@ -106,7 +112,7 @@ def lines_of(found: Sequence[MeasuredFlow], state: GradientsState) -> list[Profi
     lines: list[ProfileLine] = []
     for each, spec, panel in zip(found, specs, panels, strict=True):
         sizes = band(each.flows, state.what)
-        colour = figures.network_colour(spec.shortcut, client.theme())
+        colour = figures.network_colour(spec.shortcut, theme)
         marks = [norm_of(spec.norm)] if is_grid and len(norms) > 1 else []
         marks += [shortcuts_of(spec.shortcut)] if is_grid and spec.shortcut == "projection" else []
         name = each.name + (f" ({', '.join(marks)})" if marks else "")

@@ -19,7 +19,7 @@ from explorer.labels import capital
 from explorer.ui import dataset_access, navigation, network_registry, url_query
 from explorer.ui.gradients import flow_measurements, profiles
 from explorer.ui.gradients.flow_measurements import MeasuredFlow
-from explorer.ui.gradients.flow_view import numbers_of, sample_of
+from explorer.ui.gradients.flow_view import FlowView, numbers_of, sample_of
 from explorer.ui.gradients.state import CARDS, GradientsState
 from explorer.ui.markdown import as_text
 from explorer.ui.viewer import place
@@ -55,15 +55,16 @@ def _span(found: list[list[MeasuredFlow]]) -> list[tuple[int, int] | None]:
     return own
 
 
-def show_results(state: GradientsState) -> list[list[MeasuredFlow]]:
-    """Draws a card for each view of `CARDS`, and returns the networks of each."""
+def show_results(state: GradientsState) -> list[FlowView]:
+    """Draws a card for each view of `CARDS`, and returns these; without networks where something was not measured."""
     measured = [_measured(card) for card in CARDS]
     found = [networks for networks, _ in measured]
-    cards = []
+    cards, views = [], []
     for card, (networks, words), span in zip(CARDS, measured, _span(found), strict=True):
         when = "After training" if card.source == "checkpoint" else "At initialisation"
         specs = card.specs() if card.source == "initial" else [each.spec for each in networks]
         of = ": ".join(filter(None, [when, setting(specs, initialisation=card.source == "initial", activation=False)]))
+        views.append(FlowView(of, card, networks, words))
         one = {"setting": of, "query": urlencode(card.to_query()), "shown": card == _without_pair(state, card)}
         if len(networks) < 2:
             cards.append(one | {"title": "Not measured here", "sentence": "Open it to measure it.", "numbers": None})
@@ -90,7 +91,7 @@ def show_results(state: GradientsState) -> list[list[MeasuredFlow]]:
             }
         )
     _component(key="cards", data={"cards": cards}, on_open_change=_open)
-    return found
+    return views
 
 
 def _without_pair(state: GradientsState, card: GradientsState) -> GradientsState:
@@ -106,11 +107,11 @@ def _open() -> None:
             url_query.write(card.to_query())
 
 
-def show_answer(found: list[list[MeasuredFlow]]) -> None:
+def show_answer(views: list[FlowView]) -> None:
     """Why a deep plain network is hard to train, as far as the three results tell, and the next question."""
     with st.container(border=True, key="answer"):
         try:
-            *initial, (plain, residual) = [(networks[0], networks[1]) for networks in found]
+            *initial, (plain, residual) = [(view.found[0], view.found[1]) for view in views]
             twins = [TwinGradients(*pair) for pair in initial]
             finding = conclusion(twins)
             sentences = answer(twins, TwinGradients(plain, residual, _accuracies()))

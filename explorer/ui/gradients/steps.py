@@ -24,7 +24,13 @@ def show_steps(state: GradientsState, records: Mapping[str, RecordedFlow], steps
     size = profiles.what_is_measured("weights", state.scale)
     alt = profiles.alt_of(found[0], f"{size} at {len(steps)} recorded steps", [])
     chart = profiles.profile(
-        lines[0], [], size=size, alt=alt, sample="run", span=profiles.span_of([line for each in lines for line in each])
+        lines[0],
+        [],
+        size=size,
+        alt=alt,
+        sample="run",
+        span=profiles.span_of([line for each in lines for line in each]),
+        source=f"n = 1 run each, {words_for(records)}.",
     )
     chart["lost"] = any(bool(line.band.not_finite.any()) for each in lines for line in each)
     _component(

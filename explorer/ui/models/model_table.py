@@ -10,6 +10,7 @@ import torch
 from explorer import checkpoints, torchvision_models
 from explorer.architectures import describe
 from explorer.checkpoints import CheckpointError
+from explorer.figures import Chapter, Table
 from explorer.images import to_input
 from explorer.pretrained import TwinAccuracy, accuracy_against_depth
 from explorer.ui import network_registry, user_models
@@ -31,6 +32,7 @@ class ModelRow:
     parameters: int
     accuracy: float | None
     n: int | None
+    seed: int | None = None
 
 
 def model_rows() -> list[ModelRow]:
@@ -53,6 +55,7 @@ def model_rows() -> list[ModelRow]:
                 parameters=describe(loaded.spec).parameters,
                 accuracy=100 * test["accuracy"] if test.get("accuracy") is not None else None,
                 n=test.get("n"),
+                seed=loaded.seed,
             )
         )
     for key, entry in torchvision_models.PUBLISHED.items():
@@ -85,6 +88,22 @@ def most_different() -> tuple[TwinAccuracy, str] | None:
 def _row_title(name: str, network: str) -> str:
     own = user_models.title_of(name)
     return f"{own}: {network}" if own and user_models.RUN_NETWORK_ID.fullmatch(name) else own or network
+
+
+def chapter(rows: Iterable[ModelRow]) -> Chapter:
+    """The table for a report."""
+    cells = [[row.model, row.source, row.data, str(row.depth), f"{row.parameters:,}", *_measured(row)] for row in rows]
+    words = (
+        "Accuracy on n test images; that without n is torchvision's own, on the validation images of ImageNet-1K. "
+        "The seed of a network is that of its training."
+    )
+    heads = ["model", "source", "data", "depth", "parameters", "accuracy", "n", "seed"]
+    return Chapter("Networks", [words, Table(heads, cells, texts=3)])
+
+
+def _measured(row: ModelRow) -> list[str]:
+    accuracy = "not measured" if row.accuracy is None else f"{row.accuracy:.2f} %"
+    return [accuracy, "" if row.n is None else f"{row.n:,}", "" if row.seed is None else str(row.seed)]
 
 
 def labels(rows: Iterable[ModelRow], names: Iterable[str]) -> dict[str, str]:

@@ -124,7 +124,7 @@ def _predicted(
                     "in Build & train.",
                 )
             if said is not None:
-                labelled.mistakes(compared, said, key)
+                labelled.mistakes(requests["said"], compared, said, key)
     if said is not None:
         labelled.disagreements_section(requests["said"], compared, said, key)
         labelled.numbers(requests["said"], compared, said, key)
@@ -145,7 +145,7 @@ def _tab(
                 controls.choose_view(state)
         if tab == "maps":
             predictions.section(compared, subject)
-            maps.section(state, compared)
+            maps.section(state, compared, subject)
         elif tab == "layers":
             layer_similarity.section(requests.get("cka"), compared, choice.is_here, f"{key}-cka")
         elif tab == "object":

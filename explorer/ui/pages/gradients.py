@@ -7,10 +7,10 @@ import streamlit as st
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
 from explorer.labels import listed
-from explorer.ui import dataset_access, lesson, missing, network_registry
+from explorer.ui import dataset_access, lesson, missing, navigation, network_registry
 from explorer.ui.gradients import controls, flow_measurements
 from explorer.ui.gradients.flow_measurements import MeasuredFlow, MeasurementPlan
-from explorer.ui.gradients.flow_view import show_flows
+from explorer.ui.gradients.flow_view import FlowView, show_flows
 from explorer.ui.gradients.guess import show_guess
 from explorer.ui.gradients.results import show_answer, show_results
 from explorer.ui.gradients.state import GradientsState
@@ -32,7 +32,7 @@ def show() -> None:
     st.header("What gradient reaches the first layer?", anchor=False)
     arrives = st.session_state.get("gradients_entry") != session().entries and not session().entered_again
     st.session_state["gradients_entry"] = session().entries
-    found = show_results(state)
+    views = show_results(state)
     if not lesson.hides("controls"):
         show_guess(state)
     with st.container(key="gradients_below"):
@@ -42,20 +42,31 @@ def show() -> None:
             missing.show_missing(controls.lost(), state.networks, False, controls.update_state)
         try:
             network_registry.load_visibly(() if state.source == "initial" else state.networks)
+            below: FlowView | None
             if state.source == "initial":
-                _at_initialisation(state, arrives)
+                below = _at_initialisation(state, arrives)
             else:
-                {"checkpoint": _trained, "record": _during_training}[state.source](state)
+                below = {"checkpoint": _trained, "record": _during_training}[state.source](state)
+            _offer_report(state, [*views, *([below] if below else [])])
         except (CheckpointError, ValueError) as error:
             st.error(as_sentence(user_message(error)))
     if not lesson.hides("text"):
-        show_answer(found)
+        show_answer(views)
+
+
+def _offer_report(state: GradientsState, views: list[FlowView]) -> None:
+    """The three results and the view below them, as far as they are measured."""
+    measured = [view for view in views if view.found]
+    if measured:
+        stem = f"gradients-{state.source}-{state.what}"
+        title = "What gradient reaches the first layer?"
+        navigation.report_button(title, lambda: [view.chapter() for view in measured], stem, "gradients-report")
 
 
 # --- the three sources ------------------------------------------------------------------------------------------------
 
 
-def _at_initialisation(state: GradientsState, arrives: bool) -> None:
+def _at_initialisation(state: GradientsState, arrives: bool) -> FlowView:
     """A link that `arrives` starts the measurement that it asks for, where that takes seconds."""
     if not lesson.hides("controls"):
         with st.expander("Compare several settings"):
@@ -64,6 +75,7 @@ def _at_initialisation(state: GradientsState, arrives: bool) -> None:
     pictures = flow_measurements.batch(state.grid_data, dataset_access.data_shape(state.grid_data)[0][1])
     found = flow_measurements.measured_grid(state)
     show_flows(state, found, pictures.words, lambda: _offer_grid(state, found, arrives))
+    return FlowView("All layers, at initialisation", state, found, pictures.words)
 
 
 def _offer_grid(state: GradientsState, found: list[MeasuredFlow], starts: bool) -> None:
@@ -99,10 +111,10 @@ def _offer(plan: MeasurementPlan, label: str) -> None:
         )
 
 
-def _trained(state: GradientsState) -> None:
+def _trained(state: GradientsState) -> FlowView | None:
     if not network_registry.network_names():
         st.info("No network is here; train one on Build & train, or upload one on Models.")
-        return
+        return None
     sizes = [network_registry.spec(name).input_shape[1:] for name in state.networks]
     if sizes[0] != sizes[-1]:
         first, second = (f"{height}×{width}" for height, width in sizes)
@@ -119,7 +131,7 @@ def _trained(state: GradientsState) -> None:
             [(spec, class_names)],
             "Bring such data on Build & train, in the tab Data, or choose another network.",
         )
-        return
+        return None
     name = state.data if state.data in data else data[0]
     pictures = flow_measurements.batch(name, spec.input_shape[1])
     if sorted(pictures.class_names) != sorted(class_names):
@@ -131,9 +143,10 @@ def _trained(state: GradientsState) -> None:
     plan = flow_measurements.networks_plan(state, name)
     found = flow_measurements.measured_networks(state, name)
     show_flows(state, found, pictures.words, lambda: _offer(plan, "Measure") if plan else None)
+    return FlowView("All layers, after training", state, found, pictures.words)
 
 
-def _during_training(state: GradientsState) -> None:
+def _during_training(state: GradientsState) -> FlowView | None:
     records = records_of(state)
     unknown = [as_text(network_registry.title(name)) for name in state.networks if name not in records]
     if unknown:
@@ -142,15 +155,18 @@ def _during_training(state: GradientsState) -> None:
             "or comes with the app."
         )
     if not records:
-        return
+        return None
     state = replace(state, what="weights")
     controls.choose_view(state)
     steps = flow_measurements.steps_of(list(records.values()))
     if not steps:
         st.info("These two trainings recorded no step in common; choose another second network in the bar, or none.")
-        return
+        return None
     show_steps(state, records, steps)
     st.caption(
         f"Weight gradient for {words_for(records)}, in training mode; n = 1 run each. Step 0 is the first batch, "
         "before any weight has changed."
     )
+    step = max((step for step in steps if step <= state.step), default=steps[0])
+    found = flow_measurements.measured_records(records, step)
+    return FlowView(f"All layers, at step {step:,} of the training", state, found, words_for(records))

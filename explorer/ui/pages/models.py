@@ -60,6 +60,7 @@ def _table() -> None:
         "Tick a row to choose it; click a heading to sort; the magnifying glass searches. What is marked ↓ has to be "
         "downloaded first. Accuracies without n are torchvision's own, on the validation images of ImageNet-1K."
     )
+    navigation.report_button("Networks to explore", lambda: [model_table.chapter(rows)], "models", "models-report")
     chosen = url_query.read().get("model", "")
     if user_models.SHARED_ID.fullmatch(chosen) and chosen not in names and network_registry.is_network(chosen):
         names.append(chosen)  # somebody else's, by their link

@@ -155,6 +155,7 @@ interface DepthChart {
 
 interface Message {
   picture: string;
+  source: string; // of a saved picture: networks, data, seeds, picture and n
   introduction: Introduction;
   depths: DepthChart | null;
   layer: string | null; // the layer that is shown where none is chosen
@@ -213,8 +214,25 @@ interface Subject {
   cells?: [columns: number, rows: number]; // of the canvas, with lines between them
 }
 
+type FileKind = "png" | "svg";
+
+/** What a saved picture is drawn on: the context of a canvas, or what writes the same as SVG. */
+type Paper = Pick<
+  CanvasRenderingContext2D,
+  "font" | "fillStyle" | "textAlign" | "textBaseline" | "globalAlpha" | "imageSmoothingEnabled" | "fillText" | "fillRect" | "measureText"
+> &
+  Pick<CanvasRenderingContext2D, "save" | "restore" | "translate" | "scale" | "rotate" | "beginPath" | "rect" | "clip"> & {
+    drawImage(image: CanvasImageSource, left: number, top: number, width: number, height: number): void;
+  };
+
 type Corner = { x: number; y: number }; // top left, in pixels of the page
 type Box = { left: number; top: number; width: number; height: number }; // in pixels
+
+/** `chart` of charts.py. */
+interface FigureData {
+  name: string; // that no other chart of the page has
+  caption: string;
+}
 
 // Charts
 
@@ -277,6 +295,7 @@ type LinePanel = { title: string; percent: boolean; lines: Line[] };
 /** `training_curves` of live.py. */
 interface LineData {
   kind: "curves";
+  source?: string; // of a saved picture: data, n and seed
   about: string;
   alt: string;
   last: number; // step
@@ -290,6 +309,7 @@ type BarImage = { image: string; title: string };
 /** `gradient_maps` of live.py. */
 interface MapData {
   kind: "map";
+  source?: string; // of a saved picture: data, n and seed
   about: string;
   alt: string;
   rows: string[]; // layers, from the input on
@@ -317,6 +337,7 @@ interface ProfileLine extends ProfileLook {
 /** `profile` of profiles.py. */
 interface ProfileData {
   kind: "profile";
+  source?: string; // of a saved picture: data, n and seed
   alt: string;
   size: string; // what is measured
   sample: string; // what is counted by n
@@ -367,6 +388,7 @@ type Answers = [classes: number[], shares: (number | null)[]]; // of a network: 
 
 interface Samples {
   alt: string;
+  source: string; // of a saved picture
   pictures: string[];
   labels: number[];
   names: string[]; // of all classes

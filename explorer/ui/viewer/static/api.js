@@ -40,6 +40,12 @@ export async function fetchArrays(token, request) {
   return response.blob();
 }
 
+/** An HTML file; throws RequestError. @type {(token: string, request: object) => Promise<Blob>} */
+export async function fetchReport(token, request) {
+  const response = await post("api/report", token, JSON.stringify(request), "application/octet-stream");
+  return new Blob([await response.arrayBuffer()], { type: "text/html" });
+}
+
 /**
  * The answer, whose type is `wanted`.
  * @type {(route: string, token: string, body: Blob | string, wanted: string, signal?: AbortSignal) => Promise<Response>}

@@ -1,8 +1,9 @@
 // The viewer of Explore: one store, several places on the page. Streamlit mounts each place and tells it what the view
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 
-import { explain, fetchArrays, RequestError, storePicture } from "./api.js";
-import { find, once, save, setText, toggle, update } from "./dom.js";
+import { explain, fetchArrays, fetchReport, RequestError, storePicture } from "./api.js";
+import { el, find, once, save, setText, toggle, update } from "./dom.js";
+import { fileName } from "./picture_layout.js";
 import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { barView } from "./views/bar.js";
@@ -257,6 +258,9 @@ export function overview({ parentElement }) {
     const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
+    const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
+    report.title = "The image, both networks, this layer and the strip as one file that opens offline.";
+    box.append(el("div", { className: "picture-tools" }, report));
     return (/** @type {State} */ now) => {
       setText(alert, now.error);
       toggle(alert, now.error !== "");
@@ -299,6 +303,19 @@ async function downloadArrays(which) {
   const question = { ...view, networks: [name], layer: shownLayer(state) };
   try {
     save(await fetchArrays(data.token, question), `${name}-layer.npz`);
+  } catch (error) {
+    dispatch({ type: "failed", error: sentence(error) });
+  }
+}
+
+/** Saves the report of what is shown. */
+async function downloadReport() {
+  const { data, view, message, selection } = state;
+  if (!data || !view || !message) return;
+  const title = `Report of ${message.networks.map((network) => network.title).join(" and ")} on ${message.predictions.pictures[0].alt}`;
+  const address = `${location.search}${formatFragment(selection)}`;
+  try {
+    save(await fetchReport(data.token, { ...view, ...selection, address }), fileName(title, "html"));
   } catch (error) {
     dispatch({ type: "failed", error: sentence(error) });
   }

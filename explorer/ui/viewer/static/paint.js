@@ -1,6 +1,6 @@
-// Draws on a canvas what the page shows: pictures, drawings, words and lines of an element, each where it stands.
+// Draws on a canvas, or as SVG, what the page shows: pictures, drawings, words and lines of an element, each where it stands.
 
-import { context2d, el } from "./dom.js";
+import { svgEl } from "./dom.js";
 
 const UNSEEN = ".picture-tools, .says, .tip, .band"; // the band of the selected layer lies below the pictures
 /** What a drawing has from style sheets, which do not come with it. */
@@ -15,6 +15,28 @@ async function loaded(src) {
   return image;
 }
 
+/** The text of each drawing, by the picture of it. @type {WeakMap<CanvasImageSource, string>} */
+export const drawings = new WeakMap();
+
+/** A presentation enlarges its page: there a box has more pixels than its style says. @param {Element} element */
+const zoomOf = (element) => /** @type {Element & {currentCSSZoom?: number}} */ (element).currentCSSZoom ?? 1;
+
+/** In the pixels of the style. @type {(place: Element | Range, zoom: number) => Box} */
+function boxOf(place, zoom) {
+  const { left, top, width, height } = place.getBoundingClientRect();
+  return { left: left / zoom, top: top / zoom, width: width / zoom, height: height / zoom };
+}
+
+/** Gradients and clips of the copy that another drawing defines. @type {(svg: SVGSVGElement, copy: SVGSVGElement) => void} */
+function addDefinitions(svg, copy) {
+  const names = new Set([...copy.outerHTML.matchAll(/url\((?:["']|&quot;)?[^)#]*#([^)"'&]+)/g)].map(([, name]) => name));
+  const root = /** @type {Document | ShadowRoot} */ (svg.getRootNode());
+  for (const name of names) {
+    const defined = copy.querySelector(`#${CSS.escape(name)}`) ? null : root.getElementById(name);
+    if (defined) copy.append(svgEl("defs", {}, defined.cloneNode(true)));
+  }
+}
+
 /** @type {(svg: SVGSVGElement) => string} */
 function drawingSource(svg) {
   const copy = /** @type {SVGSVGElement} */ (svg.cloneNode(true));
@@ -22,12 +44,16 @@ function drawingSource(svg) {
   [svg, ...svg.querySelectorAll("*")].forEach((element, index) => {
     const [style, own] = [getComputedStyle(element), /** @type {SVGElement} */ (copies[index]).style];
     for (const name of STYLES) own.setProperty(name, style.getPropertyValue(name));
+    if (!(element instanceof SVGTextContentElement) || element.childElementCount || !element.getComputedTextLength()) return;
+    copies[index].setAttribute("textLength", String(element.getComputedTextLength())); // the file may be without the font
+    copies[index].setAttribute("lengthAdjust", "spacingAndGlyphs");
   });
-  const { width, height } = svg.getBoundingClientRect();
+  addDefinitions(svg, copy);
+  const { width, height } = boxOf(svg, zoomOf(svg));
   copy.setAttribute("width", String(width));
   copy.setAttribute("height", String(height));
   copy.style.overflow = "visible";
-  return `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
+  return new XMLSerializer().serializeToString(copy).replaceAll(/url\((["']|&quot;)?[^)#]*#/g, "url($1#"); // none of the page
 }
 
 /** @type {(element: Element) => string | false | undefined} */
@@ -42,14 +68,18 @@ async function loadPictures(elements) {
   /** @type {Map<Element, HTMLImageElement>} */
   const pictures = new Map();
   const load = async (/** @type {Element} */ element) => {
-    const source = element instanceof SVGSVGElement ? drawingSource(element) : backgroundOf(element);
-    if (source) pictures.set(element, await loaded(source));
+    const drawing = element instanceof SVGSVGElement && drawingSource(element);
+    const source = drawing ? `data:image/svg+xml;charset=utf-8,${encodeURIComponent(drawing)}` : backgroundOf(element);
+    if (!source) return;
+    const picture = await loaded(source);
+    if (drawing) drawings.set(picture, drawing);
+    pictures.set(element, picture);
   };
   await Promise.all(found.map(load));
   return pictures;
 }
 
-/** @type {(context: CanvasRenderingContext2D, text: string, box: DOMRect, style: CSSStyleDeclaration) => void} */
+/** @type {(context: Paper, text: string, box: Box, style: CSSStyleDeclaration) => void} */
 function drawWord(context, text, { left, top, width, height }, style) {
   context.font = `${style.fontStyle} ${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
   context.fillStyle = style.color;
@@ -62,25 +92,25 @@ function drawWord(context, text, { left, top, width, height }, style) {
   context.restore();
 }
 
-/** `style`: of its element. @type {(context: CanvasRenderingContext2D, text: Text, style: CSSStyleDeclaration) => void} */
-function drawText(context, text, style) {
+/** `style`: of its element. @type {(context: Paper, text: Text, style: CSSStyleDeclaration, zoom: number) => void} */
+function drawText(context, text, style, zoom) {
   const range = document.createRange();
   for (const { 0: word, index } of text.data.matchAll(/\S+/g)) {
     range.setStart(text, index);
     range.setEnd(text, index + word.length);
     if (range.getClientRects().length === 1) {
-      drawWord(context, word, range.getBoundingClientRect(), style);
+      drawWord(context, word, boxOf(range, zoom), style);
       continue;
     }
     for (let place = index; place < index + word.length; place += 1) {
       range.setStart(text, place); // a word that is broken
       range.setEnd(text, place + 1);
-      drawWord(context, text.data[place], range.getBoundingClientRect(), style);
+      drawWord(context, text.data[place], boxOf(range, zoom), style);
     }
   }
 }
 
-/** @type {(context: CanvasRenderingContext2D, box: DOMRect, style: CSSStyleDeclaration) => void} */
+/** @type {(context: Paper, box: Box, style: CSSStyleDeclaration) => void} */
 function drawBorders(context, { left, top, width, height }, style) {
   const thick = (/** @type {string} */ size) => Number.parseFloat(size) || 0;
   const [above, below] = [thick(style.borderTopWidth), thick(style.borderBottomWidth)];
@@ -98,11 +128,11 @@ function drawBorders(context, { left, top, width, height }, style) {
 
 /**
  * `opacity`: of what it is in.
- * @type {(context: CanvasRenderingContext2D, element: Element, pictures: Map<Element, HTMLImageElement>, opacity: number) => void}
+ * @type {(context: Paper, element: Element, pictures: Map<Element, HTMLImageElement>, opacity: number, zoom: number) => void}
  */
-function drawElement(context, element, pictures, opacity) {
+function drawElement(context, element, pictures, opacity, zoom) {
   const style = getComputedStyle(element);
-  const box = element.getBoundingClientRect();
+  const box = boxOf(element, zoom);
   if (element.matches(UNSEEN) || style.display === "none" || style.visibility === "hidden") return;
   const seen = opacity * Number(style.opacity);
   const { left, top, width, height } = box;
@@ -125,8 +155,8 @@ function drawElement(context, element, pictures, opacity) {
     context.clip(); // names that are too long
   }
   for (const child of element.childNodes) {
-    if (child instanceof Text) drawText(context, child, style);
-    else if (child instanceof Element) drawElement(context, child, pictures, seen);
+    if (child instanceof Text) drawText(context, child, style, zoom);
+    else if (child instanceof Element) drawElement(context, child, pictures, seen, zoom);
     context.globalAlpha = seen;
   }
   context.restore();
@@ -135,27 +165,29 @@ function drawElement(context, element, pictures, opacity) {
 }
 
 /**
- * The elements under each other, with all that is scrolled out of sight, with `scale` pixels for one of the page.
- * @type {(elements: Element[], scale: number) => Promise<HTMLCanvasElement>}
+ * The elements under each other, with all that is scrolled out of sight, in pixels of the page without its zoom.
+ * @type {(elements: Element[]) => Promise<{width: number, height: number, draw: (context: Paper) => void}>}
  */
-export async function paintElements(elements, scale) {
+export async function paintElements(elements) {
   const pictures = await loadPictures(elements);
-  const scrollers = elements.map((element) => element.closest(".scroller"));
-  const before = scrollers.map((scroller) => scroller?.scrollLeft ?? 0);
-  for (const scroller of scrollers) scroller?.scrollTo({ left: 0, behavior: "instant" });
-  const boxes = elements.map((element) => element.getBoundingClientRect());
-  const width = Math.max(...boxes.map((box) => box.width));
-  const height = boxes.reduce((sum, box) => sum + box.height, 0);
-  const canvas = el("canvas", { width: Math.ceil(width * scale), height: Math.ceil(height * scale) });
-  const context = context2d(canvas);
-  let below = 0;
-  elements.forEach((element, index) => {
-    context.setTransform(scale, 0, 0, scale, -boxes[index].left * scale, (below - boxes[index].top) * scale);
-    drawElement(context, element, pictures, 1);
-    below += boxes[index].height;
-  });
-  scrollers.forEach((scroller, index) => {
-    scroller?.scrollTo({ left: before[index], behavior: "instant" });
-  });
-  return canvas;
+  const zoom = zoomOf(elements[0]);
+  const boxes = () => elements.map((element) => boxOf(element, zoom));
+  const draw = (/** @type {Paper} */ context) => {
+    const scrollers = elements.map((element) => element.closest(".scroller"));
+    const before = scrollers.map((scroller) => scroller?.scrollLeft ?? 0);
+    for (const scroller of scrollers) scroller?.scrollTo({ left: 0, behavior: "instant" });
+    let below = 0;
+    boxes().forEach(({ left, top, height }, index) => {
+      context.save();
+      context.translate(-left, below - top);
+      drawElement(context, elements[index], pictures, 1, zoom);
+      context.restore();
+      below += height;
+    });
+    scrollers.forEach((scroller, index) => {
+      scroller?.scrollTo({ left: before[index], behavior: "instant" });
+    });
+  };
+  const width = Math.max(...boxes().map((box) => box.width));
+  return { width, height: boxes().reduce((sum, box) => sum + box.height, 0), draw };
 }

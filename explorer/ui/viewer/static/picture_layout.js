@@ -50,11 +50,11 @@ export function layOut(picture, bars, lines) {
   return { width: inner + 2 * MARGIN, height: caption.y + lines * LINE + MARGIN, picture: { x: MARGIN, y: MARGIN }, bars: places, caption };
 }
 
-/** A name of a file that every system can keep. @type {(caption: string) => string} */
-export function fileName(caption) {
+/** A name of a file that every system can keep. @type {(caption: string, ending?: string) => string} */
+export function fileName(caption, ending = "png") {
   const words = caption
     .normalize("NFKD")
     .replace(/\p{M}/gu, "")
     .replace(/[^A-Za-z0-9._]+/g, "-");
-  return `${words.slice(0, NAME_LETTERS).replace(/^[-.]+|[-.]+$/g, "") || "picture"}.png`;
+  return `${words.slice(0, NAME_LETTERS).replace(/^[-.]+|[-.]+$/g, "") || "picture"}.${ending}`;
 }

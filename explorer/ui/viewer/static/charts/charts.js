@@ -40,7 +40,7 @@ export function chartsView(root, name) {
   const stage = el("div", { className: "stage", tabIndex: 0, role: "group" }, svg, tip);
   const bar = el("div", { className: "bar" });
   const spoken = el("div", { className: "says", ariaLive: "polite" });
-  const subject = () => ({ parts: [legend, stage, bar], caption: svg.getAttribute("aria-label") ?? name });
+  const subject = () => ({ parts: [legend, stage, bar], caption: `${svg.getAttribute("aria-label") ?? name} ${shown?.source ?? ""}` });
   const tools = el("div", { className: "tools" }, ...zooms, pictureTools(root, name, subject), el("span", {}, HELP));
   root.append(legend, tools, stage, bar, spoken);
 

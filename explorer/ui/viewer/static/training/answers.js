@@ -9,7 +9,8 @@ export function answersView(root) {
   const heading = el("div", { className: "heading" });
   const scores = el("div", { className: "scores" });
   const list = el("ul", { className: "sheet" });
-  const subject = () => ({ parts: [scores, list], caption: `${heading.textContent}.` });
+  let about = "";
+  const subject = () => ({ parts: [scores, list], caption: `${heading.textContent}. ${about}` });
   root.append(heading, scores, list, pictureTools(root, "predictions of the test images", subject));
   /** @type {HTMLElement[]} */
   let counts = [];
@@ -17,7 +18,8 @@ export function answersView(root) {
   let tiles = [];
 
   return framesView(
-    (/** @type {AnswersData} */ { alt, networks, pictures, names, labels }) => {
+    (/** @type {AnswersData} */ { alt, source, networks, pictures, names, labels }) => {
+      about = source;
       counts = networks.map(() => el("span"));
       scores.replaceChildren(...networks.map((network, which) => el("span", {}, nameOf(network), counts[which])));
       tiles = pictures.map(() => networks.map(({ title, colour }) => el("span", { style: `color:${colour}`, "data-network": title })));

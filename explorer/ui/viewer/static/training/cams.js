@@ -26,7 +26,8 @@ export function camsView(root) {
   const heading = el("div", { className: "heading" });
   const list = el("ul", { className: "cams" });
   const bar = el("div", { className: "bar" });
-  const subject = () => ({ parts: [list, bar], caption: `${heading.textContent}.` });
+  let source = "";
+  const subject = () => ({ parts: [list, bar], caption: `${heading.textContent}. ${source}` });
   root.append(heading, list, bar, pictureTools(root, "Grad-CAM of the test images", subject));
   /** @type {{face: HTMLElement, canvas: HTMLCanvasElement, line: HTMLElement}[][]} */
   let tiles = [];
@@ -37,6 +38,7 @@ export function camsView(root) {
   return framesView(
     (/** @type {CamsData} */ data) => {
       palette = bytes(data.palette);
+      source = data.source;
       tiles = data.pictures.map((src) =>
         data.networks.map(() => {
           const canvas = el("canvas", { width: SIDE_PX, height: SIDE_PX, ariaHidden: "true" });

@@ -67,7 +67,7 @@ function camPart(which, name) {
       setText(zero, cell.zero === null ? "" : `The Grad-CAM is zero everywhere. ${cell.zero}`);
       const max = scaleMax(message, "cam", which, column, shown.scope);
       scale.show(message, `Grad-CAM, 0 to ${formatNumber(max)}`);
-      const caption = `Grad-CAM of ${shown.layer} of ${network.title} over the image, explaining ${network.target}. ${zero.textContent}`;
+      const caption = `Grad-CAM of ${shown.layer} of ${network.title} over the image, explaining ${network.target}. ${zero.textContent} ${message.source}`;
       subject = { parts: [canvas], caption, bars: [scale.saved(message, shown.scope, max)] };
     },
   };
@@ -172,7 +172,7 @@ function mapsPart(which, name, select) {
       const bars = [scale.saved(message, shown.scope, max)];
       subjects.all = {
         parts: [sheet],
-        caption: `Feature maps ${range} of ${shown.layer} of ${network.title}.`,
+        caption: `Feature maps ${range} of ${shown.layer} of ${network.title}. ${message.source}`,
         bars,
         cells: [COLUMNS, rows],
       };
@@ -221,7 +221,7 @@ function mapsPart(which, name, select) {
       large.style.width = `${large.width * enlargement(large.width, large.height, LARGE_PX)}px`;
       large.ariaLabel = `Feature map of channel ${chosen}`;
       setText(meaning, channelText(stats.subarray(4 * chosen, 4 * chosen + 4), network.target));
-      const what = `Feature map of channel ${chosen} of ${shown.layer} of ${network.title}. ${meaning.textContent}`;
+      const what = `Feature map of channel ${chosen} of ${shown.layer} of ${network.title}. ${meaning.textContent} ${message.source}`;
       subjects.one = { parts: [large], caption: what, bars };
     },
   };

@@ -133,7 +133,7 @@ export function stripView(root, select) {
     const captions = [`All layers of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
     for (const kind of KINDS) captions.push(scaleCaption(message, kind, scope ?? "layer"));
     const bars = KINDS.map((kind) => scales[kind].saved(message, scope ?? "layer"));
-    return { parts: [find(root, ".grid")], caption: `${captions.join(". ")}.`, bars };
+    return { parts: [find(root, ".grid")], caption: `${captions.join(". ")}. ${message.source}`, bars };
   });
 
   // Hundreds of texts are not written ahead.

@@ -1,0 +1,194 @@
+"""The present view of Explore as chapters of a report: predictions, Grad-CAMs, the depth strip, sizes and settings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from explorer import figures
+from explorer.attribution import enlarge
+from explorer.figures import (
+    DIVERGING,
+    SEQUENTIAL,
+    Chapter,
+    Chart,
+    ColourScale,
+    DepthLine,
+    Part,
+    Series,
+    Strip,
+    Table,
+    Thumbnail,
+)
+from explorer.images import to_pixels
+from explorer.labels import listed
+from explorer.ui.api.binary import MessageWriter
+from explorer.ui.api.layers import pack_layers, profile_of
+from explorer.ui.api.predictions import pack_predictions
+from explorer.ui.api.strip import layer_axis, pack_strip, shown_layer
+from explorer.ui.network_text import source_text
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import InputImage, NetworkResult
+
+_SIDE = 224  # pixels of an overlay
+_SMALL = 96  # of the picture
+_THUMBNAIL = 48  # of a map on the strip
+_SCOPES = {
+    "layer": "each layer has a scale of its own, which all networks share",
+    "network": "all layers of a network share one scale",
+    "both": "all maps of all networks share one scale",
+}
+
+
+def title(subject: InputImage, results: Sequence[NetworkResult]) -> str:
+    return f"{listed([network.title for network in results])} on {subject.title.strip('`')}"
+
+
+def chapters(state: AppState, subject: InputImage, results: list[NetworkResult]) -> list[Chapter]:
+    """Raises ValueError where no layer of the networks has maps."""
+    layer = shown_layer(state.layer, results)
+    source = source_text(results, subject)
+    return [
+        _predictions(subject, results),
+        _layer(state, layer, subject, results, source),
+        _strip(state, layer, results, source),
+        _settings(state, layer, results, source),
+    ]
+
+
+def _predictions(subject: InputImage, results: list[NetworkResult]) -> Chapter:
+    said = pack_predictions(MessageWriter(), subject, results)
+    sentences = [*filter(None, (said["finding"], said["note"]))]
+    rows = []
+    for network in said["networks"]:
+        best = ", ".join(f"{each['name']} {_percent(each['probability'])}" for each in network["classes"])
+        explained = next(each["name"] for each in network["classes"] if each["explained"])
+        rows.append([network["title"], best, explained, network["accuracy"] or "not measured"])
+        sentences.append(f"{network['title']}: {network['verdict']}")
+    pictures = [Thumbnail(subject.shown, [subject.title.strip("`"), *subject.notes])]
+    for result in results:
+        pixels = _input(result)
+        size = f"{pixels.shape[1]}×{pixels.shape[0]} pixels"
+        pictures.append(Thumbnail(figures.fit_to_screen(pixels, _SMALL), [f"input of {result.title}: {size}"]))
+    columns = ["network", "most probable classes", "explained", "over all"]
+    heads = ["picture", *(network.title for network in results)]
+    return Chapter("Predictions", [*sentences, Table(columns, rows, texts=4), Strip(heads, [("", pictures)], _SMALL)])
+
+
+def _percent(share: float | None) -> str:
+    return "no finite number" if share is None else f"{share:.1%}"
+
+
+def _input(network: NetworkResult) -> np.ndarray:
+    """The picture as the network gets it, uint8 (H, W, 3)."""
+    return to_pixels(network.trace.image, network.checkpoint.mean, network.checkpoint.std)
+
+
+def _layer(state: AppState, layer: str, subject: InputImage, results: list[NetworkResult], source: str) -> Chapter:
+    """The overlays of the chosen layer, its numbers, and its chosen feature map."""
+    place = layer_axis(results).index(layer)
+    tops, there = _tops(state, results), [network for network in results if layer in network.trace.names]
+    packed = pack_layers(MessageWriter(), subject, results, layer, None)
+    numbers = {network.title: dict(own[layer]["numbers"]) for network, own in zip(results, packed, strict=True) if own}
+    overlays, maps = [], []
+    for which, network in enumerate(results):
+        if network not in there:
+            continue
+        column, top = profile_of(network, layer), tops["cam"][which][place]
+        large = figures.fit_to_screen(_input(network), _SIDE)
+        heat = (
+            np.clip(enlarge(column.cam, large.shape[:2]) / top, 0, 1) if top else np.zeros(large.shape[:2], np.float32)
+        )
+        words = column.zero_reason or f"explaining {network.target}, largest value {column.cam.max():.3g}"
+        pixels = figures.overlay(large, heat, state.opacity / 100)
+        overlays.append(Thumbnail(pixels, [f"{layer} of {network.title}", words, f"colours from 0 to {top:.3g}"]))
+        values = network.trace[layer].activation
+        if state.channel is not None and state.channel < len(values):
+            top = tops["map"][which][place]
+            painted = ColourScale.signed(top).paint(values[state.channel])
+            maps.append(Thumbnail(painted, [f"channel {state.channel} of {network.title}", f"colours to ±{top:.3g}"]))
+    titles = [network.title for network in there]
+    caption = f"Grad-CAM of {layer} over the image. {source}"
+    parts: list[Part] = [Strip(titles, [("", overlays)], _SIDE, SEQUENTIAL, caption, _ends(state, tops, "cam", place))]
+    if maps:
+        caption = f"Feature map of {layer}: the chosen channel. {source}"
+        ends = _ends(state, tops, "map", place)
+        parts.append(Strip([""] * len(maps), [("", maps)], _SIDE, DIVERGING, caption, ends))
+    names = dict.fromkeys(name for own in numbers.values() for name in own)
+    rows = [[name, *(own.get(name, "not measured") for own in numbers.values())] for name in names]
+    return Chapter(f"Layer {layer}", [*parts, Table(["", *numbers], rows)])
+
+
+def _tops(state: AppState, results: list[NetworkResult]) -> dict[str, list[list[float]]]:
+    """The raw value that is drawn as the brightest colour: by kind of map, network and layer of the axis."""
+    header, count = pack_strip(MessageWriter(), results), len(layer_axis(results))
+    if state.scope == "layer":
+        return {
+            kind: [[top or 0.0 for top in row] for row in found["layer"]] for kind, found in header["maxima"].items()
+        }
+    return {kind: [[top] * count for top in found[state.scope]] for kind, found in header["maxima"].items()}
+
+
+def _ends(state: AppState, tops: dict[str, list[list[float]]], kind: str, place: int | None = None) -> tuple[str, str]:
+    """What the ends of the colours stand for: numbers where all networks share a scale."""
+    shown = {row[place] for row in tops[kind]} if place is not None else {top for row in tops[kind] for top in row}
+    end = f"{shown.pop():.3g}" if len(shown) == 1 else f"largest of the {state.scope}"
+    return ("0" if kind == "cam" else f"−{end}"), end
+
+
+def _strip(state: AppState, layer: str, results: list[NetworkResult], source: str) -> Chapter:
+    axis, tops = layer_axis(results), _tops(state, results)
+    cams: list[tuple[str, list[Thumbnail | None]]] = []
+    maps: list[tuple[str, list[Thumbnail | None]]] = []
+    for which, network in enumerate(results):
+        columns = {column.name: column for column in network.profiles}
+        rows: tuple[list[Thumbnail | None], list[Thumbnail | None]] = ([], [])
+        for place, name in enumerate(axis):
+            column = columns.get(name)
+            if column is None:
+                for row in rows:
+                    row.append(None)
+                continue
+            cam = ColourScale.sizes(tops["cam"][which][place]).paint(column.cam)
+            rows[0].append(Thumbnail(cam, [f"≤ {column.cam.max():.2g}"]))
+            small = figures.average_pool(column.feature_map, _THUMBNAIL)
+            painted = ColourScale.signed(tops["map"][which][place]).paint(small)
+            rows[1].append(Thumbnail(painted, [f"ch. {column.strongest}", f"≤ {column.peak:.2g}"]))
+        cams.append((network.title, rows[0]))
+        maps.append((network.title, rows[1]))
+    scale = f"Colours: {_SCOPES[state.scope]}. {source}"
+    strips = [
+        Strip(axis, cams, _THUMBNAIL, SEQUENTIAL, f"Grad-CAM, largest value below. {scale}", _ends(state, tops, "cam")),
+        Strip(axis, maps, _THUMBNAIL, DIVERGING, f"Most active channel. {scale}", _ends(state, tops, "map")),
+    ]
+    charts = [
+        Chart(figures.depth_chart(words, _lines(results, field), layer, sizes=True), words, f"By layer. {source}")
+        for words, field in (
+            ("Activation size (root mean square)", "activation_magnitude"),
+            ("Gradient size (root mean square)", "gradient_magnitude"),
+        )
+    ]
+    return Chapter("Depth strip", ["Every layer from input to output.", *strips, *charts])
+
+
+def _lines(results: list[NetworkResult], field: str) -> list[DepthLine]:
+    """By network; a size of 0 has no place on a logarithmic axis."""
+    lines = []
+    for network in results:
+        sizes = [float(getattr(column, field)) for column in network.profiles]
+        colour = figures.network_colour(network.checkpoint.spec.shortcut, "light")
+        series = Series(network.title, colour, "dash" if network.dashed else "solid")
+        names = [column.name for column in network.profiles]
+        lines.append(DepthLine(series, names, [size if 0 < size < np.inf else None for size in sizes]))
+    return lines
+
+
+def _settings(state: AppState, layer: str, results: list[NetworkResult], source: str) -> Chapter:
+    rows = [
+        ["explained class", listed(list(dict.fromkeys(network.target for network in results)))],
+        ["chosen layer", layer],
+        ["chosen channel", "none" if state.channel is None else str(state.channel)],
+        ["scale of the colours", _SCOPES[state.scope]],
+        ["opacity of a Grad-CAM", f"{state.opacity} %"],
+        ["layers of the strip", state.layers],
+    ]
+    return Chapter("Settings", [source, Table(["setting", "value"], rows, texts=2)])
