@@ -74,7 +74,7 @@ from streamlit.testing.v1 import AppTest
 app = AppTest.from_file(sys.argv[1], default_timeout=120).run()
 assert not app.exception and not app.error
 from tests.messages import message
-assert all("Says" in network["verdict"] for network in message(app)[0]["predictions"]["networks"])
+assert all("Predicts" in network["verdict"] for network in message(app)[0]["predictions"]["networks"])
 
 from explorer import weights_import, runs
 for attempt in (

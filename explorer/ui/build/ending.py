@@ -17,8 +17,9 @@ def show_ending(state: BuildState) -> None:
         status = runs.status(run)
         if status.state == "finished" and status.log.end:
             names = [f"run-{run.id}-{network['name']}" for network in status.log.end["networks"]]
-            _show(status.log, names, "" if state.run else "Your last training: ")
-            return
+            if names := list(filter(network_registry.is_network, names)):  # their files may be damaged
+                _show(status.log, names, "" if state.run else "Your last training: ")
+                return
     if not state.run:
         _show_recorded(state.replay or next(iter(RECORDINGS)))
 
