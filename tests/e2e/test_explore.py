@@ -174,7 +174,7 @@ TABS = (
     ("Channels", "channels", "Kernels of the first layer"),
     ("Can I trust this map?", "trust", "Do these pixels matter"),
     ("Layer", None, "Grad-CAM on the object"),
-    ("More methods", "methods", "How much of the score each pixel brings in"),
+    ("More methods", "methods", "How much of the score each pixel contributes"),
 )
 
 
