@@ -162,7 +162,7 @@ def test_a_twin_pair_is_built_watched_stopped_resumed_explored_and_taken_home(
 
     click(page, "button", "Explore them side by side")
     for name in ("ResNet-8", "plain-8"):
-        expect(page.get_by_text(re.compile(rf"^{name}, test accuracy [\d.]+% \(n = 4,000\)$"))).to_be_visible()
+        expect(page.get_by_text(re.compile(rf"^{name}, test accuracy [\d.]+% \(n\s=\s4,000\)$"))).to_be_visible()
     assert f"first=run-{run}-resnet-8" in page.url
 
     # Twins began alike: the same seed gives both the same weights, so the run's request holds one network twice.

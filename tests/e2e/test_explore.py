@@ -18,7 +18,7 @@ from tests.test_pages import kept_run
 def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_layer(page: Page) -> None:
     visit(page, "/?first=shapes-plain-20")
     for network in ("plain-20", "ResNet-20"):
-        expect(page.get_by_text(re.compile(rf"^{network}, test accuracy [\d.]+% \(n = 4,000\)$"))).to_be_visible()
+        expect(page.get_by_text(re.compile(rf"^{network}, test accuracy [\d.]+% \(n\s=\s4,000\)$"))).to_be_visible()
         expect(strip_button(page, "stem.conv", network)).to_be_visible()
         expect(strip_button(page, "stages.0.0.conv1", network)).to_have_count(0)
         expect(strip_button(page, "stages.2.2", network, "most active channel")).to_be_visible()
@@ -112,7 +112,7 @@ def test_a_photo_is_shown_upright_and_offered_networks_that_know_photos(
     expect(page.get_by_text("As the network sees it, 32×32")).to_be_visible()
     click(page, "button", "Look with the CIFAR-10 twins")
     expect(page.get_by_text(re.compile("know only: airplane, automobile"))).to_be_visible()
-    expect(page.get_by_text(re.compile(r"\(n = 10,000\)$"))).to_have_count(2)
+    expect(page.get_by_text(re.compile(r"\(n\s=\s10,000\)$"))).to_have_count(2)
     expect(page.get_by_role("button", name="Look with the CIFAR-10 twins")).to_have_count(0)
     expect(page.get_by_text("Original, 200×300")).to_be_visible()
 
@@ -140,7 +140,7 @@ def test_a_link_whose_uploads_are_gone_says_which_below_its_heading(page: Page) 
     visit(page, "/?first=mine-0123456789abcdef&second=cifar10jpeg-resnet-8&picture=upload-0123456789abcdef")
     box = page.locator(".st-key-gone")
     expect(box.get_by_text("First network", exact=True)).to_be_visible()
-    expect(page.get_by_text(re.compile(r"^ResNet-8, test accuracy [0-9.]+% \(n = 10,000"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^ResNet-8, test accuracy [0-9.]+% \(n\s=\s10,000"))).to_be_visible()
     heading, shown = page.get_by_role("heading", name="One image, two networks").bounding_box(), box.bounding_box()
     assert heading is not None and shown is not None and shown["y"] >= heading["y"] + heading["height"]
     assert_accessible(page, "a box of what is gone")
@@ -174,7 +174,7 @@ TABS = (
     ("Channels", "channels", "Kernels of the first layer"),
     ("Can I trust this map?", "trust", "Do these pixels matter"),
     ("Layer", None, "Grad-CAM on the object"),
-    ("More methods", "methods", "How much of the score each pixel brings in"),
+    ("More methods", "methods", "How much of the score each pixel contributes"),
 )
 
 

@@ -62,7 +62,7 @@ def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     assert_accessible(page, "a refused file")
     upload(page, "weights", "my net.th", "application/octet-stream", theirs())
     page.get_by_text("Evidence", exact=True).click()
-    expect(page.get_by_text("best_prec1").first).to_be_visible()
+    expect(page.get_by_role("listitem").filter(has_text="best_prec1").first).to_be_visible()
     expect(page.get_by_test_id("stAlert").filter(has_text="evil.pt")).to_have_count(0)
     for dark in (False, True):
         turn(page, dark=dark)

@@ -133,7 +133,7 @@ def test_hostile_names_of_a_training_are_only_text(page: Page, server: Server, m
     monkeypatch.setenv("EXPLORER_DATA", str(server.data))
     run = trained(page, query(page)["data"][0])
     visit(page, f"/build?run={run.id}")
-    expect(page.get_by_text(re.compile("test images after"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"test accuracy .* after"))).to_be_visible()
     expect(page.get_by_text("plain", exact=True).first).to_be_visible()
     assert_only_text(page, "the run")
     click(page, "link", "Models")

@@ -43,7 +43,7 @@ def fills_the_screen(page: Page, name: str) -> None:
 def test_the_pictures_of_explore(page: Page) -> None:
     visit(page, "/?second=shapes-resnet-20#layer=stages.1.0&channel=5&scope=both")
     name, overlay = saved(page, "Grad-CAM of plain-20")
-    assert name.startswith("Grad-CAM-of-stages.1.0-of-plain-20-over-the-picture") and name.endswith(".png")
+    assert name.startswith("Grad-CAM-of-stages.1.0-of-plain-20-over-the-image") and name.endswith(".png")
     canvas = page.get_by_role("img", name="Grad-CAM of stages.1.0 over the image").first
     pixels = canvas.evaluate("canvas => [...canvas.getContext('2d').getImageData(0, 0, 320, 320).data]")
     shown = np.array(pixels, np.uint8).reshape(320, 320, 4)[..., :3]
@@ -84,7 +84,7 @@ def test_the_pictures_of_a_training(page: Page) -> None:
         "loss and accuracy": "Loss-and-accuracy",
         "gradient map": "Size-of-the-weight-gradient",
         "Grad-CAM of the test images": "Where-they-look",
-        "predictions of the test images": "The-same-test-pictures",
+        "predictions of the test images": "The-same-test-images",
     }.items():
         name, pixels = saved(page, picture)
         assert name.startswith(start)
