@@ -107,8 +107,9 @@ def _trained(state: GradientsState) -> None:
         first, second = (f"{height}×{width}" for height, width in sizes)
         st.info(f"The second network takes {second} pixels and the first {first}: no batch fits both. It is left out.")
         state = replace(state, second=None)
-    controls.choose_batch(state)
-    controls.choose_view(state)
+    if not lesson.hides("controls"):
+        controls.choose_batch(state)
+        controls.choose_view(state)
     data = flow_measurements.data_of(state)
     if not data:
         spec = network_registry.checkpoint(state.first).spec
@@ -141,7 +142,8 @@ def _during_training(state: GradientsState) -> None:
     if not records:
         return
     state = replace(state, what="weights")
-    controls.choose_view(state)
+    if not lesson.hides("controls"):
+        controls.choose_view(state)
     steps = flow_measurements.steps_of(list(records.values()))
     if not steps:
         st.info("These two trainings recorded no step in common; choose another second network in the bar, or none.")
