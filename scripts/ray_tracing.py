@@ -11,7 +11,7 @@ import numpy as np
 Vectors = np.ndarray
 Part = tuple[np.ndarray, str]
 """The distance of each point to a surface, float32 (n,), and the name of its material."""
-Surface = tuple[Vectors, float | np.ndarray, float]
+Surface = tuple[Vectors, float | np.ndarray, float | np.ndarray]
 """What a material is at some points: its albedo, how much it mirrors at right angles, 0..1, and how sharply."""
 
 STEPS, SHADOW_STEPS = 90, 28
@@ -48,7 +48,9 @@ def step(low: float, high: float, x: np.ndarray) -> np.ndarray:
 
 def _corner(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """A number 0..1 for each point of a grid of whole numbers, always the same."""
-    h = x.astype(np.uint32) * 0x9E3779B1 ^ y.astype(np.uint32) * 0x85EBCA77 ^ z.astype(np.uint32) * 0xC2B2AE3D
+    h: np.ndarray = (
+        x.astype(np.uint32) * 0x9E3779B1 ^ y.astype(np.uint32) * 0x85EBCA77 ^ z.astype(np.uint32) * 0xC2B2AE3D
+    )
     h = (h ^ h >> 15) * 0x2C1B3C6D
     h = (h ^ h >> 12) * 0x297A2D39
     return ((h ^ h >> 15) >> 8).astype(np.float32) / 2**24
@@ -290,11 +292,11 @@ class World:
 
     def _shaded(self, p: Vectors, ray: Vectors, t: np.ndarray, is_ground: bool, bounces: int) -> Vectors:
         if is_ground and self.ground:
-            (albedo, mirror, gloss), normal = self.ground(p, t)
-            mirror = mirror * np.ones_like(t)
+            (albedo, share_of_mirror, gloss), normal = self.ground(p, t)
         else:
             normal = self.normals(p)
-            albedo, mirror, gloss = self._surface(p, normal)
+            albedo, share_of_mirror, gloss = self._surface(p, normal)
+        mirror = np.broadcast_to(share_of_mirror, t.shape)
         lifted = p + normal * LIFT
         facing = np.clip(dot(normal, self.sun), 0, None)
         lit = facing * self.shadow(lifted)
@@ -321,7 +323,7 @@ class World:
             if index.size:
                 own = self.materials[material](p[:, index], normal[:, index])
                 albedo[:, index], mirror[index], gloss[index] = own
-        return albedo, mirror, gloss  # type: ignore[return-value]
+        return albedo, mirror, gloss
 
 
 def render(world: World, height: int, width: int, samples: int) -> np.ndarray:

@@ -76,6 +76,14 @@ def test_shipped_flows_are_those_of_this_code_and_of_no_other_batch() -> None:
     assert again and again.weights.tobytes() == step.flow.weights.tobytes() and again.mode == "training"
 
 
+def test_a_lesson_without_findings_tells_no_answer() -> None:
+    cards = drawn(open_gradients(hide="text"), "cards")["cards"]
+    assert [card["sentence"] for card in cards] == ["", "", ""]
+    titles = " ".join(card["title"] for card in cards)
+    assert "At initialisation: " in titles and "Vanishes" not in titles and "Explodes" not in titles
+    assert not [card for card in cards if "first layer" in card["numbers"]["chart"]["alt"]]
+
+
 def test_a_card_without_its_results_offers_to_measure_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "STARTS_BY_ITSELF", 0)
     monkeypatch.setattr(stored_results, "load", lambda key: None)

@@ -164,6 +164,17 @@ def test_shares_on_the_object_say_what_was_left_out() -> None:
     assert sum(answer.request.kind == "shares" for answer in kept(app).values()) == 2
 
 
+def test_shares_are_measured_on_more_images_after_a_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(measurement.MOST, "shares", 5)
+    app = press(open_page(tab="object"), f"Measure 2 networks on {N} images")
+    press(app, "Measure 2 networks on 5 images")
+    assert "(5 images, 3 blocks)" in texts(app).replace("\\", "")
+    press(app, f"Measure 2 networks on {N} images (about ")
+    assert f"({N} images, 3 blocks)" in texts(app).replace("\\", "") and "(5 images" not in texts(app)
+    assert not [button for button in app.button if button.label.startswith("Measure 2 networks")]
+    assert sorted(answer.request.n for answer in kept(app).values() if answer.request.kind == "shares") == [5, 5, N, N]
+
+
 def test_a_picture_on_which_they_disagree_opens_in_explore() -> None:
     app = press(open_page("shapes-plain-8", "shapes-plain-56"), f"Measure 2 networks on {N} images")
     assert "Where they disagree" in [heading.value for heading in app.subheader]

@@ -17,8 +17,8 @@ from explorer.experiments.similarity import Similarity
 
 RESULTS: dict[str, type[Any]] = {"said": Predictions, "cka": Similarity, "shares": ObjectShares}
 MOST = {"cka": 500, "shares": 500}
-"""Images that a measurement takes at most: Grams grow with the square of their number, and a Grad-CAM has a pass of its
-own for each image. Predictions take all."""
+"""Images that a measurement takes by itself: Grams grow with the square of their number, and a Grad-CAM has a pass of
+its own for each image. Predictions take all; shares take all where a user asks."""
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,7 @@ def fields(parts: Iterable[Part]) -> dict[str, str]:
 
 def begin_page() -> None:
     """Styles the page: hides parts of it, and enlarges the others for a presentation."""
-    presented = is_presented()
-    streamlit_internals.style_page({*hidden(), *(("menu", "controls") if presented else ())}, presented)
+    streamlit_internals.style_page({*hidden()}, is_presented())
 
 
 def end_page() -> None:

@@ -45,7 +45,8 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     bar.follow_query(name)
     lesson.begin_page()
     with error_boundary():
-        bar.show(name)
+        if not lesson.hides("controls"):
+            bar.show(name)
         page.run()
     with error_boundary():
         lesson.end_page()

@@ -49,9 +49,8 @@ def patch_session_iteration() -> None:
 
 
 LESSON_PARTS = {
-    # In a narrow window the menu is in the sidebar.
-    "menu": "[data-testid^=stTopNav], [data-testid=stSidebarNav]",
-    "controls": "[data-testid=stSidebarUserContent], [data-testid=stSidebar]:not(:has([data-testid=stSidebarNav]))",
+    # In a narrow window the menu is in the sidebar, alone.
+    "menu": "[data-testid^=stTopNav], [data-testid=stSidebar], [data-testid=stExpandSidebarButton]",
     "numbers": "[data-testid=stDataFrame], [data-testid=stMarkdownContainer] table",
     "downloads": "[data-testid=stDownloadButton]",
     "text": "[data-testid=stCaptionContainer]",
@@ -61,12 +60,12 @@ LESSON_PARTS = {
 def style_page(hidden: Collection[str], presented: bool) -> None:
     """Changes Streamlit's own elements where its theme has no option for it, hides those of these parts of a page, and
     enlarges the others for a presentation. The names are those of 1.67's page."""
-    places = [LESSON_PARTS[part] for part in hidden if part in LESSON_PARTS]
-    if {"menu", "controls"} <= {*hidden}:
-        places.append("[data-testid=stSidebar], [data-testid=stExpandSidebarButton]")
+    places = [LESSON_PARTS[part] for part in {*hidden, *(["menu"] if presented else [])} if part in LESSON_PARTS]
     rules = [f"{place} {{ display: none !important }}" for place in places]
     # Components know what is hidden by `--lesson-text` and the like.
     rules.append(f":root {{ {' '.join(f'--lesson-{part}: none;' for part in hidden)} }}")
+    if "controls" in hidden and not presented:  # without the bar the page would begin under the menu
+        rules.append(".stMainBlockContainer { padding-top: 4.25rem }")
     if presented:
         # A chart of Plotly in a zoomed place would not know where the pointer is; `charts.chart` enlarges it instead.
         rules.append(f"[data-testid=stMainBlockContainer] {{ zoom: {PRESENTED} }}")

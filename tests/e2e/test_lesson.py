@@ -43,6 +43,9 @@ def test_a_lesson_link_hides_the_same_on_every_way(page: Page) -> None:
         click(page, "link", name)
         assert urlsplit(page.url).path == path and query(page)["hide"] == hidden["hide"]
         expect(page.get_by_test_id("stSidebar")).to_be_hidden()
+        expect(page.locator(".st-key-bar")).to_have_count(0)
+        expect(page.get_by_text("One colour scale for each", exact=True).filter(visible=True)).to_have_count(0)
+        assert not page.locator(".finding").filter(visible=True).all_inner_texts()
     expect(twins).to_be_hidden()
     for step in (page.go_back, page.go_back, page.go_forward, page.reload):
         step()
@@ -56,6 +59,7 @@ def test_a_lesson_link_hides_the_same_on_every_way(page: Page) -> None:
     click(page, "button", "Show everything")
     assert "hide" not in query(page)
     expect(twins).to_be_visible()
+    expect(page.locator(".st-key-bar")).to_be_visible()
     assert not urlsplit(menu.evaluate("link => link.href")).query
 
 

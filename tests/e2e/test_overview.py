@@ -1,4 +1,7 @@
-"""What Explore draws in the browser: the pixels of the library, and a choice at once, without the rest of the page."""
+"""What Explore draws in the browser: the pixels of the library, and a choice at once, without the rest of the page.
+
+One file for the one page.
+"""
 
 import base64
 import io

@@ -99,8 +99,8 @@ def choose_images(state: CompareState, choice: Choice, options: Mapping[str, boo
         write=lambda data: update_state(data=data, n=None, measured=()),
         format_func=dataset_access.data_title,
         width=260,
-        help=f"For all measurements of this page. Layers are compared on at most {MOST['cka']} of them, and Grad-CAMs "
-        f"measured on at most {MOST['shares']}.",
+        help=f"For all measurements of this page. Layers are compared on at most {MOST['cka']} of them. Grad-CAMs "
+        f"are measured on {MOST['shares']} first, and on more after a click.",
     )
     bound(
         st.selectbox,

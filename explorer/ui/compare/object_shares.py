@@ -1,6 +1,7 @@
 """Compare, on drawn test images: how much of the Grad-CAM lies on the object."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,8 +22,9 @@ HEADING = "How much of the Grad-CAM lies on the object"
 
 
 def section(
-    state: CompareState, requests: Mapping[str, Request], compared: Sequence[ComparedNetwork], key: str
+    state: CompareState, requests: Mapping[str, Request], compared: Sequence[ComparedNetwork], n: int, key: str
 ) -> None:
+    """On a few of the `n` images at first, and on all of them after a click."""
     if "shares" not in requests:
         st.info("This needs drawn shapes that all these networks know: only there every pixel of the object is known.")
         return
@@ -36,9 +38,15 @@ def section(
         change=partial(update_state, measured=()),
         help="Label: all networks explain the same class. Prediction: each explains its own prediction.",
     )
+    whole = {**requests, "shares": replace(requests["shares"], n=n)}
+    is_whole = measurements.is_measured(whole["shares"], compared)
+    requests = whole if is_whole else requests
     shares = controls.measure(state, "shares", requests, compared)
-    if shares is not None:
-        draw(_parts(requests["shares"], compared, shares), key, source_text(compared))
+    if shares is None:
+        return
+    draw(_parts(requests["shares"], compared, shares), key, source_text(compared))
+    if not is_whole:
+        controls.measure(state, "shares", whole, compared)
 
 
 def chapters(compared: Sequence[ComparedNetwork], kept: Mapping[str, Measurement]) -> list[Chapter]:

@@ -12,7 +12,7 @@ from explorer.experiments.gradient_grid import band
 from explorer.experiments.gradient_summary import findings, gradient_extent, remarks, setting
 from explorer.figures import DASHES, Chapter, Chart, Series, SizeLine, Table
 from explorer.labels import capital, label
-from explorer.ui import navigation
+from explorer.ui import lesson, navigation
 from explorer.ui.gradients import flow_measurements, profiles
 from explorer.ui.gradients.flow_measurements import MeasuredFlow
 from explorer.ui.gradients.state import GradientsState
@@ -91,6 +91,8 @@ class FlowView:
 
 
 def _write(sentences: Sequence[str]) -> None:
+    if lesson.hides("text"):
+        return
     if len(sentences) == 1:
         st.markdown(f"**{as_text(sentences[0])}**")
         return

@@ -16,7 +16,7 @@ from explorer.experiments.gradient_summary import (
     verb_of,
 )
 from explorer.labels import capital
-from explorer.ui import dataset_access, navigation, network_registry, url_query
+from explorer.ui import dataset_access, lesson, navigation, network_registry, url_query
 from explorer.ui.gradients import flow_measurements, profiles
 from explorer.ui.gradients.flow_measurements import MeasuredFlow
 from explorer.ui.gradients.flow_view import FlowView, numbers_of, sample_of
@@ -72,14 +72,16 @@ def show_results(state: GradientsState) -> list[FlowView]:
         sentences = findings(networks, sample="seed" if card.source == "initial" else "batch")
         lines = profiles.lines_of(networks, card)
         size = profiles.what_is_measured(card.what, card.scale)
-        alt = profiles.alt_of(networks, size, sentences)
+        is_told = not lesson.hides("text")
+        alt = profiles.alt_of(networks, size, sentences if is_told else [])
         rows = [{name: str(row[name]) for name in _HEADS} for row in numbers_of(networks, card)]
         ratio = gradient_extent(networks[0].flows).ratio
         cards.append(
             one
             | {
-                "title": capital(verb_of(ratio)) if ratio else "Exactly 0",
-                "sentence": " ".join(sentences),
+                **({} if is_told else {"setting": ""}),
+                "title": of if not is_told else capital(verb_of(ratio)) if ratio else "Exactly 0",
+                "sentence": " ".join(sentences) if is_told else "",
                 "numbers": {
                     "about": f"{sample_of(networks, words)}.",
                     "chart": profiles.profile(lines, [], size=size, alt=alt, span=span),

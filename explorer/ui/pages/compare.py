@@ -140,7 +140,7 @@ def _tab(
 ) -> None:
     tab, place = _open_tab(state)
     with place:
-        if tab in ("maps", "methods"):
+        if tab in ("maps", "methods") and not lesson.hides("controls"):
             with st.container(horizontal=True):
                 controls.choose_view(state)
         if tab == "maps":
@@ -149,7 +149,7 @@ def _tab(
         elif tab == "layers":
             layer_similarity.section(requests.get("cka"), compared, choice.is_here, f"{key}-cka")
         elif tab == "object":
-            object_shares.section(state, requests, compared, f"{key}-shares")
+            object_shares.section(state, requests, compared, choice.n, f"{key}-shares")
         elif tab == "methods":
             methods.section(state, compared, subject)
         else:

@@ -120,8 +120,9 @@ def _trained(state: GradientsState) -> FlowView | None:
         first, second = (f"{height}×{width}" for height, width in sizes)
         st.info(f"The second network takes {second} pixels and the first {first}: no batch fits both. It is left out.")
         state = replace(state, second=None)
-    controls.choose_batch(state)
-    controls.choose_view(state)
+    if not lesson.hides("controls"):
+        controls.choose_batch(state)
+        controls.choose_view(state)
     data = flow_measurements.data_of(state)
     spec, class_names = network_registry.checkpoint(state.first).spec, network_registry.class_names(state.first)
     if not data:
@@ -157,7 +158,8 @@ def _during_training(state: GradientsState) -> FlowView | None:
     if not records:
         return None
     state = replace(state, what="weights")
-    controls.choose_view(state)
+    if not lesson.hides("controls"):
+        controls.choose_view(state)
     steps = flow_measurements.steps_of(list(records.values()))
     if not steps:
         st.info("These two trainings recorded no step in common; choose another second network in the bar, or none.")
