@@ -21,9 +21,7 @@ from explorer.ui.viewer import place
 
 MAX_POINTS = 600  # of one line: more than a panel has pixels
 PICTURE_PX = 72  # pixels of a test picture on the page
-CURVES = (
-    "Lines are means over the training batches since the last report, dots the validation images after each epoch."
-)
+CURVES = "Lines are means over the training batches since the last report, dots the validation images after each epoch."
 OPACITY = 0.7  # of a Grad-CAM over its picture, where it is largest
 
 Networks = Sequence[tuple[str, str]]
