@@ -1,6 +1,7 @@
 """Colours of the networks, the lines of a chart as values, and how every chart begins."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +17,6 @@ NETWORK_COLOURS = {
 }
 # Streamlit would write the text of a chart in a grey of less than 4.5:1.
 TEXT_COLOURS = {"light": "#10171A", "dark": "#FFFFFF"}
-LOGARITHMIC = {"type": "log", "exponentformat": "power", "dtick": 1}  # of sizes, which differ by many decades
 GREY = "#80868A"  # 3:1 against the background of both themes, as WCAG asks of graphics, and in no palette
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": {"text": ""}}
 LEGEND |= {"itemclick": False, "itemdoubleclick": False}
@@ -79,6 +79,22 @@ def enlarged(figure: go.Figure, factor: float) -> go.Figure:
             bar.ypad = _TYPE_PX / 2  # its title is above it
     layout.height = layout.height and layout.height * factor
     return large
+
+
+def log_axis(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis with ticks at 1, 2 and 5 of each decade between two sizes, or at powers of ten alone where
+    there would be too many. Each is written out: Plotly's own ticks between two powers say "2" and "5" alone."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = max(1, math.ceil(len(decades) / 6))
+    digits = (1, 2, 5) if len(decades) <= 3 else (1,)
+    ticks = [float(f"{digit}e{decade}") for decade in decades[::every] for digit in digits]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
+
+
+def log_axis_of(sizes: Sequence[float | None]) -> dict[str, Any]:
+    """The same for all sizes that are finite and above zero."""
+    found = [size for size in sizes if size is not None and 0 < size < math.inf]
+    return log_axis(min(found, default=1.0), max(found, default=1.0))
 
 
 def add_line(figure: go.Figure, series: Series, x: Iterable[Any], y: Iterable[Any], hover: str, **more: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.figures.charts import DASHES, GREY, LEGEND, Series, add_line, empty_chart
+from explorer.figures.charts import DASHES, GREY, LEGEND, Series, add_line, empty_chart, log_axis
 from explorer.figures.text_escaping import escape_template, shortened
 from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 
@@ -157,8 +157,7 @@ def sizes_chart(lines: Sequence[DepthCurves]) -> go.Figure:
         found = [size for line in sizes for size in line if 0 < size < math.inf]
         low, high = min(found, default=1.0), max(found, default=1.0)
         floor = 10.0 ** (math.floor(math.log10(low)) - 1)
-        ticks = _log_ticks(low, high)
-        figure.update_yaxes(tickvals=ticks, ticktext=[f"{tick:.3g}" for tick in ticks], col=column)
+        figure.update_yaxes(log_axis(low, high), col=column)
         if any(size == 0 for line in sizes for size in line):
             figure.add_hline(y=floor, line={"color": GREY, "width": 1}, row=1, col=column)
         for line, values in zip(lines, sizes, strict=True):
@@ -169,7 +168,6 @@ def sizes_chart(lines: Sequence[DepthCurves]) -> go.Figure:
             hover = "%{customdata}"
             _add_line(figure, column, line.series, line.depths, heights, hover, customdata=texts, marker=marker)
     figure.update_xaxes(range=[-0.02, 1.02])
-    figure.update_yaxes(type="log")
     return figure
 
 
@@ -189,15 +187,6 @@ def _add_line(
     marker = {"color": series.colour, "size": 6, "symbol": _SYMBOLS[series.dash]} | more.pop("marker", {})
     more = {"marker": marker, "legendgroup": series.title, "showlegend": column == 1} | more
     add_line(figure, series, x, y, hover, row=1, col=column, **more)
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each decade between two sizes, or powers of ten alone where there would be too many: each written
-    out, since Plotly's own ticks between two powers say "2" and "5" and nothing else."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = max(1, math.ceil(len(decades) / 6))
-    digits = (1, 2, 5) if len(decades) <= 3 else (1,)
-    return [float(f"{digit}e{decade}") for decade in decades[::every] for digit in digits]
 
 
 def _name(text: str, longest: int = 60) -> str:

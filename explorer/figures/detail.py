@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from plotly.subplots import make_subplots
 
 from explorer.attribution import PerturbationCurve
-from explorer.figures.charts import LOGARITHMIC, Series, add_line, empty_chart, translucent
+from explorer.figures.charts import Series, add_line, empty_chart, log_axis_of, translucent
 from explorer.figures.raster import ColourScale, data_uri, grid, upscale_nearest
 from explorer.figures.text_escaping import escape_html
 
@@ -88,7 +88,7 @@ def depth_chart(title: str, lines: Sequence[DepthLine], chosen: str, sizes: bool
     names = list(dict.fromkeys(name for line in lines for name in line.names))
     xaxis = {"automargin": True, "tickangle": -60, "type": "category", "tickfont": {"size": 10}}
     heading = {"text": title, "font": {"size": 13}}
-    yaxis = LOGARITHMIC if sizes else {"rangemode": "tozero"}
+    yaxis = log_axis_of([size for line in lines for size in line.values]) if sizes else {"rangemode": "tozero"}
     figure = empty_chart(250, (8, 34, 0), xaxis, yaxis, title=heading, showlegend=len(lines) > 1)
     figure.update_layout(legend={"x": 1, "xanchor": "right"})
     if chosen in names:

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from explorer.figures.charts import LOGARITHMIC, Series, add_line, empty_chart, translucent
+from explorer.figures.charts import Series, add_line, empty_chart, log_axis_of, translucent
 from explorer.figures.raster import SEQUENTIAL, ColourScale
 from explorer.figures.text_escaping import escape_html
 
@@ -42,7 +42,8 @@ class SizeLine:
 def size_chart(lines: Sequence[SizeLine], title: str) -> go.Figure:
     """Sizes over relative depth on a logarithmic axis. Zero has no place there, so it is a gap."""
     xaxis = {"title": "relative depth, first layer to last", "range": [-0.02, 1.02]}
-    figure = empty_chart(360, (8, 40, 50), xaxis, {**LOGARITHMIC, "title": title}, showlegend=True)
+    yaxis = log_axis_of([size for line in lines for each in (line.low, line.high) for size in each])
+    figure = empty_chart(360, (8, 40, 50), xaxis, yaxis | {"title": title}, showlegend=True)
     for line in lines:
         low, median, high = (
             [size if 0 < size < math.inf else None for size in each] for each in (line.low, line.median, line.high)

@@ -72,6 +72,12 @@ def test_the_pictures_of_explore(page: Page) -> None:
     assert len(pictures) == 8, "two rows and the bars of both networks, and two scales"
     for part in ("plain-20", "ResNet-20", "stage 3", "1e-2", "gradient", "n = 1"):
         assert part in words, words
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report (HTML)", exact=True).click()
+    assert download.value.suggested_filename == "Report-of-plain-20-and-ResNet-20-on-drawn-star-number-6.html"
+    text = download.value.path().read_text()
+    for part in ("Layer stages.1.0", "channel 5 of ResNet-20", "?second=shapes-resnet-20#layer=stages.1.0"):
+        assert part in text, "the view of the browser"
     for picture in ("depth strip", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
         fills_the_screen(page, picture)
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer import recordings, runs
 from explorer.errors import user_message
-from explorer.figures import Chapter, Table
+from explorer.figures import Chapter
 from explorer.recordings import Recording
 from explorer.runs.log import parsed
 from explorer.ui import client, forecasts, navigation, network_registry
@@ -69,10 +69,9 @@ def _chapters(recording: Recording) -> list[Chapter]:
     """The whole training for a report."""
     log, request = parsed(recording.metrics), recording.request
     networks = training_charts.networks_of(request["names"], request["specs"], "light")
-    fields = [[name.replace("_", " "), str(value)] for name, value in request["config"].items()]
     return [
         Chapter("Results", [ending(recording)]),
-        Chapter("Settings", [_circumstances(recording), Table(["setting", "value"], fields, texts=2)]),
+        Chapter("Settings", [_circumstances(recording), training_charts.settings_table(request["config"])]),
         *training_charts.chapters(log, networks, _circumstances(recording)),
     ]
 

@@ -137,15 +137,14 @@ def _chapters(run: Run, request: Request) -> list[Chapter]:
             for each in ended
         ]
         results.append(Table(["network", "test accuracy", "n", "steps", "outcome"], rows))
-    settings = {"data": _data(request.data), **request.config}
-    fields = [[name.replace("_", " "), str(value)] for name, value in settings.items()]
+    settings = training_charts.settings_table({"data": _data(request.data), **request.config})
     specs = [
         Details(f"Spec of {name}", json.dumps(spec, indent=2))
         for name, spec in zip(request.names, request.specs, strict=True)
     ]
     return [
         Chapter("Results", results),
-        Chapter("Settings", [_settings(request), Table(["setting", "value"], fields, texts=2), *specs]),
+        Chapter("Settings", [_settings(request), settings, *specs]),
         *training_charts.chapters(log, networks, _source(request, log)),
     ]
 

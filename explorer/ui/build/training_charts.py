@@ -13,8 +13,8 @@ import numpy as np
 
 from explorer import figures
 from explorer.attribution import shared_axis
-from explorer.figures import Chapter, Chart, GradientMap, Series, StepLine
-from explorer.labels import stage_spans, stage_title
+from explorer.figures import Chapter, Chart, GradientMap, Series, StepLine, Table
+from explorer.labels import label, stage_spans, stage_title
 from explorer.numbers import finite
 from explorer.runs import RunLog
 from explorer.ui.viewer import place
@@ -87,6 +87,16 @@ def _lines(log: RunLog, networks: Networks, quantity: str) -> list[dict[str, Any
                     }
                 )
     return lines
+
+
+def settings_table(settings: Mapping[str, Any]) -> Table:
+    """The settings of a training in words, for a report."""
+    words = {True: "yes", False: "no", None: "none"}
+    rows = []
+    for name, value in settings.items():
+        is_word = value is None or isinstance(value, bool)
+        rows.append([name.replace("_", " "), words[value] if is_word else label(name, value)])
+    return Table(["setting", "value"], rows, texts=2)
 
 
 def chapters(log: RunLog, networks: Networks, source: str) -> list[Chapter]:

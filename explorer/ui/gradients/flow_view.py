@@ -12,11 +12,12 @@ from explorer.experiments.gradient_grid import band
 from explorer.experiments.gradient_summary import findings, gradient_extent, remarks, setting
 from explorer.figures import DASHES, Chapter, Chart, Series, SizeLine, Table
 from explorer.labels import capital, label
-from explorer.ui import lesson, navigation
+from explorer.ui import lesson, navigation, network_registry
 from explorer.ui.gradients import flow_measurements, profiles
 from explorer.ui.gradients.flow_measurements import MeasuredFlow
 from explorer.ui.gradients.state import GradientsState
 from explorer.ui.markdown import as_text
+from explorer.ui.network_text import source_text
 
 READABLE_LINES = 12  # in one panel
 SENTENCES = 3  # above the chart; it must stay in sight
@@ -40,7 +41,9 @@ def show_flows(state: GradientsState, found: list[MeasuredFlow], pictures: str, 
     legend = profiles.legend_of(found, lines)
     profiles.draw_profile(
         key="gradients_chart",
-        data=profiles.profile(lines, legend, size=size, alt=alt, sample=sample, source=sample_of(found, pictures)),
+        data=profiles.profile(
+            lines, legend, size=size, alt=alt, sample=sample, source=f"{sample_of(found, pictures)}. {origin_of(state)}"
+        ),
     )
     st.caption(circumstances(state, found, pictures))
     most = max(sum(line.panel == panel for line in lines) for panel in {line.panel for line in lines})
@@ -62,19 +65,21 @@ def _sentences(state: GradientsState, found: Sequence[MeasuredFlow], sample: str
 
 @dataclass(frozen=True, eq=False)
 class FlowView:
-    """Measured networks as a view of the page shows them: `heading` names it in a report, `pictures` the batch."""
+    """Measured networks as a view of the page shows them: `heading` names it in a report, `pictures` the batch,
+    `origin` the trainings."""
 
     heading: str
     state: GradientsState
     found: Sequence[MeasuredFlow]
     pictures: str
+    origin: str
 
     def chapter(self) -> Chapter:
         """Sentences, a chart for each panel, and the table."""
         state, found = self.state, self.found
         sample = {"initial": "seed", "checkpoint": "batch", "record": "run"}[state.source]
         size = profiles.what_is_measured(state.what, state.scale)
-        about = f"{circumstances(state, found, self.pictures)} A gap is an exact 0, or no finite number."
+        about = f"{circumstances(state, found, self.pictures)} A gap is an exact 0, or no finite number. {self.origin}"
         panels: dict[str, list[SizeLine]] = {}
         for line in profiles.lines_of(found, state, "light"):
             lines, band = panels.setdefault(line.panel, []), line.band
@@ -115,6 +120,11 @@ def sample_of(found: Sequence[MeasuredFlow], pictures: str) -> str:
         " and ".join(sorted({getattr(flow, name) for flow in flows})) for name in ("mode", "precision")
     )
     return f"n = {n} {unit}{which}, {pictures}, {modes} mode, {precisions}"
+
+
+def origin_of(state: GradientsState) -> str:
+    """The data and seeds of the trainings of the view's networks; "" at initialisation."""
+    return "" if state.source == "initial" else source_text(network_registry.chosen_networks(state.networks))
 
 
 def circumstances(state: GradientsState, found: Sequence[MeasuredFlow], pictures: str) -> str:

@@ -19,7 +19,7 @@ from explorer.labels import capital
 from explorer.ui import dataset_access, lesson, navigation, network_registry, url_query
 from explorer.ui.gradients import flow_measurements, profiles
 from explorer.ui.gradients.flow_measurements import MeasuredFlow
-from explorer.ui.gradients.flow_view import FlowView, numbers_of, sample_of
+from explorer.ui.gradients.flow_view import FlowView, numbers_of, origin_of, sample_of
 from explorer.ui.gradients.state import CARDS, GradientsState
 from explorer.ui.markdown import as_text
 from explorer.ui.viewer import place
@@ -64,7 +64,8 @@ def show_results(state: GradientsState) -> list[FlowView]:
         when = "After training" if card.source == "checkpoint" else "At initialisation"
         specs = card.specs() if card.source == "initial" else [each.spec for each in networks]
         of = ": ".join(filter(None, [when, setting(specs, initialisation=card.source == "initial", activation=False)]))
-        views.append(FlowView(of, card, networks, words))
+        origin = origin_of(card) if networks else ""
+        views.append(FlowView(of, card, networks, words, origin))
         one = {"setting": of, "query": urlencode(card.to_query()), "shown": card == _without_pair(state, card)}
         if len(networks) < 2:
             cards.append(one | {"title": "Not measured here", "sentence": "Open it to measure it.", "numbers": None})
@@ -83,7 +84,7 @@ def show_results(state: GradientsState) -> list[FlowView]:
                 "title": of if not is_told else capital(verb_of(ratio)) if ratio else "Exactly 0",
                 "sentence": " ".join(sentences) if is_told else "",
                 "numbers": {
-                    "about": f"{sample_of(networks, words)}.",
+                    "about": f"{sample_of(networks, words)}. {origin}".strip(),
                     "chart": profiles.profile(lines, [], size=size, alt=alt, span=span),
                     "head": _HEADS,
                     "rows": [list(row.values()) for row in rows],

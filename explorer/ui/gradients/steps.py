@@ -9,7 +9,7 @@ from explorer.experiments.gradient_summary import findings
 from explorer.numbers import finite
 from explorer.ui.gradients import controls, flow_measurements, profiles
 from explorer.ui.gradients.flow_measurements import RecordedFlow
-from explorer.ui.gradients.flow_view import csv_button, numbers_of
+from explorer.ui.gradients.flow_view import csv_button, numbers_of, origin_of
 from explorer.ui.gradients.profiles import ProfileLine
 from explorer.ui.gradients.state import GradientsState
 from explorer.ui.viewer import place
@@ -30,7 +30,7 @@ def show_steps(state: GradientsState, records: Mapping[str, RecordedFlow], steps
         alt=alt,
         sample="run",
         span=profiles.span_of([line for each in lines for line in each]),
-        source=f"n = 1 run each, {words_for(records)}.",
+        source=f"n = 1 run each, {words_for(records)}. {origin_of(state)}",
     )
     chart["lost"] = any(bool(line.band.not_finite.any()) for each in lines for line in each)
     _component(

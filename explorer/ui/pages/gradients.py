@@ -10,7 +10,7 @@ from explorer.labels import listed
 from explorer.ui import dataset_access, lesson, missing, navigation, network_registry
 from explorer.ui.gradients import controls, flow_measurements
 from explorer.ui.gradients.flow_measurements import MeasuredFlow, MeasurementPlan
-from explorer.ui.gradients.flow_view import FlowView, show_flows
+from explorer.ui.gradients.flow_view import FlowView, origin_of, show_flows
 from explorer.ui.gradients.guess import show_guess
 from explorer.ui.gradients.results import show_answer, show_results
 from explorer.ui.gradients.state import GradientsState
@@ -75,7 +75,7 @@ def _at_initialisation(state: GradientsState, arrives: bool) -> FlowView:
     pictures = flow_measurements.batch(state.grid_data, dataset_access.data_shape(state.grid_data)[0][1])
     found = flow_measurements.measured_grid(state)
     show_flows(state, found, pictures.words, lambda: _offer_grid(state, found, arrives))
-    return FlowView("All layers, at initialisation", state, found, pictures.words)
+    return FlowView("All layers, at initialisation", state, found, pictures.words, origin_of(state))
 
 
 def _offer_grid(state: GradientsState, found: list[MeasuredFlow], starts: bool) -> None:
@@ -144,7 +144,7 @@ def _trained(state: GradientsState) -> FlowView | None:
     plan = flow_measurements.networks_plan(state, name)
     found = flow_measurements.measured_networks(state, name)
     show_flows(state, found, pictures.words, lambda: _offer(plan, "Measure") if plan else None)
-    return FlowView("All layers, after training", state, found, pictures.words)
+    return FlowView("All layers, after training", state, found, pictures.words, origin_of(state))
 
 
 def _during_training(state: GradientsState) -> FlowView | None:
@@ -171,4 +171,4 @@ def _during_training(state: GradientsState) -> FlowView | None:
     )
     step = max((step for step in steps if step <= state.step), default=steps[0])
     found = flow_measurements.measured_records(records, step)
-    return FlowView(f"All layers, at step {step:,} of the training", state, found, words_for(records))
+    return FlowView(f"All layers, at step {step:,} of the training", state, found, words_for(records), origin_of(state))
