@@ -54,7 +54,7 @@ def test_the_pictures_of_explore(page: Page) -> None:
     assert (overlay[672:] != 255).any(), "the bar and the caption"
 
     name, words, pictures = drawn(page, "Grad-CAM of plain-20")
-    assert name.startswith("Grad-CAM-of-stages.1.0-of-plain-20-over-the-picture") and name.endswith(".svg")
+    assert name.startswith("Grad-CAM-of-stages.1.0-of-plain-20-over-the-image") and name.endswith(".svg")
     np.testing.assert_array_equal(pictures[0], shown, "all its values")
     for part in ("Grad-CAM 0", "explaining star", "plain-20 (shapes-v1-32, seed 0)", "drawn star, number 6; n = 1"):
         assert part in words, words
