@@ -16,6 +16,7 @@ from streamlit.runtime.session_manager import ActiveSessionInfo
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 from explorer import runs
+from explorer.images import PHOTOS
 from explorer.ui import server, streamlit_internals, viewer
 
 
@@ -176,6 +177,11 @@ def test_the_viewer_and_its_addresses_are_in_the_folder_of_the_app(
         assert answered(f"{base}/{route}", "POST", origin="http://here", host="here")[0] == 404
         assert answered(f"{base}/{route}", "POST", origin="http://elsewhere", host="here")[0] == 403
         assert answered(f"{base}/{route}")[0] == 405
+    for name, photo in PHOTOS.items():
+        status, headers, content = answered(f"{base}/api/photo/{name}")
+        assert (status, headers["content-type"], content) == (200, "image/jpeg", photo.file.read_bytes())
+    for name in ("scene-", "..%2f..%2fphotos.py", "ship.jpg"):
+        assert answered(f"{base}/api/photo/{name}")[0] == 404
     for path in (f"{base}/viewer/{'0' * 12}/main.js", f"{base}/viewer/{viewer.HASH}/../__init__.py", "/elsewhere"):
         assert answered(path)[0] == 404
 
