@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 
-from explorer.architectures import ArchitectureSpec, Network
+from explorer.architectures import ArchitectureSpec, GraphSpec, Network, describe, spec_from_dict
 from explorer.architectures.spec import MAXIMUM
 from explorer.files import write_atomically
 
@@ -132,7 +132,7 @@ def read_header(path: str | Path) -> Header:
                 raise CheckpointError(f"{name} is damaged or not a safetensors file; save or download it again.")
             header = _header(length.to_bytes(8, "little") + file.read(length), name)
         return Header(
-            ArchitectureSpec.from_dict(header["spec"]),
+            spec_from_dict(header["spec"]),
             tuple(header["class_names"]),
             *(header[key] for key in ("data", "figures", "record")),
         )
@@ -158,14 +158,16 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
     try:
         state = deserialise(content)
         header = _header(content, name)
-        spec = ArchitectureSpec.from_dict(header["spec"])
+        spec = spec_from_dict(header["spec"])
         if len(state) < spec.depth:  # before it is built: 7200 blocks would take 14 seconds even without memory
             raise CheckpointError(
                 f"{name} does not fit its own description: it holds {len(state)} tensors, and the network has "
                 f"{spec.depth} layers with weights."
             )
+        if isinstance(spec, GraphSpec):
+            describe(spec)  # runs it without values, so that no pass can fail later
         with torch.device("meta"):
-            network = Network(spec)
+            network = Network.of(spec)
         expected = network.state_dict()
         _check_names(set(expected), set(state), name)
         state = {key: state[key] for key in expected}

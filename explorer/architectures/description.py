@@ -9,7 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from explorer.architectures.graph import GraphSpec, check_outputs
 from explorer.architectures.network import ACTIVATION_CLASSES, Crop, IdentityShortcut, Network, Recorder, Sum
+from explorer.architectures.operators import Convolution, Operation
 from explorer.architectures.spec import ArchitectureSpec
 
 
@@ -73,6 +75,7 @@ class _FieldRecorder(Recorder):
         output = super().__call__(module, *inputs)
         if id(output) not in self.fields:
             seen = [self.fields[id(tensor)][1] for tensor in inputs if isinstance(tensor, Tensor)]
+            seen.sort(key=lambda field: field.distance)
             size, distance, first = max(each.size for each in seen), max(each.distance for each in seen), seen[0].first
             window, stride, padding = _window(module, inputs[0])
             self.fields[id(output)] = (
@@ -100,11 +103,18 @@ def _shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[
     return None
 
 
-def _window(module: nn.Module, x: object) -> tuple[int, int, int]:
+Window = tuple[int, int, int]
+
+
+def _window(module: nn.Module, x: object) -> Window:
     """Values a side that one output value depends on, the stride, and the padding."""
     assert isinstance(x, Tensor)
+    if isinstance(module, Convolution):
+        return _widest(module.kernel_size, module.stride, module.pads, module.dilation)
     if isinstance(module, nn.Conv2d):
         return module.kernel_size[0], module.stride[0], int(module.padding[0])
+    if isinstance(module, Operation):
+        return _window_of(module, x)
     if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
         return int(module.kernel_size), int(module.stride), int(module.padding)  # type: ignore[arg-type]
     if isinstance(module, (nn.AdaptiveAvgPool2d, nn.Flatten)):
@@ -114,10 +124,30 @@ def _window(module: nn.Module, x: object) -> tuple[int, int, int]:
     return (1, module.stride, -module.crop) if isinstance(module, IdentityShortcut) else (1, 1, 0)
 
 
+def _widest(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int]) -> Window:
+    """Of a window with two sides, those of the longer one."""
+    axis = 0 if kernel[0] * dilations[0] >= kernel[1] * dilations[1] else 1
+    return (kernel[axis] - 1) * dilations[axis] + 1, strides[axis], pads[axis]
+
+
+def _window_of(module: Operation, x: Tensor) -> Window:
+    known = module.attributes
+    if "kernel" in known:
+        return _widest(known["kernel"], known["strides"], known["pads"], known.get("dilations", (1, 1)))
+    spans = x.ndim == 4 and {2, 3}.issubset(axis % 4 for axis in known.get("axes", ()) if "keepdims" in known)
+    return (max(x.shape[2:]), 1, 0) if spans or module.operator == "InstanceNormalization" else (1, 1, 0)
+
+
+def _channels_first(shape: Sequence[int], module: nn.Module) -> tuple[int, ...]:
+    return (shape[-1], *shape[:-1]) if getattr(module, "channels_last", False) else tuple(shape)
+
+
 def _macs(module: nn.Module, output: Tensor) -> int:
     if isinstance(module, nn.Conv2d):
         return output[0].numel() * module.weight[0].numel()
-    return module.in_features * module.out_features if isinstance(module, nn.Linear) else 0
+    if isinstance(module, Operation) and module.operator == "ConvTranspose":
+        return output[0].numel() * module.weight[:, 0].numel() // max(1, module.attributes["stride"][0] ** 2)  # type: ignore
+    return output[0].numel() * module.in_features if isinstance(module, nn.Linear) else 0
 
 
 @lru_cache(maxsize=128)
@@ -127,11 +157,19 @@ def describe(spec: ArchitectureSpec) -> Description:
     Runs on torch's meta device: shapes only, no memory, no arithmetic.
     """
     with torch.device("meta"):
-        network = Network(spec).eval()
+        network = Network.of(spec).eval()
         image = torch.empty(1, *spec.input_shape)
     recorder = _FieldRecorder(network, image)
-    with torch.no_grad():
-        network(image, recorder)
+    try:
+        with torch.no_grad():
+            network(image, recorder)
+    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, NotImplementedError) as error:
+        if not isinstance(spec, GraphSpec):
+            raise
+        last = next(reversed(recorder.outputs), "its input")
+        raise ValueError(f"the operation after `{last}` does not fit what comes in.") from error
+    if isinstance(spec, GraphSpec):
+        check_outputs({name: tuple(output.shape[1:]) for name, output in recorder.outputs.items()}, spec)
     parameters: Counter[str] = Counter()
     for name, parameter in network.named_parameters():
         layer = name.rpartition(".")[0]
@@ -146,7 +184,7 @@ def describe(spec: ArchitectureSpec) -> Description:
             LayerDescription(
                 name=name,
                 kind=network.layers[module][1],
-                output_shape=tuple(output.shape[1:]),
+                output_shape=_channels_first(output.shape[1:], module),
                 parameters=parameters[name],
                 macs=_macs(module, output),
                 receptive_field=fields[name].size,

@@ -6,7 +6,8 @@ The forward pass takes `run`, which calls a module on its inputs. A `Recorder` a
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -126,6 +127,8 @@ class Block(nn.Module):
     sum (He et al. 2015, figure 2).
     """
 
+    sum_name = "sum"
+
     def __init__(self, spec: ArchitectureSpec, stage: Stage, channels: int, stride: int) -> None:
         super().__init__()
         convolutions = branch_of(spec, stage, channels, stride)
@@ -147,6 +150,12 @@ class Block(nn.Module):
             shortcut = run(self.shortcut, x, run)
             branch = run(self.sum, branch, shortcut)
         return run(self.activation, branch)
+
+    def shortcut_kind(self, x: Tensor, shortcut: Tensor) -> str:
+        """ "identity", "padded" (option A where shapes change) or "projection", from the block's input and s(x)."""
+        if isinstance(self.shortcut, ProjectionShortcut):
+            return "projection"
+        return "identity" if x.shape == shortcut.shape else "padded"
 
 
 class StemLayers(nn.Module):
@@ -206,6 +215,14 @@ class Network(nn.Module):
     `layers` maps every module to its dotted path ("stages.1.0.conv2") and its kind ("conv").
     """
 
+    describes: ClassVar[type[ArchitectureSpec]] = ArchitectureSpec
+
+    @staticmethod
+    def of(spec: ArchitectureSpec) -> "Network":
+        """The network of any spec, of stages or of a graph."""
+        kinds: list[type[Network]] = [Network, *Network.__subclasses__()]
+        return next(kind for kind in kinds if kind.describes is type(spec))(spec)
+
     def __init__(self, spec: ArchitectureSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -229,12 +246,18 @@ class Network(nn.Module):
         }
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
+        for output in self.in_parts(x, run):
+            x = output
+        return x
+
+    def in_parts(self, x: Tensor, run: Run = call) -> Iterator[Tensor]:
+        """The output of the stem, of each block and pooling behind one, and of the head, which are the logits."""
         if self.stem is not None:
-            x = self.stem(x, run)
+            yield (x := self.stem(x, run))
         for stage in self.stages:
             for part in stage.children():
-                x = run(part, x, run) if isinstance(part, Block) else run(part, x)
-        return self.head(x, run)
+                yield (x := run(part, x, run) if isinstance(part, Block) else run(part, x))
+        yield self.head(x, run)
 
     @property
     def device(self) -> torch.device:
@@ -333,7 +356,7 @@ def build(spec: ArchitectureSpec, seed: int = 0, device: str | torch.device = "c
     name and shape share its weights: twins start identical.
     """
     with torch.device("meta"):
-        network = Network(spec)
+        network = Network.of(spec)
     network.to_empty(device="cpu")
     for name, module in network.named_modules():
         layer_seed = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little") >> 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
@@ -21,6 +22,7 @@ StemPooling = Literal["none", "max"]
 
 CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
 WRONG = "a spec is incomplete or has a field of the wrong type: "
+INSIDE_BLOCK = re.compile(r"(stages\.\d+\.\d+)\.")  # the name of a layer begins with that of its block
 BOTTLENECK_REDUCTION = 4  # He et al. 2015, table 1: 64 inner channels in a stage of 256
 
 # Above these a spec is a slip or an attack, not a network that this app could show: 1202 layers of He et al. fit.
@@ -229,6 +231,15 @@ class ArchitectureSpec:
     def activation_name(self) -> str:
         """The name of the activation: "ReLU"."""
         return ACTIVATIONS[self.activation]
+
+    def block_of(self, layer: str) -> str | None:
+        """The name of the block that the layer is inside of: `stages.1.0.conv2` -> "stages.1.0"."""
+        match = INSIDE_BLOCK.match(layer)
+        return match[1] if match else None
+
+    def is_beside(self, layer: str) -> bool:
+        """Whether the layer is a shortcut or on one, beside the main path."""
+        return ".shortcut" in layer
 
     def twin(self) -> Self:
         """The same network without its shortcuts or, of a plain one, with identity shortcuts.

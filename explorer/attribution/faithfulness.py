@@ -189,6 +189,8 @@ def _layers(network: Network) -> list[list[str]]:
         if isinstance(module, nn.Conv2d | nn.Linear):
             groups.append([name])
         elif isinstance(module, nn.BatchNorm2d):
+            if not groups:  # a norm of the picture itself
+                groups.append([])
             groups[-1].append(name)
     return groups
 

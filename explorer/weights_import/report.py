@@ -88,7 +88,7 @@ class Reading:
     def network(self) -> Network:
         """The network, frozen; it shares the memory of `state`."""
         with torch.device("meta"):
-            network = Network(self.spec)
+            network = Network.of(self.spec)
         network.load_state_dict(dict(self.state), strict=True, assign=True)
         return network.freeze()
 

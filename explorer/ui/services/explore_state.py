@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
-from explorer.tracing import INSIDE_BLOCK
+from explorer.architectures.spec import INSIDE_BLOCK
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Scope = Literal["layer", "network", "both"]
