@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from explorer.architectures.graph import GraphSpec, check_outputs
 from explorer.architectures.network import ACTIVATION_CLASSES, Crop, IdentityShortcut, Network, Recorder, Sum
-from explorer.architectures.operators import Convolution, Operation
+from explorer.architectures.operators import ELEMENTWISE, Convolution, Operation
 from explorer.architectures.spec import ArchitectureSpec
 
 
@@ -68,7 +68,7 @@ class _FieldRecorder(Recorder):
         self.fields: dict[int, tuple[Tensor, ReceptiveField]] = {id(image): (image, ReceptiveField(1, 1, 0.0))}
 
     def compute(self, module: nn.Module, *inputs: object) -> Tensor:
-        shape = _shape_after(module, *(each for each in inputs if isinstance(each, Tensor)))
+        shape = shape_after(module, *(each for each in inputs if isinstance(each, Tensor)))
         return super().compute(module, *inputs) if shape is None else torch.empty(shape, device="meta")
 
     def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
@@ -89,7 +89,7 @@ class _FieldRecorder(Recorder):
         return output
 
 
-def _shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[int] | None:
+def shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[int] | None:
     """The shape of the output where it follows at once, else None. To find it out torch takes half of the time that a
     description takes, and in a new process seconds, to import what it needs."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
@@ -97,7 +97,16 @@ def _shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[
     if isinstance(module, nn.BatchNorm2d):
         return image.shape if image.shape[1] == module.num_features else None
     if isinstance(module, nn.Linear):
-        return (len(image), module.out_features) if image.shape[1] == module.in_features else None
+        return (*image.shape[:-1], module.out_features) if image.shape[-1] == module.in_features else None
+    if isinstance(module, Operation):
+        if module.operator in ELEMENTWISE:
+            return torch.broadcast_shapes(image.shape, *(each.shape for each in [*others, *module.parameters()]))
+        if module.operator.endswith("Normalization"):
+            return image.shape
+        if module.operator.startswith("Reduce"):
+            axes, keeps = {axis % image.ndim for axis in module.attributes["axes"]}, module.attributes["keepdims"]
+            return [1 if axis in axes else side for axis, side in enumerate(image.shape) if keeps or axis not in axes]
+        return None
     if isinstance(module, (Sum, *ACTIVATION_CLASSES.values())):
         return image.shape if all(each.shape == image.shape for each in others) else None
     return None

@@ -187,6 +187,11 @@ def spec_from_dict(values: dict[str, Any]) -> ArchitectureSpec:
     return kind.from_dict(values)
 
 
+TAKEN = frozenset({*dir(Block), *dir(Network), "described", "program", "residual", "sum_name"})
+TAKEN_FIRST = TAKEN | {"layers", "spec"}
+"""Names that no part of a layer's name, or not the first, can have: those of attributes."""
+
+
 class Part(nn.Module):
     """A place in the names of layers, which does nothing itself."""
 
@@ -196,12 +201,12 @@ class PartBlock(Block):
 
     def __init__(self, block: GraphBlock) -> None:
         nn.Module.__init__(self)
-        self.block = block
+        self.described = block
         self.residual = block.shortcut != "none"
         self.sum_name = block.sum.removeprefix(f"{block.name}.")
 
     def shortcut_kind(self, x: Tensor, shortcut: Tensor) -> str:
-        return self.block.shortcut
+        return self.described.shortcut
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         for output in self.program.outputs(x, run):
@@ -295,14 +300,16 @@ class GraphNetwork(Network):
         place: nn.Module = self
         for length, part in enumerate(path, start=1):
             if part not in place._modules:
+                if hasattr(place, part):
+                    raise ValueError(f"`{name}` has a part with a name that is taken.")
                 block = blocks.get(".".join(path[:length]))
                 place.add_module(part, PartBlock(block) if block else Part())
             found = place._modules[part]
             if not isinstance(found, Part | PartBlock):
                 raise ValueError(f"`{name}` lies inside of a layer.")
             place = found
-        if leaf in place._modules:
-            raise ValueError(f"`{name}` is a layer and holds others.")
+        if leaf in place._modules or hasattr(place, leaf):
+            raise ValueError(f"`{name}` is a layer and holds others, or a name that is taken.")
         place.add_module(leaf, module)
 
     def in_parts(self, x: Tensor, run: Run = call) -> Iterator[Tensor]:

@@ -177,6 +177,11 @@ ACTIVATIONS = frozenset(
     "Relu LeakyRelu PRelu Elu Celu Selu Gelu Sigmoid HardSigmoid HardSwish Swish Mish Softplus Softsign Tanh Clip "
     "Softmax LogSoftmax".split()
 )
+ELEMENTWISE = (ACTIVATIONS - {"Softmax", "LogSoftmax"}) | frozenset(
+    "Add Sub Mul Div Pow Max Min Sum Mean Sqrt Exp Log Erf Neg Abs Reciprocal".split()
+)
+"""Operators whose output has the shape of their inputs, broadcast."""
+
 _KINDS = {
     **dict.fromkeys(("Conv", "ConvTranspose"), "conv"),
     **dict.fromkeys(ACTIVATIONS, "activation"),

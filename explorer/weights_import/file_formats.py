@@ -56,11 +56,11 @@ OTHER_ZIPS = (
     (r"config\.json|model\.weights\.h5", "is a model of Keras; this app reads files of PyTorch."),
     (r".*\.(pth?|th|ckpt|safetensors)", "is a zip archive with files in it; unpack it and give one of them."),
 )
-NOT_WEIGHTS = "is no weight file that is known here: neither of `torch.save` nor safetensors."
+NOT_WEIGHTS = "is no weight file that is known here: neither of `torch.save` nor safetensors nor ONNX."
 
 
 def inspect_file(file: BinaryIO) -> str:
-    """The format: "zip", "legacy", "safetensors", or "ours" for a file with the header of this app.
+    """The format: "zip", "legacy", "safetensors", "onnx", or "ours" for a file with the header of this app.
 
     It makes every check that is possible without loading, and may leave the position in the file anywhere.
 
@@ -92,6 +92,8 @@ def inspect_file(file: BinaryIO) -> str:
         return "ours" if HEADER in check_safetensors(file, length, size) else "safetensors"
     if head[8:9] == b"{" and b'"dtype"' in head:
         raise WeightsError(CUT_OFF)
+    if head[0] == 0x08 and 0 < head[1] < 0x20:  # the first field of an ONNX model: the version of the format
+        return "onnx"
     if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
         raise WeightsError("is a text, not weights; download the file itself.")
     raise WeightsError(NOT_WEIGHTS)

@@ -4,21 +4,24 @@ A block is a part of the graph with one way in and one way out, in which branche
 join them, its siblings of the same kind, or, without modules, what lies between a value and the sum that it ends in.
 """
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from explorer.architectures.graph import INPUT
-from explorer.architectures.operators import OWN, kind_of
-from explorer.weights_import.onnx_reader import Graph, Node
+from explorer.architectures import Network, describe, spec_from_dict
+from explorer.architectures.graph import INPUT, TAKEN, TAKEN_FIRST
+from explorer.architectures.operators import kind_of
+from explorer.weights_import.onnx_reader import Graph, Node, read_graph
+from explorer.weights_import.report import WeightsError
 
 # Around a whole network, and no part of it.
 WRAPPERS = re.compile(r"(model|net|network|backbone|module|_orig_mod|StatefulPartitionedCall|functional|sequential)(_\d+)?")
 MERGES = ("Residual", "Concat")
-_TAKEN = frozenset(dir(nn.Module()))  # names that a module's parts cannot have
 
 
 def laid_out(graph: Graph) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -60,23 +63,49 @@ def laid_out(graph: Graph) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return spec | {"input_shape": list(graph.input_shape), "classes": graph.classes}, state
 
 
+def graph_of(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Of an ONNX file: for JSON its spec and what a report says of it, and its weights.
+
+    The network is run once for one picture and for two, which must not depend on each other. Raises WeightsError with
+    a sentence that lacks its subject, the file's name.
+    """
+    graph = read_graph(content)
+    described, state = laid_out(graph)
+    try:
+        network = Network.of(spec_from_dict(described))
+        describe(network.spec)
+        network.load_state_dict(state, assign=True)
+        pictures = torch.rand(2, *graph.input_shape, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            both, one = network.freeze()(pictures), network(pictures[:1])
+    except ValueError as error:
+        raise WeightsError(f"holds a network that this app cannot run: {error}") from None
+    if not both.isfinite().all():
+        raise WeightsError("gives values that are not finite for a picture of noise; export or download it again.")
+    if not torch.allclose(both[:1], one, rtol=1e-3, atol=1e-3 * float(one.abs().max())):
+        raise WeightsError("gives another answer for a picture when there is a second one; export it for any batch.")
+    facts = {name: getattr(graph, name) for name in ("evidence", "uncertain", "softmax", "metadata")}
+    return {"spec": described, **facts}, state
+
+
 def _clean(parts: Iterable[str]) -> list[str]:
     """Names that a module can have, of letters, digits, `_` and `-`."""
     cleaned = []
     for part in parts:
         part = re.sub(r"[^\w-]", "_", part, flags=re.ASCII)[:40] or "_"
-        cleaned.append(f"{part}_" if part in _TAKEN else part)
+        cleaned.append(f"{part}_" if part in (TAKEN if cleaned else TAKEN_FIRST) else part)
     return cleaned[-12:]
 
 
 def _names(nodes: Sequence[Node]) -> list[str]:
     """A dotted name for each node, none of which is twice, or a place that others are in."""
-    scopes = [_clean(node.scope) for node in nodes]
+    scopes = _scopes(nodes)
     while True:
         first = {scope[0] for scope in scopes if scope}
         if len(first) != 1 or not WRAPPERS.fullmatch(next(iter(first))) or max(map(len, scopes)) < 2:
             break
         scopes = [scope[1:] for scope in scopes]
+    scopes = [_clean(scope) for scope in scopes]
     paths = [".".join(scope) for scope in scopes]
     places = {".".join(scope[:length]) for scope in scopes for length in range(len(scope))}
     operators = defaultdict(set)
@@ -94,7 +123,7 @@ def _names(nodes: Sequence[Node]) -> list[str]:
     names: list[str] = []
     used: set[str] = set()
     for name in wanted:
-        unique = f"{name}_" if name in prefixes or name in _TAKEN else name
+        unique = f"{name}_" if name in prefixes or name in TAKEN_FIRST else name
         base = unique
         while unique in used or unique in prefixes:
             taken[base] += 1
@@ -102,6 +131,20 @@ def _names(nodes: Sequence[Node]) -> list[str]:
         used.add(unique)
         names.append(unique)
     return names
+
+
+def _scopes(nodes: Sequence[Node]) -> list[Sequence[str]]:
+    """Those of the nodes; a node without one is where all that take its output are."""
+    users: dict[int, list[int]] = defaultdict(list)
+    for number, node in enumerate(nodes):
+        for each in node.inputs:
+            if isinstance(each, int):
+                users[each].append(number)
+    scopes: dict[int, Sequence[str]] = {}
+    for number in reversed(range(len(nodes))):
+        found = nodes[number].scope
+        scopes[number] = os.path.commonprefix([scopes[user] for user in users[number]]) if found is None else found
+    return [scopes[number] for number in range(len(nodes))]
 
 
 class _Parts:
@@ -209,7 +252,7 @@ class _Parts:
             shared = ""
         for number in numbers:
             rest = self.names[number].removeprefix(shared).lstrip("_./-") or "conv"
-            self.names[number] = f"{block}.{rest if rest not in _TAKEN else rest + '_'}"
+            self.names[number] = f"{block}.{rest if rest not in TAKEN else rest + '_'}"
         return block
 
     # --- inside of a block

@@ -18,6 +18,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
+from explorer.architectures.description import shape_after
 from explorer.architectures.operators import OWN, operation
 from explorer.weights_import.report import WeightsError, quote
 
@@ -25,8 +26,7 @@ MAX_NODES = 20_000  # of the file; 5,000 of a network
 MAX_CONSTANT = 2**26  # values of what the file has computed
 BATCHES = (2, 3)
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE}
-OURS = "cnn-resnet-explorer"  # a key of the file's metadata
-EXPORT = "`torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), 'network.onnx', dynamo=True, external_data=False)`"
+HEAVY = {"Conv", "ConvTranspose", "Linear", "MaxPool", "AveragePool"}  # whose shapes torch finds without values
 Constant = tuple[np.ndarray, np.ndarray]  # for both batches; often the same
 
 
@@ -55,7 +55,7 @@ class Node:
     inputs: list[Any]
     attributes: dict[str, Any]
     weights: dict[str, Tensor]
-    scope: tuple[str, ...]  # the modules that it stands in, from the outermost
+    scope: tuple[str, ...] | None  # the modules that it stands in, from the outermost; None where nothing tells
     label: str  # its own name, where it has one
     value: Value | None = None
 
@@ -413,7 +413,13 @@ class _Reader:
                                {name: tuple(each.shape) for name, each in weights.items()}).eval()  # fmt: skip
             shapes = []
             for n in (0, 1):
-                shape = tuple(module(*(torch.empty(value.shapes[n]) for value in values)).shape)
+                tensors = [torch.empty(value.shapes[n]) for value in values]
+                found = shape_after(module, *tensors)
+                if found is None and operator not in HEAVY:
+                    # Real values, of one number: without them torch imports its compiler, which this process may not.
+                    module = module.to_empty(device="cpu")
+                    tensors = [torch.zeros((), device="cpu").expand(value.shapes[n]) for value in values]
+                shape = tuple(module(*tensors).shape if found is None else found)
                 if prod(shape[1:]) > 2**27:
                     raise WeightsError(f"has an output of {prod(shape[1:]):,} values for one picture at node {quote(self.proto.name)}.")
                 shapes.append(shape)
@@ -522,8 +528,8 @@ class _Reader:
         return kept, softmax
 
 
-def scope_of(proto: NodeProto) -> tuple[tuple[str, ...], str]:
-    """The dotted path of the module that a node stands in, and its own name there.
+def scope_of(proto: NodeProto) -> tuple[tuple[str, ...] | None, str]:
+    """The dotted path of the module that a node stands in, None where nothing tells it, and its own name there.
 
     From the exporter's metadata, else from a name with slashes: "/layer1/layer1.0/conv1/Conv".
     """
@@ -542,7 +548,7 @@ def scope_of(proto: NodeProto) -> tuple[tuple[str, ...], str]:
         else:
             path.append(part)
     label = "" if path or not parts or re.fullmatch(rf"(node_)?{proto.op_type}[_\d]*", parts[0]) else parts[0]
-    return tuple(".".join(path).split(".")) if path else (), label
+    return tuple(".".join(path).split(".")) if path else () if label else None, label
 
 
 # --- one small rule an operator: what its inputs and attributes mean to the functions of `architectures.operators` -----
@@ -812,6 +818,9 @@ def _gather(r: _Reader, x: Any, indices: Any) -> Value:
     if not isinstance(x, Value):
         raise _Missing("a table")
     axis = x.axis(r.attribute("axis", 0))
+    if x.rank == 1 and not isinstance(indices, Value):  # `as_strided` of PyTorch's exporter: all values in their order
+        if all(np.array_equal(each.reshape(-1), np.arange(x.shapes[n][0])) for n, each in enumerate(indices)):
+            return r.reshape(x, lambda n: indices[n].shape)
     places = r.ints(indices)
     size = x.shapes[0][axis]
     if axis == 0 or indices[0].ndim > 1 or len(places) > 8192 or not all(-size <= place < size for place in places):

@@ -13,6 +13,7 @@ from explorer.checkpoints import CheckpointError
 from explorer.requirements import check_torch
 from explorer.weights_import import families, resnets, vggs
 from explorer.weights_import.families import Candidate, KeyLayout, shape
+from explorer.weights_import.graphs import graph_report
 from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote
 from explorer.weights_import.sandbox import FileContent, load
 
@@ -68,6 +69,8 @@ def read(path: str | Path, name: str | None = None) -> Report:
     path = Path(path)
     title = quote(re.split(r"[/\\]", path.name if name is None else name)[-1])
     found = load(path, title)
+    if found.graph is not None:
+        return graph_report(title, found.graph, found.state_dicts[0][1])
     report = _checkpoint_report(path, title) if found.is_ours else _report(title, found)
     for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] != 3:
