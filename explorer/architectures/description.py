@@ -31,7 +31,8 @@ class LayerDescription:
     `output_shape` leaves out the batch. `parameters` are the layer's own (a block's are its layers'; a projection
     shortcut's are those of its norm, which ends it and has no entry). `macs` are multiply-accumulates for one image, of
     convolutions and fully connected layers only, as in the papers. `receptive_field` is the side of the square of
-    input pixels that one output value can depend on, before it is cut at the edge.
+    input pixels that one output value can depend on, before it is cut at the edge. `kernel` is that of a convolution:
+    "3×3", "3×3 dw" of a depthwise one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LayerDescription:
     parameters: int
     macs: int
     receptive_field: int
+    kernel: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,10 @@ def shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[i
             return torch.broadcast_shapes(image.shape, *(each.shape for each in [*others, *module.parameters()]))
         if module.operator.endswith("Normalization"):
             return image.shape
+        if module.operator == "Concat" and len(module.inputs) == 1 + len(others):
+            axis, parts = module.attributes["axis"], [image.shape, *(each.shape for each in others)]
+            if len({(*part[:axis], *part[axis + 1 :]) for part in parts}) == 1:
+                return (*image.shape[:axis], sum(part[axis] for part in parts), *image.shape[axis + 1 :])
         if module.operator.startswith("Reduce"):
             axes, keeps = {axis % image.ndim for axis in module.attributes["axes"]}, module.attributes["keepdims"]
             return [1 if axis in axes else side for axis, side in enumerate(image.shape) if keeps or axis not in axes]
@@ -145,6 +151,13 @@ def _window_of(module: Operation, x: Tensor) -> Window:
         return _widest(known["kernel"], known["strides"], known["pads"], known.get("dilations", (1, 1)))
     spans = x.ndim == 4 and {2, 3}.issubset(axis % 4 for axis in known.get("axes", ()) if "keepdims" in known)
     return (max(x.shape[2:]), 1, 0) if spans or module.operator == "InstanceNormalization" else (1, 1, 0)
+
+
+def _kernel(module: nn.Module) -> str:
+    if not isinstance(module, nn.Conv2d):
+        return ""
+    depthwise = module.groups == module.in_channels > 1
+    return "×".join(map(str, module.kernel_size)) + (" dw" if depthwise else "")
 
 
 def _channels_first(shape: Sequence[int], module: nn.Module) -> tuple[int, ...]:
@@ -197,6 +210,7 @@ def describe(spec: ArchitectureSpec) -> Description:
                 parameters=parameters[name],
                 macs=_macs(module, output),
                 receptive_field=fields[name].size,
+                kernel=_kernel(module),
             )
         )
     return Description(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from explorer.architectures import Network, describe, spec_from_dict
+from explorer.architectures import Network, spec_from_dict
 from explorer.architectures.graph import INPUT, TAKEN, TAKEN_FIRST
 from explorer.architectures.operators import kind_of
 from explorer.weights_import.onnx_reader import Graph, Node, read_graph
@@ -73,13 +73,14 @@ def graph_of(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     described, state = laid_out(graph)
     try:
         network = Network.of(spec_from_dict(described))
-        describe(network.spec)
         network.load_state_dict(state, assign=True)
         pictures = torch.rand(2, *graph.input_shape, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             both, one = network.freeze()(pictures), network(pictures[:1])
     except ValueError as error:
         raise WeightsError(f"holds a network that this app cannot run: {error}") from None
+    except RuntimeError as error:  # no memory, or an operation that does not fit after all
+        raise WeightsError("holds a network that cannot be run within the limits of memory.") from error
     if not both.isfinite().all():
         raise WeightsError("gives values that are not finite for a picture of noise; export or download it again.")
     if not torch.allclose(both[:1], one, rtol=1e-3, atol=1e-3 * float(one.abs().max())):

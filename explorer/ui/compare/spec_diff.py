@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures
-from explorer.architectures import ArchitectureSpec, Stage, describe
+from explorer.architectures import ArchitectureSpec, GraphSpec, Stage, describe
 from explorer.checkpoints import Checkpoint
 from explorer.figures import Chapter, Chart, Details, Part, Table, TrainingLine
 from explorer.figures.text_escaping import shortened
-from explorer.labels import BLOCKS, SHORTCUTS, label, listed
+from explorer.labels import BLOCKS, SHORTCUTS, SHORTCUTS_OF_BLOCKS, label, listed
 from explorer.training import TrainingRecord
 from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.parts import draw, draw_table
@@ -173,6 +173,15 @@ def _facts(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
+    if isinstance(spec, GraphSpec):
+        kinds = {block.shortcut for block in spec.blocks} - {"none"}
+        return {
+            "shortcut": ", ".join(SHORTCUTS_OF_BLOCKS[kind].short for kind in sorted(kinds)) or SHORTCUTS["none"].long,
+            "operations of the ONNX graph": f"{len(spec.nodes):,}",
+            "activation": spec.activation_name,
+            "input": " × ".join(map(str, spec.input_shape)),
+            "classes": f"{spec.classes:,}",
+        }
     stem = spec.stem
     pooled = ", max pooling" if stem and stem.pooling == "max" else ""
     stem_words = f"{stem.kernel_size}×{stem.kernel_size}, {stem.channels} channels" if stem else "none"
