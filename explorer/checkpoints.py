@@ -46,15 +46,15 @@ class Checkpoint:
     """A network and the facts about it.
 
     `network` is frozen (evaluation mode, no parameter requires a gradient). `mean` and `std` normalise its input: R, G,
-    B, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training (JSON).
-    `metrics` are measured results, each with its `n` (JSON, `figures` in the file). `resize_shorter_to` is an argument
-    of `images.to_input`.
+    B, or grey, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training
+    (JSON). `metrics` are measured results, each with its `n` (JSON, `figures` in the file). `resize_shorter_to` is an
+    argument of `images.to_input`.
     """
 
     network: Network
     class_names: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     data: str
     seed: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
@@ -70,9 +70,12 @@ class Checkpoint:
             )
         if not all(isinstance(name, str) and name for name in self.class_names):
             raise ValueError("`class_names` must be texts that are not empty.")
+        channels = self.spec.input_shape[0]
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != 3 or not all(isinstance(value, int | float) and abs(value) <= 1e6 for value in values):
-                raise ValueError(f"`{name}` must be three finite numbers, received {shown(values)}.")
+            finite = all(isinstance(value, int | float) and abs(value) <= 1e6 for value in values)
+            if len(values) != channels or channels not in (1, 3) or not finite:
+                count = "three finite numbers" if channels != 1 else "one finite number"
+                raise ValueError(f"`{name}` must be {count}, received {shown(values)}.")
         if min(self.std) < SMALLEST_STD:
             raise ValueError(f"`std` must be {SMALLEST_STD:g} or more, received {shown(self.std)}.")
         smallest, shorter = max(self.spec.input_shape[1:]), self.resize_shorter_to

@@ -57,8 +57,8 @@ class Trace:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """softmax of the logits, (classes,), float64."""
-        exponentials = np.exp(self.logits.astype(np.float64) - self.logits.max())
+        """softmax of the logits over the spec's temperature, (classes,), float64."""
+        exponentials = np.exp((self.logits.astype(np.float64) - self.logits.max()) / self.spec.temperature)
         return exponentials / exponentials.sum()
 
     @property

@@ -21,7 +21,7 @@ from explorer.labels import ACTIVATIONS as ACTIVATION_TITLES
 INPUT = ""  # among the inputs of a node: the picture
 MAX_NODES = 5000
 MAX_VALUES = 2**27  # of one output, for one picture
-MODULES = {"Conv", "Linear", "Relu", "Flatten", "Residual"}  # operators that are no function
+MODULES = {"Conv", "Linear", "Relu", "Flatten", "Residual", "BothSigns"}  # operators that are no function
 NAME = re.compile(r"[\w-]{1,60}(\.[\w-]{1,60}){0,30}", re.ASCII)
 TITLE = re.compile(r"[\w .+()-]{1,60}", re.ASCII)
 
@@ -149,7 +149,8 @@ class GraphSpec(ArchitectureSpec):
             shape, beside = tuple(values["input_shape"]), tuple(map(str, values["beside"]))
             return cls(
                 (), input_shape=shape, classes=values["classes"], title=values["title"],
-                nodes=nodes, blocks=blocks, beside=beside, **_summary(nodes, blocks),
+                nodes=nodes, blocks=blocks, beside=beside, one_logit=nodes[-1].operator == "BothSigns",
+                **_summary(nodes, blocks),
             )  # fmt: skip
         except ValueError:
             raise

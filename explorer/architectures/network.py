@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.architectures.spec import BOTTLENECK_REDUCTION, ArchitectureSpec, Stage
+from explorer.architectures.spec import ArchitectureSpec, Stage
 
 Run = Callable[..., Tensor]
 
@@ -189,6 +189,13 @@ class Dropout(nn.Dropout):
         return x * kept / (1 - self.p)
 
 
+class BothSigns(nn.Module):
+    """z (N, 1) -> the logits -z and z of two classes, (N, 2)."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.cat([-z, z], dim=1)
+
+
 class Head(nn.Module):
     """pool, flatten, hidden layers, fc: (N, C, H, W) -> logits (N, classes)."""
 
@@ -203,7 +210,9 @@ class Head(nn.Module):
             if spec.dropout:
                 self.add_module(f"dropout{index}", Dropout(spec.dropout))
             features = units
-        self.fc = nn.Linear(features, spec.classes)
+        self.fc = nn.Linear(features, 1 if spec.one_logit else spec.classes)
+        if spec.one_logit:
+            self.signs = BothSigns()
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         return in_turn(run, x, *self.children())  # pool: (N, C, 1, 1), flatten: (N, features), ..., fc: (N, classes)
@@ -286,10 +295,11 @@ def branch_of(spec: ArchitectureSpec, stage: Stage, channels: int, stride: int) 
     if spec.block == "separable":
         depthwise = convolution(spec, channels, channels, size, stride, groups=channels)
         return [depthwise, convolution(spec, channels, out, 1)]
-    inner = out // BOTTLENECK_REDUCTION
+    inner = stage.bottleneck
     return [
         convolution(spec, channels, inner, 1),
-        convolution(spec, inner, inner, size, stride),  # the stride is here, not in the 1×1: torchvision since 0.2
+        # The stride is here, not in the 1×1: torchvision since 0.2.
+        convolution(spec, inner, inner, size, stride, groups=spec.groups),
         convolution(spec, inner, out, 1),
     ]
 

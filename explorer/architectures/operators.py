@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.architectures.network import Sum
+from explorer.architectures.network import BothSigns, Sum
 
 Attributes = Mapping[str, Any]
 OWN = ":"  # in front of the name of an operation's own weight, among its inputs
@@ -269,4 +269,6 @@ def operation(
         return nn.Flatten()
     if operator == "Residual":
         return Sum()
+    if operator == "BothSigns":
+        return BothSigns()
     return Operation(operator, inputs, attributes, weights)

@@ -114,7 +114,7 @@ def perturbation_curve(
 @torch.no_grad()
 def _probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
     logits: Tensor = network(torch.from_numpy(batch).to(network.device))
-    return logits.cpu().double().softmax(dim=1)[:, target].numpy()
+    return (logits.cpu().double() / network.spec.temperature).softmax(dim=1)[:, target].numpy()
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,7 +110,8 @@ def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode |
     weights = [module.weight for module in layers.values()]
     recorder = Recorder(network, ("conv", "block"))
     with torch.enable_grad():
-        loss = F.cross_entropy(network(images.to(weights[0]), recorder), labels.to(weights[0].device))
+        logits = network(images.to(weights[0]), recorder)
+        loss = F.cross_entropy(logits / spec.temperature, labels.to(weights[0].device))
     outputs = {name: x for name, x in recorder.outputs.items() if not (is_graph and spec.is_beside(name))}
     gradients = torch.autograd.grad(loss, [*weights, *outputs.values()])
     sizes = [torch.linalg.vector_norm(gradient, dtype=torch.float64).item() for gradient in gradients]

@@ -25,13 +25,9 @@ def graph_report(name: str, graph: Mapping[str, Any], state: Mapping[str, Tensor
     except ValueError as error:
         raise WeightsError(f"{name} holds a network that this app cannot run: {error}") from None
     assert isinstance(spec, GraphSpec)
-    if spec.input_shape[0] != 3:
-        raise WeightsError(f"{name} takes grey pictures; this app shows networks for colour pictures, of 3 channels.")
-    if spec.classes < 2:
-        raise WeightsError(f"{name} gives one number; this app shows networks with an output for each class.")
     if not any(layer.kind == "conv" for layer in described.layers):
         raise WeightsError(f"{name} has no convolution, so it has no feature maps to see.")
-    own = _own_facts(graph["metadata"])
+    own = _own_facts(graph["metadata"], spec.input_shape[0])
     normalisation, reason = own[0] or _guess(spec, state)
     class_names = own[1] if own[1] is not None and len(own[1]) == spec.classes else _class_names(spec)
     kinds = {block.shortcut for block in spec.blocks} - {"none"}
@@ -44,24 +40,27 @@ def graph_report(name: str, graph: Mapping[str, Any], state: Mapping[str, Tensor
         else f"{len(spec.blocks)} blocks, none of them residual",
     ]
     uncertain = list(graph["uncertain"])
-    if graph["softmax"] == "Sigmoid":
+    if spec.one_logit:
+        evidence.append("one output, so two classes: its sigmoid is the probability of the second")
+    elif graph["softmax"] == "Sigmoid":
         uncertain.append("the sigmoid at its end, of each output alone: the outputs before it are shown as classes")
     elif graph["softmax"]:
         evidence.append(f"a {graph['softmax']} at its end; the logits before it are explained")
     title = spec.title if spec.title != "ONNX network" else name.strip("`").rsplit(".", 1)[0]
     spec = replace(spec, title=re.sub(r"[^\w .+()-]", "_", printable(title), flags=re.ASCII)[:60].strip() or "network")
+    normalisation = normalisation.of(spec.input_shape[0])
     reading = Reading(spec.title, spec, state, normalisation, reason, tuple(uncertain), class_names)
     return Report(name.strip("`"), FAMILY, (reading,), tuple(evidence), (), ())
 
 
-def _own_facts(metadata: Mapping[str, str]) -> tuple[tuple[Normalisation, str] | None, tuple[str, ...] | None]:
+def _own_facts(metadata: Mapping[str, str], channels: int) -> tuple[tuple[Normalisation, str] | None, tuple[str, ...] | None]:
     """Normalisation and class names, as this app or others write them beside the graph."""
     found, names = None, None
     try:
         header = json.loads(metadata.get(HEADER, "{}"))
         if header:
             mean, std = (tuple(float(value) for value in header[key]) for key in ("mean", "std"))
-            if len(mean) == len(std) == 3 and min(std) >= 1e-6 and max(map(abs, mean + std)) < 1e6:
+            if len(mean) == len(std) == channels and min(std) >= 1e-6 and max(map(abs, mean + std)) < 1e6:
                 found = Normalisation("own", "the file's own", mean, std), "the file says it"  # type: ignore[arg-type]
             names = tuple(header["class_names"])
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -211,6 +211,11 @@ class _Reader:
         self._fold_bias()
         nodes, softmax = self._trimmed(last)
         classes = nodes[-1].value.shapes[0][-1]  # type: ignore[union-attr]
+        if classes == 1:
+            # One number z says yes or no: -z and z are the logits of two classes, whose sigmoid is that of z.
+            both = Value(len(nodes), ((BATCHES[0], 2), (BATCHES[1], 2)))
+            nodes.append(Node("BothSigns", [len(nodes) - 1], {}, {}, nodes[-1].scope, "signs", both))
+            classes = 2
         metadata = {each.key: each.value for each in model.metadata_props if len(each.value) < 2**20}
         return Graph(nodes, shape, classes, self._title(), softmax, self.evidence, self.uncertain, metadata)
 

@@ -61,7 +61,7 @@ def _can_stand_beside(state: GradientsState, name: str) -> bool:
     """Whether the first network of the state can be shown with that one: of a batch both must know the classes."""
     if name == state.first or not _is_here(state, name):
         return False
-    shapes = [network_registry.spec(each).input_shape for each in (state.first, name)]
+    shapes = [network_registry.spec(each).input_shape[1:] for each in (state.first, name)]
     return state.source == "record" or (shapes[0] == shapes[1] and network_registry.same_classes(state.first, name))
 
 
