@@ -35,6 +35,7 @@ ROOMS = (
     "datasets",
     "checkpoints",
     "weights_import",
+    "onnx_export",
     "torchvision_models",
     "tracing",
     "views",

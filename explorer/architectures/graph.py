@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures.network import Block, Network, Run, Sum, call
+from explorer.architectures.network import Block, Network, Run, call
 from explorer.architectures.operators import ACTIVATIONS, FUNCTIONS, OWN, kind_of, operation
 from explorer.architectures.spec import MAXIMUM, ArchitectureSpec, check_number, fields_of
 from explorer.labels import ACTIVATIONS as ACTIVATION_TITLES
@@ -92,7 +92,9 @@ class GraphSpec(ArchitectureSpec):
                 raise ValueError(f"`{node.name}` takes what no node before it gives.")
             known.add(node.name)
         for block in self.blocks:
-            if block.shortcut not in get_args(BlockShortcut) or (block.shortcut != "none") != (block.sum in known - {INPUT}):
+            if block.shortcut not in get_args(BlockShortcut) or (block.shortcut != "none") != (
+                block.sum in known - {INPUT}
+            ):
                 raise ValueError("a block has a sum that is no node of it.")
             if not NAME.fullmatch(block.name) or block.name in known or not any(map(block.holds, self.nodes)):
                 raise ValueError("a block has a name that is none, or no nodes.")

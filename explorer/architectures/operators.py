@@ -166,10 +166,9 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Expand": lambda x, shape: x.expand(shape),
     "Resize": resize,
     "DepthToSpace": depth_to_space,
-    "SpaceToDepth": lambda x, block: F.pixel_unshuffle(x, block)
-    .unflatten(1, (x.shape[1], block**2))
-    .transpose(1, 2)
-    .flatten(1, 2),
+    "SpaceToDepth": lambda x, block: (
+        F.pixel_unshuffle(x, block).unflatten(1, (x.shape[1], block**2)).transpose(1, 2).flatten(1, 2)
+    ),
 }
 """By the operator's name in ONNX; the arguments are what the reader made of its inputs and attributes."""
 
@@ -242,11 +241,7 @@ class Operation(nn.Module):
     def forward(self, *tensors: Tensor) -> Tensor:
         given = iter(tensors)
         arguments = [
-            each
-            if not isinstance(each, str)
-            else getattr(self, each[1:])
-            if each.startswith(OWN)
-            else next(given)
+            each if not isinstance(each, str) else getattr(self, each[1:]) if each.startswith(OWN) else next(given)
             for each in self.inputs
         ]
         return self.function(*arguments, **self.attributes)

@@ -11,7 +11,7 @@ from typing import Literal, get_args, get_origin
 
 import numpy as np
 
-from explorer import checkpoints
+from explorer import checkpoints, weights_import
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint
 from explorer.cli.formatting import describe_classes
@@ -108,6 +108,8 @@ def checkpoint(text: str) -> Checkpoint:
         return checkpoints.load_pretrained(text)
     if not Path(text).exists():
         raise ValueError(f"there is no pretrained network and no file {text!r}; `pretrained` lists the networks.")
+    if Path(text).suffix.lower() == ".onnx":  # with the normalisation that `inspect` assumes
+        return weights_import.read(text).readings[0].checkpoint("other data: an ONNX file")
     return checkpoints.load(text)
 
 
@@ -169,7 +171,9 @@ def check_new(file: Path, suffix: str) -> None:
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved, or the name of a pretrained network"
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a file that `train` saved, an .onnx file, or the name of a pretrained network",
     )
 
 

@@ -107,7 +107,9 @@ class DiagramLayout:
 
 def layout_network(description: Description) -> DiagramLayout:
     """The layout of that network. Horizontal places do not depend on the shortcut."""
-    main = [layer for layer in description.layers if layer.kind == "conv" and not description.spec.is_beside(layer.name)]
+    main = [
+        layer for layer in description.layers if layer.kind == "conv" and not description.spec.is_beside(layer.name)
+    ]
     detailed = len(main) <= CONVOLUTIONS_SHOWN
     groups = _groups(description, detailed)
     drawn = DiagramLayout(groups, _place(groups), detailed, _heights(description))
@@ -195,7 +197,9 @@ def _width(part: DiagramPart, detailed: bool) -> float:
         return _WIDTHS.get(part.layers[0].kind, _SLIM) + _GAP
     if not detailed:
         return _BLOCK_WIDTH + _BLOCK_SUM_WIDTH
-    return 0.3 + sum(_WIDTHS.get(layer.kind, _SLIM) for layer in _branch(part)) + _SUM_WIDTH + _WIDTHS["activation"] + 0.1
+    return (
+        0.3 + sum(_WIDTHS.get(layer.kind, _SLIM) for layer in _branch(part)) + _SUM_WIDTH + _WIDTHS["activation"] + 0.1
+    )
 
 
 def _place(groups: Sequence[Group]) -> float:
@@ -220,7 +224,9 @@ def _place(groups: Sequence[Group]) -> float:
 
 def _heights(description: Description) -> dict[int, float]:
     """Pixels that a box is high, by the height of the feature map it stands for, along the logarithm."""
-    maps = [layer for layer in description.layers if len(layer.output_shape) == 3 and not layer.name.startswith("head.")]
+    maps = [
+        layer for layer in description.layers if len(layer.output_shape) == 3 and not layer.name.startswith("head.")
+    ]
     sizes = {description.spec.input_shape[1], *(layer.output_shape[1] for layer in maps)}
     low, high = math.log(min(sizes)), math.log(max(sizes))
     span = (high - low) or 1.0

@@ -9,7 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from explorer.architectures import GraphSpec, describe, spec_from_dict
-from explorer.weights_import.report import NORMALISATIONS, Normalisation, Reading, Report, WeightsError, printable, quote
+from explorer.weights_import.report import (
+    NORMALISATIONS,
+    Normalisation,
+    Reading,
+    Report,
+    WeightsError,
+    printable,
+    quote,
+)
 
 HEADER = "cnn-resnet-explorer"  # of the metadata of the files that `onnx_export` writes
 BYTES = Normalisation("bytes", "0..255", (0.0, 0.0, 0.0), (1 / 255,) * 3)
@@ -33,8 +41,8 @@ def graph_report(name: str, graph: Mapping[str, Any], state: Mapping[str, Tensor
     kinds = {block.shortcut for block in spec.blocks} - {"none"}
     evidence = [
         *graph["evidence"],
-        f"{len(spec.nodes):,} operations, {spec.depth} of them convolutions or fully connected layers on the main path, "
-        f"with {described.parameters:,} parameters",
+        f"{len(spec.nodes):,} operations, {spec.depth} of them convolutions or fully connected layers on the main "
+        f"path, with {described.parameters:,} parameters",
         f"{len(spec.blocks)} blocks, {sum(block.shortcut != 'none' for block in spec.blocks)} of them residual"
         if kinds
         else f"{len(spec.blocks)} blocks, none of them residual",
@@ -53,7 +61,9 @@ def graph_report(name: str, graph: Mapping[str, Any], state: Mapping[str, Tensor
     return Report(name.strip("`"), FAMILY, (reading,), tuple(evidence), (), ())
 
 
-def _own_facts(metadata: Mapping[str, str], channels: int) -> tuple[tuple[Normalisation, str] | None, tuple[str, ...] | None]:
+def _own_facts(
+    metadata: Mapping[str, str], channels: int
+) -> tuple[tuple[Normalisation, str] | None, tuple[str, ...] | None]:
     """Normalisation and class names, as this app or others write them beside the graph."""
     found, names = None, None
     try:
@@ -76,11 +86,20 @@ def _guess(spec: GraphSpec, state: Mapping[str, Tensor]) -> tuple[Normalisation,
     """From the first operations, where they normalise the picture themselves; else the one that is usual."""
     at, numbers = "", []
     for node in spec.nodes[:6]:
-        if node.tensors != (at,) or node.operator not in ("Mul", "Div", "Sub", "Add", "Transpose", "BatchNormalization"):
+        if node.tensors != (at,) or node.operator not in (
+            "Mul",
+            "Div",
+            "Sub",
+            "Add",
+            "Transpose",
+            "BatchNormalization",
+        ):
             break
         at = node.name
         values = [each for each in node.inputs if isinstance(each, float | int)]
-        values += [float(state[key].abs().max()) for key in (f"{node.name}.value", f"{node.name}.value1") if key in state]
+        values += [
+            float(state[key].abs().max()) for key in (f"{node.name}.value", f"{node.name}.value1") if key in state
+        ]
         numbers += [(node.operator, abs(value)) for value in values]
         if node.operator == "BatchNormalization":
             numbers.append(("Sub", float(state[f"{node.name}.running_mean"].abs().max())))

@@ -17,10 +17,13 @@ from explorer.architectures import Network, spec_from_dict
 from explorer.architectures.graph import INPUT, TAKEN, TAKEN_FIRST
 from explorer.architectures.operators import kind_of
 from explorer.weights_import.onnx_reader import Graph, Node, read_graph
+from explorer.weights_import.onnx_rules import RULES
 from explorer.weights_import.report import WeightsError
 
 # Around a whole network, and no part of it.
-WRAPPERS = re.compile(r"(model|net|network|backbone|module|_orig_mod|StatefulPartitionedCall|functional|sequential)(_\d+)?")
+WRAPPERS = re.compile(
+    r"(model|net|network|backbone|module|_orig_mod|StatefulPartitionedCall|functional|sequential)(_\d+)?"
+)
 MERGES = ("Residual", "Concat")
 
 
@@ -44,8 +47,7 @@ def laid_out(graph: Graph) -> tuple[dict[str, Any], dict[str, Tensor]]:
     nodes, state = [], {}
     for number in order:
         node, name = graph.nodes[number], names[number]
-        inputs = [names[each] if isinstance(each, int) and each >= 0 else INPUT if each == -1 and isinstance(each, int) else each
-                  for each in node.inputs]  # fmt: skip
+        inputs = [(names[each] if each >= 0 else INPUT) if isinstance(each, int) else each for each in node.inputs]
         assert node.value is not None
         nodes.append(
             {
@@ -69,7 +71,7 @@ def graph_of(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     The network is run once for one picture and for two, which must not depend on each other. Raises WeightsError with
     a sentence that lacks its subject, the file's name.
     """
-    graph = read_graph(content)
+    graph = read_graph(content, RULES)
     described, state = laid_out(graph)
     try:
         network = Network.of(spec_from_dict(described))
@@ -186,16 +188,13 @@ class _Parts:
         strong = {place for place in closed if self._joins(place, members[place])}
         # A module that holds several such ones, and nearly all of the network, is the network.
         most = len(self.convolutions) / 2
-        holding = {
-            place for place in strong
-            if sum(other.startswith(f"{place}.") for other in strong) > 1 and len(members[place] & self.convolutions) > most
-        }  # fmt: skip
+        sizes = {place: len(members[place] & self.convolutions) for place in closed}
+        inner = {place: sum(other.startswith(f"{place}.") for other in strong) for place in strong}
+        holding = {place for place in strong if inner[place] > 1 and sizes[place] > most}
         strong -= holding
         siblings = {place.rpartition(".")[0] for place in strong}
-        weak = {
-            place for place in closed - strong
-            if place.rpartition(".")[0] in siblings and len(members[place] & self.convolutions) > 1 and place not in holding
-        }  # fmt: skip
+        others = closed - strong - holding
+        weak = {place for place in others if place.rpartition(".")[0] in siblings and sizes[place] > 1}
         chosen: list[str] = []
         for place in sorted(strong | weak, key=lambda place: (place.count("."), min(members[place]))):
             if not any(place.startswith(f"{outer}.") for outer in chosen):
@@ -205,7 +204,8 @@ class _Parts:
     def _joins(self, place: str, inside: set[int]) -> bool:
         """Whether a node of the module's own, not of a module in it, adds or joins two values."""
         return any(
-            self.nodes[number].operator in MERGES and self.names[number].rpartition(".")[0] == place for number in inside
+            self.nodes[number].operator in MERGES and self.names[number].rpartition(".")[0] == place
+            for number in inside
         )
 
     # --- where it does not
@@ -230,7 +230,9 @@ class _Parts:
             end = total
             while len(self.users[end]) == 1 and kind_of(self.nodes[self.users[end][0]].operator) == "activation":
                 end = self.users[end][0]
-            inside |= {number for number in range(total + 1, end + 1) if total in before[number] and number in before[end]}
+            inside |= {
+                number for number in range(total + 1, end + 1) if total in before[number] and number in before[end]
+            }
             if inside & self.convolutions and not inside & taken and self.is_closed(inside):
                 found.append(inside)
                 taken = taken | inside
@@ -242,7 +244,9 @@ class _Parts:
         """Gives the nodes a name in common, that of the block."""
         numbers = sorted(inside)
         first, last = min(self.names[n] for n in numbers), max(self.names[n] for n in numbers)
-        length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+        length = next(
+            (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+        )
         shared = re.sub(r"[^_./-]*$", "", first[:length]).rstrip("_./-") if length else ""
         others = {name for n, name in enumerate(self.names) if n not in inside}
         block = shared
