@@ -27,8 +27,8 @@ def parsed(content: bytes) -> ModelProto:
         for attribute in node.attribute:
             if attribute.HasField("g") or attribute.graphs:
                 raise WeightsError(
-                    f"has the operator {quote(node.op_type)} at node {quote(node.name)}, which holds a graph of its own, "
-                    "as loops and branches do; this app shows networks without them."
+                    f"has the operator {quote(node.op_type)} at node {quote(node.name)}, which holds a graph of its "
+                    "own, as loops and branches do; this app shows networks without them."
                 )
             tensors += [attribute.t] if attribute.HasField("t") else []
             tensors += attribute.tensors

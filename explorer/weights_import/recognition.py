@@ -14,7 +14,7 @@ from explorer.requirements import check_torch
 from explorer.weights_import import families, resnets, small_cnns, vggs
 from explorer.weights_import.families import Candidate, KeyLayout, shape
 from explorer.weights_import.graphs import graph_report
-from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote
+from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote, with_way_out
 from explorer.weights_import.sandbox import FileContent, load
 from explorer.weights_import.spellings import spelling_of
 
@@ -77,7 +77,10 @@ def read(path: str | Path, name: str | None = None) -> Report:
     found = load(path, title)
     if found.graph is not None:
         return graph_report(title, found.graph, found.state_dicts[0][1])
-    report = _checkpoint_report(path, title) if found.is_ours else _report(title, found)
+    try:
+        report = _checkpoint_report(path, title) if found.is_ours else _report(title, found)
+    except WeightsError as error:
+        raise WeightsError(str(error) if found.is_ours else with_way_out(str(error))) from None
     for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] not in (1, 3):
             raise WeightsError(

@@ -19,7 +19,7 @@ from explorer.ui.services.inference import INFERENCE_SLOTS, sample_image
 from explorer.ui.session import find_image, session
 from explorer.weights_import import NORMALISATIONS, Normalisation, NormalisationScore, Reading, Report
 
-SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
+SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors", "onnx"]
 CLASS_LISTS = {about.title: about.class_names for about in DOWNLOADABLE.values()} | {"Shapes": shapes.CLASS_NAMES}
 TRIED = 500  # labelled pictures for each reading with each normalisation
 OTHER = "class 0, class 1, …"
@@ -36,8 +36,8 @@ def upload() -> None:
         "A file of weights",
         type=SUFFIXES,
         key="weights",
-        help="torchvision's, timm's and the usual CIFAR ResNets and VGGs, or a file of this app. It is read in a "
-        "process of its own and never executed; it stays with your session.",
+        help="Any CNN as ONNX, weights of torchvision, timm and the usual CIFAR ResNets and VGGs, or a file of this "
+        "app. It is read in a process of its own and never executed; it stays with your session.",
     )
     if file is None:
         _forget()
