@@ -7,7 +7,6 @@ import json
 import warnings
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,10 +30,10 @@ from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.experiments import residual_blocks
 from explorer.presets import PRESETS
 from explorer.tracing import EVERYTHING, trace
-from explorer.weights_import import Report, WeightsError, read
+from explorer.weights_import import WeightsError, read
 from explorer.weights_import.onnx_layout import graph_of
 from explorer.weights_import.onnx_rules import RULES
-from tests.onnx_models import classifier, exported, model_of, randomised, weight
+from tests.onnx_models import classifier, exported, model_of, randomised
 
 models = torchvision.models
 
@@ -79,7 +78,7 @@ def _alexnet() -> nn.Module:
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "resnet18": (lambda: models.ResNet(BasicBlock, [1, 2, 1, 1], 10), 64),
     "resnext50": (lambda: models.ResNet(Bottleneck, [1, 1, 1, 1], 10, groups=32, width_per_group=4), 64),
-    "wide_resnet50_2": (lambda: models.ResNet(Bottleneck, [2, 1], 10, width_per_group=128), 64),
+    "wide_resnet50_2": (lambda: models.ResNet(Bottleneck, [1, 1, 1, 1], 10, width_per_group=128), 64),
     "mobilenet_v2": (lambda: models.mobilenet_v2(width_mult=0.35, num_classes=10), 64),
     "mobilenet_v3_small": (lambda: models.mobilenet_v3_small(num_classes=10), 64),
     "efficientnet_b0": (
@@ -101,13 +100,6 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "alexnet": (_alexnet, 224),
 }
 RESIDUAL = {"resnet18", "resnext50", "mobilenet_v2", "efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "mnasnet"}
-
-
-def _wide() -> nn.Module:
-    return models.ResNet(Bottleneck, [1, 1, 1, 1], 10, width_per_group=128)
-
-
-FAMILIES["wide_resnet50_2"] = (_wide, 64)
 
 
 @cache
@@ -141,7 +133,8 @@ def test_a_network_of_torchvision_has_the_logits_and_gradients_of_its_module(nam
     for (key, output), gradient in zip(hooked.items(), gradients[1:], strict=True):
         maps, weights = output[0].detach(), gradient[0].mean((1, 2))
         assert close(seen[key].activation, maps) and close(seen[key].gradient, gradient[0])
-        assert close(grad_cam(seen[key]), torch.einsum("k,khw->hw", weights, maps).relu()), key
+        cam, sizes = (torch.einsum("k,khw->hw", a, b) for a, b in ((weights, maps), (weights.abs(), maps.abs())))
+        assert np.abs(grad_cam(seen[key]) - cam.relu().numpy()).max() <= 1e-4 * float(sizes.max()), key
     assert bool(hooked) == (name not in ("alexnet",)), "blocks have the names of the exported modules"
     assert (network.spec.shortcut != "none") == (name in RESIDUAL | {"wide_resnet50_2", "mobilenet_v3_small"})
 
@@ -159,7 +152,7 @@ def test_grad_cam_is_that_of_torchcam(name):
         logits = module(torch.from_numpy(picture[None]).requires_grad_())
         (theirs,) = extractor(3, logits)
     ours = grad_cam(trace(network, picture, 3)[layer])
-    assert close(ours / ours.max(), theirs[0])  # torchcam divides by the maximum
+    assert close((ours - ours.min()) / np.ptp(ours), theirs[0])  # torchcam's is from 0 to 1
 
 
 def test_a_description_counts_what_the_module_has():
@@ -309,8 +302,9 @@ def test_a_network_of_keras_takes_its_channels_last():
 
 
 def test_one_output_is_two_classes():
-    content = classifier(weights={"f": np.ones((1, 8), np.float32), "g": np.zeros(1, np.float32)}, end="Sigmoid",
-                         outputs=("batch", 1)).SerializeToString()  # fmt: skip
+    content = classifier(
+        weights={"f": np.ones((1, 8), np.float32), "g": np.zeros(1, np.float32)}, end="Sigmoid", outputs=("batch", 1)
+    ).SerializeToString()
     network = network_of(content)
     picture = pictures((3, 16, 16), 1)
     seen = trace(network, picture[0])
@@ -332,8 +326,8 @@ def _one(operator: str, *constants: str, **attributes: Any) -> list[Any]:
 OPERATORS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     **{
         name: (_one(name), {})
-        for name in "Relu LeakyRelu Elu Celu Selu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Mish Gelu Abs Neg Exp "
-        "Erf Identity".split()
+        for name in "Relu LeakyRelu Elu Celu Selu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Mish Gelu Abs "
+        "Neg Exp Erf Identity".split()
     },
     "Gelu tanh": (_one("Gelu", approximate="tanh"), {}),
     "LeakyRelu 0.3": (_one("LeakyRelu", alpha=0.3), {}),
@@ -352,7 +346,8 @@ OPERATORS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "Min self": ([_node("Neg", ["a"], ["p"]), _node("Min", ["a", "p"], ["b"])], {}),
     "Sum Mean": ([_node("Sum", ["a", "a", "a"], ["p"]), _node("Mean", ["p", "a"], ["b"])], {}),
     "BatchNormalization": (
-        _one("BatchNormalization", "k", "l", "l", "k", epsilon=1e-3), {"k": _channels, "l": _channels - 1},
+        _one("BatchNormalization", "k", "l", "l", "k", epsilon=1e-3),
+        {"k": _channels, "l": _channels - 1},
     ),
     "InstanceNormalization": (_one("InstanceNormalization", "k", "l"), {"k": _channels, "l": _channels}),
     "LayerNormalization": (_one("LayerNormalization", "k", axis=-1), {"k": np.linspace(1, 2, 16, dtype=np.float32)}),
@@ -363,13 +358,14 @@ OPERATORS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "MaxPool same": (_one("MaxPool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"), {}),
     "AveragePool": (_one("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), {}),
     "AveragePool counted": (
-        _one("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1), {},
+        _one("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1),
+        {},
     ),
     "AveragePool sides": (_one("AveragePool", kernel_shape=[3, 3], pads=[0, 1, 1, 0]), {}),
     "GlobalMaxPool": (_one("GlobalMaxPool"), {}),
     "ReduceMax": (_one("ReduceMax", "k"), {"k": _ints(2)}),
     "ReduceSum": (_one("ReduceSum", "k"), {"k": _ints(-1)}),
-    "ReduceL2": (_one("ReduceL2", "k"), {"k": _ints(1)}),
+    "ReduceL2": (_one("ReduceL2", "k"), {"k": _ints(2, 3)}),
     "ConvTranspose": (
         _one("ConvTranspose", "k", "l", strides=[2, 2], pads=[1, 0, 1, 1], output_padding=[1, 0], group=2),
         {"k": np.random.default_rng(3).normal(0, 1, (8, 4, 3, 3)).astype(np.float32), "l": _channels},
@@ -378,38 +374,91 @@ OPERATORS: dict[str, tuple[list[Any], dict[str, Any]]] = {
         _one("Conv", "k", "l", pads=[0, 1, 2, 1], strides=[1, 2], dilations=[1, 2], group=4),
         {"k": np.random.default_rng(4).normal(0, 1, (8, 2, 3, 3)).astype(np.float32), "l": _channels},
     ),
-    "Concat": ([_node("Relu", ["a"], ["p"]), _node("Concat", ["a", "p", "k"], ["q"], axis=1), _node("Slice", ["q", "s", "e", "x1"], ["b"])],
-               {"k": np.ones((1, 2, 16, 16), np.float32), "s": _ints(9), "e": _ints(17), "x1": _ints(1)}),
-    "Split": ([_node("Split", ["a"], ["p", "q"], axis=1, num_outputs=2), _node("Concat", ["q", "p"], ["b"], axis=1)], {}),
-    "Split sizes": ([_node("Split", ["a", "k"], ["p", "q"], axis=1), _node("Concat", ["q", "p"], ["b"], axis=-3)], {"k": _ints(3, 5)}),
-    "Slice back": (_one("Slice", "s", "e", "k", "t"), {"s": _ints(-1), "e": _ints(-100), "k": _ints(2), "t": _ints(-2)}),
+    "Concat": (
+        [
+            _node("Relu", ["a"], ["p"]),
+            _node("Concat", ["a", "p", "k"], ["q"], axis=1),
+            _node("Slice", ["q", "s", "e", "x1"], ["b"]),
+        ],
+        {"k": np.ones((1, 2, 16, 16), np.float32), "s": _ints(9), "e": _ints(17), "x1": _ints(1)},
+    ),
+    "Split": (
+        [_node("Split", ["a"], ["p", "q"], axis=1, num_outputs=2), _node("Concat", ["q", "p"], ["b"], axis=1)],
+        {},
+    ),
+    "Split sizes": (
+        [_node("Split", ["a", "k"], ["p", "q"], axis=1), _node("Concat", ["q", "p"], ["b"], axis=-3)],
+        {"k": _ints(3, 5)},
+    ),
+    "Slice back": (
+        _one("Slice", "s", "e", "k", "t"),
+        {"s": _ints(-1), "e": _ints(-100), "k": _ints(2), "t": _ints(-2)},
+    ),
     "Gather": (_one("Gather", "k", axis=1), {"k": _ints(7, 6, 5, 4, 3, 2, 1, 0)}),
-    "Gather one": ([_node("Gather", ["a", "k"], ["p"], axis=2), _node("Unsqueeze", ["p", "u"], ["b"])], {"k": np.int64(3), "u": _ints(2)}),
+    "Gather one": (
+        [_node("Gather", ["a", "k"], ["p"], axis=2), _node("Unsqueeze", ["p", "u"], ["b"])],
+        {"k": np.int64(3), "u": _ints(2)},
+    ),
     "Pad": (_one("Pad", "k", "v"), {"k": _ints(0, 0, 1, 2, 0, 0, 0, 3), "v": np.float32(0.5)}),
     "Pad reflect": (_one("Pad", "k", mode="reflect"), {"k": _ints(0, 0, 1, 2, 0, 0, 0, 3)}),
-    "Reshape": ([_node("Reshape", ["a", "k"], ["p"]), _node("Transpose", ["p"], ["q"], perm=[0, 2, 1, 3, 4]), _node("Reshape", ["q", "l"], ["b"])],
-                {"k": _ints(0, 2, 4, 16, 16), "l": _ints(-1, 8, 16, 16)}),
-    "Shape": ([_node("Shape", ["a"], ["s"]), _node("Gather", ["s", "i"], ["n"]), _node("Concat", ["n", "k"], ["t"], axis=0),
-               _node("Reshape", ["a", "t"], ["p"]), _node("Reshape", ["p", "s"], ["b"])], {"i": _ints(0), "k": _ints(4, 2, 256)}),
-    "ConstantOfShape": ([_node("Shape", ["a"], ["s"]), _node("ConstantOfShape", ["s"], ["z"]), _node("Add", ["a", "z"], ["b"])], {}),
-    "Expand": ([_node("ReduceMean", ["a", "x1"], ["p"]), _node("Expand", ["p", "k"], ["b"])], {"x1": _ints(1), "k": _ints(1, 8, 1, 1)}),
-    "Squeeze": ([_node("GlobalAveragePool", ["a"], ["p"]), _node("Squeeze", ["p", "k"], ["q"]), _node("Unsqueeze", ["q", "k"], ["b"])], {"k": _ints(2, 3)}),
+    "Reshape": (
+        [
+            _node("Reshape", ["a", "k"], ["p"]),
+            _node("Transpose", ["p"], ["q"], perm=[0, 2, 1, 3, 4]),
+            _node("Reshape", ["q", "l"], ["b"]),
+        ],
+        {"k": _ints(0, 2, 4, 16, 16), "l": _ints(-1, 8, 16, 16)},
+    ),
+    "Shape": (
+        [
+            _node("Shape", ["a"], ["s"]),
+            _node("Gather", ["s", "i"], ["n"]),
+            _node("Concat", ["n", "k"], ["t"], axis=0),
+            _node("Reshape", ["a", "t"], ["p"]),
+            _node("Reshape", ["p", "s"], ["b"]),
+        ],
+        {"i": _ints(0), "k": _ints(4, 2, 256)},
+    ),
+    "ConstantOfShape": (
+        [_node("Shape", ["a"], ["s"]), _node("ConstantOfShape", ["s"], ["z"]), _node("Add", ["a", "z"], ["b"])],
+        {},
+    ),
+    "Expand": (
+        [_node("ReduceMean", ["a", "x1"], ["p"]), _node("Expand", ["p", "k"], ["b"])],
+        {"x1": _ints(1), "k": _ints(1, 8, 1, 1)},
+    ),
+    "Squeeze": (
+        [
+            _node("GlobalAveragePool", ["a"], ["p"]),
+            _node("Squeeze", ["p", "k"], ["q"]),
+            _node("Unsqueeze", ["q", "k"], ["b"]),
+        ],
+        {"k": _ints(2, 3)},
+    ),
     "MatMul both": ([_node("Transpose", ["a"], ["p"], perm=[0, 1, 3, 2]), _node("MatMul", ["a", "p"], ["b"])], {}),
     "Cast": (_one("Cast", to=TensorProto.FLOAT), {}),
     "Dropout": (_one("Dropout"), {}),
-    "Resize nearest": (_one("Resize", "", "k", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"), {"k": np.array([1, 1, 2, 2], np.float32)}),
-    "Resize linear": (_one("Resize", "", "", "k", mode="linear"), {"k": _ints(2, 8, 24, 9)}),
-    "DepthToSpace": ([_node("DepthToSpace", ["a"], ["p"], blocksize=2, mode="CRD"), _node("SpaceToDepth", ["p"], ["b"], blocksize=2)], {}),
-}  # fmt: skip
+    "Resize nearest": (
+        _one("Resize", "", "k", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        {"k": np.array([1, 1, 2, 2], np.float32)},
+    ),
+    "Resize linear": (_one("Resize", "", "", "k", mode="linear"), {"k": _ints(1, 8, 24, 9)}),
+    "DepthToSpace": (
+        [
+            _node("DepthToSpace", ["a"], ["p"], blocksize=2, mode="CRD"),
+            _node("SpaceToDepth", ["p"], ["b"], blocksize=2),
+        ],
+        {},
+    ),
+}
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_an_operator_computes_what_onnxruntime_does(name):
     nodes, weights = OPERATORS[name]
-    if name.startswith("Resize linear"):
-        nodes, weights = nodes, {"k": _ints(1, 8, 24, 9)}
-    content = classifier(nodes, weights, shape=(1, 3, 16, 16) if "Resize" in name else ("batch", 3, 16, 16),
-                         outputs=None if "Pad" in name else ("batch", 4)).SerializeToString()  # fmt: skip
+    content = classifier(
+        nodes, weights, shape=(1, 3, 16, 16) if name in ("Concat", "Resize linear") else ("batch", 3, 16, 16)
+    ).SerializeToString()
     network = network_of(content)
     batch = pictures((3, 16, 16))
     x = torch.from_numpy(batch).requires_grad_()
@@ -453,17 +502,20 @@ def test_a_file_is_read_in_the_child_process_and_its_checkpoint_comes_back(tmp_p
     json.dumps(report.for_json())
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (lambda spec: spec["nodes"][0].update(inputs=["fc"]), "no node before"),
-    (lambda spec: spec["nodes"][0].update(operator="Loop"), "operator"),
-    (lambda spec: spec["nodes"][0].update(attributes={"strides": "x"}), "first"),
-    (lambda spec: spec["nodes"][0]["attributes"].update(strides=[0, 0]), "first"),
-    (lambda spec: spec.update(classes=7), "last output"),
-    (lambda spec: spec["nodes"][1].update(name="forward"), "name"),
-    (lambda spec: spec.update(blocks=[{"name": "nothing"}]), "block"),
-    (lambda spec: spec.update(nodes=[]), "nodes"),
-    (lambda spec: spec.update(nodes=[1]), "node"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda spec: spec["nodes"][0].update(inputs=["fc"]), "no node before"),
+        (lambda spec: spec["nodes"][0].update(operator="Loop"), "operator"),
+        (lambda spec: spec["nodes"][0].update(attributes={"strides": "x"}), "first"),
+        (lambda spec: spec["nodes"][0]["attributes"].update(strides=[0, 0]), "first"),
+        (lambda spec: spec.update(classes=7), "last output"),
+        (lambda spec: spec["nodes"][-1].update(name="a b"), "name"),
+        (lambda spec: spec.update(blocks=[{"name": "nothing"}]), "block"),
+        (lambda spec: spec.update(nodes=[]), "incomplete"),
+        (lambda spec: spec.update(nodes=[1]), "node"),
+    ],
+)
 def test_a_saved_graph_that_does_not_fit_is_refused_in_one_sentence(tmp_path, change, said):
     facts, state = graph_of(classifier().SerializeToString())
     network = network_of(classifier().SerializeToString())
@@ -544,19 +596,33 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
     "loop": (_loop, "graph of its own"),
     "custom operator": (_of_domain, "`Evil`.*`com.example`.*`mine`"),
     "missing operator": (lambda: _with([_node("Hardmax", ["a"], ["b"], name="odd")]), "`Hardmax` at node `odd`"),
-    "not finite": (lambda: _with([], {"w": np.full((8, 3, 3, 3), np.nan, np.float32)}), "not a number or infinite in `w`"),
+    "not finite": (
+        lambda: _with([], {"w": np.full((8, 3, 3, 3), np.nan, np.float32)}),
+        "not a number or infinite in `w`",
+    ),
     "shapes that contradict": (lambda: _with([], {"f": np.zeros((4, 9), np.float32)}), "contradict|do not fit|cannot"),
     "huge constant": (
-        lambda: _with([_node("ConstantOfShape", ["k"], ["z"]), _node("Add", ["a", "z"], ["b"])], {"k": _ints(1 << 20, 1 << 20)}),
+        lambda: _with(
+            [_node("ConstantOfShape", ["k"], ["z"]), _node("Add", ["a", "z"], ["b"])], {"k": _ints(1 << 20, 1 << 20)}
+        ),
         "more values|contradict",
     ),
     "declared classes": (lambda: classifier(outputs=("batch", 7)), "contradict"),
-    "whole numbers": (lambda: _with([_node("Cast", ["a"], ["p"], to=7), _node("Cast", ["p"], ["b"], to=1)]), "whole numbers"),
-    "mixed pictures": (lambda: _with([_node("ReduceMean", ["a", "k"], ["b"])], {"k": _ints(0)}), "axis of the pictures"),
+    "whole numbers": (
+        lambda: _with([_node("Cast", ["a"], ["p"], to=7), _node("Cast", ["p"], ["b"], to=1)]),
+        "whole numbers",
+    ),
+    "mixed pictures": (
+        lambda: _with([_node("ReduceMean", ["a", "k"], ["b"])], {"k": _ints(0)}),
+        "axis of the pictures",
+    ),
     "two inputs": (lambda: _two_inputs(), "2 inputs"),
     "a vector": (lambda: model_of([_node("Relu", ["x"], ["y"])], {}, ("batch", 8), ("batch", 8)), "N×C×H×W"),
-    "no convolution": (lambda: model_of([_node("Flatten", ["x"], ["y"])], {}, outputs=("batch", 768)), "convolution|one operation|no operation"),
-}  # fmt: skip
+    "no convolution": (
+        lambda: model_of([_node("Flatten", ["x"], ["y"])], {}, outputs=("batch", 768)),
+        "convolution|one operation|no operation",
+    ),
+}
 
 
 def _two_inputs() -> onnx.ModelProto:
@@ -588,14 +654,34 @@ def _network(spec: ArchitectureSpec) -> Checkpoint:
 
 SPECS = {
     "option A": PRESETS["resnet-20"].spec,
-    "plain VGG": ArchitectureSpec((Stage(1, 8), Stage(2, 16, 2)), "conv", "none", downsampling="max", hidden=(12,), dropout=0.5,
-                                  head_pooling="flatten", activation="silu", bias_before_norm=True),
-    "projection": ArchitectureSpec((Stage(1, 16), Stage(1, 32, 2)), "bottleneck", "projection", activation="gelu",
-                                   stem=Stem(8, 7, 2, "max"), input_shape=(3, 64, 64), classes=5),
-    "separable": ArchitectureSpec((Stage(2, 8, 2),), "separable", activation="leaky_relu", stem=Stem(8), downsampling="average"),
-    "no padding": ArchitectureSpec((Stage(1, 6, kernel_size=5, padding="valid"),), "conv", "identity", norm="none", activation="elu"),
+    "plain VGG": ArchitectureSpec(
+        (Stage(1, 8), Stage(2, 16, 2)),
+        "conv",
+        "none",
+        downsampling="max",
+        hidden=(12,),
+        dropout=0.5,
+        head_pooling="flatten",
+        activation="silu",
+        bias_before_norm=True,
+    ),
+    "projection": ArchitectureSpec(
+        (Stage(1, 16), Stage(1, 32, 2)),
+        "bottleneck",
+        "projection",
+        activation="gelu",
+        stem=Stem(8, 7, 2, "max"),
+        input_shape=(3, 64, 64),
+        classes=5,
+    ),
+    "separable": ArchitectureSpec(
+        (Stage(2, 8, 2),), "separable", activation="leaky_relu", stem=Stem(8), downsampling="average"
+    ),
+    "no padding": ArchitectureSpec(
+        (Stage(1, 6, kernel_size=5, padding="valid"),), "conv", "identity", norm="none", activation="elu"
+    ),
     "one logit": ArchitectureSpec((Stage(1, 8),), stem=Stem(8), classes=2, one_logit=True, activation="tanh"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -185,7 +185,7 @@ def describe(spec: ArchitectureSpec) -> Description:
     try:
         with torch.no_grad():
             network(image, recorder)
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, NotImplementedError) as error:
+    except (ArithmeticError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         if not isinstance(spec, GraphSpec):
             raise
         last = next(reversed(recorder.outputs), "its input")

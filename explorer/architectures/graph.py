@@ -22,7 +22,7 @@ INPUT = ""  # among the inputs of a node: the picture
 MAX_NODES = 5000
 MAX_VALUES = 2**27  # of one output, for one picture
 MODULES = {"Conv", "Linear", "Relu", "Flatten", "Residual", "BothSigns"}  # operators that are no function
-NAME = re.compile(r"[\w-]{1,60}(\.[\w-]{1,60}){0,30}", re.ASCII)
+NAME = re.compile(r"(?=.{1,80}$)[A-Za-z0-9][\w-]*(\.[\w-]+)*", re.ASCII)  # as the address of a page holds it
 TITLE = re.compile(r"[\w .+()-]{1,60}", re.ASCII)
 
 BlockShortcut = Literal["none", "identity", "padded", "projection"]
@@ -190,11 +190,6 @@ def spec_from_dict(values: dict[str, Any]) -> ArchitectureSpec:
     return kind.from_dict(values)
 
 
-TAKEN = frozenset({*dir(Block), *dir(Network), "described", "program", "residual", "sum_name"})
-TAKEN_FIRST = TAKEN | {"layers", "spec"}
-"""Names that no part of a layer's name, or not the first, can have: those of attributes."""
-
-
 class Part(nn.Module):
     """A place in the names of layers, which does nothing itself."""
 
@@ -270,7 +265,7 @@ class GraphNetwork(Network):
         for node in spec.nodes:
             try:
                 module = operation(node.operator, node.inputs, node.attributes, node.weights)
-            except (KeyError, TypeError, ValueError, RuntimeError, IndexError):
+            except (ArithmeticError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
                 raise ValueError(f"`{node.name}` cannot be a {node.operator} with these attributes.") from None
             module.channels_last = node.channels_last  # type: ignore[assignment]
             self._place(node.name, module, blocks)
@@ -303,17 +298,22 @@ class GraphNetwork(Network):
         place: nn.Module = self
         for length, part in enumerate(path, start=1):
             if part not in place._modules:
-                if hasattr(place, part):
-                    raise ValueError(f"`{name}` has a part with a name that is taken.")
                 block = blocks.get(".".join(path[:length]))
-                place.add_module(part, PartBlock(block) if block else Part())
+                place._modules[part] = PartBlock(block) if block else Part()
             found = place._modules[part]
             if not isinstance(found, Part | PartBlock):
                 raise ValueError(f"`{name}` lies inside of a layer.")
             place = found
-        if leaf in place._modules or hasattr(place, leaf):
-            raise ValueError(f"`{name}` is a layer and holds others, or a name that is taken.")
-        place.add_module(leaf, module)
+        if leaf in place._modules:
+            raise ValueError(f"`{name}` is a layer and holds others.")
+        place._modules[leaf] = module  # not `add_module`: any name may be that of an attribute, such as `layers`
+
+    def get_submodule(self, target: str) -> nn.Module:
+        found: nn.Module | None = self
+        for part in target.split("."):
+            found = found._modules[part] if found is not None else None
+        assert found is not None
+        return found
 
     def in_parts(self, x: Tensor, run: Run = call) -> Iterator[Tensor]:
         return self.program.outputs(x, run)

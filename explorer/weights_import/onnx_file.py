@@ -78,11 +78,11 @@ def _check_model(model: ModelProto) -> None:
             ) from None
         if "No Op registered" in text or "No opset import" in text or "No schema registered" in text:
             return  # a custom or newer operator, which is named where it is met
-        raise WeightsError(f"does not pass the checker of ONNX: {_first_line(text)}") from None
+        raise WeightsError(f"does not pass the checker of ONNX: {_first_line(text)}.") from None
     try:
         onnx.shape_inference.infer_shapes(lean, check_type=True, strict_mode=True)
     except Exception as error:  # onnx.shape_inference.InferenceError
-        raise WeightsError(f"has shapes that contradict each other: {_first_line(str(error))}") from None
+        raise WeightsError(f"has shapes that contradict each other: {_first_line(str(error))}.") from None
 
 
 def _copy_without_weights(model: ModelProto, lean: ModelProto) -> None:

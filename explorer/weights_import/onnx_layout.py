@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from explorer.architectures import Network, spec_from_dict
-from explorer.architectures.graph import INPUT, TAKEN, TAKEN_FIRST
+from explorer.architectures.graph import INPUT
 from explorer.architectures.operators import kind_of
 from explorer.weights_import.onnx_reader import Graph, Node, read_graph
 from explorer.weights_import.onnx_rules import RULES
@@ -25,6 +25,7 @@ WRAPPERS = re.compile(
     r"(model|net|network|backbone|module|_orig_mod|StatefulPartitionedCall|functional|sequential)(_\d+)?"
 )
 MERGES = ("Residual", "Concat")
+LONGEST = 72  # letters of a name, before a number makes it unique; an address holds 80
 
 
 def laid_out(graph: Graph) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -95,9 +96,8 @@ def _clean(parts: Iterable[str]) -> list[str]:
     """Names that a module can have, of letters, digits, `_` and `-`."""
     cleaned = []
     for part in parts:
-        part = re.sub(r"[^\w-]", "_", part, flags=re.ASCII)[:40] or "_"
-        cleaned.append(f"{part}_" if part in (TAKEN if cleaned else TAKEN_FIRST) else part)
-    return cleaned[-12:]
+        cleaned.append(re.sub(r"[^\w-]", "_", part, flags=re.ASCII).lstrip("_-")[:40] or "part")
+    return cleaned
 
 
 def _names(nodes: Sequence[Node]) -> list[str]:
@@ -120,13 +120,14 @@ def _names(nodes: Sequence[Node]) -> list[str]:
         if node.label:
             word = _clean([node.label])[0]
         alone = path and path not in places and len(operators[path]) == 1
-        wanted.append(path if alone else f"{path}.{word}" if path else word)
+        name = path if alone else f"{path}.{word}" if path else word
+        wanted.append(name if len(name) <= LONGEST else word)
     taken: Counter[str] = Counter()
     prefixes = places | {name[: match.start()] for name in wanted for match in re.finditer(r"\.", name)}
     names: list[str] = []
     used: set[str] = set()
     for name in wanted:
-        unique = f"{name}_" if name in prefixes or name in TAKEN_FIRST else name
+        unique = f"{name}_" if name in prefixes else name
         base = unique
         while unique in used or unique in prefixes:
             taken[base] += 1
@@ -257,7 +258,7 @@ class _Parts:
             shared = ""
         for number in numbers:
             rest = self.names[number].removeprefix(shared).lstrip("_./-") or "conv"
-            self.names[number] = f"{block}.{rest if rest not in TAKEN else rest + '_'}"
+            self.names[number] = f"{block}.{rest}"
         return block
 
     # --- inside of a block
