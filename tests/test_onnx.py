@@ -508,7 +508,7 @@ def test_a_file_is_read_in_the_child_process_and_its_checkpoint_comes_back(tmp_p
         (lambda spec: spec["nodes"][0].update(inputs=["fc"]), "no node before"),
         (lambda spec: spec["nodes"][0].update(operator="Loop"), "operator"),
         (lambda spec: spec["nodes"][0].update(attributes={"strides": "x"}), "first"),
-        (lambda spec: spec["nodes"][0]["attributes"].update(strides=[0, 0]), "first"),
+        (lambda spec: spec["nodes"][0]["attributes"].update(strides=[0, 0]), "does not fit"),
         (lambda spec: spec.update(classes=7), "last output"),
         (lambda spec: spec["nodes"][-1].update(name="a b"), "name"),
         (lambda spec: spec.update(blocks=[{"name": "nothing"}]), "block"),

@@ -59,7 +59,7 @@ def test_an_onnx_file_is_uploaded_named_and_used() -> None:
 def test_explore_shows_its_layers_beside_a_network_of_ours(shared: str, layers: str) -> None:
     app = open_app(first=shared, second="shapes-resnet-8", layers=layers)
     assert not app.error and len(explained(app)) == 2
-    shown = [column["name"] for column in message(app)[0]["strip"]["columns"]]
+    shown = [column["name"] for column in message(app)[0]["columns"]]
     assert {"body.0", "body.1"} <= set(shown) and ("body.0.conv1" in shown) == (layers != "blocks")
 
 

@@ -1,6 +1,8 @@
 """The networks: every visible operation is a named module, used once and never in place.
 
 The forward pass takes `run`, which calls a module on its inputs. A `Recorder` as `run` sees the pass without hooks.
+
+One file: the parts of a network, which are short and refer to each other.
 """
 
 import hashlib

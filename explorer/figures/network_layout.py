@@ -23,6 +23,7 @@ _BLOCK_WIDTH, _BLOCK_SUM_WIDTH = 1.0, 0.62  # of a block that is drawn as one bo
 _GAP = 0.08  # behind a layer that is in no block
 _PADDING = 0.45  # on both sides inside a group
 _SPACING = 0.5  # between groups
+_MOST_GROUPS = 8  # of a graph, which may have a module for each block
 _NARROWEST_DRAWING = 24.0  # networks of few layers are spread out, not blown up
 _NARROWEST_LABEL = 0.078  # of the width of the drawing: a shape in small print in 600 pixels
 _WIDEST_LAYERS = 3.0  # beside many blocks, the stem's and the head's layers are widened up to so many times
@@ -146,6 +147,8 @@ def _groups(description: Description, detailed: bool) -> list[Group]:
             parts[key].on_shortcut.append(layer)
         else:
             shape = layer.output_shape
+    if isinstance(spec, GraphSpec) and len(groups) > _MOST_GROUPS:
+        groups = _by_resolution(groups)
     for group in groups[1:]:
         group.lines = (f"{spec.classes} classes",) if group is groups[-1] else _lines(group)
         for part in group.parts:
@@ -153,6 +156,19 @@ def _groups(description: Description, detailed: bool) -> list[Group]:
             if part.is_block:
                 part.shortcut, part.branches = _ways_of(spec, part)
     return groups
+
+
+def _by_resolution(groups: Sequence[Group]) -> list[Group]:
+    """Neighbours whose maps have one height together, under the name of the first."""
+    merged = [groups[0]]
+    for group in groups[1:]:
+        heights = [each.parts[-1].layers[-1].output_shape[1:2] for each in (merged[-1], group) if each.parts[-1].layers]
+        if len(heights) == 2 and (heights[0] == heights[1] or not heights[1] and heights[0] == (1,)):
+            name = merged[-1].name.removesuffix(" …")
+            merged[-1] = Group(f"{name} …", [*merged[-1].parts, *group.parts])
+        else:
+            merged.append(group)
+    return merged
 
 
 def _place_of(spec: ArchitectureSpec, layer: LayerDescription, before: str) -> str:

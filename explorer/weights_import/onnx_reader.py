@@ -482,4 +482,4 @@ def scope_of(proto: NodeProto) -> tuple[tuple[str, ...] | None, str]:
         else:
             path.append(part)
     label = "" if path or not parts or re.fullmatch(rf"(node_)?{proto.op_type}[_\d]*", parts[0]) else parts[0]
-    return tuple(".".join(path).split(".")) if path else () if label else None, label
+    return tuple(".".join(path).split(".")) if path else () if label or "/" in proto.name else None, label
