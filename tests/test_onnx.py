@@ -164,7 +164,11 @@ def test_a_description_counts_what_the_module_has():
     assert by_name["layer1.0"].kind == "block" and by_name["fc"].output_shape == (10,)
     assert by_name["conv1"].receptive_field == 7 and by_name["maxpool"].receptive_field == 11
     assert by_name["layer1.0.conv1"].receptive_field == 19 and network.spec.depth == 12
-    assert network.spec.beside == ("layer2.0.downsample.0", "layer3.0.downsample.0", "layer4.0.downsample.0")
+    assert isinstance(network.spec, GraphSpec) and network.spec.beside == (
+        "layer2.0.downsample.0",
+        "layer3.0.downsample.0",
+        "layer4.0.downsample.0",
+    )
 
 
 def _outputs(network: Network) -> dict[str, Any]:
@@ -274,7 +278,10 @@ def keras_like() -> onnx.ModelProto:
         helper.make_node("Add", ["n", "b4"], ["o"], name="model/dense/BiasAdd"),
         helper.make_node("Softmax", ["o"], ["y"], name="model/dense/Softmax"),
     ]
-    draw = lambda *shape: generator.normal(0, 0.3, shape).astype(np.float32)  # noqa: E731
+
+    def draw(*shape: int) -> np.ndarray:
+        return np.asarray(generator.normal(0, 0.3, shape), np.float32)
+
     weights = {"scale": np.float32(1 / 255), "zero": np.float32(0), "six": np.float32(6), "axes": np.array([1, 2])}
     weights |= {"w1": draw(8, 3, 3, 3), "b1": draw(8), "w2": draw(8, 8, 3, 3), "w3": draw(8, 8, 1, 1)}
     weights |= {"w4": draw(8, 4), "b4": draw(4)}
@@ -485,7 +492,7 @@ def test_every_rule_is_asked_and_makes_a_known_operation():
 def test_a_file_is_read_in_the_child_process_and_its_checkpoint_comes_back(tmp_path):
     file = tmp_path / "net.onnx"
     names = json.dumps({"class_names": ["a", "b", "c", "d"], "mean": [0.1] * 3, "std": [0.2] * 3})
-    model = classifier(metadata={onnx_export.HEADER: names}, end="Softmax")
+    model = classifier(metadata={checkpoints.HEADER: names}, end="Softmax")
     for node in model.graph.node:  # shapes and names that only a child process with limits has looked at
         node.name = f"/{node.name}/{node.op_type}"
     file.write_bytes(model.SerializeToString())

@@ -106,7 +106,7 @@ class GraphSpec(ArchitectureSpec):
         return hash(self.fingerprint)
 
     @cached_property
-    def fingerprint(self) -> str:  # type: ignore[override]
+    def fingerprint(self) -> str:
         return super().fingerprint
 
     @property
@@ -196,6 +196,8 @@ class Part(nn.Module):
 
 class PartBlock(Block):
     """The nodes of a `GraphBlock`: (N, C, H, W) -> (N, C', H', W')."""
+
+    program: "Program"
 
     def __init__(self, block: GraphBlock) -> None:
         nn.Module.__init__(self)
@@ -329,6 +331,6 @@ def check_outputs(shapes: Mapping[str, Sequence[int]], spec: GraphSpec) -> None:
     for name, shape in shapes.items():
         if prod(shape) > MAX_VALUES:
             raise ValueError(f"`{name}` has {prod(shape):,} values for one picture; {MAX_VALUES:,} is the most.")
-    last = tuple(next(reversed(shapes.values())))
+    last = tuple(shapes[next(reversed([*shapes]))])
     if last != (spec.classes,):
         raise ValueError(f"the last output is {last}, and {(spec.classes,)} is expected.")

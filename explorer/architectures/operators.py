@@ -62,11 +62,13 @@ def pad(x: Tensor, pads: list[int], mode: str, value: float) -> Tensor:
 
 
 def layer_norm(x: Tensor, *weights: Tensor, axis: int, epsilon: float) -> Tensor:
-    return F.layer_norm(x, x.shape[axis:], *weights, eps=epsilon)
+    weight, bias = (*weights, None, None)[:2]
+    return F.layer_norm(x, x.shape[axis:], weight, bias, epsilon)
 
 
 def group_norm(x: Tensor, *weights: Tensor, groups: int, epsilon: float) -> Tensor:
-    return F.group_norm(x, groups, *weights, eps=epsilon)
+    weight, bias = (*weights, None, None)[:2]
+    return F.group_norm(x, groups, weight, bias, epsilon)
 
 
 def batch_norm(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, epsilon: float) -> Tensor:

@@ -71,7 +71,7 @@ def _own_facts(
         if header:
             mean, std = (tuple(float(value) for value in header[key]) for key in ("mean", "std"))
             if len(mean) == len(std) == channels and min(std) >= 1e-6 and max(map(abs, mean + std)) < 1e6:
-                found = Normalisation("own", "the file's own", mean, std), "the file says it"  # type: ignore[arg-type]
+                found = Normalisation("own", "the file's own", mean, std), "the file says it"
             names = tuple(header["class_names"])
     except (ValueError, KeyError, TypeError, AttributeError):
         pass

@@ -45,7 +45,8 @@ def laid_out(graph: Graph) -> tuple[dict[str, Any], dict[str, Tensor]]:
             entry |= {"shortcut": kind, "sum": names[total]}
             beside |= {names[number] for number in side}
         described.append(entry)
-    nodes, state = [], {}
+    nodes: list[dict[str, Any]] = []
+    state: dict[str, Tensor] = {}
     for number in order:
         node, name = graph.nodes[number], names[number]
         inputs = [(names[each] if each >= 0 else INPUT) if isinstance(each, int) else each for each in node.inputs]
@@ -144,11 +145,11 @@ def _scopes(nodes: Sequence[Node]) -> list[Sequence[str]]:
         for each in node.inputs:
             if isinstance(each, int):
                 users[each].append(number)
-    scopes: dict[int, Sequence[str]] = {}
+    scopes: list[Sequence[str]] = [node.scope or () for node in nodes]
     for number in reversed(range(len(nodes))):
-        found = nodes[number].scope
-        scopes[number] = os.path.commonprefix([scopes[user] for user in users[number]]) if found is None else found
-    return [scopes[number] for number in range(len(nodes))]
+        if nodes[number].scope is None:  # beside its users, not in the module that one of them alone is
+            scopes[number] = os.path.commonprefix([scopes[user][:-1] for user in users[number]]) or ()
+    return scopes
 
 
 class _Parts:

@@ -371,7 +371,8 @@ class Reader:
             origin = self.picture if before.inputs[0] == -1 else self.nodes[before.inputs[0]].value
             if both == sorted(both) and origin is not None:
                 return origin
-        last = {(0, 2, 3, 1): True, (0, 3, 1, 2): False}.get(tuple(perm))
+        known: dict[tuple[int, ...], bool] = {(0, 2, 3, 1): True, (0, 3, 1, 2): False}
+        last = known.get(tuple(perm))
         return self.emit("Transpose", [x], last, perm=[int(axis) for axis in perm])
 
     def reshape(self, x: Value, target: Callable[[int], Sequence[int]]) -> Value:
@@ -451,7 +452,8 @@ class Reader:
             if index >= 0 and index not in needed:
                 needed.add(index)
                 waiting += [each for each in self.nodes[index].inputs if isinstance(each, int)]
-        numbers, kept = {-1: -1}, []
+        numbers: dict[int, int] = {-1: -1}
+        kept: list[Node] = []
         for index, node in enumerate(self.nodes):
             if node.operator == "Identity":
                 numbers[index] = numbers[node.inputs[0]]

@@ -69,7 +69,7 @@ def _arithmetic(r: Reader, *inputs: Any) -> Value:
 
 def _unary(**defaults: float) -> Callable[..., Value]:
     def rule(r: Reader, x: Value, *_: Any) -> Value:
-        attributes = {name: float(r.attribute(name, default)) for name, default in defaults.items()}
+        attributes: dict[str, Any] = {name: float(r.attribute(name, default)) for name, default in defaults.items()}
         return r.emit(r.proto.op_type, [x], **attributes)
 
     return rule
@@ -419,10 +419,8 @@ def _lrn(r: Reader, x: Value) -> Value:
     size = int(r.attribute("size"))
     if size % 2 == 0:
         raise Missing("an even size")
-    numbers = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
-    return r.emit(
-        "LRN", [x], size=size, **{name: float(r.attribute(name, default)) for name, default in numbers.items()}
-    )
+    alpha, beta, bias = r.attribute("alpha", 1e-4), r.attribute("beta", 0.75), r.attribute("bias", 1.0)
+    return r.emit("LRN", [x], size=size, alpha=float(alpha), beta=float(beta), bias=float(bias))
 
 
 def _depth(r: Reader, x: Value) -> Value:
