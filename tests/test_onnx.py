@@ -22,12 +22,13 @@ from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from explorer import checkpoints, onnx_export
+from explorer import attribution, checkpoints, onnx_export
 from explorer.architectures import ArchitectureSpec, GraphSpec, Network, Stage, Stem, build, describe, spec_from_dict
 from explorer.architectures.operators import FUNCTIONS
 from explorer.attribution import grad_cam
 from explorer.checkpoints import Checkpoint, CheckpointError
-from explorer.experiments import residual_blocks
+from explorer.experiments import residual_blocks, similarity
+from explorer.experiments.gradient_flow import gradient_flow
 from explorer.presets import PRESETS
 from explorer.tracing import EVERYTHING, trace
 from explorer.weights_import import WeightsError, read
@@ -317,6 +318,55 @@ def test_one_output_is_two_classes():
     seen = trace(network, picture[0])
     assert network.spec.one_logit and network.spec.classes == 2
     assert close(seen.probabilities[1], runtime(content, picture)[0, 0])
+
+
+@pytest.mark.parametrize("squeezed", [False, True])
+def test_one_output_may_have_no_axis_for_it(squeezed):
+    class Yes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.fc = nn.Linear(4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.fc(self.conv(x).mean((2, 3)))
+            return torch.sigmoid(z.squeeze(1) if squeezed else z)
+
+    module = randomised(Yes())
+    network = network_of(exported(module, (1, 3, 16, 16), batch=True))
+    batch = torch.from_numpy(pictures((3, 16, 16), 3))
+    assert network.spec.one_logit
+    assert close(network(batch).detach()[:, 1].sigmoid(), module(batch).detach().reshape(-1))
+
+
+def test_every_other_view_works_on_a_graph():
+    _, _, network = family("mobilenet_v2")
+    names = tuple(f"class {index}" for index in range(10))
+    checkpoint = Checkpoint(network, names, (0.5,) * 3, (0.25,) * 3, "other data: test")
+    picture = pictures(network.spec.input_shape)[0]
+    for method in attribution.METHODS:
+        chosen = {"steps": 4} if method == "integrated_gradients" else {"samples": 2} if method == "smoothgrad" else {}
+        found = [share.result for share in attribution.explain(network, picture, 3, method, chosen)][-1]
+        assert found is not None and np.isfinite(found.values).all() and found.values.any(), method
+    images = np.random.default_rng(0).integers(0, 256, (5, *network.spec.input_shape), dtype=np.uint8)
+    *_, (done, grams) = similarity.layer_grams(checkpoint, images)
+    assert done == 1 and grams is not None
+    assert set(grams.layers) == {
+        layer.name for layer in describe(network.spec).layers if layer.kind in similarity.KINDS
+    }
+    best = [
+        share.result for share in attribution.top_images(network, images, (0.5,) * 3, (0.25,) * 3, "features.3", 2)
+    ][-1]
+    assert best is not None and best.boxes.min() >= 0 and best.boxes.max() <= 64
+    assert attribution.kernels(network).layer == "features.0.0"
+
+    def make_map(copied: Network, image: np.ndarray) -> np.ndarray:
+        return grad_cam(trace(copied, image, 3)["features.17"])
+
+    *_, last = attribution.cascading_randomisation(network, picture, make_map, most=3)
+    assert last.result is not None and sum(map(len, last.result.layers)) == network.spec.depth
+    flow = gradient_flow(network, torch.from_numpy(pictures(network.spec.input_shape)), torch.tensor([1, 2]))
+    assert [len(flow.along_depth(what)[0]) for what in ("weights", "activations", "blocks")] == [52, 52, 17]
 
 
 # --- every operator --------------------------------------------------------------------------------------------------

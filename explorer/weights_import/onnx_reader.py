@@ -110,11 +110,10 @@ class Reader:
         self.evidence.append(
             f"an ONNX file of opset {self.opset}{f', written by {quote(producer)}' if producer else ''}"
         )
-        weights = {}
         for tensor in model.graph.initializer:
-            weights[tensor.name] = self.weight(tensor)
-            self.values[tensor.name] = (weights[tensor.name],) * 2
-        shape = self._input([each for each in model.graph.input if each.name not in weights])
+            self.values[tensor.name] = (self.weight(tensor),) * 2
+            tensor.ClearField("raw_data")  # half a gigabyte of a VGG
+        shape = self._input([each for each in model.graph.input if each.name not in self.values])
         for proto in model.graph.node:
             self._convert(proto)
         last = self._output()
@@ -179,16 +178,13 @@ class Reader:
         found = []
         for output in self.model.graph.output:
             value = self.values.get(output.name)
-            if isinstance(value, Value) and prod(value.shapes[0]) == BATCHES[0] * max(value.shapes[0][1:] or (0,)):
+            if isinstance(value, Value) and prod(value.shapes[0]) == BATCHES[0] * max(value.shapes[0][1:], default=1):
                 found.append((output.name, value))
         if not found:
             raise WeightsError("gives no classes: none of its outputs is N×classes, as a classifier's are.")
         name, value = found[0]
         if len(self.model.graph.output) > 1:
             self.uncertain.append(f"which of its {len(self.model.graph.output)} outputs has the classes: {quote(name)}")
-        if value.rank != 2:
-            self.proto = NodeProto(op_type="Flatten", name="flatten")
-            value = self.emit("Flatten", [value])
         return value
 
     def _title(self) -> str:
@@ -325,7 +321,7 @@ class Reader:
             elif isinstance(each, tuple) and isinstance(each[0], str):
                 name, values = each
                 if name == "weight" or name not in weights:
-                    weights[name] = torch.from_numpy(np.array(values, np.float32, order="C"))  # a copy
+                    weights[name] = torch.from_numpy(np.require(values, np.float32, ["C", "W"]))
                 names.append(f"{OWN}{name}")
         return self.add(
             operator, names, weights, [each for each in inputs if isinstance(each, Value)], attributes, last
@@ -431,20 +427,28 @@ class Reader:
 
     def _trimmed(self, last: Value) -> tuple[list[Node], str]:
         """The nodes up to the logits that these depend on, renumbered."""
-        end, softmax = last.node, ""
-        while end >= 0 and self.nodes[end].operator in ("Softmax", "LogSoftmax", "Sigmoid", "Identity", "Flatten"):
-            node = self.nodes[end]
-            before = self.nodes[node.inputs[0]] if node.inputs[0] >= 0 else None
-            if before is None or before.value is None or before.value.rank != 2 and node.operator != "Softmax":
+        end, softmax, at = last.node, "", last.node
+        classes = prod(last.shapes[0])
+        while at >= 0 and self.nodes[at].operator in (
+            "Softmax",
+            "LogSoftmax",
+            "Sigmoid",
+            "Identity",
+            "Flatten",
+            "Reshape",
+        ):
+            before = self.picture if self.nodes[at].inputs[0] < 0 else self.nodes[self.nodes[at].inputs[0]].value
+            if before is None or prod(before.shapes[0]) != classes:
                 break
-            if node.operator in ("Softmax", "LogSoftmax", "Sigmoid"):
-                softmax = node.operator
-            end = node.inputs[0]
+            if self.nodes[at].operator in ("Softmax", "LogSoftmax", "Sigmoid"):
+                end, softmax = before.node, self.nodes[at].operator
+            at = before.node
         if end < 0:
             raise WeightsError("has no operation between its input and its output.")
-        if self.nodes[end].value.rank != 2:  # type: ignore[union-attr]
-            end = last.node
-            softmax = ""
+        logits = self.nodes[end].value
+        if logits is not None and logits.rank != 2:
+            self.proto = NodeProto(op_type="Reshape", name="/logits")
+            end = self.emit("Reshape", [logits], False, shape=[-1, classes // BATCHES[0]]).node
         needed = set()
         waiting = [end]
         while waiting:
