@@ -97,9 +97,14 @@ def test_left_out_fields_of_a_spec_have_their_defaults():
 
 
 def test_every_field_decides_the_fingerprint():
-    assert {*CHANGES, "groups", "one_logit"} == {field.name for field in fields(ArchitectureSpec)}
+    assert {*CHANGES, "groups", "one_logit", "preactivation"} == {field.name for field in fields(ArchitectureSpec)}
     specs = [BASE, *(changed(**{name: value}) for name, value in CHANGES.items())]
-    specs += [changed(block="bottleneck", groups=2), changed(classes=2), changed(classes=2, one_logit=True)]
+    specs += [
+        changed(preactivation=True),
+        changed(block="bottleneck", groups=2),
+        changed(classes=2),
+        changed(classes=2, one_logit=True),
+    ]
     specs.append(changed(block="bottleneck", stages=(replace(BASE.stages[0], inner=4), BASE.stages[1])))
     first, second = BASE.stages
     for other in (Stage(2, 8), Stage(1, 9), Stage(1, 8, 2), Stage(1, 8, kernel_size=5)):
@@ -127,6 +132,7 @@ IMPOSSIBLE: list[tuple[Any, str]] = [
     (lambda: stage(1, 8, inner=0), r"`stages.inner` must be a whole number from 1 to \d+, received 0"),
     (lambda: changed(groups=2), "`groups` and `inner` are for blocks of the kind \"bottleneck\".*received.*'basic'"),
     (lambda: changed(block="bottleneck", groups=3), "`groups` must divide.*received 3 groups and 2 channels"),
+    (lambda: changed(block="conv", preactivation=True), "`preactivation` is for blocks.*received `block` 'conv'"),
     (lambda: changed(one_logit=True), "`one_logit` is for two classes, received `classes` 10; use 2"),
     (lambda: stage(0, 8), r"`stages.blocks` must be a whole number from 1 to \d+, received 0"),
     (lambda: stage(True, 8), r"`stages.blocks` must be a whole number.*received True"),

@@ -737,6 +737,7 @@ SPECS = {
     "no padding": ArchitectureSpec(
         (Stage(1, 6, kernel_size=5, padding="valid"),), "conv", "identity", norm="none", activation="elu"
     ),
+    "before": ArchitectureSpec((Stage(1, 8), Stage(2, 16, 2)), shortcut="projection", stem=Stem(8), preactivation=True),
     "one logit": ArchitectureSpec((Stage(1, 8),), stem=Stem(8), classes=2, one_logit=True, activation="tanh"),
 }
 

@@ -45,7 +45,8 @@ from explorer.weights_import import (
     sandbox,
     score_normalisations,
 )
-from explorer.weights_import.recognition import normalise_keys, recognise
+from explorer.weights_import.recognition import recognise
+from explorer.weights_import.spellings import normalise_keys
 
 ROOT = Path(__file__).parents[1]
 AKAMASTER = ROOT.parent / "shared" / "checkpoints" / "akamaster-resnet20.th"
@@ -580,6 +581,50 @@ def test_a_regnet_in_the_names_of_a_resnet_is_refused():
         state |= {f"layer{stage}.0.conv2.weight": torch.zeros(out, 8, 3, 3)}
         state |= {f"layer{stage}.0.conv3.weight": torch.zeros(out, out, 1, 1)}
     assert "RegNets" in refusal(state)
+
+
+class WideBlock(nn.Module):
+    """xternalz's BasicBlock."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(channels), conv(channels, out, 3, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(out), conv(out, out, 3)
+        if channels != out:
+            self.convShortcut = conv(channels, out, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(x))
+        x = self.convShortcut(out) if hasattr(self, "convShortcut") else x
+        return x + self.conv2(F.relu(self.bn2(self.conv1(out))))
+
+
+class Wide(nn.Module):
+    def __init__(self, blocks: int, width: int) -> None:
+        super().__init__()
+        self.conv1, channels = conv(3, 4, 3), 4
+        for index in range(3):
+            out = 4 * width * 2**index
+            layer = [WideBlock(channels if n == 0 else out, out, 2 if index and not n else 1) for n in range(blocks)]
+            setattr(self, f"block{index + 1}", nn.ModuleDict({"layer": nn.Sequential(*layer)}))
+            channels = out
+        self.bn1, self.fc = nn.BatchNorm2d(channels), nn.Linear(channels, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        for index in range(1, 4):
+            x = getattr(self, f"block{index}")["layer"](x)
+        return self.fc(F.relu(self.bn1(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("blocks", "width", "title"), [(2, 3, "WRN-16-3"), (1, 1, "WRN-10-1")])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_wide_resnets_with_norms_in_front(blocks: int, width: int, title: str, prefix: str):
+    theirs = made(Wide, blocks, width)
+    reading = only({prefix + key: value for key, value in theirs.state_dict().items()})
+    assert reading.title == title and reading.spec.preactivation
+    assert any(entry.startswith("the normalisation") for entry in reading.uncertain)
+    assert_same(theirs, reading.network(), pixels())
 
 
 @pytest.mark.parametrize("prefix", ["", "model."])

@@ -116,7 +116,7 @@ class ProjectionShortcut(nn.Module):
         super().__init__()
         self.crop = Crop(crop) if crop else None
         self.conv = convolution(spec, channels, out_channels, kernel_size=1, stride=stride)
-        self.norm = normalisation(spec, out_channels)
+        self.norm = None if spec.preactivation else normalisation(spec, out_channels)
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         return in_turn(run, x, self.crop, self.conv, self.norm)
@@ -126,7 +126,8 @@ class Block(nn.Module):
     """activation(branch(x) + shortcut(x)); without a shortcut, activation(branch(x)).
 
     The branch is conv1, norm1, activation1, conv2, norm2, ... and ends before its last activation, which follows the
-    sum (He et al. 2015, figure 2).
+    sum (He et al. 2015, figure 2). With preactivation it is norm1, activation1, conv1, ..., and nothing follows the sum
+    (He et al. 2016, figure 1).
     """
 
     sum_name = "sum"
@@ -135,6 +136,11 @@ class Block(nn.Module):
         super().__init__()
         convolutions = branch_of(spec, stage, channels, stride)
         for index, conv in enumerate(convolutions, start=1):
+            if spec.preactivation:
+                self.add_module(f"norm{index}", normalisation(spec, conv.in_channels))
+                self.add_module(f"activation{index}", activation(spec))
+                self.add_module(f"conv{index}", conv)
+                continue
             self.add_module(f"conv{index}", conv)
             self.add_module(f"norm{index}", normalisation(spec, conv.out_channels))
             if index < len(convolutions):
@@ -144,14 +150,17 @@ class Block(nn.Module):
         if self.residual:
             self.shortcut = shortcut_of(spec, stage, channels, stride)
             self.sum = Sum()
-        self.activation = activation(spec)
+        self.activation = None if spec.preactivation else activation(spec)
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
-        branch = in_turn(run, x, *(getattr(self, name) for name in self.branch))
+        layers = [getattr(self, name) for name in self.branch]
+        first = self.branch.index("conv1")
+        activated = in_turn(run, x, *layers[:first])  # x itself without preactivation
+        branch = in_turn(run, activated, *layers[first:])
         if self.residual:
-            shortcut = run(self.shortcut, x, run)
-            branch = run(self.sum, branch, shortcut)
-        return run(self.activation, branch)
+            projects = isinstance(self.shortcut, ProjectionShortcut)
+            branch = run(self.sum, branch, run(self.shortcut, activated if projects else x, run))
+        return in_turn(run, branch, self.activation)
 
     def shortcut_kind(self, x: Tensor, shortcut: Tensor) -> str:
         """ "identity", "padded" (option A where shapes change) or "projection", from the block's input and s(x)."""
@@ -168,8 +177,8 @@ class StemLayers(nn.Module):
         stem = spec.stem
         assert stem is not None
         self.conv = convolution(spec, spec.input_shape[0], stem.channels, stem.kernel_size, stem.stride)
-        self.norm = normalisation(spec, stem.channels)
-        self.activation = activation(spec)
+        self.norm = None if spec.preactivation else normalisation(spec, stem.channels)
+        self.activation = None if spec.preactivation else activation(spec)
         self.pool = nn.MaxPool2d(3, 2, padding=1) if stem.pooling == "max" else None
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
@@ -199,10 +208,12 @@ class BothSigns(nn.Module):
 
 
 class Head(nn.Module):
-    """pool, flatten, hidden layers, fc: (N, C, H, W) -> logits (N, classes)."""
+    """pool, flatten, hidden layers, fc: (N, C, H, W) -> logits (N, classes); with preactivation a norm in front."""
 
     def __init__(self, spec: ArchitectureSpec) -> None:
         super().__init__()
+        self.norm = normalisation(spec, spec.feature_shape[0]) if spec.preactivation else None
+        self.activation = activation(spec) if spec.preactivation else None
         self.pool = nn.AdaptiveAvgPool2d(1) if spec.head_pooling == "average" else None
         self.flatten = nn.Flatten()
         features = spec.feature_shape[0] if spec.head_pooling == "average" else math.prod(spec.feature_shape)

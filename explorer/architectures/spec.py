@@ -23,7 +23,7 @@ StemPooling = Literal["none", "max"]
 CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
 WRONG = "a spec is incomplete or has a field of the wrong type: "
 INSIDE_BLOCK = re.compile(r"(stages\.\d+\.\d+)\.")  # the name of a layer begins with that of its block
-NEWER_FIELDS: dict[str, Any] = {"groups": 1, "one_logit": False, "inner": None}
+NEWER_FIELDS: dict[str, Any] = {"groups": 1, "one_logit": False, "preactivation": False, "inner": None}
 BOTTLENECK_REDUCTION = 4  # He et al. 2015, table 1: 64 inner channels in a stage of 256
 
 # Above these a spec is a slip or an attack, not a network that this app could show: 1202 layers of He et al. fit.
@@ -129,7 +129,9 @@ class ArchitectureSpec:
     training, `dropout`. A convolution has a bias where no norm follows; `bias_before_norm` adds it elsewhere too
     (torchvision's VGG with BatchNorm). `input_shape` is (channels, height, width). `groups` divide the 3×3 convolution
     of a bottleneck (ResNeXt, Xie et al. 2017). With `one_logit` the last layer gives one number z for two classes:
-    their logits are -z and z, and the sigmoid of z is the probability of the second.
+    their logits are -z and z, and the sigmoid of z is the probability of the second. With `preactivation` (He et al.
+    2016; the wide ResNets of Zagoruyko and Komodakis) norm and activation stand in front of each convolution of a block
+    and before the head; a projection takes what the first of them give.
 
     Raises ValueError, with what to change, for a network that cannot exist.
     """
@@ -150,6 +152,7 @@ class ArchitectureSpec:
     classes: int = 10
     groups: int = 1
     one_logit: bool = False
+    preactivation: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, {"classes": (1, MAXIMUM["units"]), "groups": (1, MAXIMUM["channels"])})
@@ -182,6 +185,11 @@ class ArchitectureSpec:
             raise ValueError(
                 f'`groups` and `inner` are for blocks of the kind "bottleneck", received `block` {self.block!r}; leave '
                 "them out."
+            )
+        if self.preactivation and self.block not in ("basic", "bottleneck"):
+            raise ValueError(
+                f'`preactivation` is for blocks of the kind "basic" or "bottleneck", received `block` {self.block!r}; '
+                "leave it out."
             )
         for index, stage in enumerate(self.stages):
             if stage.bottleneck % self.groups:
@@ -243,12 +251,15 @@ class ArchitectureSpec:
 
     @property
     def name(self) -> str:
-        """Short name: "plain-20", "ResNet-20", "ResNeXt-50", "wide ResNet-50-2" (of twice the usual inner channels)."""
+        """Short name: "plain-20", "ResNet-20", "ResNeXt-50", "wide ResNet-50-2" (of twice the usual inner channels),
+        "WRN-28-10", whose paper counts the projections too."""
         if self.shortcut == "none":
             return f"plain-{self.depth}"
         if self.groups > 1:
             return f"ResNeXt-{self.depth}"
         first = self.stages[0]
+        if self.preactivation and self.stem is not None and self.block == "basic":
+            return f"WRN-{self.depth - 1 + len(self.stages)}-{first.channels / self.stem.channels:g}"
         wide = BOTTLENECK_REDUCTION * first.bottleneck / first.channels if first.inner else 1
         return f"ResNet-{self.depth}" if wide == 1 else f"wide ResNet-{self.depth}-{wide:g}"
 

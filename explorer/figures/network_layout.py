@@ -300,4 +300,5 @@ def _draw_shortcut(drawn: DiagramLayout, part: DiagramPart, start: float, end: f
     for index, layer in enumerate(on_it, start=1):
         drawn.points.append((start + (end - start) * index / (len(on_it) + 1), top, layer))
     drawn.sums.append(round(end, 3))
-    drawn.points += [(end, 0.0, layer) for layer in part.layers if layer.kind == "sum"]
+    sums = [layer for layer in part.layers if layer.kind == "sum"]
+    drawn.points.append((end, 0.0, (sums or part.layers)[-1]))  # with preactivation the sum is the block's output

@@ -43,6 +43,7 @@ FAMILIES = {
     "OpenMMLab for CIFAR": ("cifar10-2023", "OpenMMLab's networks for CIFAR are trained with it"),
     "robustness": ("imagenet", "torchvision's networks are trained with ImageNet's"),
     "weiaicunzai": ("cifar100", "weiaicunzai's networks are trained with it"),
+    "xternalz": ("cifar10", "xternalz's wide ResNets, of the usual names, are trained with it"),
     TUTORIAL: ("half", "PyTorch's tutorial normalises with mean 0.5 and standard deviation 0.5"),
     SMALL_CNN: ("half", "many tutorials normalise with mean 0.5 and standard deviation 0.5"),
 }

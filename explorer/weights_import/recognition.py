@@ -14,15 +14,11 @@ from explorer.requirements import check_torch
 from explorer.weights_import import families, resnets, small_cnns, vggs
 from explorer.weights_import.families import Candidate, KeyLayout, shape
 from explorer.weights_import.graphs import graph_report
+from explorer.weights_import.lookalikes import input_scale
 from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote, with_way_out
 from explorer.weights_import.sandbox import FileContent, load
-from explorer.weights_import.spellings import spelling_of
+from explorer.weights_import.spellings import CleanStateDict, normalise_keys
 
-WRAPPERS = {"module", "_orig_mod"}  # DataParallel, torch.compile: wherever in a name, they are no layers
-PREFIXES = {"model", "net", "network", "backbone"}  # only in front, where no known name tells the prefix
-INPUT_SCALES = (("new_mean", "new_std"), ("mean", "std"), ("mu", "sigma"))  # of a layer that normalises the input
-# Left beside the weights by a profiler (thop), by weight averaging, and by a loss with weights of its own.
-NO_LAYERS = re.compile(r"(.*\.)?total_(ops|params)|n_averaged|(criterion|loss|loss_fn)\..*")
 COUNTER = "num_batches_tracked"
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 EPSILON = 1e-5  # of BatchNorm, in every family
@@ -39,19 +35,6 @@ ELSEWHERE = (  # names in other well-known networks, so that a refusal can say w
     (r"rbr_|reparam", "a RepVGG"),
     (r"weight_ih_l0|lstm|gru|embedding", "a recurrent or language network"),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class CleanStateDict:
-    """A state dict without the prefixes of wrappers, in the spelling of torchvision; `originals` has each name as it
-    stood in the file, `family` is told by the spelling, and `normalisation` by a layer of its own."""
-
-    state: dict[str, Tensor]
-    originals: dict[str, str]
-    ignored: tuple[str, ...]
-    evidence: tuple[str, ...]
-    family: str | None = None
-    normalisation: Normalisation | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +103,7 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
     places = [_matched_names(candidate, folded, layout.family, name) for candidate in layout.candidates]
     floats, notes = _checked_floats(folded, name)  # once, after all names fit: the readings share their memory
     notes = [*norms, *notes]
+    uncertain = (*uncertain, *filter(None, [input_scale(floats)]))
     readings = []
     for candidate, place in zip(layout.candidates, places, strict=True):
         ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
@@ -145,87 +129,6 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
     return Recognition(layout, tuple(readings), renamed, tidied.ignored, evidence)
 
 
-def normalise_keys(state: Mapping[str, Tensor], name: str) -> CleanStateDict:
-    """The state dict without prefixes, without values that no layer uses, and without equal copies."""
-    normalisation, scales = _normalisation_in(state, name)
-    bare = {key: ".".join(part for part in key.split(".") if part not in WRAPPERS) for key in state}
-    spelling, prefixes = spelling_of(bare[key] for key in state if key not in scales)
-    originals: dict[str, str] = {}
-    ignored, copies, stripped = [], [], set()
-    for key, value in state.items():
-        if key in scales:
-            continue
-        short = bare[key]
-        prefix = next((prefix for prefix in prefixes if prefix and short.startswith(prefix)), "")
-        parts = short.removeprefix(prefix).split(".")
-        while not prefix and len(parts) > 1 and parts[0] in PREFIXES:
-            parts = parts[1:]
-        short = ".".join(parts)
-        stripped |= set(key.split(".")[:-1]) & WRAPPERS | set(bare[key].removesuffix(short).split(".")) - {""}
-        if spelling is not None:
-            short = spelling.translate(short)
-        if NO_LAYERS.fullmatch(short):
-            ignored.append(key)
-        elif short not in originals:
-            originals[short] = key
-        elif torch.equal(state[originals[short]], value):
-            copies.append(key)
-        else:
-            raise WeightsError(
-                f"{name} has both {quote(originals[short])} and {quote(key)}, two networks in one; save the one "
-                "that is meant, alone."
-            )
-    evidence = []
-    if stripped:
-        evidence.append(f"prefixes taken away: {', '.join(f'`{prefix}.`' for prefix in sorted(stripped))}")
-    if ignored:
-        evidence.append(f"{len(ignored)} values ignored that no layer uses, first {quote(ignored[0])}")
-    if copies:
-        evidence.append(f"{len(copies)} values stand there twice and are equal, first {quote(copies[0])}: one is taken")
-    if normalisation is not None:
-        evidence.append(f"{' and '.join(map(quote, scales[:2]))} are the normalisation of the input")
-    family = spelling.family if spelling else None
-    if scales and any(".attacker." in f".{key}" for key in state):
-        family = "robustness"
-    elif any(key.startswith("backbone.") for key in bare.values()) and "head.fc.weight" in originals:
-        family = "OpenMMLab"
-    return CleanStateDict(
-        {short: state[key] for short, key in originals.items()},
-        originals,
-        (*ignored, *copies),
-        tuple(evidence),
-        family,
-        normalisation,
-    )
-
-
-def _normalisation_in(state: Mapping[str, Tensor], name: str) -> tuple[Normalisation | None, list[str]]:
-    """The normalisation that layers of the file do with the input, and their names; all of them must agree."""
-    found: list[tuple[Tensor, Tensor]] = []
-    names: list[str] = []
-    for key, value in state.items():
-        module, _, leaf = key.rpartition(".")
-        partner = next((f"{module}.{std}".lstrip(".") for mean, std in INPUT_SCALES if leaf == mean), "")
-        pair = (value, state.get(partner, value[:0] if value.dim() else value))
-        if not partner or any(part.numel() not in (1, 3) or not part.is_floating_point() for part in pair):
-            continue
-        mean, std = (part.double().flatten() for part in pair)
-        if len(mean) != len(std) or not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
-            raise WeightsError(f"{name} has a normalisation that is none, {quote(key)}; the file is damaged.")
-        found.append((mean, std))
-        names += [key, partner]
-    if not found:
-        return None, []
-    mean, std = found[0]
-    if any(not torch.equal(each, first) for pair in found for each, first in zip(pair, found[0], strict=True)):
-        raise WeightsError(f"{name} has two normalisations of its input, {quote(names[0])} and {quote(names[2])}.")
-    scale = 255 if max(mean.max(), std.max()) > 2 else 1  # of pixels from 0 to 255
-    own = Normalisation(
-        "own", "the file's own", *(tuple(round(value / scale, 7) for value in each.tolist()) for each in (mean, std))
-    )
-    return own, names
-
-
 def _layout(tidied: CleanStateDict, wrapper: Collection[str], name: str) -> KeyLayout:
     state = tidied.state
     if not state:
@@ -235,6 +138,8 @@ def _layout(tidied: CleanStateDict, wrapper: Collection[str], name: str) -> KeyL
     is_regnet = any("regnet" in key for key in tidied.originals.values())
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state and not is_regnet:
         return resnets.resnet(state, wrapper, name, tidied.family)
+    if "conv1.weight" in state and "block1.layer.0.conv1.weight" in state:
+        return resnets.wide_resnet(state, name)
     first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
     refusal = None
     if first is not None and state[first].dim() == 4:

@@ -21,7 +21,6 @@ from explorer.weights_import.families import (
     outputs_in_words,
     shape,
 )
-from explorer.weights_import.lookalikes import input_scale
 from explorer.weights_import.report import WeightsError
 
 PLAIN_OR_A = (
@@ -34,7 +33,7 @@ POOLING = (
 )
 
 
-def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str, family: str | None) -> KeyLayout:
+def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str, family: str | None = None) -> KeyLayout:
     """`conv1`, `bn1`, `layer1.0.conv1`, ...: torchvision, timm, akamaster, kuangliu, chenyaofo, loss-landscape, and
     those whose names were brought to these. `family` is one that the names in the file told."""
     stem = state["conv1.weight"]
@@ -98,7 +97,7 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str, fam
     ]
     if is_bottleneck:
         evidence.append(f"{inner[0]} channels inside the first block{f', in {groups} groups' if groups > 1 else ''}")
-    uncertain = [PADDING_AND_ACTIVATION, *filter(None, [input_scale(state)])]
+    uncertain = [PADDING_AND_ACTIVATION]
     if spec.hidden:
         uncertain.insert(0, f"that a ReLU stands between the {len(head)} fully connected layers of the head")
     names = module_names(spec, head, shortcut)
@@ -111,6 +110,51 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str, fam
     if shortcut == "downsample" and len(blocks) == 4:
         return small_torchvision(spec, names, evidence, uncertain)
     return cifar_option_b(spec, names, evidence, uncertain, wrapper, shortcut)
+
+
+def wide_resnet(state: Mapping[str, Tensor], name: str) -> KeyLayout:
+    """`conv1`, `block1.layer.0.bn1`, ..., `bn1`, `fc`: the wide ResNets WRN-d-k, norms in front of convolutions."""
+    stem = state["conv1.weight"]
+    blocks = []
+    while f"block{len(blocks) + 1}.layer.0.conv2.weight" in state:
+        place, count = f"block{len(blocks) + 1}.layer", 1
+        while f"{place}.{count}.conv2.weight" in state:
+            count += 1
+        blocks.append((count, state[f"{place}.0.conv2.weight"].shape[0]))
+    head = linear_layers(state, blocks[-1][1] if blocks else 0, name)
+    if not head or stem_kernel(stem, len(blocks), name) != 3:
+        raise WeightsError(f"{name} has the names of a wide ResNet, but no 3×3 stem, or no last layer.")
+    spec = ArchitectureSpec(
+        stages=tuple(Stage(count, width, 1 if index == 0 else 2) for index, (count, width) in enumerate(blocks)),
+        shortcut="projection",
+        stem=Stem(stem.shape[0]),
+        hidden=tuple(state[f"{layer}.weight"].shape[0] for layer in head[:-1]),
+        input_shape=(stem.shape[1], 32, 32),
+        preactivation=True,
+        **outputs(state[f"{head[-1]}.weight"].shape[0]),
+    )
+    names = {"stem.conv": "conv1", "head.norm": "bn1", **head_names(head)}
+    for index, stage in enumerate(spec.stages):
+        for block in range(stage.blocks):
+            ours, theirs = f"stages.{index}.{block}", f"block{index + 1}.layer.{block}"
+            names |= {f"{ours}.conv{n}": f"{theirs}.conv{n}" for n in (1, 2)}
+            names |= {f"{ours}.norm{n}": f"{theirs}.bn{n}" for n in (1, 2)} | {
+                f"{ours}.shortcut.conv": f"{theirs}.convShortcut"
+            }
+    evidence = [
+        f"`conv1.weight` is {shape(stem)}: a 3×3 stem of {stem.shape[0]} channels",
+        f"{len(blocks)} stages of {', '.join(str(count) for count, _ in blocks)} blocks with "
+        f"{', '.join(str(width) for _, width in blocks)} channels, norms in front of the convolutions: {spec.name}",
+        f"`{head[-1]}.weight` is {shape(state[f'{head[-1]}.weight'])}: "
+        + outputs_in_words(state[f"{head[-1]}.weight"].shape[0]),
+    ]
+    uncertain = [
+        "where the strides are: every stage but the first halves the picture in its first block",
+        "that a projection takes the normalised input, as in xternalz's networks",
+        f"{NORMALISATION}adversarially trained networks of these names (TRADES, RobustBench) mostly have none",
+        PADDING_AND_ACTIVATION,
+    ]
+    return layout_of("xternalz", [Candidate(spec.name, spec, names)], evidence, uncertain)
 
 
 def stem_kernel(stem: Tensor, stages: int, name: str) -> int:

@@ -188,7 +188,8 @@ def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
     return {
         "shortcut": SHORTCUTS[spec.shortcut].long,
         "stages: blocks × channels": ", ".join(map(_stage_words, spec.stages)),
-        "block": BLOCKS[spec.block],
+        "block": f"{BLOCKS[spec.block]}{f', {spec.groups} groups' if spec.groups > 1 else ''}"
+        + (", norm in front of each convolution" if spec.preactivation else ""),
         "stem": f"{stem_words}{f', stride {stem.stride}' if stem and stem.stride > 1 else ''}{pooled}",
         "norm": label("norm", spec.norm),
         "activation": label("activation", spec.activation),
@@ -199,13 +200,14 @@ def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
         "dropout": f"{spec.dropout:g}",
         "bias before a norm": "yes" if spec.bias_before_norm else "no",
         "input": " × ".join(map(str, spec.input_shape)),
-        "classes": f"{spec.classes:,}",
+        "classes": f"{spec.classes:,}{', one output' if spec.one_logit else ''}",
     }
 
 
 def _stage_words(stage: Stage) -> str:
     words = f"{stage.blocks} × {stage.channels}"
     words += f", stride {stage.stride}" if stage.stride > 1 else ""
+    words += f", {stage.inner} inside" if stage.inner else ""
     words += f", {stage.kernel_size}×{stage.kernel_size}" if stage.kernel_size != 3 else ""
     return f"({words}{', no padding' if stage.padding == 'valid' else ''})"
 

@@ -118,7 +118,7 @@ def _card(name: str) -> None:
         navigation.download_button(
             "Download as one file",
             data=lambda: model_table.file_bytes(name),
-            file_name=f"{checkpoint.spec.name.lower()}.safetensors",
+            file_name=f"{checkpoint.spec.name.lower().replace(' ', '-')}.safetensors",
             mime="application/octet-stream",
             help="Weights, spec, classes, normalisation and figures in one safetensors file.",
         )
