@@ -148,7 +148,7 @@ def _scopes(nodes: Sequence[Node]) -> list[Sequence[str]]:
     scopes: list[Sequence[str]] = [node.scope or () for node in nodes]
     for number in reversed(range(len(nodes))):
         if nodes[number].scope is None:  # beside its users, not in the module that one of them alone is
-            scopes[number] = os.path.commonprefix([scopes[user][:-1] for user in users[number]]) or ()
+            scopes[number] = os.path.commonprefix([list(scopes[user][:-1]) for user in users[number]]) or ()
     return scopes
 
 
