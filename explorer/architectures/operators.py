@@ -43,9 +43,9 @@ def average_pool(
     return total / F.avg_pool2d(pooled(torch.ones_like(x), pads, 0), kernel, strides, 0, ceil)
 
 
-def conv_transpose(x: Tensor, weight: Tensor, *bias: Tensor, pads: list[int], **options: Any) -> Tensor:
+def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, pads: list[int], **options: Any) -> Tensor:
     """`pads` are cut off at top, left, bottom and right."""
-    x = F.conv_transpose2d(x, weight, *bias, **options)
+    x = F.conv_transpose2d(x, weight, bias, **options)
     top, left, bottom, right = pads
     return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
 

@@ -258,7 +258,7 @@ class ArchitectureSpec:
         if self.groups > 1:
             return f"ResNeXt-{self.depth}"
         first = self.stages[0]
-        if self.preactivation and self.stem is not None and self.block == "basic":
+        if self.preactivation and self.stem and (self.block, self.shortcut) == ("basic", "projection"):
             return f"WRN-{self.depth - 1 + len(self.stages)}-{first.channels / self.stem.channels:g}"
         wide = BOTTLENECK_REDUCTION * first.bottleneck / first.channels if first.inner else 1
         return f"ResNet-{self.depth}" if wide == 1 else f"wide ResNet-{self.depth}-{wide:g}"

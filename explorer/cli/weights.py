@@ -24,7 +24,7 @@ from explorer.weights_import import (
     score_normalisations,
 )
 
-FILE_HELP = "a .pt, .pth, .th, .t7, .ckpt or .safetensors file of a state dict, or an .onnx file of any CNN"
+FILE_HELP = "a file of weights of PyTorch or safetensors, with any ending, or any CNN as ONNX"
 PICTURES = 1000
 SHOWN_NAMES = 6
 
@@ -168,6 +168,8 @@ def convert_file(arguments: argparse.Namespace) -> CommandResult:
         names = tuple(name.strip() for name in arguments.classes.split(","))
     elif names is None:
         notes.append("nothing tells the names of the classes, so they are numbered; `--classes A,B,C` names them.")
+    if reading.spec.one_logit:
+        notes.append("it has one output: the first class is that of small values, the second that of large ones.")
     checkpoint = reading.checkpoint(f"other data: converted from {report.name}", normalisation, names)
     if arguments.to == "onnx":
         return _exported(checkpoint, out)
