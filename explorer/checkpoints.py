@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as deserialise
 from safetensors.torch import save as serialise
 
-from explorer.architectures import ArchitectureSpec, Network
+from explorer.architectures import ArchitectureSpec, GraphSpec, Network, describe, spec_from_dict
 from explorer.architectures.spec import MAXIMUM
 from explorer.files import write_atomically
 
@@ -46,15 +46,15 @@ class Checkpoint:
     """A network and the facts about it.
 
     `network` is frozen (evaluation mode, no parameter requires a gradient). `mean` and `std` normalise its input: R, G,
-    B, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training (JSON).
-    `metrics` are measured results, each with its `n` (JSON, `figures` in the file). `resize_shorter_to` is an argument
-    of `images.to_input`.
+    B, or grey, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training
+    (JSON). `metrics` are measured results, each with its `n` (JSON, `figures` in the file). `resize_shorter_to` is an
+    argument of `images.to_input`.
     """
 
     network: Network
     class_names: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     data: str
     seed: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
@@ -70,9 +70,12 @@ class Checkpoint:
             )
         if not all(isinstance(name, str) and name for name in self.class_names):
             raise ValueError("`class_names` must be texts that are not empty.")
+        channels = self.spec.input_shape[0]
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != 3 or not all(isinstance(value, int | float) and abs(value) <= 1e6 for value in values):
-                raise ValueError(f"`{name}` must be three finite numbers, received {shown(values)}.")
+            finite = all(isinstance(value, int | float) and abs(value) <= 1e6 for value in values)
+            if len(values) != channels or channels not in (1, 3) or not finite:
+                count = "three finite numbers" if channels != 1 else "one finite number"
+                raise ValueError(f"`{name}` must be {count}, received {shown(values)}.")
         if min(self.std) < SMALLEST_STD:
             raise ValueError(f"`std` must be {SMALLEST_STD:g} or more, received {shown(self.std)}.")
         smallest, shorter = max(self.spec.input_shape[1:]), self.resize_shorter_to
@@ -133,7 +136,7 @@ def read_header(path: str | Path) -> Header:
                 raise CheckpointError(f"{name} is damaged or not a safetensors file; save or download it again.")
             header = _header(length.to_bytes(8, "little") + file.read(length), name)
         return Header(
-            ArchitectureSpec.from_dict(header["spec"]),
+            spec_from_dict(header["spec"]),
             tuple(header["class_names"]),
             *(header[key] for key in ("data", "figures", "record", "seed")),
         )
@@ -159,14 +162,16 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
     try:
         state = deserialise(content)
         header = _header(content, name)
-        spec = ArchitectureSpec.from_dict(header["spec"])
+        spec = spec_from_dict(header["spec"])
         if len(state) < spec.depth:  # before it is built: 7200 blocks would take 14 seconds even without memory
             raise CheckpointError(
                 f"{name} does not fit its own description: it holds {len(state)} tensors, and the network has "
                 f"{spec.depth} layers with weights."
             )
+        if isinstance(spec, GraphSpec):
+            describe(spec)  # runs it without values, so that no pass can fail later
         with torch.device("meta"):
-            network = Network(spec)
+            network = Network.of(spec)
         expected = network.state_dict()
         _check_names(set(expected), set(state), name)
         state = {key: state[key] for key in expected}

@@ -24,8 +24,10 @@ SHORTCUTS_OF_BLOCKS = {
     "identity": Label("identity shortcut", "s(x) is x itself"),
     "padded": Label("option-A shortcut", "s(x) is x with fewer pixels, and zeros for the new channels"),
     "projection": Label("projection shortcut", "s(x) is a 1×1 convolution of x"),
+    "branch": Label("parallel branch", "another branch, joined at the end"),
 }
-"""Shortcuts of one block: an identity shortcut is "padded" where shapes change."""
+"""Shortcuts of one block: an identity shortcut is "padded" where shapes change. A network from an ONNX file may have
+more branches than one."""
 
 BLOCKS = {
     "conv": "one convolution",

@@ -63,16 +63,22 @@ def cifar(
     )
 
 
-def imagenet_resnet(depth: int, classes: int = 1000) -> ArchitectureSpec:
-    """ResNet-18, 34, 50, 101 or 152 as torchvision has it (He et al. 2015, table 1; the stride in the 3×3)."""
+def imagenet_resnet(depth: int, classes: int = 1000, groups: int = 1, group_width: int = 64) -> ArchitectureSpec:
+    """ResNet-18, 34, 50, 101 or 152 as torchvision has it (He et al. 2015, table 1; the stride in the 3×3).
+
+    `groups` of `group_width` channels in the first stage, as in torchvision's `resnext50_32x4d` (32 of 4) and
+    `wide_resnet50_2` (1 of 128), are for the bottlenecks of 50 layers and more.
+    """
     if depth not in _RESNET_BLOCKS:
         raise ValueError(f"`depth` must be one of {', '.join(map(str, _RESNET_BLOCKS))}, received {depth!r}.")
     factor = 1 if depth < 50 else 4
+    inner = groups * group_width if (groups, group_width) != (1, 64) else None
     return ArchitectureSpec(
         stages=tuple(
-            Stage(blocks, 64 * 2**index * factor, stride=1 if index == 0 else 2)
+            Stage(blocks, 64 * 2**index * factor, stride=1 if index == 0 else 2, inner=inner and inner * 2**index)
             for index, blocks in enumerate(_RESNET_BLOCKS[depth])
         ),
+        groups=groups,
         block="basic" if depth < 50 else "bottleneck",
         shortcut="projection",
         stem=Stem(64, kernel_size=7, stride=2, pooling="max"),
@@ -199,6 +205,20 @@ def _published() -> dict[str, Preset]:
             "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 256, divided by 10 every 30 of 90 epochs",
             _IMAGENET_SGD,
         )
+    presets["imagenet-resnext-50"] = Preset(
+        "ImageNet ResNeXt-50 32×4d",
+        imagenet_resnet(50, groups=32, group_width=4),
+        "Xie et al. 2017, table 1: the 3×3 convolutions in 32 groups, layer for layer torchvision's.",
+        "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 256, divided by 10 every 30 of 90 epochs",
+        _IMAGENET_SGD,
+    )
+    presets["imagenet-wide-resnet-50"] = Preset(
+        "ImageNet wide ResNet-50-2",
+        imagenet_resnet(50, group_width=128),
+        "Zagoruyko and Komodakis 2016: twice the channels inside each bottleneck, layer for layer torchvision's.",
+        "SGD, learning rate 0.1, momentum 0.9, weight decay 1e-4, batch 256, divided by 10 every 30 of 90 epochs",
+        _IMAGENET_SGD,
+    )
     for depth in _VGG_CONVOLUTIONS:
         for norm, name, title in (("none", "", ""), ("batch", "-bn", " with BatchNorm")):
             presets[f"vgg-{depth}{name}"] = Preset(

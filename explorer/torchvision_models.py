@@ -102,6 +102,9 @@ def _all() -> dict[str, Published]:
         spec, builder = imagenet_resnet(depth), f"resnet{depth}"
         found[builder] = Published(f"ResNet-{depth}", spec, builder)
         found[f"{builder}-v2"] = Published(f"ResNet-{depth}, second recipe", spec, builder, V2)
+    resnext, wide = imagenet_resnet(50, groups=32, group_width=4), imagenet_resnet(50, group_width=128)
+    found["resnext50_32x4d"] = Published("ResNeXt-50 32×4d", resnext, "resnext50_32x4d")
+    found["wide_resnet50_2"] = Published("wide ResNet-50-2", wide, "wide_resnet50_2")
     for depth in (11, 13, 16, 19):
         found[f"vgg{depth}"] = Published(f"VGG-{depth}", vgg(depth), f"vgg{depth}")
         found[f"vgg{depth}_bn"] = Published(f"VGG-{depth} with BatchNorm", vgg(depth, "batch"), f"vgg{depth}_bn")

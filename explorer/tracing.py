@@ -1,6 +1,5 @@
 """`trace`: one forward and one backward pass of one image, as a value."""
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -11,7 +10,6 @@ from explorer.architectures import ArchitectureSpec, Network, Recorder
 
 STRIP_KINDS = ("conv", "shortcut", "block")  # what the depth strip shows
 EVERYTHING = None
-INSIDE_BLOCK = re.compile(r"(stages\.\d+\.\d+)\.")  # the name of a layer begins with that of its block
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +57,8 @@ class Trace:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """softmax of the logits, (classes,), float64."""
-        exponentials = np.exp(self.logits.astype(np.float64) - self.logits.max())
+        """softmax of the logits over the spec's temperature, (classes,), float64."""
+        exponentials = np.exp((self.logits.astype(np.float64) - self.logits.max()) / self.spec.temperature)
         return exponentials / exponentials.sum()
 
     @property
@@ -94,13 +92,16 @@ def trace(
         score = logits[0, target]
     outputs = recorder.outputs
     if not inside_blocks:
-        outputs = {name: output for name, output in outputs.items() if not INSIDE_BLOCK.match(name)}
+        outputs = {name: output for name, output in outputs.items() if network.spec.block_of(name) is None}
     gradients = torch.autograd.grad(score, [x, *outputs.values()])
-    layers = tuple(
-        LayerTrace(name, network.layers[recorder.modules[name]][1], _array(output), _array(gradient))
-        for (name, output), gradient in zip(outputs.items(), gradients[1:], strict=True)
-    )
-    return Trace(network.spec, layers, _array(x), _array(gradients[0]), _array(logits), target)
+    layers = []
+    for (name, output), gradient in zip(outputs.items(), gradients[1:], strict=True):
+        module = recorder.modules[name]
+        values = _array(output), _array(gradient)
+        if getattr(module, "channels_last", False):  # as some layers of an ONNX network have them
+            values = np.moveaxis(values[0], -1, 0), np.moveaxis(values[1], -1, 0)
+        layers.append(LayerTrace(name, network.layers[module][1], *values))
+    return Trace(network.spec, tuple(layers), _array(x), _array(gradients[0]), _array(logits), target)
 
 
 def check_pass(network: Network, image: np.ndarray, target: int | None) -> None:

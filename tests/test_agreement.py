@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import stats  # type: ignore[import-untyped]
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build
@@ -24,9 +25,10 @@ from explorer.experiments.agreement import (
     mcnemar,
     predictions,
 )
-from explorer.images import to_input
+from explorer.images import resize, to_input, to_pixels
 from explorer.tracing import trace
 from explorer.training import evaluate
+from explorer.training.batches import network_input
 
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 32, 32), classes=10)
 PICTURES = shapes.draw(600, seed=0)
@@ -34,8 +36,35 @@ NAMES = shapes.CLASS_NAMES
 
 
 def checkpoint(spec: ArchitectureSpec = SPEC, names: Sequence[str] = NAMES, shorter: int | None = None) -> Checkpoint:
-    network = build(spec, seed=3).freeze()
-    return Checkpoint(network, tuple(names), (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), "test", resize_shorter_to=shorter)
+    network, channels = build(spec, seed=3).freeze(), spec.input_shape[0]
+    mean, std = (0.5, 0.4, 0.3)[:channels], (0.2, 0.25, 0.3)[:channels]
+    return Checkpoint(network, tuple(names), mean, std, "test", resize_shorter_to=shorter)
+
+
+@pytest.mark.parametrize("side", [32, 16])
+def test_a_network_for_grey_pictures_gets_them_in_grey(side: int) -> None:
+    """As Pillow makes them; a training and an evaluation, which resize nothing, see the same."""
+    asked = checkpoint(replace(SPEC, input_shape=(1, side, side)))
+    found = images_for(asked, PICTURES.images[:5])
+    small = [resize(each.transpose(1, 2, 0), (side, side)) for each in PICTURES.images[:5]]
+    grey = np.stack([np.asarray(Image.fromarray(each).convert("L")) for each in small])
+    np.testing.assert_allclose(found.numpy()[:, 0], (grey / 255 - 0.5) / 0.2, rtol=1e-5, atol=1e-6)
+    shown = to_pixels(found[0].numpy(), asked.mean, asked.std)
+    assert shown.shape == (side, side, 3) and (shown == grey[0][..., None]).all()
+    if side == 32:
+        torch.testing.assert_close(network_input(PICTURES.images[:5], (0.5,), (0.2,), torch.device("cpu")), found)
+        result = predicted(asked, PICTURES)
+        assert result.right.mean() == evaluate(asked.network, PICTURES, asked.mean, asked.std).accuracy
+
+
+def test_one_logit_gives_the_probabilities_of_a_sigmoid() -> None:
+    asked = checkpoint(replace(SPEC, classes=2, one_logit=True), ("no", "yes"))
+    split = Split(PICTURES.images[:9], PICTURES.labels[:9] % 2)
+    logits = asked.network(images_for(asked, split.images))[:, 1].double()
+    result = predicted(asked, split, ("no", "yes"))
+    np.testing.assert_allclose(result.probabilities[:, 1], logits.sigmoid().numpy(), rtol=1e-5)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(split.labels).double())
+    assert evaluate(asked.network, split, asked.mean, asked.std).loss == pytest.approx(float(loss), rel=1e-5)
 
 
 def predicted(asked: Checkpoint, split: Split, names: Sequence[str] = NAMES) -> Predictions:
@@ -119,8 +148,6 @@ def test_what_cannot_be_predicted_is_refused_with_a_way_out() -> None:
     asked.network.train()
     with pytest.raises(ValueError, match="freeze"):
         predicted(asked, PICTURES)
-    with pytest.raises(ValueError, match="choose one for colour images"):
-        images_for(checkpoint(replace(SPEC, input_shape=(1, 32, 32))), PICTURES.images)
     with pytest.raises(ValueError, match=r"uint8 of shape \(N, 3, H, W\)"):
         images_for(checkpoint(), PICTURES.images[0])
     broken = checkpoint()

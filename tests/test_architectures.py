@@ -84,13 +84,28 @@ def test_a_spec_survives_json(spec: ArchitectureSpec):
     assert again == spec and again.fingerprint == spec.fingerprint
 
 
+def test_newer_fields_stand_in_a_spec_only_where_they_say_something():
+    """So a network of before has the fingerprint and the file of before."""
+    assert cifar(20).fingerprint == "c98feed9543b7efd"
+    assert not {"groups", "one_logit"} & set(cifar(20).to_dict()) and "inner" not in cifar(20).to_dict()["stages"][0]
+    grouped = imagenet_resnet(50, groups=32, group_width=4).to_dict()
+    assert grouped["groups"] == 32 and [stage["inner"] for stage in grouped["stages"]] == [128, 256, 512, 1024]
+
+
 def test_left_out_fields_of_a_spec_have_their_defaults():
     assert ArchitectureSpec.from_dict({"stages": [{"blocks": 1, "channels": 8}]}) == ArchitectureSpec((Stage(1, 8),))
 
 
 def test_every_field_decides_the_fingerprint():
-    assert set(CHANGES) == {field.name for field in fields(ArchitectureSpec)}
+    assert {*CHANGES, "groups", "one_logit", "preactivation"} == {field.name for field in fields(ArchitectureSpec)}
     specs = [BASE, *(changed(**{name: value}) for name, value in CHANGES.items())]
+    specs += [
+        changed(preactivation=True),
+        changed(block="bottleneck", groups=2),
+        changed(classes=2),
+        changed(classes=2, one_logit=True),
+    ]
+    specs.append(changed(block="bottleneck", stages=(replace(BASE.stages[0], inner=4), BASE.stages[1])))
     first, second = BASE.stages
     for other in (Stage(2, 8), Stage(1, 9), Stage(1, 8, 2), Stage(1, 8, kernel_size=5)):
         specs.append(changed(stages=(other, second)))
@@ -114,6 +129,11 @@ stage: Any = Stage  # the wrong types below are meant
 stem: Any = Stem
 
 IMPOSSIBLE: list[tuple[Any, str]] = [
+    (lambda: stage(1, 8, inner=0), r"`stages.inner` must be a whole number from 1 to \d+, received 0"),
+    (lambda: changed(groups=2), "`groups` and `inner` are for blocks of the kind \"bottleneck\".*received.*'basic'"),
+    (lambda: changed(block="bottleneck", groups=3), "`groups` must divide.*received 3 groups and 2 channels"),
+    (lambda: changed(block="conv", preactivation=True), "`preactivation` is for blocks.*received `block` 'conv'"),
+    (lambda: changed(one_logit=True), "`one_logit` is for two classes, received `classes` 10; use 2"),
     (lambda: stage(0, 8), r"`stages.blocks` must be a whole number from 1 to \d+, received 0"),
     (lambda: stage(True, 8), r"`stages.blocks` must be a whole number.*received True"),
     (lambda: stage(10**9, 8), r"`stages.blocks` must be a whole number from 1 to \d+, received 1000000000"),
@@ -369,6 +389,31 @@ def test_imagenet_resnets_have_torchvisions_parameters(depth: int):
     ours = on_meta(imagenet_resnet(depth))
     assert describe(ours.spec).parameters == parameter_count(theirs) == parameter_count(ours)
     assert sorted(p.shape for p in ours.parameters()) == sorted(p.shape for p in theirs.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count"),
+    [
+        ("resnext50_32x4d", {"groups": 32, "group_width": 4}, 25_028_904),
+        ("wide_resnet50_2", {"group_width": 128}, 68_883_240),
+    ],
+)
+def test_groups_and_inner_widths_have_the_published_parameters(name: str, options: dict[str, int], count: int):
+    ours = on_meta(imagenet_resnet(50, **options))
+    with torch.device("meta"):
+        theirs = torchvision.models.get_model(name, weights=None)
+    assert describe(ours.spec).parameters == count
+    assert sorted(p.shape for p in ours.parameters()) == sorted(p.shape for p in theirs.parameters())
+
+
+def test_one_logit_is_a_network_of_two_classes():
+    """Their logits are -z and z, and the sigmoid of z is the probability of the second."""
+    spec = replace(cifar(8), classes=2, one_logit=True)
+    network = shake(build(spec))
+    assert describe(spec).parameters == parameter_count(network) and network.head.fc.out_features == 1
+    logits = network(torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    assert logits.shape == (3, 2) and torch.equal(logits[:, 0], -logits[:, 1])
+    torch.testing.assert_close((logits / spec.temperature).softmax(1)[:, 1], logits[:, 1].sigmoid())
 
 
 @pytest.mark.parametrize("depth", [11, 13, 16, 19])

@@ -190,6 +190,14 @@ def _build_page() -> None:
     navigation.run({"build": ("Build & train", build.show), "explore": ("Explore", explore.show)})
 
 
+def test_a_network_goes_out_as_onnx_and_comes_back(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(how_to("to_onnx"))["checkpoint"].spec.shortcut == "identity"
+    assert capsys.readouterr().out == "(8, 8)\n"
+
+
 def test_an_added_dataset_is_learned_and_opens_in_build_and_train(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = run(how_to("stripes"))["dataset"]
     link = urlsplit(capsys.readouterr().out.strip())

@@ -35,6 +35,7 @@ ROOMS = (
     "datasets",
     "checkpoints",
     "weights_import",
+    "onnx_export",
     "torchvision_models",
     "tracing",
     "views",
@@ -83,7 +84,11 @@ ONLY_IN = {
     "plotly": {"explorer.figures"},
     "jinja2": {"explorer.figures"},
     "captum": {"explorer.attribution"},
+    "onnx": {"explorer.weights_import", "explorer.onnx_export"},
 }
+
+# Packages of the tests that a module takes where they are installed, and does without where they are not.
+OPTIONAL = {("explorer.onnx_export", "onnxruntime")}
 
 # Pictures and pages know no networks, and what draws pictures knows arrays only.
 WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datasets.folders", "explorer.figures"}
@@ -235,7 +240,11 @@ def wrong_imports(source: str, module: str, is_package: bool = False) -> list[st
             wrong.append(f"{module} imports {package}: it has to do without")
         elif package == "streamlit" and within(module, WITHOUT_STREAMLIT):
             wrong.append(f"{module} imports {package}: no run of a page is around it")
-        elif package not in {"explorer", *declared_packages(), *sys.stdlib_module_names}:
+        elif (module, package) not in OPTIONAL and package not in {
+            "explorer",
+            *declared_packages(),
+            *sys.stdlib_module_names,
+        }:
             wrong.append(f"{module} imports {package}: requirements.txt does not name it")
     return wrong
 

@@ -25,6 +25,7 @@ def test_every_network_that_was_asked_for_is_there():
     asked = {"lenet", "two-conv", "wide-two-conv", "growing-resnet", "separable-resnet"}
     asked |= {f"{kind}-{depth}" for kind in ("plain", "resnet") for depth in (8, 14, 20, 32, 44, 56, 110)}
     asked |= {f"imagenet-resnet-{depth}" for depth in (18, 34, 50, 101, 152)}
+    asked |= {"imagenet-resnext-50", "imagenet-wide-resnet-50"}
     asked |= {f"vgg-{depth}{suffix}" for depth in (11, 13, 16, 19) for suffix in ("", "-bn")}
     assert set(PRESETS) == asked
 

@@ -1,18 +1,21 @@
 """The networks: every visible operation is a named module, used once and never in place.
 
 The forward pass takes `run`, which calls a module on its inputs. A `Recorder` as `run` sees the pass without hooks.
+
+One file: the parts of a network, which are short and refer to each other.
 """
 
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.architectures.spec import BOTTLENECK_REDUCTION, ArchitectureSpec, Stage
+from explorer.architectures.spec import ArchitectureSpec, Stage
 
 Run = Callable[..., Tensor]
 
@@ -113,7 +116,7 @@ class ProjectionShortcut(nn.Module):
         super().__init__()
         self.crop = Crop(crop) if crop else None
         self.conv = convolution(spec, channels, out_channels, kernel_size=1, stride=stride)
-        self.norm = normalisation(spec, out_channels)
+        self.norm = None if spec.preactivation else normalisation(spec, out_channels)
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         return in_turn(run, x, self.crop, self.conv, self.norm)
@@ -123,13 +126,21 @@ class Block(nn.Module):
     """activation(branch(x) + shortcut(x)); without a shortcut, activation(branch(x)).
 
     The branch is conv1, norm1, activation1, conv2, norm2, ... and ends before its last activation, which follows the
-    sum (He et al. 2015, figure 2).
+    sum (He et al. 2015, figure 2). With preactivation it is norm1, activation1, conv1, ..., and nothing follows the sum
+    (He et al. 2016, figure 1).
     """
+
+    sum_name = "sum"
 
     def __init__(self, spec: ArchitectureSpec, stage: Stage, channels: int, stride: int) -> None:
         super().__init__()
         convolutions = branch_of(spec, stage, channels, stride)
         for index, conv in enumerate(convolutions, start=1):
+            if spec.preactivation:
+                self.add_module(f"norm{index}", normalisation(spec, conv.in_channels))
+                self.add_module(f"activation{index}", activation(spec))
+                self.add_module(f"conv{index}", conv)
+                continue
             self.add_module(f"conv{index}", conv)
             self.add_module(f"norm{index}", normalisation(spec, conv.out_channels))
             if index < len(convolutions):
@@ -139,14 +150,23 @@ class Block(nn.Module):
         if self.residual:
             self.shortcut = shortcut_of(spec, stage, channels, stride)
             self.sum = Sum()
-        self.activation = activation(spec)
+        self.activation = None if spec.preactivation else activation(spec)
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
-        branch = in_turn(run, x, *(getattr(self, name) for name in self.branch))
+        layers = [getattr(self, name) for name in self.branch]
+        first = self.branch.index("conv1")
+        activated = in_turn(run, x, *layers[:first])  # x itself without preactivation
+        branch = in_turn(run, activated, *layers[first:])
         if self.residual:
-            shortcut = run(self.shortcut, x, run)
-            branch = run(self.sum, branch, shortcut)
-        return run(self.activation, branch)
+            projects = isinstance(self.shortcut, ProjectionShortcut)
+            branch = run(self.sum, branch, run(self.shortcut, activated if projects else x, run))
+        return in_turn(run, branch, self.activation)
+
+    def shortcut_kind(self, x: Tensor, shortcut: Tensor) -> str:
+        """ "identity", "padded" (option A where shapes change) or "projection", from the block's input and s(x)."""
+        if isinstance(self.shortcut, ProjectionShortcut):
+            return "projection"
+        return "identity" if x.shape == shortcut.shape else "padded"
 
 
 class StemLayers(nn.Module):
@@ -157,8 +177,8 @@ class StemLayers(nn.Module):
         stem = spec.stem
         assert stem is not None
         self.conv = convolution(spec, spec.input_shape[0], stem.channels, stem.kernel_size, stem.stride)
-        self.norm = normalisation(spec, stem.channels)
-        self.activation = activation(spec)
+        self.norm = None if spec.preactivation else normalisation(spec, stem.channels)
+        self.activation = None if spec.preactivation else activation(spec)
         self.pool = nn.MaxPool2d(3, 2, padding=1) if stem.pooling == "max" else None
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
@@ -180,11 +200,20 @@ class Dropout(nn.Dropout):
         return x * kept / (1 - self.p)
 
 
+class BothSigns(nn.Module):
+    """z (N, 1) -> the logits -z and z of two classes, (N, 2)."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.cat([-z, z], dim=1)
+
+
 class Head(nn.Module):
-    """pool, flatten, hidden layers, fc: (N, C, H, W) -> logits (N, classes)."""
+    """pool, flatten, hidden layers, fc: (N, C, H, W) -> logits (N, classes); with preactivation a norm in front."""
 
     def __init__(self, spec: ArchitectureSpec) -> None:
         super().__init__()
+        self.norm = normalisation(spec, spec.feature_shape[0]) if spec.preactivation else None
+        self.activation = activation(spec) if spec.preactivation else None
         self.pool = nn.AdaptiveAvgPool2d(1) if spec.head_pooling == "average" else None
         self.flatten = nn.Flatten()
         features = spec.feature_shape[0] if spec.head_pooling == "average" else math.prod(spec.feature_shape)
@@ -194,7 +223,9 @@ class Head(nn.Module):
             if spec.dropout:
                 self.add_module(f"dropout{index}", Dropout(spec.dropout))
             features = units
-        self.fc = nn.Linear(features, spec.classes)
+        self.fc = nn.Linear(features, 1 if spec.one_logit else spec.classes)
+        if spec.one_logit:
+            self.signs = BothSigns()
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
         return in_turn(run, x, *self.children())  # pool: (N, C, 1, 1), flatten: (N, features), ..., fc: (N, classes)
@@ -205,6 +236,14 @@ class Network(nn.Module):
 
     `layers` maps every module to its dotted path ("stages.1.0.conv2") and its kind ("conv").
     """
+
+    describes: ClassVar[type[ArchitectureSpec]] = ArchitectureSpec
+
+    @staticmethod
+    def of(spec: ArchitectureSpec) -> "Network":
+        """The network of any spec, of stages or of a graph."""
+        kinds: list[type[Network]] = [Network, *Network.__subclasses__()]
+        return next(kind for kind in kinds if kind.describes is type(spec))(spec)
 
     def __init__(self, spec: ArchitectureSpec) -> None:
         super().__init__()
@@ -229,12 +268,18 @@ class Network(nn.Module):
         }
 
     def forward(self, x: Tensor, run: Run = call) -> Tensor:
+        for output in self.in_parts(x, run):
+            x = output
+        return x
+
+    def in_parts(self, x: Tensor, run: Run = call) -> Iterator[Tensor]:
+        """The output of the stem, of each block and pooling behind one, and of the head, which are the logits."""
         if self.stem is not None:
-            x = self.stem(x, run)
+            yield (x := self.stem(x, run))
         for stage in self.stages:
             for part in stage.children():
-                x = run(part, x, run) if isinstance(part, Block) else run(part, x)
-        return self.head(x, run)
+                yield (x := run(part, x, run) if isinstance(part, Block) else run(part, x))
+        yield self.head(x, run)
 
     @property
     def device(self) -> torch.device:
@@ -263,10 +308,11 @@ def branch_of(spec: ArchitectureSpec, stage: Stage, channels: int, stride: int) 
     if spec.block == "separable":
         depthwise = convolution(spec, channels, channels, size, stride, groups=channels)
         return [depthwise, convolution(spec, channels, out, 1)]
-    inner = out // BOTTLENECK_REDUCTION
+    inner = stage.bottleneck
     return [
         convolution(spec, channels, inner, 1),
-        convolution(spec, inner, inner, size, stride),  # the stride is here, not in the 1×1: torchvision since 0.2
+        # The stride is here, not in the 1×1: torchvision since 0.2.
+        convolution(spec, inner, inner, size, stride, groups=spec.groups),
         convolution(spec, inner, out, 1),
     ]
 
@@ -333,7 +379,7 @@ def build(spec: ArchitectureSpec, seed: int = 0, device: str | torch.device = "c
     name and shape share its weights: twins start identical.
     """
     with torch.device("meta"):
-        network = Network(spec)
+        network = Network.of(spec)
     network.to_empty(device="cpu")
     for name, module in network.named_modules():
         layer_seed = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little") >> 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from reprlib import repr as shown  # a value in a sentence: cut where it is long
@@ -21,6 +22,8 @@ StemPooling = Literal["none", "max"]
 
 CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3, "pointwise": 2, "separable": 2}
 WRONG = "a spec is incomplete or has a field of the wrong type: "
+INSIDE_BLOCK = re.compile(r"(stages\.\d+\.\d+)\.")  # the name of a layer begins with that of its block
+NEWER_FIELDS: dict[str, Any] = {"groups": 1, "one_logit": False, "preactivation": False, "inner": None}
 BOTTLENECK_REDUCTION = 4  # He et al. 2015, table 1: 64 inner channels in a stage of 256
 
 # Above these a spec is a slip or an attack, not a network that this app could show: 1202 layers of He et al. fit.
@@ -34,6 +37,7 @@ MAXIMUM = {
     "units": 65536,
 }
 _LIMITS = {name: (1, MAXIMUM[name]) for name in ("blocks", "channels", "kernel_size", "stride")}
+_LIMITS["inner"] = _LIMITS["channels"]
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> None:
@@ -75,7 +79,8 @@ class Stage:
 
     `stride` divides height and width once in the stage: by the first convolution that may carry it, or, where the
     spec downsamples by pooling, by a pooling layer after the last block. `padding` "same" keeps height and width
-    (before the stride); "valid" pads nothing and is for blocks of a single convolution.
+    (before the stride); "valid" pads nothing and is for blocks of a single convolution. `inner` are the channels inside
+    a bottleneck, a quarter of `channels` by default; more make a wide ResNet (Zagoruyko and Komodakis 2016).
     """
 
     blocks: int
@@ -83,9 +88,15 @@ class Stage:
     stride: int = 1
     kernel_size: int = 3
     padding: Padding = "same"
+    inner: int | None = None
 
     def __post_init__(self) -> None:
         _check_convolution(self, "stages.")
+
+    @property
+    def bottleneck(self) -> int:
+        """The channels inside a bottleneck block."""
+        return self.channels // BOTTLENECK_REDUCTION if self.inner is None else self.inner
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,11 @@ class ArchitectureSpec:
     "average" by pooling after its last. `head_pooling` "average" is global average pooling, "flatten" keeps every
     pixel. `hidden` are the units of fully connected layers before the last one, each with `activation` and, while
     training, `dropout`. A convolution has a bias where no norm follows; `bias_before_norm` adds it elsewhere too
-    (torchvision's VGG with BatchNorm). `input_shape` is (channels, height, width).
+    (torchvision's VGG with BatchNorm). `input_shape` is (channels, height, width). `groups` divide the 3×3 convolution
+    of a bottleneck (ResNeXt, Xie et al. 2017). With `one_logit` the last layer gives one number z for two classes:
+    their logits are -z and z, and the sigmoid of z is the probability of the second. With `preactivation` (He et al.
+    2016; the wide ResNets of Zagoruyko and Komodakis) norm and activation stand in front of each convolution of a block
+    and before the head; a projection takes what the first of them give.
 
     Raises ValueError, with what to change, for a network that cannot exist.
     """
@@ -135,9 +150,14 @@ class ArchitectureSpec:
     bias_before_norm: bool = False
     input_shape: tuple[int, int, int] = (3, 32, 32)
     classes: int = 10
+    groups: int = 1
+    one_logit: bool = False
+    preactivation: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self, {"classes": (1, MAXIMUM["units"])})
+        check_fields(self, {"classes": (1, MAXIMUM["units"]), "groups": (1, MAXIMUM["channels"])})
+        if self.one_logit and self.classes != 2:
+            raise ValueError(f"`one_logit` is for two classes, received `classes` {self.classes}; use 2.")
         if not isinstance(self.stages, tuple) or not all(isinstance(stage, Stage) for stage in self.stages):
             raise ValueError(f"`stages` must be a tuple of Stage, received {shown(self.stages)}.")
         if not 1 <= len(self.stages) <= MAXIMUM["stages"]:
@@ -161,8 +181,23 @@ class ArchitectureSpec:
 
     def _check_blocks(self) -> None:
         channels = self.stem.channels if self.stem else self.input_shape[0]
+        if self.block != "bottleneck" and (self.groups > 1 or any(stage.inner for stage in self.stages)):
+            raise ValueError(
+                f'`groups` and `inner` are for blocks of the kind "bottleneck", received `block` {self.block!r}; leave '
+                "them out."
+            )
+        if self.preactivation and self.block not in ("basic", "bottleneck"):
+            raise ValueError(
+                f'`preactivation` is for blocks of the kind "basic" or "bottleneck", received `block` {self.block!r}; '
+                "leave it out."
+            )
         for index, stage in enumerate(self.stages):
-            if self.block == "bottleneck" and stage.channels % BOTTLENECK_REDUCTION:
+            if stage.bottleneck % self.groups:
+                raise ValueError(
+                    f"`groups` must divide the channels inside a block, received {self.groups} groups and "
+                    f"{stage.bottleneck} channels in stage {index}; use {self.groups} channels or a multiple."
+                )
+            if self.block == "bottleneck" and stage.inner is None and stage.channels % BOTTLENECK_REDUCTION:
                 raise ValueError(
                     f"a bottleneck needs `channels` divisible by {BOTTLENECK_REDUCTION}, received {stage.channels} in "
                     f"stage {index}; use {stage.channels // BOTTLENECK_REDUCTION * BOTTLENECK_REDUCTION + 4}."
@@ -216,8 +251,22 @@ class ArchitectureSpec:
 
     @property
     def name(self) -> str:
-        """Short name: "plain-20", "ResNet-20"."""
-        return f"{'plain' if self.shortcut == 'none' else 'ResNet'}-{self.depth}"
+        """Short name: "plain-20", "ResNet-20", "ResNeXt-50", "wide ResNet-50-2" (of twice the usual inner channels),
+        "WRN-28-10", whose paper counts the projections too."""
+        if self.shortcut == "none":
+            return f"plain-{self.depth}"
+        if self.groups > 1:
+            return f"ResNeXt-{self.depth}"
+        first = self.stages[0]
+        if self.preactivation and self.stem and (self.block, self.shortcut) == ("basic", "projection"):
+            return f"WRN-{self.depth - 1 + len(self.stages)}-{first.channels / self.stem.channels:g}"
+        wide = BOTTLENECK_REDUCTION * first.bottleneck / first.channels if first.inner else 1
+        return f"ResNet-{self.depth}" if wide == 1 else f"wide ResNet-{self.depth}-{wide:g}"
+
+    @property
+    def temperature(self) -> float:
+        """softmax(logits / temperature) are the probabilities: of logits -z and z it is the sigmoid of z with 2."""
+        return 2.0 if self.one_logit else 1.0
 
     @property
     def fingerprint(self) -> str:
@@ -230,6 +279,15 @@ class ArchitectureSpec:
         """The name of the activation: "ReLU"."""
         return ACTIVATIONS[self.activation]
 
+    def block_of(self, layer: str) -> str | None:
+        """The name of the block that the layer is inside of: `stages.1.0.conv2` -> "stages.1.0"."""
+        match = INSIDE_BLOCK.match(layer)
+        return match[1] if match else None
+
+    def is_beside(self, layer: str) -> bool:
+        """Whether the layer is a shortcut or on one, beside the main path."""
+        return ".shortcut" in layer
+
     def twin(self) -> Self:
         """The same network without its shortcuts or, of a plain one, with identity shortcuts.
 
@@ -239,8 +297,14 @@ class ArchitectureSpec:
         return replace(self, shortcut="identity" if self.shortcut == "none" else "none")
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `from_dict` is its inverse."""
-        return json.loads(json.dumps(asdict(self)))
+        """JSON-ready; `from_dict` is its inverse. `NEWER_FIELDS` are left out where they have their default, so that
+        fingerprints and files of older networks keep their bytes."""
+        values = json.loads(json.dumps(asdict(self)))
+        for part in (values, *values["stages"]):
+            for name, default in NEWER_FIELDS.items():
+                if name in part and part[name] == default:
+                    del part[name]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

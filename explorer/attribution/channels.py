@@ -72,10 +72,11 @@ def top_images(
     known = {entry.name for entry in describe(spec).layers if len(entry.output_shape) == 3}
     if layer not in known:
         raise ValueError(f"`layer` must be one with feature maps, received {layer!r}; choose a convolution or a block.")
-    if images.dtype != np.uint8 or images.shape[1:] != spec.input_shape or not len(images) or count < 1:
+    shape = (3, *spec.input_shape[1:])
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images) or count < 1:
         raise ValueError(
-            f"`images` must be uint8 of shape (N, {', '.join(map(str, spec.input_shape))}) with at least one image, "
-            f"and `count` at least 1, received {images.dtype} {images.shape} and {count}; resize the images."
+            f"`images` must be uint8 of shape (N, {', '.join(map(str, shape))}) with at least one image, and `count` "
+            f"at least 1, received {images.dtype} {images.shape} and {count}; resize the images."
         )
     check_evaluation_mode(network)
     best: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None

@@ -114,7 +114,7 @@ def perturbation_curve(
 @torch.no_grad()
 def _probabilities(network: Network, batch: np.ndarray, target: int) -> np.ndarray:
     logits: Tensor = network(torch.from_numpy(batch).to(network.device))
-    return logits.cpu().double().softmax(dim=1)[:, target].numpy()
+    return (logits.cpu().double() / network.spec.temperature).softmax(dim=1)[:, target].numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +189,8 @@ def _layers(network: Network) -> list[list[str]]:
         if isinstance(module, nn.Conv2d | nn.Linear):
             groups.append([name])
         elif isinstance(module, nn.BatchNorm2d):
+            if not groups:  # a norm of the picture itself
+                groups.append([])
             groups[-1].append(name)
     return groups
 

@@ -11,9 +11,9 @@ from typing import Literal, get_args, get_origin
 
 import numpy as np
 
-from explorer import checkpoints
+from explorer import checkpoints, weights_import
 from explorer.architectures import ArchitectureSpec
-from explorer.checkpoints import Checkpoint
+from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import describe_classes
 from explorer.datasets import Dataset, folders, shapes
 from explorer.images import PHOTOS, DecodedImage, decode, to_input
@@ -27,6 +27,7 @@ DATA_HELP = (
     "folders"
 )
 DEFAULT_SECONDS = 60.0
+ASSUMED = "weights of another program: "  # begins the note on a network that was read directly
 
 CONFIG_HELP = {
     "epochs": "times through the training images",
@@ -109,7 +110,28 @@ def checkpoint(text: str) -> Checkpoint:
         return checkpoints.load_pretrained(text)
     if not Path(text).exists():
         raise ValueError(f"there is no pretrained network and no file {text!r}; `pretrained` lists the networks.")
-    return checkpoints.load(text)
+    try:
+        return checkpoints.load(text)
+    except CheckpointError:
+        with Path(text).open("rb") as file:
+            if checkpoints.HEADER.encode() in file.read(200):  # a damaged file of ours
+                raise
+    report = weights_import.read(text)
+    if len(report.readings) > 1:
+        titles = ", ".join(f"{index} for {entry.title}" for index, entry in enumerate(report.readings, start=1))
+        raise ValueError(
+            f"{report.question} Save the one that is meant with `convert {text} --out FILE --reading N` ({titles}), "
+            "and give that file."
+        )
+    (reading,) = report.readings
+    name = reading.normalisation.name
+    data = f"{ASSUMED}normalisation {name} is assumed, because {reading.normalisation_reason}; `inspect` says more."
+    return reading.checkpoint(data)
+
+
+def assumptions(checkpoint: Checkpoint) -> list[str]:
+    """What was assumed of a network from another program, for a note; nothing of one of ours."""
+    return [checkpoint.data.removeprefix(ASSUMED)] if checkpoint.data.startswith(ASSUMED) else []
 
 
 def dataset(text: str, size: tuple[int, int]) -> Dataset:
@@ -172,7 +194,7 @@ def check_new(file: Path, suffix: str) -> None:
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved, or the name of a pretrained network"
+        "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved or `inspect` knows, or a pretrained network"
     )
 
 

@@ -32,7 +32,8 @@ def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
         pictures.append({**_facts(file, picture), "top": top})
         lines += [heading(file, picture), *_probabilities(top), *notes_block(picture.notes), ""]
     document = {"checkpoint": arguments.checkpoint, "class_names": list(checkpoint.class_names), "pictures": pictures}
-    return document, [*lines, f"The network {describe_classes(checkpoint.class_names)}"]
+    notes = notes_block(inputs.assumptions(checkpoint))
+    return document, [*lines, f"The network {describe_classes(checkpoint.class_names)}", *notes]
 
 
 def explain_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +88,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     lines = [heading(arguments.picture, picture), *_probabilities(top), *notes_block(picture.notes)]
     lines += [
         f"The network {describe_classes(names)}",
+        *notes_block(inputs.assumptions(checkpoint)),
         "",
         f"What supports {names[seen.target]!r}:",
         "",

@@ -181,7 +181,7 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
     use_threads(arguments.threads)
     size = spec.input_shape[1:]
     dataset = inputs.dataset(arguments.data, size) if arguments.data else inputs.drawn_dataset(checkpoint)
-    if dataset.input_shape != spec.input_shape:
+    if dataset.input_shape[1:] != size:
         raise ValueError(
             f"the network takes images of shape {spec.input_shape}, {dataset.name} has {dataset.input_shape}."
         )

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from explorer import checkpoints
+from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import notes_block, percent, table
+from explorer.files import write_atomically
+from explorer.onnx_export import to_onnx, verify
 from explorer.training import use_threads
 from explorer.weights_import import (
     NORMALISATIONS,
@@ -21,7 +24,7 @@ from explorer.weights_import import (
     score_normalisations,
 )
 
-FILE_HELP = "a .pt, .pth, .th, .t7, .ckpt or .safetensors file of a state dict"
+FILE_HELP = "a file of weights of PyTorch or safetensors, with any ending, or any CNN as ONNX"
 PICTURES = 1000
 SHOWN_NAMES = 6
 
@@ -137,8 +140,11 @@ def _measured(report: Report, data: str, pictures: int) -> tuple[list[Normalisat
 
 
 def convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help=FILE_HELP)
-    parser.add_argument("--out", required=True, metavar="FILE", help="to save: a .safetensors file of this app")
+    parser.add_argument("file", metavar="FILE", help=f"{FILE_HELP}; with `--to onnx` also a pretrained network")
+    parser.add_argument("--out", required=True, metavar="FILE", help="to save: a new .safetensors or .onnx file")
+    parser.add_argument(
+        "--to", choices=["app", "onnx"], default="app", help="a file of this app (default), or ONNX for other programs"
+    )
     parser.add_argument("--reading", type=int, metavar="N", help="which, as `inspect` numbers them, if several")
     parser.add_argument(
         "--normalisation", choices=list(NORMALISATIONS), help="of its input (default: what `inspect` assumes)"
@@ -147,9 +153,11 @@ def convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def convert_file(arguments: argparse.Namespace) -> CommandResult:
-    """Save weights of anybody's as a file of this app."""
+    """Save weights of anybody's as a file of this app, or a network as ONNX."""
     out = Path(arguments.out)
-    inputs.check_new(out, ".safetensors")
+    inputs.check_new(out, ".onnx" if arguments.to == "onnx" else ".safetensors")
+    if arguments.to == "onnx" and arguments.file in checkpoints.pinned():
+        return _exported(checkpoints.load_pretrained(arguments.file), out)
     report = read(arguments.file)
     reading = _chosen(report, arguments.reading)
     normalisation = NORMALISATIONS.get(arguments.normalisation, reading.normalisation)
@@ -161,7 +169,11 @@ def convert_file(arguments: argparse.Namespace) -> CommandResult:
         names = tuple(name.strip() for name in arguments.classes.split(","))
     elif names is None:
         notes.append("nothing tells the names of the classes, so they are numbered; `--classes A,B,C` names them.")
+    if reading.spec.one_logit:
+        notes.append("it has one output: the first class is that of small values, the second that of large ones.")
     checkpoint = reading.checkpoint(f"other data: converted from {report.name}", normalisation, names)
+    if arguments.to == "onnx":
+        return _exported(checkpoint, out)
     digest = checkpoints.save(checkpoint, out)
     document = {
         "file": str(out),
@@ -173,6 +185,19 @@ def convert_file(arguments: argparse.Namespace) -> CommandResult:
     }
     lines = [f"{reading.title} of {report.name}, normalisation {normalisation.name}, saved as {out}"]
     return document, [*lines, *notes_block(notes)]
+
+
+def _exported(checkpoint: Checkpoint, out: Path) -> CommandResult:
+    content = to_onnx(checkpoint)
+    write_atomically(out, content)
+    try:
+        who, deviation = verify(out, checkpoint)
+    except ValueError:
+        out.unlink()
+        raise
+    words = f"{who} gives the same logits for one image, within {deviation:.0e} of the largest"
+    document = {"file": str(out), "network": checkpoint.spec.name, "verified_by": who, "deviation": deviation}
+    return document, [f"{checkpoint.spec.name} saved as {out}; {words}"]
 
 
 def _chosen(report: Report, number: int | None) -> Reading:

@@ -102,17 +102,15 @@ def class_order(checkpoint: Checkpoint, class_names: Sequence[str]) -> list[int]
 
 
 def images_for(checkpoint: Checkpoint, pixels: np.ndarray) -> Tensor:
-    """The network's input for `pixels`, uint8 (N, 3, H, W): float32 (N, 3, height, width) on its device.
+    """The network's input for `pixels`, uint8 (N, 3, H, W): float32 (N, C, height, width) on its device.
 
-    Cut, resized and normalised by the function that Explore uses, so that predictions agree. Raises ValueError for
-    other pixels, or a network that does not take colours.
+    Cut, resized and normalised by the function that Explore uses, so that predictions agree; of one channel where the
+    network takes grey pictures. Raises ValueError for other pixels.
     """
     channels, height, width = checkpoint.spec.input_shape
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
         raise ValueError(f"`pixels` must be uint8 of shape (N, 3, H, W), received {pixels.dtype} {pixels.shape}.")
-    if channels != 3:
-        raise ValueError(f"the network takes {channels} channels and images have 3; choose one for colour images.")
-    images = np.empty((len(pixels), 3, height, width), np.float32)
+    images = np.empty((len(pixels), channels, height, width), np.float32)
     for index, picture in enumerate(pixels):
         images[index] = to_input(
             picture.transpose(1, 2, 0), (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to
@@ -145,7 +143,7 @@ def predictions(
         if not logits.isfinite().all():
             raise ValueError("the network's logits are not finite for some images; choose other weights.")
         predicted[batch] = logits.argmax(1).numpy(force=True)
-        probabilities[batch] = logits.double().softmax(1).numpy(force=True)
+        probabilities[batch] = (logits.double() / checkpoint.spec.temperature).softmax(1).numpy(force=True)
         if batch.stop < len(split):
             yield batch.stop / len(split), None
     yield 1.0, Predictions(tuple(class_names), split.labels, predicted, probabilities)

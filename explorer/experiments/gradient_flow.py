@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.architectures import Network, Recorder
+from explorer.architectures import GraphSpec, Network, Recorder
 from explorer.tracing import read_only
 from explorer.training import GradientSizes, network_input
 
@@ -54,18 +54,20 @@ class GradientFlow:
         names, sizes = (
             (self.weight_layers, self.weights) if what == "weights" else (self.activation_layers, self.activations)
         )
-        wanted = [index for index, name in enumerate(names) if _part(name) == ("block" if what == "blocks" else "conv")]
+        part = "block" if what == "blocks" else "conv"
+        wanted = [index for index, name in enumerate(names) if _part(name, names) == part]
         if not wanted:
             raise ValueError(f'there are no {what} in this flow, a training records weights; choose "weights".')
         return tuple(names[index] for index in wanted), sizes[wanted]
 
 
-def _part(name: str) -> str:
-    """The kind of a recorded layer: "conv" or "block" on the main path, "beside" it a shortcut or the head."""
-    place, _, last = name.rpartition(".")
+def _part(name: str, names: Sequence[str]) -> str:
+    """The kind of a recorded layer: "conv" or "block" on the main path, "beside" it a shortcut or the head. A block is
+    a layer with others inside."""
+    place = name.rpartition(".")[0]
     if place == "head" or "shortcut" in place:
         return "beside"
-    return "block" if last.isdigit() else "conv"
+    return "block" if any(other.startswith(f"{name}.") for other in names) else "conv"
 
 
 def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode | None = None) -> GradientFlow:
@@ -99,17 +101,25 @@ def gradient_flow(network: Network, images: Tensor, labels: Tensor, mode: Mode |
         if isinstance(module, nn.Dropout):
             module.eval()
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    if is_graph := isinstance(spec, GraphSpec):  # its names do not tell what lies beside the main path
+        layers = {
+            name: module
+            for name, module in layers.items()
+            if isinstance(module, nn.Conv2d) and not spec.is_beside(name)
+        }
     weights = [module.weight for module in layers.values()]
     recorder = Recorder(network, ("conv", "block"))
     with torch.enable_grad():
-        loss = F.cross_entropy(network(images.to(weights[0]), recorder), labels.to(weights[0].device))
-    gradients = torch.autograd.grad(loss, [*weights, *recorder.outputs.values()])
+        logits = network(images.to(weights[0]), recorder)
+        loss = F.cross_entropy(logits / spec.temperature, labels.to(weights[0].device))
+    outputs = {name: x for name, x in recorder.outputs.items() if not (is_graph and spec.is_beside(name))}
+    gradients = torch.autograd.grad(loss, [*weights, *outputs.values()])
     sizes = [torch.linalg.vector_norm(gradient, dtype=torch.float64).item() for gradient in gradients]
     values = np.array([gradient.numel() for gradient in gradients[len(layers) :]], dtype=np.float64)
     return GradientFlow(
         weight_layers=tuple(layers),
         weights=read_only(np.array(sizes[: len(layers)])),
-        activation_layers=tuple(recorder.outputs),
+        activation_layers=tuple(outputs),
         activations=read_only(sizes[len(layers) :] / np.sqrt(values)),
         loss=loss.item(),
         mode=mode,

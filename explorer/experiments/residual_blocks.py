@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from explorer.architectures import Network
-from explorer.architectures.network import Block, ProjectionShortcut, Sum
+from explorer.architectures.network import Block, Sum
 from explorer.tracing import check_pass, read_only
 
 ShortcutKind = Literal["identity", "padded", "projection"]
@@ -112,7 +112,7 @@ def block_names(network: Network) -> tuple[str, ...]:
         raise ValueError(
             f"{network.spec.name} has no shortcuts, so its blocks have no residual anatomy; choose a ResNet."
         )
-    return tuple(name for module, (name, _) in network.layers.items() if isinstance(module, Block))
+    return tuple(name for module, (name, _) in network.layers.items() if isinstance(module, Block) and module.residual)
 
 
 def _anatomies(
@@ -124,37 +124,31 @@ def _anatomies(
     if block is not None and block not in names:
         raise ValueError(f"`block` must be one of {', '.join(names)}, received {block!r}.")
     picture = torch.tensor(image, dtype=torch.float32, device=network.device)[None].requires_grad_()  # (1, C, H, W)
-    blocks: list[tuple[Block, Tensor, Tensor]] = []  # each with its input and output
-    sums: list[tuple[Tensor, Tensor, Tensor]] = []  # branch, shortcut, and both together
+    blocks: dict[str, tuple[Block, Tensor, Tensor]] = {}  # each with its input and output
+    sums: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # branch, shortcut, and both together
 
     def run(module: nn.Module, *inputs: Any) -> Tensor:
         output: Tensor = module(*inputs)
         if isinstance(module, Block):
-            blocks.append((module, inputs[0], output))
+            blocks[network.layers[module][0]] = (module, inputs[0], output)
         elif isinstance(module, Sum):
-            sums.append((*inputs, output))
+            sums[network.layers[module][0]] = (*inputs, output)
         return output
 
     with torch.enable_grad():
         logits = network(picture, run)  # (1, classes)
     target = int(logits.argmax() if target is None else target)
-    chosen = [index for index, name in enumerate(names) if block in (None, name)]
-    parts = [blocks[index][1] for index in chosen] + [sums[index][2] for index in chosen]
+    chosen = [(*blocks[name], *sums[f"{name}.{blocks[name][0].sum_name}"]) for name in names if block in (None, name)]
+    parts = [x for _, x, *_ in chosen] + [total for *_, total in chosen]
     gradients = torch.autograd.grad(logits[0, target], parts, retain_graph=True)
-    for index, x_gradient, sum_gradient in zip(chosen, gradients[: len(chosen)], gradients[len(chosen) :], strict=True):
-        module, x, output = blocks[index]
-        branch, shortcut, total = sums[index]
+    for part, x_gradient, sum_gradient in zip(chosen, gradients[: len(chosen)], gradients[len(chosen) :], strict=True):
+        module, x, output, branch, shortcut, total = part
         # Each way by itself, from the gradient that the sum passes to both: their total is a law, not a definition.
         (through_shortcut,) = torch.autograd.grad(shortcut, x, sum_gradient, retain_graph=True)
         (through_branch,) = torch.autograd.grad(branch, x, sum_gradient, retain_graph=True)
         tensors = (x, branch, shortcut, total, output, x_gradient, through_shortcut, through_branch)
-        yield BlockAnatomy(names[index], _kind(module, x, shortcut), target, *map(_array, tensors))
-
-
-def _kind(block: Block, x: Tensor, shortcut: Tensor) -> ShortcutKind:
-    if isinstance(block.shortcut, ProjectionShortcut):
-        return "projection"
-    return "identity" if x.shape == shortcut.shape else "padded"
+        kind: Any = module.shortcut_kind(x, shortcut)
+        yield BlockAnatomy(network.layers[module][0], kind, target, *map(_array, tensors))
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, describe
-from explorer.architectures.network import Block
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.agreement import images_for
 from explorer.tracing import check_evaluation_mode
@@ -110,7 +109,9 @@ def layer_grams(checkpoint: Checkpoint, pixels: np.ndarray) -> Generator[tuple[f
     if len(pixels) < MINIMUM:
         raise ValueError(f"at least {MINIMUM} images are needed to compare layers, received {len(pixels)}; add some.")
     n = len(pixels)
-    described = [layer for layer in describe(network.spec).layers if not layer.name.startswith("head")]
+    described = describe(network.spec).layers
+    last = max(index for index, layer in enumerate(described) if layer.kind in KINDS)
+    described = described[: last + 1]  # the rest gives no layer to compare
     layers = [layer.name for layer in described if layer.kind in KINDS]
     macs = {
         layer.name: n * layer.macs + (n * n * math.prod(layer.output_shape) if layer.kind in KINDS else 0)
@@ -134,13 +135,10 @@ def layer_grams(checkpoint: Checkpoint, pixels: np.ndarray) -> Generator[tuple[f
                 matrices[layers.index(name)] = matrix.numpy(force=True)
         return output
 
-    x = images_for(checkpoint, pixels)
-    for part in filter(None, [network.stem, *(part for stage in network.stages for part in stage.children())]):
+    parts = network.in_parts(images_for(checkpoint, pixels), run)
+    while done < total:
         with torch.no_grad():  # inside the loop: a generator that waits must not change its thread's mode
-            if part is network.stem:
-                x = part(x, run)
-            else:
-                x = run(part, x, run) if isinstance(part, Block) else run(part, x)
+            next(parts)
         if done < total:
             yield done / total, None
     yield 1.0, Grams(tuple(layers), matrices, undefined)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from explorer.architectures import ArchitectureSpec, Description, LayerDescription
+from explorer.architectures import ArchitectureSpec, Description, GraphSpec, LayerDescription
 from explorer.labels import stage_title
 
 # Up to so many convolutions each gets a box of its own, wide enough for its kernel's size in the narrowest window.
@@ -23,6 +23,7 @@ _BLOCK_WIDTH, _BLOCK_SUM_WIDTH = 1.0, 0.62  # of a block that is drawn as one bo
 _GAP = 0.08  # behind a layer that is in no block
 _PADDING = 0.45  # on both sides inside a group
 _SPACING = 0.5  # between groups
+_MOST_GROUPS = 8  # of a graph, which may have a module for each block
 _NARROWEST_DRAWING = 24.0  # networks of few layers are spread out, not blown up
 _NARROWEST_LABEL = 0.13  # of the width of the drawing: 32×32 in small print in 310 pixels
 _WIDEST_LAYERS = 3.0  # beside many blocks, the stem's and the head's layers are widened up to so many times
@@ -32,13 +33,16 @@ Path = tuple[list[float | None], list[float | None]]  # x and y; None ends a lin
 
 @dataclass
 class DiagramPart:
-    """A block or a single layer; `shape` is that of its input."""
+    """A block or a single layer; `shape` is that of its input. `shortcut` is the kind of a block's, and `branches` is
+    how many join the main one at its end."""
 
     shape: tuple[int, ...]
     layers: list[LayerDescription]
-    kernels: Sequence[str] = ()
     is_block: bool = False
     width: float = 0.0
+    on_shortcut: list[LayerDescription] = field(default_factory=list)
+    shortcut: str = ""
+    branches: int = 0
 
 
 @dataclass
@@ -104,7 +108,9 @@ class DiagramLayout:
 
 def layout_network(description: Description) -> DiagramLayout:
     """The layout of that network. Horizontal places do not depend on the shortcut."""
-    main = [layer for layer in description.layers if layer.kind == "conv" and ".shortcut." not in layer.name]
+    main = [
+        layer for layer in description.layers if layer.kind == "conv" and not description.spec.is_beside(layer.name)
+    ]
     detailed = len(main) <= CONVOLUTIONS_SHOWN
     groups = _groups(description, detailed)
     drawn = DiagramLayout(groups, _place(groups), detailed, _heights(description))
@@ -128,30 +134,67 @@ def _groups(description: Description, detailed: bool) -> list[Group]:
     shape: tuple[int, ...] = spec.input_shape
     parts: dict[str, DiagramPart] = {}
     for layer in description.layers:
-        names = layer.name.split(".")
-        in_stage = names[0] == "stages"
-        place = stage_title(layer.name)
+        place = _place_of(spec, layer, groups[-1].name)
         if groups[-1].name != place:
             groups.append(Group(place, []))
-        is_block = in_stage and names[2] != "pool"
-        key = ".".join(names[:3]) if is_block else layer.name
+        block = layer.name if layer.kind == "block" else spec.block_of(layer.name)
+        key = block or layer.name
         if key not in parts:
-            kernels = _kernels(spec, int(names[1])) if is_block else _stem_kernels(spec)
-            parts[key] = DiagramPart(shape, [], kernels, is_block)
+            parts[key] = DiagramPart(shape, [], block is not None)
             groups[-1].parts.append(parts[key])
         parts[key].layers.append(layer)
-        if ".shortcut" not in layer.name:
+        if spec.is_beside(layer.name):
+            parts[key].on_shortcut.append(layer)
+        else:
             shape = layer.output_shape
+    if isinstance(spec, GraphSpec) and len(groups) > _MOST_GROUPS:
+        groups = _by_resolution(groups)
     for group in groups[1:]:
-        group.lines = _lines(spec, group)
+        group.lines = (f"{spec.classes} classes",) if group is groups[-1] else _lines(group)
         for part in group.parts:
             part.width = _width(part, detailed)
+            if part.is_block:
+                part.shortcut, part.branches = _ways_of(spec, part)
     return groups
 
 
-def _lines(spec: ArchitectureSpec, group: Group) -> tuple[str, ...]:
-    if group.name == "head":
-        return (f"{spec.classes} classes",)
+def _by_resolution(groups: Sequence[Group]) -> list[Group]:
+    """Neighbours whose maps have one height together, under the name of the first."""
+    merged = [groups[0]]
+    for group in groups[1:]:
+        heights = [each.parts[-1].layers[-1].output_shape[1:2] for each in (merged[-1], group) if each.parts[-1].layers]
+        if len(heights) == 2 and (heights[0] == heights[1] or not heights[1] and heights[0] == (1,)):
+            name = merged[-1].name.removesuffix(" …")
+            merged[-1] = Group(f"{name} …", [*merged[-1].parts, *group.parts])
+        else:
+            merged.append(group)
+    return merged
+
+
+def _place_of(spec: ArchitectureSpec, layer: LayerDescription, before: str) -> str:
+    """The label of the layer's group. In a graph it is the outermost module; layers without one are put together."""
+    first, dot, _ = layer.name.partition(".")
+    if not isinstance(spec, GraphSpec):
+        return stage_title(layer.name)
+    if dot or layer.kind == "block":
+        return first
+    return "stem" if before in ("input", "stem") else "head" if len(layer.output_shape) < 3 else "layers"
+
+
+def _ways_of(spec: ArchitectureSpec, part: DiagramPart) -> tuple[str, int]:
+    """The kind of a block's shortcut, "" without one, and how many more branches its end joins."""
+    if isinstance(spec, GraphSpec):
+        block = next(each for each in spec.blocks if each.name == part.layers[-1].name)
+        joined = [len(node.tensors) for node in spec.nodes if block.holds(node) and node.operator == "Concat"]
+        return ("", joined[-1] - 1 if joined else 0) if block.shortcut == "none" else (block.shortcut, 0)
+    if not part.on_shortcut:
+        return "", 0
+    projects = any(layer.kind == "conv" for layer in part.on_shortcut)
+    same = part.on_shortcut[-1].output_shape == part.shape
+    return "projection" if projects else "identity" if same else "padded", 0
+
+
+def _lines(group: Group) -> tuple[str, ...]:
     blocks = [part for part in group.parts if part.is_block]
     if not blocks:
         return (times(group.parts[-1].layers[-1].output_shape),)
@@ -159,26 +202,9 @@ def _lines(spec: ArchitectureSpec, group: Group) -> tuple[str, ...]:
     return (times(blocks[-1].layers[-1].output_shape), f"{len(blocks)} block{'s' if len(blocks) > 1 else ''}")
 
 
-def _kernels(spec: ArchitectureSpec, stage: int) -> tuple[str, ...]:
-    """The kernel of each convolution of a block's branch."""
-    size = spec.stages[stage].kernel_size
-    full, point = f"{size}×{size}", "1×1"
-    return {
-        "conv": (full,),
-        "basic": (full, full),
-        "bottleneck": (point, full, point),
-        "pointwise": (point, full),
-        "separable": (f"{full} dw", point),
-    }[spec.block]
-
-
-def _stem_kernels(spec: ArchitectureSpec) -> tuple[str, ...]:
-    return (f"{spec.stem.kernel_size}×{spec.stem.kernel_size}",) if spec.stem else ()
-
-
 def _branch(part: DiagramPart) -> list[LayerDescription]:
     """The layers of a block on the main path, without the sum and without the block's output."""
-    return [layer for layer in part.layers[:-1] if layer.kind != "sum" and ".shortcut" not in layer.name]
+    return [layer for layer in part.layers[:-1] if layer.kind != "sum" and layer not in part.on_shortcut]
 
 
 def _width(part: DiagramPart, detailed: bool) -> float:
@@ -187,7 +213,9 @@ def _width(part: DiagramPart, detailed: bool) -> float:
         return _WIDTHS.get(part.layers[0].kind, _SLIM) + _GAP
     if not detailed:
         return _BLOCK_WIDTH + _BLOCK_SUM_WIDTH
-    return 0.3 + sum(_WIDTHS[layer.kind] for layer in _branch(part)) + _SUM_WIDTH + _WIDTHS["activation"] + 0.1
+    return (
+        0.3 + sum(_WIDTHS.get(layer.kind, _SLIM) for layer in _branch(part)) + _SUM_WIDTH + _WIDTHS["activation"] + 0.1
+    )
 
 
 def _place(groups: Sequence[Group]) -> float:
@@ -212,7 +240,9 @@ def _place(groups: Sequence[Group]) -> float:
 
 def _heights(description: Description) -> dict[int, float]:
     """Pixels that a box is high, by the height of the feature map it stands for, along the logarithm."""
-    maps = [layer for layer in description.layers if not layer.name.startswith("head.")]
+    maps = [
+        layer for layer in description.layers if len(layer.output_shape) == 3 and not layer.name.startswith("head.")
+    ]
     sizes = {description.spec.input_shape[1], *(layer.output_shape[1] for layer in maps)}
     low, high = math.log(min(sizes)), math.log(max(sizes))
     span = (high - low) or 1.0
@@ -226,7 +256,7 @@ def _draw_part(drawn: DiagramLayout, part: DiagramPart, x: float, scale: float) 
         (_draw_layers if drawn.detailed else _draw_block)(drawn, part, x)
     else:
         layer = part.layers[0]
-        word = f"{part.kernels[0]}, {layer.output_shape[0]}" if layer.kind == "conv" and drawn.detailed else ""
+        word = f"{layer.kernel}, {layer.output_shape[0]}" if layer.kind == "conv" and drawn.detailed else ""
         drawn.layer(layer, layer.kind, x, part.width - _GAP * scale, word)
 
 
@@ -234,13 +264,13 @@ def _draw_layers(drawn: DiagramLayout, part: DiagramPart, x: float) -> None:
     """A block with a box for each convolution, norm and activation."""
     start = x + 0.1
     x += 0.3
-    kernels = iter(part.kernels)
     top = 0.0
     for layer in _branch(part):
         top = max(top, drawn.height(layer.output_shape) / 2)
-        word = f"{next(kernels)}, {layer.output_shape[0]}" if layer.kind == "conv" else ""
-        drawn.layer(layer, layer.kind, x, _WIDTHS[layer.kind], word)
-        x += _WIDTHS[layer.kind]
+        word = f"{layer.kernel}, {layer.output_shape[0]}" if layer.kind == "conv" else ""
+        width = _WIDTHS.get(layer.kind, _SLIM)
+        drawn.layer(layer, layer.kind, x, width, word)
+        x += width
     _draw_shortcut(drawn, part, start, x + _SUM_WIDTH / 2, top + JUMP)
     drawn.layer(part.layers[-1], "activation", x + _SUM_WIDTH, _WIDTHS["activation"])
 
@@ -259,15 +289,16 @@ def _draw_block(drawn: DiagramLayout, part: DiagramPart, x: float) -> None:
 
 def _draw_shortcut(drawn: DiagramLayout, part: DiagramPart, start: float, end: float, top: float) -> None:
     """The shortcut of a block and its sum, where the block has one."""
-    on_it = [layer for layer in part.layers if ".shortcut" in layer.name]
-    if not on_it:
+    for branch in range(part.branches):
+        drawn.jump("branch", start, end, top - JUMP * branch / part.branches)
+    if not part.shortcut:
         return
-    projects = any(layer.kind == "conv" for layer in on_it)
-    same = on_it[-1].output_shape == part.shape
-    drawn.jump("projection" if projects else "identity" if same else "padded", start, end, top)
-    if projects:
+    on_it = part.on_shortcut
+    drawn.jump(part.shortcut, start, end, top)
+    if part.shortcut == "projection":
         drawn.projections.append((round((start + end) / 2, 3), round(top, 1)))
     for index, layer in enumerate(on_it, start=1):
         drawn.points.append((start + (end - start) * index / (len(on_it) + 1), top, layer))
     drawn.sums.append(round(end, 3))
-    drawn.points.append((end, 0.0, next(layer for layer in part.layers if layer.kind == "sum")))
+    sums = [layer for layer in part.layers if layer.kind == "sum"]
+    drawn.points.append((end, 0.0, (sums or part.layers)[-1]))  # with preactivation the sum is the block's output

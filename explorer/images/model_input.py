@@ -72,24 +72,32 @@ def to_input(
     std: Sequence[float],
     resize_shorter_to: int | None = None,
 ) -> np.ndarray:
-    """A network's input for `pixels`: float32 (3, height, width), (`resize`(pixels) / 255 - mean) / std."""
+    """A network's input for `pixels`: float32 (C, height, width), (`resize`(pixels) / 255 - mean) / std.
+
+    C is 3, or 1 where `mean` and `std` have one value: then of the pixels in grey, as Pillow makes them.
+    """
     centre, spread = _channels(mean, std)
-    image = (resize(pixels, size, resize_shorter_to).transpose(2, 0, 1) / 255 - centre) / spread
+    resized = resize(pixels, size, resize_shorter_to)
+    if len(centre) == 1:
+        resized = np.asarray(Image.fromarray(resized).convert("L"))[..., None]
+    image = (resized.transpose(2, 0, 1) / 255 - centre) / spread
     return np.ascontiguousarray(image, dtype=np.float32)
 
 
 def to_pixels(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """uint8 (H, W, 3) for a normalised image (3, H, W): the pixels that `to_input` took; other values are clipped."""
+    """uint8 (H, W, 3) for a normalised image (C, H, W): the pixels that `to_input` took; other values are clipped. Of
+    one channel they are grey."""
     centre, spread = _channels(mean, std)
-    if image.ndim != 3 or image.shape[0] != 3 or not np.isfinite(image).all():
-        raise ValueError(f"`image` must be finite and of shape (3, H, W), received {image.shape}.")
+    if image.ndim != 3 or len(image) != len(centre) or not np.isfinite(image).all():
+        raise ValueError(f"`image` must be finite and of shape ({len(centre)}, H, W), received {image.shape}.")
     levels = np.rint((image * spread + centre) * 255).clip(0, 255).astype(np.uint8)
-    return np.ascontiguousarray(levels.transpose(1, 2, 0))
+    return np.ascontiguousarray(np.broadcast_to(levels.transpose(1, 2, 0), (*image.shape[1:], 3)))
 
 
 def _channels(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """`mean` and `std` as float64 (3, 1, 1)."""
+    """`mean` and `std` as float64 (3, 1, 1) or (1, 1, 1)."""
     centre, spread = np.array(mean, np.float64), np.array(std, np.float64)
-    if centre.shape != (3,) or spread.shape != (3,) or not np.isfinite(centre).all() or not (spread > 0).all():
-        raise ValueError(f"`mean` and `std` must be 3 numbers each, `std` above 0, received {mean} and {std}.")
-    return centre.reshape(3, 1, 1), spread.reshape(3, 1, 1)
+    fits = centre.shape in ((1,), (3,)) and spread.shape == centre.shape
+    if not fits or not np.isfinite(centre).all() or not (spread > 0).all():
+        raise ValueError(f"`mean` and `std` must be 3 or 1 numbers each, `std` above 0, received {mean} and {std}.")
+    return centre.reshape(-1, 1, 1), spread.reshape(-1, 1, 1)

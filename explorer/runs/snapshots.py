@@ -127,7 +127,8 @@ class Snapshots:
             images = network_input(self.samples.images, self.dataset.mean, self.dataset.std, network.device)
             labels = torch.from_numpy(self.samples.labels).to(network.device)
             taken.append(take_snapshot(network, layer, images, labels))
-        answers = [_answers(each.logits) for each in taken]
+        temperatures = [network.spec.temperature for network in self.networks]
+        answers = [_answers(each.logits / of) for each, of in zip(taken, temperatures, strict=True)]
         self.log.write("predictions", step=progress.step, networks=answers)
         self.log.write(
             "cams",
@@ -144,7 +145,7 @@ class Snapshots:
 
 
 def _answers(logits: np.ndarray) -> list[list[Any]]:
-    """The predicted class of each picture, and its probability."""
+    """The predicted class of each picture, and its probability, the softmax of these logits."""
     best = torch.from_numpy(logits).softmax(1).max(1)
     return [best.indices.tolist(), best.values.tolist()]
 

@@ -49,11 +49,17 @@ def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in channels-last memory: (pixels / 255 - mean) / std."""
+    """uint8 (B, H, W, 3) -> float32 (B, C, H, W) in channels-last memory: (pixels / 255 - mean) / std.
+
+    With one mean C is 1, and the pixels become grey as Pillow makes them (ITU-R BT.601).
+    """
+    if len(mean) == 1:
+        shares = torch.tensor([19595, 38470, 7471], dtype=torch.int32, device=pixels.device)
+        pixels = ((pixels * shares).sum(-1, keepdim=True) + 0x8000) >> 16
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
 def network_input(images: np.ndarray, mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
-    """uint8 (N, 3, H, W) -> float32 (N, 3, H, W) on the device, as `normalise`."""
+    """uint8 (N, 3, H, W) -> float32 (N, C, H, W) on the device, as `normalise`."""
     pixels = torch.from_numpy(images.copy()).to(device).permute(0, 2, 3, 1)  # (N, H, W, 3)
     return normalise(pixels, torch.tensor(mean, device=device), torch.tensor(std, device=device))

@@ -69,7 +69,7 @@ def evaluate_classes(
         for start in range(0, len(split), batch_size):
             part = slice(start, start + batch_size)
             labels = torch.from_numpy(split.labels[part].copy()).to(network.device)
-            logits = network(network_input(split.images[part], mean, std, network.device))
+            logits = network(network_input(split.images[part], mean, std, network.device)) / network.spec.temperature
             losses[part] = F.cross_entropy(logits, labels, reduction="none").numpy(force=True)
             right[part] = (logits.argmax(1) == labels).numpy(force=True)
     finally:

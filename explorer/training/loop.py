@@ -233,7 +233,8 @@ class _TrainedNetwork:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False):
             logits = self.forward(batch)
         smoothing = self.config.label_smoothing
-        loss = F.cross_entropy(logits.float(), target, self.class_weights, label_smoothing=smoothing)
+        logits = logits.float() / self.network.spec.temperature
+        loss = F.cross_entropy(logits, target, self.class_weights, label_smoothing=smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         if is_gradient_step(step):

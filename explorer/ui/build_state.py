@@ -2,11 +2,11 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
 from explorer.architectures import ArchitectureSpec, Stage, Stem
-from explorer.architectures.spec import MAXIMUM, Shortcut
+from explorer.architectures.spec import MAXIMUM, NEWER_FIELDS, Shortcut
 from explorer.datasets import shapes
 from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
@@ -78,6 +78,10 @@ class BuildState(UrlState):
         return TrainingConfig.from_dict(self.config_fields())
 
     def with_spec(self, **changes: Any) -> Self:
+        if changes.get("block", "bottleneck") != "bottleneck":  # which alone has groups and channels inside
+            stages = changes.get("stages", self.spec_fields()["stages"])
+            changes |= {"stages": [{name: stage[name] for name in stage if name != "inner"} for stage in stages]}
+            changes |= {"groups": 1} if "groups" in self.spec_fields() else {}
         return replace(self, spec=difference(self.spec_fields() | changes, PRESETS[self.preset].spec.to_dict()))
 
     def with_config(self, **changes: Any) -> Self:
@@ -163,7 +167,8 @@ def _check_spec_fields(changes: dict[str, Any]) -> None:
             raise ValueError(f"`stages` must be a list of 1 to {MAXIMUM['stages']}, received {value!r}.")
         kind, parts = (Stage, value) if name == "stages" else (Stem, [value] if value is not None else [])
         try:
-            is_whole = all(asdict(kind(**part)) == part for part in parts)
+            newer = {field.name: NEWER_FIELDS[field.name] for field in fields(kind) if field.name in NEWER_FIELDS}
+            is_whole = all(asdict(kind(**part)) == newer | part for part in parts)
         except TypeError as error:
             raise ValueError(f"`{name}` has a field of the wrong type: {error}.") from None
         if not is_whole:
@@ -185,5 +190,5 @@ def _check_limit(name: str, value: Any) -> None:
 
 def difference(values: dict[str, Any], base: dict[str, Any]) -> str:
     """The fields of `values` that are not those of `base`, as the JSON object of a link."""
-    changed = {name: value for name, value in values.items() if value != base[name]}
+    changed = {name: value for name, value in values.items() if value != base.get(name, NEWER_FIELDS.get(name))}
     return json.dumps(changed, sort_keys=True, separators=(",", ":"))

@@ -75,19 +75,25 @@ def data_shape(data: str) -> tuple[tuple[int, int, int], int]:
     return (3, 32, 32), 10
 
 
+def _size_and_classes(data: str) -> tuple[tuple[int, ...], int]:
+    shape, classes = data_shape(data)
+    return shape[1:], classes  # pictures have three channels, which a network for grey ones takes as one
+
+
 def last_data() -> str:
     """The `data` of a BuildState that Build & train showed last in this session."""
     return BuildState.from_query(session().view("build")).data
 
 
 def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) -> list[str]:
-    """The data on this machine, or uploaded in this session, of the network's input shape and number of classes. With
+    """The data on this machine, or uploaded in this session, of the network's input size and number of classes. With
     `known`, the names of its classes, only data of the same names; the shapes of some classes are among it."""
     names = dict.fromkeys([last_data(), *downloadable.DOWNLOADABLE, *(Drawn(size).key for size in shapes.SIZES)])
     side = spec.input_shape[1]
     if known and side in shapes.SIZES and shapes.FEWEST_CLASSES <= len(known) and set(known) < {*shapes.CLASS_NAMES}:
         names[Drawn(side, tuple(known)).key] = None
-    fitting = [name for name in names if is_available(name) and data_shape(name) == (spec.input_shape, spec.classes)]
+    takes = (spec.input_shape[1:], spec.classes)
+    fitting = [name for name in names if is_available(name) and _size_and_classes(name) == takes]
     return [name for name in fitting if known is None or set(class_names(name)) == set(known)]
 
 
@@ -98,7 +104,7 @@ def downloadable_data(networks: Sequence[tuple[ArchitectureSpec, Collection[str]
         name
         for name, about in downloadable.DOWNLOADABLE.items()
         if not is_available(name)
-        and all(data_shape(name)[0] == spec.input_shape for spec, _ in networks)
+        and all(data_shape(name)[0][1:] == spec.input_shape[1:] for spec, _ in networks)
         and all(set(about.class_names) == set(known) for _, known in networks)
     ]
 

@@ -130,8 +130,9 @@ def update_metadata(name: str, normalisation: Normalisation | None, class_names:
     Another normalisation removes the measured figures. Raises ValueError with one sentence for the user.
     """
     checkpoint = replace(checkpoints.load(path(name)), class_names=class_names)
-    if normalisation is not None and (checkpoint.mean, checkpoint.std) != (normalisation.mean, normalisation.std):
-        checkpoint = replace(checkpoint, mean=normalisation.mean, std=normalisation.std, metrics={})
+    chosen = normalisation and normalisation.of(checkpoint.spec.input_shape[0])
+    if chosen is not None and (checkpoint.mean, checkpoint.std) != (chosen.mean, chosen.std):
+        checkpoint = replace(checkpoint, mean=chosen.mean, std=chosen.std, metrics={})
     changed = _write_upload(checkpoint, title_of(name), instead_of=find(name))
     if changed != name:
         delete(name)

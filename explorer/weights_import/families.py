@@ -3,8 +3,10 @@
 A layout follows from a few names and shapes. `recognition` proves whether all the others fit it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +18,8 @@ from explorer.weights_import.report import NORMALISATIONS, Normalisation, Weight
 
 HEADS = ("fc", "linear", "classifier", "head", "last_linear")
 OURS = "this app, without its header"
+TUTORIAL = "PyTorch's tutorial"
+SMALL_CNN = "a small CNN"
 SMALL_STEM = "torchvision's layout with a 3×3 stem"
 # The normalisation that networks of a family are trained with, and why it is assumed.
 FAMILIES = {
@@ -34,7 +38,18 @@ FAMILIES = {
     "chenyaofo": ("cifar10-2023", "chenyaofo's networks with {classes} classes are trained with it"),
     "kuangliu": ("cifar10-2023", "kuangliu's networks are trained with it"),
     "loss-landscape": ("cifar10", "loss-landscape's networks are trained with it"),
+    "Hugging Face": ("imagenet", "Hugging Face's ResNets are trained with ImageNet's"),
+    "OpenMMLab": ("imagenet", "OpenMMLab's ResNets are trained with ImageNet's"),
+    "OpenMMLab for CIFAR": ("cifar10-2023", "OpenMMLab's networks for CIFAR are trained with it"),
+    "robustness": ("imagenet", "torchvision's networks are trained with ImageNet's"),
+    "weiaicunzai": ("cifar100", "weiaicunzai's networks are trained with it"),
+    "xternalz": ("cifar10", "xternalz's wide ResNets, of the usual names, are trained with it"),
+    TUTORIAL: ("half", "PyTorch's tutorial normalises with mean 0.5 and standard deviation 0.5"),
+    SMALL_CNN: ("half", "many tutorials normalise with mean 0.5 and standard deviation 0.5"),
 }
+GREY = ("mnist", "most small networks for grey images are trained on MNIST")
+NORMALISATION = "the normalisation: "  # how a sentence begins that doubts it
+IN_BLOCK = re.compile(r"layer\d+\.\d+\.")
 KNOWS_CIFAR100 = (SMALL_STEM, "chenyaofo")  # with 100 classes, these are trained with the statistics of CIFAR-100
 PADDING_AND_ACTIVATION = "padding and activation, which have no weights: zeros that keep the image's size, and ReLU"
 
@@ -75,7 +90,15 @@ def layout_of(
     """The layout with the normalisation and class names of the family. `question` and `likelier` are for several
     candidates."""
     spec = candidates[0].spec
-    normalisation, reason = FAMILIES[family]
+    is_grey, uncertain = spec.input_shape[0] == 1, list(uncertain)
+    normalisation, reason = GREY if is_grey and max(spec.input_shape) <= 32 else FAMILIES[family]
+    if is_grey:
+        uncertain.append(f"{NORMALISATION}it takes grey images, and nothing in the file tells what they went through")
+    if spec.one_logit:
+        uncertain.append(
+            "which class its one output stands for: a large one is taken as the second class, by a sigmoid; a "
+            "regression looks the same"
+        )
     if spec.classes == 100 and family in KNOWS_CIFAR100:
         normalisation = "cifar100"
     class_names = None
@@ -83,7 +106,7 @@ def layout_of(
         from torchvision.models import ResNet18_Weights  # here: half a second that most files do not need
 
         class_names = tuple(ResNet18_Weights.DEFAULT.meta["categories"])
-    elif max(spec.input_shape) == 32 and spec.classes == 10 and family != OURS:
+    elif max(spec.input_shape) == 32 and spec.classes == 10 and family != OURS and not is_grey:
         class_names = DOWNLOADABLE["cifar10"].class_names
     return KeyLayout(
         family,
@@ -101,6 +124,54 @@ def layout_of(
 def shape(tensor: Tensor) -> str:
     """`64×3×7×7`; of a single value, `a number`."""
     return "×".join(map(str, tensor.shape)) or "a number"
+
+
+def linear_layers(state: Mapping[str, Tensor], features: int, name: str) -> tuple[str, ...]:
+    """The names of the fully connected layers, from `features` values to the classes, in the order that their shapes
+    and then their names give. Empty where there are none.
+
+    Raises WeightsError where they are no chain, or one has no place for an activation in front of it.
+    """
+    modules = [key.removesuffix(".weight") for key, value in state.items() if value.dim() == 2]
+    left = sorted((each for each in modules if f"{each}.weight" in state and not IN_BLOCK.match(each)), key=natural)
+    chain: list[str] = []
+    while left:
+        following = next((each for each in left if state[f"{each}.weight"].shape[1] == features), None)
+        if following is None:
+            raise WeightsError(
+                f"{name} has a last layer `{left[0]}.weight` of shape {shape(state[f'{left[0]}.weight'])}, where "
+                f"{features:,} values arrive."
+            )
+        before = natural(chain[-1]) if chain else (("-", 0),)
+        if before[-1][0] == "" and natural(following) == (*before[:-1], ("", before[-1][1] + 1)):
+            raise WeightsError(
+                f"{name} has the layers `{chain[-1]}` and `{following}` in turn, without an activation between them, "
+                "which this app's networks always have."
+            )
+        left.remove(following)
+        chain.append(following)
+        features = state[f"{following}.weight"].shape[0]
+    return tuple(chain)
+
+
+def natural(name: str) -> tuple[tuple[str, int], ...]:
+    """A key that sorts `fc.10` behind `fc.9`, and `fc10` behind `fc9`."""
+    parts = [re.split(r"(\d{1,9})$", part)[:2] for part in name.split(".")]
+    return tuple((text, int(number[0]) if number else -1) for text, *number in parts)
+
+
+def head_names(layers: Sequence[str]) -> dict[str, str]:
+    """Our names for the fully connected layers, and theirs."""
+    return {**{f"head.fc{index}": layer for index, layer in enumerate(layers[:-1], start=1)}, "head.fc": layers[-1]}
+
+
+def outputs(units: int) -> dict[str, Any]:
+    """The fields of a spec with so many outputs: a single one tells two classes apart, by a sigmoid."""
+    return {"classes": 2, "one_logit": True} if units == 1 else {"classes": units}
+
+
+def outputs_in_words(units: int) -> str:
+    return "one output, two classes by a sigmoid" if units == 1 else f"{units:,} classes"
 
 
 def block_counts(state: Mapping[str, Tensor], stage: str, first: int) -> list[int]:

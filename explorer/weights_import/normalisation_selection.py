@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from explorer.datasets import Split
+from explorer.images import to_input
 from explorer.weights_import.report import Normalisation, Reading, WeightsError
 
 BATCH = 100
@@ -79,7 +80,7 @@ def score_normalisations(
     if not len(labels):
         raise WeightsError("there are no labelled images to test the readings on; choose data that has some.")
     for reading in readings:
-        if images.shape[1:] != reading.spec.input_shape:
+        if images.shape[2:] != reading.spec.input_shape[1:]:
             raise WeightsError(
                 f"the network takes images of shape {reading.spec.input_shape}, the labelled ones have "
                 f"{images.shape[1:]}; load them in the network's size."
@@ -93,14 +94,20 @@ def score_normalisations(
     trials = []
     for reading in readings:
         network = reading.network()
-        for normalisation in normalisations:
-            mean = torch.tensor(normalisation.mean).reshape(1, 3, 1, 1)
-            std = torch.tensor(normalisation.std).reshape(1, 3, 1, 1)
-            right = 0
+        channels, height, width = reading.spec.input_shape
+        unit = ((0.0,) * channels, (1.0,) * channels)
+        scales = [
+            [torch.tensor(values).reshape(-1, 1, 1) for values in (each.of(channels).mean, each.of(channels).std)]
+            for each in normalisations
+        ]
+        right = [0] * len(scales)
+        for start in range(0, len(labels), BATCH):
+            part = images[start : start + BATCH].transpose(0, 2, 3, 1)
+            pixels = torch.from_numpy(np.stack([to_input(each, (height, width), *unit) for each in part]))  # 0..1
             with torch.inference_mode():
-                for start in range(0, len(labels), BATCH):
-                    pixels = torch.from_numpy(images[start : start + BATCH].copy())
-                    predictions = network((pixels.float() / 255 - mean) / std).argmax(1)
-                    right += int((predictions.numpy() == labels[start : start + BATCH]).sum())
-            trials.append(NormalisationScore(reading, normalisation, right / len(labels), len(labels), guessing))
+                for index, (mean, std) in enumerate(scales):
+                    predictions = network((pixels - mean) / std).argmax(1)
+                    right[index] += int((predictions.numpy() == labels[start : start + BATCH]).sum())
+        for normalisation, found in zip(normalisations, right, strict=True):
+            trials.append(NormalisationScore(reading, normalisation, found / len(labels), len(labels), guessing))
     return sorted(trials, key=lambda trial: -trial.accuracy)

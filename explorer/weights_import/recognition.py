@@ -11,20 +11,20 @@ from torch import Tensor
 from explorer import checkpoints
 from explorer.checkpoints import CheckpointError
 from explorer.requirements import check_torch
-from explorer.weights_import import families, resnets, vggs
+from explorer.weights_import import families, resnets, small_cnns, vggs
 from explorer.weights_import.families import Candidate, KeyLayout, shape
-from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote
+from explorer.weights_import.graphs import graph_report
+from explorer.weights_import.lookalikes import input_scale
+from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote, with_way_out
 from explorer.weights_import.sandbox import FileContent, load
+from explorer.weights_import.spellings import CleanStateDict, normalise_keys
 
-WRAPPERS = {"module", "_orig_mod"}  # DataParallel, torch.compile: wherever in a name, they are no layers
-PREFIXES = {"model", "net", "backbone"}  # only in front
-# Left beside the weights by a profiler (thop), by weight averaging, and by a loss with weights of its own.
-NO_LAYERS = re.compile(r"(.*\.)?total_(ops|params)|n_averaged|(criterion|loss|loss_fn)\..*")
 COUNTER = "num_batches_tracked"
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 EPSILON = 1e-5  # of BatchNorm, in every family
 ELSEWHERE = (  # names in other well-known networks, so that a refusal can say which network it is
     (r"cls_token|pos_embed|class_token|patch_embed|encoder\.layers\.|attn|attention|transformer", "a transformer"),
+    (r"(^|\.)regnet", "a RegNet"),
     (r"denseblock|dense1\.", "a DenseNet"),
     (r"(^|\.)fire\d|squeeze\.weight", "a SqueezeNet"),
     (r"Mixed_\d|inception", "an Inception network"),
@@ -35,16 +35,6 @@ ELSEWHERE = (  # names in other well-known networks, so that a refusal can say w
     (r"rbr_|reparam", "a RepVGG"),
     (r"weight_ih_l0|lstm|gru|embedding", "a recurrent or language network"),
 )
-
-
-@dataclass(frozen=True, eq=False)
-class CleanStateDict:
-    """A state dict without the prefixes of wrappers; `originals` has each name as it stood in the file."""
-
-    state: dict[str, Tensor]
-    originals: dict[str, str]
-    ignored: tuple[str, ...]
-    evidence: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +58,17 @@ def read(path: str | Path, name: str | None = None) -> Report:
     path = Path(path)
     title = quote(re.split(r"[/\\]", path.name if name is None else name)[-1])
     found = load(path, title)
-    report = _checkpoint_report(path, title) if found.is_ours else _report(title, found)
+    if found.graph is not None:
+        return graph_report(title, found.graph, found.state_dicts[0][1])
+    try:
+        report = _checkpoint_report(path, title) if found.is_ours else _report(title, found)
+    except WeightsError as error:
+        raise WeightsError(str(error) if found.is_ours else with_way_out(str(error))) from None
     for reading in report.readings:  # no page could give a picture to another one
-        if reading.spec.input_shape[0] != 3:
+        if reading.spec.input_shape[0] not in (1, 3):
             raise WeightsError(
                 f"{title} takes images of {reading.spec.input_shape[0]} channels, {reading.title}; this app shows "
-                "networks for colour images, of 3."
+                "networks for colour images, of 3, or grey ones, of 1."
             )
     return report
 
@@ -95,14 +90,20 @@ def recognise(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) 
 def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> Recognition:
     tidied = normalise_keys(state, name)
     try:
-        layout = _layout(tidied.state, wrapper, name)
+        folded, norms = _without_folded_norms(tidied.state)
+        layout = _layout(replace(tidied, state=folded), wrapper, name)
     except WeightsError:
         raise
     except ValueError as error:  # of ArchitectureSpec
         raise WeightsError(f"{name} is a network that this app cannot build: {error}") from None
-    folded = _without_folded_norm(tidied.state)
+    reason, uncertain = layout.normalisation_reason, layout.uncertain
+    if tidied.normalisation is not None:
+        reason = "the file says it"
+        uncertain = tuple(sentence for sentence in uncertain if not sentence.startswith(families.NORMALISATION))
     places = [_matched_names(candidate, folded, layout.family, name) for candidate in layout.candidates]
     floats, notes = _checked_floats(folded, name)  # once, after all names fit: the readings share their memory
+    notes = [*norms, *notes]
+    uncertain = (*uncertain, *filter(None, [input_scale(floats)]))
     readings = []
     for number, (candidate, place) in enumerate(zip(layout.candidates, places, strict=True)):
         ours = {key: torch.zeros((), dtype=torch.int64) if at is None else floats[at] for key, at in place.items()}
@@ -111,15 +112,17 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
                 candidate.title,
                 candidate.spec,
                 ours,
-                layout.normalisation,
-                layout.normalisation_reason,
-                layout.uncertain,
+                (tidied.normalisation or layout.normalisation).of(candidate.spec.input_shape[0]),
+                reason,
+                uncertain,
                 layout.class_names,
                 is_likelier=layout.likelier and number == 0,
             )
         )
     renamed = tuple(
-        (tidied.originals[at], key) for key, at in places[0].items() if at is not None and tidied.originals[at] != key
+        (theirs, key)
+        for key, at in places[0].items()
+        if at is not None and (theirs := tidied.originals.get(at, at)) != key
     )
     if None in places[0].values():
         notes.append(f"no `{COUNTER}` in the file, which counts steps of training only: set to 0")
@@ -127,68 +130,60 @@ def _recognised(state: Mapping[str, Tensor], wrapper: Collection[str], name: str
     return Recognition(layout, tuple(readings), renamed, tidied.ignored, evidence)
 
 
-def normalise_keys(state: Mapping[str, Tensor], name: str) -> CleanStateDict:
-    """The state dict without prefixes, and without values that no layer uses."""
-    originals: dict[str, str] = {}
-    ignored, stripped = [], set()
-    for key in state:
-        parts = key.split(".")
-        kept = [part for part in parts[:-1] if part not in WRAPPERS]
-        while kept and kept[0] in PREFIXES:
-            kept = kept[1:]
-        stripped |= {part for part in parts[:-1] if part in WRAPPERS}
-        stripped |= PREFIXES.intersection(parts[: len(parts) - 1 - len(kept)])
-        short = ".".join([*kept, parts[-1]])
-        if NO_LAYERS.fullmatch(short):
-            ignored.append(key)
-        elif short in originals:
-            raise WeightsError(
-                f"{name} has both {quote(originals[short])} and {quote(key)}, two networks in one; save the one "
-                "that is meant, alone."
-            )
-        else:
-            originals[short] = key
-    evidence = []
-    if stripped:
-        evidence.append(f"prefixes taken away: {', '.join(f'`{prefix}.`' for prefix in sorted(stripped))}")
-    if ignored:
-        evidence.append(f"{len(ignored)} values ignored that no layer uses, first {quote(ignored[0])}")
-    return CleanStateDict(
-        {short: state[key] for short, key in originals.items()}, originals, tuple(ignored), tuple(evidence)
-    )
-
-
-def _layout(state: Mapping[str, Tensor], wrapper: Collection[str], name: str) -> KeyLayout:
+def _layout(tidied: CleanStateDict, wrapper: Collection[str], name: str) -> KeyLayout:
+    state = tidied.state
     if not state:
         raise WeightsError(f"{name} holds no weights.")
     if "head.fc.weight" in state and "stages.0.0.conv1.weight" in state:
         return families.from_our_names(state, name)
-    if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
-        return resnets.resnet(state, wrapper, name)
+    is_regnet = any("regnet" in key for key in tidied.originals.values())
+    if "conv1.weight" in state and "layer1.0.conv1.weight" in state and not is_regnet:
+        return resnets.resnet(state, wrapper, name, tidied.family)
+    if "conv1.weight" in state and "block1.layer.0.conv1.weight" in state:
+        return resnets.wide_resnet(state, name)
     first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
+    refusal = None
     if first is not None and state[first].dim() == 4:
-        return vggs.vgg(state, name)
+        try:
+            return vggs.vgg(state, name)
+        except WeightsError as error:
+            refusal = error
+    try:
+        if layout := small_cnns.small_cnn(state, name):
+            return layout
+    except WeightsError as error:
+        refusal = refusal or error
+    if refusal is not None:
+        raise refusal
     names = ", ".join(f"{quote(key)} ({shape(value)})" for key, value in list(state.items())[:3])
     raise WeightsError(
-        f"{name} is {_known_elsewhere(state) or 'a network'} that this app cannot build: it begins with {names}, where "
-        "a ResNet has `conv1.weight` and `layer1.0.conv1.weight` and a VGG `features.0.weight`."
+        f"{name} is {_known_elsewhere(tidied.originals.values()) or 'a network'} that this app cannot build: it begins "
+        f"with {names}, where a ResNet has `conv1.weight` and `layer1.0.conv1.weight` and a VGG `features.0.weight`."
     )
 
 
-def _without_folded_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """loss-landscape's VGG has a BatchNorm behind its hidden layer: (W x + b - m) s + β, one linear layer again."""
-    keys = ["fc.0.weight", "fc.0.bias", *(f"fc.1.{part}" for part in ("weight", "bias", "running_mean", "running_var"))]
-    if "classifier.weight" not in state or not all(key in state for key in keys):
-        return state
-    weight, bias, gamma, beta, mean, variance = (state[key] for key in keys)
-    if weight.dim() != 2 or any(state[key].shape != weight.shape[:1] for key in keys[1:]):
-        return state
-    scale = gamma.double() / (variance.double() + EPSILON).sqrt()  # not finite where the file's values are not
-    return {
-        **{key: value for key, value in state.items() if not key.startswith("fc.1.")},
-        "fc.0.weight": (weight.double() * scale[:, None]).float(),
-        "fc.0.bias": ((bias.double() - mean.double()) * scale + beta.double()).float(),
-    }
+def _without_folded_norms(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """A BatchNorm behind a fully connected layer, (W x + b - m) s + β, is one such layer again: the state dict with
+    these, and a sentence on each. Only where the two stand in turn in a Sequential."""
+    state, notes = dict(state), []
+    for key in [key for key in state if key.endswith(".running_mean") and state[key].dim() == 1]:
+        match = re.fullmatch(r"((?:.*\.)?)(\d{1,3})", key.removesuffix(".running_mean"))
+        linear, norm = (f"{match[1]}{int(match[2]) - 1}", match[0]) if match else ("", "")
+        weight = state.get(f"{linear}.weight")
+        parts = [state.get(f"{norm}.{part}") for part in ("weight", "bias", "running_mean", "running_var")]
+        bias = state.get(f"{linear}.bias", weight[:, 0] * 0 if weight is not None and weight.dim() == 2 else None)
+        if weight is None or weight.dim() != 2 or bias is None or not weight.shape[1]:
+            continue
+        if any(each is None or each.shape != weight.shape[:1] or each.dtype not in FLOATS for each in (*parts, bias)):
+            continue
+        gamma, beta, mean, variance = (each.double() for each in parts if each is not None)
+        scale = gamma / (variance + EPSILON).sqrt()  # not finite where the file's values are not
+        for name in [name for name in state if name.startswith(f"{norm}.")]:
+            del state[name]
+        state[f"{linear}.weight"] = (weight.double() * scale[:, None]).float()
+        state[f"{linear}.bias"] = ((bias.double() - mean) * scale + beta).float()
+        notes.append(f"`{norm}` is a BatchNorm; it is multiplied into `{linear}`, which gives the same")
+    return state, notes
 
 
 def _checked_floats(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -265,17 +260,11 @@ def _matched_names(candidate: Candidate, state: Mapping[str, Tensor], family: st
 
 def _hint(state: Mapping[str, Tensor], candidate: Candidate) -> str:
     """The kind of network that usually has these differences, as the end of a sentence."""
-    norm, conv, middle, inner = (
-        tuple(state[key].shape) if key in state else ()
-        for key in ("layer2.0.bn1.weight", *(f"layer{n}.weight" for n in ("2.0.conv1", "1.0.conv2", "1.0.conv1")))
+    norm, conv = (
+        tuple(state[key].shape) if key in state else () for key in ("layer2.0.bn1.weight", "layer2.0.conv1.weight")
     )
     if len(conv) == 4 and norm == conv[1:2] != conv[:1]:
         return "; the norms stand in front of the convolutions, as in pre-activation ResNets"
-    is_bottleneck = candidate.spec.block == "bottleneck" and bool(middle and inner)
-    if is_bottleneck and len(middle) == 4 and middle[1] < middle[0]:
-        return "; its convolutions are in groups, as in ResNeXt"
-    if is_bottleneck and len(inner) == 4 and inner[0] > candidate.spec.stages[0].channels // 4:
-        return "; its inner convolutions are wider, as in wide ResNets"
     found = _known_elsewhere(state)
     return f"; it has names of {found}" if found else ""
 

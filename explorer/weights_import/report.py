@@ -11,10 +11,20 @@ from explorer.architectures import ArchitectureSpec, Network, describe
 from explorer.checkpoints import Checkpoint
 
 SHOWN = 80  # letters of a name
+EXPORT = (
+    'torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), "network.onnx", dynamo=True, external_data=False)'
+)
+WAY_OUT = f"any CNN can be brought as ONNX: `{EXPORT}`."
+"""The end of each sentence that refuses weights of a network, as the way that is left."""
 
 
 class WeightsError(ValueError):
     """A file that cannot be loaded, or not without guessing; the message is one sentence for a person."""
+
+
+def with_way_out(sentence: str) -> str:
+    """The sentence with `WAY_OUT` as its end."""
+    return sentence if WAY_OUT in sentence else f"{sentence.rstrip('.')}; {WAY_OUT}"
 
 
 def printable(text: object) -> str:
@@ -30,15 +40,22 @@ def quote(text: object) -> str:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation that normalise the input of a network: R, G, B, of pixels on the scale 0..1.
+    """Mean and standard deviation that normalise the input of a network: R, G, B, or grey, of pixels on the scale 0..1.
 
     A command takes `name`, a page shows `title`.
     """
 
     name: str
     title: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def of(self, channels: int) -> "Normalisation":
+        """The same for so many channels: grey ones take the mean of the three, as timm's networks of one channel do."""
+        if len(self.mean) == channels:
+            return self
+        mean, std = ((sum(values) / len(values),) * channels for values in (self.mean, self.std))
+        return replace(self, mean=mean, std=std)
 
     def for_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,8 +69,10 @@ NORMALISATIONS: dict[str, Normalisation] = {
         # The mean over pictures of each picture's own spread: not the data's, but many networks were trained with it.
         Normalisation("cifar10-2023", "CIFAR-10 with std 0.2023", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
         Normalisation("cifar100", "CIFAR-100", (0.5070, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761)),
+        Normalisation("mnist", "MNIST", (0.1307, 0.1307, 0.1307), (0.3081, 0.3081, 0.3081)),
         Normalisation("half", "-1..1", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         Normalisation("none", "none, 0..1", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        Normalisation("caffe", "0..255, mean taken away", (0.485, 0.456, 0.406), (1 / 255, 1 / 255, 1 / 255)),
     )
 }
 
@@ -89,7 +108,7 @@ class Reading:
     def network(self) -> Network:
         """The network, frozen; it shares the memory of `state`."""
         with torch.device("meta"):
-            network = Network(self.spec)
+            network = Network.of(self.spec)
         network.load_state_dict(dict(self.state), strict=True, assign=True)
         return network.freeze()
 
@@ -102,7 +121,7 @@ class Reading:
 
         Raises ValueError where there are too few or too many `class_names`.
         """
-        normalisation = normalisation or self.normalisation
+        normalisation = (normalisation or self.normalisation).of(self.spec.input_shape[0])
         mean, std = normalisation.mean, normalisation.std
         class_names = class_names or self.class_names or tuple(f"class {index}" for index in range(self.spec.classes))
         own = self.own_checkpoint

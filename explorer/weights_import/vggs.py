@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Stage
-from explorer.weights_import.families import HEADS, PADDING_AND_ACTIVATION, Candidate, KeyLayout, layout_of, shape
+from explorer.weights_import.families import (
+    NORMALISATION,
+    PADDING_AND_ACTIVATION,
+    Candidate,
+    KeyLayout,
+    head_names,
+    layout_of,
+    linear_layers,
+    outputs,
+    outputs_in_words,
+    shape,
+)
 from explorer.weights_import.report import WeightsError
 
 VGG_CONVOLUTIONS = {8: 11, 10: 13, 13: 16, 16: 19}
@@ -48,18 +59,24 @@ def vgg(state: Mapping[str, Tensor], name: str) -> KeyLayout:
                 f"`features.{stage[0]}` and `features.{stage[-1]}`), which this app's stages cannot."
             )
         channels.append(widths.pop())
-    linear = vgg_classifier(state, name)
-    features = state[f"{linear[0]}.weight"].shape[1]
-    hidden = tuple(state[f"{fc}.weight"].shape[0] for fc in linear[:-1])
-    size = next((size for size in (32, 224) if features == channels[-1] * (size >> len(stages)) ** 2), None)
+    heads = [key for key, value in state.items() if value.dim() == 2 and key.endswith(".weight")]
+    if not heads:
+        raise WeightsError(
+            f"{name} has the convolutions of a VGG, but no fully connected layer as its classifier: without one it "
+            "gives features, not classes."
+        )
+    values = {size: channels[-1] * (size >> len(stages)) ** 2 for size in (224, 32)}  # that leave the last pooling
+    size = next((size for size, n in values.items() if n and n in {state[key].shape[1] for key in heads}), None)
     first = state[f"features.{places[0]}.weight"]
-    if places[0] != 0 or first.shape[1] != 3 or size is None:
+    if places[0] != 0 or first.shape[1] not in (1, 3) or size is None:
         raise WeightsError(
             f"{name} has the names of a VGG, but not its sizes: `features.{places[0]}.weight` is {shape(first)} and "
-            f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}; images of 32 pixels would give "
+            f"`{heads[0]}` is {shape(state[heads[0]])}; images of 32 pixels would give "
             f"{channels[-1] * (32 >> len(stages)) ** 2:,} values behind {len(stages)} poolings, of 224 "
             f"{channels[-1] * (224 >> len(stages)) ** 2:,}."
         )
+    linear = linear_layers(state, values[size], name)
+    hidden = tuple(state[f"{fc}.weight"].shape[0] for fc in linear[:-1])
     spec = ArchitectureSpec(
         stages=tuple(Stage(len(stage), width, 2) for stage, width in zip(stages, channels, strict=True)),
         block="conv",
@@ -70,35 +87,15 @@ def vgg(state: Mapping[str, Tensor], name: str) -> KeyLayout:
         hidden=hidden,
         dropout=0.5 if hidden and "fc.0.weight" not in state else 0.0,
         bias_before_norm=norm and "features.0.bias" in state,
-        input_shape=(3, size, size),
-        classes=state[f"{linear[-1]}.weight"].shape[0],
+        input_shape=(first.shape[1], size, size),
+        **outputs(state[f"{linear[-1]}.weight"].shape[0]),
     )
     names = {
         **{f"stages.{i}.{j}.conv1": f"features.{p}" for i, stage in enumerate(stages) for j, p in enumerate(stage)},
         **{f"stages.{i}.{j}.norm1": f"features.{p + 1}" for i, stage in enumerate(stages) for j, p in enumerate(stage)},
-        **{f"head.fc{index}": fc for index, fc in enumerate(linear[:-1], start=1)},
-        "head.fc": linear[-1],
+        **head_names(linear),
     }
     return vgg_layout(spec, names, linear, state, len(places))
-
-
-def vgg_classifier(state: Mapping[str, Tensor], name: str) -> tuple[str, ...]:
-    """Names of the fully connected layers, in order."""
-    both = [state[key].dim() for key in ("fc.0.weight", "classifier.weight") if key in state]
-    if both == [2, 2]:
-        return ("fc.0", "classifier")
-    for head in HEADS:
-        if f"{head}.weight" in state and state[f"{head}.weight"].dim() == 2:
-            return (head,)
-    places = [key.split(".")[1] for key in state if re.fullmatch(r"classifier\.\d{1,3}\.weight", key)]
-    if all(state[f"classifier.{place}.weight"].dim() == 2 for place in places):
-        if tuple(sorted(map(int, places))) in VGG_CLASSIFIERS:
-            return tuple(f"classifier.{place}" for place in sorted(places, key=int))
-    found = ", ".join(f"`classifier.{place}`" for place in places[:6]) or "none at all"
-    raise WeightsError(
-        f"{name} has the convolutions of a VGG, but no classifier of a known one: it has {found}, and known are "
-        "`classifier.0, 3, 6`, `classifier.1, 4, 6` and a single `classifier`."
-    )
 
 
 def vgg_layout(
@@ -119,13 +116,14 @@ def vgg_layout(
         f"`features.N` with {convs} convolutions, {groups} between the poolings: the free numbers show where they are",
         "BatchNorm behind each convolution" if spec.norm == "batch" else "no BatchNorm",
         f"`{linear[0]}.weight` is {shape(state[f'{linear[0]}.weight'])}: images of {spec.input_shape[1]} pixels",
-        f"`{linear[-1]}.weight` is {shape(state[f'{linear[-1]}.weight'])}: {spec.classes:,} classes",
+        f"`{linear[-1]}.weight` is {shape(state[f'{linear[-1]}.weight'])}: "
+        + outputs_in_words(state[f"{linear[-1]}.weight"].shape[0]),
     ]
-    if folded:
-        evidence.append("`fc.1` is a BatchNorm of the hidden layer; it is multiplied into `fc.0`, which gives the same")
     uncertain = ["that a pooling follows the last convolution too: as in every published VGG"]
+    if spec.hidden and not folded and not any(linear == tuple(f"classifier.{n}" for n in at) for at in VGG_CLASSIFIERS):
+        uncertain.append(f"that a ReLU stands between the {len(linear)} fully connected layers of the head")
     if spec.classes != (1000 if family == "torchvision" else 10) and (family, spec.classes) != ("chenyaofo", 100):
-        uncertain.append(f"the normalisation: it has {spec.classes:,} classes, so it was trained on other data")
+        uncertain.append(f"{NORMALISATION}it has {spec.classes:,} classes, so it was trained on other data")
     elif family in ("kuangliu", "chenyaofo") and spec.norm == "none":
-        uncertain.append("the normalisation: the published networks of this layout have BatchNorm, this one has not")
+        uncertain.append(f"{NORMALISATION}the published networks of this layout have BatchNorm, this one has not")
     return layout_of(family, [Candidate(title, spec, names)], evidence, [*uncertain, PADDING_AND_ACTIVATION])

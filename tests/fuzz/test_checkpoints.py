@@ -21,13 +21,15 @@ from hypothesis.strategies import DrawFn
 from safetensors.torch import save as serialise
 
 from explorer import checkpoints, weights_import
-from explorer.architectures import ArchitectureSpec, Stage, build
+from explorer.architectures import ArchitectureSpec, Network, Stage, build, spec_from_dict
 from explorer.checkpoints import HEADER, Checkpoint, CheckpointError
 from explorer.weights_import import WeightsError
 from explorer.weights_import.file_formats import inspect_file
+from explorer.weights_import.onnx_layout import graph_of
 from explorer.weights_import.recognition import recognise
 from tests.fuzz.laws import ROOT, check_sentence, examples
 from tests.fuzz.mutations import changed, changed_text, damaged, words
+from tests.onnx_models import classifier
 
 SPEC = ArchitectureSpec((Stage(1, 4), Stage(1, 8, 2)), input_shape=(3, 8, 8), classes=2)
 BATCH = 60
@@ -39,6 +41,18 @@ def own_file() -> bytes:
     """A small checkpoint of this app."""
     figures = {"test": {"accuracy": 0.5, "n": 10, "seed": 0}}
     whole = Checkpoint(build(SPEC, 0), ("a", "b"), (0.5,) * 3, (0.25,) * 3, "shapes", 3, {"epochs": 1}, {}, figures)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints.save(whole, Path(folder) / "whole.safetensors")
+        return (Path(folder) / "whole.safetensors").read_bytes()
+
+
+@cache
+def own_graph() -> bytes:
+    """The same of a network that came from an ONNX file."""
+    facts, weights = graph_of(saved("onnx"))
+    network = Network.of(spec_from_dict(facts["spec"]))
+    network.load_state_dict(weights, assign=True)
+    whole = Checkpoint(network.freeze(), ("a", "b", "c", "d"), (0.5,) * 3, (0.25,) * 3, "other data: fuzz")
     with tempfile.TemporaryDirectory() as folder:
         checkpoints.save(whole, Path(folder) / "whole.safetensors")
         return (Path(folder) / "whole.safetensors").read_bytes()
@@ -65,9 +79,10 @@ def with_header(**changes: Any) -> bytes:
 def own_files(draw: DrawFn) -> bytes:
     """Our own file with another header, another directory of tensors, or damaged bytes."""
     kind = draw(st.sampled_from(("header", "header", "text", "directory", "bytes")))
+    whole = draw(st.sampled_from((own_file, own_graph)))()
     if kind == "bytes":
-        return draw(damaged(own_file()))
-    header, tensors = split_up(own_file())
+        return draw(damaged(whole))
+    header, tensors = split_up(whole)
     if kind == "directory":
         return put_together(draw(changed_text(header)), tensors)
     ours = json.loads(header["__metadata__"][HEADER])
@@ -206,6 +221,8 @@ def test_names_and_shapes_are_networks_or_a_sentence(values: dict[str, torch.Ten
 @cache
 def saved(form: str) -> bytes:
     """The small network as other programs save it."""
+    if form == "onnx":
+        return classifier(end="Softmax").SerializeToString()
     if form == "safetensors":
         return serialise(dict(state()), {"format": "pt"})
     file = io.BytesIO()
@@ -215,7 +232,7 @@ def saved(form: str) -> bytes:
     return file.getvalue()
 
 
-FORMS = st.sampled_from(("zip", "legacy", "safetensors"))
+FORMS = st.sampled_from(("zip", "legacy", "safetensors", "onnx"))
 
 
 @given(FORMS.flatmap(lambda form: damaged(saved(form))))
@@ -223,7 +240,7 @@ FORMS = st.sampled_from(("zip", "legacy", "safetensors"))
 def test_a_file_is_inspected_without_a_flood(content: bytes) -> None:
     """What is for the child to sort out are errors; that it is not memory, depth or time, this test sees."""
     try:
-        assert inspect_file(io.BytesIO(content)) in ("zip", "legacy", "safetensors", "ours")
+        assert inspect_file(io.BytesIO(content)) in ("zip", "legacy", "safetensors", "onnx", "ours")
     except WeightsError as error:
         check_sentence(f"`a.pth` {error}")
     except (MemoryError, RecursionError):
@@ -265,14 +282,14 @@ def answers(files: list[bytes]) -> list[dict[str, Any]]:
 @given(st.lists(FORMS.flatmap(lambda form: damaged(saved(form))), min_size=BATCH, max_size=BATCH))
 @examples(1)
 def test_the_child_has_an_answer_for_every_file(files: list[bytes]) -> None:
-    said = answers([saved("zip"), saved("legacy"), saved("safetensors"), *files])
-    assert len(said) == 3 + len(files) and all("tensors" in answer for answer in said[:3])
+    said = answers([saved("zip"), saved("legacy"), saved("safetensors"), saved("onnx"), *files])
+    assert len(said) == 4 + len(files) and all("tensors" in answer for answer in said[:4])
     for answer in said:
         if "refusal" in answer:
             check_sentence(f"`a.pth` {answer['refusal']}")
 
 
-@pytest.mark.parametrize("form", ["zip", "own"])
+@pytest.mark.parametrize("form", ["zip", "onnx", "own"])
 @given(data=st.data())
 @examples(1)
 def test_the_way_of_an_upload_ends_in_a_report_or_a_sentence(data_folder: Path, form: str, data: st.DataObject) -> None:

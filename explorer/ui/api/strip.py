@@ -69,7 +69,7 @@ def _scale_maxima(axis: Sequence[str], largest: Sequence[Mapping[str, float]]) -
 def _short_label(name: str) -> str:
     """`stages.1.0.conv2` -> "0.conv2": the stage stands in the header above it."""
     parts = name.split(".")
-    return ".".join(parts[2:]) if parts[0] == "stages" else parts[-1]
+    return ".".join(parts[2 if parts[0] == "stages" else 1 :]) or name
 
 
 def _kind(rows: Sequence[NetworkResult], name: str) -> str:

@@ -75,7 +75,7 @@ def _cell(network: ComparedNetwork, column: LayerProfile, top: float, grid: Grid
 def _layer_label(name: str, kind: str) -> str:
     """`stages.1.0.conv2` -> "1.0 conv2", `stages.1.0` -> "1.0 block"."""
     parts = name.removeprefix("stages.").split(".")
-    return f"{'.'.join(parts)} {kind}" if name.count(".") == 2 else f"{'.'.join(parts[:-1])} {parts[-1]}"
+    return f"{'.'.join(parts)} {kind}" if kind == "block" else f"{'.'.join(parts[:-1])} {parts[-1]}".strip()
 
 
 def paint(cam: np.ndarray, top: float, grid: Grid) -> np.ndarray:

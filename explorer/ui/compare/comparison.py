@@ -147,7 +147,7 @@ def relative_depths(spec: ArchitectureSpec, layers: Sequence[str]) -> dict[str, 
     """
     passed, depths = 0, {}
     for layer in describe(spec).layers:
-        if layer.kind == "shortcut" or ".shortcut" in layer.name:
+        if layer.kind == "shortcut" or spec.is_beside(layer.name):
             continue
         passed += layer.kind == "conv"
         if layer.name in layers:

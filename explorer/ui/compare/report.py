@@ -83,7 +83,7 @@ def _light_colour(network: ComparedNetwork) -> str:
 @lru_cache(CACHES["ui.compare.report._empty"].entries)
 def _empty(spec: ArchitectureSpec) -> Network:
     with torch.device("meta"), torch.no_grad():
-        return Network(spec).eval()
+        return Network.of(spec).eval()
 
 
 def without_weights(compared: Sequence[ComparedNetwork]) -> list[ComparedNetwork]:

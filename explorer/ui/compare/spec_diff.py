@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures
-from explorer.architectures import ArchitectureSpec, Stage, describe
+from explorer.architectures import ArchitectureSpec, GraphSpec, Stage, describe
 from explorer.checkpoints import Checkpoint
 from explorer.figures import Chapter, Chart, Details, Part, Table, TrainingLine
 from explorer.figures.text_escaping import shortened
-from explorer.labels import BLOCKS, SHORTCUTS, label, listed
+from explorer.labels import BLOCKS, SHORTCUTS, SHORTCUTS_OF_BLOCKS, label, listed
 from explorer.training import TrainingRecord
 from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.parts import draw, draw_table
@@ -173,13 +173,23 @@ def _facts(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
+    if isinstance(spec, GraphSpec):
+        kinds = {block.shortcut for block in spec.blocks} - {"none"}
+        return {
+            "shortcut": ", ".join(SHORTCUTS_OF_BLOCKS[kind].short for kind in sorted(kinds)) or SHORTCUTS["none"].long,
+            "operations of the ONNX graph": f"{len(spec.nodes):,}",
+            "activation": spec.activation_name,
+            "input": " × ".join(map(str, spec.input_shape)),
+            "classes": f"{spec.classes:,}",
+        }
     stem = spec.stem
     pooled = ", max pooling" if stem and stem.pooling == "max" else ""
     stem_words = f"{stem.kernel_size}×{stem.kernel_size}, {stem.channels} channels" if stem else "none"
     return {
         "shortcut": SHORTCUTS[spec.shortcut].long,
         "stages: blocks × channels": ", ".join(map(_stage_words, spec.stages)),
-        "block": BLOCKS[spec.block],
+        "block": f"{BLOCKS[spec.block]}{f', {spec.groups} groups' if spec.groups > 1 else ''}"
+        + (", norm in front of each convolution" if spec.preactivation else ""),
         "stem": f"{stem_words}{f', stride {stem.stride}' if stem and stem.stride > 1 else ''}{pooled}",
         "norm": label("norm", spec.norm),
         "activation": label("activation", spec.activation),
@@ -190,13 +200,14 @@ def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
         "dropout": f"{spec.dropout:g}",
         "bias before a norm": "yes" if spec.bias_before_norm else "no",
         "input": " × ".join(map(str, spec.input_shape)),
-        "classes": f"{spec.classes:,}",
+        "classes": f"{spec.classes:,}{', one output' if spec.one_logit else ''}",
     }
 
 
 def _stage_words(stage: Stage) -> str:
     words = f"{stage.blocks} × {stage.channels}"
     words += f", stride {stage.stride}" if stage.stride > 1 else ""
+    words += f", {stage.inner} inside" if stage.inner else ""
     words += f", {stage.kernel_size}×{stage.kernel_size}" if stage.kernel_size != 3 else ""
     return f"({words}{', no padding' if stage.padding == 'valid' else ''})"
 

@@ -131,8 +131,10 @@ def file_bytes(name: str) -> bytes:
 def try_out(reading: Reading, normalisation: Normalisation, subject: InputImage) -> list[tuple[int, float]]:
     """The three most probable classes of that picture, and their probabilities."""
     size = reading.spec.input_shape[1:]
+    normalisation = normalisation.of(reading.spec.input_shape[0])
     image = to_input(subject.pixels, size, normalisation.mean, normalisation.std, reading.resize_shorter_to)
     with INFERENCE_SLOTS, torch.inference_mode():
-        probabilities = reading.network()(torch.from_numpy(image)[None])[0].softmax(0)
+        logits = reading.network()(torch.from_numpy(image)[None])[0]
+    probabilities = (logits / reading.spec.temperature).softmax(0)
     best = probabilities.topk(min(3, len(probabilities)))
     return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))

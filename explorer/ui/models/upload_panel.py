@@ -20,7 +20,6 @@ from explorer.ui.session import find_image, session
 from explorer.ui.widgets.download import offer_labelled_images
 from explorer.weights_import import NORMALISATIONS, Normalisation, NormalisationScore, Reading, Report
 
-SUFFIXES = ["pt", "pth", "th", "t7", "ckpt", "safetensors"]
 CLASS_LISTS = {about.title: about.class_names for about in DOWNLOADABLE.values()} | {"Shapes": shapes.CLASS_NAMES}
 TRIED = 500  # labelled pictures for each reading with each normalisation
 OTHER = "class 0, class 1, …"
@@ -35,10 +34,9 @@ def upload() -> None:
         )
     file = st.file_uploader(
         "A file of weights",
-        type=SUFFIXES,
         key="weights",
-        help="torchvision's, timm's and the usual CIFAR ResNets and VGGs, or a file of this app. It is read in a "
-        "process of its own and never executed; it stays with your session.",
+        help="Any CNN as ONNX; ResNets, ResNeXts, VGGs and tutorial CNNs of many programs; or a file of this app, with "
+        "any ending. It is read in a process of its own and never executed; it stays with your session.",
     )
     if file is None:
         _forget()
@@ -244,10 +242,12 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
             fitting[name] = listed
     fitting[OTHER] = tuple(f"class {index}" for index in range(count))
     own = "your own list"
-    choice = st.selectbox("Classes", [*fitting, own], key=f"classes-{key}")
+    one = reading.spec.one_logit and not reading.own_checkpoint  # nothing tells which class its one output stands for
+    choice = st.selectbox("Classes", [own, *fitting] if one else [*fitting, own], key=f"classes-{key}")
     if choice != own:
         return fitting[choice]
-    text = st.text_area("One class a line, in the order of the network's outputs", key=f"class_list-{key}")
+    order = "first that of a small output, then that of a large one" if one else "in the order of the network's outputs"
+    text = st.text_area(f"One class a line, {order}", key=f"class_list-{key}")
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if len(names) != count:
         st.info(f"{len(names):,} names so far; the network has {count:,} classes.")

@@ -8,9 +8,10 @@ from typing import Any
 import streamlit as st
 
 from explorer import figures, torchvision_models
-from explorer.architectures import describe
+from explorer.architectures import GraphSpec, describe
 from explorer.checkpoints import Checkpoint
 from explorer.errors import user_message
+from explorer.onnx_export import to_onnx
 from explorer.ui import bar, client, navigation, network_registry, url_query, user_models
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_code, as_sentence, as_text
@@ -133,10 +134,18 @@ def _card(name: str) -> None:
         navigation.download_button(
             "Download as one file",
             data=lambda: model_table.file_bytes(name),
-            file_name=f"{checkpoint.spec.name.lower()}.safetensors",
+            file_name=f"{checkpoint.spec.name.lower().replace(' ', '-')}.safetensors",
             mime="application/octet-stream",
             help="Weights, spec, classes, normalisation and figures in one safetensors file.",
         )
+        if not isinstance(checkpoint.spec, GraphSpec):
+            navigation.download_button(
+                "Download as ONNX",
+                data=lambda: to_onnx(network_registry.checkpoint(name)),
+                file_name=f"{checkpoint.spec.name.lower()}.onnx",
+                mime="application/octet-stream",
+                help="For other programs: the network for normalised images, up to its logits.",
+            )
         if user_models.is_owned(name):
             _own_buttons(name)
     if user_models.SHARED_ID.fullmatch(name):

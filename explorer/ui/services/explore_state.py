@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
+from explorer.architectures.spec import INSIDE_BLOCK
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
 from explorer.images import PHOTOS
-from explorer.tracing import INSIDE_BLOCK
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Scope = Literal["layer", "network", "both"]

@@ -1,0 +1,474 @@
+"""One small rule for each operator of ONNX: what its inputs and attributes mean to `architectures.operators`.
+
+One file: the rules share how they read pads, axes and constants, and a new operator is one more of them.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+
+from explorer.weights_import.onnx_reader import FLOATS, Constant, Missing, Reader, Value
+from explorer.weights_import.report import WeightsError, quote
+
+
+def _same_batches(value: Constant) -> np.ndarray:
+    """A constant that may have the batch's size along its first axis, with 1 in its place."""
+    a, b = value
+    if a is b or a.shape == b.shape and np.array_equal(a, b):
+        return a
+    if a.ndim and a.shape[1:] == b.shape[1:] and (a[:1] == a).all() and (b == a[:1]).all():
+        return a[:1]
+    raise Missing("a constant that depends on how many images there are")
+
+
+def _own(name: str, value: Any) -> tuple[str, np.ndarray]:
+    if isinstance(value, Value):
+        raise Missing("weights that depend on the image")
+    return name, _same_batches(value)
+
+
+def _operand(value: Any, name: str = "value") -> Any:
+    """An input of an arithmetic operation: a value, a number, or an own weight."""
+    if isinstance(value, Value):
+        return value
+    array = _same_batches(value)
+    if array.dtype.kind not in "fiu":
+        raise Missing("a constant that is no number")
+    return float(array.reshape(-1)[0]) if array.size == 1 and np.isfinite(array).all() else (name, array)
+
+
+def _arithmetic(r: Reader, *inputs: Any) -> Value:
+    operator = r.proto.op_type
+    if len(inputs) == 1:
+        return inputs[0]
+    if len(inputs) > 2 and operator in ("Max", "Min"):
+        raise Missing(f"{len(inputs)} inputs")
+    values = [value for value in inputs if isinstance(value, Value)]
+    if (
+        operator == "Add"
+        and len(values) == 2
+        and values[0].shapes == values[1].shapes
+        and values[0].node != values[1].node
+    ):
+        return r.emit("Residual", values)
+    last = any(value.channels_last for value in values)
+    operands = [_operand(value, f"value{index}" if index else "value") for index, value in enumerate(inputs)]
+    if operator in ("Max", "Min") and not isinstance(operands[0], Value):
+        operands.reverse()
+    if operator in ("Max", "Min") and not isinstance(operands[1], Value | float):
+        raise Missing("a constant that is no single number")
+    rank = max(value.rank for value in values)
+    for each in operands:
+        if isinstance(each, tuple) and each[1].ndim > rank:
+            raise Missing("a constant of more axes")
+    return r.emit(operator, operands, last)
+
+
+def _unary(**defaults: float) -> Callable[..., Value]:
+    def rule(r: Reader, x: Value, *_: Any) -> Value:
+        attributes: dict[str, Any] = {name: float(r.attribute(name, default)) for name, default in defaults.items()}
+        return r.emit(r.proto.op_type, [x], **attributes)
+
+    return rule
+
+
+def _pads(r: Reader, x: Value, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> list[int]:
+    """top, left, bottom, right"""
+    auto = r.attribute("auto_pad", "NOTSET")
+    if auto in ("NOTSET", "VALID", ""):
+        pads = [int(each) for each in r.attribute("pads", [0] * 4)] if auto != "VALID" else [0] * 4
+        if len(pads) != 4 or min(pads) < 0 or max(pads) > 1024:
+            raise Missing("such pads")
+        return pads
+    before, after = [], []
+    for size, window, stride, dilation in zip(x.shapes[0][2:], kernel, strides, dilations, strict=True):
+        total = max(0, (-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size)
+        low, high = total // 2, total - total // 2
+        before.append(low if auto == "SAME_UPPER" else high)
+        after.append(high if auto == "SAME_UPPER" else low)
+    return [*before, *after]
+
+
+def _pair(r: Reader, name: str) -> list[int]:
+    values = [int(each) for each in r.attribute(name, (1, 1))]
+    if len(values) != 2 or not all(1 <= each <= 1024 for each in values):
+        raise Missing(f"{name} {values}")
+    return values
+
+
+def _planar(x: Value) -> None:
+    if x.rank != 4:
+        raise Missing(f"an input of {x.rank} axes, not of 4")
+
+
+def _conv(r: Reader, x: Value, weight: Any, bias: Any = None) -> Value:
+    _planar(x)
+    name, values = _own("weight", weight)
+    if values.ndim != 4:
+        raise Missing(f"weights of {values.ndim} axes")
+    strides, dilations = _pair(r, "strides"), _pair(r, "dilations")
+    pads = _pads(r, x, values.shape[2:], strides, dilations)
+    biases = [_own("bias", bias)] if bias else []
+    if biases and biases[0][1].shape != values.shape[:1]:
+        raise Missing("a bias of another length")
+    return r.emit("Conv", [x, (name, values), *biases], strides=strides, dilations=dilations, pads=pads,
+                  group=int(r.attribute("group", 1)))  # fmt: skip
+
+
+def _conv_transpose(r: Reader, x: Value, weight: Any, bias: Any = None) -> Value:
+    _planar(x)
+    if r.attribute("output_shape") is not None or r.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise Missing("padding by itself")
+    pads = [int(each) for each in r.attribute("pads", [0] * 4)]
+    biases = [_own("bias", bias)] if bias else []
+    extra = [int(each) for each in r.attribute("output_padding", (0, 0))]
+    return r.emit(
+        "ConvTranspose",
+        [x, _own("weight", weight), *biases],
+        pads=pads,
+        stride=_pair(r, "strides"),
+        dilation=_pair(r, "dilations"),
+        output_padding=extra,
+        groups=int(r.attribute("group", 1)),
+    )
+
+
+def _linear(r: Reader, x: Value, weight: np.ndarray, bias: np.ndarray | None) -> Value:
+    biases = [] if bias is None else [("bias", np.broadcast_to(bias, (1, weight.shape[0])).reshape(-1))]
+    return r.emit("Linear", [x, ("weight", weight), *biases])
+
+
+def _gemm(r: Reader, x: Any, weight: Any, bias: Any = None) -> Value:
+    if not isinstance(x, Value) or r.attribute("transA", 0):
+        raise Missing("transposed images")
+    values = _own("weight", weight)[1] * np.float32(r.attribute("alpha", 1.0))
+    biases = _own("bias", bias)[1] * np.float32(r.attribute("beta", 1.0)) if bias else None
+    return _linear(r, x, values if r.attribute("transB", 0) else values.T, biases)
+
+
+def _matmul(r: Reader, a: Any, b: Any) -> Value:
+    if isinstance(a, Value) and not isinstance(b, Value) and b[0].ndim == 2:
+        return _linear(r, a, _own("weight", b)[1].T, None)
+    return r.emit("MatMul", [_operand(a), _operand(b)])
+
+
+def _batch_norm(r: Reader, x: Value, *weights: Any) -> Value:
+    if r.attribute("training_mode", 0):
+        raise Missing("training mode")
+    names = ("weight", "bias", "running_mean", "running_var")
+    own: list[Any] = [_own(name, value) for name, value in zip(names, weights, strict=True)]
+    if own[3][1].min() < 0:
+        raise WeightsError(f"holds a negative variance at node {quote(r.proto.name)}; the file is damaged.")
+    if x.rank == 4:
+        value = r.emit("BatchNormalization", [x, *own], epsilon=float(r.attribute("epsilon", 1e-5)))
+        r.nodes[-1].weights["num_batches_tracked"] = torch.zeros((), dtype=torch.int64)
+        return value
+    own = [(name.replace("running_", "moving_"), values) for name, values in own]
+    return r.emit("BatchNormalization", [x, *own], epsilon=float(r.attribute("epsilon", 1e-5)))
+
+
+def _norm(r: Reader, x: Value, *weights: Any) -> Value:
+    given = [_own(name, value) for name, value in zip(("weight", "bias"), weights, strict=False) if value]
+    epsilon = float(r.attribute("epsilon", 1e-5))
+    if r.proto.op_type == "LayerNormalization":
+        axis = x.axis(r.attribute("axis", -1))
+        given = [(name, values.reshape(x.shapes[0][axis:])) for name, values in given]
+        return r.emit("LayerNormalization", [x, *given], axis=axis, epsilon=epsilon)
+    if r.proto.op_type == "GroupNormalization":
+        groups = int(r.attribute("num_groups", 1))
+        each = x.shapes[0][1] // groups
+        given = [
+            (name, np.repeat(values, each) if len(values) == groups != x.shapes[0][1] else values)
+            for name, values in given
+        ]
+        return r.emit("GroupNormalization", [x, *given], groups=groups, epsilon=epsilon)
+    _planar(x)
+    return r.emit("InstanceNormalization", [x, *given], epsilon=epsilon)
+
+
+def _pool(r: Reader, x: Value) -> Value:
+    _planar(x)
+    kernel = [int(each) for each in r.attribute("kernel_shape")]
+    strides, dilations = _pair(r, "strides"), _pair(r, "dilations")
+    if len(kernel) != 2 or len(r.proto.output) > 1 and r.proto.output[1] or r.attribute("storage_order", 0):
+        raise Missing("indices or other axes")
+    pads, ceil = _pads(r, x, kernel, strides, dilations), bool(r.attribute("ceil_mode", 0))
+    if r.proto.op_type == "MaxPool":
+        return r.emit("MaxPool", [x], kernel=kernel, strides=strides, pads=pads, dilations=dilations, ceil=ceil)
+    if dilations != [1, 1] or ceil and pads[:2] != pads[2:]:
+        raise Missing("dilations")
+    counted = bool(r.attribute("count_include_pad", 0))
+    return r.emit("AveragePool", [x], kernel=kernel, strides=strides, pads=pads, ceil=ceil, count_include_pad=counted)
+
+
+def _global(operator: str) -> Callable[..., Value]:
+    def rule(r: Reader, x: Value) -> Value:
+        return r.emit(operator, [x], axes=list(range(2, x.rank)), keepdims=True)
+
+    return rule
+
+
+def _reduce(r: Reader, x: Value, *inputs: Any) -> Value:
+    axes = r.setting("axes", (x, *inputs), 1)
+    if not axes:
+        if r.attribute("noop_with_empty_axes", 0):
+            return x
+        raise Missing("all axes, that of the images too")
+    axes = sorted(x.axis(axis) for axis in axes)
+    if 0 in axes:
+        raise Missing("the axis of the images")
+    return r.emit(r.proto.op_type, [x], axes=axes, keepdims=bool(r.attribute("keepdims", 1)))
+
+
+def _clip(r: Reader, x: Value, low: Any = None, high: Any = None) -> Value:
+    ends: list[float | None] = []
+    for name, given in (("min", low), ("max", high)):
+        value = r.number(given) if given else r.attribute(name)
+        ends.append(None if value is None or abs(value) > 3e38 else float(value))
+    return x if ends == [None, None] else r.emit("Clip", [x], low=ends[0], high=ends[1])
+
+
+def _softmax(r: Reader, x: Value) -> Value:
+    axis = r.attribute("axis", -1 if r.opset >= 13 else 1)
+    if r.opset < 13 and x.axis(axis) != x.rank - 1 and prod(x.shapes[0][x.axis(axis) :]) != x.shapes[0][x.axis(axis)]:
+        raise Missing("several axes at once")
+    return r.emit(r.proto.op_type, [x], axis=x.axis(axis))
+
+
+def _concat(r: Reader, *parts: Any) -> Value:
+    values = [part for part in parts if isinstance(part, Value)]
+    axis = values[0].axis(r.attribute("axis"))
+    if axis == 0:
+        raise Missing("the axis of the images")
+    if len(parts) == 1:
+        return values[0]
+    names = [part if isinstance(part, Value) else _own(f"value{index}", part) for index, part in enumerate(parts)]
+    return r.emit("Concat", names, axis=axis)
+
+
+def _slice_of(r: Reader, x: Value, axis: int, start: int, end: int) -> Value:
+    return r.emit("Slice", [x], axes=[axis], starts=[start], ends=[end], steps=[1])
+
+
+def _split(r: Reader, x: Value, *inputs: Any) -> list[Value]:
+    axis = x.axis(r.attribute("axis", 0))
+    size, count = x.shapes[0][axis], len(r.proto.output)
+    step = -(-size // count)
+    sizes = r.setting("split", (x, *inputs), 1) or [min(step, size - step * index) for index in range(count)]
+    if axis == 0 or sum(sizes) != size:
+        raise Missing("such sizes")
+    ends = np.cumsum(sizes)
+    return [_slice_of(r, x, axis, int(end - part), int(end)) for part, end in zip(sizes, ends, strict=True)]
+
+
+def _slice(r: Reader, x: Value, *inputs: Any) -> Value:
+    starts, ends = r.setting("starts", (x, *inputs), 1), r.setting("ends", (x, *inputs), 2)
+    if starts is None or ends is None:
+        raise Missing("no ends")
+    axes = [x.axis(axis) for axis in r.setting("axes", (x, *inputs), 3) or range(len(starts))]
+    steps = r.setting("steps", (x, *inputs), 4) or [1] * len(starts)
+    keep = []
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        size = x.shapes[0][axis]
+        start, end, step = slice(start, end, step).indices(size)
+        if step < 0:
+            # torch has no step backwards; the same values are gathered.
+            x, whole = r.emit("Gather", [x], indices=list(range(start, end, step)), axis=axis), True
+        else:
+            whole = (start, end, step) == (0, size, 1)
+        if axis == 0 and not whole and (start, step) != (0, 1):
+            raise Missing("the axis of the images")
+        if not whole and axis:
+            keep.append((axis, start, end, step))
+    if not keep:
+        return x
+    parts = [list(part) for part in zip(*keep, strict=True)]
+    return r.emit("Slice", [x], axes=parts[0], starts=parts[1], ends=parts[2], steps=parts[3])
+
+
+def _gather(r: Reader, x: Any, indices: Any) -> Value:
+    if not isinstance(x, Value):
+        raise Missing("a table")
+    axis = x.axis(r.attribute("axis", 0))
+    if x.rank == 1 and not isinstance(indices, Value):  # `as_strided` of PyTorch's exporter: all values in their order
+        if all(np.array_equal(each.reshape(-1), np.arange(x.shapes[n][0])) for n, each in enumerate(indices)):
+            return r.reshape(x, lambda n: indices[n].shape)
+    places = r.ints(indices)
+    size = x.shapes[0][axis]
+    if axis == 0 or indices[0].ndim > 1 or len(places) > 8192 or not all(-size <= place < size for place in places):
+        raise Missing("such indices")
+    places = [place % size for place in places]
+    if indices[0].ndim == 0:
+        return r.emit("Select", [x], index=places[0], axis=axis)
+    return r.emit("Gather", [x], indices=places, axis=axis)
+
+
+def _pad(r: Reader, x: Value, *inputs: Any) -> Value:
+    pads, mode = r.setting("pads", (x, *inputs), 1), r.attribute("mode", "constant")
+    modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
+    axes = [x.axis(axis) for axis in r.setting("axes", (x, *inputs), 3) or range(x.rank)]
+    if pads is None or mode not in modes or len(pads) != 2 * len(axes):
+        raise Missing(f"mode {mode}")
+    ends = {axis: (pads[place], pads[place + len(axes)]) for place, axis in enumerate(axes)}
+    if ends.get(0, (0, 0)) != (0, 0) or max(map(abs, pads)) > 4096:
+        raise Missing("such pads")
+    flat = [side for axis in reversed(range(1, x.rank)) for side in ends.get(axis, (0, 0))]
+    while flat[-2:] == [0, 0]:
+        flat = flat[:-2]
+    if not flat:
+        return x
+    value = r.number(inputs[1]) if len(inputs) > 1 and inputs[1] else float(r.attribute("value", 0.0))
+    return r.emit("Pad", [x], pads=flat, mode=modes[mode], value=value)
+
+
+def _reshape(r: Reader, x: Value, shape: Any = None) -> Value:
+    if isinstance(shape, Value):
+        raise Missing("a shape that depends on the image")
+    target = (np.array(r.attribute("shape")),) * 2 if not shape else shape
+    return r.reshape(x, lambda n: target[n].tolist())
+
+
+def _flatten(r: Reader, x: Value) -> Value:
+    axis = r.attribute("axis", 1)
+    axis = axis + x.rank if axis < 0 else axis
+    if axis != 1:
+        raise Missing(f"axis {axis}")
+    return x if x.rank == 2 else r.emit("Flatten", [x])
+
+
+def _squeeze(r: Reader, x: Value, *inputs: Any) -> Value:
+    axes = r.setting("axes", (x, *inputs), 1)
+    gone = {x.axis(axis) for axis in axes} if axes else {axis for axis in range(1, x.rank) if x.shapes[0][axis] == 1}
+    return r.reshape(x, lambda n: [side for axis, side in enumerate(x.shapes[n]) if axis not in gone])
+
+
+def _unsqueeze(r: Reader, x: Value, *inputs: Any) -> Value:
+    axes = r.setting("axes", (x, *inputs), 1) or []
+    rank = x.rank + len(axes)
+    new = {axis % rank for axis in axes}
+
+    def target(n: int) -> list[int]:
+        sides = iter(x.shapes[n])
+        return [1 if axis in new else next(sides) for axis in range(rank)]
+
+    return r.reshape(x, target)
+
+
+def _transpose(r: Reader, x: Value) -> Value:
+    perm = [int(axis) for axis in r.attribute("perm", range(x.rank)[::-1])]
+    return x if perm == sorted(perm) else r.transpose(x, perm)
+
+
+def _expand(r: Reader, x: Value, shape: Any) -> Value:
+    if isinstance(shape, Value):
+        raise Missing("a shape that depends on the image")
+    shapes = [np.broadcast_shapes(x.shapes[n], tuple(shape[n].tolist())) for n in (0, 1)]
+    if shapes[0] == x.shapes[0]:
+        return x
+    return r.emit("Expand", [x], shape=[-1 if a != b else int(a) for a, b in zip(*shapes, strict=True)])
+
+
+def _cast(r: Reader, x: Value, *_: Any) -> Value:
+    if r.proto.op_type == "Cast" and r.attribute("to") not in FLOATS:
+        raise Missing("whole numbers")
+    return x
+
+
+def _same(r: Reader, x: Value, *_: Any) -> Value:
+    return x
+
+
+def _gelu(r: Reader, x: Value) -> Value:
+    return r.emit("Gelu", [x], approximate=r.attribute("approximate", "none"))
+
+
+def _prelu(r: Reader, x: Value, slope: Any) -> Value:
+    return r.emit("PRelu", [x, _own("weight", slope)])
+
+
+def _resize(r: Reader, x: Value, *inputs: Any) -> Value:
+    _planar(x)
+    given = [None, *inputs] if r.opset >= 11 else [None, None, *inputs]
+    sizes = given[3] if len(given) > 3 else None
+    if sizes:
+        size = r.ints((sizes[0][2:], sizes[1][2:])) if len(sizes[0]) == 4 else r.ints(sizes)
+    else:
+        scales = np.asarray(given[2][0]).reshape(-1)
+        size = [int(side * scale) for side, scale in zip(x.shapes[0][2:], scales[-2:], strict=True)]
+    if len(size) != 2 or not all(1 <= side <= 4096 for side in size):
+        raise Missing("such a size")
+    mode, places = r.attribute("mode", "nearest"), r.attribute("coordinate_transformation_mode", "half_pixel")
+    if mode == "nearest" and places == "asymmetric" and r.attribute("nearest_mode", "floor") == "floor":
+        return r.emit("Resize", [x], size=size, mode="nearest", align_corners=None)
+    whole = all(new % old == 0 for new, old in zip(size, x.shapes[0][2:], strict=True))
+    if mode == "nearest" and whole and places in ("asymmetric", "half_pixel", "pytorch_half_pixel"):
+        return r.emit("Resize", [x], size=size, mode="nearest", align_corners=None)
+    if (
+        mode == "linear"
+        and places in ("half_pixel", "pytorch_half_pixel", "align_corners")
+        and not r.attribute("antialias", 0)
+    ):
+        return r.emit("Resize", [x], size=size, mode="bilinear", align_corners=places == "align_corners")
+    raise Missing(f"{mode}, {places}")
+
+
+def _lrn(r: Reader, x: Value) -> Value:
+    size = int(r.attribute("size"))
+    if size % 2 == 0:
+        raise Missing("an even size")
+    alpha, beta, bias = r.attribute("alpha", 1e-4), r.attribute("beta", 0.75), r.attribute("bias", 1.0)
+    return r.emit("LRN", [x], size=size, alpha=float(alpha), beta=float(beta), bias=float(bias))
+
+
+def _depth(r: Reader, x: Value) -> Value:
+    _planar(x)
+    block = int(r.attribute("blocksize"))
+    if r.proto.op_type == "DepthToSpace":
+        return r.emit("DepthToSpace", [x], block=block, mode=r.attribute("mode", "DCR"))
+    return r.emit("SpaceToDepth", [x], block=block)
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean"), _arithmetic),
+    **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "HardSwish", "Mish", "Softplus", "Softsign"), _unary()),
+    **dict.fromkeys(("Sqrt", "Exp", "Log", "Erf", "Neg", "Abs", "Reciprocal"), _unary()),
+    **dict.fromkeys(("Elu", "Celu", "Swish"), _unary(alpha=1.0)),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"), _reduce),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), _norm),
+    **dict.fromkeys(("Cast", "CastLike"), _cast),
+    **dict.fromkeys(("Identity", "Dropout"), _same),
+    **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
+    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _depth),
+    "LeakyRelu": _unary(alpha=0.01),
+    "Selu": _unary(),
+    "HardSigmoid": _unary(alpha=0.2, beta=0.5),
+    "Gelu": _gelu,
+    "PRelu": _prelu,
+    "Clip": _clip,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "BatchNormalization": _batch_norm,
+    "LRN": _lrn,
+    "GlobalAveragePool": _global("ReduceMean"),
+    "GlobalMaxPool": _global("ReduceMax"),
+    "Concat": _concat,
+    "Split": _split,
+    "Slice": _slice,
+    "Gather": _gather,
+    "Pad": _pad,
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Transpose": _transpose,
+    "Expand": _expand,
+    "Resize": _resize,
+}
+"""By the operator's name in ONNX. A constant operator (`Shape`, `ConstantOfShape`, `Range`, ...) needs none: it is
+computed while the file is read."""
