@@ -39,7 +39,7 @@ class View:
 
 
 VIEWS = (
-    View("explore", "/", after="Layer stages.2.2"),
+    View("explore", "/", after="All layers, input to output"),
     View("compare", "/compare", after="Where they disagree"),
     View("gradients", "/gradients", after="All layers"),
 )

@@ -102,7 +102,7 @@ def test_the_report_of_explore_holds_its_view() -> None:
     assert_whole(
         text, "plain-8 (shapes-v1-32, seed 0)", "n = 1", "channel 2 of ResNet-8", "<td>50 %</td>", "<td>opacity</td>"
     )
-    headings = ["Predictions", "Layer stages.1.0", "Depth strip", "Settings", "This view", "Made with"]
+    headings = ["Predictions", "Layer stages.1.0", "All layers, input to output", "Settings", "This view", "Made with"]
     assert re.findall("<h2>(.*?)</h2>", text) == headings
     # The strip: four columns, two rows and two kinds; three pictures, two overlays, two channels, and a bar for each.
     assert text.count("<img") == 4 * 2 * 2 + 3 + 2 + 2 + 4

@@ -153,9 +153,7 @@ class Reader:
         if len(sides) != 4:
             raise WeightsError(f"has an input of shape {said or 'unknown'}, and images are N×C×H×W or N×H×W×C.")
         if kind.elem_type not in FLOATS:
-            raise WeightsError(
-                f"takes images as whole numbers (input {quote(inputs[0].name)}); export it for float32."
-            )
+            raise WeightsError(f"takes images as whole numbers (input {quote(inputs[0].name)}); export it for float32.")
         last = sides[1] not in (1, 3) and sides[3] in (1, 3)
         channels, height, width = (sides[3], sides[1], sides[2]) if last else sides[1:]
         if channels not in (1, 3):

@@ -33,9 +33,7 @@ POOLED = {  # for the number of a convolution, from 1, of n
     "2×2 max-pooling behind the last": lambda number, n: number == n,
     "no pooling": lambda number, n: False,
 }
-WHERE = (
-    "The file does not say where the network pools, whether it pads, and how large its images are: which one is it?"
-)
+WHERE = "The file does not say where the network pools, whether it pads, and how large its images are: which one is it?"
 
 
 def small_cnn(state: Mapping[str, Tensor], name: str) -> KeyLayout | None:

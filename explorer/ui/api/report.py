@@ -167,7 +167,9 @@ def _strip(state: AppState, layer: str, results: list[NetworkResult], source: st
             ("Gradient size (root mean square)", "gradient_magnitude"),
         )
     ]
-    return Chapter("Depth strip", ["Every layer from input to output.", *strips, *charts])
+    return Chapter(
+        "All layers, input to output", ["Grad-CAM of every layer and its most active channel.", *strips, *charts]
+    )
 
 
 def _lines(results: list[NetworkResult], field: str) -> list[DepthLine]:
