@@ -107,15 +107,14 @@ def _part(network: NetworkResult, subject: InputImage) -> tuple[float, float, fl
 
 
 def _verdict(network: NetworkResult, subject: InputImage) -> str:
-    names, record = network.checkpoint.class_names, network.checkpoint.record
+    names = network.checkpoint.class_names
     predicted = names[network.trace.prediction]
     right = ""
     if subject.label in names:
         right = ": right" if predicted == subject.label else f": wrong, it is {with_article(subject.label)}"
     seed = "" if network.checkpoint.seed is None else f", seed {network.checkpoint.seed}"
-    where = f"; measured on {str(record['device'])[:80]}" if "device" in record else ""
     data = network.checkpoint.data
     family = data.removeprefix(UPLOADED_DATA)
     if family != data:
         return f"Predicts {predicted}{right}. Uploaded, layout of {family}; the file does not name its training data."
-    return f"Predicts {predicted}{right}. Trained on {dataset_title(data)}{seed}{where}."
+    return f"Predicts {predicted}{right}. Trained on {dataset_title(data)}{seed}."
