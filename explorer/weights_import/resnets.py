@@ -115,7 +115,7 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str, fam
 def wide_resnet(state: Mapping[str, Tensor], name: str) -> KeyLayout:
     """`conv1`, `block1.layer.0.bn1`, ..., `bn1`, `fc`: the wide ResNets WRN-d-k, norms in front of convolutions."""
     stem = state["conv1.weight"]
-    blocks = []
+    blocks: list[tuple[int, int]] = []
     while f"block{len(blocks) + 1}.layer.0.conv2.weight" in state:
         place, count = f"block{len(blocks) + 1}.layer", 1
         while f"{place}.{count}.conv2.weight" in state:
