@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from explorer import checkpoints
 from explorer.architectures import build
@@ -182,3 +183,24 @@ def test_a_difference_within_the_error_is_not_called_one():
         trials = [best, NormalisationScore(reading, NORMALISATIONS["imagenet"], accuracy, 100, 0.1)]
         assert bool(_doubts(trials, report)) == doubted  # type: ignore[arg-type]
     assert _doubts([NormalisationScore(reading, NORMALISATIONS["imagenet"], 0.8, 100, 0.1), best], report) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_weights_of_other_programs_are_classified_and_explained_where_the_file_leaves_no_choice(
+    place: Path, tmp_path: Path
+) -> None:
+    """One output is two classes. What is assumed is said; where the file leaves a choice, so is the way out."""
+    state = nn.ModuleDict({"conv1": nn.Conv2d(1, 4, 5), "conv2": nn.Conv2d(4, 8, 5), "fc1": nn.Linear(128, 1)})
+    torch.save(state.state_dict(), tmp_path / "net.pth.tar")
+    picture = place / "pictures" / "red" / "0.png"
+    (found,) = answer("classify", tmp_path / "net.pth.tar", picture)["pictures"]
+    shares = {entry["class"]: entry["probability"] for entry in found["top"]}
+    assert set(shares) == {"class 0", "class 1"} and sum(shares.values()) == pytest.approx(1)
+    scores = [answer("explain", tmp_path / "net.pth.tar", picture, "--target", n)["score"] for n in (0, 1)]
+    assert scores[0] == -scores[1] and shares["class 1"] == pytest.approx(1 / (1 + np.exp(-scores[1])))
+    _, out, _ = run("classify", tmp_path / "net.pth.tar", picture)
+    assert "Note: normalisation mnist is assumed" in out
+    assert "convert" in complaint("classify", place / "weights.th", picture)
+    out_file = tmp_path / "ours.safetensors"
+    notes = answer("convert", tmp_path / "net.pth.tar", "--out", out_file, "--classes", "no,yes")["notes"]
+    assert any("one output" in note for note in notes) and checkpoints.load(out_file).class_names == ("no", "yes")

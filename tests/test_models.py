@@ -1,5 +1,6 @@
 """Models without a browser: uploads, whose they are and for how long, and what their owner may change."""
 
+import io
 import os
 import re
 import threading
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import streamlit
+import torch
 from streamlit.testing.v1 import AppTest
+from torch import nn
 
 from explorer import checkpoints, requirements, runs
 from explorer.architectures import build
@@ -131,6 +134,24 @@ def test_an_upload_is_this_sessions_alone(data_folder: Path, content: bytes) -> 
     assert folder.parent == data_folder / "uploads"
     stranger.run()
     assert "uploads" not in stranger.session_state
+
+
+def test_a_file_with_any_ending_whose_one_output_asks_for_two_names() -> None:
+    """A tutorial's CNN for grey pictures."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sizes = {"conv1": nn.Conv2d(1, 4, 5), "conv2": nn.Conv2d(4, 8, 5), "fc1": nn.Linear(128, 1)}
+    file = io.BytesIO()
+    torch.save({"state_dict": nn.ModuleDict(sizes).state_dict(), "epoch": 3}, file)
+    app = open_models()
+    give(app, file.getvalue(), "best.pth.tar")
+    assert any("One class a line, first that of a small output" in area.label for area in app.text_area)
+    assert not [button for button in app.button if button.label == "Use this model"]
+    app.text_area[0].set_value("healthy\nill").run()
+    name = use(app)
+    made = checkpoints.load(folder_of(app) / f"{name.removeprefix('mine-')}.safetensors")
+    assert made.class_names == ("healthy", "ill") and made.spec.one_logit and made.spec.input_shape == (1, 28, 28)
+    assert (made.mean, made.std) == ((0.1307,), (0.3081,))
 
 
 def test_a_session_and_all_sessions_have_a_quota(monkeypatch: pytest.MonkeyPatch, content: bytes, other: bytes) -> None:

@@ -987,10 +987,17 @@ def test_no_state_dict_gives_anything_but_readings_or_a_sentence():
     networks: list[nn.Module] = [made(Residual, (1, 1, 1), 16, way) for way in ("A", "B")]
     networks += [made(Residual, (1, 1, 1, 1), 8, "B", bottleneck=True), made(SmallVgg, (1, 1, 1), "norm")]
     networks += [made(SmallVgg, VGG[11], "three"), shaken(build(cifar(8))), shaken(build(PRESETS["lenet"].spec))]
+    states = [network.state_dict() for network in networks]
+    states += [made(Wide, 1, 2).state_dict(), made(Residual, (1, 1, 1, 1), 8, "B", "fc", "downsample").state_dict()]
+    states[-1:] = [
+        {spell(key): states[-1][key] for key in states[-1]} for spell in (hugging_face, children, open_mmlab)
+    ]
+    states.append(robust(states[1], states[1]))
+    states.append(Tutorial(nn.Conv2d(3, 6, 5), nn.Conv2d(6, 16, 5), linear=(400, 120, 10), norm=True).state_dict())
     sizes = (0, 1, 2, 3, 5, 7, 16, 64, 70_000)
     outcomes = {"read": 0, "refused": 0}
-    for round_ in range(300):
-        state = dict(networks[round_ % len(networks)].state_dict())
+    for round_ in range(400):
+        state = dict(states[round_ % len(states)])
         for _ in range(int(random.integers(1, 4))):
             key = list(state)[int(random.integers(len(state)))]
             shape = [int(random.choice(sizes)) for _ in range(int(random.integers(0, 5)))]

@@ -271,7 +271,7 @@ class GraphNetwork(Network):
                 raise ValueError(f"`{node.name}` cannot be a {node.operator} with these attributes.") from None
             module.channels_last = node.channels_last  # type: ignore[assignment]
             self._place(node.name, module, blocks)
-            self.layers[module] = (node.name, kind_of(node.operator))
+            self.layers[module] = (node.name, kind_of(node.operator, node.attributes))
             if (around := spec.block_of(node.name)) is not None:
                 members[around].append(node)
         steps: list[tuple[nn.Module, tuple[str, ...], str, bool]] = []

@@ -195,8 +195,10 @@ _KINDS = {
 }
 
 
-def kind_of(operator: str) -> str:
+def kind_of(operator: str, attributes: Attributes | None = None) -> str:
     """ "conv", "norm", ...; the operator's own name in small letters where the app has no word for it."""
+    if operator in ("ReduceMean", "ReduceMax") and attributes and attributes.get("axes") in ([2, 3], [1, 2]):
+        return "pool"
     return _KINDS.get(operator, operator.lower())
 
 

@@ -60,7 +60,7 @@ def describe_network(arguments: argparse.Namespace) -> CommandResult:
         lines += [facts["note"], f"Training there: {facts['training']}."]
     if "data" in facts:
         lines += [f"Trained on {facts['data']}; it {describe_classes(facts['class_names'])}"]
-    header = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
+    header = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field", "kernel")
     lines += ["", *table(header, [list(layer.values()) for layer in layers]), ""]
     lines.append(
         f"{spec.depth} weighted layers, {description.parameters:,} parameters; for one image "

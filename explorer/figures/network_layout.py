@@ -165,6 +165,7 @@ def _by_resolution(groups: Sequence[Group]) -> list[Group]:
         heights = [each.parts[-1].layers[-1].output_shape[1:2] for each in (merged[-1], group) if each.parts[-1].layers]
         if len(heights) == 2 and (heights[0] == heights[1] or not heights[1] and heights[0] == (1,)):
             name = merged[-1].name.removesuffix(" …")
+            name = group.name if name == "layers" else name
             merged[-1] = Group(f"{name} …", [*merged[-1].parts, *group.parts])
         else:
             merged.append(group)
@@ -178,7 +179,7 @@ def _place_of(spec: ArchitectureSpec, layer: LayerDescription, before: str) -> s
         return stage_title(layer.name)
     if dot or layer.kind == "block":
         return first
-    return "stem" if before in ("input", "stem") else "head" if len(layer.output_shape) < 3 else "layers"
+    return "stem" if before in ("input", "stem") else "head" if math.prod(layer.output_shape[1:]) == 1 else "layers"
 
 
 def _ways_of(spec: ArchitectureSpec, part: DiagramPart) -> tuple[str, int]:

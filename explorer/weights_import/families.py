@@ -92,7 +92,7 @@ def layout_of(
     spec = candidates[0].spec
     is_grey, uncertain = spec.input_shape[0] == 1, list(uncertain)
     normalisation, reason = GREY if is_grey and max(spec.input_shape) <= 32 else FAMILIES[family]
-    if is_grey:
+    if is_grey and family not in (TUTORIAL, SMALL_CNN):  # of which it is said
         uncertain.append(f"{NORMALISATION}it takes grey images, and nothing in the file tells what they went through")
     if spec.one_logit:
         uncertain.append(

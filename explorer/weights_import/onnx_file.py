@@ -36,7 +36,7 @@ def parsed(content: bytes) -> ModelProto:
         _check_tensor(tensor)
     if graph.sparse_initializer:
         raise WeightsError("holds sparse weights; export ordinary ones.")
-    _check_model(model)
+    _check_model(model, len(content) < 2**22)
     return model
 
 
@@ -62,11 +62,14 @@ def _check_tensor(tensor: TensorProto) -> None:
             )
 
 
-def _check_model(model: ModelProto) -> None:
+def _check_model(model: ModelProto, is_small: bool) -> None:
     """ONNX's own checker and shape inference, on the file without the values of large weights and without the shapes
     that it states of its inner values: those may be wrong, and are found anew."""
     lean = ModelProto()
-    lean.CopyFrom(model) if model.ByteSize() < 2**22 else _copy_without_weights(model, lean)
+    if is_small:
+        lean.CopyFrom(model)
+    else:
+        _copy_without_weights(model, lean)
     del lean.graph.value_info[:]
     try:
         onnx.checker.check_model(lean)

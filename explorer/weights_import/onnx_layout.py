@@ -16,6 +16,7 @@ from torch import Tensor
 from explorer.architectures import Network, spec_from_dict
 from explorer.architectures.graph import INPUT
 from explorer.architectures.operators import kind_of
+from explorer.weights_import.onnx_file import parsed
 from explorer.weights_import.onnx_reader import Graph, Node, read_graph
 from explorer.weights_import.onnx_rules import RULES
 from explorer.weights_import.report import WeightsError
@@ -73,7 +74,10 @@ def graph_of(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     The network is run once for one picture and for two, which must not depend on each other. Raises WeightsError with
     a sentence that lacks its subject, the file's name.
     """
-    graph = read_graph(content, RULES)
+    model = parsed(content)
+    del content  # a VGG has half a gigabyte, of which the process can hold few copies
+    graph = read_graph(model, RULES)
+    del model
     described, state = laid_out(graph)
     try:
         network = Network.of(spec_from_dict(described))

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from explorer.architectures.description import shape_after
 from explorer.architectures.operators import OWN, operation
-from explorer.weights_import.onnx_file import parsed
 from explorer.weights_import.report import WeightsError, quote
 
 MAX_CONSTANT = 2**26  # values of what the file has computed
@@ -80,10 +79,10 @@ Rule = Callable[..., "Value | list[Value]"]
 """Of a reader and the inputs of the node that it is at: the outputs."""
 
 
-def read_graph(content: bytes, rules: Mapping[str, Rule]) -> Graph:
+def read_graph(model: ModelProto, rules: Mapping[str, Rule]) -> Graph:
     """`rules` are by the operator's name in ONNX. Raises WeightsError with a sentence that lacks its subject, the
     file's name."""
-    return Reader(parsed(content), rules).graph()
+    return Reader(model, rules).graph()
 
 
 # --- the graph -------------------------------------------------------------------------------------------------------
@@ -112,7 +111,6 @@ class Reader:
         )
         for tensor in model.graph.initializer:
             self.values[tensor.name] = (self.weight(tensor),) * 2
-            tensor.ClearField("raw_data")  # half a gigabyte of a VGG
         shape = self._input([each for each in model.graph.input if each.name not in self.values])
         for proto in model.graph.node:
             self._convert(proto)

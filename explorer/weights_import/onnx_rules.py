@@ -144,7 +144,8 @@ def _linear(r: Reader, x: Value, weight: np.ndarray, bias: np.ndarray | None) ->
 def _gemm(r: Reader, x: Any, weight: Any, bias: Any = None) -> Value:
     if not isinstance(x, Value) or r.attribute("transA", 0):
         raise Missing("transposed images")
-    values = _own("weight", weight)[1] * np.float32(r.attribute("alpha", 1.0))
+    values, alpha = _own("weight", weight)[1], r.attribute("alpha", 1.0)
+    values = values if alpha == 1 else values * np.float32(alpha)
     biases = _own("bias", bias)[1] * np.float32(r.attribute("beta", 1.0)) if bias else None
     return _linear(r, x, values if r.attribute("transB", 0) else values.T, biases)
 

@@ -22,6 +22,7 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     seen = to_pixels(results[0].trace.image, results[0].checkpoint.mean, results[0].checkpoint.std)
     given, _ = pixels_for(results[0].checkpoint, subject)
     words = "" if given.shape == seen.shape else "Cropped and resized. "
+    words += "Made grey, as the network takes it. " if results[0].checkpoint.spec.input_shape[0] == 1 else ""
     words += "" if given is subject.pixels else "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
     said = ". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)])

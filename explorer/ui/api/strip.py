@@ -87,7 +87,7 @@ def _groups(axis: Sequence[str], rows: Sequence[NetworkResult]) -> list[dict[str
             groups.append({"key": label, "span": 0})
         groups[-1]["span"] += 1
         groups[-1]["title"] = f"{label}: {channels} channels of {height}×{width}"
-        groups[-1]["label"] = groups[-1]["title"] if groups[-1]["span"] > 6 else label
+        groups[-1]["label"] = groups[-1]["title"] if groups[-1]["span"] > 6 and len(label) < 8 else label
     return groups
 
 

@@ -134,7 +134,7 @@ def _name(report: Report) -> str:
 
 def _first_title(report: Report) -> str:
     """The name of the file, as far as a model may be called that."""
-    stem = _name(report).rsplit(".", 1)[0]
+    stem = _name(report).rsplit(".", 1)[0].removesuffix(".pth")
     return "".join(letter for letter in stem if letter.isprintable())[:80].strip() or "uploaded"
 
 
