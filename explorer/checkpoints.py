@@ -138,7 +138,8 @@ def read_header(path: str | Path) -> Header:
         return Header(
             spec_from_dict(header["spec"]),
             tuple(header["class_names"]),
-            *(header[key] for key in ("data", "figures", "record", "seed")),
+            *(header[key] for key in ("data", "figures", "record")),
+            header.get("seed"),
         )
     except CheckpointError:
         raise

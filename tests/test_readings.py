@@ -92,8 +92,8 @@ def test_what_does_not_beat_chance_is_not_recommended(monkeypatch: pytest.Monkey
     (warning,) = app.warning
     said = warning.value.replace("\\", "")
     assert said.startswith("No reading beats chance on these images.")
-    assert "(n = 60)" in said and "in 12 tries" in said
-    assert len([table for table in app.dataframe if len(table.value) == 12]) == 1, "the figures are there"
+    assert "(n = 60)" in said and "in 16 tries" in said
+    assert len([table for table in app.dataframe if len(table.value) == 16]) == 1, "the figures are there"
     assert not [button for button in app.button if button.label.startswith("Take this")]
     assert not [text for text in app.markdown if "Best on" in text.value]
 
