@@ -60,7 +60,12 @@ def test_the_report_of_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     headings = re.findall("<h2>(.*?)</h2>", text)
     assert len(headings) == 3 + 1 + 2 and headings[3].startswith("All layers, at step ")
     assert_whole(
-        text, "n = 3 seeds (0 to 2)", "64 shapes", "gradients?source=record", "the training batch of that step"
+        text,
+        "n = 3 seeds (0 to 2)",
+        "64 shapes",
+        "gradients?source=record",
+        "the training batch of that step",
+        "ResNet-56 (shapes-v1-32, seed 0)",
     )
     assert text.count('class="chart"') == 4
 
