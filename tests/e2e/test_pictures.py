@@ -55,13 +55,13 @@ def test_the_pictures_of_explore(page: Page) -> None:
     for picture in ("feature maps of ResNet-20", "chosen feature map of ResNet-20"):
         name, pixels = saved(page, picture)
         assert "stages.1.0-of-ResNet-20" in name and min(pixels.shape[:2]) >= 624
-    name, strip = saved(page, "depth strip")
-    assert name.startswith("Depth-strip-of-plain-20-explaining-")
+    name, strip = saved(page, "all layers")
+    assert name.startswith("All-layers-of-plain-20-explaining-")
     band = page.locator(".strip .grid")
     size = band.evaluate("grid => [grid.offsetHeight, grid.offsetWidth]")
     assert strip.shape[0] > 2 * size[0] and strip.shape[1] == pytest.approx(2 * size[1] + 64, abs=2)
     assert colours(strip) > 500, "maps, lines and words"
-    for picture in ("depth strip", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
+    for picture in ("all layers", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
         fills_the_screen(page, picture)
 
 
