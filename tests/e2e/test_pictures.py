@@ -62,13 +62,13 @@ def test_the_pictures_of_explore(page: Page) -> None:
     for picture in ("feature maps of ResNet-20", "chosen feature map of ResNet-20"):
         name, pixels = saved(page, picture)
         assert "stages.1.0-of-ResNet-20" in name and min(pixels.shape[:2]) >= 624
-    name, strip = saved(page, "depth strip")
-    assert name.startswith("Depth-strip-of-plain-20-explaining-")
+    name, strip = saved(page, "all layers")
+    assert name.startswith("All-layers-of-plain-20-explaining-")
     band = page.locator(".strip .grid")
     size = band.evaluate("grid => [grid.offsetHeight, grid.offsetWidth]")
     assert strip.shape[0] > 2 * size[0] and strip.shape[1] == pytest.approx(2 * size[1] + 64, abs=2)
     assert colours(strip) > 500, "maps, lines and words"
-    name, words, pictures = drawn(page, "depth strip")
+    name, words, pictures = drawn(page, "all layers")
     assert len(pictures) == 8, "two rows and the bars of both networks, and two scales"
     for part in ("plain-20", "ResNet-20", "stage 3", "1e-2", "gradient", "n = 1"):
         assert part in words, words
@@ -78,7 +78,7 @@ def test_the_pictures_of_explore(page: Page) -> None:
     text = download.value.path().read_text()
     for part in ("Layer stages.1.0", "channel 5 of ResNet-20", "?second=shapes-resnet-20#layer=stages.1.0"):
         assert part in text, "the view of the browser"
-    for picture in ("depth strip", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
+    for picture in ("all layers", "Grad-CAM of ResNet-20", "feature maps of plain-20"):
         fills_the_screen(page, picture)
 
 
