@@ -7,7 +7,6 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,12 +16,9 @@ from starlette.responses import Response
 
 from driving.messages import explain_request, picture, unpack
 from explorer import checkpoints, figures
-from explorer.architectures import build
 from explorer.attribution import raw_arrays
-from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
-from explorer.images import DecodedImage, decode, to_input, to_pixels
-from explorer.presets import cifar
+from explorer.images import DecodedImage, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import server
 from explorer.ui.api import explain as api
@@ -52,7 +48,6 @@ from explorer.ui.services.inference import (
     sample_image,
     sample_pixels,
 )
-from explorer.ui.services.offered_networks import OfferedNetworks
 from explorer.ui.viewer import STATIC
 from tests.messages import answer_of, refusal, reply, session_of
 
@@ -112,23 +107,6 @@ def test_a_message_is_what_the_library_computes(changes: dict[str, Any]) -> None
     results = looked(other, state, names=asked["networks"])
     wanted = view_message(state.picture, subject, results, state.layer, state.channel, other.offered)
     assert explain(own, asked) == wanted
-
-
-def test_a_network_for_grey_pictures_with_one_output_is_shown_in_grey_with_two_classes() -> None:
-    spec = replace(cifar(8, classes=2), input_shape=(1, 28, 28), one_logit=True)
-    own = session()
-    made = Checkpoint(build(spec).freeze(), ("no", "yes"), (0.5,), (0.25,), "noise")
-    own.offered = OfferedNetworks({"grey": lambda: made}, {}, "light")
-    asked = VIEW | {"networks": ["grey"], "target": 0}
-    state = AppState(**{name: value for name, value in asked.items() if name != "networks"})
-    header, _ = unpack(explain(own, asked))
-    (result,) = looked(own, state, names=["grey"])
-    logits = result.trace.logits
-    assert logits[0] == -logits[1] and result.trace.probabilities[1] == pytest.approx(1 / (1 + np.exp(-logits[1])))
-    shown = to_pixels(result.trace.image, made.mean, made.std)
-    assert (shown == shown[..., :1]).all() and header["networks"]
-    for only in ("layer", "layers"):
-        assert unpack(explain(own, asked | {"layer": "stages.1.0", "channel": 1, "only": only}))
 
 
 @pytest.mark.parametrize("only", ["layer", "layers"])
