@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer.ui import bar
+from explorer.ui import bar, streamlit_internals
 from explorer.ui.services.explore_state import AppState
 
 PAGES = ("explore", "compare", "gradients", "build", "models", "class")
@@ -43,7 +43,7 @@ def test_compare_keeps_its_further_networks_and_always_has_two() -> None:
 
 USED = """
 import streamlit as st
-from explorer.ui import bar
+from explorer.ui import bar, streamlit_internals
 bar.use("models", %r, %r)
 """
 
@@ -78,3 +78,49 @@ def test_a_network_is_used_as_one_of_the_pair(
     app.query_params["model"] = name
     app.run()
     assert not app.exception and app.query_params == {"model": name, **expected}
+
+
+VIEW = """
+import streamlit as st
+from explorer.ui import navigation, url_query
+
+def page():
+    st.button("Defaults", on_click=url_query.write, args=({},))
+    st.text(",".join(url_query.read().get(name, "") for name in ("first", "second")))
+
+navigation.run({"explore": ("Explore", page)})
+"""
+BETWEEN = [{}, {"networks": "shapes-plain-20,shapes-resnet-20"}]
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_back_keeps_the_pair_at_an_address_that_no_page_has_written(
+    between: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = AppTest.from_string(VIEW, default_timeout=60)
+    app.query_params.update({"first": "shapes-plain-8", "second": "shapes-resnet-8"})
+    app.run()
+    app.query_params.clear()
+    app.query_params.update(between)
+    with monkeypatch.context() as back:
+        back.setattr(streamlit_internals, "is_history_navigation", lambda: True)
+        app.run()
+    for _ in range(2):
+        assert app.text[0].value == "shapes-plain-8,shapes-resnet-8" and app.query_params == between, "Back goes on"
+        app.run()
+
+
+def test_back_to_the_defaults_that_were_chosen_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = AppTest.from_string(VIEW, default_timeout=60).run()
+    app.button[0].click().run()
+    app.query_params["first"] = "shapes-plain-8"
+    assert app.run().text[0].value == "shapes-plain-8,"
+    app.query_params.clear()
+    monkeypatch.setattr(streamlit_internals, "is_history_navigation", lambda: True)
+    assert app.run().text[0].value == ","
+
+
+def test_an_address_between_two_pages_is_told_from_a_view() -> None:
+    pair = {"first": "shapes-plain-8"}
+    assert all(bar.is_between("explore", query) for query in BETWEEN) and not bar.is_between("explore", pair)
+    assert bar.is_between("compare", pair) and not bar.is_between("compare", BETWEEN[1])

@@ -32,6 +32,14 @@ def of_query(page: str, query: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in AppState.from_query(pair).to_query().items() if name in FIELDS}
 
 
+def is_between(page: str, query: Mapping[str, str]) -> bool:
+    """Whether no view of that page has this query. Streamlit writes the path and the query of an address one after the
+    other, so Back also reaches addresses without fields, and those with the path of one page and the pair of another.
+    """
+    foreign = {"first", "second"} if page == "compare" else {"networks"}
+    return not query or bool(foreign & {*query})
+
+
 def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> dict[str, str]:
     """The query of that page with another pair. Compare keeps its third and fourth network, and takes two at least."""
     rest = {name: value for name, value in query.items() if name not in (*FIELDS, "networks")}

@@ -42,6 +42,10 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
         if by_menu and (query := bar.into_query(name, session().view(name), session().pair)):
             url_query.write(query)
     session().page = name
+    received = st.query_params.to_dict()
+    if streamlit_internals.is_history_navigation() and bar.is_between(name, received):
+        if received or not url_query.is_default():
+            url_query.stands_for(bar.into_query(name, session().view(name), session().pair))
     bar.follow_query(name)
     lesson.begin_page()
     with error_boundary():

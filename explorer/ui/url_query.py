@@ -41,15 +41,30 @@ def read() -> dict[str, str]:
         if is_stale and not streamlit_internals.is_history_navigation():
             st.query_params.from_dict(pending.now)
             return dict(pending.now)
-        reset()
+        st.session_state.pop("url_query")
     for name in {*TRAVELLING} & {*received}:
         _carry(name, received[name])
-    return _own(received) | travelling()
+    between = st.session_state.get("between")
+    return (between[1] if between and between[0] == _own(received) else _own(received)) | travelling()
+
+
+def stands_for(query: Mapping[str, str]) -> None:
+    """Lets the present address, which no page has written, mean that query. Writing it would add to the history, so
+    that Back would never get past it."""
+    st.session_state["between"] = (_own(st.query_params.to_dict()), _own(query))
+
+
+def is_default() -> bool:
+    """Whether this session has written an address without fields on this page, which then means the defaults."""
+    return bool(st.session_state.get("wrote_defaults"))
 
 
 def write(query: Mapping[str, str]) -> None:
     """Changes all fields but those that travel."""
     before = read()
+    if not _own(query):
+        st.session_state["wrote_defaults"] = True
+        st.session_state.pop("between", None)
     _supersede(before, _own(query) | travelling())
 
 
@@ -85,7 +100,8 @@ def _own(query: Mapping[str, str]) -> dict[str, str]:
 
 def reset() -> None:
     """Forgets what this session wrote: the URL is that of another page."""
-    st.session_state.pop("url_query", None)
+    for key in ("url_query", "between", "wrote_defaults"):
+        st.session_state.pop(key, None)
 
 
 def _pending() -> _PendingQuery | None:

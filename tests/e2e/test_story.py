@@ -29,7 +29,7 @@ def test_the_first_view_shows_twins_that_part_and_two_links_lead_to_the_answer(p
     for dark in (False, True):
         turn(page, dark=dark)
         assert_accessible(page, "the first view")
-    seen = pair(page)
+    opened, seen = page.url, pair(page)
     assert seen[:2] == ("shapes-plain-56", "shapes-resnet-56") and "test image" in seen[2]
     page.get_by_role("link", name="On how many images do they differ").click()
     expect(page.get_by_text("overfitting is not the reason")).to_be_visible()
@@ -39,6 +39,10 @@ def test_the_first_view_shows_twins_that_part_and_two_links_lead_to_the_answer(p
     expect(page.get_by_role("heading", name="Why is the deep plain network hard to train?")).to_be_visible()
     wait_until_ready(page)
     assert pair(page) == seen
+    while page.url != opened:
+        page.go_back()
+        wait_until_ready(page)
+        assert pair(page) == seen, page.url
 
 
 def test_the_pair_and_the_picture_travel_with_every_change_of_page(page: Page) -> None:
