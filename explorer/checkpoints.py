@@ -138,7 +138,9 @@ def read_header(path: str | Path) -> Header:
         return Header(
             spec_from_dict(header["spec"]),
             tuple(header["class_names"]),
-            *(header[key] for key in ("data", "figures", "record")),
+            header["data"],
+            header["figures"],
+            header["record"],
             header.get("seed"),
         )
     except CheckpointError:

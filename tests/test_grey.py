@@ -1,4 +1,4 @@
-"""A network for grey pictures with one output: the browser gets grey pixels and two classes."""
+"""A network for grey images with one output: the browser gets grey pixels and two classes."""
 
 from dataclasses import replace
 
@@ -12,12 +12,12 @@ from explorer.images import to_pixels
 from explorer.presets import cifar
 from explorer.ui.api.explain import explain
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import drawn_image
+from explorer.ui.services.inference import sample_image
 from explorer.ui.services.offered_networks import OfferedNetworks
 from tests.messages import session_of
 
 
-def test_a_network_for_grey_pictures_with_one_output_is_shown_in_grey_with_two_classes() -> None:
+def test_a_network_for_grey_images_with_one_output_is_shown_in_grey_with_two_classes() -> None:
     spec = replace(cifar(8, classes=2), input_shape=(1, 28, 28), one_logit=True)
     made = Checkpoint(build(spec).freeze(), ("no", "yes"), (0.5,), (0.25,), "noise")
     own = session_of()
@@ -26,8 +26,7 @@ def test_a_network_for_grey_pictures_with_one_output_is_shown_in_grey_with_two_c
     asked = {"picture": state.picture, "target": 0, "layers": "main", "networks": ["grey"]}
     header, _ = unpack(explain(own, asked))
     assert "Made grey" in header["predictions"]["pictures"][1]["words"]
-    subject = drawn_image(state)
-    assert subject is not None
+    subject = sample_image(6, 6)
     (network,) = own.offered.beside(["grey"])
     found = own.passes.run(network, state, subject).trace
     assert found.logits[0] == -found.logits[1]
