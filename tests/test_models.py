@@ -1,4 +1,7 @@
-"""Models without a browser: uploads, whose they are and for how long, and what their owner may change."""
+"""Models without a browser: uploads, whose they are and for how long, and what their owner may change.
+
+One file for the one page.
+"""
 
 import io
 import os
