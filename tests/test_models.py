@@ -140,7 +140,7 @@ def test_an_upload_is_this_sessions_alone(data_folder: Path, content: bytes) -> 
 
 
 def test_a_file_with_any_ending_whose_one_output_asks_for_two_names() -> None:
-    """A tutorial's CNN for grey pictures."""
+    """A tutorial's CNN for grey images."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         sizes = {"conv1": nn.Conv2d(1, 4, 5), "conv2": nn.Conv2d(4, 8, 5), "fc1": nn.Linear(128, 1)}
@@ -149,7 +149,7 @@ def test_a_file_with_any_ending_whose_one_output_asks_for_two_names() -> None:
     app = open_models()
     give(app, file.getvalue(), "best.pth.tar")
     assert any("One class a line, first that of a small output" in area.label for area in app.text_area)
-    assert not [button for button in app.button if button.label == "Use this model"]
+    assert all(button.disabled for button in app.button if button.label == "Use this model")
     app.text_area[0].set_value("healthy\nill").run()
     name = use(app)
     made = checkpoints.load(folder_of(app) / f"{name.removeprefix('mine-')}.safetensors")

@@ -9,7 +9,7 @@ from explorer import weights_import
 from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
-from explorer.ui import dataset_access, missing, navigation, user_models
+from explorer.ui import dataset_access, missing, navigation, network_registry, user_models
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
 from explorer.ui.models import model_table
@@ -277,7 +277,10 @@ def _use(
         return
     _forget()
     if not missing.open_pending_link(name):
-        navigation.switch_page("explore", AppState(first=name, second=None).to_query())
+        seen = AppState.from_query(session().pair)
+        is_shape = seen.sample is not None or seen.test is not None
+        picture = network_registry.sample_for(name) if is_shape else seen.picture
+        navigation.switch_page("explore", AppState(first=name, second=None, picture=picture).to_query())
 
 
 def _forget() -> None:
