@@ -468,7 +468,7 @@ def test_a_pretrained_name_is_taken_wherever_a_checkpoint_is(picture):
         ("evaluate net.safetensors", "--data"),
         ("evaluate net.safetensors --data others", "'cat'"),
         ("evaluate nowhere.safetensors", "nowhere.safetensors"),
-        ("evaluate spec.json", "safetensors"),
+        ("evaluate spec.json", "not weights"),
         ("classify net.safetensors", "PICTURE"),
         ("classify resnet-21 red.png", "resnet-21"),
         ("classify net.safetensors nowhere.png", "`nowhere.png`"),
