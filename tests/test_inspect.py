@@ -193,7 +193,9 @@ def test_weights_of_other_programs_are_classified_and_explained_where_the_file_l
     state = nn.ModuleDict({"conv1": nn.Conv2d(1, 4, 5), "conv2": nn.Conv2d(4, 8, 5), "fc1": nn.Linear(128, 1)})
     torch.save(state.state_dict(), tmp_path / "net.pth.tar")
     picture = place / "pictures" / "red" / "0.png"
-    (found,) = answer("classify", tmp_path / "net.pth.tar", picture)["pictures"]
+    document = answer("classify", tmp_path / "net.pth.tar", picture)
+    (found,) = document["pictures"]
+    assert document["assumed"][0].startswith("normalisation mnist is assumed")
     shares = {entry["class"]: entry["probability"] for entry in found["top"]}
     assert set(shares) == {"class 0", "class 1"} and sum(shares.values()) == pytest.approx(1)
     scores = [answer("explain", tmp_path / "net.pth.tar", picture, "--target", n)["score"] for n in (0, 1)]

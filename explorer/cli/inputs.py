@@ -27,7 +27,7 @@ DATA_HELP = (
     "folders"
 )
 DEFAULT_SECONDS = 60.0
-ASSUMED = "weights of another program: "  # begins the note on a network that was read directly
+ASSUMED = "unknown data: "  # begins the note on a network that was read directly
 
 CONFIG_HELP = {
     "epochs": "times through the training images",

@@ -32,8 +32,9 @@ def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
         pictures.append({**_facts(file, picture), "top": top})
         lines += [heading(file, picture), *_probabilities(top), *notes_block(picture.notes), ""]
     document = {"checkpoint": arguments.checkpoint, "class_names": list(checkpoint.class_names), "pictures": pictures}
-    notes = notes_block(inputs.assumptions(checkpoint))
-    return document, [*lines, f"The network {describe_classes(checkpoint.class_names)}", *notes]
+    if assumed := inputs.assumptions(checkpoint):
+        document["assumed"] = assumed
+    return document, [*lines, f"The network {describe_classes(checkpoint.class_names)}", *notes_block(assumed)]
 
 
 def explain_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,12 +84,14 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
         "layers": layers,
         "file": str(out) if out else None,
     }
+    if assumed := inputs.assumptions(checkpoint):
+        document["assumed"] = assumed
     header = ("layer", "kind", "shape", "activation", "gradient", "cam maximum", "why zero")
     rows = [[value for key, value in layer.items() if key != "strongest"] for layer in layers]
     lines = [heading(arguments.picture, picture), *_probabilities(top), *notes_block(picture.notes)]
     lines += [
         f"The network {describe_classes(names)}",
-        *notes_block(inputs.assumptions(checkpoint)),
+        *notes_block(assumed),
         "",
         f"What supports {names[seen.target]!r}:",
         "",
