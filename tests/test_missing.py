@@ -114,4 +114,4 @@ def test_an_upload_that_a_link_waits_for_takes_its_place_there() -> None:
     press(app, "Back to Models")
     give(app, content)
     assert use(app, reading=1) == app.query_params["first"] != name
-    assert app.query_params == {"first": app.query_params["first"], "second": "none"}, "once"
+    assert app.query_params == {"first": app.query_params["first"], "second": "none", "picture": "scene-ship"}, "once"

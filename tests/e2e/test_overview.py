@@ -252,6 +252,7 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
 def test_a_file_that_is_too_large_is_not_sent(page: Page) -> None:
     visit(page)
     open_pictures(page)
+    page.wait_for_function(COMPLETE)
     heard: list[str] = []
     page.on("request", lambda request: heard.append(request.url))
     sparse = """input => {

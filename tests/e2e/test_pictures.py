@@ -70,7 +70,7 @@ def test_the_pictures_of_explore(page: Page) -> None:
     assert colours(strip) > 500, "maps, lines and words"
     name, words, pictures = drawn(page, "all layers")
     assert len(pictures) == 8, "two rows and the bars of both networks, and two scales"
-    for part in ("plain-20", "ResNet-20", "stage 3", "1e-2", "gradient", "n = 1"):
+    for part in ("plain-20", "ResNet-20", "stage 3", "1e-2", "activation", "n = 1"):
         assert part in words, words
     with page.expect_download() as download:
         page.get_by_role("button", name="Report (HTML)", exact=True).click()
