@@ -77,6 +77,13 @@ def test_the_link_of_the_form_opens_the_page_and_hides() -> None:
     assert app.code[0].value.endswith("/gradients?hide=menu%2Ctext&present=1")
 
 
+def test_the_link_of_the_form_has_the_pair_of_the_bar_also_where_its_page_was_not_seen() -> None:
+    app = open_page("class", first="shapes-plain-8", second="shapes-resnet-8")
+    assert app.code[0].value.endswith("/explore?first=shapes-plain-8&second=shapes-resnet-8")
+    app.selectbox(key="class_page").set_value("compare").run()
+    assert app.code[0].value.endswith("/compare?networks=shapes-plain-8%2Cshapes-resnet-8")
+
+
 def test_a_missing_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_class, "NEEDED", ("shapes-plain-57",))
     assert "shapes-plain-57" in open_page("class").info[0].value

@@ -1,5 +1,9 @@
 """Every value of a spec and of a training has its word, and layers are named by their stages."""
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -9,6 +13,8 @@ from explorer.architectures import spec
 from explorer.training import config
 from explorer.ui.services.explore_state import Scope
 
+ROOT = Path(__file__).parents[1]
+READ = ("methods.py", "faithfulness.py")  # on pages too
 TABLES = {
     "block": spec.BlockKind,
     "shortcut": spec.Shortcut,
@@ -61,3 +67,22 @@ def test_lists_and_capitals():
         *("", "a", "a and b", "a, b and c")
     ]
     assert labels.listed(["a", "b"], "or") == "a or b" and labels.capital("iPhone x") == "IPhone x"
+
+
+def sentences(source: str) -> Iterator[str]:
+    """The sentences of a module's literals without its docstrings; X stands for each value of an f-string."""
+    tree = ast.parse(source)
+    apart = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    apart |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        if id(node) not in apart and isinstance(node, ast.Constant | ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in parts)
+            yield from re.split(r"[.?!]\**\s", text) if not re.search("<style|function", text) else ()
+
+
+def test_no_sentence_of_a_page_is_longer_than_25_words() -> None:
+    files = [*(ROOT / "explorer" / "ui").rglob("*.py"), *map((ROOT / "explorer" / "attribution").joinpath, READ)]
+    found = [(file.name, each) for file in files for each in sentences(file.read_text()) if len(each.split()) > 25]
+    assert not found and len(files) > 50
+    assert [len(each.split()) for each in sentences('"a b. " f"c {d} e"\n"""Not this."""\nx = f"a {b} c. d"')] == [3, 1]

@@ -18,16 +18,16 @@ from explorer.views import enlarge
 
 READINGS: Mapping[str, str] = MappingProxyType(
     {
-        "deletion": "The pixels that the map calls most important are taken out first: if it is right, the probability "
-        "falls sooner than in a random order, so its area is the smaller one (Petsiuk et al. 2018).",
-        "insertion": "The pixels that the map calls most important are put in first: if it is right, the probability "
-        "rises sooner than in a random order, so its area is the larger one (Petsiuk et al. 2018).",
-        "cascade": "Layer by layer from the head, what was learned is replaced by random weights: a map that explains "
-        "this network must change, and one that stays similar (rank correlation near 1) shows the image, not what the "
+        "deletion": "The pixels that the map calls most important are taken out first. If it is right, the probability "
+        "falls sooner than in a random order: the area is smaller (Petsiuk et al. 2018).",
+        "insertion": "The pixels that the map calls most important are put in first. If it is right, the probability "
+        "rises sooner than in a random order: the area is larger (Petsiuk et al. 2018).",
+        "cascade": "Layer by layer from the head, what was learned is replaced by random weights. A map that explains "
+        "this network must change. One that stays similar (rank correlation near 1) shows the image, not what the "
         "network learned (Adebayo et al. 2018).",
     }
 )
-"""How to read each result, in one sentence."""
+"""How to read each result, in sentences of at most 25 words."""
 
 _UNTRAINED = 2**40  # added to the seed of the random weights: trainings start from small seeds
 

@@ -47,7 +47,7 @@ METHODS: dict[str, Method] = {
     "integrated_gradients": Method(
         "Integrated Gradients",
         "How much of the score each pixel contributes on the straight path from an image without content to this "
-        "one: all pixels together make up the whole difference (Sundararajan et al. 2017).",
+        "one. All pixels together make up the whole difference (Sundararajan et al. 2017).",
         "sum",
     ),
     "smoothgrad": Method(
@@ -58,8 +58,8 @@ METHODS: dict[str, Method] = {
     ),
     "guided_backprop": Method(
         "Guided Backprop",
-        "The gradient with everything negative removed at each ReLU on the way back: fine edges, but nearly the "
-        "same ones for every class (Springenberg et al. 2015).",
+        "The gradient with everything negative removed at each ReLU on the way back. It shows fine edges, but "
+        "nearly the same ones for every class (Springenberg et al. 2015).",
         "largest",
         captum="GuidedBackprop",
     ),

@@ -185,7 +185,7 @@ def _specs(state: BuildState) -> tuple[ArchitectureSpec, ...]:
 
 
 def what_is_proposed(state: BuildState, found: Forecast) -> str:
-    """Why the proposal is what it is, in one sentence; empty for any other form."""
+    """Why the proposal is what it is; empty for any other form."""
     rung = next((rung for rung in RUNGS if form_of(rung) == state), None)
     if rung is None or state != proposal():
         return ""
@@ -193,6 +193,6 @@ def what_is_proposed(state: BuildState, found: Forecast) -> str:
     if found.passes < rung.passes:
         return f"This machine is slow now: this pair, on {data}, needs {rung.passes:g} passes through it to learn."
     return (
-        f"A minute suffices for this one on this machine: the deepest pair for which it buys enough passes through the "
-        f"data ({rung.passes:g}), on {data}."
+        f"A minute suffices for this one on this machine: no deeper pair gets enough passes through its data "
+        f"({rung.passes:g}). The data are {data}."
     )

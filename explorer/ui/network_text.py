@@ -44,7 +44,7 @@ def twins_text(first: str, second: str) -> str:
 
 
 def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = None) -> str:
-    """Where a saved figure comes from: the networks with the data and the seed of their training, and the picture."""
+    """Where a saved figure comes from: the networks with the data and the seed of their training, and the image."""
     said = [f"{network.title} ({', '.join(_origin(network.checkpoint))})" for network in networks]
     text = f"Networks: {listed(said)}."
     return without_bidi(f"{text} Image: {subject.title.strip('`')}; n = 1." if subject else text)

@@ -52,6 +52,11 @@ test("a file is named after the caption", () => {
   );
   assert.equal(fileName("../../etc/Café"), "etc-Cafe.png", "no path, plain letters");
   assert.ok(fileName("x".repeat(300)).length <= 84);
+  assert.equal(
+    fileName(`Loss. Networks plain-56 ${"and so on ".repeat(9)}`),
+    `Loss-Networks-plain-56-${"and-so-on-".repeat(6)}`.slice(0, -4) + ".png",
+    "whole words",
+  );
   assert.equal(fileName("…"), "picture.png");
   assert.equal(fileName("Loss.", "svg"), "Loss.svg");
 });

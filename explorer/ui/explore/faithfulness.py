@@ -282,8 +282,8 @@ def _draw_cascade(
         st.markdown(f"**{as_text(network.title)}**: {_end_points(each)}.")
     st.caption(
         "From left to right: the map of the trained network, then with ever more layers random, from the head back to "
-        "the input; each map on a scale of its own, since random weights change its size (pointing at a step names its "
-        "layers). Spearman's correlation over all values of the map; no point where a map is the same everywhere. "
+        "the input. Each map has a scale of its own, since random weights change its size. Pointing at a step names "
+        "its layers. Spearman's correlation over all values of the map; no point where a map is the same everywhere. "
         f"n = 1 image, seed {SEED}."
     )
     with st.expander("All steps as numbers"):

@@ -41,8 +41,8 @@ def upload() -> None:
     if file is None:
         _forget()
         st.caption(
-            "What you upload is recognised by its keys and shapes, translated, and loaded completely or not at all; "
-            "you see by what evidence, and choose where the file alone cannot tell."
+            "What you upload is recognised by its keys and shapes, translated, and loaded completely or not at all. "
+            "You see by what evidence, and choose where the file alone cannot tell."
         )
         return
     kept: tuple[str, Report | str] | None = st.session_state.get("report")

@@ -48,7 +48,7 @@ def _show_form(state: BuildState) -> None:
     st.header("Build a network and train it", anchor=False)
     lesson.explain(
         "Change anything: the drawing follows. With its **twin**, the same network without (or with) shortcuts, it "
-        "starts from the same weights and sees the same images, so the difference is made by the shortcuts alone."
+        "starts from the same weights and sees the same images. The shortcuts alone make the difference."
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         budget.offer_forms(state)

@@ -10,7 +10,7 @@ from explorer.experiments.agreement import agreement
 from explorer.experiments.gradient_summary import findings
 from explorer.experiments.scenes import Scene
 from explorer.labels import capital, listed
-from explorer.ui import lesson, navigation, network_registry, url_query
+from explorer.ui import bar, lesson, navigation, network_registry, url_query
 from explorer.ui.build_state import BuildState
 from explorer.ui.compare import verdict
 from explorer.ui.compare.state import CompareState
@@ -239,7 +239,8 @@ def _offer_link() -> None:
         words = {part: capital(text) for part, text in lesson.PARTS.items()}
         parts = st.pills("Hide", list(words), selection_mode="multi", format_func=words.__getitem__, key="class_parts")
         presented = st.toggle("Large type, for a projector", key="class_presented")
-        view = {field: value for field, value in session().view(name).items() if field not in url_query.TRAVELLING}
+        view = bar.into_query(name, session().view(name), session().pair)
+        view = {field: value for field, value in view.items() if field not in url_query.TRAVELLING}
         fields = lesson.fields(parts) | ({"present": "1"} if presented else {})
         st.code(navigation.view_url(name, view | fields), language=None)
         st.caption("What is hidden is out of the way, not locked: every page of a lesson offers to show everything.")

@@ -10,8 +10,8 @@ from explorer.ui.viewer import place
 _LEAD = """
 <div class="lead"><h3>All layers, input to output</h3><p><b>Grad-CAM</b>: where this layer's channels
 support the explained class; the bar under it is its largest value. <b>Most active channel</b>: its feature map.
-Look for where the object appears and how strong it is there, and whether the gradient keeps its size on the way back to
-the input. Click a layer for its detail.</p></div>
+Look for where the object appears and how strong it is there. Does the gradient keep its size on the way back to the
+input? Click a layer for its detail.</p></div>
 """
 _connection = place("connection", "", ())
 introduction = place("introduction", "<div class='introduction'></div>", ("introduction.css",))

@@ -55,6 +55,7 @@ export function fileName(caption, ending = "png") {
   const words = caption
     .normalize("NFKD")
     .replace(/\p{M}/gu, "")
-    .replace(/[^A-Za-z0-9._]+/g, "-");
-  return `${words.slice(0, NAME_LETTERS).replace(/^[-.]+|[-.]+$/g, "") || "picture"}.${ending}`;
+    .replace(/\.?[^A-Za-z0-9._]+/g, "-");
+  const whole = words.length > NAME_LETTERS ? words.slice(0, NAME_LETTERS + 1).replace(/-[^-]*$/, "") : words;
+  return `${whole.slice(0, NAME_LETTERS).replace(/^[-.]+|[-.]+$/g, "") || "picture"}.${ending}`;
 }
