@@ -225,7 +225,7 @@ def test_the_answer_follows_from_the_numbers() -> None:
         "against 1 × in ResNet-8).",
         "With BatchNorm and Kaiming (He) initialisation it explodes at the start (430 × against 4.1 ×).",
         "After training it stays level (0.66 × against 1.8 ×).",
-        "Yet the test accuracy of plain-8 is 30.0 %, that of ResNet-8 97.1 %: size alone is not the whole story.",
+        "Yet the test accuracy of plain-8 is 30.0%, that of ResNet-8 97.1%: size alone is not the whole story.",
     ]
     assert conclusion(initial) == (
         "Before training, the gradient of plain-8 vanishes or explodes (8.9·10⁻²² or 430 ×); that of ResNet-8 stays "

@@ -73,7 +73,7 @@ def test_the_report_of_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_report_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
     name, text = page_report("models", {"model": "shapes-plain-8"}, monkeypatch)
     assert name == "models.html"
-    assert_whole(text, "<td>ResNet-56</td>", "<td>98.17 %</td>", "<td>4,000</td>", "models?model=shapes-plain-8")
+    assert_whole(text, "<td>ResNet-56</td>", "<td>98.17%</td>", "<td>4,000</td>", "models?model=shapes-plain-8")
 
 
 def test_the_report_of_a_recorded_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_the_report_of_explore_holds_its_view() -> None:
     text = view_report(session_of(*NAMES), VIEW | SELECTION | {"address": address}).decode()
     assert "<h1>plain-8 and ResNet-8 on drawn star, number 6</h1>" in text
     assert_whole(
-        text, "plain-8 (shapes-v1-32, seed 0)", "n = 1", "channel 2 of ResNet-8", "<td>50 %</td>", "<td>opacity</td>"
+        text, "plain-8 (shapes-v1-32, seed 0)", "n = 1", "channel 2 of ResNet-8", "<td>50%</td>", "<td>opacity</td>"
     )
     headings = ["Predictions", "Layer stages.1.0", "All layers, input to output", "Settings", "This view", "Made with"]
     assert re.findall("<h2>(.*?)</h2>", text) == headings

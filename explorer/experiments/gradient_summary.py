@@ -250,7 +250,7 @@ def answer(initial: Sequence[TwinGradients], trained: TwinGradients) -> list[str
         f"After training it {verb_of(e)} ({number(e)} × against {number(f)} ×).",
     ]
     if trained.accuracies and trend_of(e) == "equal" and trained.accuracies[0] < trained.accuracies[1]:
-        low, high = (f"{100 * share:.1f} %" for share in trained.accuracies)
+        low, high = (f"{share:.1%}" for share in trained.accuracies)
         said.append(
             f"Yet the test accuracy of {plain} is {low}, that of {residual} {high}: size alone is not the whole story."
         )

@@ -35,14 +35,14 @@ def run(pages: Mapping[str, tuple[str, Callable[[], None]]]) -> None:
     if session().page != name:
         url_query.reset()
         session().entries += 1
-        by_menu = not st.query_params  # its links have no query
+        by_menu = not set(st.query_params) - {*url_query.TRAVELLING}  # its links have no query of their own
         session().entered_again = by_menu and name in session().views
         if by_menu and not session().page:
             session().pair = bar.first_view()
         if by_menu and (query := bar.into_query(name, session().view(name), session().pair)):
             url_query.write(query)
     session().page = name
-    received = st.query_params.to_dict()
+    received = {field: value for field, value in st.query_params.items() if field not in url_query.TRAVELLING}
     if streamlit_internals.is_history_navigation() and bar.is_between(name, received):
         if received or not url_query.is_default():
             url_query.stands_for(bar.into_query(name, session().view(name), session().pair))

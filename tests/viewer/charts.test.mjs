@@ -115,13 +115,13 @@ test("lines are read at the nearest step that is reached", () => {
   assert.deepEqual(readLines(LINES, { x: 28.6 }, Infinity), {
     heading: "step 29",
     rows: [
-      ["#c2540a", "plain-8", "loss 0.123, accuracy 50.0 %"],
+      ["#c2540a", "plain-8", "loss 0.123, accuracy 50.0%"],
       ["#c2540a", "plain-8, validation", "loss 1.23e+4 (step 15)"],
     ],
   });
   assert.deepEqual(
     readLines(LINES, { x: 28.6 }, 12).rows.map(([, , value]) => value),
-    ["loss not measured, accuracy 25.6 %", "nothing yet"],
+    ["loss not measured, accuracy 25.6%", "nothing yet"],
   );
   assert.deepEqual(readLines(LINES, { x: 0 }, 5).rows[0][2], "loss 2.5");
 });

@@ -20,9 +20,9 @@ test("an answer says whether it is right, and how sure it is", () => {
     [1, 1],
     [0.456, null],
   ];
-  assert.equal(answerText(samples, answers, 0), "✓ heart 46 %");
+  assert.equal(answerText(samples, answers, 0), "✓ heart 46%");
   assert.equal(answerText(samples, answers, 1), "✗ heart not a number");
-  assert.equal(percentText(1), "100 %");
+  assert.equal(percentText(1), "100%");
 });
 
 test("the slider says what the lines have come to", () => {
@@ -33,7 +33,7 @@ test("the slider says what the lines have come to", () => {
   ];
   assert.equal(stepText({ panels, last: 4 }, 0), "step 0 of 4");
   assert.equal(stepText({ panels, last: 4 }, 1), "step 1 of 4: loss of plain-8 2.35");
-  assert.equal(stepText({ panels, last: 4 }, 4), "step 4 of 4: loss of plain-8 not measured, accuracy of plain-8 25 %");
+  assert.equal(stepText({ panels, last: 4 }, 4), "step 4 of 4: loss of plain-8 not measured, accuracy of plain-8 25%");
 });
 
 test("readings keep plain numbers where they are short", () => {
@@ -90,7 +90,7 @@ test("the accuracy at a step is the last one that was recorded", () => {
   ];
   const curves = { panels: [{ title: "Accuracy", percent: true, lines }] };
   assert.equal(accuracyText(curves, 9), "No accuracy is recorded up to this step.");
-  assert.equal(accuracyText(curves, 15), "Accuracy: plain-8, validation 25.0 %, ResNet-8, validation 50.0 %.");
-  assert.equal(accuracyText(curves, 20), "Accuracy: plain-8, validation 50.0 %.");
+  assert.equal(accuracyText(curves, 15), "Accuracy: plain-8, validation 25.0%, ResNet-8, validation 50.0%.");
+  assert.equal(accuracyText(curves, 20), "Accuracy: plain-8, validation 50.0%.");
   assert.equal(accuracyText(null, 20), "No accuracy is recorded up to this step.");
 });

@@ -190,7 +190,7 @@ def _settings(state: AppState, layer: str, results: list[NetworkResult], source:
         ["chosen layer", layer],
         ["chosen channel", "none" if state.channel is None else str(state.channel)],
         ["scale of the colours", _SCOPES[state.scope]],
-        ["opacity of a Grad-CAM", f"{state.opacity} %"],
+        ["opacity of a Grad-CAM", f"{state.opacity}%"],
         ["layers of the strip", state.layers],
     ]
     return Chapter("Settings", [source, Table(["setting", "value"], rows, texts=2)])

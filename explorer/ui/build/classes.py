@@ -62,7 +62,7 @@ def show_classes(names: object, networks: Sequence[dict[str, Any]]) -> None:
             row[f"{title}, 95 % interval"] = (
                 f"{100 * measured.low:.1f} to {100 * measured.high:.1f}" if measured and measured.n > 1 else ""
             )
-    shares = {network["title"]: st.column_config.NumberColumn(format="%.1f %%") for network in networks}
+    shares = {network["title"]: st.column_config.NumberColumn(format="%.1f%%") for network in networks}
     with st.expander("Accuracy of each class"):
         st.dataframe(rows, hide_index=True, column_config=shares, key="classes")
 

@@ -102,7 +102,7 @@ def chapter(rows: Iterable[ModelRow]) -> Chapter:
 
 
 def _measured(row: ModelRow) -> list[str]:
-    accuracy = "not measured" if row.accuracy is None else f"{row.accuracy:.2f} %"
+    accuracy = "not measured" if row.accuracy is None else f"{row.accuracy:.2f}%"
     return [accuracy, "" if row.n is None else f"{row.n:,}", "" if row.seed is None else str(row.seed)]
 
 

@@ -186,7 +186,7 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
             for trial in trials
         ],
         hide_index=True,
-        column_config={"accuracy": st.column_config.NumberColumn(format="%.1f %%")},
+        column_config={"accuracy": st.column_config.NumberColumn(format="%.1f%%")},
         key="trials_table",
     )
 

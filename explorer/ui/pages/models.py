@@ -26,7 +26,7 @@ COLUMNS: dict[str, Any] = {  # a narrow window shows the first ones
     "model": st.column_config.TextColumn(width=203),
     "data": st.column_config.TextColumn(width=158),
     "depth": st.column_config.NumberColumn(width=52),
-    "accuracy": st.column_config.NumberColumn(width=78, format="%.2f %%", help="On test images"),
+    "accuracy": st.column_config.NumberColumn(width=78, format="%.2f%%", help="On test images"),
     "n": st.column_config.NumberColumn(width=66, format="localized", help="Test images"),
     "parameters": st.column_config.NumberColumn(width=94, format="localized"),
     "source": st.column_config.TextColumn(width=108),

@@ -45,7 +45,7 @@ function drawPanel({ percent, lines }, { frame, svg, inside, until }) {
   for (const tick of ticks(frame.y[1], frame.y[0], 5)) {
     const y = toY(frame, tick);
     across(inside, frame, y, "rule");
-    label(svg, frame.left - 6, y + 3, percent ? `${Number((100 * tick).toFixed(3))} %` : String(tick), "end");
+    label(svg, frame.left - 6, y + 3, percent ? `${Number((100 * tick).toFixed(3))}%` : String(tick), "end");
   }
   for (const tick of ticks(...frame.x, frame.width / 70)) {
     label(svg, toX(frame, tick), frame.top + frame.height + 15, String(tick), "middle");
@@ -78,7 +78,7 @@ export function readLines({ legend, panels }, cursor, until) {
       if (!line || !there.length) return [];
       const at = nearest(there, cursor.x);
       const value = line.y[at];
-      const text = percent && value !== null ? `${(100 * value).toFixed(1)} %` : formatReading(value);
+      const text = percent && value !== null ? `${(100 * value).toFixed(1)}%` : formatReading(value);
       return [{ step: line.x[at], text: `${title.toLowerCase()} ${text}` }];
     });
     if (!found.length) return [colour, name, "nothing yet"];

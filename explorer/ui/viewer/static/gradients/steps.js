@@ -25,7 +25,7 @@ export function accuracyText(curves, step) {
   const lines = curves?.panels.flatMap((panel) => panel.lines) ?? [];
   const values = lines.flatMap(({ name, x, y }) => {
     const value = y[reached(x, step) - 1];
-    return value === undefined || value === null ? [] : [`${name} ${(100 * value).toFixed(1)} %`];
+    return value === undefined || value === null ? [] : [`${name} ${(100 * value).toFixed(1)}%`];
   });
   return values.length ? `Accuracy: ${values.join(", ")}.` : "No accuracy is recorded up to this step.";
 }

@@ -15,7 +15,7 @@ export function frameAt(frames, until) {
 }
 
 /** @type {(share: number | null) => string} */
-export const percentText = (share) => (share === null ? "not a number" : `${Math.round(100 * share)} %`);
+export const percentText = (share) => (share === null ? "not a number" : `${Math.round(100 * share)}%`);
 
 /** What a network says of one sample, and whether it is right. @type {(samples: Samples, answers: Answers, index: number) => string} */
 export function answerText({ labels, names }, [classes, shares], index) {
