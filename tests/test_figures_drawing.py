@@ -18,7 +18,7 @@ VALID_PADDING = ArchitectureSpec(
 
 
 def drawing(spec: ArchitectureSpec, **options: object) -> go.Figure:
-    return figures.network_drawing(describe(spec), **options)  # type: ignore[arg-type]
+    return figures.network_drawing(describe(spec), **options)
 
 
 def points(figure: go.Figure) -> dict[str, tuple[float, float]]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import plotly.graph_objects as go
@@ -53,6 +54,7 @@ class _Palette:
 _BASES = {"light": "#FFFFFF", "dark": "#0D1113"}
 
 
+@lru_cache(maxsize=32)
 def network_drawing(
     description: Description, *, theme: Literal["light", "dark"] = "light", legend: bool = True
 ) -> go.Figure:
@@ -64,7 +66,7 @@ def network_drawing(
     receptive field.
 
     Horizontal places do not depend on the shortcut, so twins under each other stand layer above layer. The background
-    is transparent; `theme` decides the colours of network and text.
+    is transparent; `theme` decides the colours of network and text. The figure is kept: do not change it.
     """
     drawn = layout_network(description)
     spec = description.spec

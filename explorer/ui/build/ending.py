@@ -1,10 +1,12 @@
 """The end of Build & train: the finding of a training, and the next question."""
 
+from functools import lru_cache
+
 from explorer import recordings, runs
-from explorer.runs import RunLog
 from explorer.runs.log import parsed
 from explorer.ui import client, navigation, network_registry
 from explorer.ui.build_state import RECORDINGS, BuildState
+from explorer.ui.services.caches import CACHES
 from explorer.ui.services.explore_state import AppState
 
 
@@ -18,7 +20,7 @@ def show_ending(state: BuildState) -> None:
         if status.state == "finished" and status.log.end:
             names = [f"run-{run.id}-{network['name']}" for network in status.log.end["networks"]]
             if names := list(filter(network_registry.is_network, names)):  # their files may be damaged
-                _show(status.log, names, "" if state.run else "Your last training: ")
+                _show(runs.finding(status.log), names, "" if state.run else "Your last training: ")
                 return
     if not state.run:
         _show_recorded(state.replay or next(iter(RECORDINGS)))
@@ -26,15 +28,18 @@ def show_ending(state: BuildState) -> None:
 
 def _show_recorded(name: str) -> None:
     try:
-        recording = recordings.load(name)
+        _show(*_recorded(name), "The recorded training: ")
     except ValueError:  # Explore says what is damaged
         return
-    names = [network["shipped"] for network in recording.facts["networks"]]
-    _show(parsed(recording.metrics), names, "The recorded training: ")
 
 
-def _show(log: RunLog, names: list[str], which: str) -> None:
-    words = runs.finding(log)
+@lru_cache(CACHES["ui.build.ending._recorded"].entries)
+def _recorded(name: str) -> tuple[str | None, list[str]]:
+    recording = recordings.load(name)
+    return runs.finding(parsed(recording.metrics)), [network["shipped"] for network in recording.facts["networks"]]
+
+
+def _show(words: str | None, names: list[str], which: str) -> None:
     finding = f"{which}{words}" if words else ""
     if len(names) > 1:
         query = {"networks": ",".join(names)}

@@ -34,6 +34,7 @@ class Limit:
 CACHES: Mapping[str, Limit] = {
     # Of the process: all sessions share them.
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
+    "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
     "stored_results._shipped": Limit("where each shipped result lies, one value", "process"),
     "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
@@ -52,6 +53,7 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.sample_sheets.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
     "ui.charts._bar": Limit("colour bars as PNG, one for each palette", "process"),
     "ui.build.shape_classes._picture": Limit("shapes as PNG, one for each class", "process"),
+    "ui.build.ending._recorded": Limit("findings of the recorded trainings", "process", entries=4),
     "ui.build.replay.parts": Limit("charts of recorded trainings, for each theme", "process", entries=4),
     "ui.dataset_access._drawn": Limit("test splits of the shapes", "process", entries=4),
     "ui.dataset_access._class_parts": Limit("statistics of each class of the shapes, for each size", "process"),
