@@ -84,6 +84,13 @@ def test_the_report_of_a_recorded_training(monkeypatch: pytest.MonkeyPatch) -> N
     assert_whole(text, "seed 0", "<td>learning rate</td>", "plain-56", "ResNet-56", "build?replay=shapes-56")
 
 
+def test_the_report_of_a_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, text = page_report("build", {"preset": "resnet-8", "data": "shapes-16"}, monkeypatch)
+    assert name == "networks-ResNet-8-and-plain-8.html"
+    assert re.findall("<h2>(.*?)</h2>", text) == ["ResNet-8", "plain-8", "Training", "This view", "Made with"]
+    assert_whole(text, "<td>stages.0.0.conv1</td>", "<td>learning_rate</td>", "Shapes 16×16", "build?preset=resnet-8")
+
+
 def test_the_report_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     run, recording = Run(runs.runs_folder() / ("1f" * 16)), recordings.load("shapes-56")
     run.folder.mkdir(parents=True)

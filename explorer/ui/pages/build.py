@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +13,15 @@ from explorer import figures, runs
 from explorer.architectures import ArchitectureSpec, describe
 from explorer.datasets import shapes
 from explorer.errors import user_message
+from explorer.figures import Chapter, Chart, Table
 from explorer.runs import Request, Run
 from explorer.training import choose_device, training_memory
-from explorer.ui import client, dataset_access, forecasts, lesson
+from explorer.ui import client, dataset_access, forecasts, lesson, navigation
 from explorer.ui.build import budget, classes, dataset_panel, ending, form, replay, run_view, training_form, widgets
 from explorer.ui.build_state import BuildState
 from explorer.ui.charts import chart
 from explorer.ui.markdown import as_sentence, table
+from explorer.ui.network_text import dataset_title
 from explorer.ui.session import session
 
 DEBOUNCE_S = 10.0  # seconds in which the same form is started once: a busy machine answers a click late
@@ -188,21 +191,40 @@ def _show_networks(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> No
             "multiply-accumulates for one image. The receptive field is the side of the square that one value of "
             "the last feature map can depend on. Memory is about what a training step with this batch size takes."
         )
-        st.dataframe(
-            [
-                {
-                    "layer": layer.name,
-                    "kind": layer.kind,
-                    "output": " × ".join(map(str, layer.output_shape)),
-                    "parameters": layer.parameters,
-                    "MACs": layer.macs,
-                    "receptive field": layer.receptive_field,
-                }
-                for layer in describe(specs[0]).layers
-            ],
-            hide_index=True,
-            key="layer_table",
-        )
+        st.dataframe(_layers(specs[0]), hide_index=True, key="layer_table")
+    stem = "-and-".join(spec.name for spec in specs)
+    navigation.report_button(" and ".join(names), lambda: _chapters(state, specs), f"networks-{stem}", "form-report")
+
+
+def _layers(spec: ArchitectureSpec) -> list[dict[str, str | int | None]]:
+    return [
+        {
+            "layer": layer.name,
+            "kind": layer.kind,
+            "output": " × ".join(map(str, layer.output_shape)),
+            "parameters": layer.parameters,
+            "MACs": layer.macs,
+            "receptive field": layer.receptive_field,
+        }
+        for layer in describe(spec).layers
+    ]
+
+
+def _chapters(state: BuildState, specs: tuple[ArchitectureSpec, ...]) -> list[Chapter]:
+    """The networks of the form and their settings, for a report."""
+
+    def rows(values: Mapping[str, object]) -> list[list[str]]:
+        return [[name, str(value)] for name, value in values.items()]
+
+    networks = []
+    for spec in specs:
+        layers = _layers(spec)
+        cells = [["" if value is None else str(value) for value in layer.values()] for layer in layers]
+        drawing = Chart(figures.network_drawing(describe(spec)), spec.name, "Input, stem, stages and head.")
+        facts = Table(["", spec.name], rows(_facts(state, spec)))
+        networks.append(Chapter(spec.name, [facts, drawing, Table([*layers[0]], cells, texts=3)]))
+    settings = state.training().to_dict() | {"data": dataset_title(state.data)}
+    return [*networks, Chapter("Training", [Table(["setting", "value"], rows(settings))])]
 
 
 def _facts(state: BuildState, spec: ArchitectureSpec) -> dict[str, str]:
