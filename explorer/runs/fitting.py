@@ -64,6 +64,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         "start",
         step=state.step,
         data=dataset.name,
+        train_images=len(dataset.train),
         class_names=list(dataset.class_names),
         notes=[*dataset.notes, *filter(None, [unused_device() if request.device == "cpu" else ""])],
         labels=samples.labels.tolist(),

@@ -57,6 +57,11 @@ test("a file is named after the caption", () => {
     `Loss-Networks-plain-56-${"and-so-on-".repeat(5)}and-so.png`,
     "whole words",
   );
+  assert.equal(
+    fileName("Grad-CAM of stages.2.8 of ResNet-56. Networks: two. Image: test image 1426: star; n = 1."),
+    "Grad-CAM-of-stages.2.8-of-ResNet-56-test-image-1426-star.png",
+    "two images, two files",
+  );
   assert.equal(fileName("…"), "picture.png");
   assert.equal(fileName("Loss.", "svg"), "Loss.svg");
 });

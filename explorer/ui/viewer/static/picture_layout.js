@@ -52,10 +52,17 @@ export function layOut(picture, bars, lines) {
 
 /** A name of a file that every system can keep. @type {(caption: string, ending?: string) => string} */
 export function fileName(caption, ending = "png") {
-  const words = caption
+  const image = inWords(caption.match(/ Image: ([^;]+);/)?.[1] ?? "", NAME_LETTERS / 2);
+  const named = image ? `${inWords(caption.split(". ")[0], NAME_LETTERS - 1 - image.length)}-${image}` : inWords(caption, NAME_LETTERS);
+  return `${named || "picture"}.${ending}`;
+}
+
+/** Plain letters with hyphens between the words, whole words as far as they fit. @type {(text: string, most: number) => string} */
+function inWords(text, most) {
+  const words = text
     .normalize("NFKD")
     .replace(/\p{M}/gu, "")
     .replace(/\.?[^A-Za-z0-9._]+/g, "-");
-  const whole = words.length > NAME_LETTERS ? words.slice(0, NAME_LETTERS + 1).replace(/-[^-]*$/, "") : words;
-  return `${whole.slice(0, NAME_LETTERS).replace(/^[-.]+|[-.]+$/g, "") || "picture"}.${ending}`;
+  const whole = words.length > most ? words.slice(0, most + 1).replace(/-[^-]*$/, "") : words;
+  return whole.slice(0, most).replace(/^[-.]+|[-.]+$/g, "");
 }
