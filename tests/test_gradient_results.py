@@ -48,7 +48,7 @@ def test_the_first_view_shows_shipped_results_measures_nothing_and_ends_with_the
     assert f"**{findings(found)[0]}**" in text and "Before training, the gradient of plain-56 vanishes" in text
     assert "Shortcuts give the gradient a direct way back." in text and app.query_params == {}
     accuracies = [checkpoints.load_pretrained(name).metrics["test"]["accuracy"] for name in stored_gradients.TRAINED]
-    assert all(f"{100 * accuracy:.1f} %" in text for accuracy in accuracies)
+    assert all(f"{accuracy:.1%}" in text for accuracy in accuracies)
     assert not [button for button in app.button if "Measure" in button.label]
 
 
