@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from driving.actions import choose, click, no_sideways_scroll, turn, visit, wait_until_ready
-from tests.e2e.accessibility import assert_accessible
+from tests.e2e.accessibility import assert_accessible, violations
 
 PAGES = ("Compare", "Gradients", "Build & train", "Models", "In class", "Explore")
 
@@ -55,7 +55,11 @@ def test_the_pair_and_the_picture_travel_with_every_change_of_page(page: Page) -
     for name in PAGES:
         click(page, "link", name)
         assert pair(page) == seen, name
-        assert no_sideways_scroll(page), name
+        for width, height in ((390, 844), (1440, 900)):
+            page.set_viewport_size({"width": width, "height": height})
+            wait_until_ready(page)
+            assert no_sideways_scroll(page), (name, width)
+            assert width > 390 or not violations(page), name
     click(page, "link", "Models")
     page.reload()
     wait_until_ready(page)

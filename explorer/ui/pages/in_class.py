@@ -242,5 +242,5 @@ def _offer_link() -> None:
         view = bar.into_query(name, session().view(name), session().pair)
         view = {field: value for field, value in view.items() if field not in url_query.TRAVELLING}
         fields = lesson.fields(parts) | ({"present": "1"} if presented else {})
-        st.code(navigation.view_url(name, view | fields), language=None)
+        st.code(navigation.view_url(name, view | fields), language=None, wrap_lines=True)
         st.caption("What is hidden is out of the way, not locked: every page of a lesson offers to show everything.")
