@@ -91,6 +91,14 @@ def test_the_report_of_a_form(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_whole(text, "<td>stages.0.0.conv1</td>", "<td>learning_rate</td>", "Shapes 16×16", "build?preset=resnet-8")
 
 
+def test_the_report_of_a_lesson_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, text = page_report("in_class", {}, monkeypatch)
+    assert name == "lesson-56-layers.html"
+    assert re.findall("<h2>(.*?)</h2>", text)[:3] == ["Five views", "45 minutes", "Six questions"]
+    assert_whole(text, "<td>Inside a block</td>", "6. Which background from 1 to 20")
+    assert "30.0%" not in text
+
+
 def test_the_report_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     run, recording = Run(runs.runs_folder() / ("1f" * 16)), recordings.load("shapes-56")
     run.folder.mkdir(parents=True)

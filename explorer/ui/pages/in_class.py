@@ -9,6 +9,7 @@ from explorer.experiments import measurement, scenes
 from explorer.experiments.agreement import agreement
 from explorer.experiments.gradient_summary import findings
 from explorer.experiments.scenes import Scene
+from explorer.figures import Chapter, Table
 from explorer.labels import capital, listed
 from explorer.ui import bar, lesson, navigation, network_registry, url_query
 from explorer.ui.build_state import BuildState
@@ -38,6 +39,7 @@ GROUPS = ((8, "batch"), (8, "none"), (20, "batch"), (20, "none"))
 # One sheet: the plan and the questions.
 PRINTED = """<style>@media print {
     .st-key-bar, .st-key-present, .st-key-lesson_end, .st-key-class_views, .st-key-class_groups, .st-key-class_form,
+    .st-key-class-report,
     [class*=st-key-class_answer] { display: none !important }
 }</style>"""
 
@@ -77,7 +79,19 @@ def show() -> None:
         st.markdown(f"**{number}.** {question}")
         with st.container(key=f"class_answer_{number}"):
             _show_answer(number, answer, scene)
+    navigation.report_button("A lesson on 56 layers", lambda: _chapters(scene), "lesson-56-layers", "class-report")
     _offer_link()
+
+
+def _chapters(scene: Scene) -> list[Chapter]:
+    """The sheet of the lesson for a report, without the answers, as it is printed."""
+    seen = [[title, look_for] for title, look_for, *_ in views(scene)]
+    questions = [f"{number}. {question}" for number, (question, _) in enumerate(QUESTIONS, start=1)]
+    return [
+        Chapter("Five views", [Table(["view", "look for"], seen, texts=2)]),
+        Chapter("45 minutes", [Table(["minutes", "part", "what"], PLAN, texts=3)]),
+        Chapter("Six questions", questions),
+    ]
 
 
 def _show_answer(number: int, answer: Callable[[Scene], str], scene: Scene) -> None:
