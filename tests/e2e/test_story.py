@@ -22,9 +22,9 @@ def test_the_first_view_shows_twins_that_part_and_two_links_lead_to_the_answer(p
     visit(page, "/")
     expect(page.get_by_text("✗ wrong")).to_have_count(1)
     expect(page.get_by_text("✓ right")).to_have_count(1)
-    expect(
-        page.get_by_text(re.compile(r"^ResNet-56 is right \(\w+\), and plain-56 is wrong \(\w+\)\.$"))
-    ).to_be_visible()
+    finding = page.get_by_text(re.compile(r"^ResNet-56 is right \(\w+\), and plain-56 is wrong \(\w+\)\.$"))
+    expect(finding).to_have_count(2)  # under the images, and at the end
+    expect(page.locator(".st-key-finding").get_by_text(finding.first.inner_text())).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Test accuracy against depth"))).to_be_visible()
     for dark in (False, True):
         turn(page, dark=dark)

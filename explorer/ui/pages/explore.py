@@ -10,7 +10,7 @@ from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragme
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.session import explore_session, session
-from explorer.ui.viewer.places import connection, introduction, layer_header, layer_panel, overview
+from explorer.ui.viewer.places import connection, ending, introduction, layer_header, layer_panel, overview
 
 
 def show() -> None:
@@ -43,7 +43,9 @@ def _show(state: AppState) -> None:
     overview()
     layer_header()
     _detail(view)
-    navigation.page_link("compare", "On how many images do they differ, and is it overfitting?")
+    with st.container(border=True, key="finding"):
+        ending()
+        navigation.page_link("compare", "On how many images do they differ, and is it overfitting?")
 
 
 @st.fragment

@@ -283,6 +283,12 @@ export function introduction({ parentElement }) {
   return mount("introduction", ({ message }) => message && place(message));
 }
 
+/** The finding again, at the end of the page. @type {(component: Component) => () => void} */
+export function ending({ parentElement }) {
+  const finding = find(parentElement, ".finding");
+  return mount("ending", ({ message }) => message && setText(finding, message.predictions.finding));
+}
+
 /** @type {(component: Component) => () => void} */
 export function header({ parentElement }) {
   const place = once(parentElement, ".head", (root) => headerView(root, select));
