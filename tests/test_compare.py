@@ -354,7 +354,7 @@ def test_nothing_of_shipped_twins_has_to_be_measured(data: str, depth: int, tab:
     app = open_compare(networks=f"{data}-plain-{depth},{data}-resnet-{depth}", tab=tab)
     assert len(app.metric) == 4
     offered = [button.label for button in app.button if button.label.startswith(("Measure", "Compare all"))]
-    more = data == "shapes" and tab == "object"  # what comes with the app is of 500 images
+    more = data == "shapes" and tab == "object"  # the shipped shares are of 500 images; all 4,000 can be measured
     assert [label.partition(" (")[0] for label in offered] == ["Measure 2 networks on 4,000 images"] * more
     shown = texts(app)
     if tab == "layers":

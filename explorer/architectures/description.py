@@ -189,7 +189,7 @@ def describe(spec: ArchitectureSpec) -> Description:
         if not isinstance(spec, GraphSpec):
             raise
         last = next(reversed(recorder.outputs), "its input")
-        raise ValueError(f"the operation after `{last}` does not fit what comes in.") from error
+        raise ValueError(f"the operation after `{last}` does not fit the shape that reaches it.") from error
     if isinstance(spec, GraphSpec):
         check_outputs({name: tuple(output.shape[1:]) for name, output in recorder.outputs.items()}, spec)
     parameters: Counter[str] = Counter()

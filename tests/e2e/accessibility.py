@@ -192,9 +192,9 @@ STOPS = """within => {
 
 
 def tab_through(page: Page, within: str = "html") -> list[str]:
-    """What is wrong for a visitor who goes with the Tab key through a page, or through a part of it in which something
-    was clicked last, each as a line: what can be used and is never reached, what comes after something that follows it,
-    and what does not show that it has the focus."""
+    """The faults for a visitor who uses the Tab key, a line each: what is never reached, what is reached out of order,
+    and what does not show that it has the focus. `within` is a part of the page; what was clicked last must be in it or
+    right in front of it."""
     names = page.evaluate(STOPS, within)
     assert names, within
     steps: list[dict[str, Any]] = []
