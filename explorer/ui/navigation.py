@@ -129,10 +129,12 @@ def page_link(name: str, label: str, query: Mapping[str, str] | None = None) -> 
         st.page_link(page, label=label, icon=":material/arrow_forward:", query_params=fields)
 
 
-def ending(finding: str, name: str, question: str, query: Mapping[str, str] | None = None) -> None:
-    """What a page has found, a sentence of plain text or none, and the next question as a link to another page."""
+def ending(finding: str | Callable[[], None], name: str, question: str, query: Mapping[str, str] | None = None) -> None:
+    """What a page has found (a sentence of plain text or none, or what draws it) and, as a link, the next question."""
     with st.container(border=True, key="finding"):
-        if finding:
+        if callable(finding):
+            finding()
+        elif finding:
             lesson.explain(f"**{as_text(finding)}**")
         page_link(name, question, query)
 

@@ -43,9 +43,7 @@ def _show(state: AppState) -> None:
     overview()
     layer_header()
     _detail(view)
-    with st.container(border=True, key="finding"):
-        ending()
-        navigation.page_link("compare", "On how many images do they differ, and is it overfitting?")
+    navigation.ending(ending, "compare", "On how many images do they differ, and is it overfitting?")
 
 
 @st.fragment
