@@ -1,12 +1,12 @@
 """`trace`: one forward and one backward pass of one image, as a value."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from explorer.architectures import ArchitectureSpec, Network, Recorder
+from explorer.architectures import ArchitectureSpec, Intervened, Intervention, Network
 
 STRIP_KINDS = ("conv", "shortcut", "block")  # what the depth strip shows
 EVERYTHING = None
@@ -72,20 +72,22 @@ def trace(
     target: int | None = None,
     kinds: Collection[str] | None = STRIP_KINDS,
     inside_blocks: bool = True,
+    interventions: Sequence[Intervention] = (),
 ) -> Trace:
     """The `Trace` of `image`.
 
     `image` is float32 (channels, H, W), normalised. `target` is the class to explain, by default the predicted one.
     `kinds` are the layers to keep: convolutions, shortcuts and blocks by default, `EVERYTHING` for every visible
     operation (hundreds of megabytes at 224 pixels). Without `inside_blocks` a block is kept, and no layer inside it.
+    `interventions` change the pass; what they leave unused has gradients of zero.
 
     The network is left as it was found: no hooks, no `.grad`, no mode changed; threads may share a frozen one. Raises
     ValueError for a network in training mode, an image of another shape or with values that are not finite, or a target
-    that is no class.
+    that is no class, or an intervention that does not fit.
     """
     check_pass(network, image, target)
     x = torch.tensor(image, dtype=torch.float32, device=network.device)[None].requires_grad_()  # (1, C, H, W)
-    recorder = Recorder(network, kinds)
+    recorder = Intervened(network, kinds, interventions)
     with torch.enable_grad():
         logits = network(x, recorder)  # (1, classes)
         target = int(logits.argmax() if target is None else target)
@@ -93,7 +95,8 @@ def trace(
     outputs = recorder.outputs
     if not inside_blocks:
         outputs = {name: output for name, output in outputs.items() if network.spec.block_of(name) is None}
-    gradients = torch.autograd.grad(score, [x, *outputs.values()])
+    unused = bool(interventions)
+    gradients = torch.autograd.grad(score, [x, *outputs.values()], allow_unused=unused, materialize_grads=unused)
     layers = []
     for (name, output), gradient in zip(outputs.items(), gradients[1:], strict=True):
         module = recorder.modules[name]

@@ -1,0 +1,231 @@
+"""Interventions: a part of a network switched off, scaled, replaced by its mean or swapped, during one pass.
+
+No weight and no module is edited, so the network is left as it was found, and threads may share it.
+"""
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from explorer.architectures.description import describe
+from explorer.architectures.network import Network, Recorder
+from explorer.architectures.spec import ArchitectureSpec
+
+Action = Literal["scale", "mean", "swap"]
+Part = Literal["branch", "shortcut", "output"]
+
+MOST = 100  # interventions in one pass
+LARGEST = 10.0  # factor
+SEPARATOR = ","
+
+_TEXT = re.compile(
+    r"(?P<place>[\w.-]{1,80})(@(?P<part>branch|shortcut|output))?(~(?P<channel>\d{1,6}))?"
+    r":(?P<action>off|mean|swap~(?P<other>[\w.-]{1,80})|-?\d{1,2}(\.\d{1,6})?)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One change of one pass.
+
+    `place` is the dotted name of a block or layer, `channel` one of its channels or None for all. `part` says of what:
+    of the "output", or of a whole block's "branch" or "shortcut". Without a shortcut a block's branch is what the block
+    adds to its input: at factor 0 the input goes on in its place, if shapes allow.
+
+    - "scale" multiplies by `factor`, -10..10: 0 switches off, 1 changes no bit.
+    - "mean" puts the mean over all positions of a channel in the place of its values, picture by picture.
+    - "swap" lets the block `other` work in the place of this block, and this one in its place.
+
+    `str` writes it as a link does, "stages.1.0@branch:off", and `parse` reads it. Raises ValueError for values that fit
+    no network.
+    """
+
+    place: str
+    action: Action = "scale"
+    factor: float = 0.0
+    channel: int | None = None
+    part: Part = "output"
+    other: str = ""
+
+    def __post_init__(self) -> None:
+        if self.action not in get_args(Action) or self.part not in get_args(Part):
+            raise ValueError(f"there is no {self.action!r} of a {self.part!r}; scale, mean and swap are known.")
+        if not math.isfinite(self.factor) or abs(self.factor) > LARGEST:
+            raise ValueError(f"a factor must be from -{LARGEST:g} to {LARGEST:g}, received {self.factor:g}.")
+        if (self.action == "swap") != bool(self.other):
+            raise ValueError("a swap needs two blocks, and nothing else takes a second one.")
+
+    def __str__(self) -> str:
+        part = "" if self.part == "output" else f"@{self.part}"
+        channel = "" if self.channel is None else f"~{self.channel}"
+        scale = "off" if self.factor == 0 else f"{self.factor:.6f}".rstrip("0").rstrip(".")
+        action = {"scale": scale, "mean": "mean", "swap": f"swap~{self.other}"}[self.action]
+        return f"{self.place}{part}{channel}:{action}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The intervention that `str` wrote. Raises ValueError for any other text."""
+        match = _TEXT.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f"{text[:100]!a} is no intervention; write BLOCK@branch:off, LAYER~CHANNEL:0.5, LAYER:mean or "
+                "BLOCK:swap~BLOCK."
+            )
+        action, channel = match["action"], match["channel"]
+        values: dict[str, Any] = {"action": "scale", "factor": 0.0}
+        if action == "mean":
+            values = {"action": "mean"}
+        elif match["other"]:
+            values = {"action": "swap", "other": match["other"]}
+        elif action != "off":
+            values["factor"] = float(action)
+        return cls(match["place"], **values, channel=channel and int(channel), part=match["part"] or "output")
+
+
+def parse_all(text: str) -> tuple[Intervention, ...]:
+    """Those of a text with commas; none of an empty one. Raises ValueError for any other text, or too many."""
+    found = tuple(Intervention.parse(each) for each in text.split(SEPARATOR) if each)
+    if len(found) > MOST:
+        raise ValueError(f"{len(found)} interventions are too many for one pass; {MOST} is the most.")
+    return found
+
+
+def as_text(interventions: Sequence[Intervention]) -> str:
+    """The text that `parse_all` reads."""
+    return SEPARATOR.join(map(str, interventions))
+
+
+class Intervened(Recorder):
+    """A `Recorder` of a pass with these interventions. Layers of swapped blocks keep their names and are in the order
+    in which they worked.
+
+    Raises ValueError where a place is none of the network, or a change does not fit its shapes.
+    """
+
+    def __init__(
+        self, network: Network, kinds: Collection[str] | None = None, interventions: Sequence[Intervention] = ()
+    ) -> None:
+        super().__init__(network, kinds)
+        self.changed_outputs: dict[nn.Module, list[Intervention]] = {}
+        self.changed_sums: dict[nn.Module, list[Intervention]] = {}
+        self.swapped: dict[nn.Module, nn.Module] = {}
+        if interventions:
+            places = {name: (module, kind) for module, (name, kind) in network.layers.items()}
+            for each in interventions:
+                self._add(network.spec, each, places)
+
+    def _add(self, spec: ArchitectureSpec, change: Intervention, places: dict[str, tuple[nn.Module, str]]) -> None:
+        place, name = change.place, spec.name
+        for each in filter(None, (place, change.other)):
+            if each not in places:
+                raise ValueError(f"{name} has no layer or block `{each}`.")
+        module, kind = places[place]
+        if change.action == "scale" and change.factor == 1:
+            return
+        if change.action == "swap":
+            self._swap(spec, change, places)
+        elif change.part == "output":
+            self._check_output(spec, change)
+            self.changed_outputs.setdefault(module, []).append(change)
+        elif kind != "block":
+            raise ValueError(f"`{place}` of {name} is no block, so it has no {change.part}.")
+        elif getattr(module, "residual", False):
+            total = places[f"{place}.{module.sum_name}"][0]
+            self.changed_sums.setdefault(total, []).append(change)
+        elif change.part == "shortcut":
+            raise ValueError(f"`{place}` of {name} has no shortcut.")
+        else:
+            before, after = block_shapes(spec)[place]
+            if before != after:
+                raise ValueError(
+                    f"{name} cannot do without `{place}`: it turns {_text(before)} into {_text(after)}, and nothing "
+                    "goes around it."
+                )
+            self.changed_outputs.setdefault(module, []).append(change)
+
+    def _check_output(self, spec: ArchitectureSpec, change: Intervention) -> None:
+        shape = next((each.output_shape for each in describe(spec).layers if each.name == change.place), None)
+        if shape is None:
+            return  # a layer whose output is that of what is around it
+        if change.channel is not None and change.channel >= shape[0]:
+            raise ValueError(f"`{change.place}` of {spec.name} has the channels 0 to {shape[0] - 1}.")
+        if change.action == "mean" and len(shape) < 3:
+            raise ValueError(f"`{change.place}` of {spec.name} has no positions to take a mean over; switch it off.")
+
+    def _swap(self, spec: ArchitectureSpec, change: Intervention, places: dict[str, tuple[nn.Module, str]]) -> None:
+        (first, a), (second, b) = places[change.place], places[change.other]
+        both = f"`{change.place}` and `{change.other}` of {spec.name}"
+        if (a, b) != ("block", "block") or first is second:
+            raise ValueError(f"{both} are not two blocks, and only blocks are swapped.")
+        if first in self.swapped or second in self.swapped:
+            raise ValueError(f"{both} can be swapped only once.")
+        shapes = block_shapes(spec)
+        if len({*shapes[change.place], *shapes[change.other]}) > 1:
+            raise ValueError(f"{both} cannot be swapped: their inputs and outputs are not all of one shape.")
+        self.swapped |= {first: second, second: first}
+
+    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
+        return super().__call__(self.swapped.get(module, module), *inputs)
+
+    def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
+        if module in self.changed_sums:
+            parts = dict(zip(("branch", "shortcut"), inputs, strict=True))
+            for change in self.changed_sums[module]:
+                parts[change.part] = _changed(parts[change.part], change, _channel_axis(module, parts["branch"]))
+            inputs = tuple(parts.values())
+        output = super().compute(module, *inputs)
+        for change in self.changed_outputs.get(module, ()):
+            instead = inputs[0] if change.part == "branch" else None
+            output = _changed(output, change, _channel_axis(module, output), instead)
+        return output
+
+
+@lru_cache(maxsize=128)
+def block_shapes(spec: ArchitectureSpec) -> Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The shapes of the input and the output of each block, without the batch, in execution order."""
+    shapes = {}
+
+    class Shapes(Recorder):
+        def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
+            output = super().compute(module, *inputs)
+            if self.layers[module][1] == "block":
+                shapes[self.layers[module][0]] = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
+            return output
+
+    with torch.device("meta"), torch.no_grad():
+        network = Network.of(spec).eval()
+        network(torch.empty(1, *spec.input_shape), Shapes(network, ()))
+    return shapes
+
+
+def _channel_axis(module: nn.Module, x: Tensor) -> int:
+    return x.ndim - 1 if getattr(module, "channels_last", False) else 1
+
+
+def _changed(x: Tensor, change: Intervention, axis: int, instead: Tensor | None = None) -> Tensor:
+    """`x`, whose channels are along `axis`, after the change; `instead` is what takes its place at factor 0, by default
+    zeros."""
+    if change.action == "mean":
+        changed = x.mean([each for each in range(1, x.ndim) if each != axis], keepdim=True).expand_as(x)
+    elif instead is None:
+        changed = x * change.factor
+    else:
+        # At 0 a view: the recorder tells layers apart by their tensors.
+        changed = instead + (x - instead) * change.factor if change.factor else instead.view_as(instead)
+    if change.channel is None:
+        return changed
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    chosen = torch.arange(x.shape[axis], device=x.device) == change.channel
+    return torch.where(chosen.reshape(shape), changed, x)
+
+
+def _text(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
