@@ -78,15 +78,17 @@ class Intervention:
                 f"{text[:100]!a} is no intervention; write BLOCK@branch:off, LAYER~CHANNEL:0.5, LAYER:mean or "
                 "BLOCK:swap~BLOCK."
             )
-        action, channel = match["action"], match["channel"]
-        values: dict[str, Any] = {"action": "scale", "factor": 0.0}
+        action = match["action"]
+        values: dict[str, Any] = {"place": match["place"], "part": match["part"] or "output"}
+        if match["channel"]:
+            values["channel"] = int(match["channel"])
         if action == "mean":
-            values = {"action": "mean"}
+            values["action"] = "mean"
         elif match["other"]:
-            values = {"action": "swap", "other": match["other"]}
+            values |= {"action": "swap", "other": match["other"]}
         elif action != "off":
             values["factor"] = float(action)
-        return cls(match["place"], **values, channel=channel and int(channel), part=match["part"] or "output")
+        return cls(**values)
 
 
 def parse_all(text: str) -> tuple[Intervention, ...]:

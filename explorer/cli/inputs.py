@@ -15,7 +15,7 @@ from explorer import checkpoints, weights_import
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import describe_classes
-from explorer.datasets import Dataset, folders, shapes
+from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.images import PHOTOS, DecodedImage, decode, to_input
 from explorer.images.photos import decoded
 from explorer.presets import preset
@@ -142,6 +142,15 @@ def dataset(text: str, size: tuple[int, int]) -> Dataset:
         names = text.removeprefix("shapes:").split(",")
         return shapes.load(size=size[0], classes=[name.strip() for name in names if name.strip()])
     return folders.load(text, size)
+
+
+def test_images(text: str | None, checkpoint: Checkpoint) -> tuple[str, Split, tuple[str, ...]]:
+    """The name, the test images and the classes of the data, by default of what the network was trained on."""
+    drawn = shapes.named(checkpoint.data)
+    if text is None and drawn is not None:  # the other splits, which take most of the time, are not drawn
+        return drawn.name, shapes.test_split(drawn.seed, drawn.size, classes=drawn.classes), drawn.classes
+    found = dataset(text, checkpoint.spec.input_shape[1:]) if text else drawn_dataset(checkpoint)
+    return found.name, found.test, found.class_names
 
 
 def drawn_dataset(checkpoint: Checkpoint) -> Dataset:

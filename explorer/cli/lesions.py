@@ -1,0 +1,117 @@
+"""`lesions`: what trained networks get right without some of their blocks."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from explorer.checkpoints import Checkpoint
+from explorer.cli import CommandResult, inputs
+from explorer.cli.formatting import notes_block, percent, table
+from explorer.datasets import Split
+from explorer.experiments import lesions
+from explorer.experiments.lesions import Answers, Variant
+from explorer.experiments.measurement import evenly, rows
+
+REPORT_EVERY = 5.0  # seconds between two lines of progress
+MOST_NETWORKS = 4
+TIMES = 10  # random sets of each size
+
+
+def lesions_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="NAME", help="up to four networks: pretrained ones or files")
+    parser.add_argument("--count", type=int, default=500, metavar="N", help="test images (default: 500)")
+    parser.add_argument(
+        "--data", metavar="DATA", help=f"{inputs.DATA_HELP} (default: what it was trained on, if that was drawn)"
+    )
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--pairs", action="store_true", help="take out every two blocks instead of every single one")
+    kinds.add_argument(
+        "--sets", type=int, nargs="+", metavar="K", help=f"take out {TIMES} random sets of K blocks instead"
+    )
+    kinds.add_argument("--swaps", action="store_true", help="swap neighbouring blocks of one shape instead")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides the random sets (default: 0)")
+
+
+def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
+    """Measure accuracy and loss without each block."""
+    if len(arguments.names) > MOST_NETWORKS:
+        raise ValueError(f"{len(arguments.names)} networks are too many at once; {MOST_NETWORKS} is the most.")
+    if arguments.count < 1 or any(size < 1 for size in arguments.sets or ()):
+        raise ValueError("`--count` and `--sets` take whole numbers of 1 or more.")
+    documents: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for name in arguments.names:
+        checkpoint = inputs.checkpoint(name)
+        data, images, class_names = inputs.test_images(arguments.data, checkpoint)
+        split = rows(images, evenly(len(images), arguments.count))
+        variants = _variants(arguments, checkpoint)
+        started = time.monotonic()
+        found = _measure(checkpoint, split, class_names, variants, name)
+        seconds = time.monotonic() - started
+        whole = found.accuracies[0]
+        table_rows = [_row(found, index) for index in range(len(variants) + 1)]
+        is_curve = not (arguments.pairs or arguments.sets or arguments.swaps)
+        text = lesions.finding(name, checkpoint.spec, found) if is_curve else ""
+        documents.append(
+            {
+                "network": name,
+                "data": data,
+                "n": whole.n,
+                "seconds": round(seconds, 2),
+                "blocks": [vars(block) for block in lesions.blocks(checkpoint.spec)],
+                "results": table_rows,
+                "finding": text,
+                "assumed": inputs.assumptions(checkpoint),
+            }
+        )
+        cells = [
+            (
+                row["interventions"] or "untouched",
+                percent(row["accuracy"]),
+                f"{percent(row['low'])} to {percent(row['high'])}",
+                row["loss"],
+                row["loss_error"],
+            )
+            for row in table_rows
+        ]
+        lines += [f"{name}, {whole.n:,} test images of {data}, {seconds:.1f} s", ""]
+        lines += table(("without", "accuracy", "95 % interval", "loss", "its standard error"), cells)
+        lines += ["", text, *notes_block(inputs.assumptions(checkpoint)), ""]
+    return {"networks": documents}, lines[:-1]
+
+
+def _variants(arguments: argparse.Namespace, checkpoint: Checkpoint) -> tuple[Variant, ...]:
+    if not lesions.blocks(checkpoint.spec):
+        raise ValueError(f"{checkpoint.spec.name} has no blocks that could be taken out.")
+    if arguments.pairs:
+        return lesions.pairs(checkpoint.spec)
+    if arguments.sets:
+        return lesions.random_sets(checkpoint.spec, arguments.sets, TIMES, arguments.seed)
+    return lesions.swaps(checkpoint.spec) if arguments.swaps else lesions.single(checkpoint.spec)
+
+
+def _measure(
+    checkpoint: Checkpoint, split: Split, class_names: Sequence[str], variants: tuple[Variant, ...], name: str
+) -> Answers:
+    shown = time.monotonic()
+    for share, found in lesions.answers(checkpoint, split, class_names, variants):
+        if time.monotonic() - shown > REPORT_EVERY:
+            shown = time.monotonic()
+            print(f"{share:4.0%}  {name}", file=sys.stderr, flush=True)
+        if found:
+            return found
+    raise AssertionError("a measurement ends with its result")
+
+
+def _row(found: Answers, index: int) -> dict[str, Any]:
+    accuracy = found.accuracies[index]
+    return {
+        "interventions": ",".join(map(str, found.variants[index - 1])) if index else "",
+        "accuracy": accuracy.share,
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "loss": float(found.mean_losses[index]),
+        "loss_error": float(found.loss_errors[index]),
+    }

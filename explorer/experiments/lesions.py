@@ -1,0 +1,280 @@
+"""Lesions (Veit, Wilber and Belongie 2016): what a trained network still gets right without one of its blocks.
+
+All passes that share their first parts share the work: a pass without the tenth block begins at the tenth block.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.architectures import ArchitectureSpec, Intervened, Intervention, Network, describe
+from explorer.architectures.interventions import block_shapes
+from explorer.checkpoints import Checkpoint
+from explorer.datasets import Split
+from explorer.experiments.agreement import class_order, images_for
+from explorer.intervals import Accuracy, accuracy
+from explorer.labels import listed
+from explorer.machine import cores
+from explorer.tracing import check_evaluation_mode
+
+_BATCH_MACS = 2_000_000_000  # a tenth of a second on one core: Stop then takes effect soon
+_BATCH_VALUES = 2**24  # of all outputs that are kept for a batch, 64 MB
+_LARGEST_BATCH = 64
+
+Variant = tuple[Intervention, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one network says of the same N labelled images as it is and in V variants.
+
+    `labels` is int64 (N,); `predicted` int64 and `losses` float32 (cross-entropy, >= 0), both (1 + V, N), the first row
+    of the untouched network. `variants` are the interventions of the other rows.
+    """
+
+    variants: tuple[Variant, ...]
+    labels: np.ndarray
+    predicted: np.ndarray
+    losses: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def accuracies(self) -> tuple[Accuracy, ...]:
+        """Of the untouched network and of each variant, with Wilson's intervals."""
+        return tuple(accuracy(int(row.sum()), self.n) for row in self.predicted == self.labels)
+
+    @cached_property
+    def mean_losses(self) -> np.ndarray:
+        """float64 (1 + V,)."""
+        return self.losses.mean(axis=1, dtype=np.float64)
+
+    @cached_property
+    def loss_errors(self) -> np.ndarray:
+        """The standard error of each mean loss, float64 (1 + V,); 0 for one image."""
+        return self.losses.std(axis=1, dtype=np.float64, ddof=min(1, self.n - 1)) / math.sqrt(self.n)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a network: whether it changes the shape, and why it cannot be taken out, "" where it can."""
+
+    name: str
+    changes_shape: bool
+    reason: str
+
+
+def blocks(spec: ArchitectureSpec) -> tuple[Block, ...]:
+    """Those of a network in execution order; none of one without blocks."""
+    with torch.device("meta"):
+        network = Network.of(spec).eval()
+    found = []
+    for name, (before, after) in block_shapes(spec).items():
+        try:
+            Intervened(network, (), [Intervention(name, part="branch")])
+            reason = ""
+        except ValueError as error:
+            reason = str(error)
+        found.append(Block(name, before != after, reason))
+    return tuple(found)
+
+
+def finding(title: str, spec: ArchitectureSpec, found: Answers) -> str:
+    """What the curve of `single` blocks says of a network, in plain sentences."""
+    whole, *without = found.accuracies
+    if not without:
+        return f"No block of {title} can be taken out: each changes the shape, and nothing goes around it."
+    chance = 1 / spec.classes
+    places = [variant[0].place for variant in found.variants]
+    shares = [each.share for each in without]
+    worst = shares.index(min(shares))
+    text = (
+        f"{title} is right for {whole.share:.1%} of {found.n:,} images. Without one of {len(places)} blocks it is "
+        f"right for {np.median(shares):.1%} in the median, and for {shares[worst]:.1%} without {places[worst]}."
+    )
+    if at_chance := sum(each.low <= chance for each in without):
+        text += f" Without {at_chance} of them it is no better than chance ({chance:.1%})."
+    by_kind = {
+        kind: [share for place, share in zip(places, shares, strict=True) if (place in changing) == kind]
+        for changing in [{block.name for block in blocks(spec) if block.changes_shape}]
+        for kind in (True, False)
+    }
+    if all(by_kind.values()):
+        text += (
+            f" Blocks that change the shape cost {100 * (whole.share - np.mean(by_kind[True])):.1f} points on average, "
+            f"the others {100 * (whole.share - np.mean(by_kind[False])):.1f}."
+        )
+    if fixed := [block.name for block in blocks(spec) if block.reason]:
+        text += f" Nothing goes around {listed(fixed)}, which change the shape, so they cannot be taken out."
+    return text
+
+
+def single(spec: ArchitectureSpec) -> tuple[Variant, ...]:
+    """The network without each of the blocks that can be taken out."""
+    return tuple((_off(block.name),) for block in blocks(spec) if not block.reason)
+
+
+def pairs(spec: ArchitectureSpec) -> tuple[Variant, ...]:
+    """Without each two of them."""
+    return tuple((*a, *b) for a, b in itertools.combinations(single(spec), 2))
+
+
+def random_sets(spec: ArchitectureSpec, sizes: Sequence[int], times: int, seed: int = 0) -> tuple[Variant, ...]:
+    """Without `times` random sets of each of `sizes`, as far as there are so many blocks. Networks with the same blocks
+    get the same sets."""
+    choice = single(spec)
+    generator = np.random.default_rng(seed)
+    return tuple(
+        tuple(each for index in sorted(generator.permutation(len(choice))[:size]) for each in choice[index])
+        for size in sizes
+        if size <= len(choice)
+        for _ in range(times)
+    )
+
+
+def swaps(spec: ArchitectureSpec) -> tuple[Variant, ...]:
+    """With each two neighbouring blocks of one shape in each other's place."""
+    shapes = block_shapes(spec)
+    return tuple(
+        (Intervention(a, "swap", other=b),) for a, b in itertools.pairwise(shapes) if len({*shapes[a], *shapes[b]}) == 1
+    )
+
+
+def _off(block: str) -> Intervention:
+    return Intervention(block, part="branch")
+
+
+def answers(
+    checkpoint: Checkpoint, split: Split, class_names: Sequence[str], variants: Sequence[Variant], workers: int = 0
+) -> Generator[tuple[float, Answers | None], None, None]:
+    """The answers of the untouched network and of each of `variants` for all of `split`, whose labels count
+    `class_names`.
+
+    Yields (fraction done, None) after every batch and ends with (1.0, the answers). `workers` threads, by default one
+    for each core, work on different batches with one thread of torch each, which is faster here than several of torch
+    (docs/bench.md). A generator that is closed stops after the batches that are being computed.
+
+    Raises ValueError for a network in training mode, other classes, a split without images, an intervention that does
+    not fit, or logits that are not finite.
+    """
+    order = class_order(checkpoint, class_names)
+    network = checkpoint.network
+    check_evaluation_mode(network)
+    if not len(split):
+        raise ValueError("`split` holds no images, so there is nothing to predict; choose another split.")
+    for variant in variants:
+        Intervened(network, (), variant)  # raises before any work is done
+    predicted = np.empty((1 + len(variants), len(split)), np.int64)
+    losses = np.empty(predicted.shape, np.float32)
+    size = batch_size(checkpoint.spec)
+
+    def one(start: int) -> None:
+        part = slice(start, min(start + size, len(split)))
+        labels = torch.from_numpy(split.labels[part].copy())
+        with torch.no_grad():
+            images = images_for(checkpoint, split.images[part])
+            for row, logits in enumerate(_passes(network, images, variants)):
+                logits = logits[:, order].cpu()
+                if row == 0 and not logits.isfinite().all():
+                    raise ValueError("the network's logits are not finite for some images; choose other weights.")
+                predicted[row, part] = logits.argmax(1).numpy()
+                scaled = logits.double() / checkpoint.spec.temperature
+                losses[row, part] = F.cross_entropy(scaled, labels, reduction="none").numpy()
+
+    starts = range(0, len(split), size)
+    workers = workers or (cores() if network.device.type == "cpu" else 1)
+    for done, _ in enumerate(side_by_side(one, starts, workers), start=1):
+        if done < len(starts):
+            yield done / len(starts), None
+    yield 1.0, Answers(tuple(variants), split.labels, predicted, losses)
+
+
+def side_by_side(work: Callable[[int], None], items: Sequence[int], workers: int) -> Generator[None, None, None]:
+    """Calls `work` for each item; yields as each is done. At most `workers` threads, with one thread of torch each.
+
+    Raises what `work` raises. A generator that is closed waits for the items that are being worked on.
+    """
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, "measurement", torch.set_num_threads, (1,))
+    pending: set[Future[None]] = set()
+    try:
+        waiting = iter(items)
+        pending = {pool.submit(work, item) for item in itertools.islice(waiting, workers)}
+        while pending:
+            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+            pending |= {pool.submit(work, item) for item in itertools.islice(waiting, len(ready))}
+            for each in ready:
+                each.result()
+                yield
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(before)  # what a new thread begins with
+
+
+def batch_size(spec: ArchitectureSpec) -> int:
+    """Images a batch, within `_BATCH_MACS` and `_BATCH_VALUES`."""
+    description = describe(spec)
+    kept = sum(math.prod(layer.output_shape) for layer in description.layers if spec.block_of(layer.name) is None)
+    return max(1, min(_LARGEST_BATCH, _BATCH_MACS // max(1, description.macs), _BATCH_VALUES // kept))
+
+
+class _Resumed(Intervened):
+    """A pass that takes the outputs of its first operations, outside blocks, from `known`, and adds the others."""
+
+    def __init__(self, network: Network, interventions: Variant, known: list[Tensor], first: int) -> None:
+        super().__init__(network, (), interventions)
+        self.known, self.first = known, first
+        self.place = 0
+        self.is_inside = False
+
+    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
+        if self.is_inside:
+            return super().__call__(module, *inputs)
+        self.place += 1
+        if self.place <= self.first:
+            return self.known[self.place - 1]
+        self.is_inside = True
+        try:
+            return super().__call__(module, *inputs)
+        finally:
+            self.is_inside = False
+
+
+class _Untouched(_Resumed):
+    """The first pass, which fills `known` and `names`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network, (), [], 0)
+        self.names: list[str] = []
+
+    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
+        outside = not self.is_inside
+        output = super().__call__(module, *inputs)
+        if outside:
+            self.known.append(output)
+            self.names.append(self.layers[module][0])
+        return output
+
+
+def _passes(network: Network, images: Tensor, variants: Sequence[Variant]) -> Generator[Tensor, None, None]:
+    """The logits (N, classes) of the untouched network, then of each variant."""
+    untouched = _Untouched(network)
+    yield network(images, untouched)
+    for variant in variants:
+        touched = [place for each in variant for place in (each.place, each.other) if place]
+        first = min(
+            index
+            for index, name in enumerate(untouched.names)
+            if any(place == name or place.startswith(f"{name}.") for place in touched)
+        )
+        yield network(images, _Resumed(network, variant, untouched.known, first))

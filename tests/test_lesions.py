@@ -1,0 +1,150 @@
+"""Lesion curves against passes of their own, and their sentences."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from explorer.architectures import ArchitectureSpec, Intervention, Stage, Stem, build
+from explorer.checkpoints import Checkpoint
+from explorer.cli.main import main
+from explorer.datasets import Split, shapes
+from explorer.experiments import lesions
+from explorer.experiments.agreement import images_for, predictions
+from explorer.experiments.lesions import Answers
+from explorer.tracing import trace
+
+SPEC = ArchitectureSpec(
+    (Stage(2, 4), Stage(3, 8, 2)), stem=Stem(4), input_shape=(3, 32, 32), classes=10, shortcut="identity"
+)
+PLAIN = replace(SPEC, shortcut="none")
+IMAGES = shapes.draw(70, seed=0)
+
+
+def checkpoint(spec: ArchitectureSpec) -> Checkpoint:
+    network = build(spec, seed=3)
+    with torch.no_grad():
+        network(torch.randn(16, *spec.input_shape, generator=torch.Generator().manual_seed(1)))
+    return Checkpoint(network.freeze(), shapes.CLASS_NAMES, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), "test")
+
+
+def measured(spec: ArchitectureSpec, variants: tuple[lesions.Variant, ...], split: Split = IMAGES) -> Answers:
+    *_, (share, found) = lesions.answers(checkpoint(spec), split, shapes.CLASS_NAMES, variants, workers=2)
+    assert share == 1 and found is not None
+    return found
+
+
+@pytest.mark.parametrize("spec", [SPEC, PLAIN, replace(SPEC, shortcut="projection"), replace(SPEC, block="bottleneck")])
+def test_every_answer_is_that_of_a_pass_of_its_own(spec: ArchitectureSpec) -> None:
+    asked = checkpoint(spec)
+    variants = (
+        *lesions.single(spec),
+        *lesions.pairs(spec)[:3],
+        *lesions.random_sets(spec, [2, 3], 2),
+        *lesions.swaps(spec),
+        (Intervention("stem.conv", channel=1), Intervention("head.fc", factor=0.5)),
+    )
+    found = measured(spec, variants)
+    inputs = images_for(asked, IMAGES.images[:5]).numpy()
+    for row, variant in enumerate([(), *variants]):
+        for index, image in enumerate(inputs):
+            logits = trace(asked.network, image, kinds=(), interventions=variant).logits
+            loss = F.cross_entropy(torch.tensor(logits[None]), torch.tensor(IMAGES.labels[index : index + 1]))
+            assert found.predicted[row, index] == logits.argmax()
+            assert found.losses[row, index] == pytest.approx(loss.item(), abs=1e-4)
+    *_, (_, said) = predictions(asked, IMAGES, shapes.CLASS_NAMES)
+    assert said is not None and np.array_equal(found.predicted[0], said.predicted)
+
+
+def test_the_blocks_that_can_be_taken_out() -> None:
+    assert [block.name for block in lesions.blocks(SPEC)] == [
+        f"stages.{i}.{j}" for i, n in ((0, 2), (1, 3)) for j in range(n)
+    ]
+    assert len(lesions.single(SPEC)) == 5 and len(lesions.single(PLAIN)) == 4
+    (fixed,) = [block for block in lesions.blocks(PLAIN) if block.reason]
+    assert fixed.name == "stages.1.0" and fixed.changes_shape and "nothing goes around it" in fixed.reason
+    assert len(lesions.pairs(SPEC)) == 10
+    assert [str(each) for (each,) in lesions.swaps(SPEC)] == [
+        "stages.0.0:swap~stages.0.1",
+        "stages.1.1:swap~stages.1.2",
+    ]
+
+
+def test_random_sets_repeat_and_hold_each_block_once() -> None:
+    sets = lesions.random_sets(SPEC, [1, 4, 5, 6], 3, seed=2)
+    assert sets == lesions.random_sets(SPEC, [1, 4, 5, 6], 3, seed=2) != lesions.random_sets(SPEC, [1, 4, 5, 6], 3)
+    assert [len(set(each)) for each in sets] == [1, 1, 1, 4, 4, 4, 5, 5, 5]
+
+
+def test_work_is_shared() -> None:
+    """The first blocks are computed once a batch, whatever is taken out behind them."""
+    asked, counted = checkpoint(SPEC), {"stem.conv": 0, "stages.1.2.conv1": 0}
+    for name in counted:
+        asked.network.get_submodule(name).register_forward_hook(
+            lambda *_, name=name: counted.__setitem__(name, counted[name] + 1)
+        )
+    few = Split(IMAGES.images[:5], IMAGES.labels[:5])
+    list(lesions.answers(asked, few, shapes.CLASS_NAMES, lesions.single(SPEC), workers=1))
+    assert counted == {"stem.conv": 1, "stages.1.2.conv1": 6}
+
+
+def test_a_measurement_that_is_closed_stops() -> None:
+    asked, passes = checkpoint(SPEC), []
+    asked.network.get_submodule("stem.conv").register_forward_hook(lambda *_: passes.append(1))
+    many = Split(np.repeat(IMAGES.images, 20, axis=0), np.repeat(IMAGES.labels, 20))
+    running = lesions.answers(asked, many, shapes.CLASS_NAMES, lesions.single(SPEC)[:1], workers=2)
+    next(running)
+    running.close()
+    batches = -(-len(many) // lesions.batch_size(SPEC))
+    assert len(passes) < batches / 2
+    before = torch.get_num_threads()
+    list(lesions.answers(asked, IMAGES, shapes.CLASS_NAMES, (), workers=2))
+    assert torch.get_num_threads() == before
+
+
+def test_what_cannot_be_measured_is_refused_before_any_pass() -> None:
+    asked = checkpoint(PLAIN)
+    with pytest.raises(ValueError, match="cannot do without `stages.1.0`"):
+        next(lesions.answers(asked, IMAGES, shapes.CLASS_NAMES, [(Intervention("stages.1.0", part="branch"),)]))
+    with pytest.raises(ValueError, match="holds no images"):
+        next(lesions.answers(asked, Split(IMAGES.images[:0], IMAGES.labels[:0]), shapes.CLASS_NAMES, ()))
+
+
+def test_the_sentence_is_computed() -> None:
+    variants = lesions.single(SPEC)
+    labels = np.arange(100) % 10
+    predicted = np.repeat(labels[None], 6, axis=0)
+    for row, wrong in enumerate([5, 95, 10, 50, 15, 20]):
+        predicted[row, :wrong] = (predicted[row, :wrong] + 1) % 10
+    said = Answers(variants, labels, predicted, np.ones((6, 100), np.float32))
+    assert lesions.finding("N", SPEC, said) == (
+        "N is right for 95.0% of 100 images. Without one of 5 blocks it is right for 80.0% in the median, and for 5.0% "
+        "without stages.0.0. Without 1 of them it is no better than chance (10.0%). Blocks that change the shape cost "
+        "45.0 points on average, the others 30.0."
+    )
+    assert lesions.finding("N", PLAIN, Answers(variants[:4], labels, predicted[:5], said.losses[:5])).endswith(
+        "Nothing goes around stages.1.0, which change the shape, so they cannot be taken out."
+    )
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lesions", "shapes-resnet-8", "shapes-plain-8", "--count", "30", "--json"]) == 0
+    residual, plain = json.loads(capsys.readouterr().out)["networks"]
+    assert [row["interventions"] for row in residual["results"]] == [
+        "", "stages.0.0@branch:off", "stages.1.0@branch:off", "stages.2.0@branch:off",
+    ]  # fmt: skip
+    assert [block["reason"] == "" for block in plain["blocks"]] == [True, False, False]
+    assert (
+        residual["n"] == 30
+        and residual["finding"]
+        and 0 <= plain["results"][1]["low"] <= plain["results"][1]["accuracy"]
+    )
+    for options, count in ({"--pairs": 3, "--sets 2 9": 10, "--swaps": 0}).items():
+        assert main(["lesions", "shapes-resnet-8", "--count", "2", "--json", *options.split()]) == 0
+        assert len(json.loads(capsys.readouterr().out)["networks"][0]["results"]) == 1 + count
+    assert main(["lesions", *["shapes-resnet-8"] * 5]) == 2
+    assert capsys.readouterr().err == "explorer: 5 networks are too many at once; 4 is the most.\n"
+    assert main(["lesions", "shapes-resnet-8", "--count", "0"]) == 2
