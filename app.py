@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.ui import navigation, server
-from explorer.ui.pages import build, compare, explore, gradients, in_class, models
+from explorer.ui.pages import build, compare, experiments, explore, gradients, in_class, models
 
 if __name__ == "__main__":  # as a script, for every run of a session
     st.set_page_config(page_title="CNN & ResNet Explorer", layout="wide", page_icon="🔍")
@@ -12,6 +12,7 @@ if __name__ == "__main__":  # as a script, for every run of a session
             "explore": ("Explore", explore.show),
             "compare": ("Compare", compare.show),
             "gradients": ("Gradients", gradients.show),
+            "experiments": ("Experiments", experiments.show),
             "build": ("Build & train", build.show),
             "models": ("Models", models.show),
             "class": ("In class", in_class.show),

@@ -66,7 +66,7 @@ NOT_OURS = {
 # Inside `ui`, pages import from folders, and folders from what is below: the files at the top, `api`,
 # `viewer` and `widgets`. No
 # folder imports from another, and nothing in a circle. What is not so:
-UI_FOLDERS = {"explore", "compare", "gradients", "build", "models"}
+UI_FOLDERS = {"explore", "compare", "gradients", "experiments", "build", "models"}
 UI_BELOW = {"api", "viewer", "widgets"}
 SERVICES = "explorer.ui.services"  # below all of `ui`, and without Streamlit
 UI_EXCEPTIONS = {

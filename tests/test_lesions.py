@@ -114,7 +114,7 @@ def test_what_cannot_be_measured_is_refused_before_any_pass() -> None:
 
 
 def test_the_sentence_is_computed() -> None:
-    variants = lesions.single(SPEC)
+    variants = tuple(str(each) for (each,) in lesions.single(SPEC))
     labels = np.arange(100) % 10
     predicted = np.repeat(labels[None], 6, axis=0)
     for row, wrong in enumerate([5, 95, 10, 50, 15, 20]):

@@ -16,8 +16,8 @@ from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
 from explorer.experiments import agreement, measurement, similarity
 from explorer.experiments.agreement import Agreement
-from explorer.ui import client, dataset_access, forecasts, network_registry
-from explorer.ui.compare import labelled, measured_images, measurements
+from explorer.ui import client, dataset_access, forecasts, measured_images, network_registry
+from explorer.ui.compare import labelled, measurements
 from explorer.ui.compare.comparison import side_by_side
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.services.caches import CACHES
@@ -260,7 +260,7 @@ def test_nothing_of_an_upload_is_stored(data: str, names: tuple[str, ...]) -> No
 
 def test_results_of_own_trainings_are_for_their_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     run = f"run-{'0' * 32}-plain-8"
-    monkeypatch.setattr(measurements, "_digest", lambda name: name)
+    monkeypatch.setattr(network_registry, "_digest", lambda name: name)
 
     def key(name: str, owner: str) -> str | None:
         monkeypatch.setattr(client, "owner", lambda: owner)

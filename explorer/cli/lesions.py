@@ -108,7 +108,7 @@ def _measure(
 def _row(found: Answers, index: int) -> dict[str, Any]:
     accuracy = found.accuracies[index]
     return {
-        "interventions": ",".join(map(str, found.variants[index - 1])) if index else "",
+        "interventions": found.variants[index - 1] if index else "",
         "accuracy": accuracy.share,
         "low": accuracy.low,
         "high": accuracy.high,

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.architectures import ArchitectureSpec, Intervened, Intervention, Network, describe
-from explorer.architectures.interventions import block_shapes
+from explorer.architectures.interventions import as_text, block_shapes
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
 from explorer.experiments.agreement import class_order, images_for
@@ -37,10 +37,10 @@ class Answers:
     """What one network says of the same N labelled images as it is and in V variants.
 
     `labels` is int64 (N,); `predicted` int64 and `losses` float32 (cross-entropy, >= 0), both (1 + V, N), the first row
-    of the untouched network. `variants` are the interventions of the other rows.
+    of the untouched network. `variants` are the interventions of the other rows, as text.
     """
 
-    variants: tuple[Variant, ...]
+    variants: tuple[str, ...]
     labels: np.ndarray
     predicted: np.ndarray
     losses: np.ndarray
@@ -95,7 +95,7 @@ def finding(title: str, spec: ArchitectureSpec, found: Answers) -> str:
     if not without:
         return f"No block of {title} can be taken out: each changes the shape, and nothing goes around it."
     chance = 1 / spec.classes
-    places = [variant[0].place for variant in found.variants]
+    places = [Intervention.parse(variant).place for variant in found.variants]
     shares = [each.share for each in without]
     worst = shares.index(min(shares))
     text = (
@@ -150,6 +150,18 @@ def swaps(spec: ArchitectureSpec) -> tuple[Variant, ...]:
     )
 
 
+def passes(spec: ArchitectureSpec, variants: Sequence[Variant]) -> float:
+    """What `answers` computes for an image, in passes of the untouched network: a variant begins at its first place."""
+    macs = [(layer.name, layer.macs) for layer in describe(spec).layers]
+    total = sum(each for _, each in macs) or 1
+    before, behind = 0, dict[str, float]()
+    for name, each in macs:
+        behind.setdefault(spec.block_of(name) or name, 1 - before / total)
+        before += each
+    starts = [[behind.get(spec.block_of(each.place) or each.place, 1.0) for each in variant] for variant in variants]
+    return 1 + sum(max(each) for each in starts)
+
+
 def _off(block: str) -> Intervention:
     return Intervention(block, part="branch")
 
@@ -196,7 +208,7 @@ def answers(
     for done, _ in enumerate(side_by_side(one, starts, workers), start=1):
         if done < len(starts):
             yield done / len(starts), None
-    yield 1.0, Answers(tuple(variants), split.labels, predicted, losses)
+    yield 1.0, Answers(tuple(map(as_text, variants)), split.labels, predicted, losses)
 
 
 def side_by_side(work: Callable[[int], None], items: Sequence[int], workers: int) -> Generator[None, None, None]:

@@ -233,6 +233,23 @@ def _load(name: str) -> Checkpoint:
     return checkpoints.load(run.network_file(trained[2]))
 
 
+def digests_of_owner(names: Iterable[str]) -> tuple[str, list[str]] | None:
+    """The owner and the digests by which results of these networks are stored; None where they may not be stored, as
+    of uploads. The owner is "" for shipped and published networks, whose results are everybody's. For networks that a
+    run trained it is the user's secret, so nobody else finds the result."""
+    names = list(names)
+    is_public = [name in shipped_networks() or bool(torchvision_key(name)) for name in names]
+    if not all(one or user_models.RUN_NETWORK_ID.fullmatch(name) for one, name in zip(is_public, names, strict=True)):
+        return None
+    return "" if all(is_public) else client.owner(), [_digest(name) for name in names]
+
+
+@st.cache_resource(max_entries=CACHES["ui.network_registry._digest"].entries, show_spinner=False)
+def _digest(name: str) -> str:
+    """A file of a run, of the app or of torchvision never changes under its name."""
+    return checkpoints.digest(checkpoint(name))
+
+
 def torchvision_key(name: str) -> str:
     """torchvision's own name of that network, "" for a network from elsewhere."""
     key = name.removeprefix("torchvision-")

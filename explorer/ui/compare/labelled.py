@@ -11,14 +11,14 @@ from explorer import figures
 from explorer.experiments.agreement import Agreement, Predictions, accuracy_of, agreement, confusion, disagreements
 from explorer.figures import Chapter, Chart, Gallery, Part, Table, Thumbnail
 from explorer.files import csv_text
-from explorer.ui import navigation
-from explorer.ui.compare import measured_images, measurements
+from explorer.ui import measured_images, navigation
+from explorer.ui.compare import measurements
 from explorer.ui.compare.comparison import ComparedNetwork
-from explorer.ui.compare.measured_images import TestSample
 from explorer.ui.compare.measurements import Measurement, Request
-from explorer.ui.compare.parts import draw
 from explorer.ui.markdown import as_text
+from explorer.ui.measured_images import TestSample
 from explorer.ui.network_text import source_text
+from explorer.ui.parts import draw
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
 from explorer.ui.widgets.download import offer_labelled_images

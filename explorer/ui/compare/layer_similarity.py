@@ -11,9 +11,9 @@ from explorer.figures import Chapter, Chart, Part
 from explorer.ui.compare import measurements
 from explorer.ui.compare.comparison import ComparedNetwork
 from explorer.ui.compare.measurements import Measurement, Request
-from explorer.ui.compare.parts import draw
 from explorer.ui.markdown import as_text
 from explorer.ui.network_text import source_text
+from explorer.ui.parts import draw
 from explorer.ui.widgets import long_task
 
 HEADING = "Similarity of their representations"

@@ -14,10 +14,10 @@ from explorer.ui import navigation, network_registry
 from explorer.ui.charts import colour_bar
 from explorer.ui.compare import aligned_strip, controls
 from explorer.ui.compare.comparison import ComparedNetwork, column_tops, load_state, strip_depths, update_state
-from explorer.ui.compare.parts import draw
 from explorer.ui.compare.state import CompareState
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.network_text import source_text
+from explorer.ui.parts import draw
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import InputImage
 

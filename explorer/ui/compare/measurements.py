@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from explorer import checkpoints, stored_results
+from explorer import stored_results
 from explorer.architectures import describe
 from explorer.datasets import shapes
 from explorer.experiments import measurement, similarity
@@ -19,8 +19,7 @@ from explorer.experiments.cam_metrics import Target
 from explorer.experiments.measurement import MOST, RESULTS
 from explorer.experiments.similarity import Grams, Similarity
 from explorer.figures import Chapter, Part
-from explorer.ui import client, dataset_access, forecasts, network_registry, user_models
-from explorer.ui.compare import measured_images
+from explorer.ui import dataset_access, forecasts, measured_images, network_registry
 from explorer.ui.compare.state import CompareState
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.inference import ChosenNetwork
@@ -163,27 +162,16 @@ def keep(request: Request, names: tuple[str, ...], result: Any) -> None:
 
 
 def _stored_key(request: Request, names: Sequence[str]) -> str | None:
-    """The key of the stored result, None where it may not be stored. Shipped and published networks are everybody's.
-    Of networks that a run trained the key holds the secret of the user, so nobody else finds the result."""
+    """The key of the stored result, None where it may not be stored."""
     kind = request.kind
     if kind in ("grams", "pictures") or request.data.startswith("stored-"):
         return None
-    is_public = [
-        name in network_registry.shipped_networks() or network_registry.torchvision_key(name) for name in names
-    ]
-    if not all(one or user_models.RUN_NETWORK_ID.fullmatch(name) for one, name in zip(is_public, names, strict=True)):
+    owned = network_registry.digests_of_owner(names)
+    if owned is None:
         return None
-    owner = "" if all(is_public) else client.owner()
-    digests = [_digest(name) for name in names]
-    return measurement.result_key(
-        kind, digests, measured_images.content(request.data), request.n, request.target, owner
-    )
-
-
-@st.cache_resource(max_entries=CACHES["ui.compare.measurements._digest"].entries, show_spinner=False)
-def _digest(name: str) -> str:
-    """A file of a run, of the app or of torchvision never changes under its name."""
-    return checkpoints.digest(network_registry.checkpoint(name))
+    owner, digests = owned
+    content = measured_images.content(request.data)
+    return measurement.result_key(kind, digests, content, request.n, request.target, owner)
 
 
 def _bytes(result: Any) -> int:

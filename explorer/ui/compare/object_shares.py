@@ -13,9 +13,9 @@ from explorer.figures import Chapter, Chart, Part
 from explorer.ui.compare import controls, measurements
 from explorer.ui.compare.comparison import ComparedNetwork, relative_depths, update_state
 from explorer.ui.compare.measurements import Measurement, Request
-from explorer.ui.compare.parts import draw
 from explorer.ui.compare.state import CompareState
 from explorer.ui.network_text import source_text
+from explorer.ui.parts import draw
 from explorer.ui.widgets.bound import choice
 
 HEADING = "How much of the Grad-CAM lies on the object"

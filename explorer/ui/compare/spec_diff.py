@@ -15,8 +15,8 @@ from explorer.figures.text_escaping import shortened
 from explorer.labels import BLOCKS, SHORTCUTS, SHORTCUTS_OF_BLOCKS, label, listed
 from explorer.training import TrainingRecord
 from explorer.ui.compare.comparison import ComparedNetwork
-from explorer.ui.compare.parts import draw, draw_table
 from explorer.ui.network_text import accuracy_text, is_number, source_text
+from explorer.ui.parts import draw, draw_table
 
 _OF_THE_MACHINE = ("device", "compile")  # they decide the speed of a training, not its result
 _NOT_RECORDED = "not recorded"

@@ -6,13 +6,12 @@ from typing import Any
 import streamlit as st
 
 from explorer.errors import user_message
-from explorer.ui import lesson, missing, network_registry
+from explorer.ui import lesson, measured_images, missing, network_registry
 from explorer.ui.compare import (
     controls,
     labelled,
     layer_similarity,
     maps,
-    measured_images,
     measurements,
     methods,
     object_shares,

@@ -34,6 +34,7 @@ class Limit:
 CACHES: Mapping[str, Limit] = {
     # Of the process: all sessions share them.
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
+    "architectures.interventions.block_shapes": Limit("the shapes around blocks", "process", entries=128),
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
     "stored_results._shipped": Limit("where each shipped result lies, one value", "process"),
@@ -60,8 +61,8 @@ CACHES: Mapping[str, Limit] = {
     "ui.dataset_access._summary": Limit("summaries of datasets", "process", entries=8),
     "ui.forecasts._speed_here": Limit("how fast this process trains, one value", "process"),
     "ui.explore.methods._pass_seconds": Limit("seconds that a pass of a network takes", "process", entries=64),
-    "ui.compare.measured_images._test_split": Limit("test splits", "process", entries=2),
-    "ui.compare.measurements._digest": Limit("digests of networks", "process", entries=256),
+    "ui.measured_images._test_split": Limit("test splits", "process", entries=2),
+    "ui.network_registry._digest": Limit("digests of networks", "process", entries=256),
     "ui.compare.report._empty": Limit("networks without weights", "process", entries=64),
     "ui.gradients.flow_measurements._batch": Limit("batches to measure gradients on", "process", entries=6),
     "ui.gradients.flow_measurements._described": Limit("what a pass of an architecture costs", "process", entries=500),

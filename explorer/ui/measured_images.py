@@ -1,4 +1,4 @@
-"""The test images of Compare's measurements: which data fits some networks, and what is known of it."""
+"""The test images of measurements: which data fits some networks, and what is known of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def sample(data: str, n: int) -> TestSample:
     return TestSample(dataset_access.data_title(data), split, class_names, measurement.evenly(len(split), n))
 
 
-@st.cache_resource(max_entries=CACHES["ui.compare.measured_images._test_split"].entries, show_spinner=False)
+@st.cache_resource(max_entries=CACHES["ui.measured_images._test_split"].entries, show_spinner=False)
 def _test_split(data: str) -> tuple[Split, tuple[str, ...], str]:
     """The split, its classes, and the digest of both."""
     split, class_names = dataset_access.test_split(data)

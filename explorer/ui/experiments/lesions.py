@@ -1,0 +1,287 @@
+"""The question of lesions: which blocks can a network do without?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures, stored_results
+from explorer.architectures import ArchitectureSpec, Intervention, describe
+from explorer.architectures.interventions import parse_all
+from explorer.experiments import lesions, measurement
+from explorer.experiments.lesions import Answers, Variant
+from explorer.figures import Chart, Part, Table
+from explorer.intervals import Accuracy
+from explorer.ui import dataset_access, forecasts, measured_images, network_registry
+from explorer.ui.experiments.controls import update_state
+from explorer.ui.experiments.images import choose_images, images_of
+from explorer.ui.experiments.question import AskedNetwork, Plan, Question
+from explorer.ui.experiments.state import ExperimentsState, Removed
+from explorer.ui.network_text import source_text
+from explorer.ui.session import session
+from explorer.ui.widgets.bound import choice
+
+REMOVED: dict[Removed, str] = {
+    "single": "each block",
+    "pairs": "each two blocks",
+    "sets": "random sets",
+    "swaps": "swap neighbours",
+}
+AXES: dict[Removed, str] = {"single": "block that is left out", "swaps": "block that changes places with the next one"}
+SIZES = (1, 2, 3, 5, 8, 13, 21)  # of the random sets
+TIMES = 10  # sets of each size
+
+
+def question() -> Question:
+    return Question(
+        title="Which blocks can a network do without?",
+        method="In each pass a block is left out: its input goes on through the shortcut alone. In a plain network "
+        "the input takes the place of the block's output.",
+        limits=(
+            "A trained network is damaged here. A network that was trained without the block could do as well.",
+            "A block that can be left out is not useless: others may do the same work.",
+            "The published curve (Veit, Wilber and Belongie 2016) compares ResNet-110 with a VGG without BatchNorm. "
+            "Twins here differ in their shortcuts alone.",
+        ),
+        controls=_controls,
+        plan=_plan,
+    )
+
+
+def _controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:
+    choose_images(state, networks)
+    choice(
+        state,
+        "removed",
+        "What is left out",
+        REMOVED,
+        prefix="experiments",
+        change=update_state,
+        help=f"Random sets: {TIMES} of each size, the same for networks with the same blocks.",
+    )
+
+
+def variants(removed: Removed, spec: ArchitectureSpec) -> tuple[Variant, ...]:
+    """What is taken out of a network of that spec."""
+    if removed == "pairs":
+        return lesions.pairs(spec)
+    if removed == "sets":
+        return lesions.random_sets(spec, SIZES, TIMES)
+    return lesions.swaps(spec) if removed == "swaps" else lesions.single(spec)
+
+
+def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
+    images = images_of(state, networks)
+    if images is None:
+        return None
+    data, n = images
+    without = [each for each in networks if not lesions.blocks(each.chosen.checkpoint.spec)]
+    if without:
+        st.info(f"{without[0].chosen.title} has no blocks that could be left out; choose another network in the bar.")
+        return None
+
+    def known() -> dict[str, Answers]:
+        found = {each.name: _find(each.name, data, n, state.removed) for each in networks}
+        return {name: answers for name, answers in found.items() if answers is not None}
+
+    missing = [each for each in networks if each.name not in known()]
+    passes = [lesions.passes(each.chosen.checkpoint.spec, _variants(state, each)) for each in missing]
+    return Plan(
+        key="/".join(("lesions", state.removed, data, str(n), *(each.name for each in networks))),
+        cost=f"{sum(len(_variants(state, each)) for each in missing):,} changed networks on {n:,} images",
+        seconds=sum(
+            n * of * describe(each.chosen.checkpoint.spec).macs * 0.5 / forecasts.macs_a_second()
+            for each, of in zip(missing, passes, strict=True)
+        ),
+        work=lambda: _measure(state, missing, passes, data, n),
+        answer=lambda: _answer(state, networks, known()),
+        rows=lambda: _rows(networks, known()),
+        source=f"{n:,} test images of {dataset_access.data_title(data)}, taken evenly over the split. "
+        f"{source_text([each.chosen for each in networks])}",
+    )
+
+
+def _variants(state: ExperimentsState, network: AskedNetwork) -> tuple[Variant, ...]:
+    return variants(state.removed, network.chosen.checkpoint.spec)
+
+
+def _measure(
+    state: ExperimentsState, networks: Sequence[AskedNetwork], passes: Sequence[float], data: str, n: int
+) -> Iterator[tuple[float, Any]]:
+    """One network after the other; each result is kept at once."""
+    yield 0.0, None  # so that the bar is there while the images are read
+    images = measured_images.sample(data, n)
+    split = measurement.rows(images.split, images.indices)
+    for index, network in enumerate(networks):
+        steps = lesions.answers(network.chosen.checkpoint, split, images.class_names, _variants(state, network))
+        for share, found in steps:
+            if found is not None:
+                _keep(network.name, data, n, state.removed, found)
+            yield min(0.999, (sum(passes[:index]) + share * passes[index]) / sum(passes)), None
+    yield 1.0, True
+
+
+# --- what is known ----------------------------------------------------------------------------------------------------
+
+
+def _key(name: str, data: str, n: int, removed: Removed) -> str:
+    return f"lesions/{removed}/{data}/{n}/{name}"
+
+
+def _find(name: str, data: str, n: int, removed: Removed) -> Answers | None:
+    if (found := session().results.find(_key(name, data, n, removed))) is not None:
+        return found
+    if (key := _stored_key(name, data, n, removed)) is None:
+        return None
+    found = stored_results.unpack(Answers, stored_results.load(key))
+    if found is not None:
+        session().results.put(_key(name, data, n, removed), found)
+    return found
+
+
+def _keep(name: str, data: str, n: int, removed: Removed, found: Answers) -> None:
+    session().results.put(_key(name, data, n, removed), found)
+    if key := _stored_key(name, data, n, removed):
+        stored_results.store(key, stored_results.pack(found))
+
+
+def _stored_key(name: str, data: str, n: int, removed: Removed) -> str | None:
+    owned = None if data.startswith("stored-") else network_registry.digests_of_owner([name])
+    if owned is None:
+        return None
+    owner, digests = owned
+    return stored_results.key("lesions", digests, measured_images.content(data), owner, n=n, removed=removed)
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+def _answer(state: ExperimentsState, networks: Sequence[AskedNetwork], found: Mapping[str, Answers]) -> Sequence[Part]:
+    asked = [each for each in networks if each.name in found]
+    if not asked:
+        return []
+    chance = 1 / asked[0].chosen.checkpoint.spec.classes
+    n = found[asked[0].name].n
+    if state.removed == "pairs":
+        return [part for each in asked for part in _pairs(each, found[each.name])]
+    if state.removed == "sets":
+        lines = [(each.series, _by_size(found[each.name])) for each in asked]
+        text = f"The line is the median of {TIMES} random sets, the band all of them. n = {n:,}."
+        sentences = [_sets_sentence(each.chosen.title, sizes) for each, (_, sizes) in zip(asked, lines, strict=True)]
+        return [*sentences, Chart(figures.sets_chart(lines, chance), "Accuracy without k blocks", text)]
+    curves = [(each.series, found[each.name].accuracies[0], _by_place(found[each.name])) for each in asked]
+    places = figures.all_places([[block.name for block in lesions.blocks(_spec(each))] for each in asked])
+    if state.removed == "swaps":
+        swapped = {name for _, _, without in curves for name in without}
+        places = [name for name in places if name in swapped]
+    text = f"Dashed: the whole network. The lines up and down are 95 % intervals (Wilson), n = {n:,} images."
+    figure = figures.lesion_chart(curves, places, AXES[state.removed], chance)
+    title = "Accuracy without each block" if state.removed == "single" else "Accuracy with two blocks swapped"
+    if state.removed == "single":
+        sentences = [lesions.finding(each.chosen.title, _spec(each), found[each.name]) for each in asked]
+    else:
+        sentences = [_swaps_sentence(each.chosen.title, found[each.name]) for each in asked]
+    return [*sentences, Chart(figure, title, text), *_losses(asked, found)]
+
+
+def _spec(network: AskedNetwork) -> ArchitectureSpec:
+    return network.chosen.checkpoint.spec
+
+
+def _by_place(found: Answers) -> dict[str, Accuracy]:
+    """Of single blocks and swaps: by the first place of each variant."""
+    return {
+        Intervention.parse(text).place: accuracy
+        for text, accuracy in zip(found.variants, found.accuracies[1:], strict=True)
+    }
+
+
+def _by_size(found: Answers) -> dict[int, list[float]]:
+    sizes: dict[int, list[float]] = {0: [found.accuracies[0].share]}
+    for text, accuracy in zip(found.variants, found.accuracies[1:], strict=True):
+        sizes.setdefault(len(parse_all(text)), []).append(accuracy.share)
+    return sizes
+
+
+def _pairs(network: AskedNetwork, found: Answers) -> list[Part]:
+    of_pairs = {}
+    for text, accuracy in zip(found.variants, found.accuracies[1:], strict=True):
+        first, second = (each.place for each in parse_all(text))
+        of_pairs[first, second] = accuracy
+    title = network.chosen.title
+    if not of_pairs:
+        return [f"{title} has no two blocks that could be left out together."]
+    worst = min(of_pairs, key=lambda pair: of_pairs[pair].share)
+    middle = float(np.median([each.share for each in of_pairs.values()]))
+    sentence = (
+        f"{title} is right for {found.accuracies[0].share:.1%} of {found.n:,} images. Without two blocks it is right "
+        f"for {middle:.1%} in the median, and for {of_pairs[worst].share:.1%} without {worst[0]} and {worst[1]}."
+    )
+    places = [block.name for block in lesions.blocks(_spec(network)) if not block.reason]
+    figure = figures.pairs_chart(of_pairs, places, title)
+    return [sentence, Chart(figure, f"Accuracy of {title} without two blocks", f"n = {found.n:,} images.")]
+
+
+def _sets_sentence(title: str, sizes: Mapping[int, Sequence[float]]) -> str:
+    whole, last = sizes[0][0], max(sizes)
+    middles = {size: float(np.median(shares)) for size, shares in sizes.items()}
+    half = next((size for size in sorted(middles) if middles[size] < whole / 2), None)
+    end = (
+        f"With {half} it has lost half of its accuracy."
+        if half
+        else f"With {last} it still has more than half of its accuracy."
+    )
+    return (
+        f"{title} is right for {whole:.1%} with all blocks, and for {middles[last]:.1%} without {last} of them. {end}"
+    )
+
+
+def _swaps_sentence(title: str, found: Answers) -> str:
+    whole, *swapped = found.accuracies
+    if not swapped:
+        return f"{title} has no two neighbouring blocks of one shape."
+    shares = [each.share for each in swapped]
+    place = Intervention.parse(found.variants[shares.index(min(shares))])
+    return (
+        f"{title} is right for {whole.share:.1%} of {found.n:,} images. With two neighbouring blocks swapped it is "
+        f"right for {np.median(shares):.1%} in the median, for {min(shares):.1%} with {place.place} and {place.other}."
+    )
+
+
+def _losses(networks: Sequence[AskedNetwork], found: Mapping[str, Answers]) -> list[Part]:
+    rows = []
+    for each in networks:
+        answers = found[each.name]
+        changes = answers.mean_losses[1:] - answers.mean_losses[0]
+        if len(changes):
+            worst = int(changes.argmax())
+            rows.append(
+                [
+                    each.chosen.title,
+                    f"{answers.mean_losses[0]:.3f} ± {answers.loss_errors[0]:.3f}",
+                    f"{answers.mean_losses[0] + np.median(changes):.3f}",
+                    f"{answers.mean_losses[1 + worst]:.3f} ± {answers.loss_errors[1 + worst]:.3f}",
+                ]
+            )
+    columns = ["network", "loss (± standard error)", "median of the changed ones", "largest"]
+    return [Table(columns, rows)] if rows else []
+
+
+def _rows(networks: Sequence[AskedNetwork], found: Mapping[str, Answers]) -> list[list[str]]:
+    rows = [["network", "change", "right", "images", "accuracy", "low", "high", "loss", "standard error"]]
+    for each in networks:
+        if answers := found.get(each.name):
+            for index, accuracy in enumerate(answers.accuracies):
+                numbers = (accuracy.share, accuracy.low, accuracy.high)
+                losses = (answers.mean_losses[index], answers.loss_errors[index])
+                rows.append(
+                    [
+                        each.chosen.title,
+                        answers.variants[index - 1] if index else "none",
+                        str(accuracy.right),
+                        str(accuracy.n),
+                        *(f"{value:.6g}" for value in (*numbers, *losses)),
+                    ]
+                )
+    return rows

@@ -1,0 +1,54 @@
+"""What every question of the page Experiments has, and the way to a question's measurement."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from explorer.figures import Part, Series
+from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.services.inference import ChosenNetwork
+from explorer.ui.widgets.long_task import TaskSteps
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One measurement of some networks: `key` names all that it depends on.
+
+    `cost` says in words what has to be computed; it takes about `seconds`, 0 where all of it is known. `work` measures
+    what is not known yet. `answer` gives what is known: sentences first, then charts and tables; none where nothing is.
+    `rows` are those of a CSV file, under their heads.
+    """
+
+    key: str
+    cost: str
+    seconds: float
+    work: Callable[[], TaskSteps[Any]]
+    answer: Callable[[], Sequence[Part]]
+    rows: Callable[[], Sequence[Sequence[str]]]
+    source: str
+
+
+@dataclass(frozen=True)
+class AskedNetwork:
+    """A network of the question, and its line in a chart."""
+
+    chosen: ChosenNetwork
+    series: Series
+
+    @property
+    def name(self) -> str:
+        return self.chosen.name
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question: its `title`, a sentence on how it is answered, and what the answer does not show.
+
+    `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
+    """
+
+    title: str
+    method: str
+    limits: tuple[str, ...]
+    controls: Callable[[ExperimentsState, Sequence[AskedNetwork]], None]
+    plan: Callable[[ExperimentsState, Sequence[AskedNetwork]], Plan | None]

@@ -1,0 +1,52 @@
+"""`ExperimentsState`: one view of Experiments, as one value that fits into the URL."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from explorer.ui.services.explore_state import NAME
+from explorer.ui.services.url_codec import UrlState, parse_int
+
+Removed = Literal["single", "pairs", "sets", "swaps"]
+QuestionName = Literal["lesions"]
+MOST_OTHERS = 2
+MOST_IMAGES = 10_000
+DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ExperimentsState(UrlState):
+    """One view of the page; the bar has the pair of networks, the picture and the class.
+
+    `question` is the open one. `others` are up to two networks beside the pair. `data` and `n` are the labelled test
+    images, "" the ones that fit. `removed` says what is taken out of the networks. `measure`: the link asks for the
+    measurement. Raises ValueError for values that this app never writes.
+    """
+
+    INTEGERS: ClassVar = {"n": (1, MOST_IMAGES)}
+
+    question: QuestionName = "lesions"
+    others: tuple[str, ...] = ()
+    data: str = ""
+    n: int = 200
+    removed: Removed = "single"
+    measure: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.others) > MOST_OTHERS or not all(isinstance(n, str) and NAME.fullmatch(n) for n in self.others):
+            raise ValueError(f"`others` must be up to {MOST_OTHERS} names of networks, received {self.others!r:.80}.")
+        if not DATA.fullmatch(self.data) or self.n is None:
+            raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
+
+    def to_query(self) -> dict[str, str]:
+        """Names the question always, so that no view has the empty query, which opens the page."""
+        return {"question": self.question} | super().to_query()
+
+    @classmethod
+    def _decode(cls, name: str, text: str) -> Any:
+        if name == "others":
+            return tuple(text.split(","))
+        if name == "measure":
+            return text == "yes"
+        return parse_int(text) if name in cls.INTEGERS else text
