@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import networks, pictures, training, weights
+from explorer.cli import experiments, networks, pictures, training, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -19,6 +19,8 @@ COMMANDS = (
     ("evaluate", training.evaluate_arguments, training.evaluate_network),
     ("classify", pictures.classify_arguments, pictures.classify_pictures),
     ("explain", pictures.explain_arguments, pictures.explain_picture),
+    ("shift", experiments.shift_arguments, experiments.shift_picture),
+    ("attack", experiments.attack_arguments, experiments.attack_networks),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
     ("inspect", weights.inspect_arguments, weights.inspect_file),
