@@ -1,8 +1,8 @@
 """Adversarial pictures: FGSM and PGD within a ball of L∞, and where the clean and the perturbed pass part."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -118,10 +118,8 @@ def epsilon_text(epsilon: float) -> str:
 
 def epsilon_of(text: str) -> float:
     """The ε of "4/255" or "0.0157". Raises ValueError with one sentence."""
-    try:
-        value = float(Fraction(text.strip())) if len(text) <= 20 and "e" not in text.lower() else -1.0
-    except (ValueError, ZeroDivisionError):
-        value = -1.0
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(/255)?", text.strip(), re.ASCII)
+    value = float(match[1]) / (255 if match[2] else 1) if match else -1.0
     if not 0 <= value <= LARGEST:
         raise ValueError(f"ε must be written like 4/255 and be from 0 to 16/255, received {text!r:.40}.")
     return value

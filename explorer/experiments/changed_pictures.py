@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,7 +109,7 @@ def dial_curve(
     """
     if dial not in CURVES:
         raise ValueError(f"`dial` must be one of {', '.join(CURVES)}, received {dial!r:.40}.")
-    chosen = CURVES[dial] if values is None else tuple(values)
+    chosen: tuple[Any, ...] = CURVES[dial] if values is None else tuple(values)
     rest = replace(dials, **{dial: getattr(REST, dial)})
     for fraction, found in answers(
         checkpoints, pixels, [rest, *(replace(dials, **{dial: v}) for v in chosen)], threads
@@ -227,7 +228,7 @@ def shift_sentences(name: str, shifts: ShiftMap, class_index: int | None = None)
     n, (low, x, y) = shifts.predicted.size, shifts.lowest(chosen)
     return [
         f"{name} keeps its answer, {shifts.class_names[shifts.answer]}, in {round(shifts.kept * n)} of {n} shifts "
-        f"({shifts.kept:.0%}).",
+        f"({shifts.kept:.1%}).",
         f"The probability of {shifts.class_names[chosen]} is lowest, {low:.2g}, {shift_words(x, y)}.",
     ]
 

@@ -118,7 +118,7 @@ def change(pixels: np.ndarray, dials: Dials) -> np.ndarray:
     if dials == REST:
         return pixels
     changed = _moved(pixels, dials) if dials.moved else pixels
-    image = Image.fromarray(changed if changed.shape[2] == 3 else changed[..., 0])
+    image = _image(changed)
     if dials.brightness != 1:
         image = ImageEnhance.Brightness(image).enhance(dials.brightness)
     if dials.contrast != 1:
@@ -131,22 +131,26 @@ def change(pixels: np.ndarray, dials: Dials) -> np.ndarray:
         changed = np.rint(changed + np.float32(dials.noise) * drawn).clip(0, 255).astype(np.uint8)
     if dials.jpeg is not None:
         copy = io.BytesIO()
-        Image.fromarray(changed if changed.shape[2] == 3 else changed[..., 0]).save(copy, "JPEG", quality=dials.jpeg)
+        _image(changed).save(copy, "JPEG", quality=dials.jpeg)
         with Image.open(copy, formats=["JPEG"]) as read:
             changed = np.asarray(read).reshape(pixels.shape)
     return changed
 
 
+def _image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
+
+
 def _moved(pixels: np.ndarray, dials: Dials) -> np.ndarray:
     height, width, channels = pixels.shape
-    mean = tuple(np.rint(pixels.reshape(-1, channels).mean(0)).astype(int).tolist())
+    mean = [round(float(level)) for level in pixels.reshape(-1, channels).mean(0)]
     if (dials.rotation, dials.scale) == (0, 1):
         moved = np.empty_like(pixels)
         moved[:] = mean
         (rows, from_rows), (columns, from_columns) = _overlap(height, dials.y), _overlap(width, dials.x)
         moved[rows, columns] = pixels[from_rows, from_columns]
         return moved
-    image = Image.fromarray(pixels if channels == 3 else pixels[..., 0])
+    image = _image(pixels)
     if dials.scale < 1:
         image = image.resize(
             (math.ceil(width * dials.scale), math.ceil(height * dials.scale)), Image.Resampling.LANCZOS
@@ -165,7 +169,7 @@ def _moved(pixels: np.ndarray, dials: Dials) -> np.ndarray:
             *matrix[2:], image.height / 2 - matrix[2] * x - matrix[3] * y,
         ),
         Image.Resampling.BICUBIC,
-        fillcolor=mean if channels == 3 else mean[0],
+        fillcolor=tuple(mean) if channels == 3 else mean[0],
     )  # fmt: skip
     return np.asarray(turned).reshape(pixels.shape)
 
