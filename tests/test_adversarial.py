@@ -95,6 +95,7 @@ def test_fgsm_raises_the_loss_by_what_its_gradient_says_and_a_target_lowers_it(k
     total = F.cross_entropy(logits.double(), torch.from_numpy(labels), reduction="sum")
     (gradient,) = torch.autograd.grad(total, x)
     epsilon = 0.02 / 255
+    assert (perturb(asked, clean, labels, Attack(epsilon)) == clean + epsilon * gradient.sign().numpy()).mean() > 0.999
     slope = epsilon * gradient.abs().sum((1, 2, 3)).numpy()
     before = loss(asked, clean, labels)
     for is_targeted, sign in ((False, 1), (True, -1)):

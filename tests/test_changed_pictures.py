@@ -13,7 +13,7 @@ from explorer.experiments.changed_pictures import (
     CURVES,
     ShiftMap,
     answers,
-    curve_sentence,
+    curve_sentences,
     dial_curve,
     seen_by,
     shift_map,
@@ -76,7 +76,10 @@ def test_a_curve_is_each_changed_picture_beside_the_untouched_one() -> None:
         for value, row in zip(values, curve.probabilities, strict=True):
             np.testing.assert_allclose(row, expected(own, replace(others, rotation=value)), atol=1e-6)
         np.testing.assert_allclose(curve.untouched, expected(own, others), atol=1e-6)
-        assert curve.kept[1] and f"at {curve.kept.sum()} of 3 values" in curve_sentence("it", curve)
+        first, second = curve_sentences("it", curve)
+        assert curve.kept[1] and f"at {curve.kept.sum()} of 3 values, from -90 to 45 degrees" in first
+        lowest = values[curve.probabilities[:, curve.answer].argmin()]
+        assert second.endswith(f"at {lowest:g}.")
 
 
 def test_every_dial_has_values_that_it_allows() -> None:

@@ -26,6 +26,7 @@ DIALS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(DIALS)
 def test_the_text_of_a_link_holds_all_dials_and_needs_no_escapes(dials: Dials) -> None:
     text = dials.to_text()
@@ -67,6 +68,7 @@ def test_at_rest_the_very_pixels_come_back() -> None:
     assert change(PIXELS, Dials(seed=5)).tobytes() == PIXELS.tobytes()  # a seed of no noise
 
 
+@settings(deadline=None)
 @given(MOVES, MOVES)
 def test_a_move_and_the_move_back_keep_the_overlap_and_bring_in_the_mean_colour(x: int, y: int) -> None:
     moved = change(PIXELS, Dials(x, y))

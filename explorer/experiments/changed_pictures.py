@@ -213,13 +213,14 @@ def _answers(checkpoint: Checkpoint, seen: np.ndarray, changes: Sequence[Dials])
 # --- sentences --------------------------------------------------------------------------------------------------------
 
 
-def curve_sentence(name: str, curve: DialCurve) -> str:
-    """`ResNet-20 keeps its answer, star, at 31 of 73 values of the rotation, from -180 to 180 degrees
-    counter-clockwise.`"""
-    return (
-        f"{name} keeps its answer, {curve.class_names[curve.answer]}, at {curve.kept.sum()} of {len(curve.values)} "
-        f"values, from {min(curve.values):g} to {max(curve.values):g} {DIALS[curve.dial].long}."
-    )
+def curve_sentences(name: str, curve: DialCurve) -> list[str]:
+    """How often the answer is kept, and where its probability is lowest."""
+    of_answer, answer = curve.probabilities[:, curve.answer], curve.class_names[curve.answer]
+    return [
+        f"{name} keeps its answer, {answer}, at {curve.kept.sum()} of {len(curve.values)} values, from "
+        f"{min(curve.values):g} to {max(curve.values):g} {DIALS[curve.dial].long}.",
+        f"The probability of {answer} is lowest, {of_answer.min():.2g}, at {curve.values[of_answer.argmin()]:g}.",
+    ]
 
 
 def shift_sentences(name: str, shifts: ShiftMap, class_index: int | None = None) -> list[str]:

@@ -8,7 +8,7 @@ from threading import Event
 
 import numpy as np
 
-from explorer.architectures import describe
+from explorer.architectures import ArchitectureSpec, describe
 from explorer.attribution.explanation import pictures_at_once
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
@@ -40,6 +40,12 @@ class RobustAccuracy:
     epsilons: tuple[float, ...]
     right: tuple[Accuracy, ...]
     reached: tuple[Accuracy, ...] | None
+
+
+def cost(spec: ArchitectureSpec, n: int, levels: int, steps: int = STEPS) -> int:
+    """Multiply-accumulates of n pictures at most, untouched and attacked within so many ε; a way back costs two of
+    those there."""
+    return describe(spec).macs * n * (1 + levels * 3 * max(1, steps))
 
 
 def robust_accuracy(
@@ -86,17 +92,17 @@ def robust_accuracy(
         goal, numbers = goals[network][part], chosen[part].tolist()
         return _answers(checkpoints[network], clean, goal, attacks[level], target is not None, numbers, stopped)
 
-    costs = [describe(each.spec).macs for each in checkpoints]
-    costs_of_jobs = [costs[i] * len(part) * (3 * max(1, steps) if level else 1) for i, level, part in jobs]
-    done, total = 0, sum(costs_of_jobs)
+    once = [describe(each.spec).macs for each in checkpoints]
+    costs = [once[network] * len(part) * (3 * max(1, steps) if level else 1) for network, level, part in jobs]
+    done, total = 0, sum(cost(each.spec, len(chosen), len(attacks) - 1, steps) for each in checkpoints)
     predicted = np.empty((len(checkpoints), len(attacks), len(chosen)), np.int64)
     with ExitStack() as cleanup:
         calls = (partial(answers, *job) for job in jobs)
         results = cleanup.enter_context(closing(on_all_cores(calls, threads)))
         cleanup.callback(stopped.set)  # before the closing, which waits for the calls that run
-        for job, cost, found in zip(jobs, costs_of_jobs, results, strict=True):
+        for job, macs, found in zip(jobs, costs, results, strict=True):
             predicted[job] = found
-            done += cost
+            done += macs
             if done < total:
                 yield done / total, None
 
