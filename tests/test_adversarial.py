@@ -345,6 +345,9 @@ def test_attack_in_a_terminal(place: Path) -> None:
     assert status == 0 and "FGSM" in out and "target reached" in out
     assert "must be written like 4/255" in complaint(*arguments[:-1], "20/255")
     assert "`--count`" in complaint(*arguments, "--count", 0)
+    network = replace(KINDS["ONNX"], data=f"{inputs.ASSUMED}normalisation half is assumed.")
+    checkpoints.save(network, place / "unknown.safetensors")
+    assert "nothing tells what data" in complaint("attack", place / "unknown.safetensors")
 
 
 def test_shift_in_a_terminal(place: Path) -> None:

@@ -154,6 +154,8 @@ def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
             f"the network was trained on {checkpoint.data}, and this app draws {shapes.Drawn().name} and the like; "
             "`--data shapes` evaluates it on these."
         )
+    if assumptions(checkpoint):
+        raise ValueError("nothing tells what data the network was trained on; give class folders as `--data FOLDER`.")
     raise ValueError(
         f"the network was trained on {checkpoint.data}, which cannot be drawn; give its class folders as "
         "`--data FOLDER`."

@@ -159,7 +159,7 @@ def _own_classes(checkpoint: Checkpoint, class_names: Sequence[str]) -> np.ndarr
         return np.arange(len(own))
     unknown = [name for name in class_names if name not in own]
     if unknown:
-        raise ValueError(f"{checkpoint.spec.name} does not know the class `{unknown[0]}`; choose other images.")
+        raise ValueError(f"{checkpoint.spec.name} does not know the class `{unknown[0]}`; choose one that it knows.")
     return np.array([own.index(name) for name in class_names])
 
 
