@@ -63,6 +63,24 @@ GRADIENT_SCALES = {"absolute": "absolute", "relative": "relative to last layer"}
 GUESSES = {"falls": "It falls", "stays": "It stays level", "rises": "It rises"}
 """What the gradient may do from the last layer to the first."""
 
+DIALS = {
+    "x": Label("Shift right", "pixels to the right"),
+    "y": Label("Shift down", "pixels down"),
+    "rotation": Label("Rotation", "degrees counter-clockwise"),
+    "scale": Label("Scale", "times the size"),
+    "brightness": Label("Brightness", "times the values"),
+    "contrast": Label("Contrast", "times the distance from the mean grey"),
+    "blur": Label("Blur", "pixels of standard deviation"),
+    "noise": Label("Noise", "levels of 255 of standard deviation"),
+    "seed": Label("Seed of the noise", "seed of the noise"),
+    "jpeg": Label("JPEG quality", "quality of the JPEG"),
+}
+"""What changes a picture; the longer label is the unit of a value."""
+ATTACKS = {
+    "fgsm": Label("FGSM", "fast gradient sign method, one step (Goodfellow et al. 2015, arXiv 1412.6572)"),
+    "pgd": Label("PGD", "projected gradient descent from a random start (Madry et al. 2018, arXiv 1706.06083)"),
+}
+
 ACTIVATION_RMS = "RMS of the activation"
 GRADIENT_RMS = "RMS of ∂score/∂activation"
 """Root mean squares over all channels and pixels of a layer."""

@@ -42,7 +42,9 @@ def test_the_cost_comes_before_the_click_and_the_answer_after_it(monkeypatch: py
     said = texts(app)
     assert not app.exception and "plain-8 is right for" in said and "ResNet-8 is right for" in said
     assert "Nothing goes around stages.1.0 and stages.2.0" in said
-    assert app.query_params["measure"] in ("yes", ["yes"]) and not [each for each in app.button if "Measure" in each.label]
+    assert app.query_params["measure"] in ("yes", ["yes"]) and not [
+        each for each in app.button if "Measure" in each.label
+    ]
     # Another session finds it, since networks and images are everybody's, and computes nothing.
     monkeypatch.setattr(lesions, "answers", lambda *_: pytest.fail("measured twice"))
     assert "ResNet-8 is right for" in texts(open_page())

@@ -32,7 +32,7 @@ def checkpoint(spec: ArchitectureSpec) -> Checkpoint:
 
 
 def measured(spec: ArchitectureSpec, variants: tuple[lesions.Variant, ...], split: Split = IMAGES) -> Answers:
-    *_, (share, found) = lesions.answers(checkpoint(spec), split, shapes.CLASS_NAMES, variants, workers=2)
+    *_, (share, found) = lesions.answers(checkpoint(spec), split, shapes.CLASS_NAMES, variants, threads=2)
     assert share == 1 and found is not None
     return found
 
@@ -87,7 +87,7 @@ def test_work_is_shared() -> None:
             lambda *_, name=name: counted.__setitem__(name, counted[name] + 1)
         )
     few = Split(IMAGES.images[:5], IMAGES.labels[:5])
-    list(lesions.answers(asked, few, shapes.CLASS_NAMES, lesions.single(SPEC), workers=1))
+    list(lesions.answers(asked, few, shapes.CLASS_NAMES, lesions.single(SPEC), threads=1))
     assert counted == {"stem.conv": 1, "stages.1.2.conv1": 6}
 
 
@@ -95,13 +95,13 @@ def test_a_measurement_that_is_closed_stops() -> None:
     asked, passes = checkpoint(SPEC), []
     asked.network.get_submodule("stem.conv").register_forward_hook(lambda *_: passes.append(1))
     many = Split(np.repeat(IMAGES.images, 20, axis=0), np.repeat(IMAGES.labels, 20))
-    running = lesions.answers(asked, many, shapes.CLASS_NAMES, lesions.single(SPEC)[:1], workers=2)
+    running = lesions.answers(asked, many, shapes.CLASS_NAMES, lesions.single(SPEC)[:1], threads=2)
     next(running)
     running.close()
     batches = -(-len(many) // lesions.batch_size(SPEC))
     assert len(passes) < batches / 2
     before = torch.get_num_threads()
-    list(lesions.answers(asked, IMAGES, shapes.CLASS_NAMES, (), workers=2))
+    list(lesions.answers(asked, IMAGES, shapes.CLASS_NAMES, (), threads=2))
     assert torch.get_num_threads() == before
 
 

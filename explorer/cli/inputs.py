@@ -163,10 +163,31 @@ def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
             f"the network was trained on {checkpoint.data}, and this app draws {shapes.Drawn().name} and the like; "
             "`--data shapes` evaluates it on these."
         )
+    if assumptions(checkpoint):
+        raise ValueError("nothing tells what data the network was trained on; give class folders as `--data FOLDER`.")
     raise ValueError(
         f"the network was trained on {checkpoint.data}, which cannot be drawn; give its class folders as "
         "`--data FOLDER`."
     )
+
+
+def labelled_images(checkpoint: Checkpoint, data: str | None, split: str = "test") -> tuple[Dataset, Split]:
+    """The data, by default what was drawn for the network's training, and one of its splits; a network of this input
+    size knows all their classes."""
+    spec, names = checkpoint.spec, checkpoint.class_names
+    size = spec.input_shape[1:]
+    found = dataset(data, size) if data else drawn_dataset(checkpoint)
+    if found.input_shape[1:] != size:
+        raise ValueError(f"the network takes images of shape {spec.input_shape}, {found.name} has {found.input_shape}.")
+    unknown = [name for name in found.class_names if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{found.name} has a class {unknown[0]!r} that is none of the network's; it {describe_classes(names)}"
+        )
+    images: Split = getattr(found, split)
+    if not len(images):
+        raise ValueError(f"{found.name} has no {split} images; choose another `--split`.")
+    return found, images
 
 
 def picture(file: str) -> DecodedImage:

@@ -1,20 +1,17 @@
 """`lesions`: what trained networks get right without some of their blocks."""
 
 import argparse
-import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
+from explorer.cli.experiments import followed
 from explorer.cli.formatting import notes_block, percent, table
-from explorer.datasets import Split
 from explorer.experiments import lesions
 from explorer.experiments.lesions import Answers, Variant
 from explorer.experiments.measurement import evenly, rows
 
-REPORT_EVERY = 5.0  # seconds between two lines of progress
 MOST_NETWORKS = 4
 TIMES = 10  # random sets of each size
 
@@ -48,7 +45,7 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
         split = rows(images, evenly(len(images), arguments.count))
         variants = _variants(arguments, checkpoint)
         started = time.monotonic()
-        found = _measure(checkpoint, split, class_names, variants, name)
+        found = followed(lesions.answers(checkpoint, split, class_names, variants))
         seconds = time.monotonic() - started
         whole = found.accuracies[0]
         table_rows = [_row(found, index) for index in range(len(variants) + 1)]
@@ -90,19 +87,6 @@ def _variants(arguments: argparse.Namespace, checkpoint: Checkpoint) -> tuple[Va
     if arguments.sets:
         return lesions.random_sets(checkpoint.spec, arguments.sets, TIMES, arguments.seed)
     return lesions.swaps(checkpoint.spec) if arguments.swaps else lesions.single(checkpoint.spec)
-
-
-def _measure(
-    checkpoint: Checkpoint, split: Split, class_names: Sequence[str], variants: tuple[Variant, ...], name: str
-) -> Answers:
-    shown = time.monotonic()
-    for share, found in lesions.answers(checkpoint, split, class_names, variants):
-        if time.monotonic() - shown > REPORT_EVERY:
-            shown = time.monotonic()
-            print(f"{share:4.0%}  {name}", file=sys.stderr, flush=True)
-        if found:
-            return found
-    raise AssertionError("a measurement ends with its result")
 
 
 def _row(found: Answers, index: int) -> dict[str, Any]:

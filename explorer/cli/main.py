@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import lesions, networks, pictures, training, weights
+from explorer.cli import experiments, lesions, networks, pictures, training, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -20,6 +20,8 @@ COMMANDS = (
     ("classify", pictures.classify_arguments, pictures.classify_pictures),
     ("explain", pictures.explain_arguments, pictures.explain_picture),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
+    ("shift", experiments.shift_arguments, experiments.shift_picture),
+    ("attack", experiments.attack_arguments, experiments.attack_networks),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
     ("inspect", weights.inspect_arguments, weights.inspect_file),

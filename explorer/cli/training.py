@@ -15,7 +15,7 @@ from explorer import checkpoints, recordings
 from explorer.architectures import ArchitectureSpec, build
 from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
 from explorer.cli import CommandResult, inputs, one_click
-from explorer.cli.formatting import describe_classes, notes_block, percent, table
+from explorer.cli.formatting import notes_block, percent, table
 from explorer.cli.networks import parameters
 from explorer.cli.results import ship_gradients, ship_results, ship_scenes
 from explorer.datasets import Dataset, Split, folders, shapes
@@ -179,20 +179,7 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
     spec, names = checkpoint.spec, checkpoint.class_names
     device = choose_device(arguments.device)
     use_threads(arguments.threads)
-    size = spec.input_shape[1:]
-    dataset = inputs.dataset(arguments.data, size) if arguments.data else inputs.drawn_dataset(checkpoint)
-    if dataset.input_shape[1:] != size:
-        raise ValueError(
-            f"the network takes images of shape {spec.input_shape}, {dataset.name} has {dataset.input_shape}."
-        )
-    unknown = [name for name in dataset.class_names if name not in names]
-    if unknown:
-        raise ValueError(
-            f"{dataset.name} has a class {unknown[0]!r} that is none of the network's; it {describe_classes(names)}"
-        )
-    split: Split = getattr(dataset, arguments.split)
-    if not len(split):
-        raise ValueError(f"{dataset.name} has no {arguments.split} images; choose another `--split`.")
+    dataset, split = inputs.labelled_images(checkpoint, arguments.data, arguments.split)
 
     checkpoint.network.to(device)
     indices = np.array([names.index(name) for name in dataset.class_names])

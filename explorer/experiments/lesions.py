@@ -5,10 +5,10 @@ All passes that share their first parts share the work: a pass without the tenth
 
 import itertools
 import math
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from explorer.architectures.interventions import as_text, block_shapes
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
 from explorer.experiments.agreement import class_order, images_for
+from explorer.experiments.throughput import on_all_cores
 from explorer.intervals import Accuracy, accuracy
 from explorer.labels import listed
-from explorer.machine import cores
 from explorer.tracing import check_evaluation_mode
 
 _BATCH_MACS = 2_000_000_000  # a tenth of a second on one core: Stop then takes effect soon
@@ -167,14 +167,17 @@ def _off(block: str) -> Intervention:
 
 
 def answers(
-    checkpoint: Checkpoint, split: Split, class_names: Sequence[str], variants: Sequence[Variant], workers: int = 0
+    checkpoint: Checkpoint,
+    split: Split,
+    class_names: Sequence[str],
+    variants: Sequence[Variant],
+    threads: int | None = None,
 ) -> Generator[tuple[float, Answers | None], None, None]:
     """The answers of the untouched network and of each of `variants` for all of `split`, whose labels count
     `class_names`.
 
-    Yields (fraction done, None) after every batch and ends with (1.0, the answers). `workers` threads, by default one
-    for each core, work on different batches with one thread of torch each, which is faster here than several of torch
-    (docs/bench.md). A generator that is closed stops after the batches that are being computed.
+    Yields (fraction done, None) after every batch and ends with (1.0, the answers). `threads` are those of
+    `on_all_cores`. A generator that is closed stops after the batches that are being computed.
 
     Raises ValueError for a network in training mode, other classes, a split without images, an intervention that does
     not fit, or logits that are not finite.
@@ -204,33 +207,12 @@ def answers(
                 losses[row, part] = F.cross_entropy(scaled, labels, reduction="none").numpy()
 
     starts = range(0, len(split), size)
-    workers = workers or (cores() if network.device.type == "cpu" else 1)
-    for done, _ in enumerate(side_by_side(one, starts, workers), start=1):
-        if done < len(starts):
-            yield done / len(starts), None
+    threads = threads if network.device.type == "cpu" else 1
+    with closing(on_all_cores((partial(one, start) for start in starts), threads)) as batches:
+        for done, _ in enumerate(batches, start=1):
+            if done < len(starts):
+                yield done / len(starts), None
     yield 1.0, Answers(tuple(map(as_text, variants)), split.labels, predicted, losses)
-
-
-def side_by_side(work: Callable[[int], None], items: Sequence[int], workers: int) -> Generator[None, None, None]:
-    """Calls `work` for each item; yields as each is done. At most `workers` threads, with one thread of torch each.
-
-    Raises what `work` raises. A generator that is closed waits for the items that are being worked on.
-    """
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "measurement", torch.set_num_threads, (1,))
-    pending: set[Future[None]] = set()
-    try:
-        waiting = iter(items)
-        pending = {pool.submit(work, item) for item in itertools.islice(waiting, workers)}
-        while pending:
-            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-            pending |= {pool.submit(work, item) for item in itertools.islice(waiting, len(ready))}
-            for each in ready:
-                each.result()
-                yield
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(before)  # what a new thread begins with
 
 
 def batch_size(spec: ArchitectureSpec) -> int:

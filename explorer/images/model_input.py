@@ -76,12 +76,23 @@ def to_input(
 
     C is 3, or 1 where `mean` and `std` have one value: then of the pixels in grey, as Pillow makes them.
     """
-    centre, spread = _channels(mean, std)
+    seen = seen_pixels(pixels, size, len(mean), resize_shorter_to)
+    return normalise(seen.transpose(2, 0, 1) / 255, mean, std)
+
+
+def seen_pixels(
+    pixels: np.ndarray, size: tuple[int, int], channels: int, resize_shorter_to: int | None = None
+) -> np.ndarray:
+    """The picture that a network of so many input channels sees: uint8 (height, width, C), `resize`(pixels), in grey
+    where C is 1."""
     resized = resize(pixels, size, resize_shorter_to)
-    if len(centre) == 1:
-        resized = np.asarray(Image.fromarray(resized).convert("L"))[..., None]
-    image = (resized.transpose(2, 0, 1) / 255 - centre) / spread
-    return np.ascontiguousarray(image, dtype=np.float32)
+    return np.asarray(Image.fromarray(resized).convert("L"))[..., None] if channels == 1 else resized
+
+
+def normalise(shares: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """(shares - mean) / std, float32 (..., C, H, W), for pixels on the scale 0..1, float64 of that shape."""
+    centre, spread = _channels(mean, std)
+    return np.ascontiguousarray((shares - centre) / spread, dtype=np.float32)
 
 
 def to_pixels(image: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:

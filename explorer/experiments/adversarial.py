@@ -1,0 +1,269 @@
+"""Adversarial pictures: FGSM and PGD within a ball of L∞, and where the clean and the perturbed pass part."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from explorer.architectures import Recorder
+from explorer.checkpoints import Checkpoint
+from explorer.experiments.changed_pictures import input_of, probabilities, probabilities_of, seen_by
+from explorer.images import REST, Dials, change
+from explorer.labels import ATTACKS
+from explorer.tracing import STRIP_KINDS, check_evaluation_mode, read_only
+
+LARGEST = 16 / 255
+"""The largest ε: a share of the range from black to white."""
+STEPS = 10
+"""Usual steps of PGD."""
+MOST_STEPS = 100
+STEP = 2.5
+"""Times ε / steps is one step of PGD: enough to reach the ball's surface from any point inside and to move along it
+(Madry et al. 2018)."""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A search for a picture that a network answers wrongly, at most `epsilon` away in every pixel and channel: L∞.
+
+    Pixels are on the scale 0..1, before the network's normalisation, and stay there. `steps` 0 is FGSM (Goodfellow et
+    al. 2015, arXiv 1412.6572): one step of ε by the sign of the loss's gradient. More are steps of PGD (Madry et al.
+    2018, arXiv 1706.06083) of 2.5 ε / `steps` each, from a point of the ball that is drawn evenly by `seed`; after each
+    the picture is brought back into the ball. Raises ValueError for values out of range.
+    """
+
+    epsilon: float
+    steps: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if type(self.epsilon) not in (int, float) or not 0 <= self.epsilon <= LARGEST:
+            raise ValueError(f"`epsilon` must be from 0 to 16/255, received {self.epsilon!r:.40}.")
+        for name, high in (("steps", MOST_STEPS), ("seed", 2**31 - 1)):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= high:
+                raise ValueError(f"`{name}` must be a whole number from 0 to {high}, received {value!r:.40}.")
+
+    @property
+    def method(self) -> str:
+        """The key in `labels.ATTACKS`."""
+        return "pgd" if self.steps else "fgsm"
+
+    @property
+    def step(self) -> float:
+        """How far one step goes in every pixel."""
+        return STEP * self.epsilon / self.steps if self.steps else float(self.epsilon)
+
+    def words(self) -> str:
+        """`PGD of 10 steps within 4/255`."""
+        steps = f" of {self.steps} step{'' if self.steps == 1 else 's'}" if self.steps else ""
+        return f"{ATTACKS[self.method].short}{steps} within {epsilon_text(self.epsilon)}"
+
+
+@dataclass(frozen=True, eq=False)
+class AttackedNetwork:
+    """One network before and after: `before` and `after` are the probabilities of the clean and of the perturbed
+    picture, float64 (classes,), from one pass of both.
+
+    `layers` are those of the depth strip in execution order, `distances` ‖a - a'‖ / ‖a‖ of their activations, float64,
+    masked where all of a is 0. `is_fooled`: its answer changed, to the target's class where there is one.
+    """
+
+    class_names: tuple[str, ...]
+    before: np.ndarray
+    after: np.ndarray
+    layers: tuple[str, ...]
+    distances: np.ma.MaskedArray
+    is_fooled: bool
+
+    @property
+    def answers(self) -> tuple[str, str]:
+        """The predicted classes before and after."""
+        return self.class_names[self.before.argmax()], self.class_names[self.after.argmax()]
+
+
+@dataclass(frozen=True, eq=False)
+class AttackedPicture:
+    """A picture that was made against the network `against`, and what each network answers.
+
+    `clean` and `perturbed` are float64 (C, height, width), 0..1, at the size of the network's input. The attack raised
+    the loss of the class `label`, or lowered that of `target`, which is then not None; both are of network `against`.
+    """
+
+    attack: Attack
+    against: int
+    label: int
+    target: int | None
+    clean: np.ndarray
+    perturbed: np.ndarray
+    networks: tuple[AttackedNetwork, ...]
+
+    @property
+    def perturbation(self) -> np.ndarray:
+        """perturbed - clean, float64 (C, height, width), -ε..ε."""
+        return self.perturbed - self.clean
+
+    def magnified(self, times: float = 10) -> np.ndarray:
+        """The perturbation so many times as large, on mid-grey: uint8 (height, width, C)."""
+        levels = np.rint((0.5 + times * self.perturbation) * 255).clip(0, 255)
+        return np.ascontiguousarray(levels.transpose(1, 2, 0), dtype=np.uint8)
+
+
+def epsilon_text(epsilon: float) -> str:
+    """`4/255`."""
+    return f"{epsilon * 255:.4g}/255"
+
+
+def epsilon_of(text: str) -> float:
+    """The ε of "4/255" or "0.0157". Raises ValueError with one sentence."""
+    match = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)(/255)?", text.strip(), re.ASCII)
+    value = float(match[1]) / (255 if match[2] else 1) if match else -1.0
+    if not 0 <= value <= LARGEST:
+        raise ValueError(f"ε must be written like 4/255 and be from 0 to 16/255, received {text!r:.40}.")
+    return value
+
+
+# --- one picture ------------------------------------------------------------------------------------------------------
+
+
+def attack_picture(
+    checkpoints: Sequence[Checkpoint],
+    pixels: np.ndarray,
+    attack: Attack,
+    *,
+    against: int = 0,
+    label: int | None = None,
+    target: int | None = None,
+    dials: Dials = REST,
+) -> AttackedPicture:
+    """Perturbs `pixels`, uint8 (H, W, 3), against one network, and asks all of them about the result.
+
+    `label` is the class whose loss rises, by default the predicted one; with a `target` that class's loss falls
+    instead. All networks see the very picture that was made, so their inputs must have one shape. They are left as they
+    were found: no hooks, no `.grad`, and threads may share them. Raises ValueError for networks that do not fit, a
+    class that is none, or a network in training mode.
+    """
+    attacked = checkpoints[against]
+    for checkpoint in checkpoints:
+        check_attackable(checkpoint)
+        if checkpoint.spec.input_shape != attacked.spec.input_shape:
+            raise ValueError(
+                f"a picture made against {attacked.spec.name} has the shape {attacked.spec.input_shape}, and "
+                f"{checkpoint.spec.name} takes {checkpoint.spec.input_shape}; choose networks with inputs of one shape."
+            )
+    for name, value in (("label", label), ("target", target)):
+        if value is not None and value not in range(attacked.spec.classes):
+            raise ValueError(f"`{name}` must be a class from 0 to {attacked.spec.classes - 1}, received {value!r}.")
+    clean = shares_of([change(seen_by(attacked, pixels), dials)])  # (1, C, height, width)
+    if label is None:
+        label = int(probabilities_of(attacked, clean).argmax())
+    perturbed = perturb(attacked, clean, np.array([label if target is None else target]), attack, target is not None)
+    wanted = None if target is None else attacked.class_names[target]
+    both = np.concatenate([clean, perturbed])
+    return AttackedPicture(
+        attack, against, label, target, read_only(clean[0]), read_only(perturbed[0]),
+        tuple(_asked(checkpoint, both, wanted) for checkpoint in checkpoints),
+    )  # fmt: skip
+
+
+def _asked(checkpoint: Checkpoint, both: np.ndarray, target: str | None) -> AttackedNetwork:
+    """Of the clean and the perturbed picture, (2, C, height, width)."""
+    network = checkpoint.network
+    recorder = Recorder(network, STRIP_KINDS)
+    with torch.no_grad():
+        logits = network(input_of(checkpoint, both), recorder)
+    before, after = probabilities(checkpoint, logits)
+    distances = []
+    for outputs in recorder.outputs.values():
+        clean, perturbed = outputs.double() if outputs.device.type != "mps" else outputs.float()
+        size = torch.linalg.vector_norm(clean).item()
+        distances.append(torch.linalg.vector_norm(perturbed - clean).item() / size if size else np.nan)
+    names, answer = checkpoint.class_names, after.argmax()
+    is_fooled = bool(before.argmax() != answer) and (target is None or names[answer] == target)
+    layers, parted = tuple(recorder.outputs), np.ma.masked_invalid(distances)
+    return AttackedNetwork(names, read_only(before), read_only(after), layers, parted, is_fooled)
+
+
+def perturb(
+    checkpoint: Checkpoint,
+    clean: np.ndarray,
+    classes: np.ndarray,
+    attack: Attack,
+    is_targeted: bool = False,
+    numbers: Sequence[int] | None = None,
+) -> np.ndarray:
+    """The perturbed pictures, float64 like `clean`, (N, C, height, width) on the scale 0..1.
+
+    The loss of each picture's class in `classes`, int64 (N,), rises or, where `is_targeted`, falls. A random start
+    depends on the seed and the picture's number in `numbers`, by default 0, 1, ..., and not on the rest of the batch.
+    """
+    pictures = start(clean, attack, range(len(clean)) if numbers is None else numbers)
+    for _ in range(max(1, attack.steps)):
+        signs, _ = uphill(checkpoint, pictures, classes)
+        pictures = step(pictures, signs, clean, attack, is_targeted)
+    return pictures
+
+
+def start(clean: np.ndarray, attack: Attack, numbers: Sequence[int]) -> np.ndarray:
+    """Where the attack on each picture begins; the parameters are those of `perturb`."""
+    if not attack.steps:
+        return clean
+    draws = [np.random.default_rng([attack.seed, number]).random(clean.shape[1:]) for number in numbers]
+    return (clean + attack.epsilon * (2 * np.stack(draws) - 1)).clip(0, 1)
+
+
+def step(pictures: np.ndarray, signs: np.ndarray, clean: np.ndarray, attack: Attack, is_targeted: bool) -> np.ndarray:
+    """The pictures after one step along `signs`, back in the ball and in 0..1."""
+    low, high = np.maximum(clean - attack.epsilon, 0), np.minimum(clean + attack.epsilon, 1)
+    return (pictures + (-attack.step if is_targeted else attack.step) * signs).clip(low, high)
+
+
+def uphill(checkpoint: Checkpoint, pictures: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sign of the gradient of each picture's cross-entropy, and what is predicted for it.
+
+    With u = log Σ exp(z of the other classes) - z of the class the cross-entropy is log(1 + exp(u)), which rises with
+    u: both gradients have one sign, and that of u does not round to 0 where the network is sure.
+    """
+    index = torch.from_numpy(classes)[:, None].to(checkpoint.network.device)
+    with torch.enable_grad():
+        images = input_of(checkpoint, pictures).requires_grad_()
+        logits = checkpoint.network(images)
+        if not logits.isfinite().all():
+            raise ValueError("the network's logits are not finite for some images; choose other weights.")
+        scaled = logits / checkpoint.spec.temperature
+        others = scaled.scatter(1, index, -torch.inf).logsumexp(1)
+        (gradient,) = torch.autograd.grad((others - scaled.gather(1, index)[:, 0]).sum(), images)
+    return gradient.sign().numpy(force=True), logits.argmax(1).numpy(force=True)
+
+
+def check_attackable(checkpoint: Checkpoint) -> None:
+    """Raises ValueError for a network in training mode, or with one class."""
+    check_evaluation_mode(checkpoint.network)
+    if checkpoint.spec.classes < 2:
+        raise ValueError(f"{checkpoint.spec.name} knows one class, so no picture can change its answer.")
+
+
+def shares_of(seen: Sequence[np.ndarray]) -> np.ndarray:
+    """float64 (N, C, H, W) on the scale 0..1 for uint8 (H, W, C)."""
+    return np.stack(seen).transpose(0, 3, 1, 2) / 255
+
+
+def picture_sentences(found: AttackedPicture, names: Sequence[str]) -> list[str]:
+    """What the attack did to the network that it was made against and to the others, each called as in `names`."""
+    said = []
+    for index, (name, network) in enumerate(zip(names, found.networks, strict=True)):
+        before, after = network.answers
+        turns = f"answers {after} instead of {before}" if before != after else f"still answers {before}"
+        if index == found.against:
+            said.append(f"Under {found.attack.words()} {name} {turns}.")
+        else:
+            said.append(f"{name} {'falls' if network.is_fooled else 'does not fall'} for the same picture: it {turns}.")
+        if network.distances.count() and network.distances.max() > 0:
+            first, most = network.distances.compressed()[0], int(network.distances.argmax())
+            said.append(
+                f"The two passes of {name} differ by {first:.2g} at first and most at {network.layers[most]}, by "
+                f"{network.distances[most]:.2g} of the clean activation."
+            )
+    return said
