@@ -96,7 +96,7 @@ def test_what_a_shift_map_says_is_counted_by_hand() -> None:
     assert found.lowest(1) == (0.1, 0, 0)
     assert shift_sentences("it", found) == [
         "it keeps its answer, cat, in 8 of 9 shifts (88.9%).",
-        "The probability of cat is lowest, 0.2, 1 pixel to the right and 1 up.",
+        "The probability of cat is lowest, 20.0%, 1 pixel to the right and 1 up.",
     ]
     assert (
         shift_words(0, 0) == "where the picture is not moved"

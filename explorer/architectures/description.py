@@ -221,3 +221,20 @@ def describe(spec: ArchitectureSpec) -> Description:
         activation_bytes=sum(4 * output[0].numel() for output in recorder.outputs.values()),
         receptive_fields=fields,
     )
+
+
+def relative_depths(spec: ArchitectureSpec, layers: Sequence[str]) -> dict[str, float]:
+    """Where each of `layers` lies between the input (0) and the output (1): the number of weighted layers up to it,
+    divided by all of them.
+
+    The k-th convolution of n weighted layers is at k / n, the block that it ends half a layer behind. Layers of a
+    shortcut are left out: they run beside the branch, not behind one of its layers. So twins have the same depths.
+    """
+    passed, depths = 0, {}
+    for layer in describe(spec).layers:
+        if layer.kind == "shortcut" or spec.is_beside(layer.name):
+            continue
+        passed += layer.kind == "conv"
+        if layer.name in layers:
+            depths[layer.name] = (passed + (0.5 if layer.kind == "block" else 0.0)) / spec.depth
+    return depths

@@ -20,8 +20,7 @@ STEPS = 10
 """Usual steps of PGD."""
 MOST_STEPS = 100
 STEP = 2.5
-"""Times ε / steps is one step of PGD: enough to reach the ball's surface from any point inside and to move along it
-(Madry et al. 2018)."""
+"""Times ε / steps is one step of PGD: it reaches the ball's surface from any point inside and moves along it."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Attack:
 
     Pixels are on the scale 0..1, before the network's normalisation, and stay there. `steps` 0 is FGSM (Goodfellow et
     al. 2015, arXiv 1412.6572): one step of ε by the sign of the loss's gradient. More are steps of PGD (Madry et al.
-    2018, arXiv 1706.06083) of 2.5 ε / `steps` each, from a point of the ball that is drawn evenly by `seed`; after each
-    the picture is brought back into the ball. Raises ValueError for values out of range.
+    2018, arXiv 1706.06083), here of 2.5 ε / `steps` each, from a point of the ball that is drawn evenly by `seed`;
+    after each the picture is brought back into the ball. Raises ValueError for values out of range.
     """
 
     epsilon: float

@@ -219,7 +219,7 @@ def curve_sentences(name: str, curve: DialCurve) -> list[str]:
     return [
         f"{name} keeps its answer, {answer}, at {curve.kept.sum()} of {len(curve.values)} values, from "
         f"{min(curve.values):g} to {max(curve.values):g} {DIALS[curve.dial].long}.",
-        f"The probability of {answer} is lowest, {of_answer.min():.2g}, at {curve.values[of_answer.argmin()]:g}.",
+        f"The probability of {answer} is lowest, {of_answer.min():.1%}, at {curve.values[of_answer.argmin()]:g}.",
     ]
 
 
@@ -230,7 +230,7 @@ def shift_sentences(name: str, shifts: ShiftMap, class_index: int | None = None)
     return [
         f"{name} keeps its answer, {shifts.class_names[shifts.answer]}, in {round(shifts.kept * n)} of {n} shifts "
         f"({shifts.kept:.1%}).",
-        f"The probability of {shifts.class_names[chosen]} is lowest, {low:.2g}, {shift_words(x, y)}.",
+        f"The probability of {shifts.class_names[chosen]} is lowest, {low:.1%}, {shift_words(x, y)}.",
     ]
 
 
