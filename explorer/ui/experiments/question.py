@@ -16,7 +16,7 @@ class Plan:
 
     `cost` says in words what has to be computed; it takes about `seconds`, 0 where all of it is known. `work` measures
     what is not known yet. `known` is what is known, None where nothing is. Of that, `answer` gives sentences first,
-    then charts and tables, and `rows` those of a CSV file, under their heads: a download is made outside of the session.
+    then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session.
     """
 
     key: str
