@@ -10,6 +10,7 @@ from driving.messages import unpack
 from explorer import checkpoints, figures
 from explorer.images import to_input, to_pixels
 from explorer.tracing import STRIP_KINDS, trace
+from explorer.ui.api import explain as api
 from explorer.ui.api.explain import RequestError, classify, explain, handle_classify, view_report
 from explorer.ui.services.inference import sample_pixels
 from tests.messages import refusal, reply, session_of
@@ -63,3 +64,13 @@ def test_a_picture_of_a_contact_sheet_has_the_predictions_of_explore_and_is_not_
     answer = reply([json.dumps(asked).encode() + b"\n" + PHOTO], own.token, handle_classify)
     assert (answer.status_code, bytes(answer.body)) == (200, classify(own, asked, PHOTO))
     assert refusal(reply([json.dumps(asked).encode()], "0" * 32, handle_classify))[:2] == (404, "session")
+
+
+def test_contact_sheets_leave_room_for_pictures_that_a_person_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = session_of(*NAMES)
+    monkeypatch.setattr(api, "MAX_FILES", api.SPARE_FILES)
+    body = [json.dumps({"networks": [*NAMES], "name": "a.png"}).encode() + b"\n" + PHOTO]
+    assert refusal(reply(body, own.token, handle_classify))[:2] == (429, "files")
+    assert reply(body, own.token).media_type == "application/octet-stream"
+    monkeypatch.setattr(api, "MAX_FILES", api.SPARE_FILES + 1)
+    assert reply(body, own.token, handle_classify).media_type == "application/octet-stream"
