@@ -10,7 +10,7 @@ import torch
 from explorer.architectures import Recorder
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.changed_pictures import input_of, probabilities, probabilities_of, seen_by
-from explorer.images import REST, Dials, change
+from explorer.images import REST, Dials, Frame, change
 from explorer.labels import ATTACKS
 from explorer.tracing import STRIP_KINDS, check_evaluation_mode, read_only
 
@@ -136,6 +136,7 @@ def attack_picture(
     label: int | None = None,
     target: int | None = None,
     dials: Dials = REST,
+    frame: Frame | None = None,
 ) -> AttackedPicture:
     """Perturbs `pixels`, uint8 (H, W, 3), against one network, and asks all of them about the result.
 
@@ -155,7 +156,7 @@ def attack_picture(
     for name, value in (("label", label), ("target", target)):
         if value is not None and value not in range(attacked.spec.classes):
             raise ValueError(f"`{name}` must be a class from 0 to {attacked.spec.classes - 1}, received {value!r}.")
-    clean = shares_of([change(seen_by(attacked, pixels), dials)])  # (1, C, height, width)
+    clean = shares_of([change(seen_by(attacked, pixels, frame), dials)])  # (1, C, height, width)
     if label is None:
         label = int(probabilities_of(attacked, clean).argmax())
     perturbed = perturb(attacked, clean, np.array([label if target is None else target]), attack, target is not None)

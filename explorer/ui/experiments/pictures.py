@@ -153,7 +153,7 @@ def _plan_shift(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pl
 
     return _plan(
         state, networks, image, (), passes, f"{passes} passes of each network",
-        lambda: changed_pictures.shift_map(asked, image.pixels), answer, rows,
+        lambda: changed_pictures.shift_map(asked, image.pixels, frame=image.frame), answer, rows,
     )  # fmt: skip
 
 
@@ -194,7 +194,7 @@ def _plan_dial(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pla
 
     return _plan(
         state, networks, image, (dial,), len(values), f"{len(values)} passes of each network",
-        lambda: changed_pictures.dial_curve(asked, image.pixels, dial), answer, rows,
+        lambda: changed_pictures.dial_curve(asked, image.pixels, dial, frame=image.frame), answer, rows,
     )  # fmt: skip
 
 
@@ -230,7 +230,7 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
 
     def work() -> Iterator[tuple[float, Any]]:
         yield 0.0, None
-        yield 1.0, attack_picture(asked, image.pixels, attack, against=against, label=label)
+        yield 1.0, attack_picture(asked, image.pixels, attack, against=against, label=label, frame=image.frame)
 
     def answer(found: AttackedPicture) -> list[Part]:
         titles = [each.chosen.title for each in networks]
