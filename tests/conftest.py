@@ -175,6 +175,26 @@ def packages_are_scanned_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def the_end_of_a_run_is_awaited() -> Iterator[None]:
+    """An AppTest looks each millisecond whether its script has ended, and takes Python's lock from it each time."""
+    if "streamlit" not in sys.modules:
+        yield
+        return
+    from streamlit.testing.v1 import local_script_runner as runners
+
+    look = runners.require_widgets_deltas
+
+    def wait(runner: runners.LocalScriptRunner, timeout: float = 3) -> None:
+        assert runner._script_thread
+        runner._script_thread.join(timeout)
+        look(runner, timeout)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runners, "require_widgets_deltas", wait)
+        yield
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """As runs have here. The app may have set more in this process, and the bits of a training depend on how many."""
