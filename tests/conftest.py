@@ -175,6 +175,35 @@ def packages_are_scanned_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shapes_are_drawn_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """By a worker, which takes a second each time; only the laws of shapes draw them anew."""
+    if request.path.name == "test_shapes.py" or "explorer.datasets.shapes" not in sys.modules:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("explorer.datasets.shapes.test_split", kept_shapes("test_split", 4))
+        patch.setattr("explorer.datasets.shapes.load", kept_shapes("load", 1))  # of a hundred megabytes
+        yield
+
+
+@functools.cache
+def kept_shapes(name: str, most: int) -> Any:
+    """That function of `explorer.datasets.shapes`, which keeps its last results."""
+    from explorer.datasets import shapes
+
+    draw = getattr(shapes, name)
+    keep = functools.lru_cache(most)(draw)
+
+    def kept(seed: int = 0, size: int = 32, **options: Any) -> Any:
+        if size == 64 or "threads" in options:
+            return draw(seed, size, **options)
+        classes = options.get("classes")
+        return keep(seed, size, classes=None if classes is None else tuple(classes))
+
+    return kept
+
+
 @pytest.fixture(scope="session", autouse=True)
 def the_end_of_a_run_is_awaited() -> Iterator[None]:
     """An AppTest looks each millisecond whether its script has ended, and takes Python's lock from it each time."""
