@@ -96,6 +96,17 @@ def shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[i
     description takes, and in a new process seconds, to import what it needs."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return (*image.shape[:2], 1, 1)
+    if isinstance(module, nn.Conv2d):
+        if image.ndim != 4 or image.shape[1] != module.in_channels:
+            return None
+        pads = module.pads if isinstance(module, Convolution) else (*module.padding, *module.padding)
+        sides = [
+            (side + int(pads[axis]) + int(pads[axis + 2]) - module.dilation[axis] * (module.kernel_size[axis] - 1) - 1)
+            // module.stride[axis]
+            + 1
+            for axis, side in enumerate(image.shape[2:])
+        ]
+        return (image.shape[0], module.out_channels, *sides) if min(sides) > 0 else None
     if isinstance(module, nn.BatchNorm2d):
         return image.shape if image.shape[1] == module.num_features else None
     if isinstance(module, nn.Linear):
