@@ -22,7 +22,7 @@ from explorer.weights_import.report import (
 HEADER = "cnn-resnet-explorer"  # of the metadata of the files that `onnx_export` writes
 BYTES = Normalisation("bytes", "0..255", (0.0, 0.0, 0.0), (1 / 255,) * 3)
 NOTHING = "nothing in the file tells it; measure the choices on labelled images"
-FAMILY = "ONNX, any network"
+FAMILY = "ONNX"
 
 
 def graph_report(name: str, graph: Mapping[str, Any], state: Mapping[str, Tensor]) -> Report:

@@ -127,7 +127,7 @@ export function predictionsView(root, choose) {
       grid.style.gridTemplateColumns = `${message.depths ? "minmax(0, 1fr) " : ""}minmax(0, 1.1fr) repeat(${networks.length}, minmax(0, 1.3fr))`;
       root.replaceChildren(
         grid,
-        el("p", { className: "finding" }, finding),
+        el("p", { className: "finding" }, networks.length > 1 ? finding : ""), // the page ends with it too
         ...(note === null ? [] : [el("p", { className: "targets" }, note)]),
       );
     }
