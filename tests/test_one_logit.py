@@ -102,7 +102,7 @@ def test_the_loss_is_binary_cross_entropy_and_so_are_its_gradients(made: Checkpo
     batch = network_input(split.images, MEAN, STD, torch.device("cpu"))
     flow = gradient_flow(made.network, batch, labels, "evaluation")
     assert flow.loss == pytest.approx(expected, rel=1e-5)
-    weight = made.network.get_submodule("stem.conv").weight
+    weight = made.network.get_parameter("stem.conv.weight")
     weight.requires_grad_()
     loss = F.binary_cross_entropy_with_logits(made.network(batch)[:, 1], labels.float())
     (gradient,) = torch.autograd.grad(loss, weight)

@@ -244,4 +244,4 @@ def test_labels_fit_their_columns_and_keep_what_tells_layers_apart() -> None:
     assert strip._short_label(long) == "…selayer12.conv2" and strip._short_label("stages.1.0.conv2") == "0.conv2"
     rows = [SimpleNamespace(profiles=[SimpleNamespace(name=name, shape=(8, 4, 4)) for name in axis])]
     labels = {group["key"]: (group["span"], group["label"]) for group in strip._groups(axis, rows)}  # type: ignore[arg-type]
-    assert labels == {"conv1": (1, ""), "inception3a": (1, "ince…"), "classifier": (2, "classifier")}
+    assert labels == {"conv1": (1, ""), "inception3a": (1, "incept…"), "classifier": (2, "classifier")}

@@ -13,7 +13,7 @@ from explorer.ui.services.inference import NetworkResult
 
 _MAP_SIDE_PX = 32  # of a thumbnail, at most
 _LETTERS = 16  # of a layer's label, which stands upright over its column
-_LETTERS_OF_A_COLUMN = 5  # of the header over some columns
+_WIDE_COLUMNS = 24  # up to so many a column has room for 7 letters of a header, of more for 3
 
 
 def shown_layer(wanted: str | None, results: Sequence[NetworkResult]) -> str:
@@ -94,10 +94,11 @@ def _groups(axis: Sequence[str], rows: Sequence[NetworkResult]) -> list[dict[str
         groups[-1]["span"] += 1
         groups[-1]["title"] = f"{label}: {channels} channels of {height}×{width}"
         groups[-1]["label"] = groups[-1]["title"] if groups[-1]["span"] > 6 and len(label) < 8 else label
+    letters = 7 if len(axis) <= _WIDE_COLUMNS else 3
     for group in groups:
-        room = _LETTERS_OF_A_COLUMN * group["span"]
-        if group["key"] in axis:  # a layer that is alone, which its own label names
-            group["label"] = ""
+        room = letters * group["span"]
+        if group["span"] == 1 and (group["key"] in axis or len(group["label"]) > room == 3):
+            group["label"] = ""  # its only layer has the same name, or there is no room
         elif len(group["label"]) > room:
             group["label"] = f"{group['label'][: room - 1]}…"
     return groups
