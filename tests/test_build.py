@@ -205,7 +205,7 @@ def give(app: AppTest, key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("tab", "query", "part", "cases", "elsewhere"),
     [
-        ("Network", {}, "spec", NETWORK, "preset|twin|stages_mode"),
+        ("Network", {}, "spec", NETWORK, "preset|twin|grey|stages_mode"),
         ("Network", {"free": "yes"}, "spec", FREE, ".*(?<!_1)"),  # all but those of the second stage
         ("Training", {}, "config", TRAINING, "twin"),
     ],
@@ -239,6 +239,10 @@ def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     assert start_label(app) == "Train ResNet-20"
     app.pills(key="stages_mode").set_value("free").run()
     assert state_of(app) == BuildState(twin=False, free=True)
+    app.toggle(key="grey").set_value(True).run()
+    assert app.query_params == {"twin": "no", "free": "yes", "grey": "yes"}
+    assert state_of(app).network((3, 32, 32), 10).input_shape == (1, 32, 32)
+    app.toggle(key="grey").set_value(False).run()
     app.pills(key="stages_mode").set_value("regular").run()
     assert app.query_params == {"twin": "no"}
     app = open_build("Data", twin="no", data="cifar10")
@@ -514,7 +518,7 @@ def test_a_name_in_what_a_failed_run_says_is_only_text() -> None:
 def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> None:
     changes = {"stages": [stage(1, 4), stage(1, 8, 2)], "stem": {**STEM, "channels": 4}, "activation": "elu"}
     config = {"seconds": 3600.0, "batch_size": 16, "seed": 5}
-    query = {"preset": "resnet-8", "spec": json.dumps(changes), "config": json.dumps(config)}
+    query = {"preset": "resnet-8", "spec": json.dumps(changes), "config": json.dumps(config), "grey": "yes"}
     app = open_build(**query)
     form = BuildState.from_query(query)
     app.button(key="start").click().run()
@@ -523,6 +527,7 @@ def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> Non
     assert app.query_params["run"] == run.id
     request = run.request()
     spec = form.network((3, 32, 32), 10)
+    assert spec.input_shape == (1, 32, 32)
     assert [ArchitectureSpec.from_dict(values) for values in request.specs] == [spec, spec.twin()]
     assert TrainingConfig.from_dict(request.config) == form.training()
     assert request.data == {"kind": "shapes", "size": 32}

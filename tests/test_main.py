@@ -24,7 +24,7 @@ from explorer.attribution import grad_cam, profile, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.cli import inputs
 from explorer.cli.main import COMMANDS, main, parser
-from explorer.datasets import folders, shapes
+from explorer.datasets import GREY, folders, shapes
 from explorer.pretrained import Recipe
 from explorer.runs import describe_results
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
@@ -178,13 +178,14 @@ def test_train_is_fit(place, training):
         assert saved.record["steps"] == entry["steps"]
 
 
-def test_the_spec_takes_shape_and_classes_from_the_data(place, tmp_path):
-    said = answer(
-        "train", "two-conv", "--data", place / "pictures", "--size", 24, "--out", tmp_path / "a.safetensors", *OPTIONS
-    )
-    saved = checkpoints.load(tmp_path / "a.safetensors").spec
-    assert said["input_shape"] == [3, 24, 24]
-    assert saved == replace(presets.preset("two-conv").spec, input_shape=(3, 24, 24), classes=3)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_spec_takes_shape_and_classes_from_the_data(place, tmp_path, channels):
+    file, grey = tmp_path / "a.safetensors", ["--grey"] * (channels == 1)
+    said = answer("train", "two-conv", "--data", place / "pictures", "--size", 24, "--out", file, *grey, *OPTIONS)
+    saved = checkpoints.load(file)
+    assert said["input_shape"] == [channels, 24, 24] and len(saved.mean) == channels
+    assert saved.spec == replace(presets.preset("two-conv").spec, input_shape=(channels, 24, 24), classes=3)
+    assert (GREY in said["notes"]) == bool(grey)
 
 
 def test_evaluate_gives_the_figures_that_train_saved(place, training):

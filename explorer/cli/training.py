@@ -58,6 +58,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         f"{LARGEST_DEFAULT}, else 32)",
     )
     parser.add_argument("--twin", action="store_true", help="train its twin too, from the same weights and batches")
+    parser.add_argument("--grey", action="store_true", help="make the images grey, for networks of one input channel")
     parser.add_argument(
         "--out", metavar="FILE", help="to save; -twin is added for the twin (default: NAME.safetensors)"
     )
@@ -79,6 +80,7 @@ def train_network(arguments: argparse.Namespace) -> CommandResult:
         inputs.check_new(file, ".safetensors")
     use_threads(arguments.threads)
     dataset = inputs.dataset(arguments.data, _size(arguments.size, spec))
+    dataset = dataset.grey() if arguments.grey else dataset
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")
 

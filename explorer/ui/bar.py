@@ -46,7 +46,7 @@ def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> 
     if page != "compare":
         return rest | dict(pair)
     state = AppState.from_query(pair)
-    names = [state.first, state.second or network_registry.substitute(state.first)]
+    names = [state.first, state.second or network_registry.companion(state.first)]
     names += [name for name in _compared(query)[2:] if name not in names]
     if len(names) > 2 or {"first", "second"} & set(pair):
         rest["networks"] = ",".join(filter(None, names[:MOST_COMPARED]))
@@ -171,7 +171,7 @@ def _shown(page: str, state: AppState, mixed: bool) -> list[str]:
         return compared[:2]
     first, second = network_registry.pair(state.first, state.second, mixed)
     if page == "compare":
-        second = second or network_registry.substitute(first)
+        second = second or network_registry.companion(first)
     return [first] if second is None else [first, second]
 
 

@@ -72,6 +72,7 @@ NORMALISATIONS: dict[str, Normalisation] = {
         Normalisation("mnist", "MNIST", (0.1307, 0.1307, 0.1307), (0.3081, 0.3081, 0.3081)),
         Normalisation("half", "-1..1", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         Normalisation("none", "none, 0..1", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        Normalisation("bytes", "0..255", (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
         Normalisation("caffe", "0..255, mean taken away", (0.485, 0.456, 0.406), (1 / 255, 1 / 255, 1 / 255)),
     )
 }

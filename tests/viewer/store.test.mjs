@@ -171,17 +171,20 @@ test("an old link with a layer inside a block shows it: convolutions too", () =>
   assert.deepEqual([all.view.layers, all.chosen], ["all", null]);
 });
 
-test("where blocks alone are chosen, the block around the selected layer is selected", () => {
-  const open = after(
-    EMPTY,
-    { type: "data", data: data(), fragment: null },
-    { type: "select", changes: { layer: "stages.1.0.conv1", channel: 2 } },
-  );
-  const state = reduce(open, choose({ layers: "blocks" }));
-  assert.deepEqual([state.view.layers, state.selection.layer, state.selection.channel], ["blocks", "stages.1.0", null]);
+test("where blocks alone are chosen, the block that the server names around the selected layer is selected", () => {
+  const columns = [
+    { name: "stem.conv", block: null },
+    { name: "stages.1.0.conv1", block: "stages.1.0" },
+    { name: "features.3.conv.0", block: "features.3" },
+  ];
+  const open = after(EMPTY, { type: "data", data: data(), fragment: null }, received(VIEW, { columns }));
+  const switched = (layer) => after(open, { type: "select", changes: { layer, channel: 2 } }, choose({ layers: "blocks" }));
+  for (const { name, block } of columns) {
+    const { view, selection } = switched(name);
+    assert.deepEqual([view.layers, selection.layer, selection.channel], ["blocks", block ?? name, block ? null : 2]);
+  }
+  const state = switched("stages.1.0.conv1");
   assert.equal(reduce(state, run({ layers: "blocks" }, { heard: 1 })).view.layers, "blocks", "it is no old link");
-  const stem = after(open, { type: "select", changes: { layer: "stem.conv", channel: 2 } }, choose({ layers: "blocks" }));
-  assert.deepEqual([stem.selection.layer, stem.selection.channel], ["stem.conv", 2]);
 });
 
 test("the networks that are still to come are named, until their message or an error is there", () => {

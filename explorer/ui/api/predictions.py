@@ -46,11 +46,11 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
 
 
 def _finding(results: list[NetworkResult], subject: InputImage) -> str:
-    """What two networks predict of the picture, in one sentence; "" for one network."""
-    if len(results) < 2:
-        return ""
-    first, second = results
+    """What the networks predict of the picture, in one sentence."""
     said = [network.checkpoint.class_names[network.trace.prediction] for network in results]
+    first, second = results[0], results[-1]
+    if len(results) == 1:
+        return f"{first.title} predicts {said[0]}."
     if said[0] == said[1]:
         verdict = ""
         if subject.label in first.checkpoint.class_names:
@@ -115,5 +115,5 @@ def _verdict(network: NetworkResult, subject: InputImage) -> str:
     data = network.checkpoint.data
     family = data.removeprefix(UPLOADED_DATA)
     if family != data:
-        return f"Predicts {predicted}{right}. Uploaded, layout of {family}; the file does not name its training data."
+        return f"Predicts {predicted}{right}. Uploaded ({family}); the file does not name its training data."
     return f"Predicts {predicted}{right}. Trained on {dataset_title(data)}{seed}."

@@ -242,7 +242,7 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
             fitting[name] = listed
     fitting[OTHER] = tuple(f"class {index}" for index in range(count))
     own = "your own list"
-    one = reading.spec.one_logit and not reading.own_checkpoint  # nothing tells which class its one output stands for
+    one = reading.spec.one_logit and not reading.class_names  # nothing tells which class its one output stands for
     choice = st.selectbox("Classes", [own, *fitting] if one else [*fitting, own], key=f"classes-{key}")
     if choice != own:
         return fitting[choice]

@@ -186,7 +186,7 @@ interface Message {
   introduction: Introduction;
   depths: DepthChart | null;
   layer: string | null; // the layer that is shown where none is chosen
-  columns: { name: string; label: string; kind: string }[];
+  columns: { name: string; label: string; kind: string; block: string | null }[]; // the block that the layer is inside of
   groups: { label: string; title: string; span: number }[];
   palettes: Record<Kind, number>; // where the 256 colours of each begin
   networks: ({ title: string; target: string; cells: (Cell | null)[]; input: PictureAt; layers: Record<string, LayerData> } & Style)[];

@@ -105,7 +105,7 @@ function chosen(state, given) {
   const changes = given.picture && state.view.frame ? { frame: null, ...given } : given; // a frame is of its picture
   let { selection } = state;
   if (changes.networks) selection = { ...selection, channel: null };
-  const block = blockAround(selection.layer);
+  const block = state.message?.columns.find((column) => column.name === selection.layer)?.block;
   if (changes.layers === "blocks" && block) selection = { ...selection, layer: block, channel: null };
   return {
     ...state,
@@ -115,9 +115,6 @@ function chosen(state, given) {
     selection,
   };
 }
-
-/** The block that a layer is inside of. @type {(layer: string | null) => string | undefined} */
-const blockAround = (layer) => layer?.match(/^(stages\.\d+\.\d+)\./)?.[1];
 
 /** `fragment`: the selection in the address. @type {(state: State, data: RunData, fragment: LayerSelection | null) => State} */
 function withData(state, data, fragment) {
@@ -130,8 +127,9 @@ function withData(state, data, fragment) {
   else if (before.entry !== data.entry) selection = data.initial ?? selection;
   else if (String(state.view?.networks) !== String(view.networks)) selection = { ...selection, channel: null };
   const now = { ...state, data, view, chosen, selection, error: "" };
-  // A link from before the strip had blocks alone: the layer in its fragment is inside one.
-  const isOld = (!before || before.visit !== data.visit) && view.layers === "blocks" && blockAround(selection.layer);
+  // A link from before the strip had blocks alone: the layer in its fragment is inside one, and so of a network of the app.
+  const isInside = /^stages\.\d+\.\d+\./.test(selection.layer ?? "");
+  const isOld = (!before || before.visit !== data.visit) && view.layers === "blocks" && isInside;
   return isOld ? { ...now, view: { ...view, layers: "main" }, chosen: { ...chosen, layers: "main" }, number: now.number + 1 } : now;
 }
 

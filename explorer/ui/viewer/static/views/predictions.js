@@ -132,7 +132,7 @@ export function predictionsView(root, choose) {
     for (const before of grid.querySelectorAll(".network")) before.remove();
     grid.append(...networks.map((network, which) => networkBox(network, overlays[which].canvas, overlays[which].caption)));
     grid.style.gridTemplateColumns = `${byDepth ? "minmax(0, 1fr) " : ""}minmax(0, 1.1fr) repeat(${networks.length}, minmax(0, 1.3fr))`;
-    setText(finding, predictions.finding);
+    setText(finding, networks.length > 1 ? predictions.finding : ""); // the page ends with it too
     setText(targets, note ?? "");
     toggle(targets, note !== null);
   }
