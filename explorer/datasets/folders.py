@@ -1,4 +1,4 @@
-"""A dataset from the user's pictures: a folder for each class, on disk or in an archive, in split folders or without."""
+"""A dataset from the user's pictures, on disk or in an archive: a folder for each class, in splits or without."""
 
 import math
 import os
@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out, layouts
+from explorer.datasets.archives import in_archive
 from explorer.datasets.layouts import FOLDERS, Layout, Members
 from explorer.datasets.name_encodings import TITLES
 from explorer.datasets.untrusted_files import (
@@ -21,7 +22,6 @@ from explorer.datasets.untrusted_files import (
     FilePath,
     Listing,
     UnreadableError,
-    in_archive,
     on_disk,
     printable_path,
     quote,
@@ -67,7 +67,7 @@ def load(
     with one, and so are the pictures of a class: an archive and its unpacked folder give equal datasets.
 
     Where there are no class folders, `labels_from` says what the classes are: a table in the source ("csv", or
-    "csv:COLUMN") or the names of the files ("names"; `layouts.options` has them all). Nothing but folders is used unasked.
+    "csv:COLUMN") or the names of the files ("names"; `layouts.options` has them all). Only folders are used unasked.
     `encoding` is that of an archive's names where it does not tell it, one of `name_encodings.ENCODINGS`.
 
     Without test pictures `TEST_SHARE` of each class is drawn for testing. Without validation pictures the fraction
@@ -81,7 +81,11 @@ def load(
     only in case or in the encoding of their letters, and an archive that is damaged, encrypted, too large, or has
     entries that overlap or point outside of it.
     """
-    reading = read(source, size, seed, validation, name, labels_from, encoding)
+    return loaded(read(source, size, seed, validation, name, labels_from, encoding))
+
+
+def loaded(reading: Generator[float, None, Dataset]) -> Dataset:
+    """The dataset at the end of a reading."""
     while True:
         try:
             next(reading)
@@ -181,7 +185,7 @@ def read_layout(
             f"{len(source.pictures):,} images of {size[0]} × {size[1]} pixels need {loaded / 2**30:.1f} GiB and the "
             f"limit is {MAX_LOADED // 2**30} GiB; choose a smaller `size` or fewer images."
         )
-    others = listing.files.keys() - set(source.pictures)
+    others = listing.files.keys() - {*source.pictures, *layout.tables}
     skipped = listing.skipped | {path: _why_no_picture(path) for path in others} | dict(layout.outside)
     left_out = sorted(path for path, reason in skipped.items() if reason != HIDDEN)
     notes = []
@@ -201,7 +205,8 @@ def read_layout(
         notes.append(f"Of {len(skipped):,} files that are left out, {MAX_SKIPPED:,} are listed.")
     if not splits["test"]:
         notes.append(
-            f"There are no labelled test images: {TEST_SHARE:.0%} of each class, drawn with seed {seed}, are for testing."
+            f"There are no labelled test images: {TEST_SHARE:.0%} of each class, drawn with seed {seed}, are for "
+            "testing."
         )
         train, test = hold_out(train, TEST_SHARE, [seed, 0])
     if not splits["validation"]:
@@ -231,12 +236,10 @@ def _class_names(splits: Members) -> tuple[str, ...]:
         if len(label) > MAX_CLASS_NAME:
             raise ValueError(
                 f"the class name {quote((label,))} has {len(label):,} characters and the limit is {MAX_CLASS_NAME}; "
-                "rename the folder."
+                "rename it."
             )
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _REORDERING for c in label):
-            raise ValueError(
-                f"the class name {quote((label,))} has characters that cannot be shown; rename the folder."
-            )
+            raise ValueError(f"the class name {quote((label,))} has characters that cannot be shown; rename it.")
         same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
         if same in alike:
             raise ValueError(
@@ -248,8 +251,8 @@ def _class_names(splits: Members) -> tuple[str, ...]:
     if len(class_names) < 2:
         raise ValueError(
             f"there {'is 1 folder' if class_names else 'are no folders'} with images to learn from, and at least 2 "
-            "classes are needed; put the JPEG, PNG, GIF, BMP, WEBP or TIFF images of each class into its own folder, or "
-            "add a CSV file of file names and labels."
+            "classes are needed; put the JPEG, PNG, GIF, BMP, WEBP or TIFF images of each class into its own folder, "
+            "or add a CSV file of file names and labels."
         )
     for split in ("validation", "test"):
         unknown = sorted({label for label, _ in splits[split]} - set(class_names))

@@ -9,6 +9,7 @@ from explorer import weights_import
 from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
+from explorer.labels import numbered_classes
 from explorer.ui import dataset_access, missing, navigation, network_registry, user_models
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
@@ -240,7 +241,7 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
     for name, listed in CLASS_LISTS.items():
         if len(listed) == count and listed != reading.class_names:
             fitting[name] = listed
-    fitting[OTHER] = tuple(f"class {index}" for index in range(count))
+    fitting[OTHER] = numbered_classes(count)
     own = "your own list"
     one = reading.spec.one_logit and not reading.own_checkpoint  # nothing tells which class its one output stands for
     choice = st.selectbox("Classes", [own, *fitting] if one else [*fitting, own], key=f"classes-{key}")
