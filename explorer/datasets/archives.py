@@ -129,6 +129,9 @@ def _in_tar(file: BinaryIO, encoding: str | None, unpacked: bool = False) -> Lis
             members.append((name.decode() if name.isascii() else name, reason, reader))
             last, archive.members = member.offset, []  # it would keep all of them
             stream.reads_left += _READS_A_MEMBER
+        stream.seek(archive.offset)
+        if any(stream.read(tarfile.BLOCKSIZE)):  # a header that cannot be read, which tarfile takes for the end
+            raise ValueError("a damaged header")
     except _LimitError as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # tarfile and gzip raise many kinds on damaged files

@@ -35,7 +35,7 @@ _SHOWN = 4
 # JIS X 0208 signs, kana and level 1, Big5 level 1, and the Hangul of KS X 1001.
 _COMMON = {
     "gbk": ((0xB0, 0xD7, 1.0), (0xD8, 0xF7, 0.4)),
-    "shift-jis": ((0x81, 0x83, 1.0), (0x88, 0x97, 1.0), (0x98, 0x9F, 0.4)),
+    "shift-jis": ((0x81, 0x81, 0.5), (0x82, 0x83, 1.0), (0x88, 0x97, 1.0), (0x98, 0x9F, 0.4)),
     "big5": ((0xA4, 0xC6, 0.95), (0xC9, 0xF9, 0.3)),
     "euc-kr": ((0xB0, 0xC8, 0.95),),
 }
@@ -94,11 +94,12 @@ def _texts(names: Iterable[bytes]) -> list[str]:
 
 
 def _decodes(names: Iterable[bytes], encoding: str) -> bool:
+    """Whether the names are text in that encoding: no control characters, and none that Unicode does not define."""
     try:
-        b"/".join(names).decode(ENCODINGS[encoding])
+        text = b"/".join(names).decode(ENCODINGS[encoding])
     except UnicodeDecodeError:
         return False
-    return True
+    return not any(unicodedata.category(character) in ("Cc", "Cn", "Co") for character in {*text})
 
 
 def _parts(names: Iterable[bytes]) -> list[bytes]:
@@ -125,9 +126,7 @@ def _score(parts: Sequence[bytes], encoding: str) -> float:
                     weights += len(stored)
     mean = total / max(1, weights)
     # Hangul lies where GBK has the most common two thirds of its characters: so many Chinese ones all lie there rarely.
-    is_korean = (
-        encoding == "euc-kr" and mean == _COMMON[encoding][0][2] and len({*b"/".join(parts).decode("cp949")}) > 6
-    )
+    is_korean = encoding == "euc-kr" and mean > 0.94 and len({*b"/".join(parts).decode("cp949")}) > 6
     return 1.05 if is_korean else mean
 
 
