@@ -20,8 +20,8 @@ def two(pattern: str, each: int = 4, classes: tuple[str, ...] = ("cat", "dog")) 
     return files(*(pattern.format(name=name, i=i) for name in classes for i in range(each)))
 
 
-def read(found: Mapping[str, bytes], **choices: str) -> Dataset:
-    return load(packed(found), (8, 8), validation=0, **choices)
+def read(found: Mapping[str, bytes], labels_from: str | None = None) -> Dataset:
+    return load(packed(found), (8, 8), validation=0, labels_from=labels_from)
 
 
 def counts(dataset: Dataset) -> list[int]:

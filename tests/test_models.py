@@ -213,6 +213,23 @@ def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) 
     assert uploads_of(app) == [changed]
 
 
+def test_the_order_of_classes_without_names_is_shown_and_changed(content: bytes) -> None:
+    app = open_models()
+    give(app, content)
+    next(each for each in app.selectbox if each.label == "Classes").set_value("class 0, class 1, …").run()
+    check(app)
+    said = "The file does not name its classes. Assumed: class 0 is circle, class 1 is ring,"
+    assert any(each.value.startswith(said) for each in app.caption)
+    (order,) = (each for each in app.text_area if str(each.key).startswith("class-order-"))
+    names = str(order.value).splitlines()
+    order.set_value("\n".join(names[::-1])).run()
+    check(app)
+    assert any(f"class 0 is {names[-1]}, class 1 is {names[-2]}," in each.value for each in app.caption)
+    order.set_value("\n".join(names[1:])).run()
+    assert any("Each of the 10 classes of the images must stand on one line." in each.value for each in app.info)
+    assert not [each for each in app.button if each.label == "Measure"]
+
+
 def test_a_file_of_ours_that_is_uploaded_keeps_its_figures(tmp_path: Path) -> None:
     network = build(cifar(8, classes=10)).freeze()
     own = Checkpoint(
