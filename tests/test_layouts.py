@@ -39,7 +39,7 @@ def test_splits_have_many_names(train: str, validation: str, test: str) -> None:
 @pytest.mark.parametrize("around", ["a/", "a/b/c/d/", "train/", "x/train/images/"])
 def test_single_folders_around_the_classes_are_looked_through(around: str) -> None:
     junk = ("README.md", "__MACOSX/a/._x.png", "a/.DS_Store", "a/Thumbs.db", "a/b/list.csv", "notes/x.txt")
-    dataset = read(two(f"{around}{{name}}/{{i}}.png") | dict.fromkeys(junk, b"x"))
+    dataset = read(two(f"{around}{{name}}/{{i}}.png") | dict.fromkeys(junk, b"x") | {"cover.png": png(9)})
     assert dataset.class_names == ("cat", "dog") and counts(dataset) == [6, 0, 2]
 
 
