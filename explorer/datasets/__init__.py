@@ -103,6 +103,15 @@ class Dataset:
         mean, std = statistics_of(counts[None])
         return replace(self, mean=mean, std=std, notes=(*self.notes, GREY))
 
+    @property
+    def counts(self) -> tuple[tuple[int, int, int], ...]:
+        """The training, validation and test pictures of each class."""
+        train, validation, test = (
+            np.bincount(split.labels, minlength=len(self.class_names)).tolist()
+            for split in (self.train, self.validation, self.test)
+        )
+        return tuple(zip(train, validation, test, strict=True))
+
 
 def luminance(images: np.ndarray) -> np.ndarray:
     """uint8 (N, 3, H, W) -> uint8 (N, H, W), as Pillow makes images grey."""
