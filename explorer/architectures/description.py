@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -96,22 +97,26 @@ class Description:
     receptive_fields: Mapping[str, ReceptiveField] = field(compare=False, repr=False)
     origins: Mapping[str, Origin] = field(compare=False, repr=False)
 
-    def shape(self, layer: str) -> tuple[int, ...]:
-        """That of a layer's output, or with "" of the picture. Raises ValueError for a layer that there is not."""
-        if layer == "":
-            return self.spec.input_shape
-        for each in self.layers:
-            if each.name == layer:
-                return each.output_shape
-        first, last = self.layers[0].name, self.layers[-1].name
+    def __getitem__(self, name: str) -> LayerDescription:
+        """Raises ValueError for a layer that there is not."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
         raise ValueError(
-            f"`layer` must be one of the {len(self.layers)} layers from {first} to {last} that `describe` lists, "
-            f"received {layer!r}."
+            f"`layer` must be one of the {len(self.layers)} that `describe` lists, {self.layers[0].name} to "
+            f"{self.layers[-1].name}; received {name!r}."
         )
+
+    def shape(self, layer: str) -> tuple[int, ...]:
+        """That of a layer's output, or with "" of the picture."""
+        return self[layer].output_shape if layer else self.spec.input_shape
 
     def reach(self, layer: str, at: Sequence[int]) -> Rectangle | None:
         """The pixels of the picture that the value at `at`, (channel, row, column) or (unit,), can depend on: its
         receptive field, cut at the edge. None where it depends on none."""
+        if self[layer].kind == "flatten" and (before := self.origins[layer].inputs[0]):
+            there = np.unravel_index(at[0], self.shape(before))
+            return self.reach(before, tuple(map(int, there)))  # one value of its input
         seen = {layer: Rectangle(*at[-2:], *at[-2:]) if len(at) > 2 else Rectangle(0, 0, 0, 0)}
         for name in reversed(self.origins):
             if name not in seen:

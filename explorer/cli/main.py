@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import networks, pictures, training, weights
+from explorer.cli import arithmetic, networks, pictures, training, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -19,6 +19,7 @@ COMMANDS = (
     ("evaluate", training.evaluate_arguments, training.evaluate_network),
     ("classify", pictures.classify_arguments, pictures.classify_pictures),
     ("explain", pictures.explain_arguments, pictures.explain_picture),
+    ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
     ("inspect", weights.inspect_arguments, weights.inspect_file),

@@ -67,7 +67,10 @@ class LayerPass:
                 probability(call, index, self.temperature) if call.layer == PROBABILITIES else explain(call, index)
             )
         last = self.calls[0].sources[0] if self.layer == PROBABILITIES else self.layer
-        return Arithmetic(self.layer, place, steps[0].value, tuple(steps), self.description.reach(last, place))
+        end = steps[-1]
+        is_constant = end.computed is not None and end.window is None and not any(term.at for term in end.terms)
+        reach = None if is_constant else self.description.reach(last, place)
+        return Arithmetic(self.layer, place, steps[0].value, tuple(steps), reach)
 
     @property
     def nbytes(self) -> int:
