@@ -84,6 +84,9 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.InferenceCache.blocks": Limit(  # of the two networks on the screen
         "the insides of the blocks of a network", "session", bytes=2 * BLOCKS_BYTES, least=2
     ),
+    "ui.services.inference.InferenceCache.inputs": Limit(  # of the two networks on the screen
+        "inputs of the layers whose arithmetic is shown", "session", entries=4
+    ),
     "ui.session.explore_session": Limit("the cache of messages, one value", "session"),
     "ui.api.explain.ExploreSession": Limit("messages for the browser", "session", entries=3),
     "ui.explore.residual_blocks._balances": Limit(
