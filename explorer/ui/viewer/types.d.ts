@@ -91,6 +91,7 @@ interface Cell {
   zero: string | null; // why the Grad-CAM is zero everywhere
   most_active: number; // the channel
   channels: number;
+  shape: [height: number, width: number];
   sizes: string;
 }
 

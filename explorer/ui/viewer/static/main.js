@@ -277,7 +277,7 @@ export function overview({ parentElement }) {
       box.classList.toggle("loads", missing.length > 0);
       if (!now.message) return;
       predictions(now);
-      strip(now.message, shownLayer(now), now.selection.scope);
+      strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null);
     };
   });
   return mount("overview", place);

@@ -229,7 +229,7 @@ export function arithmeticView(root, select, wantField) {
   );
   setText(
     hint,
-    "Click a pixel of a feature map; the arrow keys move it on the enlarged map. Or start at the predicted probability and follow it back.",
+    "Enlarge a feature map and click a pixel of it, or move there with the arrow keys. Or start at the predicted probability and follow it back.",
   );
   hovered.addEventListener("pixel", (event) => {
     const { which, at } = /** @type {CustomEvent} */ (event).detail;
@@ -253,7 +253,14 @@ export function arithmeticView(root, select, wantField) {
     toggle(columns, chosen);
     if (!chosen || !values) return;
     const layer = shownLayer(now) ?? "";
-    const key = [message.predictions, values, selection.scope, layer, ...message.networks.map((network) => network.layers[layer])];
+    const key = [
+      message.predictions,
+      message.every,
+      values,
+      selection.scope,
+      layer,
+      ...message.networks.map((network) => network.layers[layer]),
+    ];
     columns.classList.toggle("waiting", values.key !== "" && !values.key.includes(JSON.stringify(selection.at)));
     if (drawn.length === key.length && drawn.every((each, index) => each === key[index])) return;
     drawn = key;

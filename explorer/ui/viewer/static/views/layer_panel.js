@@ -124,6 +124,7 @@ function mapsPart(which, name, select) {
   const inside = el("div", { className: "side" }, all, one);
   const section = el("section", {}, caption, pages, inside);
   let [page, pageOf, channels] = [0, "", 0];
+  let follows = false;
   let sides = [1, 1]; // of the layer, which may be larger than its tiles
   /** @type {HTMLButtonElement[]} */
   let buttons = [];
@@ -135,12 +136,12 @@ function mapsPart(which, name, select) {
     select({ channel });
   };
 
-  /** By pointer a pixel too. @type {(event: MouseEvent, index: number) => void} */
+  /** While a number is shown, a pointer chooses a pixel too. @type {(event: MouseEvent, index: number) => void} */
   const chooseTile = ({ detail, offsetX, offsetY, currentTarget }, index) => {
     const channel = page * PAGE + index;
     const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (currentTarget);
     const [row, column] = pixelUnder(offsetX / clientWidth, offsetY / clientHeight, sides[1], sides[0]);
-    select(detail ? { channel, at: `${row},${column}` } : { channel });
+    select(detail && follows ? { channel, at: `${row},${column}` } : { channel });
   };
 
   /** @type {(count: number) => void} */
@@ -167,6 +168,7 @@ function mapsPart(which, name, select) {
       if (!layer) return;
       channels = layer.channels;
       sides = layer.shape;
+      follows = shown.at !== null;
       const chosen = shown.channel !== null && shown.channel < channels ? shown.channel : null;
       const key = JSON.stringify([message.picture, shown.layer, chosen, network.title]);
       if (pageOf !== key) [page, pageOf] = [chosen === null ? 0 : Math.floor(chosen / PAGE), key]; // a new channel turns to its page
