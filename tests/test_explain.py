@@ -7,7 +7,6 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,6 @@ from driving.messages import explain_request, picture, unpack
 from explorer import checkpoints, figures
 from explorer.attribution import raw_arrays
 from explorer.datasets import shapes
-from explorer.experiments.arithmetic import PROBABILITIES, arithmetic, effective_field
 from explorer.images import DecodedImage, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import server
@@ -51,7 +49,6 @@ from explorer.ui.services.inference import (
     sample_pixels,
 )
 from explorer.ui.viewer import STATIC
-from tests.fuzz.laws import check_sentence
 from tests.messages import answer_of, refusal, reply, session_of
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
@@ -136,39 +133,6 @@ def test_the_page_that_runs_afterwards_computes_nothing() -> None:
     explain(own, VIEW | {"picture": "sample-4-41", "layer": "stages.0.0"})
     again = looked(own, AppState(picture="sample-4-41", layers="main"))
     assert all(network.trace is before for network, before in zip(again, seen, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("at", "layer", "place"),
-    [("3,4", "stages.1.0", (2, 3, 4)), ("head.fc:1", "head.fc", (1,)), ("probabilities", PROBABILITIES, (3,))],
-)
-def test_the_arithmetic_of_a_value_is_what_the_library_computes(at: str, layer: str, place: tuple[int, ...]) -> None:
-    asked = VIEW | {"layer": "stages.1.0", "channel": 2, "target": 3, "at": at, "only": "field"}
-    own = session()
-    header, body = unpack(explain(own, asked))
-    results = looked(own, AppState(target=3))
-    for result, value in zip(results, header["values"], strict=True):
-        network, image = result.checkpoint.network, result.trace.image
-        found = arithmetic(network, image, layer, place)
-        assert (value["layer"], tuple(value["at"]), value["value"]) == (layer, place, found.value)
-        assert value["agrees"] and value["difference"] == found.difference and tuple(value["reach"]) == found.field
-        for said, step in zip(value["steps"], found.steps, strict=True):
-            assert said["terms"] == json.loads(json.dumps([asdict(term) for term in step.terms]))
-            if step.window is None:
-                continue
-            size = step.window.values.size
-            start = said["window"]["values"]
-            assert np.array_equal(np.frombuffer(body, np.float32, size, start), step.window.values.ravel())
-        field = effective_field(network, image, layer, place)
-        assert value["effective"]["largest"] == pytest.approx(float(field.max()), rel=1e-5)
-
-
-def test_a_value_that_is_not_there_is_a_sentence_beside_the_other_network() -> None:
-    asked = VIEW | {"at": "stages.1.0.shortcut:0,99,0", "only": "value"}
-    plain, residual = unpack(explain(session(), asked))[0]["values"]
-    assert "stem.conv to head.fc" in plain["problem"] and "row 0 to 15" in residual["problem"]
-    for value in (plain, residual):
-        check_sentence(value["problem"])
 
 
 def test_the_same_view_is_packed_once(monkeypatch: pytest.MonkeyPatch) -> None:

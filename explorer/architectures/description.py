@@ -118,7 +118,7 @@ class Description:
             there = np.unravel_index(at[0], self.shape(before))
             return self.reach(before, tuple(map(int, there)))  # one value of its input
         seen = {layer: Rectangle(*at[-2:], *at[-2:]) if len(at) > 2 else Rectangle(0, 0, 0, 0)}
-        for name in reversed(self.origins):
+        for name in reversed([*self.origins]):
             if name not in seen:
                 continue
             origin, windows = self.origins[name], self.origins[name].windows

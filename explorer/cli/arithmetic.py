@@ -80,7 +80,8 @@ def _document(step: Step) -> dict[str, Any]:
 
 def _window(window: Window) -> dict[str, Any]:
     """Padding is null."""
-    values = np.where(window.inside, window.values.astype(object), None)
+    values = window.values.astype(object)
+    values[:, ~window.inside] = None
     products = window.products
     return {
         "source": window.source or None,
@@ -121,7 +122,7 @@ def _window_lines(window: Window) -> list[str]:
     order = np.argsort(-np.abs(sums), kind="stable")
     shown, others = order[:LARGEST], order[LARGEST:]
     if single and window.factors is not None:
-        cells = [
+        cells: list[list[Any]] = [
             [int(window.first[0] + k), *map(float, (window.values[k, 0, 0], window.factors[k, 0, 0], sums[k]))]
             for k in shown
         ]

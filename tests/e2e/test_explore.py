@@ -192,7 +192,7 @@ TABS = (
 
 
 def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page) -> None:
-    visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2")
+    visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2&channel=3&at=0,5")
     for dark in (False, True):
         turn(page, dark=dark)
         for tab, name, words in TABS:

@@ -65,7 +65,7 @@ def response_norm(call: Call, index: Place) -> Mapping[str, Any]:
     size, alpha, beta, bias = (module.attributes[name] for name in ("size", "alpha", "beta", "bias"))
     x = call.inputs[0]
     mask = torch.zeros_like(x, dtype=torch.bool)
-    mask[0, max(0, index[1] - size // 2) : index[1] + (size - 1) // 2 + 1, *index[2:]] = True
+    mask[0, max(0, index[1] - size // 2) : index[1] + (size - 1) // 2 + 1, index[2], index[3]] = True
     window = box(call, 0, mask)
     term, squares = call.source(0, index, "x"), float(np.square(window.values.astype(np.float64)).sum())
     named = {"sum of squares": squares, "size": size, "α": alpha, "β": beta, "bias": bias}
@@ -90,8 +90,8 @@ def softmax(call: Call, index: Place, operator: str = "Softmax", temperature: fl
         terms.append(Term("temperature", temperature))
     shifted = logit.value / temperature - largest
     log = operator == "LogSoftmax"
-    divided = " / temperature" if temperature != 1 else ""
-    formula = f"exp((logit − largest logit){divided}) over the sum of the same for every class"
+    shift = "(logit − largest logit) / temperature" if temperature != 1 else "logit − largest logit"
+    formula = f"exp({shift}) over the sum of the same for every class"
     return {
         "operation": "log-softmax" if log else "softmax",
         "formula": f"The logarithm of {formula}." if log else f"{formula}.",

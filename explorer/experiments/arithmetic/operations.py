@@ -33,8 +33,8 @@ def explain(call: Call, index: Place) -> Step:
     elif isinstance(module, nn.BatchNorm2d):
         weights = [module.weight, module.bias, module.running_mean, module.running_var]
         found = batch_norm(call, index, weights, module.eps)
-    elif operator == "BatchNormalization":
-        found = batch_norm(call, index, arguments(call)[1:], module.attributes["epsilon"])  # type: ignore[index]
+    elif isinstance(module, Operation) and operator == "BatchNormalization":
+        found = batch_norm(call, index, arguments(call)[1:], module.attributes["epsilon"])
     elif isinstance(module, nn.MaxPool2d) or operator == "MaxPool":
         found = max_pool(call, index)
     elif isinstance(module, (Sum, BothSigns, *ACTIVATION_CLASSES.values())) or operator in ELEMENTWISE:

@@ -119,8 +119,8 @@ def copy(call: Call, index: Place) -> Mapping[str, Any]:
         return {"operation": operation, "formula": formula, "computed": found}
     place, which = int(found - _OFFSET), 0
     inputs = module.inputs if isinstance(module, Operation) else ("x",)
-    for given, argument in zip(inputs, arguments(call), strict=True):
-        is_own = isinstance(given, str) and given.startswith(OWN)
+    for each, argument in zip(inputs, arguments(call), strict=True):
+        is_own = isinstance(each, str) and each.startswith(OWN)
         if place < argument.numel():
             there = tuple(map(int, np.unravel_index(place, argument.shape)))
             term = Term("constant", float(argument[there])) if is_own else call.source(which, there, "x")

@@ -75,7 +75,7 @@ def reduction(call: Call, operator: str, index: Place) -> Mapping[str, Any]:
     if operator in ("ReduceMax", "ReduceMin"):
         flat = int(values.argmax() if operator == "ReduceMax" else values.argmin())
         window = replace(window, winner=place_of(np.unravel_index(flat, values.shape)))
-        computed, words = values.flat[flat], "largest" if operator == "ReduceMax" else "smallest"
+        computed, words = float(values.flat[flat]), "largest" if operator == "ReduceMax" else "smallest"
         formula = f"The {words} value of the window."
     else:
         squares = float(np.square(values).sum())
@@ -84,7 +84,7 @@ def reduction(call: Call, operator: str, index: Place) -> Mapping[str, Any]:
             math.sqrt(squares) if root else squares,
             "The sum of the squares" + (", and its root." if root else "."),
         )
-    return {"operation": operator, "formula": formula, "computed": float(computed), "window": window}
+    return {"operation": operator, "formula": formula, "computed": computed, "window": window}
 
 
 _LINEAR_WORDS = {

@@ -57,7 +57,7 @@ def _value(
     found = passed.arithmetic(at)
     steps = [_step(step, writer) for step in found.steps]
     origin = passed.description.origins.get(found.steps[-1].layer)
-    value = {
+    value: dict[str, Any] = {
         "layer": layer,
         "at": at,
         "value": json_float(found.value),

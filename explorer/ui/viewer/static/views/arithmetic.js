@@ -2,7 +2,7 @@
 
 import { cellColours, fourDigits, partsOf, placeIn, placeText, selectionOf, windowBox } from "../arithmetic.js";
 import { colorTable, toImageData } from "../colors.js";
-import { el, paintImage, setText, toggle } from "../dom.js";
+import { el, moveWithKeys, paintImage, setTabStop, setText, toggle } from "../dom.js";
 import { rasterAt } from "../message.js";
 import { shownLayer } from "../store.js";
 import { rgbImage } from "./overlay.js";
@@ -47,8 +47,9 @@ function termsTable(context, { terms }) {
  * @param {number[]} numbers
  * @param {number} max
  * @param {number | null} channel of the values, which can be followed
+ * @param {boolean} padded whether there are none in padding
  */
-function grid({ message, values, select }, window, title, numbers, max, channel) {
+function grid({ message, values, select }, window, title, numbers, max, channel, padded = true) {
   const [, rows, columns] = window.shape;
   const inside = values.body.subarray(window.inside, window.inside + rows * columns);
   const palette = paletteOf(message, "map");
@@ -60,27 +61,37 @@ function grid({ message, values, select }, window, title, numbers, max, channel)
     return el("figure", {}, name, canvas);
   }
   const shown = message.columns.map((column) => column.name);
+  /** @type {HTMLButtonElement[]} */
+  const buttons = []; // one stop of the Tab key
   const lines = Array.from({ length: rows }, (_, row) =>
     el(
       "tr",
       {},
       ...Array.from({ length: columns }, (_, column) => {
         const place = row * columns + column;
-        if (!inside[place]) return el("td", { className: "padding", title: "padding" }, "0");
+        if (padded && !inside[place]) return el("td", { className: "padding", title: "padding" }, "0");
         const [background, color] = cellColours(palette, numbers[place], max);
         const cell = el("td", { style: `background:${background};color:${color}` }, fourDigits(numbers[place]));
         const won = window.winner?.[1] === row && window.winner?.[2] === column && channel === window.first[0] + (window.winner?.[0] ?? 0);
         if (won) cell.className = "winner";
         if (channel !== null && window.source) {
           const at = placeIn(window, channel, row, column);
-          cell.title = placeText(window.source, at);
-          cell.onclick = () => select(selectionOf(window.source, at, shown));
-          cell.classList.add("followed");
+          const ariaLabel = `${cell.textContent}: ${placeText(window.source, at)}`;
+          const onclick = () => select(selectionOf(window.source, at, shown));
+          const button = el(
+            "button",
+            { type: "button", ariaLabel, title: placeText(window.source, at), onclick },
+            fourDigits(numbers[place]),
+          );
+          buttons.push(button);
+          cell.replaceChildren(button);
         }
         return cell;
       }),
     ),
   );
+  if (buttons.length) setTabStop(buttons, buttons[0]);
+  moveWithKeys(buttons, buttons.length === rows * columns ? columns : undefined);
   return el("figure", {}, name, el("table", { className: "numbers" }, el("tbody", {}, ...lines)));
 }
 
@@ -113,14 +124,15 @@ function windowPart(context, value, step, window) {
   const kernelMax = largest(parts.flatMap(({ factors }) => factors ?? []));
   const productMax = largest(parts.flatMap(({ products }) => products ?? []));
   const isLast = step === value.steps[value.steps.length - 1];
-  const unit = single && step.operation === "fully connected" ? "unit" : "channel";
+  const isVector = single && ["fully connected", "softmax"].includes(step.operation);
+  const unit = step.operation === "softmax" ? "class" : isVector ? "unit" : "channel";
   const weighed = window.factors !== null;
   const list = el("div", { className: single ? "lines" : "parts" });
   const rest = el("p", { className: "rest" });
   const more = el("button", { type: "button" }, "");
   let shown = 0;
   const line = (/** @type {import("../arithmetic.js").Part} */ part) => {
-    const at = step.operation === "softmax" || unit === "unit" ? [part.channel] : placeIn(window, part.channel, 0, 0);
+    const at = isVector ? [part.channel] : placeIn(window, part.channel, 0, 0);
     const name = window.source ? followButton(context, window.source, at, `${unit} ${part.channel}`) : `${unit} ${part.channel}`;
     const words = part.factors
       ? `${fourDigits(part.values[0])} × ${fourDigits(part.factors[0])} = ${fourDigits(part.sum)}`
@@ -132,7 +144,7 @@ function windowPart(context, value, step, window) {
     const map = isLast ? sourceMap(context, window, part.channel, value.stride) : null;
     const grids = [...(map ? [map] : []), grid(context, window, "input", part.values, max, part.channel)];
     if (part.factors && part.products) {
-      grids.push(grid(context, window, "× weights", part.factors, kernelMax, null));
+      grids.push(grid(context, window, "× weights", part.factors, kernelMax, null, false));
       grids.push(grid(context, window, "= products", part.products, productMax, null));
     }
     const sum = weighed ? `: sum of products ${fourDigits(part.sum)}` : "";
@@ -152,7 +164,7 @@ function windowPart(context, value, step, window) {
   show(single ? FIRST_LINES : FIRST);
   const from = window.source || "the image";
   const size = `${channels} × ${rows} × ${columns}`;
-  const order = channels > 1 && weighed ? ", the largest first" : "";
+  const order = channels > 1 ? ", the largest first" : "";
   return el("div", { className: "window" }, el("p", {}, `Window of ${size} values of ${from}${order}:`), list, rest, more);
 }
 
