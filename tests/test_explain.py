@@ -371,6 +371,8 @@ def test_the_longest_view_fits_into_the_line() -> None:
         {"networks": NAMES[0]},
         {"networks": [NAMES[0], 7]},
         {"only": "everything"},
+        {"at": "3,4;5"},
+        {"at": 3},
         {"only": ["layer"]},
     ],
 )

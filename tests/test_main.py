@@ -438,6 +438,16 @@ def test_explain_says_what_the_library_says(network, picture, tmp_path, everythi
         assert (int(arrays["target"]), list(arrays["class_names"])) == (1, list(COLOURS))
 
 
+def test_arithmetic_says_what_the_library_says(network, picture):
+    asked = ("arithmetic", network, picture, "--layer", "stages.0.0.conv1", "--at", "1,2,3")
+    said = answer(*asked)
+    (step,) = said["steps"]
+    total = sum(step["window"]["sums"]) + sum(term["value"] for term in step["terms"])
+    assert said["value"] == pytest.approx(total, abs=1e-5) and said["difference"] <= said["tolerance"]
+    status, out, _ = run(*asked)
+    assert status == 0 and "convolution 3×3" in out and f"is {said['value']:.4g}" in out
+
+
 def test_a_target_is_a_name_or_a_number_and_by_default_the_prediction(network, picture):
     by_name, by_number = (answer("explain", network, picture, "--target", target) for target in ("blue", "0"))
     assert by_name == by_number
@@ -534,6 +544,10 @@ def test_a_pretrained_name_is_taken_wherever_a_checkpoint_is(picture):
         ("explain net.safetensors red.png --target -1", "'-1'"),
         ("explain net.safetensors red.png --out a.npy", ".npz"),
         ("explain net.safetensors red.png green.png", "green.png"),
+        ("arithmetic net.safetensors red.png --layer stem --at 0", "head.fc"),
+        ("arithmetic net.safetensors red.png --layer head.fc --at 3", "unit 0 to 2"),
+        ("arithmetic net.safetensors red.png --layer head.fc --at -1", "received -1"),
+        ("arithmetic net.safetensors red.png --layer head.fc --at one", "'one'"),
         ("pretrained shapes-resnet-21", "shapes-resnet-20"),
         ("pretrained cifar10jpeg-resnet-20", "--data FOLDER"),
         ("pretrained --folder nowhere", "`nowhere`"),

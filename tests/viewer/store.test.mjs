@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { awaited, EMPTY, keyOf, loading, mergeLayers, needsFetch, reduce, shownLayer } from "../../explorer/ui/viewer/static/store.js";
+import {
+  awaited,
+  EMPTY,
+  keyOf,
+  loading,
+  mergeLayers,
+  needsFetch,
+  needsValues,
+  reduce,
+  shownLayer,
+  valueKey,
+} from "../../explorer/ui/viewer/static/store.js";
 import { DEFAULTS } from "../../explorer/ui/viewer/static/url.js";
 
 const VIEW = { picture: "sample-6-6", target: null, layers: "main", networks: ["a", "b"], theme: "light" };
@@ -199,4 +210,27 @@ test("the networks that are still to come are named, until their message or an e
   assert.deepEqual(awaited(reduce(chosen, { type: "failed", error: "no" })), []);
   assert.equal(loading(["ResNet-50", "VGG-11"]), "Loading ResNet-50 and VGG-11 …");
   assert.equal(loading([]), "");
+});
+
+test("a chosen value is fetched once, and an answer about another one is not shown", () => {
+  const select = (changes) => ({ type: "select", changes });
+  const chosen = reduce(opened(), select({ layer: "block", channel: 2, at: "3,4" }));
+  assert.ok(needsValues(chosen) && !needsValues(opened()));
+  const answer = (key) => ({ type: "values", key, message: { ...message(), values: [], body: new Uint8Array() } });
+  const shown = reduce(chosen, answer(valueKey(chosen)));
+  assert.equal(needsValues(shown), false);
+  const moved = reduce(shown, select({ at: "3,5" }));
+  assert.ok(needsValues(moved));
+  assert.equal(reduce(moved, answer(valueKey(chosen))), moved);
+  assert.ok(needsValues(reduce(shown, { type: "effective", wanted: true })), "the effective field is another answer");
+});
+
+test("a place stays on another channel, and is lost with its layer", () => {
+  const at = (changes, place = "3,4") =>
+    after(opened(), { type: "select", changes: { layer: "block", channel: 2, at: place } }, { type: "select", changes }).selection.at;
+  assert.equal(at({ channel: 3 }), "3,4");
+  assert.equal(at({ opacity: 3 }), "3,4");
+  assert.equal(at({ layer: "stem", channel: null }), null);
+  assert.equal(at({ channel: 3 }, "head.fc:1"), null, "one that names its own layer has no other channel");
+  assert.equal(at({ layer: "stem", at: "0,0" }), "0,0");
 });

@@ -31,6 +31,7 @@ from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
+from explorer.ui.api.values import values_message
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import PASS_FIELDS, SELECTION_FIELDS, AppState
 from explorer.ui.services.inference import (
@@ -59,7 +60,8 @@ LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
 VIEW_FIELDS = (*PASS_FIELDS, *SELECTION_FIELDS)
 SHEET_SIDE_PX = 64  # of a picture on a contact sheet, which has up to twice as many
 MAX_ADDRESS = 2000  # letters of the address in a report
-ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
+ONLY = (None, "layer", "layers", "value", "field")
+"""All of the view, the shown layer, every layer, the arithmetic of a value, or that with its effective field."""
 
 _WORKERS = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="explain")
 _AHEAD = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="ahead")
@@ -138,6 +140,8 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
             key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
             key += f"/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
+            if only in ("value", "field"):
+                return values_message(session.passes, state, subject, results, only == "field")
             return session.messages.get(key, lambda: _pack(state, subject, results, only, session.offered))
 
 

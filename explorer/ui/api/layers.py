@@ -80,6 +80,7 @@ def _layer(
     found = {
         "numbers": _numbers(network, subject, layer, profile, stats),
         "channels": channels,
+        "shape": layer.activation.shape[1:],
         "reduced": small is not layer.activation,
         "maps": [writer.add(figures.quantise_signed(small, profile.peak)), *small.shape[1:]],
         "stats": writer.add(stats),

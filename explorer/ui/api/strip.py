@@ -125,6 +125,7 @@ def _network(
                 "zero": column.zero_reason,
                 "most_active": column.strongest,
                 "channels": column.shape[0],
+                "shape": column.shape[1:],
                 "sizes": f"{ACTIVATION_RMS} {column.activation_magnitude:.3g}, "
                 f"{GRADIENT_RMS} {column.gradient_magnitude:.3g}",
             }

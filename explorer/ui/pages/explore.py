@@ -10,7 +10,15 @@ from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragme
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.session import explore_session, session
-from explorer.ui.viewer.places import connection, ending, introduction, layer_header, layer_panel, overview
+from explorer.ui.viewer.places import (
+    arithmetic_panel,
+    connection,
+    ending,
+    introduction,
+    layer_header,
+    layer_panel,
+    overview,
+)
 
 
 def show() -> None:
@@ -79,6 +87,7 @@ def _detail(view: ExploreView) -> None:
     with place:
         if tab == "layer":
             layer_panel()
+            arithmetic_panel()
         elif not selection.is_known():
             st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":

@@ -21,12 +21,13 @@ MapSource = Literal["grad_cam", "method"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
+AT = re.compile(r"probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3}")
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
 PASS_FIELDS = ("picture", "frame", "target", "layers")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
-SELECTION_FIELDS = ("layer", "channel", "scope", "opacity")
+SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at")
 
 MAX_INDEX = 100_000  # of a class or channel
 
@@ -41,6 +42,8 @@ class AppState(UrlState):
     network gets by itself. `target` is the class to explain, None for each network's prediction.
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
+    `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any
+    layer, or "probabilities", which is each network's probability of the class that it explains.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
     map of "Can I trust this map?".
 
@@ -63,6 +66,7 @@ class AppState(UrlState):
     parameters: str = "{}"
     questioned: MapSource = "grad_cam"
     frame: str | None = None
+    at: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +81,8 @@ class AppState(UrlState):
             )
         if self.frame is not None:
             Frame.parse(self.frame)
+        if self.at is not None and not AT.fullmatch(self.at):
+            raise ValueError(f"`at` must be the place of a value, received {self.at!r:.40}.")
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)

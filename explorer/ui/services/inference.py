@@ -12,6 +12,7 @@ from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
+from explorer.experiments.arithmetic import LayerPass, layer_pass
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
 from explorer.images import PHOTOS, Frame, decode, to_input
 from explorer.images.photos import decoded as decoded_photo
@@ -200,6 +201,7 @@ class InferenceCache:
             CACHES["ui.services.inference.InferenceCache.profiles"]
         )
         both = replace(CACHES["ui.services.inference.InferenceCache.blocks"], bytes=2 * blocks_bytes)
+        self._inputs: LruCache[LayerPass] = LruCache(CACHES["ui.services.inference.InferenceCache.inputs"])
         self._blocks: LruCache[dict[str, BlockAnatomy]] = LruCache(both, _bytes)
 
     def run(self, network: ChosenNetwork, state: AppState, image: InputImage) -> NetworkResult:
@@ -213,6 +215,16 @@ class InferenceCache:
             traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers))
             profiles = self._profiles.get(key, lambda: profile(traced))
         return NetworkResult(**vars(network), trace=traced, profiles=profiles)
+
+    def layer_pass(self, result: NetworkResult, image: InputImage, layer: str) -> LayerPass:
+        """What that pass put into the layer: another value of it needs no pass. Raises ValueError as `layer_pass`."""
+
+        def compute() -> LayerPass:
+            with INFERENCE_SLOTS:
+                return layer_pass(result.checkpoint.network, result.trace.image, layer)
+
+        with self.lock:
+            return self._inputs.get(f"{result.name}/{image.digest}/{layer}", compute)
 
     def block(self, result: NetworkResult, image: InputImage, name: str) -> BlockAnatomy:
         """The inside of that block in that pass. Raises ValueError as `anatomy` does."""

@@ -13,6 +13,7 @@ interface LayerSelection {
   channel: number | null;
   scope: Scope;
   opacity: number; // per cent, 0..100
+  at: string | null; // the value whose arithmetic is shown: "row,column" of the chosen map, "layer:place", "probabilities"
 }
 
 /** What needs a pass through the networks: PASS_FIELDS in explore_state.py, and the networks by name. The server owns it;
@@ -48,6 +49,8 @@ interface State {
   message: Message | null; // what is shown
   key: string | null; // of the view that the message is of
   selection: LayerSelection;
+  values: Values | null; // the arithmetic that is shown
+  effective: boolean; // whether the effective receptive field is wanted
   error: string; // a sentence about the last request that failed; "" for none
   uploading: string; // the name of the file that is being read; "" for none
   uploadError: string; // a sentence about the last file that could not be shown
@@ -85,6 +88,8 @@ type StoreEvent =
   | { type: "classified"; file: File; networks: string[]; found: SheetMessage | null; error: string }
   | { type: "sheet"; open: boolean }
   | { type: "received" | "layers" | "uploaded"; key: string; message: Message }
+  | { type: "values"; key: string; message: Message & { values: ValueData[] } }
+  | { type: "effective"; wanted: boolean }
   | { type: "uploading"; name: string }
   | { type: "refused" | "failed"; error: string };
 
@@ -113,6 +118,7 @@ interface Cell {
   zero: string | null; // why the Grad-CAM is zero everywhere
   most_active: number; // the channel
   channels: number;
+  shape: [height: number, width: number];
   sizes: string;
 }
 
@@ -120,11 +126,56 @@ interface Cell {
 interface LayerData {
   numbers: [name: string, value: string][];
   channels: number;
+  shape: [height: number, width: number];
   reduced: boolean; // whether the maps are smaller than the layer's
   maps: PictureAt; // of channel 0; the others follow
   stats: number; // where float32 begin, four for each channel
   chosen?: { channel: number; map: PictureAt }; // the whole map of one channel of a reduced layer
   body: Uint8Array; // the bytes that its places count from
+}
+
+/** `values.py`: where a value of a network comes from. */
+type ValueData =
+  | { problem: string }
+  | {
+      problem?: undefined;
+      layer: string;
+      at: number[];
+      value: number | null;
+      reach: [top: number, left: number, bottom: number, right: number] | null; // pixels of the input, the last included
+      difference: number | null; // the largest, as a share of max(1, |value|)
+      agrees: boolean;
+      stride: [down: number, right: number]; // of the window of the last step
+      steps: ValueStep[];
+      effective?: { map: PictureAt; largest: number };
+    };
+
+interface ValueStep {
+  layer: string;
+  at: number[];
+  value: number | null;
+  operation: string;
+  formula: string;
+  terms: { name: string; value: number | null; layer: string | null; at: number[] | null }[]; // "" is the picture
+  window: ValueWindow | null;
+}
+
+interface ValueWindow {
+  source: string; // a layer, "" the picture
+  first: [channel: number, row: number, column: number]; // below 0 in padding
+  spacing: [down: number, right: number];
+  shape: [channels: number, rows: number, columns: number];
+  values: number; // where float32 begin, in the body
+  factors: number | null; // the same
+  inside: number; // where bytes begin, rows × columns: 0 is padding
+  winner: [channel: number, row: number, column: number] | null;
+  peak: number | null; // the largest |value| of the whole input
+}
+
+interface Values {
+  key: string;
+  body: Uint8Array;
+  networks: ValueData[];
 }
 
 /** A line for each network along the layers of the depth strip. */

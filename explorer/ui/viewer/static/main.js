@@ -4,8 +4,9 @@
 import { classify, explain, fetchArrays, fetchReport, RequestError, storePicture } from "./api.js";
 import { el, find, once, save, setText, toggle, update } from "./dom.js";
 import { fileName } from "./picture_layout.js";
-import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, reduce, shownLayer, unasked } from "./store.js";
+import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, needsValues, reduce, shownLayer, unasked, valueKey } from "./store.js";
 import { formatFragment, parseFragment, showsSheet } from "./url.js";
+import { arithmeticView } from "./views/arithmetic.js";
 import { barView } from "./views/bar.js";
 import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
@@ -74,7 +75,7 @@ const isShown = () => state.view !== null && state.key === keyOf(state.view);
 /** Whether something is still to come, or the server has yet to hear of a choice. */
 function isBusy() {
   if (state.uploading || (state.chosen !== null && server) || unasked(state).length) return true;
-  return !state.error && (!isShown() || needsFetch(state));
+  return !state.error && (!isShown() || needsFetch(state) || wantsValues());
 }
 
 /**
@@ -124,6 +125,9 @@ function writeAddress(how) {
   history[how === "push" ? "pushState" : "replaceState"](history.state, "", address);
 }
 
+/** Only the Layer tab shows them. */
+const wantsValues = () => state.data?.tab === "layer" && needsValues(state);
+
 /** Fetches what the state needs and nothing has: the view, else the shown layer. */
 function request() {
   if (!state.data || !state.view) return;
@@ -136,6 +140,7 @@ function request() {
     afterDrawing();
   }
   if (needsFetch(state)) return load(key, `layer ${shownLayer(state)} ${state.selection.channel}`, { only: "layer" });
+  if (wantsValues()) return load(key, `values ${valueKey(state)}`, { only: state.effective ? "field" : "value" });
   after("idle", IDLE_MS, prefetch);
 }
 
@@ -158,8 +163,8 @@ async function load(key, what, more, file) {
   fetching = controller;
   fetched = `${what} ${key}`;
   const { picture, ...fields } = view;
-  const { layer, channel } = state.selection;
-  const question = { ...fields, layer, channel, ...more };
+  const { layer, channel, at } = state.selection;
+  const question = { ...fields, layer, channel, at, ...more };
   /** @type {StoreEvent} */
   let event;
   try {
@@ -169,6 +174,7 @@ async function load(key, what, more, file) {
     keepSheets(message.sheets ?? {});
     const type = what === "view" ? "received" : "layers";
     event = { type: file ? "uploaded" : type, key, message };
+    if (what.startsWith("values ")) event = { type: "values", key: what.slice(7), message: /** @type {any} */ (message) };
   } catch (error) {
     if (controller.signal.aborted) return;
     const code = error instanceof RequestError ? error.code : "";
@@ -352,7 +358,7 @@ export function overview({ parentElement }) {
       box.classList.toggle("loads", missing.length > 0);
       if (!now.message) return;
       predictions(now);
-      strip(now.message, shownLayer(now), now.selection.scope);
+      strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null);
     };
   });
   return mount("overview", place);
@@ -380,6 +386,13 @@ export function header({ parentElement }) {
 export function layers({ parentElement }) {
   const place = once(parentElement, ".layers", (root) => panelView(root, select, downloadArrays));
   return mount("layers", place);
+}
+
+/** @type {(component: Component) => () => void} */
+export function arithmetic({ parentElement }) {
+  const wantField = (/** @type {boolean} */ wanted) => dispatch({ type: "effective", wanted });
+  const place = once(parentElement, ".arithmetic", (root) => arithmeticView(root, select, wantField));
+  return mount("arithmetic", place);
 }
 
 /** Saves the raw numbers of the shown layer of a network as an npz file. @type {(which: number) => void} */

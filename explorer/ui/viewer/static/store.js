@@ -11,6 +11,8 @@ export const EMPTY = Object.freeze({
   message: null,
   key: null,
   selection: DEFAULTS,
+  values: null,
+  effective: false,
   error: "",
   uploading: "",
   uploadError: "",
@@ -54,7 +56,12 @@ function reduced(state, event) {
     case "data":
       return withData(state, event.data, event.fragment);
     case "select":
-      return { ...state, selection: { ...state.selection, ...event.changes } };
+      return { ...state, selection: selected(state.selection, event.changes) };
+    case "values":
+      if (valueKey(state) !== event.key) return state; // another value was chosen meanwhile
+      return { ...state, values: { key: event.key, body: event.message.body, networks: event.message.values }, error: "" };
+    case "effective":
+      return { ...state, effective: event.wanted };
     case "history": // what was chosen before is no longer wanted
       return {
         ...state,
@@ -98,6 +105,28 @@ function reduced(state, event) {
       return { ...state, error: event.error };
   }
 }
+
+/**
+ * A place belongs to its layer, and one that names its own layer to no channel.
+ * @type {(selection: LayerSelection, changes: Partial<LayerSelection>) => LayerSelection}
+ */
+function selected(selection, changes) {
+  const now = { ...selection, ...changes };
+  if ("at" in changes) return now;
+  const isElsewhere = changes.layer !== undefined && changes.layer !== selection.layer;
+  const isLost = isElsewhere || (changes.channel !== undefined && /[a-z]/i.test(selection.at ?? ""));
+  return isLost ? { ...now, at: null } : now;
+}
+
+/** Names all that the shown arithmetic depends on; null where no value is chosen. @type {(state: State) => string | null} */
+export function valueKey(state) {
+  const { selection, key, effective } = state;
+  if (selection.at === null || key === null) return null;
+  return JSON.stringify([key, shownLayer(state), selection.channel, selection.at, effective]);
+}
+
+/** Whether the arithmetic of the chosen value has to be fetched. @type {(state: State) => boolean} */
+export const needsValues = (state) => state.message !== null && valueKey(state) !== null && state.values?.key !== valueKey(state);
 
 /** A choice, which the server has yet to hear of. @type {(state: State, given: Partial<View>) => State} */
 function chosen(state, given) {
