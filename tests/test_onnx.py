@@ -24,7 +24,6 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from explorer import attribution, checkpoints, onnx_export
 from explorer.architectures import ArchitectureSpec, GraphSpec, Network, Stage, Stem, build, describe, spec_from_dict
-from explorer.architectures.operators import FUNCTIONS
 from explorer.attribution import grad_cam
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.experiments import residual_blocks, similarity
@@ -33,7 +32,6 @@ from explorer.presets import PRESETS
 from explorer.tracing import EVERYTHING, trace
 from explorer.weights_import import WeightsError, read
 from explorer.weights_import.onnx_layout import graph_of
-from explorer.weights_import.onnx_rules import RULES
 from tests.onnx_models import classifier, exported, model_of, randomised
 
 models = torchvision.models
@@ -369,171 +367,8 @@ def test_every_other_view_works_on_a_graph():
     assert [len(flow.along_depth(what)[0]) for what in ("weights", "activations", "blocks")] == [52, 52, 17]
 
 
-# --- every operator --------------------------------------------------------------------------------------------------
-
 _node = helper.make_node
 _ints = lambda *values: np.array(values, np.int64)  # noqa: E731
-_channels = np.linspace(0.5, 1.5, 8, dtype=np.float32)
-
-
-def _one(operator: str, *constants: str, **attributes: Any) -> list[Any]:
-    return [_node(operator, ["a", *constants], ["b"], name="op", **attributes)]
-
-
-OPERATORS: dict[str, tuple[list[Any], dict[str, Any]]] = {
-    **{
-        name: (_one(name), {})
-        for name in "Relu LeakyRelu Elu Celu Selu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Mish Gelu Abs "
-        "Neg Exp Erf Identity".split()
-    },
-    "Gelu tanh": (_one("Gelu", approximate="tanh"), {}),
-    "LeakyRelu 0.3": (_one("LeakyRelu", alpha=0.3), {}),
-    "PRelu": (_one("PRelu", "k"), {"k": _channels.reshape(8, 1, 1)}),
-    "Clip": (_one("Clip", "l", "h"), {"l": np.float32(-0.5), "h": np.float32(0.7)}),
-    "Softmax": (_one("Softmax", axis=1), {}),
-    "LogSoftmax": (_one("LogSoftmax", axis=1), {}),
-    "Add constant": (_one("Add", "k"), {"k": _channels.reshape(8, 1, 1)}),
-    "Sub from": ([_node("Sub", ["k", "a"], ["b"])], {"k": np.float32(1)}),
-    "Div by": ([_node("Div", ["a", "k"], ["b"])], {"k": _channels.reshape(1, 8, 1, 1)}),
-    "Mul self": ([_node("Mul", ["a", "a"], ["b"])], {}),
-    "Add self": ([_node("Add", ["a", "a"], ["b"])], {}),
-    "Pow": (_one("Pow", "k"), {"k": np.float32(2)}),
-    "Sqrt Abs": ([_node("Abs", ["a"], ["p"]), _node("Sqrt", ["p"], ["b"])], {}),
-    "Max": (_one("Max", "k"), {"k": np.float32(0.1)}),
-    "Min self": ([_node("Neg", ["a"], ["p"]), _node("Min", ["a", "p"], ["b"])], {}),
-    "Sum Mean": ([_node("Sum", ["a", "a", "a"], ["p"]), _node("Mean", ["p", "a"], ["b"])], {}),
-    "BatchNormalization": (
-        _one("BatchNormalization", "k", "l", "l", "k", epsilon=1e-3),
-        {"k": _channels, "l": _channels - 1},
-    ),
-    "InstanceNormalization": (_one("InstanceNormalization", "k", "l"), {"k": _channels, "l": _channels}),
-    "LayerNormalization": (_one("LayerNormalization", "k", axis=-1), {"k": np.linspace(1, 2, 16, dtype=np.float32)}),
-    "LRN": (_one("LRN", size=3, alpha=0.1, beta=0.6, bias=1.5), {}),
-    "MaxPool": (_one("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), {}),
-    "MaxPool sides": (_one("MaxPool", kernel_shape=[2, 3], pads=[0, 1, 1, 2], dilations=[1, 2]), {}),
-    "MaxPool ceil": (_one("MaxPool", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1), {}),
-    "MaxPool same": (_one("MaxPool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"), {}),
-    "AveragePool": (_one("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), {}),
-    "AveragePool counted": (
-        _one("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1),
-        {},
-    ),
-    "AveragePool sides": (_one("AveragePool", kernel_shape=[3, 3], pads=[0, 1, 1, 0]), {}),
-    "GlobalMaxPool": (_one("GlobalMaxPool"), {}),
-    "ReduceMax": (_one("ReduceMax", "k"), {"k": _ints(2)}),
-    "ReduceSum": (_one("ReduceSum", "k"), {"k": _ints(-1)}),
-    "ReduceL2": (_one("ReduceL2", "k"), {"k": _ints(2, 3)}),
-    "ConvTranspose": (
-        _one("ConvTranspose", "k", "l", strides=[2, 2], pads=[1, 0, 1, 1], output_padding=[1, 0], group=2),
-        {"k": np.random.default_rng(3).normal(0, 1, (8, 4, 3, 3)).astype(np.float32), "l": _channels},
-    ),
-    "Conv sides": (
-        _one("Conv", "k", "l", pads=[0, 1, 2, 1], strides=[1, 2], dilations=[1, 2], group=4),
-        {"k": np.random.default_rng(4).normal(0, 1, (8, 2, 3, 3)).astype(np.float32), "l": _channels},
-    ),
-    "Concat": (
-        [
-            _node("Relu", ["a"], ["p"]),
-            _node("Concat", ["a", "p", "k"], ["q"], axis=1),
-            _node("Slice", ["q", "s", "e", "x1"], ["b"]),
-        ],
-        {"k": np.ones((1, 2, 16, 16), np.float32), "s": _ints(9), "e": _ints(17), "x1": _ints(1)},
-    ),
-    "Split": (
-        [_node("Split", ["a"], ["p", "q"], axis=1, num_outputs=2), _node("Concat", ["q", "p"], ["b"], axis=1)],
-        {},
-    ),
-    "Split sizes": (
-        [_node("Split", ["a", "k"], ["p", "q"], axis=1), _node("Concat", ["q", "p"], ["b"], axis=-3)],
-        {"k": _ints(3, 5)},
-    ),
-    "Slice back": (
-        _one("Slice", "s", "e", "k", "t"),
-        {"s": _ints(-1), "e": _ints(-100), "k": _ints(2), "t": _ints(-2)},
-    ),
-    "Gather": (_one("Gather", "k", axis=1), {"k": _ints(7, 6, 5, 4, 3, 2, 1, 0)}),
-    "Gather one": (
-        [_node("Gather", ["a", "k"], ["p"], axis=2), _node("Unsqueeze", ["p", "u"], ["b"])],
-        {"k": np.int64(3), "u": _ints(2)},
-    ),
-    "Pad": (_one("Pad", "k", "v"), {"k": _ints(0, 0, 1, 2, 0, 0, 0, 3), "v": np.float32(0.5)}),
-    "Pad reflect": (_one("Pad", "k", mode="reflect"), {"k": _ints(0, 0, 1, 2, 0, 0, 0, 3)}),
-    "Reshape": (
-        [
-            _node("Reshape", ["a", "k"], ["p"]),
-            _node("Transpose", ["p"], ["q"], perm=[0, 2, 1, 3, 4]),
-            _node("Reshape", ["q", "l"], ["b"]),
-        ],
-        {"k": _ints(0, 2, 4, 16, 16), "l": _ints(-1, 8, 16, 16)},
-    ),
-    "Shape": (
-        [
-            _node("Shape", ["a"], ["s"]),
-            _node("Gather", ["s", "i"], ["n"]),
-            _node("Concat", ["n", "k"], ["t"], axis=0),
-            _node("Reshape", ["a", "t"], ["p"]),
-            _node("Reshape", ["p", "s"], ["b"]),
-        ],
-        {"i": _ints(0), "k": _ints(4, 2, 256)},
-    ),
-    "ConstantOfShape": (
-        [_node("Shape", ["a"], ["s"]), _node("ConstantOfShape", ["s"], ["z"]), _node("Add", ["a", "z"], ["b"])],
-        {},
-    ),
-    "Expand": (
-        [_node("ReduceMean", ["a", "x1"], ["p"]), _node("Expand", ["p", "k"], ["b"])],
-        {"x1": _ints(1), "k": _ints(1, 8, 1, 1)},
-    ),
-    "Squeeze": (
-        [
-            _node("GlobalAveragePool", ["a"], ["p"]),
-            _node("Squeeze", ["p", "k"], ["q"]),
-            _node("Unsqueeze", ["q", "k"], ["b"]),
-        ],
-        {"k": _ints(2, 3)},
-    ),
-    "MatMul both": ([_node("Transpose", ["a"], ["p"], perm=[0, 1, 3, 2]), _node("MatMul", ["a", "p"], ["b"])], {}),
-    "Cast": (_one("Cast", to=TensorProto.FLOAT), {}),
-    "Dropout": (_one("Dropout"), {}),
-    "Resize nearest": (
-        _one("Resize", "", "k", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
-        {"k": np.array([1, 1, 2, 2], np.float32)},
-    ),
-    "Resize linear": (_one("Resize", "", "", "k", mode="linear"), {"k": _ints(1, 8, 24, 9)}),
-    "DepthToSpace": (
-        [
-            _node("DepthToSpace", ["a"], ["p"], blocksize=2, mode="CRD"),
-            _node("SpaceToDepth", ["p"], ["b"], blocksize=2),
-        ],
-        {},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", OPERATORS)
-def test_an_operator_computes_what_onnxruntime_does(name):
-    nodes, weights = OPERATORS[name]
-    content = classifier(
-        nodes, weights, shape=(1, 3, 16, 16) if name in ("Concat", "Resize linear") else ("batch", 3, 16, 16)
-    ).SerializeToString()
-    network = network_of(content)
-    batch = pictures((3, 16, 16))
-    x = torch.from_numpy(batch).requires_grad_()
-    assert close(network(x).detach(), runtime(content, batch)), name
-    assert torch.autograd.grad(network(x)[:, 0].sum(), x)[0].isfinite().all()
-    describe(network.spec)
-
-
-def test_every_rule_is_asked_and_makes_a_known_operation():
-    asked = {node.op_type for nodes, _ in OPERATORS.values() for node in nodes} | {
-        "Conv",
-        "Gemm",
-        "Flatten",
-        "GlobalAveragePool",
-    }
-    left = {"Swish", "GroupNormalization", "CastLike", "ReduceMin", "ReduceSumSquare", "Log", "Reciprocal", "Min"}
-    assert set(RULES) - asked <= left
-    assert {"GroupNormalization", "Swish", "Reciprocal"} <= set(FUNCTIONS)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -649,7 +484,7 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
     "external data": (_external, "another file"),
     "shape that lies": (_lying, "does not fit its"),
     "huge shape": (_huge, "impossible shape"),
-    "many nodes": (_many, "30,0"),
+    "many nodes": (_many, "more than 20,000 nodes"),
     "loop": (_loop, "graph of its own"),
     "custom operator": (_of_domain, "`Evil`.*`com.example`.*`mine`"),
     "missing operator": (lambda: _with([_node("Hardmax", ["a"], ["b"], name="odd")]), "`Hardmax` at node `odd`"),
