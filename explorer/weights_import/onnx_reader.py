@@ -72,6 +72,7 @@ class Graph:
     softmax: str
     evidence: list[str]
     uncertain: list[str]
+    channels_last: bool
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -112,7 +113,8 @@ class Reader:
         )
         for tensor in model.graph.initializer:
             self.values[tensor.name] = (self.weight(tensor),) * 2
-        shape = self._input([each for each in model.graph.input if each.name not in self.values])
+        taken = {name for node in model.graph.node for name in node.input}  # Keras leaves inputs that nothing takes
+        shape = self._input([each for each in model.graph.input if each.name not in self.values and each.name in taken])
         for proto in model.graph.node:
             self._convert(proto)
         last = self._output()
@@ -125,7 +127,9 @@ class Reader:
             nodes.append(Node("BothSigns", [len(nodes) - 1], {}, {}, nodes[-1].scope, "signs", both))
             classes = 2
         metadata = {each.key: each.value for each in model.metadata_props if len(each.value) < 2**20}
-        return Graph(nodes, shape, classes, self._title(), softmax, self.evidence, self.uncertain, metadata)
+        return Graph(
+            nodes, shape, classes, self._title(), softmax, self.evidence, self.uncertain, self.channels_last, metadata
+        )
 
     def weight(self, tensor: TensorProto) -> np.ndarray:
         try:
@@ -153,7 +157,7 @@ class Reader:
             raise WeightsError(f"has an input of shape {said or 'unknown'}, and images are N×C×H×W or N×H×W×C.")
         if kind.elem_type not in FLOATS:
             raise WeightsError(f"takes images as whole numbers (input {quote(inputs[0].name)}); export it for float32.")
-        last = sides[1] not in (1, 3) and sides[3] in (1, 3)
+        self.channels_last = last = sides[1] not in (1, 3) and sides[3] in (1, 3)
         channels, height, width = (sides[3], sides[1], sides[2]) if last else sides[1:]
         if channels not in (1, 3):
             raise WeightsError(f"has an input of shape {said}, and a network for images takes 1 or 3 channels.")
@@ -381,9 +385,12 @@ class Reader:
         value.channels_last = value.channels_last and value.rank == 4
         scope, label = scope_of(self.proto)
         if operator in ("Conv", "Linear", "ConvTranspose", "BatchNormalization") and len(self.proto.input) > 1:
-            owner = self.proto.input[1].removesuffix(".weight")  # the module's own name, where the exporter kept it
-            if owner != self.proto.input[1] and re.fullmatch(r"[\w.-]+", owner):
+            given = self.proto.input[1][:1000]
+            owner = given.removesuffix(".weight")  # the module's own name, where the exporter kept it
+            if owner != given and re.fullmatch(r"[\w.-]+", owner):
                 scope = tuple(owner.split("."))
+            elif scope is None and given.count("/") > 1:  # tf2onnx: `resnet/conv1/convolution/merged_input:0`
+                scope = tuple(".".join(given.split("/")[:-2]).split("."))
         self.nodes.append(Node(operator, names, attributes, weights, scope, label, value))
         return value
 
