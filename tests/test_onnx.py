@@ -4,6 +4,8 @@ One file: an exporter, an operator and an attack are each one more line of a tab
 """
 
 import json
+import time
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -30,8 +32,9 @@ from explorer.experiments import residual_blocks, similarity
 from explorer.experiments.gradient_flow import gradient_flow
 from explorer.presets import PRESETS
 from explorer.tracing import EVERYTHING, trace
-from explorer.weights_import import WeightsError, read
+from explorer.weights_import import WeightsError, onnx_file, read
 from explorer.weights_import.onnx_layout import graph_of
+from explorer.weights_import.report import WAY_OUT
 from tests.onnx_models import classifier, exported, model_of, randomised
 
 models = torchvision.models
@@ -374,6 +377,22 @@ _ints = lambda *values: np.array(values, np.int64)  # noqa: E731
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
+def test_functions_are_put_in_the_place_of_their_calls():
+    content = _functions(3).SerializeToString()
+    batch = pictures((3, 16, 16))
+    network = network_of(content)
+    assert sum(layer.kind == "activation" for layer in describe(network.spec).layers) == 8
+    assert close(network(torch.from_numpy(batch)).detach(), runtime(content, batch))
+
+
+def test_an_output_that_no_class_depends_on_may_be_anything():
+    model = classifier([_node("Relu", ["a"], ["b"]), _node("Hardmax", ["a"], ["z"])], end="Softmax")
+    model.graph.node.append(_node("ArgMax", ["e"], ["best"], axis=1))
+    model.graph.output.insert(0, helper.make_tensor_value_info("best", TensorProto.INT64, None))
+    facts, _ = graph_of(model.SerializeToString())
+    assert facts["spec"]["classes"] == 4 and facts["uncertain"] == ["which of its 2 outputs has the classes: `y`"]
+
+
 def test_a_file_is_read_in_the_child_process_and_its_checkpoint_comes_back(tmp_path):
     file = tmp_path / "net.onnx"
     names = json.dumps({"class_names": ["a", "b", "c", "d"], "mean": [0.1] * 3, "std": [0.2] * 3})
@@ -512,26 +531,136 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
     "a vector": (lambda: model_of([_node("Relu", ["x"], ["y"])], {}, ("batch", 8), ("batch", 8)), "N×C×H×W"),
     "no convolution": (
         lambda: model_of([_node("Flatten", ["x"], ["y"])], {}, outputs=("batch", 768)),
-        "convolution|one operation|no operation",
+        "no convolution",
+    ),
+    "no operation": (lambda: model_of([_node("Identity", ["x"], ["y"])], {}, outputs=None), "no classes|no operation"),
+    "a map": (lambda: _with_output(["b"]), "`b` is N×8×16×16"),
+    "a million nodes": (lambda: _million(), "more than 20,000 nodes"),
+    "a million settings": (lambda: _million(5), "more names and settings"),
+    "two weights of a name": (lambda: _twice(), "two weights of the name `w`"),
+    "sparse": (lambda: _sparse(), "sparse"),
+    "quantised": (
+        lambda: _with(
+            [_node("QuantizeLinear", ["a", "s", "z"], ["p"]), _node("DequantizeLinear", ["p", "s", "z"], ["b"])],
+            {"s": np.float32(0.1), "z": np.uint8(3)},
+        ),
+        "is quantised: it uses the operator `QuantizeLinear`",
+    ),
+    "a mask": (
+        lambda: _with(
+            [_node("Dropout", ["a"], ["k", "m"]), _node("Cast", ["m"], ["n"], to=1), _node("Mul", ["k", "n"], ["b"])]
+        ),
+        "second output",
+    ),
+    "random": (lambda: _with([_node("RandomNormalLike", ["a"], ["b"])]), "`RandomNormalLike`"),
+    "training": (
+        lambda: _with([_node("Dropout", ["a", "r", "t"], ["b"])], {"r": np.float32(0.5), "t": np.array(True)}),
+        "training mode",
+    ),
+    "a function without end": (lambda: _functions(1, endless=True), "calls itself"),
+    "a function of functions": (lambda: _functions(40), "more than 20,000 nodes in its functions"),
+    "numbers of a huge range": (
+        lambda: _with(
+            [
+                _node("Range", ["i", "j", "k"], ["r"]),
+                _node("Cast", ["r"], ["s"], to=1),
+                _node("Add", ["a", "s"], ["b"]),
+            ],
+            {"i": np.int64(0), "j": np.int64(2**40), "k": np.int64(1)},
+        ),
+        "more values|contradict",
     ),
 }
 
 
-def _two_inputs() -> onnx.ModelProto:
+def _with_output(names: list[str]) -> onnx.ModelProto:
     model = classifier()
+    del model.graph.output[:]
+    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    return model
+
+
+def _twice() -> onnx.ModelProto:
+    model = classifier()
+    model.graph.initializer.append(model.graph.initializer[0])
+    return model
+
+
+def _sparse() -> onnx.ModelProto:
+    model = classifier()
+    values, places = (
+        helper.make_tensor("s", TensorProto.FLOAT, [1], [1.0]),
+        helper.make_tensor("i", TensorProto.INT64, [1], [0]),
+    )
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [4]))
+    return model
+
+
+def _million(field: int = 1) -> bytes:
+    """A file with a million empty nodes, or a million empty settings of one node."""
+    many = bytes([field << 3 | 2, 0]) * 10**6
+    inside = many if field == 1 else _field(1, many)
+    return b"\x08\x0a" + _field(7, inside)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a protobuf message that holds bytes."""
+    size, left = b"", len(content)
+    while left > 127:
+        size, left = size + bytes([left & 127 | 128]), left >> 7
+    return bytes([number << 3 | 2]) + size + bytes([left]) + content
+
+
+def _functions(count: int, endless: bool = False) -> onnx.ModelProto:
+    """Functions that call the next one twice each; the last is a ReLU, or calls the first."""
+    model = classifier([_node("F0", ["a"], ["b"], domain="mine")])
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("mine", 1)]
+    model.opset_import.append(opsets[1])
+    for index in range(count):
+        inner = "F0" if endless else f"F{index + 1}"
+        kind, domain = (inner, "mine") if endless or index < count - 1 else ("Relu", "")
+        nodes = [_node(kind, ["x"], ["p"], domain=domain), _node(kind, ["p"], ["y"], domain=domain)]
+        model.functions.append(helper.make_function("mine", f"F{index}", ["x"], ["y"], nodes, opsets))
+    return model
+
+
+def _two_inputs() -> onnx.ModelProto:
+    model = classifier([_node("Add", ["a", "z"], ["b"])])
     model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1]))
     return model
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_file_that_cannot_be_shown_gets_one_sentence(name):
+def test_a_file_that_cannot_be_shown_gets_one_sentence_with_the_way_out(name, tmp_path):
     make, said = HOSTILE[name]
     content = made if isinstance(made := make(), bytes) else made.SerializeToString()
-    if name == "no convolution":
-        return
+    file = tmp_path / "hostile.onnx"
+    file.write_bytes(content)
+    start = time.process_time()
     with pytest.raises(WeightsError, match=said) as refused:
-        graph_of(content)
-    assert "\n" not in str(refused.value) and str(refused.value).endswith(".")
+        read(file)
+    assert "\n" not in str(refused.value) and str(refused.value).endswith(f"; {WAY_OUT}")
+    assert time.process_time() - start < 5
+
+
+def test_a_million_nodes_are_counted_before_they_are_read():
+    content = _million()
+    start = time.process_time()
+    tracemalloc.start()
+    with pytest.raises(WeightsError, match="more than 20,000 nodes"):
+        onnx_file.parsed(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert time.process_time() - start < 2 and peak < 2**23
+
+
+def test_a_file_that_is_cut_off_is_refused_at_every_length():
+    content = classifier(end="Softmax").SerializeToString()
+    for end in range(2, len(content), 7):
+        with pytest.raises(WeightsError) as refused:
+            graph_of(content[:end])
+        assert str(refused.value).endswith(".") and "\n" not in str(refused.value), end
 
 
 # --- the other way ---------------------------------------------------------------------------------------------------

@@ -83,11 +83,11 @@ PLACES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "ha
 
 def _forms() -> Iterator[tuple[str, Form]]:
     for operator in PLAIN.split():
-        yield operator, one(operator)
+        yield operator, one(operator, low=12 if operator == "Celu" else OLDEST)
     for operator, low in (("HardSwish", 14), ("Mish", 18), ("Gelu", 20), ("Swish", 24)):
         yield operator, one(operator, low=low)
     for operator in ("Elu", "Celu", "LeakyRelu", "ThresholdedRelu"):
-        yield f"{operator} alpha", one(operator, alpha=0.3)
+        yield f"{operator} alpha", one(operator, alpha=0.3, low=12)
     yield "HardSigmoid alpha", one("HardSigmoid", alpha=0.3, beta=0.4)
     yield "Selu alpha", one("Selu", alpha=1.2, gamma=1.3)
     yield "Swish alpha", one("Swish", alpha=0.7, low=24)
