@@ -1,5 +1,6 @@
 """Parses an ONNX file and checks it before anything is made of it; runs in the child process only."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from math import prod
@@ -181,7 +182,10 @@ def _check_model(model: ModelProto, is_small: bool) -> None:
     try:
         onnx.shape_inference.infer_shapes(lean, check_type=True, strict_mode=True)
     except Exception as error:  # onnx.shape_inference.InferenceError
-        raise WeightsError(f"has shapes that contradict each other: {_first_line(str(error))}.") from None
+        text = str(error)
+        match = re.search(r"op_type: ?(\w+)(?:, node name: ([^)]*))?", text)
+        where = f" at the operator {quote(match[1])}{f', node {quote(match[2])}' if match[2] else ''}" if match else ""
+        raise WeightsError(f"has shapes that contradict each other{where}: {_first_line(text)}.") from None
 
 
 def _copy_without_weights(model: ModelProto, lean: ModelProto) -> None:
@@ -204,4 +208,8 @@ def _copy_without_weights(model: ModelProto, lean: ModelProto) -> None:
 
 
 def _first_line(text: str) -> str:
-    return quote(next((line for line in text.splitlines() if line.strip()), "unknown"))
+    """What ONNX says in its first line, without its kind and place, which stand in front."""
+    line = next((line for line in text.splitlines() if line.strip()), "unknown")
+    return quote(
+        re.sub(r"\b\w*(Error|Exception)\b", "error", re.sub(r".*(\[\w+\]|\): ) *(?=.)", "", line)).rstrip(". ")
+    )

@@ -145,10 +145,12 @@ def _scopes(nodes: Sequence[Node]) -> list[Sequence[str]]:
         for each in node.inputs:
             if isinstance(each, int):
                 users[each].append(number)
-    scopes: list[Sequence[str]] = [node.scope or () for node in nodes]
+    scopes: list[Sequence[str]] = [tuple(node.scope or ()) for node in nodes]
+    holding = {tuple(scope[:length]) for scope in scopes for length in range(len(scope))}
     for number in reversed(range(len(nodes))):
         if nodes[number].scope is None:  # beside its users, not in the module that one of them alone is
-            scopes[number] = os.path.commonprefix([list(scopes[user][:-1]) for user in users[number]]) or ()
+            around = [scopes[user] if scopes[user] in holding else scopes[user][:-1] for user in users[number]]
+            scopes[number] = tuple(os.path.commonprefix([list(scope) for scope in around]))
     return scopes
 
 

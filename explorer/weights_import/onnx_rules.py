@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from onnx import TensorProto
 
-from explorer.weights_import.onnx_reader import FLOATS, Constant, Missing, Reader, Value
+from explorer.weights_import.onnx_reader import BATCHES, FLOATS, Constant, Missing, Reader, Value
 from explorer.weights_import.report import WeightsError, quote
 
 
@@ -343,8 +343,11 @@ def _gather(r: Reader, x: Any, indices: Any) -> Value:
         raise Missing("a table")
     axis = x.axis(r.attribute("axis", 0))
     if x.rank == 1 and not isinstance(indices, Value):  # `as_strided` of PyTorch's exporter: all values in their order
-        if all(np.array_equal(each.reshape(-1), np.arange(x.shapes[n][0])) for n, each in enumerate(indices)):
-            return r.reshape(x, lambda n: indices[n].shape)
+        for n, each in enumerate(indices):
+            one = x.shapes[n][0] * r.fixed_batch // BATCHES[n]  # of a file for a fixed number of images
+            if not any(np.array_equal(each.reshape(-1), np.arange(count)) for count in (x.shapes[n][0], one)):
+                raise Missing("such indices")
+        return r.reshape(x, lambda n: indices[n].shape)
     places = r.ints((indices[0].reshape(-1), indices[1].reshape(-1)))
     size = x.shapes[0][axis]
     if axis == 0 or len(places) > 8192 or not all(-size <= place < size for place in places):

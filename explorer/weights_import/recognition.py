@@ -154,10 +154,11 @@ def _layout(tidied: CleanStateDict, wrapper: Collection[str], name: str) -> KeyL
     if "head.fc.weight" in state and "stages.0.0.conv1.weight" in state:
         return families.from_our_names(state, name)
     is_regnet = any("regnet" in key for key in tidied.originals.values())
+    before = "layer1.0.bn1.weight" in state and "bn1.weight" not in state  # norms in front of convolutions
+    if "conv1.weight" in state and ("block1.layer.0.conv1.weight" in state or before):
+        return resnets.preactivation_resnet(state, name)
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state and not is_regnet:
         return resnets.resnet(state, wrapper, name, tidied.family)
-    if "conv1.weight" in state and "block1.layer.0.conv1.weight" in state:
-        return resnets.wide_resnet(state, name)
     first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
     refusal = None
     if first is not None and state[first].dim() == 4:

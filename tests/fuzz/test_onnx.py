@@ -45,10 +45,8 @@ def nearly_valid(draw: DrawFn) -> ModelProto:
         elif kind == "new":
             schema = onnx.defs.get_schema(node.op_type) if onnx.defs.has(node.op_type) else None
             for name in draw(st.permutations(list(schema.attributes)))[:1] if schema else ():
-                value: Any = draw(st.one_of(st.sampled_from(SMALL), st.lists(st.sampled_from(SMALL), max_size=4)))
-                node.attribute.append(helper.make_attribute(name, value, attr_type=onnx.AttributeProto.INTS))
-                if not isinstance(value, list):
-                    node.attribute[-1].CopyFrom(helper.make_attribute(name, value))
+                value: Any = draw(st.one_of(st.sampled_from(SMALL), st.lists(st.sampled_from(SMALL), min_size=1)))
+                node.attribute.append(helper.make_attribute(name, value))
         elif kind == "operator":
             node.op_type = draw(st.sampled_from([*RULES, "Shape", "ArgMax", "QuantizeLinear", "Loop"]))
         elif kind == "input":
@@ -71,7 +69,7 @@ def nearly_valid(draw: DrawFn) -> ModelProto:
                 values = np.array(
                     draw(st.lists(st.sampled_from(SMALL), min_size=values.size, max_size=values.size + 1))
                 )
-            elif values.size:
+            elif values.ndim and values.size:
                 sides = draw(st.permutations(values.shape))
                 values = draw(st.sampled_from((values.reshape(sides), values[:1], -values, values * 0, values.mean())))
             tensor.CopyFrom(numpy_helper.from_array(np.asarray(values), tensor.name))
