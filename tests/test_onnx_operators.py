@@ -41,6 +41,10 @@ def ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
+def singles(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
 def floats(*shape: int) -> np.ndarray:
     return np.resize(NOISE, shape)
 
@@ -76,12 +80,16 @@ CEILS = {
     "ceil 3": {"strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1},
     "ceil sides": {"strides": [2, 2], "pads": [0, 0, 1, 1], "ceil_mode": 1},
 }
-EMPTY = np.float32([])
+EMPTY = np.zeros(0, np.float32)
 REDUCTIONS = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".split()
 PLACES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric")
 
 
 def _forms() -> Iterator[tuple[str, Form]]:
+    steps: Any
+    given: Any
+    chosen: Any
+    pool: Any
     for operator in PLAIN.split():
         yield operator, one(operator, low=12 if operator == "Celu" else OLDEST)
     for operator, low in (("HardSwish", 14), ("Mish", 18), ("Gelu", 20), ("Swish", 24)):
@@ -96,7 +104,7 @@ def _forms() -> Iterator[tuple[str, Form]]:
     yield "Log Sqrt", chain(("Abs", "a", "p"), ("Log", "p", "q"), ("Sqrt", "p", "r"), ("Add", "q r", "b"))
     yield "Reciprocal", chain(("Exp", "a", "p"), ("Reciprocal", "p", "b"))
     yield "PRelu", one("PRelu", CHANNELS.reshape(8, 1, 1))
-    yield "PRelu one", one("PRelu", np.float32([0.3]))
+    yield "PRelu one", one("PRelu", singles(0.3))
     yield "Clip", one("Clip", np.float32(-0.5), np.float32(0.7))
     yield "Clip low", one("Clip", np.float32(-0.5))
     yield "Clip high", one("Clip", None, np.float32(0.7))
@@ -107,7 +115,7 @@ def _forms() -> Iterator[tuple[str, Form]]:
     for operator in ("Add", "Sub", "Mul", "Div", "Max", "Min"):
         yield f"{operator} channels", one(operator, CHANNELS.reshape(8, 1, 1))
         yield f"{operator} number", one(operator, np.float32(0.3))
-        yield f"{operator} from", chain((operator, "k a", "b"), k=np.float32([1.5]))
+        yield f"{operator} from", chain((operator, "k a", "b"), k=singles(1.5))
         yield f"{operator} from channels", chain((operator, "k a", "b"), k=CHANNELS.reshape(1, 8, 1, 1))
         yield f"{operator} two", chain(("Relu", "a", "p"), ("Exp", "a", "q"), (operator, "p q", "b"))
         yield f"{operator} same", chain((operator, "a a", "b"))
@@ -170,7 +178,7 @@ def _forms() -> Iterator[tuple[str, Form]]:
     yield "BatchNormalization flat", chain(*flat, k=CHANNELS, l=CHANNELS - 1)
     yield "InstanceNormalization", one("InstanceNormalization", CHANNELS, CHANNELS, epsilon=1e-3)
     groups = ("Reshape", "a m", "p"), ("InstanceNormalization", "p k l", "q"), ("Reshape", "q n", "b")
-    old = {"m": ints(0, 4, -1), "n": ints(0, 8, 7, 10), "k": CHANNELS[:4], "l": CHANNELS[:4]}
+    old: Any = {"m": ints(0, 4, -1), "n": ints(0, 8, 7, 10), "k": CHANNELS[:4], "l": CHANNELS[:4]}
     yield "GroupNormalization old", chain(*groups, **old)
     yield "GroupNormalization 18", one("GroupNormalization", CHANNELS[:4], CHANNELS[:4], num_groups=4, low=18, high=20)
     yield "GroupNormalization", one("GroupNormalization", CHANNELS, CHANNELS - 1, num_groups=2, epsilon=1e-3, low=21)
@@ -289,22 +297,22 @@ def _forms() -> Iterator[tuple[str, Form]]:
         for mode in ("linear", "cubic"):
             chosen = {"mode": mode, "coordinate_transformation_mode": place}
             known = (("Shape", "a", "s"), ("Slice", "s i j", "t"), ("Concat", "t z", "u", {"axis": 0}))
-            sized = (*known, ("Resize", "a k k u", "b", chosen))
+            steps = (*known, ("Resize", "a k k u", "b", chosen))
             given = {"i": ints(0), "j": ints(2), "z": ints(9, 5), "k": EMPTY}
-            yield f"Resize {mode} {place} size", chain(*sized, low=low, **given)
-            scales = np.float32([1, 1, 1.5, 0.75])
+            yield f"Resize {mode} {place} size", chain(*steps, low=low, **given)
+            scales = singles(1, 1, 1.5, 0.75)
             yield f"Resize {mode} {place}", one("Resize", EMPTY, scales, low=low, **chosen)
         for rounding in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"):
             chosen = {"mode": "nearest", "coordinate_transformation_mode": place, "nearest_mode": rounding}
-            yield f"Resize {place} {rounding}", one("Resize", EMPTY, np.float32([1, 1, 1.5, 0.75]), low=low, **chosen)
-            yield f"Resize {place} {rounding} twice", one("Resize", EMPTY, np.float32([1, 1, 2, 2]), low=low, **chosen)
-    yield "Resize bare", one("Resize", None, np.float32([1, 1, 2, 2]), mode="linear", low=13)
-    yield "Resize cubic", one("Resize", EMPTY, np.float32([1, 1, 2, 2]), mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1)  # fmt: skip # noqa: E501
+            yield f"Resize {place} {rounding}", one("Resize", EMPTY, singles(1, 1, 1.5, 0.75), low=low, **chosen)
+            yield f"Resize {place} {rounding} twice", one("Resize", EMPTY, singles(1, 1, 2, 2), low=low, **chosen)
+    yield "Resize bare", one("Resize", None, singles(1, 1, 2, 2), mode="linear", low=13)
+    yield "Resize cubic", one("Resize", EMPTY, singles(1, 1, 2, 2), mode="cubic", cubic_coeff_a=-0.5, exclude_outside=1)  # fmt: skip # noqa: E501
     for mode in ("linear", "cubic"):
-        shrunk = {"mode": mode, "antialias": 1, "low": 18}
-        yield f"Resize {mode} antialias", one("Resize", EMPTY, np.float32([1, 1, 0.5, 0.45]), **shrunk)
+        shrunk: Any = {"mode": mode, "antialias": 1, "low": 18}
+        yield f"Resize {mode} antialias", one("Resize", EMPTY, singles(1, 1, 0.5, 0.45), **shrunk)
     yield "Resize axes", one("Resize", None, None, ints(12, 5), mode="linear", axes=[3, 2], low=18)
-    yield "Upsample", chain(("Upsample", "a k", "b", {"mode": "nearest"}), low=9, high=9, k=np.float32([1, 1, 2, 2]))
+    yield "Upsample", chain(("Upsample", "a k", "b", {"mode": "nearest"}), low=9, high=9, k=singles(1, 1, 2, 2))
 
 
 FORMS = dict(_forms())
@@ -320,7 +328,7 @@ def model(form: Form, opset: int, features: int) -> onnx.ModelProto:
     ]
     weights = {"w": floats(8, 3, 1, 1) + 0.1, "f": np.random.default_rng(7).normal(0, 1, (features, 4))}
     return model_of(
-        nodes, weights | form.constants | {"f": weights["f"].astype(np.float32)}, ("batch", *SHAPE), opset=opset
+        nodes, weights | dict(form.constants) | {"f": weights["f"].astype(np.float32)}, ("batch", *SHAPE), opset=opset
     )
 
 

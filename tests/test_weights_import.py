@@ -643,7 +643,7 @@ class PreActivationBlock(nn.Module):
         self.count = len(kernels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = first = F.relu(self.bn1(x))
+        out = first = F.relu(self.get_submodule("bn1")(x))
         for index in range(1, self.count + 1):
             out = getattr(self, f"conv{index}")(out if index == 1 else F.relu(getattr(self, f"bn{index}")(out)))
         return out + (self.shortcut(first) if hasattr(self, "shortcut") else x)
@@ -663,7 +663,8 @@ class PreActivation(nn.Module):
         self.linear = nn.Linear(channels, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.layer4(self.layer3(self.layer2(self.layer1(self.conv1(x)))))
+        for name in ("conv1", "layer1", "layer2", "layer3", "layer4"):
+            x = self.get_submodule(name)(x)
         x = x if self.bn is None else F.relu(self.bn(x))
         return self.linear(F.avg_pool2d(x, 4).flatten(1))
 

@@ -176,7 +176,8 @@ class Reader:
         return channels, height, width
 
     def _output(self) -> Value:
-        found, others = [], []
+        found: list[tuple[str, Value]] = []
+        others: list[tuple[str, Value]] = []
         for output in self.model.graph.output:
             value = self.values.get(output.name)
             kind = output.type.tensor_type.elem_type

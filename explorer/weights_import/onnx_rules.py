@@ -239,7 +239,7 @@ def _pool(r: Reader, x: Value) -> Value:
     if len(kernel) != 2 or len(r.proto.output) > 1 and r.proto.output[1] or r.attribute("storage_order", 0):
         raise Missing("indices or other axes")
     pads, ceil = _pads(r, x, kernel, strides, dilations), bool(r.attribute("ceil_mode", 0))
-    known = {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations, "ceil": ceil}
+    known: dict[str, Any] = {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations, "ceil": ceil}
     if r.proto.op_type == "LpPool":
         known["p"] = int(r.attribute("p", 2))
     if r.proto.op_type == "AveragePool":
@@ -249,7 +249,7 @@ def _pool(r: Reader, x: Value) -> Value:
 
 def _global(operator: str) -> Callable[..., Value]:
     def rule(r: Reader, x: Value) -> Value:
-        p = {"p": int(r.attribute("p", 2))} if operator == "ReduceLp" else {}
+        p: dict[str, Any] = {"p": int(r.attribute("p", 2))} if operator == "ReduceLp" else {}
         return r.emit(operator, [x], axes=list(range(2, x.rank)), keepdims=True, **p)
 
     return rule

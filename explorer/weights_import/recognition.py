@@ -154,7 +154,8 @@ def _layout(tidied: CleanStateDict, wrapper: Collection[str], name: str) -> KeyL
     if "head.fc.weight" in state and "stages.0.0.conv1.weight" in state:
         return families.from_our_names(state, name)
     is_regnet = any("regnet" in key for key in tidied.originals.values())
-    before = "layer1.0.bn1.weight" in state and "bn1.weight" not in state  # norms in front of convolutions
+    norm, conv = (state.get(f"layer2.0.{layer}1.weight", torch.zeros(())).shape for layer in ("bn", "conv"))
+    before = "bn1.weight" not in state and len(conv) == 4 and norm == conv[1:2] != conv[:1]
     if "conv1.weight" in state and ("block1.layer.0.conv1.weight" in state or before):
         return resnets.preactivation_resnet(state, name)
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state and not is_regnet:

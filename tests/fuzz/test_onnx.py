@@ -21,7 +21,18 @@ from tests.test_onnx_operators import FORMS, SHAPE, model, values_of
 
 SMALL = (-3, -2, -1, 0, 1, 2, 3, 4, 5, 7, 8, 10, 16, 70, 560)
 """Whole numbers that fit shapes, axes, kernels and groups of the forms, or nearly."""
-WORDS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER", "constant", "reflect", "edge", "wrap", "linear", "cubic")
+WORDS: tuple[str, ...] = (
+    "NOTSET",
+    "VALID",
+    "SAME_UPPER",
+    "SAME_LOWER",
+    "constant",
+    "reflect",
+    "edge",
+    "wrap",
+    "linear",
+    "cubic",
+)
 WORDS += ("nearest", "half_pixel", "asymmetric", "align_corners", "tf_crop_and_resize", "floor", "CRD", "tanh", "")
 
 
