@@ -74,7 +74,7 @@ KERNELS: dict[str, dict[str, Any]] = {
     "valid": {"auto_pad": "VALID", "strides": [3, 1]},
     "dilations": {"dilations": [2, 1], "pads": [2, 1, 1, 0]},
 }
-CEILS = {
+CEILS: dict[str, dict[str, Any]] = {
     "ceil": {"strides": [2, 2], "ceil_mode": 1},
     "ceil pads": {"strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1},
     "ceil 3": {"strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1},
