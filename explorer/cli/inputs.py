@@ -16,7 +16,7 @@ from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import describe_classes
 from explorer.datasets import Dataset, folders, shapes
-from explorer.images import PHOTOS, DecodedImage, decode, to_input
+from explorer.images import PHOTOS, DecodedImage, Frame, decode, to_input
 from explorer.images.photos import decoded
 from explorer.presets import preset
 from explorer.training import TrainingConfig
@@ -166,9 +166,12 @@ def picture(file: str) -> DecodedImage:
     return decode(Path(file).read_bytes(), file)
 
 
-def image(picture: DecodedImage, checkpoint: Checkpoint) -> np.ndarray:
+def image(picture: DecodedImage, checkpoint: Checkpoint, frame: str | None = None) -> np.ndarray:
     _, height, width = checkpoint.spec.input_shape
-    return to_input(picture.pixels, (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to)
+    part = None if frame is None else Frame.parse(frame)
+    return to_input(
+        picture.pixels, (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to, part
+    )
 
 
 def class_index(text: str, names: Sequence[str]) -> int:
@@ -195,6 +198,15 @@ def check_new(file: Path, suffix: str) -> None:
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved or `inspect` knows, or a pretrained network"
+    )
+
+
+def add_frame(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--frame",
+        metavar="LEFT,TOP,SIDE",
+        help="a square part of the picture for the network, as shares of width, height and shorter side: 0.25,0.1,0.5 "
+        "(default: the centre)",
     )
 
 

@@ -19,6 +19,7 @@ from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 def classify_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help=inputs.PICTURE_HELP)
+    inputs.add_frame(parser)
 
 
 def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
@@ -28,10 +29,15 @@ def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
     lines: list[str] = []
     for file in arguments.pictures:
         picture = inputs.picture(file)
-        top = _top(trace(checkpoint.network, inputs.image(picture, checkpoint), kinds=()), checkpoint)
+        top = _top(trace(checkpoint.network, inputs.image(picture, checkpoint, arguments.frame), kinds=()), checkpoint)
         pictures.append({**_facts(file, picture), "top": top})
         lines += [heading(file, picture), *_probabilities(top), *notes_block(picture.notes), ""]
-    document = {"checkpoint": arguments.checkpoint, "class_names": list(checkpoint.class_names), "pictures": pictures}
+    document = {
+        "checkpoint": arguments.checkpoint,
+        "class_names": list(checkpoint.class_names),
+        "frame": arguments.frame,
+        "pictures": pictures,
+    }
     if assumed := inputs.assumptions(checkpoint):
         document["assumed"] = assumed
     return document, [*lines, f"The network {describe_classes(checkpoint.class_names)}", *notes_block(assumed)]
@@ -40,6 +46,7 @@ def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
 def explain_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
+    inputs.add_frame(parser)
     parser.add_argument("--target", metavar="CLASS", help="name or number of the class to explain (default: predicted)")
     parser.add_argument(
         "--all", action="store_true", help="every operation, not only convolutions, shortcuts and blocks"
@@ -57,7 +64,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     target = None if arguments.target is None else inputs.class_index(arguments.target, names)
     picture = inputs.picture(arguments.picture)
     kinds = EVERYTHING if arguments.all else STRIP_KINDS
-    seen = trace(checkpoint.network, inputs.image(picture, checkpoint), target, kinds)
+    seen = trace(checkpoint.network, inputs.image(picture, checkpoint, arguments.frame), target, kinds)
     if out:
         _save(seen, names, out)
     top = _top(seen, checkpoint)
@@ -78,6 +85,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
         "checkpoint": arguments.checkpoint,
         "class_names": list(names),
         "picture": _facts(arguments.picture, picture),
+        "frame": arguments.frame,
         "top": top,
         "target": names[seen.target],
         "score": float(seen.logits[seen.target]),

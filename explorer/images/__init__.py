@@ -2,5 +2,5 @@
 input of a network (`model_input`)."""
 
 from explorer.images.decoding import MAX_BYTES, MAX_PIXELS, DecodedImage, ImageError, decode
-from explorer.images.model_input import resize, to_input, to_pixels, visible_part
+from explorer.images.model_input import Frame, resize, to_input, to_pixels, visible_part
 from explorer.images.photos import PHOTOS, Photo

@@ -47,7 +47,10 @@ def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = 
     """Where a saved figure comes from: the networks with the data and the seed of their training, and the image."""
     said = [f"{network.title} ({', '.join(_origin(network.checkpoint))})" for network in networks]
     text = f"Networks: {listed(said)}."
-    return without_bidi(f"{text} Image: {subject.title.strip('`')}; n = 1." if subject else text)
+    if subject is None:
+        return without_bidi(text)
+    part = "" if subject.frame is None else f", {subject.frame}"
+    return without_bidi(f"{text} Image: {subject.title.strip('`')}{part}; n = 1.")
 
 
 def _origin(checkpoint: Checkpoint) -> list[str]:

@@ -36,7 +36,7 @@ from explorer.ui.services.inference import (
     InputImage,
     NetworkResult,
     UploadStore,
-    own_image,
+    find_image,
 )
 from explorer.ui.services.offered_networks import OfferedNetworks
 
@@ -88,7 +88,7 @@ class ExploreSession:
 
     def image_of(self, state: AppState) -> InputImage:
         """The picture of a view: one of the app, or a file that this session has uploaded."""
-        subject = own_image(state) or self.pictures.get(state.picture)
+        subject = find_image(state, self.pictures)
         if subject is None:
             raise RequestError(404, "picture", "This image is not here any more. Choose it again.")
         return subject

@@ -21,7 +21,7 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     height, width = subject.pixels.shape[:2]
     seen = to_pixels(results[0].trace.image, results[0].checkpoint.mean, results[0].checkpoint.std)
     given, _ = pixels_for(results[0].checkpoint, subject)
-    words = "" if given.shape == seen.shape else "Cropped and resized. "
+    words = "" if subject.frame is None and given.shape == seen.shape else "Cropped and resized. "
     words += "Made grey, as the network takes it. " if results[0].checkpoint.spec.input_shape[0] == 1 else ""
     words += "" if given is subject.pixels else "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
@@ -99,12 +99,10 @@ def _network(network: NetworkResult, subject: InputImage) -> dict[str, Any]:
 
 
 def _part(network: NetworkResult, subject: InputImage) -> tuple[float, float, float, float]:
-    """The part of the original that the network gets: all of a scene that is drawn anew at its size."""
+    """The part of the original that the network gets; a scene that is drawn anew at its size has the same parts."""
     given, _ = pixels_for(network.checkpoint, subject)
-    if given is not subject.pixels:
-        return (0.0, 0.0, 1.0, 1.0)
-    size = network.checkpoint.spec.input_shape[1:]
-    return visible_part(given.shape[:2], size, network.checkpoint.resize_shorter_to)
+    _, height, width = network.checkpoint.spec.input_shape
+    return visible_part(given.shape[:2], (height, width), network.checkpoint.resize_shorter_to, subject.frame)
 
 
 def _verdict(network: NetworkResult, subject: InputImage) -> str:

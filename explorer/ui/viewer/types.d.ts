@@ -19,6 +19,7 @@ interface LayerSelection {
  * what is chosen here is shown at once and told to it. */
 interface View {
   picture: string;
+  frame: string | null; // LEFT,TOP,SIDE of a square in shares of it; null: what each network gets by itself
   target: number | null; // a class; null: what each network predicts
   layers: string; // "blocks", "main" or "all"
   networks: string[];

@@ -153,7 +153,8 @@ async function load(key, what, more, file) {
   /** @type {StoreEvent} */
   let event;
   try {
-    const message = await explain(data.token, file ? question : { ...question, picture }, controller.signal, file);
+    const wanted = file ? { ...question, frame: null } : { ...question, picture };
+    const message = await explain(data.token, wanted, controller.signal, file);
     if (controller.signal.aborted) return;
     keepSheets(message.sheets ?? {});
     const type = what === "view" ? "received" : "layers";

@@ -62,9 +62,10 @@ export function reduce(state, event) {
   }
 }
 
-/** A choice, which the server has yet to hear of. @type {(state: State, changes: Partial<View>) => State} */
-function chosen(state, changes) {
+/** A choice, which the server has yet to hear of. @type {(state: State, given: Partial<View>) => State} */
+function chosen(state, given) {
   if (!state.view) return state;
+  const changes = given.picture && state.view.frame ? { frame: null, ...given } : given; // a frame is of its picture
   let { selection } = state;
   if (changes.networks) selection = { ...selection, channel: null };
   const block = blockAround(selection.layer);
