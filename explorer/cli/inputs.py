@@ -16,12 +16,12 @@ from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import describe_classes
 from explorer.datasets import Dataset, folders, shapes
-from explorer.images import PHOTOS, DecodedImage, Frame, decode, to_input
+from explorer.images import FORMATS, PAPERS, PHOTOS, DecodedImage, Frame, decode, to_input
 from explorer.images.photos import decoded
 from explorer.presets import preset
 from explorer.training import TrainingConfig
 
-PICTURE_HELP = f"a JPEG, PNG, GIF, BMP, WEBP or TIFF file, or one that comes with the app: {', '.join(PHOTOS)}"
+PICTURE_HELP = f"a {FORMATS} file, or one that comes with the app: {', '.join(PHOTOS)}"
 DATA_HELP = (
     "`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or a folder or zip of class "
     "folders"
@@ -160,10 +160,12 @@ def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
     )
 
 
-def picture(file: str) -> DecodedImage:
+def picture(file: str, checkpoint: Checkpoint, paper: str | None) -> DecodedImage:
+    """Rendered as the images that the network learned from; `paper` is the colour under transparent parts, where one
+    is given."""
     if file in PHOTOS and not Path(file).exists():
         return decoded(file)
-    return decode(Path(file).read_bytes(), file)
+    return decode(Path(file).read_bytes(), file, checkpoint.rendering.on(paper))
 
 
 def image(picture: DecodedImage, checkpoint: Checkpoint, frame: str | None = None) -> np.ndarray:
@@ -202,6 +204,9 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_frame(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--paper", choices=PAPERS, help="colour under transparent parts (default: that of the network's training images)"
+    )
     parser.add_argument(
         "--frame",
         metavar="LEFT,TOP,SIDE",

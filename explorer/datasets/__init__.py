@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from explorer.images import PLAIN, Rendering
+
 LEVEL = 1 / 255
 _CHUNK = 64  # pictures whose pixels are counted at once: their indices stay in the cache of the processor
 
@@ -58,6 +60,7 @@ class Dataset:
     `mean` and `std` are of the training pixels, each channel scaled to 0..1, in the order R, G, B. `notes` holds one
     sentence for each thing a reader of figures measured on this data must know (a lossy copy, files left out).
     `skipped` lists the files that were left out one by one, as far as there is room. The validation split may be empty.
+    `rendering` is that of all pictures; a new one for a network that learned from these needs the same.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Dataset:
     test: Split
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    rendering: Rendering = PLAIN
 
     def __post_init__(self) -> None:
         for split in (self.train, self.validation, self.test):

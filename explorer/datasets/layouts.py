@@ -222,7 +222,9 @@ def _by_names(pictures: Sequence[FilePath], depth: int, splits: Mapping[FilePath
         if len(counts) < 2 or min(counts.values()) < 2 or 10 * sum(counts.values()) < 9 * len(training):
             continue
         labels = {path: label for path, label in labels.items() if label in counts}
-        if all({path: label for part in each.splits.values() for label, path in part} != labels for each in found.values()):
+        if all(
+            {path: label for part in each.splits.values() for label, path in part} != labels for each in found.values()
+        ):
             found[key] = _layout(labels, splits, depth, f"the name of each file {words}")
     return found
 

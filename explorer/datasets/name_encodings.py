@@ -59,7 +59,9 @@ def decode_names(names: Sequence[str | bytes], encoding: str | None = None) -> t
             )
         possible = [encoding, *(other for other in possible if other != encoding)]
     if not possible:
-        raise ValueError("the names in the archive are in no encoding that is known here; rename them to plain letters.")
+        raise ValueError(
+            "the names in the archive are in no encoding that is known here; rename them to plain letters."
+        )
     chosen = possible[0]
     # UTF-8 by chance is likely for two bytes of a character, and unlikely for single ones between others.
     keeps_utf8 = chosen not in _DOUBLE or not _decodes(unknown, chosen)
@@ -123,7 +125,9 @@ def _score(parts: Sequence[bytes], encoding: str) -> float:
                     weights += len(stored)
     mean = total / max(1, weights)
     # Hangul lies where GBK has the most common two thirds of its characters: so many Chinese ones all lie there rarely.
-    is_korean = encoding == "euc-kr" and mean == _COMMON[encoding][0][2] and len({*b"/".join(parts).decode("cp949")}) > 6
+    is_korean = (
+        encoding == "euc-kr" and mean == _COMMON[encoding][0][2] and len({*b"/".join(parts).decode("cp949")}) > 6
+    )
     return 1.05 if is_korean else mean
 
 

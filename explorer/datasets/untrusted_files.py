@@ -280,8 +280,10 @@ def _with_empty_folders(listing: Listing, folders: set[FilePath]) -> Listing:
 def _is_tar_header(start: bytes) -> bool:
     """Whether the 512 bytes have the checksum of a tar header: the sum of all, with eight spaces in its place."""
     try:
-        return len(start) == 512 and any(start) and int(start[148:156].strip(b" \0"), 8) == (
-            sum(start[:148]) + 8 * 0x20 + sum(start[156:])
+        return (
+            len(start) == 512
+            and any(start)
+            and int(start[148:156].strip(b" \0"), 8) == (sum(start[:148]) + 8 * 0x20 + sum(start[156:]))
         )
     except ValueError:
         return False
