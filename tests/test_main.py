@@ -348,6 +348,22 @@ def test_a_name_cannot_steer_the_terminal(network, picture, tmp_path):
     assert "two lines" in complaint("classify", network, tmp_path / "no two\nlines.png")
 
 
+def test_a_frame_is_the_part_of_the_picture_that_the_network_gets(network, tmp_path):
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8)
+    whole, part = tmp_path / "whole.png", tmp_path / "part.png"
+    Image.fromarray(pixels).save(whole)
+    Image.fromarray(pixels[20:40, 15:35]).save(part)
+    for command in ("classify", "explain"):
+        said, wanted = answer(command, network, whole, "--frame", "0.25,0.5,0.5"), answer(command, network, part)
+        assert (said.pop("frame"), wanted.pop("frame")) == ("0.25,0.5,0.5", None)
+        for document in (said, wanted):
+            facts = document["pictures"][0] if command == "classify" else document["picture"]
+            for name in ("file", "width", "height"):
+                del facts[name]
+        assert said == wanted
+    assert "LEFT,TOP,SIDE" in complaint("explain", network, whole, "--frame", "0,0,2")
+
+
 @pytest.mark.parametrize("everything", [False, True])
 def test_explain_says_what_the_library_says(network, picture, tmp_path, everything):
     file = tmp_path / "arrays.npz"

@@ -16,28 +16,32 @@ from explorer.ui.gradients.state import GradientsState
 from explorer.ui.services.explore_state import NAME, AppState
 from tests.fuzz.laws import check_sentence
 
-VIEWS = [
-    AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]
-    for first, second, picture, target, layer, channel, scope, opacity, layers in itertools.product(
-        ["shapes-plain-20", "cifar10jpeg-resnet-20"],
-        [None, "shapes-resnet-20"],
-        ["sample-6-6", "sample-0-999999", "test-shapes-32-3999", "upload-0123456789abcdef"],
-        [None, 0, 9],
-        [None, "stages.1.0.conv2"],
-        [None, 0, 63],
-        ["layer", "network", "both"],
-        [0, 70],
-        ["blocks", "main", "all"],
-    )
-] + [
-    AppState(tab=tab, method=method, parameters=parameters, questioned=questioned)  # type: ignore[arg-type]
-    for tab, method, parameters, questioned in itertools.product(
-        ["block", "methods", "channels", "trust"],
-        ["integrated_gradients", "occlusion"],
-        ["{}", '{"baseline":"blur","steps":20}', '{"noise":0.2}'],
-        ["grad_cam", "method"],
-    )
-]
+VIEWS = (
+    [
+        AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]
+        for first, second, picture, target, layer, channel, scope, opacity, layers in itertools.product(
+            ["shapes-plain-20", "cifar10jpeg-resnet-20"],
+            [None, "shapes-resnet-20"],
+            ["sample-6-6", "sample-0-999999", "test-shapes-32-3999", "upload-0123456789abcdef"],
+            [None, 0, 9],
+            [None, "stages.1.0.conv2"],
+            [None, 0, 63],
+            ["layer", "network", "both"],
+            [0, 70],
+            ["blocks", "main", "all"],
+        )
+    ]
+    + [
+        AppState(tab=tab, method=method, parameters=parameters, questioned=questioned)  # type: ignore[arg-type]
+        for tab, method, parameters, questioned in itertools.product(
+            ["block", "methods", "channels", "trust"],
+            ["integrated_gradients", "occlusion"],
+            ["{}", '{"baseline":"blur","steps":20}', '{"noise":0.2}'],
+            ["grad_cam", "method"],
+        )
+    ]
+    + [AppState(frame=frame) for frame in ("0,0,1", "0.1234,.5,0.02")]
+)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,15 @@ def images_for(checkpoint: Checkpoint, pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(images).to(checkpoint.network.device)
 
 
+def predict(checkpoint: Checkpoint, pixels: np.ndarray) -> tuple[int, float]:
+    """The most probable class of one picture, uint8 (H, W, 3), and its probability, without a backward pass."""
+    with torch.no_grad():
+        logits = checkpoint.network(images_for(checkpoint, pixels.transpose(2, 0, 1)[None]))[0]  # (classes,)
+    probabilities = (logits.double() / checkpoint.spec.temperature).softmax(0)
+    best = int(logits.argmax())
+    return best, float(probabilities[best])
+
+
 def predictions(
     checkpoint: Checkpoint, split: Split, class_names: Sequence[str]
 ) -> Generator[tuple[float, Predictions | None], None, None]:

@@ -20,11 +20,14 @@ import numpy as np
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from explorer import figures
 from explorer.attribution import raw_arrays
 from explorer.errors import is_user_error, unexpected_message, user_message
-from explorer.images import MAX_BYTES, ImageError
+from explorer.experiments.agreement import predict
+from explorer.images import MAX_BYTES, ImageError, decode
 from explorer.ui import report
 from explorer.ui.api import report as chapters_of
+from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
@@ -32,6 +35,8 @@ from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import PASS_FIELDS, SELECTION_FIELDS, AppState
 from explorer.ui.services.inference import (
     CONCURRENT_PASSES,
+    INFERENCE_SLOTS,
+    ChosenNetwork,
     InferenceCache,
     InputImage,
     NetworkResult,
@@ -44,12 +49,14 @@ ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
 REPORT_ROUTE = "api/report"
 PICTURE_ROUTE = "api/picture"
+CLASSIFY_ROUTE = "api/classify"
 TOKEN_HEADER = "X-Explorer-Token"
 MAX_LINE_BYTES = 8000
 MAX_FILE_BYTES = MAX_BYTES
 MAX_FILES, MAX_FILES_OF_SESSION = 8, 4  # in memory at once
 LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
 VIEW_FIELDS = (*PASS_FIELDS, *SELECTION_FIELDS)
+SHEET_SIDE_PX = 64  # of a picture on a contact sheet, which has up to twice as many
 MAX_ADDRESS = 2000  # letters of the address in a report
 ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
 
@@ -100,9 +107,13 @@ class ExploreSession:
 
     def run(self, state: AppState, subject: InputImage, names: Sequence[str]) -> list[NetworkResult]:
         """The networks of these names with their passes over the picture."""
+        return [self.passes.run(network, state, subject) for network in self.networks(names)]
+
+    def networks(self, names: Sequence[str]) -> list[ChosenNetwork]:
+        """Those of the page with these names."""
         if not names or any(name not in self.offered.load for name in names):
             raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
-        return [self.passes.run(network, state, subject) for network in self.offered.beside(names)]
+        return self.offered.beside(names)
 
 
 SESSIONS: WeakValueDictionary[str, ExploreSession] = WeakValueDictionary()  # by token; each goes with its session
@@ -188,6 +199,29 @@ def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     return state, names[:2], only
 
 
+def classify(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_: Any) -> bytes:
+    """The message about a file that the session does not keep: the picture, small, and what each of the `networks`
+    predicts of it. Raises RequestError."""
+    _state, names, _only = _view(asked)
+    try:
+        found = decode(file, _name(asked))
+    except ImageError as error:
+        raise RequestError(200, "picture", str(error)) from None
+    answers = []
+    with _user_errors(), INFERENCE_SLOTS:
+        for network in session.networks(names):
+            best, probability = predict(network.checkpoint, found.pixels)
+            answers.append({"name": network.checkpoint.class_names[best], "probability": json_float(probability)})
+    writer = MessageWriter()
+    picture = writer.picture(figures.fit_to_screen(found.pixels, SHEET_SIDE_PX))
+    height, width = found.pixels.shape[:2]
+    return writer.write({"answers": answers, "size": f"{width}×{height}", "picture": picture})
+
+
+def _name(asked: Mapping[str, Any]) -> str:
+    return str(asked.get("name", ""))[:300]
+
+
 def store_picture(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_: Any) -> bytes:
     """JSON with the `picture` of a file, which the session keeps. Raises RequestError."""
     return json.dumps({"picture": _added(session, asked, file)}).encode()
@@ -195,7 +229,7 @@ def store_picture(session: ExploreSession, asked: Mapping[str, Any], file: bytes
 
 def _added(session: ExploreSession, asked: Mapping[str, Any], file: bytes) -> str:
     try:
-        return session.pictures.add(file, str(asked.get("name", ""))[:300])
+        return session.pictures.add(file, _name(asked))
     except ImageError as error:
         raise RequestError(200, "picture", f"{error} The image that was shown stays.") from None
 
@@ -221,6 +255,11 @@ async def handle_report(request: Request) -> Response:
 async def handle_picture(request: Request) -> Response:
     """200 with JSON `{picture}`, else as `handle_explain`."""
     return await _respond(request, "application/json", store_picture, MAX_FILE_BYTES)
+
+
+async def handle_classify(request: Request) -> Response:
+    """200 with the message about one picture of a contact sheet, else as `handle_arrays`."""
+    return await _respond(request, "application/octet-stream", classify, MAX_FILE_BYTES)
 
 
 async def _respond(

@@ -51,13 +51,39 @@ interface State {
   error: string; // a sentence about the last request that failed; "" for none
   uploading: string; // the name of the file that is being read; "" for none
   uploadError: string; // a sentence about the last file that could not be shown
+  sheet: Sheet | null;
+}
+
+/** Several picture files, which this page alone keeps. */
+interface Sheet {
+  open: boolean;
+  networks: string[]; // of which the answers are
+  entries: SheetEntry[];
+  excess: string[]; // names of the files that are too many
+}
+
+/** Neither found nor refused: the networks have yet to be asked. */
+interface SheetEntry {
+  file: File;
+  found: SheetMessage | null;
+  error: string; // a sentence; "" for none
+}
+
+interface SheetMessage {
+  answers: { name: string; probability: number | null }[]; // by network: the most probable class
+  size: string;
+  picture: PictureAt; // small, RGB
+  body: Uint8Array;
 }
 
 type StoreEvent =
   | { type: "data"; data: RunData; fragment: LayerSelection | null }
   | { type: "select"; changes: Partial<LayerSelection> }
   | { type: "choose"; changes: Partial<View> }
-  | { type: "history"; selection: LayerSelection }
+  | { type: "history"; selection: LayerSelection; sheet: boolean }
+  | { type: "files"; files: File[] }
+  | { type: "classified"; file: File; networks: string[]; found: SheetMessage | null; error: string }
+  | { type: "sheet"; open: boolean }
   | { type: "received" | "layers" | "uploaded"; key: string; message: Message }
   | { type: "uploading"; name: string }
   | { type: "refused" | "failed"; error: string };
@@ -71,7 +97,7 @@ interface Component<Data = unknown> {
   parentElement: ParentNode & {
     viewer?: unknown;
     listening?: AbortController;
-    draw?: { chosen: (changes: Partial<View>) => void; given: (file: File) => void };
+    draw?: { chosen: (changes: Partial<View>) => void; given: (files: File[]) => void };
   };
   setTriggerValue(name: string, value: unknown): void;
 }
@@ -186,6 +212,12 @@ interface BarData extends GalleryData {
   classes: string[];
   known: number;
   photos: { name: string; title: string; source: string }[];
+}
+
+/** `pick` opens a picture of the contact sheet. */
+interface SheetActions {
+  pick(file: File): void;
+  show(open: boolean): void;
 }
 
 /** The scene of `bar.py`. */

@@ -14,7 +14,10 @@ export const EMPTY = Object.freeze({
   error: "",
   uploading: "",
   uploadError: "",
+  sheet: null,
 });
+
+export const SHEET_FILES = 100; // on a contact sheet, at most
 
 /** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
@@ -33,13 +36,47 @@ export const loading = (labels) => (labels.length ? `Loading ${labels.join(" and
  * @type {(state: State, event: StoreEvent) => State}
  */
 export function reduce(state, event) {
+  const now = reduced(state, event);
+  const { sheet, view } = now;
+  if (!sheet || !view || String(sheet.networks) === String(view.networks)) return now;
+  return { ...now, sheet: { ...sheet, ...askedAnew(sheet.entries, view.networks) } };
+}
+
+/** Entries without answers of these networks. @type {(entries: SheetEntry[], networks: string[]) => Pick<Sheet, "entries" | "networks">} */
+const askedAnew = (entries, networks) => ({ networks, entries: entries.map(({ file }) => ({ file, found: null, error: "" })) });
+
+/** The first entries that the networks have yet to be asked about; none while the sheet is closed. @type {(state: Pick<State, "sheet">) => SheetEntry[]} */
+export const unasked = ({ sheet }) => (sheet?.open ? sheet.entries.filter(({ found, error }) => !found && !error) : []);
+
+/** @type {(state: State, event: StoreEvent) => State} */
+function reduced(state, event) {
   switch (event.type) {
     case "data":
       return withData(state, event.data, event.fragment);
     case "select":
       return { ...state, selection: { ...state.selection, ...event.changes } };
     case "history": // what was chosen before is no longer wanted
-      return { ...state, selection: event.selection, chosen: null, view: state.data?.view ?? null };
+      return {
+        ...state,
+        selection: event.selection,
+        chosen: null,
+        view: state.data?.view ?? null,
+        sheet: state.sheet && { ...state.sheet, open: event.sheet },
+      };
+    case "files": {
+      const [files, excess] = [event.files.slice(0, SHEET_FILES), event.files.slice(SHEET_FILES)];
+      const entries = files.map((file) => ({ file, found: null, error: "" }));
+      const sheet = { open: true, networks: state.view?.networks ?? [], entries, excess: excess.map(({ name }) => name) };
+      return { ...state, sheet, uploading: "", uploadError: "" };
+    }
+    case "classified": {
+      const { file, networks, found, error } = event;
+      if (!state.sheet || String(state.sheet.networks) !== String(networks)) return state; // of others meanwhile
+      const entries = state.sheet.entries.map((entry) => (entry.file === file ? { file, found, error } : entry));
+      return { ...state, sheet: { ...state.sheet, entries } };
+    }
+    case "sheet":
+      return { ...state, sheet: state.sheet && { ...state.sheet, open: event.open } };
     case "choose":
       return { ...chosen(state, event.changes), error: "", uploading: "", uploadError: "" };
     case "received":

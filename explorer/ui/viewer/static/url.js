@@ -25,12 +25,16 @@ export function parseFragment(fragment) {
   };
 }
 
-/** "" where everything is as by default. @type {(selection: LayerSelection) => string} */
-export function formatFragment(selection) {
+/** Whether the fragment shows the contact sheet. @type {(fragment: string) => boolean} */
+export const showsSheet = (fragment) => new URLSearchParams(fragment.replace(/^#/, "")).get("sheet") === "open";
+
+/** "" where everything is as by default. @type {(selection: LayerSelection, sheet?: boolean) => string} */
+export function formatFragment(selection, sheet = false) {
   const given = new URLSearchParams();
   for (const [name, value] of Object.entries(selection)) {
     if (value !== DEFAULTS[/** @type {keyof LayerSelection} */ (name)] && value !== null) given.set(name, String(value));
   }
+  if (sheet) given.set("sheet", "open");
   const text = given.toString();
   return text && `#${text}`;
 }

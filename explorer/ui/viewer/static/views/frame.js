@@ -69,7 +69,7 @@ export function frameView(canvas, choose) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let later;
   let who = "the networks";
-  /** Where a drag began, in shares of the picture. @type {{x: number, y: number, frame: Frame, sizes: boolean, moved: boolean} | null} */
+  /** Where a drag began, in shares of the picture. @type {{x: number, y: number, before: Frame, frame: Frame, sizes: boolean, moved: boolean} | null} */
   let drag = null;
 
   function draw() {
@@ -106,10 +106,10 @@ export function frameView(canvas, choose) {
   }
   box.onpointerdown = (event) => {
     if (event.button) return;
-    const at = placeOf(event);
+    const [at, before] = [placeOf(event), frame];
     const [wide, tall] = extent(frame[2], size);
     if (event.target === canvas) show([at.x - wide / 2, at.y - tall / 2, frame[2]]); // the frame comes there
-    drag = { ...at, frame, sizes: event.target === square.firstElementChild, moved: event.target === canvas };
+    drag = { ...at, before, frame, sizes: event.target === square.firstElementChild, moved: event.target === canvas };
     box.setPointerCapture(event.pointerId);
     square.focus({ preventScroll: true });
     event.preventDefault();
@@ -131,7 +131,7 @@ export function frameView(canvas, choose) {
     drag = null;
   };
   box.onpointercancel = () => {
-    if (drag) show(drag.frame);
+    if (drag) show(drag.before); // the finger scrolls the page
     drag = null;
   };
   square.onkeydown = (event) => {
