@@ -205,7 +205,9 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 def add_frame(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--paper", choices=PAPERS, help="colour under transparent parts (default: that of the network's training images)"
+        "--paper",
+        choices=PAPERS,
+        help="colour under transparent parts (default: that of the network's training images)",
     )
     parser.add_argument(
         "--frame",

@@ -25,7 +25,7 @@ class CommonRendering:
             scale = common_scale(self._values)
             if scale != self.now.scale:
                 self.now = replace(self.now, scale=scale)
-                picture = decode(content, path[-1], self.now)
+                picture = picture.rendered(self.now)
             self._scaled[path] = self.now
         self._windowed += picture.format == "DICOM" and not picture.values
         self._transparent += picture.transparent

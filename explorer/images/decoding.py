@@ -74,6 +74,15 @@ class DecodedImage:
     notes: tuple[str, ...]
     values: Values | None = None
     transparent: bool = False
+    again: "Callable[[Rendering], DecodedImage] | None" = None
+
+    def rendered(self, rendering: Rendering) -> "DecodedImage":
+        """The same picture by another rendering, from values that this one keeps: the file is not read again."""
+        found = self.again(rendering) if self.again and (self.values or self.transparent) else self
+        if found.transparent and found.is_one_colour:
+            note = f"All of it is one colour on {rendering.paper}; another colour under it may show more."
+            found = replace(found, notes=(*found.notes, note))
+        return found
 
     @property
     def is_one_colour(self) -> bool:
@@ -109,10 +118,10 @@ def decode(data: bytes, name: str, rendering: Rendering = PLAIN) -> DecodedImage
         _quiet.here = True
         try:
             if kind == "DICOM":
-                found = _dicom(data, name, rendering)
+                render = _read_dicom(data, name)
             else:
-                reader = _BOXED.get(kind) or next(reader for other, _, reader in _FORMATS if other == kind)
-                found = _decode(data, name, kind, reader, rendering)
+                render = _read(data, name, kind)
+            return render(rendering).rendered(rendering)
         except ImageError:
             raise
         except dicom.UnreadableDicomError as error:
@@ -129,10 +138,6 @@ def decode(data: bytes, name: str, rendering: Rendering = PLAIN) -> DecodedImage
             ) from error
         finally:
             _quiet.here = False
-    if found.transparent and found.is_one_colour:
-        note = f"All of it is one colour when it is laid on {rendering.paper}; another colour under it may show more."
-        found = replace(found, notes=(*found.notes, note))
-    return found
 
 
 class _Warnings:
@@ -162,36 +167,68 @@ def _for_display(name: str) -> str:
     return name if 0 < len(name) <= 80 else f"{name[:60]}…{name[-19:]}" if name else "the image"
 
 
-def _decode(
-    data: bytes, name: str, kind: str, reader: Callable[[io.BytesIO], ImageFile], rendering: Rendering
-) -> DecodedImage:
+def _read(data: bytes, name: str, kind: str) -> Callable[[Rendering], DecodedImage]:
+    reader = _BOXED.get(kind) or next(reader for other, _, reader in _FORMATS if other == kind)
     if kind == "WEBP":  # libwebp allocates the canvas as soon as it sees the header
         _check_size(name, *_webp_size(data))
-    with reader(io.BytesIO(data)) as image:
-        _check_size(name, *image.size)
-        _check_work(name, data, image)
-        stored, tags = _stored(image), dict(getattr(image, "tag_v2", {}))
-        image.load()
-        values, low, high, notes = None, 0.0, 1.0, []
+    with reader(io.BytesIO(data)) as file:
+        _check_size(name, *file.size)
+        _check_work(name, data, file)
+        stored, tags = _stored(file), dict(getattr(file, "tag_v2", {}))
+        file.load()
+        image = file.copy() if kind == "GIF" else file  # which counting its frames moves on
+        key, turned, frames = _colour_key(image, stored), tags.get(0x0112, 1), _frames(file, data)
+    # Pillow has turned a TIFF already, and shows one deep channel as it is where 0 stands for white.
+    inverted = kind == "TIFF" and tags.get(0x0106) == 0 and image.mode in _DEEP
+    if kind != "TIFF":
+        turned = _orientation(image)
+
+    def render(rendering: Rendering) -> DecodedImage:
+        notes: list[str] = []
+        values, low, high = None, 0.0, 1.0
         if image.mode in _DEEP:
             values, low, high, notes = range_of(image, kind, rendering)
-        pixels, transparent = _rgb(image, stored, notes, low, high, rendering)
-        if kind == "TIFF":
-            # Pillow has turned a TIFF already, and shows one deep channel as it is where 0 stands for white.
-            turned = tags.get(0x0112, 1)
-            if tags.get(0x0106) == 0 and image.mode in _DEEP:
-                pixels = 255 - pixels
-        else:
-            turned = _orientation(image)
-            pixels = _TURNS[turned](pixels)
-        frames = _frames(image, data)
-    if turned in _TURNS and turned != 1:
-        notes.append(f"It is turned upright, as its EXIF orientation ({turned}) asks.")
-    return _finished(pixels, name, kind, frames, notes, values, transparent)
+        pixels, transparent = _rgb(image, stored, key, notes, low, high, rendering)
+        pixels = 255 - pixels if inverted else pixels
+        pixels = pixels if kind == "TIFF" else _TURNS[turned](pixels)
+        if turned in _TURNS and turned != 1:
+            notes.append(f"It is turned upright, as its EXIF orientation ({turned}) asks.")
+        return _finished(pixels, name, kind, frames, notes, values, transparent, render)
+
+    return render
+
+
+def _read_dicom(data: bytes, name: str) -> Callable[[Rendering], DecodedImage]:
+    found = dicom.read(data, MAX_BYTES, partial(_check_size, name))
+
+    def render(rendering: Rendering) -> DecodedImage:
+        notes = ["Of the DICOM file only the image is read."]
+        values, pixels, window = None, found.values, found.window
+        if pixels.ndim == 2:
+            pixels = np.empty((*found.values.shape, 3), np.uint8)
+            low, high = 0.0, 1.0
+            if window is None:
+                values, low, high, more = range_of(found.values, "DICOM", rendering)
+                notes += more
+            elif window.name:
+                notes.append(f"Its values are seen through {window.name} that the file names.")
+            for rows, strip in strips(found.values):
+                levels = stretch(window.shares(strip) if window else strip, low, high)
+                pixels[rows] = (255 - levels if found.inverted else levels)[..., None]
+        return _finished(pixels, name, "DICOM", found.frames, notes, values, False, render)
+
+    return render
 
 
 def _finished(
-    pixels: np.ndarray, name: str, kind: str, frames: int, notes: list[str], values: Values | None, transparent: bool
+    pixels: np.ndarray,
+    name: str,
+    kind: str,
+    frames: int,
+    notes: list[str],
+    values: Values | None,
+    transparent: bool,
+    render: Callable[[Rendering], DecodedImage],
 ) -> DecodedImage:
     if frames > 1:
         which = "main one" if kind == "HEIC" else "first"
@@ -199,24 +236,8 @@ def _finished(
         notes.append(f"The {which} of its {frames:,} {what} is shown.")
     pixels = np.ascontiguousarray(pixels)
     pixels.flags.writeable = False
-    return DecodedImage(pixels, name, kind, frames, tuple(notes), values, transparent)
-
-
-def _dicom(data: bytes, name: str, rendering: Rendering) -> DecodedImage:
-    found = dicom.read(data, MAX_BYTES, partial(_check_size, name))
-    notes = ["Of the DICOM file only the image is read."]
-    values, pixels = None, found.values
-    if pixels.ndim == 2:
-        pixels = np.empty((*found.values.shape, 3), np.uint8)
-        if found.window is None:
-            values, low, high, more = range_of(found.values, "DICOM", rendering)
-            notes += more
-        elif found.window.name:
-            notes.append(f"Its values are seen through {found.window.name} that the file names.")
-        for rows, strip in strips(found.values):
-            levels = stretch(found.window.shares(strip), 0, 1) if found.window else stretch(strip, low, high)
-            pixels[rows] = (255 - levels if found.inverted else levels)[..., None]
-    return _finished(pixels, name, "DICOM", found.frames, notes, values, False)
+    again = render if values or transparent else None
+    return DecodedImage(pixels, name, kind, frames, tuple(notes), values, transparent, again)
 
 
 def _check_size(name: str, width: int, height: int) -> None:
@@ -266,12 +287,17 @@ def _stored(image: ImageFile) -> str:
 
 
 def _rgb(
-    image: Image.Image, stored: str, notes: list[str], low: float, high: float, rendering: Rendering
+    image: Image.Image,
+    stored: str,
+    key: int | tuple[int, int, int] | None,
+    notes: list[str],
+    low: float,
+    high: float,
+    rendering: Rendering,
 ) -> tuple[np.ndarray, bool]:
     """The loaded picture as uint8 (H, W, 3), with the values of a deep channel from `low` to `high`; and whether some
     of it is transparent. Adds a sentence for each change of its values."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    key = _colour_key(image, stored)
     mode, transparent, paper_level = image.mode, False, PAPER_LEVELS[rendering.paper]
     if re.search(";16[BLN]", stored):
         notes.append("Its 16-bit values are reduced to their upper 8 bits.")

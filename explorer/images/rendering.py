@@ -41,6 +41,10 @@ class Rendering:
         """The same on that paper, where one is given."""
         return self if paper is None else replace(self, paper=paper)
 
+    def __str__(self) -> str:
+        deep = "" if self.scale is None else f", values from {self.scale[0]:g} to {self.scale[1]:g}"
+        return f"transparent parts on {self.paper}{deep}"
+
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Self:
         """What `to_dict` gave. Raises ValueError, TypeError or KeyError for anything else."""
