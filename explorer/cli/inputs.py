@@ -14,18 +14,17 @@ import numpy as np
 from explorer import checkpoints, weights_import
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
-from explorer.cli.formatting import describe_classes
+from explorer.cli.formatting import SHOWN_CLASSES, describe_classes
 from explorer.datasets import Dataset, folders, shapes
-from explorer.images import FORMATS, PAPERS, PHOTOS, DecodedImage, Frame, decode, to_input
+from explorer.datasets.name_encodings import ENCODINGS
+from explorer.images import FORMATS, PAPERS, PHOTOS, PLAIN, DecodedImage, Frame, Rendering, decode, to_input
 from explorer.images.photos import decoded
 from explorer.presets import preset
 from explorer.training import TrainingConfig
 
 PICTURE_HELP = f"a {FORMATS} file, or one that comes with the app: {', '.join(PHOTOS)}"
-DATA_HELP = (
-    "`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or a folder or zip of class "
-    "folders"
-)
+SOURCE_HELP = "a folder, zip, .tar or .tar.gz of class folders"
+DATA_HELP = f"`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or {SOURCE_HELP}"
 DEFAULT_SECONDS = 60.0
 ASSUMED = "unknown data: "  # begins the note on a network that was read directly
 
@@ -134,14 +133,52 @@ def assumptions(checkpoint: Checkpoint) -> list[str]:
     return [checkpoint.data.removeprefix(ASSUMED)] if checkpoint.data.startswith(ASSUMED) else []
 
 
-def dataset(text: str, size: tuple[int, int]) -> Dataset:
-    """Pictures of `size` (height, width). The split does not depend on the seed of a training."""
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How a folder or an archive of images is read where it does not tell."""
+    parser.add_argument(
+        "--labels-from",
+        metavar="WHERE",
+        help="where there are no class folders: `csv` for a table of file names and labels among the files, "
+        "`csv:COLUMN` for one of its columns, or `names` for what the file names begin with, as in cat.0.jpg",
+    )
+    parser.add_argument(
+        "--encoding",
+        choices=ENCODINGS,
+        help="of the names in an archive that does not tell it (default: the likeliest)",
+    )
+    add_paper(parser)
+
+
+def add_class_order(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--classes",
+        metavar="A,B,C",
+        help="the classes of the data in the order of the network's outputs, for a network that does not name its own "
+        "(default: the order of `data`)",
+    )
+
+
+def class_order(typed: str | None, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """The classes of the data in the order of the outputs of a network that does not name them, and a note on it.
+    Raises ValueError where the typed ones are others than `names`."""
+    ordered = tuple(name.strip() for name in typed.split(",")) if typed else tuple(names)
+    if sorted(ordered) != sorted(names):
+        raise ValueError(f"`--classes` must name each class of the data once; it {describe_classes(names)}")
+    listed = ", ".join(f"class {index} is {name}" for index, name in enumerate(ordered[:SHOWN_CLASSES]))
+    said = "as `--classes` says" if typed else "assumed in the order of the data; `--classes` names another"
+    return ordered, f"the network does not name its classes, {said}: {listed}{', …' * (len(ordered) > SHOWN_CLASSES)}."
+
+
+def dataset(text: str, size: tuple[int, int], arguments: argparse.Namespace, rendering: Rendering = PLAIN) -> Dataset:
+    """Images of `size` (height, width), read as `add_reading` asks, otherwise in that rendering. The split does not depend on the seed of a
+    training."""
     if text == "shapes":
         return shapes.load(size=size[0])
     if text.startswith("shapes:") and not Path(text).exists():
         names = text.removeprefix("shapes:").split(",")
         return shapes.load(size=size[0], classes=[name.strip() for name in names if name.strip()])
-    return folders.load(text, size)
+    rendering = rendering.on(arguments.paper)
+    return folders.load(text, size, labels_from=arguments.labels_from, encoding=arguments.encoding, rendering=rendering)
 
 
 def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
@@ -203,12 +240,15 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_frame(parser: argparse.ArgumentParser) -> None:
+def add_paper(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--paper",
         choices=PAPERS,
-        help="colour under transparent parts (default: that of the network's training images)",
+        help="colour under transparent parts (default: that of the network's training images, else white)",
     )
+
+
+def add_frame(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frame",
         metavar="LEFT,TOP,SIDE",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import networks, pictures, training, weights
+from explorer.cli import data, networks, pictures, training, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -17,6 +17,7 @@ COMMANDS = (
     ("describe", networks.describe_arguments, networks.describe_network),
     ("train", training.train_arguments, training.train_network),
     ("evaluate", training.evaluate_arguments, training.evaluate_network),
+    ("data", data.data_arguments, data.describe_data),
     ("classify", pictures.classify_arguments, pictures.classify_pictures),
     ("explain", pictures.explain_arguments, pictures.explain_picture),
     ("speed", None, training.measure_machine),

@@ -20,6 +20,7 @@ def classify_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help=inputs.PICTURE_HELP)
     inputs.add_frame(parser)
+    inputs.add_paper(parser)
 
 
 def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
@@ -47,6 +48,7 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
     inputs.add_frame(parser)
+    inputs.add_paper(parser)
     parser.add_argument("--target", metavar="CLASS", help="name or number of the class to explain (default: predicted)")
     parser.add_argument(
         "--all", action="store_true", help="every operation, not only convolutions, shortcuts and blocks"

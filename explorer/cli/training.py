@@ -20,6 +20,7 @@ from explorer.cli.networks import parameters
 from explorer.cli.results import ship_gradients, ship_results, ship_scenes
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.experiments import scenes, stored_gradients
+from explorer.labels import numbered_classes
 from explorer.machine import give_way
 from explorer.pretrained import CIFAR_DATA, RECIPES, RECORDED, Recipe, checkpoint_of, measure, rebuild, write_listing
 from explorer.runs import describe_results, recomputed, recording
@@ -50,6 +51,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of NAME: what one click on the page trains on this machine, by its measured speed",
     )
     parser.add_argument("--data", default="shapes", metavar="DATA", help=f"{inputs.DATA_HELP} (default: shapes)")
+    inputs.add_reading(parser)
     parser.add_argument(
         "--size",
         type=int,
@@ -78,7 +80,7 @@ def train_network(arguments: argparse.Namespace) -> CommandResult:
     for file in files:
         inputs.check_new(file, ".safetensors")
     use_threads(arguments.threads)
-    dataset = inputs.dataset(arguments.data, _size(arguments.size, spec))
+    dataset = inputs.dataset(arguments.data, _size(arguments.size, spec), arguments)
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")
 
@@ -168,6 +170,8 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="DATA", help=f"{inputs.DATA_HELP} (default: what it was trained on, if that was drawn)"
     )
+    inputs.add_reading(parser)
+    inputs.add_class_order(parser)
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="what to compute on (default: auto)")
     inputs.add_threads(parser)
@@ -180,10 +184,22 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
     device = choose_device(arguments.device)
     use_threads(arguments.threads)
     size = spec.input_shape[1:]
-    dataset = inputs.dataset(arguments.data, size) if arguments.data else inputs.drawn_dataset(checkpoint)
+    dataset = (
+        inputs.dataset(arguments.data, size, arguments, checkpoint.rendering)
+        if arguments.data
+        else inputs.drawn_dataset(checkpoint)
+    )
     if dataset.input_shape[1:] != size:
         raise ValueError(
             f"the network takes images of shape {spec.input_shape}, {dataset.name} has {dataset.input_shape}."
+        )
+    notes = list(dataset.notes)
+    if names == numbered_classes(len(dataset.class_names)):
+        names, note = inputs.class_order(arguments.classes, dataset.class_names)
+        notes.append(note)
+    elif arguments.classes:
+        raise ValueError(
+            f"`--classes` is for networks that do not name their classes; this one {describe_classes(names)}"
         )
     unknown = [name for name in dataset.class_names if name not in names]
     if unknown:
@@ -206,6 +222,7 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
     }
     document = {
         "checkpoint": arguments.checkpoint,
+        "class_names": list(names),
         "network": spec.name,
         "trained_on": checkpoint.data,
         "seed": checkpoint.seed,
@@ -219,7 +236,7 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
         "majority_class": commonest,
         "classes": classes,
         "device": device_name(device),
-        "notes": list(dataset.notes),
+        "notes": notes,
     }
     seed = "" if checkpoint.seed is None else f" with seed {checkpoint.seed}"
     lines = [
@@ -230,7 +247,7 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
         "",
     ]
     rows = [(name, percent(part["accuracy"]), part["loss"], part["n"]) for name, part in classes.items()]
-    return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *notes_block(dataset.notes)]
+    return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *notes_block(notes)]
 
 
 def measure_machine(arguments: argparse.Namespace) -> CommandResult:

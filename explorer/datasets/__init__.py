@@ -93,6 +93,15 @@ class Dataset:
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
+    @property
+    def counts(self) -> tuple[tuple[int, int, int], ...]:
+        """The training, validation and test pictures of each class."""
+        train, validation, test = (
+            np.bincount(split.labels, minlength=len(self.class_names)).tolist()
+            for split in (self.train, self.validation, self.test)
+        )
+        return tuple(zip(train, validation, test, strict=True))
+
 
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Mean and standard deviation of each channel of uint8 images (N, 3, H, W), both on the scale 0..1.

@@ -1,4 +1,4 @@
-"""A dataset from the user's pictures: a folder for each class, on disk or in an archive, in split folders or without."""
+"""A dataset from the user's pictures, on disk or in an archive: a folder for each class, in splits or without."""
 
 import math
 import os
@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out, layouts
+from explorer.datasets.archives import in_archive
 from explorer.datasets.layouts import FOLDERS, Layout, Members
 from explorer.datasets.name_encodings import TITLES
 from explorer.datasets.renderings import CommonRendering
@@ -22,13 +23,12 @@ from explorer.datasets.untrusted_files import (
     FilePath,
     Listing,
     UnreadableError,
-    in_archive,
     on_disk,
     printable_path,
     quote,
 )
 from explorer.errors import PathError
-from explorer.images import FORMATS, SUFFIXES, ImageError, Paper, Rendering, decode, is_dicom, resize
+from explorer.images import FORMATS, PLAIN, SUFFIXES, ImageError, Rendering, decode, is_dicom, resize
 
 MAX_UNPACKED = 2**30
 """Bytes that are read for one dataset, counted while they are unpacked: sizes that an archive declares may be wrong."""
@@ -57,7 +57,7 @@ def load(
     name: str | None = None,
     labels_from: str | None = None,
     encoding: str | None = None,
-    paper: Paper = "white",
+    rendering: Rendering = PLAIN,
 ) -> Dataset:
     """The pictures in a folder, a zip, a tar or a tar.gz (a path or an open file), with a folder for each class.
 
@@ -68,12 +68,12 @@ def load(
     with one, and so are the pictures of a class: an archive and its unpacked folder give equal datasets.
 
     Where there are no class folders, `labels_from` says what the classes are: a table in the source ("csv", or
-    "csv:COLUMN") or the names of the files ("names"; `layouts.options` has them all). Nothing but folders is used unasked.
+    "csv:COLUMN") or the names of the files ("names"; `layouts.options` has them all). Only folders are used unasked.
     `encoding` is that of an archive's names where it does not tell it, one of `name_encodings.ENCODINGS`.
 
-    Transparent parts lie on `paper`. Pictures of one channel of more than 8 bits are scaled alike, by the largest value
-    among all of them (`images.common_scale`), so that brightness tells no class; DICOM files that name a window are
-    seen through it. The `rendering` of the dataset has both.
+    Transparent parts lie on the paper of the `rendering`. Pictures of one channel of more than 8 bits are scaled alike,
+    by its scale or, without one, by the largest value among all of them (`images.common_scale`), so that brightness
+    tells no class; DICOM files that name a window are seen through it. The dataset's own `rendering` has both.
 
     Without test pictures `TEST_SHARE` of each class is drawn for testing. Without validation pictures the fraction
     `validation` of each class is drawn from the training pictures; 0 leaves that split empty. `seed` alone decides
@@ -86,7 +86,11 @@ def load(
     only in case or in the encoding of their letters, and an archive that is damaged, encrypted, too large, or has
     entries that overlap or point outside of it.
     """
-    reading = read(source, size, seed, validation, name, labels_from, encoding, paper)
+    return loaded(read(source, size, seed, validation, name, labels_from, encoding, rendering))
+
+
+def loaded(reading: Generator[float, None, Dataset]) -> Dataset:
+    """The dataset at the end of a reading."""
     while True:
         try:
             next(reading)
@@ -102,7 +106,7 @@ def read(
     name: str | None = None,
     labels_from: str | None = None,
     encoding: str | None = None,
-    paper: Paper = "white",
+    rendering: Rendering = PLAIN,
 ) -> Generator[float, None, Dataset]:
     """Reads as `load` does: yields the fraction that is read, about ten times a second, and returns the dataset.
 
@@ -115,7 +119,7 @@ def read(
         )
     with opened(source, encoding) as found:
         layout = chosen_layout(found, labels_from)
-        return (yield from read_layout(found, layout, size, seed, validation, name or found.name, paper))
+        return (yield from read_layout(found, layout, size, seed, validation, name or found.name, rendering))
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +205,7 @@ def read_layout(
     seed: int = 0,
     validation: float = 0.1,
     name: str = "",
-    paper: Paper = "white",
+    rendering: Rendering = PLAIN,
 ) -> Generator[float, None, Dataset]:
     """Reads the pictures of an opened source by one of its layouts, as `read` does."""
     listing, splits = source.listing, layout.splits
@@ -212,7 +216,7 @@ def read_layout(
             f"{len(source.pictures):,} images of {size[0]} × {size[1]} pixels need {loaded / 2**30:.1f} GiB and the "
             f"limit is {MAX_LOADED // 2**30} GiB; choose a smaller `size` or fewer images."
         )
-    others = listing.files.keys() - set(source.pictures)
+    others = listing.files.keys() - {*source.pictures, *layout.tables}
     skipped = listing.skipped | {path: _why_no_picture(path) for path in others} | dict(layout.outside)
     left_out = sorted(path for path, reason in skipped.items() if reason != HIDDEN)
     notes = []
@@ -225,7 +229,7 @@ def read_layout(
             f"The archive does not tell the encoding of its names; they are read as {TITLES[used]} ({encodings[used]})."
         )
     (train, validation_split, test), rendering = yield from _decoded(
-        listing, splits, class_names, size, notes, skipped, paper
+        listing, splits, class_names, size, notes, skipped, rendering
     )
     for label, count in zip(class_names, np.bincount(train.labels, minlength=len(class_names)), strict=True):
         if not count:
@@ -234,7 +238,8 @@ def read_layout(
         notes.append(f"Of {len(skipped):,} files that are left out, {MAX_SKIPPED:,} are listed.")
     if not splits["test"]:
         notes.append(
-            f"There are no labelled test images: {TEST_SHARE:.0%} of each class, drawn with seed {seed}, are for testing."
+            f"There are no labelled test images: {TEST_SHARE:.0%} of each class, drawn with seed {seed}, are for "
+            "testing."
         )
         train, test = hold_out(train, TEST_SHARE, [seed, 0])
     if not splits["validation"]:
@@ -264,12 +269,10 @@ def _class_names(splits: Members) -> tuple[str, ...]:
         if len(label) > MAX_CLASS_NAME:
             raise ValueError(
                 f"the class name {quote((label,))} has {len(label):,} characters and the limit is {MAX_CLASS_NAME}; "
-                "rename the folder."
+                "rename it."
             )
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _REORDERING for c in label):
-            raise ValueError(
-                f"the class name {quote((label,))} has characters that cannot be shown; rename the folder."
-            )
+            raise ValueError(f"the class name {quote((label,))} has characters that cannot be shown; rename it.")
         same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
         if same in alike:
             raise ValueError(
@@ -301,7 +304,7 @@ def _decoded(
     size: tuple[int, int],
     notes: list[str],
     skipped: dict[FilePath, str],
-    paper: Paper,
+    rendering: Rendering,
 ) -> Generator[float, None, tuple[list[Split], Rendering]]:
     """Train, validation and test as the files have them, and how all are rendered. Adds what cannot be read to `notes`
     and `skipped`."""
@@ -311,7 +314,7 @@ def _decoded(
     is_read = np.zeros(len(members), bool)
     budget, resized, several = MAX_UNPACKED, 0, 0
     yielded_at = -math.inf
-    rendering = CommonRendering(paper)
+    common = CommonRendering(rendering)
     # In the order of the source, in which a compressed tar must be read.
     todo = sorted(range(len(members)), key=lambda index: place[members[index][2]])
     for done, index in enumerate(todo):
@@ -322,7 +325,7 @@ def _decoded(
         try:
             content = listing.files[path](min(budget, MAX_PICTURE))
             budget -= len(content)
-            picture = rendering.decode(content, path) if content else None
+            picture = common.decode(content, path) if content else None
             reason = "empty"
         except UnreadableError as error:
             budget -= error.unpacked
@@ -340,13 +343,13 @@ def _decoded(
         several += picture.frames > 1
     for index in todo:
         path = members[index][2]
-        if not rendering.is_outdated(path):
+        if not common.is_outdated(path):
             continue
         if time.monotonic() >= yielded_at + _PROGRESS_INTERVAL_S:
             yielded_at = time.monotonic()
             yield 1.0
         try:
-            picture = decode(listing.files[path](MAX_PICTURE), path[-1], rendering.now)
+            picture = decode(listing.files[path](MAX_PICTURE), path[-1], common.now)
         except (UnreadableError, ImageError) as error:
             raise ValueError("the images changed while they were read; read them again.") from error
         images[index] = resize(picture.pixels, size).transpose(2, 0, 1)
@@ -357,7 +360,7 @@ def _decoded(
         notes.append(f"Images of another size, centre-cropped and resized to {size[0]} × {size[1]}: {resized:,}.")
     if several:
         notes.append(f"Images with several frames or pages, of which the first is used: {several:,}.")
-    notes += rendering.notes()
+    notes += common.notes()
     numbers = {label: number for number, label in enumerate(class_names)}
     labels = np.array([numbers[label] for _, label, _ in members], np.int64)
     bounds = np.cumsum([0, *map(len, splits.values())])
@@ -366,4 +369,4 @@ def _decoded(
         part = slice(start, end)
         whole = is_read[part]
         found.append(Split(images[part] if whole.all() else images[part][whole], labels[part][whole]))
-    return found, rendering.now
+    return found, common.now

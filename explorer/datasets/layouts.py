@@ -5,7 +5,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from explorer.datasets.name_encodings import ENCODINGS, likeliest
@@ -16,6 +16,7 @@ MAX_TABLE = 2**25
 """Bytes of a table of labels; the longest that is useful has `MAX_FILES` lines."""
 OUTSIDE = "outside of any class folder"
 UNLABELLED = "without a label"
+ONE_HOT = "the columns of the classes"
 
 _MAX_TABLES, _MAX_ROWS, _MAX_COLUMNS, _MAX_COLUMNS_OFFERED, _SAMPLE = 20, 2 * MAX_FILES, 200, 8, 300
 _SPLITS = {
@@ -42,13 +43,18 @@ Members = dict[str, list[tuple[str, FilePath]]]
 
 @dataclass(frozen=True)
 class Layout:
-    """The members of each split, the pictures that belong to none with the reason, notes, and where the classes are
-    from: a clause such as "the column `label` of `labels.csv`"."""
+    """The members of each split, the pictures that belong to none with the reason, notes, where the classes are from (a
+    clause such as "the column `label` of `labels.csv`"), and the tables that were used."""
 
     splits: Members
     outside: Mapping[FilePath, str]
     notes: tuple[str, ...] = ()
     words: str = "the folders"
+    tables: tuple[FilePath, ...] = ()
+
+    @property
+    def labels(self) -> dict[FilePath, str]:
+        return {path: label for members in self.splits.values() for label, path in members}
 
     @property
     def classes(self) -> dict[str, int]:
@@ -83,7 +89,13 @@ def options(listing: Listing, pictures: Sequence[FilePath]) -> dict[str, Layout]
     by_folders = _by_folders(pictures, tables)
     found = {FOLDERS: by_folders} if len(by_folders.classes) > 1 else {}
     depth, splits = _flat_splits(pictures)
-    found |= _by_tables(tables, depth, splits)
+    known = by_folders.labels
+    others = _by_tables(tables, depth, splits)
+    found |= {key: other for key, other in others.items() if not known.items() >= other.labels.items()}
+    if FOLDERS in found and len(found) > 1:
+        first = list(found.values())[1]
+        note = f"The classes are the folders; {first.words} could give others."
+        found[FOLDERS] = replace(by_folders, notes=(*by_folders.notes, note))
     if FOLDERS not in found:
         found |= _by_names(pictures, depth, splits)
         if not found and problems:
@@ -92,9 +104,9 @@ def options(listing: Listing, pictures: Sequence[FilePath]) -> dict[str, Layout]
 
 
 def _split_of(folder: str) -> str | None:
-    """The split that a folder's name says: `train`, `Valid`, `test_set`, `seg_train`."""
+    """The split that a folder's name says: `train`, `Valid`, `test_set`, `seg_train`, `test1`."""
     words = [word for word in re.split(r"[ _-]+", folder.lower()) if word not in _AROUND_SPLITS]
-    return _SPLITS.get(words[0]) if len(words) == 1 else None
+    return _SPLITS.get(words[0].rstrip("0123456789")) if len(words) == 1 else None
 
 
 def _stem(path: FilePath) -> str:
@@ -134,6 +146,7 @@ def _by_folders(pictures: Sequence[FilePath], tables: Sequence["_Table"]) -> Lay
         else:
             outside[path] = OUTSIDE
     known: set[str] = set()
+    used: list[FilePath] = []
     for folder in sorted(groups, key=lambda each: (_split_of(each) != "train", each)):
         split, paths = _split_of(folder) or "train", groups[folder]
         where = _unwrapped(paths, depth + with_splits, known)
@@ -142,27 +155,31 @@ def _by_folders(pictures: Sequence[FilePath], tables: Sequence["_Table"]) -> Lay
         if split == "train":
             known |= labels
         elif labels.isdisjoint(known) and all(label.lower() in _NO_CLASS for label in labels):
-            labelled = _from_table(folder, paths, tables, known, notes)
-            if not labelled:
+            labelled, table = _from_table(paths, tables, known)
+            if table:
+                notes.append(f"The labels of {quote((folder,))} are from {quote(table)}.")
+                used.append(table)
+            else:
                 notes.append(f"The images of {quote((folder,))} have no labels and are left out: {len(paths):,}.")
                 outside |= dict.fromkeys(paths, UNLABELLED)
                 continue
         splits[split] += labelled
         outside |= dict.fromkeys(set(paths) - {path for _, path in labelled}, OUTSIDE)
-    return Layout({split: sorted(members) for split, members in splits.items()}, outside, tuple(notes))
+    members = {split: sorted(each) for split, each in splits.items()}
+    return Layout(members, outside, tuple(notes), tables=tuple(used))
 
 
 def _from_table(
-    folder: str, paths: Sequence[FilePath], tables: Sequence["_Table"], known: set[str], notes: list[str]
-) -> list[tuple[str, FilePath]]:
-    """The labels of a split without class folders, from a table whose labels are all classes of the training images."""
+    paths: Sequence[FilePath], tables: Sequence["_Table"], known: set[str]
+) -> tuple[list[tuple[str, FilePath]], FilePath | None]:
+    """The labels of a split without class folders, and the table that has them: all are classes of the training
+    images."""
     for table in tables:
-        for labels in table.labels().values():
+        for labels in table.labels(every=True).values():
             labelled = [(labels[path], path) for path in paths if path in labels]
-            if 2 * len(labelled) >= len(paths) and known.issuperset(label for label, _ in labelled):
-                notes.append(f"The labels of {quote((folder,))} are from {quote(table.path)}.")
-                return labelled
-    return []
+            if labelled and 2 * len(labelled) >= len(paths) and known.issuperset(label for label, _ in labelled):
+                return labelled, table.path
+    return [], None
 
 
 # --- by tables and names ---------------------------------------------------------------------------------------------
@@ -178,7 +195,13 @@ def _flat_splits(pictures: Sequence[FilePath]) -> tuple[int, dict[FilePath, str]
     return depth, {path: named.get(path[depth], "train") for path in pictures}
 
 
-def _layout(labels: Mapping[FilePath, str], splits: Mapping[FilePath, str], depth: int, words: str) -> Layout:
+def _layout(
+    labels: Mapping[FilePath, str],
+    splits: Mapping[FilePath, str],
+    depth: int,
+    words: str,
+    tables: tuple[FilePath, ...] = (),
+) -> Layout:
     members: Members = {"train": [], "validation": [], "test": []}
     for path, label in labels.items():
         members[splits[path]].append((label, path))
@@ -186,7 +209,7 @@ def _layout(labels: Mapping[FilePath, str], splits: Mapping[FilePath, str], dept
     counts = Counter(path[depth] for path in outside if len(path) > depth + 1)
     notes = [f"The classes are from {words}."]
     notes += [f"Images of {quote((folder,))} without a label, left out: {n:,}." for folder, n in sorted(counts.items())]
-    return Layout({split: sorted(each) for split, each in members.items()}, outside, tuple(notes), words)
+    return Layout({split: sorted(each) for split, each in members.items()}, outside, tuple(notes), words, tables)
 
 
 def _by_tables(tables: Sequence["_Table"], depth: int, splits: Mapping[FilePath, str]) -> dict[str, Layout]:
@@ -205,8 +228,9 @@ def _by_tables(tables: Sequence["_Table"], depth: int, splits: Mapping[FilePath,
         counts = Counter(label for path, label in labels.items() if told[path] == "train")
         training = sum(split == "train" for split in told.values())
         if 2 <= len(counts) <= sum(counts.values()) / 2 and 2 * sum(counts.values()) >= training:
-            names = quote(*(table.path for table in sources[column]))
-            found[f"csv:{column}"] = _layout(labels, told, depth, f"the column {quote((column,))} of {names}")
+            used = tuple(table.path for table in sources[column])
+            words = f"{column if column == ONE_HOT else f'the column {quote((column,))}'} of {quote(*used)}"
+            found[f"csv:{column}"] = _layout(labels, told, depth, words, used)
     ordered = sorted(found, key=lambda key: key.removeprefix("csv:").lower() not in _LABEL_COLUMNS)
     return {key: found[key] for key in ordered[:_MAX_COLUMNS_OFFERED]}
 
@@ -238,12 +262,12 @@ class _Table:
     names: int
     rows: dict[FilePath, list[str]]
 
-    def labels(self) -> dict[str, dict[FilePath, str]]:
-        """The labels of the pictures by each column that can hold labels, those called so first."""
+    def labels(self, every: bool = False) -> dict[str, dict[FilePath, str]]:
+        """The labels of the pictures by each column that can hold labels, or by every one, those called so first."""
         columns = {}
         for column, title in enumerate(self.titles):
-            values = {path: cell for path, row in self.rows.items() if (cell := row[column].strip())}
-            if column != self.names and len({*values.values()}) <= max(1, len(values) // 2):
+            values = {path: " ".join(cell.split()) for path, row in self.rows.items() if (cell := row[column].strip())}
+            if column != self.names and (every or len({*values.values()}) <= max(1, len(values) // 2)):
                 columns[title] = values
         called = {title: columns[title] for title in columns if title.lower() in _LABEL_COLUMNS}
         return called | self._one_hot() | columns
@@ -259,7 +283,7 @@ class _Table:
         hot = {path: [place for place in cells if row[place].strip() in ones] for path, row in self.rows.items()}
         if len(cells) < 2 or any(len(each) != 1 for each in hot.values()):
             return {}
-        return {"a column for each class": {path: self.titles[place] for path, (place,) in hot.items()}}
+        return {ONE_HOT: {path: self.titles[place] for path, (place,) in hot.items()}}
 
     def splits(self) -> dict[FilePath, str]:
         """The split of each picture, where a column tells it."""

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 ENCODINGS = {
+    "utf-8": "utf-8",
     "gbk": "gb18030",
     "shift-jis": "cp932",
     "cp866": "cp866",
@@ -16,6 +17,7 @@ ENCODINGS = {
 }
 """Python's codec of each encoding; of equally likely ones the first is taken."""
 TITLES = {
+    "utf-8": "UTF-8",
     "gbk": "GBK, simplified Chinese",
     "shift-jis": "Shift-JIS, Japanese",
     "cp866": "CP866, Russian",
@@ -33,7 +35,7 @@ _SHOWN = 4
 # JIS X 0208 signs, kana and level 1, Big5 level 1, and the Hangul of KS X 1001.
 _COMMON = {
     "gbk": ((0xB0, 0xD7, 1.0), (0xD8, 0xF7, 0.4)),
-    "shift-jis": ((0x81, 0x83, 1.0), (0x88, 0x97, 1.0), (0x98, 0x9F, 0.4)),
+    "shift-jis": ((0x81, 0x81, 0.5), (0x82, 0x83, 1.0), (0x88, 0x97, 1.0), (0x98, 0x9F, 0.4)),
     "big5": ((0xA4, 0xC6, 0.95), (0xC9, 0xF9, 0.3)),
     "euc-kr": ((0xB0, 0xC8, 0.95),),
 }
@@ -44,14 +46,16 @@ def decode_names(names: Sequence[str | bytes], encoding: str | None = None) -> t
     """The names as text, and the encodings that are possible with some names in each, the one that was used first.
 
     Bytes are names of unknown encoding: UTF-8 where all of them are, else in the likeliest of `ENCODINGS`, or in the
-    one that is given. The encodings are empty where there was nothing to guess. ValueError where they are not in
-    `encoding`.
+    one that is given. The encodings are empty where there was nothing to guess: UTF-8 by chance has characters of two
+    bytes. ValueError where the names are not in `encoding`.
     """
     unknown = [name for name in names if isinstance(name, bytes)]
-    odd = [name for name in unknown if not _is_utf8(name)]
-    if not odd:
-        return [name if isinstance(name, str) else name.decode() for name in names], {}
+    odd = [name for name in unknown if not _decodes([name], "utf-8")] or unknown
     possible = likeliest(odd)
+    if not odd or (
+        encoding is None and possible[:1] == ["utf-8"] and any(max(text) > "\u07ff" for text in _texts(odd))
+    ):
+        return [name if isinstance(name, str) else name.decode() for name in names], {}
     if encoding is not None:
         if encoding not in possible:
             raise ValueError(
@@ -64,12 +68,12 @@ def decode_names(names: Sequence[str | bytes], encoding: str | None = None) -> t
         )
     chosen = possible[0]
     # UTF-8 by chance is likely for two bytes of a character, and unlikely for single ones between others.
-    keeps_utf8 = chosen not in _DOUBLE or not _decodes(unknown, chosen)
+    keeps_utf8 = not _decodes(unknown, chosen) or (encoding is None and chosen not in _DOUBLE)
     texts = [
         name
         if isinstance(name, str)
         else name.decode()
-        if keeps_utf8 and _is_utf8(name)
+        if keeps_utf8 and _decodes([name], "utf-8")
         else name.decode(ENCODINGS[chosen])
         for name in names
     ]
@@ -81,24 +85,21 @@ def likeliest(names: Iterable[bytes]) -> list[str]:
     """The encodings that can be those of all names together, the likeliest first."""
     names = list(names)
     parts = _parts(names)[:_SAMPLE]
-    scores = {each: _score(parts, each) for each in ENCODINGS if _decodes(names, each)}
+    scores = {each: 2.0 if each == "utf-8" else _score(parts, each) for each in ENCODINGS if _decodes(names, each)}
     return sorted(scores, key=lambda each: -scores[each])  # stable
 
 
-def _is_utf8(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _texts(names: Iterable[bytes]) -> list[str]:
+    return [name.decode() for name in names]
 
 
 def _decodes(names: Iterable[bytes], encoding: str) -> bool:
+    """Whether the names are text in that encoding: no control characters, and none that Unicode does not define."""
     try:
-        b"/".join(names).decode(ENCODINGS[encoding])
+        text = b"/".join(names).decode(ENCODINGS[encoding])
     except UnicodeDecodeError:
         return False
-    return True
+    return not any(unicodedata.category(character) in ("Cc", "Cn", "Co") for character in {*text})
 
 
 def _parts(names: Iterable[bytes]) -> list[bytes]:
@@ -125,9 +126,7 @@ def _score(parts: Sequence[bytes], encoding: str) -> float:
                     weights += len(stored)
     mean = total / max(1, weights)
     # Hangul lies where GBK has the most common two thirds of its characters: so many Chinese ones all lie there rarely.
-    is_korean = (
-        encoding == "euc-kr" and mean == _COMMON[encoding][0][2] and len({*b"/".join(parts).decode("cp949")}) > 6
-    )
+    is_korean = encoding == "euc-kr" and mean > 0.94 and len({*b"/".join(parts).decode("cp949")}) > 6
     return 1.05 if is_korean else mean
 
 

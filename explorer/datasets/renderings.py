@@ -3,15 +3,16 @@
 from dataclasses import replace
 
 from explorer.datasets.untrusted_files import FilePath, quote
-from explorer.images import DecodedImage, Paper, Rendering, Values, common_scale, decode, widened
+from explorer.images import DecodedImage, Rendering, Values, common_scale, decode, widened
 
 
 class CommonRendering:
-    """`now` has a scale as soon as a picture of one channel of more than 8 bits was decoded, wide enough for all that
-    were; it may widen with each."""
+    """`now` is the given one. Where that leaves the scale open, it has one as soon as a picture of one channel of more
+    than 8 bits was decoded, wide enough for all that were; it may widen with each."""
 
-    def __init__(self, paper: Paper) -> None:
-        self.now = Rendering(paper)
+    def __init__(self, given: Rendering) -> None:
+        self.now = given
+        self._is_open = given.scale is None
         self._values: Values | None = None
         self._scaled: dict[FilePath, Rendering] = {}
         self._transparent, self._windowed = 0, 0
@@ -23,7 +24,7 @@ class CommonRendering:
         if picture.values:
             self._values = widened(self._values, picture.values)
             scale = common_scale(self._values)
-            if scale != self.now.scale:
+            if self._is_open and scale != self.now.scale:
                 self.now = replace(self.now, scale=scale)
                 picture = picture.rendered(self.now)
             self._scaled[path] = self.now
@@ -39,7 +40,7 @@ class CommonRendering:
 
     def notes(self) -> list[str]:
         notes, paper = [], self.now.paper
-        if self.now.scale:
+        if self._scaled and self.now.scale:
             low, high = self.now.scale
             notes.append(
                 f"Images of one channel with more than 8 bits: {len(self._scaled):,}. All have the same scale, {low:g} "

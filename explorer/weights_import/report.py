@@ -9,6 +9,7 @@ from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Network, describe
 from explorer.checkpoints import Checkpoint
+from explorer.labels import numbered_classes
 
 SHOWN = 80  # letters of a name
 EXPORT = (
@@ -123,7 +124,7 @@ class Reading:
         """
         normalisation = (normalisation or self.normalisation).of(self.spec.input_shape[0])
         mean, std = normalisation.mean, normalisation.std
-        class_names = class_names or self.class_names or tuple(f"class {index}" for index in range(self.spec.classes))
+        class_names = class_names or self.class_names or numbered_classes(self.spec.classes)
         own = self.own_checkpoint
         if own is not None:
             metrics = own.metrics if (mean, std) == (own.mean, own.std) else {}

@@ -98,6 +98,7 @@ def sections(state: CompareState, networks: Sequence[ChosenNetwork], subject: In
         if not lesson.hides("controls"):
             controls.choose_images(state, choice, options)
         controls.measure_everything(state, choice, requests, networks)
+    controls.show_assumed_classes(networks, choice)
     compared = compare(state, networks, subject)
     _predicted(state, choice, requests, compared, key)
     _tab(state, choice, requests, compared, subject, key)
