@@ -117,7 +117,8 @@ FORBIDDEN_METHODS = {"extractall", "add_safe_globals"}
 OPENS_WEIGHTS = {"explorer.weights_import.sandbox"}  # in a child with limits: the one place for files of others
 FORBIDDEN_KEYWORDS = {"allow_pickle", "shell"}
 
-IMPORT_NAMES = {"pillow": "PIL", "pillow-heif": "pillow_heif"}  # where a package is imported under another name than it is installed
+# Where a package is imported under another name than it is installed.
+IMPORT_NAMES = {"pillow": "PIL", "pillow-heif": "pillow_heif"}
 
 
 def sources() -> list[Path]:

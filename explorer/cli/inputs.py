@@ -17,7 +17,7 @@ from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import SHOWN_CLASSES, describe_classes
 from explorer.datasets import Dataset, folders, shapes
 from explorer.datasets.name_encodings import ENCODINGS
-from explorer.images import FORMATS, PAPERS, PHOTOS, PLAIN, DecodedImage, Frame, Rendering, decode, to_input
+from explorer.images import FORMATS, PAPERS, PHOTOS, PLAIN, DecodedImage, Frame, Paper, Rendering, decode, to_input
 from explorer.images.photos import decoded
 from explorer.presets import preset
 from explorer.training import TrainingConfig
@@ -170,8 +170,8 @@ def class_order(typed: str | None, names: Sequence[str]) -> tuple[tuple[str, ...
 
 
 def dataset(text: str, size: tuple[int, int], arguments: argparse.Namespace, rendering: Rendering = PLAIN) -> Dataset:
-    """Images of `size` (height, width), read as `add_reading` asks, otherwise in that rendering. The split does not depend on the seed of a
-    training."""
+    """Images of `size` (height, width), read as `add_reading` asks, and else in that rendering. The split does not
+    depend on the seed of a training."""
     if text == "shapes":
         return shapes.load(size=size[0])
     if text.startswith("shapes:") and not Path(text).exists():
@@ -197,7 +197,7 @@ def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
     )
 
 
-def picture(file: str, checkpoint: Checkpoint, paper: str | None) -> DecodedImage:
+def picture(file: str, checkpoint: Checkpoint, paper: Paper | None) -> DecodedImage:
     """Rendered as the images that the network learned from; `paper` is the colour under transparent parts, where one
     is given."""
     if file in PHOTOS and not Path(file).exists():

@@ -230,13 +230,11 @@ def _image(pydicom: Any, found: Any, values: np.ndarray, frames: int) -> DicomIm
         if values.shape[2] != 3 or values.dtype.kind != "u":
             raise ValueError("no colours")
         return DicomImage(values if bits == 8 else (values >> max(bits - 8, 0)).astype(np.uint8), None, False, frames)
-    shared, of_frame = (
-        next(iter(found.get(f"{which}FunctionalGroupsSequence") or ()), {}) for which in ("Shared", "PerFrame")
-    )
     groups = [found]
-    for group in (of_frame, shared):
-        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-            groups += list(group.get(name) or ())[:1]
+    for which in ("PerFrame", "Shared"):
+        for group in list(found.get(f"{which}FunctionalGroupsSequence") or ())[:1]:
+            for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+                groups += list(group.get(name) or ())[:1]
 
     def value(name: str) -> Any:
         """The first of the values by that name."""

@@ -37,7 +37,7 @@ class Rendering:
             ):
                 raise ValueError("the values that become black and white must be two numbers, the smaller one first.")
 
-    def on(self, paper: str | None) -> "Rendering":
+    def on(self, paper: Paper | None) -> "Rendering":
         """The same on that paper, where one is given."""
         return self if paper is None else replace(self, paper=paper)
 
@@ -121,7 +121,7 @@ def range_of(image: Any, kind: str, rendering: Rendering) -> tuple[Values, float
             f"Its values, {low:g} to {high:g}, are shown from {start:g} (black) to {end:g} (white), as in the data set."
         )
         low, high = rendering.scale
-    elif is_16_bit and kind != "DICOM" and (low == high or (kind == "PNG" and high >= 4096)):
+    elif is_16_bit and kind != "DICOM" and (low == high or kind == "HEIC" or (kind == "PNG" and high >= 4096)):
         low, high = 0, 65535
         notes.append("Its 16-bit values are divided by 257, which keeps the brightness.")
     elif low == high:

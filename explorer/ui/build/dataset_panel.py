@@ -92,7 +92,7 @@ def _ask_for_pictures(state: BuildState) -> bool:
             PAPERS,
             key="paper",
             width=160,
-            help="The colour under transparent parts of all images, and of new ones for a network that learned from them.",
+            help="Also under those of a new image for a network that learns from these.",
         )
     file = st.file_uploader("A zip, .tar or .tar.gz of class folders", key="zip")
     source = file.file_id if file else folder.strip()

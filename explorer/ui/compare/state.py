@@ -21,11 +21,11 @@ class CompareState(UrlState):
     """One view of the Compare page.
 
     `networks` are 2 to 4 different names; `picture`, `frame`, `paper`, `target` and `scope` are as in an `AppState`,
-    `target` counts in the classes of the first network. `depth`, 0 at the input to 1 at the output, is the relative depth of the
-    detail: networks of different depth share no layers, but each has a layer nearest to it. `grid` says whether maps
-    are drawn with their true pixels. `data` and `n` are the test images of all measurements, "" and None the default
-    ones; `explained` is the class whose Grad-CAM is measured on the object. `measured` are the measurements that a
-    link asks for. `tab` is the open one. Raises ValueError for values that this app never writes.
+    `target` counts in the classes of the first network. `depth`, 0 at the input to 1 at the output, is the relative
+    depth of the detail: networks of different depth share no layers, but each has a layer nearest to it. `grid` says
+    whether maps are drawn with their true pixels. `data` and `n` are the test images of all measurements, "" and None
+    the default ones; `explained` is the class whose Grad-CAM is measured on the object. `measured` are the measurements
+    that a link asks for. `tab` is the open one. Raises ValueError for values that this app never writes.
     """
 
     INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "n": (1, 10**8)}
