@@ -12,55 +12,18 @@ import pydicom
 import pydicom.uid as uids
 import pytest
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_voi_lut
 from pydicom.sequence import Sequence
 
-from explorer.images import ImageError, Rendering, decode, dicom
+from explorer.images import ImageError, Rendering, decode, decoding, dicom
+from tests.dicom_files import element_set, file_of, written
 
 RANDOM = np.random.default_rng(0)
 DEEP = RANDOM.integers(0, 4096, (13, 17)).astype(np.uint16)
 PHOTO = RANDOM.integers(0, 256, (16, 24, 3)).astype(np.uint8)
-SECRET = "Doe^Jane"
 NOTE = "Of the DICOM file only the image is read."
-
-
-def element_set(values: np.ndarray, kind: str = "MONOCHROME2", bits: int | None = None, **more: Any) -> Dataset:
-    found = Dataset()
-    found.PatientName = found.PatientID = SECRET
-    found.SOPClassUID, found.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
-    found.Rows, found.Columns = (
-        values.shape[-2:] if values.ndim == 2 or more.get("NumberOfFrames") else values.shape[:2]
-    )
-    found.SamplesPerPixel, found.PhotometricInterpretation = 3 if values.shape[-1] == 3 else 1, kind
-    if values.shape[-1] == 3:
-        found.PlanarConfiguration = 0
-    found.BitsAllocated = 8 * values.itemsize
-    found.BitsStored = bits or found.BitsAllocated
-    found.HighBit, found.PixelRepresentation = found.BitsStored - 1, int(values.dtype.kind == "i")
-    found.PixelData = values.tobytes()
-    for name, value in more.items():
-        setattr(found, name, value)
-    return found
-
-
-def written(found: Dataset, syntax: str = uids.ExplicitVRLittleEndian) -> bytes:
-    found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = uids.ExplicitVRLittleEndian if syntax == uids.RLELossless else syntax
-    found.file_meta.MediaStorageSOPClassUID = found.SOPClassUID
-    found.file_meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID
-    if syntax == uids.RLELossless:
-        found.compress(syntax)
-    file = io.BytesIO()
-    found.save_as(file, enforce_file_format=True)
-    return file.getvalue()
-
-
-def file_of(
-    values: np.ndarray, kind: str = "MONOCHROME2", syntax: str = uids.ExplicitVRLittleEndian, **more: Any
-) -> bytes:
-    return written(element_set(values, kind, **more), syntax)
 
 
 def item(**values: Any) -> Dataset:
@@ -158,7 +121,7 @@ def test_a_palette():
 def test_a_window_is_that_of_pydicom(function, slope, intercept):
     more = {"RescaleSlope": slope, "RescaleIntercept": intercept} if (slope, intercept) != (1, 0) else {}
     found = element_set(DEEP, bits=12, WindowCenter=[800, 1], WindowWidth=[900, 1], VOILUTFunction=function, **more)
-    stored = DEEP * slope + intercept
+    stored = DEEP.astype(float) * slope + intercept
     seen = apply_voi_lut(stored, found)
     low, high = (value * slope + intercept for value in (0, 4095))
     picture = decode(written(found), "a")
@@ -266,8 +229,9 @@ def test_sizes_are_checked_before_the_pixels():
 
 
 def test_a_deflated_bomb_is_refused(monkeypatch):
-    packed = zlib.compressobj(9, zlib.DEFLATED, -15)
-    content = packed.compress(b"\x08\0\x08\0LT\0\0" + bytes(2**27)) + packed.flush()
+    monkeypatch.setattr(decoding, "MAX_BYTES", 2**20)
+    packed = zlib.compressobj(1, zlib.DEFLATED, -15)
+    content = packed.compress(b"\x08\0\x08\0LT\0\0" + bytes(2**21)) + packed.flush()
     head = file_of(DEEP, syntax=uids.DeflatedExplicitVRLittleEndian)
     start = head.index(b"1.2.840.10008.1.2.1.99") + 22
     assert "MB unpacked" in refusal(head[:start] + content)
@@ -297,7 +261,7 @@ def test_lengths_that_are_none_are_a_sentence_or_no_harm(length):
     whole = bytearray(file_of(DEEP))
     place = whole.index(b"\xe0\x7f\x10\0OW\0\0") + 8
     whole[place : place + 4] = struct.pack("<I", length)
-    refusal(bytes(whole))
+    _either(bytes(whole))
 
 
 def test_packed_lengths_that_swell_are_refused():

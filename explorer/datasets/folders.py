@@ -246,7 +246,11 @@ def read_layout(
         train, validation_split = hold_out(train, validation, [seed, 1])
     mean, std = channel_statistics(train.images)
     if max(std) <= LEVEL:
-        raise ValueError("all training images are one and the same colour, so there is nothing to learn from them.")
+        laid = any("transparent parts" in note for note in notes)
+        raise ValueError(
+            f"all training images are one and the same colour{f' on {rendering.paper}' * laid}, so there is nothing to "
+            f"learn from them{'; choose another colour under transparent parts' * laid}."
+        )
     listed = sorted(skipped, key=lambda path: (skipped[path] == HIDDEN, path))[:MAX_SKIPPED]  # a Mac hides one for each
     files = tuple(Skipped(printable_path(path), skipped[path]) for path in listed)
     return Dataset(name, class_names, mean, std, train, validation_split, test, tuple(notes), files, rendering)

@@ -96,10 +96,10 @@ def decode(data: bytes, name: str, rendering: Rendering = PLAIN) -> DecodedImage
     converted, and of several frames the first is taken. One channel of more than 8 bits is rescaled,
     v -> 255 (v - low) / (high - low). low..high is the scale of the `rendering`. Where that leaves it to the picture,
     it is 0..65535 for a grey HEIC and for a 16-bit PNG (which keeps its brightness) unless all its values are below
-    4096; in every other case it is the picture's own smallest and largest finite value. Where these are equal, 16 bits again stand for
-    0..65535, and other values become mid-grey. NaN becomes black. Three channels of 16 bits keep their upper 8. A DICOM
-    file is seen through the window that it names, whatever the scale. At most two pictures are decoded at once; others
-    wait.
+    4096; in every other case it is the picture's own smallest and largest finite value. Where these are equal, 16 bits
+    again stand for 0..65535, and other values become mid-grey. NaN becomes black. Three channels of 16 bits keep their
+    upper 8. A DICOM file is seen through the window that it names, whatever the scale. At most two pictures are decoded
+    at once; others wait.
 
     Raises `ImageError`, and nothing else, for all that cannot be read or has more than 50 million pixels.
     """
