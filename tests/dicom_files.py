@@ -30,7 +30,7 @@ def element_set(values: np.ndarray, kind: str = "MONOCHROME2", bits: int | None 
 
 def written(found: Dataset, syntax: str = uids.ExplicitVRLittleEndian) -> bytes:
     found.file_meta = FileMetaDataset()
-    found.file_meta.TransferSyntaxUID = uids.ExplicitVRLittleEndian if syntax == uids.RLELossless else syntax
+    found.file_meta.TransferSyntaxUID = uids.UID(uids.ExplicitVRLittleEndian if syntax == uids.RLELossless else syntax)
     found.file_meta.MediaStorageSOPClassUID = found.SOPClassUID
     found.file_meta.MediaStorageSOPInstanceUID = found.SOPInstanceUID
     if syntax == uids.RLELossless:
@@ -41,6 +41,6 @@ def written(found: Dataset, syntax: str = uids.ExplicitVRLittleEndian) -> bytes:
 
 
 def file_of(
-    values: np.ndarray, kind: str = "MONOCHROME2", syntax: str = uids.ExplicitVRLittleEndian, **more: Any
+    values: np.ndarray, kind: str = "MONOCHROME2", syntax: Any = uids.ExplicitVRLittleEndian, **more: Any
 ) -> bytes:
     return written(element_set(values, kind, **more), syntax)

@@ -147,12 +147,14 @@ def test_a_window_in_the_groups_of_an_enhanced_file():
     )
     plain = file_of(DEEP, bits=12, WindowCenter=1000, WindowWidth=500, RescaleSlope=1, RescaleIntercept=-100)
     for where in ("Shared", "PerFrame"):
-        found = file_of(DEEP, bits=12, **{f"{where}FunctionalGroupsSequence": Sequence([group])})
+        groups: dict[str, Any] = {f"{where}FunctionalGroupsSequence": Sequence([group])}
+        found = file_of(DEEP, bits=12, **groups)
         np.testing.assert_array_equal(grey(found), grey(plain))
 
 
 def test_small_values_stand_for_white_in_monochrome1():
-    for more in ({}, {"WindowCenter": 800, "WindowWidth": 900}):
+    windows: list[dict[str, Any]] = [{}, {"WindowCenter": 800, "WindowWidth": 900}]
+    for more in windows:
         one, two = (grey(file_of(DEEP, kind, bits=12, **more)) for kind in ("MONOCHROME1", "MONOCHROME2"))
         np.testing.assert_array_equal(one, 255 - two)
 
@@ -187,7 +189,8 @@ def test_nothing_of_the_patient_is_kept_or_logged(caplog, capfd, recwarn):
         except ImageError as error:
             assert "Doe" not in str(error)
         else:
-            closures = [cell.cell_contents for cell in picture.again.__closure__]  # what a session keeps
+            cells: Any = getattr(picture.again, "__closure__")  # noqa: B009
+            closures = [cell.cell_contents for cell in cells]  # what a session keeps
             assert "Doe" not in repr(picture) and not any(isinstance(each, bytes | Dataset) for each in closures)
     assert not caplog.records and not recwarn and capfd.readouterr() == ("", "")
 

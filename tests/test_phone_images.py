@@ -35,7 +35,7 @@ def avif(image: Image.Image | np.ndarray, **options: object) -> bytes:
     return file.getvalue()
 
 
-def plain(width: int, height: int, colour: object = BLUE, mode: str = "RGB") -> Image.Image:
+def plain(width: int, height: int, colour: str | tuple[int, ...] = BLUE, mode: str = "RGB") -> Image.Image:
     return Image.new(mode, (width, height), colour)
 
 
@@ -82,7 +82,7 @@ def test_grey_and_transparency(mode):
 
 
 def test_of_several_pictures_the_main_one_is_shown():
-    others = [plain(64, 48, (200, 0, 0)), PHOTO, plain(64, 48, (0, 200, 0))]
+    others: list[Image.Image | np.ndarray] = [plain(64, 48, (200, 0, 0)), PHOTO, plain(64, 48, (0, 200, 0))]
     picture = decode(heic(*others, primary=1), "a.heic")
     np.testing.assert_array_equal(picture.pixels, PHOTO)
     assert picture.frames == 3 and "The main one of its 3 pictures is shown." in picture.notes

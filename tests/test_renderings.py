@@ -18,7 +18,7 @@ from explorer.datasets import folders, stored
 from explorer.images import PAPERS, PLAIN, Rendering, common_scale, decode
 from explorer.presets import cifar
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import UploadStore, find_image, pixels_for
+from explorer.ui.services.inference import InputImage, UploadStore, find_image, pixels_for
 
 RANDOM = np.random.default_rng(0)
 
@@ -53,6 +53,12 @@ def folder_of(root: Path, pictures: dict[str, bytes]) -> Path:
 def network(rendering: Rendering) -> Checkpoint:
     found = build(cifar(8, classes=2)).freeze()
     return Checkpoint(found, ("a", "b"), (0.5,) * 3, (0.2,) * 3, "own", rendering=rendering)
+
+
+def found_image(state: AppState, uploads: UploadStore) -> InputImage:
+    found = find_image(state, uploads)
+    assert found
+    return found
 
 
 # --- the scale -------------------------------------------------------------------------------------------------------
@@ -162,7 +168,7 @@ def test_the_digest_of_a_network_is_as_before_unless_it_has_a_rendering():
 def test_explore_gives_each_network_the_rendering_of_its_images():
     pixels, uploads = deep(4000), UploadStore()
     picture = uploads.add(png(pixels), "a.png")
-    image = find_image(AppState(picture=picture), uploads)
+    image = found_image(AppState(picture=picture), uploads)
     wide = network(Rendering(scale=(0, 65535)))
     np.testing.assert_array_equal(pixels_for(wide, image)[0][..., 0], np.rint(pixels / 257))
     np.testing.assert_array_equal(pixels_for(network(PLAIN), image)[0], image.pixels)
@@ -173,7 +179,7 @@ def test_explore_lays_a_picture_on_the_paper_of_the_view_else_of_each_network():
     picture = uploads.add(png(icon((250, 0, 0))), "a.png")
     corner = {}
     for paper in (None, *PAPERS):
-        image = find_image(AppState(picture=picture, paper=paper), uploads)
+        image = found_image(AppState(picture=picture, paper=paper), uploads)
         corner[paper] = [
             int(pixels_for(each, image)[0][0, 0, 0]) for each in (network(PLAIN), network(Rendering("black")))
         ]

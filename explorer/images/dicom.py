@@ -35,6 +35,7 @@ _WANTED = [
     *("BluePaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableData"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
+_MAX_VISITS = 10**9  # of pixels, by all scans of a JPEG
 _MAX_READS = 300_000  # of the file; an element takes two or three
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")  # implicit, explicit, big-endian
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -187,7 +188,7 @@ def _check_frame(pydicom: Any, found: Any, syntax: str, frames: int, size: int) 
                 "with 12-bit JPEG pixels, which cannot be read here; save it uncompressed, for example with "
                 "`gdcmconv --raw`, or export its image as PNG."
             )
-        if len(re.findall(rb"\xff\xda", frame)) > 200:
+        if len(re.findall(rb"\xff\xda", frame)) * found.Rows * found.Columns > _MAX_VISITS:
             raise ValueError("too many scans")
 
 

@@ -2,6 +2,7 @@
 
 import io
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -99,7 +100,7 @@ def written(number: int, width: int, height: int, frames: int = 1) -> bytes:
                 pictures[-1].putalpha(Image.fromarray(pixels[..., 0]))
     file = io.BytesIO()
     if kind == "DICOM":
-        return file_of(np.asarray(pictures[0]), "RGB" if mode == "RGB" else "MONOCHROME2", **options)
+        return file_of(np.asarray(pictures[0]), "RGB" if mode == "RGB" else "MONOCHROME2", **dict[str, Any](options))
     if kind == "HEIC":
         pillow_heif.from_pillow(pictures[0]).save(file, **options)
         return file.getvalue()
