@@ -91,7 +91,7 @@ def _ask_for_pictures(state: BuildState) -> bool:
             "Transparent parts on",
             PAPERS,
             key="paper",
-            width=160,
+            width=220,
             help="Also under those of a new image for a network that learns from these.",
         )
     file = st.file_uploader("A zip, .tar or .tar.gz of class folders", key="zip")
