@@ -211,8 +211,10 @@ def test_a_syntax_that_cannot_be_read_says_what_to_do(syntax, name):
     found = element_set(DEEP, bits=12)
     found.PixelData = encapsulate([bytes(100)])
     found["PixelData"].VR = "OB"
-    text = refusal(written(found, syntax))
+    data = written(found, syntax)
+    text = refusal(data)
     assert name in text and "gdcmconv --raw" in text
+    assert "with compressed pixels" in refusal(data.replace(syntax.encode(), b"`9" + syntax[2:].encode()))
 
 
 def test_a_report_has_no_image():

@@ -6,9 +6,9 @@ read here from the sequence headers of its AV1 data.
 
 import ctypes
 import io
+import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 from PIL import AvifImagePlugin
@@ -56,7 +56,7 @@ def _heif() -> Any:
     options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
     # pillow-heif passes no limit on. These are the first fields of libheif's `heif_security_limits`, which also hold
     # for what is beside the picture, such as its transparency.
-    limits_of = ctypes.CDLL(import_module("_pillow_heif").__file__).heif_get_global_security_limits
+    limits_of = ctypes.CDLL(sys.modules["_pillow_heif"].__file__).heif_get_global_security_limits
     limits_of.restype = ctypes.POINTER(ctypes.c_uint64 * 2)
     limits = limits_of().contents
     if limits[1] == _LIBHEIF_PIXELS:

@@ -169,8 +169,9 @@ def _check_frame(pydicom: Any, found: Any, syntax: str, frames: int, size: int) 
     says."""
     reader = JpegImageFile if syntax in _JPEG else Jpeg2KImageFile if syntax in _JPEG_2000 else None
     if reader is None and syntax != _RUN_LENGTHS:
+        name = pydicom.uid.UID(syntax).name
         raise UnreadableDicomError(
-            f"with {pydicom.uid.UID(syntax).name} pixels, which cannot be read here; save it uncompressed, for example "
+            f"with {'compressed' if name == syntax else name} pixels, which cannot be read here; save it uncompressed, for example "
             "with `gdcmconv --raw`, or export its image as PNG."
         )
     extended = [found.get(f"ExtendedOffsetTable{end}") for end in ("", "Lengths")]
