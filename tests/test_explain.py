@@ -18,7 +18,7 @@ from driving.messages import explain_request, picture, unpack
 from explorer import checkpoints, figures
 from explorer.attribution import raw_arrays
 from explorer.datasets import shapes
-from explorer.images import DecodedImage, decode, to_input, to_pixels
+from explorer.images import DecodedImage, decode, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui import server
 from explorer.ui.api import explain as api
@@ -31,12 +31,9 @@ from explorer.ui.api.explain import (
     ExploreSession,
     RequestError,
     arrays,
-    classify,
     explain,
     handle_arrays,
-    handle_classify,
     handle_explain,
-    view_report,
 )
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.services import inference
@@ -217,52 +214,6 @@ def test_the_answer_to_a_file_is_what_the_library_computes(changes: dict[str, An
     assert kept is not None and kept.digest == subject.digest, "the page's run finds it"
     assert explain(own, VIEW | changes | {"picture": state.picture}) == answer, "and another request of the session"
     assert session().pictures.get(state.picture) is None, "and no other session"
-
-
-def test_a_frame_is_seen_by_both_networks_and_by_every_part_of_the_message() -> None:
-    """That of half the star: as if the app had drawn it alone."""
-    own, frame = session(), "0.25,0.5,0.5"
-    header, body = unpack(explain(own, VIEW | {"frame": frame, "layer": "stages.2.2"}))
-    cut = sample_pixels(6, 6)[0][16:32, 8:24]
-    for name, network, predicted in zip(NAMES, header["networks"], header["predictions"]["networks"], strict=True):
-        loaded = checkpoints.load_pretrained(name)
-        wanted = trace(loaded.network, to_input(cut, (32, 32), loaded.mean, loaded.std), None, STRIP_KINDS)
-        assert predicted["classes"][0]["probability"] == pytest.approx(float(wanted.probabilities.max()), abs=1e-6)
-        assert predicted["part"] == [0.25, 0.5, 0.5, 0.5]
-        start, height, width = network["input"]
-        shown = np.frombuffer(body, np.uint8, 3 * height * width, start).reshape(height, width, 3)
-        np.testing.assert_array_equal(shown, to_pixels(wanted.image, loaded.mean, loaded.std))
-        assert [name for name, _ in network["layers"]["stages.2.2"]["numbers"] if "on the object" in name]
-    said = "the frame of 50% of the shorter side, 25% from the left and 50% from the top"
-    assert said in header["source"] and said in header["predictions"]["pictures"][0]["words"]
-    html = view_report(own, VIEW | {"frame": frame}).decode()
-    assert html.count(said) > 3, "the picture and each figure"
-    assert explain(own, VIEW | {"frame": "0,0,1"}) != explain(own, VIEW), "in words"
-    whole, alone = (unpack(explain(own, VIEW | more))[0]["predictions"] for more in ({"frame": "0,0,1"}, {}))
-    assert whole["networks"] == alone["networks"], "the whole picture is what they get by themselves"
-    with pytest.raises(RequestError, match="not a view of Explore"):
-        explain(own, VIEW | {"frame": "0,0,2"})
-
-
-def test_a_picture_of_a_contact_sheet_has_the_predictions_of_explore_and_is_not_kept() -> None:
-    own = session()
-    asked, content = named_file()
-    header, body = unpack(classify(own, asked, content))
-    shown = unpack(explain(session(), asked, content))[0]["predictions"]["networks"]
-    for answer, network in zip(header["answers"], shown, strict=True):
-        assert answer["name"] == network["classes"][0]["name"]
-        assert answer["probability"] == pytest.approx(network["classes"][0]["probability"], abs=1e-6)
-    assert header["size"] == "60×40" and header["picture"][1:] == [40, 60]
-    assert not own.pictures._images and own.latest == 0, "the picture of the view stays, and so does its request"
-    for name in ("=1.png", "../../etc/passwd", "\u202egnp.exe"):
-        with pytest.raises(RequestError, match="is not a JPEG") as refused:
-            classify(own, asked | {"name": name}, b"just text")
-        assert (refused.value.status, refused.value.code) == (200, "picture")
-    with pytest.raises(RequestError, match="shows other networks now"):
-        classify(own, asked | {"networks": ["shapes-resnet-56"]}, content)
-    answer = reply([json.dumps(asked).encode() + b"\n" + content], own.token, handle_classify)
-    assert (answer.status_code, bytes(answer.body)) == (200, classify(own, asked, content))
-    assert refusal(reply(lines(asked), "0" * 32, handle_classify))[:2] == (404, "session")
 
 
 def test_a_file_that_is_no_picture_is_one_sentence_and_the_shown_picture_stays() -> None:

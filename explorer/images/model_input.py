@@ -102,7 +102,8 @@ def _is_default(frame: Frame, shape: Sequence[int], size: tuple[int, int], resiz
     left, top, wide, tall = visible_part((rows, columns), size, resize_shorter_to)
     part = np.array([left * columns, top * rows, wide * columns, tall * rows])
     left_px, top_px, side = frame.box(shape)
-    return bool(np.abs(part - [left_px, top_px, side, side]).max() <= 0.5)
+    rounding = 0.5 + 1e-4 * max(rows, columns)  # to a pixel, and to the decimals of a share
+    return bool(np.abs(part - [left_px, top_px, side, side]).max() <= rounding)
 
 
 def _resize_and_cut(pixels: np.ndarray, size: tuple[int, int], shorter: int) -> np.ndarray:

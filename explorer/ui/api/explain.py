@@ -54,6 +54,7 @@ TOKEN_HEADER = "X-Explorer-Token"
 MAX_LINE_BYTES = 8000
 MAX_FILE_BYTES = MAX_BYTES
 MAX_FILES, MAX_FILES_OF_SESSION = 8, 4  # in memory at once
+SPARE_FILES = 3  # of those, which contact sheets leave for pictures that a person waits for
 LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
 VIEW_FIELDS = (*PASS_FIELDS, *SELECTION_FIELDS)
 SHEET_SIDE_PX = 64  # of a picture on a contact sheet, which has up to twice as many
@@ -259,7 +260,7 @@ async def handle_picture(request: Request) -> Response:
 
 async def handle_classify(request: Request) -> Response:
     """200 with the message about one picture of a contact sheet, else as `handle_arrays`."""
-    return await _respond(request, "application/octet-stream", classify, MAX_FILE_BYTES)
+    return await _respond(request, "application/octet-stream", classify, MAX_FILE_BYTES, spare_files=SPARE_FILES)
 
 
 async def _respond(
@@ -268,6 +269,7 @@ async def _respond(
     make: Callable[[ExploreSession, Mapping[str, Any], bytes, int | None], bytes],
     max_file: int = 0,
     supersedes: bool = False,
+    spare_files: int = 0,
 ) -> Response:
     stream = request.stream()
     try:
@@ -276,7 +278,7 @@ async def _respond(
             raise RequestError(404, "session", "The session of this page has ended. Reload the page.")
         asked, begun = await asyncio.wait_for(_read_line(stream), LINE_TIMEOUT_S)
         is_file = "name" in asked
-        with _upload_slot(session) if is_file else nullcontext():
+        with _upload_slot(session, spare_files) if is_file else nullcontext():
             file = await asyncio.wait_for(_read_file(stream, begun, max_file if is_file else 0), FILE_TIMEOUT_S)
             session.latest += supersedes
             number = session.latest if supersedes else None
@@ -293,10 +295,10 @@ async def _respond(
 
 
 @contextmanager
-def _upload_slot(session: ExploreSession) -> Iterator[None]:
-    """Room for one file in memory."""
+def _upload_slot(session: ExploreSession, spare: int) -> Iterator[None]:
+    """Room for one file in memory, while as much as `spare` stays."""
     token = session.token
-    if sum(_files.values()) >= MAX_FILES or _files[token] >= MAX_FILES_OF_SESSION:
+    if sum(_files.values()) >= MAX_FILES - spare or _files[token] >= MAX_FILES_OF_SESSION:
         raise RequestError(429, "files", "Too many images are being uploaded at this moment. Try again.")
     _files[token] += 1
     try:

@@ -255,19 +255,20 @@ async function classifyFile(file) {
   const { networks } = /** @type {Sheet} */ (state.sheet);
   let [found, error] = [/** @type {SheetMessage | null} */ (null), tooLarge(file, limit)];
   asked.add(file);
-  for (let tries = 1; !found && !error; tries += 1) {
+  for (let tries = 1; !found && !error && state.sheet?.open; tries += 1) {
     const token = state.data?.token ?? "";
     try {
       found = await classify(token, { ...named(file), networks }, file);
     } catch (problem) {
       const code = problem instanceof RequestError ? problem.code : "";
       if (code === "session") renew(token);
+      if (code === "files") tries = 0; // many people send pictures
       if (["picture", "file", "incident"].includes(code) || tries === TRIES) error = sentence(problem);
       else await new Promise((done) => setTimeout(done, AGAIN_MS)); // busy, out of reach, or the page has moved on
     }
   }
   asked.delete(file);
-  dispatch({ type: "classified", file, networks, found, error });
+  if (found || error) dispatch({ type: "classified", file, networks, found, error });
   classifySheet();
 }
 

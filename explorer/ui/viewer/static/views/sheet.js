@@ -131,6 +131,8 @@ export function sheetView({ pick, show }) {
     const answers = (found?.answers ?? []).map(({ name, probability }, which) =>
       el("span", { className: "answer" }, el("span", { className: "who" }, short[which]), el("b", {}, name), ` ${percent(probability)}`),
     );
+    const said = (found?.answers ?? []).map(({ name, probability }, which) => `${short[which]} predicts ${name}, ${percent(probability)}`);
+    button.ariaLabel = [plain(file.name), ...said, ...(differs(entry) ? ["they differ"] : [])].join("; ");
     const mark = differs(entry) ? [el("span", { className: "differ" }, "≠ they differ")] : [];
     button.disabled = !found;
     button.title = found ? `${file.name}, ${found.size}` : file.name;
