@@ -29,7 +29,7 @@ def named(*names: bytes, extra: Mapping[bytes, bytes] | None = None) -> io.Bytes
     return io.BytesIO(zipped(entries))
 
 
-WORDS = {
+WORDS: dict[str, list[tuple[str, ...]]] = {
     "gbk": [("猫", "狗"), ("苹果", "香蕉", "橙子"), ("玫瑰", "向日葵")],
     "shift-jis": [("猫", "犬"), ("表示", "能力"), ("ソファ", "テーブル"), ("ねこ", "いぬ")],
     "cp866": [("кошка", "собака"), ("Яблоко", "Груша"), ("КОТ", "ПЕС")],
@@ -42,7 +42,7 @@ WORDS = {
 }
 
 
-@pytest.mark.parametrize(("encoding", "words"), [(key, words) for key, found in WORDS.items() for words in found])
+@pytest.mark.parametrize(("encoding", "words"), [(key, words) for key in WORDS for words in WORDS[key]])
 def test_the_encoding_of_all_names_together_is_guessed(encoding: str, words: tuple[str, ...]) -> None:
     codec = name_encodings.ENCODINGS[encoding]
     dataset = load(named(*(word.encode(codec) for word in words)), (8, 8))
@@ -103,7 +103,7 @@ def tarred(
     files: Mapping[str, bytes], compression: str = "gz", form: int = tarfile.PAX_FORMAT, code: str = "utf-8"
 ) -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=f"w:{compression}", format=form, encoding=code) as archive:
+    with tarfile.TarFile(fileobj=file, mode="w", format=form, encoding=code) as archive:
         folder = tarfile.TarInfo("./")
         folder.type = tarfile.DIRTYPE
         archive.addfile(folder)
@@ -111,7 +111,7 @@ def tarred(
             info = tarfile.TarInfo(f"./{name}")
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return file.getvalue()
+    return gzip.compress(file.getvalue()) if compression else file.getvalue()
 
 
 @pytest.mark.parametrize("compression", ["", "gz"])
@@ -228,7 +228,12 @@ def test_the_images_of_a_tar_are_read_in_its_order_once(monkeypatch: pytest.Monk
     """A compressed tar is unpacked from its start for each step back: once for the list, once for all images."""
     places: list[int] = []
     seek = archives._Tar.seek
-    monkeypatch.setattr(archives._Tar, "seek", lambda self, place: (places.append(place), seek(self, place))[1])
+
+    def noted(self: archives._Tar, place: int) -> None:
+        places.append(place)
+        seek(self, place)
+
+    monkeypatch.setattr(archives._Tar, "seek", noted)
     names = np.random.default_rng(0).permutation([*WHOLE]).tolist()
     load(io.BytesIO(tarred({name: WHOLE[name] for name in names})))
     assert sum(after < before for before, after in zip(places, places[1:], strict=False)) == 1

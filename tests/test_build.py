@@ -664,6 +664,36 @@ def test_a_zip_that_gives_no_data_is_one_sentence(content: bytes, data_folder: P
     assert not list(data_folder.glob("data/*")), "nothing is kept of it"
 
 
+def test_classes_in_the_names_of_the_files_are_used_once_they_are_confirmed() -> None:
+    flat = {name.replace("/", "_"): content for name, content in pictures("cats", "dogs").items()}
+    app = upload(zipped(flat))
+    said = "The classes would be from the name of each file before its number: cats 10, dogs 10. Look at the"
+    assert any(each.value.startswith(as_sentence(said)) for each in app.info)
+    assert list(app.dataframe[0].value["class"]) == ["cats", "dogs"]  # the contact sheet, to look at
+    assert state_of(app).data == "own" and app.button(key="start").disabled
+    app.button(key="confirm_classes").click().run()
+    check(app)
+    assert state_of(app).data.startswith("stored-") and not app.button(key="start").disabled
+    assert list(app.dataframe[0].value["class"]) == ["cats", "dogs"]
+
+
+def test_the_encoding_of_names_is_changed_on_the_contact_sheet() -> None:
+    marks = {"QQ": "猫", "QZ": "狗"}
+    content = zipped(pictures(*marks))
+    for mark, name in marks.items():
+        content = content.replace(mark.encode(), name.encode("gbk"))
+    app = upload(content)
+    assert list(app.dataframe[0].value["class"]) == ["狗", "猫"]
+    (choice,) = (each for each in app.selectbox if each.label == "Encoding of the names")
+    assert "GBK, simplified Chinese: 猫, 狗" in choice.options
+    choice.set_value("cp437").run()
+    check(app)
+    assert sorted(app.dataframe[0].value["class"]) == sorted(
+        name.encode("gbk").decode("cp437") for name in marks.values()
+    )
+    assert state_of(app).data.startswith("stored-")
+
+
 def test_names_of_classes_are_text() -> None:
     names = ("<img src=x onerror=alert(1)>", "![a](b) **c**", "a`b", "$x$ :red[y]")
     app = upload(zipped(pictures(*names)), name="![x](y) `<b>`.zip")

@@ -20,8 +20,8 @@ def two(pattern: str, each: int = 4, classes: tuple[str, ...] = ("cat", "dog")) 
     return files(*(pattern.format(name=name, i=i) for name in classes for i in range(each)))
 
 
-def read(found: Mapping[str, bytes], **choices: str) -> Dataset:
-    return load(packed(found), (8, 8), validation=0, **choices)
+def read(found: Mapping[str, bytes], labels_from: str | None = None) -> Dataset:
+    return load(packed(found), (8, 8), validation=0, labels_from=labels_from)
 
 
 def counts(dataset: Dataset) -> list[int]:
@@ -39,7 +39,7 @@ def test_splits_have_many_names(train: str, validation: str, test: str) -> None:
 @pytest.mark.parametrize("around", ["a/", "a/b/c/d/", "train/", "x/train/images/"])
 def test_single_folders_around_the_classes_are_looked_through(around: str) -> None:
     junk = ("README.md", "__MACOSX/a/._x.png", "a/.DS_Store", "a/Thumbs.db", "a/b/list.csv", "notes/x.txt")
-    dataset = read(two(f"{around}{{name}}/{{i}}.png") | dict.fromkeys(junk, b"x"))
+    dataset = read(two(f"{around}{{name}}/{{i}}.png") | dict.fromkeys(junk, b"x") | {"cover.png": png(9)})
     assert dataset.class_names == ("cat", "dog") and counts(dataset) == [6, 0, 2]
 
 

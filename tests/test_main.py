@@ -209,6 +209,43 @@ def test_evaluate_finds_classes_by_their_names(place, network, tmp_path):
         assert part["loss"] == pytest.approx(every["classes"][name]["loss"], rel=1e-5)
 
 
+def test_outputs_without_names_are_taken_in_the_order_of_the_folders_and_that_can_be_changed(place, network, tmp_path):
+    known = checkpoints.load(network)
+    backwards = [1, 2, 0]  # its outputs in another order than the folders have
+    state = known.network.state_dict()
+    last = [name for name in state if state[name].shape[:1] == (3,)][-2:]
+    state |= {name: state[name][backwards] for name in last}
+    known.network.load_state_dict(state)
+    checkpoints.save(
+        replace(known, class_names=("class 0", "class 1", "class 2"), metrics={}), tmp_path / "n.safetensors"
+    )
+    data = ("evaluate", tmp_path / "n.safetensors", "--data", place / "pictures", "--threads", 1)
+    assumed, said = answer(*data), answer(*data, "--classes", "green, red,blue")
+    assert "class 0 is blue, class 1 is green, class 2 is red" in assumed["notes"][-1]
+    assert "as `--classes` says: class 0 is green, class 1 is red, class 2 is blue" in said["notes"][-1]
+    named = answer("evaluate", network, "--data", place / "pictures", "--threads", 1)
+    assert said["accuracy"] == named["accuracy"] != assumed["accuracy"]
+    assert "must name each class of the data once" in complaint(*data, "--classes", "green,red,pink")
+    assert "do not name their classes" in complaint("evaluate", network, *data[2:], "--classes", "green,red,blue")
+
+
+def test_data_says_what_the_reading_says(place, tmp_path):
+    dataset = folders.load(place / "pictures", (16, 16))
+    said = answer("data", place / "pictures", "--size", 16)
+    assert (said["class_names"], said["notes"], said["warnings"]) == (list(COLOURS), list(dataset.notes), [])
+    assert said["counts"]["red"] == {"train": 11, "validation": 1, "test": 5}
+    assert said["totals"] == {"train": 33, "validation": 3, "test": 15} and said["labels_from"] == "folders"
+    for name in COLOURS:
+        for picture in (place / "pictures" / "train" / name).iterdir():
+            (tmp_path / f"{name}_{picture.name}").write_bytes(picture.read_bytes())
+    (tmp_path / "notes.pdf").write_bytes(b"x")
+    assert "confirm that with `--labels-from names:number`" in complaint("data", tmp_path)
+    said = answer("data", tmp_path, "--labels-from", "names")
+    assert said["class_names"] == list(COLOURS) and [each["path"] for each in said["skipped"]] == ["notes.pdf"]
+    _, out, _ = run("data", tmp_path, "--labels-from", "names")
+    assert "read from the name of each file before its number" in out and "Left out: notes.pdf: not an image" in out
+
+
 def test_train_says_what_was_learned_beside_guessing(place, tmp_path):
     """Two steps of eight pictures at a rate of next to nothing: right on what chance gives of three classes."""
     said = answer(

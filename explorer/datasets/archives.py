@@ -124,7 +124,9 @@ def _in_tar(file: BinaryIO, encoding: str | None, unpacked: bool = False) -> Lis
                 raise ValueError("no list of files one behind the other")
             is_link = member.issym() or member.islnk()
             reason = LINK if is_link else SPARSE if member.issparse() else "" if member.isreg() else NO_FILE
-            reader = None if member.isdir() else partial(stream.read_file, member.offset_data, member.size)
+            reader: Reader | None = (
+                None if member.isdir() else partial(stream.read_file, member.offset_data, member.size)
+            )
             name = member.name.encode("utf-8", "surrogateescape")
             members.append((name.decode() if name.isascii() else name, reason, reader))
             last, archive.members = member.offset, []  # it would keep all of them

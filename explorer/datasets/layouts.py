@@ -192,7 +192,7 @@ def _flat_splits(pictures: Sequence[FilePath]) -> tuple[int, dict[FilePath, str]
     named = {folder: split for folder in folders if (split := _split_of(folder))}
     if "train" not in named.values():
         named = {}
-    return depth, {path: named.get(path[depth], "train") for path in pictures}
+    return depth, {path: named.get(path[depth] if len(path) > depth else "", "train") for path in pictures}
 
 
 def _layout(

@@ -171,8 +171,8 @@ def _check_frame(pydicom: Any, found: Any, syntax: str, frames: int, size: int) 
     if reader is None and syntax != _RUN_LENGTHS:
         name = pydicom.uid.UID(syntax).name
         raise UnreadableDicomError(
-            f"with {'compressed' if name == syntax else name} pixels, which cannot be read here; save it uncompressed, for example "
-            "with `gdcmconv --raw`, or export its image as PNG."
+            f"with {'compressed' if name == syntax else name} pixels, which cannot be read here; save it uncompressed, "
+            "for example with `gdcmconv --raw`, or export its image as PNG."
         )
     extended = [found.get(f"ExtendedOffsetTable{end}") for end in ("", "Lengths")]
     frame = pydicom.encaps.get_frame(
