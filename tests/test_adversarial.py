@@ -356,7 +356,7 @@ def test_shift_in_a_terminal(place: Path) -> None:
     found = np.array(said["probabilities"])
     assert found.shape == (17, 17) and said["lowest"]["probability"] == found.min() and said["kept"] > 0
     assert said["predicted"][8][8] == said["answer"]
-    own = trace(asked.network, inputs.image(inputs.picture(str(picture)), asked), kinds=()).probabilities
+    own = trace(asked.network, inputs.image(inputs.picture(str(picture), asked), asked), kinds=()).probabilities
     assert found[8, 8] == pytest.approx(own[2], abs=1e-6)
     status, out, _ = run("shift", place / "net.safetensors", picture)
     assert status == 0 and "keeps its answer" in out and out.count("\n") > 20

@@ -414,6 +414,7 @@ def test_a_bad_file_is_one_sentence_of_its_own(content: bytes) -> None:
 
 def test_nothing_is_shown_with_a_torch_that_opens_files_unsafely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements, "version", lambda name: "2.5.1")
+    requirements.check_torch.cache_clear()  # what is in order is asked once
     app = AppTest.from_string(PAGE, default_timeout=60).run()
     assert not app.exception and not app.header
     (error,) = app.error

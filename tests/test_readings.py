@@ -14,6 +14,7 @@ from explorer.architectures import build
 from explorer.datasets import Split, shapes
 from explorer.onnx_export import to_onnx
 from explorer.training import evaluate
+from explorer.ui import dataset_access
 from explorer.ui.models import upload_panel
 from explorer.weights_import import NORMALISATIONS, Normalisation
 from tests.e2e.test_models import theirs
@@ -80,6 +81,10 @@ def test_a_network_is_measured_on_pictures_of_its_own_classes_alone(
     assert app.selectbox(key="labelled").options == ["Shapes"]
     (classes,) = [box for box in app.selectbox if box.label == "Classes"]
     check(classes.select("class 0, class 1, …").run())
+    assert app.selectbox(key="labelled").options == ["Shapes"], "of as many classes, whose order can be changed"
+    assert [text.value for text in app.caption if "class 0 is circle" in text.value]
+    monkeypatch.setattr(dataset_access, "labelled_data", lambda *_: [])
+    app.run()
     assert "Labelled images" not in labels_of(app)
     press(app, "Upload images on Build & train")
     assert [text.value for text in app.markdown] == ["here is Build & train"]
