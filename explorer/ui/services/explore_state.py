@@ -21,10 +21,11 @@ MapSource = Literal["grad_cam", "method"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
+CHANGE = re.compile(r"[\w.@:~,-]{0,4000}", re.ASCII)  # interventions; whether they fit is said where they are applied
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
-PASS_FIELDS = ("picture", "target", "layers")
+PASS_FIELDS = ("picture", "target", "layers", "change")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
 SELECTION_FIELDS = ("layer", "channel", "scope", "opacity")
 
@@ -41,7 +42,7 @@ class AppState(UrlState):
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
-    map of "Can I trust this map?".
+    map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them.
 
     Raises ValueError for a text that this app never writes.
     """
@@ -61,6 +62,7 @@ class AppState(UrlState):
     method: str = "integrated_gradients"
     parameters: str = "{}"
     questioned: MapSource = "grad_cam"
+    change: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +75,8 @@ class AppState(UrlState):
             raise ValueError(
                 f"`picture` must be a sample, a test image, a photo or an upload, received {self.picture!r}."
             )
+        if not CHANGE.fullmatch(self.change):
+            raise ValueError(f"`change` must name interventions, received {self.change!r:.40}.")
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)

@@ -7,6 +7,7 @@ import { fileName } from "./picture_layout.js";
 import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { barView } from "./views/bar.js";
+import { changesView } from "./views/changes.js";
 import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
 import { headerView } from "./views/layer_header.js";
@@ -258,6 +259,7 @@ export function overview({ parentElement }) {
     const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
+    const changes = changesView(find(box, ".changes"), select, choose);
     const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
     report.title = "The image, both networks, this layer and the strip as one file that opens offline.";
     box.append(el("div", { className: "picture-tools" }, report));
@@ -272,6 +274,7 @@ export function overview({ parentElement }) {
       if (!now.message) return;
       predictions(now);
       strip(now.message, shownLayer(now), now.selection.scope);
+      changes(now);
     };
   });
   return mount("overview", place);
