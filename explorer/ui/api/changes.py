@@ -32,7 +32,7 @@ def pack_changes(axis: Sequence[str], results: Sequence[NetworkResult]) -> tuple
 def effect(network: NetworkResult) -> str:
     """What came of the interventions of the view in a sentence, "" without any."""
     if network.refusal:
-        return f"{network.title} stays untouched: {network.refusal}"
+        return f"{network.refusal} So {network.title} stays untouched."
     if not network.untouched:
         return ""
     names, after, before = network.checkpoint.class_names, network.trace, network.untouched

@@ -10,7 +10,15 @@ from explorer.ui.explore.view import ExploreView, load_view, load_view_in_fragme
 from explorer.ui.markdown import as_sentence
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.session import explore_session, session
-from explorer.ui.viewer.places import connection, ending, introduction, layer_header, layer_panel, overview
+from explorer.ui.viewer.places import (
+    changes_panel,
+    connection,
+    ending,
+    introduction,
+    layer_header,
+    layer_panel,
+    overview,
+)
 
 
 def show() -> None:
@@ -41,6 +49,7 @@ def _show(state: AppState) -> None:
         names = [network.name for network in view.networks]
         missing.show_missing(controls.missing_networks(), names, view.missing, controls.update_state)
     overview()
+    changes_panel()
     layer_header()
     _detail(view)
     navigation.ending(ending, "compare", "On how many images do they differ, and is it overfitting?")
@@ -83,9 +92,13 @@ def _detail(view: ExploreView) -> None:
             st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
             residual_blocks.block_tab(state, subject, view.results)
-        elif tab == "methods":
-            methods.methods_tab(state, subject, view.results)
-        elif tab == "channels":
-            channels.channels_tab(state, view.results)
         else:
-            faithfulness.trust_tab(state, subject, view.results)
+            if state.change:
+                st.info("This tab shows the untouched networks: what was changed above does not reach it.")
+            looked = view.untouched()
+            if tab == "methods":
+                methods.methods_tab(state, subject, looked)
+            elif tab == "channels":
+                channels.channels_tab(state, looked)
+            else:
+                faithfulness.trust_tab(state, subject, looked)

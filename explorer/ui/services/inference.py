@@ -196,14 +196,17 @@ class InferenceCache:
         interventions, refusal = fitting(loaded, state.change)
         key = f"{network.name}/{image.digest}/{target}/{state.layers}"
         traces = self._large if max(loaded.spec.input_shape) > self._large_from_px else self._small
-        untouched = None
+
+        def bare() -> Trace:
+            return traces.get(key, lambda: trace_image(loaded, image, target, state.layers))
+
         with self.lock:
             if interventions:
-                untouched = self._untouched.get(
-                    key, lambda: traces.get(key, lambda: trace_image(loaded, image, target, state.layers))
-                )
+                untouched = self._untouched.get(key, bare)
                 key, target = f"{key}/{as_text(interventions)}", untouched.target
-            traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers, interventions))
+                traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers, interventions))
+            else:
+                untouched, traced = None, self._untouched.find(key) or bare()
             profiles = self._profiles.get(key, lambda: profile(traced))
         changes = {"interventions": interventions, "untouched": untouched, "refusal": refusal}
         return NetworkResult(**vars(network), trace=traced, profiles=profiles, **changes)

@@ -19,8 +19,11 @@ overview = place(  # predictions and depth strip
     "overview",
     "<div class='overview'><p class='error' role='alert' hidden></p>"
     f"<p class='loading' aria-hidden='true'></p><div class='around'></div>{_LEAD}"
-    "<div class='strip'></div><section class='changes' aria-label='Changes of the networks'></section></div>",
-    ("scale.css", "predictions.css", "strip.css", "changes.css", "picture_tools.css", "loading.css"),
+    "<div class='strip'></div></div>",
+    ("scale.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
+)
+changes_panel = place(
+    "changes", "<section class='changes' aria-label='Changes of the networks'></section>", ("changes.css",)
 )
 layer_header = place("header", "<div class='head'></div>", ("detail.css",))
 layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))

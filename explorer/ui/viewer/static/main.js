@@ -259,7 +259,6 @@ export function overview({ parentElement }) {
     const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
-    const changes = changesView(find(box, ".changes"), select, choose);
     const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
     report.title = "The image, both networks, this layer and the strip as one file that opens offline.";
     box.append(el("div", { className: "picture-tools" }, report));
@@ -274,10 +273,15 @@ export function overview({ parentElement }) {
       if (!now.message) return;
       predictions(now);
       strip(now.message, shownLayer(now), now.selection.scope);
-      changes(now);
     };
   });
   return mount("overview", place);
+}
+
+/** @type {(component: Component) => () => void} */
+export function changes({ parentElement }) {
+  const place = once(parentElement, ".changes", (root) => changesView(root, select, choose));
+  return mount("changes", place);
 }
 
 /** @type {(component: Component) => () => void} */

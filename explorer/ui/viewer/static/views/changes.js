@@ -104,7 +104,7 @@ export function changesView(root, select, choose) {
   const drawings = el("div");
   const heading = el("h4", {});
   const picker = el("select", { id: "part" });
-  const partField = el("label", {}, "Of it", picker);
+  const partField = el("label", {}, "Part", picker);
   const channel = el("input", { type: "number", id: "changed-channel", min: "0", placeholder: "all" });
   const off = el("button", { type: "button" }, "Switch off");
   const mean = el("button", { type: "button", title: "In the place of each value comes the mean of its channel, for this image." }, "Mean");
@@ -117,7 +117,7 @@ export function changesView(root, select, choose) {
     { className: "dials", role: "group", ariaLabel: "Change the chosen layer" },
     heading,
     partField,
-    el("label", {}, "Channel", channel),
+    el("label", {}, "Channel to change", channel),
     off,
     mean,
     swap,
