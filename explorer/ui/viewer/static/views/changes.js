@@ -53,10 +53,10 @@ function architecture(title, pick) {
     draw(network, layer) {
       const { blocks, colour } = network;
       toggle(box, blocks.length > 0);
-      name.style.color = colour;
-      boxes.style.setProperty("--own", colour);
-      if (built !== JSON.stringify(blocks)) {
-        built = JSON.stringify(blocks);
+      if (built !== JSON.stringify([colour, blocks])) {
+        built = JSON.stringify([colour, blocks]);
+        name.style.color = colour;
+        boxes.style.setProperty("--own", colour);
         buttons = blocks.map((block, index) => {
           const parts = block.name.split(".");
           const own = parts[parts.length - 1];
@@ -176,7 +176,7 @@ export function changesView(root, select, choose) {
     update(picker, { value: part });
     const column = message?.columns.findIndex((each) => each.name === name) ?? -1;
     const channels = Math.max(0, ...(message?.networks ?? []).map(({ cells }) => cells[column]?.channels ?? 0));
-    channel.max = String(channels - 1);
+    update(channel, { max: String(channels - 1) });
     if (focusedIn(root) !== channel) update(channel, { value: String(selection.channel ?? "") });
     const which = selection.channel === null ? "" : `, channel ${selection.channel}`;
     setText(heading, `Change ${name}${which}`);
