@@ -191,7 +191,7 @@ def rerun_rows(blank: Page, views: list[View], process: int, rounds: int) -> Ite
 
 
 def dial_rows(views: list[View], rounds: int) -> Iterator[Row]:
-    """A block of both networks on the dial: an answer needs the changed passes, beside untouched ones that are there."""
+    """A block of both networks on the dial: an answer needs the changed passes; the untouched ones are there."""
     for view in views:
         bare_passes, taken = [], []
         for number in range(WARM_UP + rounds):
@@ -200,7 +200,8 @@ def dial_rows(views: list[View], rounds: int) -> Iterator[Row]:
                 bare_passes.append(passes)
                 taken.append(seconds)
         least = [DIAL_PASSES * passes + DIAL_S for passes in bare_passes]
-        figure = f"Explore at {view.size}: another factor of a block / ({DIAL_PASSES} × bare passes + {1e3 * DIAL_S:.0f} ms)"
+        bound = f"{DIAL_PASSES} × bare passes + {1e3 * DIAL_S:.0f} ms"
+        figure = f"Explore at {view.size}: another factor of a block / ({bound})"
         yield ratio_row(figure, taken, least, 1.0)
 
 

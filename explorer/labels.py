@@ -12,6 +12,11 @@ class Label(NamedTuple):
     long: str
 
 
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """The names of the classes of a network whose file does not name them: `class 0`, `class 1`, …"""
+    return tuple(f"class {index}" for index in range(count))
+
+
 FAMILIES = {"none": "plain CNN", "identity": "ResNet, identity (A)", "projection": "ResNet, projection (B)"}
 """Networks by their shortcuts."""
 

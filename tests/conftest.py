@@ -175,6 +175,55 @@ def packages_are_scanned_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shapes_are_drawn_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """By a worker, which takes a second each time; only the laws of shapes draw them anew."""
+    if request.path.name == "test_shapes.py" or "explorer.datasets.shapes" not in sys.modules:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("explorer.datasets.shapes.test_split", kept_shapes("test_split", 4))
+        patch.setattr("explorer.datasets.shapes.load", kept_shapes("load", 1))  # of a hundred megabytes
+        yield
+
+
+@functools.cache
+def kept_shapes(name: str, most: int) -> Any:
+    """That function of `explorer.datasets.shapes`, which keeps its last results."""
+    from explorer.datasets import shapes
+
+    draw = getattr(shapes, name)
+    keep = functools.lru_cache(most)(draw)
+
+    def kept(seed: int = 0, size: int = 32, **options: Any) -> Any:
+        if size == 64 or "threads" in options:
+            return draw(seed, size, **options)
+        classes = options.get("classes")
+        return keep(seed, size, classes=None if classes is None else tuple(classes))
+
+    return kept
+
+
+@pytest.fixture(scope="session", autouse=True)
+def the_end_of_a_run_is_awaited() -> Iterator[None]:
+    """An AppTest looks each millisecond whether its script has ended, and takes Python's lock from it each time."""
+    if "streamlit" not in sys.modules:
+        yield
+        return
+    from streamlit.testing.v1 import local_script_runner as runners
+
+    look = runners.require_widgets_deltas
+
+    def wait(runner: runners.LocalScriptRunner, timeout: float = 3) -> None:
+        assert runner._script_thread
+        runner._script_thread.join(timeout)
+        look(runner, timeout)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runners, "require_widgets_deltas", wait)
+        yield
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """As runs have here. The app may have set more in this process, and the bits of a training depend on how many."""

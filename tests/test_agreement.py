@@ -57,16 +57,6 @@ def test_a_network_for_grey_pictures_gets_them_in_grey(side: int) -> None:
         assert result.right.mean() == evaluate(asked.network, PICTURES, asked.mean, asked.std).accuracy
 
 
-def test_one_logit_gives_the_probabilities_of_a_sigmoid() -> None:
-    asked = checkpoint(replace(SPEC, classes=2, one_logit=True), ("no", "yes"))
-    split = Split(PICTURES.images[:9], PICTURES.labels[:9] % 2)
-    logits = asked.network(images_for(asked, split.images))[:, 1].double()
-    result = predicted(asked, split, ("no", "yes"))
-    np.testing.assert_allclose(result.probabilities[:, 1], logits.sigmoid().numpy(), rtol=1e-5)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(split.labels).double())
-    assert evaluate(asked.network, split, asked.mean, asked.std).loss == pytest.approx(float(loss), rel=1e-5)
-
-
 def predicted(asked: Checkpoint, split: Split, names: Sequence[str] = NAMES) -> Predictions:
     *_, (fraction, result) = predictions(asked, split, names)
     assert fraction == 1 and result is not None

@@ -618,9 +618,10 @@ def test_receptive_field_is_how_far_a_gradient_reaches(name: str):
     image = torch.ones(1, *spec.input_shape, requires_grad=True)
     network(image)
     side = spec.input_shape[1]
+    described = describe(spec)
     inside = [
         layer
-        for layer in describe(spec).layers
+        for layer in described.layers
         if len(layer.output_shape) == 3 and layer.output_shape[1] > 1 and layer.receptive_field <= 0.6 * side
     ]
     assert len(inside) >= 6 and len({layer.receptive_field for layer in inside}) >= 3
@@ -633,6 +634,15 @@ def test_receptive_field_is_how_far_a_gradient_reaches(name: str):
         rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
         reach = (rows.max() - rows.min() + 1).item(), (columns.max() - columns.min() + 1).item()
         assert reach == (layer.receptive_field,) * 2, layer.name
+    for layer in described.layers[::-4]:
+        for at in {(0,) * len(layer.output_shape), tuple(each - 1 for each in layer.output_shape)}:
+            place = (0, slice(None), *at[1:]) if len(at) == 3 else (0, *at)  # a padded channel of zeros sees nothing
+            (gradient,) = torch.autograd.grad(
+                outputs[layer.name][place].sum(), image, retain_graph=True, materialize_grads=True
+            )
+            rows, columns = ((gradient[0].sum(0) != 0).any(axis).nonzero() for axis in (1, 0))
+            corners = tuple(int(end) for end in (rows.min(), columns.min(), rows.max(), columns.max()))
+            assert described.reach(layer.name, at) == corners, (layer.name, at)
 
 
 class OnlyMeta(TorchDispatchMode):

@@ -205,7 +205,7 @@ def give(app: AppTest, key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("tab", "query", "part", "cases", "elsewhere"),
     [
-        ("Network", {}, "spec", NETWORK, "preset|twin|stages_mode"),
+        ("Network", {}, "spec", NETWORK, "preset|twin|grey|stages_mode"),
         ("Network", {"free": "yes"}, "spec", FREE, ".*(?<!_1)"),  # all but those of the second stage
         ("Training", {}, "config", TRAINING, "twin"),
     ],
@@ -239,6 +239,10 @@ def test_twin_stages_and_data_are_parts_of_the_url_too() -> None:
     assert start_label(app) == "Train ResNet-20"
     app.pills(key="stages_mode").set_value("free").run()
     assert state_of(app) == BuildState(twin=False, free=True)
+    app.toggle(key="grey").set_value(True).run()
+    assert app.query_params == {"twin": "no", "free": "yes", "grey": "yes"}
+    assert state_of(app).network((3, 32, 32), 10).input_shape == (1, 32, 32)
+    app.toggle(key="grey").set_value(False).run()
     app.pills(key="stages_mode").set_value("regular").run()
     assert app.query_params == {"twin": "no"}
     app = open_build("Data", twin="no", data="cifar10")
@@ -514,7 +518,7 @@ def test_a_name_in_what_a_failed_run_says_is_only_text() -> None:
 def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> None:
     changes = {"stages": [stage(1, 4), stage(1, 8, 2)], "stem": {**STEM, "channels": 4}, "activation": "elu"}
     config = {"seconds": 3600.0, "batch_size": 16, "seed": 5}
-    query = {"preset": "resnet-8", "spec": json.dumps(changes), "config": json.dumps(config)}
+    query = {"preset": "resnet-8", "spec": json.dumps(changes), "config": json.dumps(config), "grey": "yes"}
     app = open_build(**query)
     form = BuildState.from_query(query)
     app.button(key="start").click().run()
@@ -523,6 +527,7 @@ def test_starting_trains_exactly_the_forms_twins_from_identical_weights() -> Non
     assert app.query_params["run"] == run.id
     request = run.request()
     spec = form.network((3, 32, 32), 10)
+    assert spec.input_shape == (1, 32, 32)
     assert [ArchitectureSpec.from_dict(values) for values in request.specs] == [spec, spec.twin()]
     assert TrainingConfig.from_dict(request.config) == form.training()
     assert request.data == {"kind": "shapes", "size": 32}
@@ -662,6 +667,36 @@ def test_a_zip_that_gives_no_data_is_one_sentence(content: bytes, data_folder: P
     assert app.query_params == {"data": "own"}
     assert app.button(key="start").disabled
     assert not list(data_folder.glob("data/*")), "nothing is kept of it"
+
+
+def test_classes_in_the_names_of_the_files_are_used_once_they_are_confirmed() -> None:
+    flat = {name.replace("/", "_"): content for name, content in pictures("cats", "dogs").items()}
+    app = upload(zipped(flat))
+    said = "The classes would be from the name of each file before its number: cats 10, dogs 10. Look at the"
+    assert any(each.value.startswith(as_sentence(said)) for each in app.info)
+    assert list(app.dataframe[0].value["class"]) == ["cats", "dogs"]  # the contact sheet, to look at
+    assert state_of(app).data == "own" and app.button(key="start").disabled
+    app.button(key="confirm_classes").click().run()
+    check(app)
+    assert state_of(app).data.startswith("stored-") and not app.button(key="start").disabled
+    assert list(app.dataframe[0].value["class"]) == ["cats", "dogs"]
+
+
+def test_the_encoding_of_names_is_changed_on_the_contact_sheet() -> None:
+    marks = {"QQ": "猫", "QZ": "狗"}
+    content = zipped(pictures(*marks))
+    for mark, name in marks.items():
+        content = content.replace(mark.encode(), name.encode("gbk"))
+    app = upload(content)
+    assert list(app.dataframe[0].value["class"]) == ["狗", "猫"]
+    (choice,) = (each for each in app.selectbox if each.label == "Encoding of the names")
+    assert "GBK, simplified Chinese: 猫, 狗" in choice.options
+    choice.set_value("cp437").run()
+    check(app)
+    assert sorted(app.dataframe[0].value["class"]) == sorted(
+        name.encode("gbk").decode("cp437") for name in marks.values()
+    )
+    assert state_of(app).data.startswith("stored-")
 
 
 def test_names_of_classes_are_text() -> None:

@@ -21,7 +21,7 @@ from explorer.experiments.changed_pictures import (
     shift_words,
 )
 from explorer.experiments.throughput import on_all_cores
-from explorer.images import REST, Dials, change, to_input
+from explorer.images import REST, Dials, Frame, change, to_input
 from explorer.tracing import trace
 from tests.test_tracing import shaken, state_of
 
@@ -96,7 +96,7 @@ def test_what_a_shift_map_says_is_counted_by_hand() -> None:
     assert found.lowest(1) == (0.1, 0, 0)
     assert shift_sentences("it", found) == [
         "it keeps its answer, cat, in 8 of 9 shifts (88.9%).",
-        "The probability of cat is lowest, 0.2, 1 pixel to the right and 1 up.",
+        "The probability of cat is lowest, 20.0%, 1 pixel to the right and 1 up.",
     ]
     assert (
         shift_words(0, 0) == "where the picture is not moved"
@@ -135,3 +135,16 @@ def test_calls_run_in_order_a_few_ahead_and_no_more_after_the_end() -> None:
         next(failing)
     with pytest.raises(ValueError, match="number of threads"):
         next(on_all_cores([], threads=0))
+
+
+def test_a_frame_is_what_the_networks_see() -> None:
+    """All answers are those of the cut-out part."""
+    asked = checkpoint()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    frame = Frame.parse("0.5,0.2,0.4")
+    left, top, side = frame.box(pixels.shape)
+    part = np.ascontiguousarray(pixels[top : top + side, left : left + side])
+    *_, (_, framed) = shift_map([asked], pixels, reach=1, frame=frame)
+    *_, (_, cut) = shift_map([asked], part, reach=1)
+    assert framed is not None and cut is not None
+    np.testing.assert_array_equal(framed[0].probabilities, cut[0].probabilities)

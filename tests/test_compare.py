@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import checkpoints, figures
 from explorer.architectures import build, describe
+from explorer.architectures.description import relative_depths
 from explorer.attribution import METHODS, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
@@ -23,7 +24,7 @@ from explorer.tracing import trace
 from explorer.ui import user_models
 from explorer.ui.api.explain import RequestError
 from explorer.ui.compare import aligned_strip, maps, spec_diff
-from explorer.ui.compare.comparison import ComparedNetwork, column_tops, relative_depths, side_by_side, strip_depths
+from explorer.ui.compare.comparison import ComparedNetwork, column_tops, side_by_side, strip_depths
 from explorer.ui.compare.state import CompareState
 from explorer.ui.network_text import accuracy_text
 from explorer.ui.services.inference import NetworkResult

@@ -73,6 +73,35 @@ def test_a_link_measures_what_it_asks_for(removed: str, said: str, monkeypatch: 
     assert all(row.split(",")[-6] == "20" for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("query", "said", "rows"),
+    [
+        ({"question": "shift"}, "ResNet-8 keeps its answer, star, in ", 2 * 289),
+        ({"question": "dial", "dial": "blur"}, "to 6 pixels of standard deviation. The probability of star", 2 * 25),
+        (
+            {"question": "attack", "epsilon": "8", "against": "second"},
+            "Under PGD of 10 steps within 8/255 ResNet-8",
+            20,
+        ),
+        ({"question": "attack", "steps": "0", "second": "none"}, "Under FGSM within 4/255 plain-8", 10),
+        ({"question": "robust", "steps": "0", "n": "10"}, "Untouched, plain-8 is right on", 12),
+    ],
+)
+def test_questions_about_changed_images(
+    query: dict[str, str], said: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: dict[str, Callable[[], Any]] = {}
+    monkeypatch.setattr(navigation, "download_button", lambda label, data, **_: files.setdefault(label, data))
+    app = open_page(measure="yes", **query)
+    if starts := [each for each in app.button if each.label.startswith("Measure (about")]:  # slow machines ask first
+        starts[0].click().run()
+    assert said in texts(app) and not app.exception
+    heads, *lines = files["Results (CSV)"]().decode("utf-8-sig").splitlines()
+    assert heads.startswith("network,") and len(lines) == rows
+    report = files["Report (HTML)"]().getvalue().decode()
+    assert said.split(",")[0] in report and "<h2>" in report
+
+
 def test_up_to_four_networks_of_one_kind() -> None:
     app = open_page(others="shapes-plain-20,cifar10jpeg-plain-8")
     (more,) = [each for each in app.multiselect if each.label == "More networks"]

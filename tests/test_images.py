@@ -19,7 +19,7 @@ import pytest
 from PIL import Image, ImageOps
 from torchvision.models import ResNet50_Weights
 
-from explorer.images import MAX_BYTES, ImageError, decode, decoding, resize, to_input, to_pixels
+from explorer.images import MAX_BYTES, Frame, ImageError, decode, decoding, resize, to_input, to_pixels, visible_part
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (13, 17, 3), np.uint8)
 LOSSLESS: dict[str, dict[str, Any]] = {
@@ -619,6 +619,24 @@ def test_with_the_shorter_side_given_it_is_what_torchvision_does(shape):
         image = to_input(pixels, (224, 224), transforms.mean, transforms.std, shorter)
         expected = transforms(Image.fromarray(pixels)).numpy()
         np.testing.assert_allclose(image, expected, rtol=0, atol=2e-6)  # one level of 255 would be 0.017
+
+
+def test_a_frame_of_an_input_that_is_no_square_is_cut_to_its_shape() -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (40, 60, 3), np.uint8)
+    frame = Frame.parse("0.25,0.5,0.4")  # 16 pixels from column 15 and row 20
+    cut = pixels[20:36, 15:31]
+    np.testing.assert_array_equal(resize(pixels, (8, 16), None, frame), cut[4:12])
+    np.testing.assert_array_equal(resize(pixels, (8, 16), 20, frame), cut[4:12])
+    assert visible_part((40, 60), (8, 16), None, frame) == (15 / 60, 24 / 40, 16 / 60, 8 / 40)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0,0", "0,0,0", "0,0,0.01", "-0.1,0,1", "0,1.1,1", "0,0,nan", "0.12345,0,1", "0,0,1,", "a,b,c" * 99]
+)
+def test_what_is_no_frame_is_said_in_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match="a frame must be LEFT,TOP,SIDE, received") as said:
+        Frame.parse(text)
+    assert len(str(said.value)) < 400
 
 
 def test_a_picture_of_any_length_takes_little_memory():

@@ -17,7 +17,6 @@ from explorer.architectures import ArchitectureSpec, Intervention, Network, Stag
 from explorer.architectures.interventions import as_text, block_shapes, parse_all
 from explorer.tracing import EVERYTHING, Trace, trace
 
-
 CASES = Path(__file__).parent / "viewer" / "changes.json"
 
 

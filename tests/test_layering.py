@@ -94,6 +94,9 @@ OPTIONAL = {("explorer.onnx_export", "onnxruntime")}
 WITHOUT_TORCH = {"explorer.images", "explorer.datasets.shapes", "explorer.datasets.folders", "explorer.figures"}
 WITHOUT_TORCH |= {
     "explorer.downloads",
+    "explorer.datasets.archives",
+    "explorer.datasets.layouts",
+    "explorer.datasets.name_encodings",
     "explorer.datasets.untrusted_files",
     "explorer.datasets.stored",
     "explorer.ui.pages",

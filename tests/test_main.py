@@ -25,7 +25,7 @@ from explorer.attribution import grad_cam, profile, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.cli import inputs
 from explorer.cli.main import COMMANDS, main, parser
-from explorer.datasets import folders, shapes
+from explorer.datasets import GREY, folders, shapes
 from explorer.pretrained import Recipe
 from explorer.runs import describe_results
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
@@ -179,13 +179,14 @@ def test_train_is_fit(place, training):
         assert saved.record["steps"] == entry["steps"]
 
 
-def test_the_spec_takes_shape_and_classes_from_the_data(place, tmp_path):
-    said = answer(
-        "train", "two-conv", "--data", place / "pictures", "--size", 24, "--out", tmp_path / "a.safetensors", *OPTIONS
-    )
-    saved = checkpoints.load(tmp_path / "a.safetensors").spec
-    assert said["input_shape"] == [3, 24, 24]
-    assert saved == replace(presets.preset("two-conv").spec, input_shape=(3, 24, 24), classes=3)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_spec_takes_shape_and_classes_from_the_data(place, tmp_path, channels):
+    file, grey = tmp_path / "a.safetensors", ["--grey"] * (channels == 1)
+    said = answer("train", "two-conv", "--data", place / "pictures", "--size", 24, "--out", file, *grey, *OPTIONS)
+    saved = checkpoints.load(file)
+    assert said["input_shape"] == [channels, 24, 24] and len(saved.mean) == channels
+    assert saved.spec == replace(presets.preset("two-conv").spec, input_shape=(channels, 24, 24), classes=3)
+    assert (GREY in said["notes"]) == bool(grey)
 
 
 def test_evaluate_gives_the_figures_that_train_saved(place, training):
@@ -208,6 +209,43 @@ def test_evaluate_finds_classes_by_their_names(place, network, tmp_path):
         assert part["n"] == 5
         assert part["accuracy"] == every["classes"][name]["accuracy"]
         assert part["loss"] == pytest.approx(every["classes"][name]["loss"], rel=1e-5)
+
+
+def test_outputs_without_names_are_taken_in_the_order_of_the_folders_and_that_can_be_changed(place, network, tmp_path):
+    known = checkpoints.load(network)
+    backwards = [1, 2, 0]  # its outputs in another order than the folders have
+    state = known.network.state_dict()
+    last = [name for name in state if state[name].shape[:1] == (3,)][-2:]
+    state |= {name: state[name][backwards] for name in last}
+    known.network.load_state_dict(state)
+    checkpoints.save(
+        replace(known, class_names=("class 0", "class 1", "class 2"), metrics={}), tmp_path / "n.safetensors"
+    )
+    data = ("evaluate", tmp_path / "n.safetensors", "--data", place / "pictures", "--threads", 1)
+    assumed, said = answer(*data), answer(*data, "--classes", "green, red,blue")
+    assert "class 0 is blue, class 1 is green, class 2 is red" in assumed["notes"][-1]
+    assert "as `--classes` says: class 0 is green, class 1 is red, class 2 is blue" in said["notes"][-1]
+    named = answer("evaluate", network, "--data", place / "pictures", "--threads", 1)
+    assert said["accuracy"] == named["accuracy"] != assumed["accuracy"]
+    assert "must name each class of the data once" in complaint(*data, "--classes", "green,red,pink")
+    assert "do not name their classes" in complaint("evaluate", network, *data[2:], "--classes", "green,red,blue")
+
+
+def test_data_says_what_the_reading_says(place, tmp_path):
+    dataset = folders.load(place / "pictures", (16, 16))
+    said = answer("data", place / "pictures", "--size", 16)
+    assert (said["class_names"], said["notes"], said["warnings"]) == (list(COLOURS), list(dataset.notes), [])
+    assert said["counts"]["red"] == {"train": 11, "validation": 1, "test": 5}
+    assert said["totals"] == {"train": 33, "validation": 3, "test": 15} and said["labels_from"] == "folders"
+    for name in COLOURS:
+        for picture in (place / "pictures" / "train" / name).iterdir():
+            (tmp_path / f"{name}_{picture.name}").write_bytes(picture.read_bytes())
+    (tmp_path / "notes.pdf").write_bytes(b"x")
+    assert "confirm that with `--labels-from names:number`" in complaint("data", tmp_path)
+    said = answer("data", tmp_path, "--labels-from", "names")
+    assert said["class_names"] == list(COLOURS) and [each["path"] for each in said["skipped"]] == ["notes.pdf"]
+    _, out, _ = run("data", tmp_path, "--labels-from", "names")
+    assert "read from the name of each file before its number" in out and "Left out: notes.pdf: not an image" in out
 
 
 def test_train_says_what_was_learned_beside_guessing(place, tmp_path):
@@ -349,6 +387,22 @@ def test_a_name_cannot_steer_the_terminal(network, picture, tmp_path):
     assert "two lines" in complaint("classify", network, tmp_path / "no two\nlines.png")
 
 
+def test_a_frame_is_the_part_of_the_picture_that_the_network_gets(network, tmp_path):
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8)
+    whole, part = tmp_path / "whole.png", tmp_path / "part.png"
+    Image.fromarray(pixels).save(whole)
+    Image.fromarray(pixels[20:40, 15:35]).save(part)
+    for command in ("classify", "explain"):
+        said, wanted = answer(command, network, whole, "--frame", "0.25,0.5,0.5"), answer(command, network, part)
+        assert (said.pop("frame"), wanted.pop("frame")) == ("0.25,0.5,0.5", None)
+        for document in (said, wanted):
+            facts = document["pictures"][0] if command == "classify" else document["picture"]
+            for name in ("file", "width", "height"):
+                del facts[name]
+        assert said == wanted
+    assert "LEFT,TOP,SIDE" in complaint("explain", network, whole, "--frame", "0,0,2")
+
+
 @pytest.mark.parametrize("everything", [False, True])
 def test_explain_says_what_the_library_says(network, picture, tmp_path, everything):
     file = tmp_path / "arrays.npz"
@@ -399,6 +453,16 @@ def test_explain_changes_the_network_and_says_so(network, picture, tmp_path):
         assert str(arrays["change"]) == change and not arrays[f"activations/{block}"][1].any()
     assert f"has no layer or block `{block}x`" in complaint("explain", network, picture, "--change", f"{block}x:off")
     assert "is no intervention" in complaint("explain", network, picture, "--change", "off")
+
+
+def test_arithmetic_says_what_the_library_says(network, picture):
+    asked = ("arithmetic", network, picture, "--layer", "stages.0.0.conv1", "--at", "1,2,3")
+    said = answer(*asked)
+    (step,) = said["steps"]
+    total = sum(step["window"]["sums"]) + sum(term["value"] for term in step["terms"])
+    assert said["value"] == pytest.approx(total, abs=1e-5) and said["difference"] <= said["tolerance"]
+    status, out, _ = run(*asked)
+    assert status == 0 and "convolution 3×3" in out and f"is {said['value']:.4g}" in out
 
 
 def test_a_target_is_a_name_or_a_number_and_by_default_the_prediction(network, picture):
@@ -497,6 +561,10 @@ def test_a_pretrained_name_is_taken_wherever_a_checkpoint_is(picture):
         ("explain net.safetensors red.png --target -1", "'-1'"),
         ("explain net.safetensors red.png --out a.npy", ".npz"),
         ("explain net.safetensors red.png green.png", "green.png"),
+        ("arithmetic net.safetensors red.png --layer stem --at 0", "head.fc"),
+        ("arithmetic net.safetensors red.png --layer head.fc --at 3", "unit 0 to 2"),
+        ("arithmetic net.safetensors red.png --layer head.fc --at -1", "received -1"),
+        ("arithmetic net.safetensors red.png --layer head.fc --at one", "'one'"),
         ("pretrained shapes-resnet-21", "shapes-resnet-20"),
         ("pretrained cifar10jpeg-resnet-20", "--data FOLDER"),
         ("pretrained --folder nowhere", "`nowhere`"),

@@ -213,6 +213,23 @@ def test_classes_and_normalisation_are_changed_after_the_upload(content: bytes) 
     assert uploads_of(app) == [changed]
 
 
+def test_the_order_of_classes_without_names_is_shown_and_changed(content: bytes) -> None:
+    app = open_models()
+    give(app, content)
+    next(each for each in app.selectbox if each.label == "Classes").set_value("class 0, class 1, …").run()
+    check(app)
+    said = "The file does not name its classes. Assumed: class 0 is circle, class 1 is ring,"
+    assert any(each.value.startswith(said) for each in app.caption)
+    (order,) = (each for each in app.text_area if str(each.key).startswith("class-order-"))
+    names = str(order.value).splitlines()
+    order.set_value("\n".join(names[::-1])).run()
+    check(app)
+    assert any(f"class 0 is {names[-1]}, class 1 is {names[-2]}," in each.value for each in app.caption)
+    order.set_value("\n".join(names[1:])).run()
+    assert any("Each of the 10 classes of the images must stand on one line." in each.value for each in app.info)
+    assert not [each for each in app.button if each.label == "Measure"]
+
+
 def test_a_file_of_ours_that_is_uploaded_keeps_its_figures(tmp_path: Path) -> None:
     network = build(cifar(8, classes=10)).freeze()
     own = Checkpoint(
@@ -402,3 +419,34 @@ def test_nothing_is_shown_with_a_torch_that_opens_files_unsafely(monkeypatch: py
     (error,) = app.error
     said = error.value.replace("\\", "")
     assert "torch 2.10 or newer is needed" in said and "this is 2.5.1" in said
+
+
+COMPARE = """
+from explorer.ui import navigation
+from explorer.ui.pages import compare
+navigation.run({"compare": ("Compare", compare.show)})
+"""
+
+
+def test_compare_says_which_classes_are_assumed_and_its_owner_names_them(content: bytes) -> None:
+    app = open_models()
+    give(app, content)
+    next(each for each in app.selectbox if each.label == "Classes").set_value("class 0, class 1, …").run()
+    name = use(app)
+    page = AppTest.from_string(COMPARE, default_timeout=120)
+    page.query_params["networks"] = f"{name},shapes-resnet-8"
+    page.session_state["session"] = SessionData(owner=OWNER)
+    page.session_state["uploads"] = app.session_state["uploads"]
+    check(page.run())
+    assert any(
+        "does not name its classes. Assumed: class 0 is circle, class 1 is ring," in each.value for each in page.caption
+    )
+    (order,) = page.text_area
+    names = str(order.value).splitlines()[::-1]
+    order.set_value("\n".join(names)).run()
+    press(page, "Name its classes so")
+    (changed,) = uploads_of(app)
+    assert changed != name and changed in str(page.query_params["networks"])
+    (path,) = folder_of(app).glob("*.safetensors")
+    assert checkpoints.load(path).class_names == tuple(names)
+    assert not any("does not name its classes" in each.value for each in page.caption)

@@ -1,5 +1,6 @@
 """A network from an ONNX file on the pages: from its upload to every view that a network of ours has."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from explorer import checkpoints, weights_import
 from explorer.datasets import shapes
+from explorer.ui import bar
 from explorer.ui.services.model_store import ModelInfo, StoredModel, shared_folder
 from explorer.weights_import import NORMALISATIONS
 from tests import test_compare, test_gradients, test_models
@@ -46,7 +48,7 @@ def test_an_onnx_file_is_uploaded_named_and_used() -> None:
     app = test_models.open_models()
     test_models.give(app, content(), "small.onnx")
     said = texts(app)
-    assert "ONNX, any network" in said and "Softmax at its end" in said
+    assert "family **ONNX**" in said and "Softmax at its end" in said
     next(box for box in app.selectbox if box.label == "Classes").set_value("Shapes").run()
     name = test_models.use(app)
     test_models.press(app, "Back to Models")
@@ -61,13 +63,27 @@ def test_explore_shows_its_layers_beside_a_network_of_ours(shared: str, layers: 
     assert not app.error and len(explained(app)) == 2
     shown = [column["name"] for column in message(app)[0]["columns"]]
     assert {"body.0", "body.1"} <= set(shown) and ("body.0.conv1" in shown) == (layers != "blocks")
+    around = {column["name"]: column["block"] for column in message(app)[0]["columns"]}
+    assert around["body.1"] is None and around.get("body.1.conv2", "body.1") == "body.1"
 
 
 @pytest.mark.parametrize("tab", ["block", "channels", "methods", "trust"])
 def test_each_tab_of_explore_opens(shared: str, tab: str) -> None:
-    app = open_app(first=shared, second="none", tab=tab, layer="body.1")
+    app = open_app(first=shared, second="none", tab=tab, layer="body.1.conv1", layers="main")
     assert not app.error
     assert tab != "block" or "body.1" in [str(box.value) for box in app.selectbox]
+
+
+def test_a_network_whose_classes_no_other_knows_keeps_its_place_on_every_page(shared: str) -> None:
+    """Compare puts another one beside it; the first card of Gradients does not lose it."""
+    (file,) = shared_folder().glob("*.safetensors")
+    loaded = checkpoints.load(file)
+    checkpoints.save(replace(loaded, class_names=tuple(f"class {index}" for index in range(10))), file)
+    alone = bar.into_query("compare", {}, {"first": shared, "second": "none"})
+    assert alone["networks"].split(",")[0] == shared and alone["networks"].count(",") == 1
+    app = test_gradients.open_gradients(first=shared)
+    app.segmented_control(key="gradients_source").set_value("checkpoint").run()
+    assert app.query_params["first"] == shared and app.query_params["source"] == "checkpoint"
 
 
 def test_it_is_compared_with_twins(shared: str) -> None:

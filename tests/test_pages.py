@@ -59,10 +59,16 @@ def test_first_visit_shows_both_twins_explained() -> None:
 
 def test_the_url_decides_every_widget() -> None:
     app = open_app(
-        first="shapes-resnet-20", second="none", target="3", layer="stages.1.1.conv1", scope="both", opacity="20"
+        first="shapes-resnet-20",
+        second="none",
+        target="3",
+        layer="stages.1.1.conv1",
+        scope="both",
+        opacity="20",
+        at="3,4",
     )
     assert chosen(app) == ["shapes-resnet-20"] and told(app)["view"]["target"] == 3
-    assert view(app) == {"layer": "stages.1.1.conv1", "channel": None, "scope": "both", "opacity": 20}
+    assert view(app) == {"layer": "stages.1.1.conv1", "channel": None, "scope": "both", "opacity": 20, "at": "3,4"}
     assert explained(app) == {"ResNet-20": "triangle"}
     assert "plain-20" not in texts(app)
 
@@ -101,7 +107,7 @@ selection.apply(AppState(layer="stem.conv"))
 selection.take(%s)
 st.session_state["found"] = selection.for_viewer()["selection"]
 """
-SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10}
+SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10, "at": "head.fc:3"}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,8 @@ SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10}
         ({"scope": ["layer"]}, None),
         ({"opacity": 1e9}, None),
         ({"opacity": None}, None),
+        ({"at": "../x:3"}, None),
+        ({"at": [3, 4]}, None),
         ({"channel": -1, "layer": "stages.1.0"}, None),
         ({"channel": True}, None),
         ([], None),
@@ -127,7 +135,7 @@ SELECTED = {"layer": "stages.1.0", "channel": 3, "scope": "both", "opacity": 10}
 def test_a_browser_may_say_anything_of_its_selection(said: Any, taken: dict[str, Any] | None) -> None:
     app = AppTest.from_string(TOLD % repr(said), default_timeout=60).run()
     assert not app.exception and not app.error and not app.query_params
-    default = {"layer": None, "channel": None, "scope": "layer", "opacity": 70}
+    default = {"layer": None, "channel": None, "scope": "layer", "opacity": 70, "at": None}
     wanted = default | ({"layer": "stem.conv"} if taken is None else taken)
     assert app.session_state["found"] == wanted
 

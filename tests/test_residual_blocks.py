@@ -192,9 +192,17 @@ def test_a_gradient_whose_square_float32_cannot_hold_has_a_size() -> None:
     assert balance.through_shortcut == pytest.approx(0.25 * 0.75**0.5 * 1e-30)
 
 
+@pytest.mark.parametrize("changes", [{}, {"preactivation": True, "shortcut": "projection"}])
+def test_without_an_activation_behind_it_the_sum_is_the_output(changes: dict) -> None:
+    spec = replace(SMALL, **changes)
+    for found in anatomies(shaken(spec), picture(spec)):
+        assert found.activated == (not changes)
+        assert np.array_equal(found.output, np.maximum(found.sum, 0) if found.activated else found.sum)
+
+
 def test_arrays_are_read_only_float32_and_share_no_memory() -> None:
     found = anatomy(shaken(SMALL), picture(SMALL), "stages.0.1")
-    arrays = [getattr(found, field.name) for field in fields(BlockAnatomy)[3:]]
+    arrays = [getattr(found, field.name) for field in fields(BlockAnatomy)[4:]]
     assert all(array.dtype == np.float32 and not array.flags.writeable for array in arrays)
     assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
     assert found.nbytes == sum(array.nbytes for array in arrays)

@@ -1,5 +1,7 @@
 """Networks that have learned from shapes of 16 pixels, and from four of the ten: what each page makes of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -9,7 +11,9 @@ from explorer.architectures import build
 from explorer.attribution import grad_cam, share_on_object
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
+from explorer.experiments.agreement import class_order
 from explorer.images import to_input
+from explorer.labels import numbered_classes
 from explorer.presets import cifar
 from explorer.training import evaluate
 from explorer.ui import dataset_access, forecasts, network_registry
@@ -157,7 +161,9 @@ def test_labelled_data_of_some_shapes_are_those_with_the_names_of_the_network(fo
     assert dataset_access.labelled_data(plain.spec, plain.class_names[::-1]) == [DATA]
     assert dataset_access.labelled_data(plain.spec, ("a", "b", "c", "d")) == []
     assert dataset_access.labelled_data(plain.spec) == []
+    assert class_order(replace(plain, class_names=numbered_classes(4)), plain.class_names) == [0, 1, 2, 3]
     ten = cifar(8, size=16)
+    assert dataset_access.labelled_data(ten, numbered_classes(10)) == ["shapes-16"]  # their order is assumed
     assert dataset_access.labelled_data(ten, shapes.CLASS_NAMES) == ["shapes-16"]
     assert dataset_access.data_key(plain.data) == DATA and dataset_access.data_key("CIFAR-10") == "CIFAR-10"
     assert [

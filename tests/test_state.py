@@ -1,6 +1,7 @@
 """`AppState`, `BuildState` and the URL: a round trip, and nothing harmful from a link."""
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Iterator
@@ -16,28 +17,32 @@ from explorer.ui.gradients.state import GradientsState
 from explorer.ui.services.explore_state import CHANGE, NAME, AppState
 from tests.fuzz.laws import check_sentence
 
-VIEWS = [
-    AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]
-    for first, second, picture, target, layer, channel, scope, opacity, layers in itertools.product(
-        ["shapes-plain-20", "cifar10jpeg-resnet-20"],
-        [None, "shapes-resnet-20"],
-        ["sample-6-6", "sample-0-999999", "test-shapes-32-3999", "upload-0123456789abcdef"],
-        [None, 0, 9],
-        [None, "stages.1.0.conv2"],
-        [None, 0, 63],
-        ["layer", "network", "both"],
-        [0, 70],
-        ["blocks", "main", "all"],
-    )
-] + [
-    AppState(tab=tab, method=method, parameters=parameters, questioned=questioned)  # type: ignore[arg-type]
-    for tab, method, parameters, questioned in itertools.product(
-        ["block", "methods", "channels", "trust"],
-        ["integrated_gradients", "occlusion"],
-        ["{}", '{"baseline":"blur","steps":20}', '{"noise":0.2}'],
-        ["grad_cam", "method"],
-    )
-]
+VIEWS = (
+    [
+        AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]
+        for first, second, picture, target, layer, channel, scope, opacity, layers in itertools.product(
+            ["shapes-plain-20", "cifar10jpeg-resnet-20"],
+            [None, "shapes-resnet-20"],
+            ["sample-6-6", "sample-0-999999", "test-shapes-32-3999", "upload-0123456789abcdef"],
+            [None, 0, 9],
+            [None, "stages.1.0.conv2"],
+            [None, 0, 63],
+            ["layer", "network", "both"],
+            [0, 70],
+            ["blocks", "main", "all"],
+        )
+    ]
+    + [
+        AppState(tab=tab, method=method, parameters=parameters, questioned=questioned)  # type: ignore[arg-type]
+        for tab, method, parameters, questioned in itertools.product(
+            ["block", "methods", "channels", "trust"],
+            ["integrated_gradients", "occlusion"],
+            ["{}", '{"baseline":"blur","steps":20}', '{"noise":0.2}'],
+            ["grad_cam", "method"],
+        )
+    ]
+    + [AppState(frame=frame) for frame in ("0,0,1", "0.1234,.5,0.02")]
+)
 
 
 @pytest.mark.parametrize(
@@ -125,26 +130,30 @@ def test_a_part_that_cannot_be_read_takes_its_default(field: str, text: str) -> 
 
 # --- Build & train ---------------------------------------------------------------------------------------------------
 
-FORMS = [
-    BuildState(preset, spec, config, data, twin, free, run)
-    for preset, spec, config, data, twin, free, run in itertools.product(
-        PRESETS,
-        ["{}", '{"norm":"none","stem":null}'],
-        ["{}", '{"epochs":3,"seconds":null}'],
-        ["shapes-32", "shapes-16-ring-cross-star-arrow", "cifar10", "own", "stored-" + "0f" * 32],
-        [True, False],
-        [True, False],
-        [None, "0f" * 16],
-    )
-]
+
+@functools.cache
+def forms() -> list[BuildState]:
+    """Here, since each worker imports every file: they take a second."""
+    return [
+        BuildState(preset, spec, config, data, twin, free, run)
+        for preset, spec, config, data, twin, free, run in itertools.product(
+            PRESETS,
+            ["{}", '{"norm":"none","stem":null}'],
+            ["{}", '{"epochs":3,"seconds":null}'],
+            ["shapes-32", "shapes-16-ring-cross-star-arrow", "cifar10", "own", "stored-" + "0f" * 32],
+            [True, False],
+            [True, False],
+            [None, "0f" * 16],
+        )
+    ]
 
 
 def test_every_form_survives_the_url() -> None:
-    assert all(BuildState.from_query(form.to_query()) == form for form in FORMS)
+    assert all(BuildState.from_query(form.to_query()) == form for form in forms())
 
 
 def test_different_forms_have_different_urls() -> None:
-    assert len({tuple(sorted(form.to_query().items())) for form in FORMS}) == len(FORMS)
+    assert len({tuple(sorted(form.to_query().items())) for form in forms()}) == len(forms())
 
 
 def test_a_form_is_never_an_empty_link_which_is_that_of_the_first_visit() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -20,7 +21,7 @@ from explorer.figures import DIVERGING, SEQUENTIAL, ColourScale
 from explorer.images import to_input, to_pixels
 from explorer.presets import cifar
 from explorer.tracing import STRIP_KINDS, LayerTrace, trace
-from explorer.ui.api import layers
+from explorer.ui.api import layers, strip
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import pack_strip
@@ -235,3 +236,12 @@ def test_the_size_of_a_channel_is_right_where_float32_cannot_hold_squares() -> N
     values = np.full((4, 2, 2), 3.0, dtype=np.float32) * scales[:, None, None]
     sizes = channel_statistics(LayerTrace("stem.conv", "conv", values, values))[:, 2]
     np.testing.assert_allclose(sizes, 3 * scales, rtol=1e-6)
+
+
+def test_labels_fit_their_columns_and_keep_what_tells_layers_apart() -> None:
+    axis = ["conv1", "inception3a.branch1", "classifier.0", "classifier.1"]
+    long = "features.denseblock1.denselayer12.conv2"
+    assert strip._short_label(long) == "…selayer12.conv2" and strip._short_label("stages.1.0.conv2") == "0.conv2"
+    rows = [SimpleNamespace(profiles=[SimpleNamespace(name=name, shape=(8, 4, 4)) for name in axis])]
+    labels = {group["key"]: (group["span"], group["label"]) for group in strip._groups(axis, rows)}  # type: ignore[arg-type]
+    assert labels == {"conv1": (1, ""), "inception3a": (1, "incept…"), "classifier": (2, "classifier")}

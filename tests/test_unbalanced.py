@@ -11,7 +11,8 @@ from PIL import Image
 
 from explorer import checkpoints, runs
 from explorer.datasets import Dataset, Split, channel_statistics
-from explorer.ui.build.classes import imbalance, missing_pictures
+from explorer.datasets.balance import imbalance
+from explorer.ui.build.classes import missing_pictures
 from explorer.ui.dataset_access import DatasetSummary
 from explorer.ui.markdown import as_sentence
 from explorer.ui.network_text import balanced_accuracy_text
@@ -92,16 +93,20 @@ def test_the_balanced_accuracy_stands_beside_the_accuracy_where_they_differ() ->
     assert balanced_accuracy_text({**test, "balanced_accuracy": "most"}) == ""
 
 
+def warning(card: DatasetSummary) -> str:
+    return imbalance(card.class_names, card.counts)
+
+
 @pytest.mark.parametrize(("rare", "is_said"), [(20, True), (21, False), (0, False)])
 def test_the_contact_sheet_warns_from_one_to_five_on(rare: int, is_said: bool) -> None:
-    assert bool(imbalance(card(common=(100, 50), rare=(rare, 5)))) == is_said
+    assert bool(warning(card(common=(100, 50), rare=(rare, 5)))) == is_said
 
 
 def test_of_many_rare_classes_the_rarest_are_named() -> None:
-    said = imbalance(card(a=(500, 60), b=(9, 10), c=(50, 10), d=(7, 10), e=(8, 10), f=(400, 0)))
+    said = warning(card(a=(500, 60), b=(9, 10), c=(50, 10), d=(7, 10), e=(8, 10), f=(400, 0)))
     assert "71 to 1: 'a' has 500 training images, 'd' 7, 'e' 8, 'b' 9, and 1 more" in said
     assert "'a' reaches 60.0% test accuracy" in said and "'f'" not in said
-    assert "reaches 0.0%" in imbalance(card(a=(50, 0), b=(1, 0)))  # no test pictures: said elsewhere, and no error here
+    assert "reaches 0.0%" in warning(card(a=(50, 0), b=(1, 0)))  # no test pictures: said elsewhere
 
 
 def test_what_cannot_be_trained_is_one_sentence() -> None:

@@ -1161,6 +1161,7 @@ def assert_report_is_complete(report: Report) -> None:
 
 def test_an_old_torch_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(requirements, "version", lambda name: "2.9.1+cu130")
+    requirements.check_torch.cache_clear()
     with pytest.raises(RequirementError, match="torch 2.10 or newer is needed.*this is 2.9.1"):
         read(tmp_path / "never opened.pt")
     monkeypatch.setattr(requirements, "version", lambda name: "2.10.0")

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +23,46 @@ class ReceptiveField(NamedTuple):
     size: int
     distance: int
     first: float
+
+
+Window = tuple[int, int, int]
+"""Along one side: how many values one output value depends on, the stride, and the padding in front."""
+WHOLE = 0  # the window of an operation that looks at the whole map
+
+
+class Origin(NamedTuple):
+    """What computes a layer: the module of that name, from the outputs of the layers `inputs`, where "" is the picture.
+    `windows` are those along rows and columns of the first one."""
+
+    module: str
+    inputs: tuple[str, ...]
+    windows: tuple[Window, Window]
+
+
+class Rectangle(NamedTuple):
+    """Pixels of a picture, the last ones included."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def union(self, other: "Rectangle") -> "Rectangle":
+        return Rectangle(*map(min, self[:2], other[:2]), *map(max, self[2:], other[2:]))
+
+    def before(self, windows: Sequence[Window], sides: Sequence[int]) -> "Rectangle | None":
+        """What these outputs of an operation depend on in its input of those sides; None where that is all padding."""
+        lows, highs = [], []
+        for low, high, (window, stride, padding), side in zip(self[:2], self[2:], windows, sides, strict=True):
+            if side == 1 or window == WHOLE:  # one value for every place, or every value for each
+                low, high = 0, side - 1
+            else:
+                low, high = max(low * stride - padding, 0), min(high * stride - padding + window - 1, side - 1)
+            if low > high:
+                return None
+            lows.append(low)
+            highs.append(high)
+        return Rectangle(*lows, *highs)
 
 
 @dataclass(frozen=True)
@@ -54,6 +95,40 @@ class Description:
     macs: int
     activation_bytes: int
     receptive_fields: Mapping[str, ReceptiveField] = field(compare=False, repr=False)
+    origins: Mapping[str, Origin] = field(compare=False, repr=False)
+
+    def __getitem__(self, name: str) -> LayerDescription:
+        """Raises ValueError for a layer that there is not."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(
+            f"`layer` must be one of the {len(self.layers)} that `describe` lists, {self.layers[0].name} to "
+            f"{self.layers[-1].name}; received {name!r}."
+        )
+
+    def shape(self, layer: str) -> tuple[int, ...]:
+        """That of a layer's output, or with "" of the picture."""
+        return self[layer].output_shape if layer else self.spec.input_shape
+
+    def reach(self, layer: str, at: Sequence[int]) -> Rectangle | None:
+        """The pixels of the picture that the value at `at`, (channel, row, column) or (unit,), can depend on: its
+        receptive field, cut at the edge. None where it depends on none."""
+        if self[layer].kind == "flatten" and (before := self.origins[layer].inputs[0]):
+            there = np.unravel_index(at[0], self.shape(before))
+            return self.reach(before, tuple(map(int, there)))  # one value of its input
+        seen = {layer: Rectangle(*at[-2:], *at[-2:]) if len(at) > 2 else Rectangle(0, 0, 0, 0)}
+        for name in reversed([*self.origins]):
+            if name not in seen:
+                continue
+            origin, windows = self.origins[name], self.origins[name].windows
+            if len(self.shape(name)) < 3:
+                windows = ((WHOLE, 1, 0), (WHOLE, 1, 0))
+            for before in origin.inputs:
+                found = seen[name].before(windows, [1, 1, *self.shape(before)][-2:])
+                if found is not None:
+                    seen[before] = found.union(seen.get(before, found))
+        return seen.get("")
 
 
 class _FieldRecorder(Recorder):
@@ -68,6 +143,7 @@ class _FieldRecorder(Recorder):
         super().__init__(network)
         # The tensors are kept beside their fields: an id() is only unique while its object lives.
         self.fields: dict[int, tuple[Tensor, ReceptiveField]] = {id(image): (image, ReceptiveField(1, 1, 0.0))}
+        self.calls: dict[int, tuple[str, list[int], tuple[Window, Window]]] = {}  # what made each tensor, and of which
 
     def compute(self, module: nn.Module, *inputs: object) -> Tensor:
         shape = shape_after(module, *(each for each in inputs if isinstance(each, Tensor)))
@@ -79,7 +155,13 @@ class _FieldRecorder(Recorder):
             seen = [self.fields[id(tensor)][1] for tensor in inputs if isinstance(tensor, Tensor)]
             seen.sort(key=lambda field: field.distance)
             size, distance, first = max(each.size for each in seen), max(each.distance for each in seen), seen[0].first
-            window, stride, padding = _window(module, inputs[0])
+            windows = _windows(module, inputs[0])
+            window, stride, padding = max(windows, key=lambda each: each[0])
+            if window == WHOLE:
+                assert isinstance(inputs[0], Tensor)
+                window = max(inputs[0].shape[2:], default=1)
+            tensors = [id(tensor) for tensor in inputs if isinstance(tensor, Tensor)]
+            self.calls[id(output)] = self.layers[module][0], tensors, windows
             self.fields[id(output)] = (
                 output,
                 ReceptiveField(
@@ -96,6 +178,17 @@ def shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[i
     description takes, and in a new process seconds, to import what it needs."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return (*image.shape[:2], 1, 1)
+    if isinstance(module, nn.Conv2d):
+        if image.ndim != 4 or image.shape[1] != module.in_channels:
+            return None
+        pads = module.pads if isinstance(module, Convolution) else (*module.padding, *module.padding)
+        sides = [
+            (side + int(pads[axis]) + int(pads[axis + 2]) - module.dilation[axis] * (module.kernel_size[axis] - 1) - 1)
+            // module.stride[axis]
+            + 1
+            for axis, side in enumerate(image.shape[2:])
+        ]
+        return (image.shape[0], module.out_channels, *sides) if min(sides) > 0 else None
     if isinstance(module, nn.BatchNorm2d):
         return image.shape if image.shape[1] == module.num_features else None
     if isinstance(module, nn.Linear):
@@ -118,39 +211,63 @@ def shape_after(module: nn.Module, image: Tensor, *others: Tensor) -> Sequence[i
     return None
 
 
-Window = tuple[int, int, int]
+_POINT = (1, 1, 0)
 
 
-def _window(module: nn.Module, x: object) -> Window:
-    """Values a side that one output value depends on, the stride, and the padding."""
+def _windows(module: nn.Module, x: object) -> tuple[Window, Window]:
+    """Along rows and along columns."""
     assert isinstance(x, Tensor)
-    if isinstance(module, Convolution):
-        return _widest(module.kernel_size, module.stride, module.pads, module.dilation)
     if isinstance(module, nn.Conv2d):
-        return module.kernel_size[0], module.stride[0], int(module.padding[0])
+        pads = module.pads if isinstance(module, Convolution) else module.padding
+        return _of_sides(module.kernel_size, module.stride, pads, module.dilation)
     if isinstance(module, Operation):
-        return _window_of(module, x)
+        return _windows_of(module, x)
     if isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
-        return int(module.kernel_size), int(module.stride), int(module.padding)  # type: ignore[arg-type]
-    if isinstance(module, (nn.AdaptiveAvgPool2d, nn.Flatten)):
-        return max(x.shape[2:]), 1, 0
-    if isinstance(module, Crop):
-        return 1, 1, -module.pixels
-    return (1, module.stride, -module.crop) if isinstance(module, IdentityShortcut) else (1, 1, 0)
+        both: Any = int(module.kernel_size), int(module.stride), int(module.padding)  # type: ignore[arg-type]
+    elif isinstance(module, (nn.AdaptiveAvgPool2d, nn.Flatten)):
+        both = (WHOLE, 1, 0)
+    elif isinstance(module, Crop):
+        both = (1, 1, -module.pixels)
+    else:
+        both = (1, module.stride, -module.crop) if isinstance(module, IdentityShortcut) else _POINT
+    return both, both
 
 
-def _widest(kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int]) -> Window:
-    """Of a window with two sides, those of the longer one."""
-    axis = 0 if kernel[0] * dilations[0] >= kernel[1] * dilations[1] else 1
-    return (kernel[axis] - 1) * dilations[axis] + 1, strides[axis], pads[axis]
+def _of_sides(kernel: Any, strides: Any, pads: Any, dilations: Any) -> tuple[Window, Window]:
+    rows, columns = (((kernel[axis] - 1) * dilations[axis] + 1, strides[axis], int(pads[axis])) for axis in (0, 1))
+    return rows, columns
 
 
-def _window_of(module: Operation, x: Tensor) -> Window:
-    known = module.attributes
+def _windows_of(module: Operation, x: Tensor) -> tuple[Window, Window]:
+    known, operator = module.attributes, module.operator
+    last = getattr(module, "channels_last", False)
+    first = 1 if last else 2  # of the two axes
     if "kernel" in known:
-        return _widest(known["kernel"], known["strides"], known["pads"], known.get("dilations", (1, 1)))
-    spans = x.ndim == 4 and {2, 3}.issubset(axis % 4 for axis in known.get("axes", ()) if "keepdims" in known)
-    return (max(x.shape[2:]), 1, 0) if spans or module.operator == "InstanceNormalization" else (1, 1, 0)
+        return _of_sides(known["kernel"], known["strides"], known["pads"], known.get("dilations", (1, 1)))
+    if operator == "Pad":
+        rows, columns = ([*known["pads"], *[0] * 8][2 * (x.ndim - 1 - axis)] for axis in (first, first + 1))
+        return (1, 1, rows), (1, 1, columns)
+    if operator == "Slice":
+        cuts = dict(zip(known["axes"], zip(known["starts"], known["steps"], strict=True), strict=True))
+        (top, down), (left, right) = (cuts.get(axis, (0, 1)) for axis in (first, first + 1))
+        return (1, down, -top), (1, right, -left)
+    axes = {axis % x.ndim for axis in known.get("axes", ()) if "keepdims" in known}
+    whole = {
+        "MatMul": not last,
+        "Gather": known.get("axis") != (3 if last else 1),
+        "Reshape": [*known.get("shape", ())][-2:] != [*x.shape[-2:]],
+        "Transpose": [*known.get("perm", ())] not in ([0, 2, 3, 1], [0, 3, 1, 2])
+        and [*known.get("perm", ())][-2:] != [x.ndim - 2, x.ndim - 1],
+        "LayerNormalization": known.get("axis", x.ndim) <= first,
+    }
+    if (
+        (x.ndim == 4 and ({2, 3}.issubset(axes) or {1, 2}.issubset(axes)))
+        or operator in ("InstanceNormalization", "GroupNormalization")
+        or operator in ("ConvTranspose", "Resize", "DepthToSpace", "SpaceToDepth")  # no one window for all places
+        or whole.get(operator, False)
+    ):
+        return (WHOLE, 1, 0), (WHOLE, 1, 0)
+    return _POINT, _POINT
 
 
 def _kernel(module: nn.Module) -> str:
@@ -199,6 +316,12 @@ def describe(spec: ArchitectureSpec) -> Description:
             layer = layer.rpartition(".")[0]
         parameters[layer] += parameter.numel()
     fields = {name: recorder.fields[id(output)][1] for name, output in recorder.outputs.items()}
+    names = {id(image): "", **{id(output): name for name, output in recorder.outputs.items()}}
+    calls = {name: recorder.calls[id(output)] for name, output in recorder.outputs.items()}
+    origins = {
+        name: Origin(module, tuple(names[tensor] for tensor in tensors), windows)
+        for name, (module, tensors, windows) in calls.items()
+    }
     layers = []
     for name, output in recorder.outputs.items():
         module = recorder.modules[name]
@@ -220,4 +343,22 @@ def describe(spec: ArchitectureSpec) -> Description:
         macs=sum(layer.macs for layer in layers),
         activation_bytes=sum(4 * output[0].numel() for output in recorder.outputs.values()),
         receptive_fields=fields,
+        origins=origins,
     )
+
+
+def relative_depths(spec: ArchitectureSpec, layers: Sequence[str]) -> dict[str, float]:
+    """Where each of `layers` lies between the input (0) and the output (1): the number of weighted layers up to it,
+    divided by all of them.
+
+    The k-th convolution of n weighted layers is at k / n, the block that it ends half a layer behind. Layers of a
+    shortcut are left out: they run beside the branch, not behind one of its layers. So twins have the same depths.
+    """
+    passed, depths = 0, {}
+    for layer in describe(spec).layers:
+        if layer.kind == "shortcut" or spec.is_beside(layer.name):
+            continue
+        passed += layer.kind == "conv"
+        if layer.name in layers:
+            depths[layer.name] = (passed + (0.5 if layer.kind == "block" else 0.0)) / spec.depth
+    return depths

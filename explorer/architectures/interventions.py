@@ -155,7 +155,7 @@ class Intervened(Recorder):
             self.changed_outputs.setdefault(module, []).append(change)
 
     def _check_values(self, spec: ArchitectureSpec, change: Intervention, layer: str) -> None:
-        """Whether what is changed, which has the shape of the output of `layer`, has the channel and can have a mean."""
+        """Whether what is changed has the channel and can have a mean. It has the shape of the output of `layer`."""
         shape = next((each.output_shape for each in describe(spec).layers if each.name == layer), None)
         if shape is None:
             return  # a layer whose output is that of what is around it

@@ -380,7 +380,10 @@ def build(spec: ArchitectureSpec, seed: int = 0, device: str | torch.device = "c
     """
     with torch.device("meta"):
         network = Network.of(spec)
-    network.to_empty(device="cpu")
+    # Not `to_empty`: with meta tensors that imports sympy, half a second of every process that builds a network.
+    network.load_state_dict(
+        {name: torch.empty(like.shape, dtype=like.dtype) for name, like in network.state_dict().items()}, assign=True
+    )
     for name, module in network.named_modules():
         layer_seed = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little") >> 1
         initialise(module, spec, torch.Generator().manual_seed(layer_seed))

@@ -107,9 +107,7 @@ def attack_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--target", metavar="CLASS", help="name of the class to reach (default: any wrong one)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of PGD's random start (default: 0)")
-    parser.add_argument(
-        "--data", metavar="DATA", help=f"{inputs.DATA_HELP} (default: what it was trained on, if that was drawn)"
-    )
+    inputs.add_labelled_images(parser)
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="what to compute on (default: auto)")
     inputs.add_threads(parser)
 
@@ -120,17 +118,19 @@ def attack_networks(arguments: argparse.Namespace) -> CommandResult:
     attack = Attack(max(epsilons), arguments.steps, arguments.seed)
     if arguments.count < 1:
         raise ValueError(f"`--count` must be 1 or more, received {arguments.count}.")
-    checkpoints = [inputs.checkpoint(name) for name in arguments.names]
     device = choose_device(arguments.device)
-    dataset, split = inputs.labelled_images(checkpoints[0], arguments.data)
+    images = [inputs.labelled_images(inputs.checkpoint(name), arguments) for name in arguments.names]
+    checkpoints = [each.checkpoint for each in images]
+    notes = list(dict.fromkeys(note for each in images for note in each.notes))
     for checkpoint in checkpoints:
         checkpoint.network.to(device)
+    split = images[0].split
     taken = rows(split, evenly(len(split), arguments.count))
     found = followed(
         robust_accuracy.robust_accuracy(
             checkpoints,
             taken,
-            dataset.class_names,
+            images[0].class_names,
             epsilons,
             steps=attack.steps,
             seed=attack.seed,
@@ -154,7 +154,7 @@ def attack_networks(arguments: argparse.Namespace) -> CommandResult:
         if assumed := inputs.assumptions(checkpoint):
             networks[-1]["assumed"] = assumed
     document = {
-        "data": dataset.name,
+        "data": images[0].data,
         "n": found[0].right[0].n,
         "attack": {
             "method": ATTACKS[attack.method].long,
@@ -166,15 +166,15 @@ def attack_networks(arguments: argparse.Namespace) -> CommandResult:
         },
         "networks": networks,
         "sentences": sentences,
-        "notes": list(dataset.notes),
+        "notes": notes,
     }
     method = ATTACKS[attack.method]
     header = ("network", "epsilon", "accuracy", "low", "high", "n", "target reached")
     width = len(header) if arguments.target else len(header) - 1
-    lines = [f"Test images of {dataset.name}; {method.short}: {method.long}", ""]
+    lines = [f"Test images of {images[0].data}; {method.short}: {method.long}", ""]
     lines += [*table(header[:width], [row[:width] for row in table_rows]), "", *sentences]
     assumed = [note for entry in networks for note in entry.get("assumed", [])]
-    return document, [*lines, *notes_block([*dataset.notes, *assumed])]
+    return document, [*lines, *notes_block([*notes, *assumed])]
 
 
 def _titles(names: list[str], titles: list[str]) -> list[str]:

@@ -5,27 +5,27 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Literal, NamedTuple, get_args, get_origin
 
 import numpy as np
 
 from explorer import checkpoints, weights_import
 from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
-from explorer.cli.formatting import describe_classes
+from explorer.cli.formatting import SHOWN_CLASSES, describe_classes
 from explorer.datasets import Dataset, Split, folders, shapes
-from explorer.images import PHOTOS, DecodedImage, decode, to_input
+from explorer.datasets.name_encodings import ENCODINGS
+from explorer.images import PHOTOS, DecodedImage, Frame, decode, to_input
 from explorer.images.photos import decoded
+from explorer.labels import numbered_classes
 from explorer.presets import preset
 from explorer.training import TrainingConfig
 
 PICTURE_HELP = f"a JPEG, PNG, GIF, BMP, WEBP or TIFF file, or one that comes with the app: {', '.join(PHOTOS)}"
-DATA_HELP = (
-    "`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or a folder or zip of class "
-    "folders"
-)
+SOURCE_HELP = "a folder, zip, .tar or .tar.gz of class folders"
+DATA_HELP = f"`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or {SOURCE_HELP}"
 DEFAULT_SECONDS = 60.0
 ASSUMED = "unknown data: "  # begins the note on a network that was read directly
 
@@ -134,23 +134,50 @@ def assumptions(checkpoint: Checkpoint) -> list[str]:
     return [checkpoint.data.removeprefix(ASSUMED)] if checkpoint.data.startswith(ASSUMED) else []
 
 
-def dataset(text: str, size: tuple[int, int]) -> Dataset:
-    """Pictures of `size` (height, width). The split does not depend on the seed of a training."""
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How a folder or an archive of images is read where it does not tell."""
+    parser.add_argument(
+        "--labels-from",
+        metavar="WHERE",
+        help="where there are no class folders: `csv` for a table of file names and labels among the files, "
+        "`csv:COLUMN` for one of its columns, or `names` for what the file names begin with, as in cat.0.jpg",
+    )
+    parser.add_argument(
+        "--encoding",
+        choices=ENCODINGS,
+        help="of the names in an archive that does not tell it (default: the likeliest)",
+    )
+
+
+def add_class_order(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--classes",
+        metavar="A,B,C",
+        help="the classes of the data in the order of the network's outputs, for a network that does not name its own "
+        "(default: the order of `data`)",
+    )
+
+
+def class_order(typed: str | None, names: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """The classes of the data in the order of the outputs of a network that does not name them, and a note on it.
+    Raises ValueError where the typed ones are others than `names`."""
+    ordered = tuple(name.strip() for name in typed.split(",")) if typed else tuple(names)
+    if sorted(ordered) != sorted(names):
+        raise ValueError(f"`--classes` must name each class of the data once; it {describe_classes(names)}")
+    listed = ", ".join(f"class {index} is {name}" for index, name in enumerate(ordered[:SHOWN_CLASSES]))
+    said = "as `--classes` says" if typed else "assumed in the order of the data; `--classes` names another"
+    return ordered, f"the network does not name its classes, {said}: {listed}{', …' * (len(ordered) > SHOWN_CLASSES)}."
+
+
+def dataset(text: str, size: tuple[int, int], arguments: argparse.Namespace) -> Dataset:
+    """Images of `size` (height, width), read as `add_reading` asks. The split does not depend on the seed of a
+    training."""
     if text == "shapes":
         return shapes.load(size=size[0])
     if text.startswith("shapes:") and not Path(text).exists():
         names = text.removeprefix("shapes:").split(",")
         return shapes.load(size=size[0], classes=[name.strip() for name in names if name.strip()])
-    return folders.load(text, size)
-
-
-def test_images(text: str | None, checkpoint: Checkpoint) -> tuple[str, Split, tuple[str, ...]]:
-    """The name, the test images and the classes of the data, by default of what the network was trained on."""
-    drawn = shapes.named(checkpoint.data)
-    if text is None and drawn is not None:  # the other splits, which take most of the time, are not drawn
-        return drawn.name, shapes.test_split(drawn.seed, drawn.size, classes=drawn.classes), drawn.classes
-    found = dataset(text, checkpoint.spec.input_shape[1:]) if text else drawn_dataset(checkpoint)
-    return found.name, found.test, found.class_names
+    return folders.load(text, size, labels_from=arguments.labels_from, encoding=arguments.encoding)
 
 
 def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
@@ -171,23 +198,56 @@ def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
     )
 
 
-def labelled_images(checkpoint: Checkpoint, data: str | None, split: str = "test") -> tuple[Dataset, Split]:
-    """The data, by default what was drawn for the network's training, and one of its splits; a network of this input
-    size knows all their classes."""
-    spec, names = checkpoint.spec, checkpoint.class_names
-    size = spec.input_shape[1:]
-    found = dataset(data, size) if data else drawn_dataset(checkpoint)
-    if found.input_shape[1:] != size:
-        raise ValueError(f"the network takes images of shape {spec.input_shape}, {found.name} has {found.input_shape}.")
-    unknown = [name for name in found.class_names if name not in names]
+class LabelledImages(NamedTuple):
+    """A split of some data, whose labels count `class_names`, and the network, which knows all of them: one that does
+    not name its classes gets their names. `notes` are on the data and on these names."""
+
+    data: str
+    split: Split
+    class_names: tuple[str, ...]
+    checkpoint: Checkpoint
+    notes: tuple[str, ...]
+
+
+def add_labelled_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", metavar="DATA", help=f"{DATA_HELP} (default: what it was trained on, if that was drawn)"
+    )
+    add_reading(parser)
+    add_class_order(parser)
+
+
+def labelled_images(checkpoint: Checkpoint, arguments: argparse.Namespace, split: str = "test") -> LabelledImages:
+    """The images that `add_labelled_images` asks for, by default of what was drawn for the network's training."""
+    spec, drawn = checkpoint.spec, shapes.named(checkpoint.data)
+    if arguments.data is None and split == "test" and drawn is not None:  # the other splits take most of the time
+        images = shapes.test_split(drawn.seed, drawn.size, classes=drawn.classes)
+        name, size, class_names, notes = drawn.name, (drawn.size, drawn.size), drawn.classes, shapes.NOTES
+    else:
+        found = (
+            dataset(arguments.data, spec.input_shape[1:], arguments) if arguments.data else drawn_dataset(checkpoint)
+        )
+        images, size, class_names = getattr(found, split), found.input_shape[1:], found.class_names
+        name, notes = found.name, found.notes
+    if size != spec.input_shape[1:]:
+        raise ValueError(f"the network takes images of shape {spec.input_shape}, {name} has {(3, *size)}.")
+    if checkpoint.class_names == numbered_classes(len(class_names)):
+        names, note = class_order(arguments.classes, class_names)
+        checkpoint, notes = replace(checkpoint, class_names=names), (*notes, note)
+    elif arguments.classes:
+        raise ValueError(
+            "`--classes` is for networks that do not name their classes; this one "
+            f"{describe_classes(checkpoint.class_names)}"
+        )
+    unknown = [each for each in class_names if each not in checkpoint.class_names]
     if unknown:
         raise ValueError(
-            f"{found.name} has a class {unknown[0]!r} that is none of the network's; it {describe_classes(names)}"
+            f"{name} has a class {unknown[0]!r} that is none of the network's; it "
+            f"{describe_classes(checkpoint.class_names)}"
         )
-    images: Split = getattr(found, split)
     if not len(images):
-        raise ValueError(f"{found.name} has no {split} images; choose another `--split`.")
-    return found, images
+        raise ValueError(f"{name} has no {split} images; choose another `--split`.")
+    return LabelledImages(name, images, class_names, checkpoint, notes)
 
 
 def picture(file: str) -> DecodedImage:
@@ -196,9 +256,12 @@ def picture(file: str) -> DecodedImage:
     return decode(Path(file).read_bytes(), file)
 
 
-def image(picture: DecodedImage, checkpoint: Checkpoint) -> np.ndarray:
+def image(picture: DecodedImage, checkpoint: Checkpoint, frame: str | None = None) -> np.ndarray:
     _, height, width = checkpoint.spec.input_shape
-    return to_input(picture.pixels, (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to)
+    part = None if frame is None else Frame.parse(frame)
+    return to_input(
+        picture.pixels, (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to, part
+    )
 
 
 def class_index(text: str, names: Sequence[str]) -> int:
@@ -225,6 +288,15 @@ def check_new(file: Path, suffix: str) -> None:
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved or `inspect` knows, or a pretrained network"
+    )
+
+
+def add_frame(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--frame",
+        metavar="LEFT,TOP,SIDE",
+        help="a square part of the picture for the network, as shares of width, height and shorter side: 0.25,0.1,0.5 "
+        "(default: the centre)",
     )
 
 

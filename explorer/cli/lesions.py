@@ -19,9 +19,7 @@ TIMES = 10  # random sets of each size
 def lesions_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help="up to four networks: pretrained ones or files")
     parser.add_argument("--count", type=int, default=500, metavar="N", help="test images (default: 500)")
-    parser.add_argument(
-        "--data", metavar="DATA", help=f"{inputs.DATA_HELP} (default: what it was trained on, if that was drawn)"
-    )
+    inputs.add_labelled_images(parser)
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--pairs", action="store_true", help="take out every two blocks instead of every single one")
     kinds.add_argument(
@@ -40,8 +38,7 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
     documents: list[dict[str, Any]] = []
     lines: list[str] = []
     for name in arguments.names:
-        checkpoint = inputs.checkpoint(name)
-        data, images, class_names = inputs.test_images(arguments.data, checkpoint)
+        data, images, class_names, checkpoint, notes = inputs.labelled_images(inputs.checkpoint(name), arguments)
         split = rows(images, evenly(len(images), arguments.count))
         variants = _variants(arguments, checkpoint)
         started = time.monotonic()
@@ -60,6 +57,7 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
                 "blocks": [vars(block) for block in lesions.blocks(checkpoint.spec)],
                 "results": table_rows,
                 "finding": text,
+                "notes": list(notes),
                 "assumed": inputs.assumptions(checkpoint),
             }
         )
@@ -75,7 +73,7 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
         ]
         lines += [f"{name}, {whole.n:,} test images of {data}, {seconds:.1f} s", ""]
         lines += table(("without", "accuracy", "95 % interval", "loss", "its standard error"), cells)
-        lines += ["", text, *notes_block(inputs.assumptions(checkpoint)), ""]
+        lines += ["", text, *notes_block([*notes, *inputs.assumptions(checkpoint)]), ""]
     return {"networks": documents}, lines[:-1]
 
 

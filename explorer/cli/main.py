@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import experiments, lesions, networks, pictures, training, weights
+from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, training, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -17,8 +17,10 @@ COMMANDS = (
     ("describe", networks.describe_arguments, networks.describe_network),
     ("train", training.train_arguments, training.train_network),
     ("evaluate", training.evaluate_arguments, training.evaluate_network),
+    ("data", data.data_arguments, data.describe_data),
     ("classify", pictures.classify_arguments, pictures.classify_pictures),
     ("explain", pictures.explain_arguments, pictures.explain_picture),
+    ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),

@@ -30,7 +30,7 @@ def train(arguments: argparse.Namespace) -> CommandResult:
     given = [field.name for field in fields(TrainingConfig) if getattr(arguments, field.name) is not None]
     others = [name for name in given if name not in _OPTIONS]
     others += [name for name in ("name", "spec", "size", "threads") if getattr(arguments, name) is not None]
-    others += ["twin"] if arguments.twin else []
+    others += [name for name in ("twin", "grey") if getattr(arguments, name)]
     others += ["data"] if arguments.data != "shapes" else []
     if others:
         raise ValueError(

@@ -20,6 +20,7 @@ from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 def classify_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help=inputs.PICTURE_HELP)
+    inputs.add_frame(parser)
 
 
 def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
@@ -29,10 +30,15 @@ def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
     lines: list[str] = []
     for file in arguments.pictures:
         picture = inputs.picture(file)
-        top = _top(trace(checkpoint.network, inputs.image(picture, checkpoint), kinds=()), checkpoint)
+        top = _top(trace(checkpoint.network, inputs.image(picture, checkpoint, arguments.frame), kinds=()), checkpoint)
         pictures.append({**_facts(file, picture), "top": top})
         lines += [heading(file, picture), *_probabilities(top), *notes_block(picture.notes), ""]
-    document = {"checkpoint": arguments.checkpoint, "class_names": list(checkpoint.class_names), "pictures": pictures}
+    document = {
+        "checkpoint": arguments.checkpoint,
+        "class_names": list(checkpoint.class_names),
+        "frame": arguments.frame,
+        "pictures": pictures,
+    }
     if assumed := inputs.assumptions(checkpoint):
         document["assumed"] = assumed
     return document, [*lines, f"The network {describe_classes(checkpoint.class_names)}", *notes_block(assumed)]
@@ -41,6 +47,7 @@ def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
 def explain_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
+    inputs.add_frame(parser)
     parser.add_argument("--target", metavar="CLASS", help="name or number of the class to explain (default: predicted)")
     parser.add_argument(
         "--all", action="store_true", help="every operation, not only convolutions, shortcuts and blocks"
@@ -67,7 +74,8 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     change = parse_all(SEPARATOR.join(arguments.change))
     picture = inputs.picture(arguments.picture)
     kinds = EVERYTHING if arguments.all else STRIP_KINDS
-    seen = trace(checkpoint.network, inputs.image(picture, checkpoint), target, kinds, interventions=change)
+    image = inputs.image(picture, checkpoint, arguments.frame)
+    seen = trace(checkpoint.network, image, target, kinds, interventions=change)
     if out:
         _save(seen, names, out, as_text(change))
     top = _top(seen, checkpoint)
@@ -88,6 +96,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
         "checkpoint": arguments.checkpoint,
         "class_names": list(names),
         "picture": _facts(arguments.picture, picture),
+        "frame": arguments.frame,
         "change": as_text(change),
         "top": top,
         "target": names[seen.target],

@@ -50,6 +50,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of NAME: what one click on the page trains on this machine, by its measured speed",
     )
     parser.add_argument("--data", default="shapes", metavar="DATA", help=f"{inputs.DATA_HELP} (default: shapes)")
+    inputs.add_reading(parser)
     parser.add_argument(
         "--size",
         type=int,
@@ -58,6 +59,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         f"{LARGEST_DEFAULT}, else 32)",
     )
     parser.add_argument("--twin", action="store_true", help="train its twin too, from the same weights and batches")
+    parser.add_argument("--grey", action="store_true", help="make the images grey, for networks of one input channel")
     parser.add_argument(
         "--out", metavar="FILE", help="to save; -twin is added for the twin (default: NAME.safetensors)"
     )
@@ -78,7 +80,8 @@ def train_network(arguments: argparse.Namespace) -> CommandResult:
     for file in files:
         inputs.check_new(file, ".safetensors")
     use_threads(arguments.threads)
-    dataset = inputs.dataset(arguments.data, _size(arguments.size, spec))
+    dataset = inputs.dataset(arguments.data, _size(arguments.size, spec), arguments)
+    dataset = dataset.grey() if arguments.grey else dataset
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")
 
@@ -165,9 +168,7 @@ class PrintingLog(LogWriter):
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
-    parser.add_argument(
-        "--data", metavar="DATA", help=f"{inputs.DATA_HELP} (default: what it was trained on, if that was drawn)"
-    )
+    inputs.add_labelled_images(parser)
     parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
     parser.add_argument("--device", choices=get_args(Device), default="auto", help="what to compute on (default: auto)")
     inputs.add_threads(parser)
@@ -176,27 +177,29 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
     """Measure a network's accuracy and loss, class by class."""
     checkpoint = inputs.checkpoint(arguments.checkpoint)
-    spec, names = checkpoint.spec, checkpoint.class_names
+    spec = checkpoint.spec
     device = choose_device(arguments.device)
     use_threads(arguments.threads)
-    dataset, split = inputs.labelled_images(checkpoint, arguments.data, arguments.split)
+    images = inputs.labelled_images(checkpoint, arguments, arguments.split)
+    split, names, notes = images.split, images.checkpoint.class_names, list(images.notes)
 
     checkpoint.network.to(device)
-    indices = np.array([names.index(name) for name in dataset.class_names])
+    indices = np.array([names.index(name) for name in images.class_names])
     labelled = Split(split.images, indices[split.labels])
     found = evaluate_classes(checkpoint.network, labelled, checkpoint.mean, checkpoint.std)
     whole, commonest = found.together, names[found.commonest]
     classes = {
         name: {"accuracy": found.right[index] / n, "loss": found.losses[index] / n, "n": n}
-        for name, index in zip(dataset.class_names, indices, strict=True)
+        for name, index in zip(images.class_names, indices, strict=True)
         if (n := found.n[index])
     }
     document = {
         "checkpoint": arguments.checkpoint,
+        "class_names": list(names),
         "network": spec.name,
         "trained_on": checkpoint.data,
         "seed": checkpoint.seed,
-        "data": dataset.name,
+        "data": images.data,
         "split": arguments.split,
         "accuracy": whole.accuracy,
         "loss": whole.loss,
@@ -206,18 +209,18 @@ def evaluate_network(arguments: argparse.Namespace) -> CommandResult:
         "majority_class": commonest,
         "classes": classes,
         "device": device_name(device),
-        "notes": list(dataset.notes),
+        "notes": notes,
     }
     seed = "" if checkpoint.seed is None else f" with seed {checkpoint.seed}"
     lines = [
         f"{spec.name}, trained on {checkpoint.data}{seed}, on {len(split):,} {arguments.split} images of "
-        f"{dataset.name}, {device_name(device)}",
+        f"{images.data}, {device_name(device)}",
         f"Accuracy {percent(whole.accuracy)}, balanced accuracy {percent(found.balanced_accuracy)}, loss "
         f"{whole.loss:.4f}; always answering {commonest!r} gives {percent(found.majority)}",
         "",
     ]
     rows = [(name, percent(part["accuracy"]), part["loss"], part["n"]) for name, part in classes.items()]
-    return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *notes_block(dataset.notes)]
+    return document, [*lines, *table(("class", "accuracy", "loss", "n"), rows), *notes_block(notes)]
 
 
 def measure_machine(arguments: argparse.Namespace) -> CommandResult:

@@ -34,6 +34,8 @@ def inspect_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="FOLDER", help="labelled images, on which each reading and normalisation is measured"
     )
+    inputs.add_reading(parser)
+    inputs.add_class_order(parser)
     parser.add_argument(
         "--pictures", type=int, default=PICTURES, metavar="N", help=f"how many of them at most (default: {PICTURES})"
     )
@@ -49,7 +51,7 @@ def inspect_file(arguments: argparse.Namespace) -> CommandResult:
     lines = _described(report)
     if arguments.data:
         use_threads(arguments.threads)
-        trials, data = _measured(report, arguments.data, arguments.pictures)
+        trials, data, notes = _measured(report, arguments)
         numbers = {id(reading): number for number, reading in enumerate(report.readings, start=1)}
         tried: list[dict[str, Any]] = [
             {
@@ -67,10 +69,11 @@ def inspect_file(arguments: argparse.Namespace) -> CommandResult:
             "guessing": best.guessing,
             "reached_by_guessing": chance,
             "trials": tried,
+            "notes": notes,
         }
         lines += ["", f"Measured on {best.n:,} images of {data}:", ""]
         rows = [[*trial.values()][:3] + [percent(trial["accuracy"]), trial["n"]] for trial in tried]
-        lines += [*table(("reading", "network", "normalisation", "accuracy", "n"), rows), ""]
+        lines += [*table(("reading", "network", "normalisation", "accuracy", "n"), rows), "", *notes_block(notes)]
         words = f"{best.reading.title}, normalisation {best.normalisation.name}: {percent(best.accuracy)}"
         if best.accuracy > chance:
             lines += [f"Best: {words}", *notes_block(_doubts(trials, report))]
@@ -130,13 +133,21 @@ def _numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:g}" for value in values)
 
 
-def _measured(report: Report, data: str, pictures: int) -> tuple[list[NormalisationScore], str]:
-    spec = report.readings[0].spec
-    dataset = inputs.dataset(data, spec.input_shape[1:])
+def _measured(report: Report, arguments: argparse.Namespace) -> tuple[list[NormalisationScore], str, list[str]]:
+    """The readings on labelled images, the name of these, and notes on the order of the classes."""
+    first = report.readings[0]
+    dataset = inputs.dataset(arguments.data, first.spec.input_shape[1:], arguments)
     split = dataset.test if len(dataset.test) else dataset.train
-    split = index_labels(split, dataset.class_names, report.readings[0].class_names, spec.classes)
-    known = {report.readings[0].normalisation.name: report.readings[0].normalisation, **NORMALISATIONS}
-    return score_normalisations(report.readings, known.values(), split, pictures), dataset.name
+    names, notes = first.class_names, []
+    is_named = names is not None and set(dataset.class_names) <= set(names)
+    if is_named and arguments.classes:
+        raise ValueError("`--classes` is for networks that do not name the classes of the data; this one does.")
+    if not is_named and len(dataset.class_names) == first.spec.classes:
+        names, note = inputs.class_order(arguments.classes, dataset.class_names)
+        notes.append(note)
+    split = index_labels(split, dataset.class_names, names, first.spec.classes)
+    known = {first.normalisation.name: first.normalisation, **NORMALISATIONS}
+    return score_normalisations(report.readings, known.values(), split, arguments.pictures), dataset.name, notes
 
 
 def convert_arguments(parser: argparse.ArgumentParser) -> None:

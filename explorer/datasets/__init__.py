@@ -1,10 +1,13 @@
 """The `Dataset` value: pictures with labels, in three splits. The files of this folder make such values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 LEVEL = 1 / 255
+GREY_SHARES = (19595, 38470, 7471)  # of red, green and blue in 65,536 of grey, as Pillow has them (ITU-R BT.601)
+GREY = "The images are made grey (luminance): the networks take one channel."
 _CHUNK = 64  # pictures whose pixels are counted at once: their indices stay in the cache of the processor
 
 
@@ -55,15 +58,16 @@ class Skipped:
 class Dataset:
     """Train, validation and test pictures of the same classes, size, and per-channel statistics.
 
-    `mean` and `std` are of the training pixels, each channel scaled to 0..1, in the order R, G, B. `notes` holds one
-    sentence for each thing a reader of figures measured on this data must know (a lossy copy, files left out).
-    `skipped` lists the files that were left out one by one, as far as there is room. The validation split may be empty.
+    `mean` and `std` are of the training pixels, each channel scaled to 0..1, in the order R, G, B; of data for networks
+    that take grey images they have one value, that of the grey pixels. `notes` holds one sentence for each thing a
+    reader of figures measured on this data must know (a lossy copy, files left out). `skipped` lists the files that
+    were left out one by one, as far as there is room. The validation split may be empty.
     """
 
     name: str
     class_names: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     train: Split
     validation: Split
     test: Split
@@ -85,12 +89,36 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(3, H, W), as an `ArchitectureSpec` for this data has it."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        """(channels, H, W), as an `ArchitectureSpec` for this data has it."""
+        return (len(self.mean), *self.train.images.shape[2:])
+
+    def grey(self) -> Self:
+        """The same for networks with one input channel. The images keep their colours, which all that hands them to a
+        network makes grey, since there is one mean."""
+        if len(self.mean) == 1:
+            return self
+        counts = np.zeros(256, np.int64)
+        for start in range(0, len(self.train), _CHUNK):
+            counts += np.bincount(luminance(self.train.images[start : start + _CHUNK]).ravel(), minlength=256)
+        mean, std = statistics_of(counts[None])
+        return replace(self, mean=mean, std=std, notes=(*self.notes, GREY))
+
+    @property
+    def counts(self) -> tuple[tuple[int, int, int], ...]:
+        """The training, validation and test pictures of each class."""
+        train, validation, test = (
+            np.bincount(split.labels, minlength=len(self.class_names)).tolist()
+            for split in (self.train, self.validation, self.test)
+        )
+        return tuple(zip(train, validation, test, strict=True))
 
 
-def channel_statistics(images: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def luminance(images: np.ndarray) -> np.ndarray:
+    """uint8 (N, 3, H, W) -> uint8 (N, H, W), as Pillow makes images grey."""
+    return (np.tensordot(images.astype(np.int32), GREY_SHARES, (1, 0)) + 0x8000 >> 16).astype(np.uint8)
+
+
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of uint8 images (N, 3, H, W), both on the scale 0..1.
 
     Computed from exact integer counts of the 256 levels, so the result does not depend on the order of summation. A
@@ -110,7 +138,7 @@ def level_counts(images: np.ndarray) -> np.ndarray:
     return counts
 
 
-def statistics_of(counts: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def statistics_of(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, as `channel_statistics` has them, from `level_counts`."""
     means, stds = [], []
     levels = np.arange(256) / 255
@@ -118,7 +146,7 @@ def statistics_of(counts: np.ndarray) -> tuple[tuple[float, float, float], tuple
         mean = float((row * levels).sum() / row.sum())
         means.append(mean)
         stds.append(max(float(np.sqrt((row * (levels - mean) ** 2).sum() / row.sum())), LEVEL))
-    return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
+    return tuple(means), tuple(stds)
 
 
 def hold_out(split: Split, fraction: float, seed: list[int]) -> tuple[Split, Split]:

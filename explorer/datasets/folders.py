@@ -1,22 +1,27 @@
-"""A dataset from the user's pictures: a folder for each class, on disk or in a zip, in split folders or without."""
+"""A dataset from the user's pictures, on disk or in an archive: a folder for each class, in splits or without."""
 
 import math
 import os
+import re
 import time
 import unicodedata
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out
+from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics, hold_out, layouts
+from explorer.datasets.archives import in_archive
+from explorer.datasets.layouts import FOLDERS, Layout, Members
+from explorer.datasets.name_encodings import TITLES
 from explorer.datasets.untrusted_files import (
     HIDDEN,
     FilePath,
     Listing,
     UnreadableError,
-    in_zip,
     on_disk,
     printable_path,
     quote,
@@ -34,19 +39,14 @@ MAX_SKIPPED = 1_000
 """Files that are listed one by one as left out."""
 MAX_CLASS_NAME = 100
 """Characters of a class name."""
-OUTSIDE = "outside of any class folder"
 TEST_SHARE = 0.2
 """Part of each class that is kept for testing where there is no test folder."""
 
-_SPLITS = {"train": "train", "training": "train", "val": "validation", "validation": "validation", "test": "test"}
 _SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 _ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 _REORDERING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of the text around them (UAX 9, sections 2.1 to 2.4)."""
 _PROGRESS_INTERVAL_S = 0.1
-
-_Members = dict[str, list[tuple[str, FilePath]]]
-"""For each split, the class and path of its pictures, in order."""
 
 
 def load(
@@ -55,15 +55,22 @@ def load(
     seed: int = 0,
     validation: float = 0.1,
     name: str | None = None,
+    labels_from: str | None = None,
+    encoding: str | None = None,
 ) -> Dataset:
-    """The pictures in a folder or a zip file (a path or an open file), with a folder for each class.
+    """The pictures in a folder, a zip, a tar or a tar.gz (a path or an open file), with a folder for each class.
 
-    The class folders are at the top or in `train` (or `training`), `test` and `val` (or `validation`), and one folder
-    may be around all of it. Pictures may lie deeper inside their class folder. They are centre-cropped and resized to
-    `size` = (height, width). Class names and the pictures of a class are sorted: a zip and its unpacked folder give
-    equal datasets.
+    The class folders are at the top or in a folder for each split: `train`, `val`, `test` and the like, in any case.
+    Any number of single folders may be around them, and pictures may lie deeper inside their class folder. A split for
+    validation or testing may have a table of labels instead, whose labels are class folders of the training pictures.
+    Pictures are centre-cropped and resized to `size` = (height, width). Class names are sorted, by number where all end
+    with one, and so are the pictures of a class: an archive and its unpacked folder give equal datasets.
 
-    Without a test folder `TEST_SHARE` of each class is drawn for it. Without a validation folder the fraction
+    Where there are no class folders, `labels_from` says what the classes are: a table in the source ("csv", or
+    "csv:COLUMN") or the names of the files ("names"; `layouts.options` has them all). Only folders are used unasked.
+    `encoding` is that of an archive's names where it does not tell it, one of `name_encodings.ENCODINGS`.
+
+    Without test pictures `TEST_SHARE` of each class is drawn for testing. Without validation pictures the fraction
     `validation` of each class is drawn from the training pictures; 0 leaves that split empty. `seed` alone decides
     which. A class of two pictures or more gives at least one and keeps at least one.
 
@@ -74,7 +81,11 @@ def load(
     only in case or in the encoding of their letters, and an archive that is damaged, encrypted, too large, or has
     entries that overlap or point outside of it.
     """
-    reading = read(source, size, seed, validation, name)
+    return loaded(read(source, size, seed, validation, name, labels_from, encoding))
+
+
+def loaded(reading: Generator[float, None, Dataset]) -> Dataset:
+    """The dataset at the end of a reading."""
     while True:
         try:
             next(reading)
@@ -88,6 +99,8 @@ def read(
     seed: int = 0,
     validation: float = 0.1,
     name: str | None = None,
+    labels_from: str | None = None,
+    encoding: str | None = None,
 ) -> Generator[float, None, Dataset]:
     """Reads as `load` does: yields the fraction that is read, about ten times a second, and returns the dataset.
 
@@ -98,38 +111,92 @@ def read(
             "`size` must be 1 or more, `seed` 0 or more and `validation` from 0 to below 1, "
             f"received {size}, {seed} and {validation}."
         )
+    with opened(source, encoding) as found:
+        layout = chosen_layout(found, labels_from)
+        return (yield from read_layout(found, layout, size, seed, validation, name or found.name))
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A folder or archive whose files are listed: `layouts` are the ways to read it, as `layouts.options` has them."""
+
+    name: str
+    listing: Listing
+    pictures: Sequence[FilePath]
+    layouts: Mapping[str, Layout]
+
+
+@contextmanager
+def opened(source: str | os.PathLike[str] | BinaryIO, encoding: str | None = None) -> Iterator[Source]:
+    """The source with its files listed, which can be read until the end. Raises ValueError as `load` does."""
     if not isinstance(source, str | os.PathLike):
-        return (yield from _read(in_zip(source), size, seed, validation, name or "your images"))
+        yield _listed(in_archive(source, encoding), "your images")
+        return
     path = Path(source)
-    name = name or path.resolve().stem
+    name = re.sub(r"\.tar$", "", path.resolve().stem, flags=re.IGNORECASE)
     try:
         if path.is_dir():
-            return (yield from _read(on_disk(path), size, seed, validation, name))
+            yield _listed(on_disk(path), name)
+            return
         with path.open("rb") as file:
-            return (yield from _read(in_zip(file), size, seed, validation, name))
+            yield _listed(in_archive(file, encoding), name)
     except OSError as error:
-        sentence = f"{{path}} cannot be read ({error.strerror}); give a folder or a zip file."
+        sentence = f"{{path}} cannot be read ({error.strerror}); give a folder, a zip or a tar file."
         raise PathError(sentence, path, instead=quote((name,))) from error
 
 
-def _read(
-    listing: Listing, size: tuple[int, int], seed: int, validation: float, name: str
-) -> Generator[float, None, Dataset]:
+def _listed(listing: Listing, name: str) -> Source:
     pictures = sorted(path for path in listing.files if _suffix(path) in _SUFFIXES)
-    splits, outside = _by_split(pictures)
-    others = listing.files.keys() - set(pictures)
+    return Source(name, listing, pictures, layouts.options(listing, pictures))
+
+
+def chosen_layout(source: Source, labels_from: str | None) -> Layout:
+    """The layout by class folders, or that which a person chose: the first one whose key begins so.
+
+    Raises ValueError for another one, and where there are no class folders and nothing is chosen.
+    """
+    found, proposed = source.layouts, [key for key in source.layouts if key != FOLDERS]
+    if labels_from is not None:
+        keys = [key for key in found if key == labels_from or key.startswith(f"{labels_from}:")]
+        if not keys:
+            raise ValueError(
+                f"the classes cannot be read from {quote((labels_from,))}; here they can be from "
+                f"{quote(*[(key,) for key in found])}."
+            )
+        return found[keys[0]]
+    if FOLDERS not in found:
+        first = found[proposed[0]]
+        raise ValueError(
+            f"there are no folders of classes, but {first.words} could give them: {first.preview()}; confirm that with "
+            f"`--labels-from {proposed[0]}`, or put the images of each class into its own folder."
+        )
+    return found[FOLDERS]
+
+
+def read_layout(
+    source: Source, layout: Layout, size: tuple[int, int], seed: int = 0, validation: float = 0.1, name: str = ""
+) -> Generator[float, None, Dataset]:
+    """Reads the pictures of an opened source by one of its layouts, as `read` does."""
+    listing, splits = source.listing, layout.splits
     class_names = _class_names(splits)
-    loaded = len(pictures) * 3 * size[0] * size[1]
+    loaded = len(source.pictures) * 3 * size[0] * size[1]
     if loaded > MAX_LOADED:
         raise ValueError(
-            f"{len(pictures):,} images of {size[0]} × {size[1]} pixels need {loaded / 2**30:.1f} GiB and the limit "
-            f"is {MAX_LOADED // 2**30} GiB; choose a smaller `size` or fewer images."
+            f"{len(source.pictures):,} images of {size[0]} × {size[1]} pixels need {loaded / 2**30:.1f} GiB and the "
+            f"limit is {MAX_LOADED // 2**30} GiB; choose a smaller `size` or fewer images."
         )
-    skipped = listing.skipped | {path: _why_no_picture(path) for path in others} | dict.fromkeys(outside, OUTSIDE)
+    others = listing.files.keys() - {*source.pictures, *layout.tables}
+    skipped = listing.skipped | {path: _why_no_picture(path) for path in others} | dict(layout.outside)
     left_out = sorted(path for path, reason in skipped.items() if reason != HIDDEN)
     notes = []
     if left_out:
         notes.append(f"Files left out because they are no images of a class: {len(left_out):,} ({quote(*left_out)}).")
+    notes += layout.notes
+    if encodings := listing.encodings:
+        used = next(iter(encodings))
+        notes.append(
+            f"The archive does not tell the encoding of its names; they are read as {TITLES[used]} ({encodings[used]})."
+        )
     train, validation_split, test = yield from _decoded(listing, splits, class_names, size, notes, skipped)
     for label, count in zip(class_names, np.bincount(train.labels, minlength=len(class_names)), strict=True):
         if not count:
@@ -138,7 +205,8 @@ def _read(
         notes.append(f"Of {len(skipped):,} files that are left out, {MAX_SKIPPED:,} are listed.")
     if not splits["test"]:
         notes.append(
-            f"There is no test folder: {TEST_SHARE:.0%} of each class, drawn with seed {seed}, are for testing."
+            f"There are no labelled test images: {TEST_SHARE:.0%} of each class, drawn with seed {seed}, are for "
+            "testing."
         )
         train, test = hold_out(train, TEST_SHARE, [seed, 0])
     if not splits["validation"]:
@@ -161,39 +229,17 @@ def _why_no_picture(path: FilePath) -> str:
     return "not an image of a type that can be read (JPEG, PNG, GIF, BMP, WEBP or TIFF)"
 
 
-def _by_split(pictures: list[FilePath]) -> tuple[_Members, list[FilePath]]:
-    """For each split the class and path of its pictures, in order, and the pictures that belong to no class."""
-    splits: _Members = {"train": [], "validation": [], "test": []}
-    outside = []
-    tops = {path[0] for path in pictures if len(path) > 1}
-    around = len(tops) == 1 and any(len(path) > 2 for path in pictures)
-    depth = 1 if around else 0  # of the folder that names the split or, where there are no splits, the class
-    found = {path[depth] for path in pictures if len(path) > depth + 2 and path[depth].lower() in _SPLITS}
-    with_splits = any(_SPLITS[folder.lower()] == "train" for folder in found)
-    if found and not with_splits and found == {path[depth] for path in pictures if len(path) > depth + 1}:
-        raise ValueError(f"there is a folder {quote((min(found),))} but none named `train`; add it or rename one.")
-    for path in pictures:
-        where = depth + with_splits
-        if len(path) < where + 2 or (with_splits and path[depth] not in found):
-            outside.append(path)
-        else:
-            splits[_SPLITS[path[depth].lower()] if with_splits else "train"].append((path[where], path))
-    return {split: sorted(members) for split, members in splits.items()}, outside
-
-
-def _class_names(splits: _Members) -> tuple[str, ...]:
-    class_names = tuple(sorted({label for label, _ in splits["train"]}))
+def _class_names(splits: Members) -> tuple[str, ...]:
+    class_names = layouts.in_order({label for label, _ in splits["train"]})
     alike: dict[str, str] = {}
     for label in sorted({label for members in splits.values() for label, _ in members}):
         if len(label) > MAX_CLASS_NAME:
             raise ValueError(
                 f"the class name {quote((label,))} has {len(label):,} characters and the limit is {MAX_CLASS_NAME}; "
-                "rename the folder."
+                "rename it."
             )
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _REORDERING for c in label):
-            raise ValueError(
-                f"the class name {quote((label,))} has characters that cannot be shown; rename the folder."
-            )
+            raise ValueError(f"the class name {quote((label,))} has characters that cannot be shown; rename it.")
         same = unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
         if same in alike:
             raise ValueError(
@@ -205,7 +251,8 @@ def _class_names(splits: _Members) -> tuple[str, ...]:
     if len(class_names) < 2:
         raise ValueError(
             f"there {'is 1 folder' if class_names else 'are no folders'} with images to learn from, and at least 2 "
-            "classes are needed; put the JPEG, PNG, GIF, BMP, WEBP or TIFF images of each class into its own folder."
+            "classes are needed; put the JPEG, PNG, GIF, BMP, WEBP or TIFF images of each class into its own folder, "
+            "or add a CSV file of file names and labels."
         )
     for split in ("validation", "test"):
         unknown = sorted({label for label, _ in splits[split]} - set(class_names))
@@ -219,52 +266,57 @@ def _class_names(splits: _Members) -> tuple[str, ...]:
 
 def _decoded(
     listing: Listing,
-    splits: _Members,
+    splits: Members,
     class_names: tuple[str, ...],
     size: tuple[int, int],
     notes: list[str],
     skipped: dict[FilePath, str],
 ) -> Generator[float, None, list[Split]]:
     """Train, validation and test as the files have them. Adds what cannot be read to `notes` and `skipped`."""
-    found, bad = [], []
-    budget, resized, several, done = MAX_UNPACKED, 0, 0, 0
-    total = sum(map(len, splits.values()))
+    members = [(split, label, path) for split in splits for label, path in splits[split]]
+    place = {path: index for index, path in enumerate(listing.files)}
+    images = np.empty((len(members), 3, *size), np.uint8)
+    is_read = np.zeros(len(members), bool)
+    budget, resized, several = MAX_UNPACKED, 0, 0
     yielded_at = -math.inf
-    for members in splits.values():
-        images = np.empty((len(members), 3, *size), np.uint8)
-        labels = np.empty(len(members), np.int64)
-        count = 0
-        for label, path in members:
-            if time.monotonic() >= yielded_at + _PROGRESS_INTERVAL_S:
-                yielded_at = time.monotonic()
-                yield done / total
-            done += 1
-            try:
-                content = listing.files[path](min(budget, MAX_PICTURE))
-                budget -= len(content)
-                picture = decode(content, path[-1]) if content else None
-                reason = "empty"
-            except UnreadableError as error:
-                budget -= error.unpacked
-                picture, reason = None, error.reason
-            except ImageError as error:
-                picture, reason = None, str(error)
-            if budget < 0:
-                raise ValueError(f"the images are more than {MAX_UNPACKED // 2**30} GiB unpacked; use fewer of them.")
-            if picture is None:
-                bad.append(path)
-                skipped[path] = reason
-                continue
-            images[count] = resize(picture.pixels, size).transpose(2, 0, 1)
-            labels[count] = class_names.index(label)
-            resized += picture.pixels.shape[:2] != size
-            several += picture.frames > 1
-            count += 1
-        found.append(Split(images[:count], labels[:count]))
+    # In the order of the source, in which a compressed tar must be read.
+    for done, index in enumerate(sorted(range(len(members)), key=lambda index: place[members[index][2]])):
+        if time.monotonic() >= yielded_at + _PROGRESS_INTERVAL_S:
+            yielded_at = time.monotonic()
+            yield done / len(members)
+        path = members[index][2]
+        try:
+            content = listing.files[path](min(budget, MAX_PICTURE))
+            budget -= len(content)
+            picture = decode(content, path[-1]) if content else None
+            reason = "empty"
+        except UnreadableError as error:
+            budget -= error.unpacked
+            picture, reason = None, error.reason
+        except ImageError as error:
+            picture, reason = None, str(error)
+        if budget < 0:
+            raise ValueError(f"the images are more than {MAX_UNPACKED // 2**30} GiB unpacked; use fewer of them.")
+        if picture is None:
+            skipped[path] = reason
+            continue
+        images[index] = resize(picture.pixels, size).transpose(2, 0, 1)
+        is_read[index] = True
+        resized += picture.pixels.shape[:2] != size
+        several += picture.frames > 1
+    bad = [path for (_, _, path), whole in zip(members, is_read, strict=True) if not whole]
     if bad:
         notes.append(f"Images left out because they cannot be read: {len(bad):,} ({quote(*bad)}).")
     if resized:
         notes.append(f"Images of another size, centre-cropped and resized to {size[0]} × {size[1]}: {resized:,}.")
     if several:
         notes.append(f"Images with several frames or pages, of which the first is used: {several:,}.")
+    numbers = {label: number for number, label in enumerate(class_names)}
+    labels = np.array([numbers[label] for _, label, _ in members], np.int64)
+    bounds = np.cumsum([0, *map(len, splits.values())])
+    found = []
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        part = slice(start, end)
+        whole = is_read[part]
+        found.append(Split(images[part] if whole.all() else images[part][whole], labels[part][whole]))
     return found

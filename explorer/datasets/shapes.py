@@ -27,6 +27,7 @@ from explorer.datasets.outlines import CLASS_NAMES as CLASS_NAMES
 from explorer.datasets.outlines import OUTLINES
 
 VERSION = 1
+NOTES: tuple[str, ...] = ("The images are drawn by this program, so accuracies do not carry over to photographs.",)
 SIZES = (16, 32, 64)
 TRAIN_COUNT, VALIDATION_COUNT, TEST_COUNT = 20_000, 2_000, 4_000  # of all ten classes together
 FEWEST_CLASSES = 2
@@ -423,5 +424,5 @@ def load(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None = None,
         train=train,
         validation=validation,
         test=test,
-        notes=("The images are drawn by this program, so accuracies do not carry over to photographs.",),
+        notes=NOTES,
     )

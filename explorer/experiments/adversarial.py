@@ -10,7 +10,7 @@ import torch
 from explorer.architectures import Recorder
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.changed_pictures import input_of, probabilities, probabilities_of, seen_by
-from explorer.images import REST, Dials, change
+from explorer.images import REST, Dials, Frame, change
 from explorer.labels import ATTACKS
 from explorer.tracing import STRIP_KINDS, check_evaluation_mode, read_only
 
@@ -20,8 +20,7 @@ STEPS = 10
 """Usual steps of PGD."""
 MOST_STEPS = 100
 STEP = 2.5
-"""Times ε / steps is one step of PGD: enough to reach the ball's surface from any point inside and to move along it
-(Madry et al. 2018)."""
+"""Times ε / steps is one step of PGD: it reaches the ball's surface from any point inside and moves along it."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Attack:
 
     Pixels are on the scale 0..1, before the network's normalisation, and stay there. `steps` 0 is FGSM (Goodfellow et
     al. 2015, arXiv 1412.6572): one step of ε by the sign of the loss's gradient. More are steps of PGD (Madry et al.
-    2018, arXiv 1706.06083) of 2.5 ε / `steps` each, from a point of the ball that is drawn evenly by `seed`; after each
-    the picture is brought back into the ball. Raises ValueError for values out of range.
+    2018, arXiv 1706.06083), here of 2.5 ε / `steps` each, from a point of the ball that is drawn evenly by `seed`;
+    after each the picture is brought back into the ball. Raises ValueError for values out of range.
     """
 
     epsilon: float
@@ -137,6 +136,7 @@ def attack_picture(
     label: int | None = None,
     target: int | None = None,
     dials: Dials = REST,
+    frame: Frame | None = None,
 ) -> AttackedPicture:
     """Perturbs `pixels`, uint8 (H, W, 3), against one network, and asks all of them about the result.
 
@@ -156,7 +156,7 @@ def attack_picture(
     for name, value in (("label", label), ("target", target)):
         if value is not None and value not in range(attacked.spec.classes):
             raise ValueError(f"`{name}` must be a class from 0 to {attacked.spec.classes - 1}, received {value!r}.")
-    clean = shares_of([change(seen_by(attacked, pixels), dials)])  # (1, C, height, width)
+    clean = shares_of([change(seen_by(attacked, pixels, frame), dials)])  # (1, C, height, width)
     if label is None:
         label = int(probabilities_of(attacked, clean).argmax())
     perturbed = perturb(attacked, clean, np.array([label if target is None else target]), attack, target is not None)

@@ -14,6 +14,7 @@ from explorer.datasets import Split
 from explorer.images import to_input
 from explorer.intervals import Accuracy as Accuracy
 from explorer.intervals import accuracy as accuracy
+from explorer.labels import numbered_classes
 from explorer.tracing import check_evaluation_mode
 
 _BATCH_MACS = 4_000_000_000  # about a fifth of a second on one core: Stop then takes effect soon
@@ -84,12 +85,14 @@ class Parting:
 
 
 def class_order(checkpoint: Checkpoint, class_names: Sequence[str]) -> list[int]:
-    """The network's own index of each of `class_names`, which are its classes in any order.
+    """The network's own index of each of `class_names`, which are its classes in any order. Classes that nobody named
+    are assumed to have the order of `class_names`.
 
     Raises ValueError where they are others.
     """
     own, wanted = checkpoint.class_names, tuple(class_names)
-    if own == wanted:  # also where one name stands for two classes, as "crane" does in ImageNet
+    is_assumed = own == numbered_classes(len(wanted))
+    if own == wanted or is_assumed:  # also where one name stands for two classes, as "crane" does in ImageNet
         return list(range(len(own)))
     if len(set(own)) < len(own) or set(own) != set(wanted) or len(own) != len(wanted):
         strange = next((name for name in wanted if name not in own), None)
@@ -116,6 +119,15 @@ def images_for(checkpoint: Checkpoint, pixels: np.ndarray) -> Tensor:
             picture.transpose(1, 2, 0), (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to
         )
     return torch.from_numpy(images).to(checkpoint.network.device)
+
+
+def predict(checkpoint: Checkpoint, pixels: np.ndarray) -> tuple[int, float]:
+    """The most probable class of one picture, uint8 (H, W, 3), and its probability, without a backward pass."""
+    with torch.no_grad():
+        logits = checkpoint.network(images_for(checkpoint, pixels.transpose(2, 0, 1)[None]))[0]  # (classes,)
+    probabilities = (logits.double() / checkpoint.spec.temperature).softmax(0)
+    best = int(logits.argmax())
+    return best, float(probabilities[best])
 
 
 def predictions(

@@ -13,7 +13,7 @@ import torch
 from explorer.attribution.explanation import pictures_at_once
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.throughput import on_all_cores
-from explorer.images import REST, Dials, change, normalise, seen_pixels
+from explorer.images import REST, Dials, Frame, change, normalise, seen_pixels
 from explorer.labels import DIALS
 from explorer.tracing import check_evaluation_mode, read_only
 
@@ -100,6 +100,7 @@ def dial_curve(
     values: Sequence[float] | None = None,
     dials: Dials = REST,
     threads: int | None = None,
+    frame: Frame | None = None,
 ) -> Generator[tuple[float, tuple[DialCurve, ...] | None], None, None]:
     """The curve of each network over `values` of one dial, by default those in `CURVES`, with the others at `dials`.
 
@@ -112,7 +113,7 @@ def dial_curve(
     chosen: tuple[Any, ...] = CURVES[dial] if values is None else tuple(values)
     rest = replace(dials, **{dial: getattr(REST, dial)})
     for fraction, found in answers(
-        checkpoints, pixels, [rest, *(replace(dials, **{dial: v}) for v in chosen)], threads
+        checkpoints, pixels, [rest, *(replace(dials, **{dial: v}) for v in chosen)], threads, frame
     ):
         if found is None:
             yield fraction, None
@@ -131,6 +132,7 @@ def shift_map(
     reach: int = REACH,
     dials: Dials = REST,
     threads: int | None = None,
+    frame: Frame | None = None,
 ) -> Generator[tuple[float, tuple[ShiftMap, ...] | None], None, None]:
     """The shift map of each network, with the other dials at `dials`; else as `dial_curve`. Raises ValueError for a
     `reach` that is not 1..32."""
@@ -138,7 +140,7 @@ def shift_map(
         raise ValueError(f"`reach` must be from 1 to 32 pixels, received {reach}.")
     side = range(-reach, reach + 1)
     moves = [replace(dials, x=x, y=y) for y, x in product(side, side)]
-    for fraction, found in answers(checkpoints, pixels, moves, threads):
+    for fraction, found in answers(checkpoints, pixels, moves, threads, frame):
         if found is None:
             yield fraction, None
     yield (
@@ -151,7 +153,11 @@ def shift_map(
 
 
 def answers(
-    checkpoints: Sequence[Checkpoint], pixels: np.ndarray, changes: Sequence[Dials], threads: int | None = None
+    checkpoints: Sequence[Checkpoint],
+    pixels: np.ndarray,
+    changes: Sequence[Dials],
+    threads: int | None = None,
+    frame: Frame | None = None,
 ) -> Generator[tuple[float, list[np.ndarray] | None], None, None]:
     """The probabilities of each network for each change of one picture: float64 (changes, classes) each, read-only.
 
@@ -161,7 +167,7 @@ def answers(
     calls = []
     for checkpoint in checkpoints:
         check_evaluation_mode(checkpoint.network)
-        seen, size = seen_by(checkpoint, pixels), pictures_at_once(checkpoint.spec)
+        seen, size = seen_by(checkpoint, pixels, frame), pictures_at_once(checkpoint.spec)
         calls += [partial(_answers, checkpoint, seen, changes[at : at + size]) for at in range(0, len(changes), size)]
     parts: list[np.ndarray] = []
     with closing(on_all_cores(calls, threads)) as results:
@@ -177,10 +183,11 @@ def answers(
     yield 1.0, found
 
 
-def seen_by(checkpoint: Checkpoint, pixels: np.ndarray) -> np.ndarray:
-    """What the network sees of `pixels`, uint8 (H, W, 3), before its normalisation: uint8 (height, width, C)."""
+def seen_by(checkpoint: Checkpoint, pixels: np.ndarray, frame: Frame | None = None) -> np.ndarray:
+    """What the network sees of `pixels`, uint8 (H, W, 3), before its normalisation: uint8 (height, width, C), of the
+    part in the `frame` where there is one."""
     channels, height, width = checkpoint.spec.input_shape
-    return seen_pixels(pixels, (height, width), channels, checkpoint.resize_shorter_to)
+    return seen_pixels(pixels, (height, width), channels, checkpoint.resize_shorter_to, frame)
 
 
 def input_of(checkpoint: Checkpoint, shares: np.ndarray) -> torch.Tensor:
@@ -219,7 +226,7 @@ def curve_sentences(name: str, curve: DialCurve) -> list[str]:
     return [
         f"{name} keeps its answer, {answer}, at {curve.kept.sum()} of {len(curve.values)} values, from "
         f"{min(curve.values):g} to {max(curve.values):g} {DIALS[curve.dial].long}.",
-        f"The probability of {answer} is lowest, {of_answer.min():.2g}, at {curve.values[of_answer.argmin()]:g}.",
+        f"The probability of {answer} is lowest, {of_answer.min():.1%}, at {curve.values[of_answer.argmin()]:g}.",
     ]
 
 
@@ -230,7 +237,7 @@ def shift_sentences(name: str, shifts: ShiftMap, class_index: int | None = None)
     return [
         f"{name} keeps its answer, {shifts.class_names[shifts.answer]}, in {round(shifts.kept * n)} of {n} shifts "
         f"({shifts.kept:.1%}).",
-        f"The probability of {shifts.class_names[chosen]} is lowest, {low:.2g}, {shift_words(x, y)}.",
+        f"The probability of {shifts.class_names[chosen]} is lowest, {low:.1%}, {shift_words(x, y)}.",
     ]
 
 

@@ -20,8 +20,9 @@ class BlockAnatomy:
     """One block for one picture: activation(F(x) + s(x)), and its gradient, all read-only float32.
 
     `input` is x, (C, H, W). `branch` is F(x), `shortcut` s(x), `sum` both together before the last activation, and
-    `output` what follows it, each (C', H', W'). `kind` says what s is: "identity" (x itself), "padded" (option A where
-    shapes change: fewer pixels, zeros for new channels) or "projection" (a 1×1 convolution).
+    `output` what follows it, each (C', H', W'); of a block that is not `activated` that is the sum itself. `kind` says
+    what s is: "identity" (x itself), "padded" (option A where shapes change: fewer pixels, zeros for new channels) or
+    "projection" (a 1×1 convolution).
 
     `input_gradient`, (C, H, W), is that of the target's logit with respect to x; `through_shortcut` and
     `through_branch` come back on either way, each computed on its own, and sum to it.
@@ -30,6 +31,7 @@ class BlockAnatomy:
     name: str
     kind: ShortcutKind
     target: int
+    activated: bool
     input: np.ndarray
     branch: np.ndarray
     shortcut: np.ndarray
@@ -174,7 +176,7 @@ def _anatomies(
         (through_branch,) = torch.autograd.grad(branch, x, sum_gradient, retain_graph=True)
         tensors = (x, branch, shortcut, total, output, x_gradient, through_shortcut, through_branch)
         kind: Any = module.shortcut_kind(x, shortcut)
-        yield BlockAnatomy(network.layers[module][0], kind, target, *map(_array, tensors))
+        yield BlockAnatomy(network.layers[module][0], kind, target, output is not total, *map(_array, tensors))
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -1,12 +1,49 @@
 """Pixels to the input of a network, and back."""
 
+import re
 from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 from PIL import Image
 
+_SHARE = r"(?:0?\.[0-9]{1,4}|0|1|1\.0{1,4})"
 
-def resize(pixels: np.ndarray, size: tuple[int, int], resize_shorter_to: int | None = None) -> np.ndarray:
+
+class Frame(NamedTuple):
+    """A square part of a picture: `left` as a share of the picture's width, `top` of its height, and `side` of its
+    shorter side, all 0..1. A frame that leaves the picture is moved into it."""
+
+    left: float
+    top: float
+    side: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """That of "LEFT,TOP,SIDE". Raises ValueError with one sentence."""
+        if not re.fullmatch(f"{_SHARE},{_SHARE},{_SHARE}", text) or not 0.02 <= float(text.rpartition(",")[2]) <= 1:
+            raise ValueError(
+                f"a frame must be LEFT,TOP,SIDE, received {text[:80]!r}: shares 0 to 1 of the picture's width, height "
+                "and shorter side with at most 4 decimals, such as 0.25,0.1,0.5, and SIDE at least 0.02."
+            )
+        return cls(*map(float, text.split(",")))
+
+    def box(self, shape: Sequence[int]) -> tuple[int, int, int]:
+        """Left, top and side in whole pixels of a picture of `shape` = (H, W, ...)."""
+        rows, columns = shape[:2]
+        side = max(1, round(self.side * min(rows, columns)))
+        return min(round(self.left * columns), columns - side), min(round(self.top * rows), rows - side), side
+
+    def __str__(self) -> str:
+        return (
+            f"the frame of {self.side:.0%} of the shorter side, {self.left:.0%} from the left and {self.top:.0%} from "
+            "the top"
+        )
+
+
+def resize(
+    pixels: np.ndarray, size: tuple[int, int], resize_shorter_to: int | None = None, frame: Frame | None = None
+) -> np.ndarray:
     """The centre of `pixels`, uint8 (H, W, 3), as uint8 (height, width, 3) for `size` = (height, width).
 
     The largest centred part with the aspect ratio of `size` is reduced with Pillow's antialiased Lanczos filter or
@@ -16,12 +53,19 @@ def resize(pixels: np.ndarray, size: tuple[int, int], resize_shorter_to: int | N
     With `resize_shorter_to` the result is that of torchvision's transforms for its published weights, to the last bit:
     Pillow's antialiased bilinear filter brings the shorter side to that many pixels, and `size` is cut out of the
     centre. So the network sees less of the picture, and that larger.
+
+    With `frame` the result is that of the frame's pixels alone, none of which are cut off for a square `size`. A frame
+    where `visible_part` lies changes nothing.
     """
     height, width = size
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"`pixels` must be uint8 of shape (H, W, 3), received {pixels.dtype} {pixels.shape}.")
     if height < 1 or width < 1:
         raise ValueError(f"`size` must be a height and a width of at least 1, received {size}.")
+    if frame is not None and not _is_default(frame, pixels.shape, size, resize_shorter_to):
+        left, top, side = frame.box(pixels.shape)
+        pixels = pixels[top : top + side, left : left + side]
+        resize_shorter_to = resize_shorter_to and max(size)
     if resize_shorter_to is not None:
         return _resize_and_cut(pixels, size, resize_shorter_to)
     rows, columns = pixels.shape[:2]
@@ -37,15 +81,29 @@ def resize(pixels: np.ndarray, size: tuple[int, int], resize_shorter_to: int | N
 
 
 def visible_part(
-    shape: Sequence[int], size: Sequence[int], resize_shorter_to: int | None = None
+    shape: Sequence[int], size: tuple[int, int], resize_shorter_to: int | None = None, frame: Frame | None = None
 ) -> tuple[float, float, float, float]:
-    """The centred part of a picture of `shape` = (H, W) that `resize` takes for `size`: left, top, width and height,
-    as shares 0..1 of the picture."""
+    """The part of a picture of `shape` = (H, W) that `resize` takes for `size`, centred in the picture or the frame:
+    left, top, width and height, as shares 0..1 of the picture."""
     rows, columns = shape
     height, width = size
+    if frame is not None and not _is_default(frame, shape, size, resize_shorter_to):
+        left, top, side = frame.box(shape)
+        wide, tall = side * width / max(size), side * height / max(size)
+        return (left + (side - wide) / 2) / columns, (top + (side - tall) / 2) / rows, wide / columns, tall / rows
     scale = min(shape) / resize_shorter_to if resize_shorter_to else min(rows / height, columns / width)
     wide, tall = scale * width / columns, scale * height / rows
     return (1 - wide) / 2, (1 - tall) / 2, wide, tall
+
+
+def _is_default(frame: Frame, shape: Sequence[int], size: tuple[int, int], resize_shorter_to: int | None) -> bool:
+    """Whether the frame, to the pixel, is the part that a network gets without one."""
+    rows, columns = shape[:2]
+    left, top, wide, tall = visible_part((rows, columns), size, resize_shorter_to)
+    part = np.array([left * columns, top * rows, wide * columns, tall * rows])
+    left_px, top_px, side = frame.box(shape)
+    rounding = 0.5 + 1e-4 * max(rows, columns)  # to a pixel, and to the decimals of a share
+    return bool(np.abs(part - [left_px, top_px, side, side]).max() <= rounding)
 
 
 def _resize_and_cut(pixels: np.ndarray, size: tuple[int, int], shorter: int) -> np.ndarray:
@@ -71,21 +129,26 @@ def to_input(
     mean: Sequence[float],
     std: Sequence[float],
     resize_shorter_to: int | None = None,
+    frame: Frame | None = None,
 ) -> np.ndarray:
     """A network's input for `pixels`: float32 (C, height, width), (`resize`(pixels) / 255 - mean) / std.
 
     C is 3, or 1 where `mean` and `std` have one value: then of the pixels in grey, as Pillow makes them.
     """
-    seen = seen_pixels(pixels, size, len(mean), resize_shorter_to)
+    seen = seen_pixels(pixels, size, len(mean), resize_shorter_to, frame)
     return normalise(seen.transpose(2, 0, 1) / 255, mean, std)
 
 
 def seen_pixels(
-    pixels: np.ndarray, size: tuple[int, int], channels: int, resize_shorter_to: int | None = None
+    pixels: np.ndarray,
+    size: tuple[int, int],
+    channels: int,
+    resize_shorter_to: int | None = None,
+    frame: Frame | None = None,
 ) -> np.ndarray:
     """The picture that a network of so many input channels sees: uint8 (height, width, C), `resize`(pixels), in grey
     where C is 1."""
-    resized = resize(pixels, size, resize_shorter_to)
+    resized = resize(pixels, size, resize_shorter_to, frame)
     return np.asarray(Image.fromarray(resized).convert("L"))[..., None] if channels == 1 else resized
 
 

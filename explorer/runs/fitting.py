@@ -9,7 +9,7 @@ import numpy as np
 
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, build
-from explorer.datasets import Dataset, Split, downloadable, shapes, stored
+from explorer.datasets import Dataset, Split, downloadable, luminance, shapes, stored
 from explorer.files import write_atomically
 from explorer.pretrained import checkpoint_of
 from explorer.runs.directory import STOP_GRACE_S, Request, Run, StopRequested, downloads_folder, stored_data
@@ -47,6 +47,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
     if len({spec.name for spec in specs}) < len(specs):
         raise ValueError(f"both networks are called {specs[0].name}; train networks of different names together.")
     dataset = _dataset(run, request, log)
+    dataset = dataset.grey() if specs[0].input_shape[0] == 1 else dataset
     if not len(dataset.test):
         raise ValueError(f"{dataset.name} has no test images to measure the result on; give each class 2 or more.")
     counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
@@ -55,7 +56,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         raise ValueError(f"{dataset.name} has no training images of the class {name!r}; add some or remove it.")
     networks = [build(spec, config.seed) for spec in specs]
     state = restore(run.state, networks, config) if run.state.exists() else TrainingState()
-    samples = _samples(dataset.test)
+    samples = _samples(dataset)
     if not run.samples.exists():
         content = io.BytesIO()
         np.save(content, samples.images)
@@ -165,10 +166,15 @@ def _write_gradients(log: LogWriter, progress: Progress, reported: list[int]) ->
         reported[index] = len(sizes.steps)
 
 
-def _samples(split: Split) -> Split:
-    """The first pictures of each class in turn, `SAMPLES` of them: the same ones whenever the run is resumed."""
+def _samples(dataset: Dataset) -> Split:
+    """The first test pictures of each class in turn, `SAMPLES` of them, as the networks take them: the same ones
+    whenever the run is resumed."""
+    split = dataset.test
     order = np.argsort(split.labels, kind="stable")
     ranks = np.empty(len(split), np.int64)
     ranks[order] = np.arange(len(split)) - np.searchsorted(split.labels[order], split.labels[order])
     chosen = np.lexsort((split.labels, ranks))[:SAMPLES]
-    return Split(split.images[chosen], split.labels[chosen])
+    images = split.images[chosen]
+    if len(dataset.mean) == 1:
+        images = luminance(images)[:, None].repeat(3, axis=1)
+    return Split(images, split.labels[chosen])

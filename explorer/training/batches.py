@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.datasets import Dataset, Split
+from explorer.datasets import GREY_SHARES, Dataset, Split
 
 PADDING = 4  # pixels around a picture before a random crop; He et al. 2015, section 4.2
 
@@ -19,7 +19,7 @@ def on_device(split: Split, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def statistics(dataset: Dataset, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, float32 (3,) each."""
+    """Mean and standard deviation of each channel, float32 (3,) each, or (1,) for grey images."""
     return torch.tensor(dataset.mean, device=device), torch.tensor(dataset.std, device=device)
 
 
@@ -54,7 +54,7 @@ def normalise(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     With one mean C is 1, and the pixels become grey as Pillow makes them (ITU-R BT.601).
     """
     if len(mean) == 1:
-        shares = torch.tensor([19595, 38470, 7471], dtype=torch.int32, device=pixels.device)
+        shares = torch.tensor(GREY_SHARES, dtype=torch.int32, device=pixels.device)
         pixels = ((pixels * shares).sum(-1, keepdim=True) + 0x8000) >> 16
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 

@@ -20,7 +20,7 @@ from explorer.ui.services.sample_sheets import COLUMNS, SCENES, scene_sheets
 from explorer.ui.session import explore_session, find_image, session
 from explorer.ui.viewer import places
 
-FIELDS = ("first", "second", "picture", "target")
+FIELDS = ("first", "second", "picture", "frame", "target")
 MOST_COMPARED = 4
 
 
@@ -46,13 +46,13 @@ def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> 
     if page != "compare":
         return rest | dict(pair)
     state = AppState.from_query(pair)
-    names = [state.first, state.second or network_registry.substitute(state.first)]
+    names = [state.first, state.second or network_registry.companion(state.first)]
     names += [name for name in _compared(query)[2:] if name not in names]
     if len(names) > 2 or {"first", "second"} & set(pair):
         rest["networks"] = ",".join(filter(None, names[:MOST_COMPARED]))
         if rest["networks"] != query.get("networks"):
             rest.pop("measured", None)  # a link asks for measurements of its own networks
-    return rest | {name: pair[name] for name in ("picture", "target") if name in pair}
+    return rest | {name: pair[name] for name in ("picture", "frame", "target") if name in pair}
 
 
 def _compared(query: Mapping[str, str]) -> list[str]:
@@ -102,6 +102,8 @@ def parse_choice(received: Any) -> dict[str, Any]:
         return {}
     session().heard = received["number"]
     changes = {name: received[name] for name in PASS_FIELDS if name in received}
+    if "picture" in changes:
+        changes = {"frame": None} | changes  # a frame is of its picture
     try:
         if "networks" in received:
             first, second = (*received["networks"], None)[:2]
@@ -132,7 +134,8 @@ def use(page: str, name: str, place: Literal["first", "second"]) -> None:
         other = network_registry.substitute(name)
     first, second = (name, other) if place == "first" or other is None else (other, name)
     picture = state.picture if alike else network_registry.sample_for(name)
-    pair = replace(state, first=first, second=second, target=None, picture=picture).to_query()
+    frame = state.frame if picture == state.picture else None
+    pair = replace(state, first=first, second=second, target=None, picture=picture, frame=frame).to_query()
     session().pair = {field: value for field, value in pair.items() if field in FIELDS}
     url_query.write(into_query(page, url_query.read(), session().pair))
 
@@ -168,7 +171,7 @@ def _shown(page: str, state: AppState, mixed: bool) -> list[str]:
         return compared[:2]
     first, second = network_registry.pair(state.first, state.second, mixed)
     if page == "compare":
-        second = second or network_registry.substitute(first)
+        second = second or network_registry.companion(first)
     return [first] if second is None else [first, second]
 
 

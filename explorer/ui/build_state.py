@@ -31,12 +31,12 @@ QUICK_TRAINING: dict[str, Any] = TrainingConfig(seconds=60.0, batch_size=64).to_
 class BuildState(UrlState):
     """One view of the Build & train page.
 
-    `preset` names a preset, `spec` its changed fields and `config` the changed fields of `QUICK_TRAINING`, both as
-    JSON objects of fields. Each field of the spec is legal by itself, but together they need not make a network that
-    exists: a form is filled in step by step, and `network` says what to change. `data` is what to train on, see
-    `canonical`; "own" while nothing is uploaded yet. `twin` says whether the twin is trained too, `free` whether stages
-    are edited one by one. `run` is the run that is looked at, None for the form; `replay` the recorded training that
-    is watched.
+    `preset` names a preset, `spec` its changed fields and `config` the changed fields of `QUICK_TRAINING`, both as JSON
+    objects of fields. Each field of the spec is legal by itself, but together they need not make a network that exists:
+    a form is filled in step by step, and `network` says what to change. `data` is what to train on, see `canonical`;
+    "own" while nothing is uploaded yet. `twin` says whether the twin is trained too, `grey` whether the networks take
+    grey images, `free` whether stages are edited one by one. `run` is the run that is looked at, None for the form;
+    `replay` the recorded training that is watched.
     Raises ValueError for a text that could not have come from this app.
     """
 
@@ -48,6 +48,7 @@ class BuildState(UrlState):
     free: bool = False
     run: str | None = None
     replay: str | None = None
+    grey: bool = False
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -68,7 +69,8 @@ class BuildState(UrlState):
         return QUICK_TRAINING | json.loads(self.config)
 
     def network(self, input_shape: tuple[int, int, int], classes: int) -> ArchitectureSpec:
-        """The spec for pictures of that shape. Raises ValueError that says what to change."""
+        """The spec for pictures of that shape, or for grey ones. Raises ValueError that says what to change."""
+        input_shape = (1, *input_shape[1:]) if self.grey else input_shape
         spec = ArchitectureSpec.from_dict({**self.spec_fields(), "input_shape": list(input_shape), "classes": classes})
         if spec.depth > MAX_LAYERS:
             raise ValueError(f"it has {spec.depth:,} layers, and at most {MAX_LAYERS:,} fit here; use fewer blocks.")
@@ -103,7 +105,7 @@ class BuildState(UrlState):
 
     @classmethod
     def _decode(cls, name: str, text: str) -> Any:
-        if name not in ("twin", "free"):
+        if name not in ("twin", "grey", "free"):
             return text
         if text not in ("yes", "no"):
             raise ValueError(f"`{name}` must be yes or no, received {text!r}.")

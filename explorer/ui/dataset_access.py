@@ -21,8 +21,10 @@ from explorer.datasets import (
     stored,
     untrusted_files,
 )
+from explorer.datasets.layouts import FOLDERS
 from explorer.datasets.shapes import Drawn
 from explorer.downloads import DownloadProgress
+from explorer.labels import numbered_classes
 from explorer.ui.build_state import BuildState
 from explorer.ui.network_text import dataset_title
 from explorer.ui.services.caches import CACHES
@@ -41,8 +43,8 @@ class DatasetSummary:
     input_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     counts: tuple[tuple[int, int, int], ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     notes: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     sheets: tuple[np.ndarray, ...]
@@ -87,14 +89,17 @@ def last_data() -> str:
 
 def labelled_data(spec: ArchitectureSpec, known: Collection[str] | None = None) -> list[str]:
     """The data on this machine, or uploaded in this session, of the network's input size and number of classes. With
-    `known`, the names of its classes, only data of the same names; the shapes of some classes are among it."""
+    `known`, the names of its classes, only data of the same names; the shapes of some classes are among it. Of classes
+    that nobody named any data fits, see `agreement.class_order`."""
     names = dict.fromkeys([last_data(), *downloadable.DOWNLOADABLE, *(Drawn(size).key for size in shapes.SIZES)])
     side = spec.input_shape[1]
     if known and side in shapes.SIZES and shapes.FEWEST_CLASSES <= len(known) and set(known) < {*shapes.CLASS_NAMES}:
         names[Drawn(side, tuple(known)).key] = None
     takes = (spec.input_shape[1:], spec.classes)
     fitting = [name for name in names if is_available(name) and _size_and_classes(name) == takes]
-    return [name for name in fitting if known is None or set(class_names(name)) == set(known)]
+    if known is None or tuple(known) == numbered_classes(spec.classes):
+        return fitting
+    return [name for name in fitting if set(class_names(name)) == set(known)]
 
 
 def downloadable_data(networks: Sequence[tuple[ArchitectureSpec, Collection[str]]]) -> list[str]:
@@ -189,23 +194,18 @@ def _sheet(images: np.ndarray) -> np.ndarray:
 @st.cache_resource(max_entries=CACHES["ui.dataset_access._summary"].entries, show_spinner="Reading the data")
 def _summary(data: str) -> DatasetSummary:
     dataset = _dataset(data)
-    classes = range(len(dataset.class_names))
-    counts = [
-        tuple(np.bincount(split.labels, minlength=len(classes)).tolist())
-        for split in (dataset.train, dataset.validation, dataset.test)
-    ]
     return DatasetSummary(
         name=dataset.name,
         input_shape=dataset.input_shape,
         class_names=dataset.class_names,
-        counts=tuple(zip(*counts, strict=True)),
+        counts=dataset.counts,
         mean=dataset.mean,
         std=dataset.std,
         notes=dataset.notes,
         skipped=dataset.skipped,
         sheets=tuple(
             _sheet(dataset.train.images[np.flatnonzero(dataset.train.labels == label)[:PICTURES_A_CLASS]])
-            for label in classes[:CLASSES_SHOWN]
+            for label in range(min(CLASSES_SHOWN, len(dataset.class_names)))
         ),
     )
 
@@ -221,12 +221,32 @@ def download(name: str) -> Iterator[DownloadProgress]:
     return downloadable.download(name, runs.downloads_folder())
 
 
-def read_pictures(source: BinaryIO | str, size: int, name: str) -> Iterator[float | str]:
-    """Reads a zip, or a folder inside the allowed one, into the store: yields the share that is done, and at the end
-    the `data` of a BuildState that trains on it. Raises ValueError with one sentence for the page."""
+@dataclass(frozen=True)
+class ReadImages:
+    """Images that were read into the store, as the `data` of a BuildState: the key of `labels` that says where their
+    classes are from, all such keys with words and some classes, and the encodings of an archive's names with some."""
+
+    data: str
+    labels_from: str
+    labels: dict[str, str]
+    encodings: dict[str, str]
+
+    @property
+    def needs_confirmation(self) -> bool:
+        return self.labels_from != FOLDERS
+
+
+def read_pictures(
+    source: BinaryIO | str, size: int, name: str, labels_from: str | None = None, encoding: str | None = None
+) -> Iterator[float | ReadImages]:
+    """Reads an archive, or a folder inside the allowed one, into the store: yields the share that is done, and what was
+    read at the end. Raises ValueError with one sentence for the page."""
     where = untrusted_files.resolve_allowed(runs.pictures_folder(), source) if isinstance(source, str) else source
-    dataset = yield from folders.read(where, (size, size), name=name)
-    yield f"stored-{runs.store_dataset(dataset)}"
+    with folders.opened(where, encoding) as found:
+        key = labels_from if labels_from and labels_from in found.layouts else next(iter(found.layouts))
+        dataset = yield from folders.read_layout(found, found.layouts[key], (size, size), name=name)
+        labels = {key: f"{each.words}: {each.preview()}".replace("`", "") for key, each in found.layouts.items()}
+        yield ReadImages(f"stored-{runs.store_dataset(dataset)}", key, labels, found.listing.encodings)
 
 
 def can_train_on(data: str) -> bool:

@@ -131,6 +131,8 @@ def page_link(name: str, label: str, query: Mapping[str, str] | None = None) -> 
 
 def ending(finding: str | Callable[[], None], name: str, question: str, query: Mapping[str, str] | None = None) -> None:
     """What a page has found (a sentence of plain text or none, or what draws it) and, as a link, the next question."""
+    if not finding and name not in session().pages:
+        return
     with st.container(border=True, key="finding"):
         if callable(finding):
             finding()

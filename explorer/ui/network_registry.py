@@ -89,7 +89,7 @@ def title(name: str) -> str:
     except CheckpointError:
         return f"{name[:24]} · cannot be read"
     if own := user_models.title_of(name):
-        return f"{own} · {header.spec.name}"
+        return own if own == header.spec.name else f"{own} · {header.spec.name}"
     trained = user_models.RUN_NETWORK_ID.fullmatch(name)
     run = f" · your run {trained[1][:4]}" if trained else ""
     return f"{header.spec.name} · {dataset_title(header.data)}{run}"
@@ -137,6 +137,11 @@ def substitute(name: str) -> str | None:
     shipped = shipped_networks()
     alike = [other for other in shipped if other != name and same_classes(name, other)]
     return twin_name(name) or next(iter(alike), None)
+
+
+def companion(name: str) -> str | None:
+    """A network to compare that one with: its `substitute`, else one for photos of other classes, or None."""
+    return substitute(name) or twins_for_dataset(CIFAR_DATA)[1] or next(iter({*shipped_networks()} - {name}), None)
 
 
 def pair(first: str, second: str | None, mixed: bool = False) -> tuple[str, str | None]:

@@ -45,9 +45,14 @@ def twins_text(first: str, second: str) -> str:
 
 def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = None) -> str:
     """Where a saved figure comes from: the networks with the data and the seed of their training, and the image."""
-    said = [f"{network.title} ({', '.join([*_origin(network.checkpoint), *_changes(network)])})" for network in networks]
+    said = [
+        f"{network.title} ({', '.join([*_origin(network.checkpoint), *_changes(network)])})" for network in networks
+    ]
     text = f"Networks: {listed(said)}."
-    return without_bidi(f"{text} Image: {subject.title.strip('`')}; n = 1." if subject else text)
+    if subject is None:
+        return without_bidi(text)
+    part = "" if subject.frame is None else f", {subject.frame}"
+    return without_bidi(f"{text} Image: {subject.title.strip('`')}{part}; n = 1.")
 
 
 def _origin(checkpoint: Checkpoint) -> list[str]:

@@ -37,6 +37,7 @@ def routes() -> list[BaseRoute]:
         Route(f"{_base()}/{explain.ARRAYS_ROUTE}", explain.handle_arrays, methods=["POST"]),
         Route(f"{_base()}/{explain.REPORT_ROUTE}", explain.handle_report, methods=["POST"]),
         Route(f"{_base()}/{explain.PICTURE_ROUTE}", explain.handle_picture, methods=["POST"]),
+        Route(f"{_base()}/{explain.CLASSIFY_ROUTE}", explain.handle_classify, methods=["POST"]),
         Route(f"{_base()}/api/photo/{{name}}", _photo),
         Mount(f"{_base()}/{viewer.ROUTE}/{viewer.HASH}", modules),
     ]

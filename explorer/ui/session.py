@@ -12,9 +12,10 @@ import streamlit as st
 from explorer.experiments.gradient_flow import GradientFlow
 from explorer.ui.api.explain import SESSIONS, ExploreSession
 from explorer.ui.build_state import BuildState
+from explorer.ui.services import inference
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InferenceCache, InputImage, UploadStore, own_image
+from explorer.ui.services.inference import InferenceCache, InputImage, UploadStore
 
 _KEY = "session"
 _creation_lock = threading.Lock()  # a run and the one that supersedes it may come at once and need the same object
@@ -95,4 +96,4 @@ def explore_session() -> ExploreSession:
 
 def find_image(state: AppState) -> InputImage | None:
     """The image of the view, None where another session uploaded it."""
-    return own_image(state) or session().uploads.get(state.picture)
+    return inference.find_image(state, session().uploads)

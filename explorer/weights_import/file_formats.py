@@ -11,7 +11,7 @@ from math import prod
 from typing import Any, BinaryIO
 
 from explorer.checkpoints import HEADER
-from explorer.datasets.untrusted_files import data_start
+from explorer.datasets.archives import data_start
 from explorer.weights_import.pickle_scan import CUT_OFF, MAGIC, PickleScan, check_bytes, scan_pickle
 from explorer.weights_import.report import WeightsError, with_way_out
 

@@ -20,9 +20,8 @@ from explorer.weights_import.report import (
 )
 
 HEADER = "cnn-resnet-explorer"  # of the metadata of the files that `onnx_export` writes
-BYTES = Normalisation("bytes", "0..255", (0.0, 0.0, 0.0), (1 / 255,) * 3)
 NOTHING = "nothing in the file tells it; measure the choices on labelled images"
-FAMILY = "ONNX, any network"
+FAMILY = "ONNX"
 
 
 def graph_report(name: str, graph: Mapping[str, Any], state: Mapping[str, Tensor]) -> Report:
@@ -107,7 +106,7 @@ def _guess(spec: GraphSpec, state: Mapping[str, Tensor]) -> tuple[Normalisation,
         operator, value = numbers[0]
         large = {"Mul": value < 0.02, "Div": value > 50, "Sub": value > 2, "Add": value > 2}[operator]
         what = f"its first operation is {quote(f'{operator} {value:.4g}')}, which is for pixels of"
-        return (BYTES, f"{what} 0 to 255") if large else (NORMALISATIONS["none"], f"{what} 0 to 1")
+        return NORMALISATIONS["bytes" if large else "none"], f"{what} 0 to {255 if large else 1}"
     sides, classes = max(spec.input_shape), spec.classes
     if sides <= 40:
         name = "cifar100" if classes == 100 else "cifar10"

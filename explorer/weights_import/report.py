@@ -9,6 +9,7 @@ from torch import Tensor
 
 from explorer.architectures import ArchitectureSpec, Network, describe
 from explorer.checkpoints import Checkpoint
+from explorer.labels import numbered_classes
 
 SHOWN = 80  # letters of a name
 EXPORT = (
@@ -72,6 +73,7 @@ NORMALISATIONS: dict[str, Normalisation] = {
         Normalisation("mnist", "MNIST", (0.1307, 0.1307, 0.1307), (0.3081, 0.3081, 0.3081)),
         Normalisation("half", "-1..1", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         Normalisation("none", "none, 0..1", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        Normalisation("bytes", "0..255", (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
         Normalisation("caffe", "0..255, mean taken away", (0.485, 0.456, 0.406), (1 / 255, 1 / 255, 1 / 255)),
     )
 }
@@ -123,7 +125,7 @@ class Reading:
         """
         normalisation = (normalisation or self.normalisation).of(self.spec.input_shape[0])
         mean, std = normalisation.mean, normalisation.std
-        class_names = class_names or self.class_names or tuple(f"class {index}" for index in range(self.spec.classes))
+        class_names = class_names or self.class_names or numbered_classes(self.spec.classes)
         own = self.own_checkpoint
         if own is not None:
             metrics = own.metrics if (mean, std) == (own.mean, own.std) else {}

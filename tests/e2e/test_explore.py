@@ -85,19 +85,32 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
     page.get_by_text("all", exact=True).click()
     strip_button(page, "stages.1.1", "plain-20").click()
     expect(page.get_by_role("heading", name="Layer stages.1.1")).to_be_visible()
+    page.get_by_role("spinbutton", name="Channel", exact=True).first.fill("3")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name=re.compile("^Pixels of channel 3 of stages.1.1 of plain-20: none")).focus()
+    page.keyboard.press("ArrowRight")  # the middle
+    page.keyboard.press("ArrowRight")
+    number = re.compile(r"^stages\.1\.1, channel 3, row 8, column 9\. plain-20: [\d.e-]+\. ResNet-20: [\d.e-]+$")
+    expect(page.get_by_text(number)).to_be_visible()
     wait_until_ready(page)
     link = page.url
+    assert query(page)["at"] == ["8,9"]
+    checked = page.get_by_text(re.compile("^Recomputed from these numbers: largest difference")).all_inner_texts()
+    assert len(checked) == 2 and all(float(text.split()[-1].rstrip(".")) <= 1e-5 for text in checked)
     texts = [
+        page.get_by_text(number).inner_text(),
         page.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),
         *page.get_by_text(re.compile("explaining")).all_inner_texts(),
     ]
-    assert texts[0] and any("ring" in text for text in texts)
+    assert texts[1] and any("ring" in text for text in texts)
 
     for again in (page, open_page()):
         visit(again, link)
         expect(again.get_by_role("heading", name="Layer stages.1.1")).to_be_visible()
         expect(again.get_by_text("drawn heart, number 6")).to_be_visible()
+        expect(again.get_by_text(number)).to_be_visible()
         assert texts == [
+            again.get_by_text(number).inner_text(),
             again.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),
             *again.get_by_text(re.compile("explaining")).all_inner_texts(),
         ]
@@ -179,7 +192,7 @@ TABS = (
 
 
 def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page) -> None:
-    visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2")
+    visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2&channel=3&at=0,5")
     for dark in (False, True):
         turn(page, dark=dark)
         for tab, name, words in TABS:

@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import onnx
 import torch
 from playwright.sync_api import Page, expect
 
-from driving.actions import click, no_sideways_scroll, turn, upload, visit, wait_until_ready, windows
+from driving.actions import choose, click, no_sideways_scroll, query, turn, upload, visit, wait_until_ready, windows
 from explorer.architectures import build
+from explorer.checkpoints import HEADER
 from explorer.presets import cifar
 from tests.e2e.accessibility import assert_accessible, assert_keyboard_goes_everywhere
 from tests.e2e.conftest import Server
+from tests.e2e.exploring import strip_button
 
 AKAMASTER = {"best_prec1": 91.7}  # what their files hold beside the weights
 
@@ -53,6 +56,35 @@ def use(page: Page, reading: str) -> None:
     wait_until_ready(page)
 
 
+def bring_onnx(page: Page) -> None:
+    """Any other network: from its file to its layers and blocks, and beside a twin."""
+    from tests import test_onnx_pages  # here: its neighbours take `theirs` from this file
+
+    click(page, "link", "Models")
+    upload(page, "weights", "small.onnx", "application/octet-stream", test_onnx_pages.content())
+    expect(page.get_by_text("is of the family ONNX")).to_be_visible()
+    page.get_by_text("Classes, normalisation and name", exact=True).click()
+    choose(page, "Classes", "Shapes")
+    click(page, "button", "Use this model")
+    expect(strip_button(page, "body.1", "small")).to_be_visible()
+    choose(page, "Layers", "Convolutions too")
+    strip_button(page, "body.1.conv1", "small").click()
+    expect(page.get_by_role("heading", name="Layer body.1.conv1")).to_be_visible()
+    click(page, "tab", "Block")
+    expect(page.get_by_text("The two parts sum to the whole")).to_be_visible()
+    choose(page, "Layers", "Blocks")
+    expect(page.get_by_role("heading", name="Layer body.1", exact=True)).to_be_visible()
+    click(page, "link", "Compare")
+    expect(page.get_by_text(re.compile("small predicts "))).to_be_visible()
+    expect(page.get_by_text("These networks know different classes")).to_have_count(0)
+    visited = query(page)["networks"][0]
+    assert visited.startswith("mine-") and visited.count(",") == 1
+    click(page, "link", "Models")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download as ONNX").click()
+    assert onnx.load(waiting.value.path()).metadata_props[0].key == HEADER
+
+
 def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     page: Page, open_page: Callable[..., Page], server: Server
 ) -> None:
@@ -77,6 +109,7 @@ def test_other_peoples_weights_are_recognised_asked_about_and_explained(
     visit(stranger, "/models")
     expect(stranger.get_by_text("my net")).to_have_count(0)
 
+    bring_onnx(page)
     uploads = server.data / "uploads"
     assert weights_below(uploads)
     page.close()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
@@ -190,10 +191,10 @@ def test_another_picture_is_drawn_before_the_page_runs(page: Page) -> None:
     assert query(page)["picture"] == [f"sample-{label}-6"]
 
 
-DROP = """([zone, bytes]) => {
+DROP = """([zone, ...files]) => {
     const carried = new DataTransfer();
-    carried.items.add(new File([Uint8Array.from(bytes)], "dropped.jpg", { type: "image/jpeg" }));
-    zone.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+    files.forEach((bytes, index) => carried.items.add(new File([Uint8Array.from(bytes)], `dropped-${index}.jpg`)));
+    (zone ?? document).dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
 }"""
 PASTE = """bytes => {
     const carried = new DataTransfer();
@@ -246,6 +247,46 @@ def test_of_two_files_the_later_one_stays_and_what_is_no_picture_changes_nothing
     for dark in (False, True):
         turn(page, dark=dark)
         assert_accessible(page, "what is no image")
+    expect(page.get_by_text("Original, 103×103")).to_be_visible()
+
+    # The frame of what the networks get: keys and the pointer.
+    square = page.get_by_role("button", name=re.compile("^Frame of what the networks get: "))
+    square.focus()
+    for _ in range(5):
+        page.keyboard.press("-")
+    wait_until_ready(page)
+    assert query(page)["frame"] == ["0.2514,0.2514,0.4972"]
+    expect(square).to_be_focused()
+    bounds = square.bounding_box()
+    assert bounds is not None
+    page.mouse.move(bounds["x"] + bounds["width"] / 2, bounds["y"] + bounds["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(bounds["x"] + bounds["width"] / 2 + 20, bounds["y"] + bounds["height"] / 2 - 30, steps=3)
+    page.mouse.up()
+    wait_until_ready(page)
+    (framed,) = query(page)["frame"]
+    left, top, side = map(float, framed.split(","))
+    width = bounds["width"] / side
+    assert (left, top, side) == pytest.approx((0.2514 + 20 / width, 0.2514 - 30 / width, 0.4972), abs=0.01)
+    expect(page.get_by_text("Dark: not seen by the networks.")).to_be_visible()
+
+    # Several at once: a contact sheet, of which one opens, and Back returns to it.
+    page.evaluate(DROP, [None, *([*photo(side, side)] for side in (51, 52, 53, 54)), [*b"just text"]])
+    wait_until_ready(page)
+    sheet = page.get_by_role("region", name="Contact sheet")
+    tiles = sheet.get_by_role("listitem").get_by_role("button")
+    expect(tiles).to_have_count(4)
+    expect(sheet.get_by_text("Left out: dropped-4.jpg could not be read.")).to_be_visible()
+    assert_accessible(page, "the contact sheet")
+    tiles.nth(2).click()
+    expect(page.get_by_text("Original, 53×53")).to_be_visible()
+    wait_until_ready(page)
+    expect(sheet).to_be_hidden()
+    assert not {"frame", "sheet"} & {*query(page)}, "a frame is of its picture"
+    page.go_back()
+    wait_until_ready(page)
+    expect(tiles.nth(2)).to_be_focused()
+    assert (query(page)["sheet"], query(page)["frame"]) == (["open"], [framed])
     expect(page.get_by_text("Original, 103×103")).to_be_visible()
 
 

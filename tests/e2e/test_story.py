@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from driving.actions import choose, click, no_sideways_scroll, turn, visit, wait_until_ready
 from tests.e2e.accessibility import assert_accessible, violations
 
-PAGES = ("Compare", "Gradients", "Build & train", "Models", "In class", "Explore")
+PAGES = ("Compare", "Gradients", "Experiments", "Build & train", "Models", "In class", "Explore")
 
 
 def pair(page: Page) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
-"""Zips of class folders: made at random, then damaged."""
+"""Zips and tars of images with folders, tables and names that tell the classes: made at random, then damaged."""
 
+import gzip
 import io
+import tarfile
 import warnings
 import zipfile
 from functools import cache
@@ -13,9 +15,12 @@ from hypothesis.strategies import DrawFn
 from PIL import Image
 
 from explorer.datasets import Dataset, folders
+from explorer.datasets.layouts import in_order
+from explorer.datasets.name_encodings import ENCODINGS
 from explorer.datasets.untrusted_files import resolve_allowed
 from tests.fuzz.laws import check_sentence, examples
 from tests.fuzz.mutations import damaged, words
+from tests.test_hostile_zips import Entry, zipped
 
 CLASSES = (
     "cat",
@@ -45,6 +50,30 @@ FILES = (
     "10.gif",
     "thumbs.db",
     "\\11.png",
+    "cat_12.png",
+    "dog (3).jpg",
+    "labels.csv",
+    "val_annotations.txt",
+)
+OLD = ("猫", "表示", "кошка", "käse", "고양이", "貓")
+CODES = ("utf-8", "gb18030", "cp932", "cp866", "cp437", "cp949", "cp950", "utf-16")
+CELLS = (
+    "1.png",
+    "cat/2.jpg",
+    "cat_12",
+    "../9.png",
+    "cat",
+    "dog",
+    "=cmd()",
+    '"a,b"',
+    '"',
+    "0",
+    "1",
+    "",
+    "\0",
+    "label",
+    "split",
+    "9" * 300,
 )
 
 
@@ -82,16 +111,59 @@ def archives(draw: DrawFn) -> bytes:
     return file.getvalue()
 
 
-def outcome(data: bytes) -> Dataset | str:
+@st.composite
+def tables(draw: DrawFn) -> bytes:
+    """A table of names and labels, or what nearly is one."""
+    separator = draw(st.sampled_from((",", ";", "\t", "|", " ")))
+    rows = draw(st.lists(st.lists(st.sampled_from(CELLS), min_size=1, max_size=4), max_size=8))
+    text = draw(st.sampled_from(("\n", "\r\n", "\r"))).join(separator.join(row) for row in rows)
+    return text.encode(draw(st.sampled_from(CODES)), "replace") * draw(st.sampled_from((1, 1, 50)))
+
+
+@st.composite
+def tars(draw: DrawFn) -> bytes:
+    """A tar of up to 12 entries of any kind, with tables, in any form, compressed or not."""
+    file = io.BytesIO()
+    code = draw(st.sampled_from(CODES[:-1]))
+    form = draw(st.sampled_from((tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)))
+    with tarfile.TarFile(fileobj=file, mode="w", format=form, encoding=code, errors="replace") as archive:
+        for number in range(draw(st.integers(0, 12))):
+            label = draw(st.sampled_from((*CLASSES, *OLD)))
+            name = draw(st.sampled_from(FILES))
+            around = draw(st.sampled_from(("", "./", "train/", "top/Train/", "val/", "test1/")))
+            info = tarfile.TarInfo(draw(st.sampled_from((f"{around}{label}/{number}{name}", f"{around}{name}"))))
+            info.type = draw(st.sampled_from((b"0", b"0", b"0", b"0", b"0", b"1", b"2", b"3", b"5", b"6", b"S", b"?")))
+            data = draw(tables()) if name.endswith((".csv", ".txt")) else content(draw(st.integers(0, 6)))
+            info.size = len(data) if info.type == b"0" else draw(st.sampled_from((0, 1, 2**32)))
+            archive.addfile(info, io.BytesIO(data) if info.type == b"0" else None)
+    return gzip.compress(file.getvalue()) if draw(st.booleans()) else file.getvalue()
+
+
+@st.composite
+def old_zips(draw: DrawFn) -> bytes:
+    """A zip whose names are in an old encoding, with slashes or backslashes."""
+    code = draw(st.sampled_from(CODES[1:-1]))
+    separator = draw(st.sampled_from(("/", "\\")))
+    names = [f"{part}{separator}{i}.png" for part in draw(st.sets(st.sampled_from(OLD), min_size=2)) for i in range(2)]
+    entries = [Entry(name.encode(code, "replace"), content(i)) for i, name in enumerate(names)]
+    return zipped(entries)
+
+
+def outcome(data: bytes, labels_from: str | None = None, encoding: str | None = None) -> Dataset | str:
     """The dataset, or the sentence; whichever it is, its law is checked."""
     try:
-        dataset = folders.load(io.BytesIO(data), size=(8, 8), validation=0.0)
+        dataset = folders.load(
+            io.BytesIO(data), size=(8, 8), validation=0.0, labels_from=labels_from, encoding=encoding
+        )
     except ValueError as error:
         check_sentence(str(error))
         return str(error)
     count = sum(len(split) for split in (dataset.train, dataset.validation, dataset.test))
-    assert len(dataset.class_names) >= 2 and list(dataset.class_names) == sorted(set(dataset.class_names))
-    assert all(name and name.isprintable() and len(name) <= folders.MAX_CLASS_NAME for name in dataset.class_names)
+    assert len(dataset.class_names) >= 2 and dataset.class_names == in_order({*dataset.class_names})
+    assert all(
+        name and "".join(name.split()).isprintable() and len(name) <= folders.MAX_CLASS_NAME
+        for name in dataset.class_names
+    )
     assert count >= len(dataset.class_names) and set(dataset.train.labels) == set(range(len(dataset.class_names)))
     assert np.isfinite((*dataset.mean, *dataset.std)).all() and min(dataset.std) > 0
     for note in dataset.notes:
@@ -114,6 +186,34 @@ def same(first: Dataset | str, second: Dataset | str) -> bool:
 @examples(40)
 def test_a_zip_of_any_names_is_a_dataset_or_a_sentence(data: bytes) -> None:
     assert same(outcome(data), outcome(data))
+
+
+@given(tars(), st.sampled_from((None, None, "csv", "names")), st.sampled_from((None, None, *ENCODINGS)))
+@examples(60)
+def test_a_tar_of_any_entries_is_a_dataset_or_a_sentence(data: bytes, labels: str | None, encoding: str | None) -> None:
+    assert same(outcome(data, labels, encoding), outcome(data, labels, encoding))
+
+
+@given(tars().flatmap(damaged))
+@examples(60)
+def test_a_damaged_tar_is_a_dataset_or_a_sentence(data: bytes) -> None:
+    outcome(data)
+
+
+@given(old_zips(), st.sampled_from((None, *ENCODINGS)))
+@examples(40)
+def test_names_in_old_encodings_are_a_dataset_or_a_sentence(data: bytes, encoding: str | None) -> None:
+    assert same(outcome(data, encoding=encoding), outcome(data, encoding=encoding))
+
+
+@given(tables(), st.sampled_from(("csv", "names", "csv:label", None)))
+@examples(60)
+def test_a_table_beside_images_is_a_dataset_or_a_sentence(table: bytes, labels: str | None) -> None:
+    names = ("train/1.png", "train/cat/2.jpg", "train/cat_12.png", "train/3.png")
+    outcome(
+        zipped([Entry(b"labels.csv", table), *(Entry(name.encode(), content(i)) for i, name in enumerate(names))]),
+        labels,
+    )
 
 
 @given(archives().flatmap(damaged))

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from PIL import Image
 
-from explorer.images import MAX_PIXELS, DecodedImage, ImageError, decode, to_input, to_pixels
+from explorer.images import (
+    MAX_PIXELS,
+    DecodedImage,
+    Frame,
+    ImageError,
+    decode,
+    resize,
+    to_input,
+    to_pixels,
+    visible_part,
+)
 from tests.fuzz.laws import check_discreet, check_sentence, examples
 from tests.fuzz.mutations import damaged, words
 
@@ -169,3 +179,46 @@ def test_whatever_a_file_is_called_the_sentence_stays_one(name: str) -> None:
                 check_discreet(text)
         else:
             raise AssertionError("it is no image")
+
+
+SHARES = st.integers(0, 10_000).map(lambda share: share / 10_000)
+SIDES = st.integers(1, 60)
+CUTS = st.sampled_from(((8, None), (16, None), (8, 10), (16, 16)))  # side of the input, and `resize_shorter_to`
+
+
+def noise(rows: int, columns: int) -> np.ndarray:
+    return np.random.default_rng([rows, columns]).integers(0, 256, (rows, columns, 3), np.uint8)
+
+
+@given(SIDES, SIDES, SHARES, SHARES, SHARES.filter(lambda share: share >= 0.02), CUTS)
+@examples(200)
+def test_a_network_gets_the_pixels_of_the_frame_and_no_others(
+    rows: int, columns: int, left: float, top: float, side: float, cut: tuple[int, int | None]
+) -> None:
+    size, shorter = (cut[0], cut[0]), cut[1]
+    frame = Frame.parse(f"{left:g},{top:g},{side:g}")
+    assert frame == (left, top, side)
+    x, y, n = frame.box((rows, columns))
+    assert 0 <= x <= columns - n and 0 <= y <= rows - n and n >= 1
+    part = visible_part((rows, columns), size, shorter, frame)
+    if part == visible_part((rows, columns), size, shorter):
+        return  # the next law
+    np.testing.assert_allclose(part, (x / columns, y / rows, n / columns, n / rows), atol=1e-12)
+    pixels = noise(rows, columns)
+    got = resize(pixels, size, shorter, frame)
+    np.testing.assert_array_equal(got, resize(pixels[y : y + n, x : x + n], size, shorter and cut[0]))
+    elsewhere = 255 - pixels
+    elsewhere[y : y + n, x : x + n] = pixels[y : y + n, x : x + n]
+    np.testing.assert_array_equal(resize(elsewhere, size, shorter, frame), got)
+
+
+@given(SIDES, SIDES, CUTS)
+@examples(100)
+def test_a_frame_where_a_network_looks_by_itself_changes_no_bit(
+    rows: int, columns: int, cut: tuple[int, int | None]
+) -> None:
+    size, shorter = (cut[0], cut[0]), cut[1]
+    left, top, wide, _ = visible_part((rows, columns), size, shorter)
+    text = ",".join(f"{share:.4f}" for share in (left, top, wide * columns / min(rows, columns)))
+    pixels = noise(rows, columns)
+    np.testing.assert_array_equal(resize(pixels, size, shorter, Frame.parse(text)), resize(pixels, size, shorter))

@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { awaited, EMPTY, keyOf, loading, mergeLayers, needsFetch, reduce, shownLayer } from "../../explorer/ui/viewer/static/store.js";
+import {
+  awaited,
+  EMPTY,
+  keyOf,
+  loading,
+  mergeLayers,
+  needsFetch,
+  needsValues,
+  reduce,
+  shownLayer,
+  valueKey,
+} from "../../explorer/ui/viewer/static/store.js";
 import { DEFAULTS } from "../../explorer/ui/viewer/static/url.js";
 
 const VIEW = { picture: "sample-6-6", target: null, layers: "main", networks: ["a", "b"], theme: "light" };
@@ -171,17 +182,20 @@ test("an old link with a layer inside a block shows it: convolutions too", () =>
   assert.deepEqual([all.view.layers, all.chosen], ["all", null]);
 });
 
-test("where blocks alone are chosen, the block around the selected layer is selected", () => {
-  const open = after(
-    EMPTY,
-    { type: "data", data: data(), fragment: null },
-    { type: "select", changes: { layer: "stages.1.0.conv1", channel: 2 } },
-  );
-  const state = reduce(open, choose({ layers: "blocks" }));
-  assert.deepEqual([state.view.layers, state.selection.layer, state.selection.channel], ["blocks", "stages.1.0", null]);
+test("where blocks alone are chosen, the block that the server names around the selected layer is selected", () => {
+  const columns = [
+    { name: "stem.conv", block: null },
+    { name: "stages.1.0.conv1", block: "stages.1.0" },
+    { name: "features.3.conv.0", block: "features.3" },
+  ];
+  const open = after(EMPTY, { type: "data", data: data(), fragment: null }, received(VIEW, { columns }));
+  const switched = (layer) => after(open, { type: "select", changes: { layer, channel: 2 } }, choose({ layers: "blocks" }));
+  for (const { name, block } of columns) {
+    const { view, selection } = switched(name);
+    assert.deepEqual([view.layers, selection.layer, selection.channel], ["blocks", block ?? name, block ? null : 2]);
+  }
+  const state = switched("stages.1.0.conv1");
   assert.equal(reduce(state, run({ layers: "blocks" }, { heard: 1 })).view.layers, "blocks", "it is no old link");
-  const stem = after(open, { type: "select", changes: { layer: "stem.conv", channel: 2 } }, choose({ layers: "blocks" }));
-  assert.deepEqual([stem.selection.layer, stem.selection.channel], ["stem.conv", 2]);
 });
 
 test("the networks that are still to come are named, until their message or an error is there", () => {
@@ -196,4 +210,27 @@ test("the networks that are still to come are named, until their message or an e
   assert.deepEqual(awaited(reduce(chosen, { type: "failed", error: "no" })), []);
   assert.equal(loading(["ResNet-50", "VGG-11"]), "Loading ResNet-50 and VGG-11 …");
   assert.equal(loading([]), "");
+});
+
+test("a chosen value is fetched once, and an answer about another one is not shown", () => {
+  const select = (changes) => ({ type: "select", changes });
+  const chosen = reduce(opened(), select({ layer: "block", channel: 2, at: "3,4" }));
+  assert.ok(needsValues(chosen) && !needsValues(opened()));
+  const answer = (key) => ({ type: "values", key, message: { ...message(), values: [], body: new Uint8Array() } });
+  const shown = reduce(chosen, answer(valueKey(chosen)));
+  assert.equal(needsValues(shown), false);
+  const moved = reduce(shown, select({ at: "3,5" }));
+  assert.ok(needsValues(moved));
+  assert.equal(reduce(moved, answer(valueKey(chosen))), moved);
+  assert.ok(needsValues(reduce(shown, { type: "effective", wanted: true })), "the effective field is another answer");
+});
+
+test("a place stays on another channel, and is lost with its layer", () => {
+  const at = (changes, place = "3,4") =>
+    after(opened(), { type: "select", changes: { layer: "block", channel: 2, at: place } }, { type: "select", changes }).selection.at;
+  assert.equal(at({ channel: 3 }), "3,4");
+  assert.equal(at({ opacity: 3 }), "3,4");
+  assert.equal(at({ layer: "stem", channel: null }), null);
+  assert.equal(at({ channel: 3 }, "head.fc:1"), null, "one that names its own layer has no other channel");
+  assert.equal(at({ layer: "stem", at: "0,0" }), "0,0");
 });

@@ -5,12 +5,13 @@ import { DEFAULTS, formatFragment, parseFragment } from "../../explorer/ui/viewe
 test("a selection is the same after its fragment", () => {
   const selections = [
     DEFAULTS,
-    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0 },
-    { layer: null, channel: 0, scope: "network", opacity: 100 },
+    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, at: "3,14" },
+    { layer: null, channel: 0, scope: "network", opacity: 100, at: "head.fc:3" },
   ];
   for (const selection of selections) assert.deepEqual(parseFragment(formatFragment(selection)), selection);
   assert.equal(formatFragment(DEFAULTS), "");
   assert.equal(formatFragment({ ...DEFAULTS, layer: "stem" }), "#layer=stem");
+  assert.equal(formatFragment({ ...DEFAULTS, at: "head.fc:3,0" }), "#at=head.fc:3,0", "a place that can be read");
 });
 
 test("what cannot be read takes its default", () => {
@@ -22,6 +23,9 @@ test("what cannot be read takes its default", () => {
     "#scope=all",
     "#opacity=101",
     "#opacity=x",
+    "#at=3,",
+    "#at=-1,2",
+    "#at=../x:3",
     "#a=b",
     "#%",
     "",

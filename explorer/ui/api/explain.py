@@ -20,24 +20,30 @@ import numpy as np
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from explorer import figures
 from explorer.architectures.interventions import as_text
 from explorer.attribution import raw_arrays
 from explorer.errors import is_user_error, unexpected_message, user_message
-from explorer.images import MAX_BYTES, ImageError
+from explorer.experiments.agreement import predict
+from explorer.images import MAX_BYTES, ImageError, decode
 from explorer.ui import report
 from explorer.ui.api import report as chapters_of
+from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
+from explorer.ui.api.values import values_message
 from explorer.ui.services.caches import CACHES, LruCache
 from explorer.ui.services.explore_state import PASS_FIELDS, SELECTION_FIELDS, AppState
 from explorer.ui.services.inference import (
     CONCURRENT_PASSES,
+    INFERENCE_SLOTS,
+    ChosenNetwork,
     InferenceCache,
     InputImage,
     NetworkResult,
     UploadStore,
-    own_image,
+    find_image,
 )
 from explorer.ui.services.offered_networks import OfferedNetworks
 
@@ -45,14 +51,18 @@ ROUTE = "api/explain"
 ARRAYS_ROUTE = "api/arrays"
 REPORT_ROUTE = "api/report"
 PICTURE_ROUTE = "api/picture"
+CLASSIFY_ROUTE = "api/classify"
 TOKEN_HEADER = "X-Explorer-Token"
 MAX_LINE_BYTES = 8000
 MAX_FILE_BYTES = MAX_BYTES
 MAX_FILES, MAX_FILES_OF_SESSION = 8, 4  # in memory at once
+SPARE_FILES = 3  # of those, which contact sheets leave for pictures that a person waits for
 LINE_TIMEOUT_S, FILE_TIMEOUT_S = 5, 60
 VIEW_FIELDS = (*PASS_FIELDS, *SELECTION_FIELDS)
+SHEET_SIDE_PX = 64  # of a picture on a contact sheet, which has up to twice as many
 MAX_ADDRESS = 2000  # letters of the address in a report
-ONLY = (None, "layer", "layers")  # all of the view, the shown layer, or every layer
+ONLY = (None, "layer", "layers", "value", "field")
+"""All of the view, the shown layer, every layer, the arithmetic of a value, or that with its effective field."""
 
 _WORKERS = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="explain")
 _AHEAD = ThreadPoolExecutor(CONCURRENT_PASSES, thread_name_prefix="ahead")
@@ -89,7 +99,7 @@ class ExploreSession:
 
     def image_of(self, state: AppState) -> InputImage:
         """The picture of a view: one of the app, or a file that this session has uploaded."""
-        subject = own_image(state) or self.pictures.get(state.picture)
+        subject = find_image(state, self.pictures)
         if subject is None:
             raise RequestError(404, "picture", "This image is not here any more. Choose it again.")
         return subject
@@ -101,9 +111,13 @@ class ExploreSession:
 
     def run(self, state: AppState, subject: InputImage, names: Sequence[str]) -> list[NetworkResult]:
         """The networks of these names with their passes over the picture."""
+        return [self.passes.run(network, state, subject) for network in self.networks(names)]
+
+    def networks(self, names: Sequence[str]) -> list[ChosenNetwork]:
+        """Those of the page with these names."""
         if not names or any(name not in self.offered.load for name in names):
             raise RequestError(200, "networks", "The page shows other networks now. Reload it if this stays.")
-        return [self.passes.run(network, state, subject) for network in self.offered.beside(names)]
+        return self.offered.beside(names)
 
 
 SESSIONS: WeakValueDictionary[str, ExploreSession] = WeakValueDictionary()  # by token; each goes with its session
@@ -127,6 +141,8 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
             key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
             key += f"/{state.change}/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
+            if only in ("value", "field"):
+                return values_message(session.passes, state, subject, results, only == "field")
             return session.messages.get(key, lambda: _pack(state, subject, results, only, session.offered))
 
 
@@ -191,6 +207,29 @@ def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     return state, names[:2], only
 
 
+def classify(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_: Any) -> bytes:
+    """The message about a file that the session does not keep: the picture, small, and what each of the `networks`
+    predicts of it. Raises RequestError."""
+    _state, names, _only = _view(asked)
+    try:
+        found = decode(file, _name(asked))
+    except ImageError as error:
+        raise RequestError(200, "picture", str(error)) from None
+    answers = []
+    with _user_errors(), INFERENCE_SLOTS:
+        for network in session.networks(names):
+            best, probability = predict(network.checkpoint, found.pixels)
+            answers.append({"name": network.checkpoint.class_names[best], "probability": json_float(probability)})
+    writer = MessageWriter()
+    picture = writer.picture(figures.fit_to_screen(found.pixels, SHEET_SIDE_PX))
+    height, width = found.pixels.shape[:2]
+    return writer.write({"answers": answers, "size": f"{width}×{height}", "picture": picture})
+
+
+def _name(asked: Mapping[str, Any]) -> str:
+    return str(asked.get("name", ""))[:300]
+
+
 def store_picture(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_: Any) -> bytes:
     """JSON with the `picture` of a file, which the session keeps. Raises RequestError."""
     return json.dumps({"picture": _added(session, asked, file)}).encode()
@@ -198,7 +237,7 @@ def store_picture(session: ExploreSession, asked: Mapping[str, Any], file: bytes
 
 def _added(session: ExploreSession, asked: Mapping[str, Any], file: bytes) -> str:
     try:
-        return session.pictures.add(file, str(asked.get("name", ""))[:300])
+        return session.pictures.add(file, _name(asked))
     except ImageError as error:
         raise RequestError(200, "picture", f"{error} The image that was shown stays.") from None
 
@@ -226,12 +265,18 @@ async def handle_picture(request: Request) -> Response:
     return await _respond(request, "application/json", store_picture, MAX_FILE_BYTES)
 
 
+async def handle_classify(request: Request) -> Response:
+    """200 with the message about one picture of a contact sheet, else as `handle_arrays`."""
+    return await _respond(request, "application/octet-stream", classify, MAX_FILE_BYTES, spare_files=SPARE_FILES)
+
+
 async def _respond(
     request: Request,
     media_type: str,
     make: Callable[[ExploreSession, Mapping[str, Any], bytes, int | None], bytes],
     max_file: int = 0,
     supersedes: bool = False,
+    spare_files: int = 0,
 ) -> Response:
     stream = request.stream()
     try:
@@ -240,7 +285,7 @@ async def _respond(
             raise RequestError(404, "session", "The session of this page has ended. Reload the page.")
         asked, begun = await asyncio.wait_for(_read_line(stream), LINE_TIMEOUT_S)
         is_file = "name" in asked
-        with _upload_slot(session) if is_file else nullcontext():
+        with _upload_slot(session, spare_files) if is_file else nullcontext():
             file = await asyncio.wait_for(_read_file(stream, begun, max_file if is_file else 0), FILE_TIMEOUT_S)
             session.latest += supersedes
             number = session.latest if supersedes else None
@@ -257,10 +302,10 @@ async def _respond(
 
 
 @contextmanager
-def _upload_slot(session: ExploreSession) -> Iterator[None]:
-    """Room for one file in memory."""
+def _upload_slot(session: ExploreSession, spare: int) -> Iterator[None]:
+    """Room for one file in memory, while as much as `spare` stays."""
     token = session.token
-    if sum(_files.values()) >= MAX_FILES or _files[token] >= MAX_FILES_OF_SESSION:
+    if sum(_files.values()) >= MAX_FILES - spare or _files[token] >= MAX_FILES_OF_SESSION:
         raise RequestError(429, "files", "Too many images are being uploaded at this moment. Try again.")
     _files[token] += 1
     try:

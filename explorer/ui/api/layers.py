@@ -6,7 +6,7 @@ import numpy as np
 
 from explorer import figures
 from explorer.attribution import LayerProfile, channel_statistics, share_on_object
-from explorer.images import to_pixels
+from explorer.images import resize, to_pixels
 from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 from explorer.tracing import LayerTrace
 from explorer.ui.api.binary import MessageWriter
@@ -80,6 +80,7 @@ def _layer(
     found = {
         "numbers": _numbers(network, subject, layer, profile, stats),
         "channels": channels,
+        "shape": layer.activation.shape[1:],
         "reduced": small is not layer.activation,
         "maps": [writer.add(figures.quantise_signed(small, profile.peak)), *small.shape[1:]],
         "stats": writer.add(stats),
@@ -105,8 +106,11 @@ def _numbers(
         ("largest Grad-CAM value", f"{profile.cam.max():.3g}"),
     ]
     # Of two networks with inputs of different size only one may have the size of the drawn object's mask.
-    _, mask = pixels_for(network.checkpoint, subject)
+    given, mask = pixels_for(network.checkpoint, subject)
     if mask is not None and mask.shape == network.trace.image.shape[1:]:
+        if subject.frame is not None:
+            bright = np.where(mask[..., None], np.full_like(given, 255), 0)
+            mask = resize(bright, mask.shape, None, subject.frame)[..., 0] >= 128
         share = share_on_object(profile.cam, mask)
         words = f"Grad-CAM on the object, which covers {mask.mean():.0%} of the image"
         rows.append((words, "none there" if share is None else f"{share:.0%}"))

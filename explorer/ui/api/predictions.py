@@ -21,7 +21,7 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     height, width = subject.pixels.shape[:2]
     seen = to_pixels(results[0].trace.image, results[0].checkpoint.mean, results[0].checkpoint.std)
     given, _ = pixels_for(results[0].checkpoint, subject)
-    words = "" if given.shape == seen.shape else "Cropped and resized. "
+    words = "" if subject.frame is None and given.shape == seen.shape else "Cropped and resized. "
     words += "Made grey, as the network takes it. " if results[0].checkpoint.spec.input_shape[0] == 1 else ""
     words += "" if given is subject.pixels else "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
@@ -46,11 +46,11 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
 
 
 def _finding(results: list[NetworkResult], subject: InputImage) -> str:
-    """What two networks predict of the picture, in one sentence; "" for one network."""
-    if len(results) < 2:
-        return ""
-    first, second = results
+    """What the networks predict of the picture, in one sentence."""
     said = [network.checkpoint.class_names[network.trace.prediction] for network in results]
+    first, second = results[0], results[-1]
+    if len(results) == 1:
+        return f"{first.title} predicts {said[0]}."
     if said[0] == said[1]:
         verdict = ""
         if subject.label in first.checkpoint.class_names:
@@ -102,12 +102,10 @@ def _network(network: NetworkResult, subject: InputImage) -> dict[str, Any]:
 
 
 def _part(network: NetworkResult, subject: InputImage) -> tuple[float, float, float, float]:
-    """The part of the original that the network gets: all of a scene that is drawn anew at its size."""
+    """The part of the original that the network gets; a scene that is drawn anew at its size has the same parts."""
     given, _ = pixels_for(network.checkpoint, subject)
-    if given is not subject.pixels:
-        return (0.0, 0.0, 1.0, 1.0)
-    size = network.checkpoint.spec.input_shape[1:]
-    return visible_part(given.shape[:2], size, network.checkpoint.resize_shorter_to)
+    _, height, width = network.checkpoint.spec.input_shape
+    return visible_part(given.shape[:2], (height, width), network.checkpoint.resize_shorter_to, subject.frame)
 
 
 def _verdict(network: NetworkResult, subject: InputImage) -> str:
@@ -120,5 +118,5 @@ def _verdict(network: NetworkResult, subject: InputImage) -> str:
     data = network.checkpoint.data
     family = data.removeprefix(UPLOADED_DATA)
     if family != data:
-        return f"Predicts {predicted}{right}. Uploaded, layout of {family}; the file does not name its training data."
+        return f"Predicts {predicted}{right}. Uploaded ({family}); the file does not name its training data."
     return f"Predicts {predicted}{right}. Trained on {dataset_title(data)}{seed}."

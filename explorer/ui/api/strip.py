@@ -12,6 +12,8 @@ from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.services.inference import NetworkResult
 
 _MAP_SIDE_PX = 32  # of a thumbnail, at most
+_LETTERS = 16  # of a layer's label, which stands upright over its column
+_WIDE_COLUMNS = 24  # up to so many a column has room for 7 letters of a header, of more for 3
 
 
 def shown_layer(wanted: str | None, results: Sequence[NetworkResult]) -> str:
@@ -39,7 +41,7 @@ def pack_strip(writer: MessageWriter, rows: Sequence[NetworkResult]) -> dict[str
     cams = [{column.name: _scale_end(column.cam.max()) for column in row.profiles} for row in rows]
     maps = [{column.name: _scale_end(column.peak) for column in row.profiles} for row in rows]
     return {
-        "columns": [{"name": name, "label": _short_label(name), "kind": _kind(rows, name)} for name in axis],
+        "columns": [_column(rows, name) for name in axis],
         "groups": _groups(axis, rows),
         "palettes": {"cam": writer.add(figures.palette(SEQUENTIAL)), "map": writer.add(figures.palette(DIVERGING))},
         "networks": [_network(row, axis, writer, *tops) for row, *tops in zip(rows, cams, maps, strict=True)],
@@ -67,13 +69,17 @@ def _scale_maxima(axis: Sequence[str], largest: Sequence[Mapping[str, float]]) -
 
 
 def _short_label(name: str) -> str:
-    """`stages.1.0.conv2` -> "0.conv2": the stage stands in the header above it."""
+    """`stages.1.0.conv2` -> "0.conv2": the stage stands in the header above it. A long one keeps its end."""
     parts = name.split(".")
-    return ".".join(parts[2 if parts[0] == "stages" else 1 :]) or name
+    label = ".".join(parts[2 if parts[0] == "stages" else 1 :]) or name
+    return label if len(label) <= _LETTERS else f"…{label[1 - _LETTERS :]}"
 
 
-def _kind(rows: Sequence[NetworkResult], name: str) -> str:
-    return next(column.kind for row in rows for column in row.profiles if column.name == name)
+def _column(rows: Sequence[NetworkResult], name: str) -> dict[str, Any]:
+    """The layer in the first network that has it; `block` is the name of that around it, or None."""
+    specs = ((row.checkpoint.spec, column.kind) for row in rows for column in row.profiles if column.name == name)
+    spec, kind = next(specs)
+    return {"name": name, "label": _short_label(name), "kind": kind, "block": spec.block_of(name)}
 
 
 def _groups(axis: Sequence[str], rows: Sequence[NetworkResult]) -> list[dict[str, Any]]:
@@ -88,6 +94,13 @@ def _groups(axis: Sequence[str], rows: Sequence[NetworkResult]) -> list[dict[str
         groups[-1]["span"] += 1
         groups[-1]["title"] = f"{label}: {channels} channels of {height}×{width}"
         groups[-1]["label"] = groups[-1]["title"] if groups[-1]["span"] > 6 and len(label) < 8 else label
+    letters = 7 if len(axis) <= _WIDE_COLUMNS else 3
+    for group in groups:
+        room = letters * group["span"]
+        if group["span"] == 1 and (group["key"] in axis or len(group["label"]) > room == 3):
+            group["label"] = ""  # its only layer has the same name, or there is no room
+        elif len(group["label"]) > room:
+            group["label"] = f"{group['label'][: room - 1]}…"
     return groups
 
 
@@ -112,6 +125,7 @@ def _network(
                 "zero": column.zero_reason,
                 "most_active": column.strongest,
                 "channels": column.shape[0],
+                "shape": column.shape[1:],
                 "sizes": f"{ACTIVATION_RMS} {column.activation_magnitude:.3g}, "
                 f"{GRADIENT_RMS} {column.gradient_magnitude:.3g}",
             }

@@ -1,4 +1,4 @@
-"""The classes of a dataset: whether they can be trained and are balanced, and how often each is classified rightly."""
+"""The classes of a dataset: whether they can be trained, and how often each is classified rightly."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,9 @@ from typing import Any
 import streamlit as st
 
 from explorer import runs
-from explorer.figures.text_escaping import shortened
+from explorer.datasets.balance import NAMED, quoted
 from explorer.ui.dataset_access import DatasetSummary
 from explorer.ui.markdown import as_sentence
-
-UNBALANCED = 5  # times as many training pictures in the largest class as in the smallest, from which the page warns
-NAMED, LONGEST = 3, 40  # classes in a sentence, and letters of their names
 
 
 def missing_pictures(summary: DatasetSummary) -> str:
@@ -22,26 +19,6 @@ def missing_pictures(summary: DatasetSummary) -> str:
     if not any(test for _, _, test in summary.counts):
         return "There are no test images to measure the result on; give each class 2 or more, and upload them again."
     return ""
-
-
-def imbalance(summary: DatasetSummary) -> str:
-    """Which classes differ by a factor of `UNBALANCED` or more in their training pictures, the accuracy of always
-    predicting the commonest one, and the remedy. Empty where the classes are more alike, or one has no pictures."""
-    counts = {name: train for name, (train, _, _) in zip(summary.class_names, summary.counts, strict=True)}
-    commonest = max(counts, key=counts.__getitem__)
-    most, fewest = counts[commonest], min(counts.values())
-    if not fewest or most < UNBALANCED * fewest:
-        return ""
-    rare = sorted((name for name in counts if counts[name] * UNBALANCED <= most), key=counts.__getitem__)
-    pictures = ", ".join(f"{_quoted(name)} {counts[name]:,}" for name in rare[:NAMED])
-    others = f", and {len(rare) - NAMED:,} more classes a fifth of that or less" if len(rare) > NAMED else ""
-    tests = [test for _, _, test in summary.counts]
-    answered = tests[summary.class_names.index(commonest)] / max(1, sum(tests))
-    return (
-        f"The classes are not balanced, {most / fewest:,.0f} to 1: {_quoted(commonest)} has {most:,} training "
-        f"images, {pictures}{others}. Always predicting {_quoted(commonest)} reaches {answered:.1%} test accuracy. "
-        "Class weights, in the tab Training, make rare classes count as much in the loss as common ones."
-    )
 
 
 def show_classes(names: object, networks: Sequence[dict[str, Any]]) -> None:
@@ -70,10 +47,6 @@ def show_classes(names: object, networks: Sequence[dict[str, Any]]) -> None:
 def _have(names: Sequence[str]) -> str:
     """The subject and verb of a sentence on these classes."""
     if len(names) == 1:
-        return f"The class {_quoted(names[0])} has"
-    listed = ", ".join(map(_quoted, names[:NAMED]))
+        return f"The class {quoted(names[0])} has"
+    listed = ", ".join(map(quoted, names[:NAMED]))
     return f"The classes {listed}{f' and {len(names) - NAMED:,} more' if len(names) > NAMED else ''} have"
-
-
-def _quoted(name: str) -> str:
-    return f"'{shortened(name, LONGEST)}'"

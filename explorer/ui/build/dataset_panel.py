@@ -1,5 +1,6 @@
 """The choice of the data, and its summary."""
 
+import re
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -7,13 +8,15 @@ import streamlit as st
 
 from explorer import figures
 from explorer.datasets import shapes
+from explorer.datasets.balance import imbalance
 from explorer.datasets.downloadable import DOWNLOADABLE
+from explorer.datasets.name_encodings import TITLES
 from explorer.errors import user_message
 from explorer.ui import dataset_access
-from explorer.ui.build import classes, widgets
+from explorer.ui.build import widgets
 from explorer.ui.build.shape_classes import choose_classes
 from explorer.ui.build_state import BuildState
-from explorer.ui.dataset_access import DatasetSummary
+from explorer.ui.dataset_access import DatasetSummary, ReadImages
 from explorer.ui.markdown import as_code, as_sentence
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.download import download_with_progress
@@ -36,7 +39,8 @@ def choose_data(state: BuildState) -> None:
     if state.data in DOWNLOADABLE and not is_available:
         _offer_download(state.data)
     elif value == OWN:
-        _ask_for_pictures()
+        if _ask_for_pictures(state):
+            return
         if is_stored and not is_available:
             st.info("The images of this link are no longer kept here; upload them again.")
     if is_available:
@@ -63,11 +67,12 @@ def _offer_download(name: str) -> None:
     download_with_progress(f"Download {about.title}", lambda: dataset_access.download(name))
 
 
-def _ask_for_pictures() -> None:
-    """A zip or a folder of class folders; the data stays until another one is read."""
+def _ask_for_pictures(state: BuildState) -> bool:
+    """An archive or a folder of class folders; the data stays until another one is read. Returns whether images are
+    shown whose classes wait for a confirmation."""
     st.caption(
-        "One folder for each class, packed as a zip; `train`, `test` and `val` folders around them are understood. "
-        "Images are cropped to squares and resized. They are kept on this server for a day, and as long "
+        "One folder for each class, packed as zip, .tar or .tar.gz; `train`, `val` and `test` folders around them are "
+        "understood. Images are cropped to squares and resized. They are kept on this server for a day, and as long "
         "as a training of yours needs them."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -80,32 +85,84 @@ def _ask_for_pictures() -> None:
             width=260,
             help="Inside the folder for images of this server (EXPLORER_PICTURES).",
         )
-    file = st.file_uploader("A zip of class folders", type=["zip"], key="zip")
-    wish = (file.file_id if file else folder.strip(), side)
-    if not wish[0]:
+    file = st.file_uploader("A zip, .tar or .tar.gz of class folders", key="zip")
+    source = file.file_id if file else folder.strip()
+    if not source:
         st.session_state.pop("pictures_error", None)
-        return
+        return False
+    found: ReadImages | None = st.session_state.get("pictures_found")
+    if found and st.session_state["pictures_read"][0] != source:
+        found = None
+    labels_from, encoding = _choose_reading(found, source) if found else (None, None)
+    wish = (source, side, labels_from, encoding)
     if st.session_state.get("pictures_read") != wish:
-        _read(file or folder.strip(), side, file.name.rsplit(".", 1)[0] if file else folder.strip())
-        st.session_state["pictures_read"] = wish
+        name = re.sub(r"\.tar$", "", file.name.rsplit(".", 1)[0], flags=re.IGNORECASE) if file else source
+        _read(file or source, wish, name, found)
         st.rerun()
     if "pictures_error" in st.session_state:
         st.error(as_sentence(st.session_state["pictures_error"]))
+    elif found and found.needs_confirmation and state.data != found.data:
+        _ask_to_confirm(found)
+        return True
+    return False
 
 
-def _read(source: BinaryIO | str, side: int, name: str) -> None:
+def _choose_reading(found: ReadImages, source: str) -> tuple[str, str | None]:
+    """Where the classes are from and the encoding of the names, where these can be chosen."""
+    labels_from, encoding = found.labels_from, next(iter(found.encodings), None)
+    if len(found.labels) > 1:
+        labels_from = st.selectbox(
+            "Classes from", list(found.labels), key=f"labels-{source}", format_func=found.labels.__getitem__
+        )
+    if len(found.encodings) > 1:
+        encoding = st.selectbox(
+            "Encoding of the names",
+            list(found.encodings),
+            key=f"encoding-{source}",
+            format_func=lambda each: f"{TITLES[each]}: {found.encodings[each]}",
+            help="The archive does not tell it. Choose the one in which the names read well.",
+        )
+    return labels_from, encoding
+
+
+def _ask_to_confirm(found: ReadImages) -> None:
+    st.info(
+        as_sentence(
+            f"The classes would be from {found.labels[found.labels_from]}. Look at the images, and confirm that "
+            "each is in its class."
+        )
+    )
+    st.button(
+        "Use these classes",
+        type="primary",
+        key="confirm_classes",
+        on_click=widgets.update_state,
+        kwargs={"data": found.data},
+    )
+    show_summary(dataset_access.summary(found.data))
+
+
+def _read(
+    file: BinaryIO | str, wish: tuple[str, int, str | None, str | None], name: str, before: ReadImages | None
+) -> None:
+    """Reads the images as wished; what was read takes the place of the data, once a person confirms it if need be."""
     st.session_state.pop("pictures_error", None)
+    source, side, labels_from, encoding = wish
     with st.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, text="Reading the images")
         st.button("Cancel", key="cancel_reading")
     try:
-        for answer in dataset_access.read_pictures(source, side, name):
-            if isinstance(answer, str):
-                widgets.update_state(data=answer)
-            else:
+        for answer in dataset_access.read_pictures(file, side, name, labels_from, encoding):
+            if isinstance(answer, float):
                 bar.progress(answer, text=f"Reading the images, {answer:.0%}")
+            else:
+                before = answer
+                labels_from, encoding = answer.labels_from, next(iter(answer.encodings), None)
+                widgets.update_state(data=OWN if answer.needs_confirmation else answer.data)
     except ValueError as error:
         st.session_state["pictures_error"] = user_message(error)
+    st.session_state["pictures_found"] = before
+    st.session_state["pictures_read"] = (source, side, labels_from, encoding)
 
 
 def show_summary(summary: DatasetSummary) -> None:
@@ -134,7 +191,7 @@ def show_summary(summary: DatasetSummary) -> None:
         | {split: st.column_config.NumberColumn(width=50) for split in ("train", "val", "test")},
         key="contact_sheet",
     )
-    if unbalanced := classes.imbalance(summary):
+    if unbalanced := imbalance(summary.class_names, summary.counts):
         st.warning(as_sentence(unbalanced))
     if len(summary.class_names) > len(summary.sheets):
         st.caption(f"The first {len(summary.sheets)} of {len(summary.class_names)} classes.")

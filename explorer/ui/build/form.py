@@ -77,6 +77,12 @@ def choose_network(state: BuildState) -> None:
     with right:
         choose_option("Activation", "activation")
         choose_option("Global pooling", "head_pooling")
+    toggle(
+        "Grey images: the first layer takes one channel, the luminance",
+        "grey",
+        state.grey,
+        lambda before, on: replace(before, grey=on),
+    )
     _choose_stem(fields)
     _choose_classifier(fields)
 

@@ -157,6 +157,7 @@ def _resume(run: Run) -> None:
 def _again(state: BuildState, request: Request) -> None:
     chosen = {name: value for name, value in request.specs[0].items() if name not in ("input_shape", "classes")}
     wanted = replace(state, run=None, twin=len(request.specs) > 1, data=_data_of(request) or state.data)
+    wanted = replace(wanted, grey=request.specs[0]["input_shape"][0] == 1)
     widgets.save_state(wanted.with_spec(**chosen).with_config(**request.config))
 
 

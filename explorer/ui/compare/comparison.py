@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from explorer.architectures import ArchitectureSpec, describe
+from explorer.architectures.description import relative_depths
 from explorer.attribution import LayerProfile, profile, shared_tops
 from explorer.figures import DASHES, Series
 from explorer.images import to_pixels
@@ -133,26 +133,6 @@ def _run_pass(
 
 def same_classes(compared: Sequence[ChosenNetwork]) -> bool:
     return len({network.checkpoint.class_names for network in compared}) == 1
-
-
-# --- relative depth --------------------------------------------------------------------------------------------------
-
-
-def relative_depths(spec: ArchitectureSpec, layers: Sequence[str]) -> dict[str, float]:
-    """Where each of `layers` lies between the input (0) and the output (1): the number of weighted layers up to it,
-    divided by all of them.
-
-    The k-th convolution of n weighted layers is at k / n, the block that it ends half a layer behind. Layers of a
-    shortcut are left out: they run beside the branch, not behind one of its layers. So twins have the same depths.
-    """
-    passed, depths = 0, {}
-    for layer in describe(spec).layers:
-        if layer.kind == "shortcut" or spec.is_beside(layer.name):
-            continue
-        passed += layer.kind == "conv"
-        if layer.name in layers:
-            depths[layer.name] = (passed + (0.5 if layer.kind == "block" else 0.0)) / spec.depth
-    return depths
 
 
 def strip_depths(chosen: float) -> tuple[float, ...]:

@@ -7,8 +7,8 @@ from typing import Any
 import streamlit as st
 
 from explorer.experiments.measurement import MOST, RESULTS
-from explorer.labels import NONE, SCOPES
-from explorer.ui import dataset_access, network_registry
+from explorer.labels import NONE, SCOPES, numbered_classes
+from explorer.ui import dataset_access, measured_images, network_registry, user_models
 from explorer.ui.compare import measurements
 from explorer.ui.compare.comparison import load_state, update_state
 from explorer.ui.compare.measurements import Choice, Request
@@ -18,6 +18,8 @@ from explorer.ui.services.inference import ChosenNetwork
 from explorer.ui.session import session
 from explorer.ui.widgets import long_task
 from explorer.ui.widgets.bound import bound, choice
+from explorer.ui.widgets.callback_errors import report_errors
+from explorer.ui.widgets.class_order import CHANGE, assumed_text, order_classes
 
 GRIDS = {"smooth": "smooth", "true": "true grid"}
 
@@ -112,6 +114,33 @@ def choose_images(state: CompareState, choice: Choice, options: Mapping[str, boo
         format_func=lambda count: f"all {count:,}" if count == choice.total else f"{count:,}",
         width=130,
     )
+
+
+def show_assumed_classes(networks: Sequence[ChosenNetwork], choice: Choice) -> None:
+    """Of networks that do not name their classes, which class of the images each output is taken for; their owner may
+    name them in another order."""
+    if not choice.is_labelled or not measured_images.data_is_here(choice.data):
+        return
+    for place, network in enumerate(networks):
+        if network.checkpoint.class_names != numbered_classes(network.checkpoint.spec.classes):
+            continue
+        names = dataset_access.class_names(choice.data)
+        st.caption(assumed_text(network.title, names))
+        if user_models.is_owned(network.name):
+            with st.popover(CHANGE, key=f"order-{place}"):
+                ordered = order_classes(names, f"{network.name}-{choice.data}")
+                st.button(
+                    "Name its classes so",
+                    key=f"name-classes-{place}",
+                    disabled=ordered is None,
+                    on_click=_name_classes,
+                    args=(place, network.name, ordered),
+                )
+
+
+def _name_classes(place: int, name: str, class_names: tuple[str, ...]) -> None:
+    with report_errors("the classes cannot be named"):
+        _change_network(place, user_models.update_metadata(name, None, class_names))
 
 
 def measure_everything(

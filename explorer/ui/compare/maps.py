@@ -43,7 +43,7 @@ def section(state: CompareState, compared: Sequence[ComparedNetwork], subject: I
     scales, source = _scales(state, mapped), source_text(mapped, subject)
     aligned_strip.aligned_maps(state, mapped, f"{scales}. {source}", _choose)
     colour_bar(figures.SEQUENTIAL, as_text(scales))
-    for words in caveats(mapped):
+    for words in caveats(state, mapped):
         st.caption(as_text(words))
     draw([_sizes(mapped)], "sizes", source)
     _detail(state, mapped, source)
@@ -56,7 +56,7 @@ def chapters(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[C
         return []
     large = [replace(strip, side=_LARGE) for strip in _strips(state, mapped)]
     charts = [*_similarity(state, mapped), _sizes(mapped)]
-    return [Chapter(HEADING, [GRAD_CAMS, *caveats(mapped), _strip(state, mapped), *large, *charts])]
+    return [Chapter(HEADING, [GRAD_CAMS, *caveats(state, mapped), _strip(state, mapped), *large, *charts])]
 
 
 def _choose(column: Any) -> None:
@@ -70,10 +70,10 @@ def _choose(column: Any) -> None:
 # --- along depth -----------------------------------------------------------------------------------------------------
 
 
-def caveats(compared: Sequence[ComparedNetwork]) -> list[str]:
+def caveats(state: CompareState, compared: Sequence[ComparedNetwork]) -> list[str]:
     """Reasons for which maps differ although the networks look at the same places, or cannot be compared by pixel."""
     sentences = different_classes(compared)
-    if len({network.visible_fraction for network in compared}) > 1:
+    if state.frame is None and len({network.visible_fraction for network in compared}) > 1:
         shares = ", ".join(f"{network.title} {network.visible_fraction:.0%}" for network in compared)
         sentences.append(
             f"The networks crop the image differently (of its shorter side: {shares}), so comparisons of the maps are "
@@ -271,6 +271,7 @@ def _open_in_explore(state: CompareState, compared: Sequence[ComparedNetwork]) -
             first=first,
             second=second,
             picture=state.picture,
+            frame=state.frame,
             target=state.target,
             layer=layer,
             scope=state.scope,

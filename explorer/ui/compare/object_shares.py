@@ -8,10 +8,11 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures
+from explorer.architectures.description import relative_depths
 from explorer.experiments.cam_metrics import ObjectShares
 from explorer.figures import Chapter, Chart, Part
 from explorer.ui.compare import controls, measurements
-from explorer.ui.compare.comparison import ComparedNetwork, relative_depths, update_state
+from explorer.ui.compare.comparison import ComparedNetwork, update_state
 from explorer.ui.compare.measurements import Measurement, Request
 from explorer.ui.compare.state import CompareState
 from explorer.ui.network_text import source_text

@@ -20,7 +20,7 @@ _SIDE = 96  # pixels of the image, and of each network's input, in the report
 def section(compared: Sequence[ComparedNetwork], subject: InputImage) -> None:
     columns = st.columns([1, 3.4], gap="large")
     with columns[0]:
-        st.image(subject.shown, output_format="PNG", alt=subject.title)
+        st.image(subject.dimmed, output_format="PNG", alt=subject.title)
         st.caption(". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)]))
     with columns[1]:
         draw(_charts(compared), "probabilities", source_text(compared, subject))
@@ -39,7 +39,7 @@ def chapter(compared: Sequence[ComparedNetwork], subject: InputImage | None) -> 
         images.append(Thumbnail(figures.fit_to_screen(pixels, _SIDE), [f"input of {network.title}: {size}"]))
     if subject is not None:
         label = [] if subject.label is None else [f"label: {subject.label}"]
-        images.insert(0, Thumbnail(subject.shown, [subject.title.strip("`"), *label, *subject.notes]))
+        images.insert(0, Thumbnail(subject.dimmed, [subject.title.strip("`"), *label, *subject.notes]))
     return Chapter(
         "One image",
         [

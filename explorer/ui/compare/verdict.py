@@ -48,7 +48,7 @@ def show(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -> 
         for network in networks:
             found = accuracies(network, said.get(network.name))
             training = "not measured" if found.training is None else f"{found.training:.1%}"
-            test = "not measured" if found.test is None else f"{found.test:.1%}"
+            test = None if found.test is None else f"{found.test:.1%}"  # Streamlit writes None as a dash
             _tile(f"{network.title}: test accuracy", test, f"training {training}")
         if len(said) == len(networks) == 2:
             first, second = networks
@@ -69,7 +69,7 @@ def show(networks: Sequence[ChosenNetwork], said: Mapping[str, Predictions]) -> 
         st.caption("The networks were tested on different images, so their accuracies cannot be compared.")
 
 
-def _tile(label: str, value: str, below: str) -> None:
+def _tile(label: str, value: str | None, below: str) -> None:
     st.metric(as_text(label), value, below, delta_color="off", delta_arrow="off", border=True, width=236)
 
 

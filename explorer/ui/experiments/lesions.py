@@ -81,11 +81,9 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         st.info(f"{without[0].chosen.title} has no blocks that could be left out; choose another network in the bar.")
         return None
 
-    def known() -> dict[str, Answers]:
-        found = {each.name: _find(each.name, data, n, state.removed) for each in networks}
-        return {name: answers for name, answers in found.items() if answers is not None}
-
-    missing = [each for each in networks if each.name not in known()]
+    of_each = {each.name: _find(each.name, data, n, state.removed) for each in networks}
+    known = {name: answers for name, answers in of_each.items() if answers is not None}
+    missing = [each for each in networks if each.name not in known]
     passes = [lesions.passes(each.chosen.checkpoint.spec, _variants(state, each)) for each in missing]
     return Plan(
         key="/".join(("lesions", state.removed, data, str(n), *(each.name for each in networks))),
@@ -95,8 +93,9 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
             for each, of in zip(missing, passes, strict=True)
         ),
         work=lambda: _measure(state, missing, passes, data, n),
-        answer=lambda: _answer(state, networks, known()),
-        rows=lambda: _rows(networks, known()),
+        known=known or None,
+        answer=lambda found: _answer(state, networks, found),
+        rows=lambda found: _rows(networks, found),
         source=f"{n:,} test images of {dataset_access.data_title(data)}, taken evenly over the split. "
         f"{source_text([each.chosen for each in networks])}",
     )
@@ -159,8 +158,6 @@ def _stored_key(name: str, data: str, n: int, removed: Removed) -> str | None:
 
 def _answer(state: ExperimentsState, networks: Sequence[AskedNetwork], found: Mapping[str, Answers]) -> Sequence[Part]:
     asked = [each for each in networks if each.name in found]
-    if not asked:
-        return []
     chance = 1 / asked[0].chosen.checkpoint.spec.classes
     n = found[asked[0].name].n
     if state.removed == "pairs":

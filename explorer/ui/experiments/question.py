@@ -15,16 +15,17 @@ class Plan:
     """One measurement of some networks: `key` names all that it depends on.
 
     `cost` says in words what has to be computed; it takes about `seconds`, 0 where all of it is known. `work` measures
-    what is not known yet. `answer` gives what is known: sentences first, then charts and tables; none where nothing is.
-    `rows` are those of a CSV file, under their heads.
+    what is not known yet. `known` is what is known, None where nothing is. Of that, `answer` gives sentences first,
+    then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session.
     """
 
     key: str
     cost: str
     seconds: float
     work: Callable[[], TaskSteps[Any]]
-    answer: Callable[[], Sequence[Part]]
-    rows: Callable[[], Sequence[Sequence[str]]]
+    known: Any
+    answer: Callable[[Any], Sequence[Part]]
+    rows: Callable[[Any], Sequence[Sequence[str]]]
     source: str
 
 

@@ -8,7 +8,8 @@ from explorer.ui.services.explore_state import NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Removed = Literal["single", "pairs", "sets", "swaps"]
-QuestionName = Literal["lesions"]
+QuestionName = Literal["lesions", "shift", "dial", "attack", "robust"]
+Dial = Literal["rotation", "scale", "x", "y", "brightness", "contrast", "blur", "noise", "jpeg"]
 MOST_OTHERS = 2
 MOST_IMAGES = 10_000
 DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
@@ -19,24 +20,30 @@ class ExperimentsState(UrlState):
     """One view of the page; the bar has the pair of networks, the picture and the class.
 
     `question` is the open one. `others` are up to two networks beside the pair. `data` and `n` are the labelled test
-    images, "" the ones that fit. `removed` says what is taken out of the networks. `measure`: the link asks for the
-    measurement. Raises ValueError for values that this app never writes.
+    images, "" the ones that fit. `removed` says what is taken out of the networks, `dial` what is changed in the image.
+    `epsilon` is that of an attack on one image in levels of 255, `against` the network it is made for, `steps` the
+    steps of PGD, 0 for FGSM. `measure`: the link asks for the measurement. Raises ValueError for values that this app
+    never writes.
     """
 
-    INTEGERS: ClassVar = {"n": (1, MOST_IMAGES)}
+    INTEGERS: ClassVar = {"n": (1, MOST_IMAGES), "epsilon": (0, 16)}
 
     question: QuestionName = "lesions"
     others: tuple[str, ...] = ()
     data: str = ""
     n: int = 200
     removed: Removed = "single"
+    dial: Dial = "rotation"
+    epsilon: int = 4
+    against: Literal["first", "second"] = "first"
+    steps: Literal["10", "0"] = "10"
     measure: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.others) > MOST_OTHERS or not all(isinstance(n, str) and NAME.fullmatch(n) for n in self.others):
             raise ValueError(f"`others` must be up to {MOST_OTHERS} names of networks, received {self.others!r:.80}.")
-        if not DATA.fullmatch(self.data) or self.n is None:
+        if not DATA.fullmatch(self.data) or None in (self.n, self.epsilon):
             raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
 
     def to_query(self) -> dict[str, str]:

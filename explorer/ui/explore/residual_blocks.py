@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures
-from explorer.architectures import interventions
+from explorer.architectures import ArchitectureSpec, describe, interventions
 from explorer.attribution import magnitude
 from explorer.experiments.residual_blocks import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
@@ -60,7 +60,7 @@ def block_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
     if not residual:
         return
     names = list(dict.fromkeys(name for network in residual for name in block_names(network.checkpoint.network)))
-    block = _block_of(shown_layer(state.layer, looked), names)
+    block = _block_of(shown_layer(state.layer, looked), names, [network.checkpoint.spec for network in residual])
     there = [network for network in residual if block in block_names(network.checkpoint.network)]
     insides = [inference_cache().block(network, subject, block) for network in there]
     channels = min(len(inside.sum) for inside in insides)
@@ -78,9 +78,10 @@ def block_tab(state: AppState, subject: InputImage, looked: list[NetworkResult])
         strongest = _strongest(insides[0].output)
         channel = controls.channel_input("block_channel", state.channel, channels, strongest, about)
     opened = [_BlockView(network, inside, channel) for network, inside in zip(there, insides, strict=True)]
+    through = ", passed through the activation" if any(each.inside.activated for each in opened) else ""
     st.markdown(
-        "A residual block does not replace its input x, it adds to it: out comes **x + F(x)**, passed through the "
-        "activation. Look for what F(x) changes, and how large it is beside what the shortcut s(x) hands on."
+        f"A residual block does not replace its input x, it adds to it: out comes **x + F(x)**{through}. "
+        "Look for what F(x) changes, and how large it is beside what the shortcut s(x) hands on."
     )
     scale = ", one scale for both networks" if len(opened) > 1 else ", one scale for all maps"
     top = max(each.inside.activation_peak for each in opened)
@@ -115,13 +116,15 @@ def _plain(looked: list[NetworkResult]) -> None:
                 st.button("Look at its twin too", on_click=partial(controls.update_state, second=twin))
 
 
-def _block_of(layer: str, names: list[str]) -> str:
-    """The block that the layer is in; of a layer before or behind all blocks the nearest."""
-    inside = [name for name in names if layer == name or layer.startswith(f"{name}.")]
-    if inside:
-        return inside[0]
-    stage = [name for name in names if stage_of(name) == stage_of(layer)]
-    return stage[0] if stage else names[0] if layer.startswith("stem") else names[-1]
+def _block_of(layer: str, names: list[str], specs: Iterable[ArchitectureSpec]) -> str:
+    """The one of these blocks that the layer is in, else the last before it, else the first; of a
+    layer that only another network has, the first of its stage."""
+    for spec in specs:
+        order = [each.name for each in describe(spec).layers]
+        if layer in order:
+            at = order.index(spec.block_of(layer) or layer)
+            return next((name for name in reversed(order[: at + 1]) if name in names), names[0])
+    return next((name for name in names if stage_of(name) == stage_of(layer)), names[0])
 
 
 def _strongest(values: np.ndarray) -> int:
@@ -139,7 +142,8 @@ def _activations(opened: _BlockView, top: float) -> None:
         _map("s(x)", inside.shortcut[channel], top)
         _map("F(x)", inside.branch[channel], top)
         _map("s(x) + F(x)" if inside.kind != "identity" else "x + F(x)", inside.sum[channel], top)
-        _map("output", inside.output[channel], top)
+        if inside.activated:
+            _map("output", inside.output[channel], top)
 
 
 def _map(name: str, values: np.ndarray | None, top: float, absent: str = "") -> None:

@@ -37,7 +37,10 @@ def update_state(**changes: Any) -> None:
     state, before = load_state(), GradientsState.shown(url_query.read())
     if not {"first", "second"} & set(changes) and lost():
         state = replace(state, first=before.first, second=before.second)
-    url_query.write(replace(state, **changes).to_query())
+    # A query of networks alone, which came from another page, shows the first card; its networks stay.
+    travelled = {name: text for name, text in url_query.read().items() if name in ("first", "second")}
+    kept = travelled if state.source == "initial" and not {*travelled} & {*changes} else {}
+    url_query.write(replace(state, **changes).to_query() | kept)
 
 
 choose = partial(choice, prefix="gradients", change=update_state)

@@ -9,6 +9,7 @@ from explorer import weights_import
 from explorer.datasets import shapes
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.errors import user_message
+from explorer.labels import numbered_classes
 from explorer.ui import dataset_access, missing, navigation, network_registry, user_models
 from explorer.ui.build_state import BuildState
 from explorer.ui.markdown import as_code, as_sentence, as_text
@@ -17,6 +18,7 @@ from explorer.ui.network_text import UPLOADED_DATA
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import INFERENCE_SLOTS, sample_image
 from explorer.ui.session import find_image, session
+from explorer.ui.widgets.class_order import CHANGE, assumed_text, order_classes
 from explorer.ui.widgets.download import offer_labelled_images
 from explorer.weights_import import NORMALISATIONS, Normalisation, NormalisationScore, Reading, Report
 
@@ -159,6 +161,14 @@ def _measure(report: Report, class_names: tuple[str, ...], file: str) -> None:
         key="labelled",
         help="Only images of the network's own classes can tell the readings apart.",
     )
+    if class_names == numbered_classes(first.spec.classes):
+        said = st.empty()
+        with st.popover(CHANGE):
+            ordered = order_classes(dataset_access.class_names(data), f"{file}-{data}")
+        said.caption(assumed_text("The file", ordered or dataset_access.class_names(data)))
+        if ordered is None:
+            return
+        class_names = ordered
     known = {first.normalisation.name: first.normalisation} | NORMALISATIONS
     if right.button("Measure", key="measure"):
         with st.spinner("Measuring each reading with each normalisation"):
@@ -240,9 +250,9 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
     for name, listed in CLASS_LISTS.items():
         if len(listed) == count and listed != reading.class_names:
             fitting[name] = listed
-    fitting[OTHER] = tuple(f"class {index}" for index in range(count))
+    fitting[OTHER] = numbered_classes(count)
     own = "your own list"
-    one = reading.spec.one_logit and not reading.own_checkpoint  # nothing tells which class its one output stands for
+    one = reading.spec.one_logit and not reading.class_names  # nothing tells which class its one output stands for
     choice = st.selectbox("Classes", [own, *fitting] if one else [*fitting, own], key=f"classes-{key}")
     if choice != own:
         return fitting[choice]

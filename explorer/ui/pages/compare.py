@@ -58,7 +58,7 @@ def _show() -> None:
     if state is None:
         st.info("There are not two networks here. Build them with `python -m explorer pretrained all`.")
         return
-    subject = find_image(AppState(picture=state.picture))
+    subject = find_image(AppState(picture=state.picture, frame=state.frame))
     st.header(f"Compare {('two', 'three', 'four')[len(state.networks) - 2]} networks", anchor=False)
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
     if not lesson.hides("controls"):
@@ -97,6 +97,7 @@ def sections(state: CompareState, networks: Sequence[ChosenNetwork], subject: In
         if not lesson.hides("controls"):
             controls.choose_images(state, choice, options)
         controls.measure_everything(state, choice, requests, networks)
+    controls.show_assumed_classes(networks, choice)
     compared = compare(state, networks, subject)
     _predicted(state, choice, requests, compared, key)
     _tab(state, choice, requests, compared, subject, key)

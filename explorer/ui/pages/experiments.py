@@ -9,7 +9,7 @@ from explorer.errors import user_message
 from explorer.figures import Chapter, Part
 from explorer.files import csv_text
 from explorer.ui import lesson, navigation, network_registry
-from explorer.ui.experiments import controls, lesions
+from explorer.ui.experiments import controls, lesions, pictures, robust
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence
@@ -17,7 +17,13 @@ from explorer.ui.parts import draw
 from explorer.ui.session import session
 from explorer.ui.widgets.long_task import long_task
 
-QUESTIONS: dict[QuestionName, Question] = {"lesions": lesions.question()}
+QUESTIONS: dict[QuestionName, Question] = {
+    "lesions": lesions.question(),
+    "shift": pictures.shift_question(),
+    "dial": pictures.dial_question(),
+    "attack": pictures.attack_question(),
+    "robust": robust.question(),
+}
 STARTS_BY_ITSELF = 30.0  # seconds of what a link may measure without a click
 
 
@@ -45,7 +51,7 @@ def _show(state: ExperimentsState) -> None:
             question.controls(state, networks)
             controls.choose_others(state, networks)
     plan = question.plan(state, networks)
-    parts = plan.answer() if plan else []
+    parts = plan.answer(plan.known) if plan and plan.known is not None else []
     if plan:
         _offer(state, plan)
         _draw(state, plan, parts)
@@ -55,7 +61,7 @@ def _show(state: ExperimentsState) -> None:
     if plan and parts:
         _take_home(question, plan, parts, networks)
     finding = next((part for part in parts if isinstance(part, str)), "")
-    navigation.ending(finding, "gradients", "What gradient reaches the first layer?")
+    navigation.ending(finding, "build", "How deep can you train?")
 
 
 def _offer(state: ExperimentsState, plan: Plan) -> None:
@@ -89,7 +95,7 @@ def _take_home(question: Question, plan: Plan, parts: Sequence[Part], networks: 
     with st.container(horizontal=True):
         navigation.download_button(
             "Results (CSV)",
-            data=lambda: b"\xef\xbb\xbf" + csv_text(plan.rows()).encode("utf-8", "replace"),
+            data=lambda: b"\xef\xbb\xbf" + csv_text(plan.rows(plan.known)).encode("utf-8", "replace"),
             file_name=f"{stem}.csv",
             mime="text/csv",
             key="experiments-csv",

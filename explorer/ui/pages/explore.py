@@ -11,6 +11,7 @@ from explorer.ui.markdown import as_sentence
 from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.session import explore_session, session
 from explorer.ui.viewer.places import (
+    arithmetic_panel,
     changes_panel,
     connection,
     ending,
@@ -88,6 +89,7 @@ def _detail(view: ExploreView) -> None:
     with place:
         if tab == "layer":
             layer_panel()
+            arithmetic_panel()
         elif not selection.is_known():
             st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":

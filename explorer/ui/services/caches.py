@@ -36,6 +36,7 @@ CACHES: Mapping[str, Limit] = {
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
     "architectures.interventions.block_shapes": Limit("the shapes around blocks", "process", entries=128),
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
+    "requirements.check_torch": Limit("that torch is new enough, one value", "process"),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
     "stored_results._shipped": Limit("where each shipped result lies, one value", "process"),
     "ui.network_registry._shipped": Limit("names of the pretrained networks, one value", "process"),
@@ -87,6 +88,9 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.InferenceCache.profiles": Limit("maps of every layer of a pass", "session", entries=6),
     "ui.services.inference.InferenceCache.blocks": Limit(  # of the two networks on the screen
         "the insides of the blocks of a network", "session", bytes=2 * BLOCKS_BYTES, least=2
+    ),
+    "ui.services.inference.InferenceCache.inputs": Limit(  # of the two networks on the screen
+        "inputs of the layers whose arithmetic is shown", "session", entries=4
     ),
     "ui.session.explore_session": Limit("the cache of messages, one value", "session"),
     "ui.api.explain.ExploreSession": Limit("messages for the browser", "session", entries=3),

@@ -10,7 +10,7 @@ from explorer.architectures.spec import INSIDE_BLOCK
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
-from explorer.images import PHOTOS
+from explorer.images import PHOTOS, Frame
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Scope = Literal["layer", "network", "both"]
@@ -21,13 +21,14 @@ MapSource = Literal["grad_cam", "method"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; never a path
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
+AT = re.compile(r"probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3}")
 CHANGE = re.compile(r"[\w.@:~,-]{0,4000}", re.ASCII)  # interventions; whether they fit is said where they are applied
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
-PASS_FIELDS = ("picture", "target", "layers", "change")
+PASS_FIELDS = ("picture", "frame", "target", "layers", "change")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
-SELECTION_FIELDS = ("layer", "channel", "scope", "opacity")
+SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at")
 
 MAX_INDEX = 100_000  # of a class or channel
 
@@ -38,9 +39,12 @@ class AppState(UrlState):
 
     `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a shape of a drawn scene),
     "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0), a name in `PHOTOS`, or
-    "upload-DIGEST" (an image of this session). `target` is the class to explain, None for each network's prediction.
+    "upload-DIGEST" (an image of this session). `frame` is the text of a `Frame` of it, None for the part that each
+    network gets by itself. `target` is the class to explain, None for each network's prediction.
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
+    `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any
+    layer, or "probabilities", which is each network's probability of the class that it explains.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
     map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them.
 
@@ -62,6 +66,8 @@ class AppState(UrlState):
     method: str = "integrated_gradients"
     parameters: str = "{}"
     questioned: MapSource = "grad_cam"
+    frame: str | None = None
+    at: str | None = None
     change: str = ""
 
     def __post_init__(self) -> None:
@@ -75,6 +81,10 @@ class AppState(UrlState):
             raise ValueError(
                 f"`picture` must be a sample, a test image, a photo or an upload, received {self.picture!r}."
             )
+        if self.frame is not None:
+            Frame.parse(self.frame)
+        if self.at is not None and not AT.fullmatch(self.at):
+            raise ValueError(f"`at` must be the place of a value, received {self.at!r:.40}.")
         if not CHANGE.fullmatch(self.change):
             raise ValueError(f"`change` must name interventions, received {self.change!r:.40}.")
         if self.method not in METHODS:

@@ -16,8 +16,9 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
 from explorer.errors import user_message
+from explorer.experiments.arithmetic import LayerPass, layer_pass
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
-from explorer.images import PHOTOS, decode, to_input
+from explorer.images import PHOTOS, Frame, decode, to_input
 from explorer.images.photos import decoded as decoded_photo
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
@@ -35,7 +36,8 @@ class InputImage:
     """Pixels uint8 (H, W, 3), `shown` the same at a size for the screen.
 
     Where the app drew the image, `mask` is bool (H, W), and `sample` or `test` that of its AppState. `label` is the
-    class name, where it is known. Each of `notes` is a sentence.
+    class name, where it is known. Each of `notes` is a sentence. Networks get the part in the `frame`, and without one
+    each the part that it gets by itself; `pixels`, `shown` and `mask` are always the whole picture.
     """
 
     pixels: np.ndarray
@@ -47,6 +49,26 @@ class InputImage:
     label: str | None = None
     sample: tuple[int, int] | None = None
     test: tuple[Drawn, int] | None = None
+    frame: Frame | None = None
+
+    def framed(self, text: str | None) -> "InputImage":
+        """The same with the `frame` of an AppState."""
+        if text is None:
+            return self
+        frame = Frame.parse(text)
+        note = f"The networks do not see what lies outside {frame}."
+        return replace(self, frame=frame, digest=f"{self.digest}-{text}", notes=(*self.notes, note))
+
+    @property
+    def dimmed(self) -> np.ndarray:
+        """`shown`, dark outside of the frame."""
+        if self.frame is None:
+            return self.shown
+        left, top, side = self.frame.box(self.shown.shape)
+        inside = slice(top, top + side), slice(left, left + side)
+        pixels = self.shown // 3
+        pixels[inside] = self.shown[inside]
+        return pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +129,12 @@ def own_image(state: AppState) -> InputImage | None:
     if state.picture in PHOTOS:
         return photo_image(state.picture)
     return split_image(*state.test) if state.test else None
+
+
+def find_image(state: AppState, uploads: "UploadStore") -> InputImage | None:
+    """The picture of the view in its frame, None for one that is not among these uploads."""
+    found = own_image(state) or uploads.get(state.picture)
+    return found and found.framed(state.frame)
 
 
 def split_image(drawn: Drawn, number: int) -> InputImage:
@@ -185,6 +213,7 @@ class InferenceCache:
             CACHES["ui.services.inference.InferenceCache.profiles"]
         )
         both = replace(CACHES["ui.services.inference.InferenceCache.blocks"], bytes=2 * blocks_bytes)
+        self._inputs: LruCache[LayerPass] = LruCache(CACHES["ui.services.inference.InferenceCache.inputs"])
         self._blocks: LruCache[dict[str, BlockAnatomy]] = LruCache(both, _bytes)
 
     def run(self, network: ChosenNetwork, state: AppState, image: InputImage) -> NetworkResult:
@@ -210,6 +239,16 @@ class InferenceCache:
             profiles = self._profiles.get(key, lambda: profile(traced))
         changes = {"interventions": interventions, "untouched": untouched, "refusal": refusal}
         return NetworkResult(**vars(network), trace=traced, profiles=profiles, **changes)
+
+    def layer_pass(self, result: NetworkResult, image: InputImage, layer: str) -> LayerPass:
+        """What that pass put into the layer: another value of it needs no pass. Raises ValueError as `layer_pass`."""
+
+        def compute() -> LayerPass:
+            with INFERENCE_SLOTS:
+                return layer_pass(result.checkpoint.network, result.trace.image, layer)
+
+        with self.lock:
+            return self._inputs.get(f"{result.name}/{image.digest}/{layer}", compute)
 
     def block(self, result: NetworkResult, image: InputImage, name: str) -> BlockAnatomy:
         """The inside of that block in that pass. Raises ValueError as `anatomy` does."""
@@ -275,7 +314,8 @@ def trace_image(
     """The network's pass with these interventions, explaining the class `target`, None for the prediction, with the
     `layers` of an AppState."""
     pixels, _ = pixels_for(loaded, image)
-    values = to_input(pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std, loaded.resize_shorter_to)
+    _, height, width = loaded.spec.input_shape
+    values = to_input(pixels, (height, width), loaded.mean, loaded.std, loaded.resize_shorter_to, image.frame)
     with INFERENCE_SLOTS:
         kinds = EVERYTHING if layers == "all" else STRIP_KINDS
         return trace(loaded.network, values, target, kinds, layers != "blocks", interventions)

@@ -27,8 +27,11 @@ changes_panel = place(
 )
 layer_header = place("header", "<div class='head'></div>", ("detail.css",))
 layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
+arithmetic_panel = place(
+    "arithmetic", "<div class='arithmetic'></div>", ("scale.css", "detail.css", "arithmetic.css", "picture_tools.css")
+)
 ending = place("ending", "<div class='around'><p class='finding'></p></div>", ("predictions.css",))
-_bar = place("bar", "<div class='bar'></div>", ("bar.css", "gallery.css", "upload.css", "loading.css"))
+_bar = place("bar", "<div class='bar'></div>", ("bar.css", "gallery.css", "upload.css", "sheet.css", "loading.css"))
 
 
 def connection(data: Mapping[str, Any], on_choice: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:

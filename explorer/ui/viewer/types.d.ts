@@ -13,12 +13,14 @@ interface LayerSelection {
   channel: number | null;
   scope: Scope;
   opacity: number; // per cent, 0..100
+  at: string | null; // the value whose arithmetic is shown: "row,column" of the chosen map, "layer:place", "probabilities"
 }
 
 /** What needs a pass through the networks: PASS_FIELDS in explore_state.py, and the networks by name. The server owns it;
  * what is chosen here is shown at once and told to it. */
 interface View {
   picture: string;
+  frame: string | null; // LEFT,TOP,SIDE of a square in shares of it; null: what each network gets by itself
   target: number | null; // a class; null: what each network predicts
   layers: string; // "blocks", "main" or "all"
   change: string; // interventions, as `changes.js` reads and writes them; "" for none
@@ -48,17 +50,47 @@ interface State {
   message: Message | null; // what is shown
   key: string | null; // of the view that the message is of
   selection: LayerSelection;
+  values: Values | null; // the arithmetic that is shown
+  effective: boolean; // whether the effective receptive field is wanted
   error: string; // a sentence about the last request that failed; "" for none
   uploading: string; // the name of the file that is being read; "" for none
   uploadError: string; // a sentence about the last file that could not be shown
+  sheet: Sheet | null;
+}
+
+/** Several picture files, which this page alone keeps. */
+interface Sheet {
+  open: boolean;
+  networks: string[]; // of which the answers are
+  entries: SheetEntry[];
+  excess: string[]; // names of the files that are too many
+}
+
+/** Neither found nor refused: the networks have yet to be asked. */
+interface SheetEntry {
+  file: File;
+  found: SheetMessage | null;
+  error: string; // a sentence; "" for none
+}
+
+interface SheetMessage {
+  answers: { name: string; probability: number | null }[]; // by network: the most probable class
+  size: string;
+  picture: PictureAt; // small, RGB
+  body: Uint8Array;
 }
 
 type StoreEvent =
   | { type: "data"; data: RunData; fragment: LayerSelection | null }
   | { type: "select"; changes: Partial<LayerSelection> }
   | { type: "choose"; changes: Partial<View> }
-  | { type: "history"; selection: LayerSelection }
+  | { type: "history"; selection: LayerSelection; sheet: boolean }
+  | { type: "files"; files: File[] }
+  | { type: "classified"; file: File; networks: string[]; found: SheetMessage | null; error: string }
+  | { type: "sheet"; open: boolean }
   | { type: "received" | "layers" | "uploaded"; key: string; message: Message }
+  | { type: "values"; key: string; message: Message & { values: ValueData[] } }
+  | { type: "effective"; wanted: boolean }
   | { type: "uploading"; name: string }
   | { type: "refused" | "failed"; error: string };
 
@@ -83,7 +115,7 @@ interface Component<Data = unknown> {
   parentElement: ParentNode & {
     viewer?: unknown;
     listening?: AbortController;
-    draw?: { chosen: (changes: Partial<View>) => void; given: (file: File) => void };
+    draw?: { chosen: (changes: Partial<View>) => void; given: (files: File[]) => void };
   };
   setTriggerValue(name: string, value: unknown): void;
 }
@@ -99,6 +131,7 @@ interface Cell {
   zero: string | null; // why the Grad-CAM is zero everywhere
   most_active: number; // the channel
   channels: number;
+  shape: [height: number, width: number];
   sizes: string;
 }
 
@@ -106,11 +139,56 @@ interface Cell {
 interface LayerData {
   numbers: [name: string, value: string][];
   channels: number;
+  shape: [height: number, width: number];
   reduced: boolean; // whether the maps are smaller than the layer's
   maps: PictureAt; // of channel 0; the others follow
   stats: number; // where float32 begin, four for each channel
   chosen?: { channel: number; map: PictureAt }; // the whole map of one channel of a reduced layer
   body: Uint8Array; // the bytes that its places count from
+}
+
+/** `values.py`: where a value of a network comes from. */
+type ValueData =
+  | { problem: string }
+  | {
+      problem?: undefined;
+      layer: string;
+      at: number[];
+      value: number | null;
+      reach: [top: number, left: number, bottom: number, right: number] | null; // pixels of the input, the last included
+      difference: number | null; // the largest, as a share of max(1, |value|)
+      agrees: boolean;
+      stride: [down: number, right: number]; // of the window of the last step
+      steps: ValueStep[];
+      effective?: { map: PictureAt; largest: number };
+    };
+
+interface ValueStep {
+  layer: string;
+  at: number[];
+  value: number | null;
+  operation: string;
+  formula: string;
+  terms: { name: string; value: number | null; layer: string | null; at: number[] | null }[]; // "" is the picture
+  window: ValueWindow | null;
+}
+
+interface ValueWindow {
+  source: string; // a layer, "" the picture
+  first: [channel: number, row: number, column: number]; // below 0 in padding
+  spacing: [down: number, right: number];
+  shape: [channels: number, rows: number, columns: number];
+  values: number; // where float32 begin, in the body
+  factors: number | null; // the same
+  inside: number; // where bytes begin, rows × columns: 0 is padding
+  winner: [channel: number, row: number, column: number] | null;
+  peak: number | null; // the largest |value| of the whole input
+}
+
+interface Values {
+  key: string;
+  body: Uint8Array;
+  networks: ValueData[];
 }
 
 /** A line for each network along the layers of the depth strip. */
@@ -181,7 +259,7 @@ interface Message {
   introduction: Introduction;
   depths: DepthChart | null;
   layer: string | null; // the layer that is shown where none is chosen
-  columns: { name: string; label: string; kind: string }[];
+  columns: { name: string; label: string; kind: string; block: string | null }[]; // the block that the layer is inside of
   groups: { label: string; title: string; span: number }[];
   palettes: Record<Kind, number>; // where the 256 colours of each begin
   networks: (NetworkChanges & {
@@ -214,6 +292,12 @@ interface BarData extends GalleryData {
   classes: string[];
   known: number;
   photos: { name: string; title: string; source: string }[];
+}
+
+/** `pick` opens a picture of the contact sheet. */
+interface SheetActions {
+  pick(file: File): void;
+  show(open: boolean): void;
 }
 
 /** The scene of `bar.py`. */

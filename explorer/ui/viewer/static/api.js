@@ -28,6 +28,12 @@ export async function explain(token, request, signal, file) {
   return message;
 }
 
+/** What the networks predict of a picture file that the server does not keep; throws RequestError. @type {(token: string, request: object, file: File) => Promise<SheetMessage>} */
+export async function classify(token, request, file) {
+  const response = await post("api/classify", token, new Blob([JSON.stringify(request), "\n", file]), "application/octet-stream");
+  return decode(await response.arrayBuffer());
+}
+
 /** The name of a picture file that the session keeps; throws RequestError. @type {(token: string, named: {name: string}, file: File) => Promise<string>} */
 export async function storePicture(token, named, file) {
   const response = await post("api/picture", token, new Blob([JSON.stringify(named), "\n", file]), "application/json");

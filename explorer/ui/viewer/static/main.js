@@ -1,11 +1,12 @@
 // The viewer of Explore: one store, several places on the page. Streamlit mounts each place and tells it what the view
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 
-import { explain, fetchArrays, fetchReport, RequestError, storePicture } from "./api.js";
+import { classify, explain, fetchArrays, fetchReport, RequestError, storePicture } from "./api.js";
 import { el, find, once, save, setText, toggle, update } from "./dom.js";
 import { fileName } from "./picture_layout.js";
-import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, reduce, shownLayer } from "./store.js";
-import { formatFragment, parseFragment } from "./url.js";
+import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, needsValues, reduce, shownLayer, unasked, valueKey } from "./store.js";
+import { formatFragment, parseFragment, showsSheet } from "./url.js";
+import { arithmeticView } from "./views/arithmetic.js";
 import { barView } from "./views/bar.js";
 import { changesView } from "./views/changes.js";
 import { keepSheets } from "./views/gallery.js";
@@ -19,12 +20,16 @@ const CACHED = 8; // messages, so that Back needs no request
 const REST_MS = 100; // after a choice was drawn, before the server hears of it: another choice may follow at once
 const PATIENCE_MS = 5000; // after which the server hears of a choice that is not drawn yet
 const IDLE_MS = 400; // without a choice, after which all layers are fetched
+const ASKED_AT_ONCE = 2; // pictures of a contact sheet
+const AGAIN_MS = 1000; // after the server had no time for a picture
+const TRIES = 10; // for each picture
 const DRAG_MS = 200; // between two addresses while a slider is dragged
 
 /** @type {State} */
 let state = EMPTY;
 /** The words for each network in a list. @type {Record<string, string>} */
 let labels = {};
+let limit = 0; // megabytes of a file
 /** @type {Map<string, Draw>} */
 const places = new Map();
 /** @type {Map<string, Message>} */
@@ -33,6 +38,8 @@ const cache = new Map();
 let fetching = null;
 /** @type {string | null} */
 let fetched = null; // what is being fetched
+/** Pictures of the contact sheet that are being classified. @type {Set<File>} */
+const asked = new Set();
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
 /** @type {{choice: (choice: Partial<View> & {number: number}) => void, selection: (selection: LayerSelection) => void} | null} */
@@ -52,6 +59,7 @@ function dispatch(event) {
   state = reduce(state, event);
   if (state === before) return;
   request();
+  classifySheet();
   draw();
 }
 
@@ -67,8 +75,8 @@ const isShown = () => state.view !== null && state.key === keyOf(state.view);
 
 /** Whether something is still to come, or the server has yet to hear of a choice. */
 function isBusy() {
-  if (state.uploading || (state.chosen !== null && server)) return true;
-  return !state.error && (!isShown() || needsFetch(state));
+  if (state.uploading || (state.chosen !== null && server) || unasked(state).length) return true;
+  return !state.error && (!isShown() || needsFetch(state) || wantsValues());
 }
 
 /**
@@ -110,10 +118,16 @@ function sendSelection() {
 /** @type {(how: "push" | "replace") => void} */
 function writeAddress(how) {
   clearTimeout(timers.address);
-  const address = `${location.pathname}${location.search}${formatFragment(state.selection)}`;
+  // The address of an open sheet keeps it until the server has put the opened picture into the next one.
+  const waits = how === "replace" && state.chosen?.picture && showsSheet(location.hash);
+  const sheet = Boolean(state.sheet && (state.sheet.open || waits));
+  const address = `${location.pathname}${location.search}${formatFragment(state.selection, sheet)}`;
   if (address === `${location.pathname}${location.search}${location.hash}`) return;
   history[how === "push" ? "pushState" : "replaceState"](history.state, "", address);
 }
+
+/** Only the Layer tab shows them. */
+const wantsValues = () => state.data?.tab === "layer" && needsValues(state);
 
 /** Fetches what the state needs and nothing has: the view, else the shown layer. */
 function request() {
@@ -127,6 +141,7 @@ function request() {
     afterDrawing();
   }
   if (needsFetch(state)) return load(key, `layer ${shownLayer(state)} ${state.selection.channel}`, { only: "layer" });
+  if (wantsValues()) return load(key, `values ${valueKey(state)}`, { only: state.effective ? "field" : "value" });
   after("idle", IDLE_MS, prefetch);
 }
 
@@ -149,24 +164,24 @@ async function load(key, what, more, file) {
   fetching = controller;
   fetched = `${what} ${key}`;
   const { picture, ...fields } = view;
-  const { layer, channel } = state.selection;
-  const question = { ...fields, layer, channel, ...more };
+  const { layer, channel, at } = state.selection;
+  const question = { ...fields, layer, channel, at, ...more };
   /** @type {StoreEvent} */
   let event;
   try {
-    const message = await explain(data.token, file ? question : { ...question, picture }, controller.signal, file);
+    const wanted = file ? { ...question, frame: null } : { ...question, picture };
+    const message = await explain(data.token, wanted, controller.signal, file);
     if (controller.signal.aborted) return;
     keepSheets(message.sheets ?? {});
     const type = what === "view" ? "received" : "layers";
     event = { type: file ? "uploaded" : type, key, message };
+    if (what.startsWith("values ")) event = { type: "values", key: what.slice(7), message: /** @type {any} */ (message) };
   } catch (error) {
     if (controller.signal.aborted) return;
     const code = error instanceof RequestError ? error.code : "";
     const text = sentence(error);
-    if (code === "session" && renewed !== data.token && server) {
-      renewed = data.token; // the connection was lost: a run of the page brings a new token, and with it this view
+    if (code === "session" && renew(data.token)) {
       fetching = fetched = null;
-      server.choice({ ...state.chosen, number: state.number });
       return;
     }
     if (!file && (code === "networks" || code === "superseded")) {
@@ -178,6 +193,7 @@ async function load(key, what, more, file) {
   }
   fetching = fetched = null;
   state = reduce(state, event);
+  if (event.type === "uploaded" && state.view?.picture === picture) writeAddress("push"); // the query stays as it is
   if (event.type === "received" || event.type === "uploaded") afterDrawing();
   else if (event.type === "failed") tellChoice();
   if (state.message && state.key) keepNewest(cache, state.key, state.message, CACHED);
@@ -186,25 +202,96 @@ async function load(key, what, more, file) {
 }
 
 /**
- * A person chose, dropped or pasted a picture file. `tell` takes its name on a page without the viewer.
- * @type {(file: File, data: BarData, tell: ((picture: string) => void) | null) => Promise<void>}
+ * The connection was lost: a run of the page brings a new token, and with it this view. Asks for it once.
+ * @type {(token: string) => boolean}
  */
-async function chooseFile(file, { limit, token }, tell) {
-  if (file.size > limit * 2 ** 20) {
-    const error = `\`${file.name}\` has ${Math.ceil(file.size / 2 ** 20)} MB and the limit is ${limit}. Choose a smaller one.`;
-    dispatch({ type: "refused", error });
-    return;
-  }
+function renew(token) {
+  if (!server || renewed === token) return false;
+  renewed = token;
+  server.choice({ ...state.chosen, number: state.number });
+  return true;
+}
+
+/** A sentence about a file that is too large, else "". @type {(file: File, limit: number) => string} */
+const tooLarge = ({ name, size }, limit) =>
+  size > limit * 2 ** 20 ? `\`${name}\` has ${Math.ceil(size / 2 ** 20)} MB and the limit is ${limit}. Choose a smaller one.` : "";
+
+/** @type {(file: File) => {name: string}} */
+const named = (file) => ({ name: file.name.slice(0, 300) });
+
+/** Shows a file on this page. @type {(file: File) => void} */
+function showFile(file) {
   dispatch({ type: "uploading", name: file.name });
-  const named = { name: file.name.slice(0, 300) };
-  if (!tell) return load(file.name, "file", named, file);
+  load(file.name, "file", named(file), file);
+}
+
+/**
+ * A person chose, dropped or pasted picture files. `tell` takes the name of one on a page without the viewer.
+ * @type {(files: File[], data: BarData, tell: ((picture: string) => void) | null) => Promise<void>}
+ */
+async function chooseFiles(files, { limit, token }, tell) {
+  const [file] = files;
+  if (!file) return;
+  if (files.length > 1) {
+    if (tell) return dispatch({ type: "refused", error: "Several pictures make a contact sheet: choose them on Explore." });
+    dispatch({ type: "files", files });
+    return writeAddress("push");
+  }
+  const error = tooLarge(file, limit);
+  if (error) return dispatch({ type: "refused", error });
+  if (!tell) return showFile(file);
+  dispatch({ type: "uploading", name: file.name });
   try {
-    tell(await storePicture(token, named, file));
+    tell(await storePicture(token, named(file), file));
     dispatch({ type: "refused", error: "" });
   } catch (error) {
     dispatch({ type: "refused", error: sentence(error) });
   }
 }
+
+/** Asks the networks about the next pictures of the contact sheet. */
+function classifySheet() {
+  for (const { file } of unasked(state)) {
+    if (asked.size >= ASKED_AT_ONCE) break;
+    if (!asked.has(file)) classifyFile(file);
+  }
+}
+
+/** @type {(file: File) => Promise<void>} */
+async function classifyFile(file) {
+  const { networks } = /** @type {Sheet} */ (state.sheet);
+  let [found, error] = [/** @type {SheetMessage | null} */ (null), tooLarge(file, limit)];
+  asked.add(file);
+  for (let tries = 1; !found && !error && state.sheet?.open; tries += 1) {
+    const token = state.data?.token ?? "";
+    try {
+      found = await classify(token, { ...named(file), networks }, file);
+    } catch (problem) {
+      const code = problem instanceof RequestError ? problem.code : "";
+      if (code === "session") renew(token);
+      if (code === "files") tries = 0; // many people send pictures
+      if (["picture", "file", "incident"].includes(code) || tries === TRIES) error = sentence(problem);
+      else await new Promise((done) => setTimeout(done, AGAIN_MS)); // busy, out of reach, or the page has moved on
+    }
+  }
+  asked.delete(file);
+  if (found || error) dispatch({ type: "classified", file, networks, found, error });
+  classifySheet();
+}
+
+/** What a person does with the contact sheet. */
+const sheetActions = {
+  /** Back returns to the sheet: the server puts the picture into the next address. @type {(file: File) => void} */
+  pick(file) {
+    dispatch({ type: "sheet", open: false });
+    showFile(file);
+  },
+  /** @type {(open: boolean) => void} */
+  show(open) {
+    dispatch({ type: "sheet", open });
+    writeAddress("push");
+  },
+};
 
 /** What has to follow once a picture is on the screen. */
 function afterDrawing() {
@@ -214,7 +301,7 @@ function afterDrawing() {
 
 addEventListener("popstate", () => {
   if (state.data && places.has("overview")) {
-    dispatch({ type: "history", selection: parseFragment(location.hash) });
+    dispatch({ type: "history", selection: parseFragment(location.hash), sheet: showsSheet(location.hash) });
     tellSelection();
   }
 });
@@ -272,7 +359,7 @@ export function overview({ parentElement }) {
       box.classList.toggle("loads", missing.length > 0);
       if (!now.message) return;
       predictions(now);
-      strip(now.message, shownLayer(now), now.selection.scope);
+      strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null);
     };
   });
   return mount("overview", place);
@@ -308,6 +395,13 @@ export function layers({ parentElement }) {
   return mount("layers", place);
 }
 
+/** @type {(component: Component) => () => void} */
+export function arithmetic({ parentElement }) {
+  const wantField = (/** @type {boolean} */ wanted) => dispatch({ type: "effective", wanted });
+  const place = once(parentElement, ".arithmetic", (root) => arithmeticView(root, select, wantField));
+  return mount("arithmetic", place);
+}
+
 /** Saves the raw numbers of the shown layer of a network as an npz file. @type {(which: number) => void} */
 async function downloadArrays(which) {
   const { data, view } = state;
@@ -341,27 +435,33 @@ export function bar({ data, parentElement, setTriggerValue }) {
     if (hasViewer()) choose(changes);
     else setTriggerValue("choice", { ...changes, number: 0 });
   };
-  const given = (/** @type {File} */ file) => chooseFile(file, data, hasViewer() ? null : (picture) => chosen({ picture }));
+  const given = (/** @type {File[]} */ files) => chooseFiles(files, data, hasViewer() ? null : (picture) => chosen({ picture }));
   const draw = { chosen, given };
   const place = once(parentElement, ".bar", (root) =>
     barView(
       root,
       data,
       (changes) => parentElement.draw?.chosen(changes),
-      (file) => parentElement.draw?.given(file),
+      (files) => parentElement.draw?.given(files),
+      sheetActions,
     ),
   );
   parentElement.draw = draw;
   keepSheets(data.sheets);
+  limit = data.limit;
   labels = Object.fromEntries(data.networks.map(({ name, label }) => [name, label]));
   parentElement.listening?.abort(); // Streamlit calls this again after each run, and the end once
   const listening = new AbortController();
   parentElement.listening = listening;
-  const paste = (/** @type {ClipboardEvent} */ event) => {
-    const file = event.clipboardData?.files[0];
-    if (file) given(file);
+  const { signal } = listening;
+  document.addEventListener("paste", (event) => given([...(event.clipboardData?.files ?? [])]), { signal });
+  const drop = (/** @type {DragEvent} */ event) => {
+    if (event.defaultPrevented || !hasViewer() || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault(); // else the browser leaves the page
+    if (event.type === "drop") given([...event.dataTransfer.files]);
   };
-  document.addEventListener("paste", paste, { signal: listening.signal });
+  document.addEventListener("dragover", drop, { signal });
+  document.addEventListener("drop", drop, { signal });
   const unmount = mount("bar", (now) => place(data, now, hasViewer()));
   return () => {
     listening.abort();

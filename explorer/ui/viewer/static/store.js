@@ -11,10 +11,15 @@ export const EMPTY = Object.freeze({
   message: null,
   key: null,
   selection: DEFAULTS,
+  values: null,
+  effective: false,
   error: "",
   uploading: "",
   uploadError: "",
+  sheet: null,
 });
+
+export const SHEET_FILES = 100; // on a contact sheet, at most
 
 /** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
@@ -33,13 +38,52 @@ export const loading = (labels) => (labels.length ? `Loading ${labels.join(" and
  * @type {(state: State, event: StoreEvent) => State}
  */
 export function reduce(state, event) {
+  const now = reduced(state, event);
+  const { sheet, view } = now;
+  if (!sheet || !view || String(sheet.networks) === String(view.networks)) return now;
+  return { ...now, sheet: { ...sheet, ...askedAnew(sheet.entries, view.networks) } };
+}
+
+/** Entries without answers of these networks. @type {(entries: SheetEntry[], networks: string[]) => Pick<Sheet, "entries" | "networks">} */
+const askedAnew = (entries, networks) => ({ networks, entries: entries.map(({ file }) => ({ file, found: null, error: "" })) });
+
+/** The first entries that the networks have yet to be asked about; none while the sheet is closed. @type {(state: Pick<State, "sheet">) => SheetEntry[]} */
+export const unasked = ({ sheet }) => (sheet?.open ? sheet.entries.filter(({ found, error }) => !found && !error) : []);
+
+/** @type {(state: State, event: StoreEvent) => State} */
+function reduced(state, event) {
   switch (event.type) {
     case "data":
       return withData(state, event.data, event.fragment);
     case "select":
-      return { ...state, selection: { ...state.selection, ...event.changes } };
+      return { ...state, selection: selected(state.selection, event.changes) };
+    case "values":
+      if (valueKey(state) !== event.key) return state; // another value was chosen meanwhile
+      return { ...state, values: { key: event.key, body: event.message.body, networks: event.message.values }, error: "" };
+    case "effective":
+      return { ...state, effective: event.wanted };
     case "history": // what was chosen before is no longer wanted
-      return { ...state, selection: event.selection, chosen: null, view: state.data?.view ?? null };
+      return {
+        ...state,
+        selection: event.selection,
+        chosen: null,
+        view: state.data?.view ?? null,
+        sheet: state.sheet && { ...state.sheet, open: event.sheet },
+      };
+    case "files": {
+      const [files, excess] = [event.files.slice(0, SHEET_FILES), event.files.slice(SHEET_FILES)];
+      const entries = files.map((file) => ({ file, found: null, error: "" }));
+      const sheet = { open: true, networks: state.view?.networks ?? [], entries, excess: excess.map(({ name }) => name) };
+      return { ...state, sheet, uploading: "", uploadError: "" };
+    }
+    case "classified": {
+      const { file, networks, found, error } = event;
+      if (!state.sheet || String(state.sheet.networks) !== String(networks)) return state; // of others meanwhile
+      const entries = state.sheet.entries.map((entry) => (entry.file === file ? { file, found, error } : entry));
+      return { ...state, sheet: { ...state.sheet, entries } };
+    }
+    case "sheet":
+      return { ...state, sheet: state.sheet && { ...state.sheet, open: event.open } };
     case "choose":
       return { ...chosen(state, event.changes), error: "", uploading: "", uploadError: "" };
     case "received":
@@ -62,12 +106,35 @@ export function reduce(state, event) {
   }
 }
 
-/** A choice, which the server has yet to hear of. @type {(state: State, changes: Partial<View>) => State} */
-function chosen(state, changes) {
+/**
+ * A place belongs to its layer, and one that names its own layer to no channel.
+ * @type {(selection: LayerSelection, changes: Partial<LayerSelection>) => LayerSelection}
+ */
+function selected(selection, changes) {
+  const now = { ...selection, ...changes };
+  if ("at" in changes) return now;
+  const isElsewhere = changes.layer !== undefined && changes.layer !== selection.layer;
+  const isLost = isElsewhere || (changes.channel !== undefined && /[a-z]/i.test(selection.at ?? ""));
+  return isLost ? { ...now, at: null } : now;
+}
+
+/** Names all that the shown arithmetic depends on; null where no value is chosen. @type {(state: State) => string | null} */
+export function valueKey(state) {
+  const { selection, key, effective } = state;
+  if (selection.at === null || key === null) return null;
+  return JSON.stringify([key, shownLayer(state), selection.channel, selection.at, effective]);
+}
+
+/** Whether the arithmetic of the chosen value has to be fetched. @type {(state: State) => boolean} */
+export const needsValues = (state) => state.message !== null && valueKey(state) !== null && state.values?.key !== valueKey(state);
+
+/** A choice, which the server has yet to hear of. @type {(state: State, given: Partial<View>) => State} */
+function chosen(state, given) {
   if (!state.view) return state;
+  const changes = given.picture && state.view.frame ? { frame: null, ...given } : given; // a frame is of its picture
   let { selection } = state;
   if (changes.networks) selection = { ...selection, channel: null };
-  const block = blockAround(selection.layer);
+  const block = state.message?.columns.find((column) => column.name === selection.layer)?.block;
   if (changes.layers === "blocks" && block) selection = { ...selection, layer: block, channel: null };
   return {
     ...state,
@@ -77,9 +144,6 @@ function chosen(state, changes) {
     selection,
   };
 }
-
-/** The block that a layer is inside of. @type {(layer: string | null) => string | undefined} */
-const blockAround = (layer) => layer?.match(/^(stages\.\d+\.\d+)\./)?.[1];
 
 /** `fragment`: the selection in the address. @type {(state: State, data: RunData, fragment: LayerSelection | null) => State} */
 function withData(state, data, fragment) {
@@ -92,8 +156,9 @@ function withData(state, data, fragment) {
   else if (before.entry !== data.entry) selection = data.initial ?? selection;
   else if (String(state.view?.networks) !== String(view.networks)) selection = { ...selection, channel: null };
   const now = { ...state, data, view, chosen, selection, error: "" };
-  // A link from before the strip had blocks alone: the layer in its fragment is inside one.
-  const isOld = (!before || before.visit !== data.visit) && view.layers === "blocks" && blockAround(selection.layer);
+  // A link from before the strip had blocks alone: the layer in its fragment is inside one, and so of a network of the app.
+  const isInside = /^stages\.\d+\.\d+\./.test(selection.layer ?? "");
+  const isOld = (!before || before.visit !== data.visit) && view.layers === "blocks" && isInside;
   return isOld ? { ...now, view: { ...view, layers: "main" }, chosen: { ...chosen, layers: "main" }, number: now.number + 1 } : now;
 }
 

@@ -1,7 +1,8 @@
 // What the viewer keeps in the fragment of the address: the selection that needs no run of the page.
 
 /** @type {Readonly<LayerSelection>} */
-export const DEFAULTS = Object.freeze({ layer: null, channel: null, scope: "layer", opacity: 70 });
+export const DEFAULTS = Object.freeze({ layer: null, channel: null, scope: "layer", opacity: 70, at: null });
+const AT = /^(probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3})$/;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$/;
 
 /** @type {(text: string | null, highest: number) => number | null} */
@@ -17,20 +18,26 @@ export function parseFragment(fragment) {
   const given = new URLSearchParams(fragment.replace(/^#/, ""));
   const layer = given.get("layer");
   const scope = given.get("scope");
+  const at = given.get("at");
   return {
     layer: layer !== null && NAME.test(layer) ? layer : DEFAULTS.layer,
     channel: wholeNumber(given.get("channel"), 100_000),
     scope: scope === "network" || scope === "both" ? scope : DEFAULTS.scope,
     opacity: wholeNumber(given.get("opacity"), 100) ?? DEFAULTS.opacity,
+    at: at !== null && AT.test(at) ? at : DEFAULTS.at,
   };
 }
 
-/** "" where everything is as by default. @type {(selection: LayerSelection) => string} */
-export function formatFragment(selection) {
+/** Whether the fragment shows the contact sheet. @type {(fragment: string) => boolean} */
+export const showsSheet = (fragment) => new URLSearchParams(fragment.replace(/^#/, "")).get("sheet") === "open";
+
+/** "" where everything is as by default. @type {(selection: LayerSelection, sheet?: boolean) => string} */
+export function formatFragment(selection, sheet = false) {
   const given = new URLSearchParams();
   for (const [name, value] of Object.entries(selection)) {
     if (value !== DEFAULTS[/** @type {keyof LayerSelection} */ (name)] && value !== null) given.set(name, String(value));
   }
-  const text = given.toString();
+  if (sheet) given.set("sheet", "open");
+  const text = given.toString().replaceAll("%2C", ",").replaceAll("%3A", ":"); // a place that can be read
   return text && `#${text}`;
 }

@@ -5,6 +5,7 @@ import { awaited, loading } from "../store.js";
 import { cameraView } from "./camera.js";
 import { galleryView } from "./gallery.js";
 import { nextPhoto, photosView } from "./photos.js";
+import { sheetView } from "./sheet.js";
 import { uploadView } from "./upload.js";
 
 const LONG = 60; // entries, from which on a list is searched by typing a part of a name
@@ -95,11 +96,11 @@ export function chosenNetworks({ networks, twins, mixed }, before, first, second
 }
 
 /**
- * `choose` says what was chosen, `chooseFile` which picture file.
- * @type {(root: HTMLElement, first: BarData, choose: Choose, chooseFile: (file: File) => void) =>
+ * `choose` says what was chosen, `chooseFiles` which picture files.
+ * @type {(root: HTMLElement, first: BarData, choose: Choose, chooseFiles: (files: File[]) => void, actions: SheetActions) =>
  *   (data: BarData, state: State, isViewer: boolean) => void}
  */
-export function barView(root, made, choose, chooseFile) {
+export function barView(root, made, choose, chooseFiles, actions) {
   let data = made;
   let { view } = made;
   const status = el("p", { className: "loading", role: "status" });
@@ -126,7 +127,7 @@ export function barView(root, made, choose, chooseFile) {
     else gallery.next();
   };
   const next = el("button", { type: "button", className: "next", onclick: another }, "Next");
-  const upload = uploadView(file, chooseFile);
+  const upload = uploadView(file, chooseFiles);
   /** @type {ReturnType<typeof cameraView> | null} */
   let camera = null;
   const useCamera = el("button", { type: "button" }, "Use the camera");
@@ -136,16 +137,20 @@ export function barView(root, made, choose, chooseFile) {
     cameraBox.replaceChildren(useCamera);
   };
   useCamera.onclick = () => {
-    camera = cameraView(cameraBox, chooseFile);
+    camera = cameraView(cameraBox, (photo) => chooseFiles([photo]));
     cameraBox.append(el("button", { type: "button", onclick: closeCamera }, "Switch the camera off"));
   };
   closeCamera();
+  const sheet = sheetView(actions);
   panel.append(shapes, photos, file, cameraBox);
-  picture.onclick = () => {
-    toggle(panel, Boolean(panel.hidden));
-    update(picture, { ariaExpanded: String(!panel.hidden) });
-    if (panel.hidden) closeCamera();
+  /** @type {(open: boolean) => void} */
+  const openPanel = (open) => {
+    toggle(panel, open);
+    update(picture, { ariaExpanded: String(open) });
+    if (!open) closeCamera();
   };
+  picture.onclick = () => openPanel(Boolean(panel.hidden));
+  let [problem, hadSheet] = ["", false];
   root.replaceChildren(
     el(
       "div",
@@ -160,6 +165,7 @@ export function barView(root, made, choose, chooseFile) {
     ),
     status,
     panel,
+    ...sheet.parts,
   );
 
   /** @type {(networks: BarData["networks"]) => Record<string, [string, string][]>} */
@@ -206,6 +212,11 @@ export function barView(root, made, choose, chooseFile) {
     setText(status, loading(labels));
     upload(state, now);
     camera?.draw(state);
+    sheet.draw(isViewer ? state : null, networks);
+    const hasSheet = isViewer && Boolean(state.sheet?.open);
+    if (hasSheet && !hadSheet) openPanel(false); // the sheet takes its place
+    if (state.uploadError && state.uploadError !== problem) openPanel(true); // where it is said
+    [problem, hadSheet] = [state.uploadError, hasSheet];
   };
 }
 

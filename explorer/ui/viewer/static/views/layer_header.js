@@ -5,7 +5,7 @@ import { shownLayer } from "../store.js";
 
 /** @type {Record<string, [label: string, meaning: string]>} */
 const SCOPES = {
-  layer: ["layer", "The two networks can be compared at one layer."],
+  layer: ["layer", "Networks can be compared at one layer."],
   network: ["network", "The layers of one network can be compared."],
   both: ["all", "One scale for everything; weak layers then look empty."],
 };

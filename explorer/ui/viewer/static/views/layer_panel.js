@@ -1,5 +1,6 @@
 // The detail of the selected layer: overlays, numbers and feature maps of each network.
 
+import { pixelUnder } from "../arithmetic.js";
 import { colorTable, toImageData } from "../colors.js";
 import { context2d, el, moveWithKeys, numberIn, paintImage, setTabStop, setText, toggle, update } from "../dom.js";
 import { formatNumber } from "../format.js";
@@ -8,6 +9,7 @@ import { enlargement } from "../picture_layout.js";
 import { pictureTools } from "../picture_tools.js";
 import { shownLayer } from "../store.js";
 import { drawOverlay } from "./overlay.js";
+import { pixelPicker } from "./pixels.js";
 import { colorBar, paletteOf, scaleMax } from "./scales.js";
 
 /** @typedef {import("./overlay.js").Shown} Shown */
@@ -111,16 +113,19 @@ function mapsPart(which, name, select) {
   const scale = colorBar("map");
   const number = el("input", { id: `channel${which}`, type: "number", min: "0", placeholder: "none" });
   const large = el("canvas", { className: "large", role: "img", ariaLabel: "No feature map is chosen" });
+  const pixels = pixelPicker(which, large, select);
   const meaning = el("p", { className: "caption" });
   const [all, one] = [el("div", { className: "all" }, grid, scale.box), el("div", { className: "field chosen" })];
   /** @type {Record<"all" | "one", Subject>} */
   const subjects = { all: { parts: [sheet], caption: "" }, one: { parts: [large], caption: "" } };
   all.append(pictureTools(all, `feature maps of ${name}`, () => subjects.all));
   const tools = pictureTools(one, `chosen feature map of ${name}`, () => subjects.one);
-  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, large, meaning, tools);
+  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, pixels.box, meaning, tools);
   const inside = el("div", { className: "side" }, all, one);
   const section = el("section", {}, caption, pages, inside);
   let [page, pageOf, channels] = [0, "", 0];
+  let follows = false;
+  let sides = [1, 1]; // of the layer, which may be larger than its tiles
   /** @type {HTMLButtonElement[]} */
   let buttons = [];
   /** @type {() => void} */
@@ -131,11 +136,19 @@ function mapsPart(which, name, select) {
     select({ channel });
   };
 
+  /** While a number is shown, a pointer chooses a pixel too. @type {(event: MouseEvent, index: number) => void} */
+  const chooseTile = ({ detail, offsetX, offsetY, currentTarget }, index) => {
+    const channel = page * PAGE + index;
+    const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (currentTarget);
+    const [row, column] = pixelUnder(offsetX / clientWidth, offsetY / clientHeight, sides[1], sides[0]);
+    select(detail && follows ? { channel, at: `${row},${column}` } : { channel });
+  };
+
   /** @type {(count: number) => void} */
   const fillTiles = (count) => {
     if (buttons.length === count) return;
     buttons = Array.from({ length: count }, (_, index) =>
-      el("button", { type: "button", onclick: () => select({ channel: page * PAGE + index }) }),
+      el("button", { type: "button", onclick: (/** @type {MouseEvent} */ event) => chooseTile(event, index) }),
     );
     moveWithKeys(buttons, COLUMNS);
     grid.replaceChildren(sheet, ...buttons);
@@ -154,6 +167,8 @@ function mapsPart(which, name, select) {
       section.classList.toggle("waiting", !layer); // what is too large to be fetched ahead is on its way
       if (!layer) return;
       channels = layer.channels;
+      sides = layer.shape;
+      follows = shown.at !== null;
       const chosen = shown.channel !== null && shown.channel < channels ? shown.channel : null;
       const key = JSON.stringify([message.picture, shown.layer, chosen, network.title]);
       if (pageOf !== key) [page, pageOf] = [chosen === null ? 0 : Math.floor(chosen / PAGE), key]; // a new channel turns to its page
@@ -215,11 +230,12 @@ function mapsPart(which, name, select) {
 
       number.max = String(channels - 1);
       update(number, { value: String(chosen ?? "") });
-      for (const part of [large, meaning, tools]) toggle(part, chosen !== null);
+      for (const part of [pixels.box, meaning, tools]) toggle(part, chosen !== null);
       if (chosen === null) return;
       paintImage(large, paint(layer.chosen?.channel === chosen ? layer.chosen.map : placeOf(chosen)));
       large.style.width = `${large.width * enlargement(large.width, large.height, LARGE_PX)}px`;
       large.ariaLabel = `Feature map of channel ${chosen}`;
+      pixels.update(chosen, sides[0], sides[1], shown.at, `channel ${chosen} of ${shown.layer} of ${network.title}`);
       setText(meaning, channelText(stats.subarray(4 * chosen, 4 * chosen + 4), network.target));
       const what = `Feature map of channel ${chosen} of ${shown.layer} of ${network.title}. ${meaning.textContent} ${message.source}`;
       subjects.one = { parts: [large], caption: what, bars };
@@ -266,14 +282,14 @@ export function panelView(root, select, download) {
     const shown = { ...selection, layer };
     const column = message.columns.findIndex(({ name }) => name === layer);
     const there = message.networks.map((network) => network.layers[layer]);
-    const { scope, opacity, channel } = selection;
+    const { scope, opacity, channel, at } = selection;
     memo("cams", [message.predictions, layer, scope, opacity], () => {
       for (const part of cams) part.update(message, column, shown);
     });
     const isThere = there.some(Boolean);
     table.classList.toggle("waiting", !isThere);
     if (isThere) memo("table", [layer, ...there], () => fillTable(table, message, layer));
-    memo("maps", [message.predictions, layer, scope, channel, ...there], () => {
+    memo("maps", [message.predictions, layer, scope, channel, at, ...there], () => {
       for (const part of maps) part.update(message, column, shown);
     });
   };

@@ -63,6 +63,11 @@ export function drawOnOriginal(canvas, message, which, column, shown) {
     context.drawImage(heat, ...box);
   }
   if (wide * tall > 0.999) return;
+  const outside = new Path2D();
+  outside.rect(0, 0, width, height);
+  outside.rect(...box);
+  context.fillStyle = "rgb(0 0 0 / 0.6)"; // what the network does not get
+  context.fill(outside, "evenodd");
   for (const [style, thick] of /** @type {const} */ ([
     ["#000", 4],
     ["#fff", 2],

@@ -1,23 +1,31 @@
 // What each network predicts, beside the picture itself and what is left of it at the input.
 
-import { coded, el, paintImage, setText, update } from "../dom.js";
+import { coded, el, paintImage, setText, toggle, update } from "../dom.js";
 import { rasterAt } from "../message.js";
 import { shownLayer } from "../store.js";
 import { depthChartView } from "./depth_chart.js";
+import { frameView } from "./frame.js";
 import { drawOnOriginal, drawOverlay, rgbImage } from "./overlay.js";
 
 /** @type {(share: number | null) => string} */
 const percent = (share) => (share === null ? "nan" : `${(100 * share).toFixed(1)}%`); // nan: the network has diverged
 
 /**
- * `canvas` is that of the picture before: a new one costs more than all else here.
- * @type {(picture: Predictions["pictures"][0], body: Uint8Array, canvas: HTMLCanvasElement) => HTMLElement}
+ * A picture between its heading and words; `parts` stand between them where the canvas does not stand alone.
+ * @type {(canvas: HTMLCanvasElement, parts?: Node[]) => {box: HTMLElement, draw: (picture: Predictions["pictures"][0], body: Uint8Array) => void}}
  */
-function pictureBox(picture, body, canvas) {
-  canvas.ariaLabel = picture.alt;
-  canvas.className = picture.small ? "small" : "";
-  paintImage(canvas, rgbImage(rasterAt(body, picture.pixels, 3)));
-  return el("div", {}, el("p", {}, el("b", {}, picture.title), `, ${picture.size}`), canvas, el("p", {}, ...coded(picture.words)));
+function pictureBox(canvas, parts = [canvas]) {
+  const [heading, words] = [el("p"), el("p")];
+  return {
+    box: el("div", {}, heading, ...parts, words),
+    draw(picture, body) {
+      canvas.ariaLabel = picture.alt;
+      canvas.className = picture.small ? "small" : "";
+      paintImage(canvas, rgbImage(rasterAt(body, picture.pixels, 3)));
+      heading.replaceChildren(el("b", {}, picture.title), `, ${picture.size}`);
+      words.replaceChildren(...coded(picture.words));
+    },
+  };
 }
 
 /** Probabilities as bars from 0 to 100 %; an arrow marks the explained class. @type {(network: Predictions["networks"][0]) => HTMLElement} */
@@ -68,7 +76,7 @@ function prediction({ classes, right }) {
 /** @type {(network: Predictions["networks"][0], overlay: HTMLCanvasElement, caption: HTMLElement) => HTMLElement} */
 function networkBox(network, overlay, caption) {
   const heading = el("p", {}, el("b", {}, network.title), network.accuracy === null ? "" : `, ${network.accuracy}`);
-  return el("div", {}, heading, overlay, caption, prediction(network), bars(network), el("p", {}, network.verdict));
+  return el("div", { className: "network" }, heading, overlay, caption, prediction(network), bars(network), el("p", {}, network.verdict));
 }
 
 /**
@@ -76,13 +84,18 @@ function networkBox(network, overlay, caption) {
  * @type {(root: HTMLElement, choose: (changes: Partial<View>) => void) => Draw}
  */
 export function predictionsView(root, choose) {
-  /** @type {HTMLCanvasElement[]} */
-  const canvases = [];
+  const canvases = [0, 1].map(() => el("canvas", { role: "img" }));
+  const frame = frameView(canvases[0], (chosen) => choose({ frame: chosen }));
+  const [original, input] = [pictureBox(canvases[0], frame.parts), pictureBox(canvases[1])];
   const overlays = [0, 1].map(() => ({ canvas: el("canvas", { role: "img" }), caption: el("p", { className: "caption" }) }));
-  const [depths, first] = [el("div", { className: "by-depth" }), el("div")];
+  const depths = el("div", { className: "by-depth" });
   const chart = depthChartView(depths, choose);
   const asInput = el("input", { type: "checkbox", role: "switch" });
   const asInputLabel = el("label", { className: "switch" }, asInput, el("span", {}, "Show what the network gets"));
+  const first = el("div", {}, original.box, input.box, asInputLabel);
+  const grid = el("div", { className: "predictions" }, depths, first);
+  const [finding, targets] = [el("p", { className: "finding" }), el("p", { className: "targets" })];
+  root.replaceChildren(grid, finding, targets);
   /** @type {unknown} */
   let shown = null;
   let drawn = "";
@@ -110,30 +123,34 @@ export function predictionsView(root, choose) {
   }
   asInput.onchange = drawOverlays;
 
+  /** What stays in its place keeps the focus. @type {(message: Message) => void} */
+  function drawPredictions({ predictions, depths: byDepth, body }) {
+    const { pictures, networks, note } = predictions;
+    chart(byDepth);
+    toggle(depths, byDepth !== null);
+    original.draw(pictures[0], body);
+    if (pictures[1]) input.draw(pictures[1], body);
+    for (const part of [input.box, asInputLabel]) toggle(part, pictures.length > 1);
+    first.className = pictures.length > 1 ? "pair" : "";
+    for (const before of grid.querySelectorAll(".network")) before.remove();
+    grid.append(...networks.map((network, which) => networkBox(network, overlays[which].canvas, overlays[which].caption)));
+    grid.style.gridTemplateColumns = `${byDepth ? "minmax(0, 1fr) " : ""}minmax(0, 1.1fr) repeat(${networks.length}, minmax(0, 1.3fr))`;
+    setText(finding, networks.length > 1 ? predictions.finding : ""); // the page ends with it too
+    setText(targets, note ?? "");
+    toggle(targets, note !== null);
+  }
+
   return (now) => {
     state = now;
-    const { message } = now;
+    const { message, view } = now;
     if (!message) return;
-    const { predictions, body } = message;
-    chart(message.depths);
+    const { predictions } = message;
     if (shown !== predictions) {
       [shown, drawn] = [predictions, ""];
-      const { pictures, networks, finding, note } = predictions;
-      while (canvases.length < pictures.length) canvases.push(el("canvas", { role: "img" }));
-      first.replaceChildren(
-        ...pictures.map((picture, index) => pictureBox(picture, body, canvases[index])),
-        ...(pictures.length > 1 ? [asInputLabel] : []),
-      );
-      first.className = pictures.length > 1 ? "pair" : "";
-      const boxes = networks.map((network, which) => networkBox(network, overlays[which].canvas, overlays[which].caption));
-      const grid = el("div", { className: "predictions" }, ...(message.depths ? [depths] : []), first, ...boxes);
-      grid.style.gridTemplateColumns = `${message.depths ? "minmax(0, 1fr) " : ""}minmax(0, 1.1fr) repeat(${networks.length}, minmax(0, 1.3fr))`;
-      root.replaceChildren(
-        grid,
-        el("p", { className: "finding" }, finding),
-        ...(note === null ? [] : [el("p", { className: "targets" }, note)]),
-      );
+      drawPredictions(message);
     }
+    const [, height, width] = predictions.pictures[0].pixels;
+    frame.show(view?.frame ?? null, predictions.networks, [width, height]);
     drawOverlays();
   };
 }

@@ -1,5 +1,6 @@
 // The depth strip: all layers of one or two networks on one axis.
 
+import { pixelUnder } from "../arithmetic.js";
 import { changesIn, changeText, parseChanges } from "../changes.js";
 import { colorTable, toImageData } from "../colors.js";
 import { context2d, el, find, focusedIn, moveWithKeys, setText, svgEl, update } from "../dom.js";
@@ -120,7 +121,7 @@ function lineSample({ colour, dashed }) {
 
 /** @typedef {{which: number, kind: Kind, canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>}} Row of a network */
 
-/** @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, scope: Scope) => void} */
+/** `follows`: a number is shown. @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, scope: Scope, follows: boolean) => void} */
 export function stripView(root, select) {
   /** @type {Message} */
   let message;
@@ -137,6 +138,15 @@ export function stripView(root, select) {
   let bars = [];
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
+  let follows = false;
+  /** While a number is shown, a pointer chooses a pixel of a feature map. @type {(event: MouseEvent, which: number, kind: Kind, column: number) => void} */
+  const chooseIn = ({ detail, offsetX, offsetY, currentTarget }, which, kind, column) => {
+    const cell = message.networks[which].cells[column];
+    if (!detail || !follows || kind !== "map" || !cell) return choose(column);
+    const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (currentTarget);
+    const [y, x] = pixelUnder(offsetX / clientWidth, offsetY / clientHeight, cell.shape[1], cell.shape[0]);
+    select({ layer: message.columns[column].name, channel: cell.most_active, at: `${y},${x}` });
+  };
   const allButtons = () => rows.flatMap(({ buttons }) => [...buttons.values()]);
   const tools = pictureTools(root, "all layers", () => {
     const captions = [`All layers of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
@@ -218,7 +228,8 @@ export function stripView(root, select) {
             put(el("div", { className: "absent", title: `${network.title} has no such layer` }, "–"), row, index);
             return;
           }
-          const button = el("button", { type: "button", tabIndex: -1, onclick: () => choose(index) });
+          const button = el("button", { type: "button", tabIndex: -1 });
+          button.onclick = (event) => chooseIn(event, which, kind, index);
           button.onpointerover = button.onfocus = () => explain(button, which, kind, index);
           button.dataset.place = `${which}/${kind}/${index}`;
           buttons.set(index, put(button, row, index));
@@ -313,8 +324,9 @@ export function stripView(root, select) {
 
   /** @type {unknown} */
   let filled = null;
-  return (now, layer, wanted) => {
+  return (now, layer, wanted, following) => {
     message = now;
+    follows = following;
     if (filled !== now.predictions) {
       filled = now.predictions; // another message; more layers of the same one change nothing here
       fill();

@@ -1,22 +1,49 @@
-// A picture file: chosen, dropped or pasted.
+// Picture files: chosen, dropped or pasted.
 
-import { alertBox, el, setText } from "../dom.js";
+import { alertBox, el, setText, toggle } from "../dom.js";
+import { SHEET_FILES } from "../store.js";
 
 const TYPES = ".jpg,.jpeg,.png,.gif,.bmp,.webp,.tif,.tiff,image/*";
 
-/** @type {(root: HTMLElement, choose: (file: File) => void) => (state: State, data: { limit: number; }) => void} */
+const NO_PICTURE = "The clipboard gives no picture. Copy one and allow it, or press Ctrl+V.";
+
+/** The pictures in the clipboard. @type {() => Promise<File[]>} */
+async function copiedPictures() {
+  try {
+    const found = (await navigator.clipboard.read()).flatMap((item) => {
+      const type = item.types.find((each) => each.startsWith("image/"));
+      return type ? [item.getType(type).then((blob) => new File([blob], `pasted.${type.slice(6)}`, { type }))] : [];
+    });
+    return await Promise.all(found);
+  } catch {
+    return []; // the person or the browser allows none
+  }
+}
+
+/** @type {(root: HTMLElement, choose: (files: File[]) => void) => (state: State, data: { limit: number; }) => void} */
 export function uploadView(root, choose) {
-  const input = el("input", { type: "file", id: "file", accept: TYPES });
+  const input = el("input", { type: "file", id: "file", accept: TYPES, multiple: true });
   const limit = el("span", { className: "limit", id: "limit" });
   input.setAttribute("aria-describedby", "limit");
-  const zone = el("div", { className: "zone" }, input, el("span", {}, "or drop it here, or paste it"), limit);
+  const pasting = el("button", { type: "button" }, "Paste");
+  toggle(pasting, Boolean(navigator.clipboard?.read)); // over plain http a browser has none
+  const ways = el("span", { className: "ways" }, "or drop them here, or paste with Ctrl+V ", pasting);
+  const zone = el("div", { className: "zone" }, input, ways, limit);
   const status = el("p", { className: "status", role: "status" });
   const alert = alertBox();
+  let problem = "";
   root.replaceChildren(el("label", { htmlFor: "file" }, "A photo or drawing"), zone, status, alert.box);
 
   /** @type {(files: FileList | null | undefined) => void} */
   const take = (files) => {
-    if (files?.length) choose(files[0]);
+    problem = "";
+    choose([...(files ?? [])]);
+  };
+  pasting.onclick = async () => {
+    const files = await copiedPictures();
+    problem = files.length ? "" : NO_PICTURE;
+    alert.show(problem);
+    choose(files);
   };
   input.onchange = () => take(input.files);
   zone.ondragover = (event) => {
@@ -33,8 +60,9 @@ export function uploadView(root, choose) {
   /** @type {(state: State, data: {limit: number}) => void} */
   return (state, { limit: megabytes }) => {
     const formats = `JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and ${megabytes} MB.`;
-    setText(limit, `${formats} It stays in the memory of your session and leaves it with you.`);
+    const several = `Up to ${SHEET_FILES} at once make a contact sheet.`;
+    setText(limit, `${formats} ${several} They stay in the memory of your session and leave it with you.`);
     setText(status, state.uploading ? `Reading ${state.uploading}` : "");
-    alert.show(state.uploadError);
+    alert.show(state.uploadError || problem);
   };
 }

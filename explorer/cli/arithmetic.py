@@ -1,0 +1,147 @@
+"""`arithmetic`: where one number of a pass comes from."""
+
+import argparse
+import re
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from explorer.cli import CommandResult, inputs
+from explorer.cli.formatting import heading, notes_block, table
+from explorer.experiments.arithmetic import PROBABILITIES, TOLERANCE, Arithmetic, Step, Window, arithmetic
+
+LARGEST = 10  # channels of a window in the table
+GRIDS = 3  # channels whose values, weights and products are printed
+
+
+def arithmetic_arguments(parser: argparse.ArgumentParser) -> None:
+    inputs.add_checkpoint(parser)
+    parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
+    layers = f"any layer that `describe` lists, or {PROBABILITIES}, which follow the last one"
+    parser.add_argument("--layer", required=True, metavar="LAYER", help=layers)
+    places = "channel, row and column of the value, counted from 0; in the head the unit alone"
+    parser.add_argument("--at", required=True, metavar="C,Y,X", help=places)
+
+
+def show_arithmetic(arguments: argparse.Namespace) -> CommandResult:
+    """Show where one number of a network comes from: inputs, weights, products and their sum."""
+    if not re.fullmatch(r"-?[0-9]{1,9}(,-?[0-9]{1,9})*", arguments.at):
+        raise ValueError(f"`--at` must be whole numbers with commas, such as 3,10,12; received {arguments.at!r}.")
+    checkpoint = inputs.checkpoint(arguments.checkpoint)
+    picture = inputs.picture(arguments.picture)
+    image = inputs.image(picture, checkpoint)
+    found = arithmetic(checkpoint.network, image, arguments.layer, [int(each) for each in arguments.at.split(",")])
+    document = {
+        "checkpoint": arguments.checkpoint,
+        "picture": arguments.picture,
+        "layer": found.layer,
+        "at": found.at,
+        "value": found.value,
+        "difference": found.difference,
+        "tolerance": TOLERANCE,
+        "receptive_field": None if found.field is None else found.field._asdict(),
+        "steps": [_document(step) for step in found.steps],
+    }
+    lines = [heading(arguments.picture, picture), *notes_block(picture.notes)]
+    lines += [f"{_place(found.layer, found.at)} is {found.value:.4g}", _field(found)]
+    for step in found.steps:
+        lines += ["", *_lines(step)]
+    return document, [*lines, "", _check(found)]
+
+
+def _check(found: Arithmetic) -> str:
+    if found.difference is None:
+        return "Nothing was recomputed."
+    words = f"Recomputed from these numbers in float64: largest difference {found.difference:.2g}"
+    if found.agrees:
+        return f"{words}, as a share of the value where that is above 1."
+    return f"{words}; float32 rounds sums of numbers this large."
+
+
+def _place(layer: str, at: tuple[int, ...]) -> str:
+    return f"{layer or 'picture'} at {','.join(map(str, at))}"
+
+
+def _field(found: Arithmetic) -> str:
+    if found.field is None:
+        return "It depends on no pixel of the picture"
+    top, left, bottom, right = found.field
+    return (
+        f"It depends on rows {top} to {bottom} and columns {left} to {right} of the network's input "
+        f"({bottom - top + 1} × {right - left + 1} pixels)"
+    )
+
+
+def _document(step: Step) -> dict[str, Any]:
+    known = {name: getattr(step, name) for name in ("layer", "at", "value", "operation", "formula", "computed")}
+    return {**known, "terms": [asdict(term) for term in step.terms], "window": step.window and _window(step.window)}
+
+
+def _window(window: Window) -> dict[str, Any]:
+    """Padding is null."""
+    values = window.values.astype(object)
+    values[:, ~window.inside] = None
+    products = window.products
+    return {
+        "source": window.source or None,
+        "first": window.first,
+        "spacing": window.spacing,
+        "values": values.tolist(),
+        "factors": None if window.factors is None else window.factors.tolist(),
+        "products": None if products is None else products.tolist(),
+        "sums": window.sums.tolist(),
+        "winner": window.winner,
+    }
+
+
+def _lines(step: Step) -> list[str]:
+    lines = [f"{_place(step.layer, step.at)}, {step.operation}: {step.value:.4g}", f"  {step.formula}"]
+    rows = [
+        [term.name, term.value, "" if term.at is None else _place(term.layer or "", term.at)] for term in step.terms
+    ]
+    if rows:
+        lines += [f"  {line}" for line in table(("number", "value", "from"), rows)]
+    return lines + [f"  {line}" for line in (_window_lines(step.window) if step.window else [])]
+
+
+def _window_lines(window: Window) -> list[str]:
+    channels, rows, columns = window.values.shape
+    padded = int((~window.inside).sum())
+    lines = [
+        f"window of {channels} × {rows} × {columns} values of {_place(window.source, window.first)} on"
+        + (f", {padded} places of {rows * columns} in padding" if padded else "")
+    ]
+    if window.winner is not None:
+        place = [
+            first + way * step
+            for first, way, step in zip(window.first, window.winner, (1, *window.spacing), strict=True)
+        ]
+        lines.append(f"the value that counts is {window.values[window.winner]:.4g}, at {','.join(map(str, place))}")
+    sums, single = window.sums, rows * columns == 1
+    order = np.argsort(-np.abs(sums), kind="stable")
+    shown, others = order[:LARGEST], order[LARGEST:]
+    if single and window.factors is not None:
+        cells: list[list[Any]] = [
+            [int(window.first[0] + k), *map(float, (window.values[k, 0, 0], window.factors[k, 0, 0], sums[k]))]
+            for k in shown
+        ]
+        header: tuple[str, ...] = ("channel or unit", "input", "weight", "product")
+    else:
+        cells = [[int(window.first[0] + k), float(sums[k])] for k in shown]
+        header = ("channel or unit", "sum of products" if window.factors is not None else "sum of values")
+    if len(others):
+        cells.append([f"{len(others)} others", *[None] * (len(header) - 2), float(sums[others].sum())])
+    lines += table(header, [[str(row[0]), *row[1:]] for row in cells])
+    for k in order[: 0 if single else GRIDS]:
+        lines.append(f"channel {window.first[0] + k}:")
+        parts = {"input": np.where(window.inside, window.values[k], np.nan)}
+        if window.factors is not None and window.products is not None:
+            parts |= {"weights": window.factors[k], "products": np.where(window.inside, window.products[k], np.nan)}
+        for name, grid in parts.items():
+            lines += [f"  {name:8}  {'  '.join(f'{_number(value):>9}' for value in row)}" for row in grid]
+    return lines
+
+
+def _number(value: float) -> str:
+    return "padding" if np.isnan(value) else f"{value:.4g}"

@@ -1,0 +1,282 @@
+"""The questions about one image, that of the bar: what if it moved, what over a dial, what under an attack?"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from explorer import figures
+from explorer.architectures import describe
+from explorer.architectures.description import relative_depths
+from explorer.experiments import changed_pictures
+from explorer.experiments.adversarial import Attack, AttackedPicture, attack_picture, picture_sentences
+from explorer.experiments.changed_pictures import CURVES, DialCurve, ShiftMap
+from explorer.figures import Chart, Gallery, Part, Table, Thumbnail
+from explorer.images import REST
+from explorer.labels import DIALS
+from explorer.ui import forecasts
+from explorer.ui.experiments.controls import update_state
+from explorer.ui.experiments.question import AskedNetwork, Plan, Question
+from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.network_text import source_text
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import InputImage
+from explorer.ui.session import find_image, session
+from explorer.ui.widgets.bound import bound, choice
+
+SIDE = 160  # pixels of an image on the page
+AGAINST = {"first": "the first network", "second": "the second network"}
+STEPS = {"10": "PGD, 10 steps", "0": "FGSM, one step"}
+
+
+def shift_question() -> Question:
+    return Question(
+        title="What if the image moved by a few pixels?",
+        method="The image is moved by up to 8 pixels of the network's input to each side, 289 times in all. What comes "
+        "in from outside has the image's mean colour.",
+        limits=(
+            "Another image may answer otherwise: this is one image, n = 1.",
+            "Moving by whole pixels also cuts off the opposite edge.",
+        ),
+        controls=lambda state, networks: None,
+        plan=_plan_shift,
+    )
+
+
+def dial_question() -> Question:
+    return Question(
+        title="How does the answer follow a change of the image?",
+        method="One dial goes through its range, and both networks see the very same images.",
+        limits=(
+            "This is one image, n = 1; a curve over many images would be smoother.",
+            "The networks were trained on images that were neither turned nor blurred, so much of this is new to them.",
+        ),
+        controls=_dial_controls,
+        plan=_plan_dial,
+    )
+
+
+def attack_question() -> Question:
+    return Question(
+        title="How small a change misleads a network?",
+        method="Every pixel may change by ε. The attack follows the gradient of the loss of one network. The other "
+        "network then sees the same image.",
+        limits=(
+            "A search that finds nothing proves nothing: a stronger attack may succeed.",
+            "This is one image, n = 1.",
+        ),
+        controls=_attack_controls,
+        plan=_plan_attack,
+    )
+
+
+def _image() -> InputImage | None:
+    image = find_image(AppState.from_query(session().pair))
+    if image is None:
+        st.info("The image of this link is not here; choose another one in the bar.")
+    return image
+
+
+def _source(networks: Sequence[AskedNetwork], image: InputImage) -> str:
+    return source_text([each.chosen for each in networks], image)
+
+
+def _seconds(networks: Sequence[AskedNetwork], passes: float) -> float:
+    macs = sum(describe(each.chosen.checkpoint.spec).macs for each in networks)
+    return max(0.1, passes * macs * 0.5 / forecasts.macs_a_second())
+
+
+def _plan(
+    state: ExperimentsState,
+    networks: Sequence[AskedNetwork],
+    image: InputImage,
+    settings: Sequence[object],
+    passes: float,
+    cost: str,
+    work: Any,
+    answer: Any,
+    rows: Any,
+) -> Plan:
+    """The measurement of one image. Its result stays in this session, since the image is the user's."""
+    key = "/".join(map(str, (state.question, image.digest, *settings, *(each.name for each in networks))))
+
+    known = session().results.find(f"answer/{key}")
+
+    def keep() -> Iterator[tuple[float, Any]]:
+        for fraction, found in work():
+            if found is not None:
+                session().results.put(f"answer/{key}", found)
+            yield fraction, None if found is None else True
+
+    return Plan(
+        key=key,
+        cost=cost,
+        seconds=0.0 if known is not None else _seconds(networks, passes),
+        work=keep,
+        known=known,
+        answer=answer,
+        rows=rows,
+        source=_source(networks, image),
+    )
+
+
+# --- shifts -----------------------------------------------------------------------------------------------------------
+
+
+def _plan_shift(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
+    image = _image()
+    if image is None:
+        return None
+    passes = (2 * changed_pictures.REACH + 1) ** 2
+    asked = [each.chosen.checkpoint for each in networks]
+
+    def answer(found: Sequence[ShiftMap]) -> list[Part]:
+        parts: list[Part] = []
+        for each, shifts in zip(networks, found, strict=True):
+            title, of = each.chosen.title, shifts.class_names[shifts.answer]
+            parts.append(" ".join(changed_pictures.shift_sentences(title, shifts)))
+            predicted = [[shifts.class_names[index] for index in row] for row in shifts.predicted]
+            figure = figures.shift_chart(shifts.probabilities[..., shifts.answer], predicted, of)
+            text = f"Each cell is the probability of {of} at that shift. A cross: another class is predicted."
+            parts.append(Chart(figure, f"Shift map of {title}", text))
+        return [*(part for part in parts if isinstance(part, str)), *(p for p in parts if not isinstance(p, str))]
+
+    def rows(found: Sequence[ShiftMap]) -> list[list[str]]:
+        lines = [["network", "right", "down", "probability of the first answer", "predicted"]]
+        for each, shifts in zip(networks, found, strict=True):
+            for row, column in np.ndindex(shifts.predicted.shape):
+                at = (str(column - shifts.reach), str(row - shifts.reach))
+                share = f"{shifts.probabilities[row, column, shifts.answer]:.6g}"
+                lines.append([each.chosen.title, *at, share, shifts.class_names[shifts.predicted[row, column]]])
+        return lines
+
+    return _plan(
+        state, networks, image, (), passes, f"{passes} passes of each network",
+        lambda: changed_pictures.shift_map(asked, image.pixels, frame=image.frame), answer, rows,
+    )  # fmt: skip
+
+
+# --- dials ------------------------------------------------------------------------------------------------------------
+
+
+def _dial_controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:
+    words = {name: DIALS[name].short for name in CURVES if name != "seed"}
+    choice(state, "dial", "What is changed", words, prefix="experiments", change=update_state)
+
+
+def _plan_dial(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
+    image = _image()
+    if image is None:
+        return None
+    dial, values = state.dial, CURVES[state.dial]
+    asked = [each.chosen.checkpoint for each in networks]
+
+    def answer(found: Sequence[DialCurve]) -> list[Part]:
+        sentences = [
+            " ".join(changed_pictures.curve_sentences(each.chosen.title, curve))
+            for each, curve in zip(networks, found, strict=True)
+        ]
+        lines = [
+            (each.series, curve.probabilities[:, curve.answer], curve.kept)
+            for each, curve in zip(networks, found, strict=True)
+        ]
+        figure = figures.dial_chart(lines, values, getattr(REST, dial), DIALS[dial].long)
+        text = "Open circles: another class is more probable. The dashed line: the image as it is."
+        return [*sentences, Chart(figure, f"{DIALS[dial].short} and the first answer", text)]
+
+    def rows(found: Sequence[DialCurve]) -> list[list[str]]:
+        lines = [["network", dial, *found[0].class_names]]
+        for each, curve in zip(networks, found, strict=True):
+            for value, shares in zip(curve.values, curve.probabilities, strict=True):
+                lines.append([each.chosen.title, f"{value:g}", *(f"{share:.6g}" for share in shares)])
+        return lines
+
+    return _plan(
+        state, networks, image, (dial,), len(values), f"{len(values)} passes of each network",
+        lambda: changed_pictures.dial_curve(asked, image.pixels, dial, frame=image.frame), answer, rows,
+    )  # fmt: skip
+
+
+# --- attacks ----------------------------------------------------------------------------------------------------------
+
+
+def _attack_controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:
+    bound(
+        st.slider,
+        "ε in levels of 255",
+        0,
+        16,
+        key="experiments_epsilon",
+        value=state.epsilon,
+        write=lambda epsilon: update_state(epsilon=epsilon, measure=state.measure),
+        width=260,
+    )
+    if len(networks) > 1:
+        choice(state, "against", "Made against", AGAINST, prefix="experiments", change=update_state)
+    choice(state, "steps", "Attack", STEPS, prefix="experiments", change=update_state)
+
+
+def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
+    image = _image()
+    if image is None:
+        return None
+    attack = Attack(state.epsilon / 255, int(state.steps))
+    asked = [each.chosen.checkpoint for each in networks]
+    against = 1 if state.against == "second" and len(networks) > 1 else 0
+    pair = AppState.from_query(session().pair)
+    classes = asked[against].class_names
+    label = pair.target if pair.target is not None and pair.target < len(classes) else None
+
+    def work() -> Iterator[tuple[float, Any]]:
+        yield 0.0, None
+        yield 1.0, attack_picture(asked, image.pixels, attack, against=against, label=label, frame=image.frame)
+
+    def answer(found: AttackedPicture) -> list[Part]:
+        titles = [each.chosen.title for each in networks]
+        levels = np.rint(255 * np.stack([found.clean, found.perturbed])).transpose(0, 2, 3, 1)
+        shown = [*levels.astype(np.uint8), found.magnified()]
+        names = ("as it is", "after the attack", "the change × 10")
+        pictures = [
+            Thumbnail(figures.fit_to_screen(_three(each), SIDE), [name])
+            for each, name in zip(shown, names, strict=True)
+        ]
+        rows = []
+        for title, network in zip(titles, found.networks, strict=True):
+            before, after = network.answers
+            rows.append(
+                [title, f"{before} {network.before.max():.1%}", f"{after} {network.after.max():.1%}",
+                 "yes" if network.is_fooled else "no"]
+            )  # fmt: skip
+        lines = []
+        for each, network in zip(networks, found.networks, strict=True):
+            depths = relative_depths(each.chosen.checkpoint.spec, network.layers)
+            kept = [index for index, layer in enumerate(network.layers) if layer in depths]
+            layers = [network.layers[index] for index in kept]
+            lines.append((each.series, [depths[layer] for layer in layers], layers, network.distances[kept]))
+        figure = figures.distance_chart(lines)
+        text = "How far the pass of the changed image is from that of the image as it is: ‖a − a′‖ / ‖a‖ of each layer."
+        return [
+            *picture_sentences(found, titles),
+            Gallery(pictures),
+            Table(["network", "before", "after", "misled"], rows, texts=4),
+            Chart(figure, "Where the two passes part", text),
+        ]
+
+    def rows(found: AttackedPicture) -> list[list[str]]:
+        lines = [["network", "class", "before", "after"]]
+        for each, network in zip(networks, found.networks, strict=True):
+            for name, before, after in zip(network.class_names, network.before, network.after, strict=True):
+                lines.append([each.chosen.title, name, f"{before:.6g}", f"{after:.6g}"])
+        return lines
+
+    passes = 3 * max(1, attack.steps) + 2 * len(asked)
+    return _plan(
+        state, networks, image, (attack.epsilon, attack.steps, against, label), passes,
+        f"{max(1, attack.steps)} gradients of one network and two passes of each", work, answer, rows,
+    )  # fmt: skip
+
+
+def _three(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 1) or (H, W, 3) -> (H, W, 3)."""
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))

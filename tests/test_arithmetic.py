@@ -1,0 +1,191 @@
+"""Where a number comes from: recomputed from what is shown, it is the number of the pass."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from explorer.architectures import ArchitectureSpec, Network, Stage, build
+from explorer.attribution import saliency
+from explorer.experiments.arithmetic import PROBABILITIES, Arithmetic, arithmetic, effective_field, layer_pass
+from explorer.experiments.arithmetic.operations import explain
+from explorer.presets import cifar
+from explorer.tracing import EVERYTHING, Trace, trace
+from tests.fuzz.laws import check_sentence
+from tests.onnx_models import classifier, randomised
+from tests.test_architectures import any_spec
+from tests.test_onnx import OPERATORS, keras_like, network_of
+
+
+@pytest.fixture(scope="module")
+def resnet() -> Network:
+    return network_with_statistics(cifar(8))
+
+
+def network_with_statistics(spec: ArchitectureSpec, seed: int = 0) -> Network:
+    network = build(spec, seed)
+    randomised(network, seed)
+    return network.freeze()
+
+
+def picture(network: Network, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 1, network.spec.input_shape).astype(np.float32)
+
+
+def check(found: Arithmetic, seen: Trace) -> None:
+    """It says of the value of the trace what it is made of."""
+    assert found.value == seen[found.layer].activation[found.at]
+    assert found.agrees, [(step.operation, step.value, step.computed, step.difference) for step in found.steps]
+    assert found.difference is not None
+    for step in found.steps:
+        assert step.computed is not None and step.formula.endswith(".") and step.operation, step
+        for term in step.terms:
+            if term.layer:
+                assert term.at is not None and term.value == seen[term.layer].activation[term.at], (step.layer, term)
+            elif term.layer == "":
+                assert term.value == seen.image[term.at]
+        window = step.window
+        if window is None:
+            continue
+        source = seen[window.source].activation if window.source else seen.image
+        if source.ndim not in (1, 3):
+            continue
+        source = source.reshape(source.shape if source.ndim == 3 else (-1, 1, 1))
+        channel, row, column = window.first
+        channels, rows, columns = window.values.shape
+        padded = np.pad(source, ((0, 0), (99, 99), (99, 99)))
+        down, right = window.spacing
+        row, column = row + 99, column + 99
+        there = padded[
+            channel : channel + channels, row : row + rows * down : down, column : column + columns * right : right
+        ]
+        assert np.array_equal(there, window.values) and np.isclose(window.peak, abs(source).max())
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_the_arithmetic_of_any_value_of_any_network_is_its_value(seed: int):
+    random = np.random.default_rng(seed)
+    try:
+        spec = any_spec(random)
+    except ValueError:
+        assume(False)
+    spec = replace(
+        spec,
+        activation=random.choice(["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]),
+        preactivation=bool(random.integers(2)) and spec.block in ("basic", "bottleneck"),
+        groups=2
+        if spec.block == "bottleneck" and random.integers(2) and all(s.bottleneck % 2 == 0 for s in spec.stages)
+        else 1,
+        initialisation=random.choice(["he", "pytorch"]),
+    )
+    if random.integers(4) == 0:
+        spec = replace(spec, classes=2, one_logit=True)
+    network = network_with_statistics(spec)
+    image = picture(network, seed)
+    seen = trace(network, image, kinds=EVERYTHING)
+    for which in random.choice(len(seen.layers), 8):
+        layer = seen.layers[which]
+        at = tuple(int(random.integers(side)) for side in layer.activation.shape)
+        found = arithmetic(network, image, layer.name, at)
+        check(found, seen)
+        seen_pixels = effective_field(network, image, layer.name, at) > 0
+        if found.field is not None:
+            top, left, bottom, right = found.field
+            seen_pixels[top : bottom + 1, left : right + 1] = False
+        assert not seen_pixels.any(), (layer.name, at)
+
+
+def onnx_network(name: str) -> Network:
+    if name == "channels last":
+        return network_of(keras_like().SerializeToString())
+    is_fixed = name in ("Concat", "Resize linear")
+    model = classifier(*OPERATORS[name], shape=(1, 3, 16, 16) if is_fixed else ("batch", 3, 16, 16))
+    return network_of(model.SerializeToString())
+
+
+@pytest.mark.parametrize("name", [*OPERATORS, "channels last"])
+def test_the_arithmetic_of_every_operator_of_onnx_is_its_value(name: str):
+    network = onnx_network(name)
+    image = picture(network)
+    seen = trace(network, image, kinds=EVERYTHING)
+    random = np.random.default_rng(0)
+    for layer in seen.layers:
+        passed = layer_pass(network, image, layer.name)
+        for _ in range(3):
+            at = tuple(int(random.integers(side)) for side in layer.activation.shape)
+            check(passed.arithmetic(at), seen)
+
+
+def test_a_convolution_worked_out_by_hand():
+    """Two channels in two groups, stride 2, padding 1: the second output channel at (0, 1) sees columns 1 to 3 of rows
+    -1 to 1 of the second input channel."""
+    spec = ArchitectureSpec((Stage(1, 2),), "conv", "none", norm="none", input_shape=(2, 4, 4), classes=2)
+    network = build(spec)
+    conv = nn.Conv2d(2, 2, 3, 2, 1, groups=2)
+    network.stages[0].get_submodule("0").conv1 = conv
+    network.layers[conv] = ("stages.0.0.conv1", "conv")
+    assert conv.bias is not None
+    with torch.no_grad():
+        conv.weight.copy_(torch.arange(18.0).reshape(2, 1, 3, 3))
+        conv.bias.copy_(torch.tensor([0.5, -0.5]))
+    image = np.arange(32, dtype=np.float32).reshape(2, 4, 4)
+    (step,) = layer_pass(network.freeze(), image, "stages.0.0.conv1").calls
+    found = explain(step, (0, 1, 0, 1))
+    window = found.window
+    assert window is not None and (window.source, window.first, window.spacing) == ("", (1, -1, 1), (1, 1))
+    assert window.values.tolist() == [[[0, 0, 0], [17, 18, 19], [21, 22, 23]]]
+    assert window.inside.tolist() == [[False] * 3, [True] * 3, [True] * 3]
+    assert window.products is not None and window.products.tolist() == [
+        [[0, 0, 0], [17 * 12, 18 * 13, 19 * 14], [21 * 15, 22 * 16, 23 * 17]]
+    ]
+    assert found.value == found.computed == 704 + 1058 - 0.5
+
+
+def test_a_number_is_followed_back_to_its_window_and_forward_to_a_probability(resnet: Network):
+    image = picture(resnet)
+    seen = trace(resnet, image, kinds=EVERYTHING)
+    passed = layer_pass(resnet, image, "stages.1.0.activation1")
+    assert [call.layer.split(".")[-1] for call in passed.calls] == ["activation1", "norm1", "conv1"]
+    block = arithmetic(resnet, image, "stages.1.0", (3, 1, 2))
+    assert [step.operation for step in block.steps] == ["ReLU", "residual sum"]
+    assert [(term.name, term.layer) for term in block.steps[1].terms] == [
+        ("branch", "stages.1.0.norm2"),
+        ("shortcut", "stages.1.0.shortcut"),
+    ]
+    padded = arithmetic(resnet, image, "stages.1.0.shortcut", (0, 1, 2))
+    assert padded.value == 0 and padded.field is None and "padded zero" in padded.steps[0].formula
+    last = arithmetic(resnet, image, PROBABILITIES, [3])
+    assert last.value == pytest.approx(seen.probabilities[3]) and last.agrees
+    assert [step.operation for step in last.steps] == ["softmax", "fully connected"]
+
+
+def test_the_effective_field_of_a_logit_is_the_saliency(resnet: Network):
+    image = picture(resnet)
+    seen = trace(resnet, image, target=4)
+    found = effective_field(resnet, image, "head.fc", [4])
+    np.testing.assert_allclose(found, saliency(seen), rtol=1e-4, atol=1e-7)
+    assert found.shape == (32, 32) and found.dtype == np.float32 and not found.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("layer", "at", "says"),
+    [
+        ("stem.conv1", (0, 0, 0), "stem.conv to head.fc"),
+        ("stem.conv", (16, 0, 0), "channel 0 to 15, row 0 to 31, column 0 to 31; received 16,0,0"),
+        ("stem.conv", (0, -1, 0), "received 0,-1,0"),
+        ("stem.conv", (0, 0), "received 0,0"),
+        ("head.fc", (10,), "unit 0 to 9"),
+        (PROBABILITIES, (10,), "unit 0 to 9"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_is(resnet: Network, layer: str, at: tuple[int, ...], says: str):
+    for explain_it in (arithmetic, effective_field):
+        with pytest.raises(ValueError, match=re.escape(says)) as error:
+            explain_it(resnet, picture(resnet), layer, at)
+        check_sentence(str(error.value))
