@@ -18,6 +18,8 @@ from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import sample_image, sample_pixels
 from tests.test_explain import NAMES, VIEW, looked, session
 
+CHANGE = "stages.0.1@branch:off,stages.2.2~3:0.5"
+
 
 def test_an_answer_with_interventions_is_the_trace_with_them_beside_the_untouched_one() -> None:
     own = session()

@@ -222,7 +222,7 @@ def _changed(x: Tensor, change: Intervention, axis: int, instead: Tensor | None 
     if change.action == "mean":
         changed = x.mean([each for each in range(1, x.ndim) if each != axis], keepdim=True).expand_as(x)
     elif instead is None:
-        changed = x * change.factor
+        changed = x * change.factor + 0  # never -0
     else:
         # At 0 a view: the recorder tells layers apart by their tensors.
         changed = instead + (x - instead) * change.factor if change.factor else instead.view_as(instead)

@@ -186,7 +186,7 @@ export function changesView(root, select, choose) {
     update(mean, { ariaPressed: String(made?.action === "mean") });
     const other = own.find(({ next }) => next)?.next;
     toggle(swap, own.length > 0);
-    setText(swap, other ? `Swap with ${other}` : "Swap with the next block");
+    setText(swap, other ? `Swap with ${other}` : "Swap");
     update(swap, { disabled: !other, title: other ? "" : "The next block has other shapes, or there is none." });
     update(swap, { ariaPressed: String(changes().some((each) => each.action === "swap" && each.place === name && each.other === other)) });
     update(dial, { value: String(value) });

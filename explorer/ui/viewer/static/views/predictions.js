@@ -84,7 +84,7 @@ function networkBox(network, overlay, caption) {
  * @type {(root: HTMLElement, choose: (changes: Partial<View>) => void) => Draw}
  */
 export function predictionsView(root, choose) {
-  const canvases = [0, 1].map(() => el("canvas", { role: "img" }));
+  const canvases = [0, 1].map(() => el("canvas", { role: "img", ariaLabel: "No image" }));
   const frame = frameView(canvases[0], (chosen) => choose({ frame: chosen }));
   const [original, input] = [pictureBox(canvases[0], frame.parts), pictureBox(canvases[1])];
   const overlays = [0, 1].map(() => ({ canvas: el("canvas", { role: "img" }), caption: el("p", { className: "caption" }) }));
