@@ -97,10 +97,12 @@ def test_left_out_fields_of_a_spec_have_their_defaults():
 
 
 def test_every_field_decides_the_fingerprint():
-    assert {*CHANGES, "groups", "one_logit", "preactivation"} == {field.name for field in fields(ArchitectureSpec)}
+    later = {"groups", "one_logit", "preactivation", "head_norm"}
+    assert {*CHANGES, *later} == {field.name for field in fields(ArchitectureSpec)}
     specs = [BASE, *(changed(**{name: value}) for name, value in CHANGES.items())]
     specs += [
         changed(preactivation=True),
+        changed(preactivation=True, head_norm=False),
         changed(block="bottleneck", groups=2),
         changed(classes=2),
         changed(classes=2, one_logit=True),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from explorer.datasets import Split, shapes
 from explorer.experiments import lesions
 from explorer.experiments.agreement import images_for, predictions
 from explorer.experiments.lesions import Answers
+from explorer.onnx_export import to_onnx
 from explorer.tracing import trace
+from explorer.weights_import import graphs, onnx_layout
 
 SPEC = ArchitectureSpec(
     (Stage(2, 4), Stage(3, 8, 2)), stem=Stem(4), input_shape=(3, 32, 32), classes=10, shortcut="identity"
@@ -148,3 +151,25 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lesions", *["shapes-resnet-8"] * 5]) == 2
     assert capsys.readouterr().err == "explorer: 5 networks are too many at once; 4 is the most.\n"
     assert main(["lesions", "shapes-resnet-8", "--count", "0"]) == 2
+
+
+@pytest.mark.parametrize("shortcut", ["identity", "projection"])
+def test_a_network_from_onnx_answers_as_the_original(shortcut: Any) -> None:
+    """Without each of its blocks, without a channel and with a branch scaled."""
+    ours = checkpoint(replace(SPEC, shortcut=shortcut))
+    read = graphs.graph_report("`a.onnx`", *onnx_layout.graph_of(to_onnx(ours))).readings[0]
+    theirs = replace(ours, network=read.network().freeze())
+    assert [block.name for block in lesions.blocks(theirs.spec)] == [block.name for block in lesions.blocks(ours.spec)]
+    variants = (
+        *lesions.single(ours.spec),
+        *lesions.swaps(ours.spec),
+        (Intervention("stages.0.1", channel=2),),
+        (Intervention("stages.1.1", factor=0.5, part="branch"), Intervention("stages.1.2", action="mean")),
+    )
+    few = Split(IMAGES.images[:8], IMAGES.labels[:8])
+    (*_, (_, one)), (*_, (_, other)) = (
+        lesions.answers(each, few, shapes.CLASS_NAMES, variants, threads=1) for each in (ours, theirs)
+    )
+    assert one is not None and other is not None
+    np.testing.assert_array_equal(one.predicted, other.predicted)
+    np.testing.assert_allclose(one.losses, other.losses, rtol=1e-4, atol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from explorer.cli.main import main
+from explorer.weights_import.report import WAY_OUT
 from tests.onnx_models import classifier
 
 
@@ -53,5 +54,6 @@ def test_a_refusal_in_a_terminal_is_one_sentence(tmp_path: Path, capsys: pytest.
     file.write_bytes(classifier().SerializeToString()[:500])
     assert main(["explain", str(file), str(file)]) == 2
     assert capsys.readouterr().err == (
-        "explorer: `cut.onnx` looks like an ONNX file and is damaged or cut off; export or download it again.\n"
+        "explorer: `cut.onnx` looks like an ONNX file and is damaged or cut off; export or download it again; "
+        f"{WAY_OUT}\n"
     )

@@ -8,7 +8,7 @@ One file for the families: each is a table of names and a network, and all are a
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from fractions import Fraction
 from functools import cache
@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from explorer import checkpoints, requirements
-from explorer.architectures import ArchitectureSpec, Network, Stage, build
+from explorer.architectures import ArchitectureSpec, Network, Stage, build, spec_from_dict
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, folders
 from explorer.datasets.downloadable import DOWNLOADABLE
@@ -625,6 +625,59 @@ def test_wide_resnets_with_norms_in_front(blocks: int, width: int, title: str, p
     assert reading.title == title and reading.spec.preactivation
     assert any(entry.startswith("the normalisation") for entry in reading.uncertain)
     assert_same(theirs, reading.network(), pixels())
+
+
+class PreActivationBlock(nn.Module):
+    """kuangliu's PreActBlock and PreActBottleneck, which differ in their convolutions."""
+
+    def __init__(self, channels: int, width: int, stride: int, kernels: Sequence[int]) -> None:
+        super().__init__()
+        out = width if kernels[-1] == 3 else 4 * width
+        sizes = [channels, *[width] * (len(kernels) - 1), out]
+        for index, kernel in enumerate(kernels):
+            step = stride if index == len(kernels) // 2 - (len(kernels) == 2) else 1
+            setattr(self, f"bn{index + 1}", nn.BatchNorm2d(sizes[index]))
+            setattr(self, f"conv{index + 1}", conv(sizes[index], sizes[index + 1], kernel, step))
+        if stride > 1 or channels != out:
+            self.shortcut = nn.Sequential(conv(channels, out, 1, stride))
+        self.count = len(kernels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = first = F.relu(self.get_submodule("bn1")(x))
+        for index in range(1, self.count + 1):
+            out = getattr(self, f"conv{index}")(out if index == 1 else F.relu(getattr(self, f"bn{index}")(out)))
+        return out + (self.shortcut(first) if hasattr(self, "shortcut") else x)
+
+
+class PreActivation(nn.Module):
+    def __init__(self, blocks: Sequence[int], kernels: Sequence[int], last_norm: bool) -> None:
+        super().__init__()
+        self.conv1, channels = conv(3, 8, 3), 8
+        for index, count in enumerate(blocks):
+            layer = []
+            for n in range(count):
+                layer.append(PreActivationBlock(channels, 8 * 2**index, 2 if index and not n else 1, kernels))
+                channels = 8 * 2**index * (1 if kernels[-1] == 3 else 4)
+            setattr(self, f"layer{index + 1}", nn.Sequential(*layer))
+        self.bn = nn.BatchNorm2d(channels) if last_norm else None
+        self.linear = nn.Linear(channels, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name in ("conv1", "layer1", "layer2", "layer3", "layer4"):
+            x = self.get_submodule(name)(x)
+        x = x if self.bn is None else F.relu(self.bn(x))
+        return self.linear(F.avg_pool2d(x, 4).flatten(1))
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("last_norm", [False, True])
+@pytest.mark.parametrize(("blocks", "kernels", "depth"), [((2, 2, 2, 2), (3, 3), 18), ((1, 2, 1, 1), (1, 3, 1), 17)])
+def test_pre_activation_resnets(blocks, kernels, depth: int, last_norm: bool, prefix: str):
+    theirs = made(PreActivation, blocks, kernels, last_norm)
+    reading = only({prefix + key: value for key, value in theirs.state_dict().items()})
+    assert reading.title == f"pre-activation ResNet-{depth}" and reading.spec.head_norm == last_norm
+    assert_same(theirs, reading.network(), pixels())
+    assert spec_from_dict(reading.spec.to_dict()) == reading.spec
 
 
 @pytest.mark.parametrize("prefix", ["", "model."])

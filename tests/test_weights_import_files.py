@@ -34,6 +34,7 @@ from explorer.checkpoints import HEADER
 from explorer.weights_import import WeightsError, read, sandbox
 from explorer.weights_import.file_formats import MAX_TENSORS, inspect_file
 from explorer.weights_import.pickle_scan import MAX_BYTES, MAX_OPCODES
+from explorer.weights_import.report import WAY_OUT
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 40  # of the processor's time, for the worst of them
@@ -430,7 +431,9 @@ def other_files() -> Iterator[tuple[str, bytes, str]]:
     yield "GGUF", b"GGUF\3\0\0\0", "language model"
 
 
-def test_every_hostile_or_mistaken_file_gets_its_sentence_and_does_nothing(tmp_path: Path):
+def test_every_hostile_or_mistaken_file_gets_its_sentence_and_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     folder, canary = tmp_path / "files", tmp_path / "canary"
     folder.mkdir()
     files = [*attacks(canary), *floods(), *odd_tensors(), *other_archives(), *other_files()]
@@ -447,6 +450,13 @@ def test_every_hostile_or_mistaken_file_gets_its_sentence_and_does_nothing(tmp_p
             wrong.append(f"{title}: {sentence}")
     assert not wrong, "\n".join(wrong)
     assert not canary.exists()
+    for sentence in {sandbox.TOO_MUCH, *(each["refusal"] for each in outcomes.values() if "refusal" in each)}:
+        monkeypatch.setattr(
+            sandbox, "_run", lambda _, answer, __, said=sentence: sandbox.write(answer, {"refusal": said}, [])
+        )
+        with pytest.raises(WeightsError) as refused:
+            read(folder / "000")
+        assert str(refused.value).endswith(f"; {WAY_OUT}") and str(refused.value).count(WAY_OUT) == 1
 
 
 # --- damaged copies ---------------------------------------------------------------------------------------------------

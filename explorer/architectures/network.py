@@ -208,12 +208,14 @@ class BothSigns(nn.Module):
 
 
 class Head(nn.Module):
-    """pool, flatten, hidden layers, fc: (N, C, H, W) -> logits (N, classes); with preactivation a norm in front."""
+    """pool, flatten, hidden layers, fc: (N, C, H, W) -> logits (N, classes); with preactivation and `head_norm` a norm
+    in front."""
 
     def __init__(self, spec: ArchitectureSpec) -> None:
         super().__init__()
-        self.norm = normalisation(spec, spec.feature_shape[0]) if spec.preactivation else None
-        self.activation = activation(spec) if spec.preactivation else None
+        normed = spec.preactivation and spec.head_norm
+        self.norm = normalisation(spec, spec.feature_shape[0]) if normed else None
+        self.activation = activation(spec) if normed else None
         self.pool = nn.AdaptiveAvgPool2d(1) if spec.head_pooling == "average" else None
         self.flatten = nn.Flatten()
         features = spec.feature_shape[0] if spec.head_pooling == "average" else math.prod(spec.feature_shape)

@@ -5,8 +5,10 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,24 +25,59 @@ def pooled(x: Tensor, pads: Sequence[int], value: float) -> Tensor:
     return F.pad(x, (left, right, top, bottom), value=value) if any(pads) else x
 
 
+def whole_windows(
+    x: Tensor, kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int]
+) -> list[int]:
+    """`pads` whose ends are as long as the last windows need that begin inside, as ceil_mode counts them."""
+    longer = list(pads)
+    for axis in (0, 1):
+        side = x.shape[2 + axis] + pads[axis]
+        window = (kernel[axis] - 1) * dilations[axis] + 1
+        last = -(-(side + pads[2 + axis] - window) // strides[axis]) * strides[axis]
+        last -= strides[axis] * (last >= side)
+        longer[2 + axis] = max(pads[2 + axis], last + window - side)
+    return longer
+
+
 def max_pool(
     x: Tensor, kernel: list[int], strides: list[int], pads: list[int], dilations: list[int], ceil: bool
 ) -> Tensor:
     even = pads[:2] == pads[2:] and all(2 * pad <= side for pad, side in zip(pads, kernel, strict=False))
     if even:
         return F.max_pool2d(x, kernel, strides, pads[:2], dilations, ceil)
-    return F.max_pool2d(pooled(x, pads, float("-inf")), kernel, strides, 0, dilations, ceil)
+    pads = whole_windows(x, kernel, strides, pads, dilations) if ceil else pads
+    return F.max_pool2d(pooled(x, pads, float("-inf")), kernel, strides, 0, dilations)
+
+
+def window_sums(
+    x: Tensor, kernel: list[int], strides: list[int], pads: list[int], dilations: Sequence[int], ceil: bool
+) -> Tensor:
+    ends = whole_windows(x, kernel, strides, pads, dilations) if ceil else pads
+    ones = torch.ones(x.shape[1], 1, *kernel, dtype=x.dtype, device=x.device)
+    return F.conv2d(pooled(x, ends, 0), ones, None, strides, 0, dilations, x.shape[1])
 
 
 def average_pool(
-    x: Tensor, kernel: list[int], strides: list[int], pads: list[int], ceil: bool, count_include_pad: bool
-) -> Tensor:
-    if pads[:2] == pads[2:]:
+    x: Tensor, kernel: list[int], strides: list[int], pads: list[int], ceil: bool, count_include_pad: bool,
+    dilations: Sequence[int] = (1, 1),
+) -> Tensor:  # fmt: skip
+    if (
+        pads[:2] == pads[2:]
+        and list(dilations) == [1, 1]
+        and all(2 * p <= k for p, k in zip(pads, kernel, strict=False))
+    ):
         return F.avg_pool2d(x, kernel, strides, pads[:2], ceil, count_include_pad)
-    total = F.avg_pool2d(pooled(x, pads, 0), kernel, strides, 0, ceil)
+    counted = torch.ones_like(x[:1, :1])
     if count_include_pad:
-        return total
-    return total / F.avg_pool2d(pooled(torch.ones_like(x), pads, 0), kernel, strides, 0, ceil)
+        x, counted, pads = pooled(x, pads, 0), pooled(counted, pads, 1), [0] * 4
+    total, count = (window_sums(each, kernel, strides, pads, dilations, ceil) for each in (x, counted))
+    return total / count
+
+
+def lp_pool(
+    x: Tensor, kernel: list[int], strides: list[int], pads: list[int], dilations: list[int], ceil: bool, p: int
+) -> Tensor:
+    return window_sums(x.abs().pow(p), kernel, strides, pads, dilations, ceil).pow(1 / p)
 
 
 def conv_transpose(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, pads: list[int], **options: Any) -> Tensor:
@@ -85,8 +122,51 @@ def concat(*parts: Tensor, axis: int) -> Tensor:
     return torch.cat([part if axis == 0 else part.expand(batch, *part.shape[1:]) for part in parts], axis)
 
 
-def resize(x: Tensor, size: list[int], mode: str, align_corners: bool | None) -> Tensor:
-    return F.interpolate(x, tuple(size), mode=mode, align_corners=align_corners)
+def resize(x: Tensor, size: list[int], mode: str, align_corners: bool | None = None, **options: Any) -> Tensor:
+    """As torch does it, or with `scales` and other `options` of `resampling` as any form of ONNX's operator does."""
+    if not options:
+        return F.interpolate(x, tuple(size), mode=mode, align_corners=align_corners)
+    scales = options.pop("scales")
+    rows, columns = (
+        torch.from_numpy(resampling(old, new, scale, mode, **options)).to(x)
+        for old, new, scale in zip(x.shape[2:], size, scales, strict=True)
+    )
+    return rows @ x @ columns.T
+
+
+@lru_cache(maxsize=32)
+def resampling(
+    old: int, new: int, scale: float, mode: str, places: str, rounding: str, cubic: float, inside: bool, antialias: bool
+) -> np.ndarray:
+    """The matrix (new, old) that resizes one axis: where each new pixel lies among the old ones, and with which weights
+    it takes these. `inside` leaves out pixels beyond the edges, which are else those at the edges."""
+    place = np.arange(new, dtype=np.float32)  # as onnxruntime does, which decides where halves are rounded to
+    shift = np.float32(old / 2 * (1 - new / (scale * old)) if places == "half_pixel_symmetric" else 0)
+    at = {
+        "align_corners": place * np.float32((old - 1) / max(1, new - 1)),
+        "asymmetric": place / np.float32(scale),
+        "tf_half_pixel_for_nn": (place + np.float32(0.5)) / np.float32(scale),
+    }.get(places, shift + (place + np.float32(0.5)) / np.float32(scale) - np.float32(0.5))
+    if places == "pytorch_half_pixel" and new == 1:
+        at = place * 0
+    if mode == "nearest":
+        rounded = {"floor": np.floor(at), "ceil": np.ceil(at), "round_prefer_ceil": np.floor(at + 0.5)}
+        taps, weights = rounded.get(rounding, np.ceil(at - 0.5))[:, None], np.ones((new, 1))
+    else:
+        shrunk = min(1.0, scale) if antialias else 1.0
+        reach = int(np.ceil((2 if mode == "cubic" else 1) / shrunk))
+        taps = np.floor(at)[:, None] + np.arange(1 - reach, reach + 1)
+        far = np.abs(taps - at[:, None]) * shrunk
+        if mode == "cubic":
+            near = ((cubic + 2) * far - (cubic + 3)) * far**2 + 1
+            weights = np.where(far < 1, near, cubic * (((far - 5) * far + 8) * far - 4)) * (far < 2)
+        else:
+            weights = np.maximum(0, 1 - far)
+        weights *= (taps >= 0) & (taps < old) if inside else 1
+        weights /= weights.sum(1, keepdims=True)
+    matrix = np.zeros((new, old), np.float32)
+    np.add.at(matrix, (np.arange(new)[:, None], taps.clip(0, old - 1).astype(int)), weights)
+    return matrix
 
 
 def gather(x: Tensor, indices: list[int], axis: int) -> Tensor:
@@ -100,6 +180,28 @@ def depth_to_space(x: Tensor, block: int, mode: str) -> Tensor:
     else:
         x = x.reshape(count, channels // block**2, block, block, height, width).permute(0, 1, 4, 2, 5, 3)
     return x.reshape(count, channels // block**2, height * block, width * block)
+
+
+def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, bias: float) -> Tensor:
+    rows = F.pad(x.pow(2).flatten(2)[:, None], (0, 0, (size - 1) // 2, size // 2))  # (N, 1, C + size - 1, H W)
+    means = F.avg_pool2d(rows, (size, 1), 1)[:, 0].reshape(x.shape)
+    return x / (bias + alpha * means).pow(beta)
+
+
+def lp_norm(x: Tensor, axis: int, p: int) -> Tensor:
+    size = x.norm(p, axis, keepdim=True)
+    return x / torch.where(size == 0, 1.0, size)
+
+
+def product(x: Tensor, axes: list[int], keepdims: bool) -> Tensor:
+    for axis in sorted(axes, reverse=True):
+        x = x.prod(axis, keepdims)
+    return x
+
+
+def choice(condition: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
+    """`a` where the condition is 1. It gets a gradient, which is 0 as everywhere behind a comparison."""
+    return torch.where(condition != 0, a, b) + 0 * condition
 
 
 def sum_of(*parts: Tensor | float) -> Tensor:
@@ -120,6 +222,21 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Sum": sum_of,
     "Mean": lambda *parts: sum_of(*parts) / len(parts),
     "MatMul": lambda a, b: a @ b,
+    # What is true or false is 1 or 0, with a gradient of 0.
+    "Greater": lambda a, b: (a - b).sign().relu(),
+    "Less": lambda a, b: (b - a).sign().relu(),
+    "GreaterOrEqual": lambda a, b: 1 - (b - a).sign().relu(),
+    "LessOrEqual": lambda a, b: 1 - (a - b).sign().relu(),
+    "Equal": lambda a, b: 1 - (a - b).sign().abs(),
+    "And": lambda a, b: a * b,
+    "Or": lambda a, b: 1 - (1 - a) * (1 - b),
+    "Not": lambda x: 1 - x,
+    "Bool": lambda x: x.sign().abs(),
+    "Where": choice,
+    "Floor": lambda x: x.floor(),
+    "Ceil": lambda x: x.ceil(),
+    "Round": lambda x: x.round(),
+    "Sign": lambda x: x.sign(),
     "Sqrt": lambda x: x.sqrt(),
     "Exp": lambda x: x.exp(),
     "Log": lambda x: x.log(),
@@ -131,7 +248,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "PRelu": prelu,
     "Elu": lambda x, alpha: F.elu(x, alpha),
     "Celu": lambda x, alpha: F.celu(x, alpha),
-    "Selu": lambda x: F.selu(x),
+    "Selu": lambda x, alpha=1.6732632, gamma=1.050701: gamma * F.elu(x, alpha),
+    "ThresholdedRelu": lambda x, alpha: F.threshold(x, alpha, 0.0),
     "Gelu": lambda x, approximate: F.gelu(x, approximate=approximate),
     "Sigmoid": lambda x: x.sigmoid(),
     "HardSigmoid": lambda x, alpha, beta: (alpha * x + beta).clamp(0, 1),
@@ -146,13 +264,21 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "LogSoftmax": lambda x, axis: x.log_softmax(axis),
     "MaxPool": max_pool,
     "AveragePool": average_pool,
+    "LpPool": lp_pool,
     "ReduceMean": lambda x, axes, keepdims: x.mean(axes, keepdims),
     "ReduceSum": lambda x, axes, keepdims: x.sum(axes, keepdims),
     "ReduceMax": lambda x, axes, keepdims: x.amax(axes, keepdims),
     "ReduceMin": lambda x, axes, keepdims: x.amin(axes, keepdims),
     "ReduceL2": lambda x, axes, keepdims: x.pow(2).sum(axes, keepdims).sqrt(),
     "ReduceSumSquare": lambda x, axes, keepdims: x.pow(2).sum(axes, keepdims),
-    "LRN": lambda x, size, alpha, beta, bias: F.local_response_norm(x, size, alpha, beta, bias),
+    "ReduceL1": lambda x, axes, keepdims: x.abs().sum(axes, keepdims),
+    "ReduceLp": lambda x, axes, keepdims, p: x.abs().pow(p).sum(axes, keepdims).pow(1 / p),
+    "ReduceLogSum": lambda x, axes, keepdims: x.sum(axes, keepdims).log(),
+    "ReduceLogSumExp": lambda x, axes, keepdims: x.logsumexp(axes, keepdims),
+    "ReduceProd": product,
+    "LRN": local_response_norm,
+    "LpNormalization": lp_norm,
+    "RMSNormalization": lambda x, weight, axis, epsilon: F.rms_norm(x, x.shape[axis:], weight, epsilon),
     "BatchNormalization": batch_norm,
     "InstanceNormalization": lambda x, weight, bias, epsilon: F.instance_norm(x, None, None, weight, bias, eps=epsilon),
     "LayerNormalization": layer_norm,
@@ -166,6 +292,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Reshape": lambda x, shape: x.reshape(shape),
     "Transpose": lambda x, perm: x.permute(perm),
     "Expand": lambda x, shape: x.expand(shape),
+    "Tile": lambda x, repeats: x.repeat(repeats),
     "Resize": resize,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": lambda x, block: (
@@ -175,19 +302,20 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 """By the operator's name in ONNX; the arguments are what the reader made of its inputs and attributes."""
 
 ACTIVATIONS = frozenset(
-    "Relu LeakyRelu PRelu Elu Celu Selu Gelu Sigmoid HardSigmoid HardSwish Swish Mish Softplus Softsign Tanh Clip "
-    "Softmax LogSoftmax".split()
+    "Relu LeakyRelu ThresholdedRelu PRelu Elu Celu Selu Gelu Sigmoid HardSigmoid HardSwish Swish Mish Softplus "
+    "Softsign Tanh Clip Softmax LogSoftmax".split()
 )
 ELEMENTWISE = (ACTIVATIONS - {"Softmax", "LogSoftmax"}) | frozenset(
-    "Add Sub Mul Div Pow Max Min Sum Mean Sqrt Exp Log Erf Neg Abs Reciprocal".split()
+    "Add Sub Mul Div Pow Max Min Sum Mean Sqrt Exp Log Erf Neg Abs Reciprocal Floor Ceil Round Sign "
+    "Greater Less GreaterOrEqual LessOrEqual Equal And Or Not Bool Where".split()
 )
 """Operators whose output has the shape of their inputs, broadcast."""
 
 _KINDS = {
     **dict.fromkeys(("Conv", "ConvTranspose"), "conv"),
     **dict.fromkeys(ACTIVATIONS, "activation"),
-    **dict.fromkeys(("MaxPool", "AveragePool"), "pool"),
-    **{f"{kind}Normalization": "norm" for kind in ("Batch", "Instance", "Layer", "Group")},
+    **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), "pool"),
+    **{f"{kind}Normalization": "norm" for kind in ("Batch", "Instance", "Layer", "Group", "RMS", "Lp")},
     "LRN": "norm",
     "Residual": "sum",
     "Linear": "linear",

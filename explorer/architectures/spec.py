@@ -24,6 +24,7 @@ CONVOLUTIONS_IN_BLOCK: dict[str, int] = {"conv": 1, "basic": 2, "bottleneck": 3,
 WRONG = "a spec is incomplete or has a field of the wrong type: "
 INSIDE_BLOCK = re.compile(r"(stages\.\d+\.\d+)\.")  # the name of a layer begins with that of its block
 NEWER_FIELDS: dict[str, Any] = {"groups": 1, "one_logit": False, "preactivation": False, "inner": None}
+NEWER_FIELDS["head_norm"] = True
 BOTTLENECK_REDUCTION = 4  # He et al. 2015, table 1: 64 inner channels in a stage of 256
 
 # Above these a spec is a slip or an attack, not a network that this app could show: 1202 layers of He et al. fit.
@@ -131,7 +132,7 @@ class ArchitectureSpec:
     of a bottleneck (ResNeXt, Xie et al. 2017). With `one_logit` the last layer gives one number z for two classes:
     their logits are -z and z, and the sigmoid of z is the probability of the second. With `preactivation` (He et al.
     2016; the wide ResNets of Zagoruyko and Komodakis) norm and activation stand in front of each convolution of a block
-    and before the head; a projection takes what the first of them give.
+    and, with `head_norm`, before the head; a projection takes what the first of them give.
 
     Raises ValueError, with what to change, for a network that cannot exist.
     """
@@ -153,6 +154,7 @@ class ArchitectureSpec:
     groups: int = 1
     one_logit: bool = False
     preactivation: bool = False
+    head_norm: bool = True
 
     def __post_init__(self) -> None:
         check_fields(self, {"classes": (1, MAXIMUM["units"]), "groups": (1, MAXIMUM["channels"])})
@@ -191,6 +193,8 @@ class ArchitectureSpec:
                 f'`preactivation` is for blocks of the kind "basic" or "bottleneck", received `block` {self.block!r}; '
                 "leave it out."
             )
+        if not self.head_norm and not self.preactivation:
+            raise ValueError("`head_norm` False is for networks with `preactivation`; leave it out.")
         for index, stage in enumerate(self.stages):
             if stage.bottleneck % self.groups:
                 raise ValueError(
@@ -252,12 +256,14 @@ class ArchitectureSpec:
     @property
     def name(self) -> str:
         """Short name: "plain-20", "ResNet-20", "ResNeXt-50", "wide ResNet-50-2" (of twice the usual inner channels),
-        "WRN-28-10", whose paper counts the projections too."""
+        "WRN-28-10", whose paper counts the projections too, "pre-activation ResNet-18"."""
         if self.shortcut == "none":
             return f"plain-{self.depth}"
         if self.groups > 1:
             return f"ResNeXt-{self.depth}"
         first = self.stages[0]
+        if self.preactivation and len(self.stages) > 3:
+            return f"pre-activation ResNet-{self.depth}"
         if self.preactivation and self.stem and (self.block, self.shortcut) == ("basic", "projection"):
             return f"WRN-{self.depth - 1 + len(self.stages)}-{first.channels / self.stem.channels:g}"
         wide = BOTTLENECK_REDUCTION * first.bottleneck / first.channels if first.inner else 1

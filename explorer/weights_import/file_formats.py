@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from explorer.checkpoints import HEADER
 from explorer.datasets.archives import data_start
 from explorer.weights_import.pickle_scan import CUT_OFF, MAGIC, PickleScan, check_bytes, scan_pickle
-from explorer.weights_import.report import WeightsError, with_way_out
+from explorer.weights_import.report import WeightsError
 
 MAX_TENSORS = 20_000  # ResNet-1202 has 7,208
 MAX_ENTRIES = 5 * MAX_TENSORS
@@ -35,7 +35,10 @@ KINDS: tuple[tuple[bytes, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it first."),
     (b"Rar!", "is a RAR archive; unpack it first."),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself; fetch it with `git lfs pull`."),
-    (b"\x89HDF", with_way_out("is an HDF5 file, as Keras saves them; export it with tf2onnx, or from PyTorch")),
+    (
+        b"\x89HDF",
+        "is an HDF5 file, as Keras saves them; there `model.export('network.onnx', format='onnx')` gives ONNX.",
+    ),
     (b"\x93NUMPY", "is an array of numpy; this app reads files of PyTorch."),
     (b"GGUF", "is a GGUF file of a language model; this app shows networks for images."),
     (b"%PDF", "is a PDF document, not weights."),
@@ -49,14 +52,17 @@ KINDS: tuple[tuple[bytes, str], ...] = (
 OTHER_ZIPS = (
     (
         r"(.*/)?(constants\.pkl|code/.*)",
-        with_way_out("is a TorchScript program, which carries code; save `model.state_dict()`"),
+        "is a TorchScript program, which carries code; save `model.state_dict()`.",
     ),
     (
         r"(.*/)?(archive_format|serialized_exported_program\.json|models/.*\.json|serialized_state_dict\.(json|pt))",
-        with_way_out("is a program of `torch.export` (.pt2), which carries code; save `model.state_dict()`"),
+        "is a program of `torch.export` (.pt2), which carries code; save `model.state_dict()`.",
     ),
     (r".*\.npy", "is an archive of numpy arrays; this app reads files of PyTorch."),
-    (r"config\.json|model\.weights\.h5", with_way_out("is a model of Keras; export it with tf2onnx, or from PyTorch")),
+    (
+        r"config\.json|model\.weights\.h5",
+        "is a model of Keras; `model.export('network.onnx', format='onnx')` gives ONNX.",
+    ),
     (r".*\.(pth?|th|ckpt|safetensors)", "is a zip archive with files in it; unpack it and give one of them."),
 )
 NOT_WEIGHTS = "is no weight file that is known here: neither of `torch.save` nor safetensors nor ONNX."

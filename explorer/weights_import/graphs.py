@@ -35,7 +35,7 @@ def graph_report(name: str, graph: Mapping[str, Any], state: Mapping[str, Tensor
     if not any(layer.kind == "conv" for layer in described.layers):
         raise WeightsError(f"{name} has no convolution, so it has no feature maps to see.")
     own = _own_facts(graph["metadata"], spec.input_shape[0])
-    normalisation, reason = own[0] or _guess(spec, state)
+    normalisation, reason = own[0] or _guess(spec, state, graph["channels_last"])
     class_names = own[1] if own[1] is not None and len(own[1]) == spec.classes else _class_names(spec)
     kinds = {block.shortcut for block in spec.blocks} - {"none"}
     evidence = [
@@ -81,7 +81,7 @@ def _own_facts(
     return found, names if good else None
 
 
-def _guess(spec: GraphSpec, state: Mapping[str, Tensor]) -> tuple[Normalisation, str]:
+def _guess(spec: GraphSpec, state: Mapping[str, Tensor], channels_last: bool) -> tuple[Normalisation, str]:
     """From the first operations, where they normalise the picture themselves; else the one that is usual."""
     at, numbers = "", []
     for node in spec.nodes[:6]:
@@ -111,7 +111,7 @@ def _guess(spec: GraphSpec, state: Mapping[str, Tensor]) -> tuple[Normalisation,
     if sides <= 40:
         name = "cifar100" if classes == 100 else "cifar10"
         return NORMALISATIONS[name], f"most networks for small images are trained with it, and {NOTHING}"
-    if spec.nodes[0].operator == "Transpose" or spec.nodes[0].channels_last:
+    if channels_last:
         return NORMALISATIONS["half"], f"many networks of Keras are trained with it, and {NOTHING}"
     return NORMALISATIONS["imagenet"], f"most networks for such images are trained with ImageNet's, and {NOTHING}"
 

@@ -1,17 +1,81 @@
 """Parses an ONNX file and checks it before anything is made of it; runs in the child process only."""
 
+import re
+from collections import Counter
+from collections.abc import Iterator
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import ModelProto, TensorProto
 
 from explorer.weights_import.report import WeightsError, quote
 
 MAX_NODES = 20_000  # of the file; 5,000 of a network
+MAX_PARTS = 500_000  # messages, names and numbers of the graph, which take a hundred times their bytes in memory
+# The numbers of the fields that hold others, in ONNX's protobuf.
+INSIDE = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "weight"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {6: "graph", 11: "graph"},
+}
+
+
+def check_counts(content: bytes) -> None:
+    """Raises WeightsError for more nodes than a network has, before they become objects."""
+    counts: Counter[str] = Counter()
+    waiting = [("model", 0, len(content))]
+    while waiting:
+        kind, start, end = waiting.pop()
+        for number, first, last in _fields(content, start, end):
+            inside = INSIDE[kind].get(number, "")
+            counts[inside] += 1
+            if counts["node"] > MAX_NODES or counts["weight"] > MAX_NODES:
+                raise WeightsError(f"holds more than {MAX_NODES:,} nodes or weights, and no such network is shown.")
+            if counts.total() > MAX_PARTS:
+                raise WeightsError("holds more names and settings than a network has; export or download it again.")
+            if inside in INSIDE:
+                waiting.append((inside, first, last))
+
+
+def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each field of a protobuf message; ends where it is damaged, which the parser says."""
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while at < end and shift < 70:
+            at += 1
+            value |= (content[at - 1] & 127) << shift
+            if content[at - 1] < 128:
+                return value
+            shift += 7
+        at = end
+        return 0
+
+    while at < end:
+        key = number()
+        first = at
+        if key & 7 == 2:
+            size = number()
+            first, at = at, at + size
+        elif key & 7 == 0:
+            number()
+        elif key & 7 in (1, 5):
+            at += 8 if key & 7 == 1 else 4
+        else:
+            return
+        if at > end:
+            return
+        yield key >> 3, first, at
 
 
 def parsed(content: bytes) -> ModelProto:
+    check_counts(content)
     try:
         model = onnx.load_model_from_string(content)
     except Exception:  # protobuf's own errors
@@ -19,9 +83,9 @@ def parsed(content: bytes) -> ModelProto:
     graph = model.graph
     if not graph.node or not graph.output:
         raise WeightsError("looks like an ONNX file and holds no graph; export it again.")
-    if len(graph.node) > MAX_NODES or len(graph.initializer) > MAX_NODES:
-        count = max(len(graph.node), len(graph.initializer))
-        raise WeightsError(f"holds {count:,} nodes or weights; {MAX_NODES:,} is the most.")
+    if model.functions:
+        model = _without_functions(model)
+        graph = model.graph
     tensors = [*graph.initializer]
     for node in graph.node:
         for attribute in node.attribute:
@@ -34,10 +98,40 @@ def parsed(content: bytes) -> ModelProto:
             tensors += attribute.tensors
     for tensor in tensors:
         _check_tensor(tensor)
+    twice = [name for name, count in Counter(each.name for each in graph.initializer).items() if count > 1]
+    if twice:
+        raise WeightsError(f"has two weights of the name {quote(twice[0])}; export it again.")
     if graph.sparse_initializer:
         raise WeightsError("holds sparse weights; export ordinary ones.")
     _check_model(model, len(content) < 2**22)
     return model
+
+
+def _without_functions(model: ModelProto) -> ModelProto:
+    """The model with the nodes of its functions in the place of their calls."""
+    functions = {(each.domain, each.name): each for each in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size_of(nodes: Any, outer: frozenset[tuple[str, str]]) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in outer:
+                raise WeightsError(f"has a function {quote(node.op_type)} that calls itself, so it has no end.")
+            if key in functions and key not in sizes:
+                sizes[key] = size_of(functions[key].node, outer | {key})
+            total += sizes.get(key, 1)
+        return total
+
+    try:
+        if size_of(model.graph.node, frozenset()) > MAX_NODES:
+            raise WeightsError(f"holds more than {MAX_NODES:,} nodes in its functions, and no such network is shown.")
+        inlined: ModelProto = onnx.inliner.inline_local_functions(model)
+    except WeightsError:
+        raise
+    except Exception:  # RecursionError, and those of ONNX's inliner
+        raise WeightsError("has functions that cannot be put in the place of their calls; export it again.") from None
+    return inlined
 
 
 def _check_tensor(tensor: TensorProto) -> None:
@@ -71,6 +165,9 @@ def _check_model(model: ModelProto, is_small: bool) -> None:
     else:
         _copy_without_weights(model, lean)
     del lean.graph.value_info[:]
+    stated = [output for output in lean.graph.output if output.type.tensor_type.HasField("shape")]
+    del lean.graph.output[:]
+    lean.graph.output.extend(stated)  # the checker demands a shape of each, and nothing here does
     try:
         onnx.checker.check_model(lean)
     except Exception as error:  # onnx.checker.ValidationError, and errors of protobuf
@@ -79,13 +176,16 @@ def _check_model(model: ModelProto, is_small: bool) -> None:
             raise WeightsError(
                 "has nodes that go round in a circle, or stand before their inputs; export it again."
             ) from None
-        if "No Op registered" in text or "No opset import" in text or "No schema registered" in text:
-            return  # a custom or newer operator, which is named where it is met
+        if any(words in text for words in ("No Op registered", "No opset import", "No schema", "is deprecated")):
+            return  # a custom, newer or older operator, which is named where it is met
         raise WeightsError(f"does not pass the checker of ONNX: {_first_line(text)}.") from None
     try:
         onnx.shape_inference.infer_shapes(lean, check_type=True, strict_mode=True)
     except Exception as error:  # onnx.shape_inference.InferenceError
-        raise WeightsError(f"has shapes that contradict each other: {_first_line(str(error))}.") from None
+        text = str(error)
+        match = re.search(r"op_type: ?(\w+)(?:, node name: ([^)]*))?", text)
+        where = f" at the operator {quote(match[1])}{f', node {quote(match[2])}' if match[2] else ''}" if match else ""
+        raise WeightsError(f"has shapes that contradict each other{where}: {_first_line(text)}.") from None
 
 
 def _copy_without_weights(model: ModelProto, lean: ModelProto) -> None:
@@ -108,4 +208,8 @@ def _copy_without_weights(model: ModelProto, lean: ModelProto) -> None:
 
 
 def _first_line(text: str) -> str:
-    return quote(next((line for line in text.splitlines() if line.strip()), "unknown"))
+    """What ONNX says in its first line, without its kind and place, which stand in front."""
+    line = next((line for line in text.splitlines() if line.strip()), "unknown")
+    return quote(
+        re.sub(r"\b\w*(Error|Exception)\b", "error", re.sub(r".*(\[\w+\]|\): ) *(?=.)", "", line)).rstrip(". ")
+    )

@@ -21,10 +21,6 @@ from explorer.weights_import.onnx_reader import Graph, Node, read_graph
 from explorer.weights_import.onnx_rules import RULES
 from explorer.weights_import.report import WeightsError
 
-# Around a whole network, and no part of it.
-WRAPPERS = re.compile(
-    r"(model|net|network|backbone|module|_orig_mod|StatefulPartitionedCall|functional|sequential)(_\d+)?"
-)
 MERGES = ("Residual", "Concat")
 LONGEST = 72  # letters of a name, before a number makes it unique; an address holds 80
 
@@ -93,7 +89,7 @@ def graph_of(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise WeightsError("gives values that are not finite for a image of noise; export or download it again.")
     if not torch.allclose(both[:1], one, rtol=1e-3, atol=1e-3 * float(one.abs().max())):
         raise WeightsError("gives another answer for a image when there is a second one; export it for any batch.")
-    facts = {name: getattr(graph, name) for name in ("evidence", "uncertain", "softmax", "metadata")}
+    facts = {name: getattr(graph, name) for name in ("evidence", "uncertain", "softmax", "channels_last", "metadata")}
     return {"spec": described, **facts}, state
 
 
@@ -109,8 +105,8 @@ def _names(nodes: Sequence[Node]) -> list[str]:
     """A dotted name for each node, none of which is twice, or a place that others are in."""
     scopes = _scopes(nodes)
     while True:
-        first = {scope[0] for scope in scopes if scope}
-        if len(first) != 1 or not WRAPPERS.fullmatch(next(iter(first))) or max(map(len, scopes)) < 2:
+        first = {scope[0] for scope in scopes if scope}  # one of all is the network, and no part of it
+        if len(first) != 1 or max(map(len, scopes)) < 2:
             break
         scopes = [scope[1:] for scope in scopes]
     scopes = [_clean(scope) for scope in scopes]
@@ -149,10 +145,12 @@ def _scopes(nodes: Sequence[Node]) -> list[Sequence[str]]:
         for each in node.inputs:
             if isinstance(each, int):
                 users[each].append(number)
-    scopes: list[Sequence[str]] = [node.scope or () for node in nodes]
+    scopes: list[Sequence[str]] = [tuple(node.scope or ()) for node in nodes]
+    holding = {tuple(scope[:length]) for scope in scopes for length in range(len(scope))}
     for number in reversed(range(len(nodes))):
         if nodes[number].scope is None:  # beside its users, not in the module that one of them alone is
-            scopes[number] = os.path.commonprefix([list(scopes[user][:-1]) for user in users[number]]) or ()
+            around = [scopes[user] if scopes[user] in holding else scopes[user][:-1] for user in users[number]]
+            scopes[number] = tuple(os.path.commonprefix([list(scope) for scope in around]))
     return scopes
 
 

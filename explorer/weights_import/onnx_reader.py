@@ -72,6 +72,7 @@ class Graph:
     softmax: str
     evidence: list[str]
     uncertain: list[str]
+    channels_last: bool
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -97,7 +98,8 @@ class Reader:
         self.model, self.rules = model, rules
         self.opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
         self.nodes: list[Node] = []
-        self.values: dict[str, Value | Constant] = {"": ()}  # type: ignore[dict-item]
+        # An error stands where a node gives nothing: it counts where the classes depend on it.
+        self.values: dict[str, Value | Constant | WeightsError] = {"": ()}  # type: ignore[dict-item]
         self.evidence: list[str] = []
         self.uncertain: list[str] = []
         self.proto: NodeProto
@@ -111,7 +113,8 @@ class Reader:
         )
         for tensor in model.graph.initializer:
             self.values[tensor.name] = (self.weight(tensor),) * 2
-        shape = self._input([each for each in model.graph.input if each.name not in self.values])
+        taken = {name for node in model.graph.node for name in node.input}  # Keras leaves inputs that nothing takes
+        shape = self._input([each for each in model.graph.input if each.name not in self.values and each.name in taken])
         for proto in model.graph.node:
             self._convert(proto)
         last = self._output()
@@ -124,7 +127,9 @@ class Reader:
             nodes.append(Node("BothSigns", [len(nodes) - 1], {}, {}, nodes[-1].scope, "signs", both))
             classes = 2
         metadata = {each.key: each.value for each in model.metadata_props if len(each.value) < 2**20}
-        return Graph(nodes, shape, classes, self._title(), softmax, self.evidence, self.uncertain, metadata)
+        return Graph(
+            nodes, shape, classes, self._title(), softmax, self.evidence, self.uncertain, self.channels_last, metadata
+        )
 
     def weight(self, tensor: TensorProto) -> np.ndarray:
         try:
@@ -152,7 +157,7 @@ class Reader:
             raise WeightsError(f"has an input of shape {said or 'unknown'}, and images are N×C×H×W or N×H×W×C.")
         if kind.elem_type not in FLOATS:
             raise WeightsError(f"takes images as whole numbers (input {quote(inputs[0].name)}); export it for float32.")
-        last = sides[1] not in (1, 3) and sides[3] in (1, 3)
+        self.channels_last = last = sides[1] not in (1, 3) and sides[3] in (1, 3)
         channels, height, width = (sides[3], sides[1], sides[2]) if last else sides[1:]
         if channels not in (1, 3):
             raise WeightsError(f"has an input of shape {said}, and a network for images takes 1 or 3 channels.")
@@ -171,13 +176,26 @@ class Reader:
         return channels, height, width
 
     def _output(self) -> Value:
-        found = []
+        found: list[tuple[str, Value]] = []
+        others: list[tuple[str, Value]] = []
         for output in self.model.graph.output:
             value = self.values.get(output.name)
-            if isinstance(value, Value) and prod(value.shapes[0]) == BATCHES[0] * max(value.shapes[0][1:], default=1):
-                found.append((output.name, value))
+            kind = output.type.tensor_type.elem_type
+            if isinstance(value, WeightsError) and not found and kind in (*FLOATS, TensorProto.UNDEFINED):
+                raise value
+            if isinstance(value, Value):
+                count = prod(value.shapes[0])
+                (found if count == BATCHES[0] * max(value.shapes[0][1:], default=1) else others).append(
+                    (output.name, value)
+                )
         if not found:
-            raise WeightsError("gives no classes: none of its outputs is N×classes, as a classifier's are.")
+            shape = "".join(f"×{side}" for side in others[0][1].shapes[0][1:]) if others else ""
+            what = (
+                f"its output {quote(others[0][0])} is N{shape}, and"
+                if others
+                else "none of its outputs depends on the image, and"
+            )
+            raise WeightsError(f"gives no classes: {what} a classifier's is N×classes.")
         name, value = found[0]
         if len(self.model.graph.output) > 1:
             self.uncertain.append(f"which of its {len(self.model.graph.output)} outputs has the classes: {quote(name)}")
@@ -196,8 +214,31 @@ class Reader:
 
     def _convert(self, proto: NodeProto) -> None:
         self.proto = proto
-        where = f"at node {quote(proto.name or (proto.output or [''])[0])}"
-        operator = proto.op_type
+        results: list[Any]
+        try:
+            results = self._results(proto)
+            if len(results) < sum(map(bool, proto.output)):
+                raise self._missing("with a second output")
+        except WeightsError as error:
+            results = [error] * len(proto.output)
+        self.values |= {name: result for name, result in zip(proto.output, results, strict=False) if name}
+
+    def _missing(self, form: str) -> WeightsError:
+        operator, where = self.proto.op_type, self._where()
+        if re.search(r"Quantize|QLinear|Integer$", operator):
+            return WeightsError(
+                f"is quantised: it uses the operator {quote(operator)} {where}; export the network from before that."
+            )
+        return WeightsError(
+            f"uses the operator {quote(operator)}{form and f' {form}'} {where}, which this app cannot show; export the "
+            "network without it."
+        )
+
+    def _where(self) -> str:
+        return f"at node {quote(self.proto.name or (self.proto.output or [''])[0])}"
+
+    def _results(self, proto: NodeProto) -> list[Any]:
+        where, operator = self._where(), proto.op_type
         if proto.domain not in ("", "ai.onnx"):
             raise WeightsError(
                 f"uses the operator {quote(operator)} of {quote(proto.domain)} {where}, which is none of ONNX's own; "
@@ -210,28 +251,22 @@ class Reader:
                 f"takes {quote(error.args[0])} {where}, which no node before gives: its nodes go round in a circle, or "
                 "one is missing."
             ) from None
+        for value in inputs:
+            if isinstance(value, WeightsError):
+                raise value
         try:
             if not any(isinstance(value, Value) for value in inputs) or operator in ("Shape", "Size"):
-                results: list[Any] = self._computed(inputs)
-            else:
-                rule = self.rules.get(operator)
-                if rule is None:
-                    raise Missing("")
-                made = rule(self, *inputs)
-                results = made if isinstance(made, list) else [made]
+                return self._computed(inputs)
+            if operator not in self.rules:
+                raise Missing("")
+            made = self.rules[operator](self, *inputs)
+            return made if isinstance(made, list) else [made]
         except Missing as error:
-            form = f" with {error}" if str(error) else ""
-            raise WeightsError(
-                f"uses the operator {quote(operator)}{form} {where}, which this app cannot show; export the network "
-                "without it."
-            ) from None
+            raise self._missing(str(error) and f"with {error}") from None
         except (WeightsError, MemoryError):
             raise
         except Exception:  # of numpy, torch and ONNX's reference, for inputs that do not fit
             raise WeightsError(f"has an operator {quote(operator)} {where} whose inputs do not fit it.") from None
-        for name, result in zip(proto.output, results, strict=False):
-            if name:
-                self.values[name] = result
 
     def _computed(self, inputs: Sequence[Any]) -> list[Constant]:
         """What does not depend on the picture, for both batches."""
@@ -250,7 +285,9 @@ class Reader:
                 raise WeightsError("computes weights of more values than a network has.")
         if self.proto.op_type in ("ConstantOfShape", "Expand", "Tile", "Range"):
             asked = inputs[0] if self.proto.op_type == "ConstantOfShape" else inputs[1]
-            if self.proto.op_type != "Range" and np.prod(asked[1].astype(float)) > MAX_CONSTANT:
+            start, end, step = inputs if self.proto.op_type == "Range" else ((), (0,), (1,))
+            many = (end[0] - start[0]) / step[0] if start else np.prod(asked[1].astype(float))
+            if many > MAX_CONSTANT:
                 raise WeightsError("computes weights of more values than a network has.")
         if self.proto.op_type in ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"):
             raise Missing("")
@@ -349,9 +386,12 @@ class Reader:
         value.channels_last = value.channels_last and value.rank == 4
         scope, label = scope_of(self.proto)
         if operator in ("Conv", "Linear", "ConvTranspose", "BatchNormalization") and len(self.proto.input) > 1:
-            owner = self.proto.input[1].removesuffix(".weight")  # the module's own name, where the exporter kept it
-            if owner != self.proto.input[1] and re.fullmatch(r"[\w.-]+", owner):
+            given = self.proto.input[1][:1000]
+            owner = given.removesuffix(".weight")  # the module's own name, where the exporter kept it
+            if owner != given and re.fullmatch(r"[\w.-]+", owner):
                 scope = tuple(owner.split("."))
+            elif scope is None and given.count("/") > 1:  # tf2onnx: `resnet/conv1/convolution/merged_input:0`
+                scope = tuple(".".join(given.split("/")[:-2]).split("."))
         self.nodes.append(Node(operator, names, attributes, weights, scope, label, value))
         return value
 
@@ -369,31 +409,24 @@ class Reader:
 
     def reshape(self, x: Value, target: Callable[[int], Sequence[int]]) -> Value:
         """`target(n)` is the shape for batch n. Where the two differ is the batch."""
-        shapes = []
-        for n in (0, 1):
-            shape = [int(each) for each in target(n)]
-            size = prod(x.shapes[n])
+        wanted, shapes = [[int(each) for each in target(n)] for n in (0, 1)], []
+        # A file for batches of one size states it, and is used for any: its images are the first axis, or in it.
+        fixed = self.fixed_batch if wanted[0] == wanted[1] and x.shapes[0][1:] == x.shapes[1][1:] else 0
+        for n, shape in enumerate(wanted):
+            before, times = list(x.shapes[n]), BATCHES[n] / fixed if fixed else 1
+            before[0] = round(before[0] / times)
             if not self.attribute("allowzero", 0):
-                shape = [x.shapes[n][axis] if side == 0 else side for axis, side in enumerate(shape)]
+                shape = [before[axis] if side == 0 else side for axis, side in enumerate(shape)]
             known = prod(side for side in shape if side != -1)
-            fixed = self.fixed_batch
-            if (
-                fixed
-                and shape
-                and shape[0] == fixed
-                and (size % known or -1 not in shape and known != size or -1 in shape and fixed == 1)
-            ):
-                if -1 not in shape or x.shapes[n][0] == BATCHES[n]:
-                    shape[0] = BATCHES[n]  # a file for batches of one size, used for any
-                    known = prod(side for side in shape if side != -1)
-            shapes.append([size // known if side == -1 else side for side in shape])
+            shape = [prod(before) // known if side == -1 else side for side in shape]
+            shapes.append([round(shape[0] * times), *shape[1:]] if shape else [])
         different = [axis for axis, (a, b) in enumerate(zip(*shapes, strict=True)) if a != b]
         if len(different) != 1 or prod(shapes[0]) != prod(x.shapes[0]):
             raise Missing("a shape that mixes images")
         shape = [-1 if axis == different[0] else side for axis, side in enumerate(shapes[0])]
         if shapes[0] == list(x.shapes[0]):
             return x
-        if len(shape) == 2 and different == [0] and x.rank == 4 and not x.channels_last:
+        if len(shape) == 2 and shapes[0][0] == x.shapes[0][0] and x.rank == 4 and not x.channels_last:
             return self.emit("Flatten", [x])
         return self.emit("Reshape", [x], False, shape=shape)
 

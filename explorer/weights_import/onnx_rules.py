@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnx import TensorProto
 
-from explorer.weights_import.onnx_reader import FLOATS, Constant, Missing, Reader, Value
+from explorer.weights_import.onnx_reader import BATCHES, FLOATS, Constant, Missing, Reader, Value
 from explorer.weights_import.report import WeightsError, quote
 
 
@@ -35,7 +36,7 @@ def _operand(value: Any, name: str = "value") -> Any:
     if isinstance(value, Value):
         return value
     array = _same_batches(value)
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiub":
         raise Missing("a constant that is no number")
     return float(array.reshape(-1)[0]) if array.size == 1 and np.isfinite(array).all() else (name, array)
 
@@ -44,9 +45,12 @@ def _arithmetic(r: Reader, *inputs: Any) -> Value:
     operator = r.proto.op_type
     if len(inputs) == 1:
         return inputs[0]
-    if len(inputs) > 2 and operator in ("Max", "Min"):
-        raise Missing(f"{len(inputs)} inputs")
     values = [value for value in inputs if isinstance(value, Value)]
+    if operator in ("Max", "Min"):  # of two, the first of which is no constant
+        first, second, *others = sorted(inputs, key=lambda value: not isinstance(value, Value))
+        if others:
+            return _arithmetic(r, _arithmetic(r, first, second), *others)
+        inputs = (first, second)
     if (
         operator == "Add"
         and len(values) == 2
@@ -56,10 +60,6 @@ def _arithmetic(r: Reader, *inputs: Any) -> Value:
         return r.emit("Residual", values)
     last = any(value.channels_last for value in values)
     operands = [_operand(value, f"value{index}" if index else "value") for index, value in enumerate(inputs)]
-    if operator in ("Max", "Min") and not isinstance(operands[0], Value):
-        operands.reverse()
-    if operator in ("Max", "Min") and not isinstance(operands[1], Value | float):
-        raise Missing("a constant that is no single number")
     rank = max(value.rank for value in values)
     for each in operands:
         if isinstance(each, tuple) and each[1].ndim > rank:
@@ -83,13 +83,20 @@ def _pads(r: Reader, x: Value, kernel: Sequence[int], strides: Sequence[int], di
         if len(pads) != 4 or min(pads) < 0 or max(pads) > 1024:
             raise Missing("such pads")
         return pads
-    before, after = [], []
-    for size, window, stride, dilation in zip(x.shapes[0][2:], kernel, strides, dilations, strict=True):
-        total = max(0, (-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size)
-        low, high = total // 2, total - total // 2
-        before.append(low if auto == "SAME_UPPER" else high)
-        after.append(high if auto == "SAME_UPPER" else low)
-    return [*before, *after]
+    sides = zip(x.shapes[0][2:], kernel, strides, dilations, strict=True)
+    return _same_pads(
+        auto,
+        [
+            max(0, (-(-size // step) - 1) * step + (window - 1) * apart + 1 - size)
+            for size, window, step, apart in sides
+        ],
+    )
+
+
+def _same_pads(auto: str, totals: Sequence[int]) -> list[int]:
+    """top, left, bottom, right of so many rows and columns; an odd one is at the end, or at the start."""
+    less, more = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return [*less, *more] if auto == "SAME_UPPER" else [*more, *less]
 
 
 def _pair(r: Reader, name: str) -> list[int]:
@@ -105,32 +112,59 @@ def _planar(x: Value) -> None:
 
 
 def _conv(r: Reader, x: Value, weight: Any, bias: Any = None) -> Value:
-    _planar(x)
     name, values = _own("weight", weight)
+    if x.rank == 3 and values.ndim == 3:  # of lines, (N, C, L), which are pictures of one row
+        sides = [
+            r.attribute(each, default) for each, default in (("pads", [0, 0]), ("strides", [1]), ("dilations", [1]))
+        ]
+        if r.attribute("auto_pad", "NOTSET") not in ("NOTSET", ""):
+            raise Missing("padding by itself")
+        start, end = sides[0]
+        row = r.reshape(x, lambda n: [*x.shapes[n][:2], 1, x.shapes[n][2]])
+        row = _conv_of(r, row, values[:, :, None], bias, [1, *sides[1]], [1, *sides[2]], [0, start, 0, end])
+        return r.reshape(row, lambda n: [row.shapes[n][0], row.shapes[n][1], row.shapes[n][3]])
+    _planar(x)
     if values.ndim != 4:
         raise Missing(f"weights of {values.ndim} axes")
     strides, dilations = _pair(r, "strides"), _pair(r, "dilations")
-    pads = _pads(r, x, values.shape[2:], strides, dilations)
+    return _conv_of(r, x, values, bias, strides, dilations, _pads(r, x, values.shape[2:], strides, dilations))
+
+
+def _conv_of(
+    r: Reader, x: Value, values: np.ndarray, bias: Any, strides: list[int], dilations: list[int], pads: list[int]
+) -> Value:
     biases = [_own("bias", bias)] if bias else []
     if biases and biases[0][1].shape != values.shape[:1]:
         raise Missing("a bias of another length")
-    return r.emit("Conv", [x, (name, values), *biases], strides=strides, dilations=dilations, pads=pads,
+    return r.emit("Conv", [x, ("weight", values), *biases], strides=strides, dilations=dilations, pads=pads,
                   group=int(r.attribute("group", 1)))  # fmt: skip
 
 
 def _conv_transpose(r: Reader, x: Value, weight: Any, bias: Any = None) -> Value:
     _planar(x)
-    if r.attribute("output_shape") is not None or r.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise Missing("padding by itself")
-    pads = [int(each) for each in r.attribute("pads", [0] * 4)]
-    biases = [_own("bias", bias)] if bias else []
+    own = _own("weight", weight)
     extra = [int(each) for each in r.attribute("output_padding", (0, 0))]
+    strides, dilations = _pair(r, "strides"), _pair(r, "dilations")
+    auto, shape = r.attribute("auto_pad", "NOTSET"), r.attribute("output_shape")
+    pads = [int(each) for each in r.attribute("pads", [0] * 4)] if auto != "VALID" else [0] * 4
+    if shape is not None or auto.startswith("SAME"):
+        wanted = (
+            [int(each) for each in shape] if shape else [a * b for a, b in zip(x.shapes[0][2:], strides, strict=True)]
+        )
+        totals = []
+        for axis, side in enumerate(x.shapes[0][2:]):
+            window = (own[1].shape[2 + axis] - 1) * dilations[axis] + 1
+            totals.append(strides[axis] * (side - 1) + extra[axis] + window - wanted[-2:][axis])
+        # Without a word on it the odd one is at the start here.
+        pads = _same_pads(auto, totals)
+    if min(pads) < 0:
+        raise Missing("such pads")
     return r.emit(
         "ConvTranspose",
-        [x, _own("weight", weight), *biases],
+        [x, own, *([_own("bias", bias)] if bias else [])],
         pads=pads,
-        stride=_pair(r, "strides"),
-        dilation=_pair(r, "dilations"),
+        stride=strides,
+        dilation=dilations,
         output_padding=extra,
         groups=int(r.attribute("group", 1)),
     )
@@ -174,10 +208,12 @@ def _batch_norm(r: Reader, x: Value, *weights: Any) -> Value:
 def _norm(r: Reader, x: Value, *weights: Any) -> Value:
     given = [_own(name, value) for name, value in zip(("weight", "bias"), weights, strict=False) if value]
     epsilon = float(r.attribute("epsilon", 1e-5))
-    if r.proto.op_type == "LayerNormalization":
+    if r.proto.op_type in ("LayerNormalization", "RMSNormalization"):
         axis = x.axis(r.attribute("axis", -1))
-        given = [(name, values.reshape(x.shapes[0][axis:])) for name, values in given]
-        return r.emit("LayerNormalization", [x, *given], axis=axis, epsilon=epsilon)
+        if axis == 0:
+            raise Missing("the axis of the images")
+        given = [(name, np.broadcast_to(values, x.shapes[0][axis:])) for name, values in given]
+        return r.emit(r.proto.op_type, [x, *given], axis=axis, epsilon=epsilon)
     if r.proto.op_type == "GroupNormalization":
         groups = int(r.attribute("num_groups", 1))
         each = x.shapes[0][1] // groups
@@ -186,8 +222,14 @@ def _norm(r: Reader, x: Value, *weights: Any) -> Value:
             for name, values in given
         ]
         return r.emit("GroupNormalization", [x, *given], groups=groups, epsilon=epsilon)
-    _planar(x)
     return r.emit("InstanceNormalization", [x, *given], epsilon=epsilon)
+
+
+def _lp_norm(r: Reader, x: Value) -> Value:
+    axis = x.axis(r.attribute("axis", -1))
+    if axis == 0:
+        raise Missing("the axis of the images")
+    return r.emit("LpNormalization", [x], axis=axis, p=int(r.attribute("p", 2)))
 
 
 def _pool(r: Reader, x: Value) -> Value:
@@ -197,17 +239,18 @@ def _pool(r: Reader, x: Value) -> Value:
     if len(kernel) != 2 or len(r.proto.output) > 1 and r.proto.output[1] or r.attribute("storage_order", 0):
         raise Missing("indices or other axes")
     pads, ceil = _pads(r, x, kernel, strides, dilations), bool(r.attribute("ceil_mode", 0))
-    if r.proto.op_type == "MaxPool":
-        return r.emit("MaxPool", [x], kernel=kernel, strides=strides, pads=pads, dilations=dilations, ceil=ceil)
-    if dilations != [1, 1] or ceil and pads[:2] != pads[2:]:
-        raise Missing("dilations")
-    counted = bool(r.attribute("count_include_pad", 0))
-    return r.emit("AveragePool", [x], kernel=kernel, strides=strides, pads=pads, ceil=ceil, count_include_pad=counted)
+    known: dict[str, Any] = {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations, "ceil": ceil}
+    if r.proto.op_type == "LpPool":
+        known["p"] = int(r.attribute("p", 2))
+    if r.proto.op_type == "AveragePool":
+        known["count_include_pad"] = bool(r.attribute("count_include_pad", 0))
+    return r.emit(r.proto.op_type, [x], **known)
 
 
 def _global(operator: str) -> Callable[..., Value]:
     def rule(r: Reader, x: Value) -> Value:
-        return r.emit(operator, [x], axes=list(range(2, x.rank)), keepdims=True)
+        p: dict[str, Any] = {"p": int(r.attribute("p", 2))} if operator == "ReduceLp" else {}
+        return r.emit(operator, [x], axes=list(range(2, x.rank)), keepdims=True, **p)
 
     return rule
 
@@ -215,7 +258,7 @@ def _global(operator: str) -> Callable[..., Value]:
 def _reduce(r: Reader, x: Value, *inputs: Any) -> Value:
     axes = r.setting("axes", (x, *inputs), 1)
     if not axes:
-        if r.attribute("noop_with_empty_axes", 0):
+        if r.attribute("noop_with_empty_axes", 0) and r.proto.op_type[6:] in ("Max", "Mean", "Min", "Prod", "Sum"):
             return x
         raise Missing("all axes, that of the images too")
     axes = sorted(x.axis(axis) for axis in axes)
@@ -233,10 +276,14 @@ def _clip(r: Reader, x: Value, low: Any = None, high: Any = None) -> Value:
 
 
 def _softmax(r: Reader, x: Value) -> Value:
-    axis = r.attribute("axis", -1 if r.opset >= 13 else 1)
-    if r.opset < 13 and x.axis(axis) != x.rank - 1 and prod(x.shapes[0][x.axis(axis) :]) != x.shapes[0][x.axis(axis)]:
-        raise Missing("several axes at once")
-    return r.emit(r.proto.op_type, [x], axis=x.axis(axis))
+    axis = x.axis(r.attribute("axis", -1 if r.opset >= 13 else 1))
+    if axis == 0:
+        raise Missing("the axis of the images")
+    if r.opset >= 13 or axis == x.rank - 1:
+        return r.emit(r.proto.op_type, [x], axis=axis)
+    # Once it went over this axis and all that follow.
+    flat = r.reshape(x, lambda n: [*x.shapes[n][:axis], prod(x.shapes[n][axis:])])
+    return r.reshape(r.emit(r.proto.op_type, [flat], axis=axis), lambda n: x.shapes[n])
 
 
 def _concat(r: Reader, *parts: Any) -> Value:
@@ -274,15 +321,16 @@ def _slice(r: Reader, x: Value, *inputs: Any) -> Value:
     keep = []
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         size = x.shapes[0][axis]
+        if axis == 0 and not (start == 0 and step == 1 and (end < 0 or end >= max(each[0] for each in x.shapes))):
+            # The first image of a file for one is each of them.
+            if not (r.fixed_batch and slice(start, end, step).indices(r.fixed_batch) == (0, r.fixed_batch, 1)):
+                raise Missing("the axis of the images")
         start, end, step = slice(start, end, step).indices(size)
-        if step < 0:
-            # torch has no step backwards; the same values are gathered.
-            x, whole = r.emit("Gather", [x], indices=list(range(start, end, step)), axis=axis), True
+        if axis == 0 or (start, end, step) == (0, size, 1):
+            continue
+        if step < 0:  # torch has no step backwards; the same values are gathered
+            x = r.emit("Gather", [x], indices=list(range(start, end, step)), axis=axis)
         else:
-            whole = (start, end, step) == (0, size, 1)
-        if axis == 0 and not whole and (start, step) != (0, 1):
-            raise Missing("the axis of the images")
-        if not whole and axis:
             keep.append((axis, start, end, step))
     if not keep:
         return x
@@ -295,21 +343,28 @@ def _gather(r: Reader, x: Any, indices: Any) -> Value:
         raise Missing("a table")
     axis = x.axis(r.attribute("axis", 0))
     if x.rank == 1 and not isinstance(indices, Value):  # `as_strided` of PyTorch's exporter: all values in their order
-        if all(np.array_equal(each.reshape(-1), np.arange(x.shapes[n][0])) for n, each in enumerate(indices)):
-            return r.reshape(x, lambda n: indices[n].shape)
-    places = r.ints(indices)
+        for n, each in enumerate(indices):
+            one = x.shapes[n][0] * r.fixed_batch // BATCHES[n]  # of a file for a fixed number of images
+            if not any(np.array_equal(each.reshape(-1), np.arange(count)) for count in (x.shapes[n][0], one)):
+                raise Missing("such indices")
+        return r.reshape(x, lambda n: indices[n].shape)
+    places = r.ints((indices[0].reshape(-1), indices[1].reshape(-1)))
     size = x.shapes[0][axis]
-    if axis == 0 or indices[0].ndim > 1 or len(places) > 8192 or not all(-size <= place < size for place in places):
+    if axis == 0 or len(places) > 8192 or not all(-size <= place < size for place in places):
         raise Missing("such indices")
     places = [place % size for place in places]
     if indices[0].ndim == 0:
         return r.emit("Select", [x], index=places[0], axis=axis)
-    return r.emit("Gather", [x], indices=places, axis=axis)
+    found = r.emit("Gather", [x], indices=places, axis=axis)
+    after = indices[0].shape
+    return (
+        r.reshape(found, lambda n: [*x.shapes[n][:axis], *after, *x.shapes[n][axis + 1 :]]) if len(after) > 1 else found
+    )
 
 
 def _pad(r: Reader, x: Value, *inputs: Any) -> Value:
     pads, mode = r.setting("pads", (x, *inputs), 1), r.attribute("mode", "constant")
-    modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
+    modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     axes = [x.axis(axis) for axis in r.setting("axes", (x, *inputs), 3) or range(x.rank)]
     if pads is None or mode not in modes or len(pads) != 2 * len(axes):
         raise Missing(f"mode {mode}")
@@ -321,8 +376,12 @@ def _pad(r: Reader, x: Value, *inputs: Any) -> Value:
         flat = flat[:-2]
     if not flat:
         return x
+    if mode != "constant" and (len(flat) > 4 or x.rank != 4):
+        raise Missing(f"mode {mode} of such axes")
+    flat += [0] * (4 - len(flat)) if mode != "constant" else []
     value = r.number(inputs[1]) if len(inputs) > 1 and inputs[1] else float(r.attribute("value", 0.0))
-    return r.emit("Pad", [x], pads=flat, mode=modes[mode], value=value)
+    largest = float(np.finfo(np.float32).max)  # for infinity, which no JSON holds
+    return r.emit("Pad", [x], pads=flat, mode=modes[mode], value=max(-largest, min(largest, value)))
 
 
 def _reshape(r: Reader, x: Value, shape: Any = None) -> Value:
@@ -335,9 +394,13 @@ def _reshape(r: Reader, x: Value, shape: Any = None) -> Value:
 def _flatten(r: Reader, x: Value) -> Value:
     axis = r.attribute("axis", 1)
     axis = axis + x.rank if axis < 0 else axis
-    if axis != 1:
-        raise Missing(f"axis {axis}")
-    return x if x.rank == 2 else r.emit("Flatten", [x])
+    if axis == 0:  # one image alone has nothing in front of it
+        if r.fixed_batch != 1:
+            raise Missing("the axis of the images")
+        axis = 1
+    return (
+        x if x.rank == 2 and axis == 1 else r.reshape(x, lambda n: [prod(x.shapes[n][:axis]), prod(x.shapes[n][axis:])])
+    )
 
 
 def _squeeze(r: Reader, x: Value, *inputs: Any) -> Value:
@@ -372,9 +435,25 @@ def _expand(r: Reader, x: Value, shape: Any) -> Value:
     return r.emit("Expand", [x], shape=[-1 if a != b else int(a) for a, b in zip(*shapes, strict=True)])
 
 
-def _cast(r: Reader, x: Value, *_: Any) -> Value:
-    if r.proto.op_type == "Cast" and r.attribute("to") not in FLOATS:
+def _tile(r: Reader, x: Value, repeats: Any) -> Value:
+    times = r.ints(repeats)
+    if times[0] != 1 or len(times) != x.rank or min(times) < 1:
+        raise Missing("such repeats")
+    return r.emit("Tile", [x], repeats=times)
+
+
+def _cast(r: Reader, x: Any, *_: Any) -> Any:
+    to = r.attribute("to", TensorProto.FLOAT)
+    if to == TensorProto.BOOL:
+        return r.emit("Bool", [x])
+    if to not in FLOATS:
         raise Missing("whole numbers")
+    return x
+
+
+def _dropout(r: Reader, x: Value, *inputs: Any) -> Value:
+    if len(inputs) > 1 and inputs[1] and r.number(inputs[1]):
+        raise Missing("training mode")
     return x
 
 
@@ -393,35 +472,40 @@ def _prelu(r: Reader, x: Value, slope: Any) -> Value:
 def _resize(r: Reader, x: Value, *inputs: Any) -> Value:
     _planar(x)
     given = [None, *inputs] if r.opset >= 11 else [None, None, *inputs]
-    sizes = given[3] if len(given) > 3 else None
-    if sizes:
-        size = r.ints((sizes[0][2:], sizes[1][2:])) if len(sizes[0]) == 4 else r.ints(sizes)
-    else:
-        scales = np.asarray(given[2][0]).reshape(-1)
-        size = [int(side * scale) for side, scale in zip(x.shapes[0][2:], scales[-2:], strict=True)]
-    if len(size) != 2 or not all(1 <= side <= 4096 for side in size):
+    axes = [axis % 4 for axis in r.attribute("axes", range(4))]
+    asked = given[3] if len(given) > 3 and given[3] and given[3][0].size else given[2]
+    scales, size = [1.0] * 4, list(x.shapes[0])
+    for axis, value in zip(axes, asked[0].tolist(), strict=True):
+        old = x.shapes[0][axis]
+        if asked is given[2]:
+            scales[axis], size[axis] = value, int(np.float32(old) * np.float32(value))
+        elif axis > 0:
+            scales[axis], size[axis] = value / old, value
+    if scales[:2] != [1, 1] or not all(1 <= side <= 4096 for side in size[2:]):
         raise Missing("such a size")
-    mode, places = r.attribute("mode", "nearest"), r.attribute("coordinate_transformation_mode", "half_pixel")
-    if mode == "nearest" and places == "asymmetric" and r.attribute("nearest_mode", "floor") == "floor":
-        return r.emit("Resize", [x], size=size, mode="nearest", align_corners=None)
-    whole = all(new % old == 0 for new, old in zip(size, x.shapes[0][2:], strict=True))
-    if mode == "nearest" and whole and places in ("asymmetric", "half_pixel", "pytorch_half_pixel"):
-        return r.emit("Resize", [x], size=size, mode="nearest", align_corners=None)
-    if (
-        mode == "linear"
-        and places in ("half_pixel", "pytorch_half_pixel", "align_corners")
-        and not r.attribute("antialias", 0)
-    ):
-        return r.emit("Resize", [x], size=size, mode="bilinear", align_corners=places == "align_corners")
-    raise Missing(f"{mode}, {places}")
+    first = "half_pixel" if r.opset >= 11 else "asymmetric"
+    mode, places = r.attribute("mode", "nearest"), r.attribute("coordinate_transformation_mode", first)
+    rounding = r.attribute("nearest_mode", "round_prefer_floor" if r.opset >= 11 else "floor")
+    antialias, known = bool(r.attribute("antialias", 0)), ("half_pixel", "pytorch_half_pixel", "align_corners")
+    if places == "tf_crop_and_resize" or mode not in ("nearest", "linear", "cubic"):
+        raise Missing(f"{mode}, {places}")
+    if r.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Missing("a size that keeps the aspect ratio")
+    exact = all(abs(new - old * scale) < 1e-4 for new, old, scale in zip(size, x.shapes[0], scales, strict=True))
+    if exact and mode == "nearest" and (places, rounding) == ("asymmetric", "floor"):
+        return r.emit("Resize", [x], size=size[2:], mode="nearest", align_corners=None)
+    if exact and mode == "linear" and places in known and min(size[2:]) > 1 and not antialias:
+        return r.emit("Resize", [x], size=size[2:], mode="bilinear", align_corners=places == "align_corners")
+    return r.emit(
+        "Resize", [x], size=size[2:], scales=scales[2:], mode=mode, places=places, rounding=rounding,
+        cubic=float(r.attribute("cubic_coeff_a", -0.75)), inside=bool(r.attribute("exclude_outside", 0)),
+        antialias=antialias and mode != "nearest",
+    )  # fmt: skip
 
 
 def _lrn(r: Reader, x: Value) -> Value:
-    size = int(r.attribute("size"))
-    if size % 2 == 0:
-        raise Missing("an even size")
     alpha, beta, bias = r.attribute("alpha", 1e-4), r.attribute("beta", 0.75), r.attribute("bias", 1.0)
-    return r.emit("LRN", [x], size=size, alpha=float(alpha), beta=float(beta), bias=float(bias))
+    return r.emit("LRN", [x], size=int(r.attribute("size")), alpha=float(alpha), beta=float(beta), bias=float(bias))
 
 
 def _depth(r: Reader, x: Value) -> Value:
@@ -436,16 +520,18 @@ RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean"), _arithmetic),
     **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "HardSwish", "Mish", "Softplus", "Softsign"), _unary()),
     **dict.fromkeys(("Sqrt", "Exp", "Log", "Erf", "Neg", "Abs", "Reciprocal"), _unary()),
-    **dict.fromkeys(("Elu", "Celu", "Swish"), _unary(alpha=1.0)),
+    **dict.fromkeys(("Floor", "Ceil", "Round", "Sign", "Not"), _unary()),
+    **dict.fromkeys(("Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Equal", "And", "Or", "Where"), _arithmetic),
+    **dict.fromkeys(("Elu", "Celu", "Swish", "ThresholdedRelu"), _unary(alpha=1.0)),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"), _reduce),
-    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization"), _norm),
+    **{f"Reduce{kind}": _reduce for kind in "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare".split()},
+    **{f"{kind}Normalization": _norm for kind in ("Layer", "RMS", "Instance", "Group")},
     **dict.fromkeys(("Cast", "CastLike"), _cast),
-    **dict.fromkeys(("Identity", "Dropout"), _same),
-    **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
+    **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), _pool),
+    **dict.fromkeys(("Resize", "Upsample"), _resize),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _depth),
     "LeakyRelu": _unary(alpha=0.01),
-    "Selu": _unary(),
+    "Selu": _unary(alpha=1.67326319217681884765625, gamma=1.05070102214813232421875),
     "HardSigmoid": _unary(alpha=0.2, beta=0.5),
     "Gelu": _gelu,
     "PRelu": _prelu,
@@ -456,8 +542,12 @@ RULES: dict[str, Callable[..., Any]] = {
     "MatMul": _matmul,
     "BatchNormalization": _batch_norm,
     "LRN": _lrn,
+    "LpNormalization": _lp_norm,
+    "Identity": _same,
+    "Dropout": _dropout,
     "GlobalAveragePool": _global("ReduceMean"),
     "GlobalMaxPool": _global("ReduceMax"),
+    "GlobalLpPool": _global("ReduceLp"),
     "Concat": _concat,
     "Split": _split,
     "Slice": _slice,
@@ -469,7 +559,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "Unsqueeze": _unsqueeze,
     "Transpose": _transpose,
     "Expand": _expand,
-    "Resize": _resize,
+    "Tile": _tile,
 }
 """By the operator's name in ONNX. A constant operator (`Shape`, `ConstantOfShape`, `Range`, ...) needs none: it is
 computed while the file is read."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import IO, Any, NamedTuple
 
-from explorer.weights_import.report import WeightsError, quote, with_way_out
+from explorer.weights_import.report import WeightsError, quote
 
 MAGIC = 0x1950A86A20F9469CFC6C  # torch's, at the start of a file from before 1.6
 MAX_OPCODES = 1_000_000  # ResNet-1202 with the state of its optimiser takes 300,000
@@ -91,10 +91,8 @@ class PickleScan:
         strange = [entry for entry in self.globals if entry not in HARMLESS | INERT]
         if any(entry.module.startswith("torch.nn.modules") for entry in strange):
             raise WeightsError(
-                with_way_out(
-                    "is a whole pickled model, which would run program code when it is opened; save its weights alone, "
-                    "with `torch.save(model.state_dict(), ...)`"
-                )
+                "is a whole pickled model, which would run program code when it is opened; save its weights alone, "
+                "with `torch.save(model.state_dict(), ...)`."
             )
         for entry in strange:
             if entry.name in ("_rebuild_sparse_tensor", "_rebuild_qtensor", "_rebuild_nested_tensor"):

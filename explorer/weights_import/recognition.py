@@ -15,7 +15,15 @@ from explorer.weights_import import families, resnets, small_cnns, vggs
 from explorer.weights_import.families import Candidate, KeyLayout, shape
 from explorer.weights_import.graphs import graph_report
 from explorer.weights_import.lookalikes import input_scale
-from explorer.weights_import.report import Normalisation, Reading, Report, WeightsError, quote, with_way_out
+from explorer.weights_import.report import (
+    NoFileError,
+    Normalisation,
+    Reading,
+    Report,
+    WeightsError,
+    quote,
+    with_way_out,
+)
 from explorer.weights_import.sandbox import FileContent, load
 from explorer.weights_import.spellings import CleanStateDict, normalise_keys
 
@@ -57,13 +65,22 @@ def read(path: str | Path, name: str | None = None) -> Report:
     check_torch()
     path = Path(path)
     title = quote(re.split(r"[/\\]", path.name if name is None else name)[-1])
-    found = load(path, title)
+    try:
+        found = load(path, title)
+        if not found.is_ours:
+            return _shown(title, found)
+    except NoFileError:
+        raise
+    except WeightsError as error:
+        raise WeightsError(with_way_out(str(error))) from None
+    return _checkpoint_report(path, title)
+
+
+def _shown(title: str, found: FileContent) -> Report:
+    """The report on a file whose networks no page would refuse."""
     if found.graph is not None:
         return graph_report(title, found.graph, found.state_dicts[0][1])
-    try:
-        report = _checkpoint_report(path, title) if found.is_ours else _report(title, found)
-    except WeightsError as error:
-        raise WeightsError(str(error) if found.is_ours else with_way_out(str(error))) from None
+    report = _report(title, found)
     for reading in report.readings:  # no page could give a picture to another one
         if reading.spec.input_shape[0] not in (1, 3):
             raise WeightsError(
@@ -137,10 +154,12 @@ def _layout(tidied: CleanStateDict, wrapper: Collection[str], name: str) -> KeyL
     if "head.fc.weight" in state and "stages.0.0.conv1.weight" in state:
         return families.from_our_names(state, name)
     is_regnet = any("regnet" in key for key in tidied.originals.values())
+    norm, conv = (state.get(f"layer2.0.{layer}1.weight", torch.zeros(())).shape for layer in ("bn", "conv"))
+    before = "bn1.weight" not in state and len(conv) == 4 and norm == conv[1:2] != conv[:1]
+    if "conv1.weight" in state and ("block1.layer.0.conv1.weight" in state or before):
+        return resnets.preactivation_resnet(state, name)
     if "conv1.weight" in state and "layer1.0.conv1.weight" in state and not is_regnet:
         return resnets.resnet(state, wrapper, name, tidied.family)
-    if "conv1.weight" in state and "block1.layer.0.conv1.weight" in state:
-        return resnets.wide_resnet(state, name)
     first = next((key for key in state if re.fullmatch(r"features\.(0|[1-9][0-9]{0,2})\.weight", key)), None)
     refusal = None
     if first is not None and state[first].dim() == 4:

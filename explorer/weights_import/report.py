@@ -16,16 +16,20 @@ EXPORT = (
     'torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), "network.onnx", dynamo=True, external_data=False)'
 )
 WAY_OUT = f"any CNN can be brought as ONNX: `{EXPORT}`."
-"""The end of each sentence that refuses weights of a network, as the way that is left."""
+"""The end of each sentence that refuses a file, as the way that is left."""
 
 
 class WeightsError(ValueError):
     """A file that cannot be loaded, or not without guessing; the message is one sentence for a person."""
 
 
+class NoFileError(WeightsError):
+    """It is not for the file that nothing is read: it is not there, or this machine cannot."""
+
+
 def with_way_out(sentence: str) -> str:
     """The sentence with `WAY_OUT` as its end."""
-    return sentence if WAY_OUT in sentence else f"{sentence.rstrip('.')}; {WAY_OUT}"
+    return f"{sentence.removesuffix('.')}; {WAY_OUT}"
 
 
 def printable(text: object) -> str:

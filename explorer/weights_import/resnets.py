@@ -112,49 +112,62 @@ def resnet(state: Mapping[str, Tensor], wrapper: Collection[str], name: str, fam
     return cifar_option_b(spec, names, evidence, uncertain, wrapper, shortcut)
 
 
-def wide_resnet(state: Mapping[str, Tensor], name: str) -> KeyLayout:
-    """`conv1`, `block1.layer.0.bn1`, ..., `bn1`, `fc`: the wide ResNets WRN-d-k, norms in front of convolutions."""
+def preactivation_resnet(state: Mapping[str, Tensor], name: str) -> KeyLayout:
+    """Norms in front of convolutions: `block1.layer.0.bn1`, ..., `bn1`, `fc` are the wide ResNets WRN-d-k, and
+    `layer1.0.bn1`, ..., `linear` kuangliu's pre-activation ResNets, with or without a `bn` before the head."""
     stem = state["conv1.weight"]
-    blocks: list[tuple[int, int]] = []
-    while f"block{len(blocks) + 1}.layer.0.conv2.weight" in state:
-        place, count = f"block{len(blocks) + 1}.layer", 1
-        while f"{place}.{count}.conv2.weight" in state:
+    is_wide = "block1.layer.0.conv1.weight" in state
+    stage, shortcut, end = ("block{}.layer", "convShortcut", "bn1") if is_wide else ("layer{}", "shortcut.0", "bn")
+    is_bottleneck = "layer1.0.conv3.weight" in state
+    last = 3 if is_bottleneck else 2
+    blocks: list[tuple[int, int, int]] = []  # how many, their channels, and those inside
+    while f"{(place := stage.format(len(blocks) + 1))}.0.conv{last}.weight" in state:
+        count = 1
+        while f"{place}.{count}.conv{last}.weight" in state:
             count += 1
-        blocks.append((count, state[f"{place}.0.conv2.weight"].shape[0]))
+        inner = state.get(f"{place}.0.conv2.weight", stem)
+        blocks.append((count, state[f"{place}.0.conv{last}.weight"].shape[0], inner.shape[0]))
     head = linear_layers(state, blocks[-1][1] if blocks else 0, name)
     if not head or stem_kernel(stem, len(blocks), name) != 3:
-        raise WeightsError(f"{name} has the names of a wide ResNet, but no 3×3 stem, or no last layer.")
+        raise WeightsError(f"{name} has the names of a pre-activation ResNet, but no 3×3 stem, or no last layer.")
     spec = ArchitectureSpec(
-        stages=tuple(Stage(count, width, 1 if index == 0 else 2) for index, (count, width) in enumerate(blocks)),
+        stages=tuple(
+            Stage(count, width, 1 if index == 0 else 2, inner=inner if is_bottleneck and 4 * inner != width else None)
+            for index, (count, width, inner) in enumerate(blocks)
+        ),
+        block="bottleneck" if is_bottleneck else "basic",
         shortcut="projection",
         stem=Stem(stem.shape[0]),
         hidden=tuple(state[f"{layer}.weight"].shape[0] for layer in head[:-1]),
         input_shape=(stem.shape[1], 32, 32),
         preactivation=True,
+        head_norm=is_wide or f"{end}.weight" in state,
         **outputs(state[f"{head[-1]}.weight"].shape[0]),
     )
-    names = {"stem.conv": "conv1", "head.norm": "bn1", **head_names(head)}
-    for index, stage in enumerate(spec.stages):
-        for block in range(stage.blocks):
-            ours, theirs = f"stages.{index}.{block}", f"block{index + 1}.layer.{block}"
-            names |= {f"{ours}.conv{n}": f"{theirs}.conv{n}" for n in (1, 2)}
-            names |= {f"{ours}.norm{n}": f"{theirs}.bn{n}" for n in (1, 2)} | {
-                f"{ours}.shortcut.conv": f"{theirs}.convShortcut"
-            }
+    names = {"stem.conv": "conv1", "head.norm": end, **head_names(head)}
+    for index in range(len(spec.stages)):
+        for block in range(spec.stages[index].blocks):
+            ours, theirs = f"stages.{index}.{block}", f"{stage.format(index + 1)}.{block}"
+            names |= {f"{ours}.conv{n}": f"{theirs}.conv{n}" for n in range(1, last + 1)}
+            names |= {f"{ours}.norm{n}": f"{theirs}.bn{n}" for n in range(1, last + 1)}
+            names[f"{ours}.shortcut.conv"] = f"{theirs}.{shortcut}"
     evidence = [
         f"`conv1.weight` is {shape(stem)}: a 3×3 stem of {stem.shape[0]} channels",
-        f"{len(blocks)} stages of {', '.join(str(count) for count, _ in blocks)} blocks with "
-        f"{', '.join(str(width) for _, width in blocks)} channels, norms in front of the convolutions: {spec.name}",
+        f"{len(blocks)} stages of {', '.join(str(count) for count, *_ in blocks)} blocks with "
+        f"{', '.join(str(width) for _, width, _ in blocks)} channels, norms in front of the convolutions: {spec.name}",
         f"`{head[-1]}.weight` is {shape(state[f'{head[-1]}.weight'])}: "
         + outputs_in_words(state[f"{head[-1]}.weight"].shape[0]),
     ]
+    if not spec.head_norm:
+        evidence.append("no norm in front of the head, as in kuangliu's networks")
+    family = "xternalz" if is_wide else "kuangliu"
     uncertain = [
         "where the strides are: every stage but the first halves the image in its first block",
-        "that a projection takes the normalised input, as in xternalz's networks",
+        f"that a projection takes the normalised input, as in {family}'s networks",
         f"{NORMALISATION}adversarially trained networks of these names (TRADES, RobustBench) mostly have none",
         PADDING_AND_ACTIVATION,
     ]
-    return layout_of("xternalz", [Candidate(spec.name, spec, names)], evidence, uncertain)
+    return layout_of(family, [Candidate(spec.name, spec, names)], evidence, uncertain)
 
 
 def stem_kernel(stem: Tensor, stages: int, name: str) -> int:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from explorer.weights_import.file_formats import MAX_TENSORS, inspect_file
 from explorer.weights_import.pickle_scan import CUT_OFF, INERT, MAX_BYTES, check_bytes
-from explorer.weights_import.report import WeightsError
+from explorer.weights_import.report import NoFileError, WeightsError
 
 try:
     import resource
@@ -80,22 +80,22 @@ class FileContent:
 def load(path: Path, name: str) -> FileContent:
     """The content of the file. Raises WeightsError with a sentence about `name`, which has its quotes already."""
     if resource is None:
-        raise WeightsError(
+        raise NoFileError(
             f"{name} is not read: weights from elsewhere are opened under limits that only Linux and macOS have; "
             "convert them there (`python -m explorer convert`)."
         )
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise WeightsError(f"{name} is no file; choose a file of weights.")
+            raise NoFileError(f"{name} is no file; choose a file of weights.")
         with path.open("rb") as file, tempfile.TemporaryFile() as answer:
             _run(file, answer, name)
             return _answered(answer, name)
     except FileNotFoundError:
-        raise WeightsError(f"there is no file {name}; check the name.") from None
+        raise NoFileError(f"there is no file {name}; check the name.") from None
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise WeightsError(f"{name} {FULL}") from None
-        raise WeightsError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
+            raise NoFileError(f"{name} {FULL}") from None
+        raise NoFileError(f"{name} cannot be read: {error.strerror or 'it is not a file'}.") from None
 
 
 def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
@@ -117,7 +117,7 @@ def _run(file: BinaryIO, answer: BinaryIO, name: str) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode == DISK_FULL:
-        raise WeightsError(f"{name} {FULL}")
+        raise NoFileError(f"{name} {FULL}")
     if process.returncode:
         raise WeightsError(f"{name} {TOO_MUCH}")
 

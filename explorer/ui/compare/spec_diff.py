@@ -189,7 +189,8 @@ def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
         "shortcut": SHORTCUTS[spec.shortcut].long,
         "stages: blocks × channels": ", ".join(map(_stage_words, spec.stages)),
         "block": f"{BLOCKS[spec.block]}{f', {spec.groups} groups' if spec.groups > 1 else ''}"
-        + (", norm in front of each convolution" if spec.preactivation else ""),
+        + (", norm in front of each convolution" if spec.preactivation else "")
+        + ("" if spec.head_norm else " but not of the head"),
         "stem": f"{stem_words}{f', stride {stem.stride}' if stem and stem.stride > 1 else ''}{pooled}",
         "norm": label("norm", spec.norm),
         "activation": label("activation", spec.activation),
