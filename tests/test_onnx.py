@@ -288,6 +288,7 @@ def test_a_graph_refuses_in_one_sentence_what_does_not_fit_it(name, change, sent
 
 
 def test_swapped_blocks_of_a_graph_work_in_each_others_place():
+    module: Any
     module, _, network = family("convnext_tiny")
     picture = pictures(network.spec.input_shape)[0]
     stage = module.features[1]

@@ -230,15 +230,22 @@ class InferenceCache:
             return traces.get(key, lambda: trace_image(loaded, image, target, state.layers))
 
         with self.lock:
+            untouched: Trace | None = None
             if interventions:
                 untouched = self._untouched.get(key, bare)
                 key, target = f"{key}/{as_text(interventions)}", untouched.target
                 traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers, interventions))
             else:
-                untouched, traced = None, self._untouched.find(key) or bare()
+                traced = self._untouched.find(key) or bare()
             profiles = self._profiles.get(key, lambda: profile(traced))
-        changes = {"interventions": interventions, "untouched": untouched, "refusal": refusal}
-        return NetworkResult(**vars(network), trace=traced, profiles=profiles, **changes)
+        return NetworkResult(
+            **vars(network),
+            trace=traced,
+            profiles=profiles,
+            interventions=interventions,
+            untouched=untouched,
+            refusal=refusal,
+        )
 
     def layer_pass(self, result: NetworkResult, image: InputImage, layer: str) -> LayerPass:
         """What that pass put into the layer: another value of it needs no pass. Raises ValueError as `layer_pass`."""

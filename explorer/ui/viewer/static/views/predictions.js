@@ -38,7 +38,7 @@ function bars(network) {
     // As its lines are dashed where another network has the same colour.
     const fill = network.dashed ? `repeating-linear-gradient(90deg, ${network.colour} 0 9px, transparent 9px 12px)` : network.colour;
     Object.assign(bar.style, { width: `${100 * (probability ?? 0)}%`, background: fill, opacity: explained ? 1 : 0.55 });
-    const text = before === null ? percent(probability) : `${percent(before)} → ${percent(probability)}`;
+    const text = before === null ? percent(probability) : `${percent(before)}\n→ ${percent(probability)}`;
     const mark = before === null || before < 0.005 ? [] : [el("i", { className: "before", style: `left:${100 * before}%` })];
     return [
       el("div", { className: "class", title }, explained ? el("b", {}, `▸ ${short}`) : short),
