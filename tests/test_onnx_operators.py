@@ -74,7 +74,7 @@ KERNELS: dict[str, dict[str, Any]] = {
     "valid": {"auto_pad": "VALID", "strides": [3, 1]},
     "dilations": {"dilations": [2, 1], "pads": [2, 1, 1, 0]},
 }
-CEILS = {
+CEILS: dict[str, dict[str, Any]] = {
     "ceil": {"strides": [2, 2], "ceil_mode": 1},
     "ceil pads": {"strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1},
     "ceil 3": {"strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1},
@@ -151,7 +151,7 @@ def _forms() -> Iterator[tuple[str, Form]]:
         yield f"MaxPool {name}", one("MaxPool", kernel_shape=[3, 3], **sides)
         low = 19 if name == "dilations" else OLDEST
         for counted in (0, 1):
-            pool = {"kernel_shape": [3, 2], "count_include_pad": counted} | sides
+            pool = {"kernel_shape": [3, 2], "count_include_pad": counted, **sides}
             yield f"AveragePool {name} {counted}", one("AveragePool", low=low, **pool)
         yield f"LpPool {name}", one("LpPool", kernel_shape=[3, 3], p=3, low=18 if name == "dilations" else 11, **sides)
         if name not in ("upper", "lower"):
@@ -159,7 +159,7 @@ def _forms() -> Iterator[tuple[str, Form]]:
     for name, sides in CEILS.items():
         yield f"MaxPool {name}", one("MaxPool", kernel_shape=[3, 3], **sides)
         for counted in (0, 1):
-            pool = {"kernel_shape": [3, 3], "count_include_pad": counted} | sides
+            pool = {"kernel_shape": [3, 3], "count_include_pad": counted, **sides}
             yield f"AveragePool {name} {counted}", one("AveragePool", low=19, **pool)
     yield "Conv plain", one("Conv", floats(4, 8, 2, 3), kernel_shape=[2, 3])
     yield "Conv depthwise", one("Conv", floats(16, 1, 3, 3), group=8)

@@ -2,6 +2,8 @@
 
 `Operation` makes one of them a module. Where torch has the layer as a module of its own (`Conv2d`, `Linear`,
 `BatchNorm2d`, `ReLU`), that is taken, so that all that looks for such layers finds them.
+
+One file: a list of short functions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -188,11 +190,6 @@ def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, bias: f
     return x / (bias + alpha * means).pow(beta)
 
 
-def lp_norm(x: Tensor, axis: int, p: int) -> Tensor:
-    size = x.norm(p, axis, keepdim=True)
-    return x / torch.where(size == 0, 1.0, size)
-
-
 def product(x: Tensor, axes: list[int], keepdims: bool) -> Tensor:
     for axis in sorted(axes, reverse=True):
         x = x.prod(axis, keepdims)
@@ -277,7 +274,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "ReduceLogSumExp": lambda x, axes, keepdims: x.logsumexp(axes, keepdims),
     "ReduceProd": product,
     "LRN": local_response_norm,
-    "LpNormalization": lp_norm,
+    "LpNormalization": lambda x, axis, p: F.normalize(x, p, axis),
     "RMSNormalization": lambda x, weight, axis, epsilon: F.rms_norm(x, x.shape[axis:], weight, epsilon),
     "BatchNormalization": batch_norm,
     "InstanceNormalization": lambda x, weight, bias, epsilon: F.instance_norm(x, None, None, weight, bias, eps=epsilon),

@@ -77,14 +77,17 @@ def graph_of(content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     described, state = laid_out(graph)
     try:
         network = Network.of(spec_from_dict(described))
+    except ValueError as error:
+        raise WeightsError(f"holds a network that this app cannot run: {error}") from None
+    try:
         network.load_state_dict(state, assign=True)
         pictures = torch.rand(2, *graph.input_shape, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             both, one = network.freeze()(pictures), network(pictures[:1])
-    except ValueError as error:
-        raise WeightsError(f"holds a network that this app cannot run: {error}") from None
-    except RuntimeError as error:  # no memory, or an operation that does not fit after all
-        raise WeightsError("holds a network that cannot be run within the limits of memory.") from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:  # also where memory is short
+        raise WeightsError(
+            "holds a network that cannot be run: its operations do not fit, or take too much memory."
+        ) from error
     if not both.isfinite().all():
         raise WeightsError("gives values that are not finite for a image of noise; export or download it again.")
     if not torch.allclose(both[:1], one, rtol=1e-3, atol=1e-3 * float(one.abs().max())):

@@ -95,6 +95,8 @@ def _pads(r: Reader, x: Value, kernel: Sequence[int], strides: Sequence[int], di
 
 def _same_pads(auto: str, totals: Sequence[int]) -> list[int]:
     """top, left, bottom, right of so many rows and columns; an odd one is at the end, or at the start."""
+    if auto not in ("SAME_UPPER", "SAME_LOWER", "NOTSET", ""):
+        raise Missing(f"padding {auto}")
     less, more = [total // 2 for total in totals], [total - total // 2 for total in totals]
     return [*less, *more] if auto == "SAME_UPPER" else [*more, *less]
 
@@ -157,7 +159,7 @@ def _conv_transpose(r: Reader, x: Value, weight: Any, bias: Any = None) -> Value
             totals.append(strides[axis] * (side - 1) + extra[axis] + window - wanted[-2:][axis])
         # Without a word on it the odd one is at the start here.
         pads = _same_pads(auto, totals)
-    if min(pads) < 0:
+    if min(pads) < 0 or auto not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER", ""):
         raise Missing("such pads")
     return r.emit(
         "ConvTranspose",
@@ -487,8 +489,10 @@ def _resize(r: Reader, x: Value, *inputs: Any) -> Value:
     mode, places = r.attribute("mode", "nearest"), r.attribute("coordinate_transformation_mode", first)
     rounding = r.attribute("nearest_mode", "round_prefer_floor" if r.opset >= 11 else "floor")
     antialias, known = bool(r.attribute("antialias", 0)), ("half_pixel", "pytorch_half_pixel", "align_corners")
-    if places == "tf_crop_and_resize" or mode not in ("nearest", "linear", "cubic"):
-        raise Missing(f"{mode}, {places}")
+    known_places = (*known, "asymmetric", "half_pixel_symmetric", "tf_half_pixel_for_nn")
+    roundings = ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
+    if mode not in ("nearest", "linear", "cubic") or places not in known_places or rounding not in roundings:
+        raise Missing(f"{mode}, {places}, {rounding}")
     if r.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Missing("a size that keeps the aspect ratio")
     exact = all(abs(new - old * scale) < 1e-4 for new, old, scale in zip(size, x.shapes[0], scales, strict=True))
@@ -512,7 +516,10 @@ def _depth(r: Reader, x: Value) -> Value:
     _planar(x)
     block = int(r.attribute("blocksize"))
     if r.proto.op_type == "DepthToSpace":
-        return r.emit("DepthToSpace", [x], block=block, mode=r.attribute("mode", "DCR"))
+        mode = r.attribute("mode", "DCR")
+        if mode not in ("DCR", "CRD"):
+            raise Missing(f"mode {mode}")
+        return r.emit("DepthToSpace", [x], block=block, mode=mode)
     return r.emit("SpaceToDepth", [x], block=block)
 
 

@@ -101,7 +101,7 @@ def change(draw: DrawFn, attribute: onnx.AttributeProto) -> None:
         new = draw(st.sampled_from((-1.0, 0.0, 0.5, 1.0, 1e-9, 3.0)))
     elif isinstance(value, int):
         new = draw(st.sampled_from(SMALL))
-    elif len(value) and isinstance(value[0], int):
+    elif attribute.ints:
         new = [draw(st.sampled_from(SMALL)) if draw(st.booleans()) else each for each in value]
         new = new[: draw(st.sampled_from((4, 4, 4, 1)))]
     else:
