@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { changeOf, changesIn, changeText, formatChanges, parseChanges, withChange } from "../../explorer/ui/viewer/static/changes.js";
+import { keyOf } from "../../explorer/ui/viewer/static/store.js";
+import { paced } from "../../explorer/ui/viewer/static/views/changes.js";
 
 const CASES = JSON.parse(readFileSync(new URL("changes.json", import.meta.url), "utf8")); // Python's tests read them too
 
@@ -15,6 +17,36 @@ for (const { text, changes, written = text } of CASES) {
 test("a hundred fit one pass", () => {
   assert.equal(parseChanges(Array(100).fill("a:off").join(","))?.length, 100);
   assert.equal(parseChanges(Array(101).fill("a:off").join(",")), null);
+});
+
+test("of many moves of a dial the newest is asked for once the answer before is drawn, and the last always", async () => {
+  const view = { networks: ["a"], change: "" };
+  /** What the page shows: an answer comes when `answer` is called. */
+  const state = { view, key: keyOf(view), error: "" };
+  const asked = [];
+  const pace = paced(({ change }) => {
+    asked.push(change);
+    state.view = { ...view, change };
+  });
+  const answer = async (changes = { key: keyOf(state.view), error: "" }) => {
+    Object.assign(state, changes);
+    pace.follow(state);
+    await Promise.resolve();
+  };
+  for (const change of ["a:0.9", "a:0.8", "a:0.7"]) {
+    pace.ask(state, change);
+    await Promise.resolve();
+    assert.equal(pace.wanted(state), change);
+  }
+  assert.deepEqual(asked, ["a:0.9"]);
+  await answer();
+  assert.deepEqual(asked, ["a:0.9", "a:0.7"]);
+  pace.ask(state, "a:off");
+  await answer({ error: "The server cannot be reached." });
+  assert.deepEqual(asked, ["a:0.9", "a:0.7", "a:off"], "the last is tried after an error too");
+  await answer();
+  assert.equal(pace.wanted(state), "a:off");
+  assert.equal(asked.length, 3);
 });
 
 const after = (text, ...changes) => formatChanges(changes.reduce(withChange, parseChanges(text)));
