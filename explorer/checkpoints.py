@@ -16,6 +16,7 @@ from safetensors.torch import save as serialise
 from explorer.architectures import ArchitectureSpec, GraphSpec, Network, describe, spec_from_dict
 from explorer.architectures.spec import MAXIMUM
 from explorer.files import write_atomically
+from explorer.images import PLAIN, Rendering
 
 HEADER = "cnn-resnet-explorer"  # the one metadata key; safetensors writes several keys in no fixed order
 VERSION = 1
@@ -30,6 +31,7 @@ FIELDS: dict[str, Any] = {  # of the header, as JSON has them
     "record": dict,
     "figures": dict,
     "resize_shorter_to": int | None,
+    "rendering": dict | None,
 }
 MEASURED = ("train", "validation", "test", "torchvision")  # figures that pages show
 SMALLEST_STD = 1e-6  # of a channel; pixels over a much smaller one are too large for a number
@@ -48,7 +50,7 @@ class Checkpoint:
     `network` is frozen (evaluation mode, no parameter requires a gradient). `mean` and `std` normalise its input: R, G,
     B, or grey, of pixels on the scale 0..1. `data` names the training data, `config` and `record` are of the training
     (JSON). `metrics` are measured results, each with its `n` (JSON, `figures` in the file). `resize_shorter_to` is an
-    argument of `images.to_input`.
+    argument of `images.to_input`. `rendering` is that of the images that it learned from.
     """
 
     network: Network
@@ -61,6 +63,7 @@ class Checkpoint:
     record: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     resize_shorter_to: int | None = None
+    rendering: Rendering = PLAIN
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.spec.classes:
@@ -93,8 +96,11 @@ def digest(checkpoint: Checkpoint) -> str:
     """64 hexadecimal digits of all that decides an output of the network: its architecture, the names, types and bytes
     of its weights, the normalisation and size of its input, and the names of its classes. Files and facts do not count.
     """
-    told = [checkpoint.spec.fingerprint, checkpoint.class_names, checkpoint.mean, checkpoint.std]
-    found = hashlib.sha256(json.dumps([*told, checkpoint.resize_shorter_to]).encode())
+    told: list[Any] = [checkpoint.spec.fingerprint, checkpoint.class_names, checkpoint.mean, checkpoint.std]
+    told += [checkpoint.resize_shorter_to]
+    if checkpoint.rendering != PLAIN:  # left out, so that older networks have the digest that they had
+        told += [checkpoint.rendering.to_dict()]
+    found = hashlib.sha256(json.dumps(told).encode())
     for name, tensor in checkpoint.network.state_dict().items():
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
@@ -105,8 +111,11 @@ def save(checkpoint: Checkpoint, path: str | Path) -> str:
     """Writes the file, whole or not at all, and returns its sha256."""
     header = {entry.name: getattr(checkpoint, entry.name) for entry in fields(checkpoint) if entry.name != "network"}
     header |= {"version": VERSION, "spec": checkpoint.spec.to_dict(), "figures": header.pop("metrics")}
-    if checkpoint.resize_shorter_to is None:  # left out, so that older files are saved with the same bytes
-        del header["resize_shorter_to"]
+    for name, usual in (("resize_shorter_to", None), ("rendering", PLAIN)):
+        if header[name] == usual:  # left out, so that older files are saved with the same bytes
+            del header[name]
+    if "rendering" in header:
+        header["rendering"] = checkpoint.rendering.to_dict()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.network.state_dict().items()}
     content = serialise(tensors, {HEADER: json.dumps(header, sort_keys=True, allow_nan=False)})
     write_atomically(Path(path), content)
@@ -203,7 +212,10 @@ def load(path: str | Path, sha256: str | None = None) -> Checkpoint:
             for key, kind in FIELDS.items()
             if key != "spec"
         }
+        facts["rendering"] = Rendering.read(facts["rendering"]) if facts["rendering"] else PLAIN
         checkpoint = Checkpoint(network=network.freeze(), metrics=facts.pop("figures"), **facts)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"the header of {name} is wrong: its rendering is incomplete.") from error
     except ValueError as error:
         raise CheckpointError(f"the header of {name} is wrong: {error}") from None
     try:

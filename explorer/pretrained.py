@@ -136,6 +136,7 @@ def checkpoint_of(
         config=record.config.to_dict(),
         record=record.to_dict(),
         metrics=metrics,
+        rendering=dataset.rendering,
     )
 
 

@@ -376,7 +376,8 @@ def test_other_content_is_refused_by_name(data):
     with pytest.raises(ImageError) as error:
         decode(data, "holiday.png")
     assert str(error.value) == (
-        "`holiday.png` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF image; save it as one of these and upload it again."
+        "`holiday.png` is not a JPEG, PNG, GIF, BMP, WEBP, TIFF, HEIC, AVIF or DICOM image; "
+        "save it as one of these and upload it again."
     )
 
 

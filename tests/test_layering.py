@@ -85,6 +85,8 @@ ONLY_IN = {
     "jinja2": {"explorer.figures"},
     "captum": {"explorer.attribution"},
     "onnx": {"explorer.weights_import", "explorer.onnx_export"},
+    "pillow_heif": {"explorer.images"},
+    "pydicom": {"explorer.images"},
 }
 
 # Packages of the tests that a module takes where they are installed, and does without where they are not.
@@ -115,7 +117,8 @@ FORBIDDEN_METHODS = {"extractall", "add_safe_globals"}
 OPENS_WEIGHTS = {"explorer.weights_import.sandbox"}  # in a child with limits: the one place for files of others
 FORBIDDEN_KEYWORDS = {"allow_pickle", "shell"}
 
-IMPORT_NAMES = {"pillow": "PIL"}  # where a package is imported under another name than it is installed
+# Where a package is imported under another name than it is installed.
+IMPORT_NAMES = {"pillow": "PIL", "pillow-heif": "pillow_heif"}
 
 
 def sources() -> list[Path]:

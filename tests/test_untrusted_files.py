@@ -51,7 +51,7 @@ ODD = {
     "cat/inner.zip": (packed(PETS).getvalue(), "an archive of its own, and such are not opened"),
     "cat/notes.txt": (b"x", "not an image of a type that can be read"),
     "cover.png": (png(), "outside of any class folder"),
-    "dog/text.jpg": (b"text", "`text.jpg` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF image"),
+    "dog/text.jpg": (b"text", "`text.jpg` is not a JPEG, PNG, GIF, BMP, WEBP, TIFF, HEIC, AVIF or DICOM image"),
     "fish/": (b"", "an empty folder, which is no class"),
     "horse/deep/": (b"", "an empty folder, which is no class"),
     ".git/config": (b"x", "hidden, or made by the operating system"),

@@ -18,6 +18,7 @@ GRIDS = 3  # channels whose values, weights and products are printed
 def arithmetic_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
+    inputs.add_paper(parser)
     layers = f"any layer that `describe` lists, or {PROBABILITIES}, which follow the last one"
     parser.add_argument("--layer", required=True, metavar="LAYER", help=layers)
     places = "channel, row and column of the value, counted from 0; in the head the unit alone"
@@ -29,7 +30,7 @@ def show_arithmetic(arguments: argparse.Namespace) -> CommandResult:
     if not re.fullmatch(r"-?[0-9]{1,9}(,-?[0-9]{1,9})*", arguments.at):
         raise ValueError(f"`--at` must be whole numbers with commas, such as 3,10,12; received {arguments.at!r}.")
     checkpoint = inputs.checkpoint(arguments.checkpoint)
-    picture = inputs.picture(arguments.picture)
+    picture = inputs.picture(arguments.picture, checkpoint, arguments.paper)
     image = inputs.image(picture, checkpoint)
     found = arithmetic(checkpoint.network, image, arguments.layer, [int(each) for each in arguments.at.split(",")])
     document = {

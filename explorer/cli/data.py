@@ -8,6 +8,7 @@ from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import notes_block, table
 from explorer.datasets import folders
 from explorer.datasets.balance import imbalance
+from explorer.images import PLAIN
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 20  # files that were left out, in text
@@ -24,7 +25,9 @@ def describe_data(arguments: argparse.Namespace) -> CommandResult:
     size = (arguments.size, arguments.size)
     with folders.opened(arguments.source, arguments.encoding) as source:
         layout = folders.chosen_layout(source, arguments.labels_from)
-        dataset = folders.loaded(folders.read_layout(source, layout, size, name=source.name))
+        dataset = folders.loaded(
+            folders.read_layout(source, layout, size, name=source.name, rendering=PLAIN.on(arguments.paper))
+        )
     counts = dict(zip(dataset.class_names, dataset.counts, strict=True))
     totals = [sum(column) for column in zip(*dataset.counts, strict=True)]
     warning = imbalance(dataset.class_names, dataset.counts)

@@ -40,6 +40,7 @@ def followed(steps: Iterator[tuple[float, Result | None]]) -> Result:
 def shift_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help=NAME_HELP)
     parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
+    inputs.add_paper(parser)
     parser.add_argument(
         "--class",
         dest="target",
@@ -54,7 +55,7 @@ def shift_picture(arguments: argparse.Namespace) -> CommandResult:
     checkpoint = inputs.checkpoint(arguments.name)
     names = checkpoint.class_names
     chosen = None if arguments.target is None else inputs.class_index(arguments.target, names)
-    picture = inputs.picture(arguments.picture)
+    picture = inputs.picture(arguments.picture, checkpoint, arguments.paper)
     (found,) = followed(changed_pictures.shift_map([checkpoint], picture.pixels, threads=arguments.threads))
     followed_class = found.answer if chosen is None else chosen
     low, x, y = found.lowest(followed_class)

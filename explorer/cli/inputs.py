@@ -17,13 +17,13 @@ from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import SHOWN_CLASSES, describe_classes
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.datasets.name_encodings import ENCODINGS
-from explorer.images import PHOTOS, DecodedImage, Frame, decode, to_input
+from explorer.images import FORMATS, PAPERS, PHOTOS, PLAIN, DecodedImage, Frame, Paper, Rendering, decode, to_input
 from explorer.images.photos import decoded
 from explorer.labels import numbered_classes
 from explorer.presets import preset
 from explorer.training import TrainingConfig
 
-PICTURE_HELP = f"a JPEG, PNG, GIF, BMP, WEBP or TIFF file, or one that comes with the app: {', '.join(PHOTOS)}"
+PICTURE_HELP = f"a {FORMATS} file, or one that comes with the app: {', '.join(PHOTOS)}"
 SOURCE_HELP = "a folder, zip, .tar or .tar.gz of class folders"
 DATA_HELP = f"`shapes`, which are drawn, `shapes:ring,cross,star,arrow` for some of their classes, or {SOURCE_HELP}"
 DEFAULT_SECONDS = 60.0
@@ -147,6 +147,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         choices=ENCODINGS,
         help="of the names in an archive that does not tell it (default: the likeliest)",
     )
+    add_paper(parser)
 
 
 def add_class_order(parser: argparse.ArgumentParser) -> None:
@@ -169,15 +170,16 @@ def class_order(typed: str | None, names: Sequence[str]) -> tuple[tuple[str, ...
     return ordered, f"the network does not name its classes, {said}: {listed}{', …' * (len(ordered) > SHOWN_CLASSES)}."
 
 
-def dataset(text: str, size: tuple[int, int], arguments: argparse.Namespace) -> Dataset:
-    """Images of `size` (height, width), read as `add_reading` asks. The split does not depend on the seed of a
-    training."""
+def dataset(text: str, size: tuple[int, int], arguments: argparse.Namespace, rendering: Rendering = PLAIN) -> Dataset:
+    """Images of `size` (height, width), read as `add_reading` asks, and else in that rendering. The split does not
+    depend on the seed of a training."""
     if text == "shapes":
         return shapes.load(size=size[0])
     if text.startswith("shapes:") and not Path(text).exists():
         names = text.removeprefix("shapes:").split(",")
         return shapes.load(size=size[0], classes=[name.strip() for name in names if name.strip()])
-    return folders.load(text, size, labels_from=arguments.labels_from, encoding=arguments.encoding)
+    rendering = rendering.on(arguments.paper)
+    return folders.load(text, size, labels_from=arguments.labels_from, encoding=arguments.encoding, rendering=rendering)
 
 
 def drawn_dataset(checkpoint: Checkpoint) -> Dataset:
@@ -225,7 +227,9 @@ def labelled_images(checkpoint: Checkpoint, arguments: argparse.Namespace, split
         name, size, class_names, notes = drawn.name, (drawn.size, drawn.size), drawn.classes, shapes.NOTES
     else:
         found = (
-            dataset(arguments.data, spec.input_shape[1:], arguments) if arguments.data else drawn_dataset(checkpoint)
+            dataset(arguments.data, spec.input_shape[1:], arguments, checkpoint.rendering)
+            if arguments.data
+            else drawn_dataset(checkpoint)
         )
         images, size, class_names = getattr(found, split), found.input_shape[1:], found.class_names
         name, notes = found.name, found.notes
@@ -250,10 +254,12 @@ def labelled_images(checkpoint: Checkpoint, arguments: argparse.Namespace, split
     return LabelledImages(name, images, class_names, checkpoint, notes)
 
 
-def picture(file: str) -> DecodedImage:
+def picture(file: str, checkpoint: Checkpoint, paper: Paper | None = None) -> DecodedImage:
+    """Rendered as the images that the network learned from; `paper` is the colour under transparent parts, where one
+    is given."""
     if file in PHOTOS and not Path(file).exists():
         return decoded(file)
-    return decode(Path(file).read_bytes(), file)
+    return decode(Path(file).read_bytes(), file, checkpoint.rendering.on(paper))
 
 
 def image(picture: DecodedImage, checkpoint: Checkpoint, frame: str | None = None) -> np.ndarray:
@@ -288,6 +294,14 @@ def check_new(file: Path, suffix: str) -> None:
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved or `inspect` knows, or a pretrained network"
+    )
+
+
+def add_paper(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--paper",
+        choices=PAPERS,
+        help="colour under transparent parts (default: that of the network's training images, else white)",
     )
 
 

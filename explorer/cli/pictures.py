@@ -21,6 +21,7 @@ def classify_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help=inputs.PICTURE_HELP)
     inputs.add_frame(parser)
+    inputs.add_paper(parser)
 
 
 def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
@@ -29,7 +30,7 @@ def classify_pictures(arguments: argparse.Namespace) -> CommandResult:
     pictures: list[dict[str, Any]] = []
     lines: list[str] = []
     for file in arguments.pictures:
-        picture = inputs.picture(file)
+        picture = inputs.picture(file, checkpoint, arguments.paper)
         top = _top(trace(checkpoint.network, inputs.image(picture, checkpoint, arguments.frame), kinds=()), checkpoint)
         pictures.append({**_facts(file, picture), "top": top})
         lines += [heading(file, picture), *_probabilities(top), *notes_block(picture.notes), ""]
@@ -48,6 +49,7 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_checkpoint(parser)
     parser.add_argument("picture", metavar="PICTURE", help=inputs.PICTURE_HELP)
     inputs.add_frame(parser)
+    inputs.add_paper(parser)
     parser.add_argument("--target", metavar="CLASS", help="name or number of the class to explain (default: predicted)")
     parser.add_argument(
         "--all", action="store_true", help="every operation, not only convolutions, shortcuts and blocks"
@@ -72,7 +74,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     names = checkpoint.class_names
     target = None if arguments.target is None else inputs.class_index(arguments.target, names)
     change = parse_all(SEPARATOR.join(arguments.change))
-    picture = inputs.picture(arguments.picture)
+    picture = inputs.picture(arguments.picture, checkpoint, arguments.paper)
     kinds = EVERYTHING if arguments.all else STRIP_KINDS
     image = inputs.image(picture, checkpoint, arguments.frame)
     seen = trace(checkpoint.network, image, target, kinds, interventions=change)

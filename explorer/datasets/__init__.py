@@ -5,6 +5,8 @@ from typing import Self
 
 import numpy as np
 
+from explorer.images import PLAIN, Rendering
+
 LEVEL = 1 / 255
 GREY_SHARES = (19595, 38470, 7471)  # of red, green and blue in 65,536 of grey, as Pillow has them (ITU-R BT.601)
 GREY = "The images are made grey (luminance): the networks take one channel."
@@ -62,6 +64,7 @@ class Dataset:
     that take grey images they have one value, that of the grey pixels. `notes` holds one sentence for each thing a
     reader of figures measured on this data must know (a lossy copy, files left out). `skipped` lists the files that
     were left out one by one, as far as there is room. The validation split may be empty.
+    `rendering` is that of all pictures; a new one for a network that learned from these needs the same.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Dataset:
     test: Split
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    rendering: Rendering = PLAIN
 
     def __post_init__(self) -> None:
         for split in (self.train, self.validation, self.test):

@@ -17,6 +17,7 @@ from explorer.datasets import LEVEL, Dataset, Skipped, Split, channel_statistics
 from explorer.datasets.archives import in_archive
 from explorer.datasets.layouts import FOLDERS, Layout, Members
 from explorer.datasets.name_encodings import TITLES
+from explorer.datasets.renderings import CommonRendering
 from explorer.datasets.untrusted_files import (
     HIDDEN,
     FilePath,
@@ -27,7 +28,7 @@ from explorer.datasets.untrusted_files import (
     quote,
 )
 from explorer.errors import PathError
-from explorer.images import ImageError, decode, resize
+from explorer.images import FORMATS, PLAIN, SUFFIXES, ImageError, Rendering, decode, is_dicom, resize
 
 MAX_UNPACKED = 2**30
 """Bytes that are read for one dataset, counted while they are unpacked: sizes that an archive declares may be wrong."""
@@ -42,7 +43,6 @@ MAX_CLASS_NAME = 100
 TEST_SHARE = 0.2
 """Part of each class that is kept for testing where there is no test folder."""
 
-_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 _ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 _REORDERING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of the text around them (UAX 9, sections 2.1 to 2.4)."""
@@ -57,6 +57,7 @@ def load(
     name: str | None = None,
     labels_from: str | None = None,
     encoding: str | None = None,
+    rendering: Rendering = PLAIN,
 ) -> Dataset:
     """The pictures in a folder, a zip, a tar or a tar.gz (a path or an open file), with a folder for each class.
 
@@ -70,6 +71,10 @@ def load(
     "csv:COLUMN") or the names of the files ("names"; `layouts.options` has them all). Only folders are used unasked.
     `encoding` is that of an archive's names where it does not tell it, one of `name_encodings.ENCODINGS`.
 
+    Transparent parts lie on the paper of the `rendering`. Pictures of one channel of more than 8 bits are scaled alike,
+    by its scale or, without one, by the largest value among all of them (`images.common_scale`), so that brightness
+    tells no class; DICOM files that name a window are seen through it. The dataset's own `rendering` has both.
+
     Without test pictures `TEST_SHARE` of each class is drawn for testing. Without validation pictures the fraction
     `validation` of each class is drawn from the training pictures; 0 leaves that split empty. `seed` alone decides
     which. A class of two pictures or more gives at least one and keeps at least one.
@@ -81,7 +86,7 @@ def load(
     only in case or in the encoding of their letters, and an archive that is damaged, encrypted, too large, or has
     entries that overlap or point outside of it.
     """
-    return loaded(read(source, size, seed, validation, name, labels_from, encoding))
+    return loaded(read(source, size, seed, validation, name, labels_from, encoding, rendering))
 
 
 def loaded(reading: Generator[float, None, Dataset]) -> Dataset:
@@ -101,6 +106,7 @@ def read(
     name: str | None = None,
     labels_from: str | None = None,
     encoding: str | None = None,
+    rendering: Rendering = PLAIN,
 ) -> Generator[float, None, Dataset]:
     """Reads as `load` does: yields the fraction that is read, about ten times a second, and returns the dataset.
 
@@ -113,7 +119,7 @@ def read(
         )
     with opened(source, encoding) as found:
         layout = chosen_layout(found, labels_from)
-        return (yield from read_layout(found, layout, size, seed, validation, name or found.name))
+        return (yield from read_layout(found, layout, size, seed, validation, name or found.name, rendering))
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +152,27 @@ def opened(source: str | os.PathLike[str] | BinaryIO, encoding: str | None = Non
 
 
 def _listed(listing: Listing, name: str) -> Source:
-    pictures = sorted(path for path in listing.files if _suffix(path) in _SUFFIXES)
+    pictures = _pictures(listing)
     return Source(name, listing, pictures, layouts.options(listing, pictures))
+
+
+def _pictures(listing: Listing) -> list[FilePath]:
+    """Files that are pictures by their ending, and DICOM files without one or with a number, as scanners name them."""
+    found, budget = [], MAX_UNPACKED
+    for path, reader in listing.files.items():
+        suffix = _suffix(path)
+        if suffix in SUFFIXES:
+            found.append(path)
+        elif not suffix.strip(".0123456789") and budget > 0:
+            try:
+                content = reader(min(budget, MAX_PICTURE))
+            except UnreadableError as error:
+                budget -= error.unpacked
+                continue
+            budget -= len(content)
+            if is_dicom(content[:200]):
+                found.append(path)
+    return sorted(found)
 
 
 def chosen_layout(source: Source, labels_from: str | None) -> Layout:
@@ -174,7 +199,13 @@ def chosen_layout(source: Source, labels_from: str | None) -> Layout:
 
 
 def read_layout(
-    source: Source, layout: Layout, size: tuple[int, int], seed: int = 0, validation: float = 0.1, name: str = ""
+    source: Source,
+    layout: Layout,
+    size: tuple[int, int],
+    seed: int = 0,
+    validation: float = 0.1,
+    name: str = "",
+    rendering: Rendering = PLAIN,
 ) -> Generator[float, None, Dataset]:
     """Reads the pictures of an opened source by one of its layouts, as `read` does."""
     listing, splits = source.listing, layout.splits
@@ -197,7 +228,9 @@ def read_layout(
         notes.append(
             f"The archive does not tell the encoding of its names; they are read as {TITLES[used]} ({encodings[used]})."
         )
-    train, validation_split, test = yield from _decoded(listing, splits, class_names, size, notes, skipped)
+    (train, validation_split, test), rendering = yield from _decoded(
+        listing, splits, class_names, size, notes, skipped, rendering
+    )
     for label, count in zip(class_names, np.bincount(train.labels, minlength=len(class_names)), strict=True):
         if not count:
             raise ValueError(f"no training image of the class {quote((label,))} can be read; replace or remove it.")
@@ -213,10 +246,14 @@ def read_layout(
         train, validation_split = hold_out(train, validation, [seed, 1])
     mean, std = channel_statistics(train.images)
     if max(std) <= LEVEL:
-        raise ValueError("all training images are one and the same colour, so there is nothing to learn from them.")
+        laid = any("transparent parts" in note for note in notes)
+        raise ValueError(
+            f"all training images are one and the same colour{f' on {rendering.paper}' * laid}, so there is nothing to "
+            f"learn from them{'; choose another colour under transparent parts' * laid}."
+        )
     listed = sorted(skipped, key=lambda path: (skipped[path] == HIDDEN, path))[:MAX_SKIPPED]  # a Mac hides one for each
     files = tuple(Skipped(printable_path(path), skipped[path]) for path in listed)
-    return Dataset(name, class_names, mean, std, train, validation_split, test, tuple(notes), files)
+    return Dataset(name, class_names, mean, std, train, validation_split, test, tuple(notes), files, rendering)
 
 
 def _suffix(path: FilePath) -> str:
@@ -226,7 +263,7 @@ def _suffix(path: FilePath) -> str:
 def _why_no_picture(path: FilePath) -> str:
     if _suffix(path) in _ARCHIVES:
         return "an archive of its own, and such are not opened; unpack it into the class folders"
-    return "not an image of a type that can be read (JPEG, PNG, GIF, BMP, WEBP or TIFF)"
+    return f"not an image of a type that can be read ({FORMATS})"
 
 
 def _class_names(splits: Members) -> tuple[str, ...]:
@@ -251,8 +288,8 @@ def _class_names(splits: Members) -> tuple[str, ...]:
     if len(class_names) < 2:
         raise ValueError(
             f"there {'is 1 folder' if class_names else 'are no folders'} with images to learn from, and at least 2 "
-            "classes are needed; put the JPEG, PNG, GIF, BMP, WEBP or TIFF images of each class into its own folder, "
-            "or add a CSV file of file names and labels."
+            f"classes are needed; put the {FORMATS} images of each class into its own folder, or add a CSV file of "
+            "file names and labels."
         )
     for split in ("validation", "test"):
         unknown = sorted({label for label, _ in splits[split]} - set(class_names))
@@ -271,16 +308,20 @@ def _decoded(
     size: tuple[int, int],
     notes: list[str],
     skipped: dict[FilePath, str],
-) -> Generator[float, None, list[Split]]:
-    """Train, validation and test as the files have them. Adds what cannot be read to `notes` and `skipped`."""
+    rendering: Rendering,
+) -> Generator[float, None, tuple[list[Split], Rendering]]:
+    """Train, validation and test as the files have them, and how all are rendered. Adds what cannot be read to `notes`
+    and `skipped`."""
     members = [(split, label, path) for split in splits for label, path in splits[split]]
     place = {path: index for index, path in enumerate(listing.files)}
     images = np.empty((len(members), 3, *size), np.uint8)
     is_read = np.zeros(len(members), bool)
     budget, resized, several = MAX_UNPACKED, 0, 0
     yielded_at = -math.inf
+    common = CommonRendering(rendering)
     # In the order of the source, in which a compressed tar must be read.
-    for done, index in enumerate(sorted(range(len(members)), key=lambda index: place[members[index][2]])):
+    todo = sorted(range(len(members)), key=lambda index: place[members[index][2]])
+    for done, index in enumerate(todo):
         if time.monotonic() >= yielded_at + _PROGRESS_INTERVAL_S:
             yielded_at = time.monotonic()
             yield done / len(members)
@@ -288,7 +329,7 @@ def _decoded(
         try:
             content = listing.files[path](min(budget, MAX_PICTURE))
             budget -= len(content)
-            picture = decode(content, path[-1]) if content else None
+            picture = common.decode(content, path) if content else None
             reason = "empty"
         except UnreadableError as error:
             budget -= error.unpacked
@@ -304,6 +345,18 @@ def _decoded(
         is_read[index] = True
         resized += picture.pixels.shape[:2] != size
         several += picture.frames > 1
+    for index in todo:
+        path = members[index][2]
+        if not common.is_outdated(path):
+            continue
+        if time.monotonic() >= yielded_at + _PROGRESS_INTERVAL_S:
+            yielded_at = time.monotonic()
+            yield 1.0
+        try:
+            picture = decode(listing.files[path](MAX_PICTURE), path[-1], common.now)
+        except (UnreadableError, ImageError) as error:
+            raise ValueError("the images changed while they were read; read them again.") from error
+        images[index] = resize(picture.pixels, size).transpose(2, 0, 1)
     bad = [path for (_, _, path), whole in zip(members, is_read, strict=True) if not whole]
     if bad:
         notes.append(f"Images left out because they cannot be read: {len(bad):,} ({quote(*bad)}).")
@@ -311,6 +364,7 @@ def _decoded(
         notes.append(f"Images of another size, centre-cropped and resized to {size[0]} × {size[1]}: {resized:,}.")
     if several:
         notes.append(f"Images with several frames or pages, of which the first is used: {several:,}.")
+    notes += common.notes()
     numbers = {label: number for number, label in enumerate(class_names)}
     labels = np.array([numbers[label] for _, label, _ in members], np.int64)
     bounds = np.cumsum([0, *map(len, splits.values())])
@@ -319,4 +373,4 @@ def _decoded(
         part = slice(start, end)
         whole = is_read[part]
         found.append(Split(images[part] if whole.all() else images[part][whole], labels[part][whole]))
-    return found
+    return found, common.now

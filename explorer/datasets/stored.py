@@ -13,6 +13,7 @@ from safetensors.numpy import save as serialise
 
 from explorer.datasets import Dataset, Skipped, Split
 from explorer.files import write_atomically
+from explorer.images import PLAIN, Rendering
 
 HEADER = "cnn-resnet-explorer-dataset"  # the one metadata key; safetensors writes several keys in no fixed order
 VERSION = 1
@@ -43,6 +44,7 @@ def save(dataset: Dataset, path: str | Path) -> None:
         "version": VERSION,
         **{key: getattr(dataset, key) for key in ("name", "class_names", "mean", "std", "notes")},
         "skipped": [asdict(skipped) for skipped in dataset.skipped],
+        "rendering": dataset.rendering.to_dict(),
         "checksums": {name: zlib.crc32(array.data) for name, array in arrays.items()},
     }
     text = json.dumps(header, sort_keys=True, allow_nan=False)  # ASCII
@@ -114,4 +116,5 @@ def _dataset(header: Any, arrays: dict[str, np.ndarray]) -> Dataset:
         test=test,
         notes=tuple(header["notes"]),
         skipped=tuple(Skipped(**skipped) for skipped in header["skipped"]),
+        rendering=Rendering.read(header["rendering"]) if "rendering" in header else PLAIN,
     )

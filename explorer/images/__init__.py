@@ -1,7 +1,10 @@
-"""Uploaded bytes -> checked upright RGB pixels (`decoding`), or pixels that every machine has (`photos`); pixels <->
-input of a network (`model_input`), changed by dials on the way (`changes`)."""
+"""Uploaded bytes -> checked upright RGB pixels (`decoding`, with `boxed` and `dicom`, in the way that a `rendering`
+says), or pixels that every machine has (`photos`); pixels <-> input of a network (`model_input`), changed by dials on
+the way (`changes`)."""
 
 from explorer.images.changes import RANGES, REST, Dials, change
-from explorer.images.decoding import MAX_BYTES, MAX_PIXELS, DecodedImage, ImageError, decode
+from explorer.images.decoding import FORMATS, MAX_BYTES, SUFFIXES, DecodedImage, ImageError, decode
+from explorer.images.dicom import is_dicom
 from explorer.images.model_input import Frame, normalise, resize, seen_pixels, to_input, to_pixels, visible_part
 from explorer.images.photos import PHOTOS, Photo
+from explorer.images.rendering import MAX_PIXELS, PAPERS, PLAIN, Paper, Rendering, Values, common_scale, widened

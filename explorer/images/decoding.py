@@ -7,8 +7,9 @@ import logging
 import re
 import threading
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-MAX_PIXELS = 50_000_000
-"""Largest picture that is decoded, which holds 4 to 16 bytes a pixel (measured with Pillow 13; the most for WEBP)."""
+from explorer.images import boxed, dicom
+from explorer.images.rendering import MAX_PIXELS, PAPER_LEVELS, PLAIN, Rendering, Values, range_of, stretch, strips
 
 MAX_BYTES = 2**26
 """Largest file that is looked into."""
@@ -34,7 +35,7 @@ _SLOTS = threading.BoundedSemaphore(2)
 
 # The first bytes of each format, and its reader. `Image.open` would also look for stereo pictures (MPO) in a JPEG, and
 # try other formats by their order of registration.
-_FORMATS: tuple[tuple[str, bytes, type[ImageFile]], ...] = (
+_FORMATS: tuple[tuple[str, bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
     ("JPEG", rb"\xff\xd8\xff", JpegImageFile),
     ("PNG", rb"\x89PNG\r\n\x1a\n", PngImageFile),
     ("GIF", rb"GIF8[79]a", GifImageFile),
@@ -44,6 +45,12 @@ _FORMATS: tuple[tuple[str, bytes, type[ImageFile]], ...] = (
 )
 _DEEP = ("I;16", "I;16B", "I", "F")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+_BOXED = {"AVIF": boxed.open_avif, "HEIC": boxed.open_heic}
+FORMATS = "JPEG, PNG, GIF, BMP, WEBP, TIFF, HEIC, AVIF or DICOM"
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jfif .png .gif .bmp .webp .tif .tiff .heic .heif .hif .avif .avifs .dcm .dicom .dic .ima".split()
+)
+"""Endings of files that may be pictures; `decode` goes by the content."""
 
 
 class ImageError(ValueError):
@@ -54,9 +61,10 @@ class ImageError(ValueError):
 class DecodedImage:
     """An upright picture: `pixels` is uint8 (H, W, 3), RGB, read-only and C-contiguous.
 
-    `name` is fit for display, `format` is one of JPEG, PNG, GIF, BMP, WEBP and TIFF, `frames` counts the frames or
-    pages of the file, of which `pixels` is the first. `notes` holds one sentence for each thing that was done to the
-    file's values and that a user must know to judge the picture.
+    `name` is fit for display, `format` is one of `FORMATS`, `frames` counts the frames or pages of the file, of which
+    `pixels` is the first, or the main one of a HEIC. `notes` holds one sentence for each thing that was done to the
+    file's values and that a user must know to judge the picture. A `Rendering` decides what becomes of `values`, those
+    of a single channel of more than 8 bits, and of a `transparent` picture.
     """
 
     pixels: np.ndarray
@@ -64,17 +72,34 @@ class DecodedImage:
     format: str
     frames: int
     notes: tuple[str, ...]
+    values: Values | None = None
+    transparent: bool = False
+    again: "Callable[[Rendering], DecodedImage] | None" = None
+
+    def rendered(self, rendering: Rendering) -> "DecodedImage":
+        """The same picture by another rendering, from values that this one keeps: the file is not read again."""
+        found = self.again(rendering) if self.again and (self.values or self.transparent) else self
+        if found.transparent and found.is_one_colour:
+            note = f"All of it is one colour on {rendering.paper}; another colour under it may show more."
+            found = replace(found, notes=(*found.notes, note))
+        return found
+
+    @property
+    def is_one_colour(self) -> bool:
+        return bool((self.pixels == self.pixels[0, 0]).all())
 
 
-def decode(data: bytes, name: str) -> DecodedImage:
+def decode(data: bytes, name: str, rendering: Rendering = PLAIN) -> DecodedImage:
     """The picture in `data`, recognised by its content; `name` is used in messages only.
 
-    It is turned upright as EXIF says, transparency is laid over white, CMYK and LAB are converted, and of several
-    frames the first is taken. One channel of more than 8 bits is rescaled, v -> 255 (v - low) / (high - low). low..high
-    is 0..65535 for a 16-bit PNG (which keeps its brightness) unless all its values are below 4096; in every other case
-    it is the picture's own smallest and largest finite value. Where these are equal, 16 bits again stand for 0..65535,
-    and other values become mid-grey. NaN becomes black. Three channels of 16 bits keep their upper 8. At most two
-    pictures are decoded at once; others wait.
+    It is turned upright as the file says, transparency is laid over the paper of the `rendering`, CMYK and LAB are
+    converted, and of several frames the first is taken. One channel of more than 8 bits is rescaled,
+    v -> 255 (v - low) / (high - low). low..high is the scale of the `rendering`. Where that leaves it to the picture,
+    it is 0..65535 for a grey HEIC and for a 16-bit PNG (which keeps its brightness) unless all its values are below
+    4096; in every other case it is the picture's own smallest and largest finite value. Where these are equal, 16 bits
+    again stand for 0..65535, and other values become mid-grey. NaN becomes black. Three channels of 16 bits keep their
+    upper 8. A DICOM file is seen through the window that it names, whatever the scale. At most two pictures are decoded
+    at once; others wait.
 
     Raises `ImageError`, and nothing else, for all that cannot be read or has more than 50 million pixels.
     """
@@ -84,18 +109,23 @@ def decode(data: bytes, name: str) -> DecodedImage:
             f"`{name}` has {len(data) / 2**20:,.0f} MB and the limit is {MAX_BYTES // 2**20}; make it smaller and "
             "upload it again."
         )
-    found = next(((kind, reader) for kind, start, reader in _FORMATS if re.match(start, data)), None)
-    if found is None:
-        raise ImageError(
-            f"`{name}` is not a JPEG, PNG, GIF, BMP, WEBP or TIFF image; save it as one of these and upload it again."
-        )
-    kind, reader = found
+    kind = boxed.kind(data) or next((kind for kind, start, _ in _FORMATS if re.match(start, data)), None)
+    if kind is None and dicom.is_dicom(data):
+        kind = "DICOM"
+    if kind is None:
+        raise ImageError(f"`{name}` is not a {FORMATS} image; save it as one of these and upload it again.")
     with _SLOTS:
         _quiet.here = True
         try:
-            return _decode(data, name, kind, reader)
+            if kind == "DICOM":
+                render = _read_dicom(data, name)
+            else:
+                render = _read(data, name, kind)
+            return render(rendering).rendered(rendering)
         except ImageError:
             raise
+        except dicom.UnreadableDicomError as error:
+            raise ImageError(f"`{name}` is a DICOM file {error}") from error
         except Image.DecompressionBombError as error:
             raise ImageError(
                 f"`{name}` has far more pixels than the limit of {MAX_PIXELS // 10**6} million; "
@@ -137,31 +167,77 @@ def _for_display(name: str) -> str:
     return name if 0 < len(name) <= 80 else f"{name[:60]}…{name[-19:]}" if name else "the image"
 
 
-def _decode(data: bytes, name: str, kind: str, reader: type[ImageFile]) -> DecodedImage:
+def _read(data: bytes, name: str, kind: str) -> Callable[[Rendering], DecodedImage]:
+    reader = _BOXED.get(kind) or next(reader for other, _, reader in _FORMATS if other == kind)
     if kind == "WEBP":  # libwebp allocates the canvas as soon as it sees the header
         _check_size(name, *_webp_size(data))
-    with reader(io.BytesIO(data)) as image:
-        _check_size(name, *image.size)
-        _check_work(name, data, image)
-        stored, tags = _stored(image), dict(getattr(image, "tag_v2", {}))
-        image.load()
-        pixels, notes = _rgb(image, kind, stored)
-        if kind == "TIFF":
-            # Pillow has turned a TIFF already, and shows one deep channel as it is where 0 stands for white.
-            turned = tags.get(0x0112, 1)
-            if tags.get(0x0106) == 0 and image.mode in _DEEP:
-                pixels = 255 - pixels
-        else:
-            turned = _orientation(image)
-            pixels = _TURNS[turned](pixels)
-        frames = _frames(image, data)
-    if turned in _TURNS and turned != 1:
-        notes.append(f"It is turned upright, as its EXIF orientation ({turned}) asks.")
+    with reader(io.BytesIO(data)) as file:
+        _check_size(name, *file.size)
+        _check_work(name, data, file)
+        stored, tags = _stored(file), dict(getattr(file, "tag_v2", {}))
+        file.load()
+        image = file.copy() if kind == "GIF" else file  # which counting its frames moves on
+        key, turned, frames = _colour_key(image, stored), tags.get(0x0112, 1), _frames(file, data)
+    # Pillow has turned a TIFF already, and shows one deep channel as it is where 0 stands for white.
+    inverted = kind == "TIFF" and tags.get(0x0106) == 0 and image.mode in _DEEP
+    if kind != "TIFF":
+        turned = _orientation(image)
+
+    def render(rendering: Rendering) -> DecodedImage:
+        notes: list[str] = []
+        values, low, high = None, 0.0, 1.0
+        if image.mode in _DEEP:
+            values, low, high, notes = range_of(image, kind, rendering)
+        pixels, transparent = _rgb(image, stored, key, notes, low, high, rendering)
+        pixels = 255 - pixels if inverted else pixels
+        pixels = pixels if kind == "TIFF" else _TURNS[turned](pixels)
+        if turned in _TURNS and turned != 1:
+            notes.append(f"It is turned upright, as its EXIF orientation ({turned}) asks.")
+        return _finished(pixels, name, kind, frames, notes, values, transparent, render)
+
+    return render
+
+
+def _read_dicom(data: bytes, name: str) -> Callable[[Rendering], DecodedImage]:
+    found = dicom.read(data, MAX_BYTES, partial(_check_size, name))
+
+    def render(rendering: Rendering) -> DecodedImage:
+        notes = ["Of the DICOM file only the image is read."]
+        values, pixels, window = None, found.values, found.window
+        if pixels.ndim == 2:
+            pixels = np.empty((*found.values.shape, 3), np.uint8)
+            low, high = 0.0, 1.0
+            if window is None:
+                values, low, high, more = range_of(found.values, "DICOM", rendering)
+                notes += more
+            elif window.name:
+                notes.append(f"Its values are seen through {window.name} that the file names.")
+            for rows, strip in strips(found.values):
+                levels = stretch(window.shares(strip) if window else strip, low, high)
+                pixels[rows] = (255 - levels if found.inverted else levels)[..., None]
+        return _finished(pixels, name, "DICOM", found.frames, notes, values, False, render)
+
+    return render
+
+
+def _finished(
+    pixels: np.ndarray,
+    name: str,
+    kind: str,
+    frames: int,
+    notes: list[str],
+    values: Values | None,
+    transparent: bool,
+    render: Callable[[Rendering], DecodedImage],
+) -> DecodedImage:
     if frames > 1:
-        notes.append(f"The first of its {frames:,} {'pages' if kind == 'TIFF' else 'frames'} is shown.")
+        which = "main one" if kind == "HEIC" else "first"
+        what = {"TIFF": "pages", "HEIC": "pictures"}.get(kind, "frames")
+        notes.append(f"The {which} of its {frames:,} {what} is shown.")
     pixels = np.ascontiguousarray(pixels)
     pixels.flags.writeable = False
-    return DecodedImage(pixels, name, kind, frames, tuple(notes))
+    again = render if values or transparent else None
+    return DecodedImage(pixels, name, kind, frames, tuple(notes), values, transparent, again)
 
 
 def _check_size(name: str, width: int, height: int) -> None:
@@ -178,6 +254,13 @@ def _check_work(name: str, data: bytes, image: ImageFile) -> None:
         scans = len(re.findall(rb"\xff\xda\x00[\x08\x0a\x0c\x0e][\x01-\x04]", data))
         if scans * image.width * image.height > _MAX_VISITS:
             raise ImageError(f"`{name}` is a JPEG of {scans:,} scans, far more than an image needs; save it again.")
+    if boxed.kind(data):
+        largest, together = boxed.pixels_to_decode(image, data)
+        if largest > 1.05 * MAX_PIXELS or together > 4 * MAX_PIXELS:
+            raise ImageError(
+                f"`{name}` holds far more pixels than the {image.width:,} × {image.height:,} of its picture; "
+                "open it in an image program and save it again."
+            )
     if isinstance(image, TiffImageFile):
         tile_width, tile_height = image.tag_v2.get(322, 1), image.tag_v2.get(323, 1)
         if tile_width * tile_height > MAX_PIXELS:
@@ -203,32 +286,29 @@ def _stored(image: ImageFile) -> str:
     return str(args[0] if isinstance(args, tuple) else args)
 
 
-def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """Rows and their part of the picture, about a million pixels each: conversions then need little memory."""
-    step = max(1, 2**20 // image.width)
-    for top in range(0, image.height, step):
-        bottom = min(top + step, image.height)
-        yield slice(top, bottom), image.crop((0, top, image.width, bottom)) if step < image.height else image
-
-
-def _rgb(image: Image.Image, kind: str, stored: str) -> tuple[np.ndarray, list[str]]:
-    """The loaded picture as uint8 (H, W, 3), and a sentence for each change of its values."""
-    notes: list[str] = []
+def _rgb(
+    image: Image.Image,
+    stored: str,
+    key: int | tuple[int, int, int] | None,
+    notes: list[str],
+    low: float,
+    high: float,
+    rendering: Rendering,
+) -> tuple[np.ndarray, bool]:
+    """The loaded picture as uint8 (H, W, 3), with the values of a deep channel from `low` to `high`; and whether some
+    of it is transparent. Adds a sentence for each change of its values."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    key = _colour_key(image, stored)
-    mode, transparent = image.mode, False
-    if mode in _DEEP:
-        low, high, notes = _range(image, kind)
-    elif re.search(";16[BLN]", stored):
+    mode, transparent, paper_level = image.mode, False, PAPER_LEVELS[rendering.paper]
+    if re.search(";16[BLN]", stored):
         notes.append("Its 16-bit values are reduced to their upper 8 bits.")
     if mode in ("CMYK", "LAB"):
         notes.append(f"Its {mode} colours are converted to RGB and may differ a little from the original.")
-    for rows, strip in _strips(image):
+    for rows, strip in strips(image):
         if mode in _DEEP:
-            pixels[rows] = _stretch(np.asarray(strip), low, high)[..., None]
+            pixels[rows] = stretch(np.asarray(strip), low, high)[..., None]
         elif mode in _ALPHA or "transparency" in strip.info:
             layer = (strip.convert("LA") if mode == "La" else strip).convert("RGBA")
-            paper = Image.new("RGB", layer.size, "white")
+            paper = Image.new("RGB", layer.size, (paper_level,) * 3)
             paper.paste(layer, mask=layer)
             pixels[rows] = np.asarray(paper)
             transparent |= bool((np.asarray(layer.getchannel("A")) < 255).any())
@@ -237,11 +317,11 @@ def _rgb(image: Image.Image, kind: str, stored: str) -> tuple[np.ndarray, list[s
         if key is not None:
             levels = np.asarray(strip.convert("L") if mode == "1" else strip)
             clear = (levels == key).reshape(*levels.shape[:2], -1).all(axis=2)
-            pixels[rows][clear] = 255
+            pixels[rows][clear] = paper_level
             transparent |= bool(clear.any())
     if transparent:
-        notes.append("Its transparent parts are shown on white.")
-    return pixels, notes
+        notes.append(f"Its transparent parts are shown on {rendering.paper}.")
+    return pixels, transparent
 
 
 def _colour_key(image: Image.Image, stored: str) -> int | tuple[int, int, int] | None:
@@ -260,39 +340,6 @@ def _colour_key(image: Image.Image, stored: str) -> int | tuple[int, int, int] |
     if image.mode in ("1", "L", "I;16") and isinstance(key, int):
         return key * {"L;2": 85, "L;4": 17}.get(stored, 1)
     return None
-
-
-def _range(image: Image.Image, kind: str) -> tuple[float, float, list[str]]:
-    """The values of one deep channel that become 0 and 255, and a sentence for each change of values: see `decode`."""
-    low, high, lost = np.inf, -np.inf, 0
-    for _, strip in _strips(image):
-        values = np.asarray(strip)
-        finite = values[np.isfinite(values)]
-        lost += values.size - finite.size
-        if finite.size:
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    if low > high:
-        raise ValueError("no finite value")
-    notes = []
-    if image.mode.startswith("I;16") and (low == high or (kind == "PNG" and high >= 4096)):
-        low, high = 0, 65535
-        notes.append("Its 16-bit values are divided by 257, which keeps the brightness.")
-    elif low == high:
-        notes.append(f"All its values are {low:g}, shown as mid-grey.")
-    else:
-        notes.append(f"Its values, {low:g} to {high:g}, are stretched from black to white, so brightness is relative.")
-    if lost:
-        notes.append(f"{lost:,} of its values are no finite numbers: NaN and -Inf are shown black, Inf white.")
-    return low, high, notes
-
-
-def _stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """uint8 levels of `values`, `low` to 0 and `high` to 255, in float64 because high - low may overflow float32."""
-    if low == high:
-        values = np.where(np.isfinite(values), 127.5, values)
-        low, high = 0, 255
-    scaled = np.rint((values.astype(np.float64) - low) * (255 / (high - low)))
-    return np.nan_to_num(scaled, nan=0).clip(0, 255).astype(np.uint8)
 
 
 # By EXIF orientation (CIPA DC-008, section 4.6.4, tag 274): the turn that makes a stored picture upright. Pillow's

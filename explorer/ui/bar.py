@@ -20,7 +20,7 @@ from explorer.ui.services.sample_sheets import COLUMNS, SCENES, scene_sheets
 from explorer.ui.session import explore_session, find_image, session
 from explorer.ui.viewer import places
 
-FIELDS = ("first", "second", "picture", "frame", "target")
+FIELDS = ("first", "second", "picture", "frame", "paper", "target")
 MOST_COMPARED = 4
 
 
@@ -52,7 +52,7 @@ def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> 
         rest["networks"] = ",".join(filter(None, names[:MOST_COMPARED]))
         if rest["networks"] != query.get("networks"):
             rest.pop("measured", None)  # a link asks for measurements of its own networks
-    return rest | {name: pair[name] for name in ("picture", "frame", "target") if name in pair}
+    return rest | {name: pair[name] for name in ("picture", "frame", "paper", "target") if name in pair}
 
 
 def _compared(query: Mapping[str, str]) -> list[str]:

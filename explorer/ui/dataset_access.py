@@ -24,6 +24,7 @@ from explorer.datasets import (
 from explorer.datasets.layouts import FOLDERS
 from explorer.datasets.shapes import Drawn
 from explorer.downloads import DownloadProgress
+from explorer.images import Paper, Rendering
 from explorer.labels import numbered_classes
 from explorer.ui.build_state import BuildState
 from explorer.ui.network_text import dataset_title
@@ -237,14 +238,21 @@ class ReadImages:
 
 
 def read_pictures(
-    source: BinaryIO | str, size: int, name: str, labels_from: str | None = None, encoding: str | None = None
+    source: BinaryIO | str,
+    size: int,
+    name: str,
+    labels_from: str | None = None,
+    encoding: str | None = None,
+    paper: Paper = "white",
 ) -> Iterator[float | ReadImages]:
     """Reads an archive, or a folder inside the allowed one, into the store: yields the share that is done, and what was
     read at the end. Raises ValueError with one sentence for the page."""
     where = untrusted_files.resolve_allowed(runs.pictures_folder(), source) if isinstance(source, str) else source
     with folders.opened(where, encoding) as found:
         key = labels_from if labels_from and labels_from in found.layouts else next(iter(found.layouts))
-        dataset = yield from folders.read_layout(found, found.layouts[key], (size, size), name=name)
+        dataset = yield from folders.read_layout(
+            found, found.layouts[key], (size, size), name=name, rendering=Rendering(paper)
+        )
         labels = {key: f"{each.words}: {each.preview()}".replace("`", "") for key, each in found.layouts.items()}
         yield ReadImages(f"stored-{runs.store_dataset(dataset)}", key, labels, found.listing.encodings)
 

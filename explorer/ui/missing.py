@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
-from explorer.images import MAX_BYTES
+from explorer.images import FORMATS, MAX_BYTES
 from explorer.ui import navigation, network_registry, url_query, user_models
 from explorer.ui.markdown import as_code, as_text
 from explorer.ui.session import PendingLink, session
@@ -99,8 +99,8 @@ def _upload_again(change: Callable[..., None]) -> None:
         on_change=_on_picture,
         args=(change,),
         max_upload_size=MAX_BYTES // 2**20,
-        help="JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and 64 MB. It stays in the memory of your session "
-        "and leaves it with you.",
+        help=f"{FORMATS}, up to 50 megapixels and 64 MB. It stays in the memory of your session and leaves it "
+        "with you.",
     )
 
 

@@ -2,12 +2,15 @@
 
 import io
 from functools import cache
+from typing import Any
 
 import numpy as np
+import pillow_heif
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from PIL import Image
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from explorer.images import (
     MAX_PIXELS,
@@ -20,6 +23,7 @@ from explorer.images import (
     to_pixels,
     visible_part,
 )
+from tests.dicom_files import file_of
 from tests.fuzz.laws import check_discreet, check_sentence, examples
 from tests.fuzz.mutations import damaged, words
 
@@ -63,8 +67,18 @@ HOW: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("TIFF", "I;16", {}),
     ("TIFF", "I", {}),
     ("TIFF", "F", {}),
+    ("AVIF", "RGB", {"speed": 10}),
+    ("AVIF", "RGBA", {"speed": 10, "subsampling": "4:4:4"}),
+    ("HEIC", "RGB", {"quality": 50}),
+    ("HEIC", "RGBA", {"quality": -1}),
+    ("HEIC", "I;16", {}),
+    ("DICOM", "L", {}),
+    ("DICOM", "I;16", {"WindowCenter": 3000, "WindowWidth": 5000, "RescaleSlope": 1, "RescaleIntercept": -9}),
+    ("DICOM", "I;16", {"syntax": RLELossless}),
+    ("DICOM", "I;16", {"syntax": DeflatedExplicitVRLittleEndian}),
+    ("DICOM", "RGB", {}),
 )
-ANIMATED = ("PNG", "GIF", "WEBP", "TIFF")
+ANIMATED = ("PNG", "GIF", "WEBP", "TIFF", "AVIF")
 LOSSLESS = ("PNG", "BMP", "TIFF")
 
 
@@ -85,6 +99,11 @@ def written(number: int, width: int, height: int, frames: int = 1) -> bytes:
             if mode == "LA":
                 pictures[-1].putalpha(Image.fromarray(pixels[..., 0]))
     file = io.BytesIO()
+    if kind == "DICOM":
+        return file_of(np.asarray(pictures[0]), "RGB" if mode == "RGB" else "MONOCHROME2", **dict[str, Any](options))
+    if kind == "HEIC":
+        pillow_heif.from_pillow(pictures[0]).save(file, **options)
+        return file.getvalue()
     more = {"save_all": True, "append_images": pictures[1:]} if frames > 1 else {}
     pictures[0].save(file, kind, **{**options, **more})
     return file.getvalue()
@@ -148,6 +167,12 @@ def test_a_whole_picture_is_shown_in_its_size(made: tuple[int, int, int, int]) -
 @example(b"RIFF\xff\xff\xff\xffWEBPVP8X\x0a\0\0\0" + b"\xff" * 10).via("a canvas of 281 million million pixels")
 @example(b"BM" + b"\xff" * 60).via("a header of 4 GB")
 @example(b"GIF89a" + b"\xff" * 7).via("a header and nothing else")
+@example(b"\0\0\0\x18ftypavif\0\0\0\0avifmif1" + b"\0\0\0\0meta" + b"\xff" * 40).via("a box without an end")
+@example(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + b"\xff" * 40).via("a box of 4 GB")
+@example(bytes(128) + b"DICM" + b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff" * 5000).via(
+    "deep"
+)
+@example(bytes(128) + b"DICM\x02\0\0\0UL\x04\0\xff\xff\xff\xff" + b"\xff" * 40).via("a head of 4 GB")
 @examples(200)
 def test_a_damaged_picture_is_shown_or_is_a_sentence(data: bytes) -> None:
     check_any(data)

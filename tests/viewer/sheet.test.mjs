@@ -4,7 +4,7 @@ import { EMPTY, reduce, SHEET_FILES, unasked } from "../../explorer/ui/viewer/st
 import { DEFAULTS, formatFragment, parseFragment, showsSheet } from "../../explorer/ui/viewer/static/url.js";
 import { differs, leftOut, ordered, sheetCsv } from "../../explorer/ui/viewer/static/views/sheet.js";
 
-const VIEW = { picture: "sample-6-6", frame: null, target: null, layers: "main", networks: ["a", "b"], theme: "light" };
+const VIEW = { picture: "sample-6-6", frame: null, paper: null, target: null, layers: "main", networks: ["a", "b"], theme: "light" };
 const file = (name) => ({ name, size: 1 });
 const answers = (...pairs) => ({ answers: pairs.map(([name, probability]) => ({ name, probability })) });
 const entry = (name, found = null, error = "") => ({ file: file(name), found, error });

@@ -10,9 +10,9 @@ from explorer.architectures.operators import ELEMENTWISE, Operation
 from explorer.experiments.arithmetic.norms import batch_norm, group_norm, response_norm, softmax
 from explorer.experiments.arithmetic.pointwise import copy, elementwise
 from explorer.experiments.arithmetic.step import Call, Place, Step, arguments
-from explorer.experiments.arithmetic.windows import convolution, linear, max_pool, reduction
+from explorer.experiments.arithmetic.windows import REDUCTIONS, convolution, linear, max_pool, reduction
 
-COPIES = {*"Concat Slice Gather Select Pad Reshape Transpose Expand DepthToSpace SpaceToDepth".split()}
+COPIES = {*"Concat Slice Gather Select Pad Reshape Transpose Expand Tile DepthToSpace SpaceToDepth".split()}
 LINEAR = {*"AveragePool ReduceMean ReduceSum Resize ConvTranspose MatMul".split()}
 
 
@@ -41,7 +41,7 @@ def explain(call: Call, index: Place) -> Step:
         found = elementwise(call, index)
     elif isinstance(module, (nn.Flatten, IdentityShortcut, Crop)) or operator in COPIES:
         found = copy(call, index)
-    elif operator in ("ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"):
+    elif operator in REDUCTIONS or operator in ("ReduceMax", "ReduceMin"):
         found = reduction(call, operator, index)
     elif operator in ("Softmax", "LogSoftmax"):
         found = softmax(call, index, operator)

@@ -47,6 +47,21 @@ FORMULAS = {
     "Mish": "x · tanh(log(1 + exp(x))).",
     "Softplus": "log(1 + exp(x)).",
     "Softsign": "x / (1 + |x|).",
+    "ThresholdedRelu": "x where x > {alpha:g}, else 0.",
+    "Floor": "The largest whole number that is not above x.",
+    "Ceil": "The smallest whole number that is not below x.",
+    "Round": "The nearest whole number, the even one of two.",
+    "Sign": "−1, 0 or 1.",
+    "Greater": "1 where a > b, else 0.",
+    "Less": "1 where a < b, else 0.",
+    "GreaterOrEqual": "1 where a ≥ b, else 0.",
+    "LessOrEqual": "1 where a ≤ b, else 0.",
+    "Equal": "1 where a = b, else 0.",
+    "And": "1 where both are 1, else 0.",
+    "Or": "1 where one is 1, else 0.",
+    "Not": "1 − x.",
+    "Bool": "1 where x is not 0, else 0.",
+    "Where": "b where a is 1, else c.",
     "Clip": "x, at least {low} and at most {high}.",
     "BothSigns": "The one output z of the network with the sign of the class: −z for class 0, z for class 1.",
 }
@@ -75,10 +90,11 @@ def elementwise(call: Call, index: Place) -> Mapping[str, Any]:
             terms.append(call.source(which, own, name))
             which += 1
     # The function tells a constant number from a tensor.
-    numbers: list[Any] = [
-        each if isinstance(each, int | float) else torch.tensor(term.value, dtype=torch.float64)
-        for each, term in zip(constants, terms, strict=True)
-    ]
+    numbers: list[Any] = []
+    for each, term, argument in zip(constants, terms, arguments(call), strict=True):
+        is_truth = isinstance(argument, Tensor) and argument.dtype == torch.bool
+        number = torch.tensor(term.value, dtype=torch.bool if is_truth else torch.float64)
+        numbers.append(each if isinstance(each, int | float) else number)
     if isinstance(module, Operation):
         result, known = module.function(*numbers, **module.attributes), module.attributes
     else:

@@ -1,7 +1,6 @@
 """Operations that look at a window: convolutions, pooling, reductions, and what is linear in its input."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +67,19 @@ def max_pool(call: Call, index: Place) -> Mapping[str, Any]:
     }
 
 
+REDUCTIONS: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
+    "ReduceL1": (lambda x: np.abs(x).sum(), "The sum of the absolute values."),
+    "ReduceL2": (lambda x: np.sqrt(np.square(x).sum()), "The root of the sum of the squares."),
+    "ReduceSumSquare": (lambda x: np.square(x).sum(), "The sum of the squares."),
+    "ReduceProd": (lambda x: x.prod(), "The product of the values."),
+    "ReduceLogSum": (lambda x: np.log(x.sum()), "The natural logarithm of the sum."),
+    "ReduceLogSumExp": (
+        lambda x: x.max() + np.log(np.exp(x - x.max()).sum()),
+        "The natural logarithm of the sum of the exponentials.",
+    ),
+}
+
+
 def reduction(call: Call, operator: str, index: Place) -> Mapping[str, Any]:
     assert isinstance(call.module, Operation)
     window = along(call, call.module.attributes["axes"], index)
@@ -78,12 +90,8 @@ def reduction(call: Call, operator: str, index: Place) -> Mapping[str, Any]:
         computed, words = float(values.flat[flat]), "largest" if operator == "ReduceMax" else "smallest"
         formula = f"The {words} value of the window."
     else:
-        squares = float(np.square(values).sum())
-        root = operator == "ReduceL2"
-        computed, formula = (
-            math.sqrt(squares) if root else squares,
-            "The sum of the squares" + (", and its root." if root else "."),
-        )
+        compute, formula = REDUCTIONS[operator]
+        computed = float(compute(values))
     return {"operation": operator, "formula": formula, "computed": computed, "window": window}
 
 

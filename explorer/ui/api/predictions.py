@@ -23,7 +23,10 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     given, _ = pixels_for(results[0].checkpoint, subject)
     words = "" if subject.frame is None and given.shape == seen.shape else "Cropped and resized. "
     words += "Made grey, as the network takes it. " if results[0].checkpoint.spec.input_shape[0] == 1 else ""
-    words += "" if given is subject.pixels else "The same scene, drawn at the size of its training. "
+    if subject.decoded is not None and given is not subject.pixels:
+        words += f"Rendered as the images of its training: {results[0].checkpoint.rendering.on(subject.paper)}. "
+    elif given is not subject.pixels:
+        words += "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
     said = ". ".join([subject.title, *(note.rstrip(".") for note in subject.notes)])
     names = " and ".join(network.target for network in results)
@@ -40,9 +43,17 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
     return {
         "pictures": pictures,
         "networks": [_network(network, subject) for network in results],
+        "paper": _paper(results, subject),
         "finding": _finding(results, subject),
         "note": note if len({network.trace.target for network in results}) > 1 else None,
     }
+
+
+def _paper(results: list[NetworkResult], subject: InputImage) -> str | None:
+    """The colour under the transparent parts, None where the picture has none."""
+    if subject.decoded is None or not subject.decoded.transparent:
+        return None
+    return results[0].checkpoint.rendering.on(subject.paper).paper
 
 
 def _finding(results: list[NetworkResult], subject: InputImage) -> str:

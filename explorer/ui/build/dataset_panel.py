@@ -12,6 +12,7 @@ from explorer.datasets.balance import imbalance
 from explorer.datasets.downloadable import DOWNLOADABLE
 from explorer.datasets.name_encodings import TITLES
 from explorer.errors import user_message
+from explorer.images import PAPERS, Paper
 from explorer.ui import dataset_access
 from explorer.ui.build import widgets
 from explorer.ui.build.shape_classes import choose_classes
@@ -85,6 +86,14 @@ def _ask_for_pictures(state: BuildState) -> bool:
             width=260,
             help="Inside the folder for images of this server (EXPLORER_PICTURES).",
         )
+        st.session_state.setdefault("paper", PAPERS[0])
+        paper = st.selectbox(
+            "Transparent parts on",
+            PAPERS,
+            key="paper",
+            width=220,
+            help="Also under those of a new image for a network that learns from these.",
+        )
     file = st.file_uploader("A zip, .tar or .tar.gz of class folders", key="zip")
     source = file.file_id if file else folder.strip()
     if not source:
@@ -94,7 +103,7 @@ def _ask_for_pictures(state: BuildState) -> bool:
     if found and st.session_state["pictures_read"][0] != source:
         found = None
     labels_from, encoding = _choose_reading(found, source) if found else (None, None)
-    wish = (source, side, labels_from, encoding)
+    wish = (source, side, labels_from, encoding, paper)
     if st.session_state.get("pictures_read") != wish:
         name = re.sub(r"\.tar$", "", file.name.rsplit(".", 1)[0], flags=re.IGNORECASE) if file else source
         _read(file or source, wish, name, found)
@@ -143,16 +152,16 @@ def _ask_to_confirm(found: ReadImages) -> None:
 
 
 def _read(
-    file: BinaryIO | str, wish: tuple[str, int, str | None, str | None], name: str, before: ReadImages | None
+    file: BinaryIO | str, wish: tuple[str, int, str | None, str | None, Paper], name: str, before: ReadImages | None
 ) -> None:
     """Reads the images as wished; what was read takes the place of the data, once a person confirms it if need be."""
     st.session_state.pop("pictures_error", None)
-    source, side, labels_from, encoding = wish
+    source, side, labels_from, encoding, paper = wish
     with st.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, text="Reading the images")
         st.button("Cancel", key="cancel_reading")
     try:
-        for answer in dataset_access.read_pictures(file, side, name, labels_from, encoding):
+        for answer in dataset_access.read_pictures(file, side, name, labels_from, encoding, paper):
             if isinstance(answer, float):
                 bar.progress(answer, text=f"Reading the images, {answer:.0%}")
             else:
@@ -162,7 +171,7 @@ def _read(
     except ValueError as error:
         st.session_state["pictures_error"] = user_message(error)
     st.session_state["pictures_found"] = before
-    st.session_state["pictures_read"] = (source, side, labels_from, encoding)
+    st.session_state["pictures_read"] = (source, side, labels_from, encoding, paper)
 
 
 def show_summary(summary: DatasetSummary) -> None:

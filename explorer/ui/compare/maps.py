@@ -272,6 +272,7 @@ def _open_in_explore(state: CompareState, compared: Sequence[ComparedNetwork]) -
             second=second,
             picture=state.picture,
             frame=state.frame,
+            paper=state.paper,
             target=state.target,
             layer=layer,
             scope=state.scope,

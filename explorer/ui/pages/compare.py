@@ -58,7 +58,7 @@ def _show() -> None:
     if state is None:
         st.info("There are not two networks here. Build them with `python -m explorer pretrained all`.")
         return
-    subject = find_image(AppState(picture=state.picture, frame=state.frame))
+    subject = find_image(AppState(picture=state.picture, frame=state.frame, paper=state.paper))
     st.header(f"Compare {('two', 'three', 'four')[len(state.networks) - 2]} networks", anchor=False)
     missing.show_missing(missing_networks(), state.networks, subject is None, update_state)
     if not lesson.hides("controls"):

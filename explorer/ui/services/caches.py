@@ -51,6 +51,8 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.split_pixels": Limit(
         "drawn test images with their masks, up to 16 kB each", "process", entries=2000
     ),
+    "images.boxed._heif": Limit("pillow-heif, imported and set up", "process"),
+    "images.dicom._pydicom": Limit("pydicom, imported and silenced", "process"),
     "images.photos.decoded": Limit("the photos of the gallery, up to 1 MB each", "process"),
     "ui.services.sample_sheets.scene": Limit("scenes of the gallery as PNG", "process", entries=200),
     "ui.charts._bar": Limit("colour bars as PNG, one for each palette", "process"),

@@ -10,7 +10,7 @@ from explorer.architectures.spec import INSIDE_BLOCK
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
-from explorer.images import PHOTOS, Frame
+from explorer.images import PAPERS, PHOTOS, Frame, Paper
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Scope = Literal["layer", "network", "both"]
@@ -26,7 +26,7 @@ CHANGE = re.compile(r"[\w.@:~,-]{0,4000}", re.ASCII)  # interventions; whether t
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
-PASS_FIELDS = ("picture", "frame", "target", "layers", "change")
+PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "change")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
 SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at")
 
@@ -40,7 +40,8 @@ class AppState(UrlState):
     `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a shape of a drawn scene),
     "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0), a name in `PHOTOS`, or
     "upload-DIGEST" (an image of this session). `frame` is the text of a `Frame` of it, None for the part that each
-    network gets by itself. `target` is the class to explain, None for each network's prediction.
+    network gets by itself. `paper` is the colour under its transparent parts, None for that of each network's training
+    images. `target` is the class to explain, None for each network's prediction.
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
     `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any
@@ -67,6 +68,7 @@ class AppState(UrlState):
     parameters: str = "{}"
     questioned: MapSource = "grad_cam"
     frame: str | None = None
+    paper: Paper | None = None
     at: str | None = None
     change: str = ""
 
@@ -83,6 +85,8 @@ class AppState(UrlState):
             )
         if self.frame is not None:
             Frame.parse(self.frame)
+        if self.paper not in (None, *PAPERS):
+            raise ValueError(f"`paper` must be one of {', '.join(PAPERS)}, received {self.paper!r:.40}.")
         if self.at is not None and not AT.fullmatch(self.at):
             raise ValueError(f"`at` must be the place of a value, received {self.at!r:.40}.")
         if not CHANGE.fullmatch(self.change):

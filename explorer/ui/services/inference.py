@@ -18,7 +18,7 @@ from explorer.datasets.shapes import Drawn
 from explorer.errors import user_message
 from explorer.experiments.arithmetic import LayerPass, layer_pass
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
-from explorer.images import PHOTOS, Frame, decode, to_input
+from explorer.images import PHOTOS, PLAIN, DecodedImage, Frame, Paper, Rendering, decode, to_input
 from explorer.images.photos import decoded as decoded_photo
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
@@ -37,7 +37,8 @@ class InputImage:
 
     Where the app drew the image, `mask` is bool (H, W), and `sample` or `test` that of its AppState. `label` is the
     class name, where it is known. Each of `notes` is a sentence. Networks get the part in the `frame`, and without one
-    each the part that it gets by itself; `pixels`, `shown` and `mask` are always the whole picture.
+    each the part that it gets by itself; `pixels`, `shown` and `mask` are always the whole picture. `decoded` is there
+    where a network may need another rendering of it than `pixels`, which lie on `paper`.
     """
 
     pixels: np.ndarray
@@ -50,6 +51,17 @@ class InputImage:
     sample: tuple[int, int] | None = None
     test: tuple[Drawn, int] | None = None
     frame: Frame | None = None
+    decoded: DecodedImage | None = None
+    paper: Paper | None = None
+
+    def on(self, paper: Paper | None) -> "InputImage":
+        """The same with the `paper` of an AppState, where the picture has transparent parts."""
+        if paper is None or self.decoded is None or not self.decoded.transparent:
+            return self
+        found = self.decoded.rendered(Rendering(paper))
+        shown = figures.fit_to_screen(found.pixels, IMAGE_SIDE_PX)
+        digest = f"{self.digest}-{paper}"
+        return replace(self, pixels=found.pixels, shown=shown, notes=found.notes, paper=paper, digest=digest)
 
     def framed(self, text: str | None) -> "InputImage":
         """The same with the `frame` of an AppState."""
@@ -134,7 +146,7 @@ def own_image(state: AppState) -> InputImage | None:
 def find_image(state: AppState, uploads: "UploadStore") -> InputImage | None:
     """The picture of the view in its frame, None for one that is not among these uploads."""
     found = own_image(state) or uploads.get(state.picture)
-    return found and found.framed(state.frame)
+    return found and found.on(state.paper).framed(state.frame)
 
 
 def split_image(drawn: Drawn, number: int) -> InputImage:
@@ -165,7 +177,10 @@ class UploadStore:
     """The images that one session has uploaded, decoded."""
 
     def __init__(self, limit: Limit = CACHES["ui.services.inference.UploadStore"]) -> None:
-        self._images: LruCache[InputImage] = LruCache(limit, lambda image: image.pixels.nbytes)
+        # With values to render anew a picture takes about three times the memory.
+        self._images: LruCache[InputImage] = LruCache(
+            limit, lambda image: image.pixels.nbytes * (3 if image.decoded else 1)
+        )
         self._last: tuple[str, str, str | None, str] | None = None  # checksum, name and label of a file, and its key
 
     def add(self, data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
@@ -185,7 +200,9 @@ class UploadStore:
         key = f"upload-{digest}"
         shown = figures.fit_to_screen(decoded.pixels, IMAGE_SIDE_PX)
         quoted = f"`{decoded.name}`"  # as code, else a name could be Markdown; `decode` leaves no backtick in it
-        self._images.put(key, InputImage(decoded.pixels, shown, digest, quoted, decoded.notes, mask, label))
+        again = decoded if decoded.again else None
+        image = InputImage(decoded.pixels, shown, digest, quoted, decoded.notes, mask, label, decoded=again)
+        self._images.put(key, image)
         self._last = (*file, key)
         return key
 
@@ -300,7 +317,7 @@ def fitting(loaded: Checkpoint, change: str) -> tuple[tuple[Intervention, ...], 
 
 def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels and mask of the image for that network. A network trained on drawn shapes gets a drawn scene at the size
-    and with the noise of its training."""
+    and with the noise of its training, and others a picture in the rendering of their training images."""
     trained_on = shapes.named(loaded.data)
     if trained_on is not None and image.sample is not None:
         return sample_pixels(*image.sample, trained_on.size)
@@ -308,6 +325,10 @@ def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.nd
         drawn, number = image.test
         pixels, mask, _ = split_pixels(replace(drawn, size=trained_on.size), number)
         return pixels, mask
+    if image.decoded is not None:
+        rendering = loaded.rendering.on(image.paper)
+        if rendering != PLAIN.on(image.paper):
+            return image.decoded.rendered(rendering).pixels, None
     return image.pixels, image.mask
 
 

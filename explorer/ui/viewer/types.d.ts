@@ -20,6 +20,7 @@ interface LayerSelection {
  * what is chosen here is shown at once and told to it. */
 interface View {
   picture: string;
+  paper: string | null; // the colour under transparent parts; null: that of each network's training images
   frame: string | null; // LEFT,TOP,SIDE of a square in shares of it; null: what each network gets by itself
   target: number | null; // a class; null: what each network predicts
   layers: string; // "blocks", "main" or "all"
@@ -219,6 +220,7 @@ interface Predictions {
     part: [left: number, top: number, width: number, height: number]; // of the original that the network gets, 0..1
     verdict: string;
   } & Style)[];
+  paper: string | null; // the colour under transparent parts; null: there are none
   finding: string; // of two networks
   note: string | null;
 }

@@ -7,6 +7,8 @@ import { depthChartView } from "./depth_chart.js";
 import { frameView } from "./frame.js";
 import { drawOnOriginal, drawOverlay, rgbImage } from "./overlay.js";
 
+const PAPERS = ["white", "grey", "black"];
+
 /** @type {(share: number | null) => string} */
 const percent = (share) => (share === null ? "nan" : `${(100 * share).toFixed(1)}%`); // nan: the network has diverged
 
@@ -86,7 +88,10 @@ function networkBox(network, overlay, caption) {
 export function predictionsView(root, choose) {
   const canvases = [0, 1].map(() => el("canvas", { role: "img", ariaLabel: "No image" }));
   const frame = frameView(canvases[0], (chosen) => choose({ frame: chosen }));
-  const [original, input] = [pictureBox(canvases[0], frame.parts), pictureBox(canvases[1])];
+  const paper = el("select", { ariaLabel: "Transparent parts on" }, ...PAPERS.map((name) => el("option", { value: name }, name)));
+  const paperRow = el("label", { className: "frame-row" }, el("span", {}, "Transparent parts on"), paper);
+  paper.onchange = () => choose({ paper: paper.value });
+  const [original, input] = [pictureBox(canvases[0], [...frame.parts, paperRow]), pictureBox(canvases[1])];
   const overlays = [0, 1].map(() => ({ canvas: el("canvas", { role: "img" }), caption: el("p", { className: "caption" }) }));
   const depths = el("div", { className: "by-depth" });
   const chart = depthChartView(depths, choose);
@@ -129,6 +134,8 @@ export function predictionsView(root, choose) {
     chart(byDepth);
     toggle(depths, byDepth !== null);
     original.draw(pictures[0], body);
+    toggle(paperRow, predictions.paper !== null);
+    if (predictions.paper !== null) paper.value = predictions.paper;
     if (pictures[1]) input.draw(pictures[1], body);
     for (const part of [input.box, asInputLabel]) toggle(part, pictures.length > 1);
     first.className = pictures.length > 1 ? "pair" : "";

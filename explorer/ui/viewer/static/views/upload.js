@@ -3,7 +3,9 @@
 import { alertBox, el, setText, toggle } from "../dom.js";
 import { SHEET_FILES } from "../store.js";
 
-const TYPES = ".jpg,.jpeg,.png,.gif,.bmp,.webp,.tif,.tiff,image/*";
+// A phone greys out what has no type of these; it knows none for DICOM.
+const TYPES =
+  "image/*,.jpg,.jpeg,.jfif,.png,.gif,.bmp,.webp,.tif,.tiff,.heic,.heif,.hif,.avif,.dcm,.dicom,.dic,.ima,application/dicom,application/octet-stream";
 
 const NO_PICTURE = "The clipboard gives no picture. Copy one and allow it, or press Ctrl+V.";
 
@@ -59,7 +61,7 @@ export function uploadView(root, choose) {
 
   /** @type {(state: State, data: {limit: number}) => void} */
   return (state, { limit: megabytes }) => {
-    const formats = `JPEG, PNG, GIF, BMP, WEBP or TIFF, up to 50 megapixels and ${megabytes} MB.`;
+    const formats = `JPEG, PNG, GIF, BMP, WEBP, TIFF, HEIC, AVIF or DICOM, up to 50 megapixels and ${megabytes} MB.`;
     const several = `Up to ${SHEET_FILES} at once make a contact sheet.`;
     setText(limit, `${formats} ${several} They stay in the memory of your session and leave it with you.`);
     setText(status, state.uploading ? `Reading ${state.uploading}` : "");
