@@ -21,6 +21,7 @@ from benchmarks.watching import (
     AGAIN,
     BEFORE,
     CHANGES,
+    DIAL,
     DRAWN,
     NEXT,
     STRIP,
@@ -44,6 +45,7 @@ from explorer.training import TrainingConfig
 
 ROUNDS, WARM_UP, STARTS, LINKS = 15, 2, 5, 5
 SMALL_BOUND, LARGE_BOUND, CHANGE_BOUND, LINK_BOUND = 2.0, 1.5, 1.3, 2.0
+DIAL_PASSES, DIAL_S = 2, 0.060
 START_BOUND, MEMORY_BOUND, WIRE_BOUND = 12.0, 2500.0, 140.0  # seconds, MB, kB
 
 RUN = "a" * 32  # the run whose networks have 224 pixels
@@ -85,6 +87,7 @@ def page_rows(rounds: int = ROUNDS, starts: int = STARTS) -> Iterator[Row]:
             ]
             blank = opened(browser, blank_url)
             yield from rerun_rows(blank, views, process, rounds)
+            yield from dial_rows(views, rounds)
             yield from layer_rows(blank, opened(browser, f"{home}&first={name_of('resnet-50')}&second=none"), rounds)
             yield from link_rows(blank, blank_url, zip(views, (f"{home}&", f"{large}&"), strict=True))
             yield from size_rows(url, rounds)
@@ -185,6 +188,21 @@ def rerun_rows(blank: Page, views: list[View], process: int, rounds: int) -> Ite
     measured_memory = f"{statistics.median(memory):,.0f} MB ({min(memory):,.0f} to {max(memory):,.0f})"
     bound = at_most(max(memory), MEMORY_BOUND, " MB")
     yield Row("Memory of the server with six views of Explore open", measured_memory, rounds, bound)
+
+
+def dial_rows(views: list[View], rounds: int) -> Iterator[Row]:
+    """A block of both networks on the dial: an answer needs the changed passes; the untouched ones are there."""
+    for view in views:
+        bare_passes, taken = [], []
+        for number in range(WARM_UP + rounds):
+            passes, seconds = seconds_of_torch(view.networks), seconds_to_draw(view.others, DIAL)[0]
+            if number >= WARM_UP:
+                bare_passes.append(passes)
+                taken.append(seconds)
+        least = [DIAL_PASSES * passes + DIAL_S for passes in bare_passes]
+        bound = f"{DIAL_PASSES} × bare passes + {1e3 * DIAL_S:.0f} ms"
+        figure = f"Explore at {view.size}: another factor of a block / ({bound})"
+        yield ratio_row(figure, taken, least, 1.0)
 
 
 def layer_rows(blank: Page, large: Page, rounds: int) -> Iterator[Row]:

@@ -77,6 +77,11 @@ CHANNEL = f"""const tiles = [...{inside(".tiles")}.querySelectorAll("button")];
   tiles[(tiles.findIndex(each => each.ariaPressed === "true") + 1) % tiles.length].click();"""
 SCALE = f"""const all = [...{inside(".scopes")}.querySelectorAll("input")];
   all[(all.findIndex(each => each.checked) + 1) % all.length].click();"""
+# To another factor each time: 30 of them, before one comes again.
+DIAL = f"""const dial = {inside("#factor")};
+  window.moves = (window.moves ?? 0) + 7;
+  dial.value = String(-1 + (window.moves % 30) / 10);
+  dial.dispatchEvent(new Event("input"));"""
 CHANGES = {"another layer": layer_of(1), "another channel": CHANNEL, "another colour scale": SCALE}
 
 

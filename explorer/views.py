@@ -147,6 +147,18 @@ def share_on_object(cam: np.ndarray, mask: np.ndarray) -> float | None:
     return float(large[mask].sum() / total) if total > 0 else None
 
 
+def distances(before: Trace, after: Trace) -> dict[str, float]:
+    """|after - before| / |before| of each layer that both passes have, Euclidean over all its values: how far two
+    passes have parted there. NaN where `before` is 0 everywhere. Both must be of one network."""
+    found = {}
+    for layer in after.layers:
+        if layer.name in before.names:
+            values = before[layer.name].activation
+            size = magnitude(values)
+            found[layer.name] = magnitude(layer.activation - values) / size if size else np.nan
+    return found
+
+
 def top_classes(trace: Trace, count: int = 5) -> list[tuple[int, float]]:
     """The `count` most probable classes with their probabilities, the most probable first."""
     order = np.argsort(-trace.probabilities, kind="stable")[:count]

@@ -150,6 +150,15 @@ def test_a_block_is_split_and_a_plain_one_says_why_not() -> None:
     assert "No channel of x comes here" in texts(app)  # option A puts zeros in front
 
 
+@pytest.mark.parametrize("tab", TABS)
+def test_each_tab_applies_the_changes_of_the_networks_or_says_that_it_does_not(tab: str) -> None:
+    app = open_app(**SMALL, tab=tab, layer="stages.1.0", change="stages.1.0@branch:off")
+    assert not app.error
+    assert ("shows the untouched networks" in texts(app)) == (tab not in ("layer", "block"))
+    if tab == "block":
+        assert "Map of F(x), 0 to 0" in alts(app)
+
+
 def test_a_plain_network_alone_offers_its_twin() -> None:
     app = open_app(first="shapes-plain-8", second="none", tab="block")
     assert "nothing to split" in texts(app)

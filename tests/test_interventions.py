@@ -1,8 +1,10 @@
 """Interventions: laws of passes in which parts of a network are switched off, scaled, averaged or swapped."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 from explorer.architectures import ArchitectureSpec, Intervention, Network, Stage, Stem, build
 from explorer.architectures.interventions import as_text, block_shapes, parse_all
 from explorer.tracing import EVERYTHING, Trace, trace
+
+CASES = Path(__file__).parent / "viewer" / "changes.json"
 
 
 def spec_of(shortcut: Any = "identity", **fields: Any) -> ArchitectureSpec:
@@ -191,3 +195,22 @@ INTERVENTIONS = st.builds(
 @given(st.lists(INTERVENTIONS, max_size=5))
 def test_text_and_back(interventions: list[Intervention]) -> None:
     assert parse_all(as_text(interventions)) == tuple(interventions)
+
+
+@pytest.mark.parametrize("case", json.loads(CASES.read_text()), ids=lambda case: repr(case["text"]))
+def test_the_browser_reads_and_writes_the_same_text(case: dict[str, Any]) -> None:
+    """The table of `viewer/changes.test.mjs`."""
+    if case["changes"] is None:
+        with pytest.raises(ValueError, match=r"is no intervention|a factor must be"):
+            parse_all(case["text"])
+        return
+    found = parse_all(case["text"])
+    assert [vars(each) for each in found] == case["changes"]
+    assert as_text(found) == case.get("written", case["text"])
+
+
+@pytest.mark.parametrize("network", [RESIDUAL, PLAIN])
+@pytest.mark.parametrize("part", ["branch", "shortcut", "output"])
+def test_a_channel_that_is_none_is_refused_wherever_it_is(network: Network, part: str) -> None:
+    with pytest.raises(ValueError, match=r"has the channels 0 to 3\.|has no shortcut\."):
+        changed(network, f"stages.0.1@{part}~4:off")

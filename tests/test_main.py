@@ -20,6 +20,7 @@ from PIL import Image
 
 from explorer import checkpoints, images, presets, pretrained
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
+from explorer.architectures.interventions import parse_all
 from explorer.attribution import grad_cam, profile, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.cli import inputs
@@ -436,6 +437,22 @@ def test_explain_says_what_the_library_says(network, picture, tmp_path, everythi
             np.testing.assert_array_equal(arrays[f"cams/{name}"], grad_cam(seen[name]))
         np.testing.assert_array_equal(arrays["image"], image)
         assert (int(arrays["target"]), list(arrays["class_names"])) == (1, list(COLOURS))
+
+
+def test_explain_changes_the_network_and_says_so(network, picture, tmp_path):
+    known, file = checkpoints.load(network), tmp_path / "arrays.npz"
+    block, *_ = (name for name, kind in known.network.layers.values() if kind == "block")
+    change = f"{block}:0.5,{block}~1:off,{block}~2:mean"
+    texts = change.split(",")
+    options = ["--change", texts[0], "--change", ",".join(texts[1:]), "--out", file]
+    said = answer("explain", network, picture, *options)
+    image = images.to_input(images.decode(picture.read_bytes(), "").pixels, (16, 16), known.mean, known.std)
+    seen = trace(known.network, image, interventions=parse_all(change))
+    assert said["change"] == change and said["score"] == pytest.approx(seen.logits.max())
+    with np.load(file) as arrays:
+        assert str(arrays["change"]) == change and not arrays[f"activations/{block}"][1].any()
+    assert f"has no layer or block `{block}x`" in complaint("explain", network, picture, "--change", f"{block}x:off")
+    assert "is no intervention" in complaint("explain", network, picture, "--change", "off")
 
 
 def test_arithmetic_says_what_the_library_says(network, picture):

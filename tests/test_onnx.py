@@ -4,6 +4,7 @@ One file: an exporter, an operator and an attack are each one more line of a tab
 """
 
 import json
+import re
 import time
 import tracemalloc
 import warnings
@@ -26,6 +27,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from explorer import attribution, checkpoints, onnx_export
 from explorer.architectures import ArchitectureSpec, GraphSpec, Network, Stage, Stem, build, describe, spec_from_dict
+from explorer.architectures.interventions import parse_all
 from explorer.attribution import grad_cam
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.experiments import residual_blocks, similarity
@@ -201,6 +203,101 @@ def test_layers_that_are_stored_with_channels_last_are_shown_with_channels_first
     layers = _outputs(network)
     described = {layer.name: layer.output_shape for layer in describe(network.spec).layers}
     assert layers["features.1.0.block.3"].activation.shape == described["features.1.0.block.3"] == (64, 16, 16)
+
+
+DENSE_LAYER = "features.denseblock1.denselayer1.conv2"
+
+
+def _zeroed(module: nn.Module, name: str, axis: int, channel: int | None) -> torch.utils.hooks.RemovableHandle:
+    """Switches a layer of the module off, or one channel along that axis."""
+
+    def off(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        if channel is None:
+            return torch.zeros_like(output)
+        kept = torch.ones_like(output)
+        kept.select(axis, channel).zero_()
+        return output * kept
+
+    return module.get_submodule(name).register_forward_hook(off)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "layer", "axis", "channel"),
+    [
+        ("resnet18", "layer2.1@branch:off", "layer2.1.bn2", 1, None),  # a residual sum
+        ("resnet18", "layer2.0@shortcut~7:off", "layer2.0.downsample", 1, 7),
+        ("resnet18", "layer2.1~5:off", "layer2.1", 1, 5),
+        ("convnext_tiny", "features.1.0@branch:off", "features.1.0.block", 1, None),
+        ("convnext_tiny", "features.1.0.block.3~5:off", "features.1.0.block.3", 3, 5),  # channels last
+        (
+            "densenet121",
+            "features.denseblock1.denselayer1.conv2:off",
+            "features.denseblock1.denselayer1.conv2",
+            1,
+            None,
+        ),
+        ("densenet121", "features.denseblock2~20:off", "features.denseblock2", 1, 20),
+    ],
+)
+def test_what_is_off_in_a_graph_is_off_in_its_module(name, change, layer, axis, channel):
+    module, _, network = family(name)
+    picture = pictures(network.spec.input_shape)[0]
+    found = trace(network, picture, kinds=EVERYTHING, interventions=parse_all(change))
+    if name == "densenet121" and layer.endswith("denseblock2"):  # which hands on a list in torchvision
+        assert not found[layer].activation[channel].any() and found[layer].activation.any()
+        return
+    handle = _zeroed(module, layer, axis, channel)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(picture)[None])[0]
+    handle.remove()
+    assert close(found.logits, expected)
+    if name == "convnext_tiny":  # its layer scale of 1e-6 hides a branch
+        if channel is not None:
+            silent = [index for index, values in enumerate(found[layer].activation) if not values.any()]
+            assert silent == [channel]
+        return
+    assert not close(trace(network, picture, kinds=()).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        (
+            "densenet121",
+            "features.denseblock1@branch:off",
+            "cannot do without `features.denseblock1`: it turns",
+        ),
+        ("densenet121", "features.denseblock1@shortcut:off", "`features.denseblock1` of ONNX network has no shortcut."),
+        (
+            "densenet121",
+            "features.denseblock1:swap~features.denseblock2",
+            "cannot be swapped: their inputs and",
+        ),
+        ("resnet18", "layer2.0:swap~layer2.1", "cannot be swapped: their inputs and outputs are not all of one shape."),
+        (
+            "convnext_tiny",
+            "features.1.0.block.3~64:off",
+            ".block.3` of ONNX network has the channels 0 to 63.",
+        ),
+    ],
+)
+def test_a_graph_refuses_in_one_sentence_what_does_not_fit_it(name, change, sentence):
+    _, _, network = family(name)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        trace(network, pictures(network.spec.input_shape)[0], interventions=parse_all(change))
+
+
+def test_swapped_blocks_of_a_graph_work_in_each_others_place():
+    module: Any
+    module, _, network = family("convnext_tiny")
+    picture = pictures(network.spec.input_shape)[0]
+    stage = module.features[1]
+    module.features[1] = nn.Sequential(stage[1], stage[0])
+    with torch.no_grad():
+        expected = module(torch.from_numpy(picture)[None])[0]
+    module.features[1] = stage
+    found = trace(network, picture, interventions=parse_all("features.1.0:swap~features.1.1"))
+    assert close(found.logits, expected)
 
 
 def test_the_network_is_left_as_it_was():

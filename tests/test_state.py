@@ -14,7 +14,7 @@ from explorer.presets import PRESETS
 from explorer.training import TrainingConfig
 from explorer.ui.build_state import LIMITS, QUICK_TRAINING, BuildState
 from explorer.ui.gradients.state import GradientsState
-from explorer.ui.services.explore_state import NAME, AppState
+from explorer.ui.services.explore_state import CHANGE, NAME, AppState
 from tests.fuzz.laws import check_sentence
 
 VIEWS = (
@@ -121,7 +121,8 @@ def test_the_first_visit_needs_no_parameters() -> None:
 def test_a_part_that_cannot_be_read_takes_its_default(field: str, text: str) -> None:
     view = AppState.from_query({field: text, "unknown": "1"})
     expected = AppState()
-    if field in ("first", "second", "layer") and NAME.fullmatch(text):  # harmless: it could be a name
+    pattern = {"first": NAME, "second": NAME, "layer": NAME, "change": CHANGE}.get(field)
+    if pattern and pattern.fullmatch(text):  # harmless: it could be a name
         expected = dataclasses.replace(expected, **{field: text})  # type: ignore[arg-type]
     assert view == expected
     assert "/" not in repr(view) and "\\" not in repr(view)

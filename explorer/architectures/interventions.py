@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures.description import describe
+from explorer.architectures.description import describe, shape_after
 from explorer.architectures.network import Network, Recorder
 from explorer.architectures.spec import ArchitectureSpec
 
@@ -134,13 +134,14 @@ class Intervened(Recorder):
         if change.action == "swap":
             self._swap(spec, change, places)
         elif change.part == "output":
-            self._check_output(spec, change)
+            self._check_values(spec, change, place)
             self.changed_outputs.setdefault(module, []).append(change)
         elif kind != "block":
             raise ValueError(f"`{place}` of {name} is no block, so it has no {change.part}.")
         elif getattr(module, "residual", False):
-            total = places[f"{place}.{module.sum_name}"][0]
-            self.changed_sums.setdefault(total, []).append(change)
+            total = f"{place}.{module.sum_name}"
+            self._check_values(spec, change, total)
+            self.changed_sums.setdefault(places[total][0], []).append(change)
         elif change.part == "shortcut":
             raise ValueError(f"`{place}` of {name} has no shortcut.")
         else:
@@ -150,10 +151,12 @@ class Intervened(Recorder):
                     f"{name} cannot do without `{place}`: it turns {_text(before)} into {_text(after)}, and nothing "
                     "goes around it."
                 )
+            self._check_values(spec, change, place)
             self.changed_outputs.setdefault(module, []).append(change)
 
-    def _check_output(self, spec: ArchitectureSpec, change: Intervention) -> None:
-        shape = next((each.output_shape for each in describe(spec).layers if each.name == change.place), None)
+    def _check_values(self, spec: ArchitectureSpec, change: Intervention, layer: str) -> None:
+        """Whether what is changed has the channel and can have a mean. It has the shape of the output of `layer`."""
+        shape = next((each.output_shape for each in describe(spec).layers if each.name == layer), None)
         if shape is None:
             return  # a layer whose output is that of what is around it
         if change.channel is not None and change.channel >= shape[0]:
@@ -173,15 +176,16 @@ class Intervened(Recorder):
             raise ValueError(f"{both} cannot be swapped: their inputs and outputs are not all of one shape.")
         self.swapped |= {first: second, second: first}
 
-    def __call__(self, module: nn.Module, *inputs: object) -> Tensor:
-        return super().__call__(self.swapped.get(module, module), *inputs)
-
-    def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
+    def __call__(self, module: nn.Module, *inputs: Any) -> Tensor:
+        module = self.swapped.get(module, module)
         if module in self.changed_sums:
             parts = dict(zip(("branch", "shortcut"), inputs, strict=True))
             for change in self.changed_sums[module]:
                 parts[change.part] = _changed(parts[change.part], change, _channel_axis(module, parts["branch"]))
             inputs = tuple(parts.values())
+        return super().__call__(module, *inputs)
+
+    def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
         output = super().compute(module, *inputs)
         for change in self.changed_outputs.get(module, ()):
             instead = inputs[0] if change.part == "branch" else None
@@ -196,7 +200,8 @@ def block_shapes(spec: ArchitectureSpec) -> Mapping[str, tuple[tuple[int, ...], 
 
     class Shapes(Recorder):
         def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
-            output = super().compute(module, *inputs)
+            shape = shape_after(module, *(each for each in inputs if isinstance(each, Tensor)))
+            output = super().compute(module, *inputs) if shape is None else torch.empty(shape)
             if self.layers[module][1] == "block":
                 shapes[self.layers[module][0]] = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
             return output
@@ -217,7 +222,7 @@ def _changed(x: Tensor, change: Intervention, axis: int, instead: Tensor | None 
     if change.action == "mean":
         changed = x.mean([each for each in range(1, x.ndim) if each != axis], keepdim=True).expand_as(x)
     elif instead is None:
-        changed = x * change.factor
+        changed = x * change.factor + 0  # never -0
     else:
         # At 0 a view: the recorder tells layers apart by their tensors.
         changed = instead + (x - instead) * change.factor if change.factor else instead.view_as(instead)

@@ -15,6 +15,7 @@ from explorer.views import (
     LayerProfile,
     channel_statistics,
     channel_weights,
+    distances,
     enlarge,
     grad_cam,
     magnitude,

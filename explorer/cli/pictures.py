@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from explorer.architectures.interventions import SEPARATOR, as_text, parse_all
 from explorer.attribution import profile, raw_arrays, top_classes
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
@@ -53,6 +54,14 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="every operation, not only convolutions, shortcuts and blocks"
     )
+    parser.add_argument(
+        "--change",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="an intervention, as links name them: stages.1.0@branch:off, stem.conv~3:0.5, stages.0.1:mean, "
+        "stages.0.1:swap~stages.0.2 (repeatable, or several with commas)",
+    )
     parser.add_argument("--out", metavar="FILE", help="save activations, gradients and cams of these layers as .npz")
 
 
@@ -64,11 +73,13 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     checkpoint = inputs.checkpoint(arguments.checkpoint)
     names = checkpoint.class_names
     target = None if arguments.target is None else inputs.class_index(arguments.target, names)
+    change = parse_all(SEPARATOR.join(arguments.change))
     picture = inputs.picture(arguments.picture, checkpoint, arguments.paper)
     kinds = EVERYTHING if arguments.all else STRIP_KINDS
-    seen = trace(checkpoint.network, inputs.image(picture, checkpoint, arguments.frame), target, kinds)
+    image = inputs.image(picture, checkpoint, arguments.frame)
+    seen = trace(checkpoint.network, image, target, kinds, interventions=change)
     if out:
-        _save(seen, names, out)
+        _save(seen, names, out, as_text(change))
     top = _top(seen, checkpoint)
     layers = [
         {
@@ -88,6 +99,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
         "class_names": list(names),
         "picture": _facts(arguments.picture, picture),
         "frame": arguments.frame,
+        "change": as_text(change),
         "top": top,
         "target": names[seen.target],
         "score": float(seen.logits[seen.target]),
@@ -102,6 +114,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     lines += [
         f"The network {describe_classes(names)}",
         *notes_block(assumed),
+        *([f"Changed: {', '.join(map(str, change))}."] if change else []),
         "",
         f"What supports {names[seen.target]!r}:",
         "",
@@ -110,10 +123,11 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     return document, [*lines, *(["", f"The arrays are in {out}."] if out else [])]
 
 
-def _save(seen: Trace, names: tuple[str, ...], out: Path) -> None:
-    """An .npz with `activations/LAYER`, `gradients/LAYER`, `cams/LAYER` (raw, (H, W)), and the pass as a whole."""
-    content = io.BytesIO()
-    np.savez(content, **raw_arrays(seen, seen.names), class_names=np.array(names))  # type: ignore[arg-type]
+def _save(seen: Trace, names: tuple[str, ...], out: Path, change: str) -> None:
+    """An .npz with `activations/LAYER`, `gradients/LAYER`, `cams/LAYER` (raw, (H, W)), and the pass as a whole, with
+    the `change` that was made."""
+    content, about = io.BytesIO(), {"class_names": np.array(names), "change": np.array(change)}
+    np.savez(content, **raw_arrays(seen, seen.names), **about)  # type: ignore[arg-type]
     write_atomically(out, content.getvalue())
 
 

@@ -1,6 +1,6 @@
 """Residual blocks: what a block adds to its input, and which way the gradient comes back through it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.architectures import Network
+from explorer.architectures import Intervened, Intervention, Network
 from explorer.architectures.network import Block, Sum
 from explorer.tracing import check_pass, read_only
 
@@ -84,27 +84,38 @@ class BlockBalance:
         return self.through_branch / self.through_shortcut if self.through_shortcut else None
 
 
-def anatomy(network: Network, image: np.ndarray, block: str, target: int | None = None) -> BlockAnatomy:
+def anatomy(
+    network: Network,
+    image: np.ndarray,
+    block: str,
+    target: int | None = None,
+    interventions: Sequence[Intervention] = (),
+) -> BlockAnatomy:
     """One `block` ("stages.1.0") in one pass of `image`, float32 (channels, H, W), normalised.
 
-    `target` is the class whose logit is explained, by default the predicted one. The network is left as it was found:
-    no hooks, no `.grad`, so threads may share it. Raises ValueError for a network without shortcuts, a name that is no
-    block, and for anything that `trace` cannot explain.
+    `target` is the class whose logit is explained, by default the predicted one. `interventions` change the pass, and
+    the branch and the shortcut are then those that the sum gets. The network is left as it was found: no hooks, no
+    `.grad`, so threads may share it. Raises ValueError for a network without shortcuts, a name that is no block, and
+    for anything that `trace` cannot explain.
     """
-    return next(_anatomies(network, image, target, block))
+    return next(_anatomies(network, image, target, interventions, block))
 
 
-def anatomies(network: Network, image: np.ndarray, target: int | None = None) -> tuple[BlockAnatomy, ...]:
+def anatomies(
+    network: Network, image: np.ndarray, target: int | None = None, interventions: Sequence[Intervention] = ()
+) -> tuple[BlockAnatomy, ...]:
     """Every block in execution order, as `anatomy`, of one pass. Of a ResNet-50 at 224 pixels that is 178 MB."""
-    return tuple(_anatomies(network, image, target))
+    return tuple(_anatomies(network, image, target, interventions))
 
 
-def balances(network: Network, image: np.ndarray, target: int | None = None) -> tuple[BlockBalance, ...]:
+def balances(
+    network: Network, image: np.ndarray, target: int | None = None, interventions: Sequence[Intervention] = ()
+) -> tuple[BlockBalance, ...]:
     """Branch against shortcut, block by block in execution order; arguments and errors are those of `anatomy`."""
     parts = ("input", "branch", "shortcut", "input_gradient", "through_shortcut", "through_branch")
     return tuple(
         BlockBalance(each.name, each.kind, **{part: _root_mean_square(getattr(each, part)) for part in parts})
-        for each in _anatomies(network, image, target)
+        for each in _anatomies(network, image, target, interventions)
     )
 
 
@@ -117,8 +128,29 @@ def block_names(network: Network) -> tuple[str, ...]:
     return tuple(name for module, (name, _) in network.layers.items() if isinstance(module, Block) and module.residual)
 
 
+class _Parts(Intervened):
+    """Keeps each block with its input and output, and of each sum the branch, the shortcut, and both together."""
+
+    def __init__(self, network: Network, interventions: Sequence[Intervention]) -> None:
+        super().__init__(network, (), interventions)
+        self.blocks: dict[str, tuple[Block, Tensor, Tensor]] = {}
+        self.sums: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
+        output = super().compute(module, *inputs)
+        if isinstance(module, Block):
+            self.blocks[self.layers[module][0]] = (module, inputs[0], output)
+        elif isinstance(module, Sum):
+            self.sums[self.layers[module][0]] = (*inputs, output)
+        return output
+
+
 def _anatomies(
-    network: Network, image: np.ndarray, target: int | None, block: str | None = None
+    network: Network,
+    image: np.ndarray,
+    target: int | None,
+    interventions: Sequence[Intervention],
+    block: str | None = None,
 ) -> Iterator[BlockAnatomy]:
     """That of one block, or of all, as they are computed."""
     check_pass(network, image, target)
@@ -126,23 +158,17 @@ def _anatomies(
     if block is not None and block not in names:
         raise ValueError(f"`block` must be one of {', '.join(names)}, received {block!r}.")
     picture = torch.tensor(image, dtype=torch.float32, device=network.device)[None].requires_grad_()  # (1, C, H, W)
-    blocks: dict[str, tuple[Block, Tensor, Tensor]] = {}  # each with its input and output
-    sums: dict[str, tuple[Tensor, Tensor, Tensor]] = {}  # branch, shortcut, and both together
-
-    def run(module: nn.Module, *inputs: Any) -> Tensor:
-        output: Tensor = module(*inputs)
-        if isinstance(module, Block):
-            blocks[network.layers[module][0]] = (module, inputs[0], output)
-        elif isinstance(module, Sum):
-            sums[network.layers[module][0]] = (*inputs, output)
-        return output
-
+    run = _Parts(network, interventions)
     with torch.enable_grad():
         logits = network(picture, run)  # (1, classes)
     target = int(logits.argmax() if target is None else target)
-    chosen = [(*blocks[name], *sums[f"{name}.{blocks[name][0].sum_name}"]) for name in names if block in (None, name)]
+    blocks = [run.blocks[name] for name in names if block in (None, name)]
+    chosen = [(*each, *run.sums[f"{network.layers[each[0]][0]}.{each[0].sum_name}"]) for each in blocks]
     parts = [x for _, x, *_ in chosen] + [total for *_, total in chosen]
-    gradients = torch.autograd.grad(logits[0, target], parts, retain_graph=True)
+    # What interventions leave unused has gradients of zero.
+    gradients = torch.autograd.grad(
+        logits[0, target], parts, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
     for part, x_gradient, sum_gradient in zip(chosen, gradients[: len(chosen)], gradients[len(chosen) :], strict=True):
         module, x, output, branch, shortcut, total = part
         # Each way by itself, from the gradient that the sum passes to both: their total is a law, not a definition.

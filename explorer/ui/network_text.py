@@ -9,7 +9,7 @@ from explorer.datasets import shapes
 from explorer.figures.text_escaping import shortened, without_bidi
 from explorer.labels import listed
 from explorer.runs import is_unbalanced
-from explorer.ui.services.inference import ChosenNetwork, InputImage
+from explorer.ui.services.inference import ChosenNetwork, InputImage, NetworkResult
 
 NOT_MEASURED = "not measured"
 _LONGEST = 60  # letters of the data's name in a caption
@@ -45,7 +45,9 @@ def twins_text(first: str, second: str) -> str:
 
 def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = None) -> str:
     """Where a saved figure comes from: the networks with the data and the seed of their training, and the image."""
-    said = [f"{network.title} ({', '.join(_origin(network.checkpoint))})" for network in networks]
+    said = [
+        f"{network.title} ({', '.join([*_origin(network.checkpoint), *_changes(network)])})" for network in networks
+    ]
     text = f"Networks: {listed(said)}."
     if subject is None:
         return without_bidi(text)
@@ -56,6 +58,12 @@ def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = 
 def _origin(checkpoint: Checkpoint) -> list[str]:
     seed = "seed not recorded" if checkpoint.seed is None else f"seed {checkpoint.seed}"
     return [shortened(checkpoint.data, _LONGEST), seed]
+
+
+def _changes(network: ChosenNetwork) -> list[str]:
+    """The interventions of the pass that is shown."""
+    interventions = network.interventions if isinstance(network, NetworkResult) else ()
+    return [f"changed: {listed([str(each) for each in interventions])}"] if interventions else []
 
 
 def dataset_title(data: str) -> str:

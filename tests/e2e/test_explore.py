@@ -264,6 +264,40 @@ def test_the_browsers_back_takes_one_choice_back_and_forward_brings_it_again(pag
     wait_until_ready(page)
     assert query(page) == {"layers": ["main"], "target": ["1"]}
 
+    # What is switched off, by click and by keyboard, is a step of it too.
+    bars, said = page.get_by_role("group", name=re.compile("^The five most")), page.locator(".effects")
+    untouched = bars.all_inner_texts()
+    page.get_by_role("button", name="stages.0.1 of ResNet-20, with a shortcut", exact=True).click()
+    expect(page.get_by_role("heading", name="Layer stages.0.1")).to_be_visible()
+    click(page, "button", "Switch off")
+    page.get_by_role("button", name=re.compile(r"^stages\.0\.1 of ResNet-20.*branch off$")).press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Layer stages.1.0")).to_be_visible()
+    page.get_by_role("slider", name="Multiply by").focus()
+    for _ in range(4):  # faster than the server
+        page.keyboard.press("ArrowLeft")
+    wait_until_ready(page)
+    view = {"layers": ["main"], "target": ["1"], "layer": ["stages.1.0"]}
+    both = view | {"change": ["stages.0.1@branch:off,stages.1.0@branch:0.6"]}
+    assert query(page) == both
+    expect(said).to_contain_text(re.compile(r"So plain-20 stays untouched\..*ResNet-20: ring \S+ → ", re.DOTALL))
+    expect(page.get_by_role("button", name="stages.0.1, ResNet-20, Grad-CAM, changed")).to_be_visible()
+    assert_accessible(page, "networks with changes")
+    shown = bars.all_inner_texts()
+    assert shown != untouched
+    page.reload()
+    wait_until_ready(page)
+    assert (bars.all_inner_texts(), query(page)) == (shown, both)
+    page.get_by_role("button", name="Put back stages.1.0: branch × 0.6").press("Enter")
+    wait_until_ready(page)
+    expect(said).to_contain_text(re.compile("plain-20: ring .*ResNet-20: ring ", re.DOTALL))
+    page.go_back()
+    wait_until_ready(page)
+    assert (bars.all_inner_texts(), query(page)) == (shown, both)
+    click(page, "button", "Put all back")
+    assert (bars.all_inner_texts(), query(page)) == (untouched, view)
+
 
 def test_two_choices_over_a_slow_connection_are_both_kept(page: Page) -> None:
     """The second is told before the browser has heard what came of the first."""

@@ -62,6 +62,7 @@ for (const changes of [
   { networks: ["a", "c"] },
   { networks: ["b"], target: null },
   { layers: "all" },
+  { change: "stages.1.0@branch:off" },
 ]) {
   test(`what was chosen here stays until a run has heard of it: ${Object.keys(changes)}`, () => {
     const chosen = reduce(opened(), choose(changes));

@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from explorer import figures
+from explorer.architectures.interventions import as_text
 from explorer.attribution import raw_arrays
 from explorer.errors import is_user_error, unexpected_message, user_message
 from explorer.experiments.agreement import predict
@@ -139,7 +140,7 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
             results = session.run(state, subject, names)
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
             key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
-            key += f"/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
+            key += f"/{state.change}/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
             if only in ("value", "field"):
                 return values_message(session.passes, state, subject, results, only == "field")
             return session.messages.get(key, lambda: _pack(state, subject, results, only, session.offered))
@@ -176,6 +177,8 @@ def arrays(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
         (network,) = session.run(state, subject, names[:1])
     layers = [state.layer] if state.layer in network.trace.names and state.layer else []
     found = raw_arrays(network.trace, layers) | {"class_names": np.array(network.checkpoint.class_names)}
+    if network.interventions:
+        found["change"] = np.array(as_text(network.interventions))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **found)  # type: ignore[arg-type]
     return buffer.getvalue()

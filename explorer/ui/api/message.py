@@ -1,11 +1,12 @@
 """What Explore draws in the browser, as one message: predictions, depth strip, and the layer panel."""
 
 from explorer.ui.api.binary import MessageWriter
+from explorer.ui.api.changes import pack_changes
 from explorer.ui.api.depths import depth_chart
 from explorer.ui.api.introduction import introduction
 from explorer.ui.api.layers import is_prefetched, pack_input, pack_layers
 from explorer.ui.api.predictions import pack_predictions
-from explorer.ui.api.strip import pack_strip, shown_layer
+from explorer.ui.api.strip import layer_axis, pack_strip, shown_layer
 from explorer.ui.network_text import source_text
 from explorer.ui.services.inference import InputImage, NetworkResult
 from explorer.ui.services.offered_networks import OfferedNetworks
@@ -29,8 +30,9 @@ def view_message(
     header = pack_strip(writer, results)
     only = shown_layer(layer, results)
     layers = pack_layers(writer, subject, results, only, channel)
-    for entry, network, own in zip(header["networks"], results, layers, strict=True):
-        entry |= {"target": network.target, "input": pack_input(writer, network), "layers": own}
+    distance, changes = pack_changes(layer_axis(results), results)
+    for entry, network, own, changed in zip(header["networks"], results, layers, changes, strict=True):
+        entry |= {"target": network.target, "input": pack_input(writer, network), "layers": own, **changed}
     header |= {
         "picture": picture,
         "layer": shown_layer(None, results),
@@ -38,6 +40,7 @@ def view_message(
         "introduction": introduction(subject, results, offered),
         "depths": depth_chart(results, offered),
         "predictions": pack_predictions(writer, subject, results),
+        "distance": distance,
         "prefetch": is_prefetched(results),
         "every": False,
         "sheets": scene_sheets(subject.sample),

@@ -85,20 +85,23 @@ def _picture(writer: MessageWriter, pixels: np.ndarray) -> dict[str, Any]:
 
 def _network(network: NetworkResult, subject: InputImage) -> dict[str, Any]:
     known = accuracy_text(network.checkpoint)
+    untouched, probabilities = network.untouched, network.trace.probabilities
     best = top_classes(network.trace)
-    if network.trace.target not in [index for index, _ in best]:
-        best.append((network.trace.target, float(network.trace.probabilities[network.trace.target])))
+    for index in (network.trace.target, *([untouched.prediction] if untouched else [])):
+        if index not in [other for other, _ in best]:
+            best.append((index, float(probabilities[index])))
     names = network.checkpoint.class_names
     return {
         "title": network.title,
         "colour": network.colour,
         "dashed": network.dashed,
-        "accuracy": None if known == NOT_MEASURED else known,
+        "accuracy": None if known == NOT_MEASURED else f"untouched {known}" if untouched else known,
         "classes": [
             {
                 "name": names[index],
                 "short": shortened(names[index], _LONGEST),
                 "probability": json_float(probability),
+                "before": json_float(untouched.probabilities[index]) if untouched else None,
                 "explained": index == network.trace.target,
             }
             for index, probability in best

@@ -1,6 +1,7 @@
 """The present view of Explore as chapters of a report: predictions, Grad-CAMs, the depth strip, sizes and settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from explorer.figures import (
 from explorer.images import to_pixels
 from explorer.labels import listed
 from explorer.ui.api.binary import MessageWriter
+from explorer.ui.api.changes import effect
 from explorer.ui.api.layers import pack_layers, profile_of
 from explorer.ui.api.predictions import pack_predictions
 from explorer.ui.api.strip import layer_axis, pack_strip, shown_layer
@@ -57,10 +59,10 @@ def chapters(state: AppState, subject: InputImage, results: list[NetworkResult])
 
 def _predictions(subject: InputImage, results: list[NetworkResult]) -> Chapter:
     said = pack_predictions(MessageWriter(), subject, results)
-    sentences = [*filter(None, (said["finding"], said["note"]))]
+    sentences = [*filter(None, (said["finding"], said["note"], *map(effect, results)))]
     rows = []
     for network in said["networks"]:
-        best = ", ".join(f"{each['name']} {_percent(each['probability'])}" for each in network["classes"])
+        best = ", ".join(map(_answer, network["classes"]))
         explained = next(each["name"] for each in network["classes"] if each["explained"])
         rows.append([network["title"], best, explained, network["accuracy"] or "not measured"])
         sentences.append(f"{network['title']}: {network['verdict']}")
@@ -72,6 +74,12 @@ def _predictions(subject: InputImage, results: list[NetworkResult]) -> Chapter:
     columns = ["network", "most probable classes", "explained", "over all"]
     heads = ["picture", *(network.title for network in results)]
     return Chapter("Predictions", [*sentences, Table(columns, rows, texts=4), Strip(heads, [("", pictures)], _SMALL)])
+
+
+def _answer(answer: Mapping[str, Any]) -> str:
+    """`star 85.0%`; of a changed network with the share that it had untouched."""
+    before = "" if answer["before"] is None else f" (untouched {_percent(answer['before'])})"
+    return f"{answer['name']} {_percent(answer['probability'])}{before}"
 
 
 def _percent(share: float | None) -> str:
@@ -192,5 +200,6 @@ def _settings(state: AppState, layer: str, results: list[NetworkResult], source:
         ["scale of the colours", _SCOPES[state.scope]],
         ["opacity of a Grad-CAM", f"{state.opacity}%"],
         ["layers of the strip", state.layers],
+        ["changes of the networks", state.change.replace(",", ", ") or "none"],
     ]
     return Chapter("Settings", [source, Table(["setting", "value"], rows, texts=2)])

@@ -52,6 +52,8 @@ def _value(
     writer: MessageWriter,
     with_field: bool,
 ) -> dict[str, Any]:
+    if network.interventions:
+        raise ValueError("its numbers are not those of its weights alone; put all back to see where one comes from.")
     layer, at = _place(state, results, network)
     passed = passes.layer_pass(network, subject, layer)
     found = passed.arithmetic(at)

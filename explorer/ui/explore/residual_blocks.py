@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from explorer import figures
-from explorer.architectures import ArchitectureSpec, describe
+from explorer.architectures import ArchitectureSpec, describe, interventions
 from explorer.attribution import magnitude
 from explorer.experiments.residual_blocks import BlockAnatomy, BlockBalance, balances, block_names
 from explorer.figures import ColourScale, DepthLine
@@ -50,7 +50,8 @@ class _BlockView:
 )
 def _balances(key: str, _network: NetworkResult) -> tuple[BlockBalance, ...]:
     with INFERENCE_SLOTS:
-        return balances(_network.checkpoint.network, _network.trace.image, _network.trace.target)
+        seen = _network.trace
+        return balances(_network.checkpoint.network, seen.image, seen.target, _network.interventions)
 
 
 def block_tab(state: AppState, subject: InputImage, looked: list[NetworkResult]) -> None:
@@ -185,10 +186,10 @@ def _all_blocks(subject: InputImage, residual: list[NetworkResult], block: str) 
         "**Block by block**: above the dotted line the branch is the larger one, below it the shortcut. Look for where "
         f"the network changes its image most; the grey line marks {block}."
     )
-    measured = [
-        (series_of(network), _balances(f"{network.name}/{subject.digest}/{network.trace.target}", network))
-        for network in residual
-    ]
+    measured = []
+    for network in residual:
+        key = f"{network.name}/{subject.digest}/{network.trace.target}/{interventions.as_text(network.interventions)}"
+        measured.append((series_of(network), _balances(key, network)))
     ratios: tuple[tuple[str, Callable[[BlockBalance], float | None]], ...] = (
         ("|F(x)| / |s(x)|, forward", lambda balance: balance.ratio),
         ("gradient through branch / shortcut", lambda balance: balance.gradient_ratio),

@@ -1,6 +1,6 @@
 """What Explore shows now: the view of the address, its picture, and its networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,11 @@ class ExploreView:
         """The networks after they have seen the picture. Only what the server draws needs this in a run: the viewer
         fetches its drawings."""
         return [inference_cache().run(network, self.state, self.subject) for network in self.networks]
+
+    def untouched(self) -> list[NetworkResult]:
+        """The same without the interventions of the view."""
+        state = replace(self.state, change="")
+        return [inference_cache().run(network, state, self.subject) for network in self.networks]
 
     @property
     def picture(self) -> str:

@@ -12,6 +12,7 @@ from explorer.ui.services.explore_state import PASS_FIELDS, AppState
 from explorer.ui.session import explore_session, session
 from explorer.ui.viewer.places import (
     arithmetic_panel,
+    changes_panel,
     connection,
     ending,
     introduction,
@@ -49,6 +50,7 @@ def _show(state: AppState) -> None:
         names = [network.name for network in view.networks]
         missing.show_missing(controls.missing_networks(), names, view.missing, controls.update_state)
     overview()
+    changes_panel()
     layer_header()
     _detail(view)
     navigation.ending(ending, "compare", "On how many images do they differ, and is it overfitting?")
@@ -92,9 +94,13 @@ def _detail(view: ExploreView) -> None:
             st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
             residual_blocks.block_tab(state, subject, view.results)
-        elif tab == "methods":
-            methods.methods_tab(state, subject, view.results)
-        elif tab == "channels":
-            channels.channels_tab(state, view.results)
         else:
-            faithfulness.trust_tab(state, subject, view.results)
+            if state.change:
+                st.info("This tab shows the untouched networks: what was changed above does not reach it.")
+            looked = view.untouched()
+            if tab == "methods":
+                methods.methods_tab(state, subject, looked)
+            elif tab == "channels":
+                channels.channels_tab(state, looked)
+            else:
+                faithfulness.trust_tab(state, subject, looked)

@@ -80,10 +80,13 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.UploadStore": Limit(  # one of 50 megapixels takes 150 MB
         "uploaded images, decoded", "session", bytes=200_000_000
     ),
-    "ui.session.inference_cache": Limit("the four caches of `InferenceCache`, one value", "session"),
+    "ui.session.inference_cache": Limit("the caches of `InferenceCache`, one value", "session"),
     "ui.services.inference.InferenceCache.small": Limit("passes of up to 64 pixels a side", "session", entries=6),
     "ui.services.inference.InferenceCache.large": Limit(
         "passes of more pixels, hundreds of megabytes each", "session", entries=2
+    ),
+    "ui.services.inference.InferenceCache.untouched": Limit(  # of the two networks on the screen
+        "passes beside which changed ones are shown", "session", entries=2
     ),
     "ui.services.inference.InferenceCache.profiles": Limit("maps of every layer of a pass", "session", entries=6),
     "ui.services.inference.InferenceCache.blocks": Limit(  # of the two networks on the screen

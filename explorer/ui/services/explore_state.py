@@ -22,10 +22,11 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of a network or layer; 
 SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
 AT = re.compile(r"probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3}")
+CHANGE = re.compile(r"[\w.@:~,-]{0,4000}", re.ASCII)  # interventions; whether they fit is said where they are applied
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
-PASS_FIELDS = ("picture", "frame", "paper", "target", "layers")
+PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "change")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
 SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at")
 
@@ -46,7 +47,7 @@ class AppState(UrlState):
     `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any
     layer, or "probabilities", which is each network's probability of the class that it explains.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
-    map of "Can I trust this map?".
+    map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them.
 
     Raises ValueError for a text that this app never writes.
     """
@@ -69,6 +70,7 @@ class AppState(UrlState):
     frame: str | None = None
     paper: Paper | None = None
     at: str | None = None
+    change: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,6 +89,8 @@ class AppState(UrlState):
             raise ValueError(f"`paper` must be one of {', '.join(PAPERS)}, received {self.paper!r:.40}.")
         if self.at is not None and not AT.fullmatch(self.at):
             raise ValueError(f"`at` must be the place of a value, received {self.at!r:.40}.")
+        if not CHANGE.fullmatch(self.change):
+            raise ValueError(f"`change` must name interventions, received {self.change!r:.40}.")
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)

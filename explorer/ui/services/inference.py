@@ -2,16 +2,20 @@
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from explorer import figures
+from explorer.architectures import Intervened, Intervention
+from explorer.architectures.interventions import as_text, parse_all
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
+from explorer.errors import user_message
 from explorer.experiments.arithmetic import LayerPass, layer_pass
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
 from explorer.images import PHOTOS, PLAIN, DecodedImage, Frame, Paper, Rendering, decode, to_input
@@ -97,10 +101,17 @@ class ChosenNetwork:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NetworkResult(ChosenNetwork):
-    """A network of the page with its pass over the image."""
+    """A network of the page with its pass over the image.
+
+    `interventions` changed the pass, and `untouched` is the same pass without them; without any it is None. `refusal`
+    says in a sentence why those of the view do not fit this network, which then stays untouched; else it is "".
+    """
 
     trace: Trace
     profiles: tuple[LayerProfile, ...]
+    interventions: tuple[Intervention, ...] = ()
+    untouched: Trace | None = None
+    refusal: str = ""
 
     @property
     def target(self) -> str:
@@ -214,6 +225,7 @@ class InferenceCache:
         self.lock = threading.RLock()
         self._small: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.small"])
         self._large: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.large"])
+        self._untouched: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.untouched"])
         self._profiles: LruCache[tuple[LayerProfile, ...]] = LruCache(
             CACHES["ui.services.inference.InferenceCache.profiles"]
         )
@@ -222,16 +234,35 @@ class InferenceCache:
         self._blocks: LruCache[dict[str, BlockAnatomy]] = LruCache(both, _bytes)
 
     def run(self, network: ChosenNetwork, state: AppState, image: InputImage) -> NetworkResult:
-        """The network's result, explaining the class of the view where the network has that class."""
+        """The network's result with the interventions of the view, explaining the class of the view where the network
+        has that class. Else it explains the untouched network's prediction: both passes then explain one class."""
         loaded = network.checkpoint
         has_target = state.target is not None and state.target < len(loaded.class_names)
         target = state.target if has_target else None
+        interventions, refusal = fitting(loaded, state.change)
         key = f"{network.name}/{image.digest}/{target}/{state.layers}"
         traces = self._large if max(loaded.spec.input_shape) > self._large_from_px else self._small
+
+        def bare() -> Trace:
+            return traces.get(key, lambda: trace_image(loaded, image, target, state.layers))
+
         with self.lock:
-            traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers))
+            untouched: Trace | None = None
+            if interventions:
+                untouched = self._untouched.get(key, bare)
+                key, target = f"{key}/{as_text(interventions)}", untouched.target
+                traced = traces.get(key, lambda: trace_image(loaded, image, target, state.layers, interventions))
+            else:
+                traced = self._untouched.find(key) or bare()
             profiles = self._profiles.get(key, lambda: profile(traced))
-        return NetworkResult(**vars(network), trace=traced, profiles=profiles)
+        return NetworkResult(
+            **vars(network),
+            trace=traced,
+            profiles=profiles,
+            interventions=interventions,
+            untouched=untouched,
+            refusal=refusal,
+        )
 
     def layer_pass(self, result: NetworkResult, image: InputImage, layer: str) -> LayerPass:
         """What that pass put into the layer: another value of it needs no pass. Raises ValueError as `layer_pass`."""
@@ -247,11 +278,15 @@ class InferenceCache:
         """The inside of that block in that pass. Raises ValueError as `anatomy` does."""
         network, pixels, target = result.checkpoint.network, result.trace.image, result.trace.target
         together = _blocks_bytes(result) <= self._blocks_bytes
-        key = f"{result.name}/{image.digest}/{target}"
+        interventions = result.interventions
+        key = f"{result.name}/{image.digest}/{target}/{as_text(interventions)}"
 
         def compute() -> dict[str, BlockAnatomy]:
             with INFERENCE_SLOTS:
-                found = anatomies(network, pixels, target) if together else (anatomy(network, pixels, name, target),)
+                if together:
+                    found = anatomies(network, pixels, target, interventions)
+                else:
+                    found = (anatomy(network, pixels, name, target, interventions),)
             return {block.name: block for block in found}
 
         with self.lock:
@@ -267,6 +302,17 @@ def _blocks_bytes(result: NetworkResult) -> int:
     and four of its output's."""
     sizes = [layer.activation.nbytes for layer in result.trace.layers if layer.kind == "block"]
     return 4 * sum(before + size for before, size in zip([*sizes[:1], *sizes], sizes, strict=False))
+
+
+def fitting(loaded: Checkpoint, change: str) -> tuple[tuple[Intervention, ...], str]:
+    """The interventions in the `change` of an AppState that change anything, and ""; or none, and in a sentence why
+    they do not fit the network."""
+    try:
+        interventions = tuple(each for each in parse_all(change) if (each.action, each.factor) != ("scale", 1))
+        Intervened(loaded.network, (), interventions)
+    except ValueError as error:
+        return (), user_message(error)
+    return interventions, ""
 
 
 def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.ndarray | None]:
@@ -286,11 +332,18 @@ def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.nd
     return image.pixels, image.mask
 
 
-def trace_image(loaded: Checkpoint, image: InputImage, target: int | None, layers: Layers = "main") -> Trace:
-    """The network's pass, explaining the class `target`, None for the prediction, with the `layers` of an AppState."""
+def trace_image(
+    loaded: Checkpoint,
+    image: InputImage,
+    target: int | None,
+    layers: Layers = "main",
+    interventions: Sequence[Intervention] = (),
+) -> Trace:
+    """The network's pass with these interventions, explaining the class `target`, None for the prediction, with the
+    `layers` of an AppState."""
     pixels, _ = pixels_for(loaded, image)
     _, height, width = loaded.spec.input_shape
     values = to_input(pixels, (height, width), loaded.mean, loaded.std, loaded.resize_shorter_to, image.frame)
     with INFERENCE_SLOTS:
         kinds = EVERYTHING if layers == "all" else STRIP_KINDS
-        return trace(loaded.network, values, target, kinds, inside_blocks=layers != "blocks")
+        return trace(loaded.network, values, target, kinds, layers != "blocks", interventions)

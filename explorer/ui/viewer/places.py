@@ -22,6 +22,9 @@ overview = place(  # predictions and depth strip
     "<div class='strip'></div></div>",
     ("scale.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
 )
+changes_panel = place(
+    "changes", "<section class='changes' aria-label='Changes of the networks'></section>", ("changes.css",)
+)
 layer_header = place("header", "<div class='head'></div>", ("detail.css",))
 layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
 arithmetic_panel = place(

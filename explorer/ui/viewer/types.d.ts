@@ -24,6 +24,7 @@ interface View {
   frame: string | null; // LEFT,TOP,SIDE of a square in shares of it; null: what each network gets by itself
   target: number | null; // a class; null: what each network predicts
   layers: string; // "blocks", "main" or "all"
+  change: string; // interventions, as `changes.js` reads and writes them; "" for none
   networks: string[];
   theme: string; // the colours of the networks depend on it
 }
@@ -96,6 +97,18 @@ type StoreEvent =
 
 type Draw = (state: State) => void;
 type Select = (changes: Partial<LayerSelection>, dragged?: boolean) => void;
+
+type Part = "branch" | "shortcut" | "output";
+
+/** `Intervention` of interventions.py. */
+interface Change {
+  place: string; // a block or layer
+  part: Part;
+  channel: number | null; // null: all
+  action: "scale" | "mean" | "swap";
+  factor: number; // of "scale"
+  other: string; // a block, of "swap"
+}
 
 /** What Streamlit hands to a place: the call comes again after each run. */
 interface Component<Data = unknown> {
@@ -193,6 +206,7 @@ interface Prediction {
   name: string;
   short: string;
   probability: number | null; // null: no finite number
+  before: number | null; // the same of the untouched network; null where nothing is changed
   explained: boolean;
 }
 
@@ -233,6 +247,14 @@ interface DepthChart {
   }[];
 }
 
+/** `changes.py` */
+interface NetworkChanges {
+  change: string; // the interventions in this network
+  effect: string; // what came of those of the view, as a sentence; "" for none
+  blocks: { name: string; residual: boolean; keeps: boolean; next: string | null }[]; // in execution order; `next`: can be swapped with it
+  distances: (number | null)[] | null; // |a' - a| / |a| from another pass, by layer; null where there is no such number
+}
+
 interface Message {
   picture: string;
   source: string; // of a saved picture: networks, data, seeds, picture and n
@@ -242,9 +264,16 @@ interface Message {
   columns: { name: string; label: string; kind: string; block: string | null }[]; // the block that the layer is inside of
   groups: { label: string; title: string; span: number }[];
   palettes: Record<Kind, number>; // where the 256 colours of each begin
-  networks: ({ title: string; target: string; cells: (Cell | null)[]; input: PictureAt; layers: Record<string, LayerData> } & Style)[];
+  networks: (NetworkChanges & {
+    title: string;
+    target: string;
+    cells: (Cell | null)[];
+    input: PictureAt;
+    layers: Record<string, LayerData>;
+  } & Style)[];
   maxima: Record<Kind, { layer: number[][]; network: number[]; both: number[] }>; // the end of each colour scale, by network
   charts: StripChart[];
+  distance: string | null; // what `distances` are from; null where no network has any
   predictions: Predictions;
   prefetch: boolean; // whether all layers are small enough to be fetched ahead
   every: boolean; // whether all layers have come

@@ -8,6 +8,7 @@ import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, needsValues, re
 import { formatFragment, parseFragment, showsSheet } from "./url.js";
 import { arithmeticView } from "./views/arithmetic.js";
 import { barView } from "./views/bar.js";
+import { changesView } from "./views/changes.js";
 import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
 import { headerView } from "./views/layer_header.js";
@@ -362,6 +363,12 @@ export function overview({ parentElement }) {
     };
   });
   return mount("overview", place);
+}
+
+/** @type {(component: Component) => () => void} */
+export function changes({ parentElement }) {
+  const place = once(parentElement, ".changes", (root) => changesView(root, select, choose));
+  return mount("changes", place);
 }
 
 /** @type {(component: Component) => () => void} */

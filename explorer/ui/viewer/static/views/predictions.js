@@ -32,16 +32,19 @@ function pictureBox(canvas, parts = [canvas]) {
 
 /** Probabilities as bars from 0 to 100 %; an arrow marks the explained class. @type {(network: Predictions["networks"][0]) => HTMLElement} */
 function bars(network) {
-  const rows = network.classes.flatMap(({ name, short, probability, explained }) => {
-    const title = `${name}: ${probability === null ? "nan" : probability.toFixed(4)}`;
+  const isChanged = network.classes.some(({ before }) => before !== null);
+  const rows = network.classes.flatMap(({ name, short, probability, before, explained }) => {
+    const untouched = before === null ? "" : `, untouched ${before.toFixed(4)}`;
+    const title = `${name}: ${probability === null ? "nan" : probability.toFixed(4)}${untouched}`;
     const bar = el("div", { className: "filled" });
     // As its lines are dashed where another network has the same colour.
     const fill = network.dashed ? `repeating-linear-gradient(90deg, ${network.colour} 0 9px, transparent 9px 12px)` : network.colour;
     Object.assign(bar.style, { width: `${100 * (probability ?? 0)}%`, background: fill, opacity: explained ? 1 : 0.55 });
-    const text = percent(probability);
+    const text = before === null ? percent(probability) : `${percent(before)}\n→ ${percent(probability)}`;
+    const mark = before === null || before < 0.005 ? [] : [el("i", { className: "before", style: `left:${100 * before}%` })];
     return [
       el("div", { className: "class", title }, explained ? el("b", {}, `▸ ${short}`) : short),
-      el("div", { className: "rail", title }, bar, el("span", {}, text)),
+      el("div", { className: "rail", title }, bar, ...mark, el("span", {}, text)),
     ];
   });
   const ticks = [0, 50, 100].map((at) => {
@@ -52,7 +55,7 @@ function bars(network) {
   const axis = el("div", { className: "axis", ariaHidden: "true" }, ...ticks);
   return el(
     "div",
-    { className: "bars", role: "group", ariaLabel: `The five most probable classes of ${network.title}` },
+    { className: isChanged ? "bars compared" : "bars", role: "group", ariaLabel: `The five most probable classes of ${network.title}` },
     ...rows,
     el("span"),
     axis,
@@ -83,7 +86,7 @@ function networkBox(network, overlay, caption) {
  * @type {(root: HTMLElement, choose: (changes: Partial<View>) => void) => Draw}
  */
 export function predictionsView(root, choose) {
-  const canvases = [0, 1].map(() => el("canvas", { role: "img" }));
+  const canvases = [0, 1].map(() => el("canvas", { role: "img", ariaLabel: "No image" }));
   const frame = frameView(canvases[0], (chosen) => choose({ frame: chosen }));
   const paper = el("select", { ariaLabel: "Transparent parts on" }, ...PAPERS.map((name) => el("option", { value: name }, name)));
   const paperRow = el("label", { className: "frame-row" }, el("span", {}, "Transparent parts on"), paper);

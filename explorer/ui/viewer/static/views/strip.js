@@ -1,8 +1,9 @@
 // The depth strip: all layers of one or two networks on one axis.
 
 import { pixelUnder } from "../arithmetic.js";
+import { changesIn, changeText, parseChanges } from "../changes.js";
 import { colorTable, toImageData } from "../colors.js";
-import { context2d, el, find, focusedIn, moveWithKeys, svgEl, update } from "../dom.js";
+import { context2d, el, find, focusedIn, moveWithKeys, setText, svgEl, update } from "../dom.js";
 import { formatNumber } from "../format.js";
 import { rasterAt } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
@@ -40,19 +41,27 @@ function paintRow(canvas, message, which, kind, scope) {
   });
 }
 
+/** The largest Grad-CAM value of each layer. @type {(network: Message["networks"][0]) => number[]} */
+const strengthsOf = ({ cells }) => cells.map((cell) => cell?.largest ?? 0);
+
+/** How far each layer is from another pass. @type {(network: Message["networks"][0]) => number[]} */
+const distancesOf = ({ distances }) => (distances ?? []).map((value) => value ?? 0);
+
+/** The largest value of all layers and networks. @type {(message: Message, valuesOf: (network: Message["networks"][0]) => number[]) => number} */
+const largestOf = ({ networks }, valuesOf) => Math.max(0, ...networks.flatMap(valuesOf));
+
 /**
- * How large the largest Grad-CAM value of each layer is, beside the largest of all layers and networks.
- * @type {(canvas: HTMLCanvasElement, message: Message, which: number) => void}
+ * A bar for each layer, beside the largest of all layers and networks.
+ * @type {(canvas: HTMLCanvasElement, message: Message, which: number, valuesOf: (network: Message["networks"][0]) => number[]) => void}
  */
-function paintStrengths(canvas, message, which) {
+function paintBars(canvas, message, which, valuesOf) {
   const context = context2d(canvas);
   const [tile, height] = [canvas.width / message.columns.length, canvas.height];
-  const max = Math.max(...message.networks.flatMap(({ cells }) => cells.map((cell) => cell?.largest ?? 0)));
+  const max = largestOf(message, valuesOf);
   context.clearRect(0, 0, canvas.width, height);
   context.fillStyle = message.networks[which].colour;
-  message.networks[which].cells.forEach((cell, index) => {
-    const largest = cell?.largest ?? 0;
-    const fraction = largest > 0 && max > 0 ? largest / max : 0;
+  valuesOf(message.networks[which]).forEach((value, index) => {
+    const fraction = value > 0 && max > 0 ? value / max : 0;
     const tall = fraction && Math.max(1, Math.round(fraction * height)); // what is more than nothing can be seen
     context.fillRect(index * tile + 1, height - tall, tile - 2, tall);
   });
@@ -125,8 +134,8 @@ export function stripView(root, select) {
   let charts = [];
   /** @type {Row[]} */
   let rows = [];
-  /** @type {HTMLCanvasElement[]} */
-  let strengths = []; // by network
+  /** @type {{which: number, valuesOf: (network: Message["networks"][0]) => number[], canvas: HTMLCanvasElement, name: HTMLElement | null}[]} */
+  let bars = [];
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
   let follows = false;
@@ -151,7 +160,12 @@ export function stripView(root, select) {
   function explain(button, which, kind, column) {
     const cell = message.networks[which].cells[column];
     if (!cell || scope === null) return;
-    button.title = hoverText(cell, message.columns[column].name, kind, scaleMax(message, kind, which, column, scope));
+    const { name } = message.columns[column];
+    const { change, distances } = message.networks[which];
+    const text = hoverText(cell, name, kind, scaleMax(message, kind, which, column, scope));
+    const far = distances?.[column] ?? null;
+    const changed = changesIn(parseChanges(change) ?? [], name).map(changeText);
+    button.title = [text, ...(far === null ? [] : [`${message.distance}: ${formatNumber(far)}`]), ...changed].join("\n");
   }
 
   // Everything but the colours and the selection.
@@ -186,7 +200,16 @@ export function stripView(root, select) {
     });
 
     let row = 3;
-    [rows, strengths] = [[], []];
+    [rows, bars] = [[], []];
+    /** @type {(which: number, words: string, valuesOf: (network: Message["networks"][0]) => number[]) => HTMLElement} */
+    const putBars = (which, words, valuesOf) => {
+      const name = el("span", { className: "small" }, words);
+      put(el("div", { className: "name" }, name), row, -1);
+      const canvas = el("canvas", { className: "strengths", width: columns * tile, height: BAR_PX, ariaHidden: "true" });
+      bars.push({ which, valuesOf, canvas: put(canvas, row, 0, columns), name: valuesOf === distancesOf ? name : null });
+      row += 1;
+      return name;
+    };
     const hasDashes = message.networks.some(({ dashed }) => dashed);
     message.networks.forEach((network, which) => {
       for (const kind of KINDS) {
@@ -205,8 +228,7 @@ export function stripView(root, select) {
             put(el("div", { className: "absent", title: `${network.title} has no such layer` }, "–"), row, index);
             return;
           }
-          const ariaLabel = `${message.columns[index].name}, ${network.title}, ${ROWS[kind]}`;
-          const button = el("button", { type: "button", ariaLabel, tabIndex: -1 });
+          const button = el("button", { type: "button", tabIndex: -1 });
           button.onclick = (event) => chooseIn(event, which, kind, index);
           button.onpointerover = button.onfocus = () => explain(button, which, kind, index);
           button.dataset.place = `${which}/${kind}/${index}`;
@@ -214,12 +236,9 @@ export function stripView(root, select) {
         });
         moveWithKeys([...buttons.values()]);
         row += 1;
-        if (kind === "map") continue;
-        put(el("div", { className: "name" }, el("span", { className: "small" }, "its largest value")), row, -1);
-        const bars = el("canvas", { className: "strengths", width: columns * tile, height: BAR_PX, ariaHidden: "true" });
-        strengths.push(put(bars, row, 0, columns));
-        row += 1;
+        if (kind === "cam") putBars(which, "its largest value", strengthsOf);
       }
+      if (network.distances) putBars(which, "", distancesOf);
     });
     charts = message.charts.map(() => {
       const parts = [put(el("div", { className: "chartname" }), row, -1), put(el("div", { className: "chart" }), row, 0, columns)];
@@ -241,7 +260,13 @@ export function stripView(root, select) {
       columns,
       groups,
       message.charts.length,
-      networks.map(({ title, colour, dashed, cells }) => [title, colour, dashed, cells.map((cell) => cell !== null)]),
+      networks.map(({ title, colour, dashed, cells, distances }) => [
+        title,
+        colour,
+        dashed,
+        cells.map((cell) => cell !== null),
+        !distances,
+      ]),
     ]);
     if (shape !== wanted) {
       const active = focusedIn(root);
@@ -256,16 +281,22 @@ export function stripView(root, select) {
           ?.focus();
     }
     scope = null;
-    strengths.forEach((canvas, which) => {
-      paintStrengths(canvas, message, which);
-    });
+    for (const { which, valuesOf, canvas, name } of bars) {
+      paintBars(canvas, message, which, valuesOf);
+      if (name) setText(name, `${message.distance}, up to ${formatNumber(largestOf(message, valuesOf))}`);
+    }
     message.charts.forEach((chart, index) => {
       drawChart(message, chart, charts[index][0], charts[index][1], choose);
     });
     for (const { which, kind, buttons } of rows) {
+      const changes = parseChanges(networks[which].change) ?? [];
       for (const [column, button] of buttons) {
         const cell = networks[which].cells[column];
-        update(button, { className: (kind === "cam" ? cell?.zero !== null : cell?.peak === 0) ? "zero" : "" });
+        const isZero = kind === "cam" ? cell?.zero !== null : cell?.peak === 0;
+        const { name } = columns[column];
+        const isChanged = changesIn(changes, name).length > 0;
+        update(button, { className: [isZero ? "zero" : "", isChanged ? "touched" : ""].join(" ").trim() });
+        update(button, { ariaLabel: `${name}, ${networks[which].title}, ${ROWS[kind]}${isChanged ? ", changed" : ""}` });
       }
     }
   }
