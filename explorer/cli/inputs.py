@@ -16,7 +16,7 @@ from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import describe_classes
 from explorer.datasets import Dataset, Split, folders, shapes
-from explorer.images import PHOTOS, DecodedImage, decode, to_input
+from explorer.images import PHOTOS, REST, DecodedImage, Dials, change, decode, normalise, seen_pixels
 from explorer.images.photos import decoded
 from explorer.presets import preset
 from explorer.training import TrainingConfig
@@ -196,9 +196,10 @@ def picture(file: str) -> DecodedImage:
     return decode(Path(file).read_bytes(), file)
 
 
-def image(picture: DecodedImage, checkpoint: Checkpoint) -> np.ndarray:
-    _, height, width = checkpoint.spec.input_shape
-    return to_input(picture.pixels, (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to)
+def image(picture: DecodedImage, checkpoint: Checkpoint, dials: Dials = REST) -> np.ndarray:
+    channels, height, width = checkpoint.spec.input_shape
+    seen = seen_pixels(picture.pixels, (height, width), channels, checkpoint.resize_shorter_to)
+    return normalise(change(seen, dials).transpose(2, 0, 1) / 255, checkpoint.mean, checkpoint.std)
 
 
 def class_index(text: str, names: Sequence[str]) -> int:

@@ -47,7 +47,7 @@ def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = 
     """Where a saved figure comes from: the networks with the data and the seed of their training, and the image."""
     said = [f"{network.title} ({', '.join(_origin(network.checkpoint))})" for network in networks]
     text = f"Networks: {listed(said)}."
-    return without_bidi(f"{text} Image: {subject.title.strip('`')}; n = 1." if subject else text)
+    return without_bidi(f"{text} Image: {subject.caption}; n = 1." if subject else text)
 
 
 def _origin(checkpoint: Checkpoint) -> list[str]:

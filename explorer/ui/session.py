@@ -94,5 +94,6 @@ def explore_session() -> ExploreSession:
 
 
 def find_image(state: AppState) -> InputImage | None:
-    """The image of the view, None where another session uploaded it."""
-    return own_image(state) or session().uploads.get(state.picture)
+    """The image of the view with its dials, None where another session uploaded it."""
+    image = own_image(state) or session().uploads.get(state.picture)
+    return image.changed(state.dials) if image else None

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 from explorer.attribution import raw_arrays
 from explorer.errors import is_user_error, unexpected_message, user_message
-from explorer.images import MAX_BYTES, ImageError
+from explorer.images import MAX_BYTES, Dials, ImageError
 from explorer.ui import report
 from explorer.ui.api import report as chapters_of
 from explorer.ui.api.layers import is_prefetched
@@ -91,7 +91,7 @@ class ExploreSession:
         subject = own_image(state) or self.pictures.get(state.picture)
         if subject is None:
             raise RequestError(404, "picture", "This image is not here any more. Choose it again.")
-        return subject
+        return subject.changed(state.dials)
 
     def reject_superseded(self, number: int | None) -> None:
         """Raises RequestError where a newer request than that of this number has come."""
@@ -178,6 +178,10 @@ def view_report(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> b
 
 def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     """The view, the names of its networks, and which part of the message is wanted."""
+    try:
+        Dials.from_text(str(asked.get("dials", "")))
+    except ValueError as error:
+        raise RequestError(200, "dials", f"{str(error)[:1].upper()}{str(error)[1:]}") from None
     try:
         state = replace(AppState(), **{name: asked[name] for name in VIEW_FIELDS if name in asked})
         names, only = asked["networks"], asked.get("only")

@@ -10,7 +10,7 @@ from explorer.architectures.spec import INSIDE_BLOCK
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
-from explorer.images import PHOTOS
+from explorer.images import PHOTOS, Dials
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Scope = Literal["layer", "network", "both"]
@@ -24,7 +24,7 @@ TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
-PASS_FIELDS = ("picture", "target", "layers")
+PASS_FIELDS = ("picture", "target", "layers", "dials")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
 SELECTION_FIELDS = ("layer", "channel", "scope", "opacity")
 
@@ -37,7 +37,8 @@ class AppState(UrlState):
 
     `second` is None for one network alone. `picture` is "sample-LABEL-NUMBER" (a shape of a drawn scene),
     "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0), a name in `PHOTOS`, or
-    "upload-DIGEST" (an image of this session). `target` is the class to explain, None for each network's prediction.
+    "upload-DIGEST" (an image of this session); `dials` is the text of the `Dials` that change it. `target` is the class
+    to explain, None for each network's prediction.
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
@@ -57,6 +58,7 @@ class AppState(UrlState):
     scope: Scope = "layer"
     opacity: int = 70
     layers: Layers = "blocks"
+    dials: str = ""
     tab: Tab = "layer"
     method: str = "integrated_gradients"
     parameters: str = "{}"
@@ -73,6 +75,7 @@ class AppState(UrlState):
             raise ValueError(
                 f"`picture` must be a sample, a test image, a photo or an upload, received {self.picture!r}."
             )
+        object.__setattr__(self, "dials", Dials.from_text(self.dials).to_text())  # one text for each change
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)

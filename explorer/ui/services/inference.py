@@ -4,6 +4,7 @@ import hashlib
 import threading
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
-from explorer.images import PHOTOS, decode, to_input
+from explorer.images import PHOTOS, REST, Dials, change, decode, move_mask, normalise, seen_pixels
 from explorer.images.photos import decoded as decoded_photo
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
@@ -31,7 +32,8 @@ class InputImage:
     """Pixels uint8 (H, W, 3), `shown` the same at a size for the screen.
 
     Where the app drew the image, `mask` is bool (H, W), and `sample` or `test` that of its AppState. `label` is the
-    class name, where it is known. Each of `notes` is a sentence.
+    class name, where it is known. Each of `notes` is a sentence. `dials` change what a network sees of it: `digest`
+    names them.
     """
 
     pixels: np.ndarray
@@ -43,6 +45,25 @@ class InputImage:
     label: str | None = None
     sample: tuple[int, int] | None = None
     test: tuple[Drawn, int] | None = None
+    dials: Dials = REST
+
+    def changed(self, text: str) -> Self:
+        """The image with the dials of that text."""
+        dials = Dials.from_text(text)
+        if dials == REST:
+            return self
+        return replace(self, digest=f"{self.digest}/{text}", dials=dials)
+
+    @property
+    def plain_title(self) -> str:
+        """The title without the backticks around the name of a file."""
+        return self.title.strip("`")
+
+    @property
+    def caption(self) -> str:
+        """The title with what the dials change."""
+        changes = self.dials.in_words()
+        return f"{self.plain_title} ({changes})" if changes else self.plain_title
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,10 +247,23 @@ def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.nd
     return image.pixels, image.mask
 
 
+def input_pixels(loaded: Checkpoint, image: InputImage) -> np.ndarray:
+    """What the network sees of the image before its normalisation, changed by the image's dials: uint8 (H, W, C)."""
+    pixels, _ = pixels_for(loaded, image)
+    channels, *size = loaded.spec.input_shape
+    return change(seen_pixels(pixels, (size[0], size[1]), channels, loaded.resize_shorter_to), image.dials)
+
+
+def input_mask(loaded: Checkpoint, image: InputImage) -> np.ndarray | None:
+    """Where the object of a drawn image is at the network's input, bool (H, W). None where that is not known: of two
+    networks with inputs of different size only one may have the size of the mask."""
+    _, mask = pixels_for(loaded, image)
+    return move_mask(mask, image.dials) if mask is not None and mask.shape == loaded.spec.input_shape[1:] else None
+
+
 def trace_image(loaded: Checkpoint, image: InputImage, target: int | None, layers: Layers = "main") -> Trace:
     """The network's pass, explaining the class `target`, None for the prediction, with the `layers` of an AppState."""
-    pixels, _ = pixels_for(loaded, image)
-    values = to_input(pixels, loaded.spec.input_shape[1:], loaded.mean, loaded.std, loaded.resize_shorter_to)
+    values = normalise(input_pixels(loaded, image).transpose(2, 0, 1) / 255, loaded.mean, loaded.std)
     with INFERENCE_SLOTS:
         kinds = EVERYTHING if layers == "all" else STRIP_KINDS
         return trace(loaded.network, values, target, kinds, inside_blocks=layers != "blocks")

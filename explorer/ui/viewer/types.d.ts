@@ -21,6 +21,7 @@ interface View {
   picture: string;
   target: number | null; // a class; null: what each network predicts
   layers: string; // "blocks", "main" or "all"
+  dials: string; // what changes the picture, as text: dials.js
   networks: string[];
   theme: string; // the colours of the networks depend on it
 }
@@ -62,6 +63,9 @@ type StoreEvent =
   | { type: "refused" | "failed"; error: string };
 
 type Draw = (state: State) => void;
+/** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last. */
+type Choose = (changes: Partial<View>, dragged?: boolean) => void;
+type Dial = { label: string; unit: string; rest: number; low: number; high: number; step: number };
 type Select = (changes: Partial<LayerSelection>, dragged?: boolean) => void;
 
 /** What Streamlit hands to a place: the call comes again after each run. */
@@ -118,6 +122,7 @@ interface Prediction {
 }
 
 interface Predictions {
+  changed: boolean; // whether dials change what the networks get
   pictures: { title: string; size: string; alt: string; words: string; small: boolean; pixels: PictureAt }[]; // RGB
   networks: ({
     title: string;

@@ -4,9 +4,10 @@
 import { explain, fetchArrays, fetchReport, RequestError, storePicture } from "./api.js";
 import { el, find, once, save, setText, toggle, update } from "./dom.js";
 import { fileName } from "./picture_layout.js";
-import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, reduce, shownLayer } from "./store.js";
+import { awaited, EMPTY, isNear, keepNewest, keyOf, loading, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { barView } from "./views/bar.js";
+import { dialsView } from "./views/dials.js";
 import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
 import { headerView } from "./views/layer_header.js";
@@ -16,6 +17,7 @@ import { stripView } from "./views/strip.js";
 
 const CACHED = 8; // messages, so that Back needs no request
 const REST_MS = 100; // after a choice was drawn, before the server hears of it: another choice may follow at once
+const MOVING_MS = 400; // the same while a hand moves a dial
 const PATIENCE_MS = 5000; // after which the server hears of a choice that is not drawn yet
 const IDLE_MS = 400; // without a choice, after which all layers are fetched
 const DRAG_MS = 200; // between two addresses while a slider is dragged
@@ -32,6 +34,7 @@ const cache = new Map();
 let fetching = null;
 /** @type {string | null} */
 let fetched = null; // what is being fetched
+let rest = REST_MS;
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
 /** @type {{choice: (choice: Partial<View> & {number: number}) => void, selection: (selection: LayerSelection) => void} | null} */
@@ -81,10 +84,11 @@ export function select(changes, dragged = false) {
   tellSelection();
 }
 
-/** A person chose another picture, class, pair of networks or set of layers. @type {(changes: Partial<View>) => void} */
-export function choose(changes) {
+/** A person chose another picture, class, pair of networks, set of layers or dials. @type {Choose} */
+export function choose(changes, dragged = false) {
+  rest = dragged ? MOVING_MS : REST_MS;
   dispatch({ type: "choose", changes });
-  after("choice", isShown() ? REST_MS : PATIENCE_MS, tellChoice);
+  after("choice", isShown() ? rest : PATIENCE_MS, tellChoice);
 }
 
 function tellChoice() {
@@ -142,6 +146,7 @@ const sentence = (error) => (error instanceof RequestError ? error.message : Str
 async function load(key, what, more, file) {
   const { data, view } = state;
   if (!data || !view || (fetched === `${what} ${key}` && !file) || (state.uploading && !file)) return;
+  if (what === "view" && fetched?.startsWith("view ") && isNear(fetched.slice(5), key)) return; // its answer asks for this
   fetching?.abort();
   clearTimeout(timers.idle);
   const controller = new AbortController();
@@ -170,6 +175,7 @@ async function load(key, what, more, file) {
     }
     if (!file && (code === "networks" || code === "superseded")) {
       fetching = fetched = null; // the page has moved on: what it shows now is about to come
+      if (state.view && key !== keyOf(state.view)) return request();
       after("moved on", PATIENCE_MS, () => dispatch({ type: "failed", error: text }));
       return;
     }
@@ -179,9 +185,9 @@ async function load(key, what, more, file) {
   state = reduce(state, event);
   if (event.type === "received" || event.type === "uploaded") afterDrawing();
   else if (event.type === "failed") tellChoice();
-  if (state.message && state.key) keepNewest(cache, state.key, state.message, CACHED);
+  if (state.message && state.key && isShown()) keepNewest(cache, state.key, state.message, CACHED);
   draw();
-  if (event.type !== "failed" && event.type !== "refused") request();
+  if ((event.type !== "failed" && event.type !== "refused") || (state.view && what === "view" && key !== keyOf(state.view))) request();
 }
 
 /**
@@ -208,7 +214,7 @@ async function chooseFile(file, { limit, token }, tell) {
 /** What has to follow once a picture is on the screen. */
 function afterDrawing() {
   tellSelection();
-  if (state.chosen !== null) after("choice", REST_MS, tellChoice);
+  if (state.chosen !== null) after("choice", rest, tellChoice);
 }
 
 addEventListener("popstate", () => {
@@ -256,6 +262,7 @@ export function connection({ data, setTriggerValue }) {
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
     const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
+    const dials = dialsView(find(box, ".dials"), choose);
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
     const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
@@ -269,6 +276,7 @@ export function overview({ parentElement }) {
       const missing = awaited(now).map((name) => labels[name] ?? name);
       setText(waiting, loading(missing));
       box.classList.toggle("loads", missing.length > 0);
+      dials(now);
       if (!now.message) return;
       predictions(now);
       strip(now.message, shownLayer(now), now.selection.scope);

@@ -19,6 +19,12 @@ export const EMPTY = Object.freeze({
 /** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
 
+/** Whether two views differ in nothing but the dials, which a hand moves. @type {(key: string, other: string) => boolean} */
+export function isNear(key, other) {
+  const [one, two] = [key, other].map((each) => JSON.stringify({ ...JSON.parse(each), dials: "" }));
+  return one === two;
+}
+
 /** The networks of the view that the shown message has not. @type {(state: Pick<State, "view" | "key" | "error">) => string[]} */
 export function awaited({ view, key, error }) {
   const shown = key === null ? [] : JSON.parse(key).networks;
@@ -43,7 +49,8 @@ export function reduce(state, event) {
     case "choose":
       return { ...chosen(state, event.changes), error: "", uploading: "", uploadError: "" };
     case "received":
-      if (!state.view || keyOf(state.view) !== event.key) return state; // something else was chosen meanwhile
+      // Something else was chosen meanwhile. Of moving dials each answer is drawn: the newest is asked for next.
+      if (!state.view || !isNear(keyOf(state.view), event.key)) return state;
       return { ...state, message: event.message, key: event.key, error: "" };
     case "uploaded": {
       const now = chosen(state, { picture: event.message.picture });

@@ -97,7 +97,7 @@ export function predictionsView(root, choose) {
     message.networks.forEach((network, which) => {
       const { canvas, caption } = overlays[which];
       const cell = network.cells[column] ?? null;
-      const draw = asInput.checked && cell ? drawOverlay : drawOnOriginal;
+      const draw = (asInput.checked || message.predictions.changed) && cell ? drawOverlay : drawOnOriginal;
       draw(canvas, message, which, column, { ...selection, layer });
       canvas.classList.toggle("small", message.predictions.pictures[0].small);
       const words = cell ? `Grad-CAM of ${layer}, for ${network.target}` : `${network.title} has no layer ${layer}`;
@@ -115,11 +115,11 @@ export function predictionsView(root, choose) {
     chart(message.depths);
     if (shown !== predictions) {
       [shown, drawn] = [predictions, ""];
-      const { pictures, networks, finding, note } = predictions;
+      const { pictures, networks, finding, note, changed } = predictions;
       while (canvases.length < pictures.length) canvases.push(el("canvas", { role: "img" }));
       first.replaceChildren(
         ...pictures.map((picture, index) => pictureBox(picture, body, canvases[index])),
-        ...(pictures.length > 1 ? [asInputLabel] : []),
+        ...(pictures.length > 1 && !changed ? [asInputLabel] : []),
       );
       first.className = pictures.length > 1 ? "pair" : "";
       const boxes = networks.map((network, which) => networkBox(network, overlays[which].canvas, overlays[which].caption));
