@@ -147,7 +147,7 @@ class UploadStore:
     """The images that one session has uploaded, decoded."""
 
     def __init__(self, limit: Limit = CACHES["ui.services.inference.UploadStore"]) -> None:
-        self._images: LruCache[InputImage] = LruCache(limit, lambda image: image.pixels.nbytes)
+        self._images: LruCache[InputImage] = LruCache(limit, lambda image: image.pixels.nbytes + image.shown.nbytes)
         self._last: tuple[str, str, str | None, str] | None = None  # checksum, name and label of a file, and its key
 
     def add(self, data: bytes, name: str, mask: np.ndarray | None = None, label: str | None = None) -> str:
@@ -170,6 +170,10 @@ class UploadStore:
         self._images.put(key, InputImage(decoded.pixels, shown, digest, quoted, decoded.notes, mask, label))
         self._last = (*file, key)
         return key
+
+    def keep(self, picture: str, image: InputImage) -> None:
+        """Keeps an image that was no file under the `picture` of an AppState."""
+        self._images.put(picture, image)
 
     def get(self, picture: str) -> InputImage | None:
         """The image that an AppState's `picture` names, or None where the store does not hold it."""

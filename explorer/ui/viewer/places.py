@@ -18,8 +18,8 @@ introduction = place("introduction", "<div class='introduction'></div>", ("intro
 overview = place(  # predictions and depth strip
     "overview",
     "<div class='overview'><p class='error' role='alert' hidden></p>"
-    "<p class='loading' aria-hidden='true'></p><div class='own-input'><div class='dials'></div></div>"
-    f"<div class='around'></div>{_LEAD}"
+    "<p class='loading' aria-hidden='true'></p>"
+    f"<div class='looking'><div class='own-input'></div><div class='around'></div></div>{_LEAD}"
     "<div class='strip'></div></div>",
     ("scale.css", "own_input.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
 )

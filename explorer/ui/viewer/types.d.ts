@@ -49,6 +49,7 @@ interface State {
   key: string | null; // of the view that the message is of
   selection: LayerSelection;
   error: string; // a sentence about the last request that failed; "" for none
+  live: string; // the picture of a hand at work or a camera, which the server does not keep; "" for none
   uploading: string; // the name of the file that is being read; "" for none
   uploadError: string; // a sentence about the last file that could not be shown
 }
@@ -59,8 +60,30 @@ type StoreEvent =
   | { type: "choose"; changes: Partial<View> }
   | { type: "history"; selection: LayerSelection }
   | { type: "received" | "layers" | "uploaded"; key: string; message: Message }
+  | { type: "live"; key: string; message: Message }
   | { type: "uploading"; name: string }
   | { type: "refused" | "failed"; error: string };
+
+/** What a person draws, in pixels of the network's input: RGB, row by row, and 1 where the object is. */
+interface Drawing {
+  width: number;
+  height: number;
+  pixels: Uint8ClampedArray;
+  mask: Uint8Array | null; // null: painted over an image
+  mean: number[];
+}
+type Point = [x: number, y: number]; // in pixels, from the left and the top
+
+/** Pixels that are sent as they are. `keep`: the session keeps them as a picture of its own. */
+interface LiveFrame {
+  kind: "drawing" | "camera";
+  size: [height: number, width: number];
+  mask: boolean;
+  keep: boolean;
+  bytes: Uint8Array<ArrayBuffer>;
+}
+/** Has a frame answered, and what is waiting dropped; whether the answer could be drawn. */
+type Follow = (frame: LiveFrame) => Promise<boolean>;
 
 type Draw = (state: State) => void;
 /** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last. */
@@ -164,6 +187,7 @@ interface Message {
   introduction: Introduction;
   depths: DepthChart | null;
   layer: string | null; // the layer that is shown where none is chosen
+  mean: number[]; // RGB 0..255 of what the first network was trained on
   columns: { name: string; label: string; kind: string }[];
   groups: { label: string; title: string; span: number }[];
   palettes: Record<Kind, number>; // where the 256 colours of each begin

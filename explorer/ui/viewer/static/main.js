@@ -7,11 +7,11 @@ import { fileName } from "./picture_layout.js";
 import { awaited, EMPTY, isNear, keepNewest, keyOf, loading, needsFetch, reduce, shownLayer } from "./store.js";
 import { formatFragment, parseFragment } from "./url.js";
 import { barView } from "./views/bar.js";
-import { dialsView } from "./views/dials.js";
 import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
 import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
+import { ownInputView } from "./views/own_input.js";
 import { predictionsView } from "./views/predictions.js";
 import { stripView } from "./views/strip.js";
 
@@ -35,6 +35,10 @@ let fetching = null;
 /** @type {string | null} */
 let fetched = null; // what is being fetched
 let rest = REST_MS;
+/** @type {LiveFrame | null} */
+let waiting = null; // the newest of those that came while another was answered
+let sending = false;
+let endOwnInput = () => {};
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
 /** @type {{choice: (choice: Partial<View> & {number: number}) => void, selection: (selection: LayerSelection) => void} | null} */
@@ -120,7 +124,7 @@ function writeAddress(how) {
 
 /** Fetches what the state needs and nothing has: the view, else the shown layer. */
 function request() {
-  if (!state.data || !state.view) return;
+  if (!state.data || !state.view || sending || state.live) return; // of a hand at work the next answer is about to come
   const key = keyOf(state.view);
   if (state.key !== key) {
     const cached = cache.get(key);
@@ -211,6 +215,53 @@ async function chooseFile(file, { limit, token }, tell) {
   }
 }
 
+/** @type {Follow} */
+async function follow(frame) {
+  waiting = frame;
+  if (sending) return true;
+  let drawn = true;
+  sending = true;
+  while (waiting && drawn) {
+    const next = waiting;
+    waiting = null;
+    drawn = await answer(next);
+  }
+  sending = false;
+  waiting = null;
+  request();
+  return drawn;
+}
+
+/** @type {Follow} */
+async function answer(frame) {
+  const { data, view } = state;
+  if (!data || !view) return false;
+  fetching?.abort();
+  clearTimeout(timers.idle);
+  const controller = new AbortController();
+  [fetching, fetched] = [controller, "drawing"];
+  const { picture: _, ...fields } = view;
+  const { layer, channel } = state.selection;
+  const { bytes, ...drawing } = frame;
+  const key = keyOf(view);
+  let error = "";
+  try {
+    const message = await explain(data.token, { ...fields, layer, channel, drawing }, controller.signal, new Blob([bytes]));
+    const same = state.view && isNear(key, keyOf(state.view), { picture: "" });
+    if (frame.keep && !same)
+      waiting ??= frame; // it is asked once more, with what was chosen meanwhile
+    else state = reduce(state, { type: frame.keep ? "uploaded" : "live", key, message });
+    if (frame.keep && same) afterDrawing();
+  } catch (thrown) {
+    if (!controller.signal.aborted) error = sentence(thrown);
+  }
+  if (fetching === controller) fetching = fetched = null;
+  if (error) state = reduce(state, { type: "failed", error });
+  if (state.message && state.key && !state.live && isShown()) keepNewest(cache, state.key, state.message, CACHED);
+  draw();
+  return !error;
+}
+
 /** What has to follow once a picture is on the screen. */
 function afterDrawing() {
   tellSelection();
@@ -262,7 +313,8 @@ export function connection({ data, setTriggerValue }) {
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
     const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
-    const dials = dialsView(find(box, ".dials"), choose);
+    const ownInput = ownInputView(find(box, ".own-input"), choose, follow);
+    endOwnInput = ownInput.end;
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
     const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
@@ -276,13 +328,17 @@ export function overview({ parentElement }) {
       const missing = awaited(now).map((name) => labels[name] ?? name);
       setText(waiting, loading(missing));
       box.classList.toggle("loads", missing.length > 0);
-      dials(now);
+      ownInput.draw(now);
       if (!now.message) return;
       predictions(now);
       strip(now.message, shownLayer(now), now.selection.scope);
     };
   });
-  return mount("overview", place);
+  const unmount = mount("overview", place);
+  return () => {
+    endOwnInput();
+    unmount();
+  };
 }
 
 /** @type {(component: Component) => () => void} */

@@ -12,6 +12,7 @@ export const EMPTY = Object.freeze({
   key: null,
   selection: DEFAULTS,
   error: "",
+  live: "",
   uploading: "",
   uploadError: "",
 });
@@ -19,9 +20,9 @@ export const EMPTY = Object.freeze({
 /** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
 
-/** Whether two views differ in nothing but the dials, which a hand moves. @type {(key: string, other: string) => boolean} */
-export function isNear(key, other) {
-  const [one, two] = [key, other].map((each) => JSON.stringify({ ...JSON.parse(each), dials: "" }));
+/** Whether two views differ in nothing but what a hand moves: the dials, or what `but` says. @type {(key: string, other: string, but?: Partial<View>) => boolean} */
+export function isNear(key, other, but = { dials: "" }) {
+  const [one, two] = [key, other].map((each) => JSON.stringify({ ...JSON.parse(each), ...but }));
   return one === two;
 }
 
@@ -45,9 +46,9 @@ export function reduce(state, event) {
     case "select":
       return { ...state, selection: { ...state.selection, ...event.changes } };
     case "history": // what was chosen before is no longer wanted
-      return { ...state, selection: event.selection, chosen: null, view: state.data?.view ?? null };
+      return { ...state, selection: event.selection, chosen: null, live: "", view: state.data?.view ?? null };
     case "choose":
-      return { ...chosen(state, event.changes), error: "", uploading: "", uploadError: "" };
+      return { ...chosen(ended(state, event.changes), event.changes), error: "", uploading: "", uploadError: "" };
     case "received":
       // Something else was chosen meanwhile. Of moving dials each answer is drawn: the newest is asked for next.
       if (!state.view || !isNear(keyOf(state.view), event.key)) return state;
@@ -55,7 +56,14 @@ export function reduce(state, event) {
     case "uploaded": {
       const now = chosen(state, { picture: event.message.picture });
       if (!now.view) return state;
-      return { ...now, message: event.message, key: keyOf(now.view), error: "", uploading: "", uploadError: "" };
+      return { ...now, message: event.message, key: keyOf(now.view), error: "", live: "", uploading: "", uploadError: "" };
+    }
+    case "live": {
+      // of a view that differs at most in what the hand has moved meanwhile
+      const { picture } = event.message;
+      if (!state.view || !isNear(keyOf(state.view), event.key, { dials: "", picture: "" })) return state;
+      const key = keyOf({ ...JSON.parse(event.key), picture });
+      return { ...state, view: { ...state.view, picture }, message: event.message, key, live: picture, error: "" };
     }
     case "layers":
       if (!state.message || state.key !== event.key) return state;
@@ -67,6 +75,12 @@ export function reduce(state, event) {
     case "failed":
       return { ...state, error: event.error };
   }
+}
+
+/** A hand or camera without an answer gives way to the next choice. @type {(state: State, changes: Partial<View>) => State} */
+function ended(state, { picture }) {
+  if (!state.live || !state.view || !state.data || !(state.error || picture)) return state;
+  return { ...state, live: "", view: { ...state.view, picture: state.data.view.picture } };
 }
 
 /** A choice, which the server has yet to hear of. @type {(state: State, changes: Partial<View>) => State} */
@@ -92,13 +106,14 @@ const blockAround = (layer) => layer?.match(/^(stages\.\d+\.\d+)\./)?.[1];
 function withData(state, data, fragment) {
   const heard = data.heard === state.number || state.data?.visit !== data.visit;
   const chosen = heard ? null : state.chosen;
-  const view = { ...data.view, ...chosen };
   const before = state.data;
+  const live = before?.visit === data.visit ? state.live : "";
+  const view = { ...data.view, ...chosen, ...(live && { picture: live }) };
   let { selection } = state;
   if (!before || before.visit !== data.visit) selection = fragment ?? data.initial ?? selection;
   else if (before.entry !== data.entry) selection = data.initial ?? selection;
   else if (String(state.view?.networks) !== String(view.networks)) selection = { ...selection, channel: null };
-  const now = { ...state, data, view, chosen, selection, error: "" };
+  const now = { ...state, data, view, chosen, selection, live, error: "" };
   // A link from before the strip had blocks alone: the layer in its fragment is inside one.
   const isOld = (!before || before.visit !== data.visit) && view.layers === "blocks" && blockAround(selection.layer);
   return isOld ? { ...now, view: { ...view, layers: "main" }, chosen: { ...chosen, layers: "main" }, number: now.number + 1 } : now;

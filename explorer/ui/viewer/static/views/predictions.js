@@ -7,7 +7,7 @@ import { depthChartView } from "./depth_chart.js";
 import { drawOnOriginal, drawOverlay, rgbImage } from "./overlay.js";
 
 /** @type {(share: number | null) => string} */
-const percent = (share) => (share === null ? "nan" : `${(100 * share).toFixed(1)}%`); // nan: the network has diverged
+export const percent = (share) => (share === null ? "nan" : `${(100 * share).toFixed(1)}%`); // nan: the network has diverged
 
 /**
  * `canvas` is that of the picture before: a new one costs more than all else here.
