@@ -16,28 +16,32 @@ from explorer.ui.gradients.state import GradientsState
 from explorer.ui.services.explore_state import NAME, AppState
 from tests.fuzz.laws import check_sentence
 
-VIEWS = [
-    AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]
-    for first, second, picture, target, layer, channel, scope, opacity, layers in itertools.product(
-        ["shapes-plain-20", "cifar10jpeg-resnet-20"],
-        [None, "shapes-resnet-20"],
-        ["sample-6-6", "sample-0-999999", "test-shapes-32-3999", "upload-0123456789abcdef"],
-        [None, 0, 9],
-        [None, "stages.1.0.conv2"],
-        [None, 0, 63],
-        ["layer", "network", "both"],
-        [0, 70],
-        ["blocks", "main", "all"],
-    )
-] + [
-    AppState(tab=tab, method=method, parameters=parameters, questioned=questioned)  # type: ignore[arg-type]
-    for tab, method, parameters, questioned in itertools.product(
-        ["block", "methods", "channels", "trust"],
-        ["integrated_gradients", "occlusion"],
-        ["{}", '{"baseline":"blur","steps":20}', '{"noise":0.2}'],
-        ["grad_cam", "method"],
-    )
-]
+VIEWS = (
+    [
+        AppState(first, second, picture, target, layer, channel, scope, opacity, layers)  # type: ignore[arg-type]
+        for first, second, picture, target, layer, channel, scope, opacity, layers in itertools.product(
+            ["shapes-plain-20", "cifar10jpeg-resnet-20"],
+            [None, "shapes-resnet-20"],
+            ["sample-6-6", "sample-0-999999", "test-shapes-32-3999", "upload-0123456789abcdef"],
+            [None, 0, 9],
+            [None, "stages.1.0.conv2"],
+            [None, 0, 63],
+            ["layer", "network", "both"],
+            [0, 70],
+            ["blocks", "main", "all"],
+        )
+    ]
+    + [
+        AppState(tab=tab, method=method, parameters=parameters, questioned=questioned)  # type: ignore[arg-type]
+        for tab, method, parameters, questioned in itertools.product(
+            ["block", "methods", "channels", "trust"],
+            ["integrated_gradients", "occlusion"],
+            ["{}", '{"baseline":"blur","steps":20}', '{"noise":0.2}'],
+            ["grad_cam", "method"],
+        )
+    ]
+    + [AppState(dials="x3_rotation-12.5"), AppState(dials="jpeg30", picture="upload-0123456789abcdef")]
+)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,11 @@ VIEWS = [
 )
 def test_parameters_of_a_link_that_no_form_could_hold_are_none(text: str) -> None:
     assert AppState.from_query({"parameters": text, "tab": "methods"}) == AppState(tab="methods")
+
+
+def test_one_change_has_one_text_in_a_link() -> None:
+    assert AppState(dials="rotation5.00_x1").to_query() == {"dials": "x1_rotation5"}
+    assert AppState.from_query({"dials": "rotation999", "target": "3"}) == AppState(target=3)
 
 
 def test_every_view_survives_the_url() -> None:
