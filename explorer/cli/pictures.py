@@ -12,7 +12,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import describe_classes, heading, notes_block, percent, table
 from explorer.files import write_atomically
-from explorer.images import DecodedImage
+from explorer.images import RANGES, REST, DecodedImage, Dials
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 
 
@@ -53,6 +53,12 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="every operation, not only convolutions, shortcuts and blocks"
     )
+    parser.add_argument(
+        "--dials",
+        default="",
+        metavar="TEXT",
+        help=f"change the picture first, as in a link: x3_rotation-12.5; each of {', '.join(RANGES)}",
+    )
     parser.add_argument("--out", metavar="FILE", help="save activations, gradients and cams of these layers as .npz")
 
 
@@ -64,9 +70,9 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     checkpoint = inputs.checkpoint(arguments.checkpoint)
     names = checkpoint.class_names
     target = None if arguments.target is None else inputs.class_index(arguments.target, names)
-    picture = inputs.picture(arguments.picture, checkpoint, arguments.paper)
+    picture, dials = inputs.picture(arguments.picture, checkpoint, arguments.paper), Dials.from_text(arguments.dials)
     kinds = EVERYTHING if arguments.all else STRIP_KINDS
-    seen = trace(checkpoint.network, inputs.image(picture, checkpoint, arguments.frame), target, kinds)
+    seen = trace(checkpoint.network, inputs.image(picture, checkpoint, arguments.frame, dials), target, kinds)
     if out:
         _save(seen, names, out)
     top = _top(seen, checkpoint)
@@ -88,6 +94,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
         "class_names": list(names),
         "picture": _facts(arguments.picture, picture),
         "frame": arguments.frame,
+        "dials": dials.to_text(),
         "top": top,
         "target": names[seen.target],
         "score": float(seen.logits[seen.target]),
@@ -99,6 +106,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     header = ("layer", "kind", "shape", "activation", "gradient", "cam maximum", "why zero")
     rows = [[value for key, value in layer.items() if key != "strongest"] for layer in layers]
     lines = [heading(arguments.picture, picture), *_probabilities(top), *notes_block(picture.notes)]
+    lines += [f"Changed: {dials.in_words()}."] if dials != REST else []
     lines += [
         f"The network {describe_classes(names)}",
         *notes_block(assumed),

@@ -18,9 +18,10 @@ introduction = place("introduction", "<div class='introduction'></div>", ("intro
 overview = place(  # predictions and depth strip
     "overview",
     "<div class='overview'><p class='error' role='alert' hidden></p>"
-    f"<p class='loading' aria-hidden='true'></p><div class='around'></div>{_LEAD}"
+    "<p class='loading' aria-hidden='true'></p>"
+    f"<div class='looking'><div class='own-input'></div><div class='around'></div></div>{_LEAD}"
     "<div class='strip'></div></div>",
-    ("scale.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
+    ("scale.css", "own_input.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
 )
 layer_header = place("header", "<div class='head'></div>", ("detail.css",))
 layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detail.css", "picture_tools.css"))
