@@ -1,6 +1,7 @@
 """`python -m benchmarks` measures speed; docs/measurements.md describes each method.
 
-Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `akamaster`, `page` and `runs`.
+Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `akamaster`, `page`, `live` and
+`runs`.
 `threads` explains on one network from several threads for a minute.
 `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and measures how hard they are.
 `batchnorm` (half an hour) measures after how many steps the running statistics of BatchNorm stop lagging behind.
@@ -23,6 +24,7 @@ from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
 from benchmarks.lesioning import lesion_rows
+from benchmarks.live import live_rows
 from benchmarks.looking import looking_rows
 from benchmarks.page import page_rows
 from benchmarks.rows import Report, Row, by_precision, machine, write
@@ -44,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parts = ["all", "tracing", "training", "twins", "looking", "lesions", "akamaster", "page", "runs", "threads"]
-    parts += ["difficulty", "batchnorm"]
+    parts += ["difficulty", "batchnorm", "live"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -74,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         "one click": lambda: one_click.one_click_rows(options.write),
         "akamaster": equal_time_rows,
         "page": page_rows,
+        "live": live_rows,
         "runs": run_rows,
     }
     report = Report()

@@ -1,6 +1,8 @@
 """Dials on a picture: the laws of moving pixels, Pillow as oracle for turns, and the text of a link."""
 
-from dataclasses import fields
+import json
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from explorer import labels
-from explorer.images import RANGES, REST, Dials, change
+from explorer.images import RANGES, REST, Dials, change, move_mask
 
+CASES = Path(__file__).parent / "viewer" / "golden" / "dials.json"
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
 SQUARE = PIXELS[:, :12]
 GREY = PIXELS[..., :1]
@@ -33,6 +36,34 @@ def test_the_text_of_a_link_holds_all_dials_and_needs_no_escapes(dials: Dials) -
     assert Dials.from_text(text) == dials
     assert all(letter.isalnum() or letter in "._-" for letter in text) and text.isascii()
     assert (text == "") == (dials == REST)
+
+
+@pytest.mark.parametrize(("text", "values"), json.loads(CASES.read_text()))
+def test_the_browser_writes_the_same_text(text: str, values: dict[str, float]) -> None:
+    assert Dials(**values).to_text() == Dials.from_text(text).to_text() == text  # type: ignore[arg-type]
+
+
+def test_in_words_only_what_is_changed_is_named() -> None:
+    assert Dials.from_text("x3_rotation-12.5_jpeg30").in_words() == "Shift right 3, Rotation -12.5, JPEG quality 30"
+    assert REST.in_words() == ""
+
+
+@settings(deadline=None)
+@given(DIALS)
+def test_a_mask_moves_with_its_picture_and_nothing_else_changes_it(dials: Dials) -> None:
+    mask = np.zeros((12, 12), bool)
+    mask[3:6, 4:9] = True
+    picture = np.where(mask, 255, 0).astype(np.uint8)[..., None]
+    moved = move_mask(mask, dials)
+    assert moved.shape == mask.shape and moved.dtype == bool
+    only = replace(REST, x=dials.x, y=dials.y, rotation=dials.rotation, scale=dials.scale)
+    np.testing.assert_array_equal(moved, move_mask(mask, only))
+    # The picture's own mean colour, 26, comes in from outside; between the two lies the edge of the object.
+    np.testing.assert_array_equal(moved, change(picture, only)[..., 0] > 127 if only.moved else mask)
+
+
+def test_nothing_comes_into_a_mask_that_moves_out() -> None:
+    assert not move_mask(np.ones((12, 12), bool), Dials(x=12)).any()
 
 
 @pytest.mark.parametrize(

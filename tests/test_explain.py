@@ -95,6 +95,7 @@ def lines(request: Mapping[str, Any]) -> list[bytes]:
         {"layer": "stem.conv"},
         {"layer": "stages.1.0", "channel": 2},
         {"networks": [NAMES[1]]},
+        {"dials": "x3_rotation-12.5_noise20_jpeg40"},
     ],
 )
 def test_a_message_is_what_the_library_computes(changes: dict[str, Any]) -> None:
@@ -103,8 +104,9 @@ def test_a_message_is_what_the_library_computes(changes: dict[str, Any]) -> None
     state = AppState(**{name: value for name, value in asked.items() if name != "networks"})
     subject = own_image(state)
     assert subject is not None
+    subject = subject.changed(state.dials)
     other = session()
-    results = looked(other, state, names=asked["networks"])
+    results = looked(other, state, subject, asked["networks"])
     wanted = view_message(state.picture, subject, results, state.layer, state.channel, other.offered)
     assert explain(own, asked) == wanted
 

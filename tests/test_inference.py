@@ -12,19 +12,27 @@ from explorer.experiments.residual_blocks import block_names
 from explorer.ui.services import inference
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import ChosenNetwork, InferenceCache, NetworkResult, UploadStore, sample_image
+from explorer.ui.services.inference import (
+    IMAGE_SIDE_PX,
+    ChosenNetwork,
+    InferenceCache,
+    NetworkResult,
+    UploadStore,
+    sample_image,
+)
 
 NAMES = ("shapes-plain-20", "shapes-resnet-20")
 
 
 def test_the_oldest_pictures_of_a_session_make_room() -> None:
-    pictures = UploadStore(replace(CACHES["ui.services.inference.UploadStore"], bytes=2 * 20 * 20 * 3))
+    shown = figures.fit_to_screen(np.zeros((20, 20, 3), np.uint8), IMAGE_SIDE_PX)
+    pictures = UploadStore(replace(CACHES["ui.services.inference.UploadStore"], bytes=2 * (20 * 20 * 3 + shown.nbytes)))
     sizes = [figures.png(np.full((20, 20, 3), shade, np.uint8)) for shade in range(3)]
     keys = [pictures.add(content, "a.png") for content in sizes[:2]]
     assert pictures.add(sizes[0], "again.png") == keys[0]
     keys += [pictures.add(content, "a.png") for content in sizes[2:3]]
     assert [pictures.get(key) is not None for key in keys] == [True, False, True], "the one used longest ago goes"
-    large = pictures.add(figures.png(np.zeros((40, 40, 3), np.uint8)), "a.png")
+    large = pictures.add(figures.png(np.zeros((400, 400, 3), np.uint8)), "a.png")
     assert pictures.get(large) is not None and all(pictures.get(key) is None for key in keys), "the newest stays"
 
 

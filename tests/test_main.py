@@ -465,6 +465,16 @@ def test_arithmetic_says_what_the_library_says(network, picture):
     assert status == 0 and "convolution 3×3" in out and f"is {said['value']:.4g}" in out
 
 
+def test_explain_takes_the_dials_of_a_link(network, picture):
+    known, dials = checkpoints.load(network), images.Dials(rotation=30, noise=9)
+    seen = images.seen_pixels(images.decode(picture.read_bytes(), "").pixels, (16, 16), 3)
+    image = images.to_input(images.change(seen, dials), (16, 16), known.mean, known.std)
+    said = answer("explain", network, picture, "--dials", "noise9_rotation30", "--target", "green")
+    assert said["score"] == pytest.approx(trace(known.network, image, 1, STRIP_KINDS).logits[1])
+    assert said["dials"] == "rotation30_noise9"
+    assert "the dials of a picture are written like" in complaint("explain", network, picture, "--dials", "turn3")
+
+
 def test_a_target_is_a_name_or_a_number_and_by_default_the_prediction(network, picture):
     by_name, by_number = (answer("explain", network, picture, "--target", target) for target in ("blue", "0"))
     assert by_name == by_number

@@ -42,6 +42,7 @@ VIEWS = (
         )
     ]
     + [AppState(frame=frame) for frame in ("0,0,1", "0.1234,.5,0.02")]
+    + [AppState(dials="x3_rotation-12.5"), AppState(dials="jpeg30", picture="upload-0123456789abcdef")]
 )
 
 
@@ -52,6 +53,11 @@ VIEWS = (
 )
 def test_parameters_of_a_link_that_no_form_could_hold_are_none(text: str) -> None:
     assert AppState.from_query({"parameters": text, "tab": "methods"}) == AppState(tab="methods")
+
+
+def test_one_change_has_one_text_in_a_link() -> None:
+    assert AppState(dials="rotation5.00_x1").to_query() == {"dials": "x1_rotation5"}
+    assert AppState.from_query({"dials": "rotation999", "target": "3"}) == AppState(target=3)
 
 
 def test_every_view_survives_the_url() -> None:

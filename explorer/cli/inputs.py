@@ -17,7 +17,22 @@ from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import SHOWN_CLASSES, describe_classes
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.datasets.name_encodings import ENCODINGS
-from explorer.images import FORMATS, PAPERS, PHOTOS, PLAIN, DecodedImage, Frame, Paper, Rendering, decode, to_input
+from explorer.images import (
+    FORMATS,
+    PAPERS,
+    PHOTOS,
+    PLAIN,
+    REST,
+    DecodedImage,
+    Dials,
+    Frame,
+    Paper,
+    Rendering,
+    change,
+    decode,
+    normalise,
+    seen_pixels,
+)
 from explorer.images.photos import decoded
 from explorer.labels import numbered_classes
 from explorer.presets import preset
@@ -262,12 +277,11 @@ def picture(file: str, checkpoint: Checkpoint, paper: Paper | None = None) -> De
     return decode(Path(file).read_bytes(), file, checkpoint.rendering.on(paper))
 
 
-def image(picture: DecodedImage, checkpoint: Checkpoint, frame: str | None = None) -> np.ndarray:
-    _, height, width = checkpoint.spec.input_shape
+def image(picture: DecodedImage, checkpoint: Checkpoint, frame: str | None = None, dials: Dials = REST) -> np.ndarray:
+    channels, height, width = checkpoint.spec.input_shape
     part = None if frame is None else Frame.parse(frame)
-    return to_input(
-        picture.pixels, (height, width), checkpoint.mean, checkpoint.std, checkpoint.resize_shorter_to, part
-    )
+    seen = seen_pixels(picture.pixels, (height, width), channels, checkpoint.resize_shorter_to, part)
+    return normalise(change(seen, dials).transpose(2, 0, 1) / 255, checkpoint.mean, checkpoint.std)
 
 
 def class_index(text: str, names: Sequence[str]) -> int:

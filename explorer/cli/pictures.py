@@ -13,7 +13,7 @@ from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import describe_classes, heading, notes_block, percent, table
 from explorer.files import write_atomically
-from explorer.images import DecodedImage
+from explorer.images import RANGES, REST, DecodedImage, Dials
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 
 
@@ -62,6 +62,12 @@ def explain_arguments(parser: argparse.ArgumentParser) -> None:
         help="an intervention, as links name them: stages.1.0@branch:off, stem.conv~3:0.5, stages.0.1:mean, "
         "stages.0.1:swap~stages.0.2 (repeatable, or several with commas)",
     )
+    parser.add_argument(
+        "--dials",
+        default="",
+        metavar="TEXT",
+        help=f"change the picture first, as in a link: x3_rotation-12.5; each of {', '.join(RANGES)}",
+    )
     parser.add_argument("--out", metavar="FILE", help="save activations, gradients and cams of these layers as .npz")
 
 
@@ -73,10 +79,10 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     checkpoint = inputs.checkpoint(arguments.checkpoint)
     names = checkpoint.class_names
     target = None if arguments.target is None else inputs.class_index(arguments.target, names)
-    change = parse_all(SEPARATOR.join(arguments.change))
+    change, dials = parse_all(SEPARATOR.join(arguments.change)), Dials.from_text(arguments.dials)
     picture = inputs.picture(arguments.picture, checkpoint, arguments.paper)
     kinds = EVERYTHING if arguments.all else STRIP_KINDS
-    image = inputs.image(picture, checkpoint, arguments.frame)
+    image = inputs.image(picture, checkpoint, arguments.frame, dials)
     seen = trace(checkpoint.network, image, target, kinds, interventions=change)
     if out:
         _save(seen, names, out, as_text(change))
@@ -100,6 +106,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
         "picture": _facts(arguments.picture, picture),
         "frame": arguments.frame,
         "change": as_text(change),
+        "dials": dials.to_text(),
         "top": top,
         "target": names[seen.target],
         "score": float(seen.logits[seen.target]),
@@ -111,6 +118,7 @@ def explain_picture(arguments: argparse.Namespace) -> CommandResult:
     header = ("layer", "kind", "shape", "activation", "gradient", "cam maximum", "why zero")
     rows = [[value for key, value in layer.items() if key != "strongest"] for layer in layers]
     lines = [heading(arguments.picture, picture), *_probabilities(top), *notes_block(picture.notes)]
+    lines += [f"Changed: {dials.in_words()}."] if dials != REST else []
     lines += [
         f"The network {describe_classes(names)}",
         *notes_block(assumed),

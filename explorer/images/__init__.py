@@ -2,7 +2,7 @@
 says), or pixels that every machine has (`photos`); pixels <-> input of a network (`model_input`), changed by dials on
 the way (`changes`)."""
 
-from explorer.images.changes import RANGES, REST, Dials, change
+from explorer.images.changes import RANGES, REST, Dials, change, move_mask
 from explorer.images.decoding import FORMATS, MAX_BYTES, SUFFIXES, DecodedImage, ImageError, decode
 from explorer.images.dicom import is_dicom
 from explorer.images.model_input import Frame, normalise, resize, seen_pixels, to_input, to_pixels, visible_part

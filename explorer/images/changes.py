@@ -10,6 +10,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from explorer.labels import DIALS
+
 _PART = re.compile(r"([a-z]+)(-?[0-9]{1,10}(?:\.[0-9]{1,3})?)", re.ASCII)
 _DECIMALS = 3
 
@@ -78,6 +80,11 @@ class Dials:
         """Whether pixels come in from outside of the picture, or may."""
         return (self.x, self.y, self.rotation, self.scale) != (0, 0, 0, 1)
 
+    def in_words(self) -> str:
+        """What is not at rest, as `Shift right 3, Rotation -12.5`; "" where all is."""
+        values = ((label, getattr(self, name), getattr(REST, name)) for name, label in DIALS.items())
+        return ", ".join(f"{label.short} {value:g}" for label, value, rest in values if value != rest)
+
     def to_text(self) -> str:
         """For a link, the dials that are not at rest: `x3_rotation-12.5`; "" where all are. It needs no escapes."""
         changed = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -137,13 +144,22 @@ def change(pixels: np.ndarray, dials: Dials) -> np.ndarray:
     return changed
 
 
+def move_mask(mask: np.ndarray, dials: Dials) -> np.ndarray:
+    """Where the object of a picture of this `mask`, bool (H, W), is after `change`: only what moves it counts, and
+    outside of the picture there is no object."""
+    if not dials.moved:
+        return mask
+    return _moved(mask[..., None].astype(np.uint8) * 255, dials, [0])[..., 0] > 127
+
+
 def _image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
 
 
-def _moved(pixels: np.ndarray, dials: Dials) -> np.ndarray:
+def _moved(pixels: np.ndarray, dials: Dials, fill: list[int] | None = None) -> np.ndarray:
+    """`fill`: the levels of what comes in, by default the mean colour."""
     height, width, channels = pixels.shape
-    mean = [round(float(level)) for level in pixels.reshape(-1, channels).mean(0)]
+    mean = fill or [round(float(level)) for level in pixels.reshape(-1, channels).mean(0)]
     if (dials.rotation, dials.scale) == (0, 1):
         moved = np.empty_like(pixels)
         moved[:] = mean

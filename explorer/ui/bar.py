@@ -153,7 +153,7 @@ def show(page: str) -> None:
     data = {
         "token": explore_session().token,
         "view": {**{name: getattr(state, name) for name in PASS_FIELDS}, "networks": names, "theme": client.theme()},
-        "title": without_bidi(image.title.strip("`")) if image else "",
+        "title": without_bidi(image.plain_title) if image else "",
         "limit": MAX_BYTES // 2**20,
         "mixed": mixed,
         "alone": page != "compare",

@@ -52,7 +52,7 @@ def source_text(networks: Sequence[ChosenNetwork], subject: InputImage | None = 
     if subject is None:
         return without_bidi(text)
     part = "" if subject.frame is None else f", {subject.frame}"
-    return without_bidi(f"{text} Image: {subject.title.strip('`')}{part}; n = 1.")
+    return without_bidi(f"{text} Image: {subject.caption}{part}; n = 1.")
 
 
 def _origin(checkpoint: Checkpoint) -> list[str]:

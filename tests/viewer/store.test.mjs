@@ -14,7 +14,7 @@ import {
 } from "../../explorer/ui/viewer/static/store.js";
 import { DEFAULTS } from "../../explorer/ui/viewer/static/url.js";
 
-const VIEW = { picture: "sample-6-6", target: null, layers: "main", networks: ["a", "b"], theme: "light" };
+const VIEW = { picture: "sample-6-6", target: null, layers: "main", dials: "", networks: ["a", "b"], theme: "light" };
 const data = (changes = {}) => ({
   token: "t",
   view: VIEW,
@@ -234,4 +234,59 @@ test("a place stays on another channel, and is lost with its layer", () => {
   assert.equal(at({ layer: "stem", channel: null }), null);
   assert.equal(at({ channel: 3 }, "head.fc:1"), null, "one that names its own layer has no other channel");
   assert.equal(at({ layer: "stem", at: "0,0" }), "0,0");
+});
+
+test("of moving dials each answer is drawn, and the newest is still to come", () => {
+  const moved = after(opened(), choose({ dials: "x1" }), choose({ dials: "x2" }));
+  const drawn = reduce(moved, received({ ...VIEW, dials: "x1" }, { layer: "stem" }));
+  assert.deepEqual([drawn.message.layer, drawn.view.dials], ["stem", "x2"]);
+  assert.notEqual(drawn.key, keyOf(drawn.view));
+  const other = reduce(drawn, choose({ target: 1 }));
+  assert.equal(reduce(other, received({ ...VIEW, dials: "x2" })), other, "of another class it is not");
+});
+
+const live = (view, picture, frame = null) => ({ type: "live", key: keyOf(view), message: message({ picture }), frame });
+
+test("the answers to a hand at work are shown under its picture, which the server has yet to hear of", () => {
+  const first = reduce(opened(), live(VIEW, "upload-1"));
+  assert.deepEqual([first.view.picture, first.live, first.chosen], ["upload-1", "upload-1", null]);
+  assert.equal(first.key, keyOf(first.view));
+  const second = reduce(first, live(first.view, "upload-2"));
+  assert.equal(second.view.picture, "upload-2");
+  const told = reduce(second, run({}));
+  assert.equal(told.view.picture, "upload-2", "a run of the page does not take it away");
+  const kept = reduce(told, { type: "uploaded", key: "", message: message({ picture: "upload-2" }) });
+  assert.deepEqual([kept.live, kept.chosen], ["", { picture: "upload-2" }]);
+});
+
+test("an answer of other networks than those of the view is not shown, and what was shown stays", () => {
+  const state = after(opened(), live(VIEW, "upload-1"), choose({ networks: ["a", "c"] }));
+  assert.equal(reduce(state, live({ ...VIEW, picture: "upload-1" }, "upload-2")), state);
+  assert.equal(state.message.picture, "upload-1");
+});
+
+test("another picture ends what a hand or camera shows; so does any choice once there is no answer", () => {
+  const shown = reduce(opened(), live(VIEW, "upload-1"));
+  const chosen = reduce(shown, choose({ picture: "sample-1-1" }));
+  assert.deepEqual([chosen.live, chosen.view.picture], ["", "sample-1-1"]);
+  assert.equal(reduce(shown, choose({ target: 1 })).live, "upload-1");
+  const failed = after(shown, { type: "failed", error: "No answer." }, choose({ target: 1 }));
+  assert.deepEqual([failed.live, failed.view.picture], ["", VIEW.picture]);
+  assert.equal(reduce(shown, run({}, { visit: 2 })).live, "");
+});
+
+test("a frame is of its picture, or of the hand or camera that it was chosen for", () => {
+  const framed = reduce(opened(), choose({ frame: "0,0,0.5" }));
+  const first = reduce(framed, live(framed.view, "upload-1"));
+  assert.equal(first.view.frame, null);
+  assert.equal(first.key, keyOf(first.view));
+  const chosen = reduce(first, choose({ frame: "0,0,0.2" }));
+  const second = reduce(chosen, live(chosen.view, "upload-2", "0,0,0.2"));
+  assert.deepEqual([second.view.frame, second.key], ["0,0,0.2", keyOf(second.view)]);
+  const told = reduce(second, run({}));
+  assert.equal(told.view.frame, "0,0,0.2");
+  const kept = reduce(told, { type: "uploaded", key: "", message: message({ picture: "upload-2" }), frame: "0,0,0.2" });
+  assert.deepEqual([kept.live, kept.chosen.frame, kept.key], ["", "0,0,0.2", keyOf(kept.view)]);
+  const file = reduce(told, { type: "uploaded", key: "", message: message({ picture: "upload-3" }) });
+  assert.equal(file.view.frame, null);
 });

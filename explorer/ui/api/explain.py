@@ -1,7 +1,8 @@
 """`POST api/explain`: the one address that answers what Explore draws.
 
-A request is one line of JSON; a picture file may follow behind the line. Its header `X-Explorer-Token` names a session,
-whose token only its own page is told. The answer is one binary message, or JSON with a `message` for the user.
+A request is one line of JSON; a picture file, or the pixels of a drawing, may follow behind the line. Its header
+`X-Explorer-Token` names a session, whose token only its own page is told. The answer is one binary message, or JSON
+with a `message` for the user.
 """
 
 import asyncio
@@ -25,10 +26,12 @@ from explorer.architectures.interventions import as_text
 from explorer.attribution import raw_arrays
 from explorer.errors import is_user_error, unexpected_message, user_message
 from explorer.experiments.agreement import predict
-from explorer.images import MAX_BYTES, ImageError, decode
+from explorer.images import MAX_BYTES, Dials, ImageError, decode
 from explorer.ui import report
 from explorer.ui.api import report as chapters_of
 from explorer.ui.api.binary import MessageWriter, json_float
+from explorer.ui.api.drawing import MAX_BYTES as MAX_DRAWING_BYTES
+from explorer.ui.api.drawing import drawn_image
 from explorer.ui.api.layers import is_prefetched
 from explorer.ui.api.message import layers_message, view_message
 from explorer.ui.api.strip import shown_layer
@@ -127,13 +130,17 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
     """The message about a view, or about layers of it.
 
     `asked` holds the fields of the view (VIEW_FIELDS), the names of the `networks`, and `only` (ONLY). With the `name`
-    of a `file` instead of a `picture`, the session keeps that picture. `number` is that of the request. Raises
-    RequestError.
+    of a `file` instead of a `picture`, the session keeps that picture; of a `drawing` (`drawn_image`) only where it
+    says `keep`, since a hand at work sends many. `number` is that of the request. Raises RequestError.
     """
     state, names, only = _view(asked)
     if "name" in asked:
         state = replace(state, picture=_added(session, asked, file))
-    subject = session.image_of(state)
+    if "drawing" in asked:
+        picture, image = _drawn(session, asked["drawing"], file)
+        state, subject = replace(state, picture=picture), image.of_view(state)
+    else:
+        subject = session.image_of(state)
     with session.passes.lock:
         session.reject_superseded(number)
         with _user_errors():
@@ -198,6 +205,10 @@ def view_report(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> b
 def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     """The view, the names of its networks, and which part of the message is wanted."""
     try:
+        Dials.from_text(str(asked.get("dials", "")))
+    except ValueError as error:
+        raise RequestError(200, "dials", f"{str(error)[:1].upper()}{str(error)[1:]}") from None
+    try:
         state = replace(AppState(), **{name: asked[name] for name in VIEW_FIELDS if name in asked})
         names, only = asked["networks"], asked.get("only")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or only not in ONLY:
@@ -242,6 +253,16 @@ def _added(session: ExploreSession, asked: Mapping[str, Any], file: bytes) -> st
         raise RequestError(200, "picture", f"{error} The image that was shown stays.") from None
 
 
+def _drawn(session: ExploreSession, drawing: Any, content: bytes) -> tuple[str, InputImage]:
+    try:
+        picture, image = drawn_image(drawing, content)
+    except ValueError as error:
+        raise RequestError(400, "drawing", str(error)) from None
+    if drawing.get("keep") is True:
+        session.pictures.keep(picture, image)
+    return picture, image
+
+
 async def handle_explain(request: Request) -> Response:
     """200 with the message as `application/octet-stream`. Else JSON `{code, message}`: 200 where a user chose something
     that cannot be shown, or the page has moved on ("networks", "superseded"): browsers log every other status as an
@@ -284,9 +305,10 @@ async def _respond(
         if session is None:
             raise RequestError(404, "session", "The session of this page has ended. Reload the page.")
         asked, begun = await asyncio.wait_for(_read_line(stream), LINE_TIMEOUT_S)
-        is_file = "name" in asked
-        with _upload_slot(session, spare_files) if is_file else nullcontext():
-            file = await asyncio.wait_for(_read_file(stream, begun, max_file if is_file else 0), FILE_TIMEOUT_S)
+        is_file, is_drawing = "name" in asked, "drawing" in asked
+        most = max_file if is_file else min(max_file, MAX_DRAWING_BYTES) if is_drawing else 0
+        with _upload_slot(session, spare_files, small=not is_file) if most else nullcontext():
+            file = await asyncio.wait_for(_read_file(stream, begun, most), FILE_TIMEOUT_S)
             session.latest += supersedes
             number = session.latest if supersedes else None
             async with session.turn:  # at most one worker per session
@@ -302,10 +324,11 @@ async def _respond(
 
 
 @contextmanager
-def _upload_slot(session: ExploreSession, spare: int) -> Iterator[None]:
-    """Room for one file in memory, while as much as `spare` stays."""
+def _upload_slot(session: ExploreSession, spare: int = 0, small: bool = False) -> Iterator[None]:
+    """Room for one file in memory, while as much as `spare` stays. `small` ones, as drawings are, have it whatever
+    other sessions upload."""
     token = session.token
-    if sum(_files.values()) >= MAX_FILES - spare or _files[token] >= MAX_FILES_OF_SESSION:
+    if (sum(_files.values()) >= MAX_FILES - spare and not small) or _files[token] >= MAX_FILES_OF_SESSION:
         raise RequestError(429, "files", "Too many images are being uploaded at this moment. Try again.")
     _files[token] += 1
     try:

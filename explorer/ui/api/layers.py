@@ -6,11 +6,11 @@ import numpy as np
 
 from explorer import figures
 from explorer.attribution import LayerProfile, channel_statistics, share_on_object
-from explorer.images import resize, to_pixels
+from explorer.images import to_pixels
 from explorer.labels import ACTIVATION_RMS, GRADIENT_RMS
 from explorer.tracing import LayerTrace
 from explorer.ui.api.binary import MessageWriter
-from explorer.ui.services.inference import InputImage, NetworkResult, pixels_for
+from explorer.ui.services.inference import InputImage, NetworkResult, input_mask
 
 MAP_SIDE_PX = 56  # of a large feature map among others of its layer; the chosen one comes whole
 FULL_RESOLUTION_LIMIT = 1_500_000  # values of feature maps up to which none is reduced: 1.5 MB
@@ -105,12 +105,8 @@ def _numbers(
         ("channels that are 0 everywhere", f"{silent} of {channels}"),
         ("largest Grad-CAM value", f"{profile.cam.max():.3g}"),
     ]
-    # Of two networks with inputs of different size only one may have the size of the drawn object's mask.
-    given, mask = pixels_for(network.checkpoint, subject)
-    if mask is not None and mask.shape == network.trace.image.shape[1:]:
-        if subject.frame is not None:
-            bright = np.where(mask[..., None], np.full_like(given, 255), 0)
-            mask = resize(bright, mask.shape, None, subject.frame)[..., 0] >= 128
+    mask = input_mask(network.checkpoint, subject)
+    if mask is not None:
         share = share_on_object(profile.cam, mask)
         words = f"Grad-CAM on the object, which covers {mask.mean():.0%} of the image"
         rows.append((words, "none there" if share is None else f"{share:.0%}"))

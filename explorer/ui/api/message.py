@@ -1,5 +1,7 @@
 """What Explore draws in the browser, as one message: predictions, depth strip, and the layer panel."""
 
+import numpy as np
+
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.changes import pack_changes
 from explorer.ui.api.depths import depth_chart
@@ -36,6 +38,7 @@ def view_message(
     header |= {
         "picture": picture,
         "layer": shown_layer(None, results),
+        "mean": [round(255 * level) for level in np.broadcast_to(results[0].checkpoint.mean, 3).tolist()],
         "source": source_text(results, subject),
         "introduction": introduction(subject, results, offered),
         "depths": depth_chart(results, offered),

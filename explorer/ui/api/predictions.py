@@ -1,16 +1,17 @@
 """What each network predicts, beside the picture itself and what is left of it at the input."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from explorer.attribution import top_classes
 from explorer.figures.text_escaping import shortened
-from explorer.images import to_pixels, visible_part
+from explorer.images import REST, to_pixels, visible_part
 from explorer.labels import with_article
 from explorer.ui.api.binary import MessageWriter, json_float
 from explorer.ui.network_text import NOT_MEASURED, UPLOADED_DATA, accuracy_text, dataset_title
-from explorer.ui.services.inference import InputImage, NetworkResult, pixels_for
+from explorer.ui.services.inference import InputImage, NetworkResult, input_pixels, pixels_for
 
 _SMALL = 64  # pixels of a side up to which a browser enlarges with hard edges
 _LONGEST = 28  # letters of a class name beside its bar
@@ -19,12 +20,13 @@ _LONGEST = 28  # letters of a class name beside its bar
 def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[NetworkResult]) -> dict[str, Any]:
     """What `predictions.js` shows: the pixels go into the message. None of the words is markup, they become text."""
     height, width = subject.pixels.shape[:2]
-    seen = to_pixels(results[0].trace.image, results[0].checkpoint.mean, results[0].checkpoint.std)
-    given, _ = pixels_for(results[0].checkpoint, subject)
+    first, changes = results[0].checkpoint, subject.dials.in_words()
+    seen = to_pixels(results[0].trace.image, first.mean, first.std)
+    given, _ = pixels_for(first, subject)
     words = "" if subject.frame is None and given.shape == seen.shape else "Cropped and resized. "
-    words += "Made grey, as the network takes it. " if results[0].checkpoint.spec.input_shape[0] == 1 else ""
+    words += "Made grey, as the network takes it. " if first.spec.input_shape[0] == 1 else ""
     if subject.decoded is not None and given is not subject.pixels:
-        words += f"Rendered as the images of its training: {results[0].checkpoint.rendering.on(subject.paper)}. "
+        words += f"Rendered as the images of its training: {first.rendering.on(subject.paper)}. "
     elif given is not subject.pixels:
         words += "The same scene, drawn at the size of its training. "
     words += "Each small square is one pixel of the input." if max(seen.shape) <= _SMALL else ""
@@ -34,14 +36,19 @@ def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[N
         f"The networks predict different classes, so each map below explains its own: {names}. Choose a class to "
         "explain above to compare them on one."
     )
-    original = {"title": "Original", "size": f"{width}×{height}", "alt": subject.title.strip("`"), "words": said}
-    pictures = [original | _picture(writer, subject.pixels if _is_small(subject.pixels) else subject.shown)]
-    if not np.array_equal(subject.pixels, seen):  # as a drawn shape is
+    original = {"title": "Original", "size": f"{width}×{height}", "alt": subject.plain_title, "words": said}
+    if np.array_equal(subject.pixels, input_pixels(first, replace(subject, dials=REST))):  # as a drawn shape is
+        changed = {"title": "Changed image", "alt": subject.caption, "words": f"{said}. {changes}."} if changes else {}
+        pictures = [original | changed | _picture(writer, seen)]
+    else:
+        pictures = [original | _picture(writer, subject.pixels if _is_small(subject.pixels) else subject.shown)]
         size, alt = f"{seen.shape[1]}×{seen.shape[0]}", "The input of the network, enlarged"
+        words += f" Changed: {changes}." if changes else ""
         got = {"title": "As the network sees it", "size": size, "alt": alt, "words": words}
         pictures.append(got | _picture(writer, seen))
     return {
         "pictures": pictures,
+        "changed": bool(changes),
         "networks": [_network(network, subject) for network in results],
         "paper": _paper(results, subject),
         "finding": _finding(results, subject),

@@ -42,7 +42,7 @@ _SCOPES = {
 
 
 def title(subject: InputImage, results: Sequence[NetworkResult]) -> str:
-    return f"{listed([network.title for network in results])} on {subject.title.strip('`')}"
+    return f"{listed([network.title for network in results])} on {subject.caption}"
 
 
 def chapters(state: AppState, subject: InputImage, results: list[NetworkResult]) -> list[Chapter]:
@@ -66,7 +66,7 @@ def _predictions(subject: InputImage, results: list[NetworkResult]) -> Chapter:
         explained = next(each["name"] for each in network["classes"] if each["explained"])
         rows.append([network["title"], best, explained, network["accuracy"] or "not measured"])
         sentences.append(f"{network['title']}: {network['verdict']}")
-    pictures = [Thumbnail(subject.dimmed, [subject.title.strip("`"), *subject.notes])]
+    pictures = [Thumbnail(subject.dimmed, [subject.plain_title, *subject.notes])]
     for result in results:
         pixels = _input(result)
         size = f"{pixels.shape[1]}×{pixels.shape[0]} pixels"

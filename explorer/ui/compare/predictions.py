@@ -39,7 +39,7 @@ def chapter(compared: Sequence[ComparedNetwork], subject: InputImage | None) -> 
         images.append(Thumbnail(figures.fit_to_screen(pixels, _SIDE), [f"input of {network.title}: {size}"]))
     if subject is not None:
         label = [] if subject.label is None else [f"label: {subject.label}"]
-        images.insert(0, Thumbnail(subject.dimmed, [subject.title.strip("`"), *label, *subject.notes]))
+        images.insert(0, Thumbnail(subject.dimmed, [subject.plain_title, *label, *subject.notes]))
     return Chapter(
         "One image",
         [

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 
@@ -18,7 +19,22 @@ from explorer.datasets.shapes import Drawn
 from explorer.errors import user_message
 from explorer.experiments.arithmetic import LayerPass, layer_pass
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
-from explorer.images import PHOTOS, PLAIN, DecodedImage, Frame, Paper, Rendering, decode, to_input
+from explorer.images import (
+    PHOTOS,
+    PLAIN,
+    REST,
+    DecodedImage,
+    Dials,
+    Frame,
+    Paper,
+    Rendering,
+    change,
+    decode,
+    move_mask,
+    normalise,
+    resize,
+    seen_pixels,
+)
 from explorer.images.photos import decoded as decoded_photo
 from explorer.tracing import EVERYTHING, STRIP_KINDS, Trace, trace
 from explorer.ui.services.caches import BLOCKS_BYTES, CACHES, Limit, LruCache
@@ -38,7 +54,8 @@ class InputImage:
     Where the app drew the image, `mask` is bool (H, W), and `sample` or `test` that of its AppState. `label` is the
     class name, where it is known. Each of `notes` is a sentence. Networks get the part in the `frame`, and without one
     each the part that it gets by itself; `pixels`, `shown` and `mask` are always the whole picture. `decoded` is there
-    where a network may need another rendering of it than `pixels`, which lie on `paper`.
+    where a network may need another rendering of it than `pixels`, which lie on `paper`. `dials` change what a network
+    sees of it. `digest` names all of these.
     """
 
     pixels: np.ndarray
@@ -53,8 +70,13 @@ class InputImage:
     frame: Frame | None = None
     decoded: DecodedImage | None = None
     paper: Paper | None = None
+    dials: Dials = REST
 
-    def on(self, paper: Paper | None) -> "InputImage":
+    def of_view(self, state: AppState) -> Self:
+        """The image with the `paper`, `frame` and `dials` of that view."""
+        return self.on(state.paper).framed(state.frame).changed(state.dials)
+
+    def on(self, paper: Paper | None) -> Self:
         """The same with the `paper` of an AppState, where the picture has transparent parts."""
         if paper is None or self.decoded is None or not self.decoded.transparent:
             return self
@@ -63,13 +85,20 @@ class InputImage:
         digest = f"{self.digest}-{paper}"
         return replace(self, pixels=found.pixels, shown=shown, notes=found.notes, paper=paper, digest=digest)
 
-    def framed(self, text: str | None) -> "InputImage":
+    def framed(self, text: str | None) -> Self:
         """The same with the `frame` of an AppState."""
         if text is None:
             return self
         frame = Frame.parse(text)
         note = f"The networks do not see what lies outside {frame}."
         return replace(self, frame=frame, digest=f"{self.digest}-{text}", notes=(*self.notes, note))
+
+    def changed(self, text: str) -> Self:
+        """The same with the `dials` of an AppState."""
+        dials = Dials.from_text(text)
+        if dials == REST:
+            return self
+        return replace(self, digest=f"{self.digest}/{text}", dials=dials)
 
     @property
     def dimmed(self) -> np.ndarray:
@@ -81,6 +110,17 @@ class InputImage:
         pixels = self.shown // 3
         pixels[inside] = self.shown[inside]
         return pixels
+
+    @property
+    def plain_title(self) -> str:
+        """The title without the backticks around the name of a file."""
+        return self.title.strip("`")
+
+    @property
+    def caption(self) -> str:
+        """The title with what the dials change."""
+        changes = self.dials.in_words()
+        return f"{self.plain_title} ({changes})" if changes else self.plain_title
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +184,9 @@ def own_image(state: AppState) -> InputImage | None:
 
 
 def find_image(state: AppState, uploads: "UploadStore") -> InputImage | None:
-    """The picture of the view in its frame, None for one that is not among these uploads."""
+    """The picture of the view as its frame and dials have it, None for one that is not among these uploads."""
     found = own_image(state) or uploads.get(state.picture)
-    return found and found.on(state.paper).framed(state.frame)
+    return found and found.of_view(state)
 
 
 def split_image(drawn: Drawn, number: int) -> InputImage:
@@ -179,7 +219,7 @@ class UploadStore:
     def __init__(self, limit: Limit = CACHES["ui.services.inference.UploadStore"]) -> None:
         # With values to render anew a picture takes about three times the memory.
         self._images: LruCache[InputImage] = LruCache(
-            limit, lambda image: image.pixels.nbytes * (3 if image.decoded else 1)
+            limit, lambda image: image.pixels.nbytes * (3 if image.decoded else 1) + image.shown.nbytes
         )
         self._last: tuple[str, str, str | None, str] | None = None  # checksum, name and label of a file, and its key
 
@@ -205,6 +245,10 @@ class UploadStore:
         self._images.put(key, image)
         self._last = (*file, key)
         return key
+
+    def keep(self, picture: str, image: InputImage) -> None:
+        """Keeps an image that was no file under the `picture` of an AppState."""
+        self._images.put(picture, image)
 
     def get(self, picture: str) -> InputImage | None:
         """The image that an AppState's `picture` names, or None where the store does not hold it."""
@@ -332,6 +376,27 @@ def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.nd
     return image.pixels, image.mask
 
 
+def input_pixels(loaded: Checkpoint, image: InputImage) -> np.ndarray:
+    """What the network sees of the image before its normalisation, in its frame and changed by its dials: uint8
+    (H, W, C)."""
+    pixels, _ = pixels_for(loaded, image)
+    channels, *size = loaded.spec.input_shape
+    seen = seen_pixels(pixels, (size[0], size[1]), channels, loaded.resize_shorter_to, image.frame)
+    return change(seen, image.dials)
+
+
+def input_mask(loaded: Checkpoint, image: InputImage) -> np.ndarray | None:
+    """Where the object of a drawn image is at the network's input, bool (H, W). None where that is not known: of two
+    networks with inputs of different size only one may have the size of the mask."""
+    _, mask = pixels_for(loaded, image)
+    if mask is None or mask.shape != loaded.spec.input_shape[1:]:
+        return None
+    if image.frame is not None:
+        bright = np.repeat(mask[..., None], 3, 2).astype(np.uint8) * 255
+        mask = resize(bright, (mask.shape[0], mask.shape[1]), None, image.frame)[..., 0] >= 128
+    return move_mask(mask, image.dials)
+
+
 def trace_image(
     loaded: Checkpoint,
     image: InputImage,
@@ -341,9 +406,7 @@ def trace_image(
 ) -> Trace:
     """The network's pass with these interventions, explaining the class `target`, None for the prediction, with the
     `layers` of an AppState."""
-    pixels, _ = pixels_for(loaded, image)
-    _, height, width = loaded.spec.input_shape
-    values = to_input(pixels, (height, width), loaded.mean, loaded.std, loaded.resize_shorter_to, image.frame)
+    values = normalise(input_pixels(loaded, image).transpose(2, 0, 1) / 255, loaded.mean, loaded.std)
     with INFERENCE_SLOTS:
         kinds = EVERYTHING if layers == "all" else STRIP_KINDS
         return trace(loaded.network, values, target, kinds, layers != "blocks", interventions)

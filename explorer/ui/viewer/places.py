@@ -18,9 +18,10 @@ introduction = place("introduction", "<div class='introduction'></div>", ("intro
 overview = place(  # predictions and depth strip
     "overview",
     "<div class='overview'><p class='error' role='alert' hidden></p>"
-    f"<p class='loading' aria-hidden='true'></p><div class='around'></div>{_LEAD}"
+    "<p class='loading' aria-hidden='true'></p>"
+    f"<div class='looking'><div class='own-input'></div><div class='around'></div></div>{_LEAD}"
     "<div class='strip'></div></div>",
-    ("scale.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
+    ("scale.css", "own_input.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
 )
 changes_panel = place(
     "changes", "<section class='changes' aria-label='Changes of the networks'></section>", ("changes.css",)

@@ -25,6 +25,7 @@ interface View {
   target: number | null; // a class; null: what each network predicts
   layers: string; // "blocks", "main" or "all"
   change: string; // interventions, as `changes.js` reads and writes them; "" for none
+  dials: string; // what changes the picture, as text: dials.js
   networks: string[];
   theme: string; // the colours of the networks depend on it
 }
@@ -54,6 +55,7 @@ interface State {
   values: Values | null; // the arithmetic that is shown
   effective: boolean; // whether the effective receptive field is wanted
   error: string; // a sentence about the last request that failed; "" for none
+  live: string; // the picture of a hand at work or a camera, which the server does not keep; "" for none
   uploading: string; // the name of the file that is being read; "" for none
   uploadError: string; // a sentence about the last file that could not be shown
   sheet: Sheet | null;
@@ -89,13 +91,39 @@ type StoreEvent =
   | { type: "files"; files: File[] }
   | { type: "classified"; file: File; networks: string[]; found: SheetMessage | null; error: string }
   | { type: "sheet"; open: boolean }
-  | { type: "received" | "layers" | "uploaded"; key: string; message: Message }
+  | { type: "received" | "layers"; key: string; message: Message }
+  | { type: "uploaded"; key: string; message: Message; frame?: string | null } // that of a drawing
   | { type: "values"; key: string; message: Message & { values: ValueData[] } }
   | { type: "effective"; wanted: boolean }
+  | { type: "live"; key: string; message: Message; frame: string | null }
   | { type: "uploading"; name: string }
   | { type: "refused" | "failed"; error: string };
 
+/** What a person draws, in pixels of the network's input: RGB, row by row, and 1 where the object is. */
+interface Drawing {
+  width: number;
+  height: number;
+  pixels: Uint8ClampedArray;
+  mask: Uint8Array | null; // null: painted over an image
+  mean: number[];
+}
+type Point = [x: number, y: number]; // in pixels, from the left and the top
+
+/** Pixels that are sent as they are. `keep`: the session keeps them as a picture of its own. */
+interface LiveFrame {
+  kind: "drawing" | "camera";
+  size: [height: number, width: number];
+  mask: boolean;
+  keep: boolean;
+  bytes: Uint8Array<ArrayBuffer>;
+}
+/** Has a frame answered, and what is waiting dropped; whether the answer could be drawn. */
+type Follow = (frame: LiveFrame) => Promise<boolean>;
+
 type Draw = (state: State) => void;
+/** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last. */
+type Choose = (changes: Partial<View>, dragged?: boolean) => void;
+type Dial = { label: string; unit: string; rest: number; low: number; high: number; step: number };
 type Select = (changes: Partial<LayerSelection>, dragged?: boolean) => void;
 
 type Part = "branch" | "shortcut" | "output";
@@ -211,6 +239,7 @@ interface Prediction {
 }
 
 interface Predictions {
+  changed: boolean; // whether dials change what the networks get
   pictures: { title: string; size: string; alt: string; words: string; small: boolean; pixels: PictureAt }[]; // RGB
   networks: ({
     title: string;
@@ -261,6 +290,7 @@ interface Message {
   introduction: Introduction;
   depths: DepthChart | null;
   layer: string | null; // the layer that is shown where none is chosen
+  mean: number[]; // RGB 0..255 of what the first network was trained on
   columns: { name: string; label: string; kind: string; block: string | null }[]; // the block that the layer is inside of
   groups: { label: string; title: string; span: number }[];
   palettes: Record<Kind, number>; // where the 256 colours of each begin

@@ -15,7 +15,7 @@ export class RequestError extends Error {
  * @param {string} token of the session
  * @param {object} request
  * @param {AbortSignal} signal
- * @param {File} [file]
+ * @param {Blob} [file]
  * @returns {Promise<Message>} throws RequestError, or what the signal aborts with
  */
 export async function explain(token, request, signal, file) {

@@ -4,7 +4,20 @@
 import { classify, explain, fetchArrays, fetchReport, RequestError, storePicture } from "./api.js";
 import { el, find, once, save, setText, toggle, update } from "./dom.js";
 import { fileName } from "./picture_layout.js";
-import { awaited, EMPTY, keepNewest, keyOf, loading, needsFetch, needsValues, reduce, shownLayer, unasked, valueKey } from "./store.js";
+import {
+  awaited,
+  EMPTY,
+  isNear,
+  keepNewest,
+  keyOf,
+  loading,
+  needsFetch,
+  needsValues,
+  reduce,
+  shownLayer,
+  unasked,
+  valueKey,
+} from "./store.js";
 import { formatFragment, parseFragment, showsSheet } from "./url.js";
 import { arithmeticView } from "./views/arithmetic.js";
 import { barView } from "./views/bar.js";
@@ -13,11 +26,13 @@ import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
 import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
+import { ownInputView } from "./views/own_input.js";
 import { predictionsView } from "./views/predictions.js";
 import { stripView } from "./views/strip.js";
 
 const CACHED = 8; // messages, so that Back needs no request
 const REST_MS = 100; // after a choice was drawn, before the server hears of it: another choice may follow at once
+const MOVING_MS = 400; // the same while a hand moves a dial
 const PATIENCE_MS = 5000; // after which the server hears of a choice that is not drawn yet
 const IDLE_MS = 400; // without a choice, after which all layers are fetched
 const ASKED_AT_ONCE = 2; // pictures of a contact sheet
@@ -40,6 +55,11 @@ let fetching = null;
 let fetched = null; // what is being fetched
 /** Pictures of the contact sheet that are being classified. @type {Set<File>} */
 const asked = new Set();
+let rest = REST_MS;
+/** @type {LiveFrame | null} */
+let waiting = null; // the newest of those that came while another was answered
+let sending = false;
+let endOwnInput = () => {};
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
 /** @type {{choice: (choice: Partial<View> & {number: number}) => void, selection: (selection: LayerSelection) => void} | null} */
@@ -90,10 +110,11 @@ export function select(changes, dragged = false) {
   tellSelection();
 }
 
-/** A person chose another picture, class, pair of networks or set of layers. @type {(changes: Partial<View>) => void} */
-export function choose(changes) {
+/** A person chose another picture, class, pair of networks, set of layers or dials. @type {Choose} */
+export function choose(changes, dragged = false) {
+  rest = dragged ? MOVING_MS : REST_MS;
   dispatch({ type: "choose", changes });
-  after("choice", isShown() ? REST_MS : PATIENCE_MS, tellChoice);
+  after("choice", isShown() ? rest : PATIENCE_MS, tellChoice);
 }
 
 function tellChoice() {
@@ -126,12 +147,12 @@ function writeAddress(how) {
   history[how === "push" ? "pushState" : "replaceState"](history.state, "", address);
 }
 
-/** Only the Layer tab shows them. */
-const wantsValues = () => state.data?.tab === "layer" && needsValues(state);
+/** Only the Layer tab shows them, and the server knows none of a hand at work. */
+const wantsValues = () => state.data?.tab === "layer" && !state.live && needsValues(state);
 
 /** Fetches what the state needs and nothing has: the view, else the shown layer. */
 function request() {
-  if (!state.data || !state.view) return;
+  if (!state.data || !state.view || sending || state.live) return; // of a hand at work the next answer is about to come
   const key = keyOf(state.view);
   if (state.key !== key) {
     const cached = cache.get(key);
@@ -158,6 +179,7 @@ const sentence = (error) => (error instanceof RequestError ? error.message : Str
 async function load(key, what, more, file) {
   const { data, view } = state;
   if (!data || !view || (fetched === `${what} ${key}` && !file) || (state.uploading && !file)) return;
+  if (what === "view" && fetched?.startsWith("view ") && isNear(fetched.slice(5), key)) return; // its answer asks for this
   fetching?.abort();
   clearTimeout(timers.idle);
   const controller = new AbortController();
@@ -186,6 +208,7 @@ async function load(key, what, more, file) {
     }
     if (!file && (code === "networks" || code === "superseded")) {
       fetching = fetched = null; // the page has moved on: what it shows now is about to come
+      if (state.view && key !== keyOf(state.view)) return request();
       after("moved on", PATIENCE_MS, () => dispatch({ type: "failed", error: text }));
       return;
     }
@@ -196,9 +219,9 @@ async function load(key, what, more, file) {
   if (event.type === "uploaded" && state.view?.picture === picture) writeAddress("push"); // the query stays as it is
   if (event.type === "received" || event.type === "uploaded") afterDrawing();
   else if (event.type === "failed") tellChoice();
-  if (state.message && state.key) keepNewest(cache, state.key, state.message, CACHED);
+  if (state.message && state.key && isShown()) keepNewest(cache, state.key, state.message, CACHED);
   draw();
-  if (event.type !== "failed" && event.type !== "refused") request();
+  if ((event.type !== "failed" && event.type !== "refused") || (state.view && what === "view" && key !== keyOf(state.view))) request();
 }
 
 /**
@@ -293,10 +316,58 @@ const sheetActions = {
   },
 };
 
+/** @type {Follow} */
+async function follow(frame) {
+  waiting = frame;
+  if (sending) return true;
+  let drawn = true;
+  sending = true;
+  while (waiting && drawn) {
+    const next = waiting;
+    waiting = null;
+    drawn = await answer(next);
+  }
+  sending = false;
+  waiting = null;
+  request();
+  return drawn;
+}
+
+/** @type {Follow} */
+async function answer(frame) {
+  const { data, view } = state;
+  if (!data || !view) return false;
+  fetching?.abort();
+  clearTimeout(timers.idle);
+  const controller = new AbortController();
+  [fetching, fetched] = [controller, "drawing"];
+  const { picture: _, ...fields } = view;
+  const { layer, channel } = state.selection;
+  const { bytes, ...drawing } = frame;
+  const key = keyOf(view);
+  const part = state.live ? view.frame : null; // a frame is of its picture, or of this hand or camera
+  let error = "";
+  try {
+    const message = await explain(data.token, { ...fields, frame: part, layer, channel, drawing }, controller.signal, new Blob([bytes]));
+    const same = state.view && isNear(key, keyOf(state.view), { picture: "" });
+    if (frame.keep && !same)
+      waiting ??= frame; // it is asked once more, with what was chosen meanwhile
+    else state = reduce(state, { type: frame.keep ? "uploaded" : "live", key, message, frame: part });
+    if (frame.keep && same) afterDrawing();
+  } catch (thrown) {
+    if (!controller.signal.aborted) error = sentence(thrown);
+  }
+  if (fetching === controller) fetching = fetched = null;
+  if (error) state = reduce(state, { type: "failed", error });
+  if (state.message && state.key && !state.live && isShown()) keepNewest(cache, state.key, state.message, CACHED);
+  draw();
+  return !error;
+}
+
 /** What has to follow once a picture is on the screen. */
 function afterDrawing() {
   tellSelection();
-  if (state.chosen !== null) after("choice", REST_MS, tellChoice);
+  if (state.chosen !== null) after("choice", rest, tellChoice);
 }
 
 addEventListener("popstate", () => {
@@ -344,6 +415,8 @@ export function connection({ data, setTriggerValue }) {
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
     const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
+    const ownInput = ownInputView(find(box, ".own-input"), choose, follow);
+    endOwnInput = ownInput.end;
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
     const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
@@ -357,12 +430,17 @@ export function overview({ parentElement }) {
       const missing = awaited(now).map((name) => labels[name] ?? name);
       setText(waiting, loading(missing));
       box.classList.toggle("loads", missing.length > 0);
+      ownInput.draw(now);
       if (!now.message) return;
       predictions(now);
       strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null);
     };
   });
-  return mount("overview", place);
+  const unmount = mount("overview", place);
+  return () => {
+    endOwnInput();
+    unmount();
+  };
 }
 
 /** @type {(component: Component) => () => void} */

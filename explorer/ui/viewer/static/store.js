@@ -14,6 +14,7 @@ export const EMPTY = Object.freeze({
   values: null,
   effective: false,
   error: "",
+  live: "",
   uploading: "",
   uploadError: "",
   sheet: null,
@@ -23,6 +24,12 @@ export const SHEET_FILES = 100; // on a contact sheet, at most
 
 /** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
+
+/** Whether two views differ in nothing but what a hand moves: the dials, or what `but` says. @type {(key: string, other: string, but?: Partial<View>) => boolean} */
+export function isNear(key, other, but = { dials: "" }) {
+  const [one, two] = [key, other].map((each) => JSON.stringify({ ...JSON.parse(each), ...but }));
+  return one === two;
+}
 
 /** The networks of the view that the shown message has not. @type {(state: Pick<State, "view" | "key" | "error">) => string[]} */
 export function awaited({ view, key, error }) {
@@ -67,6 +74,7 @@ function reduced(state, event) {
         ...state,
         selection: event.selection,
         chosen: null,
+        live: "",
         view: state.data?.view ?? null,
         sheet: state.sheet && { ...state.sheet, open: event.sheet },
       };
@@ -85,14 +93,23 @@ function reduced(state, event) {
     case "sheet":
       return { ...state, sheet: state.sheet && { ...state.sheet, open: event.open } };
     case "choose":
-      return { ...chosen(state, event.changes), error: "", uploading: "", uploadError: "" };
+      return { ...chosen(ended(state, event.changes), event.changes), error: "", uploading: "", uploadError: "" };
     case "received":
-      if (!state.view || keyOf(state.view) !== event.key) return state; // something else was chosen meanwhile
+      // Something else was chosen meanwhile. Of moving dials each answer is drawn: the newest is asked for next.
+      if (!state.view || !isNear(keyOf(state.view), event.key)) return state;
       return { ...state, message: event.message, key: event.key, error: "" };
     case "uploaded": {
-      const now = chosen(state, { picture: event.message.picture });
+      const now = chosen(state, { picture: event.message.picture, ...(event.frame && { frame: event.frame }) });
       if (!now.view) return state;
-      return { ...now, message: event.message, key: keyOf(now.view), error: "", uploading: "", uploadError: "" };
+      return { ...now, message: event.message, key: keyOf(now.view), error: "", live: "", uploading: "", uploadError: "" };
+    }
+    case "live": {
+      // of a view that differs at most in what the hand has moved meanwhile
+      const { picture } = event.message;
+      if (!state.view || !isNear(keyOf(state.view), event.key, { dials: "", picture: "" })) return state;
+      const now = { picture, frame: event.frame };
+      const key = keyOf({ ...JSON.parse(event.key), ...now });
+      return { ...state, view: { ...state.view, ...now }, message: event.message, key, live: picture, error: "" };
     }
     case "layers":
       if (!state.message || state.key !== event.key) return state;
@@ -128,6 +145,13 @@ export function valueKey(state) {
 /** Whether the arithmetic of the chosen value has to be fetched. @type {(state: State) => boolean} */
 export const needsValues = (state) => state.message !== null && valueKey(state) !== null && state.values?.key !== valueKey(state);
 
+/** A hand or camera without an answer gives way to the next choice. @type {(state: State, changes: Partial<View>) => State} */
+function ended(state, { picture }) {
+  if (!state.live || !state.view || !state.data || !(state.error || picture)) return state;
+  const { picture: before, frame } = state.data.view;
+  return { ...state, live: "", view: { ...state.view, picture: before, frame } };
+}
+
 /** A choice, which the server has yet to hear of. @type {(state: State, given: Partial<View>) => State} */
 function chosen(state, given) {
   if (!state.view) return state;
@@ -149,13 +173,14 @@ function chosen(state, given) {
 function withData(state, data, fragment) {
   const heard = data.heard === state.number || state.data?.visit !== data.visit;
   const chosen = heard ? null : state.chosen;
-  const view = { ...data.view, ...chosen };
   const before = state.data;
+  const live = before?.visit === data.visit ? state.live : "";
+  const view = { ...data.view, ...chosen, ...(live && { picture: live, frame: state.view?.frame ?? null }) };
   let { selection } = state;
   if (!before || before.visit !== data.visit) selection = fragment ?? data.initial ?? selection;
   else if (before.entry !== data.entry) selection = data.initial ?? selection;
   else if (String(state.view?.networks) !== String(view.networks)) selection = { ...selection, channel: null };
-  const now = { ...state, data, view, chosen, selection, error: "" };
+  const now = { ...state, data, view, chosen, selection, live, error: "" };
   // A link from before the strip had blocks alone: the layer in its fragment is inside one, and so of a network of the app.
   const isInside = /^stages\.\d+\.\d+\./.test(selection.layer ?? "");
   const isOld = (!before || before.visit !== data.visit) && view.layers === "blocks" && isInside;

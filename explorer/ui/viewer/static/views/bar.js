@@ -17,8 +17,6 @@ const LAYERS = [
   ["all", "BN, ReLU and sums too"],
 ];
 
-/** A choice, and what it sets. @typedef {(changes: Partial<View>) => void} Choose */
-
 /** @type {(words: string, box: HTMLElement) => HTMLLabelElement} */
 const labelled = (words, box) => el("label", {}, el("span", {}, words), box);
 

@@ -3,8 +3,8 @@
 import { alertBox, context2d, el, setText } from "../dom.js";
 
 const QUALITY = 0.95; // of the JPEG
-const DENIED = "The browser gives no camera. Allow it beside the address of this page, or choose a file.";
-const INSECURE = "A browser gives its camera only to pages of this computer and over https. Choose a file.";
+export const DENIED = "The browser gives no camera. Allow it beside the address of this page, or choose a file.";
+export const INSECURE = "A browser gives its camera only to pages of this computer and over https. Choose a file.";
 
 /** @type {(root: HTMLElement, choose: (file: File) => void) => {draw: (state: State) => void, end: () => void}} */
 export function cameraView(root, choose) {

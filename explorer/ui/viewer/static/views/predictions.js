@@ -10,7 +10,7 @@ import { drawOnOriginal, drawOverlay, rgbImage } from "./overlay.js";
 const PAPERS = ["white", "grey", "black"];
 
 /** @type {(share: number | null) => string} */
-const percent = (share) => (share === null ? "nan" : `${(100 * share).toFixed(1)}%`); // nan: the network has diverged
+export const percent = (share) => (share === null ? "nan" : `${(100 * share).toFixed(1)}%`); // nan: the network has diverged
 
 /**
  * A picture between its heading and words; `parts` stand between them where the canvas does not stand alone.
@@ -118,7 +118,7 @@ export function predictionsView(root, choose) {
     message.networks.forEach((network, which) => {
       const { canvas, caption } = overlays[which];
       const cell = network.cells[column] ?? null;
-      const draw = asInput.checked && cell ? drawOverlay : drawOnOriginal;
+      const draw = (asInput.checked || message.predictions.changed) && cell ? drawOverlay : drawOnOriginal;
       draw(canvas, message, which, column, { ...selection, layer });
       canvas.classList.toggle("small", message.predictions.pictures[0].small);
       const words = cell ? `Grad-CAM of ${layer}, for ${network.target}` : `${network.title} has no layer ${layer}`;
@@ -130,14 +130,15 @@ export function predictionsView(root, choose) {
 
   /** What stays in its place keeps the focus. @type {(message: Message) => void} */
   function drawPredictions({ predictions, depths: byDepth, body }) {
-    const { pictures, networks, note } = predictions;
+    const { pictures, networks, note, changed } = predictions;
     chart(byDepth);
     toggle(depths, byDepth !== null);
     original.draw(pictures[0], body);
     toggle(paperRow, predictions.paper !== null);
     if (predictions.paper !== null) paper.value = predictions.paper;
     if (pictures[1]) input.draw(pictures[1], body);
-    for (const part of [input.box, asInputLabel]) toggle(part, pictures.length > 1);
+    toggle(input.box, pictures.length > 1);
+    toggle(asInputLabel, pictures.length > 1 && !changed);
     first.className = pictures.length > 1 ? "pair" : "";
     for (const before of grid.querySelectorAll(".network")) before.remove();
     grid.append(...networks.map((network, which) => networkBox(network, overlays[which].canvas, overlays[which].caption)));
