@@ -176,6 +176,12 @@ def own_input(page: Page) -> None:
     wait_until_ready(page)
     assert query(page)["picture"] != drawn
     expect(page.get_by_role("button", name="Image: your camera image")).to_be_visible()
+    page.get_by_role("button", name="Start the camera").click()
+    expect(page.get_by_role("button", name="Stop the camera")).to_be_visible()
+    page.wait_for_timeout(500)  # some images of the camera
+    click(page, "button", "Next")
+    expect(page.get_by_text("The camera is off: another image was chosen.")).to_be_visible()
+    assert query(page)["picture"][0].startswith("sample-")
 
 
 def test_your_own_input_is_followed_and_the_camera_goes_off_with_its_place(page: Page) -> None:

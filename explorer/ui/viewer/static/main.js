@@ -59,6 +59,7 @@ let rest = REST_MS;
 /** @type {LiveFrame | null} */
 let waiting = null; // the newest of those that came while another was answered
 let sending = false;
+let dropped = 0; // counts the choices of another picture: frames from before them are answered no more
 let endOwnInput = () => {};
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
@@ -113,6 +114,7 @@ export function select(changes, dragged = false) {
 /** A person chose another picture, class, pair of networks, set of layers or dials. @type {Choose} */
 export function choose(changes, dragged = false) {
   rest = dragged ? MOVING_MS : REST_MS;
+  if (changes.picture) dropFrames();
   dispatch({ type: "choose", changes });
   after("choice", isShown() ? rest : PATIENCE_MS, tellChoice);
 }
@@ -244,6 +246,7 @@ const named = (file) => ({ name: file.name.slice(0, 300) });
 
 /** Shows a file on this page. @type {(file: File) => void} */
 function showFile(file) {
+  dropFrames();
   dispatch({ type: "uploading", name: file.name });
   load(file.name, "file", named(file), file);
 }
@@ -333,10 +336,18 @@ async function follow(frame) {
   return drawn;
 }
 
+function dropFrames() {
+  dropped += 1;
+  waiting = null;
+  if (sending) fetching?.abort();
+}
+
 /** @type {Follow} */
 async function answer(frame) {
-  const { data, view } = state;
+  const { data, view, uploading } = state;
+  if (uploading) return true;
   if (!data || !view) return false;
+  const before = dropped;
   fetching?.abort();
   clearTimeout(timers.idle);
   const controller = new AbortController();
@@ -349,13 +360,20 @@ async function answer(frame) {
   let error = "";
   try {
     const message = await explain(data.token, { ...fields, frame: part, layer, channel, drawing }, controller.signal, new Blob([bytes]));
+    if (before !== dropped) return true;
     const same = state.view && isNear(key, keyOf(state.view), { picture: "" });
     if (frame.keep && !same)
       waiting ??= frame; // it is asked once more, with what was chosen meanwhile
     else state = reduce(state, { type: frame.keep ? "uploaded" : "live", key, message, frame: part });
     if (frame.keep && same) afterDrawing();
   } catch (thrown) {
-    if (!controller.signal.aborted) error = sentence(thrown);
+    if (before !== dropped) return true;
+    const code = thrown instanceof RequestError ? thrown.code : "";
+    if (code === "superseded" || code === "networks") {
+      if (frame.keep) waiting ??= frame; // the page is on its way to what was chosen meanwhile
+      await new Promise((done) => setTimeout(done, REST_MS));
+    } else if (!controller.signal.aborted) error = sentence(thrown);
+    else if (frame.keep) waiting ??= frame;
   }
   if (fetching === controller) fetching = fetched = null;
   if (error) state = reduce(state, { type: "failed", error });
@@ -372,6 +390,7 @@ function afterDrawing() {
 
 addEventListener("popstate", () => {
   if (state.data && places.has("overview")) {
+    dropFrames();
     dispatch({ type: "history", selection: parseFragment(location.hash), sheet: showsSheet(location.hash) });
     tellSelection();
   }

@@ -273,7 +273,7 @@ export function arithmeticView(root, select, wantField) {
       layer,
       ...message.networks.map((network) => network.layers[layer]),
     ];
-    columns.classList.toggle("waiting", values.key !== "" && !values.key.includes(JSON.stringify(selection.at)));
+    columns.classList.toggle("waiting", now.live !== "" || (values.key !== "" && !values.key.includes(JSON.stringify(selection.at))));
     if (drawn.length === key.length && drawn.every((each, index) => each === key[index])) return;
     drawn = key;
     const words = values.networks.map((value, which) => {

@@ -76,10 +76,11 @@ export function drawingView(root, choose, follow) {
     if (!drawing) return;
     paintImage(canvas, rgbImage({ values: new Uint8Array(drawing.pixels.buffer), width: drawing.width, height: drawing.height }));
     const { mask } = drawing;
-    const words = mask
-      ? `The drawn object covers ${Math.round((100 * mask.reduce((sum, at) => sum + at, 0)) / mask.length)}%.`
-      : "Painted over an image: no object is marked.";
-    setText(says, words);
+    const covered = mask?.reduce((sum, at) => sum + at, 0) ?? 0;
+    const object = covered
+      ? `The drawn object covers ${Math.round((100 * covered) / canvas.width / canvas.height)}%.`
+      : "Nothing is drawn yet.";
+    setText(says, mask ? object : "Painted over an image: no object is marked.");
     update(undo, { disabled: before.length === 0 });
   }
 

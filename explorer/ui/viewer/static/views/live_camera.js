@@ -16,7 +16,7 @@ export function liveCameraView(root, follow) {
   root.replaceChildren(el("details", {}, el("summary", {}, "Live camera"), video, el("p", {}, button), says, alert.box, note));
   /** @type {MediaStream | null} */
   let stream = null;
-  let [picture, looking] = ["", false]; // `picture`: of the view
+  let [looking, wasLive] = [false, false];
   /** @type {LiveFrame | null} */
   let last = null; // the image of the last answer
   /** @type {[number, number]} */
@@ -92,11 +92,10 @@ export function liveCameraView(root, follow) {
   });
 
   return {
-    draw({ view, message, live }) {
+    draw({ message, live }) {
       if (message) size = /** @type {[number, number]} */ (message.networks[0].input.slice(1).map((side) => Math.min(side, LARGEST)));
-      if (stream && view && picture !== view.picture && !live && !view.picture.startsWith("upload-"))
-        stop("The camera is off: another image was chosen.", false);
-      picture = view?.picture ?? "";
+      if (stream && wasLive && !live) stop("The camera is off: another image was chosen.", false);
+      wasLive = live !== "";
     },
     /** The page goes. */
     end: () => stop("", false),

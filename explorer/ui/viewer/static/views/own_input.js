@@ -20,7 +20,7 @@ export function ownInputView(root, choose, follow) {
       const networks = state.message?.predictions.networks ?? [];
       setText(
         answers,
-        networks.map(({ title, classes: [{ name, probability }] }) => `${title}: ${name} ${percent(probability)}`).join("; "),
+        networks.map(({ title, classes: [{ name, probability }] }) => `${title}: ${name} ${percent(probability)}`).join("\n"),
       );
     },
     end: camera.end,
