@@ -8,7 +8,6 @@ from streamlit.testing.v1 import AppTest
 
 from explorer import figures
 from explorer.experiments import lesions
-from explorer.intervals import accuracy
 from explorer.ui import navigation
 from explorer.ui.experiments.state import ExperimentsState
 
@@ -69,7 +68,7 @@ def test_a_link_measures_what_it_asks_for(removed: str, said: str, monkeypatch: 
     assert said in texts(app)
     heads, *rows = files["Results (CSV)"]().decode("utf-8-sig").splitlines()
     assert heads == "network,change,right,images,accuracy,low,high,loss,standard error"
-    assert len(rows) == 2 + {"pairs": 3, "sets": 10 + 30, "swaps": 0}[removed]
+    assert len(rows) == 2 + {"pairs": 3, "sets": 2, "swaps": 0}[removed]
     assert all(row.split(",")[-6] == "20" for row in rows)
 
 
@@ -125,8 +124,14 @@ def test_a_link_holds_the_view() -> None:
 
 def test_the_chart_has_gaps_intervals_and_chance() -> None:
     series = figures.Series("N", "#123456")
-    found = {"a.0": accuracy(5, 10), "b.0": accuracy(0, 10)}
-    figure = figures.lesion_chart([(series, accuracy(9, 10), found)], ["a.0", "a.1", "b.0"], "block", 0.1)
+    found = {"a.0": (0.5, 0.4, 0.6), "b.0": (0.0, 0.0, 0.3)}
+    figure = figures.lesion_chart([(series, (0.9, 0.8, 1.0), found)], ["a.0", "a.1", "b.0"], "block", 0.1)
     (line,) = figure.data
     assert list(line.y) == [0.5, None, 0.0] and line.error_y.arrayminus[2] == 0
     assert [shape.y0 for shape in figure.layout.shapes] == [0.9, 0.1]
+
+
+def test_places_of_networks_of_other_depth_are_in_execution_order() -> None:
+    short, long = (["stages.0.0", "stages.1.0"], ["stages.0.0", "stages.0.2", "stages.0.10", "stages.1.0"])
+    assert figures.all_places([short, long]) == long
+    assert figures.all_places([["b", "a.0"], ["c"]]) == ["b", "a.0", "c"], "names without numbers keep their order"

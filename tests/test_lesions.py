@@ -46,7 +46,7 @@ def test_every_answer_is_that_of_a_pass_of_its_own(spec: ArchitectureSpec) -> No
     variants = (
         *lesions.single(spec),
         *lesions.pairs(spec)[:3],
-        *lesions.random_sets(spec, [2, 3], 2),
+        *lesions.random_sets(lesions.removable([spec]), [2, 3], 2),
         *lesions.swaps(spec),
         (Intervention("stem.conv", channel=1), Intervention("head.fc", factor=0.5)),
     )
@@ -77,9 +77,15 @@ def test_the_blocks_that_can_be_taken_out() -> None:
 
 
 def test_random_sets_repeat_and_hold_each_block_once() -> None:
-    sets = lesions.random_sets(SPEC, [1, 4, 5, 6], 3, seed=2)
-    assert sets == lesions.random_sets(SPEC, [1, 4, 5, 6], 3, seed=2) != lesions.random_sets(SPEC, [1, 4, 5, 6], 3)
-    assert [len(set(each)) for each in sets] == [1, 1, 1, 4, 4, 4, 5, 5, 5]
+    among = lesions.removable([SPEC])
+    sets = lesions.random_sets(among, [1, 3, 5, 6], 3, seed=2)
+    assert sets == lesions.random_sets(among, [1, 3, 5, 6], 3, seed=2) != lesions.random_sets(among, [1, 3, 5, 6], 3)
+    sizes = [len(set(each)) for each in sets]
+    assert len(set(sets)) == len(sets) and sizes == sorted(sizes) and sizes.count(5) == 1 and 6 not in sizes
+
+
+def test_twins_lose_the_same_blocks() -> None:
+    assert lesions.removable([SPEC, PLAIN]) == ("stages.0.0", "stages.0.1", "stages.1.1", "stages.1.2")
 
 
 def test_work_is_shared() -> None:
@@ -133,6 +139,20 @@ def test_the_sentence_is_computed() -> None:
     )
 
 
+def test_two_networks_are_compared() -> None:
+    labels = np.arange(10)
+    predicted = np.repeat(labels[None], 3, axis=0)
+    predicted[1, :2] = predicted[2, :4] = 99
+    losses = np.ones((3, 10), np.float32)
+    mild = Answers(("stages.0.0@branch:off", "stages.0.1@branch:off"), labels, predicted, losses)
+    harsh = Answers(("stages.0.1@branch:off",), labels, np.stack([labels, labels + 1]), losses[:2])
+    assert lesions.comparison(["A", "B"], [mild, harsh]) == (
+        "In the median one block costs A 30.0 points and B 100.0 (n = 10). Without the first block of one stage, A is "
+        "right for 80.0%."
+    )
+    assert not lesions.comparison(["A"], [mild])
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lesions", "shapes-resnet-8", "shapes-plain-8", "--count", "30", "--json"]) == 0
     residual, plain = json.loads(capsys.readouterr().out)["networks"]
@@ -145,7 +165,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         and residual["finding"]
         and 0 <= plain["results"][1]["low"] <= plain["results"][1]["accuracy"]
     )
-    for options, count in ({"--pairs": 3, "--sets 2 9": 10, "--swaps": 0}).items():
+    for options, count in ({"--pairs": 3, "--sets 3 9": 1, "--swaps": 0}).items():
         assert main(["lesions", "shapes-resnet-8", "--count", "2", "--json", *options.split()]) == 0
         assert len(json.loads(capsys.readouterr().out)["networks"][0]["results"]) == 1 + count
     assert main(["lesions", *["shapes-resnet-8"] * 5]) == 2

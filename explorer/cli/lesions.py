@@ -2,8 +2,10 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from explorer.architectures import ArchitectureSpec
 from explorer.checkpoints import Checkpoint
 from explorer.cli import CommandResult, inputs
 from explorer.cli.experiments import followed
@@ -37,10 +39,10 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
         raise ValueError("`--count` and `--sets` take whole numbers of 1 or more.")
     documents: list[dict[str, Any]] = []
     lines: list[str] = []
-    for name in arguments.names:
-        data, images, class_names, checkpoint, notes = inputs.labelled_images(inputs.checkpoint(name), arguments)
+    asked = [inputs.labelled_images(inputs.checkpoint(name), arguments) for name in arguments.names]
+    for name, (data, images, class_names, checkpoint, notes) in zip(arguments.names, asked, strict=True):
         split = rows(images, evenly(len(images), arguments.count))
-        variants = _variants(arguments, checkpoint)
+        variants = _variants(arguments, checkpoint, [each.checkpoint.spec for each in asked])
         started = time.monotonic()
         found = followed(lesions.answers(checkpoint, split, class_names, variants))
         seconds = time.monotonic() - started
@@ -77,13 +79,15 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
     return {"networks": documents}, lines[:-1]
 
 
-def _variants(arguments: argparse.Namespace, checkpoint: Checkpoint) -> tuple[Variant, ...]:
+def _variants(
+    arguments: argparse.Namespace, checkpoint: Checkpoint, specs: Sequence[ArchitectureSpec]
+) -> tuple[Variant, ...]:
     if not lesions.blocks(checkpoint.spec):
         raise ValueError(f"{checkpoint.spec.name} has no blocks that could be taken out.")
     if arguments.pairs:
         return lesions.pairs(checkpoint.spec)
     if arguments.sets:
-        return lesions.random_sets(checkpoint.spec, arguments.sets, TIMES, arguments.seed)
+        return lesions.random_sets(lesions.removable(specs), arguments.sets, TIMES, arguments.seed)
     return lesions.swaps(checkpoint.spec) if arguments.swaps else lesions.single(checkpoint.spec)
 
 

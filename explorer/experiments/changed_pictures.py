@@ -95,7 +95,7 @@ class ShiftMap:
 
 def dial_curve(
     checkpoints: Sequence[Checkpoint],
-    pixels: np.ndarray,
+    pixels: np.ndarray | Sequence[np.ndarray],
     dial: str,
     values: Sequence[float] | None = None,
     dials: Dials = REST,
@@ -104,7 +104,8 @@ def dial_curve(
 ) -> Generator[tuple[float, tuple[DialCurve, ...] | None], None, None]:
     """The curve of each network over `values` of one dial, by default those in `CURVES`, with the others at `dials`.
 
-    `pixels` is uint8 (H, W, 3); networks whose inputs have one shape see the very same pictures. Yields (fraction
+    `pixels` is uint8 (H, W, 3); networks whose inputs have one shape see the very same pictures. A sequence has the
+    picture for each network, in its own rendering. Yields (fraction
     done, None) after every batch and ends with (1.0, the curves). The networks are left as they were found, and threads
     may share them. Raises ValueError for an unknown dial, a value out of its range, or a network in training mode.
     """
@@ -128,7 +129,7 @@ def dial_curve(
 
 def shift_map(
     checkpoints: Sequence[Checkpoint],
-    pixels: np.ndarray,
+    pixels: np.ndarray | Sequence[np.ndarray],
     reach: int = REACH,
     dials: Dials = REST,
     threads: int | None = None,
@@ -154,7 +155,7 @@ def shift_map(
 
 def answers(
     checkpoints: Sequence[Checkpoint],
-    pixels: np.ndarray,
+    pixels: np.ndarray | Sequence[np.ndarray],
     changes: Sequence[Dials],
     threads: int | None = None,
     frame: Frame | None = None,
@@ -165,9 +166,10 @@ def answers(
     mode.
     """
     calls = []
-    for checkpoint in checkpoints:
+    of_each = [pixels] * len(checkpoints) if isinstance(pixels, np.ndarray) else pixels
+    for checkpoint, own in zip(checkpoints, of_each, strict=True):
         check_evaluation_mode(checkpoint.network)
-        seen, size = seen_by(checkpoint, pixels, frame), pictures_at_once(checkpoint.spec)
+        seen, size = seen_by(checkpoint, own, frame), pictures_at_once(checkpoint.spec)
         calls += [partial(_answers, checkpoint, seen, changes[at : at + size]) for at in range(0, len(changes), size)]
     parts: list[np.ndarray] = []
     with closing(on_all_cores(calls, threads)) as results:

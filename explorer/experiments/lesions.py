@@ -129,17 +129,49 @@ def pairs(spec: ArchitectureSpec) -> tuple[Variant, ...]:
     return tuple((*a, *b) for a, b in itertools.combinations(single(spec), 2))
 
 
-def random_sets(spec: ArchitectureSpec, sizes: Sequence[int], times: int, seed: int = 0) -> tuple[Variant, ...]:
-    """Without `times` random sets of each of `sizes`, as far as there are so many blocks. Networks with the same blocks
-    get the same sets."""
-    choice = single(spec)
+def comparison(titles: Sequence[str], found: Sequence[Answers]) -> str:
+    """What one block of each of two networks costs, in a plain sentence; "" for other numbers of networks, or without a
+    block."""
+    if len(found) != 2 or not all(each.variants for each in found):
+        return ""
+    costs = [100 * (each.accuracies[0].share - np.median([a.share for a in each.accuracies[1:]])) for each in found]
+    firsts = [
+        [a.share for text, a in zip(each.variants, each.accuracies[1:], strict=True) if _is_first(text)]
+        for each in found
+    ]
+    text = (
+        f"In the median one block costs {titles[0]} {costs[0]:.1f} points and {titles[1]} {costs[1]:.1f} "
+        f"(n = {found[0].n:,})."
+    )
+    said = [
+        f"{title} is right for {listed([f'{share:.1%}' for share in shares])}"
+        for title, shares in zip(titles, firsts, strict=True)
+        if shares
+    ]
+    return f"{text} Without the first block of one stage, {listed(said)}." if said else text
+
+
+def _is_first(text: str) -> bool:
+    return Intervention.parse(text).place.rpartition(".")[2] == "0"
+
+
+def removable(specs: Sequence[ArchitectureSpec]) -> tuple[str, ...]:
+    """The blocks that can be taken out of each of these networks, in the order of the first."""
+    names = [[block.name for block in blocks(spec) if not block.reason] for spec in specs]
+    return tuple(name for name in names[0] if all(name in others for others in names[1:]))
+
+
+def random_sets(among: Sequence[str], sizes: Sequence[int], times: int, seed: int = 0) -> tuple[Variant, ...]:
+    """Without `times` random sets of each of `sizes` of these blocks, as far as there are so many; a set that comes
+    again is left out."""
     generator = np.random.default_rng(seed)
-    return tuple(
-        tuple(each for index in sorted(generator.permutation(len(choice))[:size]) for each in choice[index])
+    found = (
+        tuple(_off(among[index]) for index in sorted(generator.permutation(len(among))[:size]))
         for size in sizes
-        if size <= len(choice)
+        if size <= len(among)
         for _ in range(times)
     )
+    return tuple(dict.fromkeys(found))
 
 
 def swaps(spec: ArchitectureSpec) -> tuple[Variant, ...]:

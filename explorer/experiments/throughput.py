@@ -1,5 +1,6 @@
 """The passes of one experiment on all cores."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,9 +23,10 @@ def on_all_cores(calls: Iterable[Callable[[], Result]], threads: int | None = No
     """
     if threads is not None and not 1 <= threads <= 1024:
         raise ValueError(f"the number of threads must be a whole number from 1 to 1024, received {threads}.")
-    workers, before = threads or cores(), torch.get_num_threads()
+    workers = threads or cores()
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, "experiment", torch.set_num_threads, (1,))
+    _begin()
     try:
         for call in calls:
             waiting.append(pool.submit(call))
@@ -34,4 +36,21 @@ def on_all_cores(calls: Iterable[Callable[[], Result]], threads: int | None = No
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)  # the calls set it for threads that begin later, too
+        _end()
+
+
+_lock = threading.Lock()
+_running: list[int] = []  # the number of threads before the first of the experiments that run
+
+
+def _begin() -> None:
+    with _lock:
+        _running.append(_running[0] if _running else torch.get_num_threads())
+
+
+def _end() -> None:
+    """The calls set the number for threads that begin later, too: the last experiment sets it back."""
+    with _lock:
+        before = _running.pop()
+        if not _running:
+            torch.set_num_threads(before)

@@ -44,7 +44,7 @@ from explorer.figures.gradients import (
     size_chart,
     size_table,
 )
-from explorer.figures.lesions import all_places, lesion_chart, pairs_chart, sets_chart
+from explorer.figures.lesions import all_places, lesion_chart, lesion_loss_chart, pairs_chart, sets_chart
 from explorer.figures.network_diagram import network_drawing
 from explorer.figures.raster import (
     DIVERGING,

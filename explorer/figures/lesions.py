@@ -1,7 +1,9 @@
 """Charts of lesions: accuracies without some blocks, beside that of the whole network."""
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,8 +12,10 @@ from explorer.figures.charts import GREY, Series, add_line, empty_chart, translu
 from explorer.figures.text_escaping import escape_html
 from explorer.intervals import Accuracy
 
-Lesion = tuple[Series, Accuracy, Mapping[str, Accuracy]]
-"""A network: its line, its accuracy as it is, and its accuracies without each block, or with two blocks swapped."""
+Span = tuple[float, float, float]
+"""A value, and its interval from the lower to the upper end."""
+Lesion = tuple[Series, Span, Mapping[str, Span]]
+"""A network: its line, its value as it is, and its values without each block, or with two blocks swapped."""
 
 _ACCURACY = {"title": {"text": "test accuracy"}, "tickformat": ".0%", "range": [0, 1.02]}
 
@@ -19,6 +23,19 @@ _ACCURACY = {"title": {"text": "test accuracy"}, "tickformat": ".0%", "range": [
 def lesion_chart(lesions: Sequence[Lesion], places: Sequence[str], what: str, chance: float) -> go.Figure:
     """Accuracy without each of `places`, in execution order, with 95 % intervals. Dashed lines are the whole networks,
     the grey one is `chance`. A network has a gap where it has no such place."""
+    figure = _chart(lesions, places, what, _ACCURACY, ".1%")
+    _mark_chance(figure, chance)
+    return figure
+
+
+def lesion_loss_chart(lesions: Sequence[Lesion], places: Sequence[str], what: str) -> go.Figure:
+    """The same of the loss, >= 0."""
+    return _chart(lesions, places, what, {"title": {"text": "test loss"}, "rangemode": "tozero"}, ".3f")
+
+
+def _chart(
+    lesions: Sequence[Lesion], places: Sequence[str], what: str, yaxis: Mapping[str, Any], style: str
+) -> go.Figure:
     numbers = {name: index for index, name in enumerate(places)}
     stages = [_stage(name) for name in places]
     starts = [index for index, stage in enumerate(stages) if not index or stage != stages[index - 1]]
@@ -29,21 +46,20 @@ def lesion_chart(lesions: Sequence[Lesion], places: Sequence[str], what: str, ch
         "ticktext": [escape_html(places[index]) for index in (starts if len(places) > 12 else numbers.values())],
         "showgrid": False,
     }
-    figure = empty_chart(380, (0, 34, 40), xaxis, _ACCURACY, hovermode="closest")
+    figure = empty_chart(380, (0, 34, 40), xaxis, yaxis, hovermode="closest")
     for index, (series, whole, without) in enumerate(lesions):
         shift = (index - (len(lesions) - 1) / 2) * 0.12  # so that intervals stand beside each other
         shown = [(number + shift, name, without.get(name)) for name, number in numbers.items()]
-        values = [each.share if each else None for _, _, each in shown]
-        above = [each.high - each.share if each else 0 for _, _, each in shown]
-        below = [each.share - each.low if each else 0 for _, _, each in shown]
-        texts = [f"{escape_html(name)}: {_text(each)}" if each else "" for _, name, each in shown]
+        values = [each[0] if each else None for _, _, each in shown]
+        above = [each[2] - each[0] if each else 0 for _, _, each in shown]
+        below = [each[0] - each[1] if each else 0 for _, _, each in shown]
+        texts = [f"{escape_html(name)}: {_text(each, style)}" if each else "" for _, name, each in shown]
         bars = {"type": "data", "array": above, "arrayminus": below, "thickness": 1, "width": 0}
         add_line(
             figure, series, [at for at, _, _ in shown], values, "%{customdata}", customdata=texts, error_y=bars,
             marker={"size": 6},
         )  # fmt: skip
-        figure.add_hline(y=whole.share, line={"color": series.colour, "dash": "dash", "width": 1.5})
-    _mark_chance(figure, chance)
+        figure.add_hline(y=whole[0], line={"color": series.colour, "dash": "dash", "width": 1.5})
     return figure
 
 
@@ -55,7 +71,8 @@ def pairs_chart(accuracies: Mapping[tuple[str, str], Accuracy], places: Sequence
     for pair, each in accuracies.items():
         column, row = sorted(numbers[name] for name in pair)
         values[row, column] = each.share
-        hover[row, column] = f"without {escape_html(places[column])} and {escape_html(places[row])}: {_text(each)}"
+        span = _text((each.share, each.low, each.high))
+        hover[row, column] = f"without {escape_html(places[column])} and {escape_html(places[row])}: {span}"
     ticks = {"tickvals": list(numbers.values()), "ticktext": list(map(escape_html, places))}
     if len(places) > 12:
         starts = [at for at, name in enumerate(places) if not at or _stage(name) != _stage(places[at - 1])]
@@ -102,10 +119,15 @@ def _stage(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _text(each: Accuracy) -> str:
-    return f"{each.share:.1%}, {each.low:.1%} to {each.high:.1%}"
+def _text(span: Span, style: str = ".1%") -> str:
+    value, low, high = (format(each, style) for each in span)
+    return f"{value}, {low} to {high}"
 
 
 def all_places(names: Sequence[Sequence[str]]) -> list[str]:
-    """The places of several networks in one order: that of the first, with the others' own behind."""
-    return list(dict.fromkeys(itertools.chain.from_iterable(names)))
+    """The places of several networks in one order, "stages.0.9" before "stages.0.10" and "stages.1.0"; names without
+    numbers keep the order of the first network, with the others' own behind."""
+    found = list(dict.fromkeys(itertools.chain.from_iterable(names)))
+    if not all(re.fullmatch(r"[a-z]+(\.\d+)+", name) for name in found):
+        return found
+    return sorted(found, key=lambda name: [int(part) for part in name.split(".")[1:]])

@@ -205,7 +205,7 @@ def view_report(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> b
 def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     """The view, the names of its networks, and which part of the message is wanted."""
     try:
-        Dials.from_text(str(asked.get("dials", "")))
+        Dials.from_text(str(asked.get("dials", "")) if isinstance(asked, Mapping) else "")
     except ValueError as error:
         raise RequestError(200, "dials", f"{str(error)[:1].upper()}{str(error)[1:]}") from None
     try:
@@ -229,7 +229,8 @@ def classify(session: ExploreSession, asked: Mapping[str, Any], file: bytes, *_:
     answers = []
     with _user_errors(), INFERENCE_SLOTS:
         for network in session.networks(names):
-            best, probability = predict(network.checkpoint, found.pixels)
+            rendered = found.rendered(network.checkpoint.rendering)  # as the images of its training
+            best, probability = predict(network.checkpoint, rendered.pixels)
             answers.append({"name": network.checkpoint.class_names[best], "probability": json_float(probability)})
     writer = MessageWriter()
     picture = writer.picture(figures.fit_to_screen(found.pixels, SHEET_SIDE_PX))

@@ -64,7 +64,7 @@ def _value(
         "at": at,
         "value": json_float(found.value),
         "reach": found.field,
-        "difference": found.difference is not None and json_float(found.difference),
+        "difference": None if found.difference is None else json_float(found.difference),
         "agrees": found.agrees,
         "stride": [window[1] for window in origin.windows] if origin else [1, 1],
         "steps": steps,

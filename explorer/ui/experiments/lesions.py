@@ -12,7 +12,7 @@ from explorer.architectures.interventions import parse_all
 from explorer.experiments import lesions, measurement
 from explorer.experiments.lesions import Answers, Variant
 from explorer.figures import Chart, Part, Table
-from explorer.intervals import Accuracy
+from explorer.figures.lesions import Span
 from explorer.ui import dataset_access, forecasts, measured_images, network_registry
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.images import choose_images, images_of
@@ -58,16 +58,16 @@ def _controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None
         REMOVED,
         prefix="experiments",
         change=update_state,
-        help=f"Random sets: {TIMES} of each size, the same for networks with the same blocks.",
+        help=f"Random sets: up to {TIMES} of each size, of blocks that each network can do without.",
     )
 
 
-def variants(removed: Removed, spec: ArchitectureSpec) -> tuple[Variant, ...]:
-    """What is taken out of a network of that spec."""
+def variants(removed: Removed, spec: ArchitectureSpec, among: Sequence[str]) -> tuple[Variant, ...]:
+    """What is taken out of a network of that spec; random sets are of the blocks `among`."""
     if removed == "pairs":
         return lesions.pairs(spec)
     if removed == "sets":
-        return lesions.random_sets(spec, SIZES, TIMES)
+        return lesions.random_sets(among, SIZES, TIMES)
     return lesions.swaps(spec) if removed == "swaps" else lesions.single(spec)
 
 
@@ -81,18 +81,21 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         st.info(f"{without[0].chosen.title} has no blocks that could be left out; choose another network in the bar.")
         return None
 
-    of_each = {each.name: _find(each.name, data, n, state.removed) for each in networks}
+    among = lesions.removable([_spec(each) for each in networks])
+    asked = f"{state.removed}-{','.join(among)}" if state.removed == "sets" else state.removed
+    of_each = {each.name: _find(each.name, data, n, asked) for each in networks}
     known = {name: answers for name, answers in of_each.items() if answers is not None}
     missing = [each for each in networks if each.name not in known]
-    passes = [lesions.passes(each.chosen.checkpoint.spec, _variants(state, each)) for each in missing]
+    changes = {each.name: variants(state.removed, _spec(each), among) for each in missing}
+    passes = [lesions.passes(_spec(each), changes[each.name]) for each in missing]
     return Plan(
-        key="/".join(("lesions", state.removed, data, str(n), *(each.name for each in networks))),
-        cost=f"{sum(len(_variants(state, each)) for each in missing):,} changed networks on {n:,} images",
+        key="/".join(("lesions", asked, data, str(n), *(each.name for each in networks))),
+        cost=f"{sum(map(len, changes.values())):,} changed networks on {n:,} images",
         seconds=sum(
             n * of * describe(each.chosen.checkpoint.spec).macs * 0.5 / forecasts.macs_a_second()
             for each, of in zip(missing, passes, strict=True)
         ),
-        work=lambda: _measure(state, missing, passes, data, n),
+        work=lambda: _measure(missing, changes, passes, data, n, asked),
         known=known or None,
         answer=lambda found: _answer(state, networks, found),
         rows=lambda found: _rows(networks, found),
@@ -101,22 +104,23 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
     )
 
 
-def _variants(state: ExperimentsState, network: AskedNetwork) -> tuple[Variant, ...]:
-    return variants(state.removed, network.chosen.checkpoint.spec)
-
-
 def _measure(
-    state: ExperimentsState, networks: Sequence[AskedNetwork], passes: Sequence[float], data: str, n: int
+    networks: Sequence[AskedNetwork],
+    changes: Mapping[str, tuple[Variant, ...]],
+    passes: Sequence[float],
+    data: str,
+    n: int,
+    asked: str,
 ) -> Iterator[tuple[float, Any]]:
     """One network after the other; each result is kept at once."""
     yield 0.0, None  # so that the bar is there while the images are read
     images = measured_images.sample(data, n)
     split = measurement.rows(images.split, images.indices)
     for index, network in enumerate(networks):
-        steps = lesions.answers(network.chosen.checkpoint, split, images.class_names, _variants(state, network))
+        steps = lesions.answers(network.chosen.checkpoint, split, images.class_names, changes[network.name])
         for share, found in steps:
             if found is not None:
-                _keep(network.name, data, n, state.removed, found)
+                _keep(network.name, data, n, asked, found)
             yield min(0.999, (sum(passes[:index]) + share * passes[index]) / sum(passes)), None
     yield 1.0, True
 
@@ -124,11 +128,11 @@ def _measure(
 # --- what is known ----------------------------------------------------------------------------------------------------
 
 
-def _key(name: str, data: str, n: int, removed: Removed) -> str:
+def _key(name: str, data: str, n: int, removed: str) -> str:
     return f"lesions/{removed}/{data}/{n}/{name}"
 
 
-def _find(name: str, data: str, n: int, removed: Removed) -> Answers | None:
+def _find(name: str, data: str, n: int, removed: str) -> Answers | None:
     if (found := session().results.find(_key(name, data, n, removed))) is not None:
         return found
     if (key := _stored_key(name, data, n, removed)) is None:
@@ -139,13 +143,13 @@ def _find(name: str, data: str, n: int, removed: Removed) -> Answers | None:
     return found
 
 
-def _keep(name: str, data: str, n: int, removed: Removed, found: Answers) -> None:
+def _keep(name: str, data: str, n: int, removed: str, found: Answers) -> None:
     session().results.put(_key(name, data, n, removed), found)
     if key := _stored_key(name, data, n, removed):
         stored_results.store(key, stored_results.pack(found))
 
 
-def _stored_key(name: str, data: str, n: int, removed: Removed) -> str | None:
+def _stored_key(name: str, data: str, n: int, removed: str) -> str | None:
     owned = None if data.startswith("stored-") else network_registry.digests_of_owner([name])
     if owned is None:
         return None
@@ -164,10 +168,10 @@ def _answer(state: ExperimentsState, networks: Sequence[AskedNetwork], found: Ma
         return [part for each in asked for part in _pairs(each, found[each.name])]
     if state.removed == "sets":
         lines = [(each.series, _by_size(found[each.name])) for each in asked]
-        text = f"The line is the median of {TIMES} random sets, the band all of them. n = {n:,}."
+        text = f"The line is the median of up to {TIMES} random sets, the band all of them. n = {n:,}."
         sentences = [_sets_sentence(each.chosen.title, sizes) for each, (_, sizes) in zip(asked, lines, strict=True)]
         return [*sentences, Chart(figures.sets_chart(lines, chance), "Accuracy without k blocks", text)]
-    curves = [(each.series, found[each.name].accuracies[0], _by_place(found[each.name])) for each in asked]
+    curves = [(each.series, *_by_place(found[each.name])) for each in asked]
     places = figures.all_places([[block.name for block in lesions.blocks(_spec(each))] for each in asked])
     if state.removed == "swaps":
         swapped = {name for _, _, without in curves for name in without}
@@ -179,19 +183,26 @@ def _answer(state: ExperimentsState, networks: Sequence[AskedNetwork], found: Ma
         sentences = [lesions.finding(each.chosen.title, _spec(each), found[each.name]) for each in asked]
     else:
         sentences = [_swaps_sentence(each.chosen.title, found[each.name]) for each in asked]
-    return [*sentences, Chart(figure, title, text), *_losses(asked, found)]
+    losses = [(each.series, *_by_place(found[each.name], of_loss=True)) for each in asked]
+    words = "The mean cross-entropy on the same images; the lines up and down are one standard error."
+    drawn = Chart(figures.lesion_loss_chart(losses, places, AXES[state.removed]), "Loss", words)
+    compared = [lesions.comparison([each.chosen.title for each in asked], [found[each.name] for each in asked])]
+    return [*filter(None, compared), *sentences, Chart(figure, title, text), drawn, *_losses(asked, found)]
 
 
 def _spec(network: AskedNetwork) -> ArchitectureSpec:
     return network.chosen.checkpoint.spec
 
 
-def _by_place(found: Answers) -> dict[str, Accuracy]:
-    """Of single blocks and swaps: by the first place of each variant."""
-    return {
-        Intervention.parse(text).place: accuracy
-        for text, accuracy in zip(found.variants, found.accuracies[1:], strict=True)
-    }
+def _by_place(found: Answers, of_loss: bool = False) -> tuple[Span, dict[str, Span]]:
+    """The value and its interval of the whole network, and of single blocks and swaps by the first place of each."""
+    spans: list[Span] = [(each.share, each.low, each.high) for each in found.accuracies]
+    if of_loss:
+        pairs = zip(found.mean_losses.tolist(), found.loss_errors.tolist(), strict=True)
+        spans = [(loss, loss - error, loss + error) for loss, error in pairs]
+    whole, *others = spans
+    places = [Intervention.parse(text).place for text in found.variants]
+    return whole, dict(zip(places, others, strict=True))
 
 
 def _by_size(found: Answers) -> dict[int, list[float]]:
@@ -222,6 +233,8 @@ def _pairs(network: AskedNetwork, found: Answers) -> list[Part]:
 
 def _sets_sentence(title: str, sizes: Mapping[int, Sequence[float]]) -> str:
     whole, last = sizes[0][0], max(sizes)
+    if not last:
+        return f"{title} has no blocks that each of these networks can do without."
     middles = {size: float(np.median(shares)) for size, shares in sizes.items()}
     half = next((size for size in sorted(middles) if middles[size] < whole / 2), None)
     end = (

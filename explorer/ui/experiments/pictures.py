@@ -21,7 +21,7 @@ from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.network_text import source_text
 from explorer.ui.services.explore_state import AppState
-from explorer.ui.services.inference import InputImage
+from explorer.ui.services.inference import InputImage, pixels_for
 from explorer.ui.session import find_image, session
 from explorer.ui.widgets.bound import bound, choice
 
@@ -76,6 +76,11 @@ def _image() -> InputImage | None:
     if image is None:
         st.info("The image of this link is not here; choose another one in the bar.")
     return image
+
+
+def _pixels(networks: Sequence[AskedNetwork], image: InputImage) -> list[np.ndarray]:
+    """The image for each network, as Explore gives it."""
+    return [pixels_for(each.chosen.checkpoint, image)[0] for each in networks]
 
 
 def _source(networks: Sequence[AskedNetwork], image: InputImage) -> str:
@@ -153,7 +158,7 @@ def _plan_shift(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pl
 
     return _plan(
         state, networks, image, (), passes, f"{passes} passes of each network",
-        lambda: changed_pictures.shift_map(asked, image.pixels, frame=image.frame), answer, rows,
+        lambda: changed_pictures.shift_map(asked, _pixels(networks, image), frame=image.frame), answer, rows,
     )  # fmt: skip
 
 
@@ -194,7 +199,7 @@ def _plan_dial(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pla
 
     return _plan(
         state, networks, image, (dial,), len(values), f"{len(values)} passes of each network",
-        lambda: changed_pictures.dial_curve(asked, image.pixels, dial, frame=image.frame), answer, rows,
+        lambda: changed_pictures.dial_curve(asked, _pixels(networks, image), dial, frame=image.frame), answer, rows,
     )  # fmt: skip
 
 
@@ -215,6 +220,21 @@ def _attack_controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) 
     if len(networks) > 1:
         choice(state, "against", "Made against", AGAINST, prefix="experiments", change=update_state)
     choice(state, "steps", "Attack", STEPS, prefix="experiments", change=update_state)
+    classes = networks[_against(state, networks)].chosen.checkpoint.class_names
+    bound(
+        st.selectbox,
+        "Class that it shall answer",
+        [None, *range(len(classes))],
+        key="experiments_goal",
+        value=state.goal if state.goal is not None and state.goal < len(classes) else None,
+        write=lambda goal: update_state(goal=goal),
+        format_func=lambda goal: "any other" if goal is None else classes[goal],
+        width=220,
+    )
+
+
+def _against(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> int:
+    return 1 if state.against == "second" and len(networks) > 1 else 0
 
 
 def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
@@ -223,14 +243,14 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
         return None
     attack = Attack(state.epsilon / 255, int(state.steps))
     asked = [each.chosen.checkpoint for each in networks]
-    against = 1 if state.against == "second" and len(networks) > 1 else 0
-    pair = AppState.from_query(session().pair)
-    classes = asked[against].class_names
-    label = pair.target if pair.target is not None and pair.target < len(classes) else None
+    against = _against(state, networks)
+    is_class = state.goal is not None and state.goal < len(asked[against].class_names)
+    goal = state.goal if is_class else None
+    pixels, _ = pixels_for(asked[against], image)
 
     def work() -> Iterator[tuple[float, Any]]:
         yield 0.0, None
-        yield 1.0, attack_picture(asked, image.pixels, attack, against=against, label=label, frame=image.frame)
+        yield 1.0, attack_picture(asked, pixels, attack, against=against, target=goal, frame=image.frame)
 
     def answer(found: AttackedPicture) -> list[Part]:
         titles = [each.chosen.title for each in networks]
@@ -272,7 +292,7 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
 
     passes = 3 * max(1, attack.steps) + 2 * len(asked)
     return _plan(
-        state, networks, image, (attack.epsilon, attack.steps, against, label), passes,
+        state, networks, image, (attack.epsilon, attack.steps, against, goal), passes,
         f"{max(1, attack.steps)} gradients of one network and two passes of each", work, answer, rows,
     )  # fmt: skip
 

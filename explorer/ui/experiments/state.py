@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from explorer.ui.services.explore_state import NAME
+from explorer.ui.services.explore_state import MAX_INDEX, NAME
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Removed = Literal["single", "pairs", "sets", "swaps"]
@@ -21,12 +21,12 @@ class ExperimentsState(UrlState):
 
     `question` is the open one. `others` are up to two networks beside the pair. `data` and `n` are the labelled test
     images, "" the ones that fit. `removed` says what is taken out of the networks, `dial` what is changed in the image.
-    `epsilon` is that of an attack on one image in levels of 255, `against` the network it is made for, `steps` the
-    steps of PGD, 0 for FGSM. `measure`: the link asks for the measurement. Raises ValueError for values that this app
-    never writes.
+    `epsilon` is that of an attack on one image in levels of 255, `against` the network it is made for, `goal` the class
+    that it shall answer, None for any other one. `steps` are those of PGD, 0 for FGSM. `measure`: the link asks for the
+    measurement. Raises ValueError for values that this app never writes.
     """
 
-    INTEGERS: ClassVar = {"n": (1, MOST_IMAGES), "epsilon": (0, 16)}
+    INTEGERS: ClassVar = {"n": (1, MOST_IMAGES), "epsilon": (0, 16), "goal": (0, MAX_INDEX)}
 
     question: QuestionName = "lesions"
     others: tuple[str, ...] = ()
@@ -36,6 +36,7 @@ class ExperimentsState(UrlState):
     dial: Dial = "rotation"
     epsilon: int = 4
     against: Literal["first", "second"] = "first"
+    goal: int | None = None
     steps: Literal["10", "0"] = "10"
     measure: bool = False
 

@@ -1,4 +1,7 @@
-"""An image, the networks that have processed it, and what one session keeps of both: uploads and latest results."""
+"""An image, the networks that have processed it, and what one session keeps of both: uploads and latest results.
+
+One file: an image becomes a pass here, and the caches keep both.
+"""
 
 import hashlib
 import threading

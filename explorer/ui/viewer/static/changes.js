@@ -46,7 +46,8 @@ function replaces(one, other) {
 export function withChange(changes, given) {
   const change = { ...OFF, ...given };
   const rest = changes.filter((each) => !replaces(each, change));
-  return change.action === "scale" && change.factor === 1 ? rest : [...rest, change];
+  if (change.action === "scale" && change.factor === 1) return rest;
+  return rest.length < MOST ? [...rest, change] : changes;
 }
 
 /** What was made of that part, if anything. @type {(changes: Change[], place: string, part: Part, channel: number | null) => Change | undefined} */

@@ -332,7 +332,7 @@ async function painted() {
 
 /** @type {Follow} */
 async function follow(frame) {
-  waiting = frame;
+  if (!waiting?.keep || frame.keep) waiting = frame; // what the session is to keep is not passed over
   if (sending) return true;
   let drawn = true;
   sending = true;
