@@ -58,6 +58,7 @@ let rest = REST_MS;
 /** @type {LiveFrame | null} */
 let waiting = null; // the newest of those that came while another was answered
 let sending = false;
+let painting = false; // whether an answer to a moving hand is on its way to the screen
 let dropped = 0; // counts the choices of another picture: frames from before them are answered no more
 let endOwnInput = () => {};
 let told = ""; // the selection that the server heard last
@@ -153,7 +154,7 @@ const wantsValues = () => state.data?.tab === "layer" && !state.live && needsVal
 
 /** Fetches what the state needs and nothing has: the view, else the shown layer. */
 function request() {
-  if (!state.data || !state.view || sending || state.live) return; // of a hand at work the next answer is about to come
+  if (!state.data || !state.view || sending || painting || state.live) return; // of a hand at work the next answer is about to come
   const key = keyOf(state.view);
   if (state.key !== key) {
     const cached = cache.get(key);
@@ -222,7 +223,9 @@ async function load(key, what, more, file) {
   else if (event.type === "failed") tellChoice();
   if (state.message && state.key && isShown()) keepNewest(cache, state.key, state.message, CACHED);
   draw();
-  if ((event.type !== "failed" && event.type !== "refused") || (state.view && what === "view" && key !== keyOf(state.view))) request();
+  const moves = state.view && what === "view" && key !== keyOf(state.view);
+  if (moves && event.type === "received") await painted();
+  if ((event.type !== "failed" && event.type !== "refused") || moves) request();
 }
 
 /**
@@ -318,6 +321,14 @@ const sheetActions = {
   },
 };
 
+/** Until the browser has painted: what is asked for before would be older, and slow the painting down. @type {() => Promise<void>} */
+async function painted() {
+  painting = true;
+  await new Promise(requestAnimationFrame);
+  await new Promise((done) => setTimeout(done));
+  painting = false;
+}
+
 /** @type {Follow} */
 async function follow(frame) {
   waiting = frame;
@@ -328,6 +339,7 @@ async function follow(frame) {
     const next = waiting;
     waiting = null;
     drawn = await answer(next);
+    if (waiting) await painted();
   }
   sending = false;
   waiting = null;
