@@ -10,10 +10,11 @@ import pytest
 from driving.messages import unpack
 from explorer import checkpoints
 from explorer.attribution import profile, share_on_object
-from explorer.images import Dials, change, move_mask, to_input
+from explorer.images import Dials, Frame, change, move_mask, resize, to_input
 from explorer.tracing import STRIP_KINDS, trace
 from explorer.ui.api.explain import ExploreSession, explain
-from explorer.ui.services.inference import sample_pixels
+from explorer.ui.services.explore_state import AppState
+from explorer.ui.services.inference import input_mask, input_pixels, sample_image, sample_pixels
 from tests.messages import refusal, reply, session_of
 
 NAMES = ("shapes-plain-8", "shapes-resnet-8")
@@ -47,6 +48,17 @@ def test_dials_change_what_the_networks_see_and_the_mask_moves_with_it() -> None
     assert header["predictions"]["changed"] and not unpack(at_rest)[0]["predictions"]["changed"]
     assert "drawn star, number 6 (Shift right 5, Shift down -3, Noise 10)" in header["source"]
     assert explain(own, VIEW) == at_rest, "neither cache took one for the other"
+
+
+def test_the_dials_change_what_is_in_the_frame_and_its_mask_moves_with_it() -> None:
+    frame, dials = "0.25,0.5,0.5", Dials(x=-4)
+    image = sample_image(6, 6).of_view(AppState(frame=frame, dials=dials.to_text()))
+    loaded, (pixels, mask) = checkpoints.load_pretrained(NAMES[0]), sample_pixels(6, 6)
+    framed = resize(pixels, (32, 32), None, Frame.parse(frame))
+    np.testing.assert_array_equal(input_pixels(loaded, image), change(framed, dials))
+    whole = np.kron(mask[16:, 8:24], np.ones((2, 2), bool))  # each pixel of the frame is four of the input
+    found = input_mask(loaded, image)
+    assert found is not None and (found != move_mask(whole, dials)).mean() < 0.03, "but at its smoothed edge"
 
 
 @pytest.mark.parametrize("text", ["turn3", "x1_x2", "rotation999", "x1.5", 7, None])

@@ -86,7 +86,7 @@ function networkBox(network, overlay, caption) {
  * @type {(root: HTMLElement, choose: (changes: Partial<View>) => void) => Draw}
  */
 export function predictionsView(root, choose) {
-  const canvases = [0, 1].map(() => el("canvas", { role: "img", ariaLabel: "No image" }));
+  const canvases = ["Original", "As the network sees it"].map((ariaLabel) => el("canvas", { role: "img", ariaLabel }));
   const frame = frameView(canvases[0], (chosen) => choose({ frame: chosen }));
   const paper = el("select", { ariaLabel: "Transparent parts on" }, ...PAPERS.map((name) => el("option", { value: name }, name)));
   const paperRow = el("label", { className: "frame-row" }, el("span", {}, "Transparent parts on"), paper);
