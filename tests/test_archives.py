@@ -75,6 +75,17 @@ def test_a_unicode_path_is_taken_where_its_checksum_fits() -> None:
         load(named(b"\x81\x82", b"dog", extra=escaping))
 
 
+def test_a_unicode_path_is_taken_for_a_name_that_is_written_in_ascii() -> None:
+    entries = []
+    for level, word in enumerate(("猫", "狗")):
+        extra = unicode_path(b"_/0.png", f"{word}/0.png".encode())
+        entries.append(Entry(b"_/0.png", png(90 * level, (8, 8)), extra=extra))
+    entries.append(Entry(b"_/1.png", png(7, (8, 8)), extra=unicode_path(b"_/1.png", "猫/1.png".encode(), 7)))
+    with folders.opened(io.BytesIO(zipped(entries))) as source:
+        assert sorted(source.pictures) == [("_", "1.png"), ("狗", "0.png"), ("猫", "0.png")]
+        assert not source.listing.encodings
+
+
 def test_backslashes_alone_are_folders_and_inside_a_character_they_are_none() -> None:
     assert load(named(b"top\\cat\\{}.png", b"top\\dog\\{}.png"), (8, 8)).class_names == ("cat", "dog")
     assert load(named("表".encode("cp932"), "ソ".encode("cp932")), (8, 8)).class_names == ("ソ", "表")
@@ -130,6 +141,16 @@ def test_names_of_a_tar_are_guessed_too() -> None:
     files = {f"{name}/{i}.png": png(60 * i, (8, 8)) for name in "猫狗" for i in range(4)}
     for code in ("gbk", "utf-8"):
         assert load(io.BytesIO(tarred(files, form=tarfile.GNU_FORMAT, code=code)), (8, 8)).class_names == ("狗", "猫")
+
+
+@pytest.mark.parametrize(("path", "is_told"), [(b"k\xc3\xa4se", True), (b"k\xe4se", False)])
+@pytest.mark.parametrize("binary", [b"", b"21 hdrcharset=BINARY\n"])
+def test_a_name_in_the_attributes_of_a_tar_is_utf8_by_definition(path: bytes, is_told: bool, binary: bytes) -> None:
+    record = b" path=" + path + b"/x.png\n"
+    content = binary + b"%d" % (len(record) + 2) + record
+    with folders.opened(io.BytesIO(member("x", content, tarfile.XHDTYPE) + member("x", png(1)) + GOOD)) as source:
+        assert ("käse", "x.png") in source.pictures
+        assert (not source.listing.encodings) == (is_told and not binary)
 
 
 GOOD = b"".join(member(name, content) for name, content in PETS.items())

@@ -1,12 +1,16 @@
 """Where the classes and splits of images are read from: folders, tables and the names of the files."""
 
 import itertools
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import pytest
 
 from explorer.datasets import Dataset, folders, layouts
 from explorer.datasets.folders import load
+from explorer.datasets.untrusted_files import FilePath, Listing
 from tests.test_folders import levels, packed, png
 
 
@@ -171,6 +175,89 @@ def test_an_endless_table_is_refused(lines: int) -> None:
         read(IMAGES | {"l.csv": b"0,a\n" * lines})
 
 
+def steps(action: Callable[[], object]) -> int:
+    """The calls of functions, those of C too, that an action makes."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("cell", ["d{i}/1.jpg", "1.jpg", "d/x/1"])
+def test_a_table_is_looked_up_in_steps_that_grow_like_its_length(cell: str) -> None:
+    def looked_up(count: int) -> None:
+        content = "".join(f"{cell.format(i=i)},x\n" for i in range(count)).encode()
+        paths: list[FilePath] = [(f"d{i}", "1.jpg") for i in range(count)]
+        files = dict.fromkeys([*paths, ("train.csv",)], lambda _: content)
+        layouts.options(Listing(files), paths)
+
+    assert steps(lambda: looked_up(400)) < 300 * 400  # the columns are found from 300 lines
+    assert steps(lambda: looked_up(800)) < 300 * 800
+
+
+def looked_up(cell: str, paths: Sequence[FilePath], hints: set[str]) -> FilePath | None:
+    """The rule, said picture by picture."""
+    parts = [part for part in re.split(r"[/\\]", cell.lower()) if part not in ("", ".")]
+    found = [path for path in paths if parts[-1:] in ([path[-1].lower()], [layouts._stem(path).lower()])]
+    if len(found) > 1 and len(parts) > 1:
+        wanted = parts[:-1]
+        found = [path for path in found if [part.lower() for part in path[:-1]][-len(wanted) :] == wanted]
+    if len(found) > 1:
+        found = [path for path in found if hints & {layouts._split_of(part) for part in path[:-1]}]
+    return found[0] if len(found) == 1 else None
+
+
+def test_a_cell_finds_the_one_picture_that_it_names() -> None:
+    random = np.random.default_rng(0)
+    found = 0
+    for _ in range(60):
+        words = ("a", "A", "ab", "train", "test", "val2")
+        paths: list[FilePath] = [
+            (
+                *random.choice(words, random.integers(4)).tolist(),
+                str(random.choice(["1.png", "1.jpg", "1", "a", "2.PNG"])),
+            )
+            for _ in range(random.integers(1, 9))
+        ]
+        paths = list(dict.fromkeys(paths))
+        index = layouts._Index(paths)
+        cells = [
+            "",
+            "/",
+            "./1",
+            "..\\1.png",
+            *("/".join(path[-k:]) for path in paths for k in range(1, 5)),
+            "b/1",
+            "1.p",
+        ]
+        for cell, hints in itertools.product(cells, ({"train"}, {"train", "test"}, set[str]())):
+            expected = looked_up(cell, paths, hints)
+            found += expected is not None
+            assert index.find(cell, hints) == expected, (cell, paths, hints)
+    assert found > 1000
+
+
+@pytest.mark.parametrize(
+    ("tail", "kept"),
+    [('8.png,"dog\n9.png,cat\n', 8), ('8.png,"dog\n9.png,"cat\n10.png,cat\n', 8), ('8.png,"' + "x" * 2**18, 8)],
+)
+def test_where_a_table_cannot_be_read_on_is_said(tail: str, kept: int) -> None:
+    found = files(*(f"images/{i}.png" for i in range(11)))
+    dataset = read(found | {"l.csv": table() + b"\n" + tail.encode()}, labels_from="csv")
+    assert sum(counts(dataset)) == kept
+    assert "The table `l.csv` cannot be read from line 10 on." in dataset.notes
+    with pytest.raises(ValueError, match="the table `l.csv` cannot be read from line 3 on; mend its quotes there"):
+        read(IMAGES | {"l.csv": table(PAIRS[:1]) + b'\n1.png,"cat\n2.png,dog\n'})
+
+
 def test_what_is_no_table_of_these_images_is_passed_over() -> None:
     others = {
         "a.csv": b"a,b\n1,2\n",
@@ -208,6 +295,16 @@ def test_names_give_the_classes_once_a_person_says_so(pattern: str, key: str) ->
     dataset = read(found, labels_from="names")
     assert [level < 4 for _, level in levels(dataset, "train")] == [True] * 3 + [False] * 3
     assert dataset.class_names == ("cat", "dog")
+
+
+def test_the_start_of_a_name_is_found_by_the_rule_and_at_once() -> None:
+    rule = re.compile(r"(.*?[^\W\d_].*?)[ ._-]*[\[(]?[0-9]+[\])]?")
+    for name in map("".join, itertools.chain(*(itertools.product("aé1_-[)²٣", repeat=size) for size in range(6)))):
+        match = rule.fullmatch(name)
+        assert layouts._before_number(name) == (match and match[1])
+    long = "a" * 20_000 + "_" * 20_000 + "1" * 20_000  # by the regular expression 10^12 steps
+    assert layouts._before_number(long) == "a" * 20_000 and layouts._before_number(long + "!") is None
+    assert layouts.in_order([f"{long}!", long]) == (long, f"{long}!")
 
 
 def test_names_without_a_class_are_left_out_of_the_test_images() -> None:

@@ -128,7 +128,11 @@ def _in_tar(file: BinaryIO, encoding: str | None, unpacked: bool = False) -> Lis
                 None if member.isdir() else partial(stream.read_file, member.offset_data, member.size)
             )
             name = member.name.encode("utf-8", "surrogateescape")
-            members.append((name.decode() if name.isascii() else name, reason, reader))
+            attributes = member.pax_headers
+            # POSIX: the attribute `path` is UTF-8 unless it says otherwise. Some programs break that with other bytes.
+            is_told = name.isascii() or ("path" in attributes and attributes.get("hdrcharset") != "BINARY")
+            is_text = is_told and name.decode(errors="ignore").encode() == name
+            members.append((name.decode() if is_text else name, reason, reader))
             last, archive.members = member.offset, []  # it would keep all of them
             stream.reads_left += _READS_A_MEMBER
         stream.seek(archive.offset)
@@ -255,17 +259,19 @@ def _check_count(file: BinaryIO) -> None:
 def _zip_name(entry: zipfile.ZipInfo) -> str | bytes:
     """The name of an entry; bytes where its encoding is not told."""
     name = entry.orig_filename  # `filename` ends at the first zero byte
-    if entry.flag_bits & _UTF8 or name.isascii():
+    if entry.flag_bits & _UTF8:
         return name
     stored = name.encode("cp437")
+    plain = name if name.isascii() else stored
     for kind, value in _extra_fields(entry.extra):
-        # Info-ZIP's Unicode path: version 1, the checksum of the name that it stands for, UTF-8 (APPNOTE 4.6.9).
+        # Info-ZIP's Unicode path: version 1, the checksum of the name that it stands for, UTF-8 (APPNOTE 4.6.9). That
+        # name may be ASCII, with `_` or `?` for each other character.
         if kind == _UNICODE_PATH and value[:5] == b"\x01" + struct.pack("<L", zlib.crc32(stored)):
             try:
-                return value[5:].decode() or stored
+                return value[5:].decode() or plain
             except UnicodeDecodeError:
-                return stored
-    return stored
+                return plain
+    return plain
 
 
 def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:

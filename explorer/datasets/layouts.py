@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,11 +32,7 @@ _LABEL_COLUMNS = {"label", "labels", "class", "classes", "class_name", "classnam
 _LABEL_COLUMNS |= {"breed", "diagnosis", "dx", "y"}
 _SPLIT_COLUMNS = {"split", "set", "subset", "partition"}
 _TABLES = (".csv", ".tsv", ".txt")
-_NAME_RULES = {
-    "names:number": ("before its number", re.compile(r"(.*?[^\W\d_].*?)[ ._-]*[\[(]?[0-9]+[\])]?")),
-    "names:first": ("before its first separator", re.compile(r"([^ ._-]+)[ ._-].*")),
-    "names:last": ("before its last separator", re.compile(r"(.+)[ ._-][^ ._-]+")),
-}
+_DIGITS, _SEPARATORS = "0123456789", " ._-"
 
 Members = dict[str, list[tuple[str, FilePath]]]
 """For each split, the class and path of its pictures, in order."""
@@ -70,16 +67,15 @@ class Layout:
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Class names in order: by their numbers where all end with one (`class 2` before `class 10`), else as texts."""
-    found = {name: re.fullmatch(r"(.*?)([0-9]+)", name, re.DOTALL) for name in names}
+    starts = {name: name.rstrip(_DIGITS) for name in names}
+    if any(name == start for name, start in starts.items()):
+        return tuple(sorted(starts))
 
     def key(name: str) -> tuple[str, int, str, str]:
-        match = found[name]
-        if match is None or not all(found.values()):
-            return (name, 0, "", "")
-        digits = match[2].lstrip("0")
-        return (match[1], len(digits), digits, name)
+        digits = name.removeprefix(starts[name]).lstrip("0")
+        return (starts[name], len(digits), digits, name)
 
-    return tuple(sorted(found, key=key))
+    return tuple(sorted(starts, key=key))
 
 
 def options(listing: Listing, pictures: Sequence[FilePath]) -> dict[str, Layout]:
@@ -157,8 +153,8 @@ def _by_folders(pictures: Sequence[FilePath], tables: Sequence["_Table"]) -> Lay
         elif labels.isdisjoint(known) and all(label.lower() in _NO_CLASS for label in labels):
             labelled, table = _from_table(paths, tables, known)
             if table:
-                notes.append(f"The labels of {quote((folder,))} are from {quote(table)}.")
-                used.append(table)
+                notes += [f"The labels of {quote((folder,))} are from {quote(table.path)}.", *table.notes()]
+                used.append(table.path)
             else:
                 notes.append(f"The images of {quote((folder,))} have no labels and are left out: {len(paths):,}.")
                 outside |= dict.fromkeys(paths, UNLABELLED)
@@ -171,14 +167,14 @@ def _by_folders(pictures: Sequence[FilePath], tables: Sequence["_Table"]) -> Lay
 
 def _from_table(
     paths: Sequence[FilePath], tables: Sequence["_Table"], known: set[str]
-) -> tuple[list[tuple[str, FilePath]], FilePath | None]:
+) -> tuple[list[tuple[str, FilePath]], "_Table | None"]:
     """The labels of a split without class folders, and the table that has them: all are classes of the training
     images."""
     for table in tables:
         for labels in table.labels(every=True).values():
             labelled = [(labels[path], path) for path in paths if path in labels]
             if labelled and 2 * len(labelled) >= len(paths) and known.issuperset(label for label, _ in labelled):
-                return labelled, table.path
+                return labelled, table
     return [], None
 
 
@@ -230,16 +226,47 @@ def _by_tables(tables: Sequence["_Table"], depth: int, splits: Mapping[FilePath,
         if 2 <= len(counts) <= sum(counts.values()) / 2 and 2 * sum(counts.values()) >= training:
             used = tuple(table.path for table in sources[column])
             words = f"{column if column == ONE_HOT else f'the column {quote((column,))}'} of {quote(*used)}"
-            found[f"csv:{column}"] = _layout(labels, told, depth, words, used)
+            layout = _layout(labels, told, depth, words, used)
+            broken = [note for table in sources[column] for note in table.notes()]
+            found[f"csv:{column}"] = replace(layout, notes=(*layout.notes, *broken))
     ordered = sorted(found, key=lambda key: key.removeprefix("csv:").lower() not in _LABEL_COLUMNS)
     return {key: found[key] for key in ordered[:_MAX_COLUMNS_OFFERED]}
+
+
+def _before_number(stem: str) -> str | None:
+    """What is before the number that a name ends with, `cat` of `cat_12` and `cat (12)`, where it has a letter.
+
+    By hand: a regular expression tries each place for each part of it."""
+    closed = stem[:-1] if stem.endswith(("]", ")")) else stem
+    start = closed.rstrip(_DIGITS)
+    if start == closed:
+        return None
+    start = (start[:-1] if start.endswith(("[", "(")) else start).rstrip(_SEPARATORS)
+    return start if re.search(r"[^\W\d_]", start) else None
+
+
+def _before_first(stem: str) -> str | None:
+    found = re.match(r"([^ ._-]+)[ ._-]", stem)
+    return found[1] if found else None
+
+
+def _before_last(stem: str) -> str | None:
+    found = re.fullmatch(r"(.+)[ ._-][^ ._-]+", stem)
+    return found[1] if found else None
+
+
+_NAME_RULES = {
+    "names:number": ("before its number", _before_number),
+    "names:first": ("before its first separator", _before_first),
+    "names:last": ("before its last separator", _before_last),
+}
 
 
 def _by_names(pictures: Sequence[FilePath], depth: int, splits: Mapping[FilePath, str]) -> dict[str, Layout]:
     found: dict[str, Layout] = {}
     for key, (words, rule) in _NAME_RULES.items():
-        matches = {path: match[1] for path in pictures if (match := rule.fullmatch(_stem(path)[:200]))}
-        labels = {path: label.strip(" ._-") for path, label in matches.items()}
+        starts = {path: start for path in pictures if (start := rule(_stem(path)[:200]))}
+        labels = {path: start.strip(_SEPARATORS) for path, start in starts.items()}
         labels = {path: label for path, label in labels.items() if label and not label.isdecimal()}
         training = [labels.get(path) for path in pictures if splits[path] == "train"]
         counts = Counter(label for label in training if label)
@@ -255,12 +282,17 @@ def _by_names(pictures: Sequence[FilePath], depth: int, splits: Mapping[FilePath
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """A table of file names: a title for each column, which one has the names, and the row of each picture in it."""
+    """A table of file names: a title for each column, which one has the names, the row of each picture in it, and the
+    line from which it cannot be read, 0 for none."""
 
     path: FilePath
     titles: list[str]
     names: int
     rows: dict[FilePath, list[str]]
+    broken: int
+
+    def notes(self) -> list[str]:
+        return [f"The table {quote(self.path)} cannot be read from line {self.broken:,} on."] if self.broken else []
 
     def labels(self, every: bool = False) -> dict[str, dict[FilePath, str]]:
         """The labels of the pictures by each column that can hold labels, or by every one, those called so first."""
@@ -295,43 +327,83 @@ class _Table:
 
 
 def _tables(listing: Listing, pictures: Sequence[FilePath]) -> tuple[list[_Table], list[str]]:
-    """The tables that name pictures, and a sentence on each that is too large. Files are read in the order of the
-    source; where there are many, those nearest to its root."""
-    by_name: dict[str, list[FilePath]] = {}
-    for path in pictures:
-        for name in {path[-1].lower(), _stem(path).lower()}:
-            by_name.setdefault(name, []).append(path)
+    """The tables that name pictures, and a sentence on each that cannot be read whole. Files are read in the order of
+    the source; where there are many, those nearest to its root."""
     paths = [path for path in listing.files if path[-1].lower().endswith(_TABLES)]
+    index = _Index(pictures if paths else ())
     nearest = sorted(paths, key=lambda path: (path[-1].lower().endswith(".txt"), len(path), path))[:_MAX_TABLES]
     found, problems = [], []
     for path in paths:
         if path not in nearest:
             continue
         try:
-            rows = _rows(listing.files[path](MAX_TABLE))
+            rows, broken = _rows(listing.files[path](MAX_TABLE))
         except UnreadableError as error:
-            rows = [] if error.reason != TOO_LARGE else None
+            rows, broken = [] if error.reason != TOO_LARGE else None, 0
         if rows is None:
             problems.append(
                 f"the table {quote(path)} is longer than {_MAX_ROWS:,} lines or {MAX_TABLE // 2**20} MB; leave in it "
                 "the lines of these images."
             )
-        elif rows and (table := _table(path, rows, by_name)):
+        elif rows and (table := _table(path, rows, broken, index)):
             found.append(table)
+            if broken:
+                problems.append(
+                    f"the table {quote(path)} cannot be read from line {broken:,} on; mend its quotes there."
+                )
     return sorted(found, key=lambda table: (len(table.path), table.path)), problems
 
 
-def _table(path: FilePath, rows: list[list[str]], by_name: Mapping[str, list[FilePath]]) -> _Table | None:
+class _Index:
+    """The pictures in the order of their paths from the end, without case, each with and without its ending: those that
+    a cell of a table can mean lie side by side, and are found in a time that hardly grows with their number."""
+
+    def __init__(self, pictures: Sequence[FilePath]) -> None:
+        entries = sorted(
+            ((name, *(part.lower() for part in path[-2::-1])), path)
+            for path in pictures
+            for name in {path[-1].lower(), _stem(path).lower()}
+        )
+        self._keys, self._paths = [key for key, _ in entries], [path for _, path in entries]
+        splits = {folder: _split_of(folder) for folder in {part for path in pictures for part in path[:-1]}}
+        self._of_split: dict[str | None, list[int]] = {}
+        """The places of the pictures inside a folder of each split, in order."""
+        for place, path in enumerate(self._paths):
+            for split in {splits[folder] for folder in path[:-1]}:
+                self._of_split.setdefault(split, []).append(place)
+
+    def find(self, cell: str, hints: set[str]) -> FilePath | None:
+        """The one picture that a cell names, with or without folders and ending; of several the only one inside a
+        folder of a split in `hints`. The cell is only looked up."""
+        parts = [part for part in re.split(r"[/\\]", cell.strip().lower()) if part not in ("", ".")][::-1]
+        first, end = self._range(parts[:1]) if parts else (0, 0)
+        if end - first > 1 and len(parts) > 1:
+            first, end = self._range(parts)
+        if end - first > 1:  # `train.csv` is about the folder `train`
+            inside = set()
+            for places in (self._of_split.get(hint, []) for hint in hints):
+                start = bisect_left(places, first)
+                inside |= {place for place in places[start : start + 2] if place < end}  # two are several
+            return self._paths[inside.pop()] if len(inside) == 1 else None
+        return self._paths[first] if end > first else None
+
+    def _range(self, parts: Sequence[str]) -> tuple[int, int]:
+        """The places of the pictures whose path ends with the parts, which are from the end."""
+        following = (*parts[:-1], parts[-1] + "\0")  # the least text behind the last part
+        return bisect_left(self._keys, tuple(parts)), bisect_left(self._keys, following)
+
+
+def _table(path: FilePath, rows: list[list[str]], broken: int, index: _Index) -> _Table | None:
     """The table of these rows; None where no column has names of pictures in half of some rows."""
     hints = {split for part in (*path[:-1], _stem(path)) if (split := _split_in(part))}
     sample = rows[:: max(1, len(rows) // _SAMPLE)]
-    hits = [sum(_match(row[column], by_name, hints) is not None for row in sample) for column in range(len(rows[0]))]
+    hits = [sum(index.find(row[column], hints) is not None for row in sample) for column in range(len(rows[0]))]
     names = hits.index(max(hits))
     if 2 * hits[names] < len(sample) - 1:
         return None
     matched: dict[FilePath, list[str]] = {}
     for row in rows:
-        if (picture := _match(row[names], by_name, hints)) is not None:
+        if (picture := index.find(row[names], hints)) is not None:
             matched.setdefault(picture, row)
     if not matched:
         return None
@@ -340,19 +412,7 @@ def _table(path: FilePath, rows: list[list[str]], by_name: Mapping[str, list[Fil
         title if title and header.count(title) == 1 else f"column {number}"
         for number, title in enumerate(header or [""] * len(rows[0]), start=1)
     ]
-    return _Table(path, titles, names, matched)
-
-
-def _match(cell: str, by_name: Mapping[str, list[FilePath]], hints: set[str]) -> FilePath | None:
-    """The one picture that a cell names, with or without folders and ending. The cell is only looked up."""
-    parts = [part for part in re.split(r"[/\\]", cell.strip().lower()) if part not in ("", ".")]
-    found = by_name.get(parts[-1], []) if parts else []
-    if len(found) > 1 and len(parts) > 1:
-        wanted = parts[:-1]
-        found = [path for path in found if [part.lower() for part in path[:-1]][-len(wanted) :] == wanted]
-    if len(found) > 1:  # `train.csv` is about the folder `train`
-        found = [path for path in found if hints & {_split_of(part) for part in path[:-1]}]
-    return found[0] if len(found) == 1 else None
+    return _Table(path, titles, names, matched, broken)
 
 
 def _split_in(name: str) -> str | None:
@@ -360,30 +420,47 @@ def _split_in(name: str) -> str | None:
     return next((split for word in re.split(r"[\W_]+", name.lower()) if (split := _SPLITS.get(word))), None)
 
 
-def _rows(content: bytes) -> list[list[str]] | None:
+def _rows(content: bytes) -> tuple[list[list[str]] | None, int]:
     """The rows of a table with as many cells as most of its first rows; none for another text, None for more than
-    `_MAX_ROWS`."""
+    `_MAX_ROWS`. And the line from which it cannot be read, 0 for none."""
     text = _text(content)
     first = text[: 2**16].splitlines()[:_SAMPLE]
-    best: tuple[int, int, str] = (0, 0, "")
+    best: tuple[int, int, int, str] = (0, 0, 0, "")
     for delimiter in ",;\t|":
-        lengths = Counter(map(len, _parsed(first, delimiter)))
+        rows, broken = _parsed(first, delimiter)
+        lengths = Counter(map(len, rows))
         width, count = max(lengths.items(), key=lambda pair: (pair[0] > 1, pair[1]), default=(1, 0))
         if 1 < width <= _MAX_COLUMNS:
-            best = max(best, (count, width, delimiter), key=lambda found: found[0])
-    count, width, delimiter = best
-    if 2 * count < len(first) or not count:
-        return []
-    rows = list(islice(_parsed(io.StringIO(text, newline=""), delimiter), _MAX_ROWS + 1))
-    return [row for row in rows if len(row) == width] if len(rows) <= _MAX_ROWS else None
+            best = max(best, (count, broken - 1 if broken else len(first), width, delimiter), key=lambda each: each[0])
+    count, lines, width, delimiter = best
+    if 2 * count < lines or not count:
+        return [], 0
+    rows, broken = _parsed(io.StringIO(text, newline=""), delimiter)
+    return ([row for row in rows if len(row) == width] if len(rows) <= _MAX_ROWS else None), broken
 
 
-def _parsed(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
-    """The rows by RFC 4180, up to the first that cannot be read."""
+def _parsed(lines: Iterable[str], delimiter: str) -> tuple[list[list[str]], int]:
+    """The rows by RFC 4180, at most one more than `_MAX_ROWS`, and the line of the first that cannot be read, 0 for
+    none: also of one whose stray quote takes in lines behind it."""
+    taken: list[str] = []
+    rows: list[list[str]] = []
+    line = 1
+
+    def noted() -> Iterator[str]:
+        for each in lines:
+            taken.append(each)
+            yield each
+
     try:
-        yield from csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        for row in islice(csv.reader(noted(), delimiter=delimiter, skipinitialspace=True), _MAX_ROWS + 1):
+            if len(taken) > 1:
+                list(csv.reader(taken, delimiter=delimiter, skipinitialspace=True, strict=True))
+            rows.append(row)
+            line += len(taken)
+            taken.clear()
     except csv.Error:
-        return
+        return rows, line
+    return rows, 0
 
 
 def _text(content: bytes) -> str:

@@ -75,7 +75,7 @@ test("the sheet is sorted by name, by what differs, and by how sure the networks
 test("the CSV has a line for each file, and computes nothing in a spreadsheet", () => {
   const found = { ...sheet(...ENTRIES, entry('=HYPERLINK("x"),\n.png', answers(["+1", null], ["-2", 0.5]))), excess: ["@more.png"] };
   assert.deepEqual(sheetCsv(found, ["plain-8", "ResNet-8"]).split("\r\n"), [
-    "picture,plain-8: class,plain-8: probability,ResNet-8: class,ResNet-8: probability,differ,left out",
+    "\ufeffpicture,plain-8: class,plain-8: probability,ResNet-8: class,ResNet-8: probability,differ,left out",
     "b10.png,cat,0.9,cat,0.8,no,",
     "b9.png,cat,0.7,dog,0.6,yes,",
     "a.png,,,,,,`a.png` is no picture.",

@@ -36,7 +36,7 @@ function cell(text) {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-/** A line for each file, and for those that are left out the reason. @type {(sheet: Sheet, titles: string[]) => string} */
+/** A line for each file, and for those that are left out the reason; a mark tells UTF-8. @type {(sheet: Sheet, titles: string[]) => string} */
 export function sheetCsv({ entries, excess }, titles) {
   const head = ["picture", ...titles.flatMap((title) => [`${title}: class`, `${title}: probability`]), "differ", "left out"];
   const lines = entries.map((entry) => {
@@ -47,7 +47,7 @@ export function sheetCsv({ entries, excess }, titles) {
     return [entry.file.name, ...answers, entry.found ? (differs(entry) ? "yes" : "no") : "", entry.error];
   });
   const more = excess.map((name) => [name, ...titles.flatMap(() => ["", ""]), "", "more than fit"]);
-  return [head, ...lines, ...more].map((line) => `${line.map(cell).join(",")}\r\n`).join("");
+  return `\ufeff${[head, ...lines, ...more].map((line) => `${line.map(cell).join(",")}\r\n`).join("")}`;
 }
 
 /** A name that cannot reverse the text around it. @type {(name: string) => string} */
