@@ -4,6 +4,7 @@ import io
 import logging
 import re
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -259,6 +260,65 @@ def test_a_million_elements_are_a_sentence():
     whole = file_of(DEEP)
     start = whole.index(b"\x08\0\x16\0UI")
     assert "far too many elements" in refusal(whole[:start] + b"\x08\0\x08\0CS\2\0AB" * 1_000_000 + whole[start:])
+
+
+def with_element(tag: bytes, vr: bytes, content: bytes) -> bytes:
+    """A file with one more element of a defined length, or other pixels."""
+    whole = file_of(DEEP, bits=12)
+    at = whole.index(b"\xe0\x7f\x10\0OW" if tag.startswith(b"\xe0") else b"\x10\0\x10\0PN")
+    after = b"" if tag.startswith(b"\xe0") else whole[at:]
+    return whole[:at] + tag + vr + b"\0\0" + struct.pack("<I", len(content)) + content + after
+
+
+def most_memory(data: bytes) -> tuple[int, str]:
+    """The most bytes that reading takes, and why the file is refused, if it is."""
+    tracemalloc.start()
+    try:
+        decode(data, "scan.dcm")
+    except ImageError as error:
+        return tracemalloc.get_traced_memory()[1], str(error)
+    else:
+        return tracemalloc.get_traced_memory()[1], ""
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr", "content", "refused"),
+    [
+        ("0052 3092", "SQ", b"\xfe\xff\0\xe0\0\0\0\0" * 600_000, False),  # of the items only the first is looked at
+        ("0052 2992", "SQ", b"\xfe\xff\0\xe0" + struct.pack("<I", 80_000) + b"\x08\0\0\0UL\0\0" * 10_000, True),
+        ("2800 5110", "UT", b"1\\" * 2_500_000, True),
+        ("2800 5110", "SV", bytes(5_000_000), True),
+        ("e07f 1000", "UC", b"1\\" * 2_500_000, True),
+        ("0800 0500", "UT", b"a\\" * 2_500_000, True),
+    ],
+)
+def test_one_long_element_is_not_a_million_objects(tag, vr, content, refused, monkeypatch):
+    decode(file_of(DEEP), "a")  # imports
+    monkeypatch.setattr(dicom, "_MAX_READS", 5_000)
+    memory, text = most_memory(with_element(bytes.fromhex(tag), vr.encode(), content))
+    assert memory < 40 * 2**20 and ("far too many elements" in text) == refused == bool(text)
+
+
+def test_a_long_name_of_the_syntax_is_refused():
+    whole = file_of(DEEP)
+    at = whole.index(b"\x02\0\x10\0UI")
+    long = b"\x02\0\x10\0UC\0\0" + struct.pack("<I", 5_000_000) + b"1\\" * 2_500_000
+    memory, text = most_memory(whole[:at] + long + whole[whole.index(b"\x08\0\x16\0UI") :])
+    assert memory < 40 * 2**20 and "far too many elements" in text
+
+
+@pytest.mark.parametrize("tables", ["basic", "extended"])
+def test_a_table_of_a_million_frames_is_refused(tables):
+    found = element_set(PHOTO[..., 0])
+    found.PixelData = encapsulate([bytes(100)])
+    found["PixelData"].VR = "OB"
+    if tables == "extended":
+        found.ExtendedOffsetTable = found.ExtendedOffsetTableLengths = bytes(5_000_000)
+    else:
+        found.PixelData = b"\xfe\xff\0\xe0" + struct.pack("<I", 5_000_000) + bytes(5_000_000) + found.PixelData
+    assert "far too many elements" in refusal(written(found, uids.JPEGBaseline8Bit))
 
 
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 0xFFFFFFFE, 0x80000000, 2**31 - 1, 3])

@@ -3,7 +3,9 @@
 import io
 import os
 import struct
+import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from PIL import Image
 
 from explorer.datasets import Dataset, archives, channel_statistics, folders, untrusted_files
 from explorer.datasets.folders import load
+from tests.dicom_files import file_of
 
 
 def png(level: int, size: tuple[int, int] = (32, 32)) -> bytes:
@@ -340,6 +343,59 @@ def test_what_is_unpacked_is_counted_whatever_is_declared(monkeypatch):
 def test_one_huge_file_among_pictures_is_a_bad_picture():
     huge = png(9) + bytes(folders.MAX_PICTURE)
     assert "`cat/huge.png`" in load(packed({**classes(PETS), "cat/huge.png": huge})).notes[0]
+
+
+def tarred(files: Mapping[str, bytes], mode: str) -> io.BytesIO:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return file
+
+
+def saved(level: int, kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), (level,) * 3).save(file, kind)
+    return file.getvalue()
+
+
+def test_files_of_an_unknown_ending_or_none_that_begin_like_a_picture_are_pictures(tmp_path, monkeypatch):
+    scan = file_of(np.full((32, 32), 90, np.uint8))
+    found = {
+        **{f"cat/IMG_000{i}": saved(9, kind) for i, kind in enumerate(("JPEG", "PNG", "TIFF", "BMP", "AVIF"))},
+        **{"cat/a.mpo": saved(9, "MPO"), "cat/a.picture": saved(9, "GIF"), "cat/1.2.84": scan, "cat/IM1": scan},
+    }
+    left_out = {
+        **{
+            "cat/raw.nef": saved(9, "TIFF"),
+            "cat/a.png.bak": png(9),
+            "cat/a.png~": png(9),
+            "cat/a.jpg_original": png(9),
+        },
+        **{"cat/b.txt": b"BMW is a car", "cat/b": b"II", "cat/c.bin": bytes(600), "cat/c.zip": packed({}).getvalue()},
+    }
+    # before the pictures, files that are too large to be read whole
+    monkeypatch.setattr(folders, "MAX_PICTURE", 10**5)
+    huge = {f"cat/{i}": os.urandom(2 * 10**5) for i in range(3)}
+    monkeypatch.setattr(folders, "MAX_UNPACKED", 5 * 10**5)
+    files = {**huge, **classes({"dog": 9}), **found, **left_out}
+    for source in (on_disk(tmp_path, files), packed(files), tarred(files, "w"), tarred(files, "w:gz")):
+        dataset = load(source)
+        labels = np.concatenate([part.labels for part in (dataset.train, dataset.validation, dataset.test)])
+        assert np.bincount(labels).tolist() == [len(found), 9]
+        assert {each.path for each in dataset.skipped} == {*left_out, *huge}
+
+
+def test_sixteen_bit_colours_are_said_to_be_reduced():
+    header = struct.pack(">2I5B", 32, 32, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress((b"\0" + b"\x0f\xff" * 96) * 32)), (b"IEND", b""))
+    deep = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    notes = load(packed({**classes(PETS), "cat/deep.png": b"\x89PNG\r\n\x1a\n" + deep})).notes
+    assert "Images of several 16-bit channels, reduced to their upper 8 bits: 1." in notes
 
 
 def test_too_many_files_and_too_large_results_are_refused(tmp_path, monkeypatch):

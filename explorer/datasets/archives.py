@@ -232,7 +232,8 @@ class _Tar:
     def tell(self) -> int:
         return self._file.tell()
 
-    def read_file(self, start: int, size: int, max_bytes: int) -> bytes:
+    def read_file(self, start: int, size: int, max_bytes: int, whole: bool = True) -> bytes:
+        size = size if whole else min(size, max_bytes)
         if size > max_bytes:
             raise UnreadableError(TOO_LARGE, max_bytes + 1)
         try:
@@ -329,14 +330,15 @@ def data_start(file: BinaryIO, entry: zipfile.ZipInfo) -> int | None:
     return entry.header_offset + len(header) + extra_length
 
 
-def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, max_bytes: int) -> bytes:
-    """The entry's content, with no more bytes in memory than `max_bytes` or its declared size, plus one."""
+def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, max_bytes: int, whole: bool = True) -> bytes:
+    """The entry's content, with no more bytes in memory than `max_bytes` or its declared size, plus one; or only its
+    first bytes, unchecked."""
     packed_limit = max_bytes + max_bytes // 1000 + 2**10  # deflate adds 5 bytes to each 16 kB that it cannot shrink
-    if entry.compress_size > packed_limit:
+    if whole and entry.compress_size > packed_limit:
         raise UnreadableError(TOO_LARGE, max_bytes + 1)
     file.seek(start)
-    content = file.read(entry.compress_size)
-    whole = len(content) == entry.compress_size
+    content = file.read(min(entry.compress_size, packed_limit))
+    is_whole = len(content) == entry.compress_size
     if entry.compress_type == zipfile.ZIP_DEFLATED:
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         limit = min(max_bytes, entry.file_size)
@@ -344,9 +346,11 @@ def _unpack(file: BinaryIO, start: int, entry: zipfile.ZipInfo, max_bytes: int) 
             content = inflate.decompress(content, limit + 1)
         except zlib.error as error:
             raise UnreadableError(DAMAGED.format("zip"), limit + 1) from error  # how much came before is lost with it
-        whole = inflate.eof
+        is_whole = inflate.eof
+    if not whole:
+        return content[:max_bytes]
     if len(content) > max_bytes:
         raise UnreadableError(TOO_LARGE, len(content))
-    if not whole or len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
+    if not is_whole or len(content) != entry.file_size or zlib.crc32(content) != entry.CRC:
         raise UnreadableError(DAMAGED.format("zip"), len(content))
     return content

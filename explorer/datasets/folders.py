@@ -28,7 +28,7 @@ from explorer.datasets.untrusted_files import (
     quote,
 )
 from explorer.errors import PathError
-from explorer.images import FORMATS, PLAIN, SUFFIXES, ImageError, Rendering, decode, is_dicom, resize
+from explorer.images import FORMATS, PLAIN, SUFFIXES, ImageError, Rendering, decode, kind_of, resize
 
 MAX_UNPACKED = 2**30
 """Bytes that are read for one dataset, counted while they are unpacked: sizes that an archive declares may be wrong."""
@@ -47,6 +47,10 @@ _ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"
 _REORDERING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of the text around them (UAX 9, sections 2.1 to 2.4)."""
 _PROGRESS_INTERVAL_S = 0.1
+_START = 512
+"""Bytes that tell a kind of picture."""
+_VAGUE = ("BMP", "TIFF", "DICOM")
+"""Files of other kinds, with an ending of their own, begin so too, such as raw photos."""
 
 
 def load(
@@ -157,22 +161,25 @@ def _listed(listing: Listing, name: str) -> Source:
 
 
 def _pictures(listing: Listing) -> list[FilePath]:
-    """Files that are pictures by their ending, and DICOM files without one or with a number, as scanners name them."""
-    found, budget = [], MAX_UNPACKED
+    """Files that are pictures by their ending, and those of another ending or none that begin like one."""
+    found = []
     for path, reader in listing.files.items():
         suffix = _suffix(path)
         if suffix in SUFFIXES:
             found.append(path)
-        elif not suffix.strip(".0123456789") and budget > 0:
+        elif suffix not in _ARCHIVES and not _is_copy(path):
             try:
-                content = reader(min(budget, MAX_PICTURE))
-            except UnreadableError as error:
-                budget -= error.unpacked
+                kind = kind_of(reader(_START, whole=False))
+            except UnreadableError:
                 continue
-            budget -= len(content)
-            if is_dicom(content[:200]):
+            if kind and (kind not in _VAGUE or not suffix.strip(".0123456789")):
                 found.append(path)
     return sorted(found)
+
+
+def _is_copy(path: FilePath) -> bool:
+    """Whether a program named a copy of a picture so: `a.jpg.1`, `a.jpg.bak`, `a.jpg~`, `a.jpg_original`."""
+    return path[-1].endswith(("~", "_original")) or _suffix((os.path.splitext(path[-1])[0],)) in SUFFIXES
 
 
 def chosen_layout(source: Source, labels_from: str | None) -> Layout:

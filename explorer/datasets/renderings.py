@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from explorer.datasets.untrusted_files import FilePath, quote
-from explorer.images import DecodedImage, Rendering, Values, common_scale, decode, widened
+from explorer.images import REDUCED, DecodedImage, Rendering, Values, common_scale, decode, widened
 
 
 class CommonRendering:
@@ -15,7 +15,7 @@ class CommonRendering:
         self._is_open = given.scale is None
         self._values: Values | None = None
         self._scaled: dict[FilePath, Rendering] = {}
-        self._transparent, self._windowed = 0, 0
+        self._transparent, self._windowed, self._reduced = 0, 0, 0
         self._one_colour: list[FilePath] = []
 
     def decode(self, content: bytes, path: FilePath) -> DecodedImage:
@@ -29,6 +29,7 @@ class CommonRendering:
                 picture = picture.rendered(self.now)
             self._scaled[path] = self.now
         self._windowed += picture.format == "DICOM" and not picture.values
+        self._reduced += REDUCED in picture.notes
         self._transparent += picture.transparent
         if picture.transparent and picture.is_one_colour:
             self._one_colour.append(path)
@@ -48,6 +49,8 @@ class CommonRendering:
             )
         if self._windowed:
             notes.append(f"DICOM images with the window that each file names, or 8 bits: {self._windowed:,}.")
+        if self._reduced:
+            notes.append(f"Images of several 16-bit channels, reduced to their upper 8 bits: {self._reduced:,}.")
         if self._transparent:
             notes.append(f"Images with transparent parts, laid on {paper}: {self._transparent:,}.")
         if self._one_colour:

@@ -2,17 +2,15 @@
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 MAX_FILES = 100_000
 
 FilePath = tuple[str, ...]
 """The folders and the name of a file, seen from the root of the source."""
-Reader = Callable[[int], bytes]
-"""Reads a whole file of at most so many bytes, or raises `UnreadableError`."""
 
 HIDDEN = "hidden, or made by the operating system"
 LINK = "a link, and links are not followed"
@@ -22,6 +20,12 @@ TOO_LARGE = "too large for one image"
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")  # and the backslash, which separates folders elsewhere
 _JUNK = {"__macosx", "thumbs.db", "desktop.ini"}
+
+
+class Reader(Protocol):
+    """Reads a whole file of at most so many bytes, or only its beginning; raises `UnreadableError`."""
+
+    def __call__(self, max_bytes: int, /, whole: bool = True) -> bytes: ...
 
 
 class UnreadableError(Exception):
@@ -114,12 +118,12 @@ def on_disk(root: Path) -> Listing:
     return listing
 
 
-def _read_file(path: str, max_bytes: int) -> bytes:
+def _read_file(path: str, max_bytes: int, whole: bool = True) -> bytes:
     try:
         with open(path, "rb") as file:
             content = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
     except OSError as error:  # gone or locked since it was listed
         raise UnreadableError(f"it cannot be read ({error.strerror})", 0) from error
-    if len(content) > max_bytes:
+    if whole and len(content) > max_bytes:
         raise UnreadableError(TOO_LARGE, len(content))
-    return content
+    return content[:max_bytes]

@@ -3,8 +3,7 @@ says), or pixels that every machine has (`photos`); pixels <-> input of a networ
 the way (`changes`)."""
 
 from explorer.images.changes import RANGES, REST, Dials, change, move_mask
-from explorer.images.decoding import FORMATS, MAX_BYTES, SUFFIXES, DecodedImage, ImageError, decode
-from explorer.images.dicom import is_dicom
+from explorer.images.decoding import FORMATS, MAX_BYTES, REDUCED, SUFFIXES, DecodedImage, ImageError, decode, kind_of
 from explorer.images.model_input import Frame, normalise, resize, seen_pixels, to_input, to_pixels, visible_part
 from explorer.images.photos import PHOTOS, Photo
 from explorer.images.rendering import MAX_PIXELS, PAPERS, PLAIN, Paper, Rendering, Values, common_scale, widened

@@ -45,10 +45,12 @@ _FORMATS: tuple[tuple[str, bytes, Callable[[io.BytesIO], ImageFile]], ...] = (
 )
 _DEEP = ("I;16", "I;16B", "I", "F")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+REDUCED = "Its 16-bit values are reduced to their upper 8 bits."
 _BOXED = {"AVIF": boxed.open_avif, "HEIC": boxed.open_heic}
 FORMATS = "JPEG, PNG, GIF, BMP, WEBP, TIFF, HEIC, AVIF or DICOM"
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jfif .png .gif .bmp .webp .tif .tiff .heic .heif .hif .avif .avifs .dcm .dicom .dic .ima".split()
+    ".jpg .jpeg .jpe .jfif .mpo .png .gif .bmp .webp .tif .tiff .heic .heics .heif .heifs .hif .avif .avifs "
+    ".dcm .dicom .dic .ima".split()
 )
 """Endings of files that may be pictures; `decode` goes by the content."""
 
@@ -89,6 +91,12 @@ class DecodedImage:
         return bool((self.pixels == self.pixels[0, 0]).all())
 
 
+def kind_of(start: bytes) -> str | None:
+    """One of `FORMATS` for a file that begins so; 512 bytes are enough."""
+    kind = boxed.kind(start) or next((kind for kind, mark, _ in _FORMATS if re.match(mark, start)), None)
+    return kind or ("DICOM" if dicom.is_dicom(start) else None)
+
+
 def decode(data: bytes, name: str, rendering: Rendering = PLAIN) -> DecodedImage:
     """The picture in `data`, recognised by its content; `name` is used in messages only.
 
@@ -109,9 +117,7 @@ def decode(data: bytes, name: str, rendering: Rendering = PLAIN) -> DecodedImage
             f"`{name}` has {len(data) / 2**20:,.0f} MB and the limit is {MAX_BYTES // 2**20}; make it smaller and "
             "upload it again."
         )
-    kind = boxed.kind(data) or next((kind for kind, start, _ in _FORMATS if re.match(start, data)), None)
-    if kind is None and dicom.is_dicom(data):
-        kind = "DICOM"
+    kind = kind_of(data)
     if kind is None:
         raise ImageError(f"`{name}` is not a {FORMATS} image; save it as one of these and upload it again.")
     with _SLOTS:
@@ -300,7 +306,7 @@ def _rgb(
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     mode, transparent, paper_level = image.mode, False, PAPER_LEVELS[rendering.paper]
     if re.search(";16[BLN]", stored):
-        notes.append("Its 16-bit values are reduced to their upper 8 bits.")
+        notes.append(REDUCED)
     if mode in ("CMYK", "LAB"):
         notes.append(f"Its {mode} colours are converted to RGB and may differ a little from the original.")
     for rows, strip in strips(image):

@@ -37,6 +37,9 @@ _WANTED = [
 ]
 _MAX_VISITS = 10**9  # of pixels, by all scans of a JPEG
 _MAX_READS = 300_000  # of the file; an element takes two or three
+_MAX_VALUE = 2**17  # bytes of one element beside pixels and sequences: a lookup table has 65,536 entries of 16 bits
+_MAX_OFFSETS = 2**20  # bytes of a table of frames
+_TOO_MANY = "with far too many elements; export its image as PNG and upload that."
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")  # implicit, explicit, big-endian
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
@@ -97,7 +100,7 @@ class _Counted(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.reads += 1
         if self.reads > _MAX_READS:
-            raise UnreadableDicomError("with far too many elements; export its image as PNG and upload that.")
+            raise UnreadableDicomError(_TOO_MANY)
         return super().read(size)
 
 
@@ -106,9 +109,28 @@ def _pydicom() -> Any:
     """pydicom, imported where the first such file comes, and silent."""
     import pydicom
     import pydicom.encaps
+    import pydicom.hooks
     import pydicom.misc
     import pydicom.pixels.processing
 
+    convert = pydicom.hooks.raw_element_value
+
+    def convert_within_limits(raw: Any, data: dict[str, Any], **more: Any) -> None:
+        """Of a sequence only the first item is made, and no object for each of a million numbers or texts."""
+        kind, content = str(data["VR"]), raw.value or b""
+        if kind == "SQ":
+            order = raw.is_implicit_VR, raw.is_little_endian
+            encoding = more.get("encoding") or pydicom.charset.default_encoding
+            first = content and pydicom.filereader.read_sequence_item(_Counted(content), *order, encoding)
+            data["value"] = pydicom.sequence.Sequence([first] if first else [])
+        elif len(content) > _MAX_VALUE and kind[0] != "O" and kind[-2:] not in ("UN", "OW"):  # those stay bytes
+            raise UnreadableDicomError(_TOO_MANY)
+        else:
+            convert(raw, data, **more)
+
+    pydicom.hooks.hooks.register_callback("raw_element_value", convert_within_limits)
+    characters = pydicom.values.convert_string  # of the character set, which is looked at while a file is read
+    vars(pydicom.values)["convert_string"] = lambda content, *more: characters(content[:1000], *more)
     logger = logging.getLogger("pydicom")
     logger.handlers, logger.propagate = [logging.NullHandler()], False
     vars(pydicom.misc)["warnings"] = SimpleNamespace(warn=lambda *_, **__: None)
@@ -175,6 +197,8 @@ def _check_frame(pydicom: Any, found: Any, syntax: str, frames: int, size: int) 
             "for example with `gdcmconv --raw`, or export its image as PNG."
         )
     extended = [found.get(f"ExtendedOffsetTable{end}") for end in ("", "Lengths")]
+    if max(int.from_bytes(found.PixelData[4:8], "little"), *(len(table or b"") for table in extended)) > _MAX_OFFSETS:
+        raise UnreadableDicomError(_TOO_MANY)
     frame = pydicom.encaps.get_frame(
         _Counted(found.PixelData), 0, number_of_frames=frames, extended_offsets=extended if all(extended) else None
     )
@@ -219,7 +243,7 @@ def _table(item: Any) -> tuple[int, np.ndarray, int]:
     _, first, depth = item.LUTDescriptor
     data = item.LUTData
     entries = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.atleast_1d(np.array(data))
-    return int(first), entries, int(depth)
+    return int(first), entries[: 2**16], int(depth)
 
 
 def _image(pydicom: Any, found: Any, values: np.ndarray, frames: int) -> DicomImage:

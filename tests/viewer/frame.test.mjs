@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { extent, formatFrame, frameOf, limitFrame, parseFrame, sizeFrame } from "../../explorer/ui/viewer/static/views/frame.js";
+import { extent, formatFrame, frameOf, frameView, limitFrame, parseFrame, sizeFrame } from "../../explorer/ui/viewer/static/views/frame.js";
 
 const SIZES = [
   [480, 360],
@@ -52,4 +52,31 @@ test("a link keeps four decimals, and what it keeps is read back", () => {
   assert.equal(formatFrame([0.123456, 0, 1]), "0.1235,0,1");
   assert.equal(formatFrame([-0.00001, 1.00001, 0.5]), "0,1,0.5");
   assert.equal(formatFrame(parseFrame("0.25,0.1,0.5")), "0.25,0.1,0.5");
+});
+
+test("a frame that is still being moved does not go to another picture", (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const made = [];
+  globalThis.document = {
+    createElement() {
+      const element = { style: {}, classList: { toggle() {} }, setAttribute() {}, append() {} };
+      made.push(element);
+      return element;
+    },
+  };
+  const sent = [];
+  const view = frameView(made[0], (chosen) => sent.push(chosen));
+  const press = () => made.find(({ onkeydown }) => onkeydown).onkeydown({ key: "ArrowRight", preventDefault() {} });
+  const show = (picture) => view.show("0.1,0.1,0.5", [{ part: [0, 0, 1, 1], title: "a" }], [100, 100], picture);
+  show("one");
+  press();
+  show("one"); // an answer about the same picture
+  context.mock.timers.tick(300);
+  assert.deepEqual(sent, ["0.12,0.1,0.5"]);
+  show("one");
+  press();
+  show("two");
+  context.mock.timers.tick(300);
+  assert.equal(sent.length, 1);
+  delete globalThis.document;
 });

@@ -68,6 +68,7 @@ export function frameView(canvas, choose) {
   let size = [1, 1];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let later;
+  let picture = "";
   let who = "the networks";
   /** Where a drag began, in shares of the picture. @type {{x: number, y: number, before: Frame, frame: Frame, sizes: boolean, moved: boolean} | null} */
   let drag = null;
@@ -155,8 +156,12 @@ export function frameView(canvas, choose) {
 
   return {
     parts: [box, row, status],
-    /** @type {(chosen: string | null, parts: Predictions["networks"], now: Size) => void} */
-    show(chosen, networks, now) {
+    /** @type {(chosen: string | null, parts: Predictions["networks"], now: Size, of: string) => void} */
+    show(chosen, networks, now, of) {
+      if (of !== picture) {
+        clearTimeout(later); // that frame is of the picture before
+        [picture, later, drag] = [of, undefined, null];
+      }
       size = now;
       const same = networks.every(({ part }) => String(part) === String(networks[0].part));
       who = same ? (networks.length > 1 ? "the networks" : "the network") : networks[0].title;

@@ -158,7 +158,8 @@ export function predictionsView(root, choose) {
       drawPredictions(message);
     }
     const [, height, width] = predictions.pictures[0].pixels;
-    frame.show(view?.frame ?? null, predictions.networks, [width, height]);
+    const picture = now.live ? "live" : (view?.picture ?? ""); // each answer to a camera has a name of its own
+    frame.show(view?.frame ?? null, predictions.networks, [width, height], picture);
     drawOverlays();
   };
 }
