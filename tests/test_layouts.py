@@ -10,7 +10,7 @@ import pytest
 
 from explorer.datasets import Dataset, folders, layouts
 from explorer.datasets.folders import load
-from explorer.datasets.untrusted_files import FilePath, Listing
+from explorer.datasets.untrusted_files import FilePath, Listing, Reader
 from tests.test_folders import levels, packed, png
 
 
@@ -196,7 +196,7 @@ def test_a_table_is_looked_up_in_steps_that_grow_like_its_length(cell: str) -> N
     def looked_up(count: int) -> None:
         content = "".join(f"{cell.format(i=i)},x\n" for i in range(count)).encode()
         paths: list[FilePath] = [(f"d{i}", "1.jpg") for i in range(count)]
-        files = dict.fromkeys([*paths, ("train.csv",)], lambda _: content)
+        files: dict[FilePath, Reader] = dict.fromkeys([*paths, ("train.csv",)], lambda _most, whole=True: content)
         layouts.options(Listing(files), paths)
 
     assert steps(lambda: looked_up(400)) < 300 * 400  # the columns are found from 300 lines
