@@ -1,4 +1,7 @@
-"""Which class and split each picture of a source belongs to: by its folder, by a table, or by its own name."""
+"""Which class and split each picture of a source belongs to: by its folder, by a table, or by its own name.
+
+One file: the three ways share the index of the pictures and the names of splits.
+"""
 
 import csv
 import io
