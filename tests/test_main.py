@@ -241,8 +241,10 @@ def test_data_says_what_the_reading_says(place, tmp_path):
         for picture in (place / "pictures" / "train" / name).iterdir():
             (tmp_path / f"{name}_{picture.name}").write_bytes(picture.read_bytes())
     (tmp_path / "notes.pdf").write_bytes(b"x")
-    assert "confirm that with `--labels-from names:number`" in complaint("data", tmp_path)
+    proposed = answer("data", tmp_path)
+    assert not proposed["confirmed"] and "confirm them with `--labels-from names:number`" in proposed["notes"][0]
     said = answer("data", tmp_path, "--labels-from", "names")
+    assert said["confirmed"] and said["counts"] == proposed["counts"]
     assert said["class_names"] == list(COLOURS) and [each["path"] for each in said["skipped"]] == ["notes.pdf"]
     _, out, _ = run("data", tmp_path, "--labels-from", "names")
     assert "read from the name of each file before its number" in out and "Left out: notes.pdf: not an image" in out

@@ -8,6 +8,7 @@ from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import notes_block, table
 from explorer.datasets import folders
 from explorer.datasets.balance import imbalance
+from explorer.datasets.layouts import FOLDERS
 from explorer.images import PLAIN
 
 SPLITS = ("train", "validation", "test")
@@ -24,7 +25,8 @@ def describe_data(arguments: argparse.Namespace) -> CommandResult:
     """Say what a folder or an archive of images holds: classes, counts, notes, and what is left out."""
     size = (arguments.size, arguments.size)
     with folders.opened(arguments.source, arguments.encoding) as source:
-        layout = folders.chosen_layout(source, arguments.labels_from)
+        proposed = None if FOLDERS in source.layouts else next(iter(source.layouts))  # as the page proposes
+        layout = folders.chosen_layout(source, arguments.labels_from or proposed)
         dataset = folders.loaded(
             folders.read_layout(source, layout, size, name=source.name, rendering=PLAIN.on(arguments.paper))
         )
@@ -32,10 +34,14 @@ def describe_data(arguments: argparse.Namespace) -> CommandResult:
     totals = [sum(column) for column in zip(*dataset.counts, strict=True)]
     warning = imbalance(dataset.class_names, dataset.counts)
     key = next(key for key, each in source.layouts.items() if each is layout)
+    notes = list(dataset.notes)
+    if proposed and arguments.labels_from is None:
+        notes.insert(0, f"the classes are proposed, from {layout.words}; confirm them with `--labels-from {key}`.")
     document: dict[str, Any] = {
         "data": dataset.name,
         "input_shape": list(dataset.input_shape),
         "labels_from": key,
+        "confirmed": proposed is None or arguments.labels_from is not None,
         "other_labels": [other for other in source.layouts if other != key],
         "encodings": source.listing.encodings,
         "class_names": list(dataset.class_names),
@@ -44,7 +50,7 @@ def describe_data(arguments: argparse.Namespace) -> CommandResult:
         "mean": dataset.mean,
         "std": dataset.std,
         "warnings": [warning] if warning else [],
-        "notes": list(dataset.notes),
+        "notes": notes,
         "skipped": [asdict(skipped) for skipped in dataset.skipped],
     }
     train, validation, test = totals
@@ -54,7 +60,7 @@ def describe_data(arguments: argparse.Namespace) -> CommandResult:
         "",
         *table(("class", *SPLITS), [[name, *each] for name, each in counts.items()]),
         *([f"Warning: {warning}"] if warning else []),
-        *notes_block(dataset.notes),
+        *notes_block(notes),
         *(f"Left out: {skipped.path}: {skipped.reason}" for skipped in dataset.skipped[:SHOWN]),
     ]
     if len(dataset.skipped) > SHOWN:
