@@ -1,4 +1,7 @@
-"""Laws of `explorer.datasets.folders`: what is read, how it is split, and what is refused."""
+"""Laws of `explorer.datasets.folders`: what is read, how it is split, and what is refused.
+
+One file: laws of one function, on the same small pictures.
+"""
 
 import io
 import os
