@@ -73,7 +73,7 @@ BEFORE = "[window.before, window.chosen] = [window.chosen, window.before]; windo
 
 
 # The tile after the chosen one, on the first sheet of feature maps.
-CHANNEL = f"""const tiles = [...{inside(".tiles")}.querySelectorAll("button")];
+CHANNEL = f"""const tiles = [...{inside("div.tiles")}.querySelectorAll("button")];
   tiles[(tiles.findIndex(each => each.ariaPressed === "true") + 1) % tiles.length].click();"""
 SCALE = f"""const all = [...{inside(".scopes")}.querySelectorAll("input")];
   all[(all.findIndex(each => each.checked) + 1) % all.length].click();"""
