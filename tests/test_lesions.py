@@ -131,8 +131,8 @@ def test_the_sentence_is_computed() -> None:
     said = Answers(variants, labels, predicted, np.ones((6, 100), np.float32))
     assert lesions.finding("N", SPEC, said) == (
         "N is right for 95.0% of 100 images. Without one of 5 blocks it is right for 80.0% in the median, and for 5.0% "
-        "without stages.0.0. Without 1 of them it is no better than chance (10.0%). Blocks that change the shape cost "
-        "45.0 points on average, the others 30.0."
+        "without stages.0.0. Without 1 of these 5 blocks, chance explains the accuracy as well (10.0%). Blocks that "
+        "change the shape cost 45.0 points on average, the others 30.0."
     )
     assert lesions.finding("N", PLAIN, Answers(variants[:4], labels, predicted[:5], said.losses[:5])).endswith(
         "Nothing goes around stages.1.0, which change the shape, so they cannot be taken out."

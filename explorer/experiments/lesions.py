@@ -98,12 +98,17 @@ def finding(title: str, spec: ArchitectureSpec, found: Answers) -> str:
     places = [Intervention.parse(variant).place for variant in found.variants]
     shares = [each.share for each in without]
     worst = shares.index(min(shares))
-    text = (
-        f"{title} is right for {whole.share:.1%} of {found.n:,} images. Without one of {len(places)} blocks it is "
-        f"right for {np.median(shares):.1%} in the median, and for {shares[worst]:.1%} without {places[worst]}."
-    )
+    text = f"{title} is right for {whole.share:.1%} of {found.n:,} images. "
+    if len(places) == 1:
+        text += f"Without {places[0]} it is right for {shares[0]:.1%}."
+    else:
+        text += (
+            f"Without one of {len(places)} blocks it is right for {np.median(shares):.1%} in the median, and for "
+            f"{shares[worst]:.1%} without {places[worst]}."
+        )
     if at_chance := sum(each.low <= chance for each in without):
-        text += f" Without {at_chance} of them it is no better than chance ({chance:.1%})."
+        which = f"{at_chance} of these {len(places)} blocks" if len(places) > 1 else "it"
+        text += f" Without {which}, chance explains the accuracy as well ({chance:.1%})."
     by_kind = {
         kind: [share for place, share in zip(places, shares, strict=True) if (place in changing) == kind]
         for changing in [{block.name for block in blocks(spec) if block.changes_shape}]

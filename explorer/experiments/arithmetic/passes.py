@@ -88,7 +88,7 @@ def arithmetic(network: Network, image: np.ndarray, layer: str, at: Sequence[int
 
 
 class _Inputs(Recorder):
-    """Keeps what goes into the modules of these names, and what comes out."""
+    """Keeps the inputs and the output of each module with one of these names."""
 
     def __init__(self, network: Network, wanted: Collection[str]) -> None:
         super().__init__(network, kinds=())

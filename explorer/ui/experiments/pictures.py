@@ -25,6 +25,7 @@ from explorer.ui.services.inference import InputImage, pixels_for
 from explorer.ui.session import find_image, session
 from explorer.ui.widgets.bound import bound, choice
 
+ANY_OTHER = -1  # among the classes of an attack: Streamlit takes None for no choice
 SIDE = 160  # pixels of an image on the page
 AGAINST = {"first": "the first network", "second": "the second network"}
 STEPS = {"10": "PGD, 10 steps", "0": "FGSM, one step"}
@@ -224,11 +225,11 @@ def _attack_controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) 
     bound(
         st.selectbox,
         "Class that it shall answer",
-        [None, *range(len(classes))],
+        [ANY_OTHER, *range(len(classes))],
         key="experiments_goal",
-        value=state.goal if state.goal is not None and state.goal < len(classes) else None,
-        write=lambda goal: update_state(goal=goal),
-        format_func=lambda goal: "any other" if goal is None else classes[goal],
+        value=state.goal if state.goal is not None and state.goal < len(classes) else ANY_OTHER,
+        write=lambda goal: update_state(goal=None if goal == ANY_OTHER else goal),
+        format_func=lambda goal: "any other" if goal == ANY_OTHER else classes[goal],
         width=220,
     )
 
