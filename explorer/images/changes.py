@@ -116,8 +116,8 @@ def change(pixels: np.ndarray, dials: Dials) -> np.ndarray:
 
     New pixels at the edges get the picture's own mean colour, so that networks of any normalisation see the same.
     Moves by whole pixels, and turns by right angles of a square, copy pixels. Everything else in between is bicubic,
-    after Pillow's antialiased Lanczos filter where `scale` is below 1. The blur is Pillow's, three boxes that repeat the
-    edge; JPEG halves the colour's resolution. At rest the very array comes back.
+    after Pillow's antialiased Lanczos filter where `scale` is below 1. The blur is Pillow's: three boxes that repeat
+    the edge. JPEG halves the colour's resolution. At rest the very array comes back.
     Raises ValueError for other pixels.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
