@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, expect
 
 from driving.actions import click, query, turn, visit, wait_until_ready
 from tests.e2e.accessibility import assert_accessible
@@ -120,16 +120,20 @@ def by_camera(page: Page) -> None:
     page.get_by_role("combobox", name="Second network").select_option(label="None")
     expect(page.get_by_role("group", name="The five most probable classes of ")).to_have_count(1)
 
+    asked: list[Request] = []
+    flying: set[Request] = set()
+    page.on("request", lambda request: (asked.append(request), flying.add(request)))
+    page.on("requestfinished", flying.discard)
     with page.expect_response(EXPLAIN):
-        pass  # an answer that is under way
+        pass
     page.evaluate(HIDE)
     expect(page.get_by_text(BEHIND)).to_be_visible()
-    page.wait_for_timeout(300)
-    requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    said = answers(page)
+    page.wait_for_function("window.held.length > 0", polling=50)
+    while flying:  # the answers that were under way
+        page.wait_for_timeout(50)
+    said, before = answers(page), len(asked)
     page.wait_for_timeout(400)
-    assert said and answers(page) == said and not [url for url in requests if url.endswith("/api/explain")]
+    assert said and answers(page) == said and len(asked) == before
     with page.expect_response(EXPLAIN):
         page.evaluate(SHOW)
     expect(page.get_by_text("Both networks follow the camera.")).to_be_visible()
@@ -152,11 +156,14 @@ def by_camera(page: Page) -> None:
     assert query(page)["picture"][0].startswith("sample-")
 
 
-def switch_off(page: Page, block: str) -> str:
-    """What both networks say without that block."""
+def without(page: Page, block: str) -> str:
+    """What the networks say without that block, which is then there again."""
     strip_button(page, block, "plain-20").click()
     click(page, "button", "Switch off")
-    return page.get_by_role("status").filter(has_text="plain-20").first.inner_text()
+    assert query(page)["change"] == [f"{block}@branch:off"]
+    said = answers(page)
+    click(page, "button", "Put all back")
+    return said
 
 
 def test_your_own_input_is_followed_and_two_visitors_see_nothing_of_each_other(
@@ -168,12 +175,22 @@ def test_your_own_input_is_followed_and_two_visitors_see_nothing_of_each_other(
     drawn = by_drawing(page, canvas)
     link, said = page.url, answers(page)
     by_brush(page, canvas)
-    assert query(page)["picture"] != [drawn]
-    print("LINK", link, said)
-    visit(page, link)
-    print("OWN", page.locator(".st-key-gone").all_inner_texts(), page.url)
-    print("DRAW", page.get_by_role("button", name=re.compile("^Image: ")).all_inner_texts())
+    for _ in range(5):  # over what was painted
+        if query(page)["picture"] != [drawn]:
+            page.go_back()
+            wait_until_ready(page)
+    assert page.url == link and answers(page) == said, "the session keeps the drawing under its link"
     by_camera(page)
+
+    other = open_page()
+    visit(other, link)
+    expect(other.get_by_text(re.compile("an uploaded image, which never leaves the session"))).to_be_visible()
+    expect(other.get_by_role("button", name="Image: star, background 6")).to_be_visible()
+    expect(other.get_by_role("img", name="your drawing")).to_have_count(0)
+    own = without(page, "stages.0.1")
+    others = without(other, "stages.1.1")
+    assert without(page, "stages.0.1") == own and without(other, "stages.1.1") == others != own
+    assert "upload" not in page.url and query(other)["picture"] == [drawn]
 
 
 def test_a_photo_of_the_camera_is_an_image_and_the_camera_goes_off_with_its_place(page: Page) -> None:
