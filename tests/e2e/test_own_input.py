@@ -122,8 +122,10 @@ def by_camera(page: Page) -> None:
 
     asked: list[Request] = []
     flying: set[Request] = set()
-    page.on("request", lambda request: (asked.append(request), flying.add(request)))
-    page.on("requestfinished", flying.discard)
+    page.on("request", lambda request: asked.append(request))
+    page.on("request", lambda request: flying.add(request))
+    for end in ("requestfinished", "requestfailed"):
+        page.on(end, lambda request: flying.discard(request))  # type: ignore[call-overload]
     with page.expect_response(EXPLAIN):
         pass
     page.evaluate(HIDE)
