@@ -134,13 +134,14 @@ class Report:
 
 def refresh(name: str, part: str, rows: Sequence[Row], machine: str) -> None:
     """Puts these rows into the table `docs/NAME.md`: each in the place of the one of the same figure, others at its
-    end. The note below it says on which machine this `part` was measured."""
+    end. The note below it says on which machine this `part` was measured, and how busy that was."""
     *table, _, note = (ROOT / "docs" / f"{name}.md").read_text().splitlines()
     for line in map(str, rows):
         same = [index for index, other in enumerate(table) if other.split("|")[1] == line.split("|")[1]]
         table[same[0] if same else len(table) :] = [line, *table[same[0] + 1 :]] if same else [line]
-    words = f"Rows of `{part}`: {machine}."
-    older = re.compile(rf" Rows of `{re.escape(part)}`: .*?\d{{4}}-\d\d-\d\d\.")
+    load = os.getloadavg()[-1]
+    words = f"Rows of `{part}`, at a load average of {load:.1f} in the last 15 minutes: {machine}."
+    older = re.compile(rf" Rows of `{re.escape(part)}`[^:]*: .*?\d{{4}}-\d\d-\d\d\.")
     write(name, [*table, "", f"{older.sub('', note)} {words}"])
 
 

@@ -80,7 +80,11 @@ def test_one_part_is_measured_anew_in_its_place(monkeypatch: pytest.MonkeyPatch,
     rows.refresh("bench", "live", [rows.Row("first", "4 s", 4, rows.at_most(4, 4)), newer], "2 processors, 2026-12-01")
     *table, _, note = (tmp_path / "docs/bench.md").read_text().splitlines()
     assert table[2:] == ["| first | 4 s | ≤ 4 | yes | 4 |", str(second), str(newer)]
-    assert note == "All of 2 processors, 2026-11-27. Rows of `live`: 2 processors, 2026-12-01."
+    assert re.fullmatch(
+        r"All of 2 processors, 2026-11-27\. Rows of `live`, at a load average of [\d.]+ in the last 15 minutes: "
+        r"2 processors, 2026-12-01\.",
+        note,
+    )
 
 
 def test_measurements_leads_to_each_table_and_none_is_copied() -> None:

@@ -125,7 +125,7 @@ def by_camera(page: Page) -> None:
     page.on("request", lambda request: asked.append(request))
     page.on("request", lambda request: flying.add(request))
     for end in ("requestfinished", "requestfailed"):
-        page.on(end, lambda request: flying.discard(request))  # type: ignore[call-overload]
+        page.on(end, lambda request: flying.discard(request))
     with page.expect_response(EXPLAIN):
         pass
     page.evaluate(HIDE)
