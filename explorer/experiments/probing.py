@@ -101,13 +101,14 @@ def activated(network: Network, layers: Sequence[str]) -> dict[str, str]:
 
     found = {}
     for layer in layers:
-        name: str | None = layer
-        while name is not None and not _is_activation(module(name)):
-            following = followers.get(name, [])
-            is_single = len(following) == 1 and (_is_norm(module(following[0])) or _is_activation(module(following[0])))
-            name = following[0] if is_single else None
-        if name is not None:
-            found[layer] = name
+        place = layer
+        while not _is_activation(module(place)):
+            following = followers.get(place, [])
+            if len(following) != 1 or not (_is_norm(module(following[0])) or _is_activation(module(following[0]))):
+                break
+            place = following[0]
+        else:
+            found[layer] = place
     return found
 
 

@@ -249,6 +249,14 @@ def digests_of_owner(names: Iterable[str]) -> tuple[str, list[str]] | None:
     return "" if all(is_public) else client.owner(), [_digest(name) for name in names]
 
 
+def digest(name: str) -> str:
+    """What identifies the weights of that network, in any thread; for one whose results stay in its session its name.
+    Raises CheckpointError."""
+    if name in shipped_networks() or torchvision_key(name) or user_models.RUN_NETWORK_ID.fullmatch(name):
+        return _digest(name)
+    return name
+
+
 @st.cache_resource(max_entries=CACHES["ui.network_registry._digest"].entries, show_spinner=False)
 def _digest(name: str) -> str:
     """A file of a run, of the app or of torchvision never changes under its name."""

@@ -1,9 +1,10 @@
 // The viewer of Explore: one store, several places on the page. Streamlit mounts each place and tells it what the view
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 
-import { classify, explain, fetchArrays, fetchReport, RequestError, storePicture } from "./api.js";
+import { classify, explain, fetchArrays, fetchReport, fetchRows, RequestError, storePicture } from "./api.js";
 import { el, find, once, save, setText, toggle, update } from "./dom.js";
 import { fileName } from "./picture_layout.js";
+import { aligned, needsRows, rowsKey, shownRows } from "./rows.js";
 import {
   awaited,
   EMPTY,
@@ -28,6 +29,7 @@ import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
 import { ownInputView } from "./views/own_input.js";
 import { predictionsView } from "./views/predictions.js";
+import { rowsView } from "./views/rows.js";
 import { stripView } from "./views/strip.js";
 
 const CACHED = 8; // messages, so that Back needs no request
@@ -55,6 +57,8 @@ let fetching = null;
 let fetched = null; // what is being fetched
 /** Pictures of the contact sheet that are being classified. @type {Set<File>} */
 const asked = new Set();
+/** @type {{key: string, controller: AbortController} | null} */
+let measuring = null; // the rows that are being asked for
 let rest = REST_MS;
 /** @type {LiveFrame | null} */
 let waiting = null; // the newest of those that came while another was answered
@@ -97,7 +101,7 @@ const isShown = () => state.view !== null && state.key === keyOf(state.view);
 
 /** Whether something is still to come, or the server has yet to hear of a choice. */
 function isBusy() {
-  if (state.uploading || (state.chosen !== null && server) || unasked(state).length) return true;
+  if (state.uploading || (state.chosen !== null && server) || unasked(state).length || needsRows(state)) return true;
   return !state.error && (!isShown() || needsFetch(state) || wantsValues());
 }
 
@@ -167,6 +171,47 @@ function request() {
   if (needsFetch(state)) return load(key, `layer ${shownLayer(state)} ${state.selection.channel}`, { only: "layer" });
   if (wantsValues()) return load(key, `values ${valueKey(state)}`, { only: state.effective ? "field" : "value" });
   after("idle", IDLE_MS, prefetch);
+  measure();
+}
+
+/** Asks for the rows of the strip until all are measured; what was wanted before is asked for no more. */
+async function measure() {
+  const key = rowsKey(state);
+  if (measuring?.key === key) return;
+  measuring?.controller.abort();
+  measuring = null;
+  if (!needsRows(state) || key === null) return;
+  const own = { key, controller: new AbortController() };
+  measuring = own;
+  for (let tries = 1; measuring === own && needsRows(state) && places.has("overview"); ) {
+    const { data, view, selection, started } = state;
+    if (!data || !view) break;
+    const { networks, layers } = view;
+    try {
+      const question = { networks, layers, rows: selection.rows, start: started };
+      const answer = await fetchRows(data.token, question, own.controller.signal);
+      if (measuring === own) show({ type: "rows", key, answer });
+    } catch (error) {
+      if (own.controller.signal.aborted) break;
+      const code = error instanceof RequestError ? error.code : "";
+      if (code === "session") renew(data.token);
+      tries += 1;
+      if (tries > TRIES) {
+        const answer = { layers: [], rows: [], costs: {}, progress: "", done: true, csv: "" };
+        show({ type: "rows", key, answer });
+        if (measuring === own) show({ type: "failed", error: sentence(error) });
+        break;
+      }
+      await new Promise((done) => setTimeout(done, AGAIN_MS)); // the page is on its way to these networks
+    }
+  }
+  if (measuring === own) measuring = null;
+}
+
+/** Draws an event that asks for nothing. @type {(event: StoreEvent) => void} */
+function show(event) {
+  state = reduce(state, event);
+  draw();
 }
 
 function prefetch() {
@@ -442,6 +487,24 @@ export function connection({ data, setTriggerValue }) {
   };
 }
 
+/** The charts of the rows that are known, on the columns of the strip; the same array as long as they are the same. */
+function chartsOf() {
+  /** @type {unknown[]} */
+  let of = [];
+  /** @type {StripChart[]} */
+  let charts = [];
+  return (/** @type {State} */ now) => {
+    const { message, rows, selection, view } = now;
+    const from = [message?.columns, rows, selection.rows, view?.networks];
+    if (from.every((each, index) => each === of[index])) return charts;
+    of = from;
+    const columns = message?.columns.map(({ name }) => name) ?? [];
+    const layers = rows?.answer.layers ?? [];
+    charts = shownRows(now).flatMap(({ chart }) => (chart ? [aligned(chart, layers, columns)] : []));
+    return charts;
+  };
+}
+
 /** @type {(component: Component) => () => void} */
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
@@ -450,6 +513,13 @@ export function overview({ parentElement }) {
     endOwnInput = ownInput.end;
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
+    const rows = rowsView(
+      find(box, ".rows"),
+      select,
+      (open) => dispatch({ type: "offers rows", open }),
+      (row) => dispatch({ type: "start", row }),
+    );
+    const alignedCharts = chartsOf();
     const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
     report.title = "The image, both networks, this layer and the strip as one file that opens offline.";
     box.append(el("div", { className: "picture-tools" }, report));
@@ -464,7 +534,8 @@ export function overview({ parentElement }) {
       ownInput.draw(now);
       if (!now.message) return;
       predictions(now);
-      strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null);
+      strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null, alignedCharts(now));
+      rows(now);
     };
   });
   const unmount = mount("overview", place);
