@@ -73,7 +73,7 @@ STRIP_ROWS = {
     "separability": Label("Separability", "separability of the classes"),
     "dead": Label("Dead channels", "share of dead channels"),
     "field": Label("Receptive field", "receptive field, pixels"),
-    "distance": Label("Distance to the twin", "distance between the networks"),
+    "distance": Label("Distance to the twin", "distance of the networks"),
     "cka": Label("CKA with the twin", "CKA of the networks"),
 }
 """Further rows of the depth strip, each switched on when wanted."""

@@ -86,7 +86,7 @@ def test_the_rows_are_what_the_library_measures() -> None:
         fields = last(receptive_fields.fields(network, TEST.images[:n]))
         assert by["field"][2 * which]["values"] == pytest.approx(fields.effective.tolist())
         assert by["field"][2 * which + 1]["values"] == fields.theoretical.tolist()
-    apart = last(twin_distance.twin_distance(*networks, TEST.images))
+    apart = last(twin_distance.twin_distance(networks[0], networks[1], TEST.images))
     assert by["distance"][0]["values"] == pytest.approx(apart.distance.tolist())
     assert by["cka"][0]["values"] == pytest.approx(apart.cka.tolist())
     for row in answer["rows"]:

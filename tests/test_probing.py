@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from explorer.datasets import Split, shapes
 from explorer.experiments import probing, receptive_fields, similarity, twin_distance
 from explorer.experiments.agreement import images_for
 from explorer.experiments.arithmetic import effective_field
-from explorer.experiments.probing import Probes, fit, separability, strip_layers
+from explorer.experiments.probing import Layers, Probes, fit, separability, strip_layers
 from explorer.experiments.receptive_fields import gradient_maps, side, theoretical
 from explorer.onnx_export import to_onnx
 from explorer.tracing import EVERYTHING, STRIP_KINDS, trace
@@ -121,8 +121,8 @@ def test_one_pass_gives_what_traces_of_each_picture_give(spec: ArchitectureSpec)
 def test_dead_channels_are_those_that_were_killed() -> None:
     own = checkpoint(SPEC)
     with torch.no_grad():
-        own.network.get_submodule("stem.norm").bias[[0, 2, 3]] = -1e6
-        own.network.get_submodule("stages.1.0.norm1").bias[:5] = -1e6
+        own.network.state_dict()["stem.norm.bias"][[0, 2, 3]] = -1e6
+        own.network.state_dict()["stages.1.0.norm1.bias"][:5] = -1e6
     names = ("stem.conv", "stages.0.0.conv1", "stages.1.0.conv1")
     assert probing.activated(own.network, ("stages.1.0.conv2", *names)) == {
         "stem.conv": "stem.activation",
@@ -134,9 +134,9 @@ def test_dead_channels_are_those_that_were_killed() -> None:
     assert (found.right == -1).all() and found.n_train == 0 and probing.finding("N", found) == ""
 
 
-@pytest.mark.parametrize("layers", ["blocks", "main", "all"])
+@pytest.mark.parametrize("layers", get_args(Layers))
 @pytest.mark.parametrize("spec", [SPEC, PLAIN])
-def test_the_layers_are_those_of_the_strip(spec: ArchitectureSpec, layers: str) -> None:
+def test_the_layers_are_those_of_the_strip(spec: ArchitectureSpec, layers: Layers) -> None:
     image = images_for(own := checkpoint(spec), TEST.images[:1])[0].numpy()
     kinds = EVERYTHING if layers == "all" else STRIP_KINDS
     passed = trace(own.network, image, kinds=kinds, inside_blocks=layers != "blocks")
@@ -150,7 +150,7 @@ def test_wrong_networks_and_empty_splits_are_refused_and_values_that_are_not_fin
         next(probing.probes(checkpoint(SPEC), TRAIN, Split(TEST.images[:0], TEST.labels[:0])))
     broken = checkpoint(SPEC)
     with torch.no_grad():
-        broken.network.get_submodule("stages.1.1.conv1").weight.fill_(math.inf)
+        broken.network.state_dict()["stages.1.1.conv1.weight"].fill_(math.inf)
     found = last(probing.probes(broken, TRAIN, TEST, threads=1))
     assert found.right[-1] == -1 and found.accuracies()[-1] is None and (found.right[:-1] >= 0).all()
 
@@ -235,7 +235,10 @@ def test_where_shapes_differ_there_is_cka_and_no_distance() -> None:
     found = last(twin_distance.twin_distance(checkpoint(SPEC), wide, TEST.images[:8]))
     assert found.layers == ("stem.conv", "stages.0.0", "stages.1.0", "stages.1.1")
     assert np.isnan(found.distance).tolist() == [False, False, True, True] and not np.isnan(found.cka).any()
-    assert "largest in" in twin_distance.finding(["A", "B"], found)
+    assert "of 2 layers" in twin_distance.distance_finding(["A", "B"], found)
+    low, high = (found.layers[pick(range(4), key=found.cka.__getitem__)] for pick in (min, max))
+    said = twin_distance.cka_finding(["A", "B"], found)
+    assert f"largest in {high} (" in said and f"smallest in {low} (" in said
     with pytest.raises(ValueError, match="at least 4 images"):
         next(twin_distance.twin_distance(checkpoint(SPEC), wide, TEST.images[:3]))
 

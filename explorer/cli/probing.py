@@ -71,7 +71,8 @@ def probe_layers(arguments: argparse.Namespace) -> CommandResult:
             place = apart.layers.index(layer["layer"]) if layer["layer"] in apart.layers else None
             layer["distance"] = None if place is None else _number(apart.distance[place])
             layer["cka"] = None if place is None else _number(apart.cka[place])
-        sentences.append(twin_distance.finding([arguments.name, arguments.twin], apart))
+        for finding in (twin_distance.distance_finding, twin_distance.cka_finding):
+            sentences.append(finding([arguments.name, arguments.twin], apart))
     seconds = time.monotonic() - started
     assumed = inputs.assumptions(checkpoint)
     document = {

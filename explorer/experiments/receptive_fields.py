@@ -169,6 +169,6 @@ def finding(title: str, found: Fields) -> str:
         return f"{title}: no gradient reaches the image, so there is no effective receptive field."
     last = there[-1]
     return (
-        f"{title}: {HELD:.0%} of the gradient of the centre of {found.layers[last]} lies on as many pixels as a square "
-        f"of {found.effective[last]:.1f} pixels has; it can depend on {found.theoretical[last]:.1f} (n = {found.n})."
+        f"{title}: the centre of {found.layers[last]} has {HELD:.0%} of its gradient on an area of "
+        f"{found.effective[last]:.1f}² pixels; it can depend on {found.theoretical[last]:.1f}² (n = {found.n})."
     )

@@ -21,8 +21,8 @@ from explorer.tracing import check_evaluation_mode
 PICTURES = 200
 FEWEST = similarity.MINIMUM
 _MOST_BYTES = 1_500_000_000  # of outputs while Grams are taken
-UNRELATED = math.sqrt(2)
-"""The distance of two outputs of equal size that have nothing in common: |a - b|² = |a|² + |b|²."""
+RIGHT_ANGLES = math.sqrt(2)
+"""The distance of two outputs of equal size at right angles: |a - b|² = |a|² + |b|²."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,23 +138,25 @@ def _square(values: Tensor) -> float:
     return float(values.double().square().sum())
 
 
-def finding(titles: Sequence[str], found: TwinDistance) -> str:
-    """What the distances say, in plain sentences."""
+def cka_finding(titles: Sequence[str], found: TwinDistance) -> str:
+    """Where two networks are most and least alike, in a plain sentence; "" where there is no CKA."""
     there = [index for index in range(len(found.layers)) if not math.isnan(found.cka[index])]
-    text = ""
-    if there:
-        low = min(there, key=lambda index: found.cka[index])
-        high = max(there, key=lambda index: found.cka[index])
-        text = (
-            f"CKA of {titles[0]} with {titles[1]} is largest in {found.layers[high]} ({found.cka[high]:.2f}) and "
-            f"smallest in {found.layers[low]} ({found.cka[low]:.2f}, n = {found.n}). "
-        )
+    if not there:
+        return ""
+    low, high = (pick(there, key=lambda index: found.cka[index]) for pick in (min, max))
+    return (
+        f"CKA of {titles[0]} with {titles[1]} is largest in {found.layers[high]} ({found.cka[high]:.2f}) and smallest "
+        f"in {found.layers[low]} ({found.cka[low]:.2f}, n = {found.n})."
+    )
+
+
+def distance_finding(titles: Sequence[str], found: TwinDistance) -> str:
+    """How far the outputs of two networks are from each other, in plain sentences."""
     far = found.distance[np.isfinite(found.distance)]
-    if len(far):
-        text += f"The distance is {np.median(far):.2f} in the median; outputs without anything in common have 1.41. "
-        text += (
-            "Networks that were trained apart have their channels in another order, which CKA leaves out of account."
-        )
-    else:
-        text += "No layer has the same shape in both, so there is no distance."
-    return text.strip()
+    if not len(far):
+        return f"No layer of {titles[0]} and {titles[1]} has outputs of one shape, so there is no distance."
+    return (
+        f"The distance of {titles[0]} and {titles[1]} is {np.median(far):.2f} in the median of {len(far)} layers "
+        f"(n = {found.n}). Two outputs of equal size at right angles have {RIGHT_ANGLES:.2f}. The distance depends on "
+        "the order of the channels, and CKA does not."
+    )

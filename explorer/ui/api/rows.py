@@ -6,7 +6,7 @@ asks again. ROWS lists the rows; `viewer/static/rows.js` lists them for the brow
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +95,10 @@ def _probe(subjects: Sequence[Subject], results: Sequence[probing.Probes]) -> Dr
             f"A linear classifier of the mean of each channel, fitted to {first.n_train:,} training images of "
             f"{title_of_pictures(subjects[0])} and tested on {first.n_test:,} test images, with 95 % intervals."
         )
+        words.append(
+            "A low accuracy does not say that a layer has lost the class: the probe sees no positions, and separates "
+            "by straight lines alone."
+        )
     return Drawing(lines, 1.0, list(marks.items()), words)
 
 
@@ -157,11 +161,11 @@ def _distance(subjects: Sequence[Subject], results: Sequence[twin_distance.TwinD
     (found,) = results
     words = [
         f"2 |a − b| / (|a| + |b|) of all values of {found.n} images of {title_of_pictures(subjects[0])}.",
-        twin_distance.finding([subject.network.title for subject in subjects], found),
+        twin_distance.distance_finding([subject.network.title for subject in subjects], found),
     ]
-    return Drawing(
-        [_line(None, found.layers, found.distance)], 2.0, [(twin_distance.UNRELATED, "unrelated 1.41")], words
-    )
+    angle = twin_distance.RIGHT_ANGLES
+    lines = [_line(None, found.layers, found.distance)]
+    return Drawing(lines, 2.0, [(angle, f"right angles {angle:.2f}")], words)
 
 
 def _cka(subjects: Sequence[Subject], results: Sequence[twin_distance.TwinDistance]) -> Drawing:
@@ -169,7 +173,7 @@ def _cka(subjects: Sequence[Subject], results: Sequence[twin_distance.TwinDistan
     words = [
         f"Linear CKA, debiased, of the same layer in both, on {found.n} images of {title_of_pictures(subjects[0])}. "
         "1: the same up to a rotation and a factor; about 0: unrelated.",
-        twin_distance.finding([subject.network.title for subject in subjects], found),
+        twin_distance.cka_finding([subject.network.title for subject in subjects], found),
     ]
     return Drawing([_line(None, found.layers, found.cka)], 1.0, [], words)
 
@@ -222,39 +226,35 @@ def _answer(
         except ValueError as error:
             problems[kind] = user_message(error)
     found = {kind: [JOBS.find(each) for each in own] for kind, own in of.items()}
-    for own in of.values():
-        for each in own:
+
+    def missing(kind: Kind) -> list[Measurement]:
+        return [each for each, result in zip(of[kind], found[kind], strict=True) if result is None]
+
+    def note_failures() -> None:
+        for each in (each for kind in of for each in missing(kind)):
             if failure := JOBS.failure(each):
                 problems[each.kind] = failure
-    missing = {
-        kind: [each for each, result in zip(of[kind], found[kind], strict=True) if result is None] for kind in of
-    }
-    left = {kind: sum(each.seconds() for each in own) for kind, own in missing.items()}
-    held = {
-        kind: left[kind] > LONG_S and not any(name in start for name in ROWS if ROWS[name].kind == kind) for kind in of
-    }
+
+    note_failures()
+    begun = {ROWS[name].kind for name in start if isinstance(name, str) and name in ROWS}
+    long = {kind for kind in of if kind not in begun and sum(each.seconds() for each in missing(kind)) > LONG_S}
+    kinds = dict.fromkeys(ROWS[name].kind for name in wanted)
+    queue = [each for kind in kinds if kind in of and kind not in {*long, *problems} for each in missing(kind)]
     progress = ""
-    queue = [
-        each
-        for kind in dict.fromkeys(ROWS[name].kind for name in wanted)
-        if kind in of and kind not in problems and not held[kind]
-        for each in missing[kind]
-    ]
     if queue:
-        now = queue[0]
-        job = JOBS.ask(session.token, now)
+        job = JOBS.ask(session.token, queue[0])
         if job.ended.wait(WAIT_S):
-            found[now.kind] = [JOBS.find(each) for each in of[now.kind]]
-            if failure := JOBS.failure(now):
-                problems[now.kind] = failure
-            progress = "Measuring what is left."
+            kind = queue[0].kind
+            found[kind] = [JOBS.find(each) for each in of[kind]]
+            note_failures()
         elif ahead := JOBS.ahead_of(job):
             progress = f"Waiting for {ahead} other measurement{'s' * (ahead > 1)} on this server."
         else:
-            progress = f"Measuring {now.title}: {job.done:.0%}."
+            progress = f"Measuring {queue[0].title}: {job.done:.0%}."
     else:
         JOBS.leave(session.token)
-    rows = [_row(name, axis, subjects, found, held, left, problems) for name in wanted]
+    left = {kind: sum(each.seconds() for each in missing(kind)) for kind in of}
+    rows = [_row(name, axis, subjects, found, long, left, problems) for name in wanted]
     is_done = not any(row["pending"] for row in rows)
     document = {
         "layers": axis,
@@ -282,7 +282,7 @@ def _row(
     axis: Sequence[str],
     subjects: Sequence[Subject],
     found: Mapping[Kind, Sequence[Any]],
-    held: Mapping[Kind, bool],
+    long: Container[Kind],
     left: Mapping[Kind, float],
     problems: Mapping[Kind, str],
 ) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def _row(
     entry |= {"series": []}
     if row.kind in problems:
         return entry | {"words": [problems[row.kind]]}
-    if held[row.kind]:
+    if row.kind in long:
         return entry | {"start": f"Measure it: about {_duration(left[row.kind])}"}
     results = found[row.kind]
     if any(result is None for result in results):

@@ -29,7 +29,7 @@ export function rowsView(root, select, offer, start) {
   const values = el("div", { className: "values", ariaLive: "polite" });
   const words = el("div", { className: "words" });
   const csv = el("button", { type: "button", onclick: () => saveValues() }, "Values (CSV)");
-  root.replaceChildren(details, progress, values, words, csv);
+  root.replaceChildren(details, progress, values, csv, words);
   const saveValues = () => {
     const { rows, message } = state;
     if (!rows || !message) return;

@@ -84,7 +84,8 @@ function hoverText(cell, name, kind, max) {
 /** @type {(message: Message, chart: StripChart, name: HTMLElement, box: HTMLElement, choose: (column: number) => void) => void} */
 function drawChart({ columns: { length } }, { title, alt, ticks, series, hover, marks = [] }, name, box, choose) {
   const labels = ticks.map(({ label, at }) => el("span", { style: `bottom:${at * 100}%` }, label));
-  name.replaceChildren(el("div", {}, title), el("div", { className: "ticks" }, ...labels));
+  const limits = marks.map(({ label }) => el("span", { className: "limit" }, el("i", { ariaHidden: "true" }), label));
+  name.replaceChildren(el("div", {}, title, ...limits), el("div", { className: "ticks" }, ...labels));
   /** @type {(points: (number | null)[]) => string[]} */
   const placesOf = (points) => points.flatMap((y, index) => (y === null ? [] : [`${index + 0.5} ${100 - y * 100}`]));
   const lines = series.flatMap(({ line, dots, colour: stroke, dash, bands, faint }) => {
@@ -96,14 +97,13 @@ function drawChart({ columns: { length } }, { title, alt, ticks, series, hover, 
     const dotted = (places) => places.map((place) => `M${place}h0`).join("");
     return [
       svgEl("path", { d: dotted(alone), stroke, "stroke-width": 4, "stroke-opacity": 0.6 }),
-      svgEl("path", { d: ends.join(""), stroke, "stroke-width": 2, "stroke-opacity": 0.45 }),
+      svgEl("path", { d: ends.join(""), stroke, "stroke-width": 9, "stroke-opacity": 0.3, class: "interval" }),
       svgEl("path", { d: path, stroke, "stroke-width": 1.5, "stroke-dasharray": dash }),
-      svgEl("path", { d: dotted(connected), stroke, "stroke-width": 6 }),
+      svgEl("path", { d: dotted(connected), stroke, "stroke-width": bands ? 4 : 6 }),
     ];
   });
   const rules = ticks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "rule" }));
-  const limits = marks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "limit" }));
-  const said = marks.map(({ label, at }) => el("span", { className: "limit", style: `bottom:${at * 100}%` }, label));
+  const dashes = marks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "limit" }));
   const look = { viewBox: `0 0 ${length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": alt };
   const hits = el("div", { className: "hits" });
   const columnAt = (/** @type {MouseEvent} */ event) =>
@@ -112,7 +112,7 @@ function drawChart({ columns: { length } }, { title, alt, ticks, series, hover, 
   hits.onpointermove = (event) => {
     hits.title = hover[columnAt(event)];
   };
-  box.replaceChildren(svgEl("svg", look, ...rules, ...limits, ...lines), ...said, hits);
+  box.replaceChildren(svgEl("svg", look, ...rules, ...dashes, ...lines), hits);
 }
 
 /**
