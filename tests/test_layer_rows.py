@@ -12,6 +12,7 @@ import pytest
 
 from explorer import checkpoints, stored_results
 from explorer.datasets import Split, shapes
+from explorer.experiments import measurement as measurement_of
 from explorer.experiments import probing, receptive_fields, twin_distance
 from explorer.experiments.probing import Probes
 from explorer.labels import STRIP_ROWS
@@ -23,7 +24,9 @@ from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.layer_rows import Jobs, LabelledPictures, Measurement, Subject, measurement
 from explorer.ui.services.offered_networks import Measurable
 from explorer.ui.viewer import STATIC
-from tests.messages import refusal, reply, session_of
+from tests.messages import refusal, reply, session_of, told
+from tests.messages import session as page_session
+from tests.test_pages import open_app
 
 NAMES = ("shapes-plain-8", "shapes-resnet-8")
 DRAWN = shapes.Drawn()
@@ -237,3 +240,23 @@ def test_only_the_speed_of_this_process_decides_the_cost(monkeypatch: pytest.Mon
     subject = Subject(network, "d", "", LabelledPictures("S", "c", True, few))
     macs = probing.macs(network.checkpoint.spec, probing.strip_layers(network.checkpoint.spec), 2000, 1000)
     assert measurement("probes", [subject], "blocks", "s").seconds() == pytest.approx(macs / 3.5e9)
+
+
+def test_the_page_says_by_what_its_networks_are_measured() -> None:
+    app = open_app(first=NAMES[0], second=NAMES[1], rows="dead")
+    assert told(app)["selection"]["rows"] == "dead"
+    measured = page_session(app).offered.measured
+    assert {*measured} == {*NAMES}
+    for name, about in measured.items():
+        assert about.owner == "" and about.digest() == checkpoints.digest(checkpoints.load_pretrained(name))
+        assert about.pictures is not None and (about.pictures.title, about.pictures.public) == ("Shapes", True)
+        train, test = about.pictures.load(20, 10)
+        np.testing.assert_array_equal(train.images, shapes.some("train", 20).images)
+        np.testing.assert_array_equal(test.labels, shapes.some("test", 10).labels)
+
+
+def test_pictures_of_a_folder_are_taken_evenly_of_each_class() -> None:
+    labels = np.array([0] * 6 + [1] * 3)
+    chosen = measurement_of.evenly_by_class(labels, 6)
+    assert np.bincount(labels[chosen]).tolist() == [4, 2] and (np.diff(chosen) > 0).all()
+    assert measurement_of.evenly_by_class(labels, 99).tolist() == [*range(9)]

@@ -79,7 +79,7 @@ function reduced(state, event) {
     case "offers rows":
       return { ...state, offersRows: event.open };
     case "start":
-      return { ...state, started: [...state.started, event.row] };
+      return state.started.includes(event.row) ? state : { ...state, started: [...state.started, event.row] };
     case "history": // what was chosen before is no longer wanted
       return {
         ...state,

@@ -14,13 +14,16 @@ export function rowsView(root, select, offer, start) {
   const switches = Object.entries(ROWS).map(([name, label]) => {
     const box = el("input", { type: "checkbox", name });
     const cost = el("span", { className: "cost" });
-    box.onchange = () => select({ rows: withRow(state.selection.rows, name, box.checked) });
+    box.onchange = () => {
+      if (box.checked) start(name); // the switch says what it costs; a link says so before it begins
+      select({ rows: withRow(state.selection.rows, name, box.checked) });
+    };
     return { name, box, cost, field: el("label", {}, box, el("span", {}, label), cost) };
   });
   const set = el(
     "fieldset",
     {},
-    el("legend", {}, "What does each layer know, and how far does it see? Each row is measured on many images."),
+    el("legend", {}, "What does each layer know, and how far does it see? Each row is measured on many images, without the changes below."),
     ...switches.map(({ field }) => field),
   );
   const details = el("details", {}, el("summary", {}, "More rows along the depth"), set);
