@@ -23,14 +23,15 @@ def probe_rows(rounds: int = ROUNDS, train: int = probing.TRAIN, test: int = pro
 
 def _rows(name: str, rounds: int, train: int, test: int) -> list[Row]:
     checkpoint = checkpoints.load_pretrained(name)
-    bare, measured, whole, fields = [], [], [], []
+    bare, measured, whole, fields, processor = [], [], [], [], []
     for _ in range(rounds):
-        started = time.perf_counter()
+        started, begun = time.perf_counter(), time.process_time()
         first, second = shapes.some("train", train), shapes.some("test", test)
         drawn = time.perf_counter()
         for _ in probing.probes(checkpoint, first, second):
             pass
         ended = time.perf_counter()
+        processor.append(time.process_time() - begun)
         both = Split(np.concatenate([first.images, second.images]), np.concatenate([first.labels, second.labels]))
         for _ in lesions.answers(checkpoint, both, checkpoint.class_names, ()):
             pass
@@ -48,7 +49,8 @@ def _rows(name: str, rounds: int, train: int, test: int) -> list[Row]:
     return [
         Row(
             f"Probes of the {layers} layers of {title}, {train:,} + {test:,} images",
-            f"{seconds:.1f} s ({min(whole):.1f} to {max(whole):.1f}) {on}, drawing included",
+            f"{seconds:.1f} s ({min(whole):.1f} to {max(whole):.1f}) {on}, drawing included; "
+            f"{statistics.median(processor):.1f} s of processor time",
             rounds,
             at_most(seconds, SECONDS, " s") if name == NETWORKS[0] else None,
         ),

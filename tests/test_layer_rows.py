@@ -16,6 +16,7 @@ from explorer.experiments import measurement as measurement_of
 from explorer.experiments import probing, receptive_fields, twin_distance
 from explorer.experiments.probing import Probes
 from explorer.labels import STRIP_ROWS
+from explorer.onnx_export import to_onnx
 from explorer.ui.api import rows
 from explorer.ui.api.explain import ExploreSession, RequestError
 from explorer.ui.api.rows import ROWS, handle_rows, layer_rows
@@ -24,12 +25,13 @@ from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.layer_rows import Jobs, LabelledPictures, Measurement, Subject, measurement
 from explorer.ui.services.offered_networks import Measurable
 from explorer.ui.viewer import STATIC
+from explorer.weights_import import graphs, onnx_layout
 from tests.messages import refusal, reply, session_of, told
 from tests.messages import session as page_session
 from tests.test_pages import open_app
 
 NAMES = ("shapes-plain-8", "shapes-resnet-8")
-DRAWN = shapes.Drawn()
+LABELS = {NAMES[0]: "one", NAMES[1]: "other"}
 TRAIN, TEST = shapes.some("train", 60), shapes.some("test", 40)
 
 
@@ -118,6 +120,19 @@ def test_a_network_without_labelled_pictures_says_so_and_has_the_other_rows(monk
     probe, dead, cka = answer["rows"]
     assert probe["chart"] is None and "no labelled images of its classes" in probe["words"][0]
     assert dead["chart"] and "drawn shapes" in dead["words"][0] and cka["chart"]
+
+
+def test_a_network_of_a_graph_has_rows_beside_one_of_stages() -> None:
+    own = session(owner=None)
+    loaded = checkpoints.load_pretrained(NAMES[1])
+    read = graphs.graph_report("`a.onnx`", *onnx_layout.graph_of(to_onnx(loaded))).readings[0]
+    theirs = replace(loaded, network=read.network().freeze())
+    own.offered = replace(own.offered, load={NAMES[0]: lambda: loaded, NAMES[1]: lambda: theirs}, labels=LABELS)
+    answer = finished(own, view("probe", "field", "distance"))
+    probe, field, distance = (row["series"] for row in answer["rows"])
+    assert probe[0]["values"] == pytest.approx(probe[1]["values"], abs=0.03)
+    assert field[0]["values"] == pytest.approx(field[2]["values"], rel=0.02)
+    assert max(distance[0]["values"]) < 1e-3 and None not in distance[0]["values"]
 
 
 def test_one_network_has_no_distance_and_no_rows_cost_nothing() -> None:

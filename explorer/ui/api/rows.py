@@ -340,8 +340,8 @@ def _chart(title: str, row: Row, drawing: Drawing, axis: Sequence[str], subjects
             "dash": "4 4" * bool(network and network.dashed),
             "line": along(line, on_line=True),
             "dots": along(line, on_line=False),
-            "bands": ends,
             "faint": line.faint,
+            **({"bands": ends} if line.low else {}),
         }
 
     def said(line: Line, name: str) -> str:

@@ -15,8 +15,9 @@ export function rowsView(root, select, offer, start) {
     const box = el("input", { type: "checkbox", name });
     const cost = el("span", { className: "cost" });
     box.onchange = () => {
-      if (box.checked) start(name); // the switch says what it costs; a link says so before it begins
-      select({ rows: withRow(state.selection.rows, name, box.checked) });
+      const { checked } = box; // what is drawn in between sets it to the row of now
+      if (checked) start(name); // the switch says what it costs; a link says so before it begins
+      select({ rows: withRow(state.selection.rows, name, checked) });
     };
     return { name, box, cost, field: el("label", {}, box, el("span", {}, label), cost) };
   });
