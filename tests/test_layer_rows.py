@@ -21,6 +21,7 @@ from explorer.ui.api import rows
 from explorer.ui.api.explain import ExploreSession, RequestError
 from explorer.ui.api.rows import ROWS, handle_rows, layer_rows
 from explorer.ui.services import layer_rows as service
+from explorer.ui.services.caches import Limit, LruCache
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.layer_rows import Jobs, LabelledPictures, Measurement, Subject, measurement
 from explorer.ui.services.offered_networks import Measurable
@@ -249,12 +250,18 @@ def test_the_address_of_a_view_names_its_rows() -> None:
         assert AppState.from_query({"rows": wrong}).rows is None
 
 
-def test_only_the_speed_of_this_process_decides_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cost_follows_from_the_speed_of_this_process_and_from_what_was_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(service, "speed", lambda: 1e9)
+    monkeypatch.setattr(service, "_SPEED", LruCache(Limit("speeds", "process", entries=2)))
     network = session().networks([NAMES[0]])[0]
     subject = Subject(network, "d", "", LabelledPictures("S", "c", True, few))
     macs = probing.macs(network.checkpoint.spec, probing.strip_layers(network.checkpoint.spec), 2000, 1000)
-    assert measurement("probes", [subject], "blocks", "s").seconds() == pytest.approx(macs / 3.5e9)
+    own = measurement("probes", [subject], "blocks", "s")
+    assert own.seconds() == pytest.approx(macs / 3.5e9)
+    service._learn(own, 2 * macs / 3.5e9)
+    assert own.seconds() == pytest.approx(2 * macs / 3.5e9), "other work takes half of the machine"
 
 
 def test_the_page_says_by_what_its_networks_are_measured() -> None:

@@ -122,7 +122,7 @@ def _separability(subjects: Sequence[Subject], results: Sequence[probing.Probes]
 def _unlabelled(subject: Subject) -> str:
     return (
         f"{subject.network.title}: no labelled images of its classes and size are on this machine, so nothing can be "
-        "said of its classes. Bring them on the page Build & train."
+        "said of its classes. Bring or download some on the page Build & train."
     )
 
 
@@ -353,13 +353,12 @@ def _chart(title: str, row: Row, drawing: Drawing, axis: Sequence[str], subjects
         return "\n".join([f"{name}, {title}", *(lines or ["no value here"])])
 
     marks = "".join(f"; {words}" for _, words in drawing.marks)
-    whole = drawing.top == 1.0 and row.written is _percent
     ticks = [0.0, drawing.top / 2, drawing.top]
     return {
         "title": title,
         "alt": f"{title} of each layer on an axis from 0 to {row.written(drawing.top)}{marks}. "
         f"{' '.join(drawing.words)}",
-        "ticks": [{"label": f"{tick:.0%}" if whole else _tick(row, tick), "at": tick / drawing.top} for tick in ticks],
+        "ticks": [{"label": _tick(row, tick), "at": tick / drawing.top} for tick in ticks],
         "series": [series(line) for line in drawing.lines],
         "marks": [{"label": words, "at": place(value)} for value, words in drawing.marks],
         "hover": [hover(name) for name in axis],
@@ -367,7 +366,7 @@ def _chart(title: str, row: Row, drawing: Drawing, axis: Sequence[str], subjects
 
 
 def _tick(row: Row, value: float) -> str:
-    return f"{value:.0%}" if row.written is _percent and value * 100 % 1 == 0 else f"{value:g}"
+    return f"{100 * value:g}%" if row.written is _percent else f"{value:g}"
 
 
 def _csv(axis: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -55,7 +55,9 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.layer_rows.results": Limit(
         "what was measured along the depth, some kilobytes each", "process", entries=256
     ),
-    "ui.services.layer_rows.speed": Limit("how fast this process trains, one value", "process", entries=1),
+    "ui.services.layer_rows.speed": Limit(
+        "how fast this process trains, and how much slower it measures", "process", entries=2
+    ),
     "images.boxed._heif": Limit("pillow-heif, imported and set up", "process"),
     "images.dicom._pydicom": Limit("pydicom, imported and silenced", "process"),
     "images.photos.decoded": Limit("the photos of the gallery, up to 1 MB each", "process"),

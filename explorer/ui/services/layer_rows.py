@@ -77,7 +77,11 @@ class Measurement:
     steps: Callable[[], Generator[tuple[float, Any], None, None]] = field(repr=False)
 
     def seconds(self) -> float:
-        """About how long it takes."""
+        """About how long it takes, as the measurements before it did."""
+        return self.unloaded_seconds() * (_SPEED.find("slowness") or 1.0)
+
+    def unloaded_seconds(self) -> float:
+        """The same where nothing else runs."""
         return self.macs / (FORWARD * speed())
 
 
@@ -153,6 +157,12 @@ def _measured_speed() -> float:
         return training_speed() * cores() / threads()
 
 
+def _learn(measured: Measurement, took: float) -> None:
+    """Other work on this machine makes measurements slower: the estimates follow."""
+    slowness = took / max(0.05, measured.unloaded_seconds())
+    _SPEED.put("slowness", min(max((_SPEED.find("slowness") or slowness) / 2 + slowness / 2, 0.3), 20.0))
+
+
 _SPEED: LruCache[float] = LruCache(CACHES["ui.services.layer_rows.speed"])
 _RESULTS: LruCache[Any] = LruCache(CACHES["ui.services.layer_rows.results"])
 
@@ -225,12 +235,13 @@ class Jobs:
     def _run(self, job: Job) -> None:
         try:
             if job.is_wanted():
-                job.begun = True
+                job.begun, started = True, time.monotonic()
                 with closing(job.measured.steps()) as steps:
                     for share, result in steps:
                         job.done = share
                         if result is not None:
                             _RESULTS.put(job.measured.key, result)
+                            _learn(job.measured, time.monotonic() - started)
                             if job.measured.stored:
                                 stored_results.store(job.measured.key, stored_results.pack(result))
                         elif not job.is_wanted():
