@@ -42,8 +42,8 @@ class AppState(UrlState):
     "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0), a name in `PHOTOS`, or
     "upload-DIGEST" (an image of this session). `frame` is the text of a `Frame` of it, None for the part that each
     network gets by itself. `paper` is the colour under its transparent parts, None for that of each network's training
-    images. `dials` is the text of the `Dials` that change it, and `attack` that of the `AimedAttack` on the result. `target` is
-    the class to explain, None for each network's prediction.
+    images. `dials` is the text of the `Dials` that change it, and `attack` that of the `AimedAttack` on the result.
+    `target` is the class to explain, None for each network's prediction.
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
     `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any

@@ -84,8 +84,8 @@ class InputImage:
     class name, where it is known. Each of `notes` is a sentence. Networks get the part in the `frame`, and without one
     each the part that it gets by itself; `pixels`, `shown` and `mask` are always the whole picture. `decoded` is there
     where a network may need another rendering of it than `pixels`, which lie on `paper`. `dials` change what a network
-    sees of it. `attacked` is what an attack made of the result, which networks with an input of that shape get; where an
-    attack was not possible, `attack_refusal` says in a sentence why. `digest` names all of these.
+    sees of it. `attacked` is what an attack made of the result, which networks with an input of that shape get. Where
+    it was not possible, `attack_refusal` says in a sentence why. `digest` names all of these.
     """
 
     pixels: np.ndarray
