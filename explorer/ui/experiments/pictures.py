@@ -1,6 +1,7 @@
 """The questions about one image, that of the bar: what if it moved, what over a dial, what under an attack?"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from explorer.experiments import changed_pictures
 from explorer.experiments.adversarial import Attack, AttackedPicture, attack_picture, picture_sentences
 from explorer.experiments.changed_pictures import CURVES, DialCurve, ShiftMap
 from explorer.figures import Chart, Gallery, Part, Table, Thumbnail
-from explorer.images import REST
+from explorer.images import REST, Dials
 from explorer.labels import DIALS
 from explorer.ui import forecasts
 from explorer.ui.experiments.controls import update_state
@@ -26,6 +27,7 @@ from explorer.ui.session import find_image, session
 from explorer.ui.widgets.bound import bound, choice
 
 ANY_OTHER = -1  # among the classes of an attack: Streamlit takes None for no choice
+SHIFTS = ("x", "y")
 SIDE = 160  # pixels of an image on the page
 AGAINST = {"first": "the first network", "second": "the second network"}
 STEPS = {"10": "PGD, 10 steps", "0": "FGSM, one step"}
@@ -42,6 +44,7 @@ def shift_question() -> Question:
         ),
         controls=lambda state, networks: None,
         plan=_plan_shift,
+        own_dials=lambda state: SHIFTS,
     )
 
 
@@ -55,6 +58,7 @@ def dial_question() -> Question:
         ),
         controls=_dial_controls,
         plan=_plan_dial,
+        own_dials=lambda state: (state.dial,),
     )
 
 
@@ -69,11 +73,14 @@ def attack_question() -> Question:
         ),
         controls=_attack_controls,
         plan=_plan_attack,
+        own_dials=lambda state: (),
     )
 
 
-def _image() -> InputImage | None:
-    image = find_image(AppState.from_query(session().pair))
+def _image(own_dials: Sequence[str] = ()) -> InputImage | None:
+    """That of the bar as Explore has changed it, but for these dials."""
+    view = AppState.from_query(session().pair)
+    image = find_image(replace(view, dials=Dials.from_text(view.dials).without(own_dials).to_text()))
     if image is None:
         st.info("The image of this link is not here; choose another one in the bar.")
     return image
@@ -131,7 +138,7 @@ def _plan(
 
 
 def _plan_shift(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    image = _image()
+    image = _image(SHIFTS)
     if image is None:
         return None
     passes = (2 * changed_pictures.REACH + 1) ** 2
@@ -159,7 +166,10 @@ def _plan_shift(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pl
 
     return _plan(
         state, networks, image, (), passes, f"{passes} passes of each network",
-        lambda: changed_pictures.shift_map(asked, _pixels(networks, image), frame=image.frame), answer, rows,
+        lambda: changed_pictures.shift_map(
+            asked, _pixels(networks, image), dials=image.dials, frame=image.frame
+        ),
+        answer, rows,
     )  # fmt: skip
 
 
@@ -172,10 +182,10 @@ def _dial_controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) ->
 
 
 def _plan_dial(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    image = _image()
+    dial, values = state.dial, CURVES[state.dial]
+    image = _image([dial])
     if image is None:
         return None
-    dial, values = state.dial, CURVES[state.dial]
     asked = [each.chosen.checkpoint for each in networks]
 
     def answer(found: Sequence[DialCurve]) -> list[Part]:
@@ -200,7 +210,10 @@ def _plan_dial(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pla
 
     return _plan(
         state, networks, image, (dial,), len(values), f"{len(values)} passes of each network",
-        lambda: changed_pictures.dial_curve(asked, _pixels(networks, image), dial, frame=image.frame), answer, rows,
+        lambda: changed_pictures.dial_curve(
+            asked, _pixels(networks, image), dial, dials=image.dials, frame=image.frame
+        ),
+        answer, rows,
     )  # fmt: skip
 
 
@@ -251,7 +264,10 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
 
     def work() -> Iterator[tuple[float, Any]]:
         yield 0.0, None
-        yield 1.0, attack_picture(asked, pixels, attack, against=against, target=goal, frame=image.frame)
+        yield (
+            1.0,
+            attack_picture(asked, pixels, attack, against=against, target=goal, dials=image.dials, frame=image.frame),
+        )
 
     def answer(found: AttackedPicture) -> list[Part]:
         titles = [each.chosen.title for each in networks]

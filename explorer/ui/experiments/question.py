@@ -45,7 +45,8 @@ class AskedNetwork:
 class Question:
     """A question: its `title`, a sentence on how it is answered, and what the answer does not show.
 
-    `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
+    `own_dials` are those of the image's that the question turns itself, None where it is not about the image of the
+    bar. `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
     """
 
     title: str
@@ -53,3 +54,4 @@ class Question:
     limits: tuple[str, ...]
     controls: Callable[[ExperimentsState, Sequence[AskedNetwork]], None]
     plan: Callable[[ExperimentsState, Sequence[AskedNetwork]], Plan | None]
+    own_dials: Callable[[ExperimentsState], Sequence[str]] | None = None
