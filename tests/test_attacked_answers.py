@@ -2,6 +2,7 @@
 
 import html
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,23 @@ from explorer.tracing import Trace, trace
 from explorer.ui.api.explain import ExploreSession, RequestError, arrays, explain, view_report
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.services.inference import own_image, sample_pixels
-from tests.messages import session_of
+from explorer.ui.services.offered_networks import OfferedNetworks
+from tests.test_adversarial import KINDS, SPEC
 from tests.test_explain import NAMES, VIEW, session
+from tests.test_tracing import shaken
 
 NETWORKS = [checkpoints.load_pretrained(name) for name in NAMES]
 CLEAN = change(sample_pixels(6, 6)[0], Dials(x=3)).transpose(2, 0, 1) / 255
 HALF = "stages.0.1@branch:0.5"
+GREY = KINDS["grey"]
 
 
 def answer(own: ExploreSession | None = None, **changes: Any) -> tuple[dict[str, Any], bytes]:
     return unpack(explain(own or session(), VIEW | changes))
+
+
+def small() -> Checkpoint:
+    return KINDS["residual"]
 
 
 def passed(loaded: Checkpoint, shares: np.ndarray, interventions: str = "") -> Trace:
@@ -54,7 +62,8 @@ def fgsm(loaded: Checkpoint, epsilon: float, interventions: str) -> np.ndarray:
 def test_fgsm_is_one_step_in_the_ball_and_the_rows_are_the_distances_of_two_plain_traces(
     against: int, interventions: str
 ) -> None:
-    own, view = session(), {"dials": "x3", "attack": "epsilon4" + "_second" * against, "change": interventions}
+    own = session()
+    view: dict[str, Any] = {"dials": "x3", "attack": "epsilon4" + "_second" * against, "change": interventions}
     header, body = answer(own, **view)
     state = AppState(layers="main", **view)
     subject = own_image(state)
@@ -110,10 +119,21 @@ def test_pgd_is_that_of_the_library_and_a_link_makes_it_again() -> None:
 
 
 def test_what_an_attack_cannot_do_is_said() -> None:
-    own = session_of("shapes-plain-8", "cifar10jpeg-plain-8")
-    assert answer(own, networks=["shapes-plain-8"], attack="epsilon4_second")[0]["distance"]
-    header, _ = answer(attack="epsilon4_target37")
-    assert "for the answer" not in " ".join(header["attack"]["sentences"])
+    header, _ = answer(networks=[NAMES[0]], attack="epsilon4_second_target37")
+    said = " ".join(header["attack"]["sentences"])
+    assert "for the answer" not in said and said.startswith("Under FGSM within 4/255 plain-20"), "the only one"
+    own = session()
+    sure = replace(small(), class_names=("ant",), network=shaken(replace(SPEC, classes=1)))
+    labels = {name: name for name in ("rgb", "grey", "one")}
+    own.offered = OfferedNetworks({"rgb": small, "grey": lambda: GREY, "one": lambda: sure}, labels, "light")
+    header, _ = answer(own, networks=["grey", "rgb"], attack="epsilon4_second")
+    assert header["networks"][0]["distances"] is None and header["networks"][1]["distances"]
+    assert header["attack"]["sentences"][-1].startswith("The attacked image is 3×12×12, so ")
+    assert [each["beside"] for each in header["predictions"]["networks"]] == [None, "clean"]
+    header, _ = answer(own, networks=["one"], attack="epsilon4")
+    (refusal,) = header["attack"]["sentences"]
+    assert refusal.endswith("knows one class, so no picture can change its answer. So the image is not attacked.")
+    assert header["attack"]["change"] is header["distance"] is None
     for wrong in ("epsilon17", "epsilon4_epsilon4", "least_target3", "steps2.5", "seed99999999999", "x3", "<b>"):
         with pytest.raises(RequestError) as caught:
             answer(attack=wrong)

@@ -150,11 +150,15 @@ def test_questions_about_the_image_start_from_the_changed_one(
     asked, (pixels, _) = [checkpoints.load_pretrained("shapes-plain-8")], sample_pixels(6, 6)
     rows = [row.split(",") for row in files["Results (CSV)"]().decode("utf-8-sig").splitlines()[1:]]
     if query["question"] == "shift":
-        *_, (_, (found,)) = shift_map(asked, pixels, dials=dials)
+        maps = [*shift_map(asked, pixels, dials=dials)][-1][1]
+        assert maps is not None
+        (found,) = maps
         expected = found.probabilities[..., found.answer].ravel()
         shares = [float(row[3]) for row in rows]
     elif query["question"] == "dial":
-        *_, (_, (curve,)) = dial_curve(asked, pixels, "rotation", dials=dials)
+        curves = [*dial_curve(asked, pixels, "rotation", dials=dials)][-1][1]
+        assert curves is not None
+        (curve,) = curves
         expected, shares = curve.probabilities[:, 0], [float(row[2]) for row in rows]
     else:
         (network,) = attack_picture(asked, pixels, Attack(4 / 255), dials=dials).networks

@@ -1,6 +1,7 @@
 """Every picture fills the screen and is saved as PNG and SVG, with its colour bar and caption; and the camera."""
 
 import base64
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -126,8 +127,38 @@ CAMERA = """() => {
 }"""
 
 
+def attacked(page: Page) -> None:
+    """The attack by keyboard: each step is answered, the strip has its row, and the link makes it again."""
+    page.get_by_text("Attack the image").click()
+    page.get_by_role("slider", name="ε, the largest change").focus()
+    for _ in range(16):
+        page.keyboard.press("ArrowRight")
+    page.get_by_role("combobox", name="Method").select_option("pgd")
+    page.get_by_role("combobox", name="Made against").select_option("1")
+    said = page.get_by_text(re.compile("^Under PGD of 10 steps within 4/255 ResNet-"))
+    expect(said).to_be_visible()
+    expect(page.get_by_role("img", name="The change of the image, ten times as large, on mid-grey")).to_be_visible()
+    expect(page.get_by_text(re.compile("^distance from the clean pass, up to "))).to_have_count(2)
+    wait_until_ready(page)
+    assert query(page)["attack"] == ["epsilon4_steps10_second"]
+    for dark in (False, True):
+        turn(page, dark=dark)
+        assert_accessible(page, "the attack")
+    bars = page.get_by_role("group", name="The five most probable classes of ")
+    answers, sentences = bars.all_inner_texts(), said.all_inner_texts()
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("group", name="The five most probable classes of ")).to_have_count(2)
+    other.get_by_text("Attack the image").click()
+    expect(other.get_by_text(sentences[0])).to_be_visible()
+    assert other.get_by_role("group", name="The five most probable classes of ").all_inner_texts() == answers
+    other.close()
+    click(page, "button", "No attack")
+    assert "attack" not in query(page)
+
+
 def own_input(page: Page) -> None:
-    """A dial by keyboard, a drawing with the mouse, and the camera as a loop."""
+    """A dial and an attack by keyboard, a drawing with the mouse, and the camera as a loop."""
     page.get_by_text("Change the image").click()
     page.get_by_role("slider", name="Rotation").focus()
     for _ in range(3):
@@ -143,6 +174,7 @@ def own_input(page: Page) -> None:
     click(page, "button", "Reset")
     assert "dials" not in query(page)
 
+    attacked(page)
     canvas = page.get_by_role("application", name="Drawing canvas")
     box = canvas.bounding_box()
     assert box is not None

@@ -56,7 +56,8 @@ def _attacked(subject: InputImage, results: Sequence[NetworkResult]) -> Attacked
     attacked = subject.attacked
     assert attacked is not None
     wanted = None if attacked.target is None else attacked.class_names[attacked.target]
-    networks, against = [], 0
+    networks: list[AttackedNetwork] = []
+    against = 0
     for index, network in enumerate(results):
         if network.clean is None:
             continue

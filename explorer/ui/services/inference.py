@@ -339,7 +339,7 @@ class InferenceCache:
         interventions, refusals = chosen_interventions(loaded, state.change)
         attacked = image.attacked
         if attacked and attacked.shares[1].shape != loaded.spec.input_shape:
-            attacked, image = None, attacked.clean
+            image, attacked = attacked.clean, None
         key = f"{network.name}/{image.digest}/{target}/{state.layers}"
         traces = self._large if max(loaded.spec.input_shape) > self._large_from_px else self._small
 
@@ -357,9 +357,10 @@ class InferenceCache:
             profiles = self._profiles.get(key, lambda: profile(traced))
             clean = None
             if attacked:
-                before = f"{network.name}/{attacked.clean.digest}/{target}/{state.layers}/{as_text(interventions)}"
+                bare_image = attacked.clean
+                before = f"{network.name}/{bare_image.digest}/{target}/{state.layers}/{as_text(interventions)}"
                 clean = self._clean.get(
-                    before, lambda: trace_image(loaded, attacked.clean, target, state.layers, interventions)
+                    before, lambda: trace_image(loaded, bare_image, target, state.layers, interventions)
                 )
         return NetworkResult(
             **vars(network),
