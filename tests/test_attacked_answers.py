@@ -115,7 +115,10 @@ def test_pgd_is_that_of_the_library_and_a_link_makes_it_again() -> None:
         for network, found in zip(header["predictions"]["networks"], wanted.networks, strict=True):
             assert network["classes"][0]["name"] == found.answers[1]
             assert network["classes"][0]["probability"] == pytest.approx(found.after.max(), abs=1e-4)
-        assert header["attack"]["sentences"][0] == f"The attack is for the answer {NETWORKS[1].class_names[target]}."
+        name = NETWORKS[1].class_names[target]
+        assert header["attack"]["sentences"][0].startswith(
+            f"Under PGD of 3 steps within 6/255, for the answer {name}, ResNet-20 "
+        )
 
 
 def test_what_an_attack_cannot_do_is_said() -> None:

@@ -40,7 +40,7 @@ PAGES = ("explore", "compare", "experiments", "build")
 
 def show():
     st.text(urlencode(url_query.read()))
-    st.button("put back", on_click=bar.put_back)
+    st.button("put back", on_click=bar.change, kwargs=dict.fromkeys(bar.CHANGES, ""))
     for name in PAGES:
         if st.button(name):
             navigation.switch_page(name, {})

@@ -13,6 +13,7 @@ from explorer.experiments.adversarial import Attack, attack_picture
 from explorer.experiments.changed_pictures import dial_curve, shift_map
 from explorer.images import Dials
 from explorer.ui import navigation
+from explorer.ui.experiments import pictures
 from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.services.inference import sample_pixels
 
@@ -115,7 +116,7 @@ CHANGED = {"dials": "x3_rotation-12.5", "change": "stages.0.0:off,stages.9.9:off
         ({"question": "shift"}, "Rotation -12.5", "Shift right 3, the attack"),
         ({"question": "dial", "dial": "rotation"}, "Shift right 3", "Rotation -12.5, the attack"),
         ({"question": "dial", "dial": "blur"}, "Shift right 3, Rotation -12.5", "the attack"),
-        ({"question": "attack"}, "Shift right 3, Rotation -12.5", "the attack"),
+        ({"question": "attack"}, "Shift right 3, Rotation -12.5 and the attack (PGD of 10 steps within 4/255)", ""),
         ({"question": "lesions"}, "", "Shift right 3, Rotation -12.5, the attack"),
         ({"question": "robust"}, "", "Shift right 3, Rotation -12.5, the attack"),
     ],
@@ -125,7 +126,7 @@ def test_what_explore_has_changed_is_measured_or_named(query: dict[str, str], ke
     said = texts(app)
     assert (f"The image is changed as on Explore: {kept}." in said) == bool(kept)
     changes = "the changes stages.0.0:off and stages.9.9:off of the networks"
-    left = f"{left} (PGD of 10 steps within 4/255) and {changes}."
+    left = f"{left} (PGD of 10 steps within 4/255) and {changes}." if left else f"{changes}."
     assert f"Set on Explore and not applied to this question: {left}" in said
     next(each for each in app.button if each.label == "Put all back").click().run()
     assert "on Explore" not in texts(app) and not {*CHANGED} & {*app.query_params}
@@ -136,7 +137,7 @@ def test_what_explore_has_changed_is_measured_or_named(query: dict[str, str], ke
     [
         ({"question": "shift"}, Dials(rotation=-12.5)),
         ({"question": "dial", "dial": "rotation"}, Dials(x=3)),
-        ({"question": "attack", "steps": "0"}, Dials(x=3, rotation=-12.5)),
+        ({"question": "attack", "steps": "0", "attack": "epsilon2.5_least"}, Dials(x=3, rotation=-12.5)),
     ],
 )
 def test_questions_about_the_image_start_from_the_changed_one(
@@ -144,7 +145,7 @@ def test_questions_about_the_image_start_from_the_changed_one(
 ) -> None:
     files: dict[str, Callable[[], Any]] = {}
     monkeypatch.setattr(navigation, "download_button", lambda label, data, **_: files.setdefault(label, data))
-    app = open_page(measure="yes", second="none", **query, **CHANGED)
+    app = open_page(measure="yes", second="none", **{**CHANGED, **query})
     if starts := [each for each in app.button if each.label.startswith("Measure (about")]:
         starts[0].click().run()
     asked, (pixels, _) = [checkpoints.load_pretrained("shapes-plain-8")], sample_pixels(6, 6)
@@ -161,9 +162,22 @@ def test_questions_about_the_image_start_from_the_changed_one(
         (curve,) = curves
         expected, shares = curve.probabilities[:, 0], [float(row[2]) for row in rows]
     else:
-        (network,) = attack_picture(asked, pixels, Attack(4 / 255), dials=dials).networks
+        target = int(attack_picture(asked, pixels, Attack(0), dials=dials).networks[0].before.argmin())
+        (network,) = attack_picture(asked, pixels, Attack(2.5 / 255), target=target, dials=dials).networks
         expected, shares = network.after, [float(row[3]) for row in rows]
     np.testing.assert_allclose(shares, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_attack_of_explore_is_made_and_changed_there_too() -> None:
+    app = open_page(question="attack", attack="epsilon2.5_steps3_second_least")
+    slider = next(each for each in app.slider if each.label == "ε in levels of 255")
+    (goal,) = [each for each in app.selectbox if each.label == "Class that it shall answer"]
+    assert (slider.value, slider.step, goal.value) == (2.5, 0.25, pictures.LEAST)
+    slider.set_value(6.25).run()
+    assert app.query_params["attack"] in (["epsilon6.25_steps3_second_least"], "epsilon6.25_steps3_second_least")
+    next(each for each in app.slider if each.label == "ε in levels of 255").set_value(0.0).run()
+    assert "attack" not in app.query_params and app.query_params["epsilon"] in ("0", ["0"])
+    assert not app.exception
 
 
 def test_up_to_four_networks_of_one_kind() -> None:

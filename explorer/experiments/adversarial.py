@@ -239,6 +239,12 @@ def attack_picture(
     )  # fmt: skip
 
 
+def least_likely(checkpoint: Checkpoint, pixels: np.ndarray, *, dials: Dials = REST, frame: Frame | None = None) -> int:
+    """The class that is least likely for that picture, which may be the `target` of an `attack_picture`."""
+    clean = shares_of([change(seen_by(checkpoint, pixels, frame), dials)])
+    return int(probabilities_of(checkpoint, clean).argmin())
+
+
 def _asked(checkpoint: Checkpoint, both: np.ndarray, target: str | None) -> AttackedNetwork:
     """Of the clean and the perturbed picture, (2, C, height, width)."""
     network = checkpoint.network
@@ -353,13 +359,16 @@ def shares_of(seen: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def picture_sentences(found: AttackedPicture, names: Sequence[str]) -> list[str]:
-    """What the attack did to the network that it was made against and to the others, each called as in `names`."""
-    said = []
-    for index, (name, network) in enumerate(zip(names, found.networks, strict=True)):
+    """What the attack did to the network that it was made against, which comes first, and to the others. Each is called
+    as in `names`."""
+    said, networks = [], [*enumerate(zip(names, found.networks, strict=True))]
+    wanted = found.networks[found.against].class_names[found.target] if found.target is not None else None
+    aimed = "" if wanted is None else f", for the answer {wanted},"
+    for index, (name, network) in sorted(networks, key=lambda each: each[0] != found.against):
         before, after = network.answers
         turns = f"answers {after} instead of {before}" if before != after else f"still answers {before}"
         if index == found.against:
-            said.append(f"Under {found.attack.words()} {name} {turns}.")
+            said.append(f"Under {found.attack.words()}{aimed} {name} {turns}.")
         else:
             said.append(f"{name} {'falls' if network.is_fooled else 'does not fall'} for the same picture: it {turns}.")
         if network.distances.count() and network.distances.max() > 0:

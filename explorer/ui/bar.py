@@ -154,10 +154,10 @@ def use(page: str, name: str, place: Literal["first", "second"]) -> None:
     url_query.write(into_query(page, url_query.read(), session().pair))
 
 
-def put_back() -> None:
-    """Takes back what Explore has changed of the picture and of the networks, on a page that shows it."""
-    session().pair = {name: value for name, value in session().pair.items() if name not in CHANGES}
-    url_query.write({name: value for name, value in url_query.read().items() if name not in CHANGES})
+def change(**texts: str) -> None:
+    """Sets fields of CHANGES, on a page that shows them; "" takes one back."""
+    session().pair = {name: text for name, text in (session().pair | texts).items() if text}
+    url_query.write({name: text for name, text in (url_query.read() | texts).items() if text})
 
 
 def show(page: str) -> None:

@@ -34,21 +34,18 @@ def magnified_change(subject: InputImage, results: Sequence[NetworkResult]) -> n
 
 
 def attack_sentences(subject: InputImage, results: Sequence[NetworkResult]) -> list[str]:
-    """What came of the attack, none where there is none: for which answer it is, what each network that sees the image
-    says, and which one does not see it."""
+    """What came of the attack, none where there is none: what each network that sees the image says, and which one does
+    not see it."""
     if subject.attack_refusal:
         return [f"{subject.attack_refusal} So the image is not attacked."]
     attacked = subject.attacked
     if attacked is None:
         return []
-    aimed = []
-    if attacked.target is not None:
-        aimed.append(f"The attack is for the answer {attacked.class_names[attacked.target]}.")
     blind = [network.title for network in results if not network.clean]
     shape = "×".join(map(str, attacked.shares[1].shape))
     said = f"The attacked image is {shape}, so {listed(blind)} gets the image without the attack."
     seeing = [network.title for network in results if network.clean]
-    return [*aimed, *picture_sentences(_attacked(subject, results), seeing), *([said] if blind else [])]
+    return [*picture_sentences(_attacked(subject, results), seeing), *([said] if blind else [])]
 
 
 def _attacked(subject: InputImage, results: Sequence[NetworkResult]) -> AttackedPicture:

@@ -68,18 +68,21 @@ def choose_question(state: ExperimentsState, titles: Mapping[QuestionName, str])
         )
 
 
-def show_changes(own_dials: Sequence[str] | None) -> None:
-    """Says what of the changes on Explore the question starts from, and what it does not apply. `own_dials` are as in a
-    `Question`."""
+def show_changes(own_dials: Sequence[str] | None, takes_attack: bool) -> None:
+    """Says what of the changes on Explore the question starts from, and what it does not apply. The parameters are
+    those of a `Question`."""
     view = AppState.from_query(session().pair)
     dials = Dials.from_text(view.dials)
-    kept = "" if own_dials is None else dials.without(own_dials).in_words()
-    own = dials.in_words() if own_dials is None else dials.without([n for n in DIALS if n not in own_dials]).in_words()
+    kept = [] if own_dials is None else [dials.without(own_dials).in_words()]
+    others = [] if own_dials is None else [name for name in DIALS if name not in own_dials]
+    left = [dials.without(others).in_words()]
     aimed = AimedAttack.from_text(view.attack)
-    left = [own, f"the attack ({aimed.attack.words()})" if aimed.level else "", _interventions(view.change)]
+    attack = f"the attack ({aimed.attack.words()})" if aimed.level else ""
+    (kept if takes_attack else left).append(attack)
+    left.append(_interventions(view.change))
     said = []
-    if kept:
-        said.append(f"The image is changed as on Explore: {kept}.")
+    if any(kept):
+        said.append(f"The image is changed as on Explore: {listed([*filter(None, kept)])}.")
     if any(left):
         said.append(f"Set on Explore and not applied to this question: {listed([*filter(None, left)])}.")
     if said:
@@ -90,7 +93,7 @@ def show_changes(own_dials: Sequence[str] | None) -> None:
 
 
 def _put_back() -> None:
-    bar.put_back()
+    bar.change(**dict.fromkeys(bar.CHANGES, ""))
     update_state()
 
 
