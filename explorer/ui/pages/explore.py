@@ -96,7 +96,7 @@ def _detail(view: ExploreView) -> None:
             residual_blocks.block_tab(state, view.seen, view.results)
         else:
             if state.change:
-                st.info("This tab shows the untouched networks: what was changed above does not reach it.")
+                st.info("This tab shows the untouched networks: the changes of their parts above do not reach it.")
             looked = view.untouched()
             if tab == "methods":
                 methods.methods_tab(state, view.seen, looked)
