@@ -1,5 +1,5 @@
-"""Your own input in a real browser: dials, an attack, a drawing, a brush, and Chromium's own fake camera; and two visitors at
-once, who see nothing of each other."""
+"""Your own input in a real browser: dials, an attack, a drawing, a brush, and Chromium's own fake camera; and two
+visitors at once, who see nothing of each other."""
 
 import re
 from collections.abc import Callable
