@@ -64,9 +64,9 @@ def load_view() -> ExploreView:
 
 def _measurable(network: ChosenNetwork) -> Measurable:
     about = network.checkpoint
-    owned = network_registry.digests_of_owner([network.name])
+    owner = network_registry.owner_of(network.name)
     pictures = dataset_access.labelled_pictures(about.spec, about.class_names, about.data)
-    return Measurable(owned[0] if owned else None, partial(network_registry.digest, network.name), pictures)
+    return Measurable(owner, partial(network_registry.digest, network.name, owner), pictures)
 
 
 def load_view_in_fragment() -> ExploreView:
