@@ -94,6 +94,7 @@ def _detail(view: ExploreView) -> None:
             st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
             residual_blocks.block_tab(state, subject, view.results)
+            arithmetic_panel()
         else:
             if state.change:
                 st.info("This tab shows the untouched networks: what was changed above does not reach it.")

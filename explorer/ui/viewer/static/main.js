@@ -24,6 +24,7 @@ import { named, uploads } from "./uploads.js";
 import { formatFragment, parseFragment, showsSheet } from "./url.js";
 import { arithmeticView } from "./views/arithmetic.js";
 import { barView } from "./views/bar.js";
+import { blockMapsView } from "./views/block_maps.js";
 import { changesView } from "./views/changes.js";
 import { keepSheets } from "./views/gallery.js";
 import { introductionView } from "./views/introduction.js";
@@ -38,6 +39,7 @@ const REST_MS = 100; // after a choice was drawn, before the server hears of it:
 const MOVING_MS = 400; // the same while a hand moves a dial
 const PATIENCE_MS = 5000; // after which the server hears of a choice that is not drawn yet
 const IDLE_MS = 400; // without a choice, after which all layers are fetched
+const VALUE_TABS = ["layer", "block"]; // those with the arithmetic of a value
 const DRAG_MS = 200; // between two addresses while a slider is dragged
 
 /** @type {State} */
@@ -143,8 +145,8 @@ function writeAddress(how) {
   history[how === "push" ? "pushState" : "replaceState"](history.state, "", address);
 }
 
-/** Only the Layer tab shows them, and the server knows none of a hand at work. */
-const wantsValues = () => state.data?.tab === "layer" && !state.live && needsValues(state);
+/** Only some tabs show them, and the server knows none of a hand at work. */
+const wantsValues = () => VALUE_TABS.includes(state.data?.tab ?? "") && !state.live && needsValues(state);
 
 /** Fetches what the state needs and nothing has: the view, else the shown layer. */
 function request() {
@@ -350,7 +352,7 @@ export function overview({ parentElement }) {
       ownInput.draw(now);
       if (!now.message) return;
       predictions(now);
-      strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null);
+      strip(now.message, shownLayer(now), now);
     };
   });
   const unmount = mount("overview", place);
@@ -388,6 +390,13 @@ export function header({ parentElement }) {
 export function layers({ parentElement }) {
   const place = once(parentElement, ".layers", (root) => panelView(root, select, downloadArrays));
   return mount("layers", place);
+}
+
+/** A row of maps of a block. @type {(component: Component<BlockMaps>) => () => void} */
+export function blockmaps({ data, parentElement }) {
+  const place = once(parentElement, ".maps", (root) => blockMapsView(root, select));
+  place.fill(data);
+  return mount(data.key, place.draw);
 }
 
 /** @type {(component: Component) => () => void} */
