@@ -28,6 +28,10 @@ def test_the_arithmetic_of_a_value_is_what_the_library_computes(at: str, layer: 
         network, image = result.checkpoint.network, result.trace.image
         found = arithmetic(network, image, layer, place)
         assert (value["layer"], tuple(value["at"]), value["value"]) == (layer, place, found.value)
+        before = {name: tuple(names) for name, names in value["same"].items()}
+        if layer == "stages.1.0" and result.checkpoint.spec.shortcut != "none":  # norms move no pixel of its summands
+            inside = {"norm2": ("stages.1.0.conv2",), "shortcut": (), "sum": ()}
+            assert before == {f"stages.1.0.{name}": names for name, names in inside.items()}
         assert value["agrees"] and value["difference"] == found.difference and tuple(value["reach"]) == found.field
         for said, step in zip(value["steps"], found.steps, strict=True):
             assert said["terms"] == json.loads(json.dumps([asdict(term) for term in step.terms]))

@@ -1,14 +1,26 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chosenPlace } from "../../explorer/ui/viewer/static/arithmetic.js";
-import { areasOf, cellOf, clickedPixel, movedBy, onHover, shares, tellHover, windowArea } from "../../explorer/ui/viewer/static/links.js";
+import {
+  areasOf,
+  cellOf,
+  clickedPixel,
+  movedBy,
+  onHover,
+  pixelOn,
+  shares,
+  tellHover,
+  windowArea,
+} from "../../explorer/ui/viewer/static/links.js";
 
 const WINDOW = { source: "stem", first: [0, 5, -1], spacing: [1, 1], stride: [2, 2], shape: [3, 3, 3] };
 const step = (layer, at, more = {}) => ({ layer, at, terms: [], window: null, ...more });
+const SAME = {};
 // A block's norm, and the convolution of stride 2 in front of it.
 const VALUE = {
   layer: "norm",
   at: [4, 3, 0],
+  same: {},
   steps: [
     step("norm", [4, 3, 0], {
       terms: [
@@ -38,28 +50,51 @@ test("another pixel of the value's map moves all of them, the window by the stri
 
 test("a pixel of the window is marked where it lies and moves nothing", () => {
   assert.deepEqual(areasOf(VALUE, hover("stem", 6, 1)).slice(2), [window(5, -1), pixel("stem", 6, 1)]);
-  assert.deepEqual(cellOf(WINDOW, hover("stem", 6, 1)), [1, 2]);
+  assert.deepEqual(cellOf(WINDOW, SAME, hover("stem", 6, 1)), [1, 2]);
   assert.deepEqual(
-    [hover("stem", 8, 1), hover("stem", 4, 1), hover("stem", 6, 2), hover("conv", 6, 1), null].map((each) => cellOf(WINDOW, each)),
+    [hover("stem", 8, 1), hover("stem", 4, 1), hover("stem", 6, 2), hover("conv", 6, 1), null].map((each) => cellOf(WINDOW, SAME, each)),
     Array(5).fill(null),
     "beside it, or of another layer",
   );
   const dilated = { ...WINDOW, spacing: [2, 2] };
-  assert.deepEqual([cellOf(dilated, hover("stem", 7, 1)), cellOf(dilated, hover("stem", 6, 1))], [[1, 1], null], "in a gap of the kernel");
-  assert.equal(cellOf({ ...WINDOW, source: null }, hover("stem", 6, 1)), null, "of values that no layer shows");
+  assert.deepEqual(
+    [cellOf(dilated, SAME, hover("stem", 7, 1)), cellOf(dilated, SAME, hover("stem", 6, 1))],
+    [[1, 1], null],
+    "in a gap of the kernel",
+  );
+  assert.equal(cellOf({ ...WINDOW, source: null }, SAME, hover("stem", 6, 1)), null, "of values that no layer shows");
+});
+
+test("norms and activations move no pixel, so the maps of the layers in front of them are marked too", () => {
+  const source = { ...WINDOW, source: "stem.activation" };
+  const same = { "stem.activation": ["stem.norm", "stem"] };
+  const value = { ...VALUE, same, steps: [VALUE.steps[0], step("conv", [4, 3, 0], { window: source })] };
+  const layers = ["stem.activation", "stem.norm", "stem"];
+  assert.deepEqual(
+    areasOf(value, null).slice(2),
+    layers.map((layer) => ({ ...window(5, -1), layer })),
+  );
+  assert.deepEqual(cellOf(source, same, hover("stem", 6, 1)), [1, 2], "and back");
+  const cell = { ...hover("stem.activation", 6, 1), also: same["stem.activation"] };
+  assert.deepEqual(
+    areasOf(value, cell).slice(5),
+    layers.map((layer) => pixel(layer, 6, 1)),
+  );
+  const found = [pixelOn(cell, 0, "stem"), pixelOn(cell, 0, "conv"), pixelOn(cell, 1, "stem"), pixelOn(null, 0, "stem")];
+  assert.deepEqual(found, [[6, 1], null, null, null]);
 });
 
 test("both summands are marked, but no copy from elsewhere and no unit of a vector", () => {
-  const sum = { layer: "block", at: [0, 2, 2], steps: [] };
+  const sum = { layer: "block", at: [0, 2, 2], same: {}, steps: [] };
   const terms = [
     { layer: "branch", at: [0, 2, 2] },
     { layer: "shortcut", at: [0, 2, 2] },
   ];
   sum.steps = [step("block", [0, 2, 2], { terms })];
   assert.deepEqual(areasOf(sum, null), [pixel("block", 2, 2), pixel("branch", 2, 2), pixel("shortcut", 2, 2)]);
-  const copy = { layer: "short", at: [0, 2, 2], steps: [step("short", [0, 2, 2], { terms: [{ layer: "x", at: [0, 4, 4] }] })] };
+  const copy = { layer: "short", at: [0, 2, 2], same: {}, steps: [step("short", [0, 2, 2], { terms: [{ layer: "x", at: [0, 4, 4] }] })] };
   assert.deepEqual(areasOf(copy, null), [pixel("short", 2, 2)]);
-  const unit = { layer: "fc", at: [3], steps: [step("fc", [3], { window: { ...WINDOW, source: "flat" } })] };
+  const unit = { layer: "fc", at: [3], same: {}, steps: [step("fc", [3], { window: { ...WINDOW, source: "flat" } })] };
   assert.deepEqual([areasOf(unit, null), movedBy(unit, hover("fc", 0, 0))], [[], [0, 0]]);
 });
 

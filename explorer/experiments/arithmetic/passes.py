@@ -51,7 +51,11 @@ class Arithmetic:
 @dataclass(frozen=True, eq=False)
 class LayerPass:
     """What one pass put into a layer, and into the operations in front of it that take a single number: enough for the
-    arithmetic of any of its values."""
+    arithmetic of any of its values.
+
+    `swapped` are pairs of blocks, both ways. `same_places` has for each layer that gave an input those in front of it
+    whose values lie at the same places: norms and activations move nothing.
+    """
 
     layer: str
     shape: tuple[int, ...]
@@ -59,6 +63,7 @@ class LayerPass:
     description: Description
     calls: tuple[Call, ...]
     swapped: Mapping[str, str]
+    same_places: Mapping[str, tuple[str, ...]]
 
     def arithmetic(self, at: Sequence[int]) -> Arithmetic:
         """That of the value at `at`. Raises ValueError for a place that the layer has not."""
@@ -173,7 +178,9 @@ def layer_pass(
         calls.insert(0, Call(layer, nn.Softmax(1), (logits,), (start,), probabilities, lasts=(False,)))
     swaps = [(each.place, each.other) for each in interventions if each.action == "swap"]
     swapped = {name: other for one, two in swaps for name, other in ((one, two), (two, one))}
-    return LayerPass(layer, shape, temperature, description, tuple(calls), swapped)
+    sources = {source for call in calls for source in call.sources if source in description.origins}
+    same = {source: tuple(_followed(network, description, source)[1:]) for source in sources}
+    return LayerPass(layer, shape, temperature, description, tuple(calls), swapped, same)
 
 
 def _description(network: Network, interventions: Sequence[Intervention]) -> Description:

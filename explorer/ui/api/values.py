@@ -65,6 +65,7 @@ def _value(
         "reach": found.field,
         "difference": None if found.difference is None else json_float(found.difference),
         "agrees": found.agrees,
+        "same": passed.same_places,
         "steps": steps,
     }
     if with_field:

@@ -187,6 +187,7 @@ type ValueData =
       reach: [top: number, left: number, bottom: number, right: number] | null; // pixels of the input, the last included
       difference: number | null; // the largest, as a share of max(1, |value|)
       agrees: boolean;
+      same: Record<string, string[]>; // by layer that gives an input: those in front of it with its values' places
       steps: ValueStep[];
       effective?: { map: PictureAt; largest: number };
     };

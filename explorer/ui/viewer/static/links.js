@@ -2,7 +2,7 @@
 
 import { placeIn } from "./arithmetic.js";
 
-/** @typedef {{which: number, layer: string, pixel: [row: number, column: number]}} Hover a pixel of a layer's map, of a network */
+/** @typedef {{which: number, layer: string, pixel: [row: number, column: number], also?: string[]}} Hover a pixel of a layer's map, of a network, and other layers with the same places */
 /** @typedef {{layer: string, top: number, left: number, height: number, width: number}} Area in pixels of the layer's map */
 
 /** What shows the pixel under a pointer, each by a name: one that is built anew replaces the one before. @type {Map<string, (hover: Hover | null) => void>} */
@@ -18,6 +18,10 @@ export function tellHover(hover) {
 
 /** Whether a click on any map chooses a pixel, also where no number is shown. */
 export const choosing = { on: false };
+
+/** The pixel where it is one of that layer, or at its place; else null. @type {(hover: Hover | null, which: number, layer: string) => [row: number, column: number] | null} */
+export const pixelOn = (hover, which, layer) =>
+  hover && hover.which === which && (hover.layer === layer || hover.also?.includes(layer)) ? hover.pixel : null;
 
 /**
  * By how many places the hovered pixel is away from the chosen one, where it lies on a map of the value or of what it
@@ -40,9 +44,12 @@ export const windowArea = ({ source, first, spacing, shape, stride }, moved) => 
   width: (shape[2] - 1) * spacing[1] + 1,
 });
 
-/** The row and column in a window of a hovered pixel of its source; null where it lies beside it. @type {(window: ValueWindow, hover: Hover | null) => [row: number, column: number] | null} */
-export function cellOf(window, hover) {
-  if (!hover || window.source === null || hover.layer !== window.source) return null;
+/**
+ * The row and column in a window of a hovered pixel of its source, or at its place; null where it lies beside it.
+ * @type {(window: ValueWindow, same: Value["same"], hover: Hover | null) => [row: number, column: number] | null}
+ */
+export function cellOf(window, same, hover) {
+  if (!hover || window.source === null || ![window.source, ...(same[window.source] ?? [])].includes(hover.layer)) return null;
   const [, top, left] = placeIn(window, 0, 0, 0);
   const row = (hover.pixel[0] - top) / window.spacing[0];
   const column = (hover.pixel[1] - left) / window.spacing[1];
@@ -61,6 +68,7 @@ export function areasOf(value, hover) {
   const pixel = (layer, top, left) => ({ layer, top, left, height: 1, width: 1 });
   /** @type {Area[]} */
   const areas = [];
+  const same = (/** @type {string} */ layer) => [layer, ...(value?.problem === undefined ? (value?.same[layer] ?? []) : [])];
   if (value && value.problem === undefined) {
     const moved = movedBy(value, hover);
     if (value.at.length === 3) areas.push(pixel(value.layer, value.at[1] + moved[0], value.at[2] + moved[1]));
@@ -69,12 +77,12 @@ export function areasOf(value, hover) {
       areas.push(pixel(layer, at[1] + moved[0], at[2] + moved[1]));
       for (const term of terms) {
         const isHere = term.at?.length === 3 && term.at[1] === at[1] && term.at[2] === at[2]; // a copy may come from elsewhere
-        if (term.layer && isHere) areas.push(pixel(term.layer, at[1] + moved[0], at[2] + moved[1]));
+        if (term.layer && isHere) for (const each of same(term.layer)) areas.push(pixel(each, at[1] + moved[0], at[2] + moved[1]));
       }
-      if (window?.source) areas.push(windowArea(window, moved));
+      if (window?.source) for (const each of same(window.source)) areas.push({ ...windowArea(window, moved), layer: each });
     }
   }
-  if (hover) areas.push(pixel(hover.layer, ...hover.pixel));
+  if (hover) for (const layer of [hover.layer, ...(hover.also ?? [])]) areas.push(pixel(layer, ...hover.pixel));
   const keys = areas.map((area) => JSON.stringify(area));
   return areas.filter((_, index) => keys.indexOf(keys[index]) === index);
 }

@@ -3,7 +3,7 @@
 import { cellColours, fourDigits, partsOf, pixelUnder, placeIn, placeText, selectionOf } from "../arithmetic.js";
 import { colorTable, toImageData } from "../colors.js";
 import { el, moveWithKeys, paintImage, setTabStop, setText, toggle } from "../dom.js";
-import { cellOf, movedBy, onHover, shares, tellHover, windowArea } from "../links.js";
+import { cellOf, movedBy, onHover, pixelOn, shares, tellHover, windowArea } from "../links.js";
 import { rasterAt } from "../message.js";
 import { shownLayer } from "../store.js";
 import { rgbImage } from "./overlay.js";
@@ -65,6 +65,8 @@ function grid({ message, values, which, select }, window, title, numbers, max, c
     return el("figure", {}, name, canvas);
   }
   const shown = message.columns.map((column) => column.name);
+  const found = values.networks[which];
+  const also = found.problem === undefined && window.source ? found.same[window.source] : [];
   /** @type {HTMLButtonElement[]} */
   const buttons = []; // one stop of the Tab key
   const lines = Array.from({ length: rows }, (_, row) =>
@@ -78,7 +80,8 @@ function grid({ message, values, which, select }, window, title, numbers, max, c
         const cell = el("td", { style: `background:${background};color:${color}` }, fourDigits(numbers[place]));
         cell.dataset.cell = `${row},${column}`;
         const { source } = window;
-        const tell = () => inside[place] && source && tellHover({ which, layer: source, pixel: [at(row, column)[1], at(row, column)[2]] });
+        const tell = () =>
+          inside[place] && source && tellHover({ which, layer: source, pixel: [at(row, column)[1], at(row, column)[2]], also });
         cell.onpointerenter = tell;
         cell.onpointerleave = () => tellHover(null);
         const won = window.winner?.[1] === row && window.winner?.[2] === column && channel === window.first[0] + (window.winner?.[0] ?? 0);
@@ -105,8 +108,9 @@ function grid({ message, values, which, select }, window, title, numbers, max, c
 /** The map of a channel with the window on it, where the strip has its layer. @type {(context: Context, window: ValueWindow, channel: number) => HTMLElement | null} */
 function sourceMap(context, window, channel) {
   const { message, which } = context;
-  if (window.source === null) return null;
-  const layer = message.networks[which].layers[window.source];
+  const layerName = window.source;
+  if (layerName === null) return null;
+  const layer = message.networks[which].layers[layerName];
   const column = message.columns.findIndex(({ name }) => name === window.source);
   const cell = message.networks[which].cells[column];
   if (!layer || !cell || layer.reduced || window.shape[1] * window.shape[2] < 2) return null;
@@ -121,12 +125,11 @@ function sourceMap(context, window, channel) {
       const area = shares(windowArea(window, movedBy(value, hover)), height, width);
       toggle(mark, area !== null);
       if (area) placeMark(mark, area);
-      const isHere = hover !== null && hover.layer === window.source;
-      toggle(here, isHere);
-      if (isHere) placeMark(here, boxOf(hover.pixel, height, width));
+      const at = pixelOn(hover, which, layerName);
+      toggle(here, at !== null);
+      if (at) placeMark(here, boxOf(at, height, width));
     },
   });
-  const layerName = window.source;
   canvas.onpointermove = ({ offsetX, offsetY }) =>
     tellHover({ which, layer: layerName, pixel: pixelUnder(offsetX / canvas.clientWidth, offsetY / canvas.clientHeight, width, height) });
   canvas.onpointerleave = () => tellHover(null);
@@ -188,8 +191,8 @@ function windowPart(context, value, step, window) {
   const order = channels > 1 ? ", the largest first" : "";
   const box = el("div", { className: "window linked" }, el("p", {}, `Window of ${size} values of ${from}${order}:`), list, rest, more);
   return Object.assign(box, {
-    show(/** @type {Value} */ _, /** @type {Hover | null} */ hover) {
-      const cell = cellOf(window, hover)?.join();
+    show(/** @type {Value} */ { same }, /** @type {Hover | null} */ hover) {
+      const cell = cellOf(window, same, hover)?.join();
       for (const each of list.querySelectorAll("[data-cell]")) {
         each.classList.toggle("here", /** @type {HTMLElement} */ (each).dataset.cell === cell);
       }

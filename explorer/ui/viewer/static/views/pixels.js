@@ -2,7 +2,7 @@
 
 import { movedPixel, pixelUnder } from "../arithmetic.js";
 import { el, toggle, update } from "../dom.js";
-import { onHover, tellHover } from "../links.js";
+import { onHover, pixelOn, tellHover } from "../links.js";
 
 /** A pixel, in shares of its map. @type {(pixel: [row: number, column: number], height: number, width: number) => Box} */
 export const boxOf = ([row, column], height, width) => ({ left: column / width, top: row / height, width: 1 / width, height: 1 / height });
@@ -39,9 +39,9 @@ export function pixelPicker(name, map, choose) {
   button.onpointermove = (event) => tellHover({ ...of, pixel: under(event) });
   button.onpointerleave = () => tellHover(null);
   onHover(name, (hover) => {
-    const isHere = hover !== null && hover.which === of.which && hover.layer === of.layer;
-    toggle(here, isHere);
-    if (isHere) placeMark(here, boxOf(hover.pixel, height, width));
+    const at = pixelOn(hover, of.which, of.layer);
+    toggle(here, at !== null);
+    if (at) placeMark(here, boxOf(at, height, width));
   });
   return {
     box,
