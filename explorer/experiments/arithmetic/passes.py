@@ -178,7 +178,7 @@ def layer_pass(
         calls.insert(0, Call(layer, nn.Softmax(1), (logits,), (start,), probabilities, lasts=(False,)))
     swaps = [(each.place, each.other) for each in interventions if each.action == "swap"]
     swapped = {name: other for one, two in swaps for name, other in ((one, two), (two, one))}
-    sources = {source for call in calls for source in call.sources if source in description.origins}
+    sources = {source for call in calls for source in call.sources if source}
     same = {source: tuple(_followed(network, description, source)[1:]) for source in sources}
     return LayerPass(layer, shape, temperature, description, tuple(calls), swapped, same)
 
