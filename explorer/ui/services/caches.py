@@ -34,6 +34,9 @@ class Limit:
 CACHES: Mapping[str, Limit] = {
     # Of the process: all sessions share them.
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
+    "architectures.changed_description.describe_changed": Limit(
+        "descriptions of changed networks", "process", entries=32
+    ),
     "architectures.operators.resampling": Limit("matrices that resize an axis", "process", entries=32),
     "architectures.interventions.block_shapes": Limit("the shapes around blocks", "process", entries=128),
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
