@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { RequestError } from "../../explorer/ui/viewer/static/api.js";
+import { rowRequests } from "../../explorer/ui/viewer/static/row_requests.js";
 import { aligned, needsRows, parseRows, rowsKey, shownRows, withRow } from "../../explorer/ui/viewer/static/rows.js";
 import { EMPTY, reduce } from "../../explorer/ui/viewer/static/store.js";
 
@@ -69,4 +71,62 @@ test("values are drawn at the columns of their layers", () => {
   assert.deepEqual(moved.series[0].dots, [null, null, 0.25]);
   assert.deepEqual(moved.series[0].bands, [[0.4, 0.6], null, null]);
   assert.deepEqual(moved.hover, ["block, t", "new, not measured", "stem, t"]);
+});
+
+/** A viewer whose server gives these answers, one after the other; an Error is thrown. */
+function viewer(rows, answers) {
+  const asked = [];
+  const own = { state: { ...wanting(rows), data: { token: "t" } }, asked };
+  own.ask = rowRequests({
+    now: () => own.state,
+    show: (event) => {
+      own.state = reduce(own.state, event);
+    },
+    isSeen: () => true,
+    renew: (token) => asked.push(`renew ${token}`),
+    ask: async (_, question) => {
+      asked.push(question);
+      const next = answers.shift();
+      if (next instanceof Error) throw next;
+      return typeof next === "function" ? next() : next;
+    },
+    again: 0,
+  });
+  return own;
+}
+
+test("the server is asked until it has measured all, and no more", async () => {
+  const own = viewer("probe", [answer([row("probe", { pending: true })], false), answer([row("probe")])]);
+  await own.ask();
+  assert.equal(own.asked.length, 2);
+  assert.deepEqual(own.asked[0], { networks: ["a", "b"], layers: "blocks", rows: "probe", start: [] });
+  assert.ok(!needsRows(own.state));
+  await own.ask();
+  assert.equal(own.asked.length, 2);
+});
+
+test("of what is wanted the newest is shown", async () => {
+  let come = () => {};
+  const late = new Promise((resolve) => {
+    come = resolve;
+  });
+  const own = viewer("probe", [() => late, answer([row("field")])]);
+  const first = own.ask();
+  own.state = { ...own.state, selection: { ...own.state.selection, rows: "field" } };
+  await own.ask();
+  come(answer([row("probe")]));
+  await first;
+  assert.deepEqual(own.state.rows.answer.rows, [row("field")]);
+});
+
+test("an address that is not there yet is asked again, and one that stays away is said once", async () => {
+  const moved = new RequestError("Other networks.", "networks");
+  const own = viewer("probe", [moved, new RequestError("Ended.", "session"), answer([row("probe")])]);
+  await own.ask();
+  assert.equal(own.state.error, "");
+  assert.ok(own.asked.includes("renew t") && !needsRows(own.state));
+  const lost = viewer("probe", Array(20).fill(moved));
+  await lost.ask();
+  assert.equal(lost.state.error, "Other networks.");
+  assert.ok(!needsRows(lost.state), "it is not asked for ever");
 });

@@ -204,10 +204,26 @@ type ValueData =
       reach: [top: number, left: number, bottom: number, right: number] | null; // pixels of the input, the last included
       difference: number | null; // the largest, as a share of max(1, |value|)
       agrees: boolean;
-      stride: [down: number, right: number]; // of the window of the last step
+      same: Record<string, string[]>; // by layer that gives an input: those in front of it with its values' places
       steps: ValueStep[];
       effective?: { map: PictureAt; largest: number };
     };
+
+/** A row of `residual_blocks.py`: the maps inside a block of one network. */
+interface BlockMaps {
+  key: string; // that no other row of the page has
+  which: number; // network of the view
+  title: string;
+  maps: {
+    name: string;
+    caption: string;
+    image: string; // "" where there is none
+    alt: string;
+    size: [height: number, width: number];
+    layer: string | null; // whose values they are; null where no layer has them
+    channel: number;
+  }[];
+}
 
 interface ValueStep {
   layer: string;
@@ -215,12 +231,14 @@ interface ValueStep {
   value: number | null;
   operation: string;
   formula: string;
+  change: string; // the intervention that made the value; "" for the network
   terms: { name: string; value: number | null; layer: string | null; at: number[] | null }[]; // "" is the picture
   window: ValueWindow | null;
 }
 
 interface ValueWindow {
-  source: string; // a layer, "" the picture
+  source: string | null; // a layer, "" the picture, null values that an intervention replaced
+  stride: [down: number, right: number]; // from the window of one value to that of the next one
   first: [channel: number, row: number, column: number]; // below 0 in padding
   spacing: [down: number, right: number];
   shape: [channels: number, rows: number, columns: number];

@@ -58,3 +58,21 @@ export function aligned(chart, layers, columns) {
   }));
   return { ...chart, series, hover: places.map((place, index) => (place < 0 ? `${columns[index]}, not measured` : chart.hover[place])) };
 }
+
+/** The charts of the rows that are known, on the columns of the strip; the same array as long as they are the same. */
+export function rowCharts() {
+  /** @type {unknown[]} */
+  let of = [];
+  /** @type {StripChart[]} */
+  let charts = [];
+  return (/** @type {State} */ now) => {
+    const { message, rows, selection, view } = now;
+    const from = [message?.columns, rows, selection.rows, view?.networks];
+    if (from.every((each, index) => each === of[index])) return charts;
+    of = from;
+    const columns = message?.columns.map(({ name }) => name) ?? [];
+    const layers = rows?.answer.layers ?? [];
+    charts = shownRows(now).flatMap(({ chart }) => (chart ? [aligned(chart, layers, columns)] : []));
+    return charts;
+  };
+}
