@@ -10,6 +10,7 @@ from explorer.architectures.spec import INSIDE_BLOCK
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
+from explorer.experiments.adversarial import AimedAttack
 from explorer.images import PAPERS, PHOTOS, Dials, Frame, Paper
 from explorer.ui.services.url_codec import UrlState, parse_int
 
@@ -23,12 +24,13 @@ SAMPLE = re.compile(r"sample-([0-9])-([0-9]{1,6})")
 TEST = re.compile(r"test-(shapes-[0-9]{2}[a-z-]{0,80})-([0-9]{1,6})")
 AT = re.compile(r"probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3}")
 CHANGE = re.compile(r"[\w.@:~,-]{0,4000}", re.ASCII)  # interventions; whether they fit is said where they are applied
+ROWS = re.compile(r"[a-z]{1,20}(,[a-z]{1,20}){0,11}")  # rows of the strip; those that there are not show nothing
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
-PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change")
+PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change", "attack")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
-SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at")
+SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "at", "rows")
 
 MAX_INDEX = 100_000  # of a class or channel
 
@@ -41,14 +43,15 @@ class AppState(UrlState):
     "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0), a name in `PHOTOS`, or
     "upload-DIGEST" (an image of this session). `frame` is the text of a `Frame` of it, None for the part that each
     network gets by itself. `paper` is the colour under its transparent parts, None for that of each network's training
-    images. `dials` is the text of the `Dials` that change it. `target` is the class to explain, None for each network's
-    prediction.
+    images. `dials` is the text of the `Dials` that change it, and `attack` that of the `AimedAttack` on the result.
+    `target` is the class to explain, None for each network's prediction.
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
     `at` is the value whose arithmetic is shown: "ROW,COLUMN" of the map of `channel` of `layer`, "LAYER:PLACE" of any
     layer, or "probabilities", which is each network's probability of the class that it explains.
     `method` and `parameters`, a JSON object of those that the user set, belong to "More methods"; `questioned` is the
-    map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them.
+    map of "Can I trust this map?". `change` holds interventions, as `interventions.parse_all` reads them. `rows` names
+    further rows of the strip, with commas; None for none.
 
     Raises ValueError for a text that this app never writes.
     """
@@ -73,6 +76,8 @@ class AppState(UrlState):
     paper: Paper | None = None
     at: str | None = None
     change: str = ""
+    rows: str | None = None
+    attack: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,9 +96,12 @@ class AppState(UrlState):
             raise ValueError(f"`paper` must be one of {', '.join(PAPERS)}, received {self.paper!r:.40}.")
         if self.at is not None and not AT.fullmatch(self.at):
             raise ValueError(f"`at` must be the place of a value, received {self.at!r:.40}.")
+        if self.rows is not None and not ROWS.fullmatch(self.rows):
+            raise ValueError(f"`rows` must be names with commas, received {self.rows!r:.40}.")
         if not CHANGE.fullmatch(self.change):
             raise ValueError(f"`change` must name interventions, received {self.change!r:.40}.")
         object.__setattr__(self, "dials", Dials.from_text(self.dials).to_text())  # one text for each change
+        object.__setattr__(self, "attack", AimedAttack.from_text(self.attack).to_text())
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)

@@ -1,5 +1,6 @@
 // The state of the viewer: one value, changed by one pure function.
 
+import { rowsKey } from "./rows.js";
 import { DEFAULTS } from "./url.js";
 
 /** @type {Readonly<State>} */
@@ -13,6 +14,9 @@ export const EMPTY = Object.freeze({
   selection: DEFAULTS,
   values: null,
   effective: false,
+  rows: null,
+  offersRows: false,
+  started: [],
   error: "",
   live: "",
   uploading: "",
@@ -25,8 +29,11 @@ export const SHEET_FILES = 100; // on a contact sheet, at most
 /** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
 
-/** Whether two views differ in nothing but what a hand moves: the dials, or what `but` says. @type {(key: string, other: string, but?: Partial<View>) => boolean} */
-export function isNear(key, other, but = { dials: "" }) {
+/** @type {Partial<View>} */
+const MOVED = { dials: "", attack: "" };
+
+/** Whether two views differ in nothing but what a hand moves: dials and attack, or what `but` says. @type {(key: string, other: string, but?: Partial<View>) => boolean} */
+export function isNear(key, other, but = MOVED) {
   const [one, two] = [key, other].map((each) => JSON.stringify({ ...JSON.parse(each), ...but }));
   return one === two;
 }
@@ -69,6 +76,13 @@ function reduced(state, event) {
       return { ...state, values: { key: event.key, body: event.message.body, networks: event.message.values }, error: "" };
     case "effective":
       return { ...state, effective: event.wanted };
+    case "rows":
+      if (rowsKey(state) !== event.key) return state; // others are wanted by now
+      return { ...state, rows: { key: event.key, answer: event.answer } };
+    case "offers rows":
+      return { ...state, offersRows: event.open };
+    case "start":
+      return state.started.includes(event.row) ? state : { ...state, started: [...state.started, event.row] };
     case "history": // what was chosen before is no longer wanted
       return {
         ...state,
@@ -106,7 +120,7 @@ function reduced(state, event) {
     case "live": {
       // of a view that differs at most in what the hand has moved meanwhile
       const { picture } = event.message;
-      if (!state.view || !isNear(keyOf(state.view), event.key, { dials: "", picture: "" })) return state;
+      if (!state.view || !isNear(keyOf(state.view), event.key, { ...MOVED, picture: "" })) return state;
       const now = { picture, frame: event.frame };
       const key = keyOf({ ...JSON.parse(event.key), ...now });
       return { ...state, view: { ...state.view, ...now }, message: event.message, key, live: picture, error: "" };
@@ -166,6 +180,7 @@ function chosen(state, given) {
     chosen: { ...state.chosen, ...changes },
     number: state.number + 1,
     selection,
+    ...((changes.networks || changes.layers) && { started: [] }), // what takes long is begun for what is seen
   };
 }
 
