@@ -1,4 +1,4 @@
-"""Units: their pictures against passes of their own, their weights by hand, their ablation against a changed network."""
+"""Units: their pictures against passes of their own, weights by hand, ablation against a changed network."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.architectures import ArchitectureSpec, Stage, Stem, build
+from explorer.architectures import ArchitectureSpec, Stage, Stem, build, describe
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split, shapes
 from explorer.experiments.agreement import images_for
@@ -267,7 +267,7 @@ def test_what_one_unit_feeds_is_what_the_other_is_fed_by(block: str) -> None:
     network = checkpoint(replace(SPEC, stages=stages, block=block)).network  # type: ignore[arg-type]
     compared = 0
     for layer in ("stem.conv", "stages.0.0.conv2", "stages.1.0"):
-        for channel in range(3):
+        for channel in range(describe(network.spec).shape(layer)[0]):
             for out in feeds(network, Unit(layer, channel)).connections:
                 for place, size in enumerate(out.sizes):
                     back = fed_by(network, Unit(out.layer, out.first + place)).connections

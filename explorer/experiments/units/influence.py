@@ -47,31 +47,34 @@ def influence(
     """
     check_unit(checkpoint.spec, unit)
     off = (Intervention(unit.layer, channel=unit.channel),)
-    found: lesions.Answers | None = None
     part = 1.0 if is_labelled else 0.5
     if not is_labelled:
-        for share, found in lesions.answers(checkpoint, split, class_names, ()):
+        for share, own in lesions.answers(checkpoint, split, class_names, ()):
+            if own is not None:
+                split = Split(split.images, own.predicted[0], None)
             yield 0.5 * share, None
-        assert found is not None
-        split = Split(split.images, found.predicted[0], None)
     for share, found in lesions.answers(checkpoint, split, class_names, (off,)):
-        yield min(0.999, 1 - part + part * share), None
-    assert found is not None
+        if found is None:
+            yield 1 - part + part * share, None
+        else:
+            yield 1.0, _influence(found, is_labelled)
+
+
+def _influence(found: lesions.Answers, is_labelled: bool) -> Influence:
+    before, after = found.accuracies
     right = found.predicted == found.labels
     lost, gained = (int((a & ~b).sum()) for a, b in (right, right[::-1]))
     losses = found.losses.astype(np.float64)
     probabilities = np.exp(-losses)
-    yield (
-        1.0,
-        Influence(
-            is_labelled,
-            *found.accuracies,
-            lost,
-            gained,
-            difference_of_shares(lost, gained, found.n),
-            mean_difference(losses[1] - losses[0]),
-            mean_difference(probabilities[1] - probabilities[0]),
-        ),
+    return Influence(
+        is_labelled,
+        before,
+        after,
+        lost,
+        gained,
+        difference_of_shares(lost, gained, found.n),
+        mean_difference(losses[1] - losses[0]),
+        mean_difference(probabilities[1] - probabilities[0]),
     )
 
 

@@ -119,7 +119,7 @@ def map_of(network: Network, images: Tensor, unit: Unit, leak: float = 0.0) -> T
     def run(module: nn.Module, *inputs: object) -> Tensor:
         output: Tensor = module(*inputs)
         if leak and isinstance(module, nn.ReLU):
-            passed = leak * inputs[0]  # type: ignore[operator]
+            passed: Tensor = leak * inputs[0]  # type: ignore[operator, assignment]
             output = output + (passed - passed.detach())
         if module is wanted:
             found.append(output)
@@ -166,7 +166,7 @@ def natural_answers(
     count = len(images) * spec.input_shape[1] * spec.input_shape[2]
     mean = total / count
     colours = Colours(mean, products / count - np.outer(mean, mean))
-    found = UnitAnswers(unit, *map(np.concatenate, (values, positions, is_flat)), colours)  # type: ignore[arg-type]
+    found = UnitAnswers(unit, np.concatenate(values), np.concatenate(positions), np.concatenate(is_flat), colours)
     if not np.isfinite(found.values).all():
         raise ValueError(f"the values of {unit} are not finite for some images; choose other weights.")
     yield 1.0, found

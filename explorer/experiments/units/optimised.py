@@ -83,12 +83,12 @@ def minimises(spec: ArchitectureSpec, answers: UnitAnswers) -> bool:
 def optimise(
     checkpoint: Checkpoint, unit: Unit, colours: Colours, seed: int = 0, steps: int = STEPS, minimise: bool = False
 ) -> Generator[tuple[float, OptimisedPictures | None], None, None]:
-    """A picture that makes the maximum of the unit's feature map large, and with `minimise` another that makes it small.
+    """A picture that makes the maximum of the unit's map large, and with `minimise` another that makes it small.
 
     What is maximised is a soft maximum of the map M, s log(sum(exp(M / s))) with its standard deviation s: of the
-    maximum itself only one place would learn. The best picture of all steps is kept. `colours` are those of the natural pictures beside it. Yields
-    (fraction, None) after every step, then 1 with the pictures. The same seed gives the same bits. Raises ValueError as
-    `natural_answers`.
+    maximum itself only one place would learn. The best picture of all steps is kept. `colours` are those of the
+    natural pictures beside it. Yields (fraction, None) after every step, then 1 with the pictures. The same seed gives
+    the same bits. Raises ValueError as `natural_answers`.
     """
     spec, network = checkpoint.spec, checkpoint.network
     check_unit(spec, unit)
