@@ -142,7 +142,7 @@ def sentences(title: str, found: UnitFindings) -> list[str]:
     answers, unit = found.answers, found.unit
     if found.is_constant:
         said = f"{unit} of {title} has the value {answers.values[0]:.3g} for each of {answers.n:,} images, so no image "
-        return [f"{said}stands out.", influence_sentence(title, unit, found.influence)]
+        return [f"{said}stands out.", influence_sentence(title, found.influence)]
     said = f"{unit} of {title}: its maximum goes from {answers.values.min():.3g} to {answers.values.max():.3g} on "
     said += f"{answers.n:,} images."
     if silent := int((answers.is_flat & (answers.values == 0)).sum()):
@@ -157,7 +157,7 @@ def sentences(title: str, found: UnitFindings) -> list[str]:
         else:
             said += f" Its {shown} strongest show {shown} classes."
     made = [] if found.optimised is None else [optimised_sentence(found)]
-    return [said, influence_sentence(title, unit, found.influence), *made]
+    return [said, influence_sentence(title, found.influence), *made]
 
 
 def optimised_sentence(found: UnitFindings) -> str:

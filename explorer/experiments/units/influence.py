@@ -12,13 +12,16 @@ from explorer.experiments import lesions
 from explorer.experiments.units.natural import Unit, check_unit
 from explorer.intervals import Accuracy, Difference, difference_of_shares, mean_difference
 
+FEWEST = 30  # pictures, for an interval from a mean and its standard error
+
 
 @dataclass(frozen=True)
 class Influence:
-    """What switching a unit off changes on N pictures: after minus before.
+    """What switching a unit off changes on N pictures, `before` and `after`.
 
-    `lost` pictures are right before and wrong after, `gained` the other way round. `loss` is of the cross-entropy,
-    `probability` of the right class's. Where `is_labelled` is False nobody named the classes of the pictures: the
+    `lost` pictures are right before and wrong after, `gained` the other way round. `losses` are the mean cross-entropies
+    before and after, `probabilities` the mean ones of the right class; `accuracy`, `loss` and `probability` are the
+    changes, after minus before, the last two without an interval that holds for fewer than `FEWEST` pictures. Where `is_labelled` is False nobody named the classes of the pictures: the
     network's own answer before counts as right.
     """
 
@@ -27,6 +30,8 @@ class Influence:
     after: Accuracy
     lost: int
     gained: int
+    losses: tuple[float, float]
+    probabilities: tuple[float, float]
     accuracy: Difference
     loss: Difference
     probability: Difference
@@ -72,24 +77,33 @@ def _influence(found: lesions.Answers, is_labelled: bool) -> Influence:
         after,
         lost,
         gained,
+        (float(losses[0].mean()), float(losses[1].mean())),
+        (float(probabilities[0].mean()), float(probabilities[1].mean())),
         difference_of_shares(lost, gained, found.n),
         mean_difference(losses[1] - losses[0]),
         mean_difference(probabilities[1] - probabilities[0]),
     )
 
 
-def influence_sentence(title: str, unit: Unit, found: Influence) -> str:
+def influence_sentence(title: str, found: Influence) -> str:
     """What the figures say, and only as far as their intervals allow."""
     change, pictures = found.accuracy, f"{found.n:,} images"
     points = f"95 % interval {100 * change.low:+.1f} to {100 * change.high:+.1f}"
     what = f"Without this unit {title}"
     if not found.is_labelled:
-        kept = found.n - found.lost
-        return f"{what} keeps its answer on {kept} of {pictures} (other answers: {found.lost}; {points} points)."
+        return f"{what} keeps its answer on {found.n - found.lost:,} of {pictures} ({points} points)."
     if not found.lost and not found.gained:
-        return f"{what} is right on the same images as with it: {found.before.right} of {pictures} ({points} points)."
-    text = f"{what} is wrong on {found.lost} and right on {found.gained} more of {pictures}: "
-    text += f"{100 * change.mean:+.1f} points ({points})."
-    if change.low <= 0 <= change.high:
-        return text + " Whether the unit matters for the accuracy cannot be told from these images."
-    return text + (" So the unit helps here." if change.mean < 0 else " So the network does better without it here.")
+        text = f"{what} is right on the same images as with it, {found.before.right:,} of {pictures} ({points} points)."
+    else:
+        text = f"{what} is wrong on {found.lost:,} and right on {found.gained:,} more of {pictures}: "
+        text += f"{100 * change.mean:+.1f} points ({points})."
+    if not change.low <= 0 <= change.high:
+        return text + (
+            " So the unit helps here." if change.mean < 0 else " So the network does better without it here."
+        )
+    text += " Whether it matters for the accuracy cannot be told from these images."
+    loss = found.loss
+    if found.n >= FEWEST and not loss.low <= 0 <= loss.high:
+        verb = "rises" if loss.mean > 0 else "falls"
+        text += f" The mean loss {verb} by {abs(loss.mean):.2g} (95 % interval {loss.low:+.2g} to {loss.high:+.2g})."
+    return text

@@ -16,7 +16,8 @@ class Plan:
 
     `cost` says in words what has to be computed; it takes about `seconds`, 0 where all of it is known. `work` measures
     what is not known yet. `known` is what is known, None where nothing is. Of that, `answer` gives sentences first,
-    then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session.
+    then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session. `links` draws
+    links below the answer.
     """
 
     key: str
@@ -27,6 +28,7 @@ class Plan:
     answer: Callable[[Any], Sequence[Part]]
     rows: Callable[[Any], Sequence[Sequence[str]]]
     source: str
+    links: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class AskedNetwork:
 class Question:
     """A question: its `title`, a sentence on how it is answered, and what the answer does not show.
 
-    `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
+    `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none. `of_one`:
+    it is about one of the networks.
     """
 
     title: str
@@ -53,3 +56,4 @@ class Question:
     limits: tuple[str, ...]
     controls: Callable[[ExperimentsState, Sequence[AskedNetwork]], None]
     plan: Callable[[ExperimentsState, Sequence[AskedNetwork]], Plan | None]
+    of_one: bool = False
