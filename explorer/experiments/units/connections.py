@@ -10,6 +10,7 @@ a channel on unchanged, which is a link of its own. So the blocks further on, wh
 shortcuts, are not listed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +69,16 @@ class Neighbours:
     connections: tuple[Connections, ...]
     carried: tuple[Unit, ...]
     unread: tuple[str, ...]
+
+
+def end_name(found: Connections, place: int, class_names: Sequence[str]) -> str:
+    """What the unit at the other end is called: a class, a colour, or a channel of its layer."""
+    number = found.first + place
+    if found.kind == "picture":
+        return ("red", "green", "blue")[number] if len(found.sizes) == 3 else f"channel {number} of the picture"
+    if found.kind == "output" and len(found.sizes) == len(class_names):
+        return class_names[number]
+    return f"{found.layer}, {'unit' if found.kind == 'output' else 'channel'} {number}"
 
 
 @torch.no_grad()

@@ -17,29 +17,38 @@ from explorer.experiments.units.natural import Unit, UnitAnswers, box_of, macs_t
 from explorer.experiments.units.optimised import STEPS, OptimisedPictures, minimises, optimise
 from explorer.images import seen_pixels
 
+CAUTION = (
+    "From natural extreme pictures people predicted a unit's answer right in 92 ± 2 % of trials, from optimised ones "
+    "in 82 ± 4 %; chance is 50 % (Borowski et al. 2021). Optimised pictures can be manipulated (Geirhos et al. 2024). "
+    "So believe the natural ones first."
+)
+"""What stands beside every optimised picture."""
+
 LIMITS = (
     "Pictures that a unit answers to may have more in common than what the unit reacts to.",
-    "In Borowski et al. (2021) people predicted a unit's answer right in 92 ± 2 % of trials from natural pictures, and "
-    "in 82 ± 4 % from optimised ones; chance is 50 %.",
-    "Geirhos et al. (2024) show that optimised pictures can be manipulated, so one alone is no evidence.",
-    "Another seed gives another optimised picture. All values are of whole maps, by their maximum.",
+    "Another seed gives another optimised picture, and what it shows need not be in any natural one.",
+    "Pictures are ranked by the maximum of the map; by its mean, others could be in front.",
     "A unit that is switched off is 0 at every place, which may be a value that it never has. Other units may do the "
     "same work, and a network trained without it could do as well.",
     "A large weight says what could pass, not what does: that depends on the picture.",
 )
+
+Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class ShownPicture:
     """A natural picture as the network sees it, uint8 (H, W, 3), and the unit's `value` for it. `index` is its place
     among all, `label` its class or title. `position` on the map and `box` in the picture (top, left, bottom, right,
-    exclusive) are those of the maximum, None where the map has one value everywhere."""
+    exclusive) are those of the maximum, and `cell` is the part of the picture at that position; None where the map has
+    one value everywhere."""
 
     index: int
     label: str
     value: float
     position: tuple[int, int] | None
-    box: tuple[int, int, int, int] | None
+    box: Box | None
+    cell: Box | None
     pixels: np.ndarray
 
 
@@ -120,9 +129,15 @@ def _shown(
     pixels = seen_pixels(split.images[index].transpose(1, 2, 0), size, 3, checkpoint.resize_shorter_to)
     row, column = map(int, answers.positions[index])
     flat = bool(answers.is_flat[index])
-    box = None if flat else box_of(spec, answers.unit, (row, column))
     value = float(answers.values[index])
-    return ShownPicture(index, labels[index], value, None if flat else (row, column), box, pixels)
+    if flat:
+        return ShownPicture(index, labels[index], value, None, None, None, pixels)
+    _, rows, columns = describe(spec).shape(answers.unit.layer)
+    top, left = row * size[0] // rows, column * size[1] // columns
+    bottom, right = (row + 1) * size[0] // rows, (column + 1) * size[1] // columns
+    cell = (top, left, max(bottom, top + 1), max(right, left + 1))
+    box = box_of(spec, answers.unit, (row, column))
+    return ShownPicture(index, labels[index], value, (row, column), box, cell, pixels)
 
 
 def natural_macs(spec: ArchitectureSpec, unit: Unit, n: int, is_labelled: bool = True) -> float:
@@ -150,12 +165,10 @@ def sentences(title: str, found: UnitFindings) -> list[str]:
     if found.influence.is_labelled:
         (label, count), *_ = Counter(each.label for each in found.strongest).most_common(1)
         shown = len(found.strongest)
-        if count == shown:
-            said += f" All {shown} strongest show {label}."
-        elif count > 1:
-            said += f" {count} of its {shown} strongest show {label}."
+        if 2 * count > shown:
+            said += f" {'All' if count == shown else f'{count} of its'} {shown} strongest show {label}."
         else:
-            said += f" Its {shown} strongest show {shown} classes."
+            said += f" Its {shown} strongest show {len({each.label for each in found.strongest})} classes."
     made = [] if found.optimised is None else [optimised_sentence(found)]
     return [said, influence_sentence(title, found.influence), *made]
 

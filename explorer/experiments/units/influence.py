@@ -19,10 +19,11 @@ FEWEST = 30  # pictures, for an interval from a mean and its standard error
 class Influence:
     """What switching a unit off changes on N pictures, `before` and `after`.
 
-    `lost` pictures are right before and wrong after, `gained` the other way round. `losses` are the mean cross-entropies
-    before and after, `probabilities` the mean ones of the right class; `accuracy`, `loss` and `probability` are the
-    changes, after minus before, the last two without an interval that holds for fewer than `FEWEST` pictures. Where `is_labelled` is False nobody named the classes of the pictures: the
-    network's own answer before counts as right.
+    `lost` pictures are right before and wrong after, `gained` the other way round. `losses` are the mean
+    cross-entropies before and after, `probabilities` the mean ones of the right class. `accuracy`, `loss` and
+    `probability` are the changes, after minus before; intervals of the last two hold for `FEWEST` pictures or more.
+    Where `is_labelled` is False nobody named the classes of the pictures: the network's own answer before counts as
+    right.
     """
 
     is_labelled: bool

@@ -14,12 +14,12 @@ from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
 from explorer.experiments import measurement
 from explorer.experiments.units import connections, findings
-from explorer.experiments.units.connections import Connections, Neighbours
-from explorer.experiments.units.findings import LIMITS, ShownPicture, UnitFindings
+from explorer.experiments.units.connections import Neighbours, end_name
+from explorer.experiments.units.findings import CAUTION, LIMITS, ShownPicture, UnitFindings
 from explorer.experiments.units.influence import FEWEST
 from explorer.experiments.units.natural import Unit
 from explorer.experiments.units.optimised import STEPS, OptimisedPicture, minimises
-from explorer.figures import Gallery, Part, Table, Thumbnail
+from explorer.figures import Gallery, Part, Table, Thumbnail, fit_to_screen
 from explorer.images import PHOTOS, seen_pixels
 from explorer.tracing import STRIP_KINDS
 from explorer.ui import bar, dataset_access, forecasts, measured_images, navigation, url_query
@@ -53,8 +53,8 @@ class Natural:
 def question() -> Question:
     return Question(
         title="What does one unit react to?",
-        method="A unit is one channel of one layer. Pictures are ranked by the maximum of its map; a frame marks the "
-        "pixels that this value can depend on. Then the unit is switched off.",
+        method="A unit is one channel of one layer. Pictures are ranked by the maximum of its map. The small frame "
+        "marks the place of that value, the large one the pixels that it can depend on. Then the unit is switched off.",
         limits=LIMITS,
         controls=_controls,
         plan=_plan,
@@ -295,18 +295,20 @@ def _measured(title: str, found: UnitFindings) -> list[Part]:
                     *([] if made is None or made.minimising is None else [_optimised(made.minimising)]),
                 ]
             ),
+            *([] if made is None else [CAUTION]),
         ]
     return [*parts, _influence(found)]
 
 
 def _thumbnail(shown: ShownPicture) -> Thumbnail:
-    box = shown.box or (0, 0, *shown.pixels.shape[:2])
-    large = figures.framed(shown.pixels, box, SIDE) if shown.box else figures.fit_to_screen(shown.pixels, SIDE)
+    large = (
+        figures.framed(shown.pixels, shown.box, SIDE, shown.cell) if shown.box else fit_to_screen(shown.pixels, SIDE)
+    )
     return Thumbnail(large, [f"{shown.label}", f"{shown.value:.3g}"])
 
 
 def _optimised(made: OptimisedPicture) -> Thumbnail:
-    return Thumbnail(figures.fit_to_screen(made.pixels, SIDE), ["optimised", f"{made.value:.3g}"])
+    return Thumbnail(fit_to_screen(made.pixels, SIDE), ["optimised", f"{made.value:.3g}"])
 
 
 def _influence(found: UnitFindings) -> Table:
@@ -321,8 +323,8 @@ def _influence(found: UnitFindings) -> Table:
         (f"mean probability of the {of}", changed.probabilities, changed.probability),
         (f"mean loss of the {of}", changed.losses, changed.loss),
     ):
-        between = f"{difference.low:+.3f} to {difference.high:+.3f}" if changed.n >= FEWEST else "too few images"
-        rows.append([name, *(f"{value:.3f}" for value in pair), f"{difference.mean:+.3f}", between])
+        between = f"{difference.low:+.2g} to {difference.high:+.2g}" if changed.n >= FEWEST else "too few images"
+        rows.append([name, *(f"{value:.3f}" for value in pair), f"{difference.mean:+.2g}", between])
     return Table([f"of {changed.n:,} images", "with the unit", "switched off", "change", "95 % interval"], rows)
 
 
@@ -330,7 +332,12 @@ def _weights(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) 
     parts: list[Part] = []
     for verb, found in zip(("It is fed by", "It feeds"), neighbours, strict=True):
         rows = [
-            [_end(checkpoint, each, int(place)), each.through, f"{each.sizes[place]:.3g}", f"{each.totals[place]:+.3g}"]
+            [
+                end_name(each, int(place), checkpoint.class_names),
+                each.through,
+                f"{each.sizes[place]:.3g}",
+                f"{each.totals[place]:+.3g}",
+            ]
             + [f"{each.shares[place]:.0%}"]
             for each in found.connections
             for place in each.strongest
@@ -346,15 +353,6 @@ def _weights(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) 
         "Each is multiplied by the factors of the norms on the way."
     )
     return parts
-
-
-def _end(checkpoint: Checkpoint, found: Connections, place: int) -> str:
-    channel = found.first + place
-    if found.kind == "picture":
-        return ("red", "green", "blue")[channel] if len(found.sizes) == 3 else "grey"
-    if found.kind == "output" and len(found.sizes) == len(checkpoint.class_names):
-        return checkpoint.class_names[channel]
-    return f"{found.layer}, {'unit' if found.kind == 'output' else 'channel'} {channel}"
 
 
 def _links(state: ExperimentsState, checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) -> None:
@@ -401,6 +399,6 @@ def _rows(
     for what, found in zip(("weight into it", "weight out of it"), neighbours, strict=True):
         for ends in found.connections:
             for index, (size, total) in enumerate(zip(ends.sizes, ends.totals, strict=True)):
-                end = _end(checkpoint, ends, index)
+                end = end_name(ends, index, checkpoint.class_names)
                 rows.append([what, end, f"{size:.6g}", "", "", "", "", f"{total:.6g}"])
     return rows
