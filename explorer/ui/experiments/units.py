@@ -8,18 +8,15 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from explorer import figures
 from explorer.architectures import describe
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
 from explorer.experiments import measurement
 from explorer.experiments.units import connections, findings
-from explorer.experiments.units.connections import Neighbours, end_name
-from explorer.experiments.units.findings import CAUTION, LIMITS, ShownPicture, UnitFindings
-from explorer.experiments.units.influence import FEWEST
+from explorer.experiments.units.connections import Neighbours
+from explorer.experiments.units.findings import LIMITS, UnitFindings
 from explorer.experiments.units.natural import Unit
-from explorer.experiments.units.optimised import STEPS, OptimisedPicture, minimises
-from explorer.figures import Gallery, Part, Table, Thumbnail, fit_to_screen
+from explorer.experiments.units.optimised import STEPS, minimises
 from explorer.images import PHOTOS, seen_pixels
 from explorer.tracing import STRIP_KINDS
 from explorer.ui import bar, dataset_access, forecasts, measured_images, navigation, url_query
@@ -27,13 +24,13 @@ from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.images import COUNTS
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.experiments.unit_answer import csv_rows, measured_parts, weight_parts
 from explorer.ui.network_text import source_text
 from explorer.ui.services.inference import photo_image, pixels_for
 from explorer.ui.session import session
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.download import offer_labelled_images
 
-SIDE = 96  # pixels of a picture on the page
 PICTURES = "pictures"  # the `data` of a state that stands for the gallery and the session's uploads
 LAYER_SECONDS = 0.0004  # of one step of the ascent for each layer, beside its arithmetic
 
@@ -267,92 +264,14 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         work=work,
         known=found or unit,  # the weights are known without any measurement
         answer=lambda known: [
-            *(_measured(title, known) if isinstance(known, UnitFindings) else []),
-            *_weights(checkpoint, neighbours),
+            *(measured_parts(title, known) if isinstance(known, UnitFindings) else []),
+            *weight_parts(checkpoint, neighbours),
         ],
-        rows=lambda known: _rows(checkpoint, known, neighbours),
+        rows=lambda known: csv_rows(checkpoint, known, neighbours),
         source=f"{images_title if is_labelled else f'{n} pictures of {_data_title(data)}'}. "
         f"{source_text([network.chosen])}",
         links=lambda: _links(state, checkpoint, neighbours),
     )
-
-
-# --- the answer -------------------------------------------------------------------------------------------------------
-
-
-def _measured(title: str, found: UnitFindings) -> list[Part]:
-    said = findings.sentences(title, found)
-    parts: list[Part] = [*said]
-    if not found.is_constant:
-        made = found.optimised
-        parts += [
-            f"Strongest of {found.answers.n:,} images{'' if made is None else ', and the optimised picture'}:",
-            Gallery([*map(_thumbnail, found.strongest), *([] if made is None else [_optimised(made.maximising)])]),
-            f"Weakest{'' if made is None or made.minimising is None else ', and the picture that minimises'}:",
-            Gallery(
-                [
-                    *map(_thumbnail, found.weakest),
-                    *([] if made is None or made.minimising is None else [_optimised(made.minimising)]),
-                ]
-            ),
-            *([] if made is None else [CAUTION]),
-        ]
-    return [*parts, _influence(found)]
-
-
-def _thumbnail(shown: ShownPicture) -> Thumbnail:
-    large = (
-        figures.framed(shown.pixels, shown.box, SIDE, shown.cell) if shown.box else fit_to_screen(shown.pixels, SIDE)
-    )
-    return Thumbnail(large, [f"{shown.label}", f"{shown.value:.3g}"])
-
-
-def _optimised(made: OptimisedPicture) -> Thumbnail:
-    return Thumbnail(fit_to_screen(made.pixels, SIDE), ["optimised", f"{made.value:.3g}"])
-
-
-def _influence(found: UnitFindings) -> Table:
-    changed = found.influence
-    right = "right answers" if changed.is_labelled else "answers that stay"
-    change = changed.accuracy
-    interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f} points"
-    rows = [[right, f"{changed.before.share:.1%}", f"{changed.after.share:.1%}", f"{100 * change.mean:+.1f} points"]]
-    rows[0].append(interval)
-    of = "right class" if changed.is_labelled else "answer"
-    for name, pair, difference in (
-        (f"mean probability of the {of}", changed.probabilities, changed.probability),
-        (f"mean loss of the {of}", changed.losses, changed.loss),
-    ):
-        between = f"{difference.low:+.2g} to {difference.high:+.2g}" if changed.n >= FEWEST else "too few images"
-        rows.append([name, *(f"{value:.3f}" for value in pair), f"{difference.mean:+.2g}", between])
-    return Table([f"of {changed.n:,} images", "with the unit", "switched off", "change", "95 % interval"], rows)
-
-
-def _weights(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) -> list[Part]:
-    parts: list[Part] = []
-    for verb, found in zip(("It is fed by", "It feeds"), neighbours, strict=True):
-        rows = [
-            [
-                end_name(each, int(place), checkpoint.class_names),
-                each.through,
-                f"{each.sizes[place]:.3g}",
-                f"{each.totals[place]:+.3g}",
-            ]
-            + [f"{each.shares[place]:.0%}"]
-            for each in found.connections
-            for place in each.strongest
-        ]
-        notes = [f"The shortcut carries {unit} on unchanged." for unit in found.carried if verb == "It is fed by"]
-        notes += [f"The shortcut carries it on to {unit}, unchanged." for unit in found.carried if verb == "It feeds"]
-        notes += [f"`{name}` is in between, whose weights are not read here." for name in found.unread]
-        if rows:
-            parts.append(Table([f"{verb}", "weights of", "size", "total", "share"], rows, texts=2))
-        parts += [note.replace("`", "") for note in notes]
-    parts.append(
-        "Size: the Euclidean norm of the kernel between two channels; total: its sum; share: of all squared sizes. "
-        "Each is multiplied by the factors of the norms on the way."
-    )
-    return parts
 
 
 def _links(state: ExperimentsState, checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) -> None:
@@ -372,33 +291,3 @@ def _links(state: ExperimentsState, checkpoint: Checkpoint, neighbours: tuple[Ne
             for unit in units:
                 view = replace(state, layer=unit.layer, channel=unit.channel)
                 navigation.page_link("experiments", f"{unit.layer} · {unit.channel}", pair | view.to_query())
-
-
-def _rows(
-    checkpoint: Checkpoint, known: UnitFindings | Unit, neighbours: tuple[Neighbours, Neighbours]
-) -> list[list[str]]:
-    rows = [["what", "name", "value", "low", "high", "row", "column", "total"]]
-    if isinstance(known, UnitFindings):
-        for what, pictures in (("strongest image", known.strongest), ("weakest image", known.weakest)):
-            for shown in pictures:
-                place = ["", ""] if shown.position is None else [*map(str, shown.position)]
-                rows.append([what, f"{shown.index} {shown.label}", f"{shown.value:.6g}", "", "", *place, ""])
-        if (made := known.optimised) is not None:
-            for what, picture in (("optimised to maximise", made.maximising), ("to minimise", made.minimising)):
-                if picture is not None:
-                    place = [*map(str, picture.position)]
-                    rows.append([what, f"seed {made.seed}", f"{picture.value:.6g}", "", "", *place, ""])
-        changed = known.influence
-        for name, each in (("before", changed.before), ("after", changed.after)):
-            numbers = [f"{value:.6g}" for value in (each.share, each.low, each.high)]
-            rows.append(["accuracy" if changed.is_labelled else "answers that stay", name, *numbers, "", "", ""])
-        for name in ("accuracy", "probability", "loss"):
-            change = getattr(changed, name)
-            numbers = [f"{value:.6g}" for value in (change.mean, change.low, change.high)]
-            rows.append(["change when switched off", name, *numbers, "", "", ""])
-    for what, found in zip(("weight into it", "weight out of it"), neighbours, strict=True):
-        for ends in found.connections:
-            for index, (size, total) in enumerate(zip(ends.sizes, ends.totals, strict=True)):
-                end = end_name(ends, index, checkpoint.class_names)
-                rows.append([what, end, f"{size:.6g}", "", "", "", "", f"{total:.6g}"])
-    return rows
