@@ -37,7 +37,7 @@ def test_natural_pictures_come_first_and_stay_when_the_ascent_is_stopped(monkeyp
     app = open_page(**UNIT, n="30")
     said = texts(app)
     assert "This takes two passes of 30 images, and then" in said and measure_buttons(app)
-    assert "It is fed by" in said and "| star | head.fc |" in said, "weights need no measurement"
+    assert "It is fed by" in said and "It feeds: head.fc |" in said, "weights need no measurement"
     assert "Strongest" not in said and not ascents
     measure_buttons(app)[0].click().run()
     said = texts(app)
@@ -47,7 +47,7 @@ def test_natural_pictures_come_first_and_stay_when_the_ascent_is_stopped(monkeyp
     rows = files["Results (CSV)"]().decode("utf-8-sig").splitlines()
     assert sum(row.startswith("strongest image") for row in rows) == 9 and not any("optimised" in row for row in rows)
 
-    monkeypatch.setattr(findings, "with_optimised", lambda *of: whole(*of, steps=2))
+    monkeypatch.setattr(findings, "with_optimised", lambda checkpoint, found, seed: whole(checkpoint, found, seed, 2))
     measure_buttons(app)[0].click().run()
     said = texts(app)
     assert not app.exception and not app.error and not measure_buttons(app)
@@ -74,23 +74,22 @@ def test_the_first_view_and_a_layer_that_the_network_lacks_show_a_unit() -> None
         app = open_page(question="unit", **query)
         (layer,) = [each for each in app.selectbox if each.label == "Layer"]
         (channel, _) = app.number_input
-        assert layer.value == "stages.2.0" and 0 <= channel.value < 64
+        assert layer.value == "stages.2.0" and channel.value in range(64)
     app = open_page(question="unit", layer="stem.conv", channel="99999")
     assert app.number_input[0].value == 15, "the last one"
 
 
-def test_a_link_to_a_neighbour_is_a_page_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    links: list[tuple[str, dict[str, str]]] = []
-    monkeypatch.setattr(navigation, "page_link", lambda page, label, query=None: links.append((label, query or {})))
-    open_page(question="unit", layer="stages.1.0", channel="4", network="second", n="30")
-    named = dict(links)
-    assert named["stages.2.0 · 20"]["channel"] == "20", "option A carries channel 4 of 32 to 20 of 64"
-    into = [query for label, query in links if label.startswith("stages.1.0.conv1 · ")]
-    out = [query for label, query in links if label.startswith("stages.2.0.conv1 · ")]
-    assert len(into) == len(out) == 6
-    for query in (*into, *out):
-        state = ExperimentsState.from_query(query)
-        assert (state.question, state.network, state.n) == ("unit", "second", 30) and query["first"] == "shapes-plain-8"
+def test_a_neighbour_has_an_address_of_its_own() -> None:
+    app = open_page(question="unit", layer="stages.1.0", channel="4", network="second", n="30")
+    buttons = {each.label: each for each in app.button}
+    assert sum(label.startswith("stages.1.0.conv1 · ") for label in buttons) == 6
+    assert sum(label.startswith("stages.2.0.conv1 · ") for label in buttons) == 6
+    buttons["stages.2.0 · 20"].click().run()  # option A carries channel 4 of 32 to 20 of 64
+    assert not app.exception and app.number_input[0].value == 20
+    query = {name: value[0] if isinstance(value, list) else value for name, value in app.query_params.items()}
+    state = ExperimentsState.from_query(query)
+    assert (state.layer, state.channel, state.network, state.n) == ("stages.2.0", 20, "second", 30)
+    assert query["first"] == "shapes-plain-8" and not state.measure
 
 
 def test_a_view_round_trips() -> None:

@@ -46,40 +46,36 @@ def _influence(found: UnitFindings) -> Table:
     changed = found.influence
     right = "right answers" if changed.is_labelled else "answers that stay"
     change = changed.accuracy
-    interval = f"{100 * change.low:+.1f} to {100 * change.high:+.1f} points"
-    rows = [[right, f"{changed.before.share:.1%}", f"{changed.after.share:.1%}", f"{100 * change.mean:+.1f} points"]]
-    rows[0].append(interval)
+    points = f"{100 * change.mean:+.1f} points ({100 * change.low:+.1f} to {100 * change.high:+.1f})"
+    rows = [[right, f"{changed.before.share:.1%} → {changed.after.share:.1%}", points]]
     of = "right class" if changed.is_labelled else "answer"
-    for name, pair, difference in (
+    for name, pair, found_change in (
         (f"mean probability of the {of}", changed.probabilities, changed.probability),
         (f"mean loss of the {of}", changed.losses, changed.loss),
     ):
-        between = f"{difference.low:+.2g} to {difference.high:+.2g}" if changed.n >= FEWEST else "too few images"
-        rows.append([name, *(f"{value:.3f}" for value in pair), f"{difference.mean:+.2g}", between])
-    return Table([f"of {changed.n:,} images", "with the unit", "switched off", "change", "95 % interval"], rows)
+        between = f"{found_change.low:+.2g} to {found_change.high:+.2g}" if changed.n >= FEWEST else "too few images"
+        rows.append([name, f"{pair[0]:.3f} → {pair[1]:.3f}", f"{found_change.mean:+.2g} ({between})"])
+    return Table([f"of {changed.n:,} images", "with the unit → off", "change (95 % interval)"], rows)
 
 
 def weight_parts(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) -> list[Part]:
     """The strongest weights into a unit and out of it; `neighbours` are what it is fed by and what it feeds."""
     parts: list[Part] = []
-    for verb, found in zip(("It is fed by", "It feeds"), neighbours, strict=True):
-        rows = [
-            [
-                end_name(each, int(place), checkpoint.class_names),
-                each.through,
-                f"{each.sizes[place]:.3g}",
-                f"{each.totals[place]:+.3g}",
+    carries = ("The shortcut carries {} on unchanged.", "The shortcut carries it on to {}, unchanged.")
+    for verb, carry, found in zip(("It is fed by", "It feeds"), carries, neighbours, strict=True):
+        for each in found.connections:
+            rows = [
+                [
+                    end_name(each, int(place), checkpoint.class_names),
+                    f"{each.sizes[place]:.3g}",
+                    f"{each.totals[place]:+.3g}",
+                    f"{each.shares[place]:.0%}",
+                ]
+                for place in each.strongest
             ]
-            + [f"{each.shares[place]:.0%}"]
-            for each in found.connections
-            for place in each.strongest
-        ]
-        notes = [f"The shortcut carries {unit} on unchanged." for unit in found.carried if verb == "It is fed by"]
-        notes += [f"The shortcut carries it on to {unit}, unchanged." for unit in found.carried if verb == "It feeds"]
-        notes += [f"The weights of {name}, which is in between, are not read here." for name in found.unread]
-        if rows:
-            parts.append(Table([f"{verb}", "weights of", "size", "total", "share"], rows, texts=2))
-        parts += notes
+            parts.append(Table([f"{verb}: {each.through}", "size", "total", "share"], rows))
+        parts += [carry.format(unit) for unit in found.carried]
+        parts += [f"The weights of {name}, which is in between, are not read here." for name in found.unread]
     parts.append(
         "Size: the Euclidean norm of the kernel between two channels; total: its sum; share: of all squared sizes. "
         "Each is multiplied by the factors of the norms on the way."
@@ -90,7 +86,7 @@ def weight_parts(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbour
 def csv_rows(
     checkpoint: Checkpoint, known: UnitFindings | Unit, neighbours: tuple[Neighbours, Neighbours]
 ) -> list[list[str]]:
-    """All figures, of the natural and optimised pictures only where they are known; all weights, not only the strongest."""
+    """All figures that are known, with all weights and not only the strongest."""
     rows = [["what", "name", "value", "low", "high", "row", "column", "total"]]
     if isinstance(known, UnitFindings):
         for what, pictures in (("strongest image", known.strongest), ("weakest image", known.weakest)):

@@ -19,7 +19,7 @@ from explorer.experiments.units.natural import Unit
 from explorer.experiments.units.optimised import STEPS, minimises
 from explorer.images import PHOTOS, seen_pixels
 from explorer.tracing import STRIP_KINDS
-from explorer.ui import bar, dataset_access, forecasts, measured_images, navigation, url_query
+from explorer.ui import dataset_access, forecasts, measured_images
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.images import COUNTS
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
@@ -270,13 +270,12 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
         rows=lambda known: csv_rows(checkpoint, known, neighbours),
         source=f"{images_title if is_labelled else f'{n} pictures of {_data_title(data)}'}. "
         f"{source_text([network.chosen])}",
-        links=lambda: _links(state, checkpoint, neighbours),
+        links=lambda: _links(state, neighbours),
     )
 
 
-def _links(state: ExperimentsState, checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbours]) -> None:
-    """The pages of the neighbours."""
-    pair = {name: value for name, value in url_query.read().items() if name in bar.FIELDS}
+def _links(state: ExperimentsState, neighbours: tuple[Neighbours, Neighbours]) -> None:
+    """The ways to the neighbours. Buttons: a link within one page does not change the address in Streamlit 1.58."""
     for verb, found in zip(("Units that feed it", "Units that it feeds"), neighbours, strict=True):
         units = [
             Unit(each.layer, each.first + int(place))
@@ -289,5 +288,10 @@ def _links(state: ExperimentsState, checkpoint: Checkpoint, neighbours: tuple[Ne
         st.caption(verb)
         with st.container(horizontal=True, gap="small"):
             for unit in units:
-                view = replace(state, layer=unit.layer, channel=unit.channel)
-                navigation.page_link("experiments", f"{unit.layer} · {unit.channel}", pair | view.to_query())
+                st.button(
+                    f"{unit.layer} · {unit.channel}",
+                    key=f"{verb}-{unit.layer}-{unit.channel}",
+                    help=f"The page of {unit}",
+                    on_click=update_state,
+                    kwargs={"layer": unit.layer, "channel": unit.channel, "measure": state.measure},
+                )
