@@ -1,5 +1,6 @@
 """The page Experiments under AppTest: its question, its cost, its answer, its link."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,39 @@ def test_the_cost_comes_before_the_click_and_the_answer_after_it(monkeypatch: py
     # Another session finds it, since networks and images are everybody's, and computes nothing.
     monkeypatch.setattr(lesions, "answers", lambda *_: pytest.fail("measured twice"))
     assert "ResNet-8 is right for" in texts(open_page())
+
+
+def test_the_page_opens_with_the_kept_answer_which_can_be_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(lesions, "answers", lambda *_: pytest.fail("measured"))
+        app = open_page(n="none")
+    said = texts(app)
+    kept = "The answers of plain-8 and ResNet-8 are kept: they were measured before, on these 500 images"
+    assert kept in said and "plain-8 is right for" in said and "This takes" not in said
+    (button,) = [each for each in app.button if each.label.startswith("Measure again (about")]
+    button.click().run()
+    said = texts(app)
+    assert not app.exception and "are kept" not in said and "ResNet-8 is right for" in said
+    # Of both networks untouched and of 1 + 3 changed ones. Other processors may round otherwise.
+    found = re.search(r"Measured again in this session: (\d+) of 3,000 predictions differ from the kept ones\.", said)
+    assert found and int(found[1]) <= 3
+    assert not [each for each in app.button if each.label.startswith("Measure")]
+
+
+def test_a_network_beside_kept_ones_is_measured_alone() -> None:
+    app = open_page(n="none", others="shapes-plain-20", removed="swaps")
+    assert "are kept" not in texts(app), "only single blocks come with the app"
+    app = open_page(n="none", others="shapes-plain-20")
+    assert "The answers of plain-8, ResNet-8 and plain-20 are kept" in texts(app)
+
+
+def test_images_that_are_elsewhere_have_the_kept_answer_alone() -> None:
+    twins = {"first": "cifar10jpeg-plain-8", "second": "cifar10jpeg-resnet-8"}
+    app = open_page(**twins)
+    said = texts(app)
+    assert "are kept: they were measured before, on these 500 images" in said and "ResNet-8 is right for" in said
+    assert not [each for each in app.button if each.label.startswith("Measure")]
+    assert "are not on this machine, so nothing new can be measured" in texts(open_page(removed="pairs", **twins))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +143,7 @@ def test_up_to_four_networks_of_one_kind() -> None:
 
 
 def test_without_labelled_images_the_page_says_what_to_do() -> None:
-    app = open_page(first="cifar10jpeg-plain-8", second="cifar10jpeg-resnet-8")
+    app = open_page(question="robust", first="cifar10jpeg-plain-8", second="cifar10jpeg-resnet-8")
     assert "There are no labelled images here that all these networks know." in texts(app)
     assert not [each for each in app.button if each.label.startswith("Measure (about")]
 

@@ -60,7 +60,6 @@ test("the page of a unit has the pair and the picture of the view", () => {
     layer: "stages.1.0.conv2",
     channel: "3",
     network: "second",
-    n: "1000",
   });
   const alone = new URL(unitAddress({ ...view, networks: ["a"] }, "stem.conv", 0, 0), "http://x/").searchParams;
   assert.deepEqual([alone.get("second"), alone.get("network"), alone.get("channel")], ["none", "first", "0"]);

@@ -16,8 +16,9 @@ class Plan:
 
     `cost` says in words what has to be computed; it takes about `seconds`, 0 where all of it is known. `work` measures
     what is not known yet. `known` is what is known, None where nothing is. Of that, `answer` gives sentences first,
-    then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session. `links` draws
-    links below the answer.
+    then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session.
+    `kept` says in a sentence whose answers were measured before, "" for none, and `again` is the key, the work and the
+    seconds of measuring them once more. `links` draws links below the answer.
     """
 
     key: str
@@ -28,6 +29,8 @@ class Plan:
     answer: Callable[[Any], Sequence[Part]]
     rows: Callable[[Any], Sequence[Sequence[str]]]
     source: str
+    kept: str = ""
+    again: tuple[str, Callable[[], TaskSteps[Any]], float] | None = None
     links: Callable[[], None] = lambda: None
 
 

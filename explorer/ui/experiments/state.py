@@ -20,11 +20,12 @@ class ExperimentsState(UrlState):
     """One view of the page; the bar has the pair of networks, the picture and the class.
 
     `question` is the open one. `others` are up to two networks beside the pair. `data` and `n` are the labelled test
-    images, "" the ones that fit. `removed` says what is taken out of the networks, `dial` what is changed in the image.
-    `epsilon` is that of an attack on one image in levels of 255, `against` the network it is made for, `goal` the class
-    that it shall answer, None for any other one. `steps` are those of PGD, 0 for FGSM. A unit is `channel` of `layer`
-    of the `network`, None for the one that the page chooses; `seed` is that of its optimised picture. `measure`: the
-    link asks for the measurement. Raises ValueError for values that this app never writes.
+    images, "" the ones that fit, None as many as the question proposes. `removed` says what is taken out of the
+    networks, `dial` what is changed in the image. `epsilon` is that of an attack on one image in levels of 255,
+    `against` the network it is made for, `goal` the class that it shall answer, None for any other one. `steps` are
+    those of PGD, 0 for FGSM. A unit is `channel` of `layer` of the `network`, None for the one that the page chooses;
+    `seed` is that of its optimised picture. `measure`: the link asks for the measurement. Raises ValueError for values
+    that this app never writes.
     """
 
     INTEGERS: ClassVar = {
@@ -36,7 +37,7 @@ class ExperimentsState(UrlState):
     question: QuestionName = "lesions"
     others: tuple[str, ...] = ()
     data: str = ""
-    n: int = 200
+    n: int | None = None
     removed: Removed = "single"
     dial: Dial = "rotation"
     epsilon: int = 4
@@ -53,9 +54,8 @@ class ExperimentsState(UrlState):
         super().__post_init__()
         if len(self.others) > MOST_OTHERS or not all(isinstance(n, str) and NAME.fullmatch(n) for n in self.others):
             raise ValueError(f"`others` must be up to {MOST_OTHERS} names of networks, received {self.others!r:.80}.")
-        if not DATA.fullmatch(self.data) or None in (self.n, self.epsilon, self.seed):
+        if not DATA.fullmatch(self.data) or None in (self.epsilon, self.seed):
             raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
-
         if self.layer is not None and not NAME.fullmatch(self.layer):
             raise ValueError(f"`layer` must be the name of a layer, received {self.layer!r:.80}.")
 

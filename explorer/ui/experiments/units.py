@@ -31,6 +31,7 @@ from explorer.ui.session import session
 from explorer.ui.widgets.bound import bound
 from explorer.ui.widgets.download import offer_labelled_images
 
+USUAL = 1000  # test images
 PICTURES = "pictures"  # the `data` of a state that stands for the gallery and the session's uploads
 LAYER_SECONDS = 0.0004  # of one step of the ascent for each layer, beside its arithmetic
 
@@ -92,7 +93,7 @@ def _images(state: ExperimentsState, network: AskedNetwork) -> tuple[str, int]:
     """The data and the number of pictures."""
     options = _options(network)
     data = state.data if state.data in options else options[0]
-    return data, min(state.n, _total(data))
+    return data, min(state.n or USUAL, _total(data))
 
 
 def _total(data: str) -> int:
@@ -275,7 +276,7 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
 
 
 def _links(state: ExperimentsState, neighbours: tuple[Neighbours, Neighbours]) -> None:
-    """The ways to the neighbours. Buttons: a link within one page does not change the address in Streamlit 1.58."""
+    """The ways to the neighbours. Buttons: a link within one page does not change the address in Streamlit 1.67."""
     for verb, found in zip(("Units that feed it", "Units that it feeds"), neighbours, strict=True):
         units = [
             Unit(each.layer, each.first + int(place))

@@ -117,7 +117,7 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
 def _unit_link(state: AppState, network: NetworkResult, layer: str, channel: int, title: str) -> None:
     pair = {name: value for name, value in state.to_query().items() if name in bar.FIELDS}
     place = "second" if network.name == state.second else "first"
-    unit = {"question": "unit", "layer": layer, "channel": str(channel), "network": place, "n": str(PICTURES)}
+    unit = {"question": "unit", "layer": layer, "channel": str(channel), "network": place}
     navigation.page_link("experiments", f"Page of this unit{title and f' of {as_text(title)}'}", pair | unit)
 
 

@@ -48,7 +48,7 @@ export function formatFragment(selection, sheet = false) {
  */
 export function unitAddress({ networks, picture, frame, paper, target }, layer, channel, which) {
   const given = { first: networks[0], second: networks[1] ?? "none", picture, frame, paper, target };
-  const unit = { question: "unit", layer, channel, network: which ? "second" : "first", n: 1000 };
+  const unit = { question: "unit", layer, channel, network: which ? "second" : "first" };
   const fields = Object.entries({ ...given, ...unit }).filter(([, value]) => value !== null);
   return `experiments?${new URLSearchParams(fields.map(([name, value]) => [name, String(value)]))}`;
 }
