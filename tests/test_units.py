@@ -208,6 +208,7 @@ def test_without_labels_the_answers_before_count_as_right() -> None:
     asked = checkpoint()
     found = finished(influence(asked, SPLIT, NAMES, Unit("stages.1.1", 0), is_labelled=False))
     assert found.before.share == 1 and found.gained == 0 and found.after.right == 40 - found.lost
+    assert found.accuracy.low < found.accuracy.mean <= found.accuracy.high <= 0
 
 
 # --- its weights ------------------------------------------------------------------------------------------------------
@@ -315,6 +316,14 @@ def test_a_network_from_onnx_has_the_same_units() -> None:
         assert ours.carried == theirs.carried
         for a, b in zip(ours.connections, theirs.connections, strict=True):
             np.testing.assert_allclose(a.sizes, b.sizes, rtol=1e-4)
+    theirs_whole = replace(asked, network=network)
+    a, b = (answers_of(each, unit) for each in (asked, theirs_whole))
+    np.testing.assert_allclose(a.values, b.values, atol=1e-4)
+    np.testing.assert_array_equal(a.positions, b.positions)
+    changed = [finished(influence(each, SPLIT, NAMES, unit)) for each in (asked, theirs_whole)]
+    assert changed[0].loss.mean == pytest.approx(changed[1].loss.mean, abs=1e-4)
+    made = finished(optimise(theirs_whole, unit, b.colours, steps=5))
+    assert made.maximising.value > made.maximising.start
 
 
 def test_what_is_not_read_is_named() -> None:

@@ -70,6 +70,9 @@ def _influence(found: lesions.Answers, is_labelled: bool) -> Influence:
     before, after = found.accuracies
     right = found.predicted == found.labels
     lost, gained = (int((a & ~b).sum()) for a, b in (right, right[::-1]))
+    change = difference_of_shares(lost, gained, found.n)
+    if not is_labelled:  # all are right before, so the change is what Wilson's interval leaves of that
+        change = Difference(after.share - 1, after.low - 1, after.high - 1)
     losses = found.losses.astype(np.float64)
     probabilities = np.exp(-losses)
     return Influence(
@@ -80,7 +83,7 @@ def _influence(found: lesions.Answers, is_labelled: bool) -> Influence:
         gained,
         (float(losses[0].mean()), float(losses[1].mean())),
         (float(probabilities[0].mean()), float(probabilities[1].mean())),
-        difference_of_shares(lost, gained, found.n),
+        change,
         mean_difference(losses[1] - losses[0]),
         mean_difference(probabilities[1] - probabilities[0]),
     )

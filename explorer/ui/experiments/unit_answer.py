@@ -1,5 +1,7 @@
 """The answer to the question of one unit: sentences, pictures, tables, and the rows of its CSV file."""
 
+import numpy as np
+
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.units import findings
 from explorer.experiments.units.connections import Neighbours, end_name
@@ -35,11 +37,11 @@ def measured_parts(title: str, found: UnitFindings) -> list[Part]:
 
 def _thumbnail(shown: ShownPicture) -> Thumbnail:
     large = framed(shown.pixels, shown.box, SIDE, shown.cell) if shown.box else fit_to_screen(shown.pixels, SIDE)
-    return Thumbnail(large, [f"{shown.label}", f"{shown.value:.3g}"])
+    return Thumbnail(large, [f"{shown.value:.3g}", shown.label])
 
 
 def _optimised(made: OptimisedPicture) -> Thumbnail:
-    return Thumbnail(fit_to_screen(made.pixels, SIDE), ["optimised", f"{made.value:.3g}"])
+    return Thumbnail(fit_to_screen(made.pixels, SIDE), [f"{made.value:.3g}", "optimised"])
 
 
 def _influence(found: UnitFindings) -> Table:
@@ -67,18 +69,17 @@ def weight_parts(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbour
             rows = [
                 [
                     end_name(each, int(place), checkpoint.class_names),
-                    f"{each.sizes[place]:.3g}",
-                    f"{each.totals[place]:+.3g}",
+                    f"{np.copysign(each.sizes[place], each.totals[place]):+.2g}",
                     f"{each.shares[place]:.0%}",
                 ]
                 for place in each.strongest
             ]
-            parts.append(Table([f"{verb}: {each.through}", "size", "total", "share"], rows))
+            parts.append(Table([f"{verb}: {each.through}", "size", "share"], rows))
         parts += [carry.format(unit) for unit in found.carried]
         parts += [f"The weights of {name}, which is in between, are not read here." for name in found.unread]
     parts.append(
-        "Size: the Euclidean norm of the kernel between two channels; total: its sum; share: of all squared sizes. "
-        "Each is multiplied by the factors of the norms on the way."
+        "Size: the Euclidean norm of the kernel between two channels, with the sign of the kernel's sum, times the "
+        "factors of the norms on the way. Share: of all squared sizes."
     )
     return parts
 
