@@ -4,13 +4,19 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import figures
+from explorer import checkpoints, figures
 from explorer.experiments import lesions
+from explorer.experiments.adversarial import Attack, attack_picture
+from explorer.experiments.changed_pictures import dial_curve, shift_map
+from explorer.images import Dials
 from explorer.ui import navigation
+from explorer.ui.experiments import pictures
 from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.services.inference import sample_pixels
 
 PAGE = """
 from explorer.ui import navigation
@@ -133,6 +139,79 @@ def test_questions_about_changed_images(
     assert heads.startswith("network,") and len(lines) == rows
     report = files["Report (HTML)"]().getvalue().decode()
     assert said.split(",")[0] in report and "<h2>" in report
+
+
+CHANGED = {"dials": "x3_rotation-12.5", "change": "stages.0.0:off,stages.9.9:off", "attack": "epsilon4_steps10"}
+
+
+@pytest.mark.parametrize(
+    ("query", "kept", "left"),
+    [
+        ({"question": "shift"}, "Rotation -12.5", "Shift right 3, the attack"),
+        ({"question": "dial", "dial": "rotation"}, "Shift right 3", "Rotation -12.5, the attack"),
+        ({"question": "dial", "dial": "blur"}, "Shift right 3, Rotation -12.5", "the attack"),
+        ({"question": "attack"}, "Shift right 3, Rotation -12.5 and the attack (PGD of 10 steps within 4/255)", ""),
+        ({"question": "lesions"}, "", "Shift right 3, Rotation -12.5, the attack"),
+        ({"question": "robust"}, "", "Shift right 3, Rotation -12.5, the attack"),
+    ],
+)
+def test_what_explore_has_changed_is_measured_or_named(query: dict[str, str], kept: str, left: str) -> None:
+    app = open_page(**query, **CHANGED)
+    said = texts(app)
+    assert (f"The image is changed as on Explore: {kept}." in said) == bool(kept)
+    changes = "the changes stages.0.0:off and stages.9.9:off of the networks"
+    left = f"{left} (PGD of 10 steps within 4/255) and {changes}." if left else f"{changes}."
+    assert f"Set on Explore and not applied to this question: {left}" in said
+    next(each for each in app.button if each.label == "Put all back").click().run()
+    assert "on Explore" not in texts(app) and not {*CHANGED} & {*app.query_params}
+
+
+@pytest.mark.parametrize(
+    ("query", "dials"),
+    [
+        ({"question": "shift"}, Dials(rotation=-12.5)),
+        ({"question": "dial", "dial": "rotation"}, Dials(x=3)),
+        ({"question": "attack", "steps": "0", "attack": "epsilon2.5_least"}, Dials(x=3, rotation=-12.5)),
+    ],
+)
+def test_questions_about_the_image_start_from_the_changed_one(
+    query: dict[str, str], dials: Dials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: dict[str, Callable[[], Any]] = {}
+    monkeypatch.setattr(navigation, "download_button", lambda label, data, **_: files.setdefault(label, data))
+    app = open_page(measure="yes", second="none", **{**CHANGED, **query})
+    if starts := [each for each in app.button if each.label.startswith("Measure (about")]:
+        starts[0].click().run()
+    asked, (pixels, _) = [checkpoints.load_pretrained("shapes-plain-8")], sample_pixels(6, 6)
+    rows = [row.split(",") for row in files["Results (CSV)"]().decode("utf-8-sig").splitlines()[1:]]
+    if query["question"] == "shift":
+        maps = [*shift_map(asked, pixels, dials=dials)][-1][1]
+        assert maps is not None
+        (found,) = maps
+        expected = found.probabilities[..., found.answer].ravel()
+        shares = [float(row[3]) for row in rows]
+    elif query["question"] == "dial":
+        curves = [*dial_curve(asked, pixels, "rotation", dials=dials)][-1][1]
+        assert curves is not None
+        (curve,) = curves
+        expected, shares = curve.probabilities[:, 0], [float(row[2]) for row in rows]
+    else:
+        target = int(attack_picture(asked, pixels, Attack(0), dials=dials).networks[0].before.argmin())
+        (network,) = attack_picture(asked, pixels, Attack(2.5 / 255), target=target, dials=dials).networks
+        expected, shares = network.after, [float(row[3]) for row in rows]
+    np.testing.assert_allclose(shares, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_attack_of_explore_is_made_and_changed_there_too() -> None:
+    app = open_page(question="attack", attack="epsilon2.5_steps3_second_least")
+    slider = next(each for each in app.slider if each.label == "ε in levels of 255")
+    (goal,) = [each for each in app.selectbox if each.label == "Class that it shall answer"]
+    assert (slider.value, slider.step, goal.value) == (2.5, 0.25, pictures.LEAST)
+    slider.set_value(6.25).run()
+    assert app.query_params["attack"] in (["epsilon6.25_steps3_second_least"], "epsilon6.25_steps3_second_least")
+    next(each for each in app.slider if each.label == "ε in levels of 255").set_value(0.0).run()
+    assert "attack" not in app.query_params and app.query_params["epsilon"] in ("0", ["0"])
+    assert not app.exception
 
 
 def test_up_to_four_networks_of_one_kind() -> None:

@@ -322,7 +322,7 @@ def test_a_network_from_onnx_has_the_same_units() -> None:
     np.testing.assert_array_equal(a.positions, b.positions)
     changed = [finished(influence(each, SPLIT, NAMES, unit)) for each in (asked, theirs_whole)]
     assert changed[0].loss.mean == pytest.approx(changed[1].loss.mean, abs=1e-4)
-    made = finished(optimise(theirs_whole, unit, b.colours, steps=5))
+    made = finished(optimise(theirs_whole, unit, b.colours, steps=40))
     assert made.maximising.value > made.maximising.start
 
 

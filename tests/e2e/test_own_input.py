@@ -1,5 +1,5 @@
-"""Your own input in a real browser: dials, a drawing, a brush, and Chromium's own fake camera; and two visitors at
-once, who see nothing of each other."""
+"""Your own input in a real browser: dials, an attack, a drawing, a brush, and Chromium's own fake camera; and two
+visitors at once, who see nothing of each other."""
 
 import re
 from collections.abc import Callable
@@ -51,6 +51,36 @@ def by_dial(page: Page) -> None:
         assert_accessible(page, "dials and drawing")
     click(page, "button", "Reset")
     assert "dials" not in query(page)
+
+
+def by_attack(page: Page) -> None:
+    """The attack by keyboard: each step is answered, the strip has its row, and the link makes it again."""
+    page.get_by_text("Attack the image").click()
+    page.get_by_role("slider", name="ε, the largest change").focus()
+    for _ in range(16):
+        page.keyboard.press("ArrowRight")
+    page.get_by_role("combobox", name="Method").select_option("pgd")
+    page.get_by_role("combobox", name="Made against").select_option("1")
+    said = page.get_by_text(re.compile("^Under PGD of 10 steps within 4/255 ResNet-"))
+    expect(said).to_be_visible()
+    expect(page.get_by_role("img", name="The change of the image, ten times as large, on mid-grey")).to_be_visible()
+    expect(page.get_by_text(re.compile("^distance from the clean pass, up to "))).to_have_count(2)
+    wait_until_ready(page)
+    assert query(page)["attack"] == ["epsilon4_steps10_second"]
+    for dark in (False, True):
+        turn(page, dark=dark)
+        assert_accessible(page, "the attack")
+    bars = page.get_by_role("group", name="The five most probable classes of ")
+    answers, sentences = bars.all_inner_texts(), said.all_inner_texts()
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("group", name="The five most probable classes of ")).to_have_count(2)
+    other.get_by_text("Attack the image").click()
+    expect(other.get_by_text(sentences[0])).to_be_visible()
+    assert other.get_by_role("group", name="The five most probable classes of ").all_inner_texts() == answers
+    other.close()
+    click(page, "button", "No attack")
+    assert "attack" not in query(page)
 
 
 def pixels(canvas: Locator) -> np.ndarray:
@@ -173,6 +203,7 @@ def test_your_own_input_is_followed_and_two_visitors_see_nothing_of_each_other(
 ) -> None:
     visit(page)
     by_dial(page)
+    by_attack(page)
     canvas = page.get_by_role("application", name="Drawing canvas")
     drawn = by_drawing(page, canvas)
     link, said = page.url, answers(page)

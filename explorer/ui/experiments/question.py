@@ -50,8 +50,9 @@ class AskedNetwork:
 class Question:
     """A question: its `title`, a sentence on how it is answered, and what the answer does not show.
 
-    `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none. `of_one`:
-    it is about one of the networks.
+    `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
+    `own_dials` are those of the image's that the question turns itself, None where it is not about the image of the
+    bar. `takes_attack`: it makes the attack that is set on Explore. `of_one`: it is about one of the networks.
     """
 
     title: str
@@ -59,4 +60,6 @@ class Question:
     limits: tuple[str, ...]
     controls: Callable[[ExperimentsState, Sequence[AskedNetwork]], None]
     plan: Callable[[ExperimentsState, Sequence[AskedNetwork]], Plan | None]
+    own_dials: Callable[[ExperimentsState], Sequence[str]] | None = None
+    takes_attack: bool = False
     of_one: bool = False

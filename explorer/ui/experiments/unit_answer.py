@@ -78,8 +78,8 @@ def weight_parts(checkpoint: Checkpoint, neighbours: tuple[Neighbours, Neighbour
         parts += [carry.format(unit) for unit in found.carried]
         parts += [f"The weights of {name}, which is in between, are not read here." for name in found.unread]
     parts.append(
-        "Size: the Euclidean norm of the kernel between two channels, with the sign of the kernel's sum, times the "
-        "factors of the norms on the way. Share: of all squared sizes."
+        "Size: the Euclidean norm of the kernel between two channels, times the factors of the norms on the way. Its "
+        "sign is that of the kernel's sum. Share: of all squared sizes."
     )
     return parts
 

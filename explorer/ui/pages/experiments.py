@@ -52,6 +52,7 @@ def _show(state: ExperimentsState) -> None:
             question.controls(state, networks)
             if not question.of_one:
                 controls.choose_others(state, networks)
+    controls.show_changes(question.own_dials and question.own_dials(state), question.takes_attack)
     plan = question.plan(state, networks)
     parts = plan.answer(plan.known) if plan and plan.known is not None else []
     place = st.container()
