@@ -317,12 +317,12 @@ def test_a_network_from_onnx_has_the_same_units() -> None:
         for a, b in zip(ours.connections, theirs.connections, strict=True):
             np.testing.assert_allclose(a.sizes, b.sizes, rtol=1e-4)
     theirs_whole = replace(asked, network=network)
-    a, b = (answers_of(each, unit) for each in (asked, theirs_whole))
-    np.testing.assert_allclose(a.values, b.values, atol=1e-4)
-    np.testing.assert_array_equal(a.positions, b.positions)
+    own, other = (answers_of(each, unit) for each in (asked, theirs_whole))
+    np.testing.assert_allclose(own.values, other.values, atol=1e-4)
+    np.testing.assert_array_equal(own.positions, other.positions)
     changed = [finished(influence(each, SPLIT, NAMES, unit)) for each in (asked, theirs_whole)]
     assert changed[0].loss.mean == pytest.approx(changed[1].loss.mean, abs=1e-4)
-    made = finished(optimise(theirs_whole, unit, b.colours, steps=40))
+    made = finished(optimise(theirs_whole, unit, other.colours, steps=40))
     assert made.maximising.value > made.maximising.start
 
 

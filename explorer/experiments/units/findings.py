@@ -18,8 +18,8 @@ from explorer.experiments.units.optimised import STEPS, OptimisedPictures, minim
 from explorer.images import seen_pixels
 
 CAUTION = (
-    "From natural extreme pictures, people predicted a unit's answer right in 92 ± 2 % of trials. From optimised ones it "
-    "was 82 ± 4 %, and chance is 50 % (Borowski et al. 2021). Optimised pictures can be manipulated (Geirhos et al. "
+    "From natural extreme pictures, people predicted a unit's answer right in 92 ± 2 % of trials. From optimised ones "
+    "it was 82 ± 4 %, and chance is 50 % (Borowski et al. 2021). Optimised pictures can be manipulated (Geirhos et al. "
     "2024). So believe the natural ones first."
 )
 """What stands beside every optimised picture."""
