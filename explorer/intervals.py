@@ -60,3 +60,40 @@ def balanced_accuracy(classes: Sequence[Accuracy]) -> BalancedAccuracy:
     below = math.sqrt(sum((each.share - each.low) ** 2 for each in classes)) / len(classes)
     above = math.sqrt(sum((each.high - each.share) ** 2 for each in classes)) / len(classes)
     return BalancedAccuracy(share, max(0.0, share - below), min(1.0, share + above))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference of pairs, with its 95 % interval `low`..`high`."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def difference_of_shares(lost: int, gained: int, n: int) -> Difference:
+    """(gained - lost) / n of n pairs, of which `lost` were right before alone and `gained` after alone.
+
+    The interval is Wald's after half a pair was added to each of the four cells (Agresti and Min 2005, "Simple improved
+    confidence intervals for comparing matched proportions"): it does not shrink to a point where no pair changes.
+    Raises ValueError for more changed pairs than there are.
+    """
+    if n < 1 or min(lost, gained) < 0 or lost + gained > n:
+        raise ValueError(f"`lost` and `gained` must count some of `n` pairs, received {lost}, {gained} and {n}.")
+    more, less, total = gained + 0.5, lost + 0.5, n + 2
+    centre = (more - less) / total
+    half = _Z * math.sqrt(more + less - (more - less) ** 2 / total) / total
+    return Difference((gained - lost) / n, max(-1.0, centre - half), min(1.0, centre + half))
+
+
+def mean_difference(values: Sequence[float]) -> Difference:
+    """Of differences of pairs: their mean ± 1.96 standard errors, which holds for some dozens of pairs or more.
+
+    Raises ValueError for fewer than two.
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"`values` must hold two differences or more, received {n}.")
+    mean = math.fsum(values) / n
+    half = _Z * math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    return Difference(mean, mean - half, mean + half)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, probing, training, weights
+from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, probing, training, units, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -25,6 +25,7 @@ COMMANDS = (
     ("probe", probing.probe_arguments, probing.probe_layers),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
+    ("unit", units.unit_arguments, units.describe_unit),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
     ("inspect", weights.inspect_arguments, weights.inspect_file),

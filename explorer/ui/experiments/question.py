@@ -18,7 +18,7 @@ class Plan:
     what is not known yet. `known` is what is known, None where nothing is. Of that, `answer` gives sentences first,
     then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session.
     `kept` says in a sentence whose answers were measured before, "" for none, and `again` is the key, the work and the
-    seconds of measuring them once more.
+    seconds of measuring them once more. `links` draws links below the answer.
     """
 
     key: str
@@ -31,6 +31,7 @@ class Plan:
     source: str
     kept: str = ""
     again: tuple[str, Callable[[], TaskSteps[Any]], float] | None = None
+    links: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Question:
 
     `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
     `own_dials` are those of the image's that the question turns itself, None where it is not about the image of the
-    bar. `takes_attack`: it makes the attack that is set on Explore.
+    bar. `takes_attack`: it makes the attack that is set on Explore. `of_one`: it is about one of the networks.
     """
 
     title: str
@@ -61,3 +62,4 @@ class Question:
     plan: Callable[[ExperimentsState, Sequence[AskedNetwork]], Plan | None]
     own_dials: Callable[[ExperimentsState], Sequence[str]] | None = None
     takes_attack: bool = False
+    of_one: bool = False

@@ -9,7 +9,7 @@ from explorer.errors import user_message
 from explorer.figures import Chapter, Part
 from explorer.files import csv_text
 from explorer.ui import lesson, navigation, network_registry
-from explorer.ui.experiments import controls, lesions, pictures, robust
+from explorer.ui.experiments import controls, lesions, pictures, robust, units
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence, as_text
@@ -23,6 +23,7 @@ QUESTIONS: dict[QuestionName, Question] = {
     "dial": pictures.dial_question(),
     "attack": pictures.attack_question(),
     "robust": robust.question(),
+    "unit": units.question(),
 }
 STARTS_BY_ITSELF = 30.0  # seconds of what a link may measure without a click
 
@@ -49,13 +50,15 @@ def _show(state: ExperimentsState) -> None:
     if not lesson.hides("controls"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             question.controls(state, networks)
-            controls.choose_others(state, networks)
+            if not question.of_one:
+                controls.choose_others(state, networks)
     controls.show_changes(question.own_dials and question.own_dials(state), question.takes_attack)
     plan = question.plan(state, networks)
     parts = plan.answer(plan.known) if plan and plan.known is not None else []
+    place = st.container()
     if plan:
-        _offer(state, plan)
         _draw(state, plan, parts)
+        plan.links()
     if not lesson.hides("text"):
         with st.expander("What this does not show"):
             st.markdown("\n".join(f"- {each}" for each in question.limits))
@@ -63,6 +66,9 @@ def _show(state: ExperimentsState) -> None:
         _take_home(question, plan, parts, networks)
     finding = next((part for part in parts if isinstance(part, str)), "")
     navigation.ending(finding, "build", "How deep can you train?")
+    if plan:
+        with place:  # last: what is known stands on the page while the rest is measured
+            _offer(state, plan)
 
 
 def _offer(state: ExperimentsState, plan: Plan) -> None:

@@ -9,6 +9,7 @@ import { floats, rasterAt } from "../message.js";
 import { enlargement } from "../picture_layout.js";
 import { pictureTools } from "../picture_tools.js";
 import { shownLayer } from "../store.js";
+import { unitAddress } from "../url.js";
 import { drawOverlay } from "./overlay.js";
 import { pixelPicker } from "./pixels.js";
 import { colorBar, paletteOf, scaleMax } from "./scales.js";
@@ -122,7 +123,8 @@ function mapsPart(which, name, select) {
   const subjects = { all: { parts: [sheet], caption: "" }, one: { parts: [large], caption: "" } };
   all.append(pictureTools(all, `feature maps of ${name}`, () => subjects.all));
   const tools = pictureTools(one, `chosen feature map of ${name}`, () => subjects.one);
-  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, pixels.box, meaning, tools);
+  const link = el("a", { className: "caption" }, "Page of this unit");
+  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, pixels.box, meaning, link, tools);
   const inside = el("div", { className: "side" }, all, one);
   const section = el("section", {}, caption, pages, inside);
   let [page, pageOf, channels] = [0, "", 0];
@@ -160,6 +162,10 @@ function mapsPart(which, name, select) {
 
   return {
     box: section,
+    /** Where the page of the chosen channel is. @type {(view: View, layer: string, channel: number | null) => void} */
+    follow(view, layer, channel) {
+      if (channel !== null) update(link, { href: new URL(unitAddress(view, layer, channel, which), document.baseURI).href });
+    },
     /** @type {(message: Message, column: number, shown: Shown) => void} */
     update(message, column, shown) {
       again = () => this.update(message, column, shown);
@@ -234,7 +240,7 @@ function mapsPart(which, name, select) {
 
       number.max = String(channels - 1);
       update(number, { value: String(chosen ?? "") });
-      for (const part of [pixels.box, meaning, tools]) toggle(part, chosen !== null);
+      for (const part of [pixels.box, meaning, link, tools]) toggle(part, chosen !== null);
       if (chosen === null) return;
       paintImage(large, paint(layer.chosen?.channel === chosen ? layer.chosen.map : placeOf(chosen)));
       large.style.width = `${large.width * enlargement(large.width, large.height, LARGE_PX)}px`;
@@ -298,5 +304,6 @@ export function panelView(root, select, download) {
     memo("maps", [message.predictions, layer, scope, channel, at, ...there], () => {
       for (const part of maps) part.update(message, column, shown);
     });
+    if (state.view) for (const part of maps) part.follow(state.view, layer, channel);
   };
 }
