@@ -10,7 +10,7 @@ import streamlit as st
 from explorer import figures
 from explorer.attribution import Kernels, Share, kernels, top_images
 from explorer.errors import user_message
-from explorer.ui import bar, dataset_access, navigation
+from explorer.ui import dataset_access, navigation
 from explorer.ui.api.layers import profile_of
 from explorer.ui.api.strip import shown_layer
 from explorer.ui.explore import controls
@@ -115,10 +115,9 @@ def _top_images(state: AppState, looked: list[NetworkResult]) -> None:
 
 
 def _unit_link(state: AppState, network: NetworkResult, layer: str, channel: int, title: str) -> None:
-    pair = {name: value for name, value in state.to_query().items() if name in bar.FIELDS}
-    place = "second" if network.name == state.second else "first"
-    unit = {"question": "unit", "layer": layer, "channel": str(channel), "network": place}
-    navigation.page_link("experiments", f"Page of this unit{title and f' of {as_text(title)}'}", pair | unit)
+    unit = {"layer": layer, "channel": channel, "network": int(network.name == state.second)}
+    query = controls.unit_query(state, unit)
+    navigation.page_link("experiments", f"Page of this unit{title and f' of {as_text(title)}'}", query)
 
 
 def _data(network: NetworkResult) -> list[str]:

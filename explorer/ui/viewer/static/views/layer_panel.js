@@ -105,8 +105,9 @@ function downloadButton(title, onclick) {
  * @param {number} which
  * @param {string} name of the network
  * @param {Select} select
+ * @param {OpenUnit} openUnit
  */
-function mapsPart(which, name, select) {
+function mapsPart(which, name, select, openUnit) {
   const caption = el("p");
   const pages = el("div", { className: "pages", role: "group" });
   const sheet = el("canvas", { className: "sheet" });
@@ -127,6 +128,8 @@ function mapsPart(which, name, select) {
   one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, pixels.box, meaning, link, tools);
   const inside = el("div", { className: "side" }, all, one);
   const section = el("section", {}, caption, pages, inside);
+  /** Of the page of the chosen channel. @type {string | null} */
+  let shownLayer = null;
   let [page, pageOf, channels] = [0, "", 0];
   let follows = false;
   let sides = [1, 1]; // of the layer, which may be larger than its tiles
@@ -134,6 +137,11 @@ function mapsPart(which, name, select) {
   let buttons = [];
   /** @type {() => void} */
   let again = () => {};
+  link.onclick = (event) => {
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey; // another tab or window
+    if (elsewhere || shownLayer === null || !openUnit({ layer: shownLayer, channel: enlarged, network: which })) return;
+    event.preventDefault();
+  };
   number.onchange = () => {
     const channel = numberIn(number);
     number.value = String(channel ?? "");
@@ -164,6 +172,7 @@ function mapsPart(which, name, select) {
     box: section,
     /** Where the page of the chosen channel is. @type {(view: View, layer: string, channel: number | null) => void} */
     follow(view, layer, channel) {
+      shownLayer = layer;
       if (channel !== null) update(link, { href: new URL(unitAddress(view, layer, channel, which), document.baseURI).href });
     },
     /** @type {(message: Message, column: number, shown: Shown) => void} */
@@ -257,9 +266,9 @@ function mapsPart(which, name, select) {
 
 /**
  * `download` saves the raw numbers of the shown layer of a network.
- * @type {(root: HTMLElement, select: Select, download: (which: number) => void) => Draw}
+ * @type {(root: HTMLElement, select: Select, download: (which: number) => void, openUnit: OpenUnit) => Draw}
  */
-export function panelView(root, select, download) {
+export function panelView(root, select, download, openUnit) {
   /** @type {ReturnType<typeof camPart>[]} */
   let cams = [];
   /** @type {ReturnType<typeof mapsPart>[]} */
@@ -282,7 +291,7 @@ export function panelView(root, select, download) {
     if (built !== titles) {
       built = titles;
       cams = message.networks.map(({ title }, which) => camPart(which, title));
-      maps = message.networks.map(({ title }, which) => mapsPart(which, title, select));
+      maps = message.networks.map(({ title }, which) => mapsPart(which, title, select, openUnit));
       root.replaceChildren(
         el("div", { className: "columns" }, ...cams.map((part) => part.box)),
         table,
