@@ -1,5 +1,6 @@
 """Charts of the geometry of gradients: autocorrelations, branches beside shortcuts, lengths of paths."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,9 @@ def branch_chart(
     most = max((len(names) for _, names, _ in lines), default=1)
     sizes = [float(each) for _, _, ratios in lines for each in ratios.flat] + [float(x) for _, r in roots for x in r]
     xaxis = {"title": {"text": "residual block, from the input"}, "range": [0.4, most + 0.6]}
-    yaxis = {"title": {"text": "size of branch / size of shortcut"}, **log_axis_of(sizes)}
+    shown = [size for size in sizes if 0 < size < math.inf] or [1.0]
+    span = [math.log10(min(shown) / 1.2), math.log10(max(shown) * 1.2)]
+    yaxis = {"title": {"text": "size of branch / size of shortcut"}, **log_axis_of(sizes), "range": span}
     figure = empty_chart(380, _MARGIN, xaxis, yaxis, hovermode="closest")
     for index, (name, root) in enumerate(roots):
         series = Series(name, GREY, _DOTS[index % 2])

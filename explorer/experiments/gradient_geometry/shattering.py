@@ -44,13 +44,14 @@ def autocorrelation(sequence: np.ndarray, lags: int = LAGS) -> np.ndarray:
     if not 0 <= lags < n:
         raise ValueError(f"`lags` must be fewer than the {n} vectors, received {lags}.")
     flat = sequence.reshape(n, -1)
+    if not np.isfinite(flat).all() or not (flat != flat[:1]).any():
+        return read_only(np.full(lags + 1, np.nan))
     sums = np.zeros(n)
     for start in range(0, flat.shape[1], _COLUMNS):
         values = flat[:, start : start + _COLUMNS].astype(np.float64)
         spectrum = np.fft.rfft(values - values.mean(axis=0), 2 * n, axis=0)
         sums += np.fft.irfft((spectrum.real**2 + spectrum.imag**2).sum(axis=1), 2 * n)[:n]
-    varies = np.isfinite(sums).all() and bool((flat != flat[:1]).any())
-    return read_only(sums[: lags + 1] / sums[0] if varies else np.full(lags + 1, np.nan))
+    return read_only(sums[: lags + 1] / sums[0])
 
 
 def white_noise(pictures: int, values: int, seed: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from explorer.architectures import ArchitectureSpec
+from explorer.experiments.gradient_geometry.measurement import GeometryQuestion
 from explorer.experiments.gradient_geometry.shattering import PICTURES, brown_noise, reference, white_noise
 from explorer.experiments.gradient_geometry.widths import width
 from explorer.experiments.gradient_summary import number
@@ -84,10 +85,28 @@ def neighbours(found: Any) -> float:
     return float(found.correlation[1])
 
 
+def agreement(each: MeasuredGeometry) -> Mean | None:
+    """The mean of `neighbours` over the seeds, whose interval ends at -1 and 1; None without any."""
+    middle = each.mean(neighbours)
+    if middle is None or middle.n == 1:
+        return middle
+    return replace(middle, low=max(-1.0, middle.low), high=min(1.0, middle.high))
+
+
 def noise_neighbours() -> tuple[float, float]:
     """The same of white and of brown noise."""
     white, brown = (reference(noise, (0,))[0, 1] for noise in (white_noise, brown_noise))
     return float(white), float(brown)
+
+
+def sentences(question: GeometryQuestion, found: Sequence[MeasuredGeometry]) -> list[str]:
+    """What the results of a question say, one paragraph each."""
+    if question == "shattering":
+        return shattering_paragraphs(found)
+    if question == "widths":
+        return [" ".join(width_sentences(width_kinds(found)))]
+    of_each = block_sentences if question == "blocks" else path_sentences
+    return [" ".join(of_each([each])) for each in found]
 
 
 # --- each question ----------------------------------------------------------------------------------------------------
@@ -104,7 +123,7 @@ def shattering_paragraphs(found: Sequence[MeasuredGeometry]) -> list[str]:
 
 
 def _correlation_sentence(each: MeasuredGeometry) -> str:
-    if (middle := each.mean(neighbours)) is None:
+    if (middle := agreement(each)) is None:
         zeros = sum(result.zeros == PICTURES for result in each.results)
         if zeros:
             return f"The gradient of {each.name} is exactly 0 for all pictures of {zeros} of {len(each.seeds)} seeds."
@@ -113,7 +132,7 @@ def _correlation_sentence(each: MeasuredGeometry) -> str:
 
 
 def _noise_sentence(each: MeasuredGeometry, white: float) -> str:
-    middle = each.mean(neighbours)
+    middle = agreement(each)
     if middle is None or not middle.high < white + NEAR_WHITE:
         return ""
     return f"{each.name} is hardly told from white noise: a small step in the picture gives another gradient."
@@ -135,7 +154,9 @@ def _twin_sentence(plain: MeasuredGeometry, residual: MeasuredGeometry) -> str:
     apart = difference(plain, residual, neighbours)
     if apart is None:
         return ""
-    said = f"Seed by seed, {residual.name} has {_interval(apart)} more than {plain.name}"
+    more, less = (residual, plain) if apart.value >= 0 else (plain, residual)
+    size = apart if apart.value >= 0 else Mean(-apart.value, -apart.high, -apart.low, apart.n)
+    said = f"Seed by seed, {more.name} has {_interval(size)} more than {less.name}"
     if apart.n == 1:
         return f"{said}; one seed gives no interval."
     if not apart.sign:
@@ -148,9 +169,10 @@ def kinds(found: Sequence[MeasuredGeometry]) -> list[list[MeasuredGeometry]]:
     return _alike(found, lambda spec: (spec.shortcut, spec.norm, spec.initialisation, spec.activation))
 
 
-def depth_kinds(found: Sequence[MeasuredGeometry]) -> list[list[MeasuredGeometry]]:
-    """Those that differ in their width alone, together."""
-    return _alike(found, lambda spec: (spec.name, spec.shortcut, spec.norm, spec.initialisation, spec.activation))
+def width_kinds(found: Sequence[MeasuredGeometry]) -> list[list[MeasuredGeometry]]:
+    """Those that differ in their width alone, together, the narrow ones first."""
+    alike = _alike(found, lambda spec: (spec.name, spec.shortcut, spec.norm, spec.initialisation, spec.activation))
+    return [sorted(kind, key=lambda each: width(each.spec)) for kind in alike]
 
 
 def _alike(found: Sequence[MeasuredGeometry], of: Callable[[ArchitectureSpec], Any]) -> list[list[MeasuredGeometry]]:
@@ -176,7 +198,7 @@ def _depth(each: MeasuredGeometry) -> int:
 
 def _change(one: MeasuredGeometry, other: MeasuredGeometry, where: str) -> str:
     change = difference(one, other, neighbours)
-    first, last = one.mean(neighbours), other.mean(neighbours)
+    first, last = agreement(one), agreement(other)
     if change is None or first is None or last is None:
         return ""
     if change.n > 1 and not change.sign:
@@ -198,8 +220,8 @@ def width_sentences(found: Sequence[Sequence[MeasuredGeometry]]) -> list[str]:
             said.append(_correlation_sentence(widths[0]))
     for plain, residual in ((one, other) for one in found for other in found if one and other):
         if (plain[0], residual[0]) in twins([plain[0], residual[0]]):
-            highest = max((each.mean(neighbours) for each in plain), key=lambda of: of.value if of else -math.inf)
-            lowest = min((each.mean(neighbours) for each in residual), key=lambda of: of.value if of else math.inf)
+            highest = max((agreement(each) for each in plain), key=lambda of: of.value if of else -math.inf)
+            lowest = min((agreement(each) for each in residual), key=lambda of: of.value if of else math.inf)
             if highest and lowest and highest.high < lowest.low:
                 said.append(
                     f"No width here brings {base_name(plain[0])} up to {base_name(residual[0])}: at most "

@@ -17,7 +17,7 @@ from explorer.experiments.gradient_geometry import (
     verdicts,
     white_noise,
 )
-from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry, neighbours
+from explorer.experiments.gradient_geometry.verdicts import MeasuredGeometry, agreement
 from explorer.experiments.gradient_geometry.widths import FACTORS, width
 from explorer.experiments.gradient_summary import number
 from explorer.figures import DASHES, Chart, Part, Series, Table
@@ -98,19 +98,19 @@ def _shattering(found: Sequence[MeasuredGeometry]) -> list[Part]:
         for line, each in zip(series(found), found, strict=True)
     ]
     text = (
-        f"The line is the mean, the band reaches from smallest to largest of {verdicts.seed_words(len(seeds))}, each with "
-        f"{PICTURES} pictures on a line. Grey: noise in the place of the gradients."
+        f"The line is the mean, the band reaches from smallest to largest of {verdicts.seed_words(len(seeds))}. Each "
+        f"has {PICTURES} pictures on a line. Grey: noise in the place of the gradients."
     )
     figure = figures.correlation_chart(curves, references, PICTURES)
     parts: list[Part] = [
-        *verdicts.shattering_paragraphs(found),
+        *verdicts.sentences("shattering", found),
         verdicts.circumstances(len(seeds)),
         Chart(figure, "Autocorrelation of the input gradient", text),
     ]
     kinds = verdicts.kinds(found)
     if any(len(kind) > 1 for kind in kinds):
         lines = [
-            (line, {each.spec.depth: each.mean(neighbours) for each in kind})
+            (line, {each.spec.depth: agreement(each) for each in kind})
             for line, kind in zip(_kind_series(kinds), kinds, strict=True)
         ]
         words = "The lines up and down are the 95 % intervals of the mean over the seeds."
@@ -128,11 +128,10 @@ def _kind_series(kinds: Sequence[Sequence[MeasuredGeometry]]) -> list[Series]:
 
 
 def _neighbours_table(found: Sequence[MeasuredGeometry]) -> Table:
-    heads = ["network", "seeds", "correlation of neighbours", "95 % interval", "cosine of neighbours"]
-    heads += ["first lag below 1/2", "mean size of the gradient", "pictures with exactly 0"]
+    heads = ["network", "seeds", "neighbours", "95 % interval", "first lag below 1/2", "gradient (L2)", "exactly 0"]
     cells = []
     for each in found:
-        correlation, cosine = each.mean(neighbours), each.mean(lambda of: of.cosine)
+        correlation = agreement(each)
         curve = np.mean([result.correlation for result in each.results], axis=0)
         below = np.flatnonzero(curve < 0.5)
         cells.append(
@@ -141,7 +140,6 @@ def _neighbours_table(found: Sequence[MeasuredGeometry]) -> Table:
                 str(len(each.seeds)),
                 "" if correlation is None else f"{correlation.value:.3f}",
                 f"{correlation.low:.3f} to {correlation.high:.3f}" if correlation and correlation.n > 1 else "",
-                "" if cosine is None else f"{cosine.value:.3f}",
                 str(below[0]) if len(below) else "" if np.isnan(curve).any() else f"above {LAGS}",
                 number(float(np.mean([result.size for result in each.results]))),
                 f"{sum(result.zeros for result in each.results):,} of {PICTURES * len(each.seeds):,}",
@@ -151,11 +149,11 @@ def _neighbours_table(found: Sequence[MeasuredGeometry]) -> Table:
 
 
 def _widths(found: Sequence[MeasuredGeometry]) -> list[Part]:
-    kinds = [sorted(kind, key=lambda each: width(each.spec)) for kind in verdicts.depth_kinds(found)]
+    kinds = verdicts.width_kinds(found)
     lines = [
         (Series(verdicts.base_name(kind[0]), line.colour, line.dash), points)
         for line, kind in zip(series([kind[0] for kind in kinds]), kinds, strict=True)
-        for points in [{width(each.spec): each.mean(neighbours) for each in kind}]
+        for points in [{width(each.spec): agreement(each) for each in kind}]
     ]
     grey = {name: float(values[:, 1].mean()) for name, values in _references(_seeds(found)).items()}
     chart = figures.neighbours_chart(lines, "channels of the first stage", grey)
@@ -164,7 +162,7 @@ def _widths(found: Sequence[MeasuredGeometry]) -> list[Part]:
         "the 95 % intervals of the mean over the seeds."
     )
     return [
-        " ".join(verdicts.width_sentences(kinds)),
+        *verdicts.sentences("widths", found),
         verdicts.circumstances(len(_seeds(found))),
         Chart(chart, "Correlation of neighbouring pictures over width", words),
         _neighbours_table(found),
@@ -193,7 +191,7 @@ def _blocks(found: Sequence[MeasuredGeometry]) -> list[Part]:
         "projection begins again with 1."
     )
     return [
-        *[" ".join(verdicts.block_sentences([each])) for each in found],
+        *verdicts.sentences("blocks", found),
         verdicts.circumstances(len(seeds)),
         Chart(figures.branch_chart(lines, named), "Branch beside shortcut, block by block", text),
         _blocks_table(found),
@@ -230,7 +228,7 @@ def _paths(found: Sequence[MeasuredGeometry]) -> list[Part]:
     )
     band = f"The band reaches from the smallest to the largest of {verdicts.seed_words(len(seeds))}."
     return [
-        *[" ".join(verdicts.path_sentences([each])) for each in found],
+        *verdicts.sentences("paths", found),
         Chart(
             figures.path_chart(shares),
             "Gradient by the length of its path",
@@ -242,7 +240,7 @@ def _paths(found: Sequence[MeasuredGeometry]) -> list[Part]:
 
 
 def _paths_table(found: Sequence[MeasuredGeometry]) -> Table:
-    heads = ["network", "seeds", "residual blocks", "5 % of the gradient below", "median", "95 % below"]
+    heads = ["network", "seeds", "residual blocks", "5 % reached at", "median", "95 % reached at"]
     heads += ["one more branch multiplies by"]
     cells = []
     for each in found:
