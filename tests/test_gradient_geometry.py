@@ -322,7 +322,24 @@ def test_a_power_is_held_against_the_root() -> None:
     assert of(SPEC, -0.7, -0.71).endswith("that falls faster than 1/√ℓ, which is −0.5.")
     assert of(SPEC, -0.3, -0.31).endswith("that falls more slowly than 1/√ℓ, which is −0.5.")
     assert of(replace(SPEC, norm="none"), 0.1, 0.1).endswith("1/√ℓ is for BatchNorm.")
-    assert of(SPEC, -0.5).startswith("The branch of R has 1 × the size of the shortcut in the first block, and 0.5 ×")
+    assert of(SPEC, -0.5).startswith("The branch of R has 1 × the size of its shortcut in the first block, 0.5 ×")
+
+
+def test_no_sentence_is_longer_than_25_words() -> None:
+    names = [SPEC.twin(), SPEC, replace(SPEC, stages=(Stage(4, 4), Stage(3, 8, 2)))]
+    one = [measured(spec, spec.name, 0.5, 0.6, 0.4) for spec in names]
+    sizes = [MeasuredGeometry(SPEC, SPEC.name, (0, 1), (PathSizes(np.ones(28)), PathSizes(0.9 ** np.arange(28))))]
+    roots = [
+        BlockSizes(("b",) * 4, np.arange(1.0, 5), np.arange(1.0, 5) ** power, np.ones(4)) for power in (-0.3, -0.4)
+    ]
+    paragraphs = [
+        *verdicts.sentences("shattering", one),
+        *verdicts.sentences("widths", [*one, *(measured(widened(each.spec, 2), "W", 0.9, 0.8, 0.7) for each in one)]),
+        *verdicts.sentences("blocks", [MeasuredGeometry(SPEC, SPEC.name, (0, 1), tuple(roots))]),
+        *verdicts.sentences("paths", sizes),
+    ]
+    said = [sentence for text in paragraphs for sentence in text.split(". ")]
+    assert len(said) > 12 and not [sentence for sentence in said if len(sentence.split()) > 25]
 
 
 def test_names_tell_networks_apart() -> None:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import torch
-
 from explorer import stored_results
-from explorer.architectures import ArchitectureSpec, Network
+from explorer.architectures import ArchitectureSpec, describe
 from explorer.experiments.gradient_geometry import blocks, paths, shattering
 from explorer.experiments.gradient_geometry.blocks import BlockSizes
 from explorer.experiments.gradient_geometry.passes import (
@@ -65,8 +63,7 @@ def has_an_answer(question: GeometryQuestion, spec: ArchitectureSpec) -> bool:
 
 
 def residual_blocks(spec: ArchitectureSpec) -> int:
-    with torch.device("meta"):
-        return paths.sums_of(Network.of(spec))
+    return sum(layer.kind == "sum" for layer in describe(spec).layers)
 
 
 def cost(question: GeometryQuestion, spec: ArchitectureSpec, pictures: int) -> int:

@@ -5,6 +5,7 @@ gives both the same pictures, and twins the same weights.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -232,7 +233,7 @@ def width_sentences(found: Sequence[Sequence[MeasuredGeometry]]) -> list[str]:
 
 def base_name(each: MeasuredGeometry) -> str:
     """The name without its channels."""
-    return each.name.split(" (")[0] if each.name.endswith("channels)") and "," not in each.name else each.name
+    return re.sub(r"(, | \()\d+ channels\)$", lambda found: ")" if found[1] == ", " else "", each.name)
 
 
 def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
@@ -244,8 +245,8 @@ def block_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
             said.append(f"The branches of {each.name} or its shortcuts have no finite size.")
             continue
         said.append(
-            f"The branch of {each.name} has {number(first.value)} × the size of the shortcut in the first block, and "
-            f"{number(last.value)} × in the last, the mean of {seed_words(first.n)}."
+            f"The branch of {each.name} has {number(first.value)} × the size of its shortcut in the first block, "
+            f"{number(last.value)} × in the last."
         )
         if power := each.mean(lambda of: of.power):
             said.append(f"The ratio goes like ℓ to the power of {_interval(power)}{_beside_root(each.spec, power)}.")
@@ -276,7 +277,7 @@ def path_sentences(found: Sequence[MeasuredGeometry]) -> list[str]:
         spread = " to ".join(dict.fromkeys(map(str, (min(middles), max(middles)))))
         said.append(
             f"In {each.name}, paths through {ends[0]} to {ends[1]} of {blocks} branches have 90 % of the summed "
-            f"gradient; the median is {spread}, over {seed_words(len(middles))}."
+            f"gradient. The median is {spread}, over {seed_words(len(middles))}."
         )
         if factor := each.mean(lambda of: branch_factor(of.sizes)):
             said.append(f"Each further branch multiplies the gradient of a path by {number(math.exp(factor.value))}.")

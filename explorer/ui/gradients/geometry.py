@@ -73,8 +73,8 @@ QUESTIONS: dict[GeometryQuestion, _Question] = {
     ),
     "paths": _Question(
         "How long are the paths of the gradient?",
-        "Of each length, random paths are taken, one for each of 16 pictures: backward, the gradient goes through the "
-        "branch of the chosen blocks alone, and past all others. Its size times the number of such paths is drawn.",
+        "Of each length, random paths are taken, one for each of 16 pictures. The gradient goes back through the "
+        "branches of the path and past all others. Its size is multiplied by the number of such paths.",
         (
             "These are initial weights. Veit, Wilber and Belongie (2016, arXiv 1605.06431) measured a trained "
             "ResNet-110, whose gradient comes from paths of 10 to 34 layers.",
