@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -9,6 +10,7 @@ import streamlit as st
 from explorer.figures import Chapter, Part
 from explorer.files import csv_text
 from explorer.ui import lesson, navigation
+from explorer.ui.markdown import as_text
 from explorer.ui.session import session
 from explorer.ui.widgets.long_task import TaskSteps, long_task
 
@@ -22,6 +24,8 @@ class Plan:
     `cost` says in words what has to be computed; it takes about `seconds`, 0 where all of it is known. `work` measures
     what is not known yet. `known` is what is known, None where nothing is. Of that, `answer` gives sentences first,
     then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session.
+    `kept` says in a sentence whose answers were measured before, "" for none, and `again` is the key, the work and the
+    seconds of measuring them once more.
     """
 
     key: str
@@ -32,19 +36,23 @@ class Plan:
     answer: Callable[[Any], Sequence[Part]]
     rows: Callable[[Any], Sequence[Sequence[str]]]
     source: str
+    kept: str = ""
+    again: tuple[str, Callable[[], TaskSteps[Any]], float] | None = None
 
 
 def offer(plan: Plan, page: str, is_asked: bool, ask: Callable[[], None]) -> None:
     """The button that measures what is not known yet. A link that asks for it (`is_asked`) starts it, once, where that
-    is quick; a click calls `ask`, which puts that into the link. Keys of widgets begin with `page`."""
+    is quick; a click calls `ask`, which puts that into the link. Of answers that were measured before the page says so,
+    and they can be measured again. Keys of widgets begin with `page`."""
+    if plan.kept:
+        st.caption(as_text(plan.kept))
     if not plan.seconds:
+        if plan.again:
+            key, work, seconds = plan.again
+            long_task(key, "Measure again", work, partial(_run_anew, key), seconds=seconds)
         return
     started = f"{page}_started"
     starts = is_asked and plan.seconds <= STARTS_BY_ITSELF and st.session_state.get(started) != plan.key
-
-    def finish(_: object) -> None:
-        session().results.remove(plan.key)  # what was measured is kept network by network
-        st.rerun()
 
     def begin() -> None:
         st.session_state[started] = plan.key
@@ -53,7 +61,13 @@ def offer(plan: Plan, page: str, is_asked: bool, ask: Callable[[], None]) -> Non
     if starts:
         st.session_state[started] = plan.key
     st.caption(f"This takes {plan.cost}.")
-    long_task(plan.key, "Measure", plan.work, finish, seconds=plan.seconds, start=starts, on_click=begin)
+    drawn = partial(_run_anew, plan.key)
+    long_task(plan.key, "Measure", plan.work, drawn, seconds=plan.seconds, start=starts, on_click=begin)
+
+
+def _run_anew(key: str, _: object) -> None:
+    session().results.remove(key)  # what was measured is kept network by network
+    st.rerun()
 
 
 def show_limits(limits: Sequence[str]) -> None:

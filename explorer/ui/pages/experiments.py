@@ -1,21 +1,16 @@
 """Experiments: questions to the networks that need a hand on them, each with its cost, its answer and its limits."""
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from explorer.checkpoints import CheckpointError
 from explorer.errors import user_message
-from explorer.figures import Chapter, Part
-from explorer.files import csv_text
 from explorer.ui import lesson, navigation, network_registry
 from explorer.ui.experiments import controls, lesions, pictures, robust
-from explorer.ui.experiments.question import AskedNetwork, Plan, Question
+from explorer.ui.experiments.question import Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence
 from explorer.ui.parts import draw
-from explorer.ui.session import session
-from explorer.ui.widgets.long_task import long_task
+from explorer.ui.question import offer, show_limits, take_home
 
 QUESTIONS: dict[QuestionName, Question] = {
     "lesions": lesions.question(),
@@ -24,7 +19,6 @@ QUESTIONS: dict[QuestionName, Question] = {
     "attack": pictures.attack_question(),
     "robust": robust.question(),
 }
-STARTS_BY_ITSELF = 30.0  # seconds of what a link may measure without a click
 
 
 def show() -> None:
@@ -53,52 +47,11 @@ def _show(state: ExperimentsState) -> None:
     plan = question.plan(state, networks)
     parts = plan.answer(plan.known) if plan and plan.known is not None else []
     if plan:
-        _offer(state, plan)
-        _draw(state, plan, parts)
-    if not lesson.hides("text"):
-        with st.expander("What this does not show"):
-            st.markdown("\n".join(f"- {each}" for each in question.limits))
+        offer(plan, "experiments", state.measure, lambda: controls.update_state(measure=True))
+        draw(parts, f"experiments-{state.question}", plan.source)
+    show_limits(question.limits)
     if plan and parts:
-        _take_home(question, plan, parts, networks)
+        stem = f"{question.title.rstrip('?').lower().replace(' ', '-')}-{'-'.join(each.name for each in networks)}"[:80]
+        take_home(question.title, question.method, question.limits, plan, parts, stem, "experiments")
     finding = next((part for part in parts if isinstance(part, str)), "")
     navigation.ending(finding, "build", "How deep can you train?")
-
-
-def _offer(state: ExperimentsState, plan: Plan) -> None:
-    """The button that measures what is not known yet. A link that asks for it starts it, once, where that is quick."""
-    if not plan.seconds:
-        return
-    starts = (
-        state.measure and plan.seconds <= STARTS_BY_ITSELF and st.session_state.get("experiments_started") != plan.key
-    )
-
-    def finish(_: object) -> None:
-        session().results.remove(plan.key)  # what was measured is kept network by network
-        st.rerun()
-
-    def ask() -> None:
-        st.session_state["experiments_started"] = plan.key
-        controls.update_state(measure=True)
-
-    if starts:
-        st.session_state["experiments_started"] = plan.key
-    st.caption(f"This takes {plan.cost}.")
-    long_task(plan.key, "Measure", plan.work, finish, seconds=plan.seconds, start=starts, on_click=ask)
-
-
-def _draw(state: ExperimentsState, plan: Plan, parts: Sequence[Part]) -> None:
-    draw(parts, f"experiments-{state.question}", plan.source)
-
-
-def _take_home(question: Question, plan: Plan, parts: Sequence[Part], networks: Sequence[AskedNetwork]) -> None:
-    stem = f"{question.title.rstrip('?').lower().replace(' ', '-')}-{'-'.join(each.name for each in networks)}"[:80]
-    with st.container(horizontal=True):
-        navigation.download_button(
-            "Results (CSV)",
-            data=lambda: b"\xef\xbb\xbf" + csv_text(plan.rows(plan.known)).encode("utf-8", "replace"),
-            file_name=f"{stem}.csv",
-            mime="text/csv",
-            key="experiments-csv",
-        )
-        chapters = [Chapter(question.title, [question.method, *parts, plan.source, *question.limits])]
-        navigation.report_button(question.title, lambda: chapters, stem, "experiments-report")
