@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer import figures
 from explorer.experiments import gradient_geometry
+from explorer.intervals import mean
 from explorer.ui import forecasts, navigation
 from explorer.ui.gradients.geometry_state import GeometryState
 from explorer.ui.gradients.state import CARDS, GradientsState
@@ -98,6 +101,21 @@ def test_what_cannot_be_asked_is_said() -> None:
     assert "Plain networks have no residual blocks: nothing goes around a branch." in texts(plain)
     many = open_page(geometry_depths="8,20,32,56,110", geometry_norms="batch,none")
     assert "20 networks cannot be told apart in one chart; choose up to 8." in texts(many)
+
+
+def test_the_charts_hold_the_noises_bands_and_gaps() -> None:
+    series, curves = figures.Series("N", "#123456"), np.array([[1.0, 0.5], [1.0, 0.7]])
+    noise = {"white noise": np.array([[1.0, 0.0]]), "brown noise": np.array([[1.0, 0.9]])}
+    white, brown, band, line = figures.correlation_chart([(series, curves)], noise, 256).data
+    assert (list(white.y), list(brown.y), list(line.y)) == ([1, 0], [1, 0.9], [1, pytest.approx(0.6)])
+    assert list(band.y) == [1, 0.7, 0.5, 1] and list(line.customdata)[1] == "0.600, 0.500 to 0.700"
+    (sizes,) = figures.path_size_chart([(series, np.array([[0.1, 0.0]]))]).data
+    assert list(sizes.y) == [0.1, None], "a size of 0 has no place on a logarithmic axis"
+    (root, ratios) = figures.branch_chart([(series, ("a", "b"), curves[:1])], [("1/√ℓ", np.array([1, 0.7]))]).data
+    assert (list(root.x), list(ratios.y)) == ([1, 2], [1, 0.5])
+    points = {8: mean([0.9, 0.7]), 20: None}
+    (of,) = figures.neighbours_chart([(series, points)], "depth", {}).data
+    assert list(of.x) == [8] and of.error_y.array[0] == pytest.approx(points[8].high - 0.8)  # type: ignore[union-attr]
 
 
 def test_a_link_holds_the_question_beside_the_view() -> None:

@@ -25,7 +25,7 @@ def correlation_chart(
     xaxis = {"title": {"text": f"lag in pictures, of {pictures} on the line"}, "range": [-0.5, lags - 0.5]}
     yaxis = {"title": {"text": "autocorrelation of the gradient"}, "range": [-0.25, 1.04]}
     figure = empty_chart(380, _MARGIN, xaxis, yaxis, hovermode="closest")
-    for dash, (name, values) in zip(_DOTS, references.items(), strict=True):
+    for dash, (name, values) in zip(_DOTS, references.items(), strict=False):
         add_line(
             figure, Series(name, GREY, dash), range(values.shape[1]), finite(values.mean(axis=0)),
             "lag %{x}: %{y:.3f}", mode="lines",
@@ -49,7 +49,7 @@ def neighbours_chart(
     xaxis = {"title": {"text": what}, "type": "log", "tickvals": numbers, "ticktext": [f"{each:,}" for each in numbers]}
     yaxis = {"title": {"text": "correlation of neighbours"}, "range": [-0.25, 1.04]}
     figure = empty_chart(340, _MARGIN, xaxis, yaxis, hovermode="closest")
-    for dash, (name, value) in zip(_DOTS, references.items(), strict=True):
+    for dash, (name, value) in zip(_DOTS, references.items(), strict=False):
         add_line(figure, Series(name, GREY, dash), numbers, [value] * len(numbers), "%{y:.3f}", mode="lines")
     for series, found in lines:
         shown = {number: of for number, of in found.items() if of is not None}

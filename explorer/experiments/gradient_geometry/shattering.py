@@ -65,7 +65,7 @@ def brown_noise(pictures: int, values: int, seed: int) -> np.ndarray:
 
 
 def reference(
-    noise: Callable[[int, int, int], np.ndarray], seeds: Sequence[int], values: int = 3072, pictures: int = PICTURES
+    noise: Callable[[int, int, int], np.ndarray], seeds: Sequence[int], values: int = 1024, pictures: int = PICTURES
 ) -> np.ndarray:
     """The autocorrelations of a noise in the place of the gradients, for each seed, float64 (seeds, LAGS + 1)."""
     return np.stack([autocorrelation(noise(pictures, values, seed)) for seed in seeds])

@@ -92,7 +92,7 @@ def series(found: Sequence[MeasuredGeometry]) -> list[Series]:
 
 def _shattering(found: Sequence[MeasuredGeometry]) -> list[Part]:
     seeds = _seeds(found)
-    references = _references(seeds)
+    references = _references((0,))
     curves = [
         (line, np.stack([result.correlation for result in each.results]))
         for line, each in zip(series(found), found, strict=True)
@@ -155,7 +155,7 @@ def _widths(found: Sequence[MeasuredGeometry]) -> list[Part]:
         for line, kind in zip(series([kind[0] for kind in kinds]), kinds, strict=True)
         for points in [{width(each.spec): agreement(each) for each in kind}]
     ]
-    grey = {name: float(values[:, 1].mean()) for name, values in _references(_seeds(found)).items()}
+    grey = {name: float(values[:, 1].mean()) for name, values in _references((0,)).items()}
     chart = figures.neighbours_chart(lines, "channels of the first stage", grey)
     words = (
         f"Each network with {', '.join(f'{factor:g}' for factor in FACTORS)} × its channels. The lines up and down are "
