@@ -193,6 +193,23 @@ class Intervened(Recorder):
         return output
 
 
+def fitting(
+    network: Network, interventions: Sequence[Intervention]
+) -> tuple[tuple[Intervention, ...], tuple[tuple[Intervention, str], ...]]:
+    """Those that fit the network beside the ones before them, and each other one with a sentence on why it does not."""
+    recorder = Intervened(network, ())
+    places = {name: (module, kind) for module, (name, kind) in network.layers.items()}
+    kept, left = [], []
+    for each in interventions:
+        try:
+            recorder._add(network.spec, each, places)
+        except ValueError as error:
+            left.append((each, str(error)))
+        else:
+            kept.append(each)
+    return tuple(kept), tuple(left)
+
+
 @lru_cache(maxsize=128)
 def block_shapes(spec: ArchitectureSpec) -> Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """The shapes of the input and the output of each block, without the batch, in execution order."""

@@ -26,6 +26,8 @@ class Question:
     """A question: its `title`, a sentence on how it is answered, and what the answer does not show.
 
     `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
+    `own_dials` are those of the image's that the question turns itself, None where it is not about the image of the
+    bar. `takes_attack`: it makes the attack that is set on Explore.
     """
 
     title: str
@@ -33,3 +35,5 @@ class Question:
     limits: tuple[str, ...]
     controls: Callable[[ExperimentsState, Sequence[AskedNetwork]], None]
     plan: Callable[[ExperimentsState, Sequence[AskedNetwork]], Plan | None]
+    own_dials: Callable[[ExperimentsState], Sequence[str]] | None = None
+    takes_attack: bool = False

@@ -44,6 +44,7 @@ def _show(state: ExperimentsState) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             question.controls(state, networks)
             controls.choose_others(state, networks)
+    controls.show_changes(question.own_dials and question.own_dials(state), question.takes_attack)
     plan = question.plan(state, networks)
     parts = plan.answer(plan.known) if plan and plan.known is not None else []
     if plan:

@@ -88,6 +88,12 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.InferenceCache.untouched": Limit(  # of the two networks on the screen
         "passes beside which changed ones are shown", "session", entries=2
     ),
+    "ui.services.inference.InferenceCache.clean": Limit(  # of the two networks on the screen
+        "passes beside which those of attacked images are shown", "session", entries=2
+    ),
+    "ui.services.inference.InferenceCache.attacked": Limit(  # one of 224 pixels a side has 2.4 MB
+        "attacked images", "session", entries=8
+    ),
     "ui.services.inference.InferenceCache.profiles": Limit("maps of every layer of a pass", "session", entries=6),
     "ui.services.inference.InferenceCache.blocks": Limit(  # of the two networks on the screen
         "the insides of the blocks of a network", "session", bytes=2 * BLOCKS_BYTES, least=2

@@ -44,6 +44,8 @@ const DRAG_MS = 200; // between two addresses while a slider is dragged
 let state = EMPTY;
 /** The words for each network in a list. @type {Record<string, string>} */
 let labels = {};
+/** That the networks know. @type {string[]} */
+let classes = [];
 let limit = 0; // megabytes of a file
 /** @type {Map<string, Draw>} */
 const places = new Map();
@@ -446,7 +448,7 @@ export function connection({ data, setTriggerValue }) {
 export function overview({ parentElement }) {
   const place = once(parentElement, ".overview", (box) => {
     const [alert, lead, waiting] = [".error", ".lead", ".loading"].map((place) => find(box, place));
-    const ownInput = ownInputView(find(box, ".own-input"), choose, follow);
+    const ownInput = ownInputView(find(box, ".own-input"), choose, follow, () => classes);
     endOwnInput = ownInput.end;
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
@@ -516,7 +518,7 @@ async function downloadArrays(which) {
   const { data, view } = state;
   if (!data || !view) return;
   const name = view.networks[which];
-  const question = { ...view, networks: [name], layer: shownLayer(state) };
+  const question = { ...view, of: name, layer: shownLayer(state) };
   try {
     save(await fetchArrays(data.token, question), `${name}-layer.npz`);
   } catch (error) {
@@ -558,6 +560,7 @@ export function bar({ data, parentElement, setTriggerValue }) {
   parentElement.draw = draw;
   keepSheets(data.sheets);
   limit = data.limit;
+  classes = data.classes;
   labels = Object.fromEntries(data.networks.map(({ name, label }) => [name, label]));
   parentElement.listening?.abort(); // Streamlit calls this again after each run, and the end once
   const listening = new AbortController();
