@@ -66,7 +66,7 @@ def test_the_cost_comes_before_the_click_and_the_answer_after_it(
     assert heads == "network,depth,shortcut,norm,initialisation,channels,seed,lag,autocorrelation"
     assert len(rows) == 65 * (2 + 2) * 2  # lags of two networks and two noises, two seeds each
     report = files["Report (HTML)"]().getvalue().decode()
-    assert "Seed by seed" in report and "Values of a gradient that belong together" in report
+    assert "Seed by seed" in report and "The mean gradient over the line is taken out first" in report
     # Another session finds it, and computes nothing; one more seed is all that is missing for three.
     monkeypatch.setattr(gradient_geometry, "measure", lambda *_: pytest.fail("measured twice"))
     assert "Seed by seed, ResNet-8 has " in texts(open_page())

@@ -43,13 +43,14 @@ QUESTIONS: dict[GeometryQuestion, _Question] = {
     "shattering": _Question(
         "Do neighbouring pictures agree on the gradient?",
         "256 pictures lie on a line between two pictures of different classes. For each, the gradient of one logit by "
-        "the pixels is computed, and the autocorrelation along the line. 1 means: the same gradient, but for its size.",
+        "the pixels is computed. An autocorrelation of 1 means that it changes slowly along the line, 0 that "
+        "neighbours have no more in common than others.",
         (
             _AT_START,
             "Each seed draws other weights and takes another line. Pictures off these lines may differ.",
             "BatchNorm holds still: it keeps the means and variances of 32 pictures. In a training step they also move "
             "with the batch.",
-            "Values of a gradient that belong together count as independent ones in the noise, whose band is narrower.",
+            "The mean gradient over the line is taken out first: the correlation is that of what is left.",
         ),
     ),
     "widths": _Question(
