@@ -1,6 +1,6 @@
 """`python -m benchmarks` measures speed; docs/measurements.md describes each method.
 
-Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `geometry`, `akamaster`, `page`,
+Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `geometry`, `probe`, `akamaster`, `page`,
 `live` and `runs`.
 `threads` explains on one network from several threads for a minute.
 `difficulty` trains on the shapes (minutes; `--size 16`: an hour) and measures how hard they are.
@@ -30,6 +30,7 @@ from benchmarks.lesioning import block_lines, lesion_rows
 from benchmarks.live import live_rows
 from benchmarks.looking import looking_rows
 from benchmarks.page import page_rows
+from benchmarks.probing import probe_rows
 from benchmarks.rows import Report, Row, by_precision, machine, refresh, write
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parts = ["all", "tracing", "training", "twins", "looking", "lesions", "geometry", "akamaster", "page", "runs"]
-    parts += ["threads", "difficulty", "batchnorm", "live", "blocks"]
+    parts += ["threads", "probe", "difficulty", "batchnorm", "live", "blocks"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -82,6 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         "looking": looking_rows,
         "lesions": lesion_rows,
         "geometry": geometry_rows,
+        "probe": probe_rows,
         "one click": lambda: one_click.one_click_rows(options.write),
         "akamaster": equal_time_rows,
         "page": page_rows,
