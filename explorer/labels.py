@@ -41,6 +41,11 @@ BLOCKS = {
     "pointwise": "1×1, then conv",
     "separable": "depthwise, then 1×1",
 }
+BRANCH_STARTS = {
+    "full": "as initialised",
+    "gain": "learned gain, 0 at first (SkipInit, ReZero)",
+    "gamma": "last norm's weight 0 at first (zero-γ)",
+}
 NORMS = {"batch": "BatchNorm", "none": "none"}
 ACTIVATIONS = {
     "relu": "ReLU",
@@ -95,6 +100,7 @@ NONE = "None"
 
 VALUES: dict[str, dict[str, str]] = {
     "block": BLOCKS,
+    "branch_start": BRANCH_STARTS,
     "norm": NORMS,
     "activation": ACTIVATIONS,
     "initialisation": INITIALISATIONS,

@@ -189,9 +189,7 @@ class Block(nn.Module):
     sum_name = "sum"
     starts_at_zero = ""  # the norm whose weight does
 
-    def __init__(
-        self, spec: ArchitectureSpec, stage: Stage, channels: int, stride: int, left_out: float = 0.0
-    ) -> None:
+    def __init__(self, spec: ArchitectureSpec, stage: Stage, channels: int, stride: int, left_out: float = 0.0) -> None:
         super().__init__()
         shortcut = stage.shortcut or spec.shortcut
         convolutions = branch_of(spec, stage, channels, stride)

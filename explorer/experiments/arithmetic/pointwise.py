@@ -113,7 +113,11 @@ def elementwise(call: Call, index: Place) -> Mapping[str, Any]:
 def gain(call: Call, index: Place, module: ShortcutGain | BranchGain) -> Mapping[str, Any]:
     x = call.source(0, index, "x")
     if isinstance(module, ShortcutGain):
-        factor, name, formula = Term("α", module.factor), "shortcut gain", "α · x, with the fixed gain of all shortcuts."
+        factor, name, formula = (
+            Term("α", module.factor),
+            "shortcut gain",
+            "α · x, with the fixed gain of all shortcuts.",
+        )
     else:
         factor = Term("gain", float(module.weight))
         name, formula = "branch gain", "gain · x, with the one number that this branch has learned."
