@@ -148,11 +148,12 @@ class ArchitectureSpec:
     2016; the wide ResNets of Zagoruyko and Komodakis) norm and activation stand in front of each convolution of a block
     and, with `head_norm`, before the head; a projection takes what the first of them give.
 
-    A block with a shortcut is activation(gain · branch(x) + `shortcut_gain` · shortcut(x)). `branch_start` "gain" learns
-    the gain of each branch, one number that starts at 0 (SkipInit, De and Smith 2020; ReZero, Bachlechner et al. 2021).
-    With "gamma" the weight of each branch's last norm starts at 0 (Goyal et al. 2017, section 5.1). So a block is at
-    first its shortcut alone. With "full" there is no such gain. `stochastic_depth` is the share of training steps that
-    leave out the last branch (Huang et al. 2016): of L branches the l-th is left out in `stochastic_depth` · l / L.
+    A block with a shortcut is activation(gain · branch(x) + `shortcut_gain` · shortcut(x)). `branch_start` "gain" gives
+    each branch a gain, one learned number that starts at 0 (SkipInit, De and Smith 2020; ReZero, Bachlechner et al.
+    2021). With "gamma" the weight of each branch's last norm starts at 0 (Goyal et al. 2017, section 5.1). So a block
+    is at first its shortcut alone. With "full" there is no such gain. `stochastic_depth` is the share of training steps
+    that leave out the last branch (Huang et al. 2016): of L branches the l-th is left out in `stochastic_depth` · l / L
+    of the steps.
 
     Raises ValueError, with what to change, for a network that cannot exist.
     """
