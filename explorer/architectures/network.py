@@ -162,13 +162,13 @@ class Dropout(nn.Dropout):
 class StochasticDepth(Dropout):
     """Leaves out a whole branch, of the whole batch, in a share `p` of the steps (Huang et al. 2016, section 3).
 
-    A branch that stays is divided by 1 - p, as torchvision does, so that nothing is left to do behind training; the
+    A branch that stays is divided by 1 - p, as torchvision does, so that nothing is left to do after training; the
     paper multiplies it by 1 - p there instead. `generator` is one on the CPU: where a branch is left out, it is not
     computed, and a GPU would have to be asked.
     """
 
     def leaves_out(self) -> bool:
-        """Draws whether this step does without the branch; never behind training."""
+        """Draws whether this step does without the branch; never after training."""
         if not self.training or self.p == 0:
             return False
         return torch.rand((), generator=self.generator).item() < self.p
