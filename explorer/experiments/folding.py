@@ -107,7 +107,7 @@ def finding(title: str, found: Folding) -> str:
         if found.is_equal
         else f"is not the same in float32: on {found.n:,} images its logits differ by up to {found.difference:.1e}"
     )
-    text = f"{title}, folded into {found.folded.name}, {same}, {found.share:.1e} of the largest logit."
+    text = f"{title}, folded, {same}, {found.share:.1e} of the largest logit."
     if found.alike < found.n:
         text += f" The prediction differs on {found.n - found.alike:,} of them."
     shortcuts = [each for each in found.folds if each.part.endswith(".shortcut")]

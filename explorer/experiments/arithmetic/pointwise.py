@@ -119,7 +119,7 @@ def gain(call: Call, index: Place, module: ShortcutGain | BranchGain) -> Mapping
             "α · x, with the fixed gain of all shortcuts.",
         )
     else:
-        factor = Term("gain", float(module.weight))
+        factor = Term("gain", float(module.weight.detach()))
         name, formula = "branch gain", "gain · x, with the one number that this branch has learned."
     return {"operation": name, "formula": formula, "computed": factor.value * x.value, "terms": (x, factor)}
 

@@ -27,7 +27,7 @@ FORM = BuildState(preset="resnet-20").with_spec(block="conv")
 
 def question() -> Question:
     return Question(
-        title="Fold the shortcut into the kernel",
+        title="Can the shortcut be folded into the kernel?",
         method="After training a norm is a factor and an offset of each channel, and a shortcut around a single "
         "convolution is a convolution too, with a 1 at the centre of its kernel. Both can be added into the kernel "
         "beside them (RepVGG, Ding et al. 2021, arXiv 2101.03697). Where an activation stands between two convolutions "
@@ -108,9 +108,12 @@ def _answer(asked: Sequence[AskedNetwork], found: Mapping[str, Folding], reasons
         )
     parts: list[Part] = [*sentences, *map(capital, reasons.values()), Table(columns, rows)]
     for each, of in measured:
-        for spec, title in ((of.spec, each.chosen.title), (of.folded, f"{each.chosen.title}, folded")):
-            drawing = figures.network_drawing(describe(spec), theme=client.theme())
-            parts.append(Chart(drawing, title, f"{len(describe(spec).layers):,} layers."))
+        title = each.chosen.title
+        for spec, name, text in (
+            (of.spec, title, "As it was trained."),
+            (of.folded, f"{title}, folded", "What is left to compute."),
+        ):
+            parts.append(Chart(figures.network_drawing(describe(spec), theme=client.theme()), name, text))
         cells = [[*summary] for summary in _summaries(of.folds)]
         parts.append(Table([f"parts of {each.chosen.title}", "folded", "because"], cells, 3))
     return parts
