@@ -389,7 +389,7 @@ def test_stages_are_added_removed_and_edited() -> None:
         ({"block": "bottleneck", "stages": [stage(1, 18)]}, "received 18 in stage 1; use 20"),
         ({"stages": [stage(1, 16, padding="valid")]}, 'in stage 1; use padding "same"'),
         ({"block": "conv", "stages": [stage(20, 16, padding="valid")]}, "after stage 1; use a larger"),
-        ({"shortcut": "none", "shortcut_gain": 0.5}, "`shortcut_gain` 0.5 is for blocks with a shortcut"),
+        ({"shortcut": "none", "shortcut_gain": 0.5}, "0.5 is for blocks with a shortcut, and no stage has one; choose"),
         ({"branch_start": "gamma", "norm": "none"}, 'this network has no norm; use "gain"'),
         ({"block": "conv", "preactivation": True}, "`preactivation` is for blocks of the kind"),
         ({"downsampling": "max", "stages": [stage(1, 16, 8), stage(1, 16, 8)]}, "after stage 2; use a larger"),
@@ -433,7 +433,7 @@ def test_a_hybrid_has_a_plain_twin_and_branches_that_start_at_0_have_none() -> N
     assert start_label(app) == "Train hybrid-8 and plain-8"
     app = open_build(spec=json.dumps({"stages": parts, "branch_start": "gain"}))
     check(app)
-    assert "need a shortcut: without one each block gives 0 and learns nothing" in app.warning[0].value
+    assert "without one each block gives 0 and learns nothing" in app.warning[0].value
     assert start_label(app) == "Train hybrid-8"
 
 

@@ -25,6 +25,7 @@ from tests.test_architectures import any_spec, equal_weights, shake
 from tests.test_training import made, same, weights_of
 
 SMALL = cifar(8, size=16, width=4, classes=3)
+wrong: Any = "skip"
 KINDS: Any = ("none", "identity", "projection")
 VARIANTS: dict[str, dict[str, Any]] = {
     "hybrid": {"kinds": ("none", "identity", "projection")},
@@ -53,6 +54,10 @@ def variant(name: str, spec: ArchitectureSpec = SMALL) -> ArchitectureSpec:
     fields = dict(VARIANTS[name])
     kinds = fields.pop("kinds", ())
     return replace(with_kinds(spec, *kinds) if kinds else spec, **fields)
+
+
+def block_of(network: Network, stage: int, number: int = 0) -> Any:
+    return network.get_submodule(f"stages.{stage}.{number}")
 
 
 def images(spec: ArchitectureSpec, count: int = 3) -> Tensor:
@@ -92,7 +97,7 @@ def test_one_network_has_one_spec_however_it_was_described():
             "`stochastic_depth` must be a share from 0 up to, not including",
         ),
         (
-            lambda: replace(SMALL, branch_start="zero"),
+            lambda: replace(SMALL, branch_start=wrong),
             "`branch_start` must be one of 'full', 'gain', 'gamma', received",
         ),
         (
@@ -101,7 +106,7 @@ def test_one_network_has_one_spec_however_it_was_described():
         ),
         (lambda: replace(SMALL, norm="none", branch_start="gamma"), 'this network has no norm; use "gain"'),
         (lambda: replace(SMALL, preactivation=True, branch_start="gamma"), 'they end in a convolution; use "gain"'),
-        (lambda: replace(SMALL.stages[0], shortcut="skip"), "`stages.shortcut` must be one of 'none'.*received 'skip'"),
+        (lambda: replace(SMALL.stages[0], shortcut=wrong), "`stages.shortcut` must be one of 'none'.*received 'skip'"),
         (lambda: replace(SMALL, branch_start="gain").twin(), 'without one each block gives 0 and learns.*use "full"'),
         (lambda: replace(SMALL, stochastic_depth=0.5).twin(), "leaves out passes nothing on.*use 0 for a twin"),
     ],
@@ -131,7 +136,7 @@ def test_a_hybrid_is_plain_in_its_plain_stages_and_residual_in_the_others():
     with torch.no_grad():
         x = networks["none"].stem(images(SMALL))  # type: ignore[misc]
         for index, kind in enumerate(kinds):
-            x = networks[kind].stages[index][0](x)
+            x = block_of(networks[kind], index)(x)
         assert torch.equal(networks["none"].head(x), hybrid(images(SMALL)))
 
 
@@ -150,7 +155,7 @@ def test_a_gain_of_the_branch_is_what_an_intervention_on_each_branch_is():
     learned = shake(build(replace(SMALL, branch_start="gain")))
     usual = Network(SMALL).eval()
     usual.load_state_dict({name: value for name, value in learned.state_dict().items() if "branch_gain" not in name})
-    factors = [float(learned.stages[index][0].branch_gain.weight.detach()) for index in range(3)]
+    factors = [float(block_of(learned, index).branch_gain.weight.detach()) for index in range(3)]
     changes = [Intervention(f"stages.{i}.0", factor=each, part="branch") for i, each in enumerate(factors)]
     with torch.no_grad():
         found = learned(images(SMALL))
@@ -190,7 +195,7 @@ def test_a_branch_that_starts_at_0_learns(start: Any):
         assert (gradients["stages.2.0.conv1.weight"] > 0) == (step > 0)
         with torch.no_grad():
             for value in network.parameters():
-                value -= 0.01 * value.grad  # type: ignore[operator]
+                value.sub_(value.grad, alpha=0.01)  # type: ignore[arg-type]
 
 
 def test_stochastic_depth_leaves_later_branches_out_more_often():
@@ -200,7 +205,7 @@ def test_stochastic_depth_leaves_later_branches_out_more_often():
     assert [*rates] == [f"stages.{stage}.{block}.stochastic_depth" for stage in (0, 2) for block in range(3)]
     assert [*rates.values()] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]), "a plain stage has none to leave out"
     assert not any(isinstance(module, StochasticDepth) for module in build(SMALL).modules())
-    last = network.stages[2][2].stochastic_depth
+    last = block_of(network, 2, 2).stochastic_depth
     last.generator = torch.Generator().manual_seed(0)
     left_out = np.mean([last.leaves_out() for _ in range(2000)])
     assert abs(left_out - 0.6) < 4 * np.sqrt(0.6 * 0.4 / 2000)
@@ -214,7 +219,7 @@ def test_a_branch_is_left_out_of_the_whole_batch_or_scaled_as_torchvision_does(k
     assert [*usual.state_dict()] == [*network.state_dict()] and equal_weights(usual, network)
     with torch.no_grad():
         assert torch.equal(usual.eval()(images(spec)), network.eval()(images(spec))), "all branches work in a test"
-        block, whole = network.stages[2][0], usual.stages[2][0]
+        block, whole = block_of(network, 2), block_of(usual, 2)
         x = torch.randn(2, block.conv1.in_channels, 4, 4)
         parts = Recorder(usual)
         whole.train()(x, parts)
@@ -297,7 +302,7 @@ def largest_difference(first: Network, second: Network, x: Tensor) -> float:
 
 
 def test_a_folded_network_gives_the_same_logits():
-    random, shortcuts, made_of = np.random.default_rng(0), 0, set()
+    random, shortcuts, made_of = np.random.default_rng(0), 0, set[str]()
     while len(made_of) < 5 or shortcuts < 10:
         try:
             spec = any_spec(random)
@@ -318,10 +323,10 @@ def test_a_shortcut_around_one_convolution_is_its_kernel_with_1_added_at_the_cen
     spec = ArchitectureSpec((Stage(1, 4),), "conv", norm="none", input_shape=(4, 8, 8), shortcut_gain=0.5)
     network = build(spec).eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    kernel = fold(network).stages[0][0].conv1.weight
+    kernel = block_of(fold(network), 0).conv1.weight
     added = torch.zeros_like(kernel)
     added[range(4), range(4), 1, 1] = 0.5
-    assert torch.allclose(kernel, network.stages[0][0].conv1.weight + added)
+    assert torch.allclose(kernel, block_of(network, 0).conv1.weight + added)
     assert same(before, network.state_dict()) and not network.training
 
 
@@ -355,8 +360,8 @@ def test_the_comparison_counts_what_folding_saves():
     *_, (_, found) = folding.measure(checkpoint, Split(pixels, np.zeros(9, np.int64)))
     assert found is not None and found.is_equal and found.n == found.alike == 9
     before, after = found.sizes
-    norms = sum(8 * module.num_features // 4 for module in network.modules() if hasattr(module, "num_features"))
-    assert before.parameters - after.parameters == norms // 2, "a norm has two numbers a channel, a bias one"
+    channels = sum(module.num_features for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    assert before.parameters - after.parameters == channels, "a norm has two numbers a channel, a bias one"
     assert before.operations - after.operations == 4 + 3 + 3, "norms, shortcuts, sums"
     words = folding.finding("It", found)
     assert (

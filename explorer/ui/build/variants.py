@@ -12,14 +12,14 @@ from explorer.ui.build_state import BuildState
 AS_FAMILY = "as family"
 COLUMNS = 3  # of the stages in a row
 ABOUT = {
-    "preactivation": "Norm and activation stand in front of each convolution, so the shortcuts reach from the first "
-    "block to the last with no activation on them (He et al. 2016).",
+    "preactivation": "Norm and activation stand in front of each convolution (He et al. 2016). No activation follows "
+    "the sums, so an input goes on along the shortcuts as it is.",
     "stages": "Shortcuts in some stages and none in others make a hybrid of a plain network and a ResNet.",
     "shortcut_gain": "Each shortcut is multiplied by this fixed number; 1 is the usual block.",
     "branch_start": "With a gain or a last norm's weight that starts at 0, each block is at first its shortcut alone. "
     "Training then lets the branches in.",
-    "stochastic_depth": "The share of steps that leave out the last branch; earlier branches are left out less often, "
-    "in proportion to their place (Huang et al. 2016). The whole batch goes without it. In a test all branches work.",
+    "stochastic_depth": "The share of steps in which the whole batch goes without the last branch. Earlier branches "
+    "are left out less often, in proportion to their place (Huang et al. 2016). In a test all branches work.",
 }
 
 

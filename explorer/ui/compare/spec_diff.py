@@ -182,12 +182,12 @@ def _spec_words(spec: ArchitectureSpec) -> dict[str, str]:
             "input": " × ".join(map(str, spec.input_shape)),
             "classes": f"{spec.classes:,}",
         }
-    kinds = spec.shortcuts
+    of_stages = spec.shortcuts
     stem = spec.stem
     pooled = ", max pooling" if stem and stem.pooling == "max" else ""
     stem_words = f"{stem.kernel_size}×{stem.kernel_size}, {stem.channels} channels" if stem else "none"
     return {
-        "shortcut": ", ".join(SHORTCUTS[kind].long for kind in (kinds if len({*kinds}) > 1 else kinds[:1])),
+        "shortcut": ", ".join(SHORTCUTS[kind].long for kind in (of_stages if len({*of_stages}) > 1 else of_stages[:1])),
         "shortcut gain": f"{spec.shortcut_gain:g}",
         "start of each branch": label("branch_start", spec.branch_start),
         "stochastic depth": f"{spec.stochastic_depth:g}",

@@ -28,10 +28,10 @@ FORM = BuildState(preset="resnet-20").with_spec(block="conv")
 def question() -> Question:
     return Question(
         title="Can the shortcut be folded into the kernel?",
-        method="After training a norm is a factor and an offset of each channel, and a shortcut around a single "
-        "convolution is a convolution too, with a 1 at the centre of its kernel. Both can be added into the kernel "
-        "beside them (RepVGG, Ding et al. 2021, arXiv 2101.03697). Where an activation stands between two convolutions "
-        "of a branch, its shortcut stays.",
+        method="After training a norm is a factor and an offset of each channel. A shortcut around a single "
+        "convolution is a convolution too, with a 1 at the centre of its kernel. Both can go into the kernel beside "
+        "them (RepVGG, Ding et al. 2021, arXiv 2101.03697). Where an activation stands between two convolutions of a "
+        "branch, its shortcut stays.",
         limits=folding.LIMITS,
         controls=_controls,
         plan=_plan,
