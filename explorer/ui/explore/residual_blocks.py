@@ -135,6 +135,8 @@ def _strongest(values: np.ndarray) -> int:
 def _activations(opened: _BlockView, top: float) -> None:
     inside, channel = opened.inside, opened.channel
     shortcut = SHORTCUTS_OF_BLOCKS[inside.kind].long
+    if (gain := opened.network.checkpoint.spec.shortcut_gain) != 1:
+        shortcut += f", times {gain:g}"
     st.markdown(f"**{as_text(opened.network.title)}**, block {inside.name}, channel {channel}: {shortcut}.")
     entering = None if opened.entering is None else inside.input[opened.entering]
     with st.container(horizontal=True):
