@@ -389,7 +389,7 @@ def test_stages_are_added_removed_and_edited() -> None:
         ({"block": "bottleneck", "stages": [stage(1, 18)]}, "received 18 in stage 1; use 20"),
         ({"stages": [stage(1, 16, padding="valid")]}, 'in stage 1; use padding "same"'),
         ({"block": "conv", "stages": [stage(20, 16, padding="valid")]}, "after stage 1; use a larger"),
-        ({"shortcut": "none", "shortcut_gain": 0.5}, "0.5 is for blocks with a shortcut, and no stage has one"),
+        ({"shortcut": "none", "shortcut_gain": 0.5}, "is for blocks with a shortcut, and no stage has one"),
         ({"branch_start": "gamma", "norm": "none"}, 'this network has no norm; use "gain"'),
         ({"block": "conv", "preactivation": True}, "`preactivation` is for blocks of the kind"),
         ({"downsampling": "max", "stages": [stage(1, 16, 8), stage(1, 16, 8)]}, "after stage 2; use a larger"),

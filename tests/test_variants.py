@@ -344,7 +344,7 @@ def test_a_trained_network_folds_and_what_cannot_be_folded_says_why():
     assert [part for part, each in basic.items() if not each.is_exact] == [f"stages.{i}.0.shortcut" for i in range(3)]
     assert "between the 2 convolutions" in basic["stages.0.0.shortcut"].reason
     for change, words in (
-        ({"preactivation": True}, "a norm in front of each convolution"),
+        ({"preactivation": True}, "has a norm behind each sum, which no kernel can take in"),
         ({"norm": "none"}, "nothing that can be folded"),
     ):
         with pytest.raises(ValueError, match=words):

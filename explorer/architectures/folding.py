@@ -36,8 +36,8 @@ def folded_spec(spec: ArchitectureSpec) -> ArchitectureSpec:
         raise ValueError(f"{spec.name} came from an ONNX file, and only networks that were built here can be folded.")
     if spec.preactivation and spec.norm != "none":
         raise ValueError(
-            f"{spec.name} has a norm in front of each convolution, and an activation between the two, so it cannot be "
-            "folded; choose a network with norms behind the convolutions."
+            f"{spec.name} has a norm behind each sum, which no kernel can take in, so it is not folded here; choose a "
+            "network with norms behind its convolutions."
         )
     simple = replace(spec, norm="none", bias_before_norm=False, branch_start="full", stochastic_depth=0.0)
     if spec.block == "conv":
@@ -93,7 +93,7 @@ def _folds(spec: ArchitectureSpec) -> Iterator[Fold]:
 def _as_kernel(kind: str, channels: int, out_channels: int, strided: bool) -> str:
     if kind == "projection" and (strided or channels != out_channels):
         return "The 1×1 kernel of the projection stands at the centre of the larger one."
-    return "As a kernel it is 1 at the centre, from each channel to itself, and 0 elsewhere."
+    return "As a kernel it is 1 at the centre, from each channel to its place, and 0 elsewhere."
 
 
 @torch.no_grad()

@@ -43,19 +43,14 @@ def choose_variants(state: BuildState) -> None:
             _choose_number("Shortcut gain α", "shortcut_gain", fields, 0.1)
         with right:
             _choose_number("Stochastic depth", "stochastic_depth", fields, 0.1)
-        select(
-            "Start of each branch",
-            "branch_start",
-            get_args(BranchStart),
-            fields["branch_start"],
-            of_spec("branch_start"),
-        )
-        for name in VARIANTS:
-            st.caption(ABOUT[name])
+        start = fields["branch_start"]
+        select("Start of each branch", "branch_start", get_args(BranchStart), start, of_spec("branch_start"))
+        st.caption(ABOUT["branch_start"])
 
 
 def _choose_number(label: str, field: str, fields: dict[str, Any], step: float) -> None:
     number(label, field, fields[field], of_spec(field), step=step)
+    st.caption(ABOUT[field])
 
 
 def _choose_shortcut(index: int, stage: dict[str, Any]) -> None:
