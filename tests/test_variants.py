@@ -1,6 +1,7 @@
 """Residual variants: the laws of hybrids, gains, branches that start at 0, stochastic depth, and folding."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ import torchvision
 from torch import Tensor
 
 from explorer import checkpoints, figures
-from explorer.architectures import ArchitectureSpec, Intervened, Intervention, Network, Recorder, Stage, build, describe
+from explorer.architectures import (
+    ArchitectureSpec,
+    Intervened,
+    Intervention,
+    Network,
+    Recorder,
+    Stage,
+    Stem,
+    build,
+    describe,
+)
 from explorer.architectures.folding import fold, folded_spec, folds
 from explorer.architectures.network import StochasticDepth
 from explorer.checkpoints import Checkpoint
@@ -20,7 +31,12 @@ from explorer.cli.main import main
 from explorer.datasets import Split
 from explorer.experiments import folding
 from explorer.presets import cifar
+from explorer.runs import Run
+from explorer.runs.directory import Request
+from explorer.runs.fitting import fit_run
+from explorer.runs.log import LogWriter
 from explorer.training import TrainingConfig, TrainingState, fit, restore, save
+from explorer.ui.services.explore_state import NAME
 from tests.test_architectures import any_spec, equal_weights, shake
 from tests.test_training import made, same, weights_of
 
@@ -263,6 +279,22 @@ def test_a_variant_trains_and_resumes_with_the_same_bits(name: str, depth: int, 
     for _ in fit(resumed, DATA, CONFIG, again):
         pass
     assert same(weights_of(resumed), weights_of(network))
+
+
+def test_a_run_keeps_a_network_of_any_name(tmp_path: Path):
+    """A file, and a part of a link, has no space and no point in its name."""
+    spec = replace(SMALL, preactivation=True, shortcut="projection", stem=Stem(8))  # WRN-10-0.5
+    run = Run(tmp_path / ("0f" * 16))
+    run.folder.mkdir(parents=True)
+    data = {"kind": "shapes", "size": 16, "classes": ["ring", "star", "cross"]}
+    config = replace(CONFIG, epochs=None, seconds=0.1)
+    run.write_request(Request((spec.to_dict(), spec.twin().to_dict()), config.to_dict(), data, "cpu", "", 0.0))
+    with closing(LogWriter(run.metrics)) as log:
+        networks = fit_run(run, run.request(), log)["networks"]
+    assert [each["name"] for each in networks] == ["wrn-10-0-5", "pre-activation-plain-8"]
+    assert [each["title"] for each in networks] == ["WRN-10-0.5", "pre-activation plain-8"]
+    for each in networks:
+        assert NAME.fullmatch(each["name"]) and checkpoints.load(run.network_file(each["name"])).metrics
 
 
 def test_a_checkpoint_holds_a_variant(tmp_path: Path):

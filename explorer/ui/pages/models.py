@@ -142,7 +142,7 @@ def _card(name: str) -> None:
             navigation.download_button(
                 "Download as ONNX",
                 data=lambda: to_onnx(network_registry.checkpoint(name)),
-                file_name=f"{checkpoint.spec.name.lower()}.onnx",
+                file_name=f"{checkpoint.spec.name.lower().replace(' ', '-')}.onnx",
                 mime="application/octet-stream",
                 help="For other programs: the network for normalised images, up to its logits.",
             )
