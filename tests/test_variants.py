@@ -1,4 +1,7 @@
-"""Residual variants: the laws of hybrids, gains, branches that start at 0, stochastic depth, and folding."""
+"""Residual variants: the laws of hybrids, gains, branches that start at 0, stochastic depth, and folding.
+
+One file: the same small networks are described, computed, trained, drawn and folded.
+"""
 
 import json
 from contextlib import closing
@@ -36,6 +39,7 @@ from explorer.runs.directory import Request
 from explorer.runs.fitting import fit_run
 from explorer.runs.log import LogWriter
 from explorer.training import TrainingConfig, TrainingState, fit, restore, save
+from explorer.ui.network_text import variant_words
 from explorer.ui.services.explore_state import NAME
 from tests.test_architectures import any_spec, equal_weights, shake
 from tests.test_training import made, same, weights_of
@@ -130,6 +134,17 @@ def test_one_network_has_one_spec_however_it_was_described():
 def test_what_cannot_be_is_one_sentence(change: Any, words: str):
     with pytest.raises(ValueError, match=words):
         change()
+
+
+def test_what_the_name_does_not_say_stands_in_words():
+    spec = replace(with_kinds(SMALL, "none", "identity", "none"), shortcut_gain=0.5, branch_start="gain")
+    assert variant_words(replace(spec, stochastic_depth=0.25)) == [
+        "shortcuts none, identity and none",
+        "shortcuts × 0.5",
+        "learned gain, 0 at first (SkipInit, ReZero)",
+        "stochastic depth 0.25",
+    ]
+    assert variant_words(SMALL) == variant_words(SMALL.twin()) == []
 
 
 def test_twins_are_plain_and_have_the_same_weights():
@@ -279,6 +294,16 @@ def test_a_variant_trains_and_resumes_with_the_same_bits(name: str, depth: int, 
     for _ in fit(resumed, DATA, CONFIG, again):
         pass
     assert same(weights_of(resumed), weights_of(network))
+
+
+def test_a_variant_trains_in_bfloat16():
+    network = build(variant("all"))
+    *_, last = fit(network, DATA, replace(CONFIG, precision="bfloat16"))
+    assert last.records[0].precision == "bfloat16" and np.isfinite(last.records[0].epochs[-1].train.loss)
+    recorder = Recorder(network)
+    with torch.autocast("cpu", torch.bfloat16):
+        network(images(network.spec), recorder)
+    assert recorder.outputs["stages.0.0.branch_gain"].dtype == torch.bfloat16
 
 
 def test_a_run_keeps_a_network_of_any_name(tmp_path: Path):

@@ -91,7 +91,7 @@ class BranchGain(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.weight
+        return x * self.weight.to(x.dtype)  # one number would make bfloat16 wide
 
 
 class Crop(nn.Module):
