@@ -1,6 +1,6 @@
 """The labelled test images of a question: which data fits the networks, and how many images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -13,25 +13,37 @@ from explorer.ui.widgets.download import offer_labelled_images
 
 COUNTS = (50, 100, 200, 500, 1000, 2000, 5000)
 
+IsKnown = Callable[[Sequence[AskedNetwork], str], bool]
+"""Whether a question's answers on its usual images of that data are stored for all these networks."""
 
-def _options(networks: Sequence[AskedNetwork]) -> list[str]:
-    """The data on this machine that fits all networks: first what they were trained on."""
+
+def _options(networks: Sequence[AskedNetwork], is_known: IsKnown) -> list[str]:
+    """The data that fits all networks: first what they were trained on. It may be elsewhere if the answer is known;
+    the rest is on this machine."""
     chosen = [each.chosen for each in networks]
-    own = dataset_access.data_key(chosen[0].checkpoint.data)
-    return sorted(measured_images.shared_data(chosen), key=lambda data: data != own)
+    trained = chosen[0].checkpoint.data
+    elsewhere = [] if measured_images.data_is_here(trained) or not is_known(networks, trained) else [trained]
+    own = dataset_access.data_key(trained)
+    return [*elsewhere, *sorted(measured_images.shared_data(chosen), key=lambda data: data != own)]
 
 
-def _choose(state: ExperimentsState, options: Sequence[str]) -> tuple[str, int, list[int]]:
+def _choose(state: ExperimentsState, options: Sequence[str], usual: int) -> tuple[str, int, list[int]]:
     data = state.data if state.data in options else options[0]
     total = measured_images.test_count(data)
+    usual = min(usual, total)
+    if not measured_images.data_is_here(data):
+        return data, usual, [usual]
     counts = [*(count for count in COUNTS if count < total), total]
-    n = state.n if state.n in counts else min(state.n, total)
+    n = min(state.n or usual, total)
     return data, n, sorted({*counts, n})
 
 
-def images_of(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> tuple[str, int] | None:
-    """The name of the data and the number of images; None, with a sentence on the page, where no data fits."""
-    options = _options(networks)
+def images_of(
+    state: ExperimentsState, networks: Sequence[AskedNetwork], usual: int, is_known: IsKnown = lambda *_: False
+) -> tuple[str, int] | None:
+    """The name of the data and the number of images, `usual` where none was chosen; None, with a sentence on the page,
+    where no data fits."""
+    options = _options(networks, is_known)
     if not options:
         offer_labelled_images(
             "There are no labelled images here that all these networks know.",
@@ -40,14 +52,16 @@ def images_of(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> tupl
             "& train.",
         )
         return None
-    return _choose(state, options)[:2]
+    return _choose(state, options, usual)[:2]
 
 
-def choose_images(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:
-    options = _options(networks)
+def choose_images(
+    state: ExperimentsState, networks: Sequence[AskedNetwork], usual: int, is_known: IsKnown = lambda *_: False
+) -> None:
+    options = _options(networks, is_known)
     if not options:
         return
-    data, n, counts = _choose(state, options)
+    data, n, counts = _choose(state, options, usual)
     bound(
         st.selectbox,
         "Test images",
