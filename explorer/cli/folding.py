@@ -15,7 +15,7 @@ from explorer.experiments.measurement import evenly, rows
 
 def fold_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a pretrained network or a file")
-    parser.add_argument("--count", type=int, default=200, metavar="N", help="test images (default: 200)")
+    parser.add_argument("--count", type=int, default=folding.USUAL, metavar="N", help="test images (default: 200)")
     inputs.add_labelled_images(parser)
     parser.add_argument("--out", metavar="FILE", help="to save the folded network")
 

@@ -12,6 +12,7 @@ from explorer.datasets import Split
 from explorer.experiments.agreement import images_for
 from explorer.experiments.lesions import batch_size
 
+USUAL = 200  # images
 TOLERANCE = 1e-5  # of the largest logit
 LIMITS = (
     "The logits are compared on these images alone. For all images the reason is the arithmetic: every step that is "

@@ -10,7 +10,7 @@ from explorer.ui.build.widgets import New, number, of_spec, select, toggle
 from explorer.ui.build_state import BuildState
 
 AS_FAMILY = "as family"
-COLUMNS = 3  # of the stages in a row
+COLUMNS = 2  # of the stages in a row
 ABOUT = {
     "preactivation": "Norm and activation stand in front of each convolution (He et al. 2016). No activation follows "
     "the sums, so an input goes on along the shortcuts as it is.",

@@ -39,12 +39,12 @@ def question() -> Question:
 
 
 def _controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:
-    choose_images(state, networks)
+    choose_images(state, networks, folding.USUAL)
     navigation.page_link("build", "Train one whose shortcuts fold", FORM.to_query())
 
 
 def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    images = images_of(state, networks)
+    images = images_of(state, networks, folding.USUAL)
     if images is None:
         return None
     data, n = images
