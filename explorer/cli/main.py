@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import arithmetic, data, experiments, folding, lesions, networks, pictures, training, weights
+from explorer.cli import (
+    arithmetic,
+    data,
+    experiments,
+    folding,
+    lesions,
+    networks,
+    pictures,
+    probing,
+    training,
+    weights,
+)
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -23,6 +34,7 @@ COMMANDS = (
     ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
     ("fold", folding.fold_arguments, folding.fold_network),
+    ("probe", probing.probe_arguments, probing.probe_layers),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
     ("speed", None, training.measure_machine),
