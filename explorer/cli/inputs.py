@@ -1,4 +1,7 @@
-"""From typed arguments to values. Every function raises ValueError or OSError for arguments that it cannot use."""
+"""From typed arguments to values. Every function raises ValueError or OSError for arguments that it cannot use.
+
+One file: each option stands beside the function that reads it.
+"""
 
 import argparse
 import json
