@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+import numpy as np
+
 CONFIDENCE = 0.95
 
+_SAMPLES = 2000
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
@@ -31,6 +34,31 @@ class BalancedAccuracy:
     share: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of `n` values, with the 95 % confidence interval `low`..`high`."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def bootstrap_mean(values: Sequence[float] | np.ndarray, seed: int = 0) -> Mean:
+    """With the percentile interval of 2,000 bootstrap samples drawn from `seed` (Efron and Tibshirani 1993, section
+    13.3): it asks for no normal distribution, but is too narrow for fewer than about 20 values.
+
+    Raises ValueError for no values, or some that are not finite.
+    """
+    found = np.asarray(values, np.float64)
+    if not found.size or not np.isfinite(found).all():
+        raise ValueError(f"`values` must be one or more finite numbers, received {found.size}; leave out the others.")
+    n = found.size
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_SAMPLES)  # how often each is drawn
+    low, high = np.quantile(counts @ found / n, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Mean(float(found.mean()), float(low), float(high), n)
 
 
 def accuracy(right: int, n: int) -> Accuracy:

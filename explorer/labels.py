@@ -86,6 +86,11 @@ ATTACKS = {
     "pgd": Label("PGD", "projected gradient descent from a random start (Madry et al. 2018, arXiv 1706.06083)"),
 }
 
+CONTROL_MAPS = {"mask": "the mask itself", "centre": "centre of the image", "noise": "noise"}
+"""Maps that know nothing of the network, beside which methods are measured."""
+RANDOM_LEVELS = {"head": "head random", "half": "upper half random", "all": "all random"}
+"""Which layers have random weights, from the head back."""
+
 ACTIVATION_RMS = "RMS of the activation"
 GRADIENT_RMS = "RMS of ∂score/∂activation"
 """Root mean squares over all channels and pixels of a layer."""

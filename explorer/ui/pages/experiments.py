@@ -9,7 +9,7 @@ from explorer.errors import user_message
 from explorer.figures import Chapter, Part
 from explorer.files import csv_text
 from explorer.ui import lesson, navigation, network_registry
-from explorer.ui.experiments import controls, lesions, pictures, robust
+from explorer.ui.experiments import controls, lesions, pictures, robust, trust
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
 from explorer.ui.markdown import as_sentence
@@ -23,6 +23,7 @@ QUESTIONS: dict[QuestionName, Question] = {
     "dial": pictures.dial_question(),
     "attack": pictures.attack_question(),
     "robust": robust.question(),
+    "trust": trust.question(),
 }
 STARTS_BY_ITSELF = 30.0  # seconds of what a link may measure without a click
 
