@@ -38,7 +38,7 @@ class BalancedAccuracy:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of `n` values, with the 95 % confidence interval `low`..`high`."""
+    """The mean of `n` values, with the 95 % confidence interval `low`..`high`, which is NaN for one value."""
 
     value: float
     low: float
@@ -46,19 +46,43 @@ class Mean:
     n: int
 
 
-def bootstrap_mean(values: Sequence[float] | np.ndarray, seed: int = 0) -> Mean:
-    """With the percentile interval of 2,000 bootstrap samples drawn from `seed` (Efron and Tibshirani 1993, section
-    13.3): it asks for no normal distribution, but is too narrow for fewer than about 20 values.
+def bootstrap_mean(values: Sequence[float] | np.ndarray, draws: np.ndarray | None = None) -> Mean:
+    """With the percentile interval of 2,000 bootstrap samples, widened for few values as Student's t is (the expanded
+    percentile interval, Hesterberg 2015, "What teachers should know about the bootstrap").
 
-    Raises ValueError for no values, or some that are not finite.
+    `draws` are `bootstrap_draws` of as many values, for many means; by default those of the seed 0. Raises ValueError
+    for no values, or some that are not finite.
     """
     found = np.asarray(values, np.float64)
     if not found.size or not np.isfinite(found).all():
         raise ValueError(f"`values` must be one or more finite numbers, received {found.size}; leave out the others.")
     n = found.size
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=_SAMPLES)  # how often each is drawn
-    low, high = np.quantile(counts @ found / n, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    if n == 1:
+        return Mean(float(found[0]), math.nan, math.nan, 1)
+    tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * _student(n - 1))
+    means = (bootstrap_draws(n) if draws is None else draws) @ found
+    low, high = np.quantile(means, [tail, 1 - tail])
     return Mean(float(found.mean()), float(low), float(high), n)
+
+
+def bootstrap_draws(n: int, seed: int = 0) -> np.ndarray:
+    """The share of each of `n` values in each of 2,000 samples drawn with replacement, float64 (2000, n)."""
+    drawn = np.random.default_rng(seed).integers(0, n, (_SAMPLES, n))
+    places = drawn + n * np.arange(_SAMPLES)[:, None]
+    return np.bincount(places.ravel(), minlength=_SAMPLES * n).reshape(_SAMPLES, n) / n
+
+
+def _student(freedom: int) -> float:
+    """The quantile of Student's t that leaves out 2.5 % above (Abramowitz and Stegun 1964, 26.7.5): within 0.1 % from 4
+    degrees of freedom on, too small below."""
+    z, n = _Z, freedom
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / n**power for power, term in enumerate(terms, start=1))
 
 
 def accuracy(right: int, n: int) -> Accuracy:

@@ -9,9 +9,9 @@ One file: the maps, their measures and what the table says of them.
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from explorer.datasets import Split
 from explorer.experiments.agreement import class_order, images_for
 from explorer.experiments.cam_metrics import as_seen
 from explorer.experiments.throughput import on_all_cores
-from explorer.intervals import Mean, accuracy, bootstrap_mean
+from explorer.intervals import Mean, accuracy, bootstrap_draws, bootstrap_mean
 from explorer.labels import CONTROL_MAPS, RANDOM_LEVELS, listed
 from explorer.tracing import check_evaluation_mode
 
@@ -42,6 +42,7 @@ CURVE_PICTURES = 100
 RANDOM_PICTURES = 50
 RANDOM_PICTURES_SLOW = 8
 CURVE_STEPS = 8
+FEWEST_TO_TELL = 20  # pictures, below which no difference is told: few hits bear no interval
 ALIKE = 0.5  # rank correlation, from which a map is said to stay similar under random weights
 SEED = 0
 _CHUNK = 16
@@ -82,19 +83,40 @@ class TrustTable:
 
     def mean(self, measure: Measure, method: str) -> Mean | None:
         """Of the pictures that were measured; None where there is none."""
-        found = _known(getattr(self, measure)[self.methods.index(method)])
-        return bootstrap_mean(found) if found.size else None
+        return self._means[measure, method]
 
     def similarity(self, method: str, level: str) -> Mean | None:
         """The mean rank correlation once `level` is random; None where no map has an order."""
-        found = _known(self.correlations[self.methods.index(method), self.levels.index(level)])
-        return bootstrap_mean(found) if found.size else None
+        return self._means[level, method]
 
-    def beside(self, measure: Measure, method: str, other: str) -> Mean | None:
-        """The mean difference of the method from `other`, picture by picture, on those that both have."""
-        rows = getattr(self, measure)
-        found = _known(rows[self.methods.index(method)] - rows[self.methods.index(other)])
-        return bootstrap_mean(found) if found.size else None
+    def beside(self, measure: Measure, method: str, control: str) -> Mean | None:
+        """The mean difference of the method from a control, picture by picture, on those that both have."""
+        return self._means[measure, method, control]
+
+    @cached_property
+    def _means(self) -> Mapping[tuple[str, ...], Mean | None]:
+        """All of them at once: the samples of the bootstrap serve every row of as many pictures."""
+        draws: dict[int, np.ndarray] = {}
+
+        def mean(values: np.ndarray) -> Mean | None:
+            known = _known(values)
+            if not known.size:
+                return None
+            if known.size not in draws:
+                draws[known.size] = bootstrap_draws(known.size)
+            return bootstrap_mean(known, draws[known.size])
+
+        found: dict[tuple[str, ...], Mean | None] = {}
+        places = {name: self.methods.index(name) for name in CONTROLS}
+        for row, method in enumerate(self.methods):
+            for measure in get_args(Measure):
+                values = getattr(self, measure)
+                found[measure, method] = mean(values[row])
+                for name, place in places.items():
+                    found[measure, method, name] = mean(values[row] - values[place])
+            for index, level in enumerate(self.levels):
+                found[level, method] = mean(self.correlations[row, index])
+        return found
 
     @property
     def ranked(self) -> tuple[str, ...]:
@@ -346,14 +368,15 @@ class _Work:
     ) -> dict[str, np.ndarray]:
         """By method (N, H, W). `draw` numbers the noise: it differs from call to call as a random map does."""
         targets = [self.targets[at] for at in which]
-        found = {}
+        found: dict[str, np.ndarray] = {}
         if fast := [name for name in names if name in FAST]:
             found |= fast_maps(network, images, targets, self.layer, fast)
         for name in names:
             if name in CONTROLS:
                 drawn = [np.random.default_rng([SEED, at, draw, 1]) for at in which]
-                pairs = zip(which, drawn, strict=True)
-                found[name] = np.stack([control(name, self.mask(at), each) for at, each in pairs])
+                found[name] = np.stack(
+                    [control(name, self.mask(at), each) for at, each in zip(which, drawn, strict=True)]
+                )
             elif name not in FAST:
                 settings = SETTINGS.get(name, {})
                 pairs = zip(images, targets, strict=True)
@@ -399,7 +422,9 @@ def trust_sentences(title: str, table: TrustTable) -> list[str]:
     else:
         said.append(f"None of the {len(methods)} methods can be told to point at the object more often.")
     said += [f"{_count(less, methods)} at it less often: {listed(list(map(title_of, less)))}."] if less else []
-    said += [f"For {unsure} the interval of the difference holds 0."] if unsure else []
+    said += [f"For {unsure} the interval of the difference holds 0."] if unsure and (more or less) else []
+    if centre.n < FEWEST_TO_TELL:
+        said.append(f"From fewer than {FEWEST_TO_TELL} images no difference is told.")
     beaten = [
         name
         for name in methods
@@ -429,7 +454,9 @@ def _count(some: Sequence[str], methods: Sequence[str]) -> str:
 
 def _differs(difference: Mean | None, sign: int) -> bool:
     """Whether the whole interval lies on that side of 0."""
-    return difference is not None and (difference.low > 0 if sign > 0 else difference.high < 0)
+    if difference is None or difference.n < FEWEST_TO_TELL:
+        return False
+    return difference.low > 0 if sign > 0 else difference.high < 0
 
 
 COLUMNS = (
@@ -462,6 +489,8 @@ def cells(table: TrustTable) -> list[list[str]]:
 
 
 def _text(found: Mean | None, style: str) -> str:
+    if found is not None and found.n == 1:
+        return f"{found.value:{style}}"
     return "" if found is None else f"{found.value:{style}} ({found.low:{style}} to {found.high:{style}})"
 
 

@@ -152,9 +152,9 @@ def _answer(networks: Sequence[AskedNetwork], found: Mapping[str, TrustTable]) -
 def _caption(table: TrustTable) -> str:
     return (
         f"Class activation maps are of {table.layer}. Deletion is better when small, insertion when large; both on up "
-        f"to {trust.CURVE_PICTURES} images. The last columns: mean rank correlation of the absolute map with that under "
-        f"random weights, on up to {trust.RANDOM_PICTURES} images, or {trust.RANDOM_PICTURES_SLOW} for methods of many "
-        "passes. Intervals are 95 %."
+        f"to {trust.CURVE_PICTURES} images. The last columns: mean rank correlation of the absolute map with that "
+        f"under random weights, on up to {trust.RANDOM_PICTURES} images ({trust.RANDOM_PICTURES_SLOW} where a method "
+        "takes many passes). Intervals are 95 %."
     )
 
 
