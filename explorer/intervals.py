@@ -60,7 +60,9 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, draws: np.ndarray | Non
     if n == 1:
         return Mean(float(found[0]), math.nan, math.nan, 1)
     tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * _student(n - 1))
-    means = (bootstrap_draws(n) if draws is None else draws) @ found
+    means = ((bootstrap_draws(n) if draws is None else draws) @ found).clip(
+        found.min(), found.max()
+    )  # but for rounding
     low, high = np.quantile(means, [tail, 1 - tail])
     return Mean(float(found.mean()), float(low), float(high), n)
 

@@ -220,7 +220,7 @@ def test_a_network_that_diverged_is_packed_without_a_number_that_json_lacks() ->
     layer = LayerTrace("stem.conv", "conv", values, values)
     with np.errstate(all="ignore"):
         cam = np.full((2, 2), np.nan, np.float32)
-        column = LayerProfile("stem.conv", "conv", (2, 2, 2), cam, 0, values[0], np.nan, np.inf, np.nan, None)
+        column = LayerProfile("stem.conv", "conv", (2, 2, 2), cam, cam, 0, values[0], np.nan, np.inf, np.nan, None)
         statistics = channel_statistics(layer)
     writer = MessageWriter()
     header, body = unpack(writer.write(pack_strip(writer, [replace(first_visit()[1][0], profiles=(column,))])))

@@ -172,7 +172,7 @@ def parameters_of(method: str, spec: ArchitectureSpec) -> tuple[Parameter, ...]:
         kept = "The share of each image that stays visible."
         side = min(spec.input_shape[1:])
         return (
-            Parameter("masks", "Masks", masks, 1000, 50, 8000),
+            Parameter("masks", "Masks", masks, 500, 20, 8000),
             Parameter("cells", "Cells", cells, min(7, side), 1, min(16, side)),
             Parameter("kept", "Visible", kept, 0.5, 0.1, 0.9),
         )

@@ -38,9 +38,9 @@ SETTINGS: Mapping[str, Mapping[str, Value]] = MappingProxyType(
 """Fewer steps than Explore takes of the methods of many passes; the others have their defaults."""
 MOST_PASSES = 6000  # of all pictures of a method of many passes together
 FEWEST_PICTURES = 40  # of such a method, whatever it costs
-CURVE_PICTURES = 100
+CURVE_PICTURES = 60
 RANDOM_PICTURES = 50
-RANDOM_PICTURES_SLOW = 8
+RANDOM_PICTURES_SLOW = 6
 CURVE_STEPS = 8
 FEWEST_TO_TELL = 20  # pictures, below which no difference is told: few hits bear no interval
 ALIKE = 0.5  # rank correlation, from which a map is said to stay similar under random weights
@@ -121,8 +121,8 @@ class TrustTable:
     @property
     def ranked(self) -> tuple[str, ...]:
         """The methods and controls, the one that points at the object most often first."""
-        order = sorted(self.methods, key=lambda name: -self.pointing(name).value)
-        return tuple(order)
+        found = {name: self.pointing(name) for name in self.methods}
+        return tuple(sorted(found, key=lambda name: (-found[name].value, -found[name].n)))
 
 
 def _known(values: np.ndarray) -> np.ndarray:
@@ -151,10 +151,10 @@ def layer_of(spec: ArchitectureSpec) -> str:
 
 
 def pictures_of(method: str, spec: ArchitectureSpec, n: int) -> int:
-    """Of n pictures those that a method explains: all, or fewer where each takes many passes."""
+    """Of n pictures those that a method explains: all, or a quarter, within limits, where each takes many passes."""
     if method in FAST or method in CONTROLS:
         return n
-    return min(n, max(FEWEST_PICTURES, MOST_PASSES // _passes(method, spec)))
+    return min(n, max(FEWEST_PICTURES, min(n // 4, MOST_PASSES // _passes(method, spec))))
 
 
 def _passes(method: str, spec: ArchitectureSpec) -> int:
@@ -412,19 +412,19 @@ def trust_sentences(title: str, table: TrustTable) -> list[str]:
         [name for name in methods if _differs(table.beside("hits", name, "centre"), sign)] for sign in (1, -1)
     )
     unsure = len(methods) - len(more) - len(less)
-    said = [
+    first = [
         f"{title}: the centre of the image lies on the object in {centre.value:.1%} of {centre.n:,} images "
         f"({centre.low:.1%} to {centre.high:.1%})."
     ]
     if more:
         best = [f"{title_of(name)} ({table.pointing(name).value:.1%})" for name in more[:3]]
-        said.append(f"{_count(more, methods)} at the object more often, first {listed(best)}.")
+        first.append(f"{_count(more, methods)} at the object more often, first {listed(best)}.")
     else:
-        said.append(f"None of the {len(methods)} methods can be told to point at the object more often.")
-    said += [f"{_count(less, methods)} at it less often: {listed(list(map(title_of, less)))}."] if less else []
-    said += [f"For {unsure} the interval of the difference holds 0."] if unsure and (more or less) else []
+        first.append(f"None of the {len(methods)} methods can be told to point at the object more often.")
+    first += [f"{_count(less, methods)} at it less often: {listed(list(map(title_of, less)))}."] if less else []
+    first += [f"For {unsure} the interval of the difference holds 0."] if unsure and (more or less) else []
     if centre.n < FEWEST_TO_TELL:
-        said.append(f"From fewer than {FEWEST_TO_TELL} images no difference is told.")
+        first.append(f"From fewer than {FEWEST_TO_TELL} images no difference is told.")
     beaten = [
         name
         for name in methods
@@ -435,17 +435,17 @@ def trust_sentences(title: str, table: TrustTable) -> list[str]:
     which = f"for all {len(methods)} methods" + (f" but {listed(lost)}" if lost else "")
     if len(beaten) <= len(lost):
         which = f"for {listed(list(map(title_of, beaten)))} alone" if beaten else "for no method"
-    said.append(f"The order of the map beats a random order of pixels, in both curves, {which}.")
+    second = f"{title}: the order of the map beats a random order of pixels, in both curves, {which}."
     alike = [name for name in methods if (each := table.similarity(name, "all")) and each.low > ALIKE]
     if alike:
         names = listed(list(map(title_of, alike)))
-        said.append(
-            f"With all weights random, {names} keep{'s' * (len(alike) < 2)} a rank correlation above {ALIKE}. Such a "
-            "map shows the image more than what was learned."
+        third = (
+            f"{title}: with all weights random, {names} keep{'s' * (len(alike) < 2)} a rank correlation above {ALIKE}. "
+            "Such a map shows the image more than what was learned."
         )
     else:
-        said.append(f"With all weights random, no map keeps a rank correlation that is surely above {ALIKE}.")
-    return [" ".join(said)]
+        third = f"{title}: with all weights random, no map keeps a rank correlation that is surely above {ALIKE}."
+    return [" ".join(first), second, third]
 
 
 def _count(some: Sequence[str], methods: Sequence[str]) -> str:
@@ -462,9 +462,9 @@ def _differs(difference: Mean | None, sign: int) -> bool:
 COLUMNS = (
     "map",
     "n",
-    "points at the object",
-    "more than the centre",
-    "share on the object",
+    "points at the object, %",
+    "more than the centre, points",
+    "share on the object, %",
     "deletion",
     "insertion",
     *RANDOM_LEVELS.values(),
@@ -477,9 +477,9 @@ def cells(table: TrustTable) -> list[list[str]]:
         [
             title_of(name),
             f"{table.pointing(name).n:,}",
-            _text(table.pointing(name), ".1%"),
-            "" if name == "centre" else _text(table.beside("hits", name, "centre"), "+.1%"),
-            _text(table.mean("shares", name), ".1%"),
+            _text(table.pointing(name), ".1f", 100),
+            "" if name == "centre" else _text(table.beside("hits", name, "centre"), "+.1f", 100),
+            _text(table.mean("shares", name), ".1f", 100),
             _text(table.mean("deletions", name), ".3f"),
             _text(table.mean("insertions", name), ".3f"),
             *(_text(table.similarity(name, level), ".2f") for level in table.levels),
@@ -488,10 +488,11 @@ def cells(table: TrustTable) -> list[list[str]]:
     ]
 
 
-def _text(found: Mean | None, style: str) -> str:
-    if found is not None and found.n == 1:
-        return f"{found.value:{style}}"
-    return "" if found is None else f"{found.value:{style}} ({found.low:{style}} to {found.high:{style}})"
+def _text(found: Mean | None, style: str, times: int = 1) -> str:
+    if found is None:
+        return ""
+    value, low, high = (format(times * each, style) for each in (found.value, found.low, found.high))
+    return value if found.n == 1 else f"{value} ({low} to {high})"
 
 
 def rows_of(table: TrustTable) -> list[dict[str, str | float | int | None]]:

@@ -18,7 +18,7 @@ def pointing_chart(networks: Sequence[tuple[Series, Mapping[str, Span]]], centre
     share of the picture, `covered`."""
     names = list(dict.fromkeys(name for _, shares in networks for name in shares))
     places = {name: len(names) - 1 - index for index, name in enumerate(names)}
-    xaxis = {"title": {"text": "images in which the map points at the object"}, "tickformat": ".0%", "range": [0, 1.02]}
+    xaxis = {"title": {"text": "share of the images"}, "tickformat": ".0%", "range": [0, 1.02]}
     yaxis = {
         "tickvals": list(places.values()),
         "ticktext": list(map(escape_html, places)),

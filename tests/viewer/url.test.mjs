@@ -5,8 +5,8 @@ import { DEFAULTS, formatFragment, parseFragment } from "../../explorer/ui/viewe
 test("a selection is the same after its fragment", () => {
   const selections = [
     DEFAULTS,
-    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, at: "3,14" },
-    { layer: null, channel: 0, scope: "network", opacity: 100, at: "head.fc:3" },
+    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, evidence: "signed", at: "3,14" },
+    { layer: null, channel: 0, scope: "network", opacity: 100, evidence: "positive", at: "head.fc:3" },
   ];
   for (const selection of selections) assert.deepEqual(parseFragment(formatFragment(selection)), selection);
   assert.equal(formatFragment(DEFAULTS), "");
@@ -23,6 +23,7 @@ test("what cannot be read takes its default", () => {
     "#scope=all",
     "#opacity=101",
     "#opacity=x",
+    "#evidence=both",
     "#at=3,",
     "#at=-1,2",
     "#at=../x:3",

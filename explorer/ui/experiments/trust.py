@@ -19,6 +19,8 @@ from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.network_text import source_text
 from explorer.ui.session import session
 
+JOINER = "\u2060"  # no line ends beside it
+
 
 def question() -> Question:
     return Question(
@@ -145,8 +147,15 @@ def _answer(networks: Sequence[AskedNetwork], found: Mapping[str, TrustTable]) -
     parts: list[Part] = [*sentences, Chart(figure, "How often a map points at the object", text)]
     for each in asked:
         table = found[each.name]
-        parts += [f"{each.chosen.title}. {_caption(table)}", Table(trust.COLUMNS, trust.cells(table))]
+        rows = [[*map(_unbroken, row)] for row in trust.cells(table)]
+        parts += [f"{each.chosen.title}. {_caption(table)}", Table(trust.COLUMNS, rows)]
     return parts
+
+
+def _unbroken(cell: str) -> str:
+    """With its interval on one line."""
+    value, opening, interval = cell.partition(" (")
+    return value + opening + interval.replace(" to ", f"{JOINER}…{JOINER}")
 
 
 def _caption(table: TrustTable) -> str:

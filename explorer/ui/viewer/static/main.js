@@ -464,7 +464,7 @@ export function overview({ parentElement }) {
       ownInput.draw(now);
       if (!now.message) return;
       predictions(now);
-      strip(now.message, shownLayer(now), now.selection.scope, now.selection.at !== null);
+      strip(now.message, shownLayer(now), now.selection, now.selection.at !== null);
     };
   });
   const unmount = mount("overview", place);
@@ -516,7 +516,7 @@ async function downloadArrays(which) {
   const { data, view } = state;
   if (!data || !view) return;
   const name = view.networks[which];
-  const question = { ...view, networks: [name], layer: shownLayer(state) };
+  const question = { ...view, networks: [name], layer: shownLayer(state), evidence: state.selection.evidence };
   try {
     save(await fetchArrays(data.token, question), `${name}-layer.npz`);
   } catch (error) {

@@ -7,7 +7,7 @@ import { context2d, el, find, focusedIn, moveWithKeys, setText, svgEl, update } 
 import { formatNumber } from "../format.js";
 import { rasterAt } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
-import { asCanvas, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
+import { asCanvas, camKind, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
 
 const LABELS_PX = 124; // the column that stays while the layers scroll
 const MIN_COLUMN_PX = 24; // a thumbnail must still show a shape and take a click
@@ -15,10 +15,10 @@ const MAX_COLUMN_PX = 46;
 const TILE_PX = 32; // of a thumbnail in the row's canvas, at most; the browser scales it
 const BAR_PX = 16; // of the longest bar
 const MAX_CANVAS_PX = 16384; // which every browser can draw
-/** @type {Kind[]} */
+/** @type {("cam" | "map")[]} */
 const KINDS = ["cam", "map"];
 /** @type {Record<Kind, string>} what each row shows */
-const ROWS = { cam: "Grad-CAM", map: "most active channel" };
+const ROWS = { cam: "Grad-CAM", signed: "Signed Grad-CAM", map: "most active channel" };
 
 /**
  * One canvas a row: hundreds of small ones take longer.
@@ -33,7 +33,7 @@ function paintRow(canvas, message, which, kind, scope) {
   message.networks[which].cells.forEach((cell, index) => {
     if (cell === null) return;
     const map = rasterAt(message.body, cell[kind]);
-    const own = (kind === "cam" ? cell.largest : cell.peak) ?? 0;
+    const own = (kind === "cam" ? cell.largest : kind === "signed" ? cell.extent : cell.peak) ?? 0;
     const table = colorTable(palette, kind, own, scaleMax(message, kind, which, index, scope));
     const picture = asCanvas(toImageData(map, table));
     context.imageSmoothingEnabled = Math.max(map.height, map.width) > tile; // smaller ones keep their hard edges
@@ -43,6 +43,9 @@ function paintRow(canvas, message, which, kind, scope) {
 
 /** The largest Grad-CAM value of each layer. @type {(network: Message["networks"][0]) => number[]} */
 const strengthsOf = ({ cells }) => cells.map((cell) => cell?.largest ?? 0);
+
+/** The same before its ReLU, of either sign. @type {(network: Message["networks"][0]) => number[]} */
+const extentsOf = ({ cells }) => cells.map((cell) => cell?.extent ?? 0);
 
 /** How far each layer is from another pass. @type {(network: Message["networks"][0]) => number[]} */
 const distancesOf = ({ distances }) => (distances ?? []).map((value) => value ?? 0);
@@ -73,6 +76,10 @@ function hoverText(cell, name, kind, max) {
   if (kind === "cam") {
     const largest = `largest value ${formatNumber(cell.largest)}, scale to ${formatNumber(max)}`;
     return `${name}\nGrad-CAM: ${cell.zero ?? largest}\n${cell.sizes}`;
+  }
+  if (kind === "signed") {
+    const largest = `largest absolute value ${formatNumber(cell.extent)}, scale to ±${formatNumber(max)}`;
+    return `${name}\nSigned Grad-CAM: ${largest}\n${cell.sizes}`;
   }
   const scale = `scale to ±${formatNumber(max)}`;
   if (cell.peak === 0) {
@@ -119,14 +126,17 @@ function lineSample({ colour, dashed }) {
   return line;
 }
 
-/** @typedef {{which: number, kind: Kind, canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>}} Row of a network */
+/** @typedef {{which: number, kind: "cam" | "map", canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>, words: HTMLElement}} Row of a network */
 
-/** `follows`: a number is shown. @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, scope: Scope, follows: boolean) => void} */
+/** `follows`: a number is shown. @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, selection: LayerSelection, follows: boolean) => void} */
 export function stripView(root, select) {
   /** @type {Message} */
   let message;
   /** @type {Scope | null} */
   let scope = null;
+  /** How the rows of Grad-CAMs are drawn. @type {"cam" | "signed"} */
+  let evidence = "cam";
+  const drawnAs = (/** @type {"cam" | "map"} */ kind) => (kind === "cam" ? evidence : kind);
   let [shape, selected, moved] = ["", -2, false];
   /** @type {number | undefined} */
   let scrolled;
@@ -139,7 +149,7 @@ export function stripView(root, select) {
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
   let follows = false;
-  /** While a number is shown, a pointer chooses a pixel of a feature map. @type {(event: MouseEvent, which: number, kind: Kind, column: number) => void} */
+  /** While a number is shown, a pointer chooses a pixel of a feature map. @type {(event: MouseEvent, which: number, kind: "cam" | "map", column: number) => void} */
   const chooseIn = ({ detail, offsetX, offsetY, currentTarget }, which, kind, column) => {
     const cell = message.networks[which].cells[column];
     if (!detail || !follows || kind !== "map" || !cell) return choose(column);
@@ -150,19 +160,20 @@ export function stripView(root, select) {
   const allButtons = () => rows.flatMap(({ buttons }) => [...buttons.values()]);
   const tools = pictureTools(root, "all layers", () => {
     const captions = [`All layers of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
-    for (const kind of KINDS) captions.push(scaleCaption(message, kind, scope ?? "layer"));
+    for (const kind of KINDS) captions.push(scaleCaption(message, drawnAs(kind), scope ?? "layer"));
     const bars = KINDS.map((kind) => scales[kind].saved(message, scope ?? "layer"));
     return { parts: [find(root, ".grid")], caption: `${captions.join(". ")}. ${message.source}`, bars };
   });
 
   // Hundreds of texts are not written ahead.
-  /** @type {(button: HTMLElement, which: number, kind: Kind, column: number) => void} */
+  /** @type {(button: HTMLElement, which: number, kind: "cam" | "map", column: number) => void} */
   function explain(button, which, kind, column) {
     const cell = message.networks[which].cells[column];
     if (!cell || scope === null) return;
     const { name } = message.columns[column];
     const { change, distances } = message.networks[which];
-    const text = hoverText(cell, name, kind, scaleMax(message, kind, which, column, scope));
+    const drawn = drawnAs(kind);
+    const text = hoverText(cell, name, drawn, scaleMax(message, drawn, which, column, scope));
     const far = distances?.[column] ?? null;
     const changed = changesIn(parseChanges(change) ?? [], name).map(changeText);
     button.title = [text, ...(far === null ? [] : [`${message.distance}: ${formatNumber(far)}`]), ...changed].join("\n");
@@ -217,12 +228,13 @@ export function stripView(root, select) {
         if (kind === "cam") {
           name.append(el("b", { style: `color:${network.colour}` }, network.title), ...(hasDashes ? [lineSample(network)] : [])); // its lines in the charts below
         }
-        name.append(el("span", {}, ROWS[kind]));
+        const words = el("span", {}, ROWS[kind]);
+        name.append(words);
         // The buttons over the canvases say what these show.
         const canvas = el("canvas", { className: "row", width: columns * tile, height: tile, ariaHidden: "true" });
         /** @type {Row["buttons"]} */
         const buttons = new Map();
-        rows.push({ which, kind, canvas: put(canvas, row, 0, columns), buttons });
+        rows.push({ which, kind, canvas: put(canvas, row, 0, columns), buttons, words });
         network.cells.forEach((cell, index) => {
           if (cell === null) {
             put(el("div", { className: "absent", title: `${network.title} has no such layer` }, "–"), row, index);
@@ -282,21 +294,22 @@ export function stripView(root, select) {
     }
     scope = null;
     for (const { which, valuesOf, canvas, name } of bars) {
-      paintBars(canvas, message, which, valuesOf);
+      paintBars(canvas, message, which, valuesOf === strengthsOf && evidence === "signed" ? extentsOf : valuesOf);
       if (name) setText(name, `${message.distance}, up to ${formatNumber(largestOf(message, valuesOf))}`);
     }
     message.charts.forEach((chart, index) => {
       drawChart(message, chart, charts[index][0], charts[index][1], choose);
     });
-    for (const { which, kind, buttons } of rows) {
+    for (const { which, kind, buttons, words } of rows) {
+      setText(words, ROWS[drawnAs(kind)]);
       const changes = parseChanges(networks[which].change) ?? [];
       for (const [column, button] of buttons) {
         const cell = networks[which].cells[column];
-        const isZero = kind === "cam" ? cell?.zero !== null : cell?.peak === 0;
+        const isZero = drawnAs(kind) === "cam" ? cell?.zero !== null : (kind === "cam" ? cell?.extent : cell?.peak) === 0;
         const { name } = columns[column];
         const isChanged = changesIn(changes, name).length > 0;
         update(button, { className: [isZero ? "zero" : "", isChanged ? "touched" : ""].join(" ").trim() });
-        update(button, { ariaLabel: `${name}, ${networks[which].title}, ${ROWS[kind]}${isChanged ? ", changed" : ""}` });
+        update(button, { ariaLabel: `${name}, ${networks[which].title}, ${ROWS[drawnAs(kind)]}${isChanged ? ", changed" : ""}` });
       }
     }
   }
@@ -304,8 +317,8 @@ export function stripView(root, select) {
   function paint(/** @type {Scope} */ wanted) {
     scope = wanted;
     for (const button of allButtons()) button.removeAttribute("title"); // of other numbers
-    for (const { which, kind, canvas } of rows) paintRow(canvas, message, which, kind, wanted);
-    scales.cam.show(message, scaleCaption(message, "cam", wanted));
+    for (const { which, kind, canvas } of rows) paintRow(canvas, message, which, drawnAs(kind), wanted);
+    scales.cam.show(message, scaleCaption(message, evidence, wanted), evidence);
     scales.map.show(message, scaleCaption(message, "map", wanted));
   }
 
@@ -324,10 +337,12 @@ export function stripView(root, select) {
 
   /** @type {unknown} */
   let filled = null;
-  return (now, layer, wanted, following) => {
+  return (now, layer, selection, following) => {
     message = now;
     follows = following;
-    if (filled !== now.predictions) {
+    const wanted = selection.scope;
+    if (filled !== now.predictions || evidence !== camKind(selection)) {
+      evidence = camKind(selection);
       filled = now.predictions; // another message; more layers of the same one change nothing here
       fill();
     }
