@@ -452,7 +452,7 @@ def test_every_other_view_works_on_a_graph():
     for method in attribution.METHODS:
         few: dict[str, Any] = {"integrated_gradients": {"steps": 4}, "smoothgrad": {"samples": 2}}
         few["rise"] = {"masks": 20}
-        few["score_cam"] = {"layer": "features.2.conv.2"}
+        few["score_cam"] = {"layer": "features.2"}
         chosen = few.get(method, {})
         if method == "deep_lift":
             with pytest.raises(ValueError, match="DeepLIFT has no rule for Clip, which"):

@@ -209,7 +209,7 @@ def test_what_cannot_be_measured_says_why(checkpoint: Checkpoint):
         with pytest.raises(ValueError, match=message):
             next(trust.trust(checkpoint, split, shapes.CLASS_NAMES))
     with pytest.raises(ValueError, match="has no layer with feature maps; choose another network"):
-        trust.layer_of(ArchitectureSpec((Stage(1, 2),), input_shape=(3, 1, 1), classes=2))
+        trust.layer_of(ArchitectureSpec((Stage(1, 3),), input_shape=(3, 1, 1), classes=2))
     assert "deep_lift" not in trust.methods_of(replace(SPEC, activation="gelu"))
 
 

@@ -91,8 +91,8 @@ METHODS: dict[str, Method] = {
     ),
     "deep_lift": Method(
         "DeepLIFT",
-        "How much of the score's difference from an image without content each pixel accounts for: at each activation "
-        "the difference is passed back in proportion, not by the slope (Shrikumar et al. 2017).",
+        "How much of the score's difference from an image without content each pixel accounts for. Each activation "
+        "passes its difference back in proportion, not by the slope (Shrikumar et al. 2017).",
         "sum",
     ),
     "grad_cam_pp": Method(
@@ -213,10 +213,10 @@ def without_rule(spec: ArchitectureSpec) -> str:
 
 
 _RESCALED = frozenset({"relu", "leaky_relu", "elu", "tanh", "sigmoid"})
-_LINEAR = frozenset(
-    "Add Sub Conv Linear Relu Flatten Residual BothSigns Sum Mean Neg BatchNormalization AveragePool ReduceMean "
-    "ReduceSum Concat Slice Select Pad Reshape Transpose Expand Tile Resize DepthToSpace SpaceToDepth "
-    "ConvTranspose".split()
+_PASSED_ON = frozenset(
+    "Add Sub Conv ConvTranspose Linear Relu Flatten Residual BothSigns Sum Mean Neg BatchNormalization".split()
+    + "AveragePool ReduceMean ReduceSum Concat Slice Select Pad Reshape Transpose Expand Tile Resize".split()
+    + ["DepthToSpace", "SpaceToDepth"]
 )
 _LINEAR_IN_ONE = frozenset({"Mul", "Div", "MatMul"})
 """Linear where only one factor depends on the picture."""
@@ -227,7 +227,7 @@ def _has_rule(node: GraphNode) -> bool:
         return simple_max_pool(node.attributes)
     if node.operator == "Div" and node.inputs[0] not in node.tensors:
         return False
-    return node.operator in _LINEAR or (node.operator in _LINEAR_IN_ONE and len(node.tensors) == 1)
+    return node.operator in _PASSED_ON or (node.operator in _LINEAR_IN_ONE and len(node.tensors) == 1)
 
 
 def simple_max_pool(attributes: Mapping[str, Any]) -> bool:

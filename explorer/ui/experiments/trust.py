@@ -159,11 +159,12 @@ def _unbroken(cell: str) -> str:
 
 
 def _caption(table: TrustTable) -> str:
+    few = trust.RANDOM_PICTURES_SLOW
     return (
         f"Class activation maps are of {table.layer}. Deletion is better when small, insertion when large; both on up "
-        f"to {trust.CURVE_PICTURES} images. The last columns: mean rank correlation of the absolute map with that "
-        f"under random weights, on up to {trust.RANDOM_PICTURES} images ({trust.RANDOM_PICTURES_SLOW} where a method "
-        "takes many passes). Intervals are 95 %."
+        f"to {trust.CURVE_PICTURES} images. The last columns are the mean rank correlation of the absolute map with "
+        f"that under random weights. They are of up to {trust.RANDOM_PICTURES} images, {few} where a method takes many "
+        "passes. Intervals are 95 %."
     )
 
 

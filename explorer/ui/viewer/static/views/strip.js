@@ -144,7 +144,7 @@ export function stripView(root, select) {
   let charts = [];
   /** @type {Row[]} */
   let rows = [];
-  /** @type {{which: number, valuesOf: (network: Message["networks"][0]) => number[], canvas: HTMLCanvasElement, name: HTMLElement | null}[]} */
+  /** @type {{which: number, valuesOf: (network: Message["networks"][0]) => number[], canvas: HTMLCanvasElement, name: HTMLElement}[]} */
   let bars = [];
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
@@ -217,7 +217,7 @@ export function stripView(root, select) {
       const name = el("span", { className: "small" }, words);
       put(el("div", { className: "name" }, name), row, -1);
       const canvas = el("canvas", { className: "strengths", width: columns * tile, height: BAR_PX, ariaHidden: "true" });
-      bars.push({ which, valuesOf, canvas: put(canvas, row, 0, columns), name: valuesOf === distancesOf ? name : null });
+      bars.push({ which, valuesOf, canvas: put(canvas, row, 0, columns), name });
       row += 1;
       return name;
     };
@@ -295,7 +295,8 @@ export function stripView(root, select) {
     scope = null;
     for (const { which, valuesOf, canvas, name } of bars) {
       paintBars(canvas, message, which, valuesOf === strengthsOf && evidence === "signed" ? extentsOf : valuesOf);
-      if (name) setText(name, `${message.distance}, up to ${formatNumber(largestOf(message, valuesOf))}`);
+      if (valuesOf === distancesOf) setText(name, `${message.distance}, up to ${formatNumber(largestOf(message, valuesOf))}`);
+      else setText(name, evidence === "signed" ? "its largest |value|" : "its largest value");
     }
     message.charts.forEach((chart, index) => {
       drawChart(message, chart, charts[index][0], charts[index][1], choose);
