@@ -206,7 +206,7 @@ def test_a_methods_map_is_part_of_the_progress_and_stops_between_its_chunks() ->
     loaded = network_registry.checkpoint("shapes-resnet-8")
     image = to_input(shapes.sample(6, 6)[0], (32, 32), loaded.mean, loaded.std)
     network = NetworkResult("shapes-resnet-8", loaded, "#000000", trace=trace(loaded.network, image, 6), profiles=())
-    chosen = {"window": 8, "stride": 2, "baseline": "mean"}
+    chosen: dict[str, int | float | str] = {"window": 8, "stride": 2, "baseline": "mean"}
     request = faithfulness._MapRequest("occlusion", "", chosen, False, {}, is_signed=True)
     works: list[Generator[Share[Any], None, None]] = [
         faithfulness._curves(request, network),

@@ -249,6 +249,8 @@ def scale_bar(method: str, top: float, shared: str) -> None:
 def sum_words(result: Attribution, values: np.ndarray) -> str:
     """The range of the map, and of Integrated Gradients and DeepLIFT whether its sum is what it must be: the score's
     difference (Sundararajan et al. 2017, proposition 1; Shrikumar et al. 2017, equation 1)."""
+    if not values.any() and METHODS[result.method].fold == "single":
+        return "Zero everywhere: the method keeps what supports the class alone, and finds nothing here."
     if not values.any():
         return "Zero everywhere: the score does not depend on the image in this way."
     words = f"From {values.min():.3g} to {values.max():.3g}."
