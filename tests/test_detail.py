@@ -194,6 +194,12 @@ def test_trust_is_measured_by_exchanged_pixels_and_by_random_weights() -> None:
     assert "Rank correlation of the map" in alts(app)
 
 
+def test_trust_asks_about_the_map_that_the_view_shows() -> None:
+    app = open_app(first="shapes-resnet-8", second="none", tab="trust", layer="stages.2.0", evidence="signed")
+    run(app, "Measure deletion and insertion")
+    assert "Signed Grad-CAM of stages.2.0 beats" in texts(app)
+
+
 def test_the_map_of_a_method_can_be_asked_about_too() -> None:
     app = open_app(first="shapes-resnet-8", second="none", tab="trust")
     app.selectbox(key="questioned").select("input_x_gradient").run()

@@ -115,11 +115,16 @@ def test_the_browser_has_every_number_of_the_strip() -> None:
                 continue
             cam = picture(body, cell["cam"]) / 255 * (cell["largest"] or 0)
             np.testing.assert_allclose(cam, grad_cam(passed[name]), atol=cell["largest"] / 500 + 1e-7)
+            signed = (picture(body, cell["signed"]).astype(float) - 128) / 127 * (cell["extent"] or 0)
+            np.testing.assert_allclose(signed, grad_cam(passed[name], relu=False), atol=cell["extent"] / 250 + 1e-7)
             assert (cell["zero"] is None) == bool(columns[name].cam.any())
             assert cell["peak"] == pytest.approx(columns[name].peak)
         largest = {
             "cam": [{column.name: float(column.cam.max()) for column in profile(each)} for each in seen],
             "map": [{column.name: column.peak for column in profile(each)} for each in seen],
+            "signed": [
+                {column.name: float(np.abs(column.signed_cam).max()) for column in profile(each)} for each in seen
+            ],
         }
         for kind, scope in itertools.product(largest, get_args(Scope)):
             wanted = shared_tops(largest[kind], scope)[which]
