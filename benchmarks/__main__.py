@@ -8,7 +8,9 @@ Its parts are `tracing`, `training`, `twins`, `looking`, `lesions`, `akamaster`,
 `one-click` trains what one click trains on this machine, five times. `forecasts` compares 15 trainings with forecasts.
 All parts together include a summary of these two.
 `load` and `isolation` simulate many users and have options of their own: `python -m benchmarks load --help`.
+`blocks` shows what the pretrained networks get right without single blocks, as it ships with the app.
 `--write` writes one table: docs/bench.md for all parts together, docs/PART-PRECISION.md for one of them.
+`--refresh` puts the rows of one part into docs/bench.md instead, in the place of its older ones.
 """
 
 import argparse
@@ -23,11 +25,11 @@ from benchmarks.batchnorm import show_batchnorm
 from benchmarks.difficulty import LINEAR_EPOCHS, SMALL, SMALL_WORDS, difficulty_rows, linear_accuracy, trained_rows
 from benchmarks.equal_time import equal_time_rows
 from benchmarks.explaining import explaining_rows
-from benchmarks.lesioning import lesion_rows
+from benchmarks.lesioning import block_lines, lesion_rows
 from benchmarks.live import live_rows
 from benchmarks.looking import looking_rows
 from benchmarks.page import page_rows
-from benchmarks.rows import Report, Row, by_precision, machine, write
+from benchmarks.rows import Report, Row, by_precision, machine, refresh, write
 from benchmarks.runs import run_rows
 from benchmarks.threads import explain_in_threads
 from benchmarks.training import training_rows, twin_rows
@@ -35,6 +37,8 @@ from explorer.architectures import build
 from explorer.datasets import shapes
 from explorer.presets import preset
 from explorer.training import device_name
+
+IN_CHROMIUM = ("page", "live", "runs")  # parts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         return one_click.main(given)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parts = ["all", "tracing", "training", "twins", "looking", "lesions", "akamaster", "page", "runs", "threads"]
-    parts += ["difficulty", "batchnorm", "live"]
+    parts += ["difficulty", "batchnorm", "live", "blocks"]
     parser.add_argument("what", nargs="?", choices=parts, default="all")
     parser.add_argument("--seconds", type=float, default=60, help="how long the threads explain (default: 60)")
     parser.add_argument("--threads", type=int, default=4, help="how many (default: 4)")
@@ -56,15 +60,18 @@ def main(arguments: list[str] | None = None) -> int:
     kept = Path(f"difficulty-{SMALL}.json")
     parser.add_argument("--kept", type=Path, metavar="FILE", default=kept, help=f"where `--size {SMALL}` continues")
     parser.add_argument("--write", action="store_true", help="write the table into docs/")
+    parser.add_argument("--refresh", action="store_true", help="write the rows of this part into docs/bench.md")
     options = parser.parse_args(given)
     if options.write and options.what == "threads":
         parser.error("`threads` has no table to --write.")
     if options.what == "threads":
         return run_threads(options.seconds, options.threads)
+    if options.what == "blocks":
+        return show_lines(block_lines(), "blocks", options.write)
     if options.what == "difficulty":
         if options.size == SMALL:
-            return show_difficulty(small_difficulty_lines(options.kept), f"difficulty-{SMALL}", options.write)
-        return show_difficulty(difficulty_lines(), "difficulty", options.write)
+            return show_lines(small_difficulty_lines(options.kept), f"difficulty-{SMALL}", options.write)
+        return show_lines(difficulty_lines(), "difficulty", options.write)
     if options.what == "batchnorm":
         return show_batchnorm(options.write)
     measures: dict[str, Callable[[], Iterable[Row]]] = {
@@ -79,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         "live": live_rows,
         "runs": run_rows,
     }
+    if options.refresh and options.what not in measures:
+        parser.error("`--refresh` takes one part of docs/bench.md.")
     report = Report()
     for name, part in measures.items():
         if options.what in ("all", name):
@@ -87,7 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
         "Medians over n rounds, taken in turns: each round runs every way once and gives one ratio. "
         f"First weights and pictures of seed 0, float32 where nothing else is said. {machine(browser=True)}."
     )
-    if options.write:
+    if options.refresh:
+        refresh("bench", options.what, report.rows, machine(browser=options.what in IN_CHROMIUM))
+    elif options.write:
         report.write("bench" if options.what == "all" else by_precision(options.what))
     return 1 if report.missed else 0
 
@@ -115,7 +126,7 @@ def small_difficulty_lines(kept: Path) -> Iterator[str]:
     yield f"{dataset.name}, seed 0, one run each, {SMALL_WORDS}. {'; '.join(dict.fromkeys(ways))}."
 
 
-def show_difficulty(lines: Iterator[str], name: str, is_written: bool) -> int:
+def show_lines(lines: Iterator[str], name: str, is_written: bool) -> int:
     """Prints the lines as they come, and writes them to docs/NAME.md where `is_written`."""
     shown = []
     for line in lines:

@@ -1,6 +1,7 @@
 """Rows of the tables that the benchmarks print and write into docs/: written by the command, never by hand."""
 
 import os
+import re
 import statistics
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -77,12 +78,13 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def machine(*, browser: bool = False) -> str:
-    """On what, with what, of which state of this repository, and when. `browser`: with which one, too."""
+    """On what, with what, of which state of this repository, and when. `browser`: with which one, too, which is the
+    headless shell where the whole browser is missing."""
     able = torch.cpu.get_capabilities()
     computes = next((f" with {words}" for key, words in INSTRUCTIONS.items() if able.get(key)), "")
     parts = [f"{cores()} processors", device_name(torch.device("cpu")) + computes, f"torch {torch.__version__}"]
     parts += [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
-    if browser and (found := find_chromium(whole=True)):
+    if browser and (found := find_chromium(whole=True) or find_chromium()):
         parts.append(version(found))
     return ", ".join([*parts, f"commit {_commit()}", str(date.today())])
 
@@ -109,11 +111,13 @@ class Report:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.rows: list[Row] = []
         self.missed = 0
         self._print(HEAD)
 
     def show(self, rows: Iterable[Row]) -> None:
         for row in rows:
+            self.rows.append(row)
             self.missed += row.bound is not None and not row.bound.met
             self._print(str(row))
 
@@ -126,6 +130,19 @@ class Report:
 
     def write(self, name: str) -> None:
         write(name, self.lines)
+
+
+def refresh(name: str, part: str, rows: Sequence[Row], machine: str) -> None:
+    """Puts these rows into the table `docs/NAME.md`: each in the place of the one of the same figure, others at its
+    end. The note below it says on which machine this `part` was measured, and how busy that was."""
+    *table, _, note = (ROOT / "docs" / f"{name}.md").read_text().splitlines()
+    for line in map(str, rows):
+        same = [index for index, other in enumerate(table) if other.split("|")[1] == line.split("|")[1]]
+        table[same[0] if same else len(table) :] = [line, *table[same[0] + 1 :]] if same else [line]
+    load = os.getloadavg()[-1]
+    words = f"Rows of `{part}`, at a load average of {load:.1f} in the last 15 minutes: {machine}."
+    older = re.compile(rf" Rows of `{re.escape(part)}`[^:]*: .*?\d{{4}}-\d\d-\d\d\.")
+    write(name, [*table, "", f"{older.sub('', note)} {words}"])
 
 
 def write(name: str, lines: Iterable[str]) -> None:

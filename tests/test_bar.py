@@ -1,5 +1,7 @@
 """The bar above every page: its pair stands in the query of each, and travels from one to the other."""
 
+from urllib.parse import parse_qsl
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -27,6 +29,50 @@ def test_a_query_holds_the_pair_and_keeps_the_rest(page: str, pair: dict[str, st
     for other in PAGES:
         again = bar.into_query(page, query, bar.of_query(other, bar.into_query(other, {}, pair)) if pair else pair)
         assert again == query, f"over {other}"
+
+
+TRAVEL = """
+from urllib.parse import urlencode
+import streamlit as st
+from explorer.ui import bar, navigation, url_query
+
+PAGES = ("explore", "compare", "experiments", "build")
+
+def show():
+    st.text(urlencode(url_query.read()))
+    st.button("put back", on_click=bar.change, kwargs=dict.fromkeys(bar.CHANGES, ""))
+    for name in PAGES:
+        if st.button(name):
+            navigation.switch_page(name, {})
+
+def page(name):
+    own = lambda: show()
+    own.__name__ = name
+    return name, own
+
+navigation.run({name: page(name) for name in PAGES})
+"""
+CHANGED = {"dials": "x3_rotation-12.5", "change": "stages.0.1@branch:off", "attack": "epsilon4_steps10_least"}
+
+
+def test_what_explore_changes_travels_to_experiments_and_back_and_is_put_back() -> None:
+    app = AppTest.from_string(TRAVEL, default_timeout=60)
+    own = {"first": "shapes-plain-8", **CHANGED}
+    app.query_params.update(own)
+    app.run()
+
+    def go(name: str) -> dict[str, str]:
+        next(each for each in app.button if each.label == name).click().run()
+        assert not app.exception
+        return dict(parse_qsl(app.text[0].value))
+
+    for page in ("experiments", "explore", "compare", "experiments", "build", "explore", "experiments"):
+        query = go(page)
+        if page in bar.WITH_CHANGES:
+            assert query == own, page
+        else:
+            assert not {*query} & {*bar.CHANGES}, page
+    assert go("put back") == go("explore") == {"first": "shapes-plain-8"}
 
 
 def test_compare_keeps_its_further_networks_and_always_has_two() -> None:

@@ -71,6 +71,28 @@ def test_where_it_does_not_fit_a_network_stays_untouched_and_says_why() -> None:
     assert plain | {"effect": ""} == wanted | {key: plain[key] for key in ("cells", "input", "layers")}
 
 
+def test_of_several_those_that_fit_are_applied_and_each_other_one_is_named_with_its_reason() -> None:
+    wrong = "stages.0.0@shortcut:off,stages.9.0:off,stages.1.1@shortcut:2,stages.2.1@shortcut:0.5"
+    plain, residual = answer(f"stages.0.1@branch:off,{wrong}")
+    alone, _ = answer("stages.0.1@branch:off")
+    assert plain["change"] == "stages.0.1@branch:off" and plain["distances"] == alone["distances"]
+    assert plain["effect"] == (
+        f"{alone['effect']} `stages.0.0` of plain-20 has no shortcut. So `stages.0.0@shortcut:off` is left out. "
+        "plain-20 has no layer or block `stages.9.0`. So `stages.9.0:off` is left out. `stages.1.1` of plain-20 has no "
+        "shortcut. So `stages.1.1@shortcut:2` is left out. 1 more does not fit either."
+    )
+    assert residual["change"] == (
+        "stages.0.1@branch:off,stages.0.0@shortcut:off,stages.1.1@shortcut:2,stages.2.1@shortcut:0.5"
+    )
+    assert residual["effect"].endswith(
+        " ResNet-20 has no layer or block `stages.9.0`. So `stages.9.0:off` is left out."
+    )
+
+
+def answer(change: str) -> Any:
+    return unpack(explain(session(), VIEW | {"change": change}))[0]["networks"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -70,10 +70,27 @@ def test_each_command_writes_one_file(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert file == tmp_path / "docs/bench.md" and file.read_text() == f"{HEAD}\na note\n"
 
 
+def test_one_part_is_measured_anew_in_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(rows, "ROOT", tmp_path)
+    first, second = rows.Row("first", "1 s", 3), rows.Row("second", "2 s", 3)
+    rows.write("bench", [HEAD, str(first), str(second), "", "All of 2 processors, 2026-11-27."])
+    older, newer = rows.Row("first", "5 s", 4, rows.at_most(5, 4)), rows.Row("third", "3 s", 4)
+    rows.refresh("bench", "live", [older, newer], "1 processor, commit abc, 2026-11-30")
+    rows.refresh("bench", "live", [rows.Row("first", "4 s", 4, rows.at_most(4, 4)), newer], "2 processors, 2026-12-01")
+    *table, _, note = (tmp_path / "docs/bench.md").read_text().splitlines()
+    assert table[2:] == ["| first | 4 s | ≤ 4 | yes | 4 |", str(second), str(newer)]
+    assert re.fullmatch(
+        r"All of 2 processors, 2026-11-27\. Rows of `live`, at a load average of [\d.]+ in the last 15 minutes: "
+        r"2 processors, 2026-12-01\.",
+        note,
+    )
+
+
 def test_measurements_leads_to_each_table_and_none_is_copied() -> None:
     linked = set(re.findall(r"\]\(([^)#/]+)\.md\)", content("docs/measurements.md")))
     assert set(MEASURED) <= linked, "docs/measurements.md says what each table of docs/ is"
-    assert {"bench", "load", "isolation", "difficulty", "difficulty-16"} <= set(MEASURED)
+    assert {"bench", "load", "blocks", "isolation", "difficulty", "difficulty-16"} <= set(MEASURED)
     lines = [line for name in MEASURED for line in content(f"docs/{name}.md").splitlines()]
     measured = {line for line in lines if re.search(r"\d", line)}
     for text in [*TEXTS, *DECISIONS]:

@@ -1,15 +1,22 @@
 """The page Experiments under AppTest: its question, its cost, its answer, its link."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from explorer import figures
+from explorer import checkpoints, figures
 from explorer.experiments import lesions
+from explorer.experiments.adversarial import Attack, attack_picture
+from explorer.experiments.changed_pictures import dial_curve, shift_map
+from explorer.images import Dials
 from explorer.ui import navigation
+from explorer.ui.experiments import pictures
 from explorer.ui.experiments.state import ExperimentsState
+from explorer.ui.services.inference import sample_pixels
 
 PAGE = """
 from explorer.ui import navigation
@@ -47,6 +54,39 @@ def test_the_cost_comes_before_the_click_and_the_answer_after_it(monkeypatch: py
     # Another session finds it, since networks and images are everybody's, and computes nothing.
     monkeypatch.setattr(lesions, "answers", lambda *_: pytest.fail("measured twice"))
     assert "ResNet-8 is right for" in texts(open_page())
+
+
+def test_the_page_opens_with_the_kept_answer_which_can_be_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(lesions, "answers", lambda *_: pytest.fail("measured"))
+        app = open_page(n="none")
+    said = texts(app)
+    kept = "The answers of plain-8 and ResNet-8 are kept: they were measured before, on these 500 images"
+    assert kept in said and "plain-8 is right for" in said and "This takes" not in said
+    (button,) = [each for each in app.button if each.label.startswith("Measure again (about")]
+    button.click().run()
+    said = texts(app)
+    assert not app.exception and "are kept" not in said and "ResNet-8 is right for" in said
+    # Of both networks untouched and of 1 + 3 changed ones. Other processors may round otherwise.
+    found = re.search(r"Measured again in this session: (\d+) of 3,000 predictions differ from the kept ones\.", said)
+    assert found and int(found[1]) <= 3
+    assert not [each for each in app.button if each.label.startswith("Measure")]
+
+
+def test_a_network_beside_kept_ones_is_measured_alone() -> None:
+    app = open_page(n="none", others="shapes-plain-20", removed="swaps")
+    assert "are kept" not in texts(app), "only single blocks come with the app"
+    app = open_page(n="none", others="shapes-plain-20")
+    assert "The answers of plain-8, ResNet-8 and plain-20 are kept" in texts(app)
+
+
+def test_images_that_are_elsewhere_have_the_kept_answer_alone() -> None:
+    twins = {"first": "cifar10jpeg-plain-8", "second": "cifar10jpeg-resnet-8"}
+    app = open_page(**twins)
+    said = texts(app)
+    assert "are kept: they were measured before, on these 500 images" in said and "ResNet-8 is right for" in said
+    assert not [each for each in app.button if each.label.startswith("Measure")]
+    assert "are not on this machine, so nothing new can be measured" in texts(open_page(removed="pairs", **twins))
 
 
 @pytest.mark.parametrize(
@@ -101,6 +141,79 @@ def test_questions_about_changed_images(
     assert said.split(",")[0] in report and "<h2>" in report
 
 
+CHANGED = {"dials": "x3_rotation-12.5", "change": "stages.0.0:off,stages.9.9:off", "attack": "epsilon4_steps10"}
+
+
+@pytest.mark.parametrize(
+    ("query", "kept", "left"),
+    [
+        ({"question": "shift"}, "Rotation -12.5", "Shift right 3, the attack"),
+        ({"question": "dial", "dial": "rotation"}, "Shift right 3", "Rotation -12.5, the attack"),
+        ({"question": "dial", "dial": "blur"}, "Shift right 3, Rotation -12.5", "the attack"),
+        ({"question": "attack"}, "Shift right 3, Rotation -12.5 and the attack (PGD of 10 steps within 4/255)", ""),
+        ({"question": "lesions"}, "", "Shift right 3, Rotation -12.5, the attack"),
+        ({"question": "robust"}, "", "Shift right 3, Rotation -12.5, the attack"),
+    ],
+)
+def test_what_explore_has_changed_is_measured_or_named(query: dict[str, str], kept: str, left: str) -> None:
+    app = open_page(**query, **CHANGED)
+    said = texts(app)
+    assert (f"The image is changed as on Explore: {kept}." in said) == bool(kept)
+    changes = "the changes stages.0.0:off and stages.9.9:off of the networks"
+    left = f"{left} (PGD of 10 steps within 4/255) and {changes}." if left else f"{changes}."
+    assert f"Set on Explore and not applied to this question: {left}" in said
+    next(each for each in app.button if each.label == "Put all back").click().run()
+    assert "on Explore" not in texts(app) and not {*CHANGED} & {*app.query_params}
+
+
+@pytest.mark.parametrize(
+    ("query", "dials"),
+    [
+        ({"question": "shift"}, Dials(rotation=-12.5)),
+        ({"question": "dial", "dial": "rotation"}, Dials(x=3)),
+        ({"question": "attack", "steps": "0", "attack": "epsilon2.5_least"}, Dials(x=3, rotation=-12.5)),
+    ],
+)
+def test_questions_about_the_image_start_from_the_changed_one(
+    query: dict[str, str], dials: Dials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: dict[str, Callable[[], Any]] = {}
+    monkeypatch.setattr(navigation, "download_button", lambda label, data, **_: files.setdefault(label, data))
+    app = open_page(measure="yes", second="none", **{**CHANGED, **query})
+    if starts := [each for each in app.button if each.label.startswith("Measure (about")]:
+        starts[0].click().run()
+    asked, (pixels, _) = [checkpoints.load_pretrained("shapes-plain-8")], sample_pixels(6, 6)
+    rows = [row.split(",") for row in files["Results (CSV)"]().decode("utf-8-sig").splitlines()[1:]]
+    if query["question"] == "shift":
+        maps = [*shift_map(asked, pixels, dials=dials)][-1][1]
+        assert maps is not None
+        (found,) = maps
+        expected = found.probabilities[..., found.answer].ravel()
+        shares = [float(row[3]) for row in rows]
+    elif query["question"] == "dial":
+        curves = [*dial_curve(asked, pixels, "rotation", dials=dials)][-1][1]
+        assert curves is not None
+        (curve,) = curves
+        expected, shares = curve.probabilities[:, 0], [float(row[2]) for row in rows]
+    else:
+        target = int(attack_picture(asked, pixels, Attack(0), dials=dials).networks[0].before.argmin())
+        (network,) = attack_picture(asked, pixels, Attack(2.5 / 255), target=target, dials=dials).networks
+        expected, shares = network.after, [float(row[3]) for row in rows]
+    np.testing.assert_allclose(shares, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_attack_of_explore_is_made_and_changed_there_too() -> None:
+    app = open_page(question="attack", attack="epsilon2.5_steps3_second_least")
+    slider = next(each for each in app.slider if each.label == "ε in levels of 255")
+    (goal,) = [each for each in app.selectbox if each.label == "Class that it shall answer"]
+    assert (slider.value, slider.step, goal.value) == (2.5, 0.25, pictures.LEAST)
+    slider.set_value(6.25).run()
+    assert app.query_params["attack"] in (["epsilon6.25_steps3_second_least"], "epsilon6.25_steps3_second_least")
+    next(each for each in app.slider if each.label == "ε in levels of 255").set_value(0.0).run()
+    assert "attack" not in app.query_params and app.query_params["epsilon"] in ("0", ["0"])
+    assert not app.exception
+
+
 def test_up_to_four_networks_of_one_kind() -> None:
     app = open_page(others="shapes-plain-20,cifar10jpeg-plain-8")
     (more,) = [each for each in app.multiselect if each.label == "More networks"]
@@ -109,7 +222,7 @@ def test_up_to_four_networks_of_one_kind() -> None:
 
 
 def test_without_labelled_images_the_page_says_what_to_do() -> None:
-    app = open_page(first="cifar10jpeg-plain-8", second="cifar10jpeg-resnet-8")
+    app = open_page(question="robust", first="cifar10jpeg-plain-8", second="cifar10jpeg-resnet-8")
     assert "There are no labelled images here that all these networks know." in texts(app)
     assert not [each for each in app.button if each.label.startswith("Measure (about")]
 

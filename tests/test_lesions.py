@@ -153,6 +153,14 @@ def test_two_networks_are_compared() -> None:
     assert not lesions.comparison(["A"], [mild])
 
 
+def test_what_is_measured_again_is_compared_answer_by_answer() -> None:
+    whole = Answers(("x@branch:off",), np.array([0, 1]), np.array([[0, 1], [1, 1]]), np.zeros((2, 2), np.float32))
+    other = replace(whole, predicted=np.array([[0, 1], [0, 2]]))
+    assert lesions.differences(whole, whole) == 0 and lesions.differences(whole, other) == 2
+    with pytest.raises(ValueError, match="the same images in the same variants"):
+        lesions.differences(whole, replace(whole, labels=np.array([1, 1])))
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lesions", "shapes-resnet-8", "shapes-plain-8", "--count", "30", "--json"]) == 0
     residual, plain = json.loads(capsys.readouterr().out)["networks"]

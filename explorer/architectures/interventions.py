@@ -62,6 +62,9 @@ class Intervention:
         if (self.action == "swap") != bool(self.other):
             raise ValueError("a swap needs two blocks, and nothing else takes a second one.")
 
+    def touches(self, channel: int) -> bool:
+        return self.channel is None or self.channel == channel
+
     def __str__(self) -> str:
         part = "" if self.part == "output" else f"@{self.part}"
         channel = "" if self.channel is None else f"~{self.channel}"
@@ -118,6 +121,10 @@ class Intervened(Recorder):
         self.changed_outputs: dict[nn.Module, list[Intervention]] = {}
         self.changed_sums: dict[nn.Module, list[Intervention]] = {}
         self.swapped: dict[nn.Module, nn.Module] = {}
+        self.add(network, interventions)
+
+    def add(self, network: Network, interventions: Sequence[Intervention]) -> None:
+        """Takes more of them, before the pass."""
         if interventions:
             places = {name: (module, kind) for module, (name, kind) in network.layers.items()}
             for each in interventions:
@@ -181,16 +188,37 @@ class Intervened(Recorder):
         if module in self.changed_sums:
             parts = dict(zip(("branch", "shortcut"), inputs, strict=True))
             for change in self.changed_sums[module]:
-                parts[change.part] = _changed(parts[change.part], change, _channel_axis(module, parts["branch"]))
+                parts[change.part] = self.change(module, change, parts[change.part])
             inputs = tuple(parts.values())
         return super().__call__(module, *inputs)
 
     def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
         output = super().compute(module, *inputs)
         for change in self.changed_outputs.get(module, ()):
-            instead = inputs[0] if change.part == "branch" else None
-            output = _changed(output, change, _channel_axis(module, output), instead)
+            output = self.change(module, change, output, inputs[0] if change.part == "branch" else None)
         return output
+
+    def change(self, module: nn.Module, change: Intervention, x: Tensor, instead: Tensor | None = None) -> Tensor:
+        """`x`, an output of the module or a summand of its sum, after the change; `instead` is a plain block's
+        input."""
+        return _changed(x, change, _channel_axis(module, x), instead)
+
+
+def fitting(
+    network: Network, interventions: Sequence[Intervention]
+) -> tuple[tuple[Intervention, ...], tuple[tuple[Intervention, str], ...]]:
+    """Those that fit the network beside the ones before them, and each other one with a sentence on why it does not."""
+    recorder = Intervened(network, ())
+    places = {name: (module, kind) for module, (name, kind) in network.layers.items()}
+    kept, left = [], []
+    for each in interventions:
+        try:
+            recorder._add(network.spec, each, places)
+        except ValueError as error:
+            left.append((each, str(error)))
+        else:
+            kept.append(each)
+    return tuple(kept), tuple(left)
 
 
 @lru_cache(maxsize=128)

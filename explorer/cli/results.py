@@ -10,7 +10,7 @@ import numpy as np
 from explorer import checkpoints, stored_results
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Dataset
-from explorer.experiments import scenes, stored_gradients
+from explorer.experiments import lesions, scenes, stored_gradients
 from explorer.experiments.agreement import Parting, Predictions, parting
 from explorer.experiments.measurement import DataFacts, content_of, facts_key, measure_twins, parting_key, result_key
 from explorer.pretrained import RECIPES, Recipe
@@ -26,7 +26,7 @@ def ship_results(data: str, dataset: Dataset, folder: Path) -> None:
     """
     names = [recipe.name for recipe in RECIPES.values() if recipe.data == data]
     loaded = {name: checkpoints.load_pretrained(name, folder) for name in names}
-    content = dataset.name if dataset.test.masks is not None else content_of(dataset.test, dataset.class_names)
+    content = _content(dataset)
     facts = DataFacts(content, len(dataset.test), dataset.class_names)
     results: dict[str, dict[str, np.ndarray]] = {facts_key(dataset.name): stored_results.pack(facts)}
     partings: dict[str, dict[str, np.ndarray]] = {}
@@ -67,6 +67,24 @@ def ship_scenes(folder: Path) -> None:
     """Measures the predictions of the scenes that lessons use, and writes them into the folder."""
     twins = [checkpoints.load_pretrained(name, folder) for name in scenes.TWINS]
     stored_results.ship(scenes.shipped(twins), folder / f"scenes.{stored_results.SUFFIX}")
+
+
+def ship_lesions(datasets: Mapping[str, Dataset], folder: Path) -> None:
+    """Measures what the networks of these data get right without each single block, and writes it into a file of the
+    folder."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for recipe in RECIPES.values():
+        if dataset := datasets.get(recipe.data):
+            network = checkpoints.load_pretrained(recipe.name, folder)
+            print(f"lesions of {recipe.name}", file=sys.stderr, flush=True)
+            for _, packed in lesions.shipped(network, dataset.test, dataset.class_names, _content(dataset)):
+                found |= packed
+    stored_results.ship(found, folder / f"lesions.{stored_results.SUFFIX}")
+
+
+def _content(dataset: Dataset) -> str:
+    """What identifies its test images: the drawing is frozen under its name."""
+    return dataset.name if dataset.test.masks is not None else content_of(dataset.test, dataset.class_names)
 
 
 def _prefix(recipe: Recipe) -> str:

@@ -17,7 +17,7 @@ from explorer.checkpoints import PRETRAINED, Checkpoint, CheckpointError
 from explorer.cli import CommandResult, inputs, one_click
 from explorer.cli.formatting import notes_block, percent, table
 from explorer.cli.networks import parameters
-from explorer.cli.results import ship_gradients, ship_results, ship_scenes
+from explorer.cli.results import ship_gradients, ship_lesions, ship_results, ship_scenes
 from explorer.datasets import Dataset, Split, folders, shapes
 from explorer.experiments import scenes, stored_gradients
 from explorer.machine import give_way
@@ -284,6 +284,8 @@ def rebuild_pretrained(arguments: argparse.Namespace) -> CommandResult:
             ship_gradients(folder)
         if {*scenes.TWINS} <= {*names}:
             ship_scenes(folder)
+        if {*RECIPES} <= {*names}:
+            ship_lesions(datasets, folder)
         write_listing(folder)
     if arguments.listing:  # only on request: it pins all files there
         write_listing(folder)

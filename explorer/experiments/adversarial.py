@@ -1,13 +1,14 @@
 """Adversarial pictures: FGSM and PGD within a ball of L∞, and where the clean and the perturbed pass part."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
 
-from explorer.architectures import Recorder
+from explorer.architectures import Intervened, Intervention, Recorder
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.changed_pictures import input_of, probabilities, probabilities_of, seen_by
 from explorer.images import REST, Dials, Frame, change
@@ -61,6 +62,60 @@ class Attack:
         return f"{ATTACKS[self.method].short}{steps} within {epsilon_text(self.epsilon)}"
 
 
+_PART = re.compile(r"(epsilon|steps|seed|target)([0-9]{1,10}(?:\.[0-9]{1,3})?)|second|least", re.ASCII)
+
+
+@dataclass(frozen=True)
+class AimedAttack:
+    """An attack as a view of two networks has it: how strong, against which of them, and for which answer.
+
+    `level` is ε in levels of 255, 0..16, in thousandths; at 0 nothing is attacked. It is made against the `second`
+    network or the first. That one shall answer the class `target`, or the `least` likely of the clean picture, or else
+    any other class. Raises ValueError for values out of range.
+    """
+
+    level: float = 0.0
+    steps: int = 0
+    seed: int = 0
+    second: bool = False
+    least: bool = False
+    target: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.least and self.target is not None:
+            raise ValueError("an attack is for the least likely class or for a chosen one, not for both.")
+        if self.target is not None and not (type(self.target) is int and 0 <= self.target <= 10**6):
+            raise ValueError(f"`target` must be the number of a class, received {self.target!r:.40}.")
+        object.__setattr__(self, "level", round(float(self.level), 3))
+        _ = self.attack  # which checks the rest
+
+    @property
+    def attack(self) -> Attack:
+        return Attack(self.level / 255, self.steps, self.seed)
+
+    def to_text(self) -> str:
+        """For a link, what differs from the defaults: `epsilon4_steps10_second_target3`. It needs no escapes."""
+        parts = [("epsilon", self.level), ("steps", self.steps), ("seed", self.seed)]
+        texts = [f"{name}{value:.10g}" for name, value in parts if value]
+        texts += [name for name in ("second", "least") if getattr(self, name)]
+        return "_".join([*texts, *([] if self.target is None else [f"target{self.target}"])])
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The attack that `to_text` wrote. Raises ValueError with one sentence for any other text."""
+        found: dict[str, float | bool] = {}
+        for part in text.split("_") if text else []:
+            match = _PART.fullmatch(part)
+            name = "" if match is None else {"epsilon": "level"}.get(match[1] or part, match[1] or part)
+            if match is None or name in found or (name != "level" and "." in part):
+                raise ValueError(
+                    "the attack on an image is written like epsilon4_steps10_second_least or epsilon2_target3, each "
+                    f"part at most once, received {text!r:.60}."
+                )
+            found[name] = True if match[1] is None else float(match[2]) if name == "level" else int(match[2])
+        return cls(**found)  # type: ignore[arg-type]  # which checks them
+
+
 @dataclass(frozen=True, eq=False)
 class AttackedNetwork:
     """One network before and after: `before` and `after` are the probabilities of the clean and of the perturbed
@@ -76,6 +131,22 @@ class AttackedNetwork:
     layers: tuple[str, ...]
     distances: np.ma.MaskedArray
     is_fooled: bool
+
+    @classmethod
+    def of(
+        cls,
+        class_names: tuple[str, ...],
+        before: np.ndarray,
+        after: np.ndarray,
+        distances: Mapping[str, float],
+        target: str | None,
+    ) -> Self:
+        """From the probabilities and distances by layer, not a number where there is none; `target` is the class that
+        it shall answer."""
+        answer = after.argmax()
+        is_fooled = bool(before.argmax() != answer) and (target is None or class_names[answer] == target)
+        parted = np.ma.masked_invalid(list(distances.values()))
+        return cls(class_names, before, after, tuple(distances), parted, is_fooled)
 
     @property
     def answers(self) -> tuple[str, str]:
@@ -168,6 +239,12 @@ def attack_picture(
     )  # fmt: skip
 
 
+def least_likely(checkpoint: Checkpoint, pixels: np.ndarray, *, dials: Dials = REST, frame: Frame | None = None) -> int:
+    """The class that is least likely for that picture, which may be the `target` of an `attack_picture`."""
+    clean = shares_of([change(seen_by(checkpoint, pixels, frame), dials)])
+    return int(probabilities_of(checkpoint, clean).argmin())
+
+
 def _asked(checkpoint: Checkpoint, both: np.ndarray, target: str | None) -> AttackedNetwork:
     """Of the clean and the perturbed picture, (2, C, height, width)."""
     network = checkpoint.network
@@ -175,15 +252,39 @@ def _asked(checkpoint: Checkpoint, both: np.ndarray, target: str | None) -> Atta
     with torch.no_grad():
         logits = network(input_of(checkpoint, both), recorder)
     before, after = probabilities(checkpoint, logits)
-    distances = []
-    for outputs in recorder.outputs.values():
+    distances = {}
+    for name, outputs in recorder.outputs.items():
         clean, perturbed = outputs.double() if outputs.device.type != "mps" else outputs.float()
         size = torch.linalg.vector_norm(clean).item()
-        distances.append(torch.linalg.vector_norm(perturbed - clean).item() / size if size else np.nan)
-    names, answer = checkpoint.class_names, after.argmax()
-    is_fooled = bool(before.argmax() != answer) and (target is None or names[answer] == target)
-    layers, parted = tuple(recorder.outputs), np.ma.masked_invalid(distances)
-    return AttackedNetwork(names, read_only(before), read_only(after), layers, parted, is_fooled)
+        distances[name] = torch.linalg.vector_norm(perturbed - clean).item() / size if size else np.nan
+    return AttackedNetwork.of(checkpoint.class_names, read_only(before), read_only(after), distances, target)
+
+
+def aim(
+    checkpoint: Checkpoint, clean: np.ndarray, aimed: AimedAttack, interventions: Sequence[Intervention] = ()
+) -> tuple[np.ndarray, int, int | None]:
+    """The picture that the attack makes of `clean`, float64 (C, height, width) on the scale 0..1 as that; the class
+    that is predicted for `clean`, and the class that the network shall answer instead, None for any other one.
+
+    The network works with these interventions. A class that it does not have counts as any other. Raises ValueError as
+    `attack_picture`.
+    """
+    check_attackable(checkpoint)
+    pictures = clean[None]
+    with torch.no_grad():
+        (found,) = probabilities(checkpoint, _logits(checkpoint, input_of(checkpoint, pictures), interventions))
+    label = int(found.argmax())
+    target = int(found.argmin()) if aimed.least else aimed.target
+    if target is not None and target >= checkpoint.spec.classes:
+        target = None
+    classes = np.array([label if target is None else target])
+    perturbed = perturb(checkpoint, pictures, classes, aimed.attack, target is not None, interventions=interventions)
+    return read_only(perturbed[0]), label, target
+
+
+def _logits(checkpoint: Checkpoint, images: torch.Tensor, interventions: Sequence[Intervention]) -> torch.Tensor:
+    network = checkpoint.network
+    return network(images, Intervened(network, (), interventions)) if interventions else network(images)
 
 
 def perturb(
@@ -193,15 +294,17 @@ def perturb(
     attack: Attack,
     is_targeted: bool = False,
     numbers: Sequence[int] | None = None,
+    interventions: Sequence[Intervention] = (),
 ) -> np.ndarray:
     """The perturbed pictures, float64 like `clean`, (N, C, height, width) on the scale 0..1.
 
     The loss of each picture's class in `classes`, int64 (N,), rises or, where `is_targeted`, falls. A random start
     depends on the seed and the picture's number in `numbers`, by default 0, 1, ..., and not on the rest of the batch.
+    The network works with these interventions.
     """
     pictures = start(clean, attack, range(len(clean)) if numbers is None else numbers)
     for _ in range(max(1, attack.steps)):
-        signs, _ = uphill(checkpoint, pictures, classes)
+        signs, _ = uphill(checkpoint, pictures, classes, interventions)
         pictures = step(pictures, signs, clean, attack, is_targeted)
     return pictures
 
@@ -220,7 +323,9 @@ def step(pictures: np.ndarray, signs: np.ndarray, clean: np.ndarray, attack: Att
     return (pictures + (-attack.step if is_targeted else attack.step) * signs).clip(low, high)
 
 
-def uphill(checkpoint: Checkpoint, pictures: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def uphill(
+    checkpoint: Checkpoint, pictures: np.ndarray, classes: np.ndarray, interventions: Sequence[Intervention] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """The sign of the gradient of each picture's cross-entropy, and what is predicted for it.
 
     With u = log Σ exp(z of the other classes) - z of the class the cross-entropy is log(1 + exp(u)), which rises with
@@ -229,12 +334,15 @@ def uphill(checkpoint: Checkpoint, pictures: np.ndarray, classes: np.ndarray) ->
     index = torch.from_numpy(classes)[:, None].to(checkpoint.network.device)
     with torch.enable_grad():
         images = input_of(checkpoint, pictures).requires_grad_()
-        logits = checkpoint.network(images)
+        logits = _logits(checkpoint, images, interventions)
         if not logits.isfinite().all():
             raise ValueError("the network's logits are not finite for some images; choose other weights.")
         scaled = logits / checkpoint.spec.temperature
         others = scaled.scatter(1, index, -torch.inf).logsumexp(1)
-        (gradient,) = torch.autograd.grad((others - scaled.gather(1, index)[:, 0]).sum(), images)
+        unused = bool(interventions)  # they may cut the image off
+        (gradient,) = torch.autograd.grad(
+            (others - scaled.gather(1, index)[:, 0]).sum(), images, allow_unused=unused, materialize_grads=unused
+        )
     return gradient.sign().numpy(force=True), logits.argmax(1).numpy(force=True)
 
 
@@ -251,13 +359,16 @@ def shares_of(seen: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def picture_sentences(found: AttackedPicture, names: Sequence[str]) -> list[str]:
-    """What the attack did to the network that it was made against and to the others, each called as in `names`."""
-    said = []
-    for index, (name, network) in enumerate(zip(names, found.networks, strict=True)):
+    """What the attack did to the network that it was made against, which comes first, and to the others. Each is called
+    as in `names`."""
+    said, networks = [], [*enumerate(zip(names, found.networks, strict=True))]
+    wanted = found.networks[found.against].class_names[found.target] if found.target is not None else None
+    aimed = "" if wanted is None else f", for the answer {wanted},"
+    for index, (name, network) in sorted(networks, key=lambda each: each[0] != found.against):
         before, after = network.answers
         turns = f"answers {after} instead of {before}" if before != after else f"still answers {before}"
         if index == found.against:
-            said.append(f"Under {found.attack.words()} {name} {turns}.")
+            said.append(f"Under {found.attack.words()}{aimed} {name} {turns}.")
         else:
             said.append(f"{name} {'falls' if network.is_fooled else 'does not fall'} for the same picture: it {turns}.")
         if network.distances.count() and network.distances.max() > 0:

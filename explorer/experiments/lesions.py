@@ -15,16 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from explorer import checkpoints, stored_results
 from explorer.architectures import ArchitectureSpec, Intervened, Intervention, Network, describe
 from explorer.architectures.interventions import as_text, block_shapes
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import Split
+from explorer.experiments import measurement
 from explorer.experiments.agreement import class_order, images_for
 from explorer.experiments.throughput import on_all_cores
 from explorer.intervals import Accuracy, accuracy
 from explorer.labels import listed
 from explorer.tracing import check_evaluation_mode
 
+USUAL = 500
+"""Test images of the question that the app opens with, for which it ships the answers."""
 _BATCH_MACS = 2_000_000_000  # a tenth of a second on one core: Stop then takes effect soon
 _BATCH_VALUES = 2**24  # of all outputs that are kept for a batch, 64 MB
 _LARGEST_BATCH = 64
@@ -250,6 +254,34 @@ def answers(
             if done < len(starts):
                 yield done / len(starts), None
     yield 1.0, Answers(tuple(map(as_text, variants)), split.labels, predicted, losses)
+
+
+def result_key(digests: Sequence[str], content: str, n: int, removed: str, owner: str = "") -> str:
+    """The key of the stored answers of a network of that `checkpoints.digest` on `n` images, as `measurement.evenly`
+    takes them. `removed` names the variants: "single" for those of `single`."""
+    return stored_results.key("lesions", digests, content, owner, n=n, removed=removed)
+
+
+def shipped(
+    checkpoint: Checkpoint, split: Split, class_names: Sequence[str], content: str
+) -> Generator[tuple[float, dict[str, dict[str, np.ndarray]]], None, None]:
+    """What the app shows of single blocks without measuring: yields fractions with {}, then 1 with the packed answers
+    on `USUAL` images of a test split by their key."""
+    n = min(USUAL, len(split))
+    taken = measurement.rows(split, measurement.evenly(len(split), n))
+    key = result_key([checkpoints.digest(checkpoint)], content, n, "single")
+    for share, found in answers(checkpoint, taken, class_names, single(checkpoint.spec)):
+        yield share, {} if found is None else {key: stored_results.pack(found)}
+
+
+def differences(found: Answers, others: Answers) -> int:
+    """How many answers differ in the predicted class, of the same images and variants.
+
+    Raises ValueError for other images or variants.
+    """
+    if found.variants != others.variants or not np.array_equal(found.labels, others.labels):
+        raise ValueError("`others` must be answers about the same images in the same variants.")
+    return int((found.predicted != others.predicted).sum())
 
 
 def batch_size(spec: ArchitectureSpec) -> int:

@@ -3,8 +3,8 @@
 import io
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -79,6 +79,10 @@ class Dials:
     def moved(self) -> bool:
         """Whether pixels come in from outside of the picture, or may."""
         return (self.x, self.y, self.rotation, self.scale) != (0, 0, 0, 1)
+
+    def without(self, names: Collection[str]) -> Self:
+        """The same with the dials of these names at rest."""
+        return replace(self, **{name: getattr(REST, name) for name in names})
 
     def in_words(self) -> str:
         """What is not at rest, as `Shift right 3, Rotation -12.5`; "" where all is."""

@@ -1,7 +1,8 @@
 """The bar above every page: the pair of networks, the picture and the class that all pages share.
 
 They stand in the query of every page, as fields of an `AppState`; Compare, which has up to four networks, names them
-in one field. A page that the user enters by the menu shows the pair of the page before.
+in one field. A page that the user enters by the menu shows the pair of the page before. What Explore changes of the
+picture and of the networks travels to Experiments and back; other pages show both as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +22,22 @@ from explorer.ui.session import explore_session, find_image, session
 from explorer.ui.viewer import places
 
 FIELDS = ("first", "second", "picture", "frame", "paper", "target")
+CHANGES = ("dials", "change", "attack")
+WITH_CHANGES = ("explore", "experiments")
 MOST_COMPARED = 4
+
+
+def fields_of(page: str) -> tuple[str, ...]:
+    """The fields of the pair, and of what is changed of it, that stand in the query of that page."""
+    return (*FIELDS, *CHANGES) if page in WITH_CHANGES else FIELDS
 
 
 def of_query(page: str, query: Mapping[str, str]) -> dict[str, str]:
     """The pair in the query of that page, without what is as by default."""
-    pair = {name: query[name] for name in FIELDS if name in query}
+    pair = {name: query[name] for name in fields_of(page) if name in query}
     if page == "compare" and len(names := _compared(query)) > 1:
         pair |= {"first": names[0], "second": names[1]}
-    return {name: value for name, value in AppState.from_query(pair).to_query().items() if name in FIELDS}
+    return {name: value for name, value in AppState.from_query(pair).to_query().items() if name in fields_of(page)}
 
 
 def is_between(page: str, query: Mapping[str, str]) -> bool:
@@ -42,9 +50,9 @@ def is_between(page: str, query: Mapping[str, str]) -> bool:
 
 def into_query(page: str, query: Mapping[str, str], pair: Mapping[str, str]) -> dict[str, str]:
     """The query of that page with another pair. Compare keeps its third and fourth network, and takes two at least."""
-    rest = {name: value for name, value in query.items() if name not in (*FIELDS, "networks")}
+    rest = {name: value for name, value in query.items() if name not in (*fields_of(page), "networks")}
     if page != "compare":
-        return rest | dict(pair)
+        return rest | {name: value for name, value in pair.items() if name in fields_of(page)}
     state = AppState.from_query(pair)
     names = [state.first, state.second or network_registry.companion(state.first)]
     names += [name for name in _compared(query)[2:] if name not in names]
@@ -82,17 +90,23 @@ def follow_query(page: str) -> None:
     the page has no field for stays, and stands in its query too."""
     query = url_query.read()
     own = _own_fields(page, query)
-    kept = {name: value for name, value in session().pair.items() if name not in own and name not in query}
+    written = fields_of(page)
+    kept = {
+        name: value
+        for name, value in session().pair.items()
+        if name not in written or (name not in own and name not in query)
+    }
     session().pair = kept | of_query(page, query)
-    if kept:
-        url_query.write(query | kept)
+    if shown := {name: value for name, value in kept.items() if name in written}:
+        url_query.write(query | shown)
 
 
 def _own_fields(page: str, query: Mapping[str, str]) -> Sequence[str]:
     """The fields that the page writes itself, so that one that is not there has its default."""
     if page == "gradients":
         return () if query.get("source", "initial") == "initial" else ("first", "second")
-    return FIELDS if page in ("explore", "compare") or set(FIELDS) & set(query) else ()
+    fields = fields_of(page)
+    return fields if page in ("explore", "compare") or set(fields) & set(query) else ()
 
 
 def parse_choice(received: Any) -> dict[str, Any]:
@@ -119,7 +133,7 @@ def _take_choice(page: str, received: Any) -> None:
     if changes := parse_choice(received):
         query = url_query.read()
         pair = replace(AppState.from_query(session().pair), **changes).to_query()
-        session().pair = {name: value for name, value in pair.items() if name in FIELDS}
+        session().pair = {name: value for name, value in pair.items() if name in (*FIELDS, *CHANGES)}
         url_query.write(into_query(page, present(query) if "first" in changes else query, session().pair))
 
 
@@ -136,8 +150,14 @@ def use(page: str, name: str, place: Literal["first", "second"]) -> None:
     picture = state.picture if alike else network_registry.sample_for(name)
     frame = state.frame if picture == state.picture else None
     pair = replace(state, first=first, second=second, target=None, picture=picture, frame=frame).to_query()
-    session().pair = {field: value for field, value in pair.items() if field in FIELDS}
+    session().pair = {field: value for field, value in pair.items() if field in (*FIELDS, *CHANGES)}
     url_query.write(into_query(page, url_query.read(), session().pair))
+
+
+def change(**texts: str) -> None:
+    """Sets fields of CHANGES, on a page that shows them; "" takes one back."""
+    session().pair = {name: text for name, text in (session().pair | texts).items() if text}
+    url_query.write({name: text for name, text in (url_query.read() | texts).items() if text})
 
 
 def show(page: str) -> None:

@@ -39,6 +39,9 @@ ARGUMENTS = [
     # The scripts come compiled out of the browser's cache; without the first two flags threads compile them once more.
     # No page lives long enough for optimised code to pay.
     "--js-flags=--no-script-streaming --no-concurrent-cache-deserialization --no-opt --no-maglev --single-threaded-gc",
+    # A camera that shows a moving test image, and is given without a question.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 
 HAS_FAILED = pytest.StashKey[bool]()

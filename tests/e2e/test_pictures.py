@@ -1,4 +1,4 @@
-"""Every picture fills the screen and is saved as PNG and SVG, with its colour bar and caption; and the camera."""
+"""Every picture fills the screen and is saved as PNG and SVG, with its colour bar and caption."""
 
 import base64
 from xml.etree import ElementTree
@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from driving.actions import click, query, turn, visit, wait_until_ready
-from tests.e2e.accessibility import assert_accessible
-from tests.e2e.exploring import downloaded, open_pictures, pixels_of, saved
+from driving.actions import visit
+from tests.e2e.exploring import downloaded, pixels_of, saved
 
 
 def drawn(page: Page, name: str) -> tuple[str, str, list[np.ndarray]]:
@@ -114,98 +113,3 @@ def test_the_strip_of_compare(page: Page) -> None:
     assert name.startswith("Training-curves") and "plain-8-shapes-v1-32-seed-0" in name
     for part in ("Loss", "Accuracy", "epochs", "plain-8", "ResNet-8", "n = 20,000", "seed 0"):
         assert part in words, words
-
-
-CAMERA = """() => {
-  const canvas = Object.assign(document.createElement("canvas"), { width: 160, height: 120 });
-  setInterval(() => canvas.getContext("2d").fillRect(Math.random() * 100, 20, 40, 60), 40);
-  navigator.mediaDevices.getUserMedia = async () => {
-    if (window.denied) throw new DOMException("denied", "NotAllowedError");
-    return (window.stream = canvas.captureStream());
-  };
-}"""
-
-
-def own_input(page: Page) -> None:
-    """A dial by keyboard, a drawing with the mouse, and the camera as a loop."""
-    page.get_by_text("Change the image").click()
-    page.get_by_role("slider", name="Rotation").focus()
-    for _ in range(3):
-        page.keyboard.press("ArrowRight")
-    expect(page.get_by_text("drawn star, number 6. Rotation 3.")).to_be_visible()
-    wait_until_ready(page)
-    assert query(page)["dials"] == ["rotation3"]
-    expect(page.get_by_role("slider", name="Rotation")).to_be_focused()
-    page.get_by_text("Draw or paint").click()
-    for dark in (False, True):
-        turn(page, dark=dark)
-        assert_accessible(page, "dials and drawing")
-    click(page, "button", "Reset")
-    assert "dials" not in query(page)
-
-    canvas = page.get_by_role("application", name="Drawing canvas")
-    box = canvas.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 60, box["y"] + box["height"] - 60, steps=5)
-    page.mouse.move(box["x"] + 60, box["y"] + box["height"] - 60, steps=5)
-    expect(page.get_by_role("img", name="your drawing")).to_be_visible()
-    assert "picture" not in query(page), "the hand is still at work"
-    page.mouse.up()
-    wait_until_ready(page)
-    drawn = query(page)["picture"]
-    assert drawn[0].startswith("upload-")
-    expect(page.get_by_role("button", name="Image: your drawing")).to_be_visible()
-    expect(page.get_by_role("row", name="Grad-CAM on the object").first).to_be_visible()
-    click(page, "button", "Eraser")
-    canvas.focus()
-    page.keyboard.press("Space")
-    page.wait_for_function("before => !location.search.includes(before)", arg=drawn[0])
-    click(page, "button", "Undo")
-    assert query(page)["picture"] == drawn
-
-    page.get_by_text("Live camera").click()
-    page.get_by_role("button", name="Start the camera").click()
-    expect(page.get_by_role("img", name="your camera image")).to_be_visible()
-    assert query(page)["picture"] == drawn, "the server keeps none of these"
-    page.get_by_role("combobox", name="Second network").select_option(label="None")
-    expect(page.get_by_role("group", name="The five most probable classes of ")).to_have_count(1)
-    page.evaluate("stream.getTracks().forEach(track => { track.stop(); track.dispatchEvent(new Event('ended')); })")
-    expect(page.get_by_text("The camera was lost. What you see is of its last image.")).to_be_visible()
-    wait_until_ready(page)
-    assert query(page)["picture"] != drawn
-    expect(page.get_by_role("button", name="Image: your camera image")).to_be_visible()
-    page.get_by_role("button", name="Start the camera").click()
-    expect(page.get_by_role("button", name="Stop the camera")).to_be_visible()
-    page.wait_for_timeout(500)  # some images of the camera
-    click(page, "button", "Next")
-    expect(page.get_by_text("The camera is off: another image was chosen.")).to_be_visible()
-    assert query(page)["picture"][0].startswith("sample-")
-
-
-def test_your_own_input_is_followed_and_the_camera_goes_off_with_its_place(page: Page) -> None:
-    visit(page)
-    page.evaluate(CAMERA)
-    own_input(page)
-    open_pictures(page)
-    click(page, "button", "Ship at sea")
-    expect(page.get_by_text("Original, 480×360")).to_be_visible()
-    wait_until_ready(page)
-    assert query(page)["picture"] == ["scene-ship"]
-    loaded = "pictures => pictures.every(picture => picture.complete && picture.naturalWidth)"
-    assert page.locator(".photos img").evaluate_all(loaded)
-    click(page, "button", "Use the camera")
-    page.get_by_role("button", name="Take a photo").click()
-    expect(page.get_by_text("Original, 160×120")).to_be_visible()
-    wait_until_ready(page)
-    assert query(page)["picture"][0].startswith("upload-")
-    for dark in (False, True):
-        turn(page, dark=dark)
-        assert_accessible(page, "the camera")
-    click(page, "button", "Switch the camera off")
-    page.wait_for_function("() => stream.getTracks().every(track => track.readyState === 'ended')")
-    page.evaluate("window.denied = true")
-    click(page, "button", "Use the camera")
-    expect(page.get_by_text("The browser gives no camera.")).to_be_visible()
-    expect(page.get_by_role("button", name="Take a photo")).to_be_disabled()

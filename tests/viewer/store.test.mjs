@@ -14,7 +14,7 @@ import {
 } from "../../explorer/ui/viewer/static/store.js";
 import { DEFAULTS } from "../../explorer/ui/viewer/static/url.js";
 
-const VIEW = { picture: "sample-6-6", target: null, layers: "main", dials: "", networks: ["a", "b"], theme: "light" };
+const VIEW = { picture: "sample-6-6", target: null, layers: "main", dials: "", attack: "", networks: ["a", "b"], theme: "light" };
 const data = (changes = {}) => ({
   token: "t",
   view: VIEW,
@@ -236,14 +236,19 @@ test("a place stays on another channel, and is lost with its layer", () => {
   assert.equal(at({ layer: "stem", at: "0,0" }), "0,0");
 });
 
-test("of moving dials each answer is drawn, and the newest is still to come", () => {
-  const moved = after(opened(), choose({ dials: "x1" }), choose({ dials: "x2" }));
-  const drawn = reduce(moved, received({ ...VIEW, dials: "x1" }, { layer: "stem" }));
-  assert.deepEqual([drawn.message.layer, drawn.view.dials], ["stem", "x2"]);
-  assert.notEqual(drawn.key, keyOf(drawn.view));
-  const other = reduce(drawn, choose({ target: 1 }));
-  assert.equal(reduce(other, received({ ...VIEW, dials: "x2" })), other, "of another class it is not");
-});
+for (const [field, one, two] of [
+  ["dials", "x1", "x2"],
+  ["attack", "epsilon1", "epsilon2"],
+]) {
+  test(`of a moving hand at the ${field} each answer is drawn, and the newest is still to come`, () => {
+    const moved = after(opened(), choose({ [field]: one }), choose({ [field]: two }));
+    const drawn = reduce(moved, received({ ...VIEW, [field]: one }, { layer: "stem" }));
+    assert.deepEqual([drawn.message.layer, drawn.view[field]], ["stem", two]);
+    assert.notEqual(drawn.key, keyOf(drawn.view));
+    const other = reduce(drawn, choose({ target: 1 }));
+    assert.equal(reduce(other, received({ ...VIEW, [field]: two })), other, "of another class it is not");
+  });
+}
 
 const live = (view, picture, frame = null) => ({ type: "live", key: keyOf(view), message: message({ picture }), frame });
 

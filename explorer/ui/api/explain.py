@@ -25,6 +25,7 @@ from explorer import figures
 from explorer.architectures.interventions import as_text
 from explorer.attribution import raw_arrays
 from explorer.errors import is_user_error, unexpected_message, user_message
+from explorer.experiments.adversarial import AimedAttack
 from explorer.experiments.agreement import predict
 from explorer.images import MAX_BYTES, Dials, ImageError, decode
 from explorer.ui import report
@@ -112,8 +113,13 @@ class ExploreSession:
         if number not in (None, self.latest):
             raise RequestError(200, "superseded", "A newer view was asked for meanwhile.")
 
+    def attacked(self, state: AppState, subject: InputImage, names: Sequence[str]) -> InputImage:
+        """The picture as the attack of the view on the networks of these names has made it."""
+        return self.passes.attacked(self.networks(names), state, subject)
+
     def run(self, state: AppState, subject: InputImage, names: Sequence[str]) -> list[NetworkResult]:
-        """The networks of these names with their passes over the picture."""
+        """The networks of these names with their passes over the picture, attacked where the view has an attack."""
+        subject = self.attacked(state, subject, names)
         return [self.passes.run(network, state, subject) for network in self.networks(names)]
 
     def networks(self, names: Sequence[str]) -> list[ChosenNetwork]:
@@ -144,10 +150,12 @@ def explain(session: ExploreSession, asked: Mapping[str, Any], file: bytes = b""
     with session.passes.lock:
         session.reject_superseded(number)
         with _user_errors():
+            subject = session.attacked(state, subject, names)
             results = session.run(state, subject, names)
             titles = "/".join(f"{network.title}/{network.colour}/{network.dashed}" for network in results)
             key = f"{only}/{state.layer}/{state.channel}/{state.target}/{state.layers}/{names}/{titles}"
             key += f"/{state.change}/{subject.digest}/{subject.title}/{subject.notes}/{subject.mask is None}"
+            key += f"/{subject.attack_refusal}"
             if only in ("value", "field"):
                 return values_message(session.passes, state, subject, results, only == "field")
             return session.messages.get(key, lambda: _pack(state, subject, results, only, session.offered))
@@ -177,16 +185,21 @@ def _user_errors() -> Iterator[None]:
 
 
 def arrays(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> bytes:
-    """The raw numbers of the shown layer of the first of the `networks`, as an npz file. Raises RequestError."""
+    """The raw numbers of the shown layer of the network `of` that name, by default the first of the `networks`, as an
+    npz file. Raises RequestError."""
     state, names, _only = _view(asked)
     subject = session.image_of(state)
     with session.passes.lock, _user_errors():
-        (network,) = session.run(state, subject, names[:1])
+        subject = session.attacked(state, subject, names)
+        of = asked.get("of", *names[:1])
+        (network,) = session.run(state, subject, [of] if of in names else [])
     layers = [state.layer] if state.layer in network.trace.names and state.layer else []
     found = raw_arrays(network.trace, layers, signed=state.evidence == "signed")
     found["class_names"] = np.array(network.checkpoint.class_names)
     if network.interventions:
         found["change"] = np.array(as_text(network.interventions))
+    if subject.attacked and network.clean:
+        found["attack"] = np.array(subject.attacked.words)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **found)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -198,6 +211,7 @@ def view_report(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> b
     subject = session.image_of(state)
     with _user_errors():
         with session.passes.lock:
+            subject = session.attacked(state, subject, names)
             results = session.run(state, subject, names)
         address = str(asked.get("address", ""))[:MAX_ADDRESS]
         return report.html(chapters_of.title(subject, results), chapters_of.chapters(state, subject, results), address)
@@ -205,10 +219,11 @@ def view_report(session: ExploreSession, asked: Mapping[str, Any], *_: Any) -> b
 
 def _view(asked: Mapping[str, Any]) -> tuple[AppState, list[str], str | None]:
     """The view, the names of its networks, and which part of the message is wanted."""
-    try:
-        Dials.from_text(str(asked.get("dials", "")) if isinstance(asked, Mapping) else "")
-    except ValueError as error:
-        raise RequestError(200, "dials", f"{str(error)[:1].upper()}{str(error)[1:]}") from None
+    for name, read in (("dials", Dials.from_text), ("attack", AimedAttack.from_text)):
+        try:
+            read(str(asked.get(name, "")) if isinstance(asked, Mapping) else "")
+        except ValueError as error:
+            raise RequestError(200, name, f"{str(error)[:1].upper()}{str(error)[1:]}") from None
     try:
         state = replace(AppState(), **{name: asked[name] for name in VIEW_FIELDS if name in asked})
         names, only = asked["networks"], asked.get("only")

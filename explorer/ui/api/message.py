@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from explorer.ui.api.attack import pack_attack
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.changes import pack_changes
 from explorer.ui.api.depths import depth_chart
@@ -44,6 +45,7 @@ def view_message(
         "depths": depth_chart(results, offered),
         "predictions": pack_predictions(writer, subject, results),
         "distance": distance,
+        "attack": pack_attack(writer, subject, results),
         "prefetch": is_prefetched(results),
         "every": False,
         "sheets": scene_sheets(subject.sample),

@@ -20,7 +20,7 @@ _LONGEST = 28  # letters of a class name beside its bar
 def pack_predictions(writer: MessageWriter, subject: InputImage, results: list[NetworkResult]) -> dict[str, Any]:
     """What `predictions.js` shows: the pixels go into the message. None of the words is markup, they become text."""
     height, width = subject.pixels.shape[:2]
-    first, changes = results[0].checkpoint, subject.dials.in_words()
+    first, changes = results[0].checkpoint, subject.changes
     seen = to_pixels(results[0].trace.image, first.mean, first.std)
     given, _ = pixels_for(first, subject)
     words = "" if subject.frame is None and given.shape == seen.shape else "Cropped and resized. "
@@ -92,9 +92,9 @@ def _picture(writer: MessageWriter, pixels: np.ndarray) -> dict[str, Any]:
 
 def _network(network: NetworkResult, subject: InputImage) -> dict[str, Any]:
     known = accuracy_text(network.checkpoint)
-    untouched, probabilities = network.untouched, network.trace.probabilities
+    beside, probabilities = network.beside, network.trace.probabilities
     best = top_classes(network.trace)
-    for index in (network.trace.target, *([untouched.prediction] if untouched else [])):
+    for index in (network.trace.target, *([beside.prediction] if beside else [])):
         if index not in [other for other, _ in best]:
             best.append((index, float(probabilities[index])))
     names = network.checkpoint.class_names
@@ -102,13 +102,14 @@ def _network(network: NetworkResult, subject: InputImage) -> dict[str, Any]:
         "title": network.title,
         "colour": network.colour,
         "dashed": network.dashed,
-        "accuracy": None if known == NOT_MEASURED else f"untouched {known}" if untouched else known,
+        "accuracy": None if known == NOT_MEASURED else f"untouched {known}" if network.untouched else known,
+        "beside": ("clean" if network.clean else "untouched") if beside else None,
         "classes": [
             {
                 "name": names[index],
                 "short": shortened(names[index], _LONGEST),
                 "probability": json_float(probability),
-                "before": json_float(untouched.probabilities[index]) if untouched else None,
+                "before": json_float(beside.probabilities[index]) if beside else None,
                 "explained": index == network.trace.target,
             }
             for index, probability in best

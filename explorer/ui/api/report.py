@@ -22,6 +22,7 @@ from explorer.figures import (
 )
 from explorer.images import to_pixels
 from explorer.labels import EVIDENCE, listed
+from explorer.ui.api.attack import TIMES, attack_sentences, magnified_change
 from explorer.ui.api.binary import MessageWriter
 from explorer.ui.api.changes import effect
 from explorer.ui.api.layers import pack_layers, profile_of
@@ -53,13 +54,15 @@ def chapters(state: AppState, subject: InputImage, results: list[NetworkResult])
         _predictions(subject, results),
         _layer(state, layer, subject, results, source),
         _strip(state, layer, results, source),
-        _settings(state, layer, results, source),
+        _settings(state, layer, subject, results, source),
     ]
 
 
 def _predictions(subject: InputImage, results: list[NetworkResult]) -> Chapter:
     said = pack_predictions(MessageWriter(), subject, results)
-    sentences = [*filter(None, (said["finding"], said["note"], *map(effect, results)))]
+    sentences = [
+        *filter(None, (said["finding"], said["note"], *map(effect, results), *attack_sentences(subject, results)))
+    ]
     rows = []
     for network in said["networks"]:
         best = ", ".join(map(_answer, network["classes"]))
@@ -73,12 +76,17 @@ def _predictions(subject: InputImage, results: list[NetworkResult]) -> Chapter:
         pictures.append(Thumbnail(figures.fit_to_screen(pixels, _SMALL), [f"input of {result.title}: {size}"]))
     columns = ["network", "most probable classes", "explained", "over all"]
     heads = ["picture", *(network.title for network in results)]
+    if subject.attacked:
+        change = magnified_change(subject, results)
+        shown = figures.fit_to_screen(np.ascontiguousarray(np.broadcast_to(change, (*change.shape[:2], 3))), _SMALL)
+        pictures.append(Thumbnail(shown, [f"the change × {TIMES}, on mid-grey"]))
+        heads.append("the attack")
     return Chapter("Predictions", [*sentences, Table(columns, rows, texts=4), Strip(heads, [("", pictures)], _SMALL)])
 
 
 def _answer(answer: Mapping[str, Any]) -> str:
-    """`star 85.0%`; of a changed network with the share that it had untouched."""
-    before = "" if answer["before"] is None else f" (untouched {_percent(answer['before'])})"
+    """`star 85.0%`; of a changed network with the share that it had before."""
+    before = "" if answer["before"] is None else f" (before {_percent(answer['before'])})"
     return f"{answer['name']} {_percent(answer['probability'])}{before}"
 
 
@@ -212,7 +220,7 @@ def _lines(results: list[NetworkResult], field: str) -> list[DepthLine]:
     return lines
 
 
-def _settings(state: AppState, layer: str, results: list[NetworkResult], source: str) -> Chapter:
+def _settings(state: AppState, layer: str, subject: InputImage, results: list[NetworkResult], source: str) -> Chapter:
     rows = [
         ["explained class", listed(list(dict.fromkeys(network.target for network in results)))],
         ["chosen layer", layer],
@@ -222,5 +230,6 @@ def _settings(state: AppState, layer: str, results: list[NetworkResult], source:
         ["map", EVIDENCE[state.evidence]],
         ["layers of the strip", state.layers],
         ["changes of the networks", state.change.replace(",", ", ") or "none"],
+        ["changes of the image", subject.changes or "none"],
     ]
     return Chapter("Settings", [source, Table(["setting", "value"], rows, texts=2)])

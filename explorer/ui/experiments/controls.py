@@ -6,13 +6,20 @@ from typing import Any
 
 import streamlit as st
 
+from explorer.architectures.interventions import SEPARATOR
+from explorer.experiments.adversarial import AimedAttack
 from explorer.figures import DASHES, Series
-from explorer.ui import bar, network_registry, url_query
+from explorer.images import Dials
+from explorer.labels import DIALS, listed
+from explorer.ui import bar, lesson, network_registry, url_query
 from explorer.ui.experiments.question import AskedNetwork
 from explorer.ui.experiments.state import MOST_OTHERS, ExperimentsState, QuestionName
+from explorer.ui.markdown import as_text
 from explorer.ui.services.explore_state import AppState
 from explorer.ui.session import session
 from explorer.ui.widgets.bound import bound
+
+MOST_NAMED = 3  # interventions
 
 
 def load_state() -> ExperimentsState:
@@ -24,7 +31,7 @@ def load_state() -> ExperimentsState:
 def update_state(**changes: Any) -> None:
     """Puts the state with these changes into the URL; the link asks for a measurement only after one was asked for."""
     state = replace(load_state(), **{"measure": False} | changes)
-    pair = {name: value for name, value in url_query.read().items() if name in bar.FIELDS}
+    pair = {name: value for name, value in url_query.read().items() if name in bar.fields_of("experiments")}
     url_query.write(pair | state.to_query())
 
 
@@ -59,6 +66,43 @@ def choose_question(state: ExperimentsState, titles: Mapping[QuestionName, str])
             format_func=titles.__getitem__,
             label_visibility="collapsed",
         )
+
+
+def show_changes(own_dials: Sequence[str] | None, takes_attack: bool) -> None:
+    """Says what of the changes on Explore the question starts from, and what it does not apply. The parameters are
+    those of a `Question`."""
+    view = AppState.from_query(session().pair)
+    dials = Dials.from_text(view.dials)
+    kept = [] if own_dials is None else [dials.without(own_dials).in_words()]
+    others = [] if own_dials is None else [name for name in DIALS if name not in own_dials]
+    left = [dials.without(others).in_words()]
+    aimed = AimedAttack.from_text(view.attack)
+    attack = f"the attack ({aimed.attack.words()})" if aimed.level else ""
+    (kept if takes_attack else left).append(attack)
+    left.append(_interventions(view.change))
+    said = []
+    if any(kept):
+        said.append(f"The image is changed as on Explore: {listed([*filter(None, kept)])}.")
+    if any(left):
+        said.append(f"Set on Explore and not applied to this question: {listed([*filter(None, left)])}.")
+    if said:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(as_text(" ".join(said)), width="content")
+            if not lesson.hides("controls"):
+                st.button("Put all back", key="experiments_put_back", on_click=_put_back)
+
+
+def _put_back() -> None:
+    bar.change(**dict.fromkeys(bar.CHANGES, ""))
+    update_state()
+
+
+def _interventions(change: str) -> str:
+    """Those of an AppState in words; one that does not fit a network is named on Explore."""
+    found = [each for each in change.split(SEPARATOR) if each]
+    if len(found) > MOST_NAMED:
+        return f"{len(found)} changes of the networks"
+    return f"the change{'' if len(found) == 1 else 's'} {listed(found)} of the networks" if found else ""
 
 
 def choose_others(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:

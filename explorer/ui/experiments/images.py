@@ -13,52 +13,75 @@ from explorer.ui.widgets.download import offer_labelled_images
 
 COUNTS = (50, 100, 200, 500, 1000, 2000, 5000)
 
+IsKnown = Callable[[Sequence[AskedNetwork], str], bool]
+"""Whether a question's answers on its usual images of that data are stored for all these networks."""
 
-def _options(networks: Sequence[AskedNetwork], fits: Callable[[str], bool] = lambda data: True) -> list[str]:
-    """The data on this machine that `fits` the question and all networks: first what they were trained on."""
+Fits = Callable[[str], bool]
+"""Whether a question can use that data."""
+
+
+def every(_: str) -> bool:
+    return True
+
+
+def _options(networks: Sequence[AskedNetwork], is_known: IsKnown, fits: Fits) -> list[str]:
+    """The data that fits the question and all networks: first what they were trained on. It may be elsewhere if the
+    answer is known; the rest is on this machine."""
     chosen = [each.chosen for each in networks]
-    own = dataset_access.data_key(chosen[0].checkpoint.data)
-    return sorted(filter(fits, measured_images.shared_data(chosen)), key=lambda data: data != own)
+    trained = chosen[0].checkpoint.data
+    elsewhere = [] if measured_images.data_is_here(trained) or not is_known(networks, trained) else [trained]
+    own = dataset_access.data_key(trained)
+    here = filter(fits, measured_images.shared_data(chosen))
+    return [*elsewhere, *sorted(here, key=lambda data: data != own)]
 
 
-def _choose(state: ExperimentsState, options: Sequence[str]) -> tuple[str, int, list[int]]:
+def _choose(state: ExperimentsState, options: Sequence[str], usual: int) -> tuple[str, int, list[int]]:
     data = state.data if state.data in options else options[0]
     total = measured_images.test_count(data)
+    usual = min(usual, total)
+    if not measured_images.data_is_here(data):
+        return data, usual, [usual]
     counts = [*(count for count in COUNTS if count < total), total]
-    n = state.n if state.n in counts else min(state.n, total)
+    n = min(state.n or usual, total)
     return data, n, sorted({*counts, n})
 
 
 def images_of(
     state: ExperimentsState,
     networks: Sequence[AskedNetwork],
-    fits: Callable[[str], bool] | None = None,
-    missing: str = "There are no labelled images here that all these networks know.",
+    usual: int,
+    is_known: IsKnown = lambda *_: False,
+    fits: Fits = every,
+    missing: str = "",
 ) -> tuple[str, int] | None:
-    """The name of the data and the number of images; None, with a sentence on the page, where no data fits. `fits` says
-    which data the question can use, None: all; `missing` is then the sentence."""
-    options = _options(networks, fits or (lambda data: True))
-    if not options and fits:
-        st.info(f"{missing} Choose networks that were trained on the drawn shapes.")
+    """The name of the data and the number of images, `usual` where none was chosen; None, with a sentence on the page,
+    where no data fits: `missing`, or without it one with an offer to download some."""
+    options = _options(networks, is_known, fits)
+    if not options and missing:
+        st.info(missing)
         return None
     if not options:
         offer_labelled_images(
-            missing,
+            "There are no labelled images here that all these networks know.",
             [(each.chosen.checkpoint.spec, each.chosen.checkpoint.class_names) for each in networks],
             "Choose networks with the same classes, or upload a zip with one folder for each of their classes in Build "
             "& train.",
         )
         return None
-    return _choose(state, options)[:2]
+    return _choose(state, options, usual)[:2]
 
 
 def choose_images(
-    state: ExperimentsState, networks: Sequence[AskedNetwork], fits: Callable[[str], bool] = lambda data: True
+    state: ExperimentsState,
+    networks: Sequence[AskedNetwork],
+    usual: int,
+    is_known: IsKnown = lambda *_: False,
+    fits: Fits = every,
 ) -> None:
-    options = _options(networks, fits)
+    options = _options(networks, is_known, fits)
     if not options:
         return
-    data, n, counts = _choose(state, options)
+    data, n, counts = _choose(state, options, usual)
     bound(
         st.selectbox,
         "Test images",

@@ -1,6 +1,6 @@
 """The question of lesions: which blocks can a network do without?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from explorer.experiments import lesions, measurement
 from explorer.experiments.lesions import Answers, Variant
 from explorer.figures import Chart, Part, Table
 from explorer.figures.lesions import Span
+from explorer.labels import listed
 from explorer.ui import dataset_access, forecasts, measured_images, network_registry
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.images import choose_images, images_of
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState, Removed
+from explorer.ui.markdown import as_text
 from explorer.ui.network_text import source_text
 from explorer.ui.session import session
 from explorer.ui.widgets.bound import choice
@@ -41,8 +43,8 @@ def question() -> Question:
         limits=(
             "A trained network is damaged here. A network that was trained without the block could do as well.",
             "A block that can be left out is not useless: others may do the same work.",
-            "The published curve (Veit, Wilber and Belongie 2016) compares ResNet-110 with a VGG without BatchNorm. "
-            "Twins here differ in their shortcuts alone.",
+            "Twins differ in their shortcuts alone, but each was trained once. Veit, Wilber and Belongie (2016), who "
+            "asked this of ResNet-110, measured other networks than these.",
         ),
         controls=_controls,
         plan=_plan,
@@ -50,7 +52,7 @@ def question() -> Question:
 
 
 def _controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:
-    choose_images(state, networks)
+    choose_images(state, networks, lesions.USUAL, _is_stored)
     choice(
         state,
         "removed",
@@ -72,7 +74,7 @@ def variants(removed: Removed, spec: ArchitectureSpec, among: Sequence[str]) -> 
 
 
 def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    images = images_of(state, networks)
+    images = images_of(state, networks, lesions.USUAL, _is_stored)
     if images is None:
         return None
     data, n = images
@@ -83,45 +85,93 @@ def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | N
 
     among = lesions.removable([_spec(each) for each in networks])
     asked = f"{state.removed}-{','.join(among)}" if state.removed == "sets" else state.removed
-    of_each = {each.name: _find(each.name, data, n, asked) for each in networks}
-    known = {name: answers for name, answers in of_each.items() if answers is not None}
+    names = [each.name for each in networks]
+    keys = {name: _key(name, data, n, asked) for name in names}
+    again = _measured({name: _again_key(key) for name, key in keys.items()})
+    own = again | {name: found for name, found in _measured(keys).items() if name not in again}
+    kept = {name: found for name in names if (found := _stored(name, data, n, asked)) is not None}
+    known = kept | own
     missing = [each for each in networks if each.name not in known]
-    changes = {each.name: variants(state.removed, _spec(each), among) for each in missing}
-    passes = [lesions.passes(_spec(each), changes[each.name]) for each in missing]
+    earlier = [each for each in networks if each.name not in own and each.name in kept]
+    is_here = measured_images.data_is_here(data)
+    if missing and not is_here:
+        st.info(
+            f"The images of {as_text(dataset_access.data_title(data))} are not on this machine, so nothing new can be "
+            "measured on them. Choose other networks or each block."
+        )
+        return None
+
+    changes = {each.name: variants(state.removed, _spec(each), among) for each in networks}
+    passes = {each.name: lesions.passes(_spec(each), changes[each.name]) for each in networks}
+
+    def seconds(asked: Sequence[AskedNetwork]) -> float:
+        macs = sum(passes[each.name] * describe(each.chosen.checkpoint.spec).macs for each in asked)
+        return n * macs * 0.5 / forecasts.macs_a_second()
+
+    def keep(name: str, found: Answers) -> None:
+        session().results.put(keys[name], found)
+        if key := _stored_key(name, data, n, asked):
+            stored_results.store(key, stored_results.pack(found))
+
+    def keep_again(name: str, found: Answers) -> None:
+        session().results.put(_again_key(keys[name]), found)
+
+    key = "/".join(("lesions", asked, data, str(n), *names))
     return Plan(
-        key="/".join(("lesions", asked, data, str(n), *(each.name for each in networks))),
-        cost=f"{sum(map(len, changes.values())):,} changed networks on {n:,} images",
-        seconds=sum(
-            n * of * describe(each.chosen.checkpoint.spec).macs * 0.5 / forecasts.macs_a_second()
-            for each, of in zip(missing, passes, strict=True)
-        ),
-        work=lambda: _measure(missing, changes, passes, data, n, asked),
+        key=key,
+        cost=f"{sum(len(changes[each.name]) for each in missing):,} changed networks on {n:,} images",
+        seconds=seconds(missing),
+        work=lambda: _measure(missing, changes, passes, data, n, keep),
         known=known or None,
         answer=lambda found: _answer(state, networks, found),
         rows=lambda found: _rows(networks, found),
         source=f"{n:,} test images of {dataset_access.data_title(data)}, taken evenly over the split. "
         f"{source_text([each.chosen for each in networks])}",
+        kept=" ".join(filter(None, (_kept_sentence(earlier, n), _again_sentence(again, kept)))),
+        again=(_again_key(key), lambda: _measure(earlier, changes, passes, data, n, keep_again), seconds(earlier))
+        if earlier and is_here
+        else None,
     )
+
+
+def _kept_sentence(networks: Sequence[AskedNetwork], n: int) -> str:
+    """Whose answers were measured before this session; "" for none."""
+    if not networks:
+        return ""
+    titles = listed([each.chosen.title for each in networks])
+    return f"The answers of {titles} are kept: they were measured before, on these {n:,} images with these weights."
+
+
+def _again_sentence(again: Mapping[str, Answers], kept: Mapping[str, Answers]) -> str:
+    """How many predictions of this session differ from those that were kept; "" where none was measured again."""
+    both = [(found, kept[name]) for name, found in again.items() if name in kept]
+    if not both:
+        return ""
+    differ = sum(lesions.differences(found, before) for found, before in both)
+    total = sum(found.predicted.size for found, _ in both)
+    return f"Measured again in this session: {differ:,} of {total:,} predictions differ from the kept ones."
 
 
 def _measure(
     networks: Sequence[AskedNetwork],
     changes: Mapping[str, tuple[Variant, ...]],
-    passes: Sequence[float],
+    passes: Mapping[str, float],
     data: str,
     n: int,
-    asked: str,
+    keep: Callable[[str, Answers], None],
 ) -> Iterator[tuple[float, Any]]:
     """One network after the other; each result is kept at once."""
     yield 0.0, None  # so that the bar is there while the images are read
     images = measured_images.sample(data, n)
     split = measurement.rows(images.split, images.indices)
-    for index, network in enumerate(networks):
+    total, before = sum(passes[each.name] for each in networks), 0.0
+    for network in networks:
         steps = lesions.answers(network.chosen.checkpoint, split, images.class_names, changes[network.name])
         for share, found in steps:
             if found is not None:
-                _keep(network.name, data, n, asked, found)
-            yield min(0.999, (sum(passes[:index]) + share * passes[index]) / sum(passes)), None
+                keep(network.name, found)
+            yield min(0.999, (before + share * passes[network.name]) / total), None
+        before += passes[network.name]
     yield 1.0, True
 
 
@@ -132,21 +182,25 @@ def _key(name: str, data: str, n: int, removed: str) -> str:
     return f"lesions/{removed}/{data}/{n}/{name}"
 
 
-def _find(name: str, data: str, n: int, removed: str) -> Answers | None:
-    if (found := session().results.find(_key(name, data, n, removed))) is not None:
-        return found
-    if (key := _stored_key(name, data, n, removed)) is None:
-        return None
-    found = stored_results.unpack(Answers, stored_results.load(key))
-    if found is not None:
-        session().results.put(_key(name, data, n, removed), found)
-    return found
+def _again_key(key: str) -> str:
+    return f"again/{key}"
 
 
-def _keep(name: str, data: str, n: int, removed: str, found: Answers) -> None:
-    session().results.put(_key(name, data, n, removed), found)
-    if key := _stored_key(name, data, n, removed):
-        stored_results.store(key, stored_results.pack(found))
+def _measured(keys: Mapping[str, str]) -> dict[str, Answers]:
+    """What this session measured, by the names of `keys`."""
+    return {name: found for name, key in keys.items() if (found := session().results.find(key)) is not None}
+
+
+def _stored(name: str, data: str, n: int, removed: str) -> Answers | None:
+    """The answers that came with the app, or that were measured on this server."""
+    key = _stored_key(name, data, n, removed)
+    return stored_results.unpack(Answers, stored_results.load(key)) if key else None
+
+
+def _is_stored(networks: Sequence[AskedNetwork], data: str) -> bool:
+    """Whether the usual question about that data has a stored answer for all of them."""
+    n = min(lesions.USUAL, measured_images.test_count(data))
+    return all(_stored(each.name, data, n, "single") is not None for each in networks)
 
 
 def _stored_key(name: str, data: str, n: int, removed: str) -> str | None:
@@ -154,7 +208,7 @@ def _stored_key(name: str, data: str, n: int, removed: str) -> str | None:
     if owned is None:
         return None
     owner, digests = owned
-    return stored_results.key("lesions", digests, measured_images.content(data), owner, n=n, removed=removed)
+    return lesions.result_key(digests, measured_images.content(data), n, removed, owner)
 
 
 # --- the answer -------------------------------------------------------------------------------------------------------

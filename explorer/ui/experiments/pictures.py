@@ -1,6 +1,7 @@
 """The questions about one image, that of the bar: what if it moved, what over a dial, what under an attack?"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,18 @@ from explorer import figures
 from explorer.architectures import describe
 from explorer.architectures.description import relative_depths
 from explorer.experiments import changed_pictures
-from explorer.experiments.adversarial import Attack, AttackedPicture, attack_picture, picture_sentences
+from explorer.experiments.adversarial import (
+    AimedAttack,
+    AttackedPicture,
+    attack_picture,
+    least_likely,
+    picture_sentences,
+)
 from explorer.experiments.changed_pictures import CURVES, DialCurve, ShiftMap
 from explorer.figures import Chart, Gallery, Part, Table, Thumbnail
-from explorer.images import REST
+from explorer.images import REST, Dials
 from explorer.labels import DIALS
-from explorer.ui import forecasts
+from explorer.ui import bar, forecasts
 from explorer.ui.experiments.controls import update_state
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState
@@ -25,7 +32,8 @@ from explorer.ui.services.inference import InputImage, pixels_for
 from explorer.ui.session import find_image, session
 from explorer.ui.widgets.bound import bound, choice
 
-ANY_OTHER = -1  # among the classes of an attack: Streamlit takes None for no choice
+ANY_OTHER, LEAST = -1, -2  # among the classes of an attack: Streamlit takes None for no choice
+SHIFTS = ("x", "y")
 SIDE = 160  # pixels of an image on the page
 AGAINST = {"first": "the first network", "second": "the second network"}
 STEPS = {"10": "PGD, 10 steps", "0": "FGSM, one step"}
@@ -42,6 +50,7 @@ def shift_question() -> Question:
         ),
         controls=lambda state, networks: None,
         plan=_plan_shift,
+        own_dials=lambda state: SHIFTS,
     )
 
 
@@ -55,6 +64,7 @@ def dial_question() -> Question:
         ),
         controls=_dial_controls,
         plan=_plan_dial,
+        own_dials=lambda state: (state.dial,),
     )
 
 
@@ -69,11 +79,15 @@ def attack_question() -> Question:
         ),
         controls=_attack_controls,
         plan=_plan_attack,
+        own_dials=lambda state: (),
+        takes_attack=True,
     )
 
 
-def _image() -> InputImage | None:
-    image = find_image(AppState.from_query(session().pair))
+def _image(own_dials: Sequence[str] = ()) -> InputImage | None:
+    """That of the bar as Explore has changed it, but for these dials."""
+    view = AppState.from_query(session().pair)
+    image = find_image(replace(view, dials=Dials.from_text(view.dials).without(own_dials).to_text()))
     if image is None:
         st.info("The image of this link is not here; choose another one in the bar.")
     return image
@@ -131,7 +145,7 @@ def _plan(
 
 
 def _plan_shift(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    image = _image()
+    image = _image(SHIFTS)
     if image is None:
         return None
     passes = (2 * changed_pictures.REACH + 1) ** 2
@@ -159,7 +173,10 @@ def _plan_shift(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pl
 
     return _plan(
         state, networks, image, (), passes, f"{passes} passes of each network",
-        lambda: changed_pictures.shift_map(asked, _pixels(networks, image), frame=image.frame), answer, rows,
+        lambda: changed_pictures.shift_map(
+            asked, _pixels(networks, image), dials=image.dials, frame=image.frame
+        ),
+        answer, rows,
     )  # fmt: skip
 
 
@@ -172,10 +189,10 @@ def _dial_controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) ->
 
 
 def _plan_dial(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    image = _image()
+    dial, values = state.dial, CURVES[state.dial]
+    image = _image([dial])
     if image is None:
         return None
-    dial, values = state.dial, CURVES[state.dial]
     asked = [each.chosen.checkpoint for each in networks]
 
     def answer(found: Sequence[DialCurve]) -> list[Part]:
@@ -200,7 +217,10 @@ def _plan_dial(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pla
 
     return _plan(
         state, networks, image, (dial,), len(values), f"{len(values)} passes of each network",
-        lambda: changed_pictures.dial_curve(asked, _pixels(networks, image), dial, frame=image.frame), answer, rows,
+        lambda: changed_pictures.dial_curve(
+            asked, _pixels(networks, image), dial, dials=image.dials, frame=image.frame
+        ),
+        answer, rows,
     )  # fmt: skip
 
 
@@ -208,50 +228,108 @@ def _plan_dial(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Pla
 
 
 def _attack_controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:
+    """Of the attack that is set on Explore where there is one, else of that of the page's state."""
+    aimed, of_explore = _aimed(state), _explores_attack() is not None
     bound(
         st.slider,
         "ε in levels of 255",
-        0,
-        16,
+        0.0,
+        16.0,
         key="experiments_epsilon",
-        value=state.epsilon,
-        write=lambda epsilon: update_state(epsilon=epsilon, measure=state.measure),
+        value=aimed.level,
+        step=0.25 if of_explore else 1.0,
+        format="%g",
+        write=lambda level: _update_attack(replace(aimed, level=level), state.measure),
         width=260,
     )
     if len(networks) > 1:
-        choice(state, "against", "Made against", AGAINST, prefix="experiments", change=update_state)
-    choice(state, "steps", "Attack", STEPS, prefix="experiments", change=update_state)
-    classes = networks[_against(state, networks)].chosen.checkpoint.class_names
+        bound(
+            st.segmented_control,
+            "Made against",
+            list(AGAINST),
+            key="experiments_against",
+            value="second" if aimed.second else "first",
+            write=lambda against: _update_attack(replace(aimed, second=against == "second")),
+            format_func=AGAINST.__getitem__,
+            required=True,
+        )
+    words = STEPS if str(aimed.steps) in STEPS else {str(aimed.steps): f"PGD, {aimed.steps} steps", **STEPS}
+    bound(
+        st.segmented_control,
+        "Attack",
+        list(words),
+        key="experiments_steps",
+        value=str(aimed.steps),
+        write=lambda steps: _update_attack(replace(aimed, steps=int(steps))),
+        format_func=words.__getitem__,
+        required=True,
+    )
+    classes = networks[_against(aimed, networks)].chosen.checkpoint.class_names
+    goals = {ANY_OTHER: "any other"} | ({LEAST: "the least likely"} if of_explore else {}) | dict(enumerate(classes))
     bound(
         st.selectbox,
         "Class that it shall answer",
-        [ANY_OTHER, *range(len(classes))],
+        list(goals),
         key="experiments_goal",
-        value=state.goal if state.goal is not None and state.goal < len(classes) else ANY_OTHER,
-        write=lambda goal: update_state(goal=None if goal == ANY_OTHER else goal),
-        format_func=lambda goal: "any other" if goal == ANY_OTHER else classes[goal],
+        value=LEAST if aimed.least else aimed.target if aimed.target in goals else ANY_OTHER,
+        write=lambda goal: _update_attack(
+            replace(aimed, least=goal == LEAST, target=goal if goal not in (ANY_OTHER, LEAST) else None)
+        ),
+        format_func=goals.__getitem__,
         width=220,
     )
 
 
-def _against(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> int:
-    return 1 if state.against == "second" and len(networks) > 1 else 0
+def _explores_attack() -> AimedAttack | None:
+    aimed = AimedAttack.from_text(AppState.from_query(session().pair).attack)
+    return aimed if aimed.level else None
+
+
+def _aimed(state: ExperimentsState) -> AimedAttack:
+    second = state.against == "second"
+    return _explores_attack() or AimedAttack(state.epsilon, int(state.steps), second=second, target=state.goal)
+
+
+def _update_attack(aimed: AimedAttack, measure: bool = False) -> None:
+    """Where the attack came from Explore, the change goes back there."""
+    if _explores_attack() and aimed.level:
+        bar.change(attack=aimed.to_text())
+        update_state(measure=measure)
+        return
+    if _explores_attack():
+        bar.change(attack="")
+    update_state(
+        epsilon=round(aimed.level),
+        against="second" if aimed.second else "first",
+        steps="10" if aimed.steps else "0",
+        goal=aimed.target,
+        measure=measure,
+    )
+
+
+def _against(aimed: AimedAttack, networks: Sequence[AskedNetwork]) -> int:
+    return 1 if aimed.second and len(networks) > 1 else 0
 
 
 def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
     image = _image()
     if image is None:
         return None
-    attack = Attack(state.epsilon / 255, int(state.steps))
+    aimed = _aimed(state)
+    attack = aimed.attack
     asked = [each.chosen.checkpoint for each in networks]
-    against = _against(state, networks)
-    is_class = state.goal is not None and state.goal < len(asked[against].class_names)
-    goal = state.goal if is_class else None
+    against = _against(aimed, networks)
+    is_class = aimed.target is not None and aimed.target < len(asked[against].class_names)
+    goal = aimed.target if is_class else None
     pixels, _ = pixels_for(asked[against], image)
 
     def work() -> Iterator[tuple[float, Any]]:
         yield 0.0, None
-        yield 1.0, attack_picture(asked, pixels, attack, against=against, target=goal, frame=image.frame)
+        target = least_likely(asked[against], pixels, dials=image.dials, frame=image.frame) if aimed.least else goal
+        found = attack_picture(
+            asked, pixels, attack, against=against, target=target, dials=image.dials, frame=image.frame
+        )
+        yield 1.0, found
 
     def answer(found: AttackedPicture) -> list[Part]:
         titles = [each.chosen.title for each in networks]
@@ -293,7 +371,7 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
 
     passes = 3 * max(1, attack.steps) + 2 * len(asked)
     return _plan(
-        state, networks, image, (attack.epsilon, attack.steps, against, goal), passes,
+        state, networks, image, (aimed.to_text(), against, goal), passes,
         f"{max(1, attack.steps)} gradients of one network and two passes of each", work, answer, rows,
     )  # fmt: skip
 

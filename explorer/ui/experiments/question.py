@@ -17,6 +17,8 @@ class Plan:
     `cost` says in words what has to be computed; it takes about `seconds`, 0 where all of it is known. `work` measures
     what is not known yet. `known` is what is known, None where nothing is. Of that, `answer` gives sentences first,
     then charts and tables, and `rows` those of a CSV file. Downloads are made outside of the session.
+    `kept` says in a sentence whose answers were measured before, "" for none, and `again` is the key, the work and the
+    seconds of measuring them once more.
     """
 
     key: str
@@ -27,6 +29,8 @@ class Plan:
     answer: Callable[[Any], Sequence[Part]]
     rows: Callable[[Any], Sequence[Sequence[str]]]
     source: str
+    kept: str = ""
+    again: tuple[str, Callable[[], TaskSteps[Any]], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Question:
     """A question: its `title`, a sentence on how it is answered, and what the answer does not show.
 
     `controls` draws its own widgets. `plan` gives its measurement; None where it has shown why there is none.
+    `own_dials` are those of the image's that the question turns itself, None where it is not about the image of the
+    bar. `takes_attack`: it makes the attack that is set on Explore.
     """
 
     title: str
@@ -53,3 +59,5 @@ class Question:
     limits: tuple[str, ...]
     controls: Callable[[ExperimentsState, Sequence[AskedNetwork]], None]
     plan: Callable[[ExperimentsState, Sequence[AskedNetwork]], Plan | None]
+    own_dials: Callable[[ExperimentsState], Sequence[str]] | None = None
+    takes_attack: bool = False

@@ -18,6 +18,7 @@ from explorer.ui.session import session
 from explorer.ui.widgets.bound import choice
 
 LEVELS = (1, 2, 4, 8, 16)  # of 255
+USUAL = 200  # test images
 
 
 def question() -> Question:
@@ -35,12 +36,12 @@ def question() -> Question:
 
 
 def _controls(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> None:
-    choose_images(state, networks)
+    choose_images(state, networks, USUAL)
     choice(state, "steps", "Attack", STEPS, prefix="experiments", change=update_state)
 
 
 def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    images = images_of(state, networks)
+    images = images_of(state, networks, USUAL)
     if images is None:
         return None
     (data, n), steps = images, int(state.steps)

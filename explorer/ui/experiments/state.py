@@ -20,9 +20,10 @@ class ExperimentsState(UrlState):
     """One view of the page; the bar has the pair of networks, the picture and the class.
 
     `question` is the open one. `others` are up to two networks beside the pair. `data` and `n` are the labelled test
-    images, "" the ones that fit. `removed` says what is taken out of the networks, `dial` what is changed in the image.
-    `epsilon` is that of an attack on one image in levels of 255, `against` the network it is made for, `goal` the class
-    that it shall answer, None for any other one. `steps` are those of PGD, 0 for FGSM. `measure`: the link asks for the
+    images, "" the ones that fit, None as many as the question proposes. `removed` says what is taken out of the
+    networks, `dial` what is changed in the image. `epsilon` is that of an attack on one image in levels of 255,
+    `against` the network it is made for, `goal` the class that it shall answer, None for any other one. `steps` are
+    those of PGD, 0 for FGSM. `measure`: the link asks for the
     measurement. Raises ValueError for values that this app never writes.
     """
 
@@ -31,7 +32,7 @@ class ExperimentsState(UrlState):
     question: QuestionName = "lesions"
     others: tuple[str, ...] = ()
     data: str = ""
-    n: int = 200
+    n: int | None = None
     removed: Removed = "single"
     dial: Dial = "rotation"
     epsilon: int = 4
@@ -44,7 +45,7 @@ class ExperimentsState(UrlState):
         super().__post_init__()
         if len(self.others) > MOST_OTHERS or not all(isinstance(n, str) and NAME.fullmatch(n) for n in self.others):
             raise ValueError(f"`others` must be up to {MOST_OTHERS} names of networks, received {self.others!r:.80}.")
-        if not DATA.fullmatch(self.data) or None in (self.n, self.epsilon):
+        if not DATA.fullmatch(self.data) or self.epsilon is None:
             raise ValueError(f"`data` must be the name of a set of images, received {self.data[:80]!r}.")
 
     def to_query(self) -> dict[str, str]:

@@ -19,6 +19,11 @@ from explorer.ui.experiments.state import ExperimentsState
 from explorer.ui.network_text import source_text
 from explorer.ui.session import session
 
+USUAL = 200  # images
+NO_MASKS = (
+    "There are no images with exact masks that all these networks know. Choose networks that were trained on the drawn "
+    "shapes."
+)
 JOINER = "\u2060"  # no line ends beside it
 
 
@@ -36,7 +41,7 @@ def question() -> Question:
             "About one of twenty 95 % intervals misses the true value, and the table has more than a hundred.",
             "Methods of many passes explain fewer images, and class activation maps show one layer alone.",
         ),
-        controls=lambda state, networks: choose_images(state, networks, has_masks),
+        controls=lambda state, networks: choose_images(state, networks, USUAL, fits=has_masks),
         plan=_plan,
     )
 
@@ -47,7 +52,7 @@ def has_masks(data: str) -> bool:
 
 
 def _plan(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> Plan | None:
-    images = images_of(state, networks, has_masks, "There are no images with exact masks that all these networks know.")
+    images = images_of(state, networks, USUAL, fits=has_masks, missing=NO_MASKS)
     if images is None:
         return None
     data, n = images

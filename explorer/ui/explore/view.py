@@ -26,15 +26,20 @@ class ExploreView:
     offered: OfferedNetworks
 
     @cached_property
+    def seen(self) -> InputImage:
+        """The picture as the attack of the view has made it."""
+        return inference_cache().attacked(self.networks, self.state, self.subject)
+
+    @cached_property
     def results(self) -> list[NetworkResult]:
         """The networks after they have seen the picture. Only what the server draws needs this in a run: the viewer
         fetches its drawings."""
-        return [inference_cache().run(network, self.state, self.subject) for network in self.networks]
+        return [inference_cache().run(network, self.state, self.seen) for network in self.networks]
 
     def untouched(self) -> list[NetworkResult]:
         """The same without the interventions of the view."""
         state = replace(self.state, change="")
-        return [inference_cache().run(network, state, self.subject) for network in self.networks]
+        return [inference_cache().run(network, state, self.seen) for network in self.networks]
 
     @property
     def picture(self) -> str:

@@ -267,7 +267,8 @@ def _class_names(reading: Reading, key: str) -> tuple[str, ...] | None:
 
 def _try_out(reading: Reading, normalisation: Normalisation, class_names: tuple[str, ...]) -> None:
     """The first predictions for one picture: that of the bar, or a drawn one."""
-    subject = find_image(AppState.from_query(session().pair)) or sample_image(6, 6)
+    state = AppState.from_query(session().pair)
+    subject = find_image(replace(state, dials="")) or sample_image(6, 6)
     best = model_table.try_out(reading, normalisation, subject)
     words = ", ".join(f"{as_code(class_names[index])} {share:.1%}" for index, share in best)
     left, right = st.columns([1, 4], vertical_alignment="center")

@@ -12,7 +12,7 @@ from explorer.ui import lesson, navigation, network_registry
 from explorer.ui.experiments import controls, lesions, pictures, robust, trust
 from explorer.ui.experiments.question import AskedNetwork, Plan, Question
 from explorer.ui.experiments.state import ExperimentsState, QuestionName
-from explorer.ui.markdown import as_sentence
+from explorer.ui.markdown import as_sentence, as_text
 from explorer.ui.parts import draw
 from explorer.ui.session import session
 from explorer.ui.widgets.long_task import long_task
@@ -51,6 +51,7 @@ def _show(state: ExperimentsState) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             question.controls(state, networks)
             controls.choose_others(state, networks)
+    controls.show_changes(question.own_dials and question.own_dials(state), question.takes_attack)
     plan = question.plan(state, networks)
     parts = plan.answer(plan.known) if plan and plan.known is not None else []
     if plan:
@@ -66,16 +67,18 @@ def _show(state: ExperimentsState) -> None:
 
 
 def _offer(state: ExperimentsState, plan: Plan) -> None:
-    """The button that measures what is not known yet. A link that asks for it starts it, once, where that is quick."""
+    """The button that measures what is not known yet. A link that asks for it starts it, once, where that is quick. Of
+    answers that were measured before the page says so, and they can be measured again."""
+    if plan.kept:
+        st.caption(as_text(plan.kept))
     if not plan.seconds:
+        if plan.again:
+            key, work, seconds = plan.again
+            long_task(key, "Measure again", work, lambda _: _run_anew(key), seconds=seconds)
         return
     starts = (
         state.measure and plan.seconds <= STARTS_BY_ITSELF and st.session_state.get("experiments_started") != plan.key
     )
-
-    def finish(_: object) -> None:
-        session().results.remove(plan.key)  # what was measured is kept network by network
-        st.rerun()
 
     def ask() -> None:
         st.session_state["experiments_started"] = plan.key
@@ -84,7 +87,14 @@ def _offer(state: ExperimentsState, plan: Plan) -> None:
     if starts:
         st.session_state["experiments_started"] = plan.key
     st.caption(f"This takes {plan.cost}.")
-    long_task(plan.key, "Measure", plan.work, finish, seconds=plan.seconds, start=starts, on_click=ask)
+    long_task(
+        plan.key, "Measure", plan.work, lambda _: _run_anew(plan.key), seconds=plan.seconds, start=starts, on_click=ask
+    )
+
+
+def _run_anew(key: str) -> None:
+    session().results.remove(key)  # what was measured is kept network by network
+    st.rerun()
 
 
 def _draw(state: ExperimentsState, plan: Plan, parts: Sequence[Part]) -> None:

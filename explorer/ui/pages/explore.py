@@ -84,7 +84,7 @@ def _viewer(view: ExploreView) -> None:
 
 
 def _detail(view: ExploreView) -> None:
-    state, subject = view.state, view.subject
+    state = view.state
     tab, place = open_tab(state)
     with place:
         if tab == "layer":
@@ -93,14 +93,15 @@ def _detail(view: ExploreView) -> None:
         elif not selection.is_known():
             st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
-            residual_blocks.block_tab(state, subject, view.results)
+            residual_blocks.block_tab(state, view.seen, view.results)
+            arithmetic_panel()
         else:
             if state.change:
-                st.info("This tab shows the untouched networks: what was changed above does not reach it.")
+                st.info("This tab shows the untouched networks: the changes of their parts above do not reach it.")
             looked = view.untouched()
             if tab == "methods":
-                methods.methods_tab(state, subject, looked)
+                methods.methods_tab(state, view.seen, looked)
             elif tab == "channels":
                 channels.channels_tab(state, looked)
             else:
-                faithfulness.trust_tab(state, subject, looked)
+                faithfulness.trust_tab(state, view.seen, looked)

@@ -34,6 +34,9 @@ class Limit:
 CACHES: Mapping[str, Limit] = {
     # Of the process: all sessions share them.
     "architectures.description.describe": Limit("descriptions of architectures", "process", entries=128),
+    "architectures.changed_description.describe_changed": Limit(
+        "descriptions of changed networks", "process", entries=32
+    ),
     "architectures.operators.resampling": Limit("matrices that resize an axis", "process", entries=32),
     "architectures.interventions.block_shapes": Limit("the shapes around blocks", "process", entries=128),
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
@@ -87,6 +90,12 @@ CACHES: Mapping[str, Limit] = {
     ),
     "ui.services.inference.InferenceCache.untouched": Limit(  # of the two networks on the screen
         "passes beside which changed ones are shown", "session", entries=2
+    ),
+    "ui.services.inference.InferenceCache.clean": Limit(  # of the two networks on the screen
+        "passes beside which those of attacked images are shown", "session", entries=2
+    ),
+    "ui.services.inference.InferenceCache.attacked": Limit(  # one of 224 pixels a side has 2.4 MB
+        "attacked images", "session", entries=8
     ),
     "ui.services.inference.InferenceCache.profiles": Limit("maps of every layer of a pass", "session", entries=6),
     "ui.services.inference.InferenceCache.blocks": Limit(  # of the two networks on the screen

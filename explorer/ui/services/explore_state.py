@@ -10,6 +10,7 @@ from explorer.architectures.spec import INSIDE_BLOCK
 from explorer.attribution import METHODS
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
+from explorer.experiments.adversarial import AimedAttack
 from explorer.images import PAPERS, PHOTOS, Dials, Frame, Paper
 from explorer.ui.services.url_codec import UrlState, parse_int
 
@@ -27,7 +28,7 @@ CHANGE = re.compile(r"[\w.@:~,-]{0,4000}", re.ASCII)  # interventions; whether t
 UPLOAD = re.compile(r"upload-[0-9a-f]{16}")
 
 # A pass depends on these, besides the networks: the browser sends them with each request.
-PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change")
+PASS_FIELDS = ("picture", "frame", "paper", "target", "layers", "dials", "change", "attack")
 # The browser owns these: it draws a change by itself and keeps it in the fragment of the URL.
 SELECTION_FIELDS = ("layer", "channel", "scope", "opacity", "evidence", "at")
 
@@ -42,8 +43,8 @@ class AppState(UrlState):
     "test-DATA-NUMBER" (a test picture of the drawn data with that key, numbered from 0), a name in `PHOTOS`, or
     "upload-DIGEST" (an image of this session). `frame` is the text of a `Frame` of it, None for the part that each
     network gets by itself. `paper` is the colour under its transparent parts, None for that of each network's training
-    images. `dials` is the text of the `Dials` that change it. `target` is the class to explain, None for each network's
-    prediction.
+    images. `dials` is the text of the `Dials` that change it, and `attack` that of the `AimedAttack` on the result.
+    `target` is the class to explain, None for each network's prediction.
     `evidence` says whether a Grad-CAM shows what supports the class alone, or "signed" what opposes it too.
     `scope` says which maps share a colour scale. `layers` are those of the depth strip: "blocks" and the convolutions
     outside of them, "main" convolutions, shortcuts and blocks, "all" every visible operation. `tab` is the open tab.
@@ -76,6 +77,7 @@ class AppState(UrlState):
     at: str | None = None
     change: str = ""
     evidence: Evidence = "positive"
+    attack: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,6 +99,7 @@ class AppState(UrlState):
         if not CHANGE.fullmatch(self.change):
             raise ValueError(f"`change` must name interventions, received {self.change!r:.40}.")
         object.__setattr__(self, "dials", Dials.from_text(self.dials).to_text())  # one text for each change
+        object.__setattr__(self, "attack", AimedAttack.from_text(self.attack).to_text())
         if self.method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}, received {self.method!r}.")
         _check_parameters(self.parameters)

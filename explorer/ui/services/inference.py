@@ -8,18 +8,19 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from explorer import figures
-from explorer.architectures import Intervened, Intervention
-from explorer.architectures.interventions import as_text, parse_all
+from explorer.architectures import Intervention
+from explorer.architectures.interventions import as_text, fitting, parse_all
 from explorer.attribution import LayerProfile, profile
 from explorer.checkpoints import Checkpoint
 from explorer.datasets import shapes
 from explorer.datasets.shapes import Drawn
-from explorer.errors import user_message
+from explorer.errors import is_user_error, user_message
+from explorer.experiments.adversarial import AimedAttack, Attack, aim
 from explorer.experiments.arithmetic import LayerPass, layer_pass
 from explorer.experiments.residual_blocks import BlockAnatomy, anatomies, anatomy
 from explorer.images import (
@@ -51,6 +52,31 @@ INFERENCE_SLOTS = threading.BoundedSemaphore(CONCURRENT_PASSES)
 
 
 @dataclass(frozen=True, eq=False)
+class AttackedInput:
+    """What an attack made of an image, at the input of a network.
+
+    `clean` is the image before it. It was made `against` the network of that place in the view, called `title`, which
+    predicts the class `label` for the clean image and shall answer `target`, or any other class where that is None.
+    `shares` are float64 (C, height, width), 0..1, before and after the attack.
+    """
+
+    clean: "InputImage"
+    attack: Attack
+    against: int
+    title: str
+    class_names: tuple[str, ...]
+    label: int
+    target: int | None
+    shares: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def words(self) -> str:
+        """`FGSM within 4/255 against plain-20, for the answer star`."""
+        aimed = "" if self.target is None else f", for the answer {self.class_names[self.target]}"
+        return f"{self.attack.words()} against {self.title}{aimed}"
+
+
+@dataclass(frozen=True, eq=False)
 class InputImage:
     """Pixels uint8 (H, W, 3), `shown` the same at a size for the screen.
 
@@ -58,7 +84,8 @@ class InputImage:
     class name, where it is known. Each of `notes` is a sentence. Networks get the part in the `frame`, and without one
     each the part that it gets by itself; `pixels`, `shown` and `mask` are always the whole picture. `decoded` is there
     where a network may need another rendering of it than `pixels`, which lie on `paper`. `dials` change what a network
-    sees of it. `digest` names all of these.
+    sees of it. `attacked` is what an attack made of the result, which networks with an input of that shape get. Where
+    it was not possible, `attack_refusal` says in a sentence why. `digest` names all of these.
     """
 
     pixels: np.ndarray
@@ -74,6 +101,8 @@ class InputImage:
     decoded: DecodedImage | None = None
     paper: Paper | None = None
     dials: Dials = REST
+    attacked: AttackedInput | None = None
+    attack_refusal: str = ""
 
     def of_view(self, state: AppState) -> Self:
         """The image with the `paper`, `frame` and `dials` of that view."""
@@ -121,9 +150,13 @@ class InputImage:
 
     @property
     def caption(self) -> str:
-        """The title with what the dials change."""
-        changes = self.dials.in_words()
-        return f"{self.plain_title} ({changes})" if changes else self.plain_title
+        """The title with what the dials and the attack change."""
+        return f"{self.plain_title} ({self.changes})" if self.changes else self.plain_title
+
+    @property
+    def changes(self) -> str:
+        """What the dials and the attack change, "" for nothing."""
+        return ", ".join(filter(None, (self.dials.in_words(), self.attacked.words if self.attacked else "")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,19 +175,34 @@ class ChosenNetwork:
         return self.unique_title or self.checkpoint.spec.name
 
 
+class Refusal(NamedTuple):
+    """An intervention that does not fit a network, as its text or "" for all of a text that cannot be read; `why` is a
+    sentence."""
+
+    change: str
+    why: str
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NetworkResult(ChosenNetwork):
     """A network of the page with its pass over the image.
 
-    `interventions` changed the pass, and `untouched` is the same pass without them; without any it is None. `refusal`
-    says in a sentence why those of the view do not fit this network, which then stays untouched; else it is "".
+    `interventions` changed the pass, and `untouched` is the same pass without them; without any it is None. `refusals`
+    are those of the view that do not fit the network. Where it got an attacked image, `clean` is the same pass over the
+    image without the attack.
     """
 
     trace: Trace
     profiles: tuple[LayerProfile, ...]
     interventions: tuple[Intervention, ...] = ()
     untouched: Trace | None = None
-    refusal: str = ""
+    clean: Trace | None = None
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def beside(self) -> Trace | None:
+        """The pass beside which this one is shown: `clean`, else `untouched`."""
+        return self.clean or self.untouched
 
     @property
     def target(self) -> str:
@@ -273,6 +321,8 @@ class InferenceCache:
         self._small: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.small"])
         self._large: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.large"])
         self._untouched: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.untouched"])
+        self._clean: LruCache[Trace] = LruCache(CACHES["ui.services.inference.InferenceCache.clean"])
+        self._attacked: LruCache[AttackedInput] = LruCache(CACHES["ui.services.inference.InferenceCache.attacked"])
         self._profiles: LruCache[tuple[LayerProfile, ...]] = LruCache(
             CACHES["ui.services.inference.InferenceCache.profiles"]
         )
@@ -286,7 +336,10 @@ class InferenceCache:
         loaded = network.checkpoint
         has_target = state.target is not None and state.target < len(loaded.class_names)
         target = state.target if has_target else None
-        interventions, refusal = fitting(loaded, state.change)
+        interventions, refusals = chosen_interventions(loaded, state.change)
+        attacked = image.attacked
+        if attacked and attacked.shares[1].shape != loaded.spec.input_shape:
+            image, attacked = attacked.clean, None
         key = f"{network.name}/{image.digest}/{target}/{state.layers}"
         traces = self._large if max(loaded.spec.input_shape) > self._large_from_px else self._small
 
@@ -302,24 +355,60 @@ class InferenceCache:
             else:
                 traced = self._untouched.find(key) or bare()
             profiles = self._profiles.get(key, lambda: profile(traced))
+            clean = None
+            if attacked:
+                bare_image = attacked.clean
+                before = f"{network.name}/{bare_image.digest}/{target}/{state.layers}/{as_text(interventions)}"
+                clean = self._clean.get(
+                    before, lambda: trace_image(loaded, bare_image, target, state.layers, interventions)
+                )
         return NetworkResult(
             **vars(network),
             trace=traced,
             profiles=profiles,
             interventions=interventions,
             untouched=untouched,
-            refusal=refusal,
+            clean=clean,
+            refusals=refusals,
         )
+
+    def attacked(self, networks: Sequence[ChosenNetwork], state: AppState, image: InputImage) -> InputImage:
+        """The image as the attack of the view on one of these networks has made it. That network works with the
+        interventions of the view. The image itself where there is no attack, or it is attacked already."""
+        aimed = AimedAttack.from_text(state.attack)
+        if not aimed.level or image.attacked:
+            return image
+        against = len(networks) - 1 if aimed.second else 0
+        network = networks[against]
+        loaded, (interventions, _) = network.checkpoint, chosen_interventions(network.checkpoint, state.change)
+        key = f"{image.digest}/{aimed.to_text()}/{network.name}/{network.title}/{against}/{as_text(interventions)}"
+
+        def compute() -> AttackedInput:
+            shares = input_pixels(loaded, image).transpose(2, 0, 1) / 255
+            with INFERENCE_SLOTS:
+                perturbed, label, target = aim(loaded, shares, aimed, interventions)
+            return AttackedInput(
+                image, aimed.attack, against, network.title, loaded.class_names, label, target, (shares, perturbed)
+            )
+
+        try:
+            with self.lock:
+                return replace(image, attacked=self._attacked.get(key, compute), digest=key)
+        except ValueError as error:
+            if not is_user_error(error):
+                raise
+            return replace(image, attack_refusal=user_message(error))
 
     def layer_pass(self, result: NetworkResult, image: InputImage, layer: str) -> LayerPass:
         """What that pass put into the layer: another value of it needs no pass. Raises ValueError as `layer_pass`."""
 
         def compute() -> LayerPass:
             with INFERENCE_SLOTS:
-                return layer_pass(result.checkpoint.network, result.trace.image, layer)
+                return layer_pass(result.checkpoint.network, result.trace.image, layer, result.interventions)
 
         with self.lock:
-            return self._inputs.get(f"{result.name}/{image.digest}/{layer}", compute)
+            key = f"{result.name}/{image.digest}/{layer}/{as_text(result.interventions)}"
+            return self._inputs.get(key, compute)
 
     def block(self, result: NetworkResult, image: InputImage, name: str) -> BlockAnatomy:
         """The inside of that block in that pass. Raises ValueError as `anatomy` does."""
@@ -351,15 +440,14 @@ def _blocks_bytes(result: NetworkResult) -> int:
     return 4 * sum(before + size for before, size in zip([*sizes[:1], *sizes], sizes, strict=False))
 
 
-def fitting(loaded: Checkpoint, change: str) -> tuple[tuple[Intervention, ...], str]:
-    """The interventions in the `change` of an AppState that change anything, and ""; or none, and in a sentence why
-    they do not fit the network."""
+def chosen_interventions(loaded: Checkpoint, change: str) -> tuple[tuple[Intervention, ...], tuple[Refusal, ...]]:
+    """The interventions in the `change` of an AppState that change anything and fit the network, and the others."""
     try:
-        interventions = tuple(each for each in parse_all(change) if (each.action, each.factor) != ("scale", 1))
-        Intervened(loaded.network, (), interventions)
+        wanted = [each for each in parse_all(change) if (each.action, each.factor) != ("scale", 1)]
     except ValueError as error:
-        return (), user_message(error)
-    return interventions, ""
+        return (), (Refusal("", user_message(error)),)
+    kept, left = fitting(loaded.network, wanted)
+    return kept, tuple(Refusal(str(each), why) for each, why in left)
 
 
 def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.ndarray | None]:
@@ -380,8 +468,8 @@ def pixels_for(loaded: Checkpoint, image: InputImage) -> tuple[np.ndarray, np.nd
 
 
 def input_pixels(loaded: Checkpoint, image: InputImage) -> np.ndarray:
-    """What the network sees of the image before its normalisation, in its frame and changed by its dials: uint8
-    (H, W, C)."""
+    """What the network sees of the image before its normalisation, in its frame and changed by its dials, without an
+    attack: uint8 (H, W, C)."""
     pixels, _ = pixels_for(loaded, image)
     channels, *size = loaded.spec.input_shape
     seen = seen_pixels(pixels, (size[0], size[1]), channels, loaded.resize_shorter_to, image.frame)
@@ -409,7 +497,9 @@ def trace_image(
 ) -> Trace:
     """The network's pass with these interventions, explaining the class `target`, None for the prediction, with the
     `layers` of an AppState."""
-    values = normalise(input_pixels(loaded, image).transpose(2, 0, 1) / 255, loaded.mean, loaded.std)
+    attacked = image.attacked
+    shares = attacked.shares[1] if attacked else input_pixels(loaded, image).transpose(2, 0, 1) / 255
+    values = normalise(shares, loaded.mean, loaded.std)
     with INFERENCE_SLOTS:
         kinds = EVERYTHING if layers == "all" else STRIP_KINDS
         return trace(loaded.network, values, target, kinds, layers != "blocks", interventions)

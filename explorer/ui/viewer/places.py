@@ -31,6 +31,7 @@ layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detai
 arithmetic_panel = place(
     "arithmetic", "<div class='arithmetic'></div>", ("scale.css", "detail.css", "arithmetic.css", "picture_tools.css")
 )
+block_maps = place("blockmaps", "<div class='maps'></div>", ("block_maps.css",))
 ending = place("ending", "<div class='around'><p class='finding'></p></div>", ("predictions.css",))
 _bar = place("bar", "<div class='bar'></div>", ("bar.css", "gallery.css", "upload.css", "sheet.css", "loading.css"))
 

@@ -27,6 +27,7 @@ interface View {
   layers: string; // "blocks", "main" or "all"
   change: string; // interventions, as `changes.js` reads and writes them; "" for none
   dials: string; // what changes the picture, as text: dials.js
+  attack: string; // on the picture, as text: attack.js
   networks: string[];
   theme: string; // the colours of the networks depend on it
 }
@@ -124,6 +125,15 @@ type Follow = (frame: LiveFrame) => Promise<boolean>;
 type Draw = (state: State) => void;
 /** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last. */
 type Choose = (changes: Partial<View>, dragged?: boolean) => void;
+/** `AimedAttack` of adversarial.py. */
+interface Attack {
+  epsilon: number; // in levels of 255
+  steps: number; // of PGD; 0: FGSM
+  seed: number;
+  second: boolean; // made against the second network
+  least: boolean; // for the answer that is least likely
+  target: number | null; // for that answer; null: any other one
+}
 type Dial = { label: string; unit: string; rest: number; low: number; high: number; step: number };
 type Select = (changes: Partial<LayerSelection>, dragged?: boolean) => void;
 
@@ -190,10 +200,26 @@ type ValueData =
       reach: [top: number, left: number, bottom: number, right: number] | null; // pixels of the input, the last included
       difference: number | null; // the largest, as a share of max(1, |value|)
       agrees: boolean;
-      stride: [down: number, right: number]; // of the window of the last step
+      same: Record<string, string[]>; // by layer that gives an input: those in front of it with its values' places
       steps: ValueStep[];
       effective?: { map: PictureAt; largest: number };
     };
+
+/** A row of `residual_blocks.py`: the maps inside a block of one network. */
+interface BlockMaps {
+  key: string; // that no other row of the page has
+  which: number; // network of the view
+  title: string;
+  maps: {
+    name: string;
+    caption: string;
+    image: string; // "" where there is none
+    alt: string;
+    size: [height: number, width: number];
+    layer: string | null; // whose values they are; null where no layer has them
+    channel: number;
+  }[];
+}
 
 interface ValueStep {
   layer: string;
@@ -201,12 +227,14 @@ interface ValueStep {
   value: number | null;
   operation: string;
   formula: string;
+  change: string; // the intervention that made the value; "" for the network
   terms: { name: string; value: number | null; layer: string | null; at: number[] | null }[]; // "" is the picture
   window: ValueWindow | null;
 }
 
 interface ValueWindow {
-  source: string; // a layer, "" the picture
+  source: string | null; // a layer, "" the picture, null values that an intervention replaced
+  stride: [down: number, right: number]; // from the window of one value to that of the next one
   first: [channel: number, row: number, column: number]; // below 0 in padding
   spacing: [down: number, right: number];
   shape: [channels: number, rows: number, columns: number];
@@ -237,16 +265,17 @@ interface Prediction {
   name: string;
   short: string;
   probability: number | null; // null: no finite number
-  before: number | null; // the same of the untouched network; null where nothing is changed
+  before: number | null; // the same of the pass beside this one; null where there is none
   explained: boolean;
 }
 
 interface Predictions {
-  changed: boolean; // whether dials change what the networks get
+  changed: boolean; // whether dials or an attack change what the networks get
   pictures: { title: string; size: string; alt: string; words: string; small: boolean; pixels: PictureAt }[]; // RGB
   networks: ({
     title: string;
     accuracy: string | null;
+    beside: "clean" | "untouched" | null; // without the attack, or without interventions
     classes: Prediction[]; // the most probable first
     right: boolean | null; // null: the label is unknown
     part: [left: number, top: number, width: number, height: number]; // of the original that the network gets, 0..1
@@ -307,6 +336,7 @@ interface Message {
   maxima: Record<Kind, { layer: number[][]; network: number[]; both: number[] }>; // the end of each colour scale, by network
   charts: StripChart[];
   distance: string | null; // what `distances` are from; null where no network has any
+  attack: { sentences: string[]; change: PictureAt | null } | null; // RGB, ten times as large; null: it was not possible
   predictions: Predictions;
   prefetch: boolean; // whether all layers are small enough to be fetched ahead
   every: boolean; // whether all layers have come

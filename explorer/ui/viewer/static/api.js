@@ -11,6 +11,9 @@ export class RequestError extends Error {
   }
 }
 
+/** What a person reads of an error. @type {(error: unknown) => string} */
+export const sentence = (error) => (error instanceof RequestError ? error.message : String(error));
+
 /**
  * @param {string} token of the session
  * @param {object} request

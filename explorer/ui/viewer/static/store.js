@@ -25,8 +25,11 @@ export const SHEET_FILES = 100; // on a contact sheet, at most
 /** Names all that a message depends on. @type {(view: View) => string} */
 export const keyOf = (view) => JSON.stringify(view);
 
-/** Whether two views differ in nothing but what a hand moves: the dials, or what `but` says. @type {(key: string, other: string, but?: Partial<View>) => boolean} */
-export function isNear(key, other, but = { dials: "" }) {
+/** @type {Partial<View>} */
+const MOVED = { dials: "", attack: "" };
+
+/** Whether two views differ in nothing but what a hand moves: dials and attack, or what `but` says. @type {(key: string, other: string, but?: Partial<View>) => boolean} */
+export function isNear(key, other, but = MOVED) {
   const [one, two] = [key, other].map((each) => JSON.stringify({ ...JSON.parse(each), ...but }));
   return one === two;
 }
@@ -106,7 +109,7 @@ function reduced(state, event) {
     case "live": {
       // of a view that differs at most in what the hand has moved meanwhile
       const { picture } = event.message;
-      if (!state.view || !isNear(keyOf(state.view), event.key, { dials: "", picture: "" })) return state;
+      if (!state.view || !isNear(keyOf(state.view), event.key, { ...MOVED, picture: "" })) return state;
       const now = { picture, frame: event.frame };
       const key = keyOf({ ...JSON.parse(event.key), ...now });
       return { ...state, view: { ...state.view, ...now }, message: event.message, key, live: picture, error: "" };

@@ -182,7 +182,7 @@ export function drawingView(root, choose, follow) {
     if (!message) return;
     begin(over(rasterAt(message.body, message.networks[0].input, 3)));
     if (!message.predictions.changed && !framed) return;
-    choose({ dials: "", frame: null }, true); // they are in the pixels
+    choose({ dials: "", frame: null, attack: "" }, true); // they are in the pixels
     send(true);
   };
   find(root, "summary").onclick = () => {

@@ -35,8 +35,8 @@ function pictureBox(canvas, parts = [canvas]) {
 function bars(network) {
   const isChanged = network.classes.some(({ before }) => before !== null);
   const rows = network.classes.flatMap(({ name, short, probability, before, explained }) => {
-    const untouched = before === null ? "" : `, untouched ${before.toFixed(4)}`;
-    const title = `${name}: ${probability === null ? "nan" : probability.toFixed(4)}${untouched}`;
+    const other = before === null ? "" : `, ${network.beside} ${before.toFixed(4)}`;
+    const title = `${name}: ${probability === null ? "nan" : probability.toFixed(4)}${other}`;
     const bar = el("div", { className: "filled" });
     // As its lines are dashed where another network has the same colour.
     const fill = network.dashed ? `repeating-linear-gradient(90deg, ${network.colour} 0 9px, transparent 9px 12px)` : network.colour;

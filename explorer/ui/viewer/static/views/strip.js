@@ -1,6 +1,5 @@
 // The depth strip: all layers of one or two networks on one axis.
 
-import { pixelUnder } from "../arithmetic.js";
 import { changesIn, changeText, parseChanges } from "../changes.js";
 import { colorTable, toImageData } from "../colors.js";
 import { context2d, el, find, focusedIn, moveWithKeys, setText, svgEl, update } from "../dom.js";
@@ -8,6 +7,7 @@ import { formatNumber } from "../format.js";
 import { rasterAt } from "../message.js";
 import { pictureTools } from "../picture_tools.js";
 import { asCanvas, camKind, colorBar, paletteOf, scaleCaption, scaleMax } from "./scales.js";
+import { HINT, stripPixels } from "./strip_pixels.js";
 
 const LABELS_PX = 124; // the column that stays while the layers scroll
 const MIN_COLUMN_PX = 24; // a thumbnail must still show a shape and take a click
@@ -128,7 +128,7 @@ function lineSample({ colour, dashed }) {
 
 /** @typedef {{which: number, kind: "cam" | "map", canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>, words: HTMLElement}} Row of a network */
 
-/** `follows`: a number is shown. @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, selection: LayerSelection, follows: boolean) => void} */
+/** @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, state: State) => void} */
 export function stripView(root, select) {
   /** @type {Message} */
   let message;
@@ -148,15 +148,7 @@ export function stripView(root, select) {
   let bars = [];
   const scales = { cam: colorBar("cam"), map: colorBar("map") };
   const choose = (/** @type {number} */ column) => select({ layer: message.columns[column].name, channel: null });
-  let follows = false;
-  /** While a number is shown, a pointer chooses a pixel of a feature map. @type {(event: MouseEvent, which: number, kind: "cam" | "map", column: number) => void} */
-  const chooseIn = ({ detail, offsetX, offsetY, currentTarget }, which, kind, column) => {
-    const cell = message.networks[which].cells[column];
-    if (!detail || !follows || kind !== "map" || !cell) return choose(column);
-    const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (currentTarget);
-    const [y, x] = pixelUnder(offsetX / clientWidth, offsetY / clientHeight, cell.shape[1], cell.shape[0]);
-    select({ layer: message.columns[column].name, channel: cell.most_active, at: `${y},${x}` });
-  };
+  const pixels = stripPixels(select, choose);
   const allButtons = () => rows.flatMap(({ buttons }) => [...buttons.values()]);
   const tools = pictureTools(root, "all layers", () => {
     const captions = [`All layers of ${message.networks.map(({ title, target }) => `${title}, explaining ${target}`).join(", and ")}`];
@@ -176,7 +168,8 @@ export function stripView(root, select) {
     const text = hoverText(cell, name, drawn, scaleMax(message, drawn, which, column, scope));
     const far = distances?.[column] ?? null;
     const changed = changesIn(parseChanges(change) ?? [], name).map(changeText);
-    button.title = [text, ...(far === null ? [] : [`${message.distance}: ${formatNumber(far)}`]), ...changed].join("\n");
+    const hint = kind === "map" && cell.peak !== null ? [HINT] : [];
+    button.title = [text, ...hint, ...(far === null ? [] : [`${message.distance}: ${formatNumber(far)}`]), ...changed].join("\n");
   }
 
   // Everything but the colours and the selection.
@@ -212,6 +205,7 @@ export function stripView(root, select) {
 
     let row = 3;
     [rows, bars] = [[], []];
+    pixels.clear();
     /** @type {(which: number, words: string, valuesOf: (network: Message["networks"][0]) => number[]) => HTMLElement} */
     const putBars = (which, words, valuesOf) => {
       const name = el("span", { className: "small" }, words);
@@ -241,7 +235,8 @@ export function stripView(root, select) {
             return;
           }
           const button = el("button", { type: "button", tabIndex: -1 });
-          button.onclick = (event) => chooseIn(event, which, kind, index);
+          if (kind === "map") pixels.attach(button, which, index);
+          else button.onclick = () => choose(index);
           button.onpointerover = button.onfocus = () => explain(button, which, kind, index);
           button.dataset.place = `${which}/${kind}/${index}`;
           buttons.set(index, put(button, row, index));
@@ -260,7 +255,7 @@ export function stripView(root, select) {
     put(el("div", { className: "band" }), `1 / ${row}`, 0);
     root.replaceChildren(
       el("div", { className: "scroller" }, grid),
-      el("div", { className: "scales" }, scales.cam.box, scales.map.box, tools),
+      el("div", { className: "scales" }, scales.cam.box, scales.map.box, pixels.tool, tools),
     );
     selected = -2;
   }
@@ -338,18 +333,18 @@ export function stripView(root, select) {
 
   /** @type {unknown} */
   let filled = null;
-  return (now, layer, selection, following) => {
+  return (now, layer, state) => {
     message = now;
-    follows = following;
-    const wanted = selection.scope;
-    if (filled !== now.predictions || evidence !== camKind(selection)) {
-      evidence = camKind(selection);
+    const wanted = state.selection.scope;
+    if (filled !== now.predictions || evidence !== camKind(state.selection)) {
+      evidence = camKind(state.selection);
       filled = now.predictions; // another message; more layers of the same one change nothing here
       fill();
     }
     if (scope !== wanted) paint(wanted);
     const column = now.columns.findIndex(({ name }) => name === layer);
     if (column !== selected) mark(column);
+    pixels.draw(state);
     if (!moved) return;
     // Later drawings stay where the person scrolled to; the first shows the selected layer of a network that is too deep.
     const scroller = find(root, ".scroller");
