@@ -135,6 +135,8 @@ class Intervened(Recorder):
         for each in filter(None, (place, change.other)):
             if each not in places:
                 raise ValueError(f"{name} has no layer or block `{each}`.")
+            if each not in called_layers(spec):
+                raise ValueError(f"`{each}` of {name} only holds other layers; choose one of them.")
         module, kind = places[place]
         if change.action == "scale" and change.factor == 1:
             return
@@ -221,23 +223,29 @@ def fitting(
     return tuple(kept), tuple(left)
 
 
-@lru_cache(maxsize=128)
 def block_shapes(spec: ArchitectureSpec) -> Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """The shapes of the input and the output of each block, without the batch, in execution order."""
-    shapes = {}
+    return {name: (before, after) for name, (kind, before, after) in called_layers(spec).items() if kind == "block"}
+
+
+@lru_cache(maxsize=128)
+def called_layers(spec: ArchitectureSpec) -> Mapping[str, tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    """Kind, input shape and output shape, without the batch, of each layer or block that works in a pass, in execution
+    order. A part that only holds others, such as a stage, is none of them."""
+    found = {}
 
     class Shapes(Recorder):
         def compute(self, module: nn.Module, *inputs: Any) -> Tensor:
             shape = shape_after(module, *(each for each in inputs if isinstance(each, Tensor)))
             output = super().compute(module, *inputs) if shape is None else torch.empty(shape)
-            if self.layers[module][1] == "block":
-                shapes[self.layers[module][0]] = tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
+            name, kind = self.layers[module]
+            found[name] = kind, tuple(inputs[0].shape[1:]), tuple(output.shape[1:])
             return output
 
     with torch.device("meta"), torch.no_grad():
         network = Network.of(spec).eval()
         network(torch.empty(1, *spec.input_shape), Shapes(network, ()))
-    return shapes
+    return found
 
 
 def _channel_axis(module: nn.Module, x: Tensor) -> int:

@@ -38,7 +38,7 @@ CACHES: Mapping[str, Limit] = {
         "descriptions of changed networks", "process", entries=32
     ),
     "architectures.operators.resampling": Limit("matrices that resize an axis", "process", entries=32),
-    "architectures.interventions.block_shapes": Limit("the shapes around blocks", "process", entries=128),
+    "architectures.interventions.called_layers": Limit("the shapes around layers and blocks", "process", entries=128),
     "figures.network_diagram.network_drawing": Limit("drawings of architectures", "process", entries=32),
     "requirements.check_torch": Limit("that torch is new enough, one value", "process"),
     "runs.log._read": Limit("metrics files of runs, parsed", "process", entries=32),
