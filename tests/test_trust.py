@@ -257,7 +257,10 @@ def test_it_is_honest_where_nothing_can_be_told():
     assert third == "x: with all weights random, no map keeps a rank correlation that is surely above 0.5."
     few = trust.trust_sentences("x", made(10, SHARES, alike))
     assert "From fewer than 20 images no difference is told." in few[0] and "more often, first" not in few[0]
-    assert "for no method." in few[1] and "Grad-CAM, Occlusion and Gradient keep a rank" in few[2]
+    assert (
+        "for no method." in few[1]
+        and "Grad-CAM (10 images), Occlusion (10 images) and Gradient (10 images) keep a rank" in few[2]
+    )
 
 
 def test_a_table_can_be_stored(table: TrustTable):

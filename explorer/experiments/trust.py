@@ -438,7 +438,7 @@ def trust_sentences(title: str, table: TrustTable) -> list[str]:
     second = f"{title}: the order of the map beats a random order of pixels, in both curves, {which}."
     alike = [name for name in methods if (each := table.similarity(name, "all")) and each.low > ALIKE]
     if alike:
-        names = listed(list(map(title_of, alike)))
+        names = listed([title_of(name) + _of_few(table.similarity(name, "all")) for name in alike])
         third = (
             f"{title}: with all weights random, {names} keep{'s' * (len(alike) < 2)} a rank correlation above {ALIKE}. "
             "Such a map shows the image more than what was learned."
@@ -450,6 +450,11 @@ def trust_sentences(title: str, table: TrustTable) -> list[str]:
 
 def _count(some: Sequence[str], methods: Sequence[str]) -> str:
     return f"{len(some)} of {len(methods)} methods point{'s' * (len(some) < 2)}"
+
+
+def _of_few(found: Mean | None) -> str:
+    """Of how many pictures, where these are few."""
+    return f" ({found.n} images)" if found is not None and found.n < FEWEST_TO_TELL else ""
 
 
 def _differs(difference: Mean | None, sign: int) -> bool:
