@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, training, trust, weights
+from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, probing, training, trust, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -23,6 +23,7 @@ COMMANDS = (
     ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
     ("trust", trust.trust_arguments, trust.measure_trust),
+    ("probe", probing.probe_arguments, probing.probe_layers),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
     ("speed", None, training.measure_machine),

@@ -55,6 +55,12 @@ CACHES: Mapping[str, Limit] = {
     "ui.services.inference.split_pixels": Limit(
         "drawn test images with their masks, up to 16 kB each", "process", entries=2000
     ),
+    "ui.services.layer_rows.results": Limit(
+        "what was measured along the depth, some kilobytes each", "process", entries=256
+    ),
+    "ui.services.layer_rows.speed": Limit(
+        "how fast this process trains, and how much slower it measures", "process", entries=2
+    ),
     "images.boxed._heif": Limit("pillow-heif, imported and set up", "process"),
     "images.dicom._pydicom": Limit("pydicom, imported and silenced", "process"),
     "images.photos.decoded": Limit("the photos of the gallery, up to 1 MB each", "process"),
@@ -64,6 +70,7 @@ CACHES: Mapping[str, Limit] = {
     "ui.build.ending._recorded": Limit("findings of the recorded trainings", "process", entries=4),
     "ui.build.replay.parts": Limit("charts of recorded trainings, for each theme", "process", entries=4),
     "ui.dataset_access._drawn": Limit("test splits of the shapes", "process", entries=4),
+    "ui.dataset_access._samples": Limit("labelled pictures for probes", "process", bytes=100_000_000, least=0),
     "ui.dataset_access._class_parts": Limit("statistics of each class of the shapes, for each size", "process"),
     "ui.dataset_access._summary": Limit("summaries of datasets", "process", entries=8),
     "ui.forecasts._speed_here": Limit("how fast this process trains, one value", "process"),

@@ -14,6 +14,7 @@ interface LayerSelection {
   scope: Scope;
   opacity: number; // per cent, 0..100
   evidence: "positive" | "signed"; // of a Grad-CAM: what supports the class, or also what opposes it
+  rows: string | null; // further rows of the strip, with commas: rows.js
   at: string | null; // the value whose arithmetic is shown: "row,column" of the chosen map, "layer:place", "probabilities"
 }
 
@@ -55,6 +56,9 @@ interface State {
   key: string | null; // of the view that the message is of
   selection: LayerSelection;
   values: Values | null; // the arithmetic that is shown
+  rows: { key: string; answer: LayerRows } | null; // what is known of the rows
+  offersRows: boolean; // whether their switches are to be seen, with what each costs
+  started: string[]; // rows whose long measurement is wanted
   effective: boolean; // whether the effective receptive field is wanted
   error: string; // a sentence about the last request that failed; "" for none
   live: string; // the picture of a hand at work or a camera, which the server does not keep; "" for none
@@ -97,6 +101,9 @@ type StoreEvent =
   | { type: "uploaded"; key: string; message: Message; frame?: string | null } // that of a drawing
   | { type: "values"; key: string; message: Message & { values: ValueData[] } }
   | { type: "effective"; wanted: boolean }
+  | { type: "rows"; key: string; answer: LayerRows }
+  | { type: "offers rows"; open: boolean }
+  | { type: "start"; row: string }
   | { type: "live"; key: string; message: Message; frame: string | null }
   | { type: "uploading"; name: string }
   | { type: "refused" | "failed"; error: string };
@@ -257,8 +264,35 @@ interface StripChart {
   alt: string;
   ticks: Mark[];
   // By layer, 0..1 of the height: those of one kind, which a line connects, and all others; null where there is none.
-  series: { colour: string; dash: string; line: (number | null)[]; dots: (number | null)[] }[];
+  series: {
+    colour: string;
+    dash: string;
+    line: (number | null)[];
+    dots: (number | null)[];
+    bands?: ([low: number, high: number] | null)[]; // intervals
+    faint?: boolean; // drawn beside the one that is measured
+  }[];
+  marks?: Mark[]; // values with a name: chance
   hover: string[]; // by layer
+}
+
+/** `rows.py`: a row of the strip that is measured on many pictures. */
+interface LayerRow {
+  name: string;
+  title: string;
+  chart: StripChart | null; // null: not measured, for the reason that the words give
+  words: string[]; // sentences
+  start: string | null; // what a long measurement costs, which begins once a user wants it
+  pending: boolean;
+}
+
+interface LayerRows {
+  layers: string[];
+  rows: LayerRow[];
+  costs: Record<string, string>; // by row
+  progress: string; // a sentence
+  done: boolean;
+  csv: string;
 }
 
 interface Prediction {

@@ -43,6 +43,12 @@ export async function storePicture(token, named, file) {
   return (await response.json()).picture;
 }
 
+/** What is known of the rows of the strip; throws RequestError, or what the signal aborts with. @type {(token: string, request: object, signal: AbortSignal) => Promise<LayerRows>} */
+export async function fetchRows(token, request, signal) {
+  const response = await post("api/rows", token, JSON.stringify(request), "application/json", signal);
+  return response.json();
+}
+
 /** An npz file; throws RequestError. @type {(token: string, request: object) => Promise<Blob>} */
 export async function fetchArrays(token, request) {
   const response = await post("api/arrays", token, JSON.stringify(request), "application/zip");

@@ -2,10 +2,12 @@
 // is; everything that depends on the picture, the networks, the class and the layer is fetched and drawn here.
 // One file: all that changes the state and asks the server stands beside the places that Streamlit mounts from it.
 
-import { classify, explain, fetchArrays, fetchReport, RequestError, sentence, storePicture } from "./api.js";
+import { classify, explain, fetchArrays, fetchReport, fetchRows, RequestError, sentence, storePicture } from "./api.js";
 import { el, find, once, save, setText, toggle, update } from "./dom.js";
 import { liveFrames } from "./live_frames.js";
 import { fileName } from "./picture_layout.js";
+import { rowRequests } from "./row_requests.js";
+import { needsRows, rowCharts } from "./rows.js";
 import {
   awaited,
   EMPTY,
@@ -32,6 +34,7 @@ import { headerView } from "./views/layer_header.js";
 import { panelView } from "./views/layer_panel.js";
 import { ownInputView } from "./views/own_input.js";
 import { predictionsView } from "./views/predictions.js";
+import { rowsView } from "./views/rows.js";
 import { stripView } from "./views/strip.js";
 
 const CACHED = 8; // messages, so that Back needs no request
@@ -94,7 +97,7 @@ const isShown = () => state.view !== null && state.key === keyOf(state.view);
 
 /** Whether something is still to come, or the server has yet to hear of a choice. */
 function isBusy() {
-  if (state.uploading || (state.chosen !== null && server) || unasked(state).length) return true;
+  if (state.uploading || (state.chosen !== null && server) || unasked(state).length || needsRows(state)) return true;
   return !state.error && (!isShown() || needsFetch(state) || wantsValues());
 }
 
@@ -164,7 +167,19 @@ function request() {
   if (needsFetch(state)) return load(key, `layer ${shownLayer(state)} ${state.selection.channel}`, { only: "layer" });
   if (wantsValues()) return load(key, `values ${valueKey(state)}`, { only: state.effective ? "field" : "value" });
   after("idle", IDLE_MS, prefetch);
+  measure();
 }
+
+const measure = rowRequests({
+  now: () => state,
+  show(event) {
+    state = reduce(state, event);
+    draw();
+  },
+  isSeen: () => places.has("overview"),
+  renew,
+  ask: fetchRows,
+});
 
 function prefetch() {
   const { message, view, data } = state;
@@ -340,6 +355,13 @@ export function overview({ parentElement }) {
     endOwnInput = ownInput.end;
     const predictions = predictionsView(find(box, ".around"), choose);
     const strip = stripView(find(box, ".strip"), select);
+    const rows = rowsView(
+      find(box, ".rows"),
+      select,
+      (open) => dispatch({ type: "offers rows", open }),
+      (row) => dispatch({ type: "start", row }),
+    );
+    const charts = rowCharts();
     const report = el("button", { type: "button", className: "download", onclick: downloadReport }, "Report (HTML)");
     report.title = "The image, both networks, this layer and the strip as one file that opens offline.";
     box.append(el("div", { className: "picture-tools" }, report));
@@ -354,7 +376,8 @@ export function overview({ parentElement }) {
       ownInput.draw(now);
       if (!now.message) return;
       predictions(now);
-      strip(now.message, shownLayer(now), now);
+      strip(now.message, shownLayer(now), now, charts(now));
+      rows(now);
     };
   });
   const unmount = mount("overview", place);

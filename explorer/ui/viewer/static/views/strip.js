@@ -89,22 +89,28 @@ function hoverText(cell, name, kind, max) {
 }
 
 /** @type {(message: Message, chart: StripChart, name: HTMLElement, box: HTMLElement, choose: (column: number) => void) => void} */
-function drawChart({ columns: { length } }, { title, alt, ticks, series, hover }, name, box, choose) {
+function drawChart({ columns: { length } }, { title, alt, ticks, series, hover, marks = [] }, name, box, choose) {
   const labels = ticks.map(({ label, at }) => el("span", { style: `bottom:${at * 100}%` }, label));
-  name.replaceChildren(el("div", {}, title), el("div", { className: "ticks" }, ...labels));
+  const limits = marks.map(({ label }) => el("span", { className: "limit" }, el("i", { ariaHidden: "true" }), label));
+  name.replaceChildren(el("div", {}, title, ...limits), el("div", { className: "ticks" }, ...labels));
   /** @type {(points: (number | null)[]) => string[]} */
   const placesOf = (points) => points.flatMap((y, index) => (y === null ? [] : [`${index + 0.5} ${100 - y * 100}`]));
-  const lines = series.flatMap(({ line, dots, colour: stroke, dash }) => {
+  const lines = series.flatMap(({ line, dots, colour: stroke, dash, bands, faint }) => {
     const [connected, alone] = [placesOf(line), placesOf(dots)];
+    const path = connected.length ? `M${connected.join("L")}` : "";
+    if (faint) return [svgEl("path", { d: path, stroke, "stroke-width": 1, "stroke-opacity": 0.7, "stroke-dasharray": "1 3" })];
+    const ends = (bands ?? []).flatMap((band, index) => (band ? [`M${index + 0.5} ${100 - band[0] * 100}V${100 - band[1] * 100}`] : []));
     /** @type {(places: string[]) => string} */
     const dotted = (places) => places.map((place) => `M${place}h0`).join("");
     return [
       svgEl("path", { d: dotted(alone), stroke, "stroke-width": 4, "stroke-opacity": 0.6 }),
-      svgEl("path", { d: connected.length ? `M${connected.join("L")}` : "", stroke, "stroke-width": 1.5, "stroke-dasharray": dash }),
-      svgEl("path", { d: dotted(connected), stroke, "stroke-width": 6 }),
+      svgEl("path", { d: ends.join(""), stroke, "stroke-width": 9, "stroke-opacity": 0.3, class: "interval" }),
+      svgEl("path", { d: path, stroke, "stroke-width": 1.5, "stroke-dasharray": dash }),
+      svgEl("path", { d: dotted(connected), stroke, "stroke-width": bands ? 4 : 6 }),
     ];
   });
   const rules = ticks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "rule" }));
+  const dashes = marks.map(({ at }) => svgEl("path", { d: `M0 ${100 - at * 100}H${length}`, class: "limit" }));
   const look = { viewBox: `0 0 ${length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": alt };
   const hits = el("div", { className: "hits" });
   const columnAt = (/** @type {MouseEvent} */ event) =>
@@ -113,7 +119,7 @@ function drawChart({ columns: { length } }, { title, alt, ticks, series, hover }
   hits.onpointermove = (event) => {
     hits.title = hover[columnAt(event)];
   };
-  box.replaceChildren(svgEl("svg", look, ...rules, ...lines), hits);
+  box.replaceChildren(svgEl("svg", look, ...rules, ...dashes, ...lines), hits);
 }
 
 /**
@@ -128,7 +134,7 @@ function lineSample({ colour, dashed }) {
 
 /** @typedef {{which: number, kind: "cam" | "map", canvas: HTMLCanvasElement, buttons: Map<number, HTMLButtonElement>, words: HTMLElement}} Row of a network */
 
-/** @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, state: State) => void} */
+/** `more`: charts below those of the message. @type {(root: HTMLElement, select: Select) => (message: Message, layer: string | null, state: State, more: StripChart[]) => void} */
 export function stripView(root, select) {
   /** @type {Message} */
   let message;
@@ -142,6 +148,8 @@ export function stripView(root, select) {
   let scrolled;
   /** @type {HTMLElement[][]} */
   let charts = [];
+  /** @type {StripChart[]} */
+  let further = [];
   /** @type {Row[]} */
   let rows = [];
   /** @type {{which: number, valuesOf: (network: Message["networks"][0]) => number[], canvas: HTMLCanvasElement, name: HTMLElement}[]} */
@@ -247,7 +255,7 @@ export function stripView(root, select) {
       }
       if (network.distances) putBars(which, "", distancesOf);
     });
-    charts = message.charts.map(() => {
+    charts = [...message.charts, ...further].map(() => {
       const parts = [put(el("div", { className: "chartname" }), row, -1), put(el("div", { className: "chart" }), row, 0, columns)];
       row += 1;
       return parts;
@@ -266,7 +274,7 @@ export function stripView(root, select) {
     const wanted = JSON.stringify([
       columns,
       groups,
-      message.charts.length,
+      message.charts.length + further.length,
       networks.map(({ title, colour, dashed, cells, distances }) => [
         title,
         colour,
@@ -293,7 +301,7 @@ export function stripView(root, select) {
       if (valuesOf === distancesOf) setText(name, `${message.distance}, up to ${formatNumber(largestOf(message, valuesOf))}`);
       else setText(name, evidence === "signed" ? "its largest |value|" : "its largest value");
     }
-    message.charts.forEach((chart, index) => {
+    [...message.charts, ...further].forEach((chart, index) => {
       drawChart(message, chart, charts[index][0], charts[index][1], choose);
     });
     for (const { which, kind, buttons, words } of rows) {
@@ -333,11 +341,11 @@ export function stripView(root, select) {
 
   /** @type {unknown} */
   let filled = null;
-  return (now, layer, state) => {
+  return (now, layer, state, more) => {
     message = now;
     const wanted = state.selection.scope;
-    if (filled !== now.predictions || evidence !== camKind(state.selection)) {
-      evidence = camKind(state.selection);
+    if (filled !== now.predictions || further !== more || evidence !== camKind(state.selection)) {
+      [further, evidence] = [more, camKind(state.selection)];
       filled = now.predictions; // another message; more layers of the same one change nothing here
       fill();
     }
