@@ -101,6 +101,13 @@ ATTACKS = {
     "pgd": Label("PGD", "projected gradient descent from a random start (Madry et al. 2018, arXiv 1706.06083)"),
 }
 
+EVIDENCE = {"positive": "Grad-CAM", "signed": "Signed Grad-CAM"}
+"""Whether a Grad-CAM keeps what supports the class alone, or also what opposes it."""
+CONTROL_MAPS = {"mask": "the mask itself", "centre": "centre of the image", "noise": "noise"}
+"""Maps that know nothing of the network, beside which methods are measured."""
+RANDOM_LEVELS = {"head": "head random", "half": "upper half random", "all": "all random"}
+"""Which layers have random weights, from the head back."""
+
 ACTIVATION_RMS = "RMS of the activation"
 GRADIENT_RMS = "RMS of ∂score/∂activation"
 """Root mean squares over all channels and pixels of a layer."""

@@ -20,6 +20,7 @@ from explorer.cli import (
     pictures,
     probing,
     training,
+    trust,
     units,
     weights,
 )
@@ -37,6 +38,7 @@ COMMANDS = (
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
     ("fold", folding.fold_arguments, folding.fold_network),
     ("geometry", geometry.geometry_arguments, geometry.measure_geometry),
+    ("trust", trust.trust_arguments, trust.measure_trust),
     ("probe", probing.probe_arguments, probing.probe_layers),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
