@@ -1,4 +1,7 @@
-"""Adversarial pictures: FGSM and PGD within a ball of L∞, and where the clean and the perturbed pass part."""
+"""Adversarial pictures: FGSM and PGD within a ball of L∞, and where the clean and the perturbed pass part.
+
+One file: live views, Experiments and robust accuracy share the steps, the aims and the sentences of one attack.
+"""
 
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence

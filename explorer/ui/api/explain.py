@@ -3,6 +3,8 @@
 A request is one line of JSON; a picture file, or the pixels of a drawing, may follow behind the line. Its header
 `X-Explorer-Token` names a session, whose token only its own page is told. The answer is one binary message, or JSON
 with a `message` for the user.
+
+One file: a request is read, answered and superseded here, and its rules need each other.
 """
 
 import asyncio
