@@ -40,7 +40,7 @@ test("what cannot be read takes its default", () => {
   assert.deepEqual(parseFragment("#layer=stem&channel=x&opacity=5"), { ...DEFAULTS, layer: "stem", opacity: 5 });
 });
 
-test("the page of a unit has the pair and the picture of the view", () => {
+test("the page of a unit has the pair and the picture of the view, and what is changed of both", () => {
   /** @type {View} */
   const view = {
     picture: "sample-6-6",
@@ -50,6 +50,7 @@ test("the page of a unit has the pair and the picture of the view", () => {
     layers: "main",
     change: "",
     dials: "",
+    attack: "",
     networks: ["a", "b"],
     theme: "light",
   };
@@ -66,6 +67,9 @@ test("the page of a unit has the pair and the picture of the view", () => {
     channel: "3",
     network: "second",
   });
+  const changes = { dials: "x3_rotation-12.5", change: "stages.0.1@branch:0.5", attack: "epsilon4_steps10_second" };
+  const changed = new URL(unitAddress({ ...view, ...changes }, "stem.conv", 3, 1), "http://x/").searchParams;
+  assert.deepEqual(Object.fromEntries(["dials", "change", "attack"].map((name) => [name, changed.get(name)])), changes);
   const alone = new URL(unitAddress({ ...view, networks: ["a"] }, "stem.conv", 0, 0), "http://x/").searchParams;
   assert.deepEqual([alone.get("second"), alone.get("network"), alone.get("channel")], ["none", "first", "0"]);
 });

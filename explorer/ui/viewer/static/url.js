@@ -55,12 +55,13 @@ export function formatFragment(selection, sheet = false) {
 }
 
 /**
- * The address of the page of one channel of the network at place `which`, with the pair and the picture of the view.
+ * The address of the page of one channel of the network at place `which`, with the pair and the picture of the view, and
+ * what is changed of both, which Explore gets back from there.
  * @type {(view: View, layer: string, channel: number, which: number) => string}
  */
-export function unitAddress({ networks, picture, frame, paper, target }, layer, channel, which) {
-  const given = { first: networks[0], second: networks[1] ?? "none", picture, frame, paper, target };
+export function unitAddress({ networks, picture, frame, paper, target, dials, change, attack }, layer, channel, which) {
+  const given = { first: networks[0], second: networks[1] ?? "none", picture, frame, paper, target, dials, change, attack };
   const unit = { question: "unit", layer, channel, network: which ? "second" : "first" };
-  const fields = Object.entries({ ...given, ...unit }).filter(([, value]) => value !== null);
+  const fields = Object.entries({ ...given, ...unit }).filter(([, value]) => value !== null && value !== "");
   return `experiments?${new URLSearchParams(fields.map(([name, value]) => [name, String(value)]))}`;
 }
