@@ -103,8 +103,12 @@ def test_a_copied_link_shows_the_same_view_to_another_visitor(page: Page, open_p
     wait_until_ready(page)
     link = page.url
     assert query(page)["at"] == ["8,9"]
-    checked = page.get_by_text(re.compile("^Recomputed from these numbers: largest difference")).all_inner_texts()
-    assert len(checked) == 2 and all(float(text.split()[-1].rstrip(".")) <= 1e-5 for text in checked)
+    checked = page.get_by_text(re.compile("^Recomputed from these numbers in float64")).all_inner_texts()
+    within = re.compile(
+        r"largest difference ([\d.e-]+) \(as a share of the value where that is above 1\), within 1e-5\.$"
+    )
+    differences = [match[1] for text in checked if (match := within.search(text))]
+    assert len(differences) == len(checked) == 2 and max(map(float, differences)) <= 1e-5
     texts = [
         page.get_by_text(number).inner_text(),
         page.get_by_text(re.compile("^Grad-CAM: 0 to")).inner_text(),

@@ -213,8 +213,7 @@ type ValueData =
       at: number[];
       value: number | null;
       reach: [top: number, left: number, bottom: number, right: number] | null; // pixels of the input, the last included
-      difference: number | null; // the largest, as a share of max(1, |value|)
-      agrees: boolean;
+      check: string; // a sentence: whether the value that is recomputed from these numbers is that of the pass
       same: Record<string, string[]>; // by layer that gives an input: those in front of it with its values' places
       steps: ValueStep[];
       effective?: { map: PictureAt; largest: number };
