@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from explorer.architectures import Intervened, Intervention, Recorder
+from explorer.attribution import relative_distance
 from explorer.checkpoints import Checkpoint
 from explorer.experiments.changed_pictures import input_of, probabilities, seen_by
 from explorer.images import REST, Dials, Frame, change
@@ -284,11 +285,7 @@ def _asked(checkpoint: Checkpoint, both: np.ndarray, target: str | None) -> Atta
     with torch.no_grad():
         logits = network(input_of(checkpoint, both), recorder)
     before, after = probabilities(checkpoint, logits)
-    distances = {}
-    for name, outputs in recorder.outputs.items():
-        clean, perturbed = outputs.double() if outputs.device.type != "mps" else outputs.float()
-        size = torch.linalg.vector_norm(clean).item()
-        distances[name] = torch.linalg.vector_norm(perturbed - clean).item() / size if size else np.nan
+    distances = {name: relative_distance(*outputs.numpy(force=True)) for name, outputs in recorder.outputs.items()}
     return AttackedNetwork.of(checkpoint.class_names, read_only(before), read_only(after), distances, target)
 
 

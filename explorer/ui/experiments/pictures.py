@@ -333,7 +333,7 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
         shown = [*levels.astype(np.uint8), found.magnified()]
         names = ("as it is", "after the attack", "the change × 10")
         pictures = [
-            Thumbnail(figures.fit_to_screen(_three(each), SIDE), [name])
+            Thumbnail(figures.fit_to_screen(figures.as_rgb(each), SIDE), [name])
             for each, name in zip(shown, names, strict=True)
         ]
         rows = []
@@ -371,8 +371,3 @@ def _plan_attack(state: ExperimentsState, networks: Sequence[AskedNetwork]) -> P
         state, networks, image, (aimed.to_text(), against, goal), passes,
         f"{gradients} of one network and two passes of each", work, answer, rows,
     )  # fmt: skip
-
-
-def _three(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 1) or (H, W, 3) -> (H, W, 3)."""
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
