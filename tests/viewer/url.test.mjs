@@ -5,8 +5,17 @@ import { DEFAULTS, formatFragment, parseFragment, unitAddress } from "../../expl
 test("a selection is the same after its fragment", () => {
   const selections = [
     DEFAULTS,
-    { layer: "stages.1.0.conv2", channel: 3, scope: "both", opacity: 0, evidence: "signed", at: "3,14", rows: "probe,field" },
-    { layer: null, channel: 0, scope: "network", opacity: 100, evidence: "positive", at: "head.fc:3", rows: null },
+    {
+      layer: "stages.1.0.conv2",
+      channel: 3,
+      scope: "both",
+      opacity: 0,
+      evidence: "signed",
+      at: "3,14",
+      field: "effective",
+      rows: "probe,field",
+    },
+    { layer: null, channel: 0, scope: "network", opacity: 100, evidence: "positive", at: "head.fc:3", field: "theoretical", rows: null },
   ];
   for (const selection of selections) assert.deepEqual(parseFragment(formatFragment(selection)), selection);
   assert.equal(formatFragment(DEFAULTS), "");
@@ -28,6 +37,7 @@ test("what cannot be read takes its default", () => {
     "#at=3,",
     "#at=-1,2",
     "#at=../x:3",
+    "#field=both",
     "#rows=Probe",
     "#rows=a,,b",
     "#rows=<b>",

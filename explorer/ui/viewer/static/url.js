@@ -8,6 +8,7 @@ export const DEFAULTS = Object.freeze({
   opacity: 70,
   evidence: "positive",
   at: null,
+  field: "theoretical",
   rows: null,
 });
 const AT = /^(probabilities|([A-Za-z0-9][A-Za-z0-9_.-]{0,79}:)?[0-9]{1,6}(,[0-9]{1,6}){0,3})$/;
@@ -36,6 +37,7 @@ export function parseFragment(fragment) {
     opacity: wholeNumber(given.get("opacity"), 100) ?? DEFAULTS.opacity,
     evidence: given.get("evidence") === "signed" ? "signed" : DEFAULTS.evidence,
     at: at !== null && AT.test(at) ? at : DEFAULTS.at,
+    field: given.get("field") === "effective" ? "effective" : DEFAULTS.field,
     rows: rows !== null && ROWS.test(rows) ? rows : DEFAULTS.rows,
   };
 }
