@@ -100,18 +100,30 @@ def test_work_is_shared() -> None:
     assert counted == {"stem.conv": 1, "stages.1.2.conv1": 6}
 
 
-def test_a_measurement_that_is_closed_stops() -> None:
-    asked, passes = checkpoint(SPEC), []
-    asked.network.get_submodule("stem.conv").register_forward_hook(lambda *_: passes.append(1))
-    many = Split(np.repeat(IMAGES.images, 20, axis=0), np.repeat(IMAGES.labels, 20))
-    running = lesions.answers(asked, many, shapes.CLASS_NAMES, lesions.single(SPEC)[:1], threads=2)
-    next(running)
+def test_a_measurement_that_is_closed_stops_between_two_passes_of_a_batch() -> None:
+    asked, ends = checkpoint(SPEC), []
+    asked.network.get_submodule("head.fc").register_forward_hook(lambda *_: ends.append(1))
+    variants = lesions.pairs(SPEC) * 10
+    assert len(IMAGES) <= 2 * lesions.batch_size(SPEC)
+    running = lesions.answers(asked, IMAGES, shapes.CLASS_NAMES, variants, threads=2)
+    shares = [next(running)[0], next(running)[0]]
     running.close()
-    batches = -(-len(many) // lesions.batch_size(SPEC))
-    assert len(passes) < batches / 2
+    assert len(ends) <= 2 + 2 * 2 + 2, "those that were asked for, that waited and that ran"
+    assert 0 < shares[0] < shares[1] < 0.1
     before = torch.get_num_threads()
     list(lesions.answers(asked, IMAGES, shapes.CLASS_NAMES, (), threads=2))
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_progress_counts_what_a_pass_costs(threads: int) -> None:
+    """A pass without the last block begins there, so it takes a smaller share than one without the first."""
+    first, *_, last = lesions.single(SPEC)
+    few = Split(IMAGES.images[:5], IMAGES.labels[:5])
+    *steps, (_, found) = lesions.answers(checkpoint(SPEC), few, shapes.CLASS_NAMES, (first, last), threads=threads)
+    shares = np.diff([0.0, *(share for share, _ in steps[:-1]), 1.0])
+    assert len(steps) == 3 and found is not None and steps[-1][0] < 1
+    np.testing.assert_allclose(shares * lesions.passes(SPEC, (first, last)), lesions._costs(SPEC, (first, last)))
 
 
 def test_what_cannot_be_measured_is_refused_before_any_pass() -> None:
