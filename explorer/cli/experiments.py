@@ -11,7 +11,7 @@ from explorer.cli import CommandResult, inputs
 from explorer.cli.formatting import heading, notes_block, percent, table
 from explorer.experiments import changed_pictures, robust_accuracy
 from explorer.experiments.adversarial import LARGEST, STEP, STEPS, Attack, epsilon_of, epsilon_text
-from explorer.experiments.measurement import evenly, rows
+from explorer.experiments.measurement import MOST_NETWORKS, evenly, rows
 from explorer.labels import ATTACKS
 from explorer.training import choose_device
 from explorer.training.config import Device
@@ -93,7 +93,7 @@ def shift_picture(arguments: argparse.Namespace) -> CommandResult:
 
 
 def attack_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{NAME_HELP}; up to {robust_accuracy.MOST_NETWORKS}")
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{NAME_HELP}; up to {MOST_NETWORKS}")
     parser.add_argument(
         "--epsilon",
         default="1/255,2/255,4/255",

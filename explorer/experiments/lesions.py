@@ -25,12 +25,13 @@ from explorer.experiments import measurement
 from explorer.experiments.agreement import class_order, images_for
 from explorer.experiments.throughput import on_all_cores
 from explorer.intervals import Accuracy, accuracy
-from explorer.labels import listed
 from explorer.machine import cores
 from explorer.tracing import check_evaluation_mode
 
 USUAL = 500
 """Test images of the question that the app opens with, for which it ships the answers."""
+TIMES = 10
+"""Random sets of each size that the app and the terminal take out."""
 _BATCH_MACS = 2_000_000_000  # of one pass, a tenth of a second on one core: Stop takes effect between two passes
 _BATCH_VALUES = 2**24  # of all outputs that are kept for a batch, 64 MB
 _LARGEST_BATCH = 64
@@ -95,41 +96,6 @@ def blocks(spec: ArchitectureSpec) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def finding(title: str, spec: ArchitectureSpec, found: Answers) -> str:
-    """What the curve of `single` blocks says of a network, in plain sentences."""
-    whole, *without = found.accuracies
-    if not without:
-        return f"No block of {title} can be taken out: each changes the shape, and nothing goes around it."
-    chance = 1 / spec.classes
-    places = [Intervention.parse(variant).place for variant in found.variants]
-    shares = [each.share for each in without]
-    worst = shares.index(min(shares))
-    text = f"{title} is right for {whole.share:.1%} of {found.n:,} images. "
-    if len(places) == 1:
-        text += f"Without {places[0]} it is right for {shares[0]:.1%}."
-    else:
-        text += (
-            f"Without one of {len(places)} blocks it is right for {np.median(shares):.1%} in the median, and for "
-            f"{shares[worst]:.1%} without {places[worst]}."
-        )
-    if at_chance := sum(each.low <= chance for each in without):
-        which = f"{at_chance} of these {len(places)} blocks" if len(places) > 1 else "it"
-        text += f" Without {which}, chance explains the accuracy as well ({chance:.1%})."
-    by_kind = {
-        kind: [share for place, share in zip(places, shares, strict=True) if (place in changing) == kind]
-        for changing in [{block.name for block in blocks(spec) if block.changes_shape}]
-        for kind in (True, False)
-    }
-    if all(by_kind.values()):
-        text += (
-            f" Blocks that change the shape cost {100 * (whole.share - np.mean(by_kind[True])):.1f} points on average, "
-            f"the others {100 * (whole.share - np.mean(by_kind[False])):.1f}."
-        )
-    if fixed := [block.name for block in blocks(spec) if block.reason]:
-        text += f" Nothing goes around {listed(fixed)}, which change the shape, so they cannot be taken out."
-    return text
-
-
 def single(spec: ArchitectureSpec) -> tuple[Variant, ...]:
     """The network without each of the blocks that can be taken out."""
     return tuple((_off(block.name),) for block in blocks(spec) if not block.reason)
@@ -138,32 +104,6 @@ def single(spec: ArchitectureSpec) -> tuple[Variant, ...]:
 def pairs(spec: ArchitectureSpec) -> tuple[Variant, ...]:
     """Without each two of them."""
     return tuple((*a, *b) for a, b in itertools.combinations(single(spec), 2))
-
-
-def comparison(titles: Sequence[str], found: Sequence[Answers]) -> str:
-    """What one block of each of two networks costs, in a plain sentence; "" for other numbers of networks, or without a
-    block."""
-    if len(found) != 2 or not all(each.variants for each in found):
-        return ""
-    costs = [100 * (each.accuracies[0].share - np.median([a.share for a in each.accuracies[1:]])) for each in found]
-    firsts = [
-        [a.share for text, a in zip(each.variants, each.accuracies[1:], strict=True) if _is_first(text)]
-        for each in found
-    ]
-    text = (
-        f"In the median one block costs {titles[0]} {costs[0]:.1f} points and {titles[1]} {costs[1]:.1f} "
-        f"(n = {found[0].n:,})."
-    )
-    said = [
-        f"{title} is right for {listed([f'{share:.1%}' for share in shares])}"
-        for title, shares in zip(titles, firsts, strict=True)
-        if shares
-    ]
-    return f"{text} Without the first block of one stage, {listed(said)}." if said else text
-
-
-def _is_first(text: str) -> bool:
-    return Intervention.parse(text).place.rpartition(".")[2] == "0"
 
 
 def removable(specs: Sequence[ArchitectureSpec]) -> tuple[str, ...]:
