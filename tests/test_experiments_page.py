@@ -175,6 +175,14 @@ def test_questions_about_changed_images(
     assert said.split(",")[0] in report and "<h2>" in report
 
 
+def test_the_dial_says_nothing_of_a_training_that_nobody_knows() -> None:
+    """Drawn shapes are turned, networks may come from elsewhere, and each has the size of its own input."""
+    said = texts(open_page(question="dial"))
+    assert "What the dial makes may be unlike the images of the training." in said
+    assert "Networks whose inputs have one size and one rendering see the very same images." in said
+    assert "both networks see" not in said and "were trained on" not in said
+
+
 CHANGED = {"dials": "x3_rotation-12.5", "change": "stages.0.0:off,stages.9.9:off", "attack": "epsilon4_steps10"}
 
 
