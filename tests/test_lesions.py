@@ -228,13 +228,18 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         and residual["finding"]
         and 0 <= plain["results"][1]["low"] <= plain["results"][1]["accuracy"]
     )
-    for options, count in ({"--pairs": 3, "--sets 3 9": 1, "--swaps": 0}).items():
+    for options, count in ({"--pairs": 3, "--sets 3": 1, "--swaps": 0}).items():
         assert main(["lesions", "shapes-resnet-8", "--count", "2", "--json", *options.split()]) == 0
         (found,) = json.loads(capsys.readouterr().out)["networks"]
         assert len(found["results"]) == 1 + count and found["finding"].startswith("shapes-resnet-8 ")
     assert main(["lesions", *["shapes-resnet-8"] * 5]) == 2
     assert capsys.readouterr().err == "explorer: 5 networks are too many at once; 4 is the most.\n"
     assert main(["lesions", "shapes-resnet-8", "--count", "0"]) == 2
+    capsys.readouterr()
+    for names, most in ((["shapes-resnet-8"], "this network; 3"), (["shapes-resnet-8", "shapes-plain-8"], "1")):
+        assert main(["lesions", *names, "--sets", "1", "9"]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("explorer: `--sets 9` is more than the blocks") and f"{most} is the most." in said
 
 
 @pytest.mark.parametrize("shortcut", ["identity", "projection"])

@@ -79,7 +79,8 @@ def measure_lesions(arguments: argparse.Namespace) -> CommandResult:
         lines += table(("without", "accuracy", "95 % interval", "loss", "its standard error"), cells)
         lines += ["", text, *notes_block([*notes, *inputs.assumptions(checkpoint)]), ""]
     is_curve = not (arguments.pairs or arguments.sets or arguments.swaps)
-    compared = lesion_sentences.comparison(arguments.names, results) if is_curve else ""
+    is_one_set = len({each.data for each in asked}) == 1  # else the networks answered other images
+    compared = lesion_sentences.comparison(arguments.names, results) if is_curve and is_one_set else ""
     return {"networks": documents, "comparison": compared}, [*lines, compared] if compared else lines[:-1]
 
 
@@ -101,7 +102,16 @@ def _variants(
     if arguments.pairs:
         return lesions.pairs(spec)
     if arguments.sets:
-        return lesions.random_sets(lesions.removable(specs), arguments.sets, TIMES, arguments.seed)
+        among = lesions.removable(specs)
+        if not among:
+            raise ValueError("no block can be taken out of each of these networks; leave `--sets` out.")
+        if max(arguments.sets) > len(among):
+            networks = "each of these networks" if len(specs) > 1 else "this network"
+            raise ValueError(
+                f"`--sets {max(arguments.sets)}` is more than the blocks that can be taken out of {networks}; "
+                f"{len(among)} is the most."
+            )
+        return lesions.random_sets(among, arguments.sets, TIMES, arguments.seed)
     return lesions.swaps(spec) if arguments.swaps else lesions.single(spec)
 
 

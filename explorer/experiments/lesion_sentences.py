@@ -73,8 +73,8 @@ def comparison(titles: Sequence[str], found: Sequence[Answers]) -> str:
     for text in shared:
         place = Intervention.parse(text).place
         if place.rpartition(".")[2] == "0":
-            of_each = [f"{title} for {own[text]:.1%}" for title, own in zip(titles[1:], shares[1:], strict=True)]
-            of_all = listed([f"{titles[0]} is right for {shares[0][text]:.1%}", *of_each])
+            others = [f"{title} for {own[text]:.1%}" for title, own in zip(titles[1:], shares[1:], strict=True)]
+            of_all = listed([f"{titles[0]} is right for {shares[0][text]:.1%}", *others])
             said.append(f"Without {place}, the first block of its stage, {of_all}.")
     return " ".join(said)
 
