@@ -1,4 +1,4 @@
-"""Accuracies with their 95 % confidence intervals."""
+"""Accuracies and means with their 95 % confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -33,6 +33,31 @@ class BalancedAccuracy:
     high: float
 
 
+@dataclass(frozen=True)
+class Mean:
+    """The mean of `n` measured values, with the 95 % interval `low`..`high` of the true mean. Both are None of one
+    value, and of equal ones: they do not say how much another would differ."""
+
+    value: float
+    n: int
+    low: float | None
+    high: float | None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval is above or below 0; 0 where it is not, or where there is none."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def turned(self) -> "Mean":
+        """That of the values with the other sign."""
+        if self.low is None or self.high is None:
+            return Mean(-self.value, self.n, None, None)
+        return Mean(-self.value, self.n, -self.high, -self.low)
+
+
 def accuracy(right: int, n: int) -> Accuracy:
     """With Wilson's score interval (Wilson 1927; Agresti and Coull 1998, equation 2): unlike the usual p ± z s it
     stays within 0..1, and does not shrink to a point where all or none are right.
@@ -60,3 +85,44 @@ def balanced_accuracy(classes: Sequence[Accuracy]) -> BalancedAccuracy:
     below = math.sqrt(sum((each.share - each.low) ** 2 for each in classes)) / len(classes)
     above = math.sqrt(sum((each.high - each.share) ** 2 for each in classes)) / len(classes)
     return BalancedAccuracy(share, max(0.0, share - below), min(1.0, share + above))
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """With Student's t interval, m ± t s / sqrt(n), for values whose errors are independent and nearly normal.
+
+    Of paired differences it is the interval of the paired t-test. Raises ValueError for no values.
+    """
+    if not values:
+        raise ValueError("`values` must hold one number or more; measure first.")
+    n, middle = len(values), math.fsum(values) / len(values)
+    if min(values) == max(values):
+        return Mean(values[0], n, None, None)
+    spread = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
+    half = t_quantile((1 + CONFIDENCE) / 2, n - 1) * spread / math.sqrt(n)
+    return Mean(middle, n, middle - half, middle + half)
+
+
+def t_quantile(share: float, freedom: int) -> float:
+    """The `share` quantile, 0.5 <= share < 1, of Student's t with so many degrees of freedom, at least 1.
+
+    The distribution is a finite sum in the angle atan(t / sqrt(freedom)) (Abramowitz and Stegun 1964, 26.7.3 and
+    26.7.4), which is inverted by bisection.
+    """
+    if not 0.5 <= share < 1 or freedom < 1:
+        raise ValueError(f"`share` must be in 0.5..1 and `freedom` 1 or more, received {share} and {freedom}.")
+    wanted, low, high = 2 * share - 1, 0.0, math.pi / 2
+    for _ in range(64):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _central_share(middle, freedom) < wanted else (low, middle)
+    return math.sqrt(freedom) * math.tan((low + high) / 2)
+
+
+def _central_share(angle: float, freedom: int) -> float:
+    """The probability that Student's |t| is at most sqrt(freedom) * tan(angle)."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    is_odd = freedom % 2 == 1
+    term = total = (cosine if freedom > 1 else 0.0) if is_odd else 1.0
+    for power in range(3 if is_odd else 2, freedom - 1, 2):
+        term *= cosine**2 * (power - 1) / power
+        total += term
+    return 2 / math.pi * (angle + sine * total) if is_odd else sine * total

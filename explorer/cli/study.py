@@ -12,6 +12,7 @@ from explorer.cli import CommandResult
 from explorer.cli.formatting import notes_block, percent, table
 from explorer.runs import speed as machine_speed
 from explorer.studies import Study, StudyFolder, StudyProgress, driver
+from explorer.studies.analysis import Analysis, analyse
 from explorer.studies.cost import Cost, cost
 from explorer.studies.engine import EngineError
 from explorer.studies.local import default_places, measure_places
@@ -172,6 +173,7 @@ def _document(place: StudyFolder) -> CommandResult:
         }
         for result in found.results
     ]
+    analysis = analyse(study, found.results)
     failed = [
         {"trial": trial.trial.title, "run": trial.run_id, "state": trial.state, "message": trial.message}
         for trial in found.trials
@@ -184,6 +186,7 @@ def _document(place: StudyFolder) -> CommandResult:
         "state": found.state,
         "message": found.message,
         "results": results,
+        "analysis": analysis.to_dict(),
         "unfinished": failed,
     }
     fields = [axis.field for axis in study.axes]
@@ -195,7 +198,12 @@ def _document(place: StudyFolder) -> CommandResult:
         for result in found.results
     ]
     header = (*fields, "seed", "network", "train accuracy", "test accuracy", "n", "outcome")
-    return document, [f"{study.name}: {_summary(found)}", "", *table(header, rows), *notes_block(_notes(found))]
+    lines = [f"{study.name}: {_summary(found)}", "", *table(header, rows), *_paragraph(analysis)]
+    return document, [*lines, *notes_block(_notes(found))]
+
+
+def _paragraph(analysis: Analysis) -> list[str]:
+    return ["", *analysis.paragraph] if analysis.trained else []
 
 
 def _summary(found: StudyProgress) -> str:
