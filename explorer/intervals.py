@@ -35,27 +35,47 @@ class BalancedAccuracy:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of `n` measured values, with the 95 % interval `low`..`high` of the true mean. Both are None of one
-    value, and of equal ones: they do not say how much another would differ."""
+    """The mean of `n` values, with the 95 % confidence interval `low`..`high` of the true mean; of one value there is
+    none, and both are NaN."""
 
     value: float
+    low: float
+    high: float
     n: int
-    low: float | None
-    high: float | None
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the whole interval is above or below 0; 0 where it is not, or where there is none."""
-        if self.low is None or self.high is None:
-            return 0
+        """1 where the whole interval is above 0, -1 where it is below, else 0."""
         return int(self.low > 0) - int(self.high < 0)
+
+    @property
+    def has_interval(self) -> bool:
+        """False of one value, and of equal ones: they do not say how much another would differ."""
+        return self.low < self.high
 
     @property
     def turned(self) -> "Mean":
         """That of the values with the other sign."""
-        if self.low is None or self.high is None:
-            return Mean(-self.value, self.n, None, None)
-        return Mean(-self.value, self.n, -self.high, -self.low)
+        return Mean(-self.value, -self.high, -self.low, self.n)
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """With Student's t (Student 1908), which takes the values for independent and about normal, as those of several
+    seeds are. Of paired differences it is the interval of the paired t-test.
+
+    Raises ValueError for no values.
+    """
+    if not values:
+        raise ValueError("`values` must hold one number or more; measure a seed first.")
+    n = len(values)
+    middle = math.fsum(values) / n
+    if n == 1:
+        return Mean(middle, math.nan, math.nan, 1)
+    if min(values) == max(values):
+        return Mean(values[0], values[0], values[0], n)
+    deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
+    half = t_quantile((1 + CONFIDENCE) / 2, n - 1) * deviation / math.sqrt(n)
+    return Mean(middle, middle - half, middle + half, n)
 
 
 def accuracy(right: int, n: int) -> Accuracy:
@@ -87,19 +107,41 @@ def balanced_accuracy(classes: Sequence[Accuracy]) -> BalancedAccuracy:
     return BalancedAccuracy(share, max(0.0, share - below), min(1.0, share + above))
 
 
-def mean(values: Sequence[float]) -> Mean:
-    """With Student's t interval, m ± t s / sqrt(n), for values whose errors are independent and nearly normal.
+@dataclass(frozen=True)
+class Difference:
+    """A mean difference of pairs, with its 95 % interval `low`..`high`."""
 
-    Of paired differences it is the interval of the paired t-test. Raises ValueError for no values.
+    mean: float
+    low: float
+    high: float
+
+
+def difference_of_shares(lost: int, gained: int, n: int) -> Difference:
+    """(gained - lost) / n of n pairs, of which `lost` were right before alone and `gained` after alone.
+
+    The interval is Wald's after half a pair was added to each of the four cells (Agresti and Min 2005, "Simple improved
+    confidence intervals for comparing matched proportions"): it does not shrink to a point where no pair changes.
+    Raises ValueError for more changed pairs than there are.
     """
-    if not values:
-        raise ValueError("`values` must hold one number or more; measure first.")
-    n, middle = len(values), math.fsum(values) / len(values)
-    if min(values) == max(values):
-        return Mean(values[0], n, None, None)
-    spread = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
-    half = t_quantile((1 + CONFIDENCE) / 2, n - 1) * spread / math.sqrt(n)
-    return Mean(middle, n, middle - half, middle + half)
+    if n < 1 or min(lost, gained) < 0 or lost + gained > n:
+        raise ValueError(f"`lost` and `gained` must count some of `n` pairs, received {lost}, {gained} and {n}.")
+    more, less, total = gained + 0.5, lost + 0.5, n + 2
+    centre = (more - less) / total
+    half = _Z * math.sqrt(more + less - (more - less) ** 2 / total) / total
+    return Difference((gained - lost) / n, max(-1.0, centre - half), min(1.0, centre + half))
+
+
+def mean_difference(values: Sequence[float]) -> Difference:
+    """Of differences of pairs: their mean ± 1.96 standard errors, which holds for some dozens of pairs or more.
+
+    Raises ValueError for fewer than two.
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"`values` must hold two differences or more, received {n}.")
+    mean = math.fsum(values) / n
+    half = _Z * math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    return Difference(mean, mean - half, mean + half)
 
 
 def t_quantile(share: float, freedom: int) -> float:

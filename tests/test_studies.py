@@ -221,7 +221,7 @@ def test_a_study_that_cannot_be_is_refused_before_anything_is_there(
     [
         lambda: Axis("depth", ()),
         lambda: Axis("depth", (8, 8)),
-        lambda: Axis("depth", ({},)),  # type: ignore[arg-type]
+        lambda: Axis("depth", ({},)),
         lambda: study(Axis("depth", (8,)), Axis("depth", (14,))),
         lambda: study(Axis("seed", (1,))),
         lambda: study(Axis("size", (16,)), Axis("data", ("cifar10",))),

@@ -36,7 +36,7 @@ from explorer.images import (
 )
 from explorer.images.photos import decoded
 from explorer.labels import numbered_classes
-from explorer.presets import preset
+from explorer.presets import PRESETS, preset
 from explorer.training import TrainingConfig
 
 PICTURE_HELP = f"a {FORMATS} file, or one that comes with the app: {', '.join(PHOTOS)}"
@@ -80,7 +80,15 @@ def named_spec(arguments: argparse.Namespace) -> tuple[str, ArchitectureSpec]:
         raise ValueError("give either a NAME or `--spec FILE`; `describe --list` lists the presets.")
     if arguments.spec is None:
         return arguments.name, preset(arguments.name).spec
-    file = Path(arguments.spec)
+    return spec_of_file(Path(arguments.spec))
+
+
+def spec_of(text: str) -> tuple[str, ArchitectureSpec]:
+    """The preset of that name, or the spec in the JSON file of that name, and what to call it."""
+    return spec_of_file(Path(text)) if text not in PRESETS and Path(text).is_file() else (text, preset(text).spec)
+
+
+def spec_of_file(file: Path) -> tuple[str, ArchitectureSpec]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

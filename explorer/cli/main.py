@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, probing, study, training, weights
+from explorer.cli import (
+    arithmetic,
+    data,
+    experiments,
+    geometry,
+    lesions,
+    networks,
+    pictures,
+    probing,
+    study,
+    training,
+    units,
+    weights,
+)
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -22,9 +35,11 @@ COMMANDS = (
     ("explain", pictures.explain_arguments, pictures.explain_picture),
     ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
+    ("geometry", geometry.geometry_arguments, geometry.measure_geometry),
     ("probe", probing.probe_arguments, probing.probe_layers),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
+    ("unit", units.unit_arguments, units.describe_unit),
     ("study", study.study_arguments, study.run_study),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),

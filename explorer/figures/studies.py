@@ -41,7 +41,7 @@ def study_chart(panels: Sequence[StudyPanel], values: Sequence[str], axis: str, 
     Whiskers are the 95 % intervals; a mean of one value has none.
     """
     figure = _panels(panels, values, axis, quantity)
-    tops = [end for span in _means(panels) for end in (span.value, span.high) if end is not None]
+    tops = [end for span in _means(panels) for end in (span.value, span.high) if not math.isnan(end)]
     tops += [value for panel in panels for _, line in panel.published for value in line if value is not None]
     figure.update_yaxes(range=[0, min(1.02, 1.08 * max(tops, default=0.95))], tickformat=".0%")
     return figure
@@ -50,7 +50,8 @@ def study_chart(panels: Sequence[StudyPanel], values: Sequence[str], axis: str, 
 def difference_chart(panels: Sequence[StudyPanel], values: Sequence[str], axis: str, quantity: str) -> go.Figure:
     """Differences of errors in percentage points on one scale, with a line at 0; above it the second is better."""
     figure = _panels(panels, values, axis, f"{quantity} (points)", scale=100)
-    ends = [100 * end for each in _means(panels) for end in (each.value, each.low, each.high) if end is not None]
+    ends = [100 * end for each in _means(panels) for end in (each.value, each.low, each.high)]
+    ends = [end for end in ends if not math.isnan(end)]
     low, high = min([0.0, *ends]), max([0.0, *ends])
     room = 0.08 * max(high - low, 1.0)
     figure.update_yaxes(range=[low - room, high + room])
@@ -109,8 +110,8 @@ def _add(
     named: set[str],
 ) -> None:  # fmt: skip
     shown = [(index, found) for index, found in enumerate(line.means) if found]
-    above = [scale * (found.high - found.value) if found.high is not None else 0 for _, found in shown]
-    below = [scale * (found.value - found.low) if found.low is not None else 0 for _, found in shown]
+    above = [scale * (found.high - found.value) if found.has_interval else 0 for _, found in shown]
+    below = [scale * (found.value - found.low) if found.has_interval else 0 for _, found in shown]
     add_line(
         figure, line.series, [index + shift for index, _ in shown], [scale * found.value for _, found in shown],
         "%{customdata}", customdata=[escape_html(f"{values[index]}: {mean_words(found)}") for index, found in shown],
@@ -123,5 +124,5 @@ def _add(
 
 def mean_words(found: Mean) -> str:
     """In per cent: "12.5 (10.1 to 14.9, n = 3)"; without an interval "12.5 (n = 1)"."""
-    span = "" if found.low is None or found.high is None else f"{100 * found.low:.1f} to {100 * found.high:.1f}, "
+    span = f"{100 * found.low:.1f} to {100 * found.high:.1f}, " if found.has_interval else ""
     return f"{100 * found.value:.1f} ({span}n = {found.n})"

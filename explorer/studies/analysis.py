@@ -3,12 +3,14 @@
 Errors are shares of wrong predictions, 0..1. That in training is of the last epoch's own batches, in training mode.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from explorer.intervals import Mean, mean
 from explorer.labels import capital, listed
+from explorer.numbers import finite
 from explorer.studies.folder import Result
 from explorer.studies.study import PLAIN, Cell, Study, words
 
@@ -80,7 +82,7 @@ class Analysis:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return asdict(self)
+        return finite(asdict(self))  # type: ignore[no-any-return]
 
 
 def analyse(study: Study, results: Iterable[Result]) -> Analysis:
@@ -208,7 +210,7 @@ def _paragraph(
     means = [errors.test for errors in told_of if errors.test]
     if means and all(each.n == 1 for each in means):
         sentences.append("One seed gives no interval: another seed may turn any of these differences round.")
-    elif sum(each.low is not None for each in means) > 1:
+    elif sum(each.has_interval for each in means) > 1:
         sentences.append("Each interval is a 95 % t-interval of its own; of twenty such, about one misses the truth.")
     return sentences
 
@@ -223,7 +225,7 @@ def _difference_sentence(each: Difference) -> str:
     assert found  # it is told of no others
     where = f"At {place(each.at)}: " if each.at else ""
     better, worse = (each.reference, each.kind) if found.value < 0 else (each.kind, each.reference)
-    if found.low is not None and not found.sign:
+    if found.has_interval and not found.sign:
         text = f"the test errors of {noun(worse)} and {noun(better)} cannot be told apart"
         return capital(f"{where}{text}: a difference of {span_words(found)}.")
     if not found.value:
@@ -236,7 +238,7 @@ def _change_sentence(each: Change, found: Mean, what: str, up: str, down: str) -
     """What the step does to `what`, which grows (`up`) where the mean is above 0."""
     step = f"from {field_words(each.axis)} {words(each.axis, each.first)} to {words(each.axis, each.last)}"
     step += f" (at {place(each.at)})" if each.at else ""
-    if found.low is not None and not found.sign:
+    if found.has_interval and not found.sign:
         return f"Whether {what} changes {step} cannot be told: by {span_words(found)}."
     if not found.value:
         return capital(f"{step} {what} stays the same {_seeds(found)}.")
@@ -261,7 +263,7 @@ def _trend_sentence(each: Change) -> str:
 def _amount(found: Mean) -> str:
     """The size of a difference that is not 0."""
     size = found if found.value > 0 else found.turned
-    return f"{points(size.value)}, {_seeds(found)}" if size.low is None else span_words(size)
+    return f"{points(size.value)}, {_seeds(found)}" if not size.has_interval else span_words(size)
 
 
 def _seeds(found: Mean) -> str:
@@ -283,7 +285,7 @@ def _counted(differences: Sequence[Difference]) -> list[str]:
                 f"{worse}."
             )
         else:
-            signs = [each.sign for each in found]
+            signs = [each.sign if each.has_interval else 0 for each in found]
             sentences.append(
                 f"Of {len(found)} differences {signs.count(1)} are for {new}, {signs.count(-1)} for {reference}, and "
                 f"{signs.count(0)} cannot be told from 0."
@@ -319,7 +321,7 @@ def points(share: float) -> str:
 
 def span_words(found: Mean) -> str:
     """A difference with its interval: "2.1 points (0.4 to 3.8, n = 3)"."""
-    if found.low is None or found.high is None:
+    if not found.has_interval:
         return f"{points(found.value)} (n = {found.n})"
     return f"{points(found.value)} ({100 * found.low:.1f} to {100 * found.high:.1f}, n = {found.n})"
 
@@ -378,6 +380,6 @@ def _lookup(values: dict[str, Any]) -> Callable[[str], str]:
     return lambda field: words(field, values[field]) if field in values else ""
 
 
-def _number(value: float | None) -> float | str:
+def _number(value: float) -> float | str:
     """A number and no text: a table would not take a text that begins with a minus for a number."""
-    return "" if value is None else float(f"{value:.6g}")
+    return "" if math.isnan(value) else float(f"{value:.6g}")

@@ -129,6 +129,14 @@ interface LiveFrame {
 type Follow = (frame: LiveFrame) => Promise<boolean>;
 
 type Draw = (state: State) => void;
+/** One channel of the network at place `network` of the pair. */
+interface UnitPlace {
+  layer: string;
+  channel: number;
+  network: number;
+}
+type OpenUnit = (unit: UnitPlace) => boolean;
+
 /** A person chose something that needs a pass. `dragged`: one of many, of which the server hears the last. */
 type Choose = (changes: Partial<View>, dragged?: boolean) => void;
 /** `AimedAttack` of adversarial.py. */

@@ -44,3 +44,14 @@ export function formatFragment(selection, sheet = false) {
   const text = given.toString().replaceAll("%2C", ",").replaceAll("%3A", ":"); // a place that can be read
   return text && `#${text}`;
 }
+
+/**
+ * The address of the page of one channel of the network at place `which`, with the pair and the picture of the view.
+ * @type {(view: View, layer: string, channel: number, which: number) => string}
+ */
+export function unitAddress({ networks, picture, frame, paper, target }, layer, channel, which) {
+  const given = { first: networks[0], second: networks[1] ?? "none", picture, frame, paper, target };
+  const unit = { question: "unit", layer, channel, network: which ? "second" : "first" };
+  const fields = Object.entries({ ...given, ...unit }).filter(([, value]) => value !== null);
+  return `experiments?${new URLSearchParams(fields.map(([name, value]) => [name, String(value)]))}`;
+}
