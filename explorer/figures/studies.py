@@ -11,7 +11,7 @@ from explorer.figures.charts import DASHES, GREY, LEGEND, Series, add_line
 from explorer.figures.text_escaping import escape_html
 from explorer.intervals import Mean
 
-COLUMNS = 3  # of small multiples
+COLUMNS = 2  # of small multiples
 ROW_PX, TOP_PX, BOTTOM_PX = 250, 64, 50
 _SYMBOLS = dict(zip(DASHES, ("circle", "diamond", "square", "x"), strict=True))
 _SHIFT = 0.08  # of the distance of two values: intervals stand beside each other

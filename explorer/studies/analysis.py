@@ -82,7 +82,7 @@ class Analysis:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return finite(asdict(self))  # type: ignore[no-any-return]
+        return dict(finite(asdict(self)))
 
 
 def analyse(study: Study, results: Iterable[Result]) -> Analysis:
