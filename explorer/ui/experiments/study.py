@@ -36,6 +36,7 @@ EXAMPLES = {
     "init": "he, pytorch", "width": "8, 16", "block": "basic, bottleneck", "size": "16, 32",
     "learning_rate": "0.03, 0.1", "batch_size": "32, 64", "optimizer": "sgd, adam",
 }  # fmt: skip
+POLL_INTERVAL_S = 1.0
 MOST_LISTED = 12  # earlier studies
 _BETWEEN = "|"  # values in the URL: a shortcut of its own for each stage has commas
 
@@ -57,7 +58,7 @@ def show(state: ExperimentsState) -> None:
     except ValueError as error:
         st.error(as_sentence(user_message(error)))
     else:
-        st.fragment(_offer, run_every=1.0 if forecasts.is_measuring() else None)(state, study)
+        _offer(state, study)
     _earlier()
 
 
@@ -110,8 +111,9 @@ def _choose(state: ExperimentsState) -> None:
     except ValueError:  # said below the form
         axes = base.axes
     with st.expander("Axes, seeds and training", expanded=bool(state.axes)):
-        for axis in axes:
-            _values(axes, axis)
+        with st.container(horizontal=True):
+            for axis in axes:
+                _values(axes, axis)
         present = {axis.field for axis in axes}
         offered = [field for field in ("depth", "shortcut", *FURTHER) if field not in present]
         bound(
@@ -144,7 +146,7 @@ def _values(axes: Sequence[Axis], axis: Axis) -> None:
 
     bound(
         st.text_input, f"Values of {field_words(axis.field)}", key=f"study_axis_{axis.field}", value=written,
-        write=write, width=420, max_chars=120, help="Empty it to leave the axis out.",
+        write=write, width=300, max_chars=120, help="Empty it to leave the axis out.",
     )  # fmt: skip
 
 
@@ -159,7 +161,6 @@ def _places(state: ExperimentsState, study: Study) -> int:
     return state.places or default_places(choose_device(study.device).type)  # type: ignore[arg-type]
 
 
-@navigation.error_boundary()
 def _offer(state: ExperimentsState, study: Study) -> None:
     """The cost, and the button that starts it; a refusal with its number instead."""
     places = _places(state, study)
@@ -168,10 +169,7 @@ def _offer(state: ExperimentsState, study: Study) -> None:
         speed = forecasts.speed()
         if speed is None:
             forecasts.measure_beside()
-            st.caption(f"{study.runs} runs. The speed of this machine is measured; the cost stands here in seconds.")
-            if not forecasts.is_measuring():
-                st.rerun()
-            st.button("Show the cost", key="study_cost")
+            st.fragment(_await_speed, run_every=POLL_INTERVAL_S)(study.runs)
             return
         key = f"study-cost/{places}/{speed.measured}/{json.dumps(asdict(study), sort_keys=True)}"
         expected = session().results.find(key)
@@ -186,6 +184,18 @@ def _offer(state: ExperimentsState, study: Study) -> None:
     st.button(
         "Start", key="study_start", type="primary", on_click=_start, args=(study, places), disabled=refused
     )  # fmt: skip
+
+
+@navigation.error_boundary()
+def _await_speed(count: int) -> None:
+    """Runs the page again when the speed is known, or why it is not."""
+    try:
+        is_known = forecasts.speed() is not None
+    except ValueError:
+        is_known = True
+    if is_known:
+        st.rerun()
+    st.caption(f"{count:,} runs. Measuring how fast this machine trains, for some seconds. Then the cost stands here.")
 
 
 def _start(study: Study, places: int) -> None:
