@@ -10,11 +10,11 @@ from streamlit.testing.v1 import AppTest
 from explorer import runs, studies
 from explorer.architectures import ArchitectureSpec, Stage, Stem
 from explorer.datasets import Dataset, Split, channel_statistics
-from explorer.figures import Chapter, report_html
+from explorer.figures import Chapter, Chart, report_html
 from explorer.runs import speed as machine_speed
 from explorer.studies import Axis, Study, StudyFolder, driver
 from explorer.studies.analysis import analyse
-from explorer.studies.ready_made import PUBLISHED, READY_MADE
+from explorer.studies.ready_made import PUBLISHED, READY_MADE, RESNETS_OF_HE
 from explorer.training import Speed, TrainingConfig
 from explorer.ui import client
 from explorer.ui.experiments import study_view
@@ -60,8 +60,8 @@ def made(owner: str = OWNER) -> StudyFolder:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (36, 3, 8, 8), np.uint8)
     labels = np.arange(36) % 3
-    parts = [Split(pixels[at : at + 12].copy(), labels[at : at + 12].copy()) for at in (0, 12, 24)]
-    dataset = Dataset("noise", ("a", "b", "c"), *channel_statistics(parts[0].images), *parts)
+    first, second, third = (Split(pixels[at : at + 12].copy(), labels[at : at + 12].copy()) for at in (0, 12, 24))
+    dataset = Dataset("noise", ("a", "b", "c"), *channel_statistics(first.images), first, second, third)
     axes = (Axis("depth", (6, 10)), Axis("shortcut", ("none", "identity")))
     data = {"kind": "stored", "number": runs.store_dataset(dataset)}
     study = Study("Small", SMALL.to_dict(), CONFIG.to_dict(), data, axes, (0, 1), device="cpu", threads=1)
@@ -141,7 +141,7 @@ def test_axes_stand_in_the_link_as_they_are() -> None:
 
 
 def test_the_published_errors_stand_beside_degradation_alone() -> None:
-    assert set(READY_MADE["degradation"].make().axes[0].values) == set(study_view.RESNETS_OF_HE)
+    assert set(READY_MADE["degradation"].make().axes[0].values) == set(RESNETS_OF_HE)
     folder = made()
     train(folder, 0)
     study, found = folder.study(), studies.progress(folder)
@@ -150,6 +150,6 @@ def test_the_published_errors_stand_beside_degradation_alone() -> None:
         (chart,) = [
             part
             for part in study_view.answer(named, found, analyse(named, found.results), "dark")
-            if isinstance(part, study_view.Chart) and part.title.startswith("Training and test error")
+            if isinstance(part, Chart) and part.title.startswith("Training and test error")
         ]
         assert (PUBLISHED in {trace.name for trace in chart.figure.data}) == shown
