@@ -65,7 +65,11 @@ def _settings(study: Study) -> str:
     )
     seeds = f"{len(study.seeds)} seed{'s' * (len(study.seeds) != 1)}"
     config = study.config
-    budget = f"{config['epochs']} epochs" if config.get("epochs") else f"{config.get('seconds')} s"
+    budget = (
+        f"{config['epochs']} epoch{'s' * (config['epochs'] != 1)}"
+        if config.get("epochs")
+        else f"{config.get('seconds')} s"
+    )
     return f"{axes}; {seeds}; {budget}, rate {config.get('learning_rate')}, batch {config.get('batch_size')}"
 
 
