@@ -233,13 +233,17 @@ def _difference_panels(study: Study, analysis: Analysis, values: Sequence[Any], 
 def _difference_table(analysis: Analysis) -> Table:
     """The differences and, below them, what the axis adds to them, in percentage points."""
     made = [
-        [place(each.at) or "all", f"{noun(each.reference)} − {noun(each.kind)}", *_cells(each.errors)]
+        [
+            place(each.at) or "all",
+            f"{words(SHORTCUT, each.reference)} − {words(SHORTCUT, each.kind)}",
+            *_cells(each.errors),
+        ]
         for each in analysis.differences
     ]
     for each in analysis.interactions:
         step = f"{field_words(each.axis)} {words(each.axis, each.first)} → {words(each.axis, each.last)}"
         where = f", {place(each.at)}" if each.at else ""
-        made.append([step + where, f"change of it for {noun(each.kind)}", *_cells(each.errors)])
+        made.append([step + where, f"its change, {words(SHORTCUT, each.kind)}", *_cells(each.errors)])
     return Table(["at", "difference of errors, points", *ERRORS.values()], made, texts=2)
 
 
