@@ -46,6 +46,7 @@ ROOMS = (
     "stored_results",
     "attribution",
     "experiments",
+    "studies",
     "figures",
     "ui",
     "cli",

@@ -41,7 +41,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
     where the request or its data are damaged or do not fit together; OSError where the disk is full.
     """
     log.write("phase", phase="preparing")
-    use_threads()
+    use_threads(request.threads or None)
     config = replace(TrainingConfig.from_dict(request.config), device=request.device)  # type: ignore[arg-type]
     specs = [ArchitectureSpec.from_dict(values) for values in request.specs]
     if len({spec.name for spec in specs}) < len(specs):
@@ -118,7 +118,8 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
         files.append({"name": name, "title": spec.name, "sha256": sha256, "outcome": record.outcome})
         files[-1] |= {"steps": record.steps, "shortcut": spec.shortcut, **checkpoint.metrics}
         files[-1] |= {"passes": record.passes, "side": spec.input_shape[1], "weighted": config.class_weights}
-        files[-1] |= {"batchnorm_images": record.batchnorm_images}
+        files[-1] |= {"batchnorm_images": record.batchnorm_images, "threads": record.threads}
+        files[-1] |= {"train": asdict(record.epochs[-1].train)} if record.epochs else {}
     return {"networks": files, "seconds": progress.seconds, "device": record.device, "precision": record.precision}
 
 
