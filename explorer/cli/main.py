@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, training, weights
+from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, study, training, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -24,6 +24,7 @@ COMMANDS = (
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
+    ("study", study.study_arguments, study.run_study),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),
     ("inspect", weights.inspect_arguments, weights.inspect_file),
@@ -44,9 +45,9 @@ def parser() -> Parser:
         prog="python -m explorer",
         description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at an image.",
         epilog="`COMMAND --help` shows all options of one. Each prints text or, with --json, one JSON document; "
-        "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN. Exit status: 0; 1 "
-        "where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong use, with one "
-        "sentence on stderr; 130 after Ctrl-C; 141 where the reader closes the output before its end.",
+        "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN, `study DIR` a study. "
+        "Exit status: 0; 1 where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong "
+        "use, with one sentence on stderr; 130 after Ctrl-C; 141 where the reader closes the output before its end.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")

@@ -75,7 +75,14 @@ class Request:
     places: int = 1
 
     def __post_init__(self) -> None:
-        types = {"config": dict, "data": dict, "device": str, "owner": str, "created": int | float, "names": tuple}
+        types: dict[str, Any] = {
+            "config": dict,
+            "data": dict,
+            "device": str,
+            "owner": str,
+            "created": int | float,
+            "names": tuple,
+        }
         types |= {"threads": int, "places": int}
         for name, kind in types.items():
             if not isinstance(getattr(self, name), kind):

@@ -5,12 +5,13 @@ import secrets
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from explorer import runs
 from explorer.files import write_atomically
+from explorer.machine import cores
 from explorer.runs import ID, OWNER, Run, data_folder
 from explorer.runs.locks import is_held
 from explorer.runs.log import Event
@@ -153,6 +154,7 @@ class StudyFolder:
         raise ValueError(_DAMAGED)
 
 
+THREADS_ELSEWHERE = 2
 _DAMAGED = "this study is damaged; start a new one."
 
 
@@ -163,8 +165,12 @@ def studies_folder() -> Path:
 def create(study: Study, owner: str = "", engine: str = "local", places: int = 1, study_id: str = "") -> StudyFolder:
     """Writes the study with its trials, and the id of each one's run; nothing starts yet.
 
-    Raises ValueError for a study that is too large or has impossible networks, and where the disk is full.
+    What decides the bits of a run stands in its request from now on, the number of its threads too: by default this
+    machine's cores shared among the places; of another engine one for each of two networks. Raises ValueError for a
+    study that is too large or has impossible networks, and where the disk is full.
     """
+    shared = max(1, cores() // places) if engine == "local" else THREADS_ELSEWHERE
+    study = replace(study, threads=study.threads or shared)
     trials = study.trials(owner, time.time())
     place = StudyFolder(studies_folder() / (study_id or secrets.token_hex(16)))
     if not ID.fullmatch(place.id):

@@ -179,7 +179,7 @@ class Study:
         from explorer.training import TrainingConfig, choose_device
 
         self.check_size()
-        device = choose_device(self.device).type  # type: ignore[arg-type]
+        device = choose_device(self.device).type
         base = ArchitectureSpec.from_dict(self.spec)
         config = TrainingConfig.from_dict(self.config)
         made: list[Trial] = []
