@@ -94,8 +94,10 @@ ONLY_IN = {
 # Packages of the tests that a module takes where they are installed, and does without where they are not.
 OPTIONAL = {
     ("explorer.onnx_export", "onnxruntime"),
+    ("explorer.studies.ray_connection", "ray"),
     ("explorer.studies.ray_engine", "ray"),
     ("explorer.studies.ray_node", "ray"),
+    ("explorer.studies.ray_task", "ray"),
 }
 
 # Pictures and pages know no networks, and what draws pictures knows arrays only.

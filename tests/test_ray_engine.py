@@ -1,5 +1,6 @@
 """Runs on a real Ray of two node processes: nodes and drivers are killed, and the weights keep their bits."""
 
+import importlib.metadata
 import os
 import secrets
 import signal
@@ -18,8 +19,10 @@ import torch
 from explorer import checkpoints, runs
 from explorer.architectures import ArchitectureSpec, Stage, Stem, build
 from explorer.datasets import Dataset, Split, channel_statistics, stored
+from explorer.files import write_atomically
 from explorer.runs import Request, Run
-from explorer.studies import EngineError, ray_engine, ray_node
+from explorer.studies import EngineError, ray_engine
+from explorer.studies.carried import is_carried
 from explorer.studies.ray_engine import RayEngine
 from explorer.training import TrainingConfig, fit_together
 from tests.made_runs import processes_of
@@ -27,17 +30,17 @@ from tests.made_runs import processes_of
 PATIENCE_S = 120.0
 SPEC = ArchitectureSpec((Stage(1, 8), Stage(1, 12, 2)), stem=Stem(8), input_shape=(3, 8, 8), classes=3)
 TWINS = (SPEC.twin(), SPEC)
-CONFIG = TrainingConfig(epochs=150, batch_size=8, seed=3, device="cpu")
+CONFIG = TrainingConfig(epochs=60, batch_size=8, seed=3, device="cpu")
 
 
 def noise() -> Dataset:
     """Random labels, 8 × 8 pixels: it is stored, so it has to travel to a node without our disk."""
     generator = np.random.default_rng(0)
-    splits = [
+    train, validation, test = (
         Split(generator.integers(0, 256, (count, 3, 8, 8), np.uint8), generator.integers(0, 3, count))
         for count in (48, 12, 24)
-    ]
-    return Dataset("noise", ("a", "b", "c"), *channel_statistics(splits[0].images), *splits)
+    )
+    return Dataset("noise", ("a", "b", "c"), *channel_statistics(train.images), train, validation, test)
 
 
 DATA = noise()
@@ -51,6 +54,8 @@ def cluster() -> Iterator[Any]:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_health_check_period_ms": "1000",  # a killed node is known as such after 3 s and not after 15
+            "RAY_health_check_failure_threshold": "3",
         }.items():
             patch.setenv(name, value)
         from ray.cluster_utils import Cluster
@@ -127,7 +132,7 @@ def check_finished(run: Run, weights: list[dict[str, torch.Tensor]]) -> None:
         found = checkpoints.load(run.network_file(spec.name.lower())).network.state_dict()
         assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
     left = {path.name for path in run.folder.iterdir()} - {f"{spec.name.lower()}.safetensors" for spec in TWINS}
-    assert left == {"request.json", "metrics.jsonl", "log.txt", "lock", "samples.npy"}
+    assert left <= {"request.json", "metrics.jsonl", "log.txt", "lock", "samples.npy"}
     assert not processes_of(run.id)
 
 
@@ -144,7 +149,7 @@ def test_the_bits_survive_a_node_that_is_killed_with_and_without_a_shared_disk(c
         assert runs.status(run).state == "running"
         stand_still(run)
     steps = [runs.status(run).log.progress[-1]["step"] for run in (shared, carried)]
-    assert all(0 < step < 900 for step in steps)
+    assert all(0 < step < 360 for step in steps)
 
     (node,) = cluster.worker_nodes
     cluster.remove_node(node, allow_graceful=False)
@@ -152,16 +157,16 @@ def test_the_bits_survive_a_node_that_is_killed_with_and_without_a_shared_disk(c
     cluster.add_node(num_cpus=2)
     ended(engine, shared, carried)
     for run in (shared, carried):
-        assert runs.status(run).log.start["step"] > 0, "it resumed"
+        start = runs.status(run).log.start
+        assert start and start["step"] > 0, "it resumed"
         check_finished(run, weights)
 
 
 def test_a_node_without_our_disk_gets_the_run_and_obeys_its_stop(cluster, engine, weights, monkeypatch):
     def elsewhere(path: Path, content: bytes) -> None:
         if path.name != "attempt":
-            write(path, content)
+            write_atomically(path, content)
 
-    write = ray_engine.write_atomically
     monkeypatch.setattr(ray_engine, "write_atomically", elsewhere)
     monkeypatch.setattr(ray_engine, "KILL_AFTER_S", 60.0)
     run = prepared()
@@ -204,13 +209,13 @@ def test_a_killed_driver_and_a_killed_run_are_continued_by_the_next(cluster, wei
     engine = RayEngine(address=cluster.address)
     try:
         assert engine.start(run), "it follows what may still live, and begins it again once that is gone"
-        wait_until(engine, lambda: run.id in engine.jobs and is_training(run), "it goes on")
-        process = stand_still(run)
+        wait_until(engine, lambda: run.id in engine.jobs and processes_of(run.id) and is_training(run), "it goes on")
+        stand_still(run)
         monkeypatch.setattr(ray_engine, "KILL_AFTER_S", 0.1)
         engine.kill(run)
         ended(engine, run)
         assert runs.status(run).state == "stopped" and run.state.exists()
-        assert not Path(f"/proc/{process}").exists()
+        assert not processes_of(run.id)
         assert engine.start(run)
         ended(engine, run)
     finally:
@@ -245,9 +250,9 @@ def test_a_ray_that_no_longer_answers_ends_the_study_in_a_sentence(engine, monke
 
 def test_a_file_that_no_run_has_never_becomes_a_path():
     carried = ("state", "metrics.jsonl", "log.txt", "samples.npy", "resnet-8.safetensors")
-    assert all(map(ray_node.is_carried, carried))
+    assert all(map(is_carried, carried))
     others = ("../state", "lock", "stop", "request.json", "a/b.safetensors", ".safetensors", "..safetensors", "")
-    assert not any(map(ray_node.is_carried, others))
+    assert not any(map(is_carried, others))
 
 
 @pytest.mark.parametrize(
@@ -261,10 +266,10 @@ def test_a_file_that_no_run_has_never_becomes_a_path():
 def test_a_missing_or_other_ray_is_named(monkeypatch, version, sentence):
     def found(name: str) -> str:
         if version is None:
-            raise ray_engine.importlib.metadata.PackageNotFoundError(name)
+            raise importlib.metadata.PackageNotFoundError(name)
         return str(version)
 
-    monkeypatch.setattr(ray_engine.importlib.metadata, "version", found)
+    monkeypatch.setattr(importlib.metadata, "version", found)
     with pytest.raises(EngineError) as raised:
         RayEngine()
     assert str(raised.value).startswith(sentence)

@@ -5,40 +5,30 @@ limit, stop, log and bits are the same as here. Only the process of a study uses
 belongs to one thread.
 """
 
-import importlib.metadata
-import logging
 import os
-import re
 import secrets
 import shutil
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from explorer import runs
 from explorer.files import write_atomically
-from explorer.machine import cores
 from explorer.runs import Request, Run
 from explorer.runs.directory import STOP_GRACE_S
 from explorer.runs.queue import RESUMABLE, hold, write_end
+from explorer.studies.carried import apply, code_files, data_files, run_files
 from explorer.studies.engine import EngineError
-from explorer.studies.ray_node import Files, is_carried
+from explorer.studies.ray_connection import DOWN, answering, answers, check_address, check_version, connect
+from explorer.studies.ray_task import remote
 
-VERSION = "2.60"
-INSTALL = "install it with `pip install -r requirements-ray.txt`, or use `--engine local`"
 POLL_S = 0.25
 PROBE_S = 5.0  # between two looks whether Ray still answers
 DOWN_AFTER_S = 20.0  # Ray itself ends this process without a word after 60 s
 ANSWER_S = 60.0
 KILL_AFTER_S = STOP_GRACE_S + 2.0  # from the request to stop: it takes up to a second to reach the node
 MAX_LOSSES = 3  # of one run in a row without a step between them
-LOCAL_STORE = 100_000_000  # bytes of shared memory; what goes through it is small
-_ADDRESS = re.compile(r"(?P<host>[\w.\-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -58,17 +48,17 @@ class _Job:
     @property
     def needs(self) -> dict[str, int]:
         """Cores, a thread each, and GPUs."""
-        cpus = self.request.threads or len(self.request.specs)
-        return {"num_cpus": cpus, "num_gpus": 1 if self.request.device == "cuda" else 0}
+        return {"num_cpus": max(1, self.request.threads), "num_gpus": 1 if self.request.device == "cuda" else 0}
 
 
 class RayEngine:
     """An `Engine` on the Ray at `address` ("host:port" or "auto"), by default that of `RAY_ADDRESS`; without one it
     starts a Ray on this machine, until `close`.
 
-    `places` runs are started at one time, by default as many as the cluster has cores for, or GPUs. With `shared_disk`
-    the nodes look for the runs where they lie here; as soon as one does not find them there, every further run travels
-    to its node and back. A run whose node is lost is submitted again and resumes from its last saved state.
+    `places` runs are started at one time, with None or 0 as many as the cluster has cores for, or GPUs. With
+    `shared_disk` the nodes look for the runs where they lie here; as soon as one does not find them there, every
+    further run travels to its node and back. A run whose node is lost is submitted again and resumes from its last
+    saved state.
 
     Raises EngineError, one sentence with what to do, where Ray is missing, has another version or does not answer.
     """
@@ -78,7 +68,7 @@ class RayEngine:
         address = address or os.environ.get("RAY_ADDRESS") or "local"
         check_address(address)
         self.shared_disk = shared_disk
-        self.gcs, self.own_folder = _connect(address, places)
+        self.gcs, self.own_folder = connect(address, places)
         self.wished = places
         self.places = places or 1
         self.jobs: dict[str, _Job] = {}
@@ -86,8 +76,8 @@ class RayEngine:
         self.answered = self.probed = time.monotonic()
         self._board: Any = None
         self._stored: dict[str, Any] = {}  # references by what they hold
-        with _answering():
-            self.task, board = _remote()
+        with answering():
+            self.task, board = remote()
             self.board_class = board
             self._count_places()
 
@@ -106,7 +96,7 @@ class RayEngine:
         """As `Engine.wait`."""
         deadline = time.monotonic() + seconds
         while True:
-            with _answering():
+            with answering():
                 self._check_answers()
                 ended = [*self._ended_followed(), *self._ended_jobs()]
                 self._obey_stops()
@@ -141,8 +131,12 @@ class RayEngine:
         """Submits a run that no process holds."""
         if (state := runs.status(run).state) not in RESUMABLE:
             raise ValueError(f"the run is {state}, there is nothing to start.")
-        job = _Job(run, run.request())
-        with _answering():
+        request = run.request()
+        if not request.threads:  # one for each network, and recorded: their number decides the last bits
+            request = replace(request, threads=len(request.specs))
+            run.write_request(request)
+        job = _Job(run, request)
+        with answering():
             self._check_fits(job)
             run.stop_mark.unlink(missing_ok=True)
             try:
@@ -151,7 +145,7 @@ class RayEngine:
                 _let_go(job)
                 raise
         self.jobs[run.id] = job
-        with _answering():
+        with answering():
             self._count_places()
         return True
 
@@ -169,8 +163,8 @@ class RayEngine:
             if self._board is None:
                 self._board = self._start_board()
             # In a list, so that Ray does not fetch them before the task asks for them.
-            files = [ray.put(_run_files(job.run)), *self._data(job.request)]
-        code = self._store("code", _code)
+            files = [ray.put(run_files(job.run)), *self._data(job.request)]
+        code = self._store("code", code_files)
         values = {
             "attempt": job.attempt,
             "run": job.run.id,
@@ -202,7 +196,7 @@ class RayEngine:
         if kind == "shapes":
             return []
         key = f"{kind} {request.data.get('number', '')}"
-        return [self._store(key, lambda: _data_files(request))]
+        return [self._store(key, lambda: data_files(request))]
 
     # --- what became of them ------------------------------------------------------------------------------------------
 
@@ -289,7 +283,7 @@ class RayEngine:
             job = carried.get(attempt)  # none where it was submitted again meanwhile
             if job and job.run.id not in failed:
                 try:
-                    _apply(job.run, changes)
+                    apply(job.run, changes)
                 except OSError as error:
                     job.run.reserve.unlink(missing_ok=True)
                     failed[job.run.id] = f"Its results cannot be kept here ({error.strerror}). Free some space, resume."
@@ -317,11 +311,11 @@ class RayEngine:
         if now - self.probed < PROBE_S:
             return
         self.probed = now
-        if _answers(self.gcs):
+        if answers(self.gcs):
             self.answered = now
             self._count_places()
         elif now - self.answered > DOWN_AFTER_S:
-            raise EngineError(_DOWN)
+            raise EngineError(DOWN)
 
     def _count_places(self) -> None:
         import ray
@@ -347,135 +341,6 @@ class RayEngine:
                 )
 
 
-_DOWN = "Ray no longer answers; start it again and resume the study: what has finished is kept."
-
-
-def check_version() -> None:
-    """Raises EngineError where Ray is missing or has another version than requirements-ray.txt. Imports nothing."""
-    try:
-        found = importlib.metadata.version("ray")
-    except importlib.metadata.PackageNotFoundError:
-        raise EngineError(f"Ray is not installed; {INSTALL}.") from None
-    if found.split(".")[:2] != VERSION.split("."):
-        raise EngineError(f"Ray {VERSION} is needed and {found} is installed; {INSTALL}.")
-
-
-def check_address(address: str) -> None:
-    """Raises EngineError for anything but "local", "auto" or the host:port of a Ray that answers."""
-    if address in ("local", "auto"):
-        return
-    if not _ADDRESS.fullmatch(address):
-        raise EngineError(
-            f"`RAY_ADDRESS` must be host:port, as `ray start --head` prints it, received {address[:100]!r}; start the "
-            "study on a machine of that cluster."
-        )
-    if not _answers(address):
-        raise EngineError(f"No Ray answers at {address}; start it there or correct `RAY_ADDRESS`.")
-
-
-def _answers(address: str) -> bool:
-    parts = _ADDRESS.fullmatch(address)
-    if parts is None:
-        return False
-    try:
-        socket.create_connection((parts["host"].strip("[]"), int(parts["port"])), timeout=5).close()
-    except (OSError, OverflowError):
-        return False
-    return True
-
-
-def _connect(address: str, places: int | None) -> tuple[str, str]:
-    """Connects this process to Ray, or starts one. Returns the address of its head, and the folder of the logs of one
-    that was started here, else "". Raises EngineError."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if address == "local" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
-    import ray
-
-    # A Ray of another's cannot be given its size.
-    ours: dict[str, Any] = {"num_cpus": max(cores(), places or 0), "object_store_memory": LOCAL_STORE}
-    ours = ours | {"include_dashboard": False} if address == "local" else {}
-    try:
-        context = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **ours)
-    except ray.exceptions.AuthenticationError:
-        raise EngineError(
-            f"The Ray at {address} needs its token: set `RAY_AUTH_TOKEN`, or `RAY_AUTH_MODE=disabled` for one without."
-        ) from None
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise EngineError(f"Ray at {address} cannot be used ({lines[0][:200].rstrip('.:')}); {INSTALL}.") from None
-    own_folder = str(context.address_info["session_dir"]) if address == "local" else ""
-    return str(context.address_info["gcs_address"]), own_folder
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Raises EngineError where Ray fails."""
-    import ray
-
-    try:
-        yield
-    except (ConnectionError, ray.exceptions.RayError) as error:
-        raise EngineError(_DOWN) from error
-
-
-def _remote() -> tuple[Any, Any]:
-    """(task, class of the board) for Ray. Both are defined here inside, so that Ray sends their code: the nodes have
-    none of this repository until the task unpacks it."""
-    import ray
-
-    def train(job: dict[str, Any], code: list[Any], board: Any) -> dict[str, Any]:
-        import hashlib
-        import os
-        import shutil
-        import stat
-        import sys
-        import tempfile
-
-        import ray
-
-        root = os.path.join(tempfile.gettempdir(), f"explorer-{os.getuid()}")
-        os.makedirs(root, mode=0o700, exist_ok=True)
-        found = os.lstat(root)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-            return {"outcome": "refused", "message": f"the folder {root} is another account's"}
-        files = ray.get(code[0])
-        digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
-        place = os.path.join(root, f"code-{digest}")
-        if not os.path.isdir(place):
-            unpacked = tempfile.mkdtemp(dir=root)
-            for name, content in files.items():
-                os.makedirs(os.path.dirname(os.path.join(unpacked, name)), exist_ok=True)
-                with open(os.path.join(unpacked, name), "wb") as file:
-                    file.write(content)
-            try:
-                os.rename(unpacked, place)
-            except OSError:  # another task was faster
-                shutil.rmtree(unpacked)
-        sys.path.insert(0, place)
-        from explorer.studies import ray_node
-
-        return ray_node.execute(job, board)
-
-    class Board:
-        """Reports of the nodes, until the study's process takes them, and which runs should stop."""
-
-        def __init__(self) -> None:
-            self.reports: list[Any] = []
-            self.stopping: set[str] = set()
-
-        def report(self, attempt: str, changes: dict[str, Any]) -> bool:
-            self.reports.append((attempt, changes))
-            return attempt in self.stopping
-
-        def take(self, stopping: list[str]) -> list[Any]:
-            taken, self.reports, self.stopping = self.reports, [], {*stopping}
-            return taken
-
-    return ray.remote(max_calls=1, max_retries=0)(train), ray.remote(num_cpus=0)(Board)
-
-
 def _answer(reference: Any) -> dict[str, Any]:
     """What the task returned, or how it was lost."""
     import ray
@@ -487,58 +352,6 @@ def _answer(reference: Any) -> dict[str, Any]:
         return {"outcome": "refused", "message": lines[-1][:300].rstrip(".")}
     except ray.exceptions.RayError:  # its node or its process is gone
         return {"outcome": "lost"}
-
-
-def _code() -> Files:
-    """All code that a run needs, by path below the repository: a node runs what this process runs."""
-    skipped = {_ROOT / "explorer" / name for name in ("ui", "figures")}
-    return {
-        str(path.relative_to(_ROOT)): path.read_bytes()
-        for path in sorted((_ROOT / "explorer").rglob("*.py"))
-        if not skipped & {*path.parents}
-    }
-
-
-def _run_files(run: Run) -> Files:
-    """The run's files that travel, by path below the data folder."""
-    paths = [path for path in run.folder.iterdir() if is_carried(path.name) or path.name == "request.json"]
-    return {f"runs/{run.id}/{path.name}": path.read_bytes() for path in paths}
-
-
-def _data_files(request: Request) -> Files:
-    """The files of the pictures that the request trains on, by path below the data folder; {} where a node has to
-    download them."""
-    from explorer.datasets import downloadable
-
-    kind, folder = request.data.get("kind"), runs.downloads_folder()
-    if kind == "stored":
-        paths = [runs.stored_data(str(request.data.get("number")))]
-    elif kind in downloadable.DOWNLOADABLE and downloadable.is_available(kind, folder):
-        paths = [folder / file.path for file in downloadable.DOWNLOADABLE[kind].files]
-    else:
-        return {}
-    return {str(path.relative_to(runs.data_folder())): path.read_bytes() for path in paths}
-
-
-def _apply(run: Run, changes: dict[str, Any]) -> None:
-    """Writes the changes of a run's files. Raises OSError where the disk is full."""
-    state = changes["whole"].pop("state", None)
-    for name, content in changes["whole"].items():
-        if is_carried(name):
-            write_atomically(run.folder / name, content)
-    for name, (offset, content) in changes["growing"].items():
-        if is_carried(name):
-            descriptor = os.open(run.folder / name, os.O_WRONLY | os.O_CREAT, 0o600)
-            try:
-                while content:
-                    written = os.pwrite(descriptor, content, offset)
-                    content, offset = content[written:], offset + written
-            finally:
-                os.close(descriptor)
-    if state is not None:  # last: events before it are not sent again
-        write_atomically(run.state, state)
-    if "state" in changes["gone"]:
-        run.state.unlink(missing_ok=True)
 
 
 def _wait_for_lock(run: Run) -> None:

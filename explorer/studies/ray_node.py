@@ -17,25 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from explorer.runs import FILE, Run, is_alive, status
+from explorer.runs import Run, is_alive, status
 from explorer.runs.queue import hold, start_process
+from explorer.studies.carried import GROWING, Files, is_carried
 
 POLL_S = 0.25
 REPORT_S = 1.0
 LOCK_WAIT_S = 120.0
 """How long a node waits for a run that a lost node may still hold: file servers keep its locks for up to 90 s."""
-GROWING = ("metrics.jsonl", "log.txt")
-WHOLE = ("state", "samples.npy")
-_NETWORK = ".safetensors"
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux's prctl
-
-Files = dict[str, bytes]
-"""Contents by path below a data folder, or below a run's folder."""
-
-
-def is_carried(name: str) -> bool:
-    """Whether a file of that name travels between a node and the study's own process, in either direction."""
-    return name in (*GROWING, *WHOLE) or (name.endswith(_NETWORK) and bool(FILE.fullmatch(name[: -len(_NETWORK)])))
 
 
 def execute(job: dict[str, Any], board: Any) -> dict[str, Any]:
@@ -94,7 +84,7 @@ def _wait(process: "subprocess.Popen[bytes]", reports: "_Reports | None") -> int
 
 def _is_there(run: Run, attempt: str) -> bool:
     """Whether this node sees the run where the study's process has just written the secret of the attempt."""
-    for wait in (0.0, 1.0, 3.0):  # a file server's client may remember for some seconds that a file was missing
+    for wait in (0.0, 1.0):  # a file server's client may remember for a moment that a file was missing
         time.sleep(wait)
         with suppress(OSError):
             if (run.folder / "attempt").read_text(encoding="utf-8") == attempt:
