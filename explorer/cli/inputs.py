@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple, get_args, get_origin
 import numpy as np
 
 from explorer import checkpoints, weights_import
-from explorer.architectures import ArchitectureSpec
+from explorer.architectures import ArchitectureSpec, Intervention
+from explorer.architectures.interventions import SEPARATOR, parse_all
 from explorer.checkpoints import Checkpoint, CheckpointError
 from explorer.cli.formatting import SHOWN_CLASSES, describe_classes
 from explorer.datasets import Dataset, Split, folders, shapes
@@ -309,6 +310,21 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a file that `train` saved or `inspect` knows, or a pretrained network"
     )
+
+
+def add_change(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--change",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="an intervention, as links name them: stages.1.0@branch:off, stem.conv~3:0.5, stages.0.1:mean, "
+        "stages.0.1:swap~stages.0.2 (repeatable, or several with commas)",
+    )
+
+
+def changes(arguments: argparse.Namespace) -> tuple[Intervention, ...]:
+    return parse_all(SEPARATOR.join(arguments.change))
 
 
 def add_paper(parser: argparse.ArgumentParser) -> None:

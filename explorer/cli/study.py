@@ -47,24 +47,32 @@ def run_study(arguments: argparse.Namespace) -> CommandResult:
     place = _kept(arguments.study)
     study = place.study() if place else _study(arguments.study)
     if arguments.print:
-        return study.to_dict(), [json.dumps(study.to_dict(), indent=2)]
+        return study.to_dict(), json.dumps(study.to_dict(), indent=2).splitlines()
     settings = place.settings() if place else {}
     engine = arguments.engine or settings.get("engine") or "local"
-    places = _places(arguments.places, study) or int(settings.get("places") or default_places(_device(study)))
-    if place is None or arguments.cost:
-        expected = cost(study, machine_speed.measure(), places)
-        if arguments.cost:
-            return _cost_document(study, expected)
-        if engine == "local":
-            expected.check()
-        print(f"{study.name}. {expected.sentence}", file=sys.stderr, flush=True)
-        place = studies.create(study, engine=engine, places=places)
-        print(f"`study {place.folder}` continues it if it is interrupted.", file=sys.stderr, flush=True)
+    usual = default_places(_device(study)) if engine == "local" else 0  # Ray knows how many it has
+    places = _places(arguments.places) or int(settings.get("places") or usual)
+    if arguments.cost:
+        return _cost_document(study, cost(study, machine_speed.measure(), places or 1))
+    if place is None:
+        place = _created(study, engine, places)
     try:
         _follow(place, engine, places)
     except EngineError as error:
         raise ValueError(str(error)) from None
     return _document(place)
+
+
+def _created(study: Study, engine: str, places: int) -> StudyFolder:
+    """The study's new directory; what it takes goes to stderr. Raises ValueError where that is too much."""
+    study.check_size()
+    if engine == "local":
+        expected = cost(study, machine_speed.measure(), places)
+        expected.check()
+        print(f"{study.name}. {expected.sentence}", file=sys.stderr, flush=True)
+    place = studies.create(study, engine=engine, places=places)
+    print(f"`study {place.folder}` continues it if it is interrupted.", file=sys.stderr, flush=True)
+    return place
 
 
 def _listing() -> CommandResult:
@@ -108,7 +116,7 @@ def _device(study: Study) -> str:
     return choose_device(study.device).type  # type: ignore[arg-type]
 
 
-def _places(typed: str | None, study: Study) -> int:
+def _places(typed: str | None) -> int:
     """0 where none are given. Raises ValueError."""
     if typed is None:
         return 0

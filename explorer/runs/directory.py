@@ -75,15 +75,8 @@ class Request:
     places: int = 1
 
     def __post_init__(self) -> None:
-        types: dict[str, Any] = {
-            "config": dict,
-            "data": dict,
-            "device": str,
-            "owner": str,
-            "created": int | float,
-            "names": tuple,
-        }
-        types |= {"threads": int, "places": int}
+        types: dict[str, Any] = {"config": dict, "data": dict, "device": str, "owner": str, "created": int | float}
+        types |= {"names": tuple, "threads": int, "places": int}
         for name, kind in types.items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"`{name}` of a request is a {type(getattr(self, name)).__name__}.")

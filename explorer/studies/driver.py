@@ -115,9 +115,7 @@ class _Drive:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            write_outcome(
-                place, "failed", "The disk is full. Free some space, for example by deleting runs, and resume."
-            )
+            write_outcome(place, "failed", DISK_IS_FULL)
 
     def _start(self) -> Iterator[TrialEnd]:
         """Starts runs as long as there is room; yields those that cannot even start."""

@@ -120,6 +120,8 @@ class Study:
         for name, kind in (kinds | {"pairs": bool, "device": str, "threads": int}).items():
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"`{name}` of a study cannot be {shown(getattr(self, name))}.")
+        if not isinstance(self.data.get("kind"), str):
+            raise ValueError(f"`data` of a study needs a `kind`, received {shown(self.data.get('kind'))}.")
         if not 1 <= len(self.name) <= 200 or not self.name.isprintable():
             raise ValueError("`name` of a study must be a line of 1 to 200 characters.")
         if not all(isinstance(axis, Axis) for axis in self.axes):
@@ -132,11 +134,11 @@ class Study:
                 raise ValueError(f"`{field}` is no axis; use `{NOT_AXES[field]}` of the study.")
         if {"data", "size"} <= {*fields}:
             raise ValueError("the axes `data` and `size` both choose the pictures; use one of them.")
-        if not self.seeds or len({*self.seeds}) < len(self.seeds):
-            raise ValueError("`seeds` must be one whole number or more, each once.")
         for seed in self.seeds:
             if type(seed) is not int or not 0 <= seed < SEED_LIMIT:
                 raise ValueError(f"`seeds` must be whole numbers from 0 to {SEED_LIMIT - 1}, received {shown(seed)}.")
+        if not self.seeds or len({*self.seeds}) < len(self.seeds):
+            raise ValueError("`seeds` must be one whole number or more, each once.")
         if self.device not in ("auto", "cpu", "cuda", "mps"):
             raise ValueError(f'`device` must be "auto", "cpu", "cuda" or "mps", received {shown(self.device)}.')
         if isinstance(self.threads, bool) or not 0 <= self.threads <= 1024:

@@ -191,6 +191,27 @@ TABS = (
 )
 
 
+def _pixels_are_chosen_and_linked(page: Page) -> None:
+    """On a map of the block and of the strip, and a number of a window marks its pixel on the strip."""
+    click(page, "tab", "Block")
+    page.get_by_role("button", name=re.compile(r"^Pixels of F\(x\) of ResNet-8")).press("ArrowDown")
+    wait_until_ready(page)
+    assert "at=stages.1.0.norm2:3,8,8" in page.url
+    click(page, "tab", "Layer")
+    page.get_by_role("button", name="Choose none").click()
+    row = page.locator(".strip button[data-place^='1/map/']")
+    row.and_(page.get_by_label("stages.0.0, ResNet-8")).click(modifiers=["Shift"], position={"x": 9, "y": 9})
+    wait_until_ready(page)
+    assert re.search(r"#layer=stages\.0\.0&channel=\d+&at=\d+,\d+$", page.url)
+    row.and_(page.get_by_label("stages.1.0, ResNet-8")).press("Enter")
+    page.locator(".strip .choose").click()
+    row.and_(page.get_by_label("stages.1.0.conv1, ResNet-8")).click()
+    wait_until_ready(page)
+    before = page.locator(".strip .pixel").count()
+    page.locator(".arithmetic section").last.locator("td button").first.hover()
+    expect(page.locator(".strip .pixel")).to_have_count(before + 1)
+
+
 def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page) -> None:
     visit(page, "/?first=shapes-plain-8&second=shapes-resnet-8&layer=stages.1.0.conv2&channel=3&at=0,5")
     for dark in (False, True):
@@ -202,6 +223,8 @@ def test_the_detail_opens_tab_by_tab_is_accessible_and_a_method_runs(page: Page)
             assert query(page).get("tab") == ([name] if name else None), where
             assert no_sideways_scroll(page), where
             assert_accessible(page, where, "[data-testid=stTabs]")
+    _pixels_are_chosen_and_linked(page)
+    click(page, "tab", "More methods")
     page.get_by_role("button", name=re.compile("^Run Integrated Gradients")).click()
     exceeds = page.get_by_text(re.compile("The score of the image exceeds that of the baseline"))
     expect(exceeds).to_have_count(2, timeout=PATIENCE)

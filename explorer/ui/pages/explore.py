@@ -94,6 +94,7 @@ def _detail(view: ExploreView) -> None:
             st.empty()  # of another layer than the viewer's, the panel would be drawn twice
         elif tab == "block":
             residual_blocks.block_tab(state, view.seen, view.results)
+            arithmetic_panel()
         else:
             if state.change:
                 st.info("This tab shows the untouched networks: the changes of their parts above do not reach it.")

@@ -404,10 +404,11 @@ class InferenceCache:
 
         def compute() -> LayerPass:
             with INFERENCE_SLOTS:
-                return layer_pass(result.checkpoint.network, result.trace.image, layer)
+                return layer_pass(result.checkpoint.network, result.trace.image, layer, result.interventions)
 
         with self.lock:
-            return self._inputs.get(f"{result.name}/{image.digest}/{layer}", compute)
+            key = f"{result.name}/{image.digest}/{layer}/{as_text(result.interventions)}"
+            return self._inputs.get(key, compute)
 
     def block(self, result: NetworkResult, image: InputImage, name: str) -> BlockAnatomy:
         """The inside of that block in that pass. Raises ValueError as `anatomy` does."""

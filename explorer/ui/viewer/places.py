@@ -20,8 +20,8 @@ overview = place(  # predictions and depth strip
     "<div class='overview'><p class='error' role='alert' hidden></p>"
     "<p class='loading' aria-hidden='true'></p>"
     f"<div class='looking'><div class='own-input'></div><div class='around'></div></div>{_LEAD}"
-    "<div class='strip'></div></div>",
-    ("scale.css", "own_input.css", "predictions.css", "strip.css", "picture_tools.css", "loading.css"),
+    "<div class='strip'></div><div class='rows'></div></div>",
+    ("scale.css", "own_input.css", "predictions.css", "strip.css", "rows.css", "picture_tools.css", "loading.css"),
 )
 changes_panel = place(
     "changes", "<section class='changes' aria-label='Changes of the networks'></section>", ("changes.css",)
@@ -31,6 +31,7 @@ layer_panel = place("layers", "<div class='layers'></div>", ("scale.css", "detai
 arithmetic_panel = place(
     "arithmetic", "<div class='arithmetic'></div>", ("scale.css", "detail.css", "arithmetic.css", "picture_tools.css")
 )
+block_maps = place("blockmaps", "<div class='maps'></div>", ("block_maps.css",))
 ending = place("ending", "<div class='around'><p class='finding'></p></div>", ("predictions.css",))
 _bar = place("bar", "<div class='bar'></div>", ("bar.css", "gallery.css", "upload.css", "sheet.css", "loading.css"))
 

@@ -1,9 +1,10 @@
 // The detail of the selected layer: overlays, numbers and feature maps of each network.
 
-import { pixelUnder } from "../arithmetic.js";
+import { pixelOf, pixelUnder } from "../arithmetic.js";
 import { colorTable, toImageData } from "../colors.js";
 import { context2d, el, moveWithKeys, numberIn, paintImage, setTabStop, setText, toggle, update } from "../dom.js";
 import { formatNumber } from "../format.js";
+import { choosing, clickedPixel } from "../links.js";
 import { floats, rasterAt } from "../message.js";
 import { enlargement } from "../picture_layout.js";
 import { pictureTools } from "../picture_tools.js";
@@ -113,7 +114,8 @@ function mapsPart(which, name, select) {
   const scale = colorBar("map");
   const number = el("input", { id: `channel${which}`, type: "number", min: "0", placeholder: "none" });
   const large = el("canvas", { className: "large", role: "img", ariaLabel: "No feature map is chosen" });
-  const pixels = pixelPicker(which, large, select);
+  let enlarged = 0; // the channel
+  const pixels = pixelPicker(`map/${which}`, large, (pixel, dragged) => select({ channel: enlarged, at: pixel.join() }, dragged));
   const meaning = el("p", { className: "caption" });
   const [all, one] = [el("div", { className: "all" }, grid, scale.box), el("div", { className: "field chosen" })];
   /** @type {Record<"all" | "one", Subject>} */
@@ -136,12 +138,14 @@ function mapsPart(which, name, select) {
     select({ channel });
   };
 
-  /** While a number is shown, a pointer chooses a pixel too. @type {(event: MouseEvent, index: number) => void} */
-  const chooseTile = ({ detail, offsetX, offsetY, currentTarget }, index) => {
+  /** As in the strip. @type {(event: MouseEvent, index: number) => void} */
+  const chooseTile = (event, index) => {
     const channel = page * PAGE + index;
-    const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (currentTarget);
-    const [row, column] = pixelUnder(offsetX / clientWidth, offsetY / clientHeight, sides[1], sides[0]);
-    select(detail && follows ? { channel, at: `${row},${column}` } : { channel });
+    const { clientWidth, clientHeight } = /** @type {HTMLElement} */ (event.currentTarget);
+    const under = () => pixelUnder(event.offsetX / clientWidth, event.offsetY / clientHeight, sides[1], sides[0]);
+    const middle = () => pixelUnder(0.5, 0.5, sides[1], sides[0]);
+    const pixel = clickedPixel(event, follows, choosing.on, under, middle);
+    select(pixel ? { channel, at: pixel.join() } : { channel });
   };
 
   /** @type {(count: number) => void} */
@@ -235,7 +239,9 @@ function mapsPart(which, name, select) {
       paintImage(large, paint(layer.chosen?.channel === chosen ? layer.chosen.map : placeOf(chosen)));
       large.style.width = `${large.width * enlargement(large.width, large.height, LARGE_PX)}px`;
       large.ariaLabel = `Feature map of channel ${chosen}`;
-      pixels.update(chosen, sides[0], sides[1], shown.at, `channel ${chosen} of ${shown.layer} of ${network.title}`);
+      enlarged = chosen;
+      const words = `channel ${chosen} of ${shown.layer} of ${network.title}`;
+      pixels.update({ which, layer: shown.layer }, layer.shape, pixelOf(shown.at), words);
       setText(meaning, channelText(stats.subarray(4 * chosen, 4 * chosen + 4), network.target));
       const what = `Feature map of channel ${chosen} of ${shown.layer} of ${network.title}. ${meaning.textContent} ${message.source}`;
       subjects.one = { parts: [large], caption: what, bars };
