@@ -1,4 +1,4 @@
-"""What travels with a run between the process of a study and a node without its disk: code, pictures, the run's files."""
+"""What travels with a run to a node without this disk, and back: code, pictures and the files of the run."""
 
 import os
 from pathlib import Path

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def _remote() -> tuple[Any, Any]:
+def remote() -> tuple[Any, Any]:
     """(task, class of the board) for Ray. Both are defined here inside, so that Ray sends their code: the nodes have
     none of this repository until the task unpacks it."""
     import ray
