@@ -9,7 +9,22 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, probing, study, training, weights
+from explorer.cli import (
+    arithmetic,
+    data,
+    experiments,
+    folding,
+    geometry,
+    lesions,
+    networks,
+    pictures,
+    probing,
+    study,
+    training,
+    trust,
+    units,
+    weights,
+)
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -22,9 +37,13 @@ COMMANDS = (
     ("explain", pictures.explain_arguments, pictures.explain_picture),
     ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
+    ("fold", folding.fold_arguments, folding.fold_network),
+    ("geometry", geometry.geometry_arguments, geometry.measure_geometry),
+    ("trust", trust.trust_arguments, trust.measure_trust),
     ("probe", probing.probe_arguments, probing.probe_layers),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
+    ("unit", units.unit_arguments, units.describe_unit),
     ("study", study.study_arguments, study.run_study),
     ("speed", None, training.measure_machine),
     ("pretrained", training.pretrained_arguments, training.rebuild_pretrained),

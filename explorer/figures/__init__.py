@@ -33,6 +33,13 @@ from explorer.figures.detail import (
     signed_overlay,
     trust_chart,
 )
+from explorer.figures.geometry import (
+    branch_chart,
+    correlation_chart,
+    neighbours_chart,
+    path_chart,
+    path_size_chart,
+)
 from explorer.figures.gradients import (
     ZERO,
     GradientMap,
@@ -46,6 +53,7 @@ from explorer.figures.gradients import (
 )
 from explorer.figures.lesions import all_places, lesion_chart, lesion_loss_chart, pairs_chart, sets_chart
 from explorer.figures.network_diagram import network_drawing
+from explorer.figures.pointing import pointing_chart
 from explorer.figures.raster import (
     DIVERGING,
     SEQUENTIAL,

@@ -1,6 +1,7 @@
 """`fit_run`: builds and trains the networks of a run's request, and writes its events into the metrics file."""
 
 import io
+import re
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -113,7 +114,7 @@ def fit_run(run: Run, request: Request, log: LogWriter, frames: int | None = Non
     files: list[dict[str, Any]] = []
     for spec, network, record, entry in zip(specs, networks, progress.records, state.networks, strict=True):
         checkpoint = checkpoint_of(network, dataset, record, entry.running)
-        name = spec.name.lower()
+        name = re.sub(r"[^a-z0-9]+", "-", spec.name.lower())  # a part of links and of the file's name
         sha256 = checkpoints.save(checkpoint, run.network_file(name))
         files.append({"name": name, "title": spec.name, "sha256": sha256, "outcome": record.outcome})
         files[-1] |= {"steps": record.steps, "shortcut": spec.shortcut, **checkpoint.metrics}

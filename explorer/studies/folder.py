@@ -6,6 +6,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +15,8 @@ from explorer.files import write_atomically
 from explorer.machine import cores
 from explorer.runs import ID, OWNER, Run, data_folder
 from explorer.runs.locks import is_held
-from explorer.runs.log import Event
-from explorer.studies.study import Cell, Study, Trial
+from explorer.runs.log import Event, read
+from explorer.studies.study import MAX_RUNS, Cell, Study, Trial
 
 TrialState = Literal["waiting", "queued", "running", "finished", "stopped", "failed", "interrupted"]
 StudyState = Literal["new", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -239,25 +240,45 @@ def _trial_progress(kept: KeptTrial) -> TrialProgress:
     run = runs.find(run_id)
     if run is None or not run.lock.exists():
         return TrialProgress(trial, run_id, "waiting", 0.0, "", ())
-    status = runs.status(run)
-    log = status.log
-    fraction = 1.0 if status.state == "finished" else log.progress[-1]["fraction"] if log.progress else 0.0
-    message = str((log.end or {}).get("message") or "") if status.state == "failed" else ""
-    results: list[Result] = []
-    if status.state == "finished" and log.end:
-        for index, (cell, network) in enumerate(zip(trial.cells, log.end["networks"], strict=False)):
-            results.append(
-                Result(
-                    cell=cell,
-                    seed=trial.seed,
-                    run_id=run_id,
-                    name=network["name"],
-                    title=network["title"],
-                    outcome=network["outcome"],
-                    steps=network["steps"],
-                    train=network.get("train"),
-                    test=network["test"],
-                    gradients=tuple(event for event in log.gradients if event["network"] == index),
+    alive = runs.is_alive(run)
+    if not alive:
+        with suppress(OSError):
+            if networks := _finished(run.metrics, run.metrics.stat().st_size):
+                results = tuple(
+                    Result(
+                        cell=cell,
+                        seed=trial.seed,
+                        run_id=run_id,
+                        name=network["name"],
+                        title=network["title"],
+                        outcome=network["outcome"],
+                        steps=network["steps"],
+                        train=network.get("train"),
+                        test=network["test"],
+                        gradients=gradients,
+                    )
+                    for cell, (network, gradients) in zip(trial.cells, networks, strict=False)
                 )
-            )
-    return TrialProgress(trial, run_id, status.state, fraction, message, tuple(results))
+                return TrialProgress(trial, run_id, "finished", 1.0, "", results)
+    status = runs.status(run)
+    if alive and status.state == "finished":  # in this moment
+        return _trial_progress(kept)
+    log = status.log
+    fraction = log.progress[-1]["fraction"] if log.progress else 0.0
+    message = str((log.end or {}).get("message") or "") if status.state == "failed" else ""
+    return TrialProgress(trial, run_id, status.state, fraction, message, ())
+
+
+@lru_cache(maxsize=MAX_RUNS)
+def _finished(path: Path, size: int) -> tuple[tuple[Event, tuple[Event, ...]], ...]:
+    """The results and the gradients of each network, by the metrics of a finished run; empty of any other run.
+
+    Kept, since a page looks at a study of hundreds of runs every few seconds, and their metrics do not change any more.
+    """
+    log = read(path)
+    if not log.end or log.end["outcome"] != "finished":
+        return ()
+    return tuple(
+        (network, tuple(event for event in log.gradients if event["network"] == index))
+        for index, network in enumerate(log.end["networks"])
+    )

@@ -51,7 +51,7 @@ def test_first_visit_explains_a_picture_and_a_click_or_the_keyboard_choose_a_lay
     expect(stops).to_have_count(1)
 
 
-def test_a_click_enlarges_a_feature_map_and_the_raw_numbers_of_the_layer_download(page: Page) -> None:
+def test_a_click_enlarges_a_feature_map_whose_numbers_download_and_whose_page_opens(page: Page) -> None:
     visit(page, "/?layer=stages.1.0.conv1&second=none&first=shapes-resnet-20")
     page.get_by_role("group", name=re.compile("^Feature maps of")).get_by_role("button").nth(3).click()
     expect(page.get_by_text(re.compile("Its Grad-CAM weight is")).first).to_be_visible()
@@ -65,6 +65,14 @@ def test_a_click_enlarges_a_feature_map_and_the_raw_numbers_of_the_layer_downloa
         assert activation.shape == gradient.shape == (32, 16, 16)
         cam = np.maximum(np.tensordot(gradient.mean((1, 2)), activation, 1), 0)
         np.testing.assert_allclose(arrays["cams/stages.1.0.conv1"], cam, rtol=1e-4, atol=1e-6)
+
+    page.evaluate("() => { window.document_of_the_session = true; }")
+    page.get_by_role("link", name="Page of this unit").click()
+    page.wait_for_url("**/experiments?**")
+    wait_until_ready(page)
+    assert page.evaluate("document_of_the_session"), "a new session would have lost its uploads"
+    unit = {"question": ["unit"], "layer": ["stages.1.0.conv1"], "channel": ["3"], "network": ["first"]}
+    assert query(page).items() >= unit.items()
 
 
 def test_what_a_part_of_the_page_changed_is_still_there_after_another_page(page: Page) -> None:

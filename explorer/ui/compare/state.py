@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from explorer.experiments.cam_metrics import Target
 from explorer.experiments.measurement import RESULTS
 from explorer.images import Paper
-from explorer.ui.services.explore_state import MAX_INDEX, AppState, Scope
+from explorer.ui.services.explore_state import MAX_INDEX, AppState, Evidence, Scope
 from explorer.ui.services.url_codec import UrlState, parse_int
 
 Grid = Literal["smooth", "true"]
@@ -20,12 +20,12 @@ DATA = re.compile(r"[\w .()-]{0,300}", re.ASCII)
 class CompareState(UrlState):
     """One view of the Compare page.
 
-    `networks` are 2 to 4 different names; `picture`, `frame`, `paper`, `target` and `scope` are as in an `AppState`,
-    `target` counts in the classes of the first network. `depth`, 0 at the input to 1 at the output, is the relative
-    depth of the detail: networks of different depth share no layers, but each has a layer nearest to it. `grid` says
-    whether maps are drawn with their true pixels. `data` and `n` are the test images of all measurements, "" and None
-    the default ones; `explained` is the class whose Grad-CAM is measured on the object. `measured` are the measurements
-    that a link asks for. `tab` is the open one. Raises ValueError for values that this app never writes.
+    `networks` are 2 to 4 different names; `picture`, `frame`, `paper`, `target`, `scope` and `evidence` are as in an
+    `AppState`, `target` counts in the classes of the first network. `depth`, 0 at the input to 1 at the output, is the
+    relative depth of the detail: networks of different depth share no layers, but each has a layer nearest to it.
+    `grid` says whether maps are drawn with their true pixels. `data` and `n` are the test images of all measurements,
+    "" and None the default ones; `explained` is the class whose Grad-CAM is measured on the object. `measured` are the
+    measurements that a link asks for. `tab` is the open one. Raises ValueError for values that this app never writes.
     """
 
     INTEGERS: ClassVar = {"target": (0, MAX_INDEX), "n": (1, 10**8)}
@@ -43,6 +43,7 @@ class CompareState(UrlState):
     measured: tuple[str, ...] = ()
     frame: str | None = None
     paper: Paper | None = None
+    evidence: Evidence = "positive"
 
     def __post_init__(self) -> None:
         super().__post_init__()

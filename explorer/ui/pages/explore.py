@@ -80,7 +80,9 @@ def _viewer(view: ExploreView) -> None:
         "query": url_query.read(),
         **selection.for_viewer(),
     }
-    connection(data, controls.take_choice, selection.take)
+    unit = connection(data, controls.take_choice, selection.take)
+    if unit_query := controls.unit_query(state, unit):
+        navigation.switch_page("experiments", unit_query)
 
 
 def _detail(view: ExploreView) -> None:

@@ -124,6 +124,9 @@ CACHES: Mapping[str, Limit] = {
     "ui.session.SessionData.flows": Limit(  # the whole grid with all seeds has 1,800
         "gradients along the depth, a few kilobytes each", "session", entries=4000
     ),
+    "ui.session.SessionData.geometry": Limit(  # one network and seed each, a kilobyte
+        "what gradients of neighbouring pictures, blocks and paths came to", "session", entries=1000
+    ),
     "ui.session.SessionData.results": Limit("what a click on a measuring button found", "session", entries=12),
     "ui.user_models._touch": Limit("names of shared networks that were opened", "session", entries=100),
     "ui.user_models._connected": Limit("whether the session is connected, one value", "session"),

@@ -301,6 +301,10 @@ class UploadStore:
         """Keeps an image that was no file under the `picture` of an AppState."""
         self._images.put(picture, image)
 
+    def images(self) -> list[InputImage]:
+        """All of them, the oldest first."""
+        return list(self._images.snapshot().values())
+
     def get(self, picture: str) -> InputImage | None:
         """The image that an AppState's `picture` names, or None where the store does not hold it."""
         return self._images.find(picture)

@@ -36,15 +36,17 @@ ending = place("ending", "<div class='around'><p class='finding'></p></div>", ("
 _bar = place("bar", "<div class='bar'></div>", ("bar.css", "gallery.css", "upload.css", "sheet.css", "loading.css"))
 
 
-def connection(data: Mapping[str, Any], on_choice: Callable[[Any], None], on_selection: Callable[[Any], None]) -> None:
+def connection(data: Mapping[str, Any], on_choice: Callable[[Any], None], on_selection: Callable[[Any], None]) -> Any:
     """Shows nothing: sends the viewer its view (`RunData` in types.d.ts). The browser sends what was chosen there, and
-    the selection where a panel of the server needs it; both may be anything."""
-    _connection(
+    the selection where a panel of the server needs it; both may be anything, as may the unit whose page is to be
+    opened, which is returned: {"layer", "channel", "network"}, or None."""
+    return _connection(
         data=data,
         height=0,
         on_choice_change=lambda: on_choice(st.session_state["connection"]["choice"]),
         on_selection_change=lambda: on_selection(st.session_state["connection"]["selection"]),
-    )
+        on_unit_change=lambda: None,
+    ).unit
 
 
 def bar(data: Mapping[str, Any], on_choice: Callable[[Any], None]) -> None:

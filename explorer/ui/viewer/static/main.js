@@ -64,7 +64,13 @@ let painting = false; // whether an answer to a moving hand is on its way to the
 let endOwnInput = () => {};
 let told = ""; // the selection that the server heard last
 let renewed = ""; // the token for which a new one was asked
-/** @type {{choice: (choice: Partial<View> & {number: number}) => void, selection: (selection: LayerSelection) => void} | null} */
+/**
+ * @type {{
+ *   choice: (choice: Partial<View> & {number: number}) => void,
+ *   selection: (selection: LayerSelection) => void,
+ *   unit: (unit: UnitPlace) => void,
+ * } | null}
+ */
 let server = null;
 /** @type {Record<string, ReturnType<typeof setTimeout>>} */
 const timers = {};
@@ -328,6 +334,7 @@ export function connection({ data, setTriggerValue }) {
   const own = {
     choice: (/** @type {Partial<View> & {number: number}} */ choice) => setTriggerValue("choice", choice),
     selection: (/** @type {LayerSelection} */ selection) => setTriggerValue("selection", selection),
+    unit: (/** @type {UnitPlace} */ unit) => setTriggerValue("unit", unit),
   };
   server = own;
   places.set("connection", () => {});
@@ -413,7 +420,7 @@ export function header({ parentElement }) {
 
 /** @type {(component: Component) => () => void} */
 export function layers({ parentElement }) {
-  const place = once(parentElement, ".layers", (root) => panelView(root, select, downloadArrays));
+  const place = once(parentElement, ".layers", (root) => panelView(root, select, downloadArrays, openUnit));
   return mount("layers", place);
 }
 
@@ -431,12 +438,18 @@ export function arithmetic({ parentElement }) {
   return mount("arithmetic", place);
 }
 
+/** Opens the page of a channel within this session, which keeps its uploads; false where no server listens. @type {OpenUnit} */
+function openUnit(unit) {
+  server?.unit(unit);
+  return server !== null;
+}
+
 /** Saves the raw numbers of the shown layer of a network as an npz file. @type {(which: number) => void} */
 async function downloadArrays(which) {
   const { data, view } = state;
   if (!data || !view) return;
   const name = view.networks[which];
-  const question = { ...view, of: name, layer: shownLayer(state) };
+  const question = { ...view, of: name, layer: shownLayer(state), evidence: state.selection.evidence };
   try {
     save(await fetchArrays(data.token, question), `${name}-layer.npz`);
   } catch (error) {

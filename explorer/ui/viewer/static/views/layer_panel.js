@@ -9,9 +9,10 @@ import { floats, rasterAt } from "../message.js";
 import { enlargement } from "../picture_layout.js";
 import { pictureTools } from "../picture_tools.js";
 import { shownLayer } from "../store.js";
+import { unitAddress } from "../url.js";
 import { drawOverlay } from "./overlay.js";
 import { pixelPicker } from "./pixels.js";
-import { colorBar, paletteOf, scaleMax } from "./scales.js";
+import { camKind, colorBar, paletteOf, scaleMax, titleOf } from "./scales.js";
 
 /** @typedef {import("./overlay.js").Shown} Shown */
 
@@ -65,12 +66,15 @@ function camPart(which, name) {
         return;
       }
       drawOverlay(canvas, message, which, column, shown);
-      canvas.ariaLabel = `Grad-CAM of ${shown.layer} over the image`;
-      toggle(zero, cell.zero !== null);
-      setText(zero, cell.zero === null ? "" : `The Grad-CAM is zero everywhere. ${cell.zero}`);
-      const max = scaleMax(message, "cam", which, column, shown.scope);
-      scale.show(message, `Grad-CAM, 0 to ${formatNumber(max)}`);
-      const caption = `Grad-CAM of ${shown.layer} of ${network.title} over the image, explaining ${network.target}. ${zero.textContent} ${message.source}`;
+      const kind = camKind(shown);
+      canvas.ariaLabel = `${titleOf(kind)} of ${shown.layer} over the image`;
+      const isZero = kind === "cam" && cell.zero !== null;
+      toggle(zero, isZero);
+      setText(zero, isZero ? `The Grad-CAM is zero everywhere. ${cell.zero}` : "");
+      const max = scaleMax(message, kind, which, column, shown.scope);
+      const range = kind === "cam" ? "0 to " : "red supports the class, blue opposes it, ±";
+      scale.show(message, `${titleOf(kind)}, ${range}${formatNumber(max)}`, kind);
+      const caption = `${titleOf(kind)} of ${shown.layer} of ${network.title} over the image, explaining ${network.target}. ${zero.textContent} ${message.source}`;
       subject = { parts: [canvas], caption, bars: [scale.saved(message, shown.scope, max)] };
     },
   };
@@ -104,8 +108,9 @@ function downloadButton(title, onclick) {
  * @param {number} which
  * @param {string} name of the network
  * @param {Select} select
+ * @param {OpenUnit} openUnit
  */
-function mapsPart(which, name, select) {
+function mapsPart(which, name, select, openUnit) {
   const caption = el("p");
   const pages = el("div", { className: "pages", role: "group" });
   const sheet = el("canvas", { className: "sheet" });
@@ -122,9 +127,12 @@ function mapsPart(which, name, select) {
   const subjects = { all: { parts: [sheet], caption: "" }, one: { parts: [large], caption: "" } };
   all.append(pictureTools(all, `feature maps of ${name}`, () => subjects.all));
   const tools = pictureTools(one, `chosen feature map of ${name}`, () => subjects.one);
-  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, pixels.box, meaning, tools);
+  const link = el("a", { className: "caption" }, "Page of this unit");
+  one.append(el("label", { htmlFor: `channel${which}` }, "Channel"), number, pixels.box, meaning, link, tools);
   const inside = el("div", { className: "side" }, all, one);
   const section = el("section", {}, caption, pages, inside);
+  /** Of the page of the chosen channel. @type {string | null} */
+  let shownLayer = null;
   let [page, pageOf, channels] = [0, "", 0];
   let follows = false;
   let sides = [1, 1]; // of the layer, which may be larger than its tiles
@@ -132,6 +140,11 @@ function mapsPart(which, name, select) {
   let buttons = [];
   /** @type {() => void} */
   let again = () => {};
+  link.onclick = (event) => {
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey; // another tab or window
+    if (elsewhere || shownLayer === null || !openUnit({ layer: shownLayer, channel: enlarged, network: which })) return;
+    event.preventDefault();
+  };
   number.onchange = () => {
     const channel = numberIn(number);
     number.value = String(channel ?? "");
@@ -160,6 +173,11 @@ function mapsPart(which, name, select) {
 
   return {
     box: section,
+    /** Where the page of the chosen channel is. @type {(view: View, layer: string, channel: number | null) => void} */
+    follow(view, layer, channel) {
+      shownLayer = layer;
+      if (channel !== null) update(link, { href: new URL(unitAddress(view, layer, channel, which), document.baseURI).href });
+    },
     /** @type {(message: Message, column: number, shown: Shown) => void} */
     update(message, column, shown) {
       again = () => this.update(message, column, shown);
@@ -234,7 +252,7 @@ function mapsPart(which, name, select) {
 
       number.max = String(channels - 1);
       update(number, { value: String(chosen ?? "") });
-      for (const part of [pixels.box, meaning, tools]) toggle(part, chosen !== null);
+      for (const part of [pixels.box, meaning, link, tools]) toggle(part, chosen !== null);
       if (chosen === null) return;
       paintImage(large, paint(layer.chosen?.channel === chosen ? layer.chosen.map : placeOf(chosen)));
       large.style.width = `${large.width * enlargement(large.width, large.height, LARGE_PX)}px`;
@@ -251,9 +269,9 @@ function mapsPart(which, name, select) {
 
 /**
  * `download` saves the raw numbers of the shown layer of a network.
- * @type {(root: HTMLElement, select: Select, download: (which: number) => void) => Draw}
+ * @type {(root: HTMLElement, select: Select, download: (which: number) => void, openUnit: OpenUnit) => Draw}
  */
-export function panelView(root, select, download) {
+export function panelView(root, select, download, openUnit) {
   /** @type {ReturnType<typeof camPart>[]} */
   let cams = [];
   /** @type {ReturnType<typeof mapsPart>[]} */
@@ -276,7 +294,7 @@ export function panelView(root, select, download) {
     if (built !== titles) {
       built = titles;
       cams = message.networks.map(({ title }, which) => camPart(which, title));
-      maps = message.networks.map(({ title }, which) => mapsPart(which, title, select));
+      maps = message.networks.map(({ title }, which) => mapsPart(which, title, select, openUnit));
       root.replaceChildren(
         el("div", { className: "columns" }, ...cams.map((part) => part.box)),
         table,
@@ -288,8 +306,8 @@ export function panelView(root, select, download) {
     const shown = { ...selection, layer };
     const column = message.columns.findIndex(({ name }) => name === layer);
     const there = message.networks.map((network) => network.layers[layer]);
-    const { scope, opacity, channel, at } = selection;
-    memo("cams", [message.predictions, layer, scope, opacity], () => {
+    const { scope, opacity, evidence, channel, at } = selection;
+    memo("cams", [message.predictions, layer, scope, opacity, evidence], () => {
       for (const part of cams) part.update(message, column, shown);
     });
     const isThere = there.some(Boolean);
@@ -298,5 +316,6 @@ export function panelView(root, select, download) {
     memo("maps", [message.predictions, layer, scope, channel, at, ...there], () => {
       for (const part of maps) part.update(message, column, shown);
     });
+    if (state.view) for (const part of maps) part.follow(state.view, layer, channel);
   };
 }
