@@ -44,6 +44,17 @@ def check_address(address: str) -> None:
         raise EngineError(f"No Ray answers at {address}; start it there or correct `RAY_ADDRESS`.")
 
 
+def check_wished(address: str | None = None) -> str:
+    """The address of the Ray that is asked for: this one, that of `RAY_ADDRESS`, or "local". Starts nothing.
+
+    Raises EngineError where Ray is missing, has another version, or does not answer there.
+    """
+    check_version()
+    wished = address or os.environ.get("RAY_ADDRESS") or "local"
+    check_address(wished)
+    return wished
+
+
 def answers(address: str) -> bool:
     parts = _ADDRESS.fullmatch(address)
     if parts is None:

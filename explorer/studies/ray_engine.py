@@ -20,7 +20,7 @@ from explorer.runs.directory import STOP_GRACE_S
 from explorer.runs.queue import RESUMABLE, hold, write_end
 from explorer.studies.carried import apply, code_files, data_files, run_files
 from explorer.studies.engine import EngineError
-from explorer.studies.ray_connection import DOWN, answering, answers, check_address, check_version, connect
+from explorer.studies.ray_connection import DOWN, answering, answers, check_wished, connect
 from explorer.studies.ray_task import remote
 
 POLL_S = 0.25
@@ -64,9 +64,7 @@ class RayEngine:
     """
 
     def __init__(self, places: int | None = None, address: str | None = None, shared_disk: bool = True) -> None:
-        check_version()
-        address = address or os.environ.get("RAY_ADDRESS") or "local"
-        check_address(address)
+        address = check_wished(address)
         self.shared_disk = shared_disk
         self.gcs, self.own_folder = connect(address, places)
         self.wished = places
