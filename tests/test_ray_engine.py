@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -49,8 +50,10 @@ DATA = noise()
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A Ray whose head trains nothing and whose other node has two cores; its token is in the environment."""
-    with pytest.MonkeyPatch.context() as patch:
+    # A short path: those of Ray's sockets lie below it and may have 107 characters.
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         for name, value in {
+            "TMPDIR": folder,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_USAGE_STATS_ENABLED": "0",
