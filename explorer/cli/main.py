@@ -44,7 +44,8 @@ def parser() -> Parser:
         prog="python -m explorer",
         description="CNN & ResNet Explorer: see how a plain CNN and its ResNet twin look at an image.",
         epilog="`COMMAND --help` shows all options of one. Each prints text or, with --json, one JSON document; "
-        "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN. Exit status: 0; 1 "
+        "progress goes to stderr. `train RUN` continues a run of the page in its directory RUN. `torchrun "
+        "--nproc-per-node N -m explorer train …` trains in N processes that share each batch. Exit status: 0; 1 "
         "where such a run failed, for the reason on its page and in `metrics.jsonl`; 2 after wrong use, with one "
         "sentence on stderr; 130 after Ctrl-C; 141 where the reader closes the output before its end.",
     )
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             arguments = parser().parse_args(argv)
             document, lines = arguments.run(arguments)
+            if not document:  # of a process that trains beside the first one, which says it
+                return 0
             if arguments.json:
                 print(json.dumps(finite(document), indent=2, allow_nan=False))
             else:
