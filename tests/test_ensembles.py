@@ -1,6 +1,8 @@
 """Ensembles: of one network, weights against a search over all of them, the CAM against finite differences, JSON."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from explorer import checkpoints
 from explorer.architectures import ArchitectureSpec, Network, Stage, Stem, build
 from explorer.checkpoints import Checkpoint
+from explorer.cli.main import main
 from explorer.datasets import shapes
 from explorer.experiments import agreement, ensembles
 from explorer.experiments.agreement import Predictions
@@ -248,6 +251,30 @@ def test_networks_that_learned_nothing_are_averaged_by_class_name() -> None:
             values.copy_(values[order].clone())
     other = Checkpoint(mixed.freeze(), shapes.CLASS_NAMES[::-1], (0.5,) * 3, (0.25,) * 3, "test")
     assert checkpoints.digest(other) != checkpoints.digest(own[1])
-    said = [next(s for _, s in agreement.predictions(each, pictures, shapes.CLASS_NAMES) if s) for each in (*own, other)]
+    said = [
+        next(s for _, s in agreement.predictions(each, pictures, shapes.CLASS_NAMES) if s) for each in (*own, other)
+    ]
     first, second = (ensembles.combined([said[0], said[place]], (0.5, 0.5)) for place in (1, 2))
     np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-6)
+
+
+# --- in a terminal ---------------------------------------------------------------------------------------------------
+
+
+def test_the_command_measures_keeps_and_measures_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    few = ["--count", "40", "--json", "--threads", "1"]
+    file = tmp_path / "both.json"
+    assert main(["ensemble", "shapes-plain-8", "shapes-resnet-8", *few, "--out", str(file)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["n"] == 40 and [entry["weight"] for entry in document["networks"]] == [0.5, 0.5]
+    kept = Ensemble.from_json(file.read_text())
+    assert kept.metrics is not None and kept.metrics["test"]["accuracy"] == document["ensemble"]["accuracy"]
+    assert main(["ensemble", str(file), *few]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["ensemble"] == document["ensemble"] and again["networks"] == document["networks"]
+    file.write_text(replace(kept, members=(replace(kept.members[0], digest="0" * 64), kept.members[1])).to_json())
+    assert main(["ensemble", str(file), *few]) == 2
+    assert "has other weights" in capsys.readouterr().err
+    for wrong, words in ((["shapes-plain-8"], "2 to 4 networks"), (["none.json"], "there is no file")):
+        assert main(["ensemble", *wrong]) == 2
+        assert words in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Training in two processes against one with the whole batch: `torchrun` with gloo, on a CPU.
 
-Starting two processes and importing torch in each takes most of the time, so one launch answers all questions.
+Starting two processes and importing torch in each takes most of the time, so one launch answers all questions
+about steps and files, and another one is that of a run.
 """
 
 import json
@@ -44,10 +45,11 @@ QUESTIONS = {
 COMMAND = ["train", "resnet-8", "--data", "shapes:ring,star", "--size", "16", "--epochs", "1", "--batch-size", "1000"]
 
 STEPS = """
-import sys
+import json
 import torch
-from explorer import __main__
 from explorer.architectures import build
+from explorer.cli import training
+from explorer.cli.main import parser
 from explorer.training import fit_together, joined
 from tests.test_processes import COMMAND, QUESTIONS, few, one_step
 
@@ -62,14 +64,15 @@ with joined() as processes:
     for name, (spec, config) in QUESTIONS.items():
         twins = [build(spec, config.seed), build(spec.twin(), config.seed)]
         *_, last = fit_together(twins, few(), config, processes=processes)
-        found = {f"{place}.{key}": value for place, twin in enumerate(twins) for key, value in twin.state_dict().items()}
+        found = {}
+        for place, twin in enumerate(twins):
+            found |= {f"{place}.{key}": value for key, value in twin.state_dict().items()}
         epochs = [record.epochs[0].train for record in last.records]
         found["losses"] = torch.tensor([[epoch.loss, epoch.accuracy] for epoch in epochs])
         found["norms"] = torch.tensor([record.weight_gradients.norms for record in last.records])
         torch.save(found, f"{name}-{processes.rank}.pt")
-for arguments in ([*COMMAND, "--out", "two.safetensors", "--json"], ["train", sys.argv[1]]):
-    sys.argv = ["explorer", *arguments]
-    __main__.main()  # of the run it ends the process
+    document, lines = training._train(parser().parse_args([*COMMAND, "--out", "two.safetensors"]), processes)
+    print(json.dumps(document) if document else "", end="")
 """
 
 
@@ -115,23 +118,21 @@ def a_run(folder: Path, letter: str) -> Run:
     return run
 
 
+def launch(folder: Path, *command: str) -> str:
+    """What two processes of one thread print that `torchrun` starts in that folder; the port is a free one."""
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "EXPLORER_DATA": str(folder / "data")}
+    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", *command]
+    ended = subprocess.run(start, cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended.stdout
+
+
 @pytest.fixture(scope="module")
 def launched_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of all that two processes have left, and what they printed. A run lies there that one process began."""
+    """The folder of all that the steps of two processes have left, and what they printed."""
     folder = tmp_path_factory.mktemp("steps")
-    left = a_run(folder, "a")
-    left.stop_mark.touch()
-    with closing(LogWriter(left.metrics)) as log, pytest.raises(StopRequested):
-        fit_run(left, left.request(), log)
-    left.stop_mark.unlink()
     folder.joinpath("steps.py").write_text(STEPS)
-    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "EXPLORER_DATA": str(folder / "data")}
-    start = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "steps.py"]
-    ended = subprocess.run(
-        [*start, str(left.folder)], cwd=folder, env=os.environ | own, capture_output=True, text=True, timeout=300
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return folder, ended.stdout
+    return folder, launch(folder, "steps.py")
 
 
 @pytest.fixture
@@ -212,9 +213,14 @@ def test_the_place_of_a_process_is_what_torchrun_says(
     assert launched() == expected
 
 
-def test_a_run_is_resumed_by_two_processes(steps: Path, tmp_path: Path) -> None:
+def test_a_run_is_resumed_by_two_processes(tmp_path: Path) -> None:
     """A run that one process began and left goes on in two, and ends like one that was never left."""
-    left, whole = Run(steps / "data" / "runs" / ("a" * 32)), a_run(tmp_path, "b")
+    left, whole = a_run(tmp_path, "a"), a_run(tmp_path, "b")
+    left.stop_mark.touch()
+    with closing(LogWriter(left.metrics)) as log, pytest.raises(StopRequested):
+        fit_run(left, left.request(), log)
+    left.stop_mark.unlink()
+    launch(tmp_path, "-m", "explorer", "train", str(left.folder))
     with closing(LogWriter(whole.metrics)) as log:
         fit_run(whole, whole.request(), log)
     events = [json.loads(line) for line in left.metrics.read_text().splitlines() if line]

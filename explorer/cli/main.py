@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from explorer import __version__
-from explorer.cli import arithmetic, data, experiments, lesions, networks, pictures, training, weights
+from explorer.cli import arithmetic, data, ensembles, experiments, lesions, networks, pictures, training, weights
 from explorer.cli.formatting import error_line, escape_control
 from explorer.numbers import finite
 
@@ -22,6 +22,7 @@ COMMANDS = (
     ("explain", pictures.explain_arguments, pictures.explain_picture),
     ("arithmetic", arithmetic.arithmetic_arguments, arithmetic.show_arithmetic),
     ("lesions", lesions.lesions_arguments, lesions.measure_lesions),
+    ("ensemble", ensembles.ensemble_arguments, ensembles.measure_ensemble),
     ("shift", experiments.shift_arguments, experiments.shift_picture),
     ("attack", experiments.attack_arguments, experiments.attack_networks),
     ("speed", None, training.measure_machine),

@@ -384,6 +384,12 @@ def test_split(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None =
     return _split(TEST_COUNT, _stream("test", seed), size, STANDARD, threads, drawn.classes)
 
 
+def validation_split(seed: int = 0, size: int = 32, *, classes: Iterable[str] | None = None, threads: int = 2) -> Split:
+    """The validation pictures of `load` alone, 200 of each class. `ValueError` as there."""
+    drawn = Drawn(size, CLASS_NAMES if classes is None else tuple(classes), seed)
+    return _split(VALIDATION_COUNT, _stream("validation", seed), size, STANDARD, threads, drawn.classes)
+
+
 def test_picture(number: int, drawn: Drawn = Drawn()) -> tuple[np.ndarray, np.ndarray, int]:
     """One picture of `test_split`, drawn alone in milliseconds: pixels uint8 (size, size, 3), mask bool (size, size),
     and its label, an index into the classes of `drawn`. `ValueError` if the split has no picture of that number."""

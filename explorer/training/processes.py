@@ -85,8 +85,8 @@ class Processes:
         """BatchNorm over the batch of all processes, whose shares have one size: (N, C, H, W), same.
 
         torch's SyncBatchNorm computes on GPUs alone. The mean is taken first: a variance from sums of squares would
-        lose digits. torch's kernel for channels-last images on a CPU does lose some, so one process that uses it differs
-        by that (`tests/test_processes.py`).
+        lose digits. torch's kernel for channels-last images on a CPU does lose some, and one process that uses it
+        differs by that (`tests/test_processes.py`).
         """
         values = x.float() if x.dtype == torch.bfloat16 else x
         mean = self._total(values.mean((0, 2, 3))) / self.count  # (C,)
