@@ -186,7 +186,8 @@ def test_the_cam_of_one_is_grad_cam_of_its_probability() -> None:
 def test_a_probability_near_one_still_has_a_gradient() -> None:
     """float32 rounds such a probability to 1, whose gradient would be 0."""
     network = build(SPEC, 1)
-    network.get_submodule("head.fc").weight.data *= 2.7  # type: ignore[operator, union-attr]
+    for parameter in network.get_submodule("head.fc").parameters():
+        parameter.data *= 2.7
     image = picture(0)
     logits = trace(network.freeze(), image).logits
     assert np.exp(logits - logits.max()).sum() - 1 < 1e-7

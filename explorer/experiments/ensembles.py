@@ -173,7 +173,7 @@ def learn_weights(said: Sequence[Predictions]) -> LearnedWeights:
         weights = weights * ratio
         weights = weights / weights.sum()
     return LearnedWeights(
-        tuple(best.tolist()), loss_of(said, best), loss_of(said, uniform(len(said))), gap, steps, len(said[0])
+        tuple(best.tolist()), loss_of(said, best.tolist()), loss_of(said, uniform(len(said))), gap, steps, len(said[0])
     )
 
 

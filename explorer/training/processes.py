@@ -106,7 +106,7 @@ class Processes:
     def _total(self, value: Tensor) -> Tensor:
         if self.count == 1:
             return value
-        total: Tensor = _Total.apply(value)  # type: ignore[no-untyped-call]
+        total: Tensor = _Total.apply(value)
         return total
 
 
@@ -120,7 +120,7 @@ class _Total(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         distributed.all_reduce(total)
         return total

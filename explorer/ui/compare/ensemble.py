@@ -60,7 +60,8 @@ def section(
     if chosen is None:
         return
     weights, origin = chosen
-    st.caption(as_text(origin))
+    note = " The test images below took no part." if state.weights == "learned" else ""
+    st.caption(as_text(origin + note))
     found = None
     if len(said) == len(compared):
         found = ensembles.outcome([said[network.name] for network in compared], weights)
@@ -146,8 +147,7 @@ def learned_sentence(learned: LearnedWeights, data: str) -> str:
         else f"is {learned.loss:.4f} nats, as with equal weights"
     )
     return (
-        f"Learned on the {learned.n:,} validation images of {dataset_access.data_title(data)}, where the loss {words}. "
-        "The test images below took no part."
+        f"Learned on the {learned.n:,} validation images of {dataset_access.data_title(data)}, where the loss {words}."
     )
 
 
@@ -211,7 +211,7 @@ def _changed_images(
     alone = said[name]
     for indices, words in zip(ensembles.changed(found.predictions, alone), ("corrects", "makes wrong"), strict=True):
         shown = indices[:_IMAGES]
-        first = f", the first {len(shown)} of them here" if len(indices) > len(shown) else ""
+        first = f"; here are the {len(shown)} that change most" if len(indices) > len(shown) else ""
         images = "1 image" if len(indices) == 1 else f"{len(indices):,} images"
         st.markdown(as_text(f"Against {titles[name]}, the ensemble {words} {images}{first}."))
         with st.container(horizontal=True, gap="small"):
@@ -269,7 +269,8 @@ def _cam(
         as_text(
             f"Grad-CAM of the mean probability of {names[target]}, {float(mean[target]):.1%} here, at relative depth "
             f"{state.depth:.2f}. Each network's part has its weight in it; red supports the class, blue speaks against "
-            "it. The ensemble's map is the sum of the parts where it is above 0."
+            "it. The ensemble's map is the sum of the parts where it is above 0. A network that is nearly certain of "
+            "its class has a small part, since its probability hardly changes."
         )
     )
     top, reach = float(cam.max()), max(float(np.abs(part).max()) for part in parts)
